@@ -1,0 +1,75 @@
+"""metagen: meta-generation, y ~ G(y | x; g₁ … g_G, φ). Answer better by calling a model many times."""
+
+from metagen.answers import canonical, extract
+from metagen.backends import Limited, Recorded, Scripted, VLLMEngine
+from metagen.budget import Account, Budget, Usage
+from metagen.candidate import Candidate, Score, Scored
+from metagen.errors import (
+    BackendGone,
+    BudgetExceeded,
+    GenerationError,
+    InputError,
+    MetagenError,
+    NoCandidate,
+    SampleError,
+    ToolError,
+    VerifierError,
+    WeightError,
+)
+from metagen.model import Model
+from metagen.problem import Problem, ProblemFile
+from metagen.request import Backend, Completion, Request, Sampling
+from metagen.run import Batched, Generator, Run, Verifier
+from metagen.solution import Solution
+from metagen.solve import solve, solve_all
+from metagen.spec import parse
+from metagen.strategies import BestOf, CoT, Fallback, Until, Vote, Within
+from metagen.verifiers import MatchesReference, Sigmoid
+
+__all__ = [
+    "Account",
+    "Backend",
+    "BackendGone",
+    "Batched",
+    "BestOf",
+    "Budget",
+    "BudgetExceeded",
+    "Candidate",
+    "CoT",
+    "Completion",
+    "Fallback",
+    "GenerationError",
+    "Generator",
+    "InputError",
+    "Limited",
+    "MatchesReference",
+    "MetagenError",
+    "Model",
+    "NoCandidate",
+    "Problem",
+    "ProblemFile",
+    "Recorded",
+    "Request",
+    "Run",
+    "Sampling",
+    "SampleError",
+    "Score",
+    "Scored",
+    "Scripted",
+    "Sigmoid",
+    "Solution",
+    "ToolError",
+    "Until",
+    "Usage",
+    "VLLMEngine",
+    "Verifier",
+    "VerifierError",
+    "Vote",
+    "WeightError",
+    "Within",
+    "canonical",
+    "extract",
+    "parse",
+    "solve",
+    "solve_all",
+]

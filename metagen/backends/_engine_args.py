@@ -1,0 +1,71 @@
+"""Checks and completes what a user asks of vLLM's engine."""
+
+import ast
+import difflib
+import importlib.util
+import os
+from pathlib import Path
+from typing import Any
+
+from metagen.errors import InputError
+
+KV_CACHE_BYTES = 2 << 30
+"""Room for keys and values on a CPU, if nothing else is asked for."""
+
+
+def check_names(given: dict[str, Any]) -> None:
+    """Raise `InputError` if vLLM is missing or has no engine argument of a given name."""
+    known = _known_names()
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=3)
+            hint = f"; the nearest are {', '.join(near)}" if near else ""
+            raise InputError(f"vLLM has no engine argument {name!r}{hint}")
+
+
+def _known_names() -> set[str]:
+    """The fields of vLLM's `AsyncEngineArgs`, read from its source, because importing it takes many seconds."""
+    vllm = importlib.util.find_spec("vllm")
+    if vllm is None or vllm.origin is None:
+        raise InputError("vLLM is not installed: install metagen[vllm] for a GPU, or metagen[cpu]")
+    source = Path(vllm.origin).with_name("engine") / "arg_utils.py"
+    return {
+        field.target.id
+        for node in ast.parse(source.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef) and node.name in {"EngineArgs", "AsyncEngineArgs"}
+        for field in node.body
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+    }
+
+
+def check_model(model: str) -> None:
+    """Raise `InputError` if `model` is a folder without a model, or looks like a path and is none."""
+    path = Path(model)
+    if path.is_dir():
+        if not (path / "config.json").exists():
+            raise InputError(f"{model} holds no model: it has no config.json")
+    elif model.startswith((".", "/", "~")) and not path.exists():
+        raise InputError(f"there is no model at {model}: give the folder of a model, or its name on the hub")
+
+
+def defaults(*, cpu: bool) -> dict[str, Any]:
+    """What an engine is built with, unless the user says otherwise."""
+    everywhere = {"enable_prefix_caching": True, "disable_log_stats": True}
+    if not cpu:
+        return everywhere
+    # A seeded request whose prompt is read in chunks kills vLLM's CPU engine, so prompts are read whole.
+    on_cpu = {"enforce_eager": True, "block_size": 32, "enable_chunked_prefill": False, "max_num_seqs": 256}
+    if "VLLM_CPU_KVCACHE_SPACE" not in os.environ:
+        on_cpu["kv_cache_memory_bytes"] = KV_CACHE_BYTES
+    return everywhere | on_cpu
+
+
+def one_line(error: BaseException) -> str:
+    """Why vLLM refused, without the frame that its validators draw around it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if len(lines) > 1 and "validation error" in lines[0]:
+        lines = lines[1:]
+        if len(lines) > 1 and not lines[0].startswith("Value error"):
+            lines = [f"{lines[0]}: {lines[1]}"]
+    reason = lines[0] if lines else type(error).__name__
+    return reason.removeprefix("Value error, ").split(" [type=")[0].rstrip(".")

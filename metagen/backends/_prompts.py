@@ -1,0 +1,39 @@
+"""From a request to the token ids that the model reads."""
+
+from functools import lru_cache
+from typing import Any
+
+from metagen.request import Request
+
+
+class Prompts:
+    """Renders and tokenises for one model; what many samples share is done once."""
+
+    def __init__(self, tokenizer: Any, remembered: int = 4096) -> None:
+        self._tokenizer = tokenizer
+        self._templated = bool(getattr(tokenizer, "chat_template", None))
+        self._ids = lru_cache(remembered)(self._encode)
+
+    def ids(self, request: Request) -> list[int]:
+        """The user's turn in the model's chat template, if it has one, then the reply as far as it is written.
+
+        A reply given as token ids is appended as it is; one given as text is tokenised together with the turn.
+        """
+        if request.tokens:
+            return [*self._ids(request.prompt, ""), *request.tokens]
+        return list(self._ids(request.prompt, request.partial))
+
+    def _encode(self, prompt: str, partial: str) -> tuple[int, ...]:
+        # A template writes the special tokens itself; only a bare text still needs the tokenizer's own.
+        text = self._render(prompt) + partial
+        return tuple(self._tokenizer.encode(text, add_special_tokens=not self._templated))
+
+    def _render(self, prompt: str) -> str:
+        if not self._templated:
+            return prompt
+        turn = [{"role": "user", "content": prompt}]
+        return str(self._tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
+
+    def spells(self, tokens: tuple[int, ...], text: str) -> bool:
+        """Whether the ids decode to just this text."""
+        return bool(self._tokenizer.decode(tokens, skip_special_tokens=True) == text)

@@ -1,0 +1,184 @@
+"""A pool of samples on disk: played, and recorded where another backend stands behind it."""
+
+import json
+from collections import defaultdict
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from metagen.budget import Usage
+from metagen.errors import GenerationError, InputError
+from metagen.lines import Appender, read_lines
+from metagen.request import Backend, Completion, Meter, Request, Sampling
+
+Key = tuple[str, str, str, str]
+
+
+class Sample(BaseModel):
+    """One line of a pool: a sample, and what it was drawn from."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    problem: str
+    prompt: str
+    partial: str = ""
+    sampling: dict[str, Any] | None = None
+    """The sampling settings; `None`, in pools from elsewhere, stands for any."""
+    draw: int
+    """The number of this sample among those of equal requests, from 0."""
+    text: str
+    end: Literal["eos", "stop", "length"] = "eos"
+    stop: str = ""
+    tokens: int = 0
+    """The length of the text in the tokens of the model that wrote it."""
+    prompt_tokens: int = 0
+    logprobs: tuple[float, ...] = ()
+
+
+class Recorded:
+    """Plays the samples of a pool; with `of`, asks that backend for those that are missing and records them.
+
+    A sample is found by its problem, prompt, sampling settings (the length limit aside) and draw number. So strategies
+    that draw from the same model with the same settings share their samples, and a recorded run repeats itself. Within
+    one run each sample is played once: where a pool has too few, that is a `GenerationError`, never a repetition.
+    Usage counts what the samples cost when they were drawn. Token ids are not kept.
+    """
+
+    def __init__(self, path: str | Path, of: Backend | None = None) -> None:
+        self.path = Path(path)
+        self.of = of
+        self._pool: dict[Key, dict[int, Sample]] = defaultdict(dict)
+        self._appender: Appender | None = None
+        if of is None and not self.path.is_file():
+            raise InputError(f"{self.path}: there is no such pool of samples; `metagen sample` makes one")
+
+    @property
+    def name(self) -> str:
+        return self.of.name if self.of else f"recorded:{self.path.stem}"
+
+    @property
+    def context(self) -> int:
+        """Of the model behind it, else the longest recorded prompt and completion together."""
+        if self.of:
+            return self.of.context
+        samples = (sample for draws in self._pool.values() for sample in draws.values())
+        return max((sample.prompt_tokens + sample.tokens for sample in samples), default=0)
+
+    async def generate(self, request: Request, spend: Meter) -> list[Completion]:
+        draws = range(request.draw, request.draw + request.n)
+        pool = self._find(request)
+        known = [pool[draw] for draw in draws if draw in pool]
+        missing = request.n - len(known)
+        if missing:
+            await self._record(request, [draw for draw in draws if draw not in pool], spend)
+            pool = self._pool[key(request)] | pool
+        spend(
+            Usage(
+                calls=0 if missing else 1,
+                prompt_tokens=0 if missing else known[0].prompt_tokens,
+                completion_tokens=sum(sample.tokens for sample in known),
+            )
+        )
+        return [played(pool[draw], request.sampling) for draw in draws]
+
+    async def count(self, request: Request) -> int:
+        if self.of:
+            return await self.of.count(request)
+        sample = next(iter(self._find(request).values()), None)
+        return sample.prompt_tokens if sample else 0
+
+    def _find(self, request: Request) -> dict[int, Sample]:
+        return self._pool.get(key(request)) or self._pool.get(key(request, any_sampling=True)) or {}
+
+    async def _record(self, request: Request, draws: list[int], spend: Meter) -> None:
+        """Ask for what is missing: the draws of a pool have no gaps, so it is one run of numbers."""
+        if self.of is None or self._appender is None:
+            raise GenerationError(
+                f"{self.path} has {len(self._find(request))} samples for problem {request.problem!r} with this prompt "
+                f"and these settings, and number {draws[0]} was asked for"
+            )
+        prompt_tokens = await self.of.count(request)
+        completions = await self.of.generate(request.part(draws[0] - request.draw, len(draws)), spend)
+        samples = [sampled(request, draw, one, prompt_tokens) for draw, one in zip(draws, completions, strict=True)]
+        self._appender.write(sample.model_dump(exclude_defaults=True) for sample in samples)
+        self._pool[key(request)].update((sample.draw, sample) for sample in samples)
+
+    async def __aenter__(self) -> Self:
+        if self.of:
+            await self.of.__aenter__()
+            self._appender = Appender(self.path)
+        self._load()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        if self._appender:
+            self._appender.close()
+            self._appender = None
+        if self.of:
+            await self.of.__aexit__(kind, error, trace)
+
+    def _load(self) -> None:
+        self._pool.clear()
+        for number, row in read_lines(self.path):
+            try:
+                sample = Sample.model_validate(row)
+            except ValidationError as error:
+                first = error.errors()[0]
+                field = ".".join(map(str, first["loc"]))
+                raise InputError(f"{self.path}, line {number}: field {field!r}: {first['msg']}") from None
+            self._pool[sample_key(sample)][sample.draw] = sample
+
+
+def key(request: Request, *, any_sampling: bool = False) -> Key:
+    """Under what a request's samples are kept."""
+    return (
+        request.problem,
+        request.prompt,
+        request.partial,
+        "" if any_sampling else _spelled(settings(request.sampling)),
+    )
+
+
+def sample_key(sample: Sample) -> Key:
+    return sample.problem, sample.prompt, sample.partial, "" if sample.sampling is None else _spelled(sample.sampling)
+
+
+def settings(sampling: Sampling) -> dict[str, Any]:
+    """What bends the distribution: all settings that were given, without the length limit."""
+    given = asdict(sampling).items()
+    return {name: value for name, value in given if value not in (None, (), False) and name != "max_tokens"}
+
+
+def sampled(request: Request, draw: int, completion: Completion, prompt_tokens: int) -> Sample:
+    return Sample(
+        problem=request.problem,
+        prompt=request.prompt,
+        partial=request.partial,
+        sampling=settings(request.sampling),
+        draw=draw,
+        text=completion.text,
+        end=completion.end,
+        stop=completion.stop,
+        tokens=len(completion.tokens),
+        prompt_tokens=prompt_tokens,
+        logprobs=completion.logprobs,
+    )
+
+
+def played(sample: Sample, sampling: Sampling) -> Completion:
+    """The recorded completion. One longer than the limit cannot be cut, since its token ids are not kept."""
+    if sampling.max_tokens is not None and sample.tokens > sampling.max_tokens:
+        raise GenerationError(
+            f"sample {sample.draw} of problem {sample.problem!r} has {sample.tokens} tokens, "
+            f"over the limit of {sampling.max_tokens}"
+        )
+    return Completion(sample.text, (), sample.end, sample.stop, sample.logprobs)
+
+
+def _spelled(sampling: dict[str, Any]) -> str:
+    return json.dumps(sampling, sort_keys=True)

@@ -1,0 +1,76 @@
+"""A model that is a function: for tests, examples and dry runs."""
+
+import inspect
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Literal, Self
+
+from metagen.budget import Usage
+from metagen.errors import GenerationError
+from metagen.request import Completion, Meter, Request, Sampling
+from metagen.tasks import together
+
+Script = Callable[[Request], str | Awaitable[str]]
+
+
+class Scripted:
+    """Serves what `script(request)` returns: the reply, or its rest after `request.partial`.
+
+    The script is called once a sample, with `n=1` and that sample's own seed and draw. It may be async, and so take
+    time. A token is a character and its id the code point, so counts are exact and ids continue a text. Stop strings
+    and length limits are honoured. What the script raises is raised. A cancelled request has spent its prompt and
+    the samples that were done.
+    """
+
+    def __init__(self, script: Script | str, *, name: str = "scripted", context: int = 8192) -> None:
+        self._script = script
+        self.name = name
+        self.context = context
+
+    async def generate(self, request: Request, spend: Meter) -> list[Completion]:
+        prompt = await self.count(request)
+        if prompt >= self.context:
+            raise GenerationError(f"the prompt has {prompt} tokens, and {self.name} has a context of {self.context}")
+        done: list[Completion] = []
+
+        async def complete(index: int) -> Completion:
+            done.append(completion := cut(await self._reply(request.part(index, 1)), request.sampling, room))
+            return completion
+
+        room = self.context - prompt
+        try:
+            return await together(map(complete, range(request.n)))
+        finally:
+            written = sum(len(completion.tokens) for completion in done)
+            spend(Usage(calls=1, prompt_tokens=prompt, completion_tokens=written))
+
+    async def count(self, request: Request) -> int:
+        return len(request.prompt) + len(request.partial)
+
+    async def _reply(self, request: Request) -> str:
+        if isinstance(self._script, str):
+            return self._script
+        reply = self._script(request)
+        return await reply if inspect.isawaitable(reply) else reply
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        return None
+
+
+def cut(text: str, sampling: Sampling, room: int) -> Completion:
+    """The completion that stops where the sampling settings say, within `room` characters."""
+    limit = min(sampling.max_tokens or room, room)
+    at, stop = min(((at, stop) for stop in sampling.stop if (at := text.find(stop)) >= 0), default=(len(text), ""))
+    if at + len(stop) > limit:
+        return _completion(text[:limit], "length", "", sampling)
+    kept = text[: at + len(stop) * sampling.keep_stop]
+    return _completion(kept, "stop" if stop else "eos", stop, sampling)
+
+
+def _completion(text: str, end: Literal["eos", "stop", "length"], stop: str, sampling: Sampling) -> Completion:
+    return Completion(text, tuple(map(ord, text)), end, stop, (0.0,) * len(text) if sampling.logprobs else ())

@@ -1,0 +1,277 @@
+"""vLLM's engine, in this process's event loop; its computing processes are our children."""
+
+import asyncio
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from metagen.backends import _engine_args
+from metagen.backends._enclosure import Enclosure
+from metagen.backends._flight import Flight, uninterrupted
+from metagen.backends._prompts import Prompts
+from metagen.budget import Usage
+from metagen.errors import BackendGone, GenerationError, InputError, MetagenError
+from metagen.request import Completion, Meter, Request, Sampling
+
+CLOSING_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What the engine itself says it has to do, and has done."""
+
+    running: int = 0
+    """Samples that are being computed, after the engine's last step."""
+    waiting: int = 0
+    """Samples that wait for room."""
+    unfinished: int = 0
+    """Samples that this process still expects something of."""
+    written: int = 0
+    """Tokens that the engine has handed over since it was opened, by vLLM's own count."""
+
+
+class VLLMEngine:
+    """A model in vLLM's `AsyncLLM`; `engine_args` are any fields of vLLM's `AsyncEngineArgs`.
+
+    Beyond the promises of `Backend`: when a cancelled `generate` returns, the engine has stopped the request.
+    Opening takes half a minute or more, in a thread; the event loop goes on. Nothing is written to standard output
+    or error: the engine's own output is in a log file, which every error that concerns it names.
+    Not promised: equal completions for equal seeds when other requests run beside (batches round differently).
+    """
+
+    def __init__(self, model: str | Path, *, name: str | None = None, **engine_args: Any) -> None:
+        self._model = str(model)
+        _engine_args.check_names(engine_args)
+        _engine_args.check_model(self._model)
+        self._given = engine_args
+        self._name = name or _name_of(self._model)
+        self._numbers = itertools.count()
+        self._gauge = _Gauge()
+        self._llm: Any = None
+        self._enclosure: Enclosure | None = None
+        self._prompts: Prompts
+        self._sampling_defaults: dict[str, Any] = {}
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def context(self) -> int:
+        return int(self._open().model_config.max_model_len)
+
+    def load(self) -> Load:
+        """How busy the engine is; by its last step, so a change shows up a step later."""
+        unfinished = self._llm.output_processor.get_num_unfinished_requests() if self._llm else 0
+        return self._gauge.read(unfinished)
+
+    async def generate(self, request: Request, spend: Meter) -> list[Completion]:
+        flight = Flight(self._open(), f"{request.problem}-{next(self._numbers)}")
+        try:
+            prompt = self._prompt(request)
+            output = await flight.output(prompt, self._params(request, len(prompt)))
+            return [self._completion(sample, request.sampling) for sample in output.outputs]
+        except Exception as error:
+            raise self._translated(error) from error
+        finally:
+            spend(flight.usage)
+
+    async def count(self, request: Request) -> int:
+        self._open()
+        return len(self._prompts.ids(request))
+
+    def _open(self) -> Any:
+        if self._llm is None:
+            raise RuntimeError(f"the engine of {self._name} is not open: use `async with VLLMEngine(...)`")
+        return self._llm
+
+    def _prompt(self, request: Request) -> list[int]:
+        ids = self._prompts.ids(request)
+        if not 0 < len(ids) < self.context:
+            raise GenerationError(
+                f"the prompt has {len(ids)} tokens, and {self._name} takes 1 to {self.context - 1}: "
+                f"prompt and answer share a context of {self.context}"
+            )
+        return ids
+
+    def _params(self, request: Request, prompt_tokens: int) -> Any:
+        """vLLM's `SamplingParams`: the model's own defaults, then what the request sets."""
+        from vllm.sampling_params import RequestOutputKind, SamplingParams  # noqa: PLC0415 (optional, and slow to import)
+
+        sampling = request.sampling
+        chosen = {field: getattr(sampling, field) for field in ("temperature", "top_p", "top_k", "min_p")}
+        room = self.context - prompt_tokens
+        return SamplingParams(
+            **self._sampling_defaults | {field: value for field, value in chosen.items() if value is not None},
+            n=request.n,
+            seed=request.seed,
+            max_tokens=room if sampling.max_tokens is None else min(room, sampling.max_tokens),
+            stop=list(sampling.stop),
+            include_stop_str_in_output=sampling.keep_stop,
+            logprobs=0 if sampling.logprobs else None,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+
+    def _completion(self, sample: Any, sampling: Sampling) -> Completion:
+        end, stop = _ending(sample)
+        tokens = tuple(sample.token_ids)
+        logprobs = tuple(
+            step[token].logprob for step, token in zip(sample.logprobs or (), tokens, strict=False)
+        )
+        if stop and not (sampling.keep_stop and self._prompts.spells(tokens, sample.text)):
+            tokens = ()
+        return Completion(text=sample.text, tokens=tokens, end=end, stop=stop, logprobs=logprobs)
+
+    def _translated(self, error: Exception) -> MetagenError:
+        from vllm.v1.engine.exceptions import EngineDeadError  # noqa: PLC0415 (optional, and slow to import)
+
+        if isinstance(error, MetagenError):
+            return error
+        if isinstance(error, EngineDeadError) or self._llm is None or self._llm.errored:
+            return BackendGone(f"the engine of {self._name} has ended; its log is {self._enclosed().log}")
+        return GenerationError(f"vLLM refused or failed a request: {_engine_args.one_line(error)}")
+
+    def _enclosed(self) -> Enclosure:
+        assert self._enclosure is not None
+        return self._enclosure
+
+    async def __aenter__(self) -> Self:
+        if self._enclosure is not None:
+            raise RuntimeError(f"the engine of {self._name} is open already")
+        self._enclosure = Enclosure()
+        try:
+            await self._build()
+        except BaseException as error:
+            await uninterrupted(self._close(keep_log=isinstance(error, MetagenError)), CLOSING_SECONDS)
+            raise
+        return self
+
+    async def _build(self) -> None:
+        building = asyncio.ensure_future(asyncio.to_thread(self._construct))
+        try:
+            self._llm = await asyncio.shield(building)
+        except asyncio.CancelledError:
+            await uninterrupted(self._unbuild(building), CLOSING_SECONDS)
+            raise
+        except Exception as error:
+            raise self._unopened(error) from error
+        await self._llm.get_supported_tasks()  # attaches vLLM's own tasks to this loop
+        self._prompts = Prompts(self._llm.get_tokenizer())
+        self._sampling_defaults = self._llm.model_config.get_diff_sampling_param()
+        self._sampling_defaults.pop("max_tokens", None)  # here, `None` is what the context leaves
+
+    async def _unbuild(self, building: "asyncio.Future[Any]") -> None:
+        """Take back an engine that is being built: without its processes, the builder fails or shuts down."""
+        await asyncio.to_thread(self._enclosed().close)
+        await asyncio.wait([building])
+        if building.exception() is None:
+            self._llm = building.result()
+
+    def _construct(self) -> Any:
+        with self._enclosed().building():
+            from vllm.engine.arg_utils import AsyncEngineArgs  # noqa: PLC0415 (optional, and slow to import)
+            from vllm.platforms import current_platform  # noqa: PLC0415
+            from vllm.v1.engine.async_llm import AsyncLLM  # noqa: PLC0415
+
+            settings = _engine_args.defaults(cpu=current_platform.is_cpu()) | self._given
+            args = AsyncEngineArgs(model=self._model, **settings)
+            return AsyncLLM.from_engine_args(args, stat_loggers=[self._gauge.attach])
+
+    def _unopened(self, error: Exception) -> InputError | BackendGone:
+        """Why the engine could not be opened, told by whoever knows: this process, or the engine's log."""
+        log = self._enclosed().log
+        if "Engine core initialization failed" not in str(error):
+            return InputError(f"cannot open {self._model}: {_engine_args.one_line(error)} (log: {log})")
+        if reason := self._enclosed().failure():
+            return InputError(f"cannot open {self._model}: {reason} (log: {log})")
+        return BackendGone(f"the engine of {self._name} was killed while it was being opened (log: {log})")
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Shut down and wait until the engine's processes are gone; may be called again.
+
+        The log is kept if the engine had died. Requests still running raise `BackendGone`.
+        """
+        await uninterrupted(self._close(), CLOSING_SECONDS)
+
+    async def _close(self, *, keep_log: bool = False) -> None:
+        llm, self._llm = self._llm, None
+        enclosure, self._enclosure = self._enclosure, None
+        if llm is not None:
+            keep_log = keep_log or llm.errored
+            await _shut_down(llm)
+        if enclosure is not None:
+            await asyncio.to_thread(enclosure.close, keep_log=keep_log)
+
+
+async def _shut_down(llm: Any) -> None:
+    """Stop vLLM on this side, with the tasks that it started in this loop."""
+    from vllm.v1.engine.exceptions import EngineDeadError  # noqa: PLC0415 (optional, and slow to import)
+
+    tasks = [task for task in (llm.output_handler, llm.engine_core.resources.output_queue_task) if task]
+    llm.output_processor.propagate_error(EngineDeadError())
+    await asyncio.to_thread(llm.shutdown)
+    llm.shutdown = lambda: None  # its __del__ calls it again, perhaps when the interpreter has half gone
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _name_of(model: str) -> str:
+    path = Path(model)
+    return path.resolve().name if path.exists() else model
+
+
+def _ending(sample: Any) -> tuple[Literal["eos", "stop", "length"], str]:
+    """How a sample ended, and the stop string if one ended it."""
+    match sample.finish_reason, sample.stop_reason:
+        case "stop", str(stop):
+            return "stop", stop
+        case "stop", _:
+            return "eos", ""
+        case "length", _:
+            return "length", ""
+        case reason, _:
+            raise GenerationError(f"the engine ended a sample early: {reason}")
+
+
+class _Gauge:
+    """A stat logger for vLLM that keeps the latest counts of each engine core."""
+
+    def __init__(self) -> None:
+        self._latest: dict[int, Any] = {}
+        self._written = 0
+
+    def attach(self, config: Any, index: int = 0) -> Self:  # noqa: ARG002 (vLLM calls it so)
+        return self
+
+    def record(self, scheduler_stats: Any, iteration_stats: Any, mm_cache_stats: Any = None, engine_idx: int = 0) -> None:  # noqa: ARG002, E501
+        if scheduler_stats is not None:
+            self._latest[engine_idx] = scheduler_stats
+        if iteration_stats is not None:
+            self._written += iteration_stats.num_generation_tokens
+
+    def log_engine_initialized(self) -> None:
+        """Nothing to say."""
+
+    def log(self) -> None:
+        """Nothing to say."""
+
+    def record_sleep_state(self, is_awake: int, level: int) -> None:
+        """Nothing to keep."""
+
+    def read(self, unfinished: int) -> Load:
+        stats = self._latest.values()
+        return Load(
+            running=sum(each.num_running_reqs for each in stats),
+            waiting=sum(each.num_waiting_reqs + each.num_skipped_waiting_reqs for each in stats),
+            unfinished=unfinished,
+            written=self._written,
+        )

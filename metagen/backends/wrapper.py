@@ -1,0 +1,55 @@
+"""Behaviour added to a backend by wrapping it."""
+
+import asyncio
+from types import TracebackType
+from typing import Self
+
+from metagen.errors import InputError
+from metagen.request import Backend, Completion, Meter, Request
+
+
+class Wrapper:
+    """Does what the backend `of` does, and is opened and closed with it. Subclasses change what they must."""
+
+    def __init__(self, of: Backend) -> None:
+        self.of = of
+
+    @property
+    def name(self) -> str:
+        return self.of.name
+
+    @property
+    def context(self) -> int:
+        return self.of.context
+
+    async def generate(self, request: Request, spend: Meter) -> list[Completion]:
+        return await self.of.generate(request, spend)
+
+    async def count(self, request: Request) -> int:
+        return await self.of.count(request)
+
+    async def __aenter__(self) -> Self:
+        await self.of.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        await self.of.__aexit__(kind, error, trace)
+
+
+class Limited(Wrapper):
+    """At most `requests` requests in flight; the others wait for their turn, first come, first served.
+
+    A waiter that is cancelled gives up its place. vLLM queues by itself and needs no limit; a shared server may.
+    """
+
+    def __init__(self, of: Backend, requests: int) -> None:
+        super().__init__(of)
+        if requests < 1:
+            raise InputError(f"Limited: requests must be 1 or more, not {requests}")
+        self._slots = asyncio.Semaphore(requests)
+
+    async def generate(self, request: Request, spend: Meter) -> list[Completion]:
+        async with self._slots:
+            return await self.of.generate(request, spend)

@@ -1,0 +1,41 @@
+"""What comes back, and what it is worth."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A completion y, whole or partial.
+
+    `steps` are pieces of text that join to the whole without loss. A generator that is not asked to step gives one.
+    `tokens` are the ids behind the text in the vocabulary of `model`; they are empty where they are unknown, and
+    mean nothing to another model. `logprobs` has one entry a token (nats) where it was asked for, else none.
+    """
+
+    steps: tuple[str, ...]
+    finished: bool = True
+    """False if it was cut by a length limit or stands at the end of a step."""
+    tokens: tuple[int, ...] = ()
+    model: str = ""
+    logprobs: tuple[float, ...] = ()
+
+    @property
+    def text(self) -> str:
+        return "".join(self.steps)
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A verdict v(x, y): higher is better. `steps` holds r(x, y₁ … y_t) for each step t, where there are any."""
+
+    value: float
+    steps: tuple[float, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A candidate beside its verdict, inside one strategy. `None` is no verdict, which is not a zero."""
+
+    candidate: Candidate
+    score: Score | None

@@ -1,0 +1,374 @@
+"""The command line: arguments to `solve_all` to files. The only module that prints."""
+
+import asyncio
+import json
+import re
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from importlib.util import module_from_spec, spec_from_file_location
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from typer.exceptions import TyperException
+
+from metagen.backends import Recorded, VLLMEngine
+from metagen.budget import Account, Budget
+from metagen.candidate import Candidate
+from metagen.errors import BackendGone, InputError
+from metagen.model import named_models
+from metagen.models import SMALL
+from metagen.problem import Problem, ProblemFile
+from metagen.record import RunDirectory
+from metagen.report import Share, Tally
+from metagen.request import Backend
+from metagen.run import Generator, Run
+from metagen.settings import literal
+from metagen.solution import Solution
+from metagen.solve import CONCURRENCY, solve_all
+from metagen.spec import parse
+
+app = typer.Typer(
+    help="Answer better by calling a language model many times.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+File = Annotated[
+    Path, typer.Argument(help="Problems: JSON Lines or a JSON list; ours, GSM8K's, or with named fields.")
+]
+ModelOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model", "-m", metavar="[NAME=]MODEL",
+        help="A folder or hub name that vLLM serves, or a pool of samples (.jsonl) to play. Repeat it with names to use "
+        "several in one strategy. Default: the small mixture of experts that ships with metagen.",
+    ),
+]  # fmt: skip
+StrategyOption = Annotated[str, typer.Option("--strategy", "-s", metavar="SPEC", help="Such as 'Vote(16, of=CoT())'.")]
+LoadOption = Annotated[
+    list[Path] | None,
+    typer.Option("--load", metavar="FILE.py", help="Make the functions and classes of this file known to SPEC."),
+]
+EngineOption = Annotated[
+    list[str] | None,
+    typer.Option("--engine", metavar="KEY=VALUE", help="Any vLLM engine argument, such as tensor_parallel_size=2."),
+]
+LimitOption = Annotated[int | None, typer.Option(min=1, help="Only the first so many problems.")]
+SeedOption = Annotated[int | None, typer.Option(help="Seed every request, so that a run can be repeated.")]
+TokensOption = Annotated[int | None, typer.Option(min=1, help="Tokens that this call may spend in all.")]
+SecondsOption = Annotated[float | None, typer.Option(help="Start nothing more after so many seconds.")]
+ConcurrencyOption = Annotated[int, typer.Option(min=1, help="Problems at once.")]
+FieldOption = Annotated[str | None, typer.Option(metavar="FIELD", help="Where the file has it, if not as usual.")]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What both commands do: problems through a strategy over models, within a budget."""
+
+    problems: ProblemFile
+    strategy: Generator
+    models: Mapping[str, Backend]
+    total: int
+    digest: str
+    limit: int | None
+    seed: int | None
+    budget: Budget
+    concurrency: int
+    engine: Mapping[str, Any]
+    loaded: Mapping[str, str]
+
+    def left(self, solved: set[str]) -> Iterator[Problem]:
+        return (problem for problem in islice(self.problems, self.limit) if problem.id not in solved)
+
+    def size(self) -> int:
+        return min(self.total, self.limit or self.total)
+
+    def configuration(self) -> dict[str, Any]:
+        """What may not change within one run."""
+        return {
+            "strategy": literal(self.strategy),
+            "models": {name: backend.name for name, backend in self.models.items()},
+            "problems": f"{self.problems.path.name} ({self.digest})",
+            "seed": self.seed,
+            "engine": dict(self.engine),
+            "loaded": dict(self.loaded),
+        }
+
+
+@app.command("solve")
+def solve_command(
+    file: File,
+    model: ModelOption = None,
+    strategy: StrategyOption = "Vote(16)",
+    load: LoadOption = None,
+    out_dir: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Where the run is kept. Default: a folder in runs/.")
+    ] = None,
+    limit: LimitOption = None,
+    seed: SeedOption = None,
+    tokens: TokensOption = None,
+    seconds: SecondsOption = None,
+    concurrency: ConcurrencyOption = CONCURRENCY,
+    prompt_field: FieldOption = None,
+    answer_field: FieldOption = None,
+    id_field: FieldOption = None,
+    engine: EngineOption = None,
+) -> None:
+    """Answer a file of problems. The same call again goes on where it stopped."""
+    problems = ProblemFile(file, prompt_field, answer_field, id_field)
+    job = prepare(problems, strategy, model, load, engine, limit, seed, Budget(tokens, seconds), concurrency)
+    run = out_dir or Path("runs") / _slug(job)
+    raise typer.Exit(asyncio.run(solve_file(job, run)))
+
+
+@app.command("sample")
+def sample_command(
+    file: File,
+    n: Annotated[int, typer.Option("--n", min=1, help="Samples a problem.")],
+    out_file: Annotated[Path, typer.Option("--out", metavar="POOL.jsonl", help="The pool of samples.")],
+    model: ModelOption = None,
+    strategy: Annotated[str, typer.Option("--of", metavar="SPEC", help="What draws one sample.")] = "Model()",
+    load: LoadOption = None,
+    limit: LimitOption = None,
+    seed: SeedOption = None,
+    tokens: TokensOption = None,
+    seconds: SecondsOption = None,
+    concurrency: ConcurrencyOption = CONCURRENCY,
+    prompt_field: FieldOption = None,
+    answer_field: FieldOption = None,
+    id_field: FieldOption = None,
+    engine: EngineOption = None,
+) -> None:
+    """Draw and keep N samples a problem. The same call again draws what is missing; `solve --model POOL` plays them."""
+    problems = ProblemFile(file, prompt_field, answer_field, id_field)
+    job = prepare(problems, strategy, model, load, engine, limit, seed, Budget(tokens, seconds), concurrency)
+    raise typer.Exit(asyncio.run(sample_file(job, n, out_file)))
+
+
+def main() -> NoReturn:
+    """Run the command; what the user got wrong is one line and exit code 2."""
+    try:
+        code = app(standalone_mode=False)
+    except (InputError, TyperException) as error:
+        _fail(error.format_message() if isinstance(error, TyperException) else str(error), 2)
+    except BackendGone as error:
+        _fail(f"{error}. What is solved is kept: run the same command to go on", 1)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        _fail("interrupted. What is solved is kept: run the same command to go on", 130)
+    sys.exit(code or 0)
+
+
+def _fail(text: str, code: int) -> NoReturn:
+    print("metagen: " + " ".join(text.split()), file=sys.stderr)
+    sys.exit(code)
+
+
+def prepare(
+    problems: ProblemFile,
+    spec: str,
+    models: list[str] | None,
+    load: list[Path] | None,
+    engine: list[str] | None,
+    limit: int | None,
+    seed: int | None,
+    budget: Budget,
+    concurrency: int,
+) -> Job:
+    """Check everything that can be checked before a model is loaded."""
+    names: dict[str, Any] = {}
+    for path in load or ():
+        names |= load_names(path)
+    strategy = parse(spec, names)
+    settings = dict(map(_setting, engine or ()))
+    backends = dict(_backend(text, settings) for text in models or [str(SMALL)])
+    if len(backends) < len(models or "1"):
+        raise InputError("--model is given several times with the same name: write NAME=MODEL")
+    for name in named_models(strategy):
+        if name and name not in backends:
+            raise InputError(f"the strategy names a model {name!r}: give it with --model {name}=MODEL")
+    total, digest = problems.check()
+    loaded = {path.name: blake2b(path.read_bytes(), digest_size=8).hexdigest() for path in load or ()}
+    return Job(problems, strategy, backends, total, digest, limit, seed, budget, concurrency, settings, loaded)
+
+
+def load_names(path: Path) -> dict[str, Any]:
+    """The public functions and classes that a file of Python defines."""
+    spec = spec_from_file_location(path.stem, path)
+    if not path.is_file() or spec is None or spec.loader is None:
+        raise InputError(f"--load {path}: there is no such file of Python")
+    module = module_from_spec(spec)
+    sys.modules[path.stem] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # the user's file may raise anything
+        raise InputError(f"--load {path}: {type(error).__name__}: {error}") from error
+    own = {name: value for name, value in vars(module).items() if getattr(value, "__module__", None) == path.stem}
+    return {name: value for name, value in own.items() if callable(value) and not name.startswith("_")}
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise InputError(f"--engine {text!r}: write KEY=VALUE, such as tensor_parallel_size=2")
+    try:
+        return name.replace("-", "_"), json.loads(value)
+    except ValueError:
+        return name.replace("-", "_"), value
+
+
+def _backend(text: str, settings: Mapping[str, Any]) -> tuple[str, Backend]:
+    name, equals, model = text.partition("=")
+    if not (equals and name.isidentifier()):
+        name, model = "model", text
+    if model.endswith(".jsonl"):
+        return name, Recorded(model)
+    return name, VLLMEngine(model, **settings)
+
+
+def _slug(job: Job) -> str:
+    """A folder's name that is the same for the same configuration."""
+    text = json.dumps(job.configuration(), sort_keys=True)
+    strategy = re.sub(r"[^A-Za-z0-9]+", "-", literal(job.strategy)).strip("-")[:40]
+    return f"{job.problems.path.stem}-{strategy}-{blake2b(text.encode(), digest_size=3).hexdigest()}"
+
+
+async def solve_file(job: Job, path: Path) -> int:
+    """Solve what is not solved yet; return the exit code."""
+    tally = Tally()
+    with RunDirectory(path, job.configuration()) as run:
+        solved = set()
+        for solution in run.solutions():
+            tally.add(solution)
+            solved.add(solution.problem)
+        if solved:
+            err.print(f"Going on with {path}: {len(solved)} problems are solved already.")
+        account = Account(job.budget)
+        await _work(job, job.strategy, solved, tally, account, run.add)
+    out.print(summary(tally, f"{literal(job.strategy)} on {job.problems.path.name}", account))
+    out.print(f"Kept in {path}/ (run.json, trace.jsonl, solutions.jsonl).", soft_wrap=True)
+    return _exit_code(job, tally, account)
+
+
+async def sample_file(job: Job, n: int, path: Path) -> int:
+    """Draw what the pool lacks; return the exit code."""
+
+    async def pool(problem: Problem, run: Run) -> Candidate:
+        return (await run.sample(job.strategy, problem, n))[0]
+
+    tally = Tally()
+    name, backend = next(iter(job.models.items()))
+    recorded = replace(job, models={**job.models, name: Recorded(path, backend)})
+    account = Account(job.budget)
+    await _work(recorded, pool, set(), tally, account, lambda _: None)
+    out.print(summary(tally, f"{n} samples of {literal(job.strategy)} on {job.problems.path.name}", account))
+    out.print(f"Kept in {path}; play it with --model {path}", soft_wrap=True)
+    return _exit_code(job, tally, account)
+
+
+async def _work(
+    job: Job,
+    strategy: Generator,
+    solved: set[str],
+    tally: Tally,
+    account: Account,
+    keep: Callable[[Solution], None],
+) -> None:
+    """Open the models, solve, and show how it goes. Loads nothing where nothing is left to do."""
+    if tally.problems >= job.size():
+        return
+    async with AsyncExitStack() as stack:
+        await _open(job.models, stack)
+        account.start()
+        async with (
+            aclosing(
+                solve_all(
+                    job.left(solved), strategy, job.models, seed=job.seed, account=account, concurrency=job.concurrency
+                )
+            ) as solutions,
+            _progress(job, tally, account),
+        ):
+            async for solution in solutions:
+                keep(solution)
+                tally.add(solution)
+
+
+async def _open(models: Mapping[str, Backend], stack: AsyncExitStack) -> None:
+    for backend in models.values():
+        with err.status(f"Loading {backend.name} ..."):
+            await stack.enter_async_context(backend)
+
+
+@asynccontextmanager
+async def _progress(job: Job, tally: Tally, account: Account) -> AsyncIterator[None]:
+    """A live line: problems done, accuracy so far, tokens a second, samples in flight."""
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[state]}")
+    with Progress(*columns, TimeElapsedColumn(), console=err, transient=True) as bar:
+        task = bar.add_task("Solving", total=job.size(), state="")
+
+        async def watch() -> None:
+            while True:
+                bar.update(task, completed=tally.problems, state=_state(tally, account))
+                await asyncio.sleep(0.2)
+
+        watcher = asyncio.create_task(watch())
+        try:
+            yield
+        finally:
+            watcher.cancel()
+
+
+def _state(tally: Tally, account: Account) -> str:
+    right = f"{tally.accuracy.value:.1%} right, " if tally.judged else ""
+    speed = account.spent.completion_tokens / max(account.seconds(), 1e-9)
+    return f"{right}{speed:,.0f} tokens/s, {account.in_flight} in flight"
+
+
+def summary(tally: Tally, title: str, account: Account) -> Table:
+    """The table at the end of a run."""
+    usage = tally.usage
+    table = Table(title=title, title_justify="left", show_header=False)
+    table.add_row("problems", f"{tally.problems:,}" + (f", {tally.failed} failed" if tally.failed else ""))
+    if tally.judged:
+        table.add_row("accuracy", _share(tally.accuracy))
+    if tally.samples > 1:
+        table.add_row("one sample", f"{tally.single:.1%}  mean of the {tally.samples:.4g} samples it chose from")
+        table.add_row("gained", f"{100 * (tally.accuracy.value - tally.single):+.1f} points over one sample")
+        table.add_row("coverage", f"{_share(tally.coverage)}: some sample is right")
+    if tally.unjudged:
+        table.add_row("no verdict", f"{tally.unjudged} answers that the grader could not judge")
+    table.add_row("tokens", f"{usage.tokens:,}")
+    table.add_row("  prompt", f"{usage.prompt_tokens:,}, of them {usage.cached_tokens:,} cached")
+    table.add_row("  completion", f"{usage.completion_tokens:,}")
+    table.add_row("  verifier", f"{usage.verifier_tokens:,}")
+    if seconds := account.seconds():
+        speed = account.spent.completion_tokens / seconds
+        table.add_row("wall time", f"{seconds:,.1f} s, {speed:,.0f} completion tokens/s")
+    table.add_row("samples lost", f"{tally.lost:,}")
+    return table
+
+
+def _share(share: Share) -> str:
+    low, high = share.interval()
+    return f"{share.value:.1%}  [{low:.1%}, {high:.1%}]  ({share.count} of {share.total})"
+
+
+def _exit_code(job: Job, tally: Tally, account: Account) -> int:
+    """1 if problems are left for another call, else 0."""
+    if left := job.size() - tally.problems:
+        why = " because the budget is spent" if account.refused else ""
+        err.print(f"{left} problems were not begun{why}: run the same command to go on.")
+    if tally.failed:
+        err.print(f"{tally.failed} problems failed: run the same command to try them again.")
+    return 1 if left or tally.failed else 0

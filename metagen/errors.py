@@ -1,0 +1,56 @@
+"""What can go wrong, and who pays for it.
+
+    MetagenError
+    ├── InputError            the caller's input is wrong: nothing is spent, exit code 2
+    │   └── WeightError       a weighted vote was given a weight that cannot be one
+    ├── BackendGone           the model cannot be reached any more: the run ends, and can be resumed
+    └── SampleError           costs one sample, is written on its span, and the search goes on
+        ├── GenerationError   the model refused or failed this one request
+        ├── BudgetExceeded    the budget has no room for this request
+        ├── VerifierError     a verifier raised or broke its contract
+        ├── ToolError         a tool raised or broke its contract
+        └── NoCandidate       every sample of a strategy was lost
+
+Anything that is not a `MetagenError` is a bug: it cancels its siblings and stops the run.
+Foreign errors are translated once, where the foreign code is called.
+"""
+
+
+class MetagenError(Exception):
+    """The root of all errors that metagen raises on purpose."""
+
+
+class InputError(MetagenError):
+    """The caller's input is wrong. The message names the place and says what to do."""
+
+
+class WeightError(InputError):
+    """A weighted vote was given a negative or non-finite weight."""
+
+
+class BackendGone(MetagenError):
+    """The model cannot be reached any more. The run ends, keeps what it has and can be resumed."""
+
+
+class SampleError(MetagenError):
+    """One sample is lost; its siblings go on."""
+
+
+class GenerationError(SampleError):
+    """The model refused or failed one request."""
+
+
+class BudgetExceeded(SampleError):
+    """The budget has no room for this request."""
+
+
+class VerifierError(SampleError):
+    """A verifier raised, or returned something other than one score or `None` a candidate."""
+
+
+class ToolError(SampleError):
+    """A tool raised, or returned something that it may not."""
+
+
+class NoCandidate(SampleError):
+    """Every sample of a strategy was lost, so there is nothing to choose from."""

@@ -1,0 +1,99 @@
+"""The generator at the bottom: one of the run's models, with sampling settings."""
+
+from collections.abc import Iterator
+from dataclasses import KW_ONLY, dataclass, fields, is_dataclass
+
+from metagen.candidate import Candidate
+from metagen.errors import InputError
+from metagen.problem import Problem
+from metagen.request import Completion, Request, Sampling
+from metagen.run import Run
+from metagen.settings import spelled, whole
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Model:
+    """y ~ g(· | x): samples from the run's model of this name; without a name, from its first.
+
+    A setting of `None` leaves the choice to the model's own defaults. It can step: where the problem says how a step
+    ends, it writes one step, and continues a partial reply of the same model from its token ids.
+    """
+
+    name: str = ""
+    _: KW_ONLY
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    logprobs: bool = False
+
+    __repr__ = spelled
+
+    def __post_init__(self) -> None:
+        if self.max_tokens is not None:
+            whole(self, max_tokens=self.max_tokens)
+        if self.top_k is not None:
+            whole(self, top_k=self.top_k, least=-1)
+        for name, most in (("temperature", float("inf")), ("top_p", 1.0), ("min_p", 1.0)):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int | float) or not 0 <= value <= most):
+                raise InputError(f"Model: {name} must be a number from 0 to {most}, not {value!r}")
+        if not isinstance(self.stop, tuple) or not all(isinstance(text, str) and text for text in self.stop):
+            raise InputError(f"Model: stop must be a tuple of texts that are not empty, not {self.stop!r}")
+
+    async def __call__(self, problem: Problem, run: Run) -> Candidate:
+        return (await self.sample(problem, run, 1))[0]
+
+    async def sample(self, problem: Problem, run: Run, n: int) -> list[Candidate]:
+        """Draw `n` candidates in one request. Fewer come back only where a budget had no room for all."""
+        identity = run.identity(self.name)
+        begun = problem.partial or Candidate(())
+        request = Request(
+            problem=problem.id,
+            prompt=problem.text,
+            partial=begun.text,
+            tokens=begun.tokens if begun.model == identity else (),
+            n=n,
+            sampling=self._sampling(problem.step),
+        )
+        completions = await run.generate(self.name, request)
+        return [self._candidate(completion, begun, request, identity, problem.step) for completion in completions]
+
+    def _sampling(self, step: str | None) -> Sampling:
+        return Sampling(
+            temperature=self.temperature,
+            top_p=self.top_p,
+            top_k=self.top_k,
+            min_p=self.min_p,
+            max_tokens=self.max_tokens,
+            stop=self.stop if step is None else (*self.stop, step),
+            keep_stop=step is not None,
+            logprobs=self.logprobs,
+        )
+
+    def _candidate(
+        self, completion: Completion, begun: Candidate, request: Request, identity: str, step: str | None
+    ) -> Candidate:
+        ended_step = completion.end == "stop" and completion.stop == step
+        ids_known = bool(completion.tokens) and (not begun.text or bool(request.tokens))
+        return Candidate(
+            steps=(*begun.steps, completion.text),
+            finished=completion.end != "length" and not ended_step,
+            tokens=(*request.tokens, *completion.tokens) if ids_known else (),
+            model=identity if ids_known else "",
+            logprobs=(*begun.logprobs, *completion.logprobs),
+        )
+
+
+def named_models(strategy: object) -> Iterator[str]:
+    """The names of all models that a strategy's settings mention."""
+    if isinstance(strategy, Model):
+        yield strategy.name
+    elif isinstance(strategy, tuple):
+        for part in strategy:
+            yield from named_models(part)
+    elif is_dataclass(strategy):
+        for field in fields(strategy):
+            yield from named_models(getattr(strategy, field.name))

@@ -1,0 +1,157 @@
+"""What is asked; how problem files are read."""
+
+import json
+from array import array
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from metagen.candidate import Candidate
+from metagen.errors import InputError
+from metagen.lines import read_lines
+
+PROMPT_FIELDS = ("prompt", "question", "problem")
+ANSWER_FIELDS = ("answer",)
+ID_FIELDS = ("id", "unique_id")
+GSM8K_MARK = "####"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A question x, what is already written of its answer, and where the next step ends.
+
+    `prompt` never changes, so a verifier always reads the question that the user asked; a strategy that sends
+    something else says so with `asking`.
+    """
+
+    id: str
+    prompt: str
+    answer: str | None = None
+    """The reference answer, which only oracles read."""
+    asked: str | None = None
+    """What is sent in place of `prompt`."""
+    partial: Candidate | None = None
+    """y₁ … y_{t-1}: the beginning of the reply."""
+    step: str | None = None
+    """The string that ends a step, such as a newline; `None` asks for the whole reply."""
+
+    @property
+    def text(self) -> str:
+        """What is sent to the model."""
+        return self.prompt if self.asked is None else self.asked
+
+    def asking(self, text: str) -> Self:
+        """The same problem, with `text` sent in its place and nothing of a reply written yet."""
+        return replace(self, asked=text, partial=None)
+
+    def continuing(self, candidate: Candidate) -> Self:
+        """The same problem, with the reply begun as in `candidate`."""
+        return replace(self, partial=candidate)
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemFile:
+    """A file of problems: JSON Lines, read as a stream, or a JSON list in a file that ends in `.json`.
+
+    Fields are found by their usual names (`prompt`, `question` or `problem`; `answer`; `id` or `unique_id`) unless
+    they are named here. An answer that ends in `#### n`, as in GSM8K, stands for n. Without an id, a problem is called
+    by its line number.
+    """
+
+    path: Path
+    prompt_field: str | None = None
+    answer_field: str | None = None
+    id_field: str | None = None
+
+    def __iter__(self) -> Iterator[Problem]:
+        """Raises `InputError`, naming file, line and field."""
+        for number, row in self._rows():
+            yield self._problem(row, number)
+
+    def check(self) -> tuple[int, str]:
+        """Read the whole file once, before anything is spent: how many problems it holds, and a digest of them.
+
+        Memory is 8 bytes a problem. Raises `InputError` for what cannot be read, an empty file, or an id that occurs
+        twice.
+        """
+        digest, ids = blake2b(digest_size=8), array("Q")
+        for problem in self:
+            digest.update(repr((problem.id, problem.prompt, problem.answer)).encode())
+            ids.append(_hash(problem.id))
+        if not ids:
+            raise InputError(f"{self.path}: holds no problems")
+        values, counts = np.unique(np.frombuffer(ids, dtype=np.uint64), return_counts=True)
+        if repeated := set(values[counts > 1].tolist()):
+            self._refuse_twins(repeated)
+        return len(ids), digest.hexdigest()
+
+    def _rows(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        if not self.path.exists():
+            raise InputError(f"{self.path}: there is no such file")
+        if self.path.suffix != ".json":
+            yield from ((f"line {number}", row) for number, row in read_lines(self.path))
+            return
+        for number, row in enumerate(self._list(), 1):
+            if not isinstance(row, dict):
+                raise InputError(f"{self.path}, item {number}: must be an object, not {type(row).__name__}")
+            yield f"item {number}", row
+
+    def _list(self) -> list[Any]:
+        try:
+            rows = json.loads(self.path.read_bytes())
+        except (OSError, ValueError, RecursionError) as error:
+            raise InputError(f"{self.path}: is not a JSON file: {error}") from None
+        if not isinstance(rows, list):
+            raise InputError(f"{self.path}: must hold a list of problems; JSON Lines go in a file that ends in .jsonl")
+        return rows
+
+    def _problem(self, row: Mapping[str, Any], place: str) -> Problem:
+        where = f"{self.path}, {place}"
+        prompt = _text(_field(row, self.prompt_field, PROMPT_FIELDS, where), where, needed=True)
+        answer = _text(_field(row, self.answer_field, ANSWER_FIELDS, where, needed=False), where)
+        name = _text(_field(row, self.id_field, ID_FIELDS, where, needed=False), where) or place.rpartition(" ")[2]
+        if answer is not None and GSM8K_MARK in answer:
+            answer = answer.rpartition(GSM8K_MARK)[2].strip()
+        return Problem(name, prompt or "", answer)
+
+    def _refuse_twins(self, hashes: set[int]) -> None:
+        first: dict[str, str] = {}
+        for place, row in self._rows():
+            name = self._problem(row, place).id
+            if _hash(name) in hashes and first.setdefault(name, place) != place:
+                raise InputError(f"{self.path}, {place}: the id {name!r} occurs twice, first on {first[name]}")
+
+
+def _field(
+    row: Mapping[str, Any], named: str | None, usual: tuple[str, ...], where: str, *, needed: bool = True
+) -> tuple[str, Any]:
+    """The first of the fields that is there, with its name."""
+    for name in (named,) if named else usual:
+        if name in row:
+            return name, row[name]
+    if needed or named:
+        wanted = repr(named) if named else " or ".join(map(repr, usual))
+        raise InputError(f"{where}: there is no field {wanted}; there is {', '.join(map(repr, row)) or 'nothing'}")
+    return "", None
+
+
+def _text(field: tuple[str, Any], where: str, *, needed: bool = False) -> str | None:
+    """A field as text: numbers are written out, whole ones without a fraction."""
+    name, value = field
+    if value is None and not needed:
+        return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise InputError(f"{where}: field {name!r} must be a text or a number, not {json.dumps(value)[:40]}")
+    if needed and not str(value).strip():
+        raise InputError(f"{where}: field {name!r} is empty")
+    return str(value)
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest())

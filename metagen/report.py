@@ -1,0 +1,94 @@
+"""What a run or a pool of samples shows: accuracy with its interval, coverage, cost. Pure."""
+
+from dataclasses import dataclass, field
+from math import comb, nan, sqrt
+
+from metagen.budget import Usage
+from metagen.solution import Solution
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A count out of a total, such as right answers out of problems."""
+
+    count: int
+    total: int
+
+    @property
+    def value(self) -> float:
+        return self.count / self.total if self.total else nan
+
+    def interval(self, z: float = 1.959964) -> tuple[float, float]:
+        """Wilson's score interval, at 95 % by default (Wilson 1927)."""
+        if not self.total:
+            return 0.0, 1.0
+        n, p = self.total, self.value
+        centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+        half = z * sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+        return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def pass_at_k(right: int, n: int, k: int) -> float:
+    """The chance that k of n samples, drawn without replacement, hold a right one, if `right` of the n are.
+
+    The unbiased estimate of coverage (Chen et al. 2021, section 2.1). Raises `ValueError` unless 1 ≤ k ≤ n.
+    """
+    if not 1 <= k <= n:
+        raise ValueError(f"k must be from 1 to {n}, not {k}")
+    return 1.0 - comb(n - right, k) / comb(n, k)
+
+
+@dataclass(slots=True)
+class Tally:
+    """The figures of a run, added up one solution at a time.
+
+    Accuracy counts problems with a reference; a failed problem among them is not right. Answers on which the grader has
+    no verdict are counted apart and are in no share.
+    """
+
+    problems: int = 0
+    failed: int = 0
+    """Problems without any candidate; a resumed run tries them again."""
+    correct: int = 0
+    judged: int = 0
+    unjudged: int = 0
+    lost: int = 0
+    usage: Usage = field(default_factory=Usage)
+    _drawn: int = 0
+    _covered: int = 0
+    _single: float = 0.0
+    _samples: int = 0
+
+    def add(self, solution: Solution) -> None:
+        self.problems += 1
+        self.failed += solution.failed
+        self.correct += solution.correct is True
+        self.judged += solution.correct is not None
+        self.unjudged += solution.unjudged
+        self.lost += solution.lost
+        self.usage += solution.usage
+        if solution.samples:
+            self._drawn += 1
+            self._covered += solution.samples_correct > 0
+            self._single += solution.samples_correct / solution.samples
+            self._samples += solution.samples
+
+    @property
+    def accuracy(self) -> Share:
+        """Right answers out of those that were judged."""
+        return Share(self.correct, self.judged)
+
+    @property
+    def single(self) -> float:
+        """The mean, over problems, of the share of right ones among the samples that were compared: pass@1."""
+        return self._single / self._drawn if self._drawn else nan
+
+    @property
+    def coverage(self) -> Share:
+        """Problems for which one of the compared samples is right: what a perfect verifier would reach."""
+        return Share(self._covered, self._drawn)
+
+    @property
+    def samples(self) -> float:
+        """Compared samples a problem, on average."""
+        return self._samples / self._drawn if self._drawn else nan

@@ -1,0 +1,97 @@
+"""What a model is asked, what it replies, and the protocol of whoever serves it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Literal, Protocol, Self
+
+from metagen.budget import Usage
+
+Meter = Callable[[Usage], None]
+"""Where a backend reports what it spent: as often as it likes, also when it fails or is cancelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How to draw from p(y | x). `None` leaves the choice to the model's own `generation_config.json`."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    max_tokens: int | None = None
+    """The longest completion, in tokens; `None` is what the context leaves."""
+    stop: tuple[str, ...] = ()
+    keep_stop: bool = False
+    """Whether the stop string that ended a completion stays in its text."""
+    logprobs: bool = False
+    """Whether to return the log-probability of each generated token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Ask for `n` independent completions of one prompt.
+
+    `prompt` is the text of one user turn. `partial` is the beginning of the reply, already written; `tokens` are its
+    ids if this very model made them, and then the reply is continued from them without tokenising again.
+    """
+
+    problem: str
+    """The id of the problem this serves; with `draw`, it finds a recorded sample."""
+    prompt: str
+    partial: str = ""
+    tokens: tuple[int, ...] = ()
+    n: int = 1
+    draw: int = 0
+    """How many samples of the same request this problem has drawn before."""
+    seed: int | None = None
+    """Sample i is drawn with `seed + i`; `None` leaves the engine's own randomness."""
+    sampling: Sampling = Sampling()
+
+    def part(self, first: int, n: int) -> "Request":
+        """The request for `n` of these samples, from number `first` on."""
+        seed = None if self.seed is None else self.seed + first
+        return replace(self, n=n, draw=self.draw + first, seed=seed)
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One sampled continuation, without the partial reply it continues."""
+
+    text: str
+    tokens: tuple[int, ...] = ()
+    """The ids that decode to `text`; empty where the backend does not tell, or where they decode to more."""
+    end: Literal["eos", "stop", "length"] = "eos"
+    """Ended by the model itself, by a stop string, or by a length limit."""
+    stop: str = ""
+    """The stop string, if one ended it."""
+    logprobs: tuple[float, ...] = ()
+
+
+class Backend(Protocol):
+    """Serves one model. Opened with `async with`, in the event loop that uses it.
+
+    Guaranteed: `generate` returns exactly `request.n` completions or raises; it reports to `spend` all that was used,
+    exactly once, also when it raises or is cancelled; after cancellation nothing of the request goes on running.
+    Not guaranteed: that equal requests give equal completions, even with a seed.
+    Raises `GenerationError` if this request fails and `BackendGone` if no other can succeed either.
+    """
+
+    @property
+    def name(self) -> str:
+        """Which model this is; token ids belong to it."""
+
+    @property
+    def context(self) -> int:
+        """The most tokens that prompt and completion can have together."""
+
+    async def generate(self, request: Request, spend: Meter) -> list[Completion]: ...
+
+    async def count(self, request: Request) -> int:
+        """How many prompt tokens `generate` would read (partial reply included)."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...

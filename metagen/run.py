@@ -1,0 +1,348 @@
+"""The protocols of generators and verifiers, and `Run`: the one place for effects.
+
+A strategy decides and `Run` acts: it starts tasks, gives seeds, keeps spans and budgets. A strategy keeps nothing
+between calls, so one object can serve any number of problems at once.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
+from itertools import islice
+from math import isnan
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
+
+from metagen.budget import Account, Budget, Usage
+from metagen.candidate import Candidate, Score
+from metagen.errors import (
+    BudgetExceeded,
+    GenerationError,
+    InputError,
+    MetagenError,
+    NoCandidate,
+    SampleError,
+    VerifierError,
+)
+from metagen.problem import Problem
+from metagen.request import Backend, Completion, Request
+from metagen.tasks import together, unwrapped
+from metagen.trace import Span
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Key = int | str
+
+
+class Generator(Protocol):
+    """g: draws one candidate. Strategies are generators, and so is any `async def` of this shape."""
+
+    async def __call__(self, problem: Problem, run: "Run", /) -> Candidate: ...
+
+
+@runtime_checkable
+class Batched(Protocol):
+    """A generator that can draw n candidates at less than the cost of n calls, where all n are awaited."""
+
+    async def sample(self, problem: Problem, run: "Run", n: int, /) -> list[Candidate]: ...
+
+
+class Verifier(Protocol):
+    """φ: says how good candidates are, one verdict each, in order. `None` is no verdict, never a zero.
+
+    It reads `problem.prompt`, which is the question as the user asked it, whatever was sent to the model.
+    What it raises becomes a `VerifierError`; it never reads as "wrong".
+    """
+
+    async def __call__(
+        self, problem: Problem, candidates: Sequence[Candidate], run: "Run", /
+    ) -> Sequence[Score | None]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What all nodes that work on one problem share."""
+
+    problem: str
+    backends: Mapping[str, Backend]
+    """By name; the first is the run's model."""
+    model: Generator
+    """What an omitted generator means."""
+    begun: float
+    """When work on the problem began, by the clock of its account."""
+    seed: int | None = None
+    draws: Counter[Any] = field(default_factory=Counter)
+    """How often each request was drawn from, for this problem."""
+
+
+class Run:
+    """A node of a running strategy: what a strategy acts through, for one problem.
+
+    Children are numbered in the order in which the node makes them, and a seed follows from the run's seed, the
+    problem's id and this structural path. So code that calls `ask` from several tasks at once must name its children
+    with `key`, or use `sample`, `stream` or `map`, which number their own.
+    """
+
+    __slots__ = ("_scope", "account", "span")
+
+    def __init__(self, scope: Scope, span: Span, account: Account) -> None:
+        self._scope = scope
+        self.span = span
+        self.account = account
+
+    async def ask(self, generator: Generator | None, problem: Problem, *, key: Key | None = None) -> Candidate:
+        """Draw one candidate. Raises what the generator raises."""
+        return await self._ask(self._resolve(generator), problem, self._key(key))
+
+    async def sample(self, generator: Generator | None, problem: Problem, n: int) -> list[Candidate]:
+        """Draw `n` candidates at once and wait for all; return the survivors, in the order of their numbers.
+
+        A generator that is `Batched` is asked for them in one request. Raises `NoCandidate` if all are lost.
+        """
+        generator, key = self._resolve(generator), self._key()
+        if n > 1 and isinstance(generator, Batched):
+            with self._child(name_of(generator), key) as run:
+                candidates = await generator.sample(problem, run, n)
+        else:
+            attempts = await together(self._attempt(generator, problem, (*key, index)) for index in range(n))
+            candidates = [attempt for attempt in attempts if isinstance(attempt, Candidate)]
+        if not candidates:
+            raise NoCandidate(f"all {n} samples were lost{self._why_lost()}")
+        self.span.samples.extend(candidates)
+        return candidates
+
+    @asynccontextmanager
+    async def stream(
+        self, generator: Generator | None, problem: Problem, limit: int, window: int = 1
+    ) -> AsyncIterator[AsyncIterator[Candidate]]:
+        """Draw up to `limit` candidates, `window` in flight, and hand over survivors in the order of their numbers.
+
+        That order, not the order of arrival, is what a decision to stop may depend on: else short answers would
+        be favoured. Leaving the context cancels what was not consumed. A refusal by the budget ends the stream. Use as
+
+            async with run.stream(of, problem, limit=64, window=8) as candidates:
+                async for candidate in candidates: ...
+        """
+        generator, key = self._resolve(generator), self._key()
+        numbers = iter(range(limit))
+        issued: dict[int, asyncio.Task[Candidate | SampleError]] = {}
+
+        async def survivors(group: asyncio.TaskGroup) -> AsyncGenerator[Candidate, None]:
+            refused = False
+            while True:
+                for number in () if refused else islice(numbers, window - len(issued)):
+                    issued[number] = group.create_task(self._attempt(generator, problem, (*key, number)))
+                if not issued:
+                    return
+                number, task = next(iter(issued.items()))
+                attempt = await task
+                del issued[number]
+                refused = refused or isinstance(attempt, BudgetExceeded)
+                if isinstance(attempt, Candidate):
+                    self.span.samples.append(attempt)
+                    yield attempt
+
+        try:
+            with unwrapped():
+                async with asyncio.TaskGroup() as group, aclosing(survivors(group)) as candidates:
+                    try:
+                        yield candidates
+                    finally:
+                        for task in issued.values():
+                            task.cancel()
+        finally:
+            self._mark_cancelled({(*self.span.path, *key, number) for number in issued})
+
+    async def map(
+        self, function: Callable[[Item, "Run"], Awaitable[Result]], items: Iterable[Item]
+    ) -> list[Result | None]:
+        """Apply an async function to all items at once, each in a node of its own; `None` where a sample was lost."""
+        key = self._key()
+
+        async def one(index: int, item: Item) -> Result | None:
+            try:
+                with self._child(name_of(function), (*key, index)) as run:
+                    return await function(item, run)
+            except SampleError:
+                return None
+
+        return await together(one(index, item) for index, item in enumerate(items))
+
+    async def score(self, verifier: Verifier, problem: Problem, candidates: Sequence[Candidate]) -> list[Score | None]:
+        """One verdict a candidate. Where the budget has no room for verdicts there are none, and a note says so.
+
+        Raises `VerifierError` if the verifier fails or breaks its contract.
+        """
+        try:
+            with self._child(name_of(verifier), self._key()) as run:
+                self.account.check_time()
+                scores = await run._verdicts(verifier, problem, candidates)
+                run.span.detail["scores"] = [None if score is None else score.value for score in scores]
+                return scores
+        except BudgetExceeded as refused:
+            self.note(f"not verified: {refused}")
+            return [None] * len(candidates)
+
+    async def generate(self, model: str, request: Request) -> list[Completion]:
+        """Send one request to a model, within the budget. This is where generators end; strategies use `sample`.
+
+        A completion that the budget cuts short ends by length. If there is no room for all `n` at once, they are asked
+        for one by one, and those that find no room are lost. Raises `BudgetExceeded` if all are.
+        """
+        request = self._numbered(request, model)
+        self.span.detail.update(prompt=request.prompt, partial=request.partial, n=request.n)
+        self.account.check_time()
+        send = self._send_reserved if self.account.limited else self._send
+        return await send(self._backend(model), request)
+
+    def within(self, budget: Budget) -> "Run":
+        """The same node under a tighter budget."""
+        return Run(self._scope, self.span, Account(budget, self.account))
+
+    def spend(self, usage: Usage) -> None:
+        """Book what was used: a verifier that calls a model on its own reports it here."""
+        self.span.usage += usage
+        self.account.spend(usage)
+
+    def note(self, text: str) -> None:
+        """Say how this answer came about, on the span and in the `Solution`."""
+        self.span.detail.setdefault("notes", []).append(text)
+
+    def identity(self, model: str) -> str:
+        """Which model stands behind a name: token ids belong to it."""
+        return self._backend(model).name
+
+    def _resolve(self, generator: Generator | None) -> Generator:
+        return self._scope.model if generator is None else generator
+
+    def _key(self, key: Key | None = None) -> tuple[Key, ...]:
+        if key is not None:
+            return (key,)
+        self.span.calls += 1
+        return (self.span.calls - 1,)
+
+    def _backend(self, model: str) -> Backend:
+        backends = self._scope.backends
+        if not backends:
+            raise InputError("this run has no model: pass one, such as VLLMEngine(...)")
+        if not model:
+            return next(iter(backends.values()))
+        if model not in backends:
+            raise InputError(f"no model is named {model!r} in this run; there is {', '.join(backends)}")
+        return backends[model]
+
+    @contextmanager
+    def _child(self, name: str, key: tuple[Key, ...]) -> Iterator["Run"]:
+        """A node below this one; its span ends with the context."""
+        begun = self.account.clock()
+        span = Span(name, self.span.path + key, begun - self._scope.begun)
+        self.span.children.append(span)
+        try:
+            yield Run(self._scope, span, self.account)
+        except BaseException as error:
+            span.status = _status(error)
+            span.error = "" if span.status == "cancelled" else f"{type(error).__name__}: {error}"
+            raise
+        else:
+            span.status = "ok"
+        finally:
+            span.seconds = self.account.clock() - begun
+
+    async def _ask(self, generator: Generator, problem: Problem, key: tuple[Key, ...]) -> Candidate:
+        with self._child(name_of(generator), key) as run:
+            candidate = await generator(problem, run)
+            if not isinstance(candidate, Candidate):
+                raise TypeError(f"{name_of(generator)} returned {type(candidate).__name__}, not a Candidate")
+            return candidate
+
+    async def _attempt(self, generator: Generator, problem: Problem, key: tuple[Key, ...]) -> Candidate | SampleError:
+        """A sample that may be lost: then its span says why."""
+        try:
+            return await self._ask(generator, problem, key)
+        except SampleError as error:
+            return error
+
+    def _mark_cancelled(self, paths: set[tuple[Key, ...]]) -> None:
+        """What nobody consumed is marked alike, finished or not: which it was depends on the clock."""
+        for span in self.span.children:
+            if span.path in paths:
+                span.status = "cancelled"
+
+    async def _verdicts(
+        self, verifier: Verifier, problem: Problem, candidates: Sequence[Candidate]
+    ) -> list[Score | None]:
+        try:
+            scores = list(await verifier(problem, candidates, self))
+        except MetagenError:
+            raise
+        except Exception as error:  # whatever a user's verifier raises is a verifier's failure
+            raise VerifierError(f"{name_of(verifier)} raised {type(error).__name__}: {error}") from error
+        if len(scores) != len(candidates):
+            raise VerifierError(f"{name_of(verifier)} gave {len(scores)} verdicts for {len(candidates)} candidates")
+        for score in scores:
+            if score is not None and (not isinstance(score, Score) or isnan(score.value)):
+                raise VerifierError(f"{name_of(verifier)} gave {score!r}: a verdict is a Score with a number, or None")
+        return scores
+
+    def _numbered(self, request: Request, model: str) -> Request:
+        """The request with its seed, and with the number of its first sample among equal requests."""
+        drawn = (model, request.prompt, request.partial, request.sampling)
+        draw = self._scope.draws[drawn]
+        self._scope.draws[drawn] += request.n
+        return replace(request, draw=draw, seed=self._seed())
+
+    def _seed(self) -> int | None:
+        if self._scope.seed is None:
+            return None
+        text = f"{self._scope.seed}\n{self._scope.problem}\n{self.span.path}"
+        return int.from_bytes(blake2b(text.encode(), digest_size=6).digest())
+
+    async def _send_reserved(self, backend: Backend, request: Request) -> list[Completion]:
+        prompt = await backend.count(request)
+        limit = max(1, min(request.sampling.max_tokens or backend.context, backend.context - prompt))
+        if request.n > 1 and not self.account.fits(prompt + request.n * limit):
+            return await self._send_singly(backend, request)
+        output = await self.account.reserve(prompt, request.n * limit)
+        try:
+            short = replace(request.sampling, max_tokens=output // request.n)
+            return await self._send(backend, replace(request, sampling=short))
+        finally:
+            self.account.settle(prompt + output)
+
+    async def _send_singly(self, backend: Backend, request: Request) -> list[Completion]:
+        singles = await together(self._send_single(backend, request, index) for index in range(request.n))
+        completions = [completion for single in singles for completion in single]
+        if not completions:
+            raise BudgetExceeded(f"no room for any of {request.n} samples{self._why_lost()}")
+        return completions
+
+    async def _send_single(self, backend: Backend, request: Request, index: int) -> list[Completion]:
+        try:
+            with self._child("request", (index,)) as run:
+                return await run._send_reserved(backend, request.part(index, 1))
+        except SampleError:
+            return []
+
+    async def _send(self, backend: Backend, request: Request) -> list[Completion]:
+        with self.account.sending(request.n):
+            completions = await backend.generate(request, self.spend)
+        if len(completions) != request.n:
+            raise GenerationError(f"{backend.name} gave {len(completions)} completions where {request.n} were asked")
+        self.span.detail["completions"] = [completion.text for completion in completions]
+        return completions
+
+    def _why_lost(self) -> str:
+        errors = [span.error for span in self.span.walk() if span.status == "lost" and span.error]
+        return f"; the first: {errors[0]}" if errors else ""
+
+
+def name_of(of: object) -> str:
+    """How a generator or verifier is called in a trace."""
+    return cast(str, getattr(of, "__name__", type(of).__name__))
+
+
+def _status(error: BaseException) -> Any:
+    if isinstance(error, asyncio.CancelledError):
+        return "cancelled"
+    return "lost" if isinstance(error, SampleError) else "failed"

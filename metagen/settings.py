@@ -1,0 +1,53 @@
+"""How strategies and verifiers carry their settings: they print as their spec, and refuse nonsense at once.
+
+A strategy is a frozen dataclass. With `__repr__ = spelled`, its `repr` is the text that `metagen.parse` reads back.
+"""
+
+import inspect
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from metagen.errors import InputError
+
+
+def spelled(self: object) -> str:
+    """The call that makes this object: positional settings bare, others by name, defaults left out."""
+    return f"{type(self).__name__}({', '.join(_arguments(self))})"
+
+
+def _arguments(of: object) -> Iterator[str]:
+    for parameter in inspect.signature(type(of)).parameters.values():
+        value = getattr(of, parameter.name)
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            yield from map(literal, value)
+        elif value != parameter.default:
+            bare = parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+            yield literal(value) if bare else f"{parameter.name}={literal(value)}"
+
+
+def literal(value: object) -> str:
+    """A setting as it is written in a spec: strings in double quotes, functions by their names."""
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, tuple):
+        return f"({', '.join(map(literal, value))}{',' * (len(value) == 1)})"
+    if inspect.isfunction(value):
+        return value.__name__
+    return repr(value)
+
+
+def whole(of: object, /, *, least: int = 1, **numbers: Any) -> None:
+    """Refuse what is not a whole number of at least `least`."""
+    for name, value in numbers.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise InputError(f"{type(of).__name__}: {name} must be a whole number of {least} or more, not {value!r}")
+
+
+def callables(of: object, /, **given: Any) -> None:
+    """Refuse a generator or verifier that cannot be called: a class in place of an object, a number, a text."""
+    for name, value in given.items():
+        if isinstance(value, type):
+            raise InputError(f"{type(of).__name__}: {name}={value.__name__} is a class: write {value.__name__}(...)")
+        if value is not None and not callable(value):
+            raise InputError(f"{type(of).__name__}: {name} cannot be {value!r}: give a strategy, verifier or function")

@@ -1,0 +1,46 @@
+"""The answer handed over."""
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from metagen.budget import Usage
+from metagen.trace import Span
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """What a strategy answered to one problem, whether it is right, what it cost and what was lost on the way.
+
+    It is plain data; only `trace` stays behind when it is written down.
+    """
+
+    problem: str
+    """The id of the problem."""
+    answer: str | None
+    """The final answer, as extracted from `text`; `None` if it has none."""
+    text: str = ""
+    correct: bool | None = None
+    """`None` if there is no reference answer, or no verdict."""
+    unjudged: bool = False
+    """There is a reference, but the grader reached no verdict."""
+    samples: int = 0
+    """How many candidates the outermost strategy compared and the grader judged."""
+    samples_correct: int = 0
+    lost: int = 0
+    """Samples that were lost to errors or a budget."""
+    notes: tuple[str, ...] = ()
+    error: str = ""
+    """Why there is no candidate at all, if there is none."""
+    usage: Usage = field(default_factory=Usage)
+    seconds: float = 0.0
+    trace: Span = field(default_factory=lambda: Span("solve"), repr=False, compare=False)
+
+    @property
+    def failed(self) -> bool:
+        """Whether every sample was lost. A resumed run tries the problem again."""
+        return bool(self.error)
+
+    def row(self) -> dict[str, Any]:
+        """One line of `solutions.jsonl`."""
+        row = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "trace"}
+        return row | {"usage": {name: count for name, count in asdict(self.usage).items() if count}}

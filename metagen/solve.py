@@ -1,0 +1,130 @@
+"""The data flow: a problem goes in, a strategy runs on it, a solution comes out. Read this first."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from itertools import islice
+
+from metagen.answers import extract
+from metagen.budget import Account, Budget
+from metagen.candidate import Candidate
+from metagen.errors import InputError, SampleError
+from metagen.model import Model, named_models
+from metagen.problem import Problem
+from metagen.request import Backend
+from metagen.run import Generator, Run, Scope
+from metagen.solution import Solution
+from metagen.trace import Span
+from metagen.verifiers.oracles import grade
+
+CONCURRENCY = 256
+"""Problems at once. An engine queues what it cannot run yet, so more costs only memory."""
+
+Models = Backend | Mapping[str, Backend]
+
+
+async def solve(
+    problem: Problem | str,
+    strategy: Generator | None = None,
+    model: Models | None = None,
+    *,
+    seed: int | None = None,
+    budget: Budget | None = None,
+) -> Solution:
+    """Answer one problem with a strategy (default: one sample) over an opened model, or several by name.
+
+    An omitted `of` in the strategy means the first model. With a `seed` each request is seeded. If every sample is
+    lost the solution says so in `error`; whether it is right it says in `correct`, if the problem has an answer.
+    Raises `InputError` for settings that cannot work and `BackendGone` if the model cannot be reached.
+    """
+    if isinstance(problem, str):
+        problem = Problem(id="1", prompt=problem)
+    return await _solve(problem, strategy or Model(), _named(model, strategy), seed, Account(budget))
+
+
+async def solve_all(
+    problems: Iterable[Problem],
+    strategy: Generator | None = None,
+    model: Models | None = None,
+    *,
+    seed: int | None = None,
+    account: Account | None = None,
+    concurrency: int = CONCURRENCY,
+) -> AsyncGenerator[Solution, None]:
+    """Answer problems, `concurrency` at a time, and hand over each solution as it is done.
+
+    Problems are taken from the iterable only when they are begun, so a stream of any length will do. The `account`
+    keeps the books of the whole: its budget ends the taking of new problems, its counts can be read at any time. Whoever stops early should close the generator (`contextlib.aclosing`), which cancels what is under way.
+    """
+    account = account or Account()
+    models = _named(model, strategy)
+    waiting, done = iter(problems), asyncio.Queue[asyncio.Task[Solution]]()
+    begun: set[asyncio.Task[Solution]] = set()
+    try:
+        while True:
+            for problem in () if account.refused else islice(waiting, concurrency - len(begun)):
+                task = asyncio.create_task(_solve(problem, strategy or Model(), models, seed, account))
+                task.add_done_callback(done.put_nowait)
+                begun.add(task)
+            if not begun:
+                return
+            begun.discard(task := await done.get())
+            yield task.result()
+    finally:
+        await _cancel(begun)
+
+
+async def _solve(
+    problem: Problem, strategy: Generator, models: Mapping[str, Backend], seed: int | None, account: Account
+) -> Solution:
+    inner = Account(parent=account)
+    begun = inner.clock()
+    root = Run(Scope(problem.id, models, Model(), begun, seed), Span("solve"), inner)
+    candidate, error = None, ""
+    try:
+        candidate = await root.ask(strategy, problem)
+    except SampleError as lost:
+        error = f"{type(lost).__name__}: {lost}"
+    root.span.seconds = inner.clock() - begun
+    return await _judged(problem, candidate, error, root.span, inner)
+
+
+async def _judged(problem: Problem, candidate: Candidate | None, error: str, trace: Span, account: Account) -> Solution:
+    """The solution, with the grader's verdicts on the answer and on the samples it was chosen from."""
+    answer = extract(candidate.text) if candidate else None
+    verdict: bool | None = None
+    right: list[bool | None] = []
+    if problem.answer is not None:
+        verdict = await grade(answer, problem.answer)
+        samples = trace.compared() or ([candidate] if candidate else [])
+        right = [await grade(extract(sample.text), problem.answer) for sample in samples]
+    return Solution(
+        problem=problem.id,
+        answer=answer,
+        text=candidate.text if candidate else "",
+        correct=verdict,
+        unjudged=problem.answer is not None and verdict is None,
+        samples=sum(one is not None for one in right),
+        samples_correct=right.count(True),
+        lost=trace.lost(),
+        notes=tuple(trace.notes()),
+        error=error,
+        usage=account.spent,
+        seconds=trace.seconds,
+        trace=trace,
+    )
+
+
+def _named(model: Models | None, strategy: Generator | None) -> Mapping[str, Backend]:
+    """The run's models by name, once it is sure that the strategy mentions no others."""
+    models = {} if model is None else model if isinstance(model, Mapping) else {"model": model}
+    for name in named_models(strategy):
+        if name and name not in models:
+            raise InputError(f"the strategy names a model {name!r}, and this run has {', '.join(models) or 'none'}")
+    return models
+
+
+async def _cancel(tasks: Iterable[asyncio.Task[Solution]]) -> None:
+    tasks = list(tasks)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,79 @@
+"""Text to strategy: `parse(repr(s)) == s`. The text is walked as a syntax tree and never run."""
+
+import ast
+import inspect
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from metagen import strategies, verifiers
+from metagen.errors import InputError
+from metagen.model import Model
+
+LONGEST = 20_000
+"""Characters; a longer text is not a strategy."""
+
+CONSTRUCTORS: dict[str, Any] = {
+    **{name: getattr(strategies, name) for name in strategies.__all__},
+    **{name: getattr(verifiers, name) for name in verifiers.__all__},
+    "Model": Model,
+}
+
+
+def parse(text: str, names: Mapping[str, Any] | None = None) -> Any:
+    """Read a strategy, such as `Vote(16, of=CoT(), by=MatchesReference())`.
+
+    It may call metagen's strategies and verifiers and what `names` gives, and hold literals and names from `names`
+    (functions and classes of the user's own). Raises `InputError`, which points at what cannot be read.
+    """
+    if len(text) > LONGEST:
+        raise InputError(f"the strategy is {len(text)} characters long; at most {LONGEST} are read")
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise InputError(f"the strategy {text[:80]!r} cannot be read: {error}") from None
+    try:
+        made = _value(tree, CONSTRUCTORS | dict(names or {}))
+    except RecursionError:
+        raise InputError("the strategy is nested too deeply") from None
+    if isinstance(made, type) or not callable(made):
+        raise InputError(f"{text[:80]!r} is not a strategy; write one such as Vote(16)")
+    return made
+
+
+def _value(node: ast.expr, known: Mapping[str, Any]) -> Any:
+    match node:
+        case ast.Constant(value=value):
+            return value
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
+            return -value
+        case ast.Tuple(elts=parts) | ast.List(elts=parts):
+            return tuple(_value(part, known) for part in parts)
+        case ast.Name(id=name):
+            return _known(name, known)
+        case ast.Call(func=ast.Name(id=name)):
+            return _made(name, node, known)
+    raise InputError(f"{ast.unparse(node)[:80]!r} is neither a strategy nor a literal")
+
+
+def _made(name: str, node: ast.Call, known: Mapping[str, Any]) -> Any:
+    make = _known(name, known)
+    if not isinstance(make, type):
+        raise InputError(f"{name} is a function that serves as it is: write {name} without parentheses")
+    if any(isinstance(each, ast.Starred) for each in node.args) or any(each.arg is None for each in node.keywords):
+        raise InputError(f"{name}: stars cannot be used in a strategy")
+    args = [_value(each, known) for each in node.args]
+    settings = {each.arg or "": _value(each.value, known) for each in node.keywords}
+    try:
+        inspect.signature(make).bind(*args, **settings)
+    except TypeError as error:
+        raise InputError(f"{name}: {error}; its settings are {name}{inspect.signature(make)}") from None
+    return make(*args, **settings)
+
+
+def _known(name: str, known: Mapping[str, Any]) -> Any:
+    if name in known:
+        return known[name]
+    close = get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"there is {', '.join(sorted(known))}"
+    raise InputError(f"{name!r} is not known: {hint}")

@@ -1,0 +1,105 @@
+"""When to stop, what to spend, and what to do instead."""
+
+from dataclasses import KW_ONLY, dataclass
+
+from metagen.budget import Budget
+from metagen.candidate import Candidate, Scored
+from metagen.errors import InputError, NoCandidate, SampleError
+from metagen.problem import Problem
+from metagen.run import Generator, Run, Verifier
+from metagen.settings import callables, spelled, whole
+from metagen.strategies.select import best
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Until:
+    """Sample until the verifier accepts: y⁽¹⁾, y⁽²⁾, … ~ g(· | x); the first with v(x, y) ≥ `threshold`.
+
+    (Repeated sampling with an oracle, Brown et al. 2024.) At most `limit` samples, `window` of them in flight; when
+    one is accepted, those still in flight are cancelled. Samples are judged in the order of their numbers, so the
+    choice does not depend on which came back first. If none is accepted, the best is returned, and a note says so; no
+    verdict ranks last, ties go to the sample that was drawn first.
+    """
+
+    by: Verifier
+    _: KW_ONLY
+    of: Generator | None = None
+    limit: int = 64
+    window: int = 1
+    threshold: float = 1.0
+
+    __repr__ = spelled
+
+    def __post_init__(self) -> None:
+        whole(self, limit=self.limit, window=self.window)
+        callables(self, of=self.of, by=self.by)
+        if self.by is None:
+            raise InputError("Until: needs a verifier, such as Until(MatchesReference())")
+
+    async def __call__(self, problem: Problem, run: Run) -> Candidate:
+        seen: list[Scored] = []
+        async with run.stream(self.of, problem, self.limit, self.window) as candidates:
+            async for candidate in candidates:
+                (score,) = await run.score(self.by, problem, [candidate])
+                if score is not None and score.value >= self.threshold:
+                    return candidate
+                seen.append(Scored(candidate, score))
+        if not seen:
+            raise NoCandidate(f"all of up to {self.limit} samples were lost")
+        run.note(f"none of {len(seen)} samples was accepted: the best is handed over")
+        return seen[best([one.score.value if one.score else None for one in seen])].candidate
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Within:
+    """A strategy under a budget of its own, for each problem: at most `tokens`, nothing started after `seconds`.
+
+    Tokens count all that models read and write for it, verifiers included, and are never passed. What is finished when
+    the budget ends is what the strategy inside chooses from.
+    """
+
+    _: KW_ONLY
+    tokens: int | None = None
+    seconds: float | None = None
+    of: Generator | None = None
+
+    __repr__ = spelled
+
+    def __post_init__(self) -> None:
+        callables(self, of=self.of)
+        if self.tokens is not None:
+            whole(self, tokens=self.tokens)
+        if self.seconds is not None and not (isinstance(self.seconds, int | float) and self.seconds > 0):
+            raise InputError(f"Within: seconds must be a number above 0, not {self.seconds!r}")
+
+    async def __call__(self, problem: Problem, run: Run) -> Candidate:
+        within = run.within(Budget(self.tokens, self.seconds))
+        try:
+            return await within.ask(self.of, problem)
+        finally:
+            if overshoot := within.account.overshoot():
+                run.span.detail["overshoot_seconds"] = round(overshoot, 3)
+
+
+@dataclass(frozen=True, slots=True, repr=False, init=False)
+class Fallback:
+    """The first strategy that gives a candidate: the next is asked only if the one before it lost its sample."""
+
+    of: tuple[Generator, ...]
+
+    __repr__ = spelled
+
+    def __init__(self, *of: Generator) -> None:
+        if not of:
+            raise InputError("Fallback: needs strategies to try, such as Fallback(Vote(8), CoT())")
+        for generator in of:
+            callables(self, of=generator)
+        object.__setattr__(self, "of", of)
+
+    async def __call__(self, problem: Problem, run: Run) -> Candidate:
+        for generator in self.of[:-1]:
+            try:
+                return await run.ask(generator, problem)
+            except SampleError as error:
+                run.note(f"{generator!r} failed ({error}): trying the next")
+        return await run.ask(self.of[-1], problem)

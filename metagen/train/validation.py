@@ -1,0 +1,82 @@
+"""Cheap looks at a model in training: its loss, its sampled answers, the load of its experts. All in torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from transformers import PreTrainedTokenizerFast, Qwen3MoeForCausalLM
+
+from metagen.train.arithmetic import answer_of
+from metagen.train.batches import Batch, collate, encode
+from metagen.train.formats import Exchange
+from metagen.train.routing import expert_fractions, watched_routers
+from metagen.train.tokenizer import ASSISTANT, END, USER
+from metagen.train.trainer import losses
+from metagen.train.words import WordProblem
+
+LONGEST_REPLY = 192
+"""Tokens; the longest right solution has about 130."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a look at the model found."""
+
+    text_loss: float
+    """Nats per token of noisy solutions."""
+    balance_loss: float
+    accuracy: float
+    """The share of right answers, one sample a problem at temperature 1."""
+
+
+def as_batch(tokenizer: PreTrainedTokenizerFast, exchanges: Sequence[Exchange]) -> Batch:
+    """All exchanges in one batch."""
+    return collate(encode(tokenizer, exchanges), tokenizer.pad_token_id)
+
+
+@torch.no_grad()
+def look(
+    model: Qwen3MoeForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    batch: Batch,
+    problems: Sequence[WordProblem],
+) -> Look:
+    """Measure the losses on a batch, and the accuracy of one sample for each problem."""
+    with watched_routers(model) as routers:
+        found = losses(model, batch, routers)
+        answers = [answer_of(text) for text in sample(model, tokenizer, [problem.text for problem in problems])]
+    right = [answer == problem.right.answer for answer, problem in zip(answers, problems, strict=True)]
+    return Look(found.text.item(), found.balance.item(), sum(right) / len(right))
+
+
+@torch.no_grad()
+def sample(model: Qwen3MoeForCausalLM, tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str]) -> list[str]:
+    """One reply to each plain prompt at temperature 1, from torch's global generator."""
+    asked = [f"{USER}{prompt}{END}{ASSISTANT}" for prompt in prompts]
+    inputs = tokenizer(asked, padding=True, return_tensors="pt")
+    made = model.generate(
+        input_ids=inputs.input_ids,
+        attention_mask=inputs.attention_mask,
+        do_sample=True,
+        temperature=1.0,
+        top_k=0,
+        max_new_tokens=LONGEST_REPLY,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    replies: list[str] = tokenizer.batch_decode(made[:, inputs.input_ids.shape[1] :], skip_special_tokens=True)
+    return replies
+
+
+@torch.no_grad()
+def expert_loads(model: Qwen3MoeForCausalLM, batches: Sequence[Batch]) -> list[list[float]]:
+    """For each layer, the fraction of token-slots that each expert gets (rows sum to 1), over real tokens."""
+    config = model.config
+    chosen: list[list[torch.Tensor]] = [[] for _ in range(config.num_hidden_layers)]
+    with watched_routers(model) as routers:
+        for batch in batches:
+            routers.clear()
+            model.model(input_ids=batch.ids, use_cache=False)
+            for layer, logits in zip(chosen, routers, strict=True):
+                layer.append(logits[batch.real.flatten()].topk(config.num_experts_per_tok).indices)
+    return [[round(load, 4) for load in expert_fractions(torch.cat(layer), config.num_experts).tolist()] for layer in chosen]

@@ -1,0 +1,122 @@
+"""The program that compares two answers symbolically, in a process of its own: it may hang, crash and be killed.
+
+A line of JSON comes in on standard input, `[reference, answer, seconds]`, and a line goes out on standard output,
+`true` or `false`; an empty line before the first says that the program is ready. It is run as a file and imports
+nothing of metagen, so it starts as fast as math-verify loads. It ends when its input ends; and should nobody be left
+to stop it in the middle of a check, then by its own alarm. For POSIX systems.
+"""
+
+import json
+import logging
+import os
+import re
+import resource
+import signal
+import sys
+import warnings
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from math_verify import grader, parse, parser, verify
+
+MEMORY = 2 * 2**30
+"""Bytes of address space."""
+GRACE = 2.0
+"""Seconds that a check may go on after the limit, which is for the parent to enforce."""
+
+_DELIMITED = re.compile(r"\$|\\\(|\\\[|\\boxed")
+_FUNCTION = re.compile(r"(?<![\\a-zA-Z])(sin|cos|tan|cot|sec|csc|log|ln|exp|pi)(?![a-zA-Z])")
+_ROOT = re.compile(r"(?<![\\a-zA-Z])sqrt\s*\(([^()]*)\)")
+_WORD = re.compile(r"[a-zA-Z]{3,}")
+_DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
+
+
+class Exhausted(BaseException):
+    """Memory or stack ran out. No `Exception`, because math-verify takes any of those to mean "not equal"."""
+
+
+def main() -> None:
+    """Answer one check after the other, until there are no more or one of them ends the process."""
+    replies = private_output()
+    confine()
+    speak_up()
+    os.write(replies, b"\n")
+    for line in sys.stdin.buffer:
+        reference, answer, seconds = json.loads(line)
+        signal.setitimer(signal.ITIMER_REAL, seconds + GRACE)
+        verdict = equal(reference, answer)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        os.write(replies, b"true\n" if verdict else b"false\n")
+
+
+def equal(reference: str, answer: str) -> bool:
+    """Ask math-verify, which is asymmetric: the reference comes first. Its own limits are off, the process has one."""
+    return bool(verify(parsed(reference), parsed(answer), timeout_seconds=None))
+
+
+def parsed(text: str) -> list[Any]:
+    return [expression for reading in readings(text) for expression in parse(reading, parsing_timeout=None)]
+
+
+def readings(text: str) -> list[str]:
+    """Return the ways to hand an answer to math-verify, which reads LaTeX between delimiters and numbers outside.
+
+    Left bare, the only thing it would find in `2x+6` and in an answer like a root of 2 is the number. Prose stays as
+    it is, since between delimiters a word is a product of letters, and so equals its anagrams. `1,22` may be a list
+    of two or have a decimal comma.
+    """
+    latex = _FUNCTION.sub(r"\\\1 ", _ROOT.sub(r"\\sqrt{\1}", text))
+    if _DELIMITED.search(text) or ("\\" not in latex and _WORD.search(text)):
+        return [text]
+    return [f"${latex}$", text] if _DECIMAL_COMMA.fullmatch(text) else [f"${latex}$"]
+
+
+def private_output() -> int:
+    """Return a copy of standard output, and send what libraries print or warn nowhere."""
+    copy = os.dup(1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    logging.disable()
+    warnings.simplefilter("ignore")
+    return copy
+
+
+def confine() -> None:
+    """Limit memory and dump no core. Leave interrupts from the terminal to the parent; let an alarm end the process."""
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    limit = MEMORY if hard == resource.RLIM_INFINITY else min(MEMORY, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    sys.set_int_max_str_digits(0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+
+def speak_up() -> None:
+    """Let running out of memory or stack end the process where math-verify would turn it into "not equal"."""
+    inner = (
+        (parser, ("extract_target_from_pred", "normalize_latex", "latex2sympy", "parse_expr")),
+        (grader, ("sympy_expr_eq", "simplify", "solve")),
+    )
+    for module, names in inner:
+        for name in names:
+            setattr(module, name, loud(getattr(module, name)))
+
+
+def loud(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `function` with the errors of exhaustion raised as `Exhausted`."""
+
+    @wraps(function)
+    def called(*arguments: Any, **named: Any) -> Any:
+        try:
+            return function(*arguments, **named)
+        except (MemoryError, RecursionError) as error:
+            raise Exhausted from error
+
+    return called
+
+
+if __name__ == "__main__":
+    main()

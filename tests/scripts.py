@@ -1,0 +1,69 @@
+"""Scripted models and strategies that the tests share."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from metagen import Candidate, Problem, Request, Run, Score
+
+SPECS = [
+    "Model()",
+    "CoT()",
+    'CoT(shots=(("1 + 1?", "The answer is 2."),))',
+    "Vote(5)",
+    "Vote(3, by=length)",
+    "BestOf(4, by=length)",
+    "Until(length, limit=6, window=3, threshold=60)",
+    "Within(tokens=100000, seconds=1000)",
+    "Fallback(fails, CoT())",
+    "asks_twice",
+]
+"""One of every kind, among them plain functions; all take an `of` but the first, the last and Fallback."""
+
+WRAPPERS = [
+    "CoT(of={})",
+    "Vote(3, of={})",
+    "Vote(3, of={}, by=length)",
+    "BestOf(2, of={}, by=length)",
+    "Until(length, of={}, limit=4, window=2, threshold=60)",
+    "Within(tokens=100000, of={})",
+    "Fallback({}, Model())",
+]
+
+
+async def length(problem: Problem, candidates: list[Candidate], run: Run) -> list[Score | None]:
+    """A verifier: the longer, the better."""
+    return [Score(float(len(candidate.text))) for candidate in candidates]
+
+
+async def asks_twice(problem: Problem, run: Run) -> Candidate:
+    """A strategy that is a function: refine once."""
+    first = await run.ask(None, problem)
+    return await run.ask(None, problem.asking(f"{problem.text}\nImprove: {first.text}"))
+
+
+async def fails(problem: Problem, run: Run) -> Candidate:
+    """A strategy that loses its sample."""
+    return await run.ask(None, problem.asking("x" * 10_000))
+
+
+NAMES: dict[str, Any] = {"length": length, "asks_twice": asks_twice, "fails": fails}
+
+
+def dice(request: Request) -> str:
+    """A model that answers by its seed alone, at several lengths."""
+    rng = random.Random(f"{request.seed} {request.draw} {request.prompt}" if request.seed is None else request.seed)
+    return f"{'hm ' * rng.randrange(20)}The answer is {rng.choice([7, 7, 8, 9])}."
+
+
+def late(script: Callable[[Request], str], seed: int) -> Callable[[Request], Awaitable[str]]:
+    """The same model with random latency."""
+    rng = random.Random(seed)
+
+    async def answer(request: Request) -> str:
+        for _ in range(rng.randrange(6)):
+            await asyncio.sleep(0)
+        return script(request)
+
+    return answer

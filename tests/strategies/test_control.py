@@ -1,0 +1,124 @@
+import asyncio
+
+import pytest
+
+from metagen import (
+    Account,
+    Fallback,
+    GenerationError,
+    InputError,
+    MatchesReference,
+    Model,
+    Problem,
+    Request,
+    Scripted,
+    Until,
+    Vote,
+    Within,
+    solve,
+    solve_all,
+)
+from tests.scripts import length
+
+PROBLEM = Problem("p", "What is 3 + 4?", "7")
+
+
+def right_at(draw: int) -> Scripted:
+    return Scripted(lambda request: f"The answer is {7 if request.draw == draw else request.draw + 10}.")
+
+
+async def test_sampling_stops_at_the_first_that_is_accepted() -> None:
+    solution = await solve(PROBLEM, Until(MatchesReference(), limit=20), right_at(5))
+    assert solution.correct
+    assert (solution.samples, solution.usage.calls) == (6, 6)
+
+
+async def test_siblings_in_flight_are_cancelled_and_counted() -> None:
+    cancelled: list[int] = []
+
+    async def script(request: Request) -> str:
+        if request.draw > 2:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                cancelled.append(request.draw)
+                raise
+        return f"The answer is {5 + request.draw}."
+
+    account = Account()
+    strategy = Until(MatchesReference(), limit=20, window=4)
+    (solution,) = [each async for each in solve_all([PROBLEM], strategy, Scripted(script), account=account)]
+    assert solution.correct
+    assert cancelled == [3, 4, 5]
+    assert solution.usage.calls == 6
+    assert solution.lost == 0
+    assert account.in_flight == 0
+
+
+async def test_if_none_is_accepted_the_best_is_handed_over_and_a_note_says_so() -> None:
+    backend = Scripted(lambda request: "x" * (request.draw % 3))
+    solution = await solve(PROBLEM, Until(length, limit=6, threshold=99), backend)
+    assert solution.text == "xx"
+    assert solution.notes == ("none of 6 samples was accepted: the best is handed over",)
+
+
+async def test_the_choice_does_not_depend_on_which_comes_back_first() -> None:
+    async def script(request: Request) -> str:
+        await asyncio.sleep(0.01 * (5 - request.draw))
+        return f"draw {request.draw}. The answer is {7 if request.draw in (2, 4) else 0}."
+
+    solution = await solve(PROBLEM, Until(MatchesReference(), limit=5, window=5), Scripted(script))
+    assert solution.text.startswith("draw 2")
+
+
+async def test_within_its_tokens_a_strategy_answers_from_what_is_finished() -> None:
+    solution = await solve(PROBLEM, Within(tokens=100, of=Vote(16)), Scripted("The answer is 7."))
+    assert solution.correct
+    assert solution.usage.tokens <= 100
+    assert solution.samples + solution.lost == 16
+
+
+async def test_within_no_tokens_at_all_the_problem_fails() -> None:
+    solution = await solve(PROBLEM, Within(tokens=5, of=Vote(2)), Scripted("The answer is 7."))
+    assert "NoCandidate" in solution.error or "BudgetExceeded" in solution.error
+
+
+async def test_nothing_starts_after_the_deadline() -> None:
+    async def script(request: Request) -> str:
+        await asyncio.sleep(0.02)
+        return f"The answer is {request.draw}."
+
+    solution = await solve(PROBLEM, Within(seconds=0.05, of=Until(MatchesReference(), limit=60)), Scripted(script))
+    assert solution.usage.calls < 6
+    (within,) = [span for span in solution.trace.walk() if span.name == "Within"]
+    assert within.detail["overshoot_seconds"] >= 0
+
+
+async def test_a_fallback_is_asked_only_if_the_one_before_fails() -> None:
+    def fails_at_first(request: Request) -> str:
+        if request.sampling.temperature == 0:
+            raise GenerationError("no")
+        return "The answer is 7."
+
+    strategy = Fallback(Model(temperature=0), Model(temperature=1), Model(temperature=2))
+    solution = await solve(PROBLEM, strategy, Scripted(fails_at_first))
+    assert solution.correct
+    assert solution.usage.calls == 2
+    assert solution.notes == ("Model(temperature=0) failed (no): trying the next",)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Until(None),  # type: ignore[arg-type]
+        lambda: Until(MatchesReference(), limit=0),
+        lambda: Until(MatchesReference(), window=0),
+        lambda: Within(tokens=0),
+        lambda: Within(seconds=-1),
+        Fallback,
+        lambda: Fallback(Vote),  # type: ignore[arg-type]
+    ],
+)
+def test_settings_that_cannot_work_are_refused_at_once(make: type[Until]) -> None:
+    with pytest.raises(InputError):
+        make()  # type: ignore[call-arg]

@@ -1,0 +1,142 @@
+from collections.abc import Sequence
+
+import pytest
+
+from metagen import (
+    BestOf,
+    Candidate,
+    Generator,
+    InputError,
+    MatchesReference,
+    Model,
+    Problem,
+    Request,
+    Run,
+    Score,
+    Scripted,
+    Sigmoid,
+    Verifier,
+    Vote,
+    WeightError,
+    solve,
+)
+
+PROBLEM = Problem("p", "What is 3 + 4?", "7")
+
+
+def saying(*answers: str) -> Scripted:
+    """A model whose draws say these answers in turn."""
+    return Scripted(lambda request: answers[request.draw])
+
+
+def giving(*values: float | None) -> Verifier:
+    """A verifier with these verdicts."""
+
+    async def verifier(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
+        return [None if value is None else Score(value) for value in values[: len(candidates)]]
+
+    return verifier
+
+
+def boxed(*answers: str) -> list[str]:
+    return [f"So \\boxed{{{answer}}}" for answer in answers]
+
+
+async def test_equal_answers_vote_together_however_they_are_written() -> None:
+    solution = await solve(PROBLEM, Vote(5), saying(*boxed("3", "1/2", "3", "0.5", r"\frac12")))
+    assert solution.answer == "1/2"
+
+
+async def test_a_tie_goes_to_the_answer_drawn_first() -> None:
+    assert (await solve(PROBLEM, Vote(4), saying(*boxed("9", "8", "8", "9")))).answer == "9"
+
+
+async def test_who_has_no_answer_does_not_vote() -> None:
+    solution = await solve(PROBLEM, Vote(4), saying("I do not know", "no idea", *boxed("8"), "hm"))
+    assert solution.answer == "8"
+    assert (solution.samples, solution.samples_correct) == (4, 0)
+
+
+async def test_a_vote_without_any_answer_says_so() -> None:
+    solution = await solve(PROBLEM, Vote(3), saying("a", "b", "c"))
+    assert solution.text == "a"
+    assert solution.notes == ("none of 3 samples has an answer: the first is handed over",)
+
+
+async def test_weights_add_up_and_the_heaviest_member_speaks() -> None:
+    strategy = Vote(4, by=giving(0.9, 0.3, 0.35, 0.3))
+    solution = await solve(PROBLEM, strategy, saying(*boxed("1", "2", "2.0", "2.")))
+    assert solution.answer == "2.0"
+
+
+async def test_a_candidate_without_a_verdict_does_not_vote() -> None:
+    strategy = Vote(3, by=giving(None, 0.1, None))
+    assert (await solve(PROBLEM, strategy, saying(*boxed("1", "2", "1")))).answer == "2"
+
+
+async def test_without_any_verdict_the_majority_decides_and_says_so() -> None:
+    strategy = Vote(3, by=giving(None, None, None))
+    solution = await solve(PROBLEM, strategy, saying(*boxed("1", "2", "2")))
+    assert solution.answer == "2"
+    assert solution.notes == ("no sample has a verdict: the majority decides",)
+
+
+@pytest.mark.parametrize("weight", [-0.5, float("inf")])
+async def test_a_weight_that_cannot_be_one_names_the_transform(weight: float) -> None:
+    strategy = Vote(2, by=giving(0.5, weight))
+    with pytest.raises(WeightError, match=r"by=Sigmoid\("):
+        await solve(PROBLEM, strategy, saying(*boxed("1", "2")))
+
+
+async def test_the_transform_makes_logits_vote() -> None:
+    strategy = Vote(3, by=Sigmoid(giving(-4.0, -3.0, 5.0)))
+    assert (await solve(PROBLEM, strategy, saying(*boxed("1", "1", "2")))).answer == "2"
+
+
+@pytest.mark.parametrize(
+    ("values", "chosen"),
+    [((1.0, 3.0, 2.0), "2"), ((2.0, 2.0, 1.0), "1"), ((None, -5.0, None), "2"), ((None, None, None), "1")],
+)
+async def test_the_best_is_handed_over(values: tuple[float | None, ...], chosen: str) -> None:
+    solution = await solve(PROBLEM, BestOf(3, by=giving(*values)), saying(*boxed("1", "2", "3")))
+    assert solution.answer == chosen
+
+
+async def test_an_oracle_picks_the_right_one() -> None:
+    solution = await solve(PROBLEM, BestOf(3, by=MatchesReference()), saying(*boxed("1", "7.0", "3")))
+    assert solution.correct
+    assert (solution.samples, solution.samples_correct) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Vote(0),
+        lambda: Vote(True),
+        lambda: Vote("16"),  # type: ignore[arg-type]
+        lambda: Vote(4, of=Model),  # type: ignore[arg-type]
+        lambda: Vote(4, by="MatchesReference"),  # type: ignore[arg-type]
+        lambda: BestOf(4),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_at_once(make: type[Generator]) -> None:
+    with pytest.raises(InputError):
+        make()
+
+
+async def test_the_verifier_reads_the_question_that_the_user_asked() -> None:
+    read: list[str] = []
+
+    async def verifier(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
+        read.append(problem.prompt)
+        return [Score(1.0)] * len(candidates)
+
+    async def rephrase(problem: Problem, run: Run) -> Candidate:
+        return await run.ask(BestOf(2, by=verifier), problem.asking("Something else"))
+
+    def echo(request: Request) -> str:
+        assert request.prompt == "Something else"
+        return "The answer is 7."
+
+    await solve(PROBLEM, rephrase, Scripted(echo))
+    assert read == [PROBLEM.prompt]

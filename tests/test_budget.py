@@ -1,0 +1,123 @@
+import asyncio
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from metagen.budget import Account, Budget, Usage
+from metagen.errors import BudgetExceeded, InputError
+
+counts = st.integers(0, 10**6)
+usages = st.builds(
+    Usage, calls=counts, prompt_tokens=counts, cached_tokens=counts, completion_tokens=counts, verifier_tokens=counts
+)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@given(usages, usages, usages)
+def test_usage_adds(a: Usage, b: Usage, c: Usage) -> None:
+    assert (a + b) + c == a + (b + c)
+    assert a + Usage() == a
+    assert (a + b).tokens == a.tokens + b.tokens
+
+
+@pytest.mark.parametrize("limits", [{"tokens": 0}, {"tokens": -1}, {"seconds": 0}, {"seconds": float("nan")}])
+def test_a_budget_that_allows_nothing_is_refused(limits: dict[str, float]) -> None:
+    with pytest.raises(InputError, match="allows nothing"):
+        Budget(**limits)  # type: ignore[arg-type]
+
+
+async def test_an_output_shrinks_to_what_is_left() -> None:
+    account = Account(Budget(tokens=100))
+    assert await account.reserve(prompt=30, output=500) == 70
+
+
+async def test_a_prompt_that_leaves_no_room_is_refused() -> None:
+    account = Account(Budget(tokens=100))
+    with pytest.raises(BudgetExceeded, match="0 of 100 tokens are spent"):
+        await account.reserve(prompt=100, output=1)
+    assert account.refused
+    assert account.fits(100)
+
+
+async def test_a_reservation_waits_for_what_others_may_give_back() -> None:
+    account = Account(Budget(tokens=100))
+    first = await account.reserve(10, 80)
+    second = asyncio.create_task(account.reserve(10, 60))
+    await asyncio.sleep(0)
+    assert not second.done()
+    account.spend(Usage(prompt_tokens=10, completion_tokens=5))
+    account.settle(10 + first)
+    assert await second == 60
+
+
+async def test_what_an_inner_account_spends_the_outer_one_spends_too() -> None:
+    outer = Account(Budget(tokens=100))
+    inner = Account(Budget(tokens=1000), outer)
+    assert await inner.reserve(0, 500) == 100
+    inner.spend(Usage(completion_tokens=100))
+    inner.settle(100)
+    with pytest.raises(BudgetExceeded):
+        await inner.reserve(0, 1)
+    assert outer.refused
+    assert not inner.refused
+
+
+async def test_nothing_starts_after_the_deadline_and_the_overshoot_is_measured() -> None:
+    clock = Clock()
+    outer = Account(Budget(seconds=5), clock=clock)
+    inner = Account(Budget(tokens=100), outer)
+    await inner.reserve(1, 1)
+    clock.now = 7.5
+    with pytest.raises(BudgetExceeded, match="5 seconds have passed"):
+        await inner.reserve(1, 1)
+    assert outer.overshoot() == 2.5
+    assert inner.overshoot() == 0
+
+
+async def test_a_cancelled_waiter_holds_nothing() -> None:
+    account = Account(Budget(tokens=10))
+    held = await account.reserve(0, 10)
+    waiter = asyncio.create_task(account.reserve(0, 5))
+    await asyncio.sleep(0)
+    waiter.cancel()
+    account.settle(held)
+    assert account.fits(10)
+
+
+@settings(max_examples=60, deadline=None)
+@given(limit=st.integers(1, 200), inner=st.integers(1, 200), seed=st.integers(0, 2**32))
+async def test_no_limit_is_passed_by_any_interleaving(limit: int, inner: int, seed: int) -> None:
+    rng = random.Random(seed)
+    root = Account(Budget(tokens=limit))
+    accounts = [root, *(Account(Budget(tokens=inner), root) for _ in range(3))]
+
+    async def request() -> None:
+        account = rng.choice(accounts)
+        prompt, output = rng.randrange(20), rng.randrange(1, 60)
+        try:
+            allowed = await account.reserve(prompt, output)
+        except BudgetExceeded:
+            return
+        try:
+            for _ in range(rng.randrange(4)):
+                await asyncio.sleep(0)
+        finally:
+            account.spend(Usage(prompt_tokens=prompt, completion_tokens=rng.randrange(allowed + 1)))
+            account.settle(prompt + allowed)
+
+    tasks = [asyncio.create_task(request()) for _ in range(30)]
+    for task in rng.sample(tasks, 8):
+        await asyncio.sleep(0)
+        task.cancel()
+    await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 20)
+    assert all(account.spent.tokens <= (account.budget.tokens or 0) for account in accounts)
+    assert all(account.fits((account.budget.tokens or 0) - account.spent.tokens) for account in accounts[:1])

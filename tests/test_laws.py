@@ -1,0 +1,138 @@
+"""The laws that every strategy obeys, run over all of them."""
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from metagen import Account, Budget, Generator, Limited, Problem, Request, Scripted, Solution, parse, solve, solve_all
+from metagen.strategies import __all__ as every_strategy
+from metagen.trace import Span
+from tests.scripts import NAMES, SPECS, WRAPPERS, dice, late
+
+PROBLEM = Problem("p", "What is 3 + 4?", "7")
+PROBLEMS = [Problem(str(number), f"What is {number} + 4?", str(number + 4)) for number in range(8)]
+NESTED = [wrapper.format(spec) for wrapper in WRAPPERS for spec in SPECS]
+ORACLES = ["Until(MatchesReference())", "BestOf(3, by=MatchesReference())"]
+
+spec_texts = st.recursive(st.sampled_from(SPECS), lambda inner: st.builds(str.format, st.sampled_from(WRAPPERS), inner), max_leaves=3)
+
+
+def read(spec: str) -> Generator:
+    strategy: Generator = parse(spec, NAMES)
+    return strategy
+
+
+def test_all_strategies_are_tried() -> None:
+    assert all(any(f"{name}(" in spec for spec in SPECS) for name in every_strategy)
+
+
+@pytest.mark.parametrize("spec", NESTED)
+async def test_any_strategy_works_as_the_of_of_any_other(spec: str) -> None:
+    solution = await solve(PROBLEM, read(spec), Scripted(dice, context=2000), seed=1)
+    assert not solution.failed
+    assert solution.answer in {"7", "8", "9"}
+
+
+@pytest.mark.parametrize("spec", SPECS)
+async def test_the_best_of_one_is_that_one(spec: str) -> None:
+    seen: list[str] = []
+
+    def blind(request: Request) -> str:
+        return f"{len(request.prompt)}, {request.draw}. The answer is {request.draw % 3}."
+
+    for text in (spec, f"BestOf(1, of={spec})"):
+        seen.append((await solve(PROBLEM, read(text), Scripted(blind, context=2000))).text)
+    assert seen[0] == seen[1]
+
+
+@pytest.mark.parametrize("spec", [*NESTED, *ORACLES])
+async def test_the_usage_of_the_leaves_is_the_usage_of_the_whole(spec: str) -> None:
+    account = Account()
+    backend = Scripted(late(dice, 3), context=2000)
+    async for solution in solve_all(PROBLEMS, read(spec), backend, seed=1, account=account):
+        leaves = [span for span in solution.trace.walk() if not span.children]
+        assert solution.trace.total() == solution.usage
+        assert sum(span.usage.tokens for span in leaves) == solution.usage.tokens
+        account_left = account.spent.tokens
+    assert account_left == account.spent.tokens
+    assert account.in_flight == 0
+
+
+@pytest.mark.parametrize("outer", ["{}", "Vote(4, of={})", "Until(length, of={}, limit=9, window=4, threshold=50)"])
+@pytest.mark.parametrize("spec", [*SPECS, *ORACLES])
+async def test_one_seed_gives_one_trace_at_any_concurrency_and_latency(outer: str, spec: str) -> None:
+    strategy = read(outer.format(spec))
+    traces = [
+        await traced(strategy, Scripted(dice, context=2000), 1),
+        await traced(strategy, Scripted(late(dice, 1), context=2000), 3),
+        await traced(strategy, Limited(Scripted(late(dice, 2), context=2000), 2), 8),
+    ]
+    assert traces[0] == traces[1] == traces[2]
+
+
+async def traced(strategy: Generator, backend: Any, concurrency: int) -> dict[str, Any]:
+    solutions = solve_all(PROBLEMS, strategy, backend, seed=5, concurrency=concurrency)
+    return {solution.problem: (solution.text, list(timeless(solution.trace))) async for solution in solutions}
+
+
+def timeless(span: Span) -> Iterator[Any]:
+    """A trace without times and cancelled work."""
+    if span.status != "cancelled":
+        yield {name: value for name, value in span.row("p").items() if name not in ("started", "seconds")}
+        for child in sorted(span.children, key=lambda child: str(child.path)):
+            yield from timeless(child)
+
+
+@settings(max_examples=150, deadline=None)
+@given(spec=spec_texts, tokens=st.integers(1, 3000), inner=st.integers(1, 1000), latency=st.integers(0, 9))
+async def test_no_budget_in_tokens_is_ever_passed(spec: str, tokens: int, inner: int, latency: int) -> None:
+    account = Account(Budget(tokens=tokens))
+    strategy = read(f"Vote(2, of=Within(tokens={inner}, of={spec}))")
+    backend = Scripted(late(dice, latency), context=400)
+    async for solution in solve_all(PROBLEMS[:3], strategy, backend, seed=latency, account=account):
+        for span in solution.trace.walk():
+            if span.name == "Within" and len(span.path) == 3:
+                assert span.total().tokens <= inner
+    assert account.spent.tokens <= tokens
+    assert account.fits(tokens - account.spent.tokens), "something stayed reserved"
+
+
+async def test_an_inner_verdict_never_reaches_an_outer_vote() -> None:
+    """Best-of winners a, a, b vote a, however much higher the verdict on b was."""
+    replies = iter(["a.", "aa.", "a.", "aa.", "b.", "b" * 50 + "."])
+    backend = Scripted(lambda _: f"The answer is {next(replies)}")
+    solution = await solve(PROBLEM, read("Vote(3, of=BestOf(2, by=length))"), backend)
+    assert solution.answer == "aa"
+
+
+@pytest.mark.parametrize("spec", NESTED)
+async def test_without_an_oracle_the_reference_changes_no_request(spec: str) -> None:
+    seen: list[list[Request]] = []
+    for answer in ("7", "8", None):
+        requests: list[Request] = []
+        backend = Scripted(lambda request, asked=requests: asked.append(request) or dice(request), context=2000)
+        await solve(Problem("p", PROBLEM.prompt, answer), read(spec), backend, seed=2)
+        seen.append(requests)
+    assert seen[0] == seen[1] == seen[2]
+
+
+@given(spec_texts)
+def test_the_repr_of_a_strategy_is_its_spec(spec: str) -> None:
+    strategy = read(spec)
+    if not hasattr(strategy, "__name__"):
+        assert parse(repr(strategy), NAMES) == strategy
+
+
+async def test_a_plain_function_over_another_model_is_a_strategy() -> None:
+    async def escalate(problem: Problem, run: Any) -> Any:
+        first = await run.ask(read("Vote(3, of=Model('small'))"), problem)
+        return first if "7" in first.text else await run.ask(read("Model('large')"), problem)
+
+    models = {"small": Scripted("The answer is 8."), "large": Scripted("The answer is 7.")}
+    solution: Solution = await solve(PROBLEM, escalate, models)
+    assert solution.correct
+    assert random.Random(0)

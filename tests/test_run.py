@@ -1,0 +1,249 @@
+import asyncio
+import gc
+import random
+from collections.abc import Sequence
+
+import pytest
+
+from metagen import (
+    Account,
+    BackendGone,
+    Budget,
+    Candidate,
+    GenerationError,
+    InputError,
+    Model,
+    NoCandidate,
+    Problem,
+    Request,
+    Run,
+    Score,
+    Scripted,
+    Until,
+    VerifierError,
+    Vote,
+    solve,
+    solve_all,
+)
+from metagen.trace import Span
+from tests.scripts import dice, late, length
+
+PROBLEM = Problem("p", "What is 3 + 4?", "7")
+
+
+async def test_all_samples_are_asked_for_in_one_request_where_the_leaf_can() -> None:
+    requests: list[Request] = []
+    await solve(PROBLEM, Vote(16), Counting(requests))
+    assert [request.n for request in requests] == [16]
+
+
+class Counting(Scripted):
+    """A scripted model that keeps the requests it gets."""
+
+    def __init__(self, requests: list[Request]) -> None:
+        super().__init__(dice)
+        self.requests = requests
+
+    async def generate(self, request: Request, spend: object) -> list[object]:  # type: ignore[override]
+        self.requests.append(request)
+        return await super().generate(request, spend)  # type: ignore[arg-type, return-value]
+
+
+async def test_a_lost_sample_costs_itself_alone() -> None:
+    def flaky(request: Request) -> str:
+        if request.draw % 2:
+            raise GenerationError("the server hiccuped")
+        return "The answer is 7."
+
+    async def singly(problem: Problem, run: Run) -> Candidate:
+        return await run.ask(None, problem)
+
+    solution = await solve(PROBLEM, Vote(4, of=singly), Scripted(flaky))
+    assert (solution.answer, solution.lost, solution.samples) == ("7", 2, 2)
+    errors = [span.error for span in solution.trace.walk() if span.status == "lost" and not span.children]
+    assert errors == ["GenerationError: the server hiccuped"] * 2
+
+
+async def test_a_problem_whose_every_sample_is_lost_is_a_failed_one() -> None:
+    def down(request: Request) -> str:
+        raise GenerationError("no")
+
+    solution = await solve(PROBLEM, Vote(3), Scripted(down))
+    assert solution.failed
+    assert solution.correct is False
+    assert "GenerationError: no" in solution.error
+    assert solution.lost == 3
+
+
+@pytest.mark.parametrize("error", [KeyError("a bug"), BackendGone("gone"), InputError("wrong")])
+async def test_a_bug_a_dead_model_and_a_wrong_setting_stop_the_run_as_they_are(error: Exception) -> None:
+    cancelled: list[int] = []
+
+    async def script(request: Request) -> str:
+        if request.draw == 2:
+            raise error
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled.append(request.draw)
+            raise
+        return ""
+
+    async def singly(problem: Problem, run: Run) -> Candidate:
+        return await run.ask(None, problem)
+
+    with pytest.raises(type(error)) as caught:
+        await solve(PROBLEM, Vote(4, of=singly), Scripted(script))
+    assert caught.value is error
+    assert sorted(cancelled) == [0, 1, 3]
+
+
+async def test_a_stream_hands_over_in_the_order_of_issue_within_its_window() -> None:
+    started: list[int] = []
+
+    async def script(request: Request) -> str:
+        started.append(request.draw)
+        await asyncio.sleep(0.02 if request.draw % 3 == 0 else 0)
+        return f"The answer is {request.draw}."
+
+    async def first_five(problem: Problem, run: Run) -> Candidate:
+        seen = []
+        async with run.stream(None, problem, limit=50, window=4) as candidates:
+            async for candidate in candidates:
+                seen.append(candidate)
+                if len(seen) == 5:
+                    break
+        return Candidate(tuple(candidate.text for candidate in seen))
+
+    solution = await solve(PROBLEM, first_five, Scripted(script))
+    assert solution.text == "".join(f"The answer is {draw}." for draw in range(5))
+    assert len(started) <= 5 + 3
+    statuses = [span.status for span in solution.trace.children[0].children]
+    assert statuses == ["ok"] * 5 + ["cancelled"] * (len(statuses) - 5)
+
+
+async def test_seeds_follow_the_structure() -> None:
+    async def seeds(run_seed: int | None, problem: str) -> list[int | None]:
+        requests: list[Request] = []
+        await solve(Problem(problem, "x"), Vote(3, of=Vote(2)), Counting(requests), seed=run_seed)
+        return [request.seed for request in requests]
+
+    once = await seeds(1, "p")
+    assert once == await seeds(1, "p")
+    assert len(set(once)) == 3
+    assert set(once).isdisjoint(await seeds(2, "p"))
+    assert set(once).isdisjoint(await seeds(1, "q"))
+    assert await seeds(None, "p") == [None] * 3
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "said"),
+    [
+        ([Score(1.0)], "gave 1 verdicts for 3 candidates"),
+        ([Score(float("nan"))] * 3, "a verdict is a Score with a number, or None"),
+        ([1.0] * 3, "a verdict is a Score with a number, or None"),
+    ],
+)
+async def test_a_verifier_that_breaks_its_contract_fails(verdicts: list[Score], said: str) -> None:
+    async def verifier(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score]:
+        return verdicts
+
+    solution = await solve(PROBLEM, Vote(3, by=verifier), Scripted("The answer is 7."))
+    assert said in solution.error
+
+
+async def test_a_verifier_that_raises_never_reads_as_wrong() -> None:
+    async def verifier(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score]:
+        raise ZeroDivisionError("oh")
+
+    solution = await solve(PROBLEM, Until(verifier), Scripted("The answer is 7."))
+    assert solution.error == "VerifierError: verifier raised ZeroDivisionError: oh"
+    assert VerifierError.__name__ in solution.error
+
+
+async def test_without_room_for_verdicts_the_majority_decides_and_a_note_says_so() -> None:
+    class Clock:
+        now = 0.0
+
+        def __call__(self) -> float:
+            return self.now
+
+    clock = Clock()
+
+    def slow(request: Request) -> str:
+        clock.now += 10
+        return "The answer is 7."
+
+    account = Account(Budget(seconds=5), clock=clock)
+    (solution,) = [each async for each in solve_all([PROBLEM], Vote(3, by=length), Scripted(slow), account=account)]
+    assert solution.answer == "7"
+    assert any("not verified" in note for note in solution.notes)
+
+
+async def test_a_budget_too_small_for_all_at_once_draws_what_it_can() -> None:
+    strategy = Vote(8, of=Model(max_tokens=20))
+    account = Account(Budget(tokens=120))
+    (solution,) = [each async for each in solve_all([PROBLEM], strategy, Scripted("The answer is 7."), account=account)]
+    assert solution.answer == "7"
+    assert 0 < solution.samples < 8
+    assert solution.lost == 8 - solution.samples
+    assert account.spent.tokens <= 120
+
+
+async def test_when_the_budget_of_a_run_is_spent_no_problem_is_begun_any_more() -> None:
+    problems = [Problem(str(number), "What is 3 + 4?", "7") for number in range(1000)]
+    account = Account(Budget(tokens=300))
+    solutions = [
+        each async for each in solve_all(problems, Vote(2), Scripted("The answer is 7."), account=account, concurrency=4)
+    ]
+    assert len(solutions) < 20
+    assert solutions[0].correct
+
+
+async def test_what_is_no_candidate_is_a_bug() -> None:
+    async def wrong(problem: Problem, run: Run) -> str:
+        return "7"
+
+    with pytest.raises(TypeError, match="wrong returned str, not a Candidate"):
+        await solve(PROBLEM, wrong, Scripted(""))  # type: ignore[arg-type]
+
+
+async def test_map_gives_each_item_a_node_of_its_own() -> None:
+    async def one(text: str, run: Run) -> str:
+        if text == "b":
+            raise NoCandidate("b is lost")
+        return (await run.ask(None, PROBLEM.asking(text))).text
+
+    async def strategy(problem: Problem, run: Run) -> Candidate:
+        return Candidate(tuple(map(str, await run.map(one, ["a", "b", "c"]))))
+
+    solution = await solve(PROBLEM, strategy, Scripted(lambda request: request.prompt.upper()))
+    assert solution.text == "ANoneC"
+    assert solution.lost == 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_100_cancellations_anywhere_leave_nothing_behind(seed: int) -> None:
+    rng = random.Random(seed)
+    strategy = Vote(2, of=Until(length, of=Vote(2), limit=6, window=3, threshold=60))
+    before = asyncio.all_tasks()
+    for _ in range(100):
+        account = Account(Budget(tokens=rng.choice([10**6, 600])))
+        spans: list[Span] = []
+
+        async def recording(problem: Problem, run: Run, kept: list[Span] = spans) -> Candidate:
+            kept.append(run.span)
+            return await run.ask(strategy, problem)
+
+        backend = Scripted(late(dice, rng.randrange(10**6)))
+        task = asyncio.create_task(anext(solve_all([PROBLEM], recording, backend, seed=1, account=account)))
+        for _ in range(rng.randrange(30)):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        gc.collect()
+        await asyncio.sleep(0)
+        assert account.in_flight == 0
+        assert account.spent == sum((span.total() for span in spans), start=type(account.spent)())
+        assert account.fits((account.budget.tokens or 0) - account.spent.tokens)
+    assert asyncio.all_tasks() == before
