@@ -28,8 +28,6 @@ LONGEST = 1000
 """Characters of the longest answer that is looked into."""
 _LONGEST_NUMBER = 300
 """Characters; a product of two such numbers is within the smallest limit `sys.set_int_max_str_digits` allows, 640."""
-_LONGEST_SAID = 60
-"""Characters of the longest answer given in a sentence; what is longer is prose."""
 _DEEPEST = 10
 """Brackets within brackets that are looked into."""
 _NEARLY = Fraction(1, 100_000)
@@ -40,7 +38,8 @@ _ROUNDS = 50
 _BOX_TOKEN = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])\s*(?:(?P<brace>\{)|(?P<bare>[^\s{}$]+))|\\.|[{}]", re.DOTALL)
 _HASHES = re.compile(r"####[ \t]*([-+]?[$€£]?[-+]?[0-9.,/]*[0-9])\.?[ \t]*$", re.MULTILINE)
 _CUE = re.compile(r"\banswer(?:\*\*)?\s*(?:is\b\s*:?|[:=])(?:\s|\*\*|\$|\\[(\[])*+(?!that\b)", re.IGNORECASE)
-_SAID_END = re.compile(r"[.!?](?=[\s*$]|\\[)\]]|$)|,?\s(?:because|since|which)\b|\n|$")
+_SAID = re.compile(r"(.{1,60}?)(?:[.!?](?=[\s*$]|\\[)\]]|\Z)|,?\s(?:because|since|which)\b|\n|\Z)")
+"""What follows the cue, to the end of the sentence. What is longer than 60 characters is prose and not an answer."""
 _WRAPPING = re.compile(r"^(?:\s|\*\*|`|\\?[$€£¥₹]|\\[(\[])+|(?:\s|\*\*|`|\\?\$|[€£¥₹]|\\[)\]]|[.,;:])+$")
 
 _DECIMAL = r"(?:(?:[1-9][0-9]{0,2}(?:,[0-9]{3})+|[1-9][0-9]{0,2}(?:[ ][0-9]{3})+|[0-9]+)(?:\.[0-9]*)?|\.[0-9]+)"
@@ -75,13 +74,13 @@ _NOT_UNIT = re.compile(
 _NAMED = re.compile(r"\\?[a-zA-Z]+(?:_(?:\w|\{\w+\}))?(?:\([a-zA-Z]\))?\s*(?:=|\\in(?![a-zA-Z]))\s*(?P<value>[^=<>]+)")
 _WORDS = re.compile(r"[^\W\d_]{2,}(?:[\s'-]+[^\W\d_]+)*")
 _BRACKET = re.compile(r"\\[{}]|\\.|[()\[\]{},;]")
-_TIGHT = re.compile(r"\s*([^\w\s\\])\s*|\s+(?=\\)")
+_TIGHT = re.compile(r"\s*(\\\\|[^\w\s\\])\s*|\s+(?=\\)")
 _SYMBOLS = str.maketrans({"−": "-", "×": r"\times ", "π": r"\pi ", "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge "})
 _REWRITES = (
     (re.compile(r",\\!\s*"), ","),
     (re.compile(r"(?<!\\)\\[!,;:> ]|~|\\(?:left|right|displaystyle|q?quad)(?![a-zA-Z])"), " "),
     (re.compile(r"(?<=[0-9])\{,\}(?=[0-9]{3})"), ","),
-    (re.compile(r"(?<!\\)\\[()\[\]]|\\?\$|[€£¥₹]|\*\*|`"), ""),
+    (re.compile(r"(?<!\\)\\[()\[\]]|\\?\$|[€£¥₹]|`|^\*\*|\*\*$"), ""),
     (re.compile(r"\\[dtc]frac(?![a-zA-Z])"), r"\\frac"),
     (re.compile(r"\\frac\s*([0-9])"), r"\\frac{\1}"),
     (re.compile(r"(\\frac\s*\{[^{}]*\})\s*([0-9])"), r"\1{\2}"),
@@ -160,10 +159,9 @@ def _hashed(text: str) -> str | None:
 def _said(text: str) -> str | None:
     """What the last sentence of the form "the answer is …" says that is short enough to be an answer."""
     for cue in reversed(list(_CUE.finditer(text))):
-        window = text[cue.end() : cue.end() + _LONGEST_SAID + 1]
-        end = _SAID_END.search(window)
-        said = _WRAPPING.sub("", window[: end.start()] if end else window)
-        if len(said) <= _LONGEST_SAID and re.search(r"\w", said) and r"\boxed" not in said:
+        found = _SAID.match(text, cue.end())
+        said = _WRAPPING.sub("", found[1]) if found else ""
+        if re.search(r"\w", said) and r"\boxed" not in said:
             return _without_unit(said) or said
     return None
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from importlib.metadata import version as installed
 from importlib.util import module_from_spec, spec_from_file_location
 from itertools import islice
 from pathlib import Path
@@ -37,7 +38,6 @@ from metagen.spec import parse
 
 app = typer.Typer(
     help="Answer better by calling a language model many times.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -45,17 +45,18 @@ app = typer.Typer(
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
-File = Annotated[
-    Path, typer.Argument(help="Problems: JSON Lines or a JSON list; ours, GSM8K's, or with named fields.")
-]
+File = Annotated[Path, typer.Argument(help="Problems: JSON Lines or a JSON list; ours, GSM8K's, or with named fields.")]
 ModelOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--model", "-m", metavar="[NAME=]MODEL",
-        help="A folder or hub name that vLLM serves, or a pool of samples (.jsonl) to play. Repeat it with names to use "
-        "several in one strategy. Default: the small mixture of experts that ships with metagen.",
+        "--model",
+        "-m",
+        metavar="[NAME=]MODEL",
+        help="A folder or hub name that vLLM serves, a pool of samples (.jsonl) to play, or a function of a loaded "
+        "file that returns a backend. Repeat it with names to use several in one strategy. "
+        "Default: the small mixture of experts that ships with metagen.",
     ),
-]  # fmt: skip
+]
 StrategyOption = Annotated[str, typer.Option("--strategy", "-s", metavar="SPEC", help="Such as 'Vote(16, of=CoT())'.")]
 LoadOption = Annotated[
     list[Path] | None,
@@ -105,6 +106,17 @@ class Job:
             "engine": dict(self.engine),
             "loaded": dict(self.loaded),
         }
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Say which version this is.")] = False,
+) -> None:
+    if version:
+        out.print(f"metagen {installed('metagen')}")
+    elif context.invoked_subcommand is None:
+        out.print(context.get_help())
 
 
 @app.command("solve")
@@ -160,7 +172,7 @@ def sample_command(
 def main() -> NoReturn:
     """Run the command; what the user got wrong is one line and exit code 2."""
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="metagen", standalone_mode=False)
     except (InputError, TyperException) as error:
         _fail(error.format_message() if isinstance(error, TyperException) else str(error), 2)
     except BackendGone as error:
@@ -192,7 +204,7 @@ def prepare(
         names |= load_names(path)
     strategy = parse(spec, names)
     settings = dict(map(_setting, engine or ()))
-    backends = dict(_backend(text, settings) for text in models or [str(SMALL)])
+    backends = dict(_backend(text, settings, names) for text in models or [str(SMALL)])
     if len(backends) < len(models or "1"):
         raise InputError("--model is given several times with the same name: write NAME=MODEL")
     for name in named_models(strategy):
@@ -228,10 +240,12 @@ def _setting(text: str) -> tuple[str, Any]:
         return name.replace("-", "_"), value
 
 
-def _backend(text: str, settings: Mapping[str, Any]) -> tuple[str, Backend]:
+def _backend(text: str, settings: Mapping[str, Any], names: Mapping[str, Any]) -> tuple[str, Backend]:
     name, equals, model = text.partition("=")
     if not (equals and name.isidentifier()):
         name, model = "model", text
+    if model in names:
+        return name, names[model]()
     if model.endswith(".jsonl"):
         return name, Recorded(model)
     return name, VLLMEngine(model, **settings)
@@ -354,7 +368,8 @@ def summary(tally: Tally, title: str, account: Account) -> Table:
     table.add_row("  verifier", f"{usage.verifier_tokens:,}")
     if seconds := account.seconds():
         speed = account.spent.completion_tokens / seconds
-        table.add_row("wall time", f"{seconds:,.1f} s, {speed:,.0f} completion tokens/s")
+        late = f", {account.overshoot():,.1f} s past the limit" if account.overshoot() else ""
+        table.add_row("wall time", f"{seconds:,.1f} s{late}, {speed:,.0f} completion tokens/s")
     table.add_row("samples lost", f"{tally.lost:,}")
     return table
 

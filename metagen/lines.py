@@ -47,7 +47,8 @@ class Appender:
         try:
             if path.exists():
                 drop_torn_line(path)
-            self._file = path.open("a", encoding="utf-8")
+            # Half of a surrogate pair, which a JSON string may hold, is written as JSON's own escape.
+            self._file = path.open("a", encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise InputError(f"{path}: cannot be written: {error.strerror}") from None
 

@@ -1,7 +1,7 @@
 """The generator at the bottom: one of the run's models, with sampling settings."""
 
 from collections.abc import Iterator
-from dataclasses import KW_ONLY, dataclass, fields, is_dataclass
+from dataclasses import KW_ONLY, dataclass, fields, is_dataclass, replace
 
 from metagen.candidate import Candidate
 from metagen.errors import InputError
@@ -32,6 +32,8 @@ class Model:
     __repr__ = spelled
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise InputError(f"Model: name must be a text, not {self.name!r}")
         if self.max_tokens is not None:
             whole(self, max_tokens=self.max_tokens)
         if self.top_k is not None:
@@ -77,6 +79,8 @@ class Model:
         self, completion: Completion, begun: Candidate, request: Request, identity: str, step: str | None
     ) -> Candidate:
         ended_step = completion.end == "stop" and completion.stop == step
+        if step is not None and not ended_step:
+            completion = _without_stop(completion)
         ids_known = bool(completion.tokens) and (not begun.text or bool(request.tokens))
         return Candidate(
             steps=(*begun.steps, completion.text),
@@ -85,6 +89,13 @@ class Model:
             model=identity if ids_known else "",
             logprobs=(*begun.logprobs, *completion.logprobs),
         )
+
+
+def _without_stop(completion: Completion) -> Completion:
+    """A step keeps the string that ends it; a stop string of the user's own, never. What is left has no known ids."""
+    if completion.end != "stop":
+        return completion
+    return replace(completion, text=completion.text.removesuffix(completion.stop), tokens=())
 
 
 def named_models(strategy: object) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """What is asked; how problem files are read."""
 
 import json
+import os
 from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -52,6 +53,10 @@ class Problem:
         """The same problem, with the reply begun as in `candidate`."""
         return replace(self, partial=candidate)
 
+    def stepping(self, end: str) -> Self:
+        """The same problem, to be written one step further: up to and with the text `end`, such as a newline."""
+        return replace(self, step=end)
+
 
 @dataclass(frozen=True, slots=True)
 class ProblemFile:
@@ -84,13 +89,14 @@ class ProblemFile:
             ids.append(_hash(problem.id))
         if not ids:
             raise InputError(f"{self.path}: holds no problems")
-        values, counts = np.unique(np.frombuffer(ids, dtype=np.uint64), return_counts=True)
-        if repeated := set(values[counts > 1].tolist()):
+        hashes = np.frombuffer(ids, dtype=np.uint64)
+        hashes.sort()
+        if repeated := set(hashes[1:][hashes[1:] == hashes[:-1]].tolist()):
             self._refuse_twins(repeated)
         return len(ids), digest.hexdigest()
 
     def _rows(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        if not self.path.exists():
+        if not os.path.exists(self.path):  # unlike `Path.exists`, it takes a name of any length
             raise InputError(f"{self.path}: there is no such file")
         if self.path.suffix != ".json":
             yield from ((f"line {number}", row) for number, row in read_lines(self.path))
@@ -116,6 +122,9 @@ class ProblemFile:
         name = _text(_field(row, self.id_field, ID_FIELDS, where, needed=False), where) or place.rpartition(" ")[2]
         if answer is not None and GSM8K_MARK in answer:
             answer = answer.rpartition(GSM8K_MARK)[2].strip()
+        if answer is not None and not answer.strip():
+            field = _field(row, self.answer_field, ANSWER_FIELDS, where)[0]
+            raise InputError(f"{where}: field {field!r} is empty; leave it out where there is none")
         return Problem(name, prompt or "", answer)
 
     def _refuse_twins(self, hashes: set[int]) -> None:

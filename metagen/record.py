@@ -15,7 +15,7 @@ from typing import Any, Self
 from pydantic import TypeAdapter, ValidationError
 
 from metagen.errors import InputError
-from metagen.lines import Appender, drop_torn_line, read_lines
+from metagen.lines import Appender, read_lines
 from metagen.solution import Solution
 
 _SOLUTION = TypeAdapter(Solution)
@@ -35,7 +35,7 @@ class RunDirectory:
     def __enter__(self) -> Self:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.path / "run.json").open("a+", encoding="utf-8")
+            self._lock = (self.path / "run.json").open("a+", encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise InputError(f"{self.path}: cannot be a run's folder: {error.strerror}") from None
         try:
@@ -70,25 +70,26 @@ class RunDirectory:
         except OSError:
             raise InputError(f"{self.path}: another process is writing to this run") from None
         self._lock.seek(0)
-        if not (text := self._lock.read().strip()):
+        try:
+            before = json.loads(self._lock.read().strip() or "null")
+        except ValueError:
+            before = ...
+        if before is None:
             self._lock.write(json.dumps(self._configuration, indent=2, ensure_ascii=False) + "\n")
             self._lock.flush()
-            return
-        try:
-            before = json.loads(text)
-        except ValueError:
-            raise InputError(f"{self.path / 'run.json'}: is not the record of a run") from None
-        _refuse_difference(self.path, before, json.loads(json.dumps(self._configuration)))
+        elif isinstance(before, dict):
+            _refuse_difference(self.path, before, json.loads(json.dumps(self._configuration)))
+        else:
+            raise InputError(f"{self.path / 'run.json'}: is not the record of a run")
 
     def _mend(self) -> None:
         """Drop what a kill left half done: torn lines, failed problems, and spans without a solution."""
         solutions, trace = self.path / "solutions.jsonl", self.path / "trace.jsonl"
         for path in (solutions, trace):
-            path.touch()
-            drop_torn_line(path)
+            Appender(path).close()  # which drops a torn line
         _keep(solutions, lambda row: not row.get("error"))
-        solved = {row.get("problem") for _, row in read_lines(solutions)}
-        _keep(trace, lambda row: row.get("problem") in solved)
+        solved = {solution.problem for solution in self.solutions()}
+        _keep(trace, lambda row: str(row.get("problem")) in solved)
 
 
 def read_solutions(run: Path) -> Iterator[Solution]:
@@ -99,7 +100,8 @@ def read_solutions(run: Path) -> Iterator[Solution]:
             yield _SOLUTION.validate_python(row)
         except ValidationError as error:
             first = error.errors()[0]
-            raise InputError(f"{path}, line {number}: {first['loc']}: {first['msg']}") from None
+            field = ".".join(map(str, first["loc"]))
+            raise InputError(f"{path}, line {number}: field {field!r}: {first['msg']}") from None
 
 
 def _refuse_difference(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -6,6 +6,7 @@ A strategy is a frozen dataclass. With `__repr__ = spelled`, its `repr` is the t
 import inspect
 import json
 from collections.abc import Iterator
+from math import isinf
 from typing import Any
 
 from metagen.errors import InputError
@@ -29,7 +30,9 @@ def _arguments(of: object) -> Iterator[str]:
 def literal(value: object) -> str:
     """A setting as it is written in a spec: strings in double quotes, functions by their names."""
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
+        return json.dumps(value, ensure_ascii=False).encode(errors="backslashreplace").decode()
+    if isinstance(value, float) and isinf(value):
+        return "1e999" if value > 0 else "-1e999"
     if isinstance(value, tuple):
         return f"({', '.join(map(literal, value))}{',' * (len(value) == 1)})"
     if inspect.isfunction(value):

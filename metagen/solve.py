@@ -13,6 +13,7 @@ from metagen.problem import Problem
 from metagen.request import Backend
 from metagen.run import Generator, Run, Scope
 from metagen.solution import Solution
+from metagen.tasks import together
 from metagen.trace import Span
 from metagen.verifiers.oracles import grade
 
@@ -91,12 +92,9 @@ async def _solve(
 async def _judged(problem: Problem, candidate: Candidate | None, error: str, trace: Span, account: Account) -> Solution:
     """The solution, with the grader's verdicts on the answer and on the samples it was chosen from."""
     answer = extract(candidate.text) if candidate else None
-    verdict: bool | None = None
-    right: list[bool | None] = []
-    if problem.answer is not None:
-        verdict = await grade(answer, problem.answer)
-        samples = trace.compared() or ([candidate] if candidate else [])
-        right = [await grade(extract(sample.text), problem.answer) for sample in samples]
+    samples = [extract(sample.text) for sample in trace.compared()] or ([answer] if candidate else [])
+    verdicts = await _verdicts({answer, *samples}, problem.answer)
+    verdict, right = verdicts[answer], [verdicts[sample] for sample in samples]
     return Solution(
         problem=problem.id,
         answer=answer,
@@ -112,6 +110,14 @@ async def _judged(problem: Problem, candidate: Candidate | None, error: str, tra
         seconds=trace.seconds,
         trace=trace,
     )
+
+
+async def _verdicts(answers: set[str | None], reference: str | None) -> dict[str | None, bool | None]:
+    """Which answers are right; without a reference there are no verdicts."""
+    if reference is None:
+        return dict.fromkeys(answers)
+    verdicts = await together(grade(answer, reference) for answer in answers)
+    return dict(zip(answers, verdicts, strict=True))
 
 
 def _named(model: Models | None, strategy: Generator | None) -> Mapping[str, Backend]:

@@ -12,6 +12,8 @@ from metagen.model import Model
 
 LONGEST = 20_000
 """Characters; a longer text is not a strategy."""
+LARGEST = 64
+"""Bits of a whole number; Python would refuse to print a very long one."""
 
 CONSTRUCTORS: dict[str, Any] = {
     **{name: getattr(strategies, name) for name in strategies.__all__},
@@ -31,7 +33,7 @@ def parse(text: str, names: Mapping[str, Any] | None = None) -> Any:
     try:
         tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise InputError(f"the strategy {text[:80]!r} cannot be read: {error}") from None
+        raise InputError(f"the strategy {text[:80]!r} cannot be read: {' '.join(str(error).split())}") from None
     try:
         made = _value(tree, CONSTRUCTORS | dict(names or {}))
     except RecursionError:
@@ -43,17 +45,26 @@ def parse(text: str, names: Mapping[str, Any] | None = None) -> Any:
 
 def _value(node: ast.expr, known: Mapping[str, Any]) -> Any:
     match node:
+        case ast.Constant(value=int(value)) if value.bit_length() > LARGEST:
+            raise InputError(f"a whole number of {value.bit_length()} bits is too large for a strategy")
         case ast.Constant(value=value):
             return value
-        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
-            return -value
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float()) as number):
+            return -_value(number, known)
         case ast.Tuple(elts=parts) | ast.List(elts=parts):
             return tuple(_value(part, known) for part in parts)
         case ast.Name(id=name):
             return _known(name, known)
         case ast.Call(func=ast.Name(id=name)):
             return _made(name, node, known)
-    raise InputError(f"{ast.unparse(node)[:80]!r} is neither a strategy nor a literal")
+    raise InputError(f"{_source(node)!r} is neither a strategy nor a literal")
+
+
+def _source(node: ast.expr) -> str:
+    try:
+        return ast.unparse(node)[:80]
+    except ValueError:  # Python does not print a whole number of some thousand digits
+        return type(node).__name__
 
 
 def _made(name: str, node: ast.Call, known: Mapping[str, Any]) -> Any:
@@ -62,13 +73,18 @@ def _made(name: str, node: ast.Call, known: Mapping[str, Any]) -> Any:
         raise InputError(f"{name} is a function that serves as it is: write {name} without parentheses")
     if any(isinstance(each, ast.Starred) for each in node.args) or any(each.arg is None for each in node.keywords):
         raise InputError(f"{name}: stars cannot be used in a strategy")
+    if len({each.arg for each in node.keywords}) < len(node.keywords):
+        raise InputError(f"{name}: a setting is given twice")
     args = [_value(each, known) for each in node.args]
     settings = {each.arg or "": _value(each.value, known) for each in node.keywords}
     try:
         inspect.signature(make).bind(*args, **settings)
     except TypeError as error:
         raise InputError(f"{name}: {error}; its settings are {name}{inspect.signature(make)}") from None
-    return make(*args, **settings)
+    try:
+        return make(*args, **settings)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name}: {error}") from error
 
 
 def _known(name: str, known: Mapping[str, Any]) -> Any:

@@ -18,7 +18,9 @@ PROBLEMS = [Problem(str(number), f"What is {number} + 4?", str(number + 4)) for 
 NESTED = [wrapper.format(spec) for wrapper in WRAPPERS for spec in SPECS]
 ORACLES = ["Until(MatchesReference())", "BestOf(3, by=MatchesReference())"]
 
-spec_texts = st.recursive(st.sampled_from(SPECS), lambda inner: st.builds(str.format, st.sampled_from(WRAPPERS), inner), max_leaves=3)
+spec_texts = st.recursive(
+    st.sampled_from(SPECS), lambda inner: st.builds(str.format, st.sampled_from(WRAPPERS), inner), max_leaves=3
+)
 
 
 def read(spec: str) -> Generator:

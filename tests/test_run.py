@@ -194,7 +194,8 @@ async def test_when_the_budget_of_a_run_is_spent_no_problem_is_begun_any_more() 
     problems = [Problem(str(number), "What is 3 + 4?", "7") for number in range(1000)]
     account = Account(Budget(tokens=300))
     solutions = [
-        each async for each in solve_all(problems, Vote(2), Scripted("The answer is 7."), account=account, concurrency=4)
+        each
+        async for each in solve_all(problems, Vote(2), Scripted("The answer is 7."), account=account, concurrency=4)
     ]
     assert len(solutions) < 20
     assert solutions[0].correct

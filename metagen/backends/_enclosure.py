@@ -24,7 +24,7 @@ _WARDEN = [sys.executable, "-I", "-S", _warden.__file__]
 _BUILDING = threading.Lock()
 """Held while a process-wide setting (environment, executable, warnings) is not the caller's own."""
 
-_FAILURE = re.compile(r"^(?:\(.*?\) )?(?:[A-Z]+ \S+ \S+ \[.*?\] )?((?:\w+\.)*\w*(?:Error|Exception|Exit|Interrupt)\b.*)$")
+_FAILURE = re.compile(r"^(?:\(.*?\) )?(?:[A-Z]+ \S+ \S+ \[.*?\] )?((?:\w+\.)*\w*(?:Error|Exception|Interrupt)\b.*)$")
 
 
 class Enclosure:
@@ -44,8 +44,9 @@ class Enclosure:
         self._mark = uuid.uuid4().hex
         self._folder = Path(tempfile.mkdtemp(prefix="metagen-engine-"))
         self.log = self._folder / "engine.log"
-        self._entrance = self._folder / "python"
-        self._write_entrance()
+        enter = [*_WARDEN, "enter", str(self.log), self._mark, sys.executable]
+        self._entrance = self._program("python", f'exec {shlex.join(enter)} "$@"')
+        self._muted = self._program("muted", f'exec {shlex.quote(sys.executable)} "$@" 2>/dev/null')
         self._warden = subprocess.Popen(
             [*_WARDEN, "watch", self._mark],
             stdin=subprocess.PIPE,
@@ -55,11 +56,12 @@ class Enclosure:
         )
         self._handler = logging.FileHandler(self.log, delay=True)
 
-    def _write_entrance(self) -> None:
-        """A program that multiprocessing starts in Python's place; it becomes Python, inside."""
-        command = shlex.join([*_WARDEN, "enter", str(self.log), self._mark, sys.executable])
-        self._entrance.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
-        self._entrance.chmod(0o700)
+    def _program(self, name: str, command: str) -> Path:
+        """A program that multiprocessing is to start in Python's place; it becomes Python."""
+        path = self._folder / name
+        path.write_text(f"#!/bin/sh\n{command}\n")
+        path.chmod(0o700)
+        return path
 
     @contextmanager
     def building(self) -> Iterator[None]:
@@ -71,18 +73,26 @@ class Enclosure:
         """
         with _BUILDING, warnings.catch_warnings(), _own_environment(), self._own_executable():
             warnings.simplefilter("ignore")
+            self._check_open()
             self._listen()
             yield
 
     @contextmanager
     def _own_executable(self) -> Iterator[None]:
-        resource_tracker.ensure_running()  # it serves this whole process, so it has to start outside
         before = multiprocessing.spawn.get_executable()
+        # The tracker serves this whole process, so it starts outside. It removes the shared memory that a killed
+        # engine leaves, and is not to complain of it.
+        multiprocessing.spawn.set_executable(str(self._muted))
+        resource_tracker.ensure_running()
         multiprocessing.spawn.set_executable(str(self._entrance))
         try:
             yield
         finally:
             multiprocessing.spawn.set_executable(before)
+
+    def _check_open(self) -> None:
+        if not self._entrance.exists():
+            raise RuntimeError("closed before the engine was built")
 
     def _listen(self) -> None:
         """Send what vLLM logs in this process to the log file."""

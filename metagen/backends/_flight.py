@@ -48,12 +48,10 @@ class Flight:
             await self._submit(prompt, params)
             self._output = await self._queue.get()
         except asyncio.CancelledError:
-            await uninterrupted(self._stop(), SETTLING_SECONDS)
-            self._collect()
+            await uninterrupted(self._stop())
             raise
-        except Exception:
+        finally:
             self._collect()
-            raise
         return self._output
 
     async def _submit(self, prompt: list[int], params: Any) -> None:
@@ -66,11 +64,16 @@ class Flight:
         return list(self._llm.output_processor.external_req_ids.get(self._name, ()))
 
     async def _stop(self) -> None:
-        """Return once the engine runs nothing of this any more, and what it had made has arrived."""
-        if running := self._running():
-            await self._llm.engine_core.abort_requests_async(running)
-            await self._sign()
-            await self._arrival()
+        """Return once the engine runs nothing of this any more, and what it had made has arrived.
+
+        Or after a time limit: then the engine stops the request as soon as it listens again.
+        """
+        running = self._running()
+        with suppress(Exception):  # an engine that cannot be asked any more runs nothing
+            async with asyncio.timeout(SETTLING_SECONDS):
+                await self._llm.engine_core.abort_requests_async(running)
+                await self._sign()
+                await self._arrival()
 
     async def _sign(self) -> None:
         """Ask the engine anything: it answers in turn, so after the abort and after all earlier outputs."""
@@ -83,37 +86,35 @@ class Flight:
 
     async def _arrival(self) -> None:
         """Let vLLM's output handler work off what was received: it takes a turn of the loop for each chunk."""
-        import vllm.envs  # noqa: PLC0415 (vLLM is optional, and slow to import)
+        import vllm.envs  # noqa: PLC0415 (optional, and slow to import)
 
-        while not self._llm.engine_core.outputs_queue.empty():
+        chunks = math.ceil(self._llm.scheduler_config.max_num_seqs / vllm.envs.VLLM_V1_OUTPUT_PROC_CHUNK_SIZE)
+        waiting = self._llm.engine_core.outputs_queue
+        turns = chunks
+        while turns:
             await asyncio.sleep(0)
-        for _ in range(math.ceil(self._llm.scheduler_config.max_num_seqs / vllm.envs.VLLM_V1_OUTPUT_PROC_CHUNK_SIZE)):
-            await asyncio.sleep(0)
+            turns = turns - 1 if waiting.empty() else chunks
 
     def _collect(self) -> None:
-        """End the request on this side, and take the output that sums it up."""
+        """End the request on this side, if it has not ended, and take the output that sums it up."""
         processor = self._llm.output_processor
         if self._queue is None:
             processor.abort_requests([self._name], internal=False)
-            return
-        processor.abort_requests([self._queue.request_id], internal=True)
-        with suppress(Exception):  # the queue may hold the error that ended this request, which is on its way already
-            self._output = self._queue.get_nowait() or self._output
+        elif self._output is None:
+            processor.abort_requests([self._queue.request_id], internal=True)
+            with suppress(Exception):  # the queue may hold an error, which by now is known in other ways
+                self._output = self._queue.get_nowait()
 
 
-async def uninterrupted(work: Coroutine[Any, Any, object], seconds: float) -> None:
-    """Run `work` to its end even if cancelled meanwhile, but no longer than `seconds`. Its errors are dropped.
-
-    Meant for clearing up after a cancellation, which is raised again afterwards: so further ones may be swallowed.
-    """
-    loop = asyncio.get_running_loop()
-    task = loop.create_task(work)
-    end = loop.time() + seconds
-    while not task.done() and loop.time() < end:
-        with suppress(asyncio.CancelledError):
-            await asyncio.wait([task], timeout=end - loop.time())
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await asyncio.wait([task])
-    if not task.cancelled():
-        task.exception()
+async def uninterrupted(work: Coroutine[Any, Any, object]) -> None:
+    """Run `work` to its end even if cancelled meanwhile; the cancellation is raised afterwards."""
+    task = asyncio.get_running_loop().create_task(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    task.result()
+    if cancelled:
+        raise cancelled

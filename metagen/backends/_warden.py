@@ -50,7 +50,7 @@ def enter(log: str, mark: str, program: str, *arguments: str) -> None:
     os.dup2(output, 2)
     # A process that writes its title over its environment would lose the mark; a caller's `-W error` is not for vLLM.
     os.environ |= {VARIABLE: mark, "SPT_NOENV": "1", "PYTHONWARNINGS": "ignore"}
-    os.execv(program, [program, *(argument for argument in arguments if not argument.startswith("-W"))])  # noqa: S606
+    os.execv(program, [program, *(argument for argument in arguments if not argument.startswith("-W"))])
 
 
 def watch(mark: str) -> None:
@@ -61,4 +61,8 @@ def watch(mark: str) -> None:
 
 
 if __name__ == "__main__":
-    {"enter": enter, "watch": watch}[sys.argv[1]](*sys.argv[2:])
+    _, part, *given = sys.argv
+    if part == "enter":
+        enter(*given)
+    else:
+        watch(*given)

@@ -1,8 +1,11 @@
 """A pool of samples on disk: played, and recorded where another backend stands behind it."""
 
 import json
+import os
 from collections import defaultdict
+from collections.abc import Container, Iterator
 from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -52,8 +55,10 @@ class Recorded:
         self.of = of
         self._pool: dict[Key, dict[int, Sample]] = defaultdict(dict)
         self._appender: Appender | None = None
-        if of is None and not self.path.is_file():
-            raise InputError(f"{self.path}: there is no such pool of samples; `metagen sample` makes one")
+        if of is None:
+            if not os.path.isfile(self.path):  # unlike `Path.is_file`, it takes a name of any length
+                raise InputError(f"{self.path}: there is no such pool of samples; `metagen sample` makes one")
+            self._load()
 
     @property
     def name(self) -> str:
@@ -72,9 +77,10 @@ class Recorded:
         pool = self._find(request)
         known = [pool[draw] for draw in draws if draw in pool]
         missing = request.n - len(known)
-        if missing:
-            await self._record(request, [draw for draw in draws if draw not in pool], spend)
-            pool = self._pool[key(request)] | pool
+        for gap in _gaps(draws, pool):
+            await self._record(request, gap, spend)
+        pool = self._find(request)
+        completions = [played(pool[draw], request.sampling) for draw in draws]
         spend(
             Usage(
                 calls=0 if missing else 1,
@@ -82,7 +88,7 @@ class Recorded:
                 completion_tokens=sum(sample.tokens for sample in known),
             )
         )
-        return [played(pool[draw], request.sampling) for draw in draws]
+        return completions
 
     async def count(self, request: Request) -> int:
         if self.of:
@@ -91,10 +97,10 @@ class Recorded:
         return sample.prompt_tokens if sample else 0
 
     def _find(self, request: Request) -> dict[int, Sample]:
-        return self._pool.get(key(request)) or self._pool.get(key(request, any_sampling=True)) or {}
+        return self._pool.get(key(request, any_sampling=True), {}) | self._pool.get(key(request), {})
 
-    async def _record(self, request: Request, draws: list[int], spend: Meter) -> None:
-        """Ask for what is missing: the draws of a pool have no gaps, so it is one run of numbers."""
+    async def _record(self, request: Request, draws: range, spend: Meter) -> None:
+        """Ask for what is missing, each sample with the seed of its own number."""
         if self.of is None or self._appender is None:
             raise GenerationError(
                 f"{self.path} has {len(self._find(request))} samples for problem {request.problem!r} with this prompt "
@@ -107,20 +113,28 @@ class Recorded:
         self._pool[key(request)].update((sample.draw, sample) for sample in samples)
 
     async def __aenter__(self) -> Self:
-        if self.of:
+        if self.of is None:
+            return self
+        self._appender = Appender(self.path)
+        try:
+            self._load()
             await self.of.__aenter__()
-            self._appender = Appender(self.path)
-        self._load()
+        except BaseException:
+            self._close()
+            raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
+        self._close()
+        if self.of:
+            await self.of.__aexit__(kind, error, trace)
+
+    def _close(self) -> None:
         if self._appender:
             self._appender.close()
             self._appender = None
-        if self.of:
-            await self.of.__aexit__(kind, error, trace)
 
     def _load(self) -> None:
         self._pool.clear()
@@ -132,6 +146,14 @@ class Recorded:
                 field = ".".join(map(str, first["loc"]))
                 raise InputError(f"{self.path}, line {number}: field {field!r}: {first['msg']}") from None
             self._pool[sample_key(sample)][sample.draw] = sample
+
+
+def _gaps(draws: range, pool: Container[int]) -> Iterator[range]:
+    """The runs of numbers that the pool lacks; mostly one, more where samples were lost or a run was killed."""
+    for recorded, numbers in groupby(draws, pool.__contains__):
+        if not recorded:
+            run = list(numbers)
+            yield range(run[0], run[-1] + 1)
 
 
 def key(request: Request, *, any_sampling: bool = False) -> Key:
@@ -150,8 +172,12 @@ def sample_key(sample: Sample) -> Key:
 
 def settings(sampling: Sampling) -> dict[str, Any]:
     """What bends the distribution: all settings that were given, without the length limit."""
-    given = asdict(sampling).items()
-    return {name: value for name, value in given if value not in (None, (), False) and name != "max_tokens"}
+    return {name: value for name, value in asdict(sampling).items() if name != "max_tokens" and _is_given(value)}
+
+
+def _is_given(value: object) -> bool:
+    """Whether a setting was given; a temperature of 0 is, though it equals `False`."""
+    return not (value is None or value is False or value == ())
 
 
 def sampled(request: Request, draw: int, completion: Completion, prompt_tokens: int) -> Sample:

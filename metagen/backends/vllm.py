@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -12,11 +11,11 @@ from metagen.backends import _engine_args
 from metagen.backends._enclosure import Enclosure
 from metagen.backends._flight import Flight, uninterrupted
 from metagen.backends._prompts import Prompts
-from metagen.budget import Usage
 from metagen.errors import BackendGone, GenerationError, InputError, MetagenError
 from metagen.request import Completion, Meter, Request, Sampling
 
-CLOSING_SECONDS = 60.0
+GRACE_SECONDS = 2.0
+"""How long the engine's processes may take to end by themselves; they hold nothing that is worth waiting for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +97,8 @@ class VLLMEngine:
         return ids
 
     def _params(self, request: Request, prompt_tokens: int) -> Any:
-        """vLLM's `SamplingParams`: the model's own defaults, then what the request sets."""
-        from vllm.sampling_params import RequestOutputKind, SamplingParams  # noqa: PLC0415 (optional, and slow to import)
+        """Settings for vLLM: the model's own defaults, then what the request sets."""
+        from vllm.sampling_params import RequestOutputKind, SamplingParams  # noqa: PLC0415 (optional, slow to import)
 
         sampling = request.sampling
         chosen = {field: getattr(sampling, field) for field in ("temperature", "top_p", "top_k", "min_p")}
@@ -118,15 +117,13 @@ class VLLMEngine:
     def _completion(self, sample: Any, sampling: Sampling) -> Completion:
         end, stop = _ending(sample)
         tokens = tuple(sample.token_ids)
-        logprobs = tuple(
-            step[token].logprob for step, token in zip(sample.logprobs or (), tokens, strict=False)
-        )
+        logprobs = tuple(step[token].logprob for step, token in zip(sample.logprobs or (), tokens, strict=False))
         if stop and not (sampling.keep_stop and self._prompts.spells(tokens, sample.text)):
             tokens = ()
         return Completion(text=sample.text, tokens=tokens, end=end, stop=stop, logprobs=logprobs)
 
     def _translated(self, error: Exception) -> MetagenError:
-        from vllm.v1.engine.exceptions import EngineDeadError  # noqa: PLC0415 (optional, and slow to import)
+        from vllm.v1.engine.exceptions import EngineDeadError  # noqa: PLC0415 (optional, slow to import)
 
         if isinstance(error, MetagenError):
             return error
@@ -145,7 +142,7 @@ class VLLMEngine:
         try:
             await self._build()
         except BaseException as error:
-            await uninterrupted(self._close(keep_log=isinstance(error, MetagenError)), CLOSING_SECONDS)
+            await uninterrupted(self._close(keep_log=isinstance(error, MetagenError)))
             raise
         return self
 
@@ -154,7 +151,7 @@ class VLLMEngine:
         try:
             self._llm = await asyncio.shield(building)
         except asyncio.CancelledError:
-            await uninterrupted(self._unbuild(building), CLOSING_SECONDS)
+            await uninterrupted(self._unbuild(building))
             raise
         except Exception as error:
             raise self._unopened(error) from error
@@ -172,7 +169,7 @@ class VLLMEngine:
 
     def _construct(self) -> Any:
         with self._enclosed().building():
-            from vllm.engine.arg_utils import AsyncEngineArgs  # noqa: PLC0415 (optional, and slow to import)
+            from vllm.engine.arg_utils import AsyncEngineArgs  # noqa: PLC0415 (optional, slow to import)
             from vllm.platforms import current_platform  # noqa: PLC0415
             from vllm.v1.engine.async_llm import AsyncLLM  # noqa: PLC0415
 
@@ -199,7 +196,7 @@ class VLLMEngine:
 
         The log is kept if the engine had died. Requests still running raise `BackendGone`.
         """
-        await uninterrupted(self._close(), CLOSING_SECONDS)
+        await uninterrupted(self._close())
 
     async def _close(self, *, keep_log: bool = False) -> None:
         llm, self._llm = self._llm, None
@@ -213,15 +210,16 @@ class VLLMEngine:
 
 async def _shut_down(llm: Any) -> None:
     """Stop vLLM on this side, with the tasks that it started in this loop."""
-    from vllm.v1.engine.exceptions import EngineDeadError  # noqa: PLC0415 (optional, and slow to import)
+    from vllm.v1.engine.exceptions import EngineDeadError  # noqa: PLC0415 (optional, slow to import)
 
     tasks = [task for task in (llm.output_handler, llm.engine_core.resources.output_queue_task) if task]
     llm.output_processor.propagate_error(EngineDeadError())
-    await asyncio.to_thread(llm.shutdown)
+    await asyncio.to_thread(llm.shutdown, timeout=GRACE_SECONDS)
     llm.shutdown = lambda: None  # its __del__ calls it again, perhaps when the interpreter has half gone
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+    llm.engine_core.resources.ctx.destroy(linger=0)
 
 
 def _name_of(model: str) -> str:
@@ -249,23 +247,21 @@ class _Gauge:
         self._latest: dict[int, Any] = {}
         self._written = 0
 
-    def attach(self, config: Any, index: int = 0) -> Self:  # noqa: ARG002 (vLLM calls it so)
+    def attach(self, *_: Any) -> Self:
         return self
 
-    def record(self, scheduler_stats: Any, iteration_stats: Any, mm_cache_stats: Any = None, engine_idx: int = 0) -> None:  # noqa: ARG002, E501
+    def record(
+        self, scheduler_stats: Any = None, iteration_stats: Any = None, *_: Any, engine_idx: int = 0, **__: Any
+    ) -> None:
         if scheduler_stats is not None:
             self._latest[engine_idx] = scheduler_stats
         if iteration_stats is not None:
             self._written += iteration_stats.num_generation_tokens
 
-    def log_engine_initialized(self) -> None:
-        """Nothing to say."""
+    def _ignore(self, *_: Any) -> None:
+        """What else vLLM tells its stat loggers."""
 
-    def log(self) -> None:
-        """Nothing to say."""
-
-    def record_sleep_state(self, is_awake: int, level: int) -> None:
-        """Nothing to keep."""
+    log = log_engine_initialized = record_sleep_state = _ignore
 
     def read(self, unfinished: int) -> Load:
         stats = self._latest.values()

@@ -24,7 +24,7 @@ _ANSWER = re.compile(r"The answer is (\d+)\.")
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One step before it is computed: `{subject} {left} {sign} {right} = … {thing}.`"""
+    """One step before it is computed, such as `Tom has 12 + 7 = … apples`."""
 
     name: str
     """What later operations call the result."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -33,6 +34,11 @@ class Batch:
     """[B, T] bool: not padding."""
     learned: Tensor
     """[B, T] bool: positions whose *next* token is in the assistant's turn; the loss is over these."""
+
+    def parts(self, count: int) -> list[Self]:
+        """The same sequences in at most `count` batches; none is empty."""
+        starts = range(min(count, len(self.ids)))
+        return [type(self)(self.ids[at::count], self.real[at::count], self.learned[at::count]) for at in starts]
 
 
 def encode(tokenizer: PreTrainedTokenizerFast, exchanges: Sequence[Exchange]) -> list[Encoded]:

@@ -1,12 +1,12 @@
 """A faster way to run the experts on a CPU: sort the token-slots by expert, then one matrix product per expert.
 
-Registered with transformers under the name `sorted`; the parameters are those of `Qwen3MoeExperts`. Against its own loop
-it saves the index arithmetic: a training step took 0.85 s instead of 1.1 s for 8,192 tokens on two cores.
+Registered with transformers under the name `sorted`; the parameters are those of `Qwen3MoeExperts`. Its own loop
+took 1.1 s for a training step of 8,192 tokens on two cores, this one 0.85 s.
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
 SORTED = "sorted"
@@ -29,8 +29,8 @@ def sorted_experts(experts: nn.Module, hidden: Tensor, chosen: Tensor, weights: 
 
 
 def _feed_forward(hidden: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:
-    gate, up = F.linear(hidden, gate_up).chunk(2, -1)
-    return F.linear(F.silu(gate) * up, down)
+    gate, up = functional.linear(hidden, gate_up).chunk(2, -1)
+    return functional.linear(functional.silu(gate) * up, down)
 
 
 ALL_EXPERTS_FUNCTIONS.register(SORTED, sorted_experts)

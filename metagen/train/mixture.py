@@ -1,6 +1,6 @@
 """Train the small mixture of experts that ships with metagen, from scratch, on generated word problems.
 
-    python -m metagen.train.mixture --out metagen/models/small-moe --minutes 40 --seed 0
+Run it as `python -m metagen.train.mixture --out metagen/models/small-moe --minutes 40 --seed 0`.
 """
 
 import json
@@ -27,6 +27,7 @@ CONTEXT = 2048
 """Positions that the model accepts; training saw the first 1,024 of them."""
 console = Console(highlight=False)
 _DEFAULT = Plan()
+_NOISE = _DEFAULT.recipe.noise
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,14 +164,15 @@ def main(
     minutes: Annotated[float, typer.Option(help="Training time.")] = _DEFAULT.minutes,
     steps: Annotated[int | None, typer.Option(help="Train for so many steps instead.")] = None,
     seed: Annotated[int, typer.Option(help="Decides weights and data.")] = _DEFAULT.seed,
-    balance: Annotated[float, typer.Option(help="Coefficient of the load-balancing loss; 0 is off.")] = _DEFAULT.balance,
-    slip: Annotated[float, typer.Option(help="Probability that a training result is off.")] = _DEFAULT.recipe.noise.slip,
-    misreading: Annotated[float, typer.Option(help="Probability that a trap is misread.")] = _DEFAULT.recipe.noise.misreading,
+    balance: Annotated[float, typer.Option(help="Weight of the load-balancing loss; 0 is off.")] = _DEFAULT.balance,
+    slip: Annotated[float, typer.Option(help="Chance that a training result is off.")] = _NOISE.slip,
+    misreading: Annotated[float, typer.Option(help="Chance that a trap is misread.")] = _NOISE.misreading,
     trap_share: Annotated[float, typer.Option(help="Share of problems with a trap.")] = _DEFAULT.recipe.trap_share,
     temperature: Annotated[float, typer.Option(help="The model's default temperature.")] = 1.0,
     checkpoint: Annotated[Path | None, typer.Option(help="Checkpoint file; continued from if it exists.")] = None,
 ) -> None:
     """Train the small mixture of experts on generated word problems."""
+    torch.set_num_threads(1)
     recipe = Recipe(noise=Noise(slip, misreading), trap_share=trap_share)
     shape, plan = Shape(), Plan(minutes, steps, seed, balance, recipe=recipe)
     trainer = make_trainer(shape, plan)

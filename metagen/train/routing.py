@@ -1,10 +1,7 @@
 """What the routers of a mixture of experts do: the load-balancing loss, and the load of each expert."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
 def expert_fractions(chosen: Tensor, experts: int) -> Tensor:
@@ -27,23 +24,3 @@ def balance_loss(logits: Tensor, k: int) -> Tensor:
     probabilities = logits.float().softmax(-1)
     fractions = expert_fractions(logits.topk(k).indices, experts)
     return experts * (fractions * probabilities.mean(0)).sum()
-
-
-@contextmanager
-def watched_routers(model: nn.Module) -> Iterator[list[Tensor]]:
-    """Collect every router's logits, [B * T, N] each, first layer first, while the model runs.
-
-    Clear the list after each forward pass.
-    """
-    seen: list[Tensor] = []
-
-    def keep(_module: nn.Module, _inputs: object, outputs: tuple[Tensor, Tensor, Tensor]) -> None:
-        seen.append(outputs[0])
-
-    routers = [module for name, module in model.named_modules() if name.endswith(".mlp.gate")]
-    hooks = [router.register_forward_hook(keep) for router in routers]
-    try:
-        yield seen
-    finally:
-        for hook in hooks:
-            hook.remove()

@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerFast, Qwen3MoeForCausalLM
 from metagen.train.arithmetic import answer_of
 from metagen.train.batches import Batch, collate, encode
 from metagen.train.formats import Exchange
-from metagen.train.routing import expert_fractions, watched_routers
+from metagen.train.routing import expert_fractions
 from metagen.train.tokenizer import ASSISTANT, END, USER
 from metagen.train.trainer import losses
 from metagen.train.words import WordProblem
@@ -34,7 +34,6 @@ def as_batch(tokenizer: PreTrainedTokenizerFast, exchanges: Sequence[Exchange]) 
     return collate(encode(tokenizer, exchanges), tokenizer.pad_token_id)
 
 
-@torch.no_grad()
 def look(
     model: Qwen3MoeForCausalLM,
     tokenizer: PreTrainedTokenizerFast,
@@ -42,14 +41,13 @@ def look(
     problems: Sequence[WordProblem],
 ) -> Look:
     """Measure the losses on a batch, and the accuracy of one sample for each problem."""
-    with watched_routers(model) as routers:
-        found = losses(model, batch, routers)
-        answers = [answer_of(text) for text in sample(model, tokenizer, [problem.text for problem in problems])]
+    with torch.no_grad():
+        found = losses(model, batch)
+    answers = [answer_of(text) for text in sample(model, tokenizer, [problem.text for problem in problems])]
     right = [answer == problem.right.answer for answer, problem in zip(answers, problems, strict=True)]
     return Look(found.text.item(), found.balance.item(), sum(right) / len(right))
 
 
-@torch.no_grad()
 def sample(model: Qwen3MoeForCausalLM, tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str]) -> list[str]:
     """One reply to each plain prompt at temperature 1, from torch's global generator."""
     asked = [f"{USER}{prompt}{END}{ASSISTANT}" for prompt in prompts]
@@ -68,15 +66,14 @@ def sample(model: Qwen3MoeForCausalLM, tokenizer: PreTrainedTokenizerFast, promp
     return replies
 
 
-@torch.no_grad()
 def expert_loads(model: Qwen3MoeForCausalLM, batches: Sequence[Batch]) -> list[list[float]]:
     """For each layer, the fraction of token-slots that each expert gets (rows sum to 1), over real tokens."""
-    config = model.config
-    chosen: list[list[torch.Tensor]] = [[] for _ in range(config.num_hidden_layers)]
-    with watched_routers(model) as routers:
-        for batch in batches:
-            routers.clear()
-            model.model(input_ids=batch.ids, use_cache=False)
-            for layer, logits in zip(chosen, routers, strict=True):
-                layer.append(logits[batch.real.flatten()].topk(config.num_experts_per_tok).indices)
-    return [[round(load, 4) for load in expert_fractions(torch.cat(layer), config.num_experts).tolist()] for layer in chosen]
+    k, experts = model.config.num_experts_per_tok, model.config.num_experts
+    with torch.no_grad():
+        seen = [model.model(input_ids=batch.ids, output_router_logits=True).router_logits for batch in batches]
+    reals = [batch.real.flatten() for batch in batches]
+    loads = []
+    for layer in zip(*seen, strict=True):
+        chosen = [logits[real].topk(k).indices for logits, real in zip(layer, reals, strict=True)]
+        loads.append([round(load, 4) for load in expert_fractions(torch.cat(chosen), experts).tolist()])
+    return loads

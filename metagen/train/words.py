@@ -29,12 +29,16 @@ Split = Literal["training", "validation", "evaluation"]
 
 FEWEST_STEPS, MOST_STEPS = 2, 8
 
-NAMES = tuple(
-    "Tom Ann Bob Sue Max Eva Leo Mia Sam Zoe Ben Ida Jack Lucy Noah Emma Paul Nina Omar Rosa Carl Lena Ivan Maya".split()
+# fmt: off
+NAMES = (
+    "Tom", "Ann", "Bob", "Sue", "Max", "Eva", "Leo", "Mia", "Sam", "Zoe", "Ben", "Ida",
+    "Jack", "Lucy", "Noah", "Emma", "Paul", "Nina", "Omar", "Rosa", "Carl", "Lena", "Ivan", "Maya",
 )
-THINGS = tuple(
-    "apples marbles coins shells cards stamps books eggs pens stickers nuts buttons stones beads plums keys".split()
+THINGS = (
+    "apples", "marbles", "coins", "shells", "cards", "stamps", "books", "eggs",
+    "pens", "stickers", "nuts", "buttons", "stones", "beads", "plums", "keys",
 )
+# fmt: on
 _TIMES = {2: "twice", 3: "3 times", 4: "4 times"}
 _PARTS = {2: "half", 3: "a third", 4: "a quarter", 5: "a fifth"}
 

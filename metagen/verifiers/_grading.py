@@ -22,11 +22,12 @@ from math_verify import grader, parse, parser, verify
 
 MEMORY = 2 * 2**30
 """Bytes of address space."""
-GRACE = 2.0
+GRACE = 1.0
 """Seconds that a check may go on after the limit, which is for the parent to enforce."""
 
 _DELIMITED = re.compile(r"\$|\\\(|\\\[|\\boxed")
 _FUNCTION = re.compile(r"(?<![\\a-zA-Z])(sin|cos|tan|cot|sec|csc|log|ln|exp|pi)(?![a-zA-Z])")
+_POWER = re.compile(r"\^\s*([0-9]{2,})")
 _ROOT = re.compile(r"(?<![\\a-zA-Z])sqrt\s*\(([^()]*)\)")
 _WORD = re.compile(r"[a-zA-Z]{3,}")
 _DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
@@ -62,14 +63,20 @@ def parsed(text: str) -> list[Any]:
 def readings(text: str) -> list[str]:
     """Return the ways to hand an answer to math-verify, which reads LaTeX between delimiters and numbers outside.
 
-    Left bare, the only thing it would find in `2x+6` and in an answer like a root of 2 is the number. Prose stays as
-    it is, since between delimiters a word is a product of letters, and so equals its anagrams. `1,22` may be a list
-    of two or have a decimal comma.
+    Left bare, `2x+6` and the root of 2 would be to it the numbers in them. Prose stays as it is, since between
+    delimiters a word is a product of letters, and equals its anagrams. `1,22` may be a list of two or have a decimal
+    comma.
     """
-    latex = _FUNCTION.sub(r"\\\1 ", _ROOT.sub(r"\\sqrt{\1}", text))
+    latex = plain_as_latex(text)
     if _DELIMITED.search(text) or ("\\" not in latex and _WORD.search(text)):
         return [text]
     return [f"${latex}$", text] if _DECIMAL_COMMA.fullmatch(text) else [f"${latex}$"]
+
+
+def plain_as_latex(text: str) -> str:
+    """Write `2*sqrt(x)**10` and `2pi` as LaTeX has them, whose powers are one digit long without braces."""
+    text = _POWER.sub(r"^{\1}", text.replace("**", "^"))
+    return _FUNCTION.sub(r"\\\1 ", _ROOT.sub(r"\\sqrt{\1}", text))
 
 
 def private_output() -> int:

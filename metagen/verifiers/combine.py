@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from math import exp
 
 from metagen.candidate import Candidate, Score
+from metagen.errors import InputError
 from metagen.problem import Problem
 from metagen.run import Run, Verifier
 from metagen.settings import callables, spelled
@@ -20,6 +21,8 @@ class Sigmoid:
 
     def __post_init__(self) -> None:
         callables(self, by=self.by)
+        if self.by is None:
+            raise InputError("Sigmoid: needs a verifier whose verdicts are logits")
 
     async def __call__(self, problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
         scores = await run.score(self.by, problem, candidates)

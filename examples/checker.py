@@ -1,0 +1,23 @@
+"""Plug in a verifier of your own: the share of a solution's sums that are right.
+
+metagen solve problems.jsonl --load examples/checker.py --strategy "Vote(16, by=sums)"
+"""
+
+import operator
+import re
+from collections.abc import Sequence
+
+from metagen import Candidate, Problem, Run, Score
+
+SUM = re.compile(r"(\d+) ([-+*/]) (\d+) = (\d+)")
+APPLY = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.floordiv}
+
+
+async def sums(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
+    return [check(candidate.text) for candidate in candidates]
+
+
+def check(text: str) -> Score | None:
+    found = SUM.findall(text)
+    right = [APPLY[sign](int(a), int(b)) == int(c) for a, sign, b, c in found]
+    return Score(sum(right) / len(right)) if right else None

@@ -1,0 +1,290 @@
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metagen import (
+    Budget,
+    Completion,
+    GenerationError,
+    InputError,
+    Model,
+    Problem,
+    Recorded,
+    Request,
+    Sampling,
+    Scripted,
+    Solution,
+    Usage,
+    Vote,
+    solve,
+    solve_all,
+)
+from metagen.report import Tally
+from metagen.verifiers import oracles
+from tests.scripts import dice
+
+PUBLISHED = Path(__file__).parents[2].parent / "shared" / "data" / "pools" / "gsm8k_200x16.jsonl"
+REQUEST = Request("p", "1 + 1?")
+
+
+class Counting(Scripted):
+    """A model that says which seed and draw it was asked for, and counts what it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda request: f"seed {request.seed}, draw {request.draw}")
+        self.requests: list[Request] = []
+        self.open = False
+
+    async def generate(self, request: Request, spend: Any) -> list[Completion]:
+        assert self.open
+        self.requests.append(request)
+        return await super().generate(request, spend)
+
+    async def __aenter__(self) -> "Counting":
+        self.open = True
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.open = False
+
+
+def pool(path: Path, rows: Iterable[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps({"problem": "p", "prompt": "1 + 1?"} | row) + "\n" for row in rows))
+    return path
+
+
+def rows(*draws: int, **settings: Any) -> list[dict[str, Any]]:
+    return [{"draw": draw, "text": f"sample {draw}", "tokens": 10 + draw, "prompt_tokens": 6} | settings for draw in draws]
+
+
+async def texts(backend: Recorded, request: Request, spent: list[Usage] | None = None) -> list[str]:
+    completions = await backend.generate(request, (spent if spent is not None else []).append)
+    return [completion.text for completion in completions]
+
+
+async def test_samples_are_played_by_their_numbers(tmp_path: Path) -> None:
+    spent: list[Usage] = []
+    async with Recorded(pool(tmp_path / "pool.jsonl", rows(2, 0, 1))) as backend:
+        assert await texts(backend, Request("p", "1 + 1?", n=3), spent) == ["sample 0", "sample 1", "sample 2"]
+        assert await texts(backend, Request("p", "1 + 1?", draw=1), spent) == ["sample 1"]
+        assert await backend.count(REQUEST) == 6
+    assert spent == [
+        Usage(calls=1, prompt_tokens=6, completion_tokens=33),
+        Usage(calls=1, prompt_tokens=6, completion_tokens=11),
+    ]
+    assert (backend.name, backend.context) == ("recorded:pool", 18)
+
+
+async def test_how_a_sample_ended_is_played_too(tmp_path: Path) -> None:
+    (row,) = rows(0, end="stop", stop="\n", logprobs=[-0.5, -1.0])
+    async with Recorded(pool(tmp_path / "pool.jsonl", [row])) as backend:
+        (completion,) = await backend.generate(REQUEST, lambda _: None)
+    assert completion == Completion("sample 0", (), "stop", "\n", (-0.5, -1.0))
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        Request("p", "1 + 1?", n=4),
+        Request("p", "1 + 1?", draw=3),
+        Request("q", "1 + 1?"),
+        Request("p", "1 + 2?"),
+        Request("p", "1 + 1?", partial="Well"),
+    ],
+)
+async def test_a_sample_that_is_missing_is_never_repeated(tmp_path: Path, request_: Request) -> None:
+    spent: list[Usage] = []
+    async with Recorded(pool(tmp_path / "pool.jsonl", rows(0, 1, 2))) as backend:
+        with pytest.raises(GenerationError, match=rf"pool.jsonl has [03] samples for problem '{request_.problem}'"):
+            await backend.generate(request_, spent.append)
+    assert spent == []
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        Sampling(),
+        Sampling(temperature=0),
+        Sampling(temperature=0.0),
+        Sampling(temperature=0.7),
+        Sampling(top_k=0),
+        Sampling(min_p=0.0),
+        Sampling(stop=("x",)),
+        Sampling(keep_stop=True),
+        Sampling(logprobs=True),
+    ],
+)
+async def test_samples_of_other_settings_are_other_samples(tmp_path: Path, sampling: Sampling) -> None:
+    model = Counting()
+    recorded = Sampling(temperature=0.5)
+    async with Recorded(tmp_path / "pool.jsonl", model) as backend:
+        for settings in (recorded, Sampling(temperature=0.5, max_tokens=50), sampling, sampling):
+            await texts(backend, Request("p", "1 + 1?", sampling=settings))
+    assert [request.sampling for request in model.requests] == [recorded, sampling]
+    async with Recorded(tmp_path / "pool.jsonl") as backend:
+        for other in (Sampling(top_p=0.5), Sampling(temperature=0.4), Sampling(temperature=1)):
+            with pytest.raises(GenerationError, match="with this prompt and these settings"):
+                await texts(backend, Request("p", "1 + 1?", sampling=other))
+
+
+async def test_default_samples_are_not_greedy_ones(tmp_path: Path) -> None:
+    async with Recorded(tmp_path / "pool.jsonl", Counting()) as backend:
+        await texts(backend, Request("p", "1 + 1?", sampling=Sampling(temperature=0)))
+    async with Recorded(tmp_path / "pool.jsonl") as backend:
+        with pytest.raises(GenerationError, match="has 0 samples"):
+            await texts(backend, REQUEST)
+
+
+async def test_samples_from_elsewhere_serve_any_settings(tmp_path: Path) -> None:
+    async with Recorded(pool(tmp_path / "pool.jsonl", rows(0))) as backend:
+        for sampling in (Sampling(), Sampling(temperature=0.5), Sampling(stop=("x",))):
+            assert await texts(backend, Request("p", "1 + 1?", sampling=sampling)) == ["sample 0"]
+
+
+async def test_what_is_missing_is_drawn_and_recorded(tmp_path: Path) -> None:
+    path, model, spent = tmp_path / "pool.jsonl", Counting(), list[Usage]()
+    request = Request("p", "1 + 1?", n=2, seed=10)
+    async with Recorded(path, model) as backend:
+        assert await texts(backend, request, spent) == ["seed 10, draw 0", "seed 11, draw 1"]
+        assert (backend.name, backend.context, await backend.count(request)) == ("scripted", 8192, 6)
+    async with Recorded(path, model) as backend:
+        four = await texts(backend, Request("p", "1 + 1?", n=4, seed=10), spent)
+    assert four == [f"seed {10 + draw}, draw {draw}" for draw in range(4)]
+    assert [(asked.n, asked.draw, asked.seed) for asked in model.requests] == [(2, 0, 10), (2, 2, 12)]
+    assert sum((usage.completion_tokens for usage in spent)) == sum(map(len, four[:2])) * 2 + sum(map(len, four[2:]))
+    async with Recorded(path) as played:
+        assert await texts(played, Request("p", "1 + 1?", n=4)) == four
+    assert not model.open
+
+
+async def test_samples_missing_in_the_middle_keep_their_numbers_and_seeds(tmp_path: Path) -> None:
+    path, model = tmp_path / "pool.jsonl", Counting()
+    pool(path, rows(1, 4, sampling={}))
+    async with Recorded(path, model) as backend:
+        drawn = await texts(backend, Request("p", "1 + 1?", n=6, seed=10))
+    assert drawn == ["seed 10, draw 0", "sample 1", "seed 12, draw 2", "seed 13, draw 3", "sample 4", "seed 15, draw 5"]
+
+
+async def test_samples_from_elsewhere_are_topped_up_once(tmp_path: Path) -> None:
+    path, model = pool(tmp_path / "pool.jsonl", rows(0, 1)), Counting()
+    request = Request("p", "1 + 1?", n=4)
+    for _ in range(2):
+        async with Recorded(path, model) as backend:
+            assert (await texts(backend, request))[:2] == ["sample 0", "sample 1"]
+    assert [(asked.n, asked.draw) for asked in model.requests] == [(2, 2)]
+
+
+async def test_a_torn_last_line_is_drawn_again(tmp_path: Path) -> None:
+    path, model = tmp_path / "pool.jsonl", Counting()
+    request = Request("p", "1 + 1?", n=3)
+    async with Recorded(path, model) as backend:
+        before = await texts(backend, request)
+    path.write_bytes(path.read_bytes()[:-9])
+    async with Recorded(path, model) as backend:
+        assert await texts(backend, request) == before
+    assert [(asked.n, asked.draw) for asked in model.requests] == [(3, 0), (1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("{}", "line 2: field 'problem': Field required"),
+        ('{"problem": "p", "prompt": "?", "draw": "x", "text": ""}', "line 2: field 'draw': "),
+        ('{"problem": "p", "prompt": "?", "draw": 0, "text": "", "end": "no"}', "line 2: field 'end': "),
+        ('{"problem": "p", "prompt": "?", "draw": 0, "text": "", "answer": "7"}', "line 2: field 'answer': "),
+        ("[]", "line 2: must be a JSON object"),
+        ("{", "line 2: is not JSON"),
+    ],
+)
+async def test_a_bad_line_is_named_before_a_model_is_opened(tmp_path: Path, line: str, said: str) -> None:
+    path, model = pool(tmp_path / "pool.jsonl", rows(0)), Counting()
+    path.write_text(path.read_text() + line + "\n")
+    with pytest.raises(InputError, match=said):
+        Recorded(path)
+    with pytest.raises(InputError, match=said):
+        async with Recorded(path, model):
+            pass
+    assert not model.open
+
+
+@pytest.mark.parametrize("name", ["missing.jsonl", ".", "n" * 300])
+def test_a_pool_that_is_not_there_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match="there is no such pool of samples"):
+        Recorded(tmp_path / name)
+
+
+async def test_a_pool_that_cannot_be_written_is_named_before_a_model_is_opened(tmp_path: Path) -> None:
+    model = Counting()
+    with pytest.raises(InputError, match="cannot be written"):
+        async with Recorded(tmp_path / "no" / "pool.jsonl", model):
+            pass
+    assert not model.open
+
+
+async def test_a_sample_over_the_limit_is_lost_and_costs_nothing(tmp_path: Path) -> None:
+    spent: list[Usage] = []
+    async with Recorded(pool(tmp_path / "pool.jsonl", rows(0, 1))) as backend:
+        with pytest.raises(GenerationError, match="sample 1 of problem 'p' has 11 tokens, over the limit of 10"):
+            await backend.generate(Request("p", "1 + 1?", n=2, sampling=Sampling(max_tokens=10)), spent.append)
+    assert spent == []
+
+
+@pytest.mark.parametrize("tokens", [10, 20, 40, 60])
+async def test_no_budget_is_passed_by_playing(tmp_path: Path, tokens: int) -> None:
+    async with Recorded(pool(tmp_path / "pool.jsonl", rows(0, 1, 2, 3))) as backend:
+        solution = await solve(Problem("p", "1 + 1?"), Vote(4), backend, budget=Budget(tokens=tokens))
+    assert solution.usage.tokens <= tokens
+
+
+async def test_a_recorded_run_repeats_itself(tmp_path: Path) -> None:
+    problems = [Problem(str(number), f"{number} + 4?", str(number + 4)) for number in range(6)]
+    strategy, path = Vote(5, of=Vote(3, of=Model(temperature=0.5))), tmp_path / "pool.jsonl"
+
+    async def solved(backend: Recorded) -> dict[str, Solution]:
+        async with backend:
+            return {each.problem: each async for each in solve_all(problems, strategy, backend, seed=1)}
+
+    first, again = await solved(Recorded(path, Scripted(dice))), await solved(Recorded(path))
+    assert {key: (each.text, each.usage.tokens) for key, each in first.items()} == {
+        key: (each.text, each.usage.tokens) for key, each in again.items()
+    }
+
+
+async def test_a_published_pool_gives_its_published_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not PUBLISHED.exists():
+        pytest.skip("needs the published pool")
+    published = [json.loads(line) for line in PUBLISHED.read_text().splitlines()]
+    problems = [Problem(str(row["i"]), row["question"] + row["prompt_suffix"], row["gold"]) for row in published]
+    path = pool(
+        tmp_path / "pool.jsonl",
+        (
+            {
+                "problem": problem.id,
+                "prompt": problem.prompt,
+                "draw": draw,
+                "text": sample["text"],
+                "end": "length" if sample["finish_reason"] == "length" else "eos",
+                "tokens": sample["n_tokens"],
+            }
+            for problem, row in zip(problems, published, strict=True)
+            for draw, sample in enumerate(row["trajectories"])
+        ),
+    )
+
+    async def never(*_: object) -> bool:
+        return False
+
+    # All references are whole numbers, so what is no number is wrong: no symbolic check, with a limit by the clock.
+    monkeypatch.setattr(oracles, "compare", never)
+    tally = Tally()
+    async with Recorded(path) as backend:
+        async for solution in solve_all(problems, Vote(16), backend):
+            tally.add(solution)
+    assert (tally.problems, tally.samples, tally.lost, tally.unjudged) == (200, 16, 0, 0)
+    assert tally.usage == Usage(calls=200, completion_tokens=985_545)
+    assert 100 * tally.single == pytest.approx(36.2, abs=0.3)
+    assert 100 * tally.coverage.value == pytest.approx(74.5, abs=0.3)
+    assert 100 * tally.accuracy.value == pytest.approx(54.8, abs=1)

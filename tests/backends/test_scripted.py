@@ -1,0 +1,111 @@
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from metagen import Completion, GenerationError, Request, Sampling, Scripted, Usage
+
+
+async def generate(backend: Scripted, request: Request) -> tuple[list[Completion], list[Usage]]:
+    spent: list[Usage] = []
+    return await backend.generate(request, spent.append), spent
+
+
+def asking(prompt: str = "hi?", *, n: int = 1, **sampling: object) -> Request:
+    return Request("p", prompt, n=n, sampling=Sampling(**sampling))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("sampling", "text", "end", "stop"),
+    [
+        ({}, "one. two. three", "eos", ""),
+        ({"stop": ("none",)}, "one. two. three", "eos", ""),
+        ({"stop": (". ",)}, "one", "stop", ". "),
+        ({"stop": (". ",), "keep_stop": True}, "one. ", "stop", ". "),
+        ({"stop": ("three", "two")}, "one. ", "stop", "two"),
+        ({"stop": ("one",)}, "", "stop", "one"),
+        ({"max_tokens": 5}, "one. ", "length", ""),
+        ({"max_tokens": 15}, "one. two. three", "eos", ""),
+        ({"max_tokens": 4, "stop": (". ",)}, "one.", "length", ""),
+        ({"max_tokens": 5, "stop": (". ",)}, "one", "stop", ". "),
+    ],
+)
+async def test_stop_strings_and_limits_are_honoured(sampling: dict[str, object], text: str, end: str, stop: str) -> None:
+    (completion,), _ = await generate(Scripted("one. two. three"), asking(**sampling))
+    assert (completion.text, completion.end, completion.stop) == (text, end, stop)
+    assert "".join(map(chr, completion.tokens)) == text
+
+
+async def test_a_context_cuts_what_is_too_long_and_refuses_a_prompt_that_fills_it() -> None:
+    (completion,), _ = await generate(Scripted("x" * 99, context=10), asking("12345678"))
+    assert (completion.text, completion.end) == ("xx", "length")
+    with pytest.raises(GenerationError, match="the prompt has 10 tokens, and small has a context of 10"):
+        await generate(Scripted("x", name="small", context=10), asking("1234567890"))
+
+
+async def test_a_token_is_a_character() -> None:
+    completions, spent = await generate(Scripted("日本"), asking("hi?", n=3, logprobs=True))
+    assert [completion.tokens for completion in completions] == [(ord("日"), ord("本"))] * 3
+    assert completions[0].logprobs == (0.0, 0.0)
+    assert spent == [Usage(calls=1, prompt_tokens=3, completion_tokens=6)]
+    assert await Scripted("").count(Request("p", "hi?", partial="Well")) == 7
+
+
+async def test_a_script_is_called_once_a_sample_with_its_own_seed_and_draw() -> None:
+    seen: list[Request] = []
+    backend = Scripted(lambda request: seen.append(request) or str(request.draw))
+    request = Request("p", "hi?", "Well", n=3, draw=4, seed=10)
+    completions, _ = await generate(backend, request)
+    assert [completion.text for completion in completions] == ["4", "5", "6"]
+    assert [(each.n, each.draw, each.seed, each.partial) for each in seen] == [(1, 4 + i, 10 + i, "Well") for i in range(3)]
+
+
+async def test_samples_of_an_async_script_run_at_once_and_keep_their_order() -> None:
+    gate = asyncio.Barrier(3)
+
+    async def script(request: Request) -> str:
+        await gate.wait()
+        for _ in range(3 - request.draw):
+            await asyncio.sleep(0)
+        return str(request.draw)
+
+    completions, _ = await generate(Scripted(script), asking(n=3))
+    assert [completion.text for completion in completions] == ["0", "1", "2"]
+
+
+async def test_what_is_cancelled_has_spent_its_prompt_and_what_was_done() -> None:
+    never, spent = asyncio.Event(), list[Usage]()
+
+    async def script(request: Request) -> str:
+        if request.draw:
+            await never.wait()
+        return "done"
+
+    task = asyncio.create_task(Scripted(script).generate(asking(n=4), spent.append))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert spent == [Usage(calls=1, prompt_tokens=3, completion_tokens=4)]
+
+
+@pytest.mark.parametrize("error", [GenerationError("no"), KeyError("a bug")])
+async def test_what_a_script_raises_is_raised_and_counted(error: Exception) -> None:
+    def script(request: Request) -> str:
+        if request.draw:
+            raise error
+        return "done"
+
+    spent: list[Usage] = []
+    with pytest.raises(type(error)) as caught:
+        await Scripted(script).generate(asking(n=2), spent.append)
+    assert caught.value is error
+    assert spent == [Usage(calls=1, prompt_tokens=3, completion_tokens=4)]
+
+
+@pytest.mark.parametrize("script", ["same", lambda request: "same"])
+async def test_a_script_may_be_a_text(script: str | Callable[[Request], str]) -> None:
+    async with Scripted(script) as backend:
+        completions, _ = await generate(backend, asking(n=2))
+    assert [completion.text for completion in completions] == ["same", "same"]

@@ -1,0 +1,84 @@
+"""What the documents show is what the code does."""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from textwrap import indent
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from metagen import Problem, Scripted, VLLMEngine, Vote, solve
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("metagen/**/*.md")]
+EXAMPLES = sorted(ROOT.glob("examples/*.py"))
+LINK = re.compile(r"\[[^]]*\]\(([^)#]+)[^)]*\)")
+
+
+def loaded(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in LINK.findall(document.read_text()):
+        assert (document.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_code_shown_is_code_of_the_examples(document: Path) -> None:
+    examples = [path.read_text() for path in EXAMPLES]
+    for code in re.findall(r"```python\n(.*?)```", document.read_text(), re.DOTALL):
+        assert any(code.strip() in text or indent(code.strip(), "    ") in text for text in examples), code
+
+
+@pytest.mark.engine
+async def test_the_example_that_composes_runs(
+    engine: VLLMEngine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @asynccontextmanager
+    async def opened(*_: Any) -> AsyncIterator[VLLMEngine]:
+        yield engine
+
+    example = loaded(ROOT / "examples/compose.py")
+    monkeypatch.setattr(example, "VLLMEngine", opened)
+    await example.main()
+    assert re.search(r"^\d+, after \d+ tokens$", capsys.readouterr().out, re.MULTILINE)
+
+
+async def test_the_example_verifier_weighs_votes() -> None:
+    checker = loaded(ROOT / "examples/checker.py")
+    replies = ["1 + 1 = 3\nThe answer is 3.", "1 + 1 = 4\nThe answer is 3.", "1 + 1 = 2\nThe answer is 2."]
+    backend = Scripted(lambda request: replies[request.draw])
+    assert (await solve(Problem("p", "1 + 1?"), Vote(3, by=checker.sums), backend)).answer == "2"
+
+
+async def test_the_example_that_escalates_asks_the_large_model_only_where_needed() -> None:
+    escalate = loaded(ROOT / "examples/escalate.py").escalate
+    models = {
+        "small": Scripted(lambda request: f"The answer is {request.draw}."),
+        "large": Scripted("The answer is 9."),
+    }
+    assert (await solve(Problem("p", "?"), escalate, models)).answer == "9"
+    models["small"] = Scripted("The answer is 4.")
+    assert (await solve(Problem("p", "?"), escalate, models)).answer == "4"
+
+
+def test_the_help_is_the_one_that_is_documented() -> None:
+    text = (ROOT / "docs/cli.md").read_text()
+    for command in ([], ["solve"], ["sample"]):
+        call = [sys.executable, "-m", "metagen", *command, "--help"]
+        shown = subprocess.run(call, capture_output=True, text=True, check=True, env=os.environ | {"COLUMNS": "80"})
+        assert shown.stdout.strip() in text, f"docs/cli.md: run `metagen {' '.join(command)} --help`"

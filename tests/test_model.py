@@ -1,0 +1,169 @@
+from typing import Any
+
+import pytest
+
+from metagen import (
+    BestOf,
+    Candidate,
+    CoT,
+    Fallback,
+    InputError,
+    Model,
+    Problem,
+    Request,
+    Run,
+    Sampling,
+    Scripted,
+    Sigmoid,
+    Vote,
+    solve,
+)
+from metagen.model import named_models
+
+PROBLEM = Problem("p", "Count.")
+STEPS = "one\ntwo\nthree"
+
+
+class Counting(Scripted):
+    """A model that goes on with "one\\ntwo\\nthree" from where the reply stands, and keeps what it is asked."""
+
+    def __init__(self, name: str = "counter") -> None:
+        super().__init__(self._go_on, name=name)
+        self.requests: list[Request] = []
+
+    def _go_on(self, request: Request) -> str:
+        self.requests.append(request)
+        return STEPS.removeprefix(request.partial)
+
+
+async def drawn(problem: Problem, *models: Model, backend: Any = None) -> list[Candidate]:
+    """The candidates of these models, each continuing the one before."""
+    candidates: list[Candidate] = []
+
+    async def strategy(problem: Problem, run: Run) -> Candidate:
+        for model in models:
+            going_on = problem.continuing(candidates[-1]) if candidates else problem
+            candidates.append(await run.ask(model, going_on))
+        return candidates[-1]
+
+    await solve(problem, strategy, backend or Counting())
+    return candidates
+
+
+async def test_a_whole_reply_is_one_step() -> None:
+    (whole,) = await drawn(PROBLEM, Model())
+    assert whole == Candidate((STEPS,), finished=True, tokens=tuple(map(ord, STEPS)), model="counter")
+
+
+async def test_a_step_ends_with_its_string_and_the_last_is_finished() -> None:
+    backend = Counting()
+    first, second, third = await drawn(Problem("p", "Count.", step="\n"), *[Model()] * 3, backend=backend)
+    assert (first.steps, first.finished) == (("one\n",), False)
+    assert (second.steps, second.finished) == (("one\n", "two\n"), False)
+    assert (third.steps, third.finished) == (("one\n", "two\n", "three"), True)
+    assert third.text == STEPS
+    assert [request.sampling for request in backend.requests] == [Sampling(stop=("\n",), keep_stop=True)] * 3
+
+
+async def test_the_same_model_goes_on_from_its_token_ids() -> None:
+    backend = Counting()
+    first, second = await drawn(Problem("p", "Count.", step="\n"), Model(), Model(), backend=backend)
+    request = backend.requests[1]
+    assert (request.partial, request.tokens) == ("one\n", first.tokens)
+    assert second.tokens == tuple(map(ord, "one\ntwo\n"))
+
+
+async def test_another_model_goes_on_from_the_text() -> None:
+    small, large = Counting("small"), Counting("large")
+    models = {"small": small, "large": large}
+    problem = Problem("p", "Count.", step="\n")
+    _, second, third = await drawn(problem, Model("small"), Model("large"), Model("large"), backend=models)
+    first_ask, second_ask = large.requests
+    assert (first_ask.partial, first_ask.tokens) == ("one\n", ())
+    assert (second.tokens, second.model) == ((), ""), "the ids of a half that another model wrote are not known"
+    assert (second_ask.partial, second_ask.tokens) == ("one\ntwo\n", ())
+    assert third.text == STEPS
+
+
+async def test_what_is_cut_by_length_is_not_finished() -> None:
+    (cut,) = await drawn(PROBLEM, Model(max_tokens=5))
+    assert (cut.text, cut.finished) == ("one\nt", False)
+
+
+@pytest.mark.parametrize("step", [None, "\n"])
+async def test_a_stop_string_of_the_user_finishes_the_reply_and_is_not_in_it(step: str | None) -> None:
+    backend = Counting()
+    (candidate,) = await drawn(Problem("p", "Count.", step=step), Model(stop=("e",)), backend=backend)
+    assert (candidate.text, candidate.finished) == ("on", True)
+    assert backend.requests[0].sampling.stop == (("e",) if step is None else ("e", "\n"))
+
+
+async def test_a_reply_cut_by_a_user_stop_is_not_continued_from_ids_that_hold_the_stop() -> None:
+    backend = Counting()
+    first, _ = await drawn(Problem("p", "Count.", step="\n"), Model(stop=("e",)), Model(), backend=backend)
+    assert first.tokens in ((), tuple(map(ord, first.text)))
+    assert backend.requests[1].partial == "on"
+
+
+async def test_settings_reach_the_request() -> None:
+    backend = Counting()
+    settings: dict[str, Any] = {"temperature": 0, "top_p": 0.9, "top_k": 5, "min_p": 0.1, "max_tokens": 99, "logprobs": True}
+    (candidate,) = await drawn(PROBLEM, Model(**settings), backend=backend)
+    assert backend.requests[0].sampling == Sampling(**settings)
+    assert candidate.logprobs == (0.0,) * len(STEPS)
+
+
+async def test_logprobs_go_on_with_the_reply() -> None:
+    model = Model(logprobs=True)
+    _, second = await drawn(Problem("p", "Count.", step="\n"), model, model)
+    assert len(second.logprobs) == len(second.tokens) == len("one\ntwo\n")
+
+
+async def test_what_is_asked_in_place_of_the_question_is_sent() -> None:
+    backend = Counting()
+    await drawn(PROBLEM.asking("Count down."), Model(), backend=backend)
+    assert [(request.problem, request.prompt) for request in backend.requests] == [("p", "Count down.")]
+
+
+async def test_without_a_name_it_is_the_first_model() -> None:
+    models = {"b": Scripted("b"), "a": Scripted("a")}
+    assert [candidate.text for candidate in await drawn(PROBLEM, Model(), backend=models)] == ["b"]
+    with pytest.raises(InputError, match=r"no model is named 'c' in this run; there is b, a"):
+        await drawn(PROBLEM, Model("c"), backend=models)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"name": 3},
+        {"name": None},
+        {"temperature": -0.1},
+        {"temperature": "1"},
+        {"temperature": float("nan")},
+        {"top_p": 1.1},
+        {"top_p": -1},
+        {"min_p": 2},
+        {"top_k": -2},
+        {"top_k": 1.5},
+        {"max_tokens": 0},
+        {"max_tokens": True},
+        {"stop": "x"},
+        {"stop": ["x"]},
+        {"stop": ("",)},
+        {"stop": (3,)},
+    ],
+)
+def test_settings_that_cannot_work_are_refused_at_once(settings: dict[str, Any]) -> None:
+    (name,) = settings
+    with pytest.raises(InputError, match=f"^Model: {name} must be "):
+        Model(**settings)
+
+
+def test_the_models_that_a_strategy_names_are_found_wherever_they_stand() -> None:
+    async def function(problem: Problem, run: Run) -> Candidate:
+        raise NotImplementedError
+
+    strategy = Fallback(Vote(2, of=CoT(of=Model("a"))), BestOf(2, of=Model("b"), by=Sigmoid(Model("c"))), function, Vote(2))  # type: ignore[arg-type]
+    assert list(named_models(strategy)) == ["a", "b", "c"]
+    assert list(named_models(Model())) == [""]
+    assert list(named_models(None)) == []
