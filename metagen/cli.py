@@ -42,8 +42,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+out = Console(highlight=False, markup=False, emoji=False)
+err = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 File = Annotated[Path, typer.Argument(help="Problems: JSON Lines or a JSON list; ours, GSM8K's, or with named fields.")]
 ModelOption = Annotated[
@@ -90,8 +90,8 @@ class Job:
     engine: Mapping[str, Any]
     loaded: Mapping[str, str]
 
-    def left(self, solved: set[str]) -> Iterator[Problem]:
-        return (problem for problem in islice(self.problems, self.limit) if problem.id not in solved)
+    def left(self, done: set[str]) -> Iterator[Problem]:
+        return (problem for problem in islice(self.problems, self.limit) if problem.id not in done)
 
     def size(self) -> int:
         return min(self.total, self.limit or self.total)
@@ -177,7 +177,9 @@ def main() -> NoReturn:
         _fail(error.format_message() if isinstance(error, TyperException) else str(error), 2)
     except BackendGone as error:
         _fail(f"{error}. What is solved is kept: run the same command to go on", 1)
-    except (KeyboardInterrupt, asyncio.CancelledError):
+    except (KeyboardInterrupt, asyncio.CancelledError, typer.Abort):
+        code = 130  # which is also what newer versions of typer make of Ctrl-C
+    if code == 130:
         _fail("interrupted. What is solved is kept: run the same command to go on", 130)
     sys.exit(code or 0)
 
@@ -245,7 +247,10 @@ def _backend(text: str, settings: Mapping[str, Any], names: Mapping[str, Any]) -
     if not (equals and name.isidentifier()):
         name, model = "model", text
     if model in names:
-        return name, names[model]()
+        try:
+            return name, names[model]()
+        except Exception as error:  # the user's function may raise anything
+            raise InputError(f"--model {model}: {type(error).__name__}: {error}") from error
     if model.endswith(".jsonl"):
         return name, Recorded(model)
     return name, VLLMEngine(model, **settings)
@@ -262,7 +267,7 @@ async def solve_file(job: Job, path: Path) -> int:
     """Solve what is not solved yet; return the exit code."""
     tally = Tally()
     with RunDirectory(path, job.configuration()) as run:
-        solved = set()
+        solved: set[str] = set()
         for solution in run.solutions():
             tally.add(solution)
             solved.add(solution.problem)
@@ -272,7 +277,7 @@ async def solve_file(job: Job, path: Path) -> int:
         await _work(job, job.strategy, solved, tally, account, run.add)
     out.print(summary(tally, f"{literal(job.strategy)} on {job.problems.path.name}", account))
     out.print(f"Kept in {path}/ (run.json, trace.jsonl, solutions.jsonl).", soft_wrap=True)
-    return _exit_code(job, tally, account)
+    return _exit_code(job, solved, tally, account)
 
 
 async def sample_file(job: Job, n: int, path: Path) -> int:
@@ -285,22 +290,23 @@ async def sample_file(job: Job, n: int, path: Path) -> int:
     name, backend = next(iter(job.models.items()))
     recorded = replace(job, models={**job.models, name: Recorded(path, backend)})
     account = Account(job.budget)
-    await _work(recorded, pool, set(), tally, account, lambda _: None)
+    drawn: set[str] = set()
+    await _work(recorded, pool, drawn, tally, account, lambda _: None)
     out.print(summary(tally, f"{n} samples of {literal(job.strategy)} on {job.problems.path.name}", account))
     out.print(f"Kept in {path}; play it with --model {path}", soft_wrap=True)
-    return _exit_code(job, tally, account)
+    return _exit_code(job, drawn, tally, account)
 
 
 async def _work(
     job: Job,
     strategy: Generator,
-    solved: set[str],
+    done: set[str],
     tally: Tally,
     account: Account,
     keep: Callable[[Solution], None],
 ) -> None:
-    """Open the models, solve, and show how it goes. Loads nothing where nothing is left to do."""
-    if tally.problems >= job.size():
+    """Open the models, solve, add to `done`, and show how it goes. Loads nothing where nothing is left to do."""
+    if not any(job.left(done)):
         return
     async with AsyncExitStack() as stack:
         await _open(job.models, stack)
@@ -308,7 +314,7 @@ async def _work(
         async with (
             aclosing(
                 solve_all(
-                    job.left(solved), strategy, job.models, seed=job.seed, account=account, concurrency=job.concurrency
+                    job.left(done), strategy, job.models, seed=job.seed, account=account, concurrency=job.concurrency
                 )
             ) as solutions,
             _progress(job, tally, account),
@@ -316,6 +322,7 @@ async def _work(
             async for solution in solutions:
                 keep(solution)
                 tally.add(solution)
+                done.add(solution.problem)
 
 
 async def _open(models: Mapping[str, Backend], stack: AsyncExitStack) -> None:
@@ -328,7 +335,7 @@ async def _open(models: Mapping[str, Backend], stack: AsyncExitStack) -> None:
 async def _progress(job: Job, tally: Tally, account: Account) -> AsyncIterator[None]:
     """A live line: problems done, accuracy so far, tokens a second, samples in flight."""
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[state]}")
-    with Progress(*columns, TimeElapsedColumn(), console=err, transient=True) as bar:
+    with Progress(*columns, TimeElapsedColumn(), console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task("Solving", total=job.size(), state="")
 
         async def watch() -> None:
@@ -379,11 +386,11 @@ def _share(share: Share) -> str:
     return f"{share.value:.1%}  [{low:.1%}, {high:.1%}]  ({share.count} of {share.total})"
 
 
-def _exit_code(job: Job, tally: Tally, account: Account) -> int:
+def _exit_code(job: Job, done: set[str], tally: Tally, account: Account) -> int:
     """1 if problems are left for another call, else 0."""
-    if left := job.size() - tally.problems:
+    if left := sum(1 for _ in job.left(done)):
         why = " because the budget is spent" if account.refused else ""
-        err.print(f"{left} problems were not begun{why}: run the same command to go on.")
+        err.print(f"Not begun{why}: {left:,} of {job.size():,} problems. Run the same command to go on.")
     if tally.failed:
-        err.print(f"{tally.failed} problems failed: run the same command to try them again.")
+        err.print(f"Failed: {tally.failed:,} of {job.size():,} problems. Run the same command to try them again.")
     return 1 if left or tally.failed else 0

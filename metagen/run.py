@@ -28,7 +28,7 @@ from metagen.errors import (
 from metagen.problem import Problem
 from metagen.request import Backend, Completion, Request
 from metagen.tasks import together, unwrapped
-from metagen.trace import Span
+from metagen.trace import Span, Status
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -342,7 +342,7 @@ def name_of(of: object) -> str:
     return cast(str, getattr(of, "__name__", type(of).__name__))
 
 
-def _status(error: BaseException) -> Any:
+def _status(error: BaseException) -> Status:
     if isinstance(error, asyncio.CancelledError):
         return "cancelled"
     return "lost" if isinstance(error, SampleError) else "failed"

@@ -85,7 +85,7 @@ async def _solve(
         candidate = await root.ask(strategy, problem)
     except SampleError as lost:
         error = f"{type(lost).__name__}: {lost}"
-    root.span.seconds = inner.clock() - begun
+    root.span.seconds, root.span.status = inner.clock() - begun, "lost" if error else "ok"
     return await _judged(problem, candidate, error, root.span, inner)
 
 

@@ -8,14 +8,15 @@ from hypothesis import strategies as st
 from metagen.errors import InputError
 from metagen.lines import CHUNK, Appender, drop_torn_line, read_lines
 
-
 lone_surrogates = st.text(st.characters(categories=["Cs"], max_codepoint=0xDBFF), max_size=3)
-values = st.recursive(
+values: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | lone_surrogates,
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=5,
 )
-rows_of_values = st.lists(st.dictionaries(st.text() | lone_surrogates, values, max_size=3), max_size=3)
+rows_of_values: st.SearchStrategy[list[dict[str, Any]]] = st.lists(
+    st.dictionaries(st.text() | lone_surrogates, values, max_size=3), max_size=3
+)
 
 
 def written(path: Path, rows: list[dict[str, Any]]) -> bytes:
@@ -31,7 +32,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @settings(deadline=None)
 @given(rows=rows_of_values, more=rows_of_values)
-def test_what_is_appended_is_read_back(path: Path, rows: list[Any], more: list[Any]) -> None:
+def test_what_is_appended_is_read_back(path: Path, rows: list[dict[str, Any]], more: list[dict[str, Any]]) -> None:
     path.unlink(missing_ok=True)
     written(path, rows)
     written(path, more)
@@ -44,7 +45,7 @@ def test_a_file_is_readable_text(tmp_path: Path) -> None:
 
 def test_a_line_torn_at_any_byte_is_dropped_and_no_other(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
-    rows = [{"a": 1}, {"b": "日本"}, {"c": [True]}]
+    rows: list[dict[str, Any]] = [{"a": 1}, {"b": "日本"}, {"c": [True]}]
     whole = written(path, rows)
     for length in range(len(whole) + 1):
         path.write_bytes(whole[:length])

@@ -14,7 +14,6 @@ from metagen import (
     Run,
     Sampling,
     Scripted,
-    Sigmoid,
     Vote,
     solve,
 )
@@ -107,7 +106,14 @@ async def test_a_reply_cut_by_a_user_stop_is_not_continued_from_ids_that_hold_th
 
 async def test_settings_reach_the_request() -> None:
     backend = Counting()
-    settings: dict[str, Any] = {"temperature": 0, "top_p": 0.9, "top_k": 5, "min_p": 0.1, "max_tokens": 99, "logprobs": True}
+    settings: dict[str, Any] = {
+        "temperature": 0,
+        "top_p": 0.9,
+        "top_k": 5,
+        "min_p": 0.1,
+        "max_tokens": 99,
+        "logprobs": True,
+    }
     (candidate,) = await drawn(PROBLEM, Model(**settings), backend=backend)
     assert backend.requests[0].sampling == Sampling(**settings)
     assert candidate.logprobs == (0.0,) * len(STEPS)
@@ -163,7 +169,7 @@ def test_the_models_that_a_strategy_names_are_found_wherever_they_stand() -> Non
     async def function(problem: Problem, run: Run) -> Candidate:
         raise NotImplementedError
 
-    strategy = Fallback(Vote(2, of=CoT(of=Model("a"))), BestOf(2, of=Model("b"), by=Sigmoid(Model("c"))), function, Vote(2))  # type: ignore[arg-type]
-    assert list(named_models(strategy)) == ["a", "b", "c"]
+    strategy = Fallback(Vote(2, of=CoT(of=Model("a"))), BestOf(1, of=Model("b")), function, Vote(2))
+    assert list(named_models(strategy)) == ["a", "b"]
     assert list(named_models(Model())) == [""]
     assert list(named_models(None)) == []

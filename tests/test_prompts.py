@@ -8,9 +8,9 @@ def test_chain_of_thought() -> None:
 
 
 def test_few_shot() -> None:
-    shots = [("1 + 1?", "1 + 1 = 2\nThe answer is 2."), ("2 + 2?", "4")]
+    shots = [("1 + 1?", "It is\n2."), ("2 + 2?", "4")]
     assert few_shot("3 + 3?", shots) == (
-        "Question: 1 + 1?\nAnswer: 1 + 1 = 2\nThe answer is 2.\n\nQuestion: 2 + 2?\nAnswer: 4\n\nQuestion: 3 + 3?\nAnswer:"
+        "Question: 1 + 1?\nAnswer: It is\n2.\n\nQuestion: 2 + 2?\nAnswer: 4\n\nQuestion: 3 + 3?\nAnswer:"
     )
     assert few_shot("3 + 3?", []) == "Question: 3 + 3?\nAnswer:"
 

@@ -80,7 +80,9 @@ def test_a_run_killed_at_any_byte_is_resumed(tmp_path: Path, name: str) -> None:
         ({"new": 3}, "another new: None there, 3 here"),
     ],
 )
-def test_another_configuration_is_refused_and_changes_nothing(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+def test_another_configuration_is_refused_and_changes_nothing(
+    tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
     kept(tmp_path, solution("a"))
     before = {file: file.read_bytes() for file in tmp_path.iterdir()}
     with pytest.raises(InputError) as error, RunDirectory(tmp_path, CONFIGURATION | change):
@@ -100,7 +102,10 @@ def test_a_configuration_is_the_same_after_json(tmp_path: Path) -> None:
 def test_a_second_writer_is_refused_until_the_first_is_done(tmp_path: Path) -> None:
     with RunDirectory(tmp_path, CONFIGURATION) as run:
         run.add(solution("a"))
-        with pytest.raises(InputError, match="another process is writing to this run"), RunDirectory(tmp_path, CONFIGURATION):
+        with (
+            pytest.raises(InputError, match="another process is writing to this run"),
+            RunDirectory(tmp_path, CONFIGURATION),
+        ):
             pass
         run.add(solution("b"))
     assert kept(tmp_path) == [solution("a"), solution("b")]

@@ -79,7 +79,7 @@ models = st.builds(
     logprobs=st.booleans(),
 )
 verifiers = st.recursive(
-    st.just(judge) | st.builds(MatchesReference, st.floats(0.001, 1e300)),
+    st.just(judge) | st.builds(MatchesReference, seconds=st.floats(0.001, 1e300)),
     lambda inner: st.builds(Sigmoid, inner),
     max_leaves=2,
 )

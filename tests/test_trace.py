@@ -5,7 +5,9 @@ from metagen import Candidate, Usage
 from metagen.trace import Span
 
 
-def span(*path: int | str, tokens: int = 0, status: str = "ok", below: list[Span] | None = None, **detail: object) -> Span:
+def span(
+    *path: int | str, tokens: int = 0, status: str = "ok", below: list[Span] | None = None, **detail: object
+) -> Span:
     usage = Usage(completion_tokens=tokens)
     return Span("x", path, status=status, usage=usage, detail=detail, children=below or [])  # type: ignore[arg-type]
 
@@ -48,7 +50,9 @@ def test_a_lost_sample_is_counted_once_where_it_was_lost_first() -> None:
 
 
 def test_a_row_is_plain_and_leaves_out_what_is_empty() -> None:
-    full = Span("Model", (0, "b"), 1.23456789, 0.5, "lost", "no", Usage(calls=1), {"n": 0, "scores": [None, 0.0], "partial": ""})
+    full = Span(
+        "Model", (0, "b"), 1.23456789, 0.5, "lost", "no", Usage(calls=1), {"n": 0, "scores": [None, 0.0], "partial": ""}
+    )
     assert full.row("p") == {
         "problem": "p",
         "path": "0.b",

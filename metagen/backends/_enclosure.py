@@ -24,6 +24,8 @@ _WARDEN = [sys.executable, "-I", "-S", _warden.__file__]
 _BUILDING = threading.Lock()
 """Held while a process-wide setting (environment, executable, warnings) is not the caller's own."""
 
+_NOWHERE = logging.NullHandler()
+
 _FAILURE = re.compile(r"^(?:\(.*?\) )?(?:[A-Z]+ \S+ \S+ \[.*?\] )?((?:\w+\.)*\w*(?:Error|Exception|Interrupt)\b.*)$")
 
 
@@ -54,7 +56,7 @@ class Enclosure:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        self._handler = logging.FileHandler(self.log, delay=True)
+        self._handler = logging.FileHandler(self.log)
 
     def _program(self, name: str, command: str) -> Path:
         """A program that multiprocessing is to start in Python's place; it becomes Python."""
@@ -98,7 +100,7 @@ class Enclosure:
         """Send what vLLM logs in this process to the log file."""
         logger = logging.getLogger("vllm")
         logger.propagate = False
-        logger.addHandler(logging.NullHandler())
+        logger.addHandler(_NOWHERE)
         logger.addHandler(self._handler)
 
     def processes(self) -> list[int]:
@@ -107,8 +109,6 @@ class Enclosure:
 
     def failure(self) -> str:
         """The last error that was logged, in one line; empty if there is none."""
-        if not self.log.exists():
-            return ""
         lines = self.log.read_text(errors="replace").splitlines()
         errors = [match[1] for line in lines if (match := _FAILURE.match(line))]
         causes = [error for error in errors if "root cause" not in error and "initialization failed" not in error]

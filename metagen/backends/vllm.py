@@ -51,6 +51,7 @@ class VLLMEngine:
         self._gauge = _Gauge()
         self._llm: Any = None
         self._enclosure: Enclosure | None = None
+        self._log: Path | None = None
         self._prompts: Prompts
         self._sampling_defaults: dict[str, Any] = {}
 
@@ -73,8 +74,12 @@ class VLLMEngine:
             prompt = self._prompt(request)
             output = await flight.output(prompt, self._params(request, len(prompt)))
             return [self._completion(sample, request.sampling) for sample in output.outputs]
+        except MetagenError:
+            raise
         except Exception as error:
-            raise self._translated(error) from error
+            if known := self._translated(error):
+                raise known from error
+            raise
         finally:
             spend(flight.usage)
 
@@ -122,53 +127,52 @@ class VLLMEngine:
             tokens = ()
         return Completion(text=sample.text, tokens=tokens, end=end, stop=stop, logprobs=logprobs)
 
-    def _translated(self, error: Exception) -> MetagenError:
-        from vllm.v1.engine.exceptions import EngineDeadError  # noqa: PLC0415 (optional, slow to import)
+    def _translated(self, error: Exception) -> MetagenError | None:
+        """What an error of vLLM's means here; `None` if it is none of vLLM's."""
+        from vllm.exceptions import VLLMError  # noqa: PLC0415 (optional, slow to import)
+        from vllm.v1.engine.exceptions import EngineDeadError  # noqa: PLC0415
 
-        if isinstance(error, MetagenError):
-            return error
         if isinstance(error, EngineDeadError) or self._llm is None or self._llm.errored:
-            return BackendGone(f"the engine of {self._name} has ended; its log is {self._enclosed().log}")
-        return GenerationError(f"vLLM refused or failed a request: {_engine_args.one_line(error)}")
-
-    def _enclosed(self) -> Enclosure:
-        assert self._enclosure is not None
-        return self._enclosure
+            return BackendGone(f"the engine of {self._name} has ended; its log is {self._log}")
+        if isinstance(error, VLLMError | ValueError):
+            return GenerationError(f"vLLM refused or failed a request: {_engine_args.one_line(error)}")
+        return None
 
     async def __aenter__(self) -> Self:
         if self._enclosure is not None:
             raise RuntimeError(f"the engine of {self._name} is open already")
         self._enclosure = Enclosure()
+        self._log = self._enclosure.log
         try:
-            await self._build()
+            await self._build(self._enclosure)
         except BaseException as error:
             await uninterrupted(self._close(keep_log=isinstance(error, MetagenError)))
             raise
         return self
 
-    async def _build(self) -> None:
-        building = asyncio.ensure_future(asyncio.to_thread(self._construct))
+    async def _build(self, enclosure: Enclosure) -> None:
+        building = asyncio.ensure_future(asyncio.to_thread(self._construct, enclosure))
         try:
             self._llm = await asyncio.shield(building)
         except asyncio.CancelledError:
-            await uninterrupted(self._unbuild(building))
+            await uninterrupted(self._unbuild(building, enclosure))
             raise
         except Exception as error:
-            raise self._unopened(error) from error
+            raise self._unopened(error, enclosure) from error
         await self._llm.get_supported_tasks()  # attaches vLLM's own tasks to this loop
         self._prompts = Prompts(self._llm.get_tokenizer())
         self._sampling_defaults = self._llm.model_config.get_diff_sampling_param()
         self._sampling_defaults.pop("max_tokens", None)  # here, `None` is what the context leaves
 
-    async def _unbuild(self, building: "asyncio.Future[Any]") -> None:
+    async def _unbuild(self, building: "asyncio.Future[Any]", enclosure: Enclosure) -> None:
         """Take back an engine that is being built: without its processes, the builder fails or shuts down."""
-        await asyncio.to_thread(self._enclosed().close)
+        await asyncio.to_thread(enclosure.close)
         await asyncio.wait([building])
         if building.exception() is None:
             self._llm = building.result()
 
-    def _construct(self) -> Any:
-        with self._enclosed().building():
+    def _construct(self, enclosure: Enclosure) -> Any:
+        with enclosure.building():
             from vllm.engine.arg_utils import AsyncEngineArgs  # noqa: PLC0415 (optional, slow to import)
             from vllm.platforms import current_platform  # noqa: PLC0415
             from vllm.v1.engine.async_llm import AsyncLLM  # noqa: PLC0415
@@ -177,14 +181,13 @@ class VLLMEngine:
             args = AsyncEngineArgs(model=self._model, **settings)
             return AsyncLLM.from_engine_args(args, stat_loggers=[self._gauge.attach])
 
-    def _unopened(self, error: Exception) -> InputError | BackendGone:
+    def _unopened(self, error: Exception, enclosure: Enclosure) -> InputError | BackendGone:
         """Why the engine could not be opened, told by whoever knows: this process, or the engine's log."""
-        log = self._enclosed().log
-        if "Engine core initialization failed" not in str(error):
-            return InputError(f"cannot open {self._model}: {_engine_args.one_line(error)} (log: {log})")
-        if reason := self._enclosed().failure():
-            return InputError(f"cannot open {self._model}: {reason} (log: {log})")
-        return BackendGone(f"the engine of {self._name} was killed while it was being opened (log: {log})")
+        in_engine = "Engine core initialization failed" in str(error)
+        reason = enclosure.failure() if in_engine else _engine_args.one_line(error)
+        if reason:
+            return InputError(f"cannot open {self._model}: {reason} (log: {self._log})")
+        return BackendGone(f"the engine of {self._name} was killed while it was being opened (log: {self._log})")
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /

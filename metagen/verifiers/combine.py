@@ -13,7 +13,7 @@ from metagen.settings import callables, spelled
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Sigmoid:
-    """The verdicts of `by`, which are logits, as probabilities 1 / (1 + exp(−v)), steps too. So they can weigh votes."""
+    """The verdicts of `by`, which are logits, as probabilities 1 / (1 + exp(−v)), steps too: then they can vote."""
 
     by: Verifier
 

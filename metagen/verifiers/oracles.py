@@ -1,7 +1,7 @@
 """Verifiers that know the right answer: for measuring, for training data, and for upper bounds."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -9,6 +9,7 @@ from metagen.answers import canonical, equal_numbers, extract
 from metagen.candidate import Candidate, Score
 from metagen.errors import InputError
 from metagen.problem import Problem
+from metagen.settings import spelled
 from metagen.tasks import together
 from metagen.verifiers._checkers import compare
 
@@ -19,7 +20,7 @@ SECONDS = 5.0
 """The limit of one symbolic comparison, by the clock."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class MatchesReference:
     """The oracle: the candidate's answer equals `problem.answer`, as `grade` decides.
 
@@ -28,7 +29,10 @@ class MatchesReference:
     one core; nothing of it reaches this process.
     """
 
+    _: KW_ONLY
     seconds: float = SECONDS
+
+    __repr__ = spelled
 
     def __post_init__(self) -> None:
         if not 0 < self.seconds < inf:

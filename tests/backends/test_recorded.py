@@ -57,7 +57,9 @@ def pool(path: Path, rows: Iterable[dict[str, Any]]) -> Path:
 
 
 def rows(*draws: int, **settings: Any) -> list[dict[str, Any]]:
-    return [{"draw": draw, "text": f"sample {draw}", "tokens": 10 + draw, "prompt_tokens": 6} | settings for draw in draws]
+    return [
+        {"draw": draw, "text": f"sample {draw}", "tokens": 10 + draw, "prompt_tokens": 6} | settings for draw in draws
+    ]
 
 
 async def texts(backend: Recorded, request: Request, spent: list[Usage] | None = None) -> list[str]:
@@ -154,7 +156,7 @@ async def test_what_is_missing_is_drawn_and_recorded(tmp_path: Path) -> None:
         four = await texts(backend, Request("p", "1 + 1?", n=4, seed=10), spent)
     assert four == [f"seed {10 + draw}, draw {draw}" for draw in range(4)]
     assert [(asked.n, asked.draw, asked.seed) for asked in model.requests] == [(2, 0, 10), (2, 2, 12)]
-    assert sum((usage.completion_tokens for usage in spent)) == sum(map(len, four[:2])) * 2 + sum(map(len, four[2:]))
+    assert sum(usage.completion_tokens for usage in spent) == sum(map(len, four[:2])) * 2 + sum(map(len, four[2:]))
     async with Recorded(path) as played:
         assert await texts(played, Request("p", "1 + 1?", n=4)) == four
     assert not model.open

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -11,8 +12,8 @@ async def generate(backend: Scripted, request: Request) -> tuple[list[Completion
     return await backend.generate(request, spent.append), spent
 
 
-def asking(prompt: str = "hi?", *, n: int = 1, **sampling: object) -> Request:
-    return Request("p", prompt, n=n, sampling=Sampling(**sampling))  # type: ignore[arg-type]
+def asking(prompt: str = "hi?", *, n: int = 1, **sampling: Any) -> Request:
+    return Request("p", prompt, n=n, sampling=Sampling(**sampling))
 
 
 @pytest.mark.parametrize(
@@ -30,7 +31,7 @@ def asking(prompt: str = "hi?", *, n: int = 1, **sampling: object) -> Request:
         ({"max_tokens": 5, "stop": (". ",)}, "one", "stop", ". "),
     ],
 )
-async def test_stop_strings_and_limits_are_honoured(sampling: dict[str, object], text: str, end: str, stop: str) -> None:
+async def test_stop_strings_and_limits_are_honoured(sampling: dict[str, Any], text: str, end: str, stop: str) -> None:
     (completion,), _ = await generate(Scripted("one. two. three"), asking(**sampling))
     assert (completion.text, completion.end, completion.stop) == (text, end, stop)
     assert "".join(map(chr, completion.tokens)) == text
@@ -53,11 +54,17 @@ async def test_a_token_is_a_character() -> None:
 
 async def test_a_script_is_called_once_a_sample_with_its_own_seed_and_draw() -> None:
     seen: list[Request] = []
-    backend = Scripted(lambda request: seen.append(request) or str(request.draw))
+
+    def script(request: Request) -> str:
+        seen.append(request)
+        return str(request.draw)
+
     request = Request("p", "hi?", "Well", n=3, draw=4, seed=10)
-    completions, _ = await generate(backend, request)
+    completions, _ = await generate(Scripted(script), request)
     assert [completion.text for completion in completions] == ["4", "5", "6"]
-    assert [(each.n, each.draw, each.seed, each.partial) for each in seen] == [(1, 4 + i, 10 + i, "Well") for i in range(3)]
+    assert [(each.n, each.draw, each.seed, each.partial) for each in seen] == [
+        (1, 4 + i, 10 + i, "Well") for i in range(3)
+    ]
 
 
 async def test_samples_of_an_async_script_run_at_once_and_keep_their_order() -> None:

@@ -360,7 +360,8 @@ async def test_the_engines_sudden_death_is_an_error_and_no_hang(engine: VLLMEngi
     async with doomed(engine) as second:
         waiting = asyncio.create_task(second.generate(asking(n=2, max_tokens=None), books))
         assert await until(lambda: second.load().running == 2)
-        for pid in second._enclosed().processes():
+        assert second._enclosure
+        for pid in second._enclosure.processes():
             os.kill(pid, signal.SIGKILL)
         with pytest.raises(BackendGone, match=r"its log is .*engine\.log"):
             await asyncio.wait_for(waiting, 30)

@@ -11,7 +11,15 @@ from metagen.verifiers.combine import sigmoid
 
 @pytest.mark.parametrize(
     ("logit", "value"),
-    [(0, 0.5), (1, 0.731058578630), (-1, 0.268941421370), (6.1, 0.997762151), (-4.3, 0.013387), (1e6, 1.0), (-1e6, 0.0)],
+    [
+        (0, 0.5),
+        (1, 0.731058578630),
+        (-1, 0.268941421370),
+        (6.1, 0.997762151),
+        (-4.3, 0.013387),
+        (1e6, 1.0),
+        (-1e6, 0.0),
+    ],
 )
 def test_sigmoid(logit: float, value: float) -> None:
     assert sigmoid(logit) == pytest.approx(value, abs=1e-9, rel=1e-5)

@@ -1,0 +1,372 @@
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from metagen import BackendGone, cli
+
+PROBLEMS = [{"id": f"p{n}", "prompt": f"What is {n} + {n}?", "answer": 2 * n} for n in (1, 2, 3, 4)]
+ANSWERS = {"p1": (2, 2, 2, 2), "p2": (4, 4, 5, 6), "p3": (1, 1, 6, 2), "p4": (1, 2, 1, 2)}
+"""What the pool says: all are right, a majority, one of four, none."""
+
+OWN = """
+from pathlib import Path
+
+from metagen import Candidate, Score, Scripted
+from metagen.candidate import Score as Imported
+
+_private = 3
+
+
+async def twice(problem, run):
+    return (await run.sample(None, problem, 2))[-1]
+
+
+async def length(problem, candidates, run):
+    return [Score(float(len(candidate.text))) for candidate in candidates]
+
+
+def model():
+    def script(request):
+        with Path("asked.txt").open("a") as asked:
+            asked.write(request.problem + "\\n")
+        return "The answer is 2."
+
+    return Scripted(script, name="own")
+
+
+def broken():
+    raise RuntimeError("no model today")
+"""
+
+
+class Result(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Result]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A current folder with problems, a pool of their samples, and files that are no such things."""
+    monkeypatch.chdir(tmp_path)
+    pool = [
+        {"problem": row["id"], "prompt": row["prompt"], "draw": draw, "text": f"The answer is {answer}."}
+        for row in PROBLEMS
+        for draw, answer in enumerate(ANSWERS[str(row["id"])])
+    ]
+    files = {
+        "problems.jsonl": lines(*PROBLEMS),
+        "pool.jsonl": lines(*(row | {"tokens": 10, "prompt_tokens": 5} for row in pool)),
+        "own.py": OWN,
+        "raises.py": "import metagen\n\nraise ValueError('on\\npurpose')",
+        "syntax.py": "def (:",
+        "empty.jsonl": "",
+        "bad.jsonl": lines(PROBLEMS[0]) + "{bad}\n",
+        "list.json": "{}",
+        "no_prompt.jsonl": lines({"promt": "?"}),
+        "twins.jsonl": lines({"id": 1, "prompt": "?"}, {"id": 1, "prompt": "!"}),
+        "no_model/README.md": "",
+    }
+    (tmp_path / "no_model").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+@pytest.fixture
+def metagen(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """The command, in this process."""
+
+    def run(*arguments: str) -> Result:
+        monkeypatch.setattr(sys, "argv", ["metagen", *arguments])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return Result(int(end.value.code or 0), *capsys.readouterr())
+
+    return run
+
+
+def lines(*rows: dict[str, Any]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+
+
+POOL = ("--model", "pool.jsonl")
+REFUSALS: list[tuple[tuple[str, ...], str]] = [
+    (("solve", "missing.jsonl", *POOL), "missing.jsonl: there is no such file"),
+    (("solve", "n" * 300, *POOL), "there is no such file"),
+    (("solve", "no_model", *POOL), "no_model: cannot be read: Is a directory"),
+    (("solve", "empty.jsonl", *POOL), "empty.jsonl: holds no problems"),
+    (("solve", "bad.jsonl", *POOL), "bad.jsonl, line 2: is not JSON"),
+    (("solve", "list.json", *POOL), "list.json: must hold a list of problems"),
+    (("solve", "no_prompt.jsonl", *POOL), "no_prompt.jsonl, line 1: there is no field 'prompt'"),
+    (("solve", "twins.jsonl", *POOL), "twins.jsonl, line 2: the id '1' occurs twice, first on line 1"),
+    (("solve", "problems.jsonl", *POOL, "--prompt-field", "x"), "line 1: there is no field 'x'"),
+    (("solve", "problems.jsonl", *POOL, "--answer-field", "x"), "line 1: there is no field 'x'"),
+    (("solve", "problems.jsonl", *POOL, "--id-field", "x"), "line 1: there is no field 'x'"),
+    (("solve", "problems.jsonl", *POOL, "-s", ""), "the strategy '' cannot be read"),
+    (("solve", "problems.jsonl", *POOL, "-s", "Vote("), "the strategy 'Vote(' cannot be read"),
+    (("solve", "problems.jsonl", *POOL, "-s", "Voet(3)"), "'Voet' is not known: did you mean Vote?"),
+    (("solve", "problems.jsonl", *POOL, "-s", "Vote(0)"), "n must be a whole number of 1 or more, not 0"),
+    (("solve", "problems.jsonl", *POOL, "-s", "Vote"), "'Vote' is not a strategy"),
+    (
+        ("solve", "problems.jsonl", *POOL, "-s", "__import__('os').system('touch x')"),
+        "is neither a strategy nor a literal",
+    ),
+    (("solve", "problems.jsonl", *POOL, "-s", "twice"), "'twice' is not known"),
+    (
+        ("solve", "problems.jsonl", *POOL, "-s", "Vote(2, of=Model('big'))"),
+        "names a model 'big': give it with --model big=",
+    ),
+    (("solve",), "Missing argument"),
+    (("solve", "problems.jsonl", "more.jsonl"), "unexpected extra argument"),
+    (("solve", "problems.jsonl", "--modle", "x"), "No such option"),
+    (("solve", "problems.jsonl", "--model"), "requires an argument"),
+    (("solve", "problems.jsonl", *POOL, "--limit", "0"), "Invalid value for '--limit': "),
+    (("solve", "problems.jsonl", *POOL, "--limit", "many"), "Invalid value for '--limit': "),
+    (("solve", "problems.jsonl", *POOL, "--seed", "1.5"), "Invalid value for '--seed': "),
+    (("solve", "problems.jsonl", *POOL, "--tokens", "-5"), "Invalid value for '--tokens': "),
+    (("solve", "problems.jsonl", *POOL, "--concurrency", "0"), "Invalid value for '--concurrency': "),
+    (("solve", "problems.jsonl", *POOL, "--seconds", "-1"), "a budget of seconds=-1.0 allows nothing"),
+    (("solve", "problems.jsonl", *POOL, "--seconds", "nan"), "a budget of seconds=nan allows nothing"),
+    (("solve", "problems.jsonl", *POOL, "--seconds", "soon"), "Invalid value for '--seconds': "),
+    (("solve", "problems.jsonl", "-m", "missing.jsonl"), "missing.jsonl: there is no such pool of samples"),
+    (("solve", "problems.jsonl", "-m", "problems.jsonl"), "problems.jsonl, line 1: field 'problem': Field required"),
+    (("solve", "problems.jsonl", "-m", "bad.jsonl"), "bad.jsonl, line 1: field 'problem': Field required"),
+    (("solve", "problems.jsonl", *POOL, *POOL), "--model is given several times with the same name"),
+    (("solve", "problems.jsonl", "-m", "a=pool.jsonl", "-m", "a=pool.jsonl"), "several times with the same name"),
+    (("solve", "problems.jsonl", *POOL, "--engine", "x"), "--engine 'x': write KEY=VALUE"),
+    (("solve", "problems.jsonl", *POOL, "--engine", "=3"), "--engine '=3': write KEY=VALUE"),
+    (("solve", "problems.jsonl", *POOL, "--load", "missing.py"), "--load missing.py: there is no such file of Python"),
+    (("solve", "problems.jsonl", *POOL, "--load", "problems.jsonl"), "problems.jsonl: there is no such file of Python"),
+    (("solve", "problems.jsonl", *POOL, "--load", "no_model"), "no_model: there is no such file of Python"),
+    (("solve", "problems.jsonl", *POOL, "--load", "raises.py"), "--load raises.py: ValueError: on purpose"),
+    (("solve", "problems.jsonl", *POOL, "--load", "syntax.py"), "--load syntax.py: SyntaxError"),
+    (("solve", "problems.jsonl", *POOL, "--load", "own.py", "-s", "twice()"), "write twice without parentheses"),
+    (("solve", "problems.jsonl", *POOL, "--load", "own.py", "-s", "Imported(1)"), "'Imported' is not known"),
+    (("solve", "problems.jsonl", *POOL, "--load", "own.py", "-s", "_private"), "'_private' is not known"),
+    (("solve", "problems.jsonl", *POOL, "--out", "own.py"), "own.py: cannot be a run's folder"),
+    (("sample", "problems.jsonl", *POOL, "--out", "new.jsonl"), "Missing option '--n'"),
+    (("sample", "problems.jsonl", *POOL, "--n", "4"), "Missing option '--out'"),
+    (("sample", "problems.jsonl", *POOL, "--n", "0", "--out", "new.jsonl"), "Invalid value for '--n': "),
+    (
+        ("sample", "problems.jsonl", *POOL, "--n", "4", "--out", "no_model"),
+        "no_model: cannot be written: Is a directory",
+    ),
+    (("sample", "problems.jsonl", *POOL, "--n", "4", "--out", "no/new.jsonl"), "no/new.jsonl: cannot be written"),
+    (("sample", "problems.jsonl", *POOL, "--n", "4", "--out", "bad.jsonl"), "bad.jsonl, line 1: field 'problem'"),
+    (("sample", "problems.jsonl", *POOL, "--n", "4", "--out", "new.jsonl", "--of", "Vote"), "'Vote' is not a strategy"),
+    (("sample", "twins.jsonl", *POOL, "--n", "4", "--out", "new.jsonl"), "the id '1' occurs twice"),
+    (("slove", "problems.jsonl"), "No such command 'slove'"),
+    (("--verson",), "No such option"),
+]
+OF_THE_ENGINE: list[tuple[tuple[str, ...], str]] = [
+    (("-m", "./nothing"), "there is no model at ./nothing"),
+    (("-m", "no_model"), "no_model holds no model"),
+    (("-m", "no_model", "--engine", "tensor_paralel_size=2"), "vLLM has no engine argument 'tensor_paralel_size'"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "said"), REFUSALS)
+def test_what_the_user_got_wrong_is_one_line_and_exit_code_2(
+    metagen: Command, folder: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    before = contents(folder)
+    code, out, err = metagen(*arguments)
+    assert (code, out, err.count("\n")) == (2, "", 1), err
+    assert err.startswith("metagen: ")
+    assert said in err
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize(("arguments", "said"), OF_THE_ENGINE)
+def test_what_the_engine_would_refuse_is_found_before_it_is_loaded(
+    metagen: Command, folder: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    if find_spec("vllm") is None:
+        pytest.skip("needs vLLM, which knows its arguments")
+    before = contents(folder)
+    code, out, err = metagen("solve", "problems.jsonl", *arguments)
+    assert (code, out, err.count("\n")) == (2, "", 1), err
+    assert said in err
+    assert contents(folder) == before
+
+
+def test_the_table_says_what_came_out(metagen: Command, folder: Path) -> None:
+    code, out, err = metagen("solve", "problems.jsonl", *POOL, "-s", "Vote(4)", "--out", "run")
+    assert (code, err) == (0, "")
+    table = {cells[0]: cells[1] for line in out.splitlines() if len(cells := cells_of(line)) > 1}
+    assert out.startswith("Vote(4) on problems.jsonl ")
+    assert table["problems"] == "4"
+    assert table["accuracy"].startswith("50.0% [15.0%, 85.0%] (2 of 4)")
+    assert table["one sample"].startswith("43.8% mean of the 4 samples")
+    assert table["gained"].startswith("+6.2 points")
+    assert table["coverage"].startswith("75.0% [30.1%, 95.4%] (3 of 4)")
+    assert (table["tokens"], table["prompt"], table["completion"], table["samples lost"]) == (
+        "180",
+        "20, of them 0 cached",
+        "160",
+        "0",
+    )
+    assert "Kept in run/" in out
+    solutions = [json.loads(line) for line in (folder / "run" / "solutions.jsonl").read_text().splitlines()]
+    assert {row["problem"]: row["correct"] for row in solutions} == {"p1": True, "p2": True, "p3": False, "p4": False}
+
+
+def cells_of(line: str) -> list[str]:
+    return [" ".join(cell.split()) for cell in line.strip("│┃ \n").split("│")]
+
+
+def test_the_same_call_again_asks_nothing(metagen: Command, folder: Path) -> None:
+    call = ("solve", "problems.jsonl", "--load", "own.py", "-m", "model", "-s", "Vote(2)", "--seed", "3")
+    first = metagen(*call)
+    asked = (folder / "asked.txt").read_text()
+    again = metagen(*call)
+    assert (first.code, again.code) == (0, 0)
+    assert sorted(asked.split()) == sorted(["p1", "p2", "p3", "p4"] * 2)
+    assert (folder / "asked.txt").read_text() == asked
+    assert again.err.endswith("4 problems are solved already.\n")
+    assert [row for row in first.out.splitlines() if "accuracy" in row] == [
+        row for row in again.out.splitlines() if "accuracy" in row
+    ]
+    (run,) = (folder / "runs").iterdir()
+    assert run.name.startswith("problems-Vote-2-")
+
+
+def test_a_run_goes_on_where_it_stopped(metagen: Command, folder: Path) -> None:
+    call = ("solve", "problems.jsonl", *POOL, "-s", "Vote(4)", "--out", "run")
+    assert metagen(*call, "--limit", "1").code == 0
+    stopped = metagen(*call, "--tokens", "100", "--concurrency", "1")
+    assert stopped.code == 1
+    assert "Run the same command" in stopped.err
+    assert metagen(*call).code == 0
+    assert metagen(*call, "--limit", "2") == metagen(*call)
+    rows = [json.loads(line) for line in (folder / "run" / "solutions.jsonl").read_text().splitlines()]
+    assert sorted((row["problem"], row["samples"], row["lost"]) for row in rows) == [
+        (f"p{n}", 4, 0) for n in (1, 2, 3, 4)
+    ]
+
+
+def test_what_failed_is_tried_again_however_much_else_is_solved(metagen: Command, folder: Path) -> None:
+    whole = (folder / "pool.jsonl").read_text()
+    (folder / "pool.jsonl").write_text("".join(whole.splitlines(keepends=True)[4:]))
+    call = ("solve", "problems.jsonl", *POOL, "-s", "Vote(4)", "--out", "run")
+    assert metagen(*call)[::2] == (1, "Failed: 1 of 4 problems. Run the same command to try them again.\n")
+    (folder / "pool.jsonl").write_text(whole)
+    assert metagen(*call, "--limit", "1").code == 0
+    assert len((folder / "run" / "solutions.jsonl").read_text().splitlines()) == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("-s", "Vote(3)"), "another strategy: Vote(4) there, Vote(3) here"),
+        (("--seed", "2"), "another seed: None there, 2 here"),
+        (("--load", "own.py"), "another loaded: {} there, {'own.py': "),
+    ],
+)
+def test_a_run_of_another_configuration_is_refused(
+    metagen: Command, folder: Path, change: tuple[str, ...], said: str
+) -> None:
+    call = ("solve", "problems.jsonl", *POOL, "-s", "Vote(4)", "--out", "run")
+    metagen(*call)
+    before = contents(folder)
+    code, out, err = metagen(*call, *change)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert said in err
+    assert contents(folder) == before
+
+
+def test_functions_of_a_loaded_file_serve_as_strategies_and_verifiers(metagen: Command, folder: Path) -> None:
+    spec = "BestOf(2, of=twice, by=length)"
+    code, out, err = metagen("solve", "problems.jsonl", *POOL, "--load", "own.py", "-s", spec, "--out", "run")
+    assert (code, err) == (0, "")
+    assert out.startswith(f"{spec} on problems.jsonl ")
+    assert json.loads((folder / "run" / "run.json").read_text())["strategy"] == spec
+
+
+def test_a_loaded_function_that_makes_no_model_is_one_line(metagen: Command, folder: Path) -> None:
+    for name in ("broken", "twice"):
+        code, out, err = metagen("solve", "problems.jsonl", "--load", "own.py", "-m", name)
+        assert (code, out, err.count("\n")) == (2, "", 1), err
+
+
+def test_a_strategy_may_look_like_markup(metagen: Command, folder: Path) -> None:
+    code, out, _ = metagen("solve", "problems.jsonl", *POOL, "-s", 'Model(stop=("[/b]", ":cat:"))', "--out", "[run]")
+    assert code == 0
+    assert 'Model(stop=("[/b]", ":cat:")) on problems.jsonl' in out
+    assert "Kept in [run]/" in out
+
+
+def test_samples_are_drawn_kept_and_played(metagen: Command, folder: Path) -> None:
+    draw = ("sample", "problems.jsonl", "--load", "own.py", "-m", "model", "--out", "new.jsonl", "--seed", "1")
+    code, out, err = metagen(*draw, "--n", "2")
+    assert (code, err) == (0, "")
+    assert "Kept in new.jsonl; play it with --model new.jsonl" in out
+    assert metagen(*draw, "--n", "3").code == 0
+    assert sorted((folder / "asked.txt").read_text().split()) == sorted(["p1", "p2", "p3", "p4"] * 3)
+    rows = [json.loads(line) for line in (folder / "new.jsonl").read_text().splitlines()]
+    assert sorted((row["problem"], row["draw"]) for row in rows) == [
+        (f"p{n}", draw) for n in (1, 2, 3, 4) for draw in (0, 1, 2)
+    ]
+    played = metagen("solve", "problems.jsonl", "-m", "new.jsonl", "-s", "Vote(3)")
+    assert played.code == 0
+    assert "(1 of 4)" in played.out
+
+
+def test_without_a_command_it_says_what_it_can_do(metagen: Command) -> None:
+    for arguments in ((), ("--help",)):
+        code, out, err = metagen(*arguments)
+        assert (code, err) == (0, "")
+        assert "solve" in out
+        assert "sample" in out
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted. What is solved is kept"),
+        (BackendGone("the engine\nhas ended"), 1, "the engine has ended. What is solved is kept"),
+    ],
+)
+def test_what_ends_a_run_early_is_one_line(
+    metagen: Command, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, said: str
+) -> None:
+    async def ends(*_: object) -> int:
+        raise error
+
+    monkeypatch.setattr(cli, "solve_file", ends)
+    result = metagen("solve", "problems.jsonl", *POOL)
+    assert (result.code, result.out, result.err.count("\n")) == (code, "", 1)
+    assert said in result.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "out", "err"),
+    [
+        (("problems.jsonl", "-s", "Vote(4)"), 0, "50.0%", ""),
+        (("problems.jsonl", "-s", "Vote(5)"), 1, "4, 4 failed", "Failed: 4 of 4 problems. Run the same command"),
+        (("missing.jsonl",), 2, "", "metagen: missing.jsonl: there is no such file"),
+    ],
+)
+def test_the_command_in_a_process_of_its_own(
+    folder: Path, arguments: tuple[str, ...], code: int, out: str, err: str
+) -> None:
+    command = [sys.executable, "-m", "metagen", "solve", *arguments, *POOL]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert out in done.stdout
+    assert done.stderr.startswith(err)
+    assert done.stderr.count("\n") == bool(err)

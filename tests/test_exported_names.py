@@ -1,0 +1,38 @@
+import inspect
+import types
+
+import pytest
+
+import metagen
+from metagen import backends, errors, strategies, verifiers
+
+
+@pytest.mark.parametrize("name", metagen.__all__)
+def test_what_is_exported_is_there_and_documented(name: str) -> None:
+    assert getattr(metagen, name).__module__.startswith("metagen.") or name == "Backend"
+    assert inspect.getdoc(getattr(metagen, name))
+
+
+@pytest.mark.parametrize("package", [metagen, strategies, verifiers, backends])
+def test_nothing_else_is_public(package: types.ModuleType) -> None:
+    public = {name for name, value in vars(package).items() if not name.startswith("_") and not inspect.ismodule(value)}
+    assert public == set(package.__all__)
+    assert len(package.__all__) == len(public)
+
+
+def test_all_strategies_verifiers_and_backends_are_exported() -> None:
+    assert {*strategies.__all__, *verifiers.__all__, *backends.__all__} <= set(metagen.__all__)
+
+
+def test_all_errors_are_exported_and_drawn_in_their_tree() -> None:
+    classes = {name: value for name, value in vars(errors).items() if inspect.isclass(value)}
+    assert set(classes) <= set(metagen.__all__)
+    assert all(issubclass(value, errors.MetagenError) for value in classes.values())
+    drawn = [line for line in (errors.__doc__ or "").splitlines() if "── " in line]
+    assert {line.split("── ")[1].split()[0] for line in drawn} == set(classes) - {"MetagenError"}
+
+
+def test_what_costs_a_sample_is_no_error_of_the_caller() -> None:
+    assert not issubclass(errors.SampleError, errors.InputError)
+    assert issubclass(errors.WeightError, errors.InputError)
+    assert not issubclass(errors.BackendGone, errors.SampleError)
