@@ -1,5 +1,6 @@
 """JSON Lines on disk: whole lines, appended and flushed, so that a kill loses at most the line being written."""
 
+import fcntl
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from os import SEEK_END
@@ -41,16 +42,24 @@ def _object(line: bytes, where: str) -> dict[str, Any]:
 
 
 class Appender:
-    """Appends objects to a file, one line each, flushed at once. A torn last line is dropped when it is opened."""
+    """Appends objects to a file, one line each, flushed at once; one process at a time.
+
+    A torn last line is dropped when it is opened. Raises `InputError` if the file cannot be written, or is being
+    written by someone else.
+    """
 
     def __init__(self, path: Path) -> None:
         try:
-            if path.exists():
-                drop_torn_line(path)
             # Half of a surrogate pair, which a JSON string may hold, is written as JSON's own escape.
             self._file = path.open("a", encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise InputError(f"{path}: cannot be written: {error.strerror}") from None
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._file.close()
+            raise InputError(f"{path}: is being written by another process") from None
+        drop_torn_line(path)
 
     def write(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Append all rows with one flush."""

@@ -53,6 +53,8 @@ class RunDirectory:
     ) -> None:
         self._trace.close()
         self._solutions.close()
+        if isinstance(error, InputError) and not (self.path / "solutions.jsonl").stat().st_size:
+            self._remove()
         self._lock.close()
 
     def add(self, solution: Solution) -> None:
@@ -63,6 +65,13 @@ class RunDirectory:
     def solutions(self) -> Iterator[Solution]:
         """What is solved so far."""
         yield from read_solutions(self.path)
+
+    def _remove(self) -> None:
+        """Nothing came of a wrong setting, so it is not to refuse the right one."""
+        for name in ("trace.jsonl", "solutions.jsonl", "run.json"):
+            (self.path / name).unlink()
+        if not any(self.path.iterdir()):
+            self.path.rmdir()
 
     def _claim(self) -> None:
         try:

@@ -66,6 +66,12 @@ class Completion:
     stop: str = ""
     """The stop string, if one ended it."""
     logprobs: tuple[float, ...] = ()
+    length: int = 0
+    """In tokens; counted also where the ids are left out."""
+
+    def __post_init__(self) -> None:
+        if not self.length:
+            object.__setattr__(self, "length", len(self.tokens))
 
 
 class Backend(Protocol):

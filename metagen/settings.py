@@ -47,10 +47,29 @@ def whole(of: object, /, *, least: int = 1, **numbers: Any) -> None:
             raise InputError(f"{type(of).__name__}: {name} must be a whole number of {least} or more, not {value!r}")
 
 
-def callables(of: object, /, **given: Any) -> None:
-    """Refuse a generator or verifier that cannot be called: a class in place of an object, a number, a text."""
+def generators(of: object, /, **given: Any) -> None:
+    """Refuse what is not called as `(problem, run)`."""
+    _called_with(of, given, 2, "a strategy, called with (problem, run)")
+
+
+def verifiers(of: object, /, **given: Any) -> None:
+    """Refuse what is not called as `(problem, candidates, run)`."""
+    _called_with(of, given, 3, "a verifier, called with (problem, candidates, run)")
+
+
+def _called_with(of: object, given: dict[str, Any], arguments: int, wanted: str) -> None:
     for name, value in given.items():
+        where = f"{type(of).__name__}: {name}={literal(value)}"
         if isinstance(value, type):
-            raise InputError(f"{type(of).__name__}: {name}={value.__name__} is a class: write {value.__name__}(...)")
-        if value is not None and not callable(value):
-            raise InputError(f"{type(of).__name__}: {name} cannot be {value!r}: give a strategy, verifier or function")
+            raise InputError(f"{where.replace(literal(value), value.__name__)} is a class: write {value.__name__}(...)")
+        if value is not None and not takes(value, arguments):
+            raise InputError(f"{where} is not {wanted}")
+
+
+def takes(value: object, arguments: int) -> bool:
+    """Whether `value` can be called with so many positional arguments."""
+    try:
+        inspect.signature(value).bind(*range(arguments))  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return False
+    return True

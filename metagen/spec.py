@@ -9,6 +9,7 @@ from typing import Any
 from metagen import strategies, verifiers
 from metagen.errors import InputError
 from metagen.model import Model
+from metagen.settings import takes
 
 LONGEST = 20_000
 """Characters; a longer text is not a strategy."""
@@ -38,7 +39,7 @@ def parse(text: str, names: Mapping[str, Any] | None = None) -> Any:
         made = _value(tree, CONSTRUCTORS | dict(names or {}))
     except RecursionError:
         raise InputError("the strategy is nested too deeply") from None
-    if isinstance(made, type) or not callable(made):
+    if isinstance(made, type) or not takes(made, 2):
         raise InputError(f"{text[:80]!r} is not a strategy; write one such as Vote(16)")
     return made
 

@@ -2,10 +2,11 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from metagen import Candidate, Problem, Request, Run, Score
+from metagen import Candidate, Completion, Problem, Request, Run, Score, Scripted
+from metagen.request import Meter
 
 SPECS = [
     "Model()",
@@ -32,7 +33,7 @@ WRAPPERS = [
 ]
 
 
-async def length(problem: Problem, candidates: list[Candidate], run: Run) -> list[Score | None]:
+async def length(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
     """A verifier: the longer, the better."""
     return [Score(float(len(candidate.text))) for candidate in candidates]
 
@@ -55,6 +56,18 @@ def dice(request: Request) -> str:
     """A model that answers by its seed alone, at several lengths."""
     rng = random.Random(f"{request.seed} {request.draw} {request.prompt}" if request.seed is None else request.seed)
     return f"{'hm ' * rng.randrange(20)}The answer is {rng.choice([7, 7, 8, 9])}."
+
+
+class Counting(Scripted):
+    """A scripted model that keeps the requests it gets."""
+
+    def __init__(self, script: Callable[[Request], str]) -> None:
+        super().__init__(script)
+        self.requests: list[Request] = []
+
+    async def generate(self, request: Request, spend: Meter) -> list[Completion]:
+        self.requests.append(request)
+        return await super().generate(request, spend)
 
 
 def late(script: Callable[[Request], str], seed: int) -> Callable[[Request], Awaitable[str]]:

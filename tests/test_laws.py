@@ -1,6 +1,5 @@
 """The laws that every strategy obeys, run over all of them."""
 
-import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 from metagen import Account, Budget, Generator, Limited, Problem, Request, Scripted, Solution, parse, solve, solve_all
 from metagen.strategies import __all__ as every_strategy
 from metagen.trace import Span
-from tests.scripts import NAMES, SPECS, WRAPPERS, dice, late
+from tests.scripts import NAMES, SPECS, WRAPPERS, Counting, dice, late
 
 PROBLEM = Problem("p", "What is 3 + 4?", "7")
 PROBLEMS = [Problem(str(number), f"What is {number} + 4?", str(number + 4)) for number in range(8)]
@@ -41,14 +40,13 @@ async def test_any_strategy_works_as_the_of_of_any_other(spec: str) -> None:
 
 @pytest.mark.parametrize("spec", SPECS)
 async def test_the_best_of_one_is_that_one(spec: str) -> None:
-    seen: list[str] = []
-
     def blind(request: Request) -> str:
         return f"{len(request.prompt)}, {request.draw}. The answer is {request.draw % 3}."
 
-    for text in (spec, f"BestOf(1, of={spec})"):
-        seen.append((await solve(PROBLEM, read(text), Scripted(blind, context=2000))).text)
-    assert seen[0] == seen[1]
+    alone, best = [
+        await solve(PROBLEM, read(text), Scripted(blind, context=2000)) for text in (spec, f"BestOf(1, of={spec})")
+    ]
+    assert alone.text == best.text
 
 
 @pytest.mark.parametrize("spec", [*NESTED, *ORACLES])
@@ -113,12 +111,11 @@ async def test_an_inner_verdict_never_reaches_an_outer_vote() -> None:
 
 @pytest.mark.parametrize("spec", NESTED)
 async def test_without_an_oracle_the_reference_changes_no_request(spec: str) -> None:
-    seen: list[list[Request]] = []
+    seen = []
     for answer in ("7", "8", None):
-        requests: list[Request] = []
-        backend = Scripted(lambda request, asked=requests: asked.append(request) or dice(request), context=2000)
+        backend = Counting(dice)
         await solve(Problem("p", PROBLEM.prompt, answer), read(spec), backend, seed=2)
-        seen.append(requests)
+        seen.append(backend.requests)
     assert seen[0] == seen[1] == seen[2]
 
 
@@ -137,4 +134,3 @@ async def test_a_plain_function_over_another_model_is_a_strategy() -> None:
     models = {"small": Scripted("The answer is 8."), "large": Scripted("The answer is 7.")}
     solution: Solution = await solve(PROBLEM, escalate, models)
     assert solution.correct
-    assert random.Random(0)

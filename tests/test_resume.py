@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -26,6 +27,7 @@ def slow():
         return f"The answer is {request.draw % 3}."
     return Scripted(script)
 """
+Process = subprocess.Popen[bytes]
 FORKS = multiprocessing.get_context("forkserver")
 
 
@@ -91,7 +93,7 @@ def test_killed_3_times_over_the_engine_and_resumed(tmp_path: Path) -> None:
     call += ["--strategy", "Vote(4)", "--out", str(run), "--concurrency", "64"]
     for kill in range(3):
         process = subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_for(lambda count=kill: lines(run) > 200 * count if count else len(family(process)) > 1)
+        wait_for(process, started if kill == 0 else solving(run, 200 * kill))
         time.sleep(random.Random(kill).random())
         children = family(process)
         process.kill()
@@ -106,7 +108,7 @@ def test_killed_3_times_over_the_engine_and_resumed(tmp_path: Path) -> None:
     assert {f"p{number}" for number in range(1000)} <= solved(run).keys()
 
 
-def family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+def family(process: Process) -> list[psutil.Process]:
     return [*psutil.Process(process.pid).children(recursive=True)]
 
 
@@ -115,8 +117,16 @@ def lines(run: Path) -> int:
     return len(path.read_bytes().splitlines()) if path.exists() else 0
 
 
-def wait_for(condition: object, seconds: float = 120) -> None:
+def started(process: Process) -> bool:
+    return len(family(process)) > 1
+
+
+def solving(run: Path, count: int) -> Callable[[Process], bool]:
+    return lambda _: lines(run) > count
+
+
+def wait_for(process: Process, condition: Callable[[Process], bool], seconds: float = 120) -> None:
     end = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
+    while not condition(process):
         assert time.monotonic() < end, "it took too long"
         time.sleep(0.05)

@@ -26,27 +26,15 @@ from metagen import (
     solve_all,
 )
 from metagen.trace import Span
-from tests.scripts import dice, late, length
+from tests.scripts import Counting, dice, late, length
 
 PROBLEM = Problem("p", "What is 3 + 4?", "7")
 
 
 async def test_all_samples_are_asked_for_in_one_request_where_the_leaf_can() -> None:
-    requests: list[Request] = []
-    await solve(PROBLEM, Vote(16), Counting(requests))
-    assert [request.n for request in requests] == [16]
-
-
-class Counting(Scripted):
-    """A scripted model that keeps the requests it gets."""
-
-    def __init__(self, requests: list[Request]) -> None:
-        super().__init__(dice)
-        self.requests = requests
-
-    async def generate(self, request: Request, spend: object) -> list[object]:  # type: ignore[override]
-        self.requests.append(request)
-        return await super().generate(request, spend)  # type: ignore[arg-type, return-value]
+    backend = Counting(dice)
+    await solve(PROBLEM, Vote(16), backend)
+    assert [request.n for request in backend.requests] == [16]
 
 
 async def test_a_lost_sample_costs_itself_alone() -> None:
@@ -124,9 +112,9 @@ async def test_a_stream_hands_over_in_the_order_of_issue_within_its_window() -> 
 
 async def test_seeds_follow_the_structure() -> None:
     async def seeds(run_seed: int | None, problem: str) -> list[int | None]:
-        requests: list[Request] = []
-        await solve(Problem(problem, "x"), Vote(3, of=Vote(2)), Counting(requests), seed=run_seed)
-        return [request.seed for request in requests]
+        backend = Counting(dice)
+        await solve(Problem(problem, "x"), Vote(3, of=Vote(2)), backend, seed=run_seed)
+        return [request.seed for request in backend.requests]
 
     once = await seeds(1, "p")
     assert once == await seeds(1, "p")

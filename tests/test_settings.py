@@ -3,7 +3,7 @@ from dataclasses import KW_ONLY, dataclass
 import pytest
 
 from metagen import CoT, InputError, MatchesReference, Model, Vote
-from metagen.settings import callables, literal, spelled, whole
+from metagen.settings import generators, literal, spelled, verifiers, whole
 
 
 @dataclass(frozen=True, repr=False)
@@ -74,15 +74,25 @@ def test_the_least_whole_number_can_be_chosen() -> None:
     ("value", "said"),
     [
         (Vote, r"Example: of=Vote is a class: write Vote\(\.\.\.\)"),
-        (8, "Example: of cannot be 8: give a strategy, verifier or function"),
-        ("CoT()", r"Example: of cannot be 'CoT\(\)'"),
+        (8, "Example: of=8 is not a strategy"),
+        ("CoT()", r'Example: of="CoT\(\)" is not a strategy, called with \(problem, run\)'),
+        (MatchesReference(), r"Example: of=MatchesReference\(\) is not a strategy"),
+        (judge, "Example: of=judge is not a strategy"),
     ],
 )
-def test_what_cannot_be_called_is_refused(value: object, said: str) -> None:
+def test_what_is_no_generator_is_refused(value: object, said: str) -> None:
     with pytest.raises(InputError, match=said):
-        callables(Example(1), of=value)
+        generators(Example(1), of=value)
 
 
-@pytest.mark.parametrize("value", [None, Model(), MatchesReference(), judge])
-def test_what_can_be_called_is_accepted(value: object) -> None:
-    callables(Example(1), of=value)
+@pytest.mark.parametrize("value", [Vote, 8, Vote(2), Model()])
+def test_what_is_no_verifier_is_refused(value: object) -> None:
+    with pytest.raises(InputError, match="Example: by="):
+        verifiers(Example(1), by=value)
+
+
+def test_what_fits_is_accepted() -> None:
+    generators(Example(1), of=None)
+    generators(Example(1), of=Model())
+    verifiers(Example(1), by=MatchesReference())
+    verifiers(Example(1), by=judge)

@@ -145,7 +145,10 @@ class Recorded:
                 first = error.errors()[0]
                 field = ".".join(map(str, first["loc"]))
                 raise InputError(f"{self.path}, line {number}: field {field!r}: {first['msg']}") from None
-            self._pool[sample_key(sample)][sample.draw] = sample
+            draws = self._pool[sample_key(sample)]
+            if sample.draw in draws:
+                raise InputError(f"{self.path}, line {number}: sample {sample.draw} of this request stands here again")
+            draws[sample.draw] = sample
 
 
 def _gaps(draws: range, pool: Container[int]) -> Iterator[range]:
@@ -190,7 +193,7 @@ def sampled(request: Request, draw: int, completion: Completion, prompt_tokens: 
         text=completion.text,
         end=completion.end,
         stop=completion.stop,
-        tokens=len(completion.tokens),
+        tokens=completion.length,
         prompt_tokens=prompt_tokens,
         logprobs=completion.logprobs,
     )
@@ -203,7 +206,7 @@ def played(sample: Sample, sampling: Sampling) -> Completion:
             f"sample {sample.draw} of problem {sample.problem!r} has {sample.tokens} tokens, "
             f"over the limit of {sampling.max_tokens}"
         )
-    return Completion(sample.text, (), sample.end, sample.stop, sample.logprobs)
+    return Completion(sample.text, (), sample.end, sample.stop, sample.logprobs, sample.tokens)
 
 
 def _spelled(sampling: dict[str, Any]) -> str:

@@ -125,7 +125,8 @@ class VLLMEngine:
         logprobs = tuple(step[token].logprob for step, token in zip(sample.logprobs or (), tokens, strict=False))
         if stop and not (sampling.keep_stop and self._prompts.spells(tokens, sample.text)):
             tokens = ()
-        return Completion(text=sample.text, tokens=tokens, end=end, stop=stop, logprobs=logprobs)
+        length = len(sample.token_ids)
+        return Completion(text=sample.text, tokens=tokens, end=end, stop=stop, logprobs=logprobs, length=length)
 
     def _translated(self, error: Exception) -> MetagenError | None:
         """What an error of vLLM's means here; `None` if it is none of vLLM's."""
@@ -186,7 +187,8 @@ class VLLMEngine:
         in_engine = "Engine core initialization failed" in str(error)
         reason = enclosure.failure() if in_engine else _engine_args.one_line(error)
         if reason:
-            return InputError(f"cannot open {self._model}: {reason} (log: {self._log})")
+            hint = "" if Path(self._model).exists() else "; give a model's folder, or its name on the hub"
+            return InputError(f"cannot open {self._model}: {reason}{hint} (log: {self._log})")
         return BackendGone(f"the engine of {self._name} was killed while it was being opened (log: {self._log})")
 
     async def __aexit__(

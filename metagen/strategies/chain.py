@@ -7,7 +7,7 @@ from metagen.errors import InputError
 from metagen.problem import Problem
 from metagen.prompts import chain_of_thought, few_shot
 from metagen.run import Generator, Run
-from metagen.settings import callables, spelled
+from metagen.settings import generators, spelled
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -25,7 +25,7 @@ class CoT:
     __repr__ = spelled
 
     def __post_init__(self) -> None:
-        callables(self, of=self.of)
+        generators(self, of=self.of)
         for shot in self.shots:
             if not isinstance(shot, tuple) or len(shot) != 2 or not all(isinstance(text, str) for text in shot):
                 raise InputError(f"CoT: shots must be pairs of texts, ((question, solution), ...), not {shot!r}")

@@ -1,13 +1,14 @@
 """When to stop, what to spend, and what to do instead."""
 
 from dataclasses import KW_ONLY, dataclass
+from math import isnan
 
 from metagen.budget import Budget
 from metagen.candidate import Candidate, Scored
 from metagen.errors import InputError, NoCandidate, SampleError
 from metagen.problem import Problem
 from metagen.run import Generator, Run, Verifier
-from metagen.settings import callables, spelled, whole
+from metagen.settings import generators, spelled, verifiers, whole
 from metagen.strategies.select import best
 
 
@@ -32,9 +33,12 @@ class Until:
 
     def __post_init__(self) -> None:
         whole(self, limit=self.limit, window=self.window)
-        callables(self, of=self.of, by=self.by)
+        generators(self, of=self.of)
+        verifiers(self, by=self.by)
         if self.by is None:
             raise InputError("Until: needs a verifier, such as Until(MatchesReference())")
+        if not isinstance(self.threshold, int | float) or isnan(self.threshold):
+            raise InputError(f"Until: threshold must be a number, not {self.threshold!r}")
 
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
         seen: list[Scored] = []
@@ -66,7 +70,7 @@ class Within:
     __repr__ = spelled
 
     def __post_init__(self) -> None:
-        callables(self, of=self.of)
+        generators(self, of=self.of)
         if self.tokens is not None:
             whole(self, tokens=self.tokens)
         if self.seconds is not None and not (isinstance(self.seconds, int | float) and self.seconds > 0):
@@ -93,7 +97,7 @@ class Fallback:
         if not of:
             raise InputError("Fallback: needs strategies to try, such as Fallback(Vote(8), CoT())")
         for generator in of:
-            callables(self, of=generator)
+            generators(self, of=generator)
         object.__setattr__(self, "of", of)
 
     async def __call__(self, problem: Problem, run: Run) -> Candidate:

@@ -7,7 +7,7 @@ from metagen.candidate import Candidate, Score
 from metagen.errors import InputError, WeightError
 from metagen.problem import Problem
 from metagen.run import Generator, Run, Verifier
-from metagen.settings import callables, spelled, whole
+from metagen.settings import generators, spelled, verifiers, whole
 from metagen.strategies.select import best, majority, weighted_majority
 
 
@@ -35,7 +35,8 @@ class Vote:
 
     def __post_init__(self) -> None:
         whole(self, n=self.n)
-        callables(self, of=self.of, by=self.by)
+        generators(self, of=self.of)
+        verifiers(self, by=self.by)
 
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
         candidates = await run.sample(self.of, problem, self.n)
@@ -79,7 +80,8 @@ class BestOf:
 
     def __post_init__(self) -> None:
         whole(self, n=self.n)
-        callables(self, of=self.of, by=self.by)
+        generators(self, of=self.of)
+        verifiers(self, by=self.by)
         if self.by is None and self.n > 1:
             raise InputError(f"BestOf({self.n}): needs a verifier to choose by, such as by=MatchesReference()")
 

@@ -39,4 +39,4 @@ def weighted_majority(keys: Sequence[Hashable | None], weights: Sequence[float |
 
 def best(values: Sequence[float | None]) -> int:
     """The index of the highest value. `None` ranks last; ties go to whoever came first."""
-    return max(range(len(values)), key=lambda index: float("-inf") if (v := values[index]) is None else v)
+    return max(range(len(values)), key=lambda index: (values[index] is not None, values[index] or 0.0))

@@ -25,6 +25,8 @@ REMEMBERED = 4096
 """Verdicts."""
 LONGEST_LINE = 60_000
 """Bytes, less than a pipe holds: the writer never waits for the reader. A longer pair of answers gets no verdict."""
+PATIENCE = 8
+"""Seconds by the clock for each second of work: the process itself ends by its work, however busy the machine."""
 START_SECONDS = 60.0
 """math-verify loads in one or two seconds on an idle machine."""
 
@@ -133,13 +135,13 @@ def _started() -> subprocess.Popen[bytes]:
 
 
 def _asked(process: subprocess.Popen[bytes], line: bytes, seconds: float) -> bytes:
-    """What the process says to `line`; nothing if it is gone or still at it after `seconds`."""
+    """What the process says to `line`; nothing if it is gone, or still at it after far more than `seconds`."""
     assert process.stdin is not None
     try:
         process.stdin.write(line)
     except BrokenPipeError:
         return b""
-    return _reply(process, seconds)
+    return _reply(process, seconds * PATIENCE)
 
 
 def _reply(process: subprocess.Popen[bytes], seconds: float) -> bytes:

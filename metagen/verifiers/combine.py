@@ -8,7 +8,7 @@ from metagen.candidate import Candidate, Score
 from metagen.errors import InputError
 from metagen.problem import Problem
 from metagen.run import Run, Verifier
-from metagen.settings import callables, spelled
+from metagen.settings import spelled, verifiers
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -20,7 +20,7 @@ class Sigmoid:
     __repr__ = spelled
 
     def __post_init__(self) -> None:
-        callables(self, by=self.by)
+        verifiers(self, by=self.by)
         if self.by is None:
             raise InputError("Sigmoid: needs a verifier whose verdicts are logits")
 

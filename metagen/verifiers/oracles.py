@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from metagen.run import Run
 
 SECONDS = 5.0
-"""The limit of one symbolic comparison, by the clock."""
+"""The limit of one symbolic comparison, in seconds of work (CPU time), so that a busy machine changes no verdict."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import psutil
@@ -235,11 +235,11 @@ def test_a_folder_without_a_model_is_refused_at_once(tmp_path: Path) -> None:
         VLLMEngine(tmp_path / "nowhere")
 
 
-def test_the_known_arguments_are_those_of_vllm() -> None:
-    import dataclasses
+@engine_test
+async def test_the_known_arguments_are_those_of_vllm(engine: VLLMEngine) -> None:
+    from vllm.engine.arg_utils import AsyncEngineArgs
 
-    arg_utils = pytest.importorskip("vllm.engine.arg_utils")
-    assert _engine_args._known_names() == {field.name for field in dataclasses.fields(arg_utils.AsyncEngineArgs)}
+    assert _engine_args._known_names() == {field.name for field in fields(AsyncEngineArgs)}
 
 
 def test_importing_the_backend_imports_no_vllm() -> None:
