@@ -54,8 +54,8 @@ async def solve_all(
     """Answer problems, `concurrency` at a time, and hand over each solution as it is done.
 
     Problems are taken from the iterable only when they are begun, so a stream of any length will do. The `account`
-    keeps the books of the whole: its budget ends the taking of new problems, its counts can be read at any time. Whoever
-    stops early should close the generator (`contextlib.aclosing`), which cancels what is under way.
+    keeps the books of the whole: its budget ends the taking of new problems, its counts can be read at any time.
+    Whoever stops early should close the generator (`contextlib.aclosing`), which cancels what is under way.
     """
     account = account or Account()
     models = _named(model, strategy)

@@ -37,7 +37,7 @@ def test_links_lead_somewhere(document: Path) -> None:
         assert (document.parent / target).exists(), target
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("document", [ROOT / "README.md", ROOT / "docs/concepts.md"], ids=lambda path: path.name)
 def test_the_code_shown_is_code_of_the_examples(document: Path) -> None:
     examples = [path.read_text() for path in EXAMPLES]
     for code in re.findall(r"```python\n(.*?)```", document.read_text(), re.DOTALL):

@@ -17,7 +17,7 @@ class Example:
     __repr__ = spelled
 
 
-async def judge() -> None: ...
+async def judge(problem: object, candidates: object, run: object) -> None: ...
 
 
 @pytest.mark.parametrize(

@@ -53,8 +53,15 @@ def defaults(*, cpu: bool) -> dict[str, Any]:
     everywhere = {"enable_prefix_caching": True, "disable_log_stats": True}
     if not cpu:
         return everywhere
+    # Half precision is emulated on most CPUs, and then several times slower.
     # A seeded request whose prompt is read in chunks kills vLLM's CPU engine, so prompts are read whole.
-    on_cpu = {"enforce_eager": True, "block_size": 32, "enable_chunked_prefill": False, "max_num_seqs": 256}
+    on_cpu = {
+        "dtype": "float32",
+        "enforce_eager": True,
+        "block_size": 32,
+        "enable_chunked_prefill": False,
+        "max_num_seqs": 256,
+    }
     if "VLLM_CPU_KVCACHE_SPACE" not in os.environ:
         on_cpu["kv_cache_memory_bytes"] = KV_CACHE_BYTES
     return everywhere | on_cpu

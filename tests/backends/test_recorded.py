@@ -84,7 +84,7 @@ async def test_how_a_sample_ended_is_played_too(tmp_path: Path) -> None:
     (row,) = rows(0, end="stop", stop="\n", logprobs=[-0.5, -1.0])
     async with Recorded(pool(tmp_path / "pool.jsonl", [row])) as backend:
         (completion,) = await backend.generate(REQUEST, lambda _: None)
-    assert completion == Completion("sample 0", (), "stop", "\n", (-0.5, -1.0))
+    assert completion == Completion("sample 0", (), "stop", "\n", (-0.5, -1.0), length=10)
 
 
 @pytest.mark.parametrize(
