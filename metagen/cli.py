@@ -1,18 +1,13 @@
 """The command line: arguments to `solve_all` to files. The only module that prints."""
 
 import asyncio
-import json
-import re
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from dataclasses import dataclass, replace
-from hashlib import blake2b
+from dataclasses import replace
 from importlib.metadata import version as installed
-from importlib.util import module_from_spec, spec_from_file_location
-from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -20,21 +15,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from typer.exceptions import TyperException
 
-from metagen.backends import Recorded, VLLMEngine
+from metagen.backends import Recorded
 from metagen.budget import Account, Budget
-from metagen.candidate import Candidate
 from metagen.errors import BackendGone, InputError
-from metagen.model import named_models
-from metagen.models import SMALL
-from metagen.problem import Problem, ProblemFile
+from metagen.job import Job, prepare
+from metagen.problem import ProblemFile
 from metagen.record import RunDirectory
 from metagen.report import Share, Tally
 from metagen.request import Backend
-from metagen.run import Generator, Run
+from metagen.run import Generator
 from metagen.settings import literal
 from metagen.solution import Solution
 from metagen.solve import CONCURRENCY, solve_all
-from metagen.spec import parse
+from metagen.strategies import Vote
 
 app = typer.Typer(
     help="Answer better by calling a language model many times.",
@@ -74,40 +67,6 @@ ConcurrencyOption = Annotated[int, typer.Option(min=1, help="Problems at once.")
 FieldOption = Annotated[str | None, typer.Option(metavar="FIELD", help="Where the file has it, if not as usual.")]
 
 
-@dataclass(frozen=True)
-class Job:
-    """What both commands do: problems through a strategy over models, within a budget."""
-
-    problems: ProblemFile
-    strategy: Generator
-    models: Mapping[str, Backend]
-    total: int
-    digest: str
-    limit: int | None
-    seed: int | None
-    budget: Budget
-    concurrency: int
-    engine: Mapping[str, Any]
-    loaded: Mapping[str, str]
-
-    def left(self, done: set[str]) -> Iterator[Problem]:
-        return (problem for problem in islice(self.problems, self.limit) if problem.id not in done)
-
-    def size(self) -> int:
-        return min(self.total, self.limit or self.total)
-
-    def configuration(self) -> dict[str, Any]:
-        """What may not change within one run."""
-        return {
-            "strategy": literal(self.strategy),
-            "models": {name: backend.name for name, backend in self.models.items()},
-            "problems": f"{self.problems.path.name} ({self.digest})",
-            "seed": self.seed,
-            "engine": dict(self.engine),
-            "loaded": dict(self.loaded),
-        }
-
-
 @app.callback(invoke_without_command=True)
 def root(
     context: typer.Context,
@@ -141,7 +100,7 @@ def solve_command(
     """Answer a file of problems. The same call again goes on where it stopped."""
     problems = ProblemFile(file, prompt_field, answer_field, id_field)
     job = prepare(problems, strategy, model, load, engine, limit, seed, Budget(tokens, seconds), concurrency)
-    run = out_dir or Path("runs") / _slug(job)
+    run = out_dir or Path("runs") / job.slug()
     raise typer.Exit(asyncio.run(solve_file(job, run)))
 
 
@@ -189,80 +148,6 @@ def _fail(text: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
-def prepare(
-    problems: ProblemFile,
-    spec: str,
-    models: list[str] | None,
-    load: list[Path] | None,
-    engine: list[str] | None,
-    limit: int | None,
-    seed: int | None,
-    budget: Budget,
-    concurrency: int,
-) -> Job:
-    """Check everything that can be checked before a model is loaded."""
-    names: dict[str, Any] = {}
-    for path in load or ():
-        names |= load_names(path)
-    strategy = parse(spec, names)
-    settings = dict(map(_setting, engine or ()))
-    backends = dict(_backend(text, settings, names) for text in models or [str(SMALL)])
-    if len(backends) < len(models or "1"):
-        raise InputError("--model is given several times with the same name: write NAME=MODEL")
-    for name in named_models(strategy):
-        if name and name not in backends:
-            raise InputError(f"the strategy names a model {name!r}: give it with --model {name}=MODEL")
-    total, digest = problems.check()
-    loaded = {path.name: blake2b(path.read_bytes(), digest_size=8).hexdigest() for path in load or ()}
-    return Job(problems, strategy, backends, total, digest, limit, seed, budget, concurrency, settings, loaded)
-
-
-def load_names(path: Path) -> dict[str, Any]:
-    """The public functions and classes that a file of Python defines."""
-    spec = spec_from_file_location(f"_loaded_{path.stem}", path)
-    if not path.is_file() or spec is None or spec.loader is None:
-        raise InputError(f"--load {path}: there is no such file of Python")
-    module = module_from_spec(spec)
-    sys.modules[spec.name] = module
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # the user's file may raise anything
-        raise InputError(f"--load {path}: {type(error).__name__}: {error}") from error
-    own = {name: value for name, value in vars(module).items() if getattr(value, "__module__", None) == spec.name}
-    return {name: value for name, value in own.items() if callable(value) and not name.startswith("_")}
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise InputError(f"--engine {text!r}: write KEY=VALUE, such as tensor_parallel_size=2")
-    try:
-        return name.replace("-", "_"), json.loads(value)
-    except ValueError:
-        return name.replace("-", "_"), value
-
-
-def _backend(text: str, settings: Mapping[str, Any], names: Mapping[str, Any]) -> tuple[str, Backend]:
-    name, equals, model = text.partition("=")
-    if not (equals and name.isidentifier()):
-        name, model = "model", text
-    if model in names:
-        try:
-            return name, names[model]()
-        except Exception as error:  # the user's function may raise anything
-            raise InputError(f"--model {model}: {type(error).__name__}: {error}") from error
-    if model.endswith(".jsonl"):
-        return name, Recorded(model)
-    return name, VLLMEngine(model, **settings)
-
-
-def _slug(job: Job) -> str:
-    """A folder's name that is the same for the same configuration."""
-    text = json.dumps(job.configuration(), sort_keys=True)
-    strategy = re.sub(r"[^A-Za-z0-9]+", "-", literal(job.strategy)).strip("-")[:40]
-    return f"{job.problems.path.stem}-{strategy}-{blake2b(text.encode(), digest_size=3).hexdigest()}"
-
-
 async def solve_file(job: Job, path: Path) -> int:
     """Solve what is not solved yet; return the exit code."""
     tally = Tally()
@@ -282,17 +167,14 @@ async def solve_file(job: Job, path: Path) -> int:
 
 async def sample_file(job: Job, n: int, path: Path) -> int:
     """Draw what the pool lacks; return the exit code."""
-
-    async def pool(problem: Problem, run: Run) -> Candidate:
-        return (await run.sample(job.strategy, problem, n))[0]
-
     tally = Tally()
     name, backend = next(iter(job.models.items()))
     recorded = replace(job, models={**job.models, name: Recorded(path, backend)})
     account = Account(job.budget)
     drawn: set[str] = set()
-    await _work(recorded, pool, drawn, tally, account, lambda _: None)
-    out.print(summary(tally, f"{n} samples of {literal(job.strategy)} on {job.problems.path.name}", account))
+    await _work(recorded, Vote(n, of=job.strategy), drawn, tally, account, lambda _: None)
+    title = f"{n} samples of {literal(job.strategy)} on {job.problems.path.name}"
+    out.print(summary(tally, title, account, chosen="majority"))
     out.print(f"Kept in {path}; play it with --model {path}", soft_wrap=True)
     return _exit_code(job, drawn, tally, account)
 
@@ -356,13 +238,13 @@ def _state(tally: Tally, account: Account) -> str:
     return f"{right}{speed:,.0f} tokens/s, {account.in_flight} in flight"
 
 
-def summary(tally: Tally, title: str, account: Account) -> Table:
-    """The table at the end of a run."""
+def summary(tally: Tally, title: str, account: Account, chosen: str = "accuracy") -> Table:
+    """The table at the end of a run; `chosen` is what to call the accuracy of the answers handed over."""
     usage = tally.usage
     table = Table(title=title, title_justify="left", show_header=False)
     table.add_row("problems", f"{tally.problems:,}" + (f", {tally.failed} failed" if tally.failed else ""))
     if tally.judged:
-        table.add_row("accuracy", _share(tally.accuracy))
+        table.add_row(chosen, _share(tally.accuracy))
     if tally.samples > 1:
         table.add_row("one sample", f"{tally.single:.1%}  mean of the {tally.samples:.4g} samples it chose from")
         table.add_row("gained", f"{100 * (tally.accuracy.value - tally.single):+.1f} points over one sample")
@@ -373,7 +255,8 @@ def summary(tally: Tally, title: str, account: Account) -> Table:
     table.add_row("  prompt", f"{usage.prompt_tokens:,}, of them {usage.cached_tokens:,} cached")
     table.add_row("  completion", f"{usage.completion_tokens:,}")
     table.add_row("  verifier", f"{usage.verifier_tokens:,}")
-    if seconds := account.seconds():
+    if account.spent.calls:
+        seconds = account.seconds()
         speed = account.spent.completion_tokens / seconds
         late = f", {account.overshoot():,.1f} s past the limit" if account.overshoot() else ""
         table.add_row("wall time", f"{seconds:,.1f} s{late}, {speed:,.0f} completion tokens/s")

@@ -20,7 +20,15 @@ VALUES = {
     "answers", "budget", "candidate", "data", "errors", "lines", "models", "problem", "prompts", "record", "report",
     "request", "settings", "solution", "tasks", "trace",
 }  # fmt: skip
-LAYERS = [VALUES, {"run"}, {"model", "strategies", "tools", "verifiers"}, {"solve", "spec"}, {"cli"}, {"__main__"}]
+LAYERS = [
+    VALUES,
+    {"run"},
+    {"model", "strategies", "tools", "verifiers"},
+    {"solve", "spec"},
+    {"job"},
+    {"cli"},
+    {"__main__"},
+]
 """Each imports from those before it, and above the values no part from another of its own layer."""
 
 BESIDE = {"backends", "train"}
@@ -35,6 +43,7 @@ TESTED_ELSEWHERE = {
     "candidate": "plain data, in every test",
     "data": "paths of files that tests/train/test_problem_sets.py reads",
     "errors": "tests/test_exported_names.py and every test of a refusal",
+    "job": "tests/test_cli.py",
     "models": "the path of the model that tests/models tests",
     "request": "plain data, in tests/test_model.py and tests/backends",
     "solve": "tests/test_run.py and tests/test_laws.py",
