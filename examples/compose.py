@@ -5,7 +5,7 @@ import asyncio
 from metagen import CoT, VLLMEngine, Vote, solve
 from metagen.models import SMALL
 
-QUESTION = "Tom has 12 apples. He buys 7 more apples. He gives 4 apples to Ann. How many apples does Tom have?"
+QUESTION = "Carl has 2 bags of 5 coins. Carl buys 6 bags of 4 coins. Carl sells 11 coins. How many coins does Carl have now?"
 
 
 async def main() -> None:
