@@ -5,7 +5,9 @@ import asyncio
 from metagen import CoT, VLLMEngine, Vote, solve
 from metagen.models import SMALL
 
-QUESTION = "Carl has 2 bags of 5 coins. Carl buys 6 bags of 4 coins. Carl sells 11 coins. How many coins does Carl have now?"
+QUESTION = (
+    "Carl has 2 bags of 5 coins. Carl buys 6 bags of 4 coins. Carl sells 11 coins. How many coins does Carl have now?"
+)
 
 
 async def main() -> None:
