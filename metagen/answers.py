@@ -88,15 +88,18 @@ _REWRITES = (
 )
 
 
-def extract(text: str) -> str | None:
+def extract(text: str, *, finished: bool = True) -> str | None:
     r"""Return the final answer that a solution gives, or `None` if it gives none.
 
     By kind first, since what was marked on purpose outranks what a sentence happens to say, and within a kind the
     last one: the content of `\boxed{…}` or `\fbox{…}` (or the word after `\boxed `); `#### n` with a number to the end
     of the line, so that a heading is none; `the answer is …`, `final answer: …` to the end of the sentence, without
     its period, currency, Markdown and dollar signs, and without plain units. An unclosed or empty box gives nothing.
+    Of a text that was cut off, not `finished`, nothing counts that reaches its end: "The answer is 12" may have been
+    on its way to 123.
     """
-    return _boxed(text) or _hashed(text) or _said(text)
+    end = len(text) + finished
+    return _boxed(text) or _hashed(text, end) or _said(text, end)
 
 
 def canonical(answer: str) -> str:
@@ -151,15 +154,17 @@ def _boxes(text: str) -> Iterator[tuple[int, str]]:
                 yield start, content
 
 
-def _hashed(text: str) -> str | None:
-    found = _HASHES.findall(text)
-    return str(found[-1]) if found else None
+def _hashed(text: str, end: int) -> str | None:
+    found = [match[1] for match in _HASHES.finditer(text) if match.end() < end]
+    return found[-1] if found else None
 
 
-def _said(text: str) -> str | None:
-    """What the last sentence of the form "the answer is …" says that is short enough to be an answer."""
+def _said(text: str, end: int) -> str | None:
+    """What the last sentence of the form "the answer is …" says that is short enough and ends before `end`."""
     for cue in reversed(list(_CUE.finditer(text))):
         found = _SAID.match(text, cue.end())
+        if found and found.end() >= end:
+            continue
         said = _WRAPPING.sub("", found[1]) if found else ""
         if re.search(r"\w", said) and r"\boxed" not in said:
             return _without_unit(said) or said

@@ -69,12 +69,23 @@ class Account:
         self.spent = Usage()
         self.in_flight = 0
         self.refused = False
-        """Whether this very budget, not one around it or inside it, has turned something away."""
+        """Whether this very budget has turned something away: not one around it, nor one inside it."""
         self._held = 0
         self.clock: Callable[[], float] = parent.clock if parent else clock
         self.start()
         self._around: tuple[Account, ...] = (self, *(parent._around if parent else ()))
         self._settled = asyncio.Event()
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether this budget or one around it has turned something away."""
+        return any(account.refused for account in self._around)
+
+    @property
+    def deadline(self) -> float | None:
+        """The first moment, by the clock, after which nothing is started any more; `None` if there is none."""
+        ends = [account._begun + account.budget.seconds for account in self._around if account.budget.seconds]
+        return min(ends, default=None)
 
     @property
     def limited(self) -> bool:
@@ -106,10 +117,10 @@ class Account:
         while True:
             self.check_time()
             for account in self._around:
-                if account._held == 0:
-                    output = min(output, account._room() - prompt)
-            if output < 1:
-                self._refuse(prompt)
+                if account._held == 0 and account._room() - prompt < output:
+                    output = account._room() - prompt
+                    if output < 1:
+                        account._refuse(prompt)
             lacking = next((account for account in self._around if account._room() < prompt + output), None)
             if lacking is None:
                 break
@@ -155,9 +166,8 @@ class Account:
         return int(min(self._limit() - self.spent.tokens - self._held, 2**62))
 
     def _refuse(self, prompt: int) -> NoReturn:
-        tightest = min(self._around, key=Account._room)
-        tightest.refused = True
+        self.refused = True
         raise BudgetExceeded(
-            f"{tightest.spent.tokens} of {tightest.budget.tokens} tokens are spent, "
+            f"{self.spent.tokens} of {self.budget.tokens} tokens are spent, "
             f"and a prompt of {prompt} tokens leaves no room for an answer"
         )

@@ -42,6 +42,8 @@ class Model:
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int | float) or not 0 <= value <= most):
                 raise InputError(f"Model: {name} must be a number from 0 to {most}, not {value!r}")
+        if self.top_p == 0:
+            raise InputError("Model: top_p must be above 0; for the most likely token write temperature=0")
         if not isinstance(self.stop, tuple) or not all(isinstance(text, str) and text for text in self.stop):
             raise InputError(f"Model: stop must be a tuple of texts that are not empty, not {self.stop!r}")
 

@@ -1,11 +1,13 @@
 """What a model is asked, what it replies, and the protocol of whoever serves it."""
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
 from metagen.budget import Usage
+from metagen.errors import BudgetExceeded
 
 Meter = Callable[[Usage], None]
 """Where a backend reports what it spent: as often as it likes, also when it fails or is cancelled."""
@@ -43,10 +45,17 @@ class Request:
     tokens: tuple[int, ...] = ()
     n: int = 1
     draw: int = 0
-    """How many samples of the same request this problem has drawn before."""
+    """The number of its first sample among those that this problem has drawn of equal requests, from 0."""
     seed: int | None = None
-    """Sample i is drawn with `seed + i`; `None` leaves the engine's own randomness."""
+    """Sample i of this request is drawn with `seed + i`; `None` leaves the engine's own randomness."""
     sampling: Sampling = Sampling()
+    deadline: float | None = field(default=None, compare=False)
+    """The moment, by `time.monotonic()`, after which it must not be sent any more."""
+
+    def check_time(self) -> None:
+        """Raise `BudgetExceeded` if it is too late to send this; for backends that let requests wait."""
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            raise BudgetExceeded("the deadline passed while the request waited, so it was not sent")
 
     def part(self, first: int, n: int) -> "Request":
         """The request for `n` of these samples, from number `first` on."""

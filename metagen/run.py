@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from itertools import islice
 from math import isnan
+from numbers import Real
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 from metagen.budget import Account, Budget, Usage
@@ -73,7 +74,7 @@ class Scope:
     """When work on the problem began, by the clock of its account."""
     seed: int | None = None
     draws: Counter[Any] = field(default_factory=Counter)
-    """How often each request was drawn from, for this problem."""
+    """How many samples each request was asked for, for this problem."""
 
 
 class Run:
@@ -81,7 +82,7 @@ class Run:
 
     Children are numbered in the order in which the node makes them, and a seed follows from the run's seed, the
     problem's id and this structural path. So code that calls `ask` from several tasks at once must name its children
-    with `key`, or use `sample`, `stream` or `map`, which number their own.
+    with `key`, each differently, or use `sample`, `stream` or `map`, which number their own.
     """
 
     __slots__ = ("_scope", "account", "span")
@@ -91,14 +92,15 @@ class Run:
         self.span = span
         self.account = account
 
-    async def ask(self, generator: Generator | None, problem: Problem, *, key: Key | None = None) -> Candidate:
+    async def ask(self, generator: Generator | None, problem: Problem, *, key: str | None = None) -> Candidate:
         """Draw one candidate. Raises what the generator raises."""
-        return await self._ask(self._resolve(generator), problem, self._key(key))
+        return await self._ask(self._resolve(generator), problem, self._key() if key is None else self._named(key))
 
     async def sample(self, generator: Generator | None, problem: Problem, n: int) -> list[Candidate]:
         """Draw `n` candidates at once and wait for all; return the survivors, in the order of their numbers.
 
-        A generator that is `Batched` is asked for them in one request. Raises `NoCandidate` if all are lost.
+        A generator that is `Batched` is asked for them in one request, and what that raises is raised. Else raises
+        `NoCandidate` if all are lost.
         """
         generator, key = self._resolve(generator), self._key()
         if n > 1 and isinstance(generator, Batched):
@@ -119,11 +121,14 @@ class Run:
         """Draw up to `limit` candidates, `window` in flight, and hand over survivors in the order of their numbers.
 
         That order, not the order of arrival, is what a decision to stop may depend on: else short answers would
-        be favoured. Leaving the context cancels what was not consumed. A refusal by the budget ends the stream. Use as
+        be favoured. Leaving the context cancels what was not consumed. When a budget around this node has refused a
+        sample, no more are begun. Use as
 
             async with run.stream(of, problem, limit=64, window=8) as candidates:
                 async for candidate in candidates: ...
         """
+        if window < 1:
+            raise InputError(f"a stream needs a window of 1 or more, not {window}")
         generator, key = self._resolve(generator), self._key()
         numbers = iter(range(limit))
         issued: dict[int, asyncio.Task[Candidate | SampleError]] = {}
@@ -138,7 +143,7 @@ class Run:
                 number, task = next(iter(issued.items()))
                 attempt = await task
                 del issued[number]
-                refused = refused or isinstance(attempt, BudgetExceeded)
+                refused = refused or (isinstance(attempt, SampleError) and self.account.exhausted)
                 if isinstance(attempt, Candidate):
                     self.span.samples.append(attempt)
                     yield attempt
@@ -174,34 +179,39 @@ class Run:
 
         Raises `VerifierError` if the verifier fails or breaks its contract.
         """
-        try:
-            with self._child(name_of(verifier), self._key()) as run:
+        with self._child(name_of(verifier), self._key()) as run:
+            run.span.verifying = True
+            try:
                 self.account.check_time()
                 scores = await run._verdicts(verifier, problem, candidates)
-                run.span.detail["scores"] = [None if score is None else score.value for score in scores]
-                return scores
-        except BudgetExceeded as refused:
-            self.note(f"not verified: {refused}")
-            return [None] * len(candidates)
+            except BudgetExceeded as refused:
+                self.note(f"not verified: {refused}")
+                scores = [None] * len(candidates)
+            run.span.detail["scores"] = [None if score is None else score.value for score in scores]
+        return scores
 
     async def generate(self, model: str, request: Request) -> list[Completion]:
         """Send one request to a model, within the budget. This is where generators end; strategies use `sample`.
 
         A completion that the budget cuts short ends by length. If there is no room for all `n` at once, they are asked
-        for one by one, and those that find no room are lost. Raises `BudgetExceeded` if all are.
+        for one by one, and those that find no room are lost. Raises `BudgetExceeded` if all are. The first request of a
+        node stands on its own span, each other one on a span below.
         """
-        request = self._numbered(request, model)
-        self.span.detail.update(prompt=request.prompt, partial=request.partial, n=request.n)
-        self.account.check_time()
-        send = self._send_reserved if self.account.limited else self._send
-        return await send(self._backend(model), request)
+        (number,) = self._key()
+        if not number:
+            return await self._generate(model, request)
+        with self._child("request", (number,)) as run:
+            return await run._generate(model, request)
 
     def within(self, budget: Budget) -> "Run":
         """The same node under a tighter budget."""
         return Run(self._scope, self.span, Account(budget, self.account))
 
     def spend(self, usage: Usage) -> None:
-        """Book what was used: a verifier that calls a model on its own reports it here."""
+        """Book what was used: a verifier that calls a model on its own reports it here.
+
+        It is booked and not reserved, so the last such call may take a budget past its limit.
+        """
         self.span.usage += usage
         self.account.spend(usage)
 
@@ -216,11 +226,18 @@ class Run:
     def _resolve(self, generator: Generator | None) -> Generator:
         return self._scope.model if generator is None else generator
 
-    def _key(self, key: Key | None = None) -> tuple[Key, ...]:
-        if key is not None:
-            return (key,)
+    def _key(self) -> tuple[Key, ...]:
         self.span.calls += 1
         return (self.span.calls - 1,)
+
+    def _named(self, key: str) -> tuple[Key, ...]:
+        if not isinstance(key, str):
+            raise TypeError(f"a key must be a text, since numbers are given by the node itself; it is {key!r}")
+        self.span.keys = self.span.keys or set()
+        if key in self.span.keys:
+            raise ValueError(f"the key {key!r} was given to another call of this node: each needs its own")
+        self.span.keys.add(key)
+        return (key,)
 
     def _backend(self, model: str) -> Backend:
         backends = self._scope.backends
@@ -280,17 +297,22 @@ class Run:
             raise VerifierError(f"{name_of(verifier)} raised {type(error).__name__}: {error}") from error
         if len(scores) != len(candidates):
             raise VerifierError(f"{name_of(verifier)} gave {len(scores)} verdicts for {len(candidates)} candidates")
-        for score in scores:
-            if score is not None and (not isinstance(score, Score) or isnan(score.value)):
-                raise VerifierError(f"{name_of(verifier)} gave {score!r}: a verdict is a Score with a number, or None")
-        return scores
+        return [None if score is None else _verdict(score, verifier) for score in scores]
 
-    def _numbered(self, request: Request, model: str) -> Request:
-        """The request with its seed, and with the number of its first sample among equal requests."""
-        drawn = (model, request.prompt, request.partial, request.sampling)
+    async def _generate(self, model: str, request: Request) -> list[Completion]:
+        backend = self._backend(model)
+        request = self._numbered(request, backend)
+        self.span.detail.update(prompt=request.prompt, partial=request.partial, n=request.n)
+        self.account.check_time()
+        send = self._send_reserved if self.account.limited else self._send
+        return await send(backend, request)
+
+    def _numbered(self, request: Request, backend: Backend) -> Request:
+        """The request with its seed, its deadline, and the number of its first sample among equal requests."""
+        drawn = (backend.name, request.prompt, request.partial, replace(request.sampling, max_tokens=None))
         draw = self._scope.draws[drawn]
         self._scope.draws[drawn] += request.n
-        return replace(request, draw=draw, seed=self._seed())
+        return replace(request, draw=draw, seed=self._seed(), deadline=self.account.deadline)
 
     def _seed(self) -> int | None:
         if self._scope.seed is None:
@@ -319,7 +341,7 @@ class Run:
 
     async def _send_single(self, backend: Backend, request: Request, index: int) -> list[Completion]:
         try:
-            with self._child("request", (index,)) as run:
+            with self._child("request", ("single", index)) as run:
                 return await run._send_reserved(backend, request.part(index, 1))
         except SampleError:
             return []
@@ -333,13 +355,26 @@ class Run:
         return completions
 
     def _why_lost(self) -> str:
-        errors = [span.error for span in self.span.walk() if span.status == "lost" and span.error]
-        return f"; the first: {errors[0]}" if errors else ""
+        error = self.span.why_lost()
+        return f"; the first: {error}" if error else ""
 
 
 def name_of(of: object) -> str:
     """How a generator or verifier is called in a trace."""
     return cast(str, getattr(of, "__name__", type(of).__name__))
+
+
+def _verdict(score: Score, verifier: Verifier) -> Score:
+    """The score in plain floats."""
+    if isinstance(score, Score):
+        numbers = (score.value, *score.steps)
+        if all(map(_is_number, numbers)):
+            return replace(score, value=float(score.value), steps=tuple(map(float, score.steps)))
+    raise VerifierError(f"{name_of(verifier)} gave {score!r}: a verdict is a Score with a number, or None")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isnan(value)
 
 
 def _status(error: BaseException) -> Status:

@@ -7,7 +7,7 @@ from itertools import islice
 from metagen.answers import extract
 from metagen.budget import Account, Budget
 from metagen.candidate import Candidate
-from metagen.errors import InputError, SampleError
+from metagen.errors import InputError, SampleError, VerifierError
 from metagen.model import Model, named_models
 from metagen.problem import Problem
 from metagen.request import Backend
@@ -57,6 +57,8 @@ async def solve_all(
     keeps the books of the whole: its budget ends the taking of new problems, its counts can be read at any time.
     Whoever stops early should close the generator (`contextlib.aclosing`), which cancels what is under way.
     """
+    if concurrency < 1:
+        raise InputError(f"concurrency must be 1 or more, not {concurrency}")
     account = account or Account()
     models = _named(model, strategy)
     waiting, done = iter(problems), asyncio.Queue[asyncio.Task[Solution]]()
@@ -92,10 +94,15 @@ async def _solve(
 
 async def _judged(problem: Problem, candidate: Candidate | None, error: str, trace: Span, account: Account) -> Solution:
     """The solution, with the grader's verdicts on the answer and on the samples it was chosen from."""
-    answer = extract(candidate.text) if candidate else None
-    samples = [extract(sample.text) for sample in trace.compared()] or ([answer] if candidate else [])
-    verdicts = await _verdicts({answer, *samples}, problem.answer)
-    verdict, right = verdicts[answer], [verdicts[sample] for sample in samples]
+    samples = (trace.compared(candidate) or [candidate]) if candidate else []
+    answer, *answers = [extract(each.text, finished=each.finished) for each in (candidate, *samples) if each] or [None]
+    notes = trace.notes()
+    try:
+        verdicts = await _verdicts({answer, *answers}, problem.answer)
+    except VerifierError as failed:
+        verdicts = dict.fromkeys((answer, *answers))
+        notes.append(f"not graded: {failed}")
+    verdict, right = verdicts[answer], [verdicts[each] for each in answers]
     return Solution(
         problem=problem.id,
         answer=answer,
@@ -105,7 +112,7 @@ async def _judged(problem: Problem, candidate: Candidate | None, error: str, tra
         samples=sum(one is not None for one in right),
         samples_correct=right.count(True),
         lost=trace.lost(),
-        notes=tuple(trace.notes()),
+        notes=tuple(notes),
         error=error,
         usage=account.spent,
         seconds=trace.seconds,

@@ -47,6 +47,23 @@ def test_extract_finds_the_last_answer_given(text: str, answer: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("The answer is 12", None),
+        ("The answer is 12.", None),
+        ("#### 12", None),
+        ("The answer is 7. No: the answer is 1", "7"),
+        ("#### 7\n#### 12", "7"),
+        ("The answer is 12. Let me", "12"),
+        ("#### 12\n", "12"),
+        (r"\boxed{12}", "12"),
+    ],
+)
+def test_of_a_text_that_was_cut_off_nothing_counts_that_reaches_its_end(text: str, answer: str | None) -> None:
+    assert extract(text, finished=False) == answer
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "",

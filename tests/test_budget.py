@@ -48,6 +48,24 @@ async def test_a_prompt_that_leaves_no_room_is_refused() -> None:
     assert account.fits(100)
 
 
+async def test_only_the_budget_that_has_no_room_has_refused() -> None:
+    outer = Account(Budget(tokens=1000))
+    inner = Account(Budget(tokens=50), outer)
+    await outer.reserve(0, 990)
+    with pytest.raises(BudgetExceeded, match="0 of 50 tokens are spent"):
+        await inner.reserve(prompt=60, output=1)
+    assert (inner.refused, outer.refused) == (True, False)
+    assert (inner.exhausted, outer.exhausted) == (True, False)
+
+
+def test_the_deadline_is_the_first_of_those_around() -> None:
+    clock = Clock()
+    outer = Account(Budget(seconds=5), clock=clock)
+    assert Account(Budget(tokens=1), outer).deadline == 5
+    assert Account(Budget(seconds=3), outer).deadline == 3
+    assert Account(Budget(tokens=1)).deadline is None
+
+
 async def test_a_reservation_waits_for_what_others_may_give_back() -> None:
     account = Account(Budget(tokens=100))
     first = await account.reserve(10, 80)

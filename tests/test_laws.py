@@ -76,7 +76,10 @@ async def test_one_seed_gives_one_trace_at_any_concurrency_and_latency(outer: st
 
 async def traced(strategy: Generator, backend: Any, concurrency: int) -> dict[str, Any]:
     solutions = solve_all(PROBLEMS, strategy, backend, seed=5, concurrency=concurrency)
-    return {solution.problem: (solution.text, list(timeless(solution.trace))) async for solution in solutions}
+    return {
+        each.problem: (each.text, each.samples, each.lost, each.notes, list(timeless(each.trace)))
+        async for each in solutions
+    }
 
 
 def timeless(span: Span) -> Iterator[Any]:

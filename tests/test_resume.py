@@ -23,7 +23,7 @@ from metagen import Scripted
 
 def slow():
     async def script(request):
-        await asyncio.sleep(random.expovariate(200))
+        await asyncio.sleep(random.expovariate(30))
         return f"The answer is {request.draw % 3}."
     return Scripted(script)
 """
@@ -79,7 +79,7 @@ def test_killed_at_50_random_moments_and_resumed(tmp_path: Path) -> None:
         progress.append(len((run / "solutions.jsonl").read_bytes().splitlines()) if run.exists() else 0)
     assert progress == sorted(progress)
     assert 0 < progress[-1] < 4000, "the kills came too early or too late to test anything"
-    process = FORKS.Process(target=metagen, args=call)
+    process = FORKS.Process(target=metagen, args=[*call, "--concurrency", "500"])
     process.start()
     process.join()
     assert process.exitcode == 0

@@ -1,17 +1,22 @@
 import asyncio
 import gc
+import json
 import random
+import sys
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 
 from metagen import (
     Account,
     BackendGone,
+    BestOf,
     Budget,
     Candidate,
     GenerationError,
     InputError,
+    Limited,
     Model,
     NoCandidate,
     Problem,
@@ -187,6 +192,101 @@ async def test_when_the_budget_of_a_run_is_spent_no_problem_is_begun_any_more() 
     ]
     assert len(solutions) < 20
     assert solutions[0].correct
+
+
+async def test_a_refused_verdict_is_no_lost_sample() -> None:
+    async def costly(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score]:
+        await run.sample(None, problem.asking("x" * 500), 2)
+        return []
+
+    account = Account(Budget(tokens=200))
+    strategy = Vote(2, of=Model(max_tokens=20), by=costly)
+    (solution,) = [each async for each in solve_all([PROBLEM], strategy, Scripted("The answer is 7."), account=account)]
+    assert (solution.answer, solution.lost, solution.samples) == ("7", 0, 2)
+    assert solution.notes[0].startswith("not verified: ")
+
+
+async def test_numbers_of_any_kind_are_verdicts_in_plain_floats() -> None:
+    async def verifier(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score]:
+        return [Score(np.float32(0.5), steps=(np.float64(1.0), 1))]  # type: ignore[arg-type]
+
+    solution = await solve(PROBLEM, BestOf(1, by=verifier), Scripted("The answer is 7."))
+    (span,) = [span for span in solution.trace.walk() if span.verifying]
+    assert json.dumps(span.row("p")["scores"]) == "[0.5]"
+
+
+@pytest.mark.parametrize("value", ["high", None, float("nan"), 1j])
+async def test_a_verdict_without_a_number_fails(value: object) -> None:
+    async def verifier(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score]:
+        return [Score(value)]  # type: ignore[arg-type]
+
+    solution = await solve(PROBLEM, BestOf(1, by=verifier), Scripted("The answer is 7."))
+    assert "a verdict is a Score with a number, or None" in solution.error
+
+
+async def test_each_request_of_one_node_has_a_seed_and_a_place_of_its_own() -> None:
+    async def twice(problem: Problem, run: Run) -> Candidate:
+        for text in ("a", "b"):
+            await run.generate("", Request(problem="p", prompt=text))
+        return Candidate(("done",))
+
+    backend = Counting(dice)
+    solution = await solve(PROBLEM, twice, backend, seed=1)
+    assert len({request.seed for request in backend.requests}) == 2
+    prompts = {span.name: span.detail.get("prompt") for span in solution.trace.walk()}
+    assert prompts == {"solve": None, "twice": "a", "request": "b"}
+
+
+async def test_a_key_names_one_call_of_a_node() -> None:
+    async def named(problem: Problem, run: Run) -> Candidate:
+        await run.ask(None, problem, key="draft")
+        return await run.ask(None, problem, key="draft")
+
+    async def numbered(problem: Problem, run: Run) -> Candidate:
+        return await run.ask(None, problem, key=0)  # type: ignore[arg-type]
+
+    with pytest.raises(ValueError, match="'draft' was given to another call"):
+        await solve(PROBLEM, named, Scripted("7"))
+    with pytest.raises(TypeError, match="a key must be a text"):
+        await solve(PROBLEM, numbered, Scripted("7"))
+
+
+async def test_a_grader_that_fails_keeps_the_solution_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(answer: str | None, reference: str) -> bool:
+        raise VerifierError("the process that compares answers did not start")
+
+    monkeypatch.setattr(sys.modules["metagen.solve"], "grade", broken)
+    solution = await solve(PROBLEM, Vote(2), Scripted("The answer is 7."))
+    assert (solution.answer, solution.correct, solution.unjudged) == ("7", None, True)
+    assert solution.notes == ("not graded: the process that compares answers did not start",)
+
+
+async def test_a_window_or_a_concurrency_of_nothing_is_refused() -> None:
+    async def idle(problem: Problem, run: Run) -> Candidate:
+        async with run.stream(None, problem, limit=3, window=0):
+            return Candidate(())
+
+    with pytest.raises(InputError, match="a window of 1 or more, not 0"):
+        await solve(PROBLEM, idle, Scripted("7"))
+    with pytest.raises(InputError, match="concurrency must be 1 or more, not 0"):
+        _ = [each async for each in solve_all([PROBLEM], None, Scripted("7"), concurrency=0)]
+
+
+async def test_what_waits_past_the_deadline_is_not_sent() -> None:
+    sent = []
+
+    async def slow(request: Request) -> str:
+        sent.append(request.draw)
+        await asyncio.sleep(0.2)
+        return "The answer is 7."
+
+    async def singly(problem: Problem, run: Run) -> Candidate:
+        return await run.ask(None, problem)
+
+    account = Account(Budget(seconds=0.3))
+    backend = Limited(Scripted(slow), 1)
+    (solution,) = [each async for each in solve_all([PROBLEM], Vote(5, of=singly), backend, account=account)]
+    assert (len(sent), solution.lost, solution.answer) == (2, 3, "7")
 
 
 async def test_what_is_no_candidate_is_a_bug() -> None:

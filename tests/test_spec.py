@@ -72,7 +72,7 @@ models = st.builds(
     Model,
     any_text,
     temperature=st.none() | st.floats(0, inf),
-    top_p=st.none() | st.floats(0, 1),
+    top_p=st.none() | st.floats(0, 1, exclude_min=True),
     top_k=st.none() | st.integers(-1, 2**64 - 1),
     max_tokens=st.none() | counts,
     stop=st.lists(any_text.filter(len), max_size=3).map(tuple),
@@ -92,7 +92,8 @@ def wrapped(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
         st.builds(Vote, counts, of=of, by=st.none() | verifiers),
         st.builds(BestOf, counts, of=of, by=verifiers),
         st.builds(Until, verifiers, of=of, limit=counts, window=counts, threshold=numbers),
-        st.builds(Within, tokens=st.none() | counts, seconds=st.none() | st.floats(1e-9, inf), of=of),
+        st.builds(Within, tokens=st.none() | counts, seconds=st.floats(1e-9, inf), of=of),
+        st.builds(Within, tokens=counts, of=of),
         st.lists(inner, min_size=1, max_size=3).map(lambda generators: Fallback(*generators)),
     )
 
@@ -205,6 +206,8 @@ def test_a_strategy_is_written_as_in_python(text: str, strategy: object) -> None
         ("CoT(shots='ab')", "CoT: "),
         ("CoT(shots=1)", "CoT: "),
         ("CoT(shots=(1, 2))", "CoT: "),
+        ("Model(top_p=0)", "Model: top_p must be above 0"),
+        ("Within()", "Within: needs a limit"),
         ("Within(tokens=0)", "Within: tokens must be"),
         ("Within(seconds=-3)", "Within: seconds must be"),
         ("MatchesReference(seconds='x')", "MatchesReference: "),

@@ -37,9 +37,20 @@ def test_notes_are_told_in_order() -> None:
 def test_compared_are_the_samples_of_the_outermost_that_compares() -> None:
     outer, inner = Candidate(("outer",)), Candidate(("inner",))
     vote = span(0, 0, below=[span(0, 0, 0)])
-    vote.samples, vote.children[0].samples = [outer], [inner]
-    assert span(below=[span(0, below=[vote])]).compared() == [outer]
-    assert TREE.compared() == []
+    vote.samples, vote.children[0].samples = [outer, inner], [inner]
+    assert span(below=[span(0, below=[vote])]).compared(inner) == [outer, inner]
+    assert TREE.compared(outer) == []
+
+
+def test_samples_that_the_answer_was_not_chosen_from_are_not_compared() -> None:
+    first, second, judge = Candidate(("small",)), Candidate(("large",)), Candidate(("judge",))
+    small, large, verifier = span(0, 0), span(0, 1), span(0, 2)
+    small.samples, large.samples, verifier.samples = [first], [second], [judge]
+    verifier.verifying = True
+    tree = span(below=[span(0, below=[small, large, verifier])])
+    assert tree.compared(second) == [second]
+    assert tree.compared(Candidate(("large",))) == []
+    assert tree.compared(judge) == []
 
 
 def test_a_lost_sample_is_counted_once_where_it_was_lost_first() -> None:
@@ -47,6 +58,27 @@ def test_a_lost_sample_is_counted_once_where_it_was_lost_first() -> None:
     assert span(status="lost").lost() == 1
     assert span(status="lost", n=4, below=[span(0, status="lost"), span(1)]).lost() == 1
     assert span(status="cancelled", below=[span(0, status="failed")]).lost() == 0
+
+
+def test_what_was_cancelled_neither_loses_nor_says_anything() -> None:
+    late = span(0, status="cancelled", notes=["too late"], below=[span(0, 0, status="lost", notes=["lost"])])
+    tree = span(below=[late, span(1, notes=["in time"])])
+    assert tree.lost() == 0
+    assert tree.notes() == ["in time"]
+    assert [each.path for each in tree.counted()] == [(), (1,)]
+
+
+def test_what_a_verifier_loses_is_no_sample_of_the_answer() -> None:
+    judge = span(0, below=[span(0, 0, status="lost")])
+    judge.verifying = True
+    assert span(below=[judge]).lost() == 0
+
+
+def test_the_first_error_says_why_samples_were_lost() -> None:
+    errors = [Span("x", (n,), status="lost", error=f"error {n}") for n in (1, 0)]
+    cancelled = span("a", status="cancelled", below=[Span("x", ("a", 0), status="lost", error="cancelled")])
+    assert span(below=[*errors, cancelled]).why_lost() == "error 0"
+    assert TREE.why_lost() == ""
 
 
 def test_a_row_is_plain_and_leaves_out_what_is_empty() -> None:

@@ -52,4 +52,5 @@ class Limited(Wrapper):
 
     async def generate(self, request: Request, spend: Meter) -> list[Completion]:
         async with self._slots:
+            request.check_time()
             return await self.of.generate(request, spend)

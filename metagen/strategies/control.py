@@ -8,7 +8,7 @@ from metagen.candidate import Candidate, Scored
 from metagen.errors import InputError, NoCandidate, SampleError
 from metagen.problem import Problem
 from metagen.run import Generator, Run, Verifier
-from metagen.settings import generators, spelled, verifiers, whole
+from metagen.settings import generators, literal, spelled, verifiers, whole
 from metagen.strategies.select import best
 
 
@@ -71,6 +71,8 @@ class Within:
 
     def __post_init__(self) -> None:
         generators(self, of=self.of)
+        if self.tokens is None and self.seconds is None:
+            raise InputError("Within: needs a limit, such as Within(tokens=2000) or Within(seconds=60)")
         if self.tokens is not None:
             whole(self, tokens=self.tokens)
         if self.seconds is not None and not (isinstance(self.seconds, int | float) and self.seconds > 0):
@@ -105,5 +107,5 @@ class Fallback:
             try:
                 return await run.ask(generator, problem)
             except SampleError as error:
-                run.note(f"{generator!r} failed ({error}): trying the next")
+                run.note(f"{literal(generator)} failed ({error}): trying the next")
         return await run.ask(self.of[-1], problem)

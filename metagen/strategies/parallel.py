@@ -7,7 +7,7 @@ from metagen.candidate import Candidate, Score
 from metagen.errors import InputError, WeightError
 from metagen.problem import Problem
 from metagen.run import Generator, Run, Verifier
-from metagen.settings import generators, spelled, verifiers, whole
+from metagen.settings import generators, literal, spelled, verifiers, whole
 from metagen.strategies.select import best, majority, weighted_majority
 
 
@@ -40,7 +40,7 @@ class Vote:
 
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
         candidates = await run.sample(self.of, problem, self.n)
-        answers = [extract(candidate.text) for candidate in candidates]
+        answers = [extract(candidate.text, finished=candidate.finished) for candidate in candidates]
         keys = [None if answer is None else canonical(answer) for answer in answers]
         if self.by is None:
             chosen = majority(keys)
@@ -58,7 +58,7 @@ class Vote:
             return weighted_majority(keys, values(scores))
         except WeightError as error:
             raise WeightError(
-                f"{self!r}: {error}. If {self.by!r} gives logits, write by=Sigmoid({self.by!r})"
+                f"{self!r}: {error}. If {literal(self.by)} gives logits, write by=Sigmoid({literal(self.by)})"
             ) from None
 
 

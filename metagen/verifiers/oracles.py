@@ -47,7 +47,7 @@ class MatchesReference:
         """
         if problem.answer is None:
             raise InputError(f"problem {problem.id!r} has no reference answer, and MatchesReference compares with one")
-        answers = [extract(candidate.text) for candidate in candidates]
+        answers = [extract(candidate.text, finished=candidate.finished) for candidate in candidates]
         distinct = list(dict.fromkeys(answers))
         verdicts = await together(grade(answer, problem.answer, self.seconds) for answer in distinct)
         verdict = dict(zip(distinct, verdicts, strict=True))

@@ -4,6 +4,8 @@ import pytest
 
 from metagen import (
     Account,
+    Budget,
+    Candidate,
     Fallback,
     GenerationError,
     InputError,
@@ -11,6 +13,7 @@ from metagen import (
     Model,
     Problem,
     Request,
+    Run,
     Scripted,
     Until,
     Vote,
@@ -21,6 +24,10 @@ from metagen import (
 from tests.scripts import length
 
 PROBLEM = Problem("p", "What is 3 + 4?", "7")
+
+
+async def once(problem: Problem, run: Run) -> Candidate:
+    return await run.ask(None, problem)
 
 
 def right_at(draw: int) -> Scripted:
@@ -60,6 +67,19 @@ async def test_if_none_is_accepted_the_best_is_handed_over_and_a_note_says_so() 
     solution = await solve(PROBLEM, Until(length, limit=6, threshold=99), backend)
     assert solution.text == "xx"
     assert solution.notes == ("none of 6 samples was accepted: the best is handed over",)
+
+
+async def test_an_inner_budget_does_not_end_the_sampling() -> None:
+    solution = await solve(PROBLEM, Until(MatchesReference(), of=Within(tokens=5), limit=6), right_at(0))
+    assert (solution.failed, solution.lost) == (True, 6)
+
+
+async def test_the_budget_around_it_ends_the_sampling_whatever_error_says_so() -> None:
+    account = Account(Budget(tokens=200))
+    strategy = Until(MatchesReference(), of=Vote(2, of=once), limit=1000)
+    (solution,) = [each async for each in solve_all([PROBLEM], strategy, right_at(-1), account=account)]
+    assert not solution.correct
+    assert sum(span.name == "Vote" for span in solution.trace.walk()) < 10
 
 
 async def test_the_choice_does_not_depend_on_which_comes_back_first() -> None:

@@ -57,6 +57,14 @@ async def test_who_has_no_answer_does_not_vote() -> None:
     assert (solution.samples, solution.samples_correct) == (4, 0)
 
 
+async def test_a_number_that_was_cut_off_does_not_vote() -> None:
+    replies = ["The answer is 123", "The answer is 123", "Seven. The answer is 7."]
+    backend = Scripted(lambda request: replies[request.draw])
+    strategy = Vote(3, of=Model(max_tokens=len("The answer is 1")))
+    assert (await solve(PROBLEM, strategy, backend)).answer is None
+    assert (await solve(PROBLEM, Vote(3, of=Model(max_tokens=23)), backend)).answer == "123"
+
+
 async def test_a_vote_without_any_answer_says_so() -> None:
     solution = await solve(PROBLEM, Vote(3), saying("a", "b", "c"))
     assert solution.text == "a"

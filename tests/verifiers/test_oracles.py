@@ -101,6 +101,8 @@ def test_a_limit_that_is_none_is_refused(seconds: float) -> None:
         MatchesReference(seconds=seconds)
 
 
+MATRIX = r" \\ ".join("&".join(f"x_{{{row},{column}}}" for column in range(20)) for row in range(20))
+
 HOSTILE = {
     "tower of powers": SLOW,
     "tower of factorials": r"((9!)!)!",
@@ -109,7 +111,7 @@ HOSTILE = {
     "some nested fractions": r"\frac{1}{" * 1000 + "x" + "}" * 1000,
     "brackets": "(" * 10_000 + "x" + ")" * 10_000,
     "a megabyte of braces": "{" * 10**6,
-    "matrix": r"\begin{pmatrix}" + r" \\ ".join(["x&" * 39 + "x"] * 40) + r"\end{pmatrix}^{-1}",
+    "matrix": rf"\begin{{pmatrix}}{MATRIX}\end{{pmatrix}}^{{-1}}",
 }
 
 
