@@ -11,7 +11,8 @@ demo: .venv/ready
 	$(BIN)/metagen solve metagen/data/evaluation.jsonl --limit 100 --strategy "Vote(16)" --out runs/demo
 
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 -m "not engine and not install"
+	$(BIN)/python -m pytest -m "engine or install"
 
 check: .venv/ready
 	$(BIN)/ruff check .

@@ -172,11 +172,19 @@ async def sample_file(job: Job, n: int, path: Path) -> int:
     recorded = replace(job, models={**job.models, name: Recorded(path, backend)})
     account = Account(job.budget)
     drawn: set[str] = set()
-    await _work(recorded, Vote(n, of=job.strategy), drawn, tally, account, lambda _: None)
+    short = 0
+
+    def count(solution: Solution) -> None:
+        nonlocal short
+        short += solution.lost > 0 and not solution.failed
+
+    await _work(recorded, Vote(n, of=job.strategy), drawn, tally, account, count)
     title = f"{n} samples of {literal(job.strategy)} on {job.problems.path.name}"
     out.print(summary(tally, title, account, chosen="majority"))
     out.print(f"Kept in {path}; play it with --model {path}", soft_wrap=True)
-    return _exit_code(job, drawn, tally, account)
+    if short:
+        err.print(f"Short of samples: {short:,} of {job.size():,} problems. Run the same command to draw the rest.")
+    return max(short > 0, _exit_code(job, drawn, tally, account))
 
 
 async def _work(

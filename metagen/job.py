@@ -30,6 +30,8 @@ class Job:
     problems: ProblemFile
     strategy: Generator
     models: Mapping[str, Backend]
+    given: Mapping[str, str]
+    """Which models these are, told apart for good."""
     total: int
     digest: str
     limit: int | None
@@ -37,7 +39,7 @@ class Job:
     budget: Budget
     concurrency: int
     engine: Mapping[str, Any]
-    loaded: Mapping[str, str]
+    loaded: list[str]
 
     def left(self, done: set[str]) -> Iterator[Problem]:
         return (problem for problem in islice(self.problems, self.limit) if problem.id not in done)
@@ -49,11 +51,11 @@ class Job:
         """What may not change within one run."""
         return {
             "strategy": literal(self.strategy),
-            "models": {name: backend.name for name, backend in self.models.items()},
+            "models": dict(self.given),
             "problems": f"{self.problems.path.name} ({self.digest})",
             "seed": self.seed,
             "engine": dict(self.engine),
-            "loaded": dict(self.loaded),
+            "loaded": self.loaded,
         }
 
     def slug(self) -> str:
@@ -77,18 +79,28 @@ def prepare(
     """Check everything that can be checked before a model is loaded."""
     names: dict[str, Any] = {}
     for path in load or ():
-        names |= load_names(path)
+        new = load_names(path)
+        if twice := sorted(names.keys() & new):
+            raise InputError(f"--load {path}: {twice[0]} is defined in another loaded file too: rename one")
+        names |= new
     strategy = parse(spec, names)
+    if " at 0x" in (spelling := literal(strategy)):
+        raise InputError(
+            f"the strategy prints as {spelling[:80]!r}, so a run of it could not be told from another: "
+            "give its class a `__repr__`, such as `__repr__ = metagen.settings.spelled` in a frozen dataclass"
+        )
     settings = dict(map(_setting, engine or ()))
-    backends = dict(_backend(text, settings, names) for text in models or [str(SMALL)])
-    if len(backends) < len(models or "1"):
+    named = dict(map(_named, models or [str(SMALL)]))
+    if len(named) < len(models or "1"):
         raise InputError("--model is given several times with the same name: write NAME=MODEL")
+    backends = {name: _backend(model, settings, names) for name, model in named.items()}
     for name in named_models(strategy):
         if name and name not in backends:
             raise InputError(f"the strategy names a model {name!r}: give it with --model {name}=MODEL")
     total, digest = problems.check()
-    loaded = {path.name: blake2b(path.read_bytes(), digest_size=8).hexdigest() for path in load or ()}
-    return Job(problems, strategy, backends, total, digest, limit, seed, budget, concurrency, settings, loaded)
+    given = {name: _identity(model, names) for name, model in named.items()}
+    loaded = sorted(f"{path.name} ({_digest(path)})" for path in load or ())
+    return Job(problems, strategy, backends, given, total, digest, limit, seed, budget, concurrency, settings, loaded)
 
 
 def load_names(path: Path) -> dict[str, Any]:
@@ -116,15 +128,34 @@ def _setting(text: str) -> tuple[str, Any]:
         return name.replace("-", "_"), value
 
 
-def _backend(text: str, settings: Mapping[str, Any], names: Mapping[str, Any]) -> tuple[str, Backend]:
+def _named(text: str) -> tuple[str, str]:
+    """The name in `NAME=MODEL`, or the usual one, and the model."""
     name, equals, model = text.partition("=")
-    if not (equals and name.isidentifier()):
-        name, model = "model", text
+    return (name, model) if equals and name.isidentifier() else ("model", text)
+
+
+def _backend(model: str, settings: Mapping[str, Any], names: Mapping[str, Any]) -> Backend:
     if model in names:
         try:
-            return name, names[model]()
+            made: Backend = names[model]()
         except Exception as error:  # the user's function may raise anything
             raise InputError(f"--model {model}: {type(error).__name__}: {error}") from error
-    if model.endswith(".jsonl"):
-        return name, Recorded(model)
-    return name, VLLMEngine(model, **settings)
+        return made
+    return Recorded(model) if model.endswith(".jsonl") else VLLMEngine(model, **settings)
+
+
+def _identity(model: str, names: Mapping[str, Any]) -> str:
+    """Which model this is, for a run that is taken up again: two of the same last name are two models.
+
+    What a path holds does not count, so a pool may have got more samples meanwhile.
+    """
+    path = Path(model)
+    if model in names or not path.exists():
+        return model
+    if path.resolve() == SMALL.resolve():
+        return f"{SMALL.name} (shipped)"
+    return str(path.resolve())
+
+
+def _digest(path: Path) -> str:
+    return blake2b(path.read_bytes(), digest_size=8).hexdigest()

@@ -49,8 +49,14 @@ class Request:
     seed: int | None = None
     """Sample i of this request is drawn with `seed + i`; `None` leaves the engine's own randomness."""
     sampling: Sampling = Sampling()
+    room: int | None = None
+    """The most tokens a sample that the budget leaves; `None` if no budget limits tokens."""
     deadline: float | None = field(default=None, compare=False)
     """The moment, by `time.monotonic()`, after which it must not be sent any more."""
+
+    def limit(self, context: int) -> int:
+        """The longest completion, in tokens, where the context leaves room for `context` tokens."""
+        return min(limit for limit in (self.sampling.max_tokens, self.room, context) if limit is not None)
 
     def check_time(self) -> None:
         """Raise `BudgetExceeded` if it is too late to send this; for backends that let requests wait."""

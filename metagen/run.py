@@ -220,8 +220,12 @@ class Run:
         self.span.detail.setdefault("notes", []).append(text)
 
     def identity(self, model: str) -> str:
-        """Which model stands behind a name: token ids belong to it."""
-        return self._backend(model).name
+        """Which model stands behind a name: token ids belong to it. Two that are called alike are told apart."""
+        backend = self._backend(model)
+        alike = [name for name, other in self._scope.backends.items() if other.name == backend.name]
+        if all(self._scope.backends[name] is backend for name in alike):
+            return backend.name
+        return f"{backend.name} ({next(name for name in alike if self._scope.backends[name] is backend)})"
 
     def _resolve(self, generator: Generator | None) -> Generator:
         return self._scope.model if generator is None else generator
@@ -301,15 +305,15 @@ class Run:
 
     async def _generate(self, model: str, request: Request) -> list[Completion]:
         backend = self._backend(model)
-        request = self._numbered(request, backend)
+        request = self._numbered(request, self.identity(model))
         self.span.detail.update(prompt=request.prompt, partial=request.partial, n=request.n)
         self.account.check_time()
         send = self._send_reserved if self.account.limited else self._send
         return await send(backend, request)
 
-    def _numbered(self, request: Request, backend: Backend) -> Request:
+    def _numbered(self, request: Request, model: str) -> Request:
         """The request with its seed, its deadline, and the number of its first sample among equal requests."""
-        drawn = (backend.name, request.prompt, request.partial, replace(request.sampling, max_tokens=None))
+        drawn = (model, request.prompt, request.partial, request.sampling)
         draw = self._scope.draws[drawn]
         self._scope.draws[drawn] += request.n
         return replace(request, draw=draw, seed=self._seed(), deadline=self.account.deadline)
@@ -322,13 +326,12 @@ class Run:
 
     async def _send_reserved(self, backend: Backend, request: Request) -> list[Completion]:
         prompt = await backend.count(request)
-        limit = max(1, min(request.sampling.max_tokens or backend.context, backend.context - prompt))
+        limit = max(1, request.limit(backend.context - prompt))
         if request.n > 1 and not self.account.fits(prompt + request.n * limit):
             return await self._send_singly(backend, request)
         output = await self.account.reserve(prompt, request.n * limit)
         try:
-            short = replace(request.sampling, max_tokens=output // request.n)
-            return await self._send(backend, replace(request, sampling=short))
+            return await self._send(backend, replace(request, room=output // request.n))
         finally:
             self.account.settle(prompt + output)
 

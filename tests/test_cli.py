@@ -274,19 +274,59 @@ def test_what_failed_is_tried_again_however_much_else_is_solved(metagen: Command
     [
         (("-s", "Vote(3)"), "another strategy: Vote(4) there, Vote(3) here"),
         (("--seed", "2"), "another seed: None there, 2 here"),
-        (("--load", "own.py"), "another loaded: {} there, {'own.py': "),
+        (("--load", "own.py"), "another loaded: [] there, ['own.py ("),
+        (("-m", "other/pool.jsonl"), "another models: {'model': '"),
     ],
 )
 def test_a_run_of_another_configuration_is_refused(
     metagen: Command, folder: Path, change: tuple[str, ...], said: str
 ) -> None:
+    (folder / "other").mkdir()
+    (folder / "other" / "pool.jsonl").write_bytes((folder / "pool.jsonl").read_bytes())
     call = ("solve", "problems.jsonl", *POOL, "-s", "Vote(4)", "--out", "run")
     metagen(*call)
     before = contents(folder)
-    code, out, err = metagen(*call, *change)
+    model = () if "-m" in change else POOL
+    code, out, err = metagen("solve", "problems.jsonl", *model, "-s", "Vote(4)", "--out", "run", *change)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert said in err
     assert contents(folder) == before
+
+
+def test_functions_of_one_name_in_two_files_are_refused(metagen: Command, folder: Path) -> None:
+    (folder / "more.py").write_text("def twice():\n    pass\n")
+    code, _, err = metagen("solve", "problems.jsonl", *POOL, "--load", "own.py", "--load", "more.py")
+    assert (code, err) == (2, "metagen: --load more.py: twice is defined in another loaded file too: rename one\n")
+
+
+def test_a_strategy_that_cannot_be_spelled_is_refused(metagen: Command, folder: Path) -> None:
+    (folder / "own_class.py").write_text("class Mine:\n    async def __call__(self, problem, run):\n        pass\n")
+    code, _, err = metagen("solve", "problems.jsonl", *POOL, "--load", "own_class.py", "-s", "Vote(2, of=Mine())")
+    assert code == 2
+    assert "give its class a `__repr__`" in err
+
+
+def test_functions_that_make_models_are_told_apart(metagen: Command, folder: Path) -> None:
+    (folder / "two.py").write_text(
+        "from metagen import Scripted\n\n"
+        "def a():\n    return Scripted('The answer is 1.')\n\ndef b():\n    return Scripted('The answer is 2.')\n"
+    )
+    for model in ("a", "b"):
+        assert metagen("solve", "problems.jsonl", "--load", "two.py", "-m", model).code == 0
+    assert len(list((folder / "runs").iterdir())) == 2
+
+
+def test_a_pool_that_stays_short_of_samples_is_said(metagen: Command, folder: Path) -> None:
+    (folder / "flaky.py").write_text(
+        "from metagen import GenerationError, Scripted\n\n"
+        "async def singly(problem, run):\n    return await run.ask(None, problem)\n\n"
+        "def flaky():\n    def script(request):\n"
+        "        if request.draw == 1 and request.problem == 'p2':\n            raise GenerationError('no')\n"
+        "        return 'The answer is 7.'\n    return Scripted(script)\n"
+    )
+    call = ("sample", "problems.jsonl", "--load", "flaky.py", "-m", "flaky", "--of", "singly", "--n", "3")
+    code, _, err = metagen(*call, "--out", "short.jsonl")
+    assert (code, err) == (1, "Short of samples: 1 of 4 problems. Run the same command to draw the rest.\n")
 
 
 def test_functions_of_a_loaded_file_serve_as_strategies_and_verifiers(metagen: Command, folder: Path) -> None:

@@ -251,6 +251,22 @@ async def test_a_key_names_one_call_of_a_node() -> None:
         await solve(PROBLEM, numbered, Scripted("7"))
 
 
+async def test_two_models_that_are_called_alike_are_told_apart() -> None:
+    seen: list[str] = []
+
+    async def both(problem: Problem, run: Run) -> Candidate:
+        seen.extend(run.identity(name) for name in ("", "a", "b", "same", "c"))
+        drafts = [await run.ask(Model(name), problem.stepping("."), key=name) for name in ("a", "b")]
+        continued = [await run.ask(Model("b"), problem.continuing(draft)) for draft in drafts]
+        return continued[0]
+
+    one, two = Counting(lambda request: "x." + request.partial), Counting(lambda request: "y." + request.partial)
+    await solve(PROBLEM, both, {"a": one, "b": two, "same": one, "c": Scripted("", name="c")})
+    assert seen == ["scripted (a)", "scripted (a)", "scripted (b)", "scripted (a)", "c"]
+    assert [(request.partial, bool(request.tokens)) for request in two.requests[1:]] == [("x.", False), ("y.", True)]
+    assert [request.draw for request in (*one.requests, two.requests[0])] == [0, 0]
+
+
 async def test_a_grader_that_fails_keeps_the_solution_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     async def broken(answer: str | None, reference: str) -> bool:
         raise VerifierError("the process that compares answers did not start")

@@ -3,9 +3,7 @@
 import json
 import os
 from collections import defaultdict
-from collections.abc import Container, Iterator
 from dataclasses import asdict
-from itertools import groupby
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -13,7 +11,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from metagen.budget import Usage
-from metagen.errors import GenerationError, InputError
+from metagen.errors import BudgetExceeded, GenerationError, InputError
 from metagen.lines import Appender, read_lines
 from metagen.request import Backend, Completion, Meter, Request, Sampling
 
@@ -28,6 +26,8 @@ class Sample(BaseModel):
     problem: str
     prompt: str
     partial: str = ""
+    model: str = ""
+    """The name of the model that wrote it; empty in pools from elsewhere."""
     sampling: dict[str, Any] | None = None
     """The sampling settings; `None`, in pools from elsewhere, stands for any."""
     draw: int
@@ -44,10 +44,15 @@ class Sample(BaseModel):
 class Recorded:
     """Plays the samples of a pool; with `of`, asks that backend for those that are missing and records them.
 
-    A sample is found by its problem, prompt, sampling settings (the length limit aside) and draw number. So strategies
-    that draw from the same model with the same settings share their samples, and a recorded run repeats itself. Within
-    one run each sample is played once: where a pool has too few, that is a `GenerationError`, never a repetition.
-    Usage counts what the samples cost when they were drawn. Token ids are not kept.
+    A sample is found by its problem, prompt, sampling settings and draw number. So strategies that draw from the same
+    model with the same settings share their samples, and a recorded run repeats itself. Within one run each sample is
+    played once: where a pool has too few, that is a `GenerationError`, never a repetition. Numbers are given in the
+    order in which a problem's requests are made, so a strategy that makes equal requests at once may find its samples
+    in another order when it is played. Usage counts what the samples cost when they were drawn.
+
+    Token ids are not kept, so a recorded sample cannot be cut. One that is longer than its limit (`max_tokens`) is
+    played as cut off before it said anything, and one that a budget has no room for is refused. One that a budget cut
+    when it was drawn is not recorded.
     """
 
     def __init__(self, path: str | Path, of: Backend | None = None) -> None:
@@ -55,6 +60,7 @@ class Recorded:
         self.of = of
         self._pool: dict[Key, dict[int, Sample]] = defaultdict(dict)
         self._appender: Appender | None = None
+        self._longest = 0
         if of is None:
             if not os.path.isfile(self.path):  # unlike `Path.is_file`, it takes a name of any length
                 raise InputError(f"{self.path}: there is no such pool of samples; `metagen sample` makes one")
@@ -62,33 +68,30 @@ class Recorded:
 
     @property
     def name(self) -> str:
-        return self.of.name if self.of else f"recorded:{self.path.stem}"
+        return self.of.name if self.of else f"recorded:{self.path}"
 
     @property
     def context(self) -> int:
         """Of the model behind it, else the longest recorded prompt and completion together."""
-        if self.of:
-            return self.of.context
-        samples = (sample for draws in self._pool.values() for sample in draws.values())
-        return max((sample.prompt_tokens + sample.tokens for sample in samples), default=0)
+        return self.of.context if self.of else self._longest
 
     async def generate(self, request: Request, spend: Meter) -> list[Completion]:
         draws = range(request.draw, request.draw + request.n)
         pool = self._find(request)
-        known = [pool[draw] for draw in draws if draw in pool]
-        missing = request.n - len(known)
-        for gap in _gaps(draws, pool):
-            await self._record(request, gap, spend)
-        pool = self._find(request)
-        completions = [played(pool[draw], request.sampling) for draw in draws]
+        missing = [draw for draw in draws if draw not in pool]
+        # One request from the first gap to the last: it reads the prompt once, as was reserved, and what it draws
+        # between the gaps is drawn for nothing.
+        asked = range(missing[0], missing[-1] + 1) if missing else range(0)
+        drawn = await self._record(request, asked, spend) if missing else {}
+        known = {draw: played(pool[draw], request) for draw in draws if draw in pool}
         spend(
             Usage(
                 calls=0 if missing else 1,
-                prompt_tokens=0 if missing else known[0].prompt_tokens,
-                completion_tokens=sum(sample.tokens for sample in known),
+                prompt_tokens=0 if missing else pool[request.draw].prompt_tokens,
+                completion_tokens=sum(completion.length for draw, completion in known.items() if draw not in asked),
             )
         )
-        return completions
+        return [known.get(draw) or drawn[draw] for draw in draws]
 
     async def count(self, request: Request) -> int:
         if self.of:
@@ -99,18 +102,27 @@ class Recorded:
     def _find(self, request: Request) -> dict[int, Sample]:
         return self._pool.get(key(request, any_sampling=True), {}) | self._pool.get(key(request), {})
 
-    async def _record(self, request: Request, draws: range, spend: Meter) -> None:
-        """Ask for what is missing, each sample with the seed of its own number."""
-        if self.of is None or self._appender is None:
+    async def _record(self, request: Request, draws: range, spend: Meter) -> dict[int, Completion]:
+        """Ask for samples, each with the seed of its own number, and keep those that are whole and new."""
+        if self.of is None:
             raise GenerationError(
                 f"{self.path} has {len(self._find(request))} samples for problem {request.problem!r} with this prompt "
                 f"and these settings, and number {draws[0]} was asked for"
             )
+        if self._appender is None:
+            raise RuntimeError(f"the pool {self.path} is not open: use `async with Recorded(...)`")
         prompt_tokens = await self.of.count(request)
         completions = await self.of.generate(request.part(draws[0] - request.draw, len(draws)), spend)
-        samples = [sampled(request, draw, one, prompt_tokens) for draw, one in zip(draws, completions, strict=True)]
+        drawn = dict(zip(draws, completions, strict=True))
+        known = self._pool[key(request)]
+        samples = [
+            sampled(request, draw, completion, prompt_tokens, self.of.name)
+            for draw, completion in drawn.items()
+            if draw not in known and not cut_by_budget(completion, request)
+        ]
         self._appender.write(sample.model_dump(exclude_defaults=True) for sample in samples)
-        self._pool[key(request)].update((sample.draw, sample) for sample in samples)
+        known.update((sample.draw, sample) for sample in samples)
+        return drawn
 
     async def __aenter__(self) -> Self:
         if self.of is None:
@@ -148,15 +160,13 @@ class Recorded:
             draws = self._pool[sample_key(sample)]
             if sample.draw in draws:
                 raise InputError(f"{self.path}, line {number}: sample {sample.draw} of this request stands here again")
+            if self.of and sample.model not in ("", self.of.name):
+                raise InputError(
+                    f"{self.path}, line {number}: was drawn from {sample.model}, and this is {self.of.name}: "
+                    "give another pool"
+                )
             draws[sample.draw] = sample
-
-
-def _gaps(draws: range, pool: Container[int]) -> Iterator[range]:
-    """The runs of numbers that the pool lacks; mostly one, more where samples were lost or a run was killed."""
-    for recorded, numbers in groupby(draws, pool.__contains__):
-        if not recorded:
-            run = list(numbers)
-            yield range(run[0], run[-1] + 1)
+            self._longest = max(self._longest, sample.prompt_tokens + sample.tokens)
 
 
 def key(request: Request, *, any_sampling: bool = False) -> Key:
@@ -174,8 +184,8 @@ def sample_key(sample: Sample) -> Key:
 
 
 def settings(sampling: Sampling) -> dict[str, Any]:
-    """What bends the distribution: all settings that were given, without the length limit."""
-    return {name: value for name, value in asdict(sampling).items() if name != "max_tokens" and _is_given(value)}
+    """What bends the distribution: all settings that were given."""
+    return {name: value for name, value in asdict(sampling).items() if _is_given(value)}
 
 
 def _is_given(value: object) -> bool:
@@ -183,8 +193,14 @@ def _is_given(value: object) -> bool:
     return not (value is None or value is False or value == ())
 
 
-def sampled(request: Request, draw: int, completion: Completion, prompt_tokens: int) -> Sample:
+def cut_by_budget(completion: Completion, request: Request) -> bool:
+    """Whether the completion ended by a limit that neither the caller nor the model set."""
+    return completion.end == "length" and completion.length == request.room
+
+
+def sampled(request: Request, draw: int, completion: Completion, prompt_tokens: int, model: str) -> Sample:
     return Sample(
+        model=model,
         problem=request.problem,
         prompt=request.prompt,
         partial=request.partial,
@@ -199,13 +215,12 @@ def sampled(request: Request, draw: int, completion: Completion, prompt_tokens: 
     )
 
 
-def played(sample: Sample, sampling: Sampling) -> Completion:
-    """The recorded completion. One longer than the limit cannot be cut, since its token ids are not kept."""
-    if sampling.max_tokens is not None and sample.tokens > sampling.max_tokens:
-        raise GenerationError(
-            f"sample {sample.draw} of problem {sample.problem!r} has {sample.tokens} tokens, "
-            f"over the limit of {sampling.max_tokens}"
-        )
+def played(sample: Sample, request: Request) -> Completion:
+    """The recorded completion; nothing of it if it is longer than its limit."""
+    if request.room is not None and sample.tokens > request.room:
+        raise BudgetExceeded(f"the budget leaves {request.room} tokens, and the recorded sample has {sample.tokens}")
+    if sample.tokens > (limit := request.limit(sample.tokens)):
+        return Completion("", (), "length", length=limit)
     return Completion(sample.text, (), sample.end, sample.stop, sample.logprobs, sample.tokens)
 
 

@@ -34,10 +34,10 @@ class Scripted:
         done: list[Completion] = []
 
         async def complete(index: int) -> Completion:
-            done.append(completion := cut(await self._reply(request.part(index, 1)), request.sampling, room))
+            done.append(completion := cut(await self._reply(request.part(index, 1)), request.sampling, limit))
             return completion
 
-        room = self.context - prompt
+        limit = request.limit(self.context - prompt)
         try:
             return await together(map(complete, range(request.n)))
         finally:
@@ -62,9 +62,8 @@ class Scripted:
         return None
 
 
-def cut(text: str, sampling: Sampling, room: int) -> Completion:
-    """The completion that stops where the sampling settings say, within `room` characters."""
-    limit = min(sampling.max_tokens or room, room)
+def cut(text: str, sampling: Sampling, limit: int) -> Completion:
+    """The completion that stops where the sampling settings say, within `limit` characters."""
     at, stop = min(((at, stop) for stop in sampling.stop if (at := text.find(stop)) >= 0), default=(len(text), ""))
     if at + len(stop) > limit:
         return _completion(text[:limit], "length", "", sampling)
@@ -73,4 +72,5 @@ def cut(text: str, sampling: Sampling, room: int) -> Completion:
 
 
 def _completion(text: str, end: Literal["eos", "stop", "length"], stop: str, sampling: Sampling) -> Completion:
-    return Completion(text, tuple(map(ord, text)), end, stop, (0.0,) * len(text) if sampling.logprobs else ())
+    logprobs = (0.0,) * len(text) if sampling.logprobs else ()
+    return Completion(text, tuple(map(ord, text)), end, stop, logprobs, len(text))

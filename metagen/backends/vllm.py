@@ -107,12 +107,11 @@ class VLLMEngine:
 
         sampling = request.sampling
         chosen = {field: getattr(sampling, field) for field in ("temperature", "top_p", "top_k", "min_p")}
-        room = self.context - prompt_tokens
         return SamplingParams(
             **self._sampling_defaults | {field: value for field, value in chosen.items() if value is not None},
             n=request.n,
             seed=request.seed,
-            max_tokens=room if sampling.max_tokens is None else min(room, sampling.max_tokens),
+            max_tokens=request.limit(self.context - prompt_tokens),
             stop=list(sampling.stop),
             include_stop_str_in_output=sampling.keep_stop,
             logprobs=0 if sampling.logprobs else None,

@@ -1,3 +1,4 @@
+import asyncio
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,6 +8,7 @@ import pytest
 
 from metagen import (
     Budget,
+    BudgetExceeded,
     Completion,
     GenerationError,
     InputError,
@@ -77,7 +79,7 @@ async def test_samples_are_played_by_their_numbers(tmp_path: Path) -> None:
         Usage(calls=1, prompt_tokens=6, completion_tokens=33),
         Usage(calls=1, prompt_tokens=6, completion_tokens=11),
     ]
-    assert (backend.name, backend.context) == ("recorded:pool", 18)
+    assert (backend.name, backend.context) == (f"recorded:{tmp_path}/pool.jsonl", 18)
 
 
 async def test_how_a_sample_ended_is_played_too(tmp_path: Path) -> None:
@@ -117,13 +119,14 @@ async def test_a_sample_that_is_missing_is_never_repeated(tmp_path: Path, reques
         Sampling(stop=("x",)),
         Sampling(keep_stop=True),
         Sampling(logprobs=True),
+        Sampling(temperature=0.5, max_tokens=50),
     ],
 )
 async def test_samples_of_other_settings_are_other_samples(tmp_path: Path, sampling: Sampling) -> None:
     model = Counting()
     recorded = Sampling(temperature=0.5)
     async with Recorded(tmp_path / "pool.jsonl", model) as backend:
-        for settings in (recorded, Sampling(temperature=0.5, max_tokens=50), sampling, sampling):
+        for settings in (recorded, recorded, sampling, sampling):
             await texts(backend, Request("p", "1 + 1?", sampling=settings))
     assert [request.sampling for request in model.requests] == [recorded, sampling]
     async with Recorded(tmp_path / "pool.jsonl") as backend:
@@ -226,12 +229,77 @@ async def test_a_pool_that_cannot_be_written_is_named_before_a_model_is_opened(t
     assert not model.open
 
 
-async def test_a_sample_over_the_limit_is_lost_and_costs_nothing(tmp_path: Path) -> None:
+async def test_a_sample_over_its_limit_is_cut_off_before_it_says_anything(tmp_path: Path) -> None:
+    request = Request("p", "1 + 1?", n=2, sampling=Sampling(max_tokens=10))
     spent: list[Usage] = []
     async with Recorded(pool(tmp_path / "pool.jsonl", rows(0, 1))) as backend:
-        with pytest.raises(GenerationError, match="sample 1 of problem 'p' has 11 tokens, over the limit of 10"):
-            await backend.generate(Request("p", "1 + 1?", n=2, sampling=Sampling(max_tokens=10)), spent.append)
+        whole, cut = await backend.generate(request, spent.append)
+    assert (whole.text, whole.end) == ("sample 0", "eos")
+    assert (cut.text, cut.end, cut.length) == ("", "length", 10)
+    assert spent == [Usage(calls=1, prompt_tokens=6, completion_tokens=20)]
+
+
+async def test_a_sample_that_a_budget_has_no_room_for_is_refused(tmp_path: Path) -> None:
+    spent: list[Usage] = []
+    async with Recorded(pool(tmp_path / "pool.jsonl", rows(0, 1))) as backend:
+        with pytest.raises(BudgetExceeded, match="leaves 10 tokens, and the recorded sample has 11"):
+            await backend.generate(Request("p", "1 + 1?", n=2, room=10), spent.append)
     assert spent == []
+
+
+async def test_a_sample_that_a_budget_cut_is_not_recorded(tmp_path: Path) -> None:
+    path, model = tmp_path / "pool.jsonl", Counting()
+    async with Recorded(path, model) as backend:
+        assert await texts(backend, Request("p", "1 + 1?", room=4)) == ["seed"]
+        assert await texts(backend, Request("p", "1 + 1?", room=400)) == ["seed None, draw 0"]
+        assert await texts(backend, Request("p", "1 + 1?")) == ["seed None, draw 0"]
+    assert len(model.requests) == 2
+
+
+async def test_a_sample_that_its_own_limit_cut_is_recorded(tmp_path: Path) -> None:
+    path, model = tmp_path / "pool.jsonl", Counting()
+    async with Recorded(path, model) as backend:
+        for _ in range(2):
+            assert await texts(backend, Request("p", "1 + 1?", sampling=Sampling(max_tokens=4), room=9)) == ["seed"]
+    assert len(model.requests) == 1
+
+
+async def test_a_pool_with_several_gaps_reads_the_prompt_once_within_its_budget(tmp_path: Path) -> None:
+    path, model = tmp_path / "pool.jsonl", Counting()
+    pool(path, rows(1, 3, sampling={}))
+    strategy = Vote(6, of=Model())
+    async with Recorded(path, model) as backend:
+        solution = await solve(Problem("p", "1 + 1?"), strategy, backend, budget=Budget(tokens=60_000))
+    assert [(asked.n, asked.draw) for asked in model.requests] == [(6, 0)]
+    assert solution.usage.prompt_tokens == 6
+    assert solution.samples == 0
+    assert path.read_text().count("\n") == 6
+
+
+async def test_equal_requests_at_once_are_recorded_once(tmp_path: Path) -> None:
+    path, model = tmp_path / "pool.jsonl", Counting()
+    async with Recorded(path, model) as backend:
+        one, other = await asyncio.gather(*(texts(backend, Request("p", "1 + 1?", n=2)) for _ in range(2)))
+    assert one == other
+    assert len(model.requests) == 2
+    async with Recorded(path) as played:
+        assert await texts(played, Request("p", "1 + 1?", n=2)) == one
+
+
+async def test_a_pool_of_another_model_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "pool.jsonl"
+    async with Recorded(path, Scripted("a", name="small")) as backend:
+        await texts(backend, REQUEST)
+    with pytest.raises(InputError, match=r"pool.jsonl, line 1: was drawn from small, and this is large"):
+        async with Recorded(path, Scripted("a", name="large")):
+            pass
+    async with Recorded(path) as played:
+        assert await texts(played, REQUEST) == ["a"]
+
+
+async def test_an_unopened_pool_that_records_says_so(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="use `async with Recorded"):
+        await texts(Recorded(tmp_path / "pool.jsonl", Scripted("a")), REQUEST)
 
 
 @pytest.mark.parametrize("tokens", [10, 20, 40, 60])
