@@ -1,7 +1,7 @@
 """metagen: meta-generation, y ~ G(y | x; g₁ … g_G, φ). Answer better by calling a model many times."""
 
 from metagen.answers import canonical, extract
-from metagen.backends import Limited, Recorded, Scripted, VLLMEngine
+from metagen.backends import Balanced, Limited, Recorded, Retrying, Scripted, VLLMEngine, VLLMServer
 from metagen.budget import Account, Budget, Usage
 from metagen.candidate import Candidate, Score, Scored
 from metagen.errors import (
@@ -13,6 +13,7 @@ from metagen.errors import (
     NoCandidate,
     SampleError,
     ToolError,
+    TransientError,
     VerifierError,
     WeightError,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "Account",
     "Backend",
     "BackendGone",
+    "Balanced",
     "Batched",
     "BestOf",
     "Budget",
@@ -50,6 +52,7 @@ __all__ = [
     "ProblemFile",
     "Recorded",
     "Request",
+    "Retrying",
     "Run",
     "SampleError",
     "Sampling",
@@ -59,9 +62,11 @@ __all__ = [
     "Sigmoid",
     "Solution",
     "ToolError",
+    "TransientError",
     "Until",
     "Usage",
     "VLLMEngine",
+    "VLLMServer",
     "Verifier",
     "VerifierError",
     "Vote",

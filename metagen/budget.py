@@ -129,12 +129,13 @@ class Account:
             account._held += prompt + output
         return output
 
-    def settle(self, reserved: int) -> None:
-        """Give back what `reserve` set aside; what was used of it has been given to `spend` by now."""
+    def settle(self, reserved: int) -> int:
+        """Give back what `reserve` set aside; what was used of it has been given to `spend` by now. Returns 0."""
         for account in self._around:
             account._held -= reserved
             account._settled.set()
             account._settled = asyncio.Event()
+        return 0
 
     def spend(self, usage: Usage) -> None:
         """Book what was used."""

@@ -45,8 +45,9 @@ ModelOption = Annotated[
         "--model",
         "-m",
         metavar="[NAME=]MODEL",
-        help="A folder or hub name that vLLM serves, a pool of samples (.jsonl) to play, or a function of a loaded "
-        "file that returns a backend. Repeat it with names to use several in one strategy. "
+        help="A folder or hub name that vLLM serves, the address of a server (http://HOST:PORT/v1, with #MODEL if it "
+        "serves several, and several servers with commas), a pool of samples (.jsonl) to play, or a function of a "
+        "loaded file that returns a backend. Repeat it with names to use several in one strategy. "
         "Default: the small mixture of experts that ships with metagen.",
     ),
 ]
@@ -219,6 +220,8 @@ async def _open(models: Mapping[str, Backend], stack: AsyncExitStack) -> None:
     for backend in models.values():
         with err.status(f"Loading {backend.name} ..."):
             await stack.enter_async_context(backend)
+        for what in getattr(backend, "lost", ()):
+            err.print(f"{backend.name}: {what}.", soft_wrap=True)
 
 
 @asynccontextmanager

@@ -6,6 +6,7 @@
     ├── BackendGone           the model cannot be reached any more: the run ends, and can be resumed
     └── SampleError           costs one sample, is written on its span, and the search goes on
         ├── GenerationError   the model refused or failed this one request
+        │   └── TransientError    asked again, it may answer: what `Retrying` waits for
         ├── BudgetExceeded    the budget has no room for this request
         ├── VerifierError     a verifier raised or broke its contract
         ├── ToolError         a tool raised or broke its contract
@@ -14,6 +15,8 @@
 Anything that is not a `MetagenError` is a bug: it cancels its siblings and stops the run.
 Foreign errors are translated once, where the foreign code is called.
 """
+
+import typing
 
 
 class MetagenError(Exception):
@@ -38,6 +41,23 @@ class SampleError(MetagenError):
 
 class GenerationError(SampleError):
     """The model refused or failed one request."""
+
+
+class TransientError(GenerationError):
+    """A request failed in a way that may pass: asked again, the server may answer."""
+
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, sent: bool = False, unreachable: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        """Seconds that the server wants us to wait, if it said so."""
+        self.sent = sent
+        """Whether the server had taken the request, so that it may have worked on it."""
+        self.unreachable = unreachable
+        """Whether there was no connection to the server at all."""
+        self.completions: dict[int, typing.Any] = {}
+        """Those that came all the same, by their numbers, if the server sent fewer than it was asked for."""
 
 
 class BudgetExceeded(SampleError):

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from metagen.backends import Recorded, VLLMEngine
+from metagen.backends import Balanced, Recorded, Retrying, VLLMEngine, VLLMServer
 from metagen.budget import Budget
 from metagen.errors import InputError
 from metagen.model import named_models
@@ -141,6 +141,9 @@ def _backend(model: str, settings: Mapping[str, Any], names: Mapping[str, Any]) 
         except Exception as error:  # the user's function may raise anything
             raise InputError(f"--model {model}: {type(error).__name__}: {error}") from error
         return made
+    if model.startswith(("http://", "https://")):
+        servers = [VLLMServer(*url.split("#", 1)) for url in model.split(",")]
+        return Retrying(servers[0] if len(servers) == 1 else Balanced(*servers))
     return Recorded(model) if model.endswith(".jsonl") else VLLMEngine(model, **settings)
 
 

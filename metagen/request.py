@@ -1,7 +1,7 @@
 """What a model is asked, what it replies, and the protocol of whoever serves it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Literal, Protocol, Self
@@ -51,6 +51,8 @@ class Request:
     sampling: Sampling = Sampling()
     room: int | None = None
     """The most tokens a sample that the budget leaves; `None` if no budget limits tokens."""
+    renew: "Callable[[], Awaitable[Request]] | None" = field(default=None, compare=False, repr=False)
+    """Reserves anew within the budget, for asking again after a try that was paid for; `None` without a budget."""
     deadline: float | None = field(default=None, compare=False)
     """The moment, by `time.monotonic()`, after which it must not be sent any more."""
 

@@ -329,11 +329,19 @@ class Run:
         limit = max(1, request.limit(backend.context - prompt))
         if request.n > 1 and not self.account.fits(prompt + request.n * limit):
             return await self._send_singly(backend, request)
-        output = await self.account.reserve(prompt, request.n * limit)
+        held = 0
+
+        async def reserved() -> Request:
+            nonlocal held
+            held = self.account.settle(held)
+            output = await self.account.reserve(prompt, request.n * limit)
+            held = prompt + output
+            return replace(request, room=output // request.n, renew=reserved)
+
         try:
-            return await self._send(backend, replace(request, room=output // request.n))
+            return await self._send(backend, await reserved())
         finally:
-            self.account.settle(prompt + output)
+            self.account.settle(held)
 
     async def _send_singly(self, backend: Backend, request: Request) -> list[Completion]:
         singles = await together(self._send_single(backend, request, index) for index in range(request.n))

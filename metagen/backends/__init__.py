@@ -1,8 +1,11 @@
 """Who serves a model: opened with `async with`, and passed to `solve`."""
 
+from metagen.backends.balanced import Balanced
 from metagen.backends.recorded import Recorded
+from metagen.backends.retrying import Retrying
 from metagen.backends.scripted import Scripted
+from metagen.backends.server import VLLMServer
 from metagen.backends.vllm import VLLMEngine
 from metagen.backends.wrapper import Limited
 
-__all__ = ["Limited", "Recorded", "Scripted", "VLLMEngine"]
+__all__ = ["Balanced", "Limited", "Recorded", "Retrying", "Scripted", "VLLMEngine", "VLLMServer"]

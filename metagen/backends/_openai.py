@@ -1,0 +1,151 @@
+"""What an OpenAI-compatible server is asked and what it replies, as plain data. Pure."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, ValidationError
+
+from metagen.budget import Usage
+from metagen.errors import GenerationError, TransientError
+from metagen.request import Completion, Request
+
+
+class Cached(BaseModel):
+    cached_tokens: int | None = None
+
+
+class Counts(BaseModel):
+    """The `usage` of a reply, or of the part of it that has come."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int | None = 0
+    prompt_tokens_details: Cached | None = None
+
+    def usage(self) -> Usage:
+        return Usage(
+            calls=1,
+            prompt_tokens=self.prompt_tokens,
+            cached_tokens=(self.prompt_tokens_details and self.prompt_tokens_details.cached_tokens) or 0,
+            completion_tokens=self.completion_tokens or 0,
+        )
+
+
+class Message(BaseModel):
+    content: str | None = None
+
+
+class Logprobs(BaseModel):
+    """Of completions (`token_logprobs`) or of chats (`content`)."""
+
+    token_logprobs: list[float | None] | None = None
+    content: list[dict[str, Any]] | None = None
+
+    def values(self) -> tuple[float, ...]:
+        if self.content is not None:
+            return tuple(float(token["logprob"]) for token in self.content)
+        return tuple(value or 0.0 for value in self.token_logprobs or ())
+
+
+class Choice(BaseModel):
+    """One sample, or a piece of one in a stream."""
+
+    index: int = 0
+    text: str | None = None
+    message: Message | None = None
+    delta: Message | None = None
+    logprobs: Logprobs | None = None
+    finish_reason: str | None = None
+    stop_reason: int | str | None = None
+    token_ids: list[int] | None = None
+
+    @property
+    def written(self) -> str:
+        said = self.message or self.delta
+        return (said.content if said else self.text) or ""
+
+
+class Reply(BaseModel):
+    choices: list[Choice] = Field(default_factory=list)
+    usage: Counts | None = None
+
+
+def read(reply: object, host: str) -> Reply:
+    """Raises `TransientError` if that is no reply of such a server."""
+    try:
+        return Reply.model_validate(reply)
+    except ValidationError as error:
+        field = ".".join(map(str, error.errors()[0]["loc"]))
+        raise TransientError(f"{host} sent a reply that cannot be read (field {field!r})", sent=True) from None
+
+
+def counted(chunks: Sequence[bytes]) -> Counts | None:
+    """The latest count in the pieces of a stream."""
+    for chunk in reversed(chunks):
+        counts = json.loads(chunk).get("usage")
+        if counts:
+            return Counts.model_validate(counts)
+    return None
+
+
+def joined(chunks: Iterable[bytes], host: str) -> Reply:
+    """The whole reply, from the pieces of a stream."""
+    whole: dict[int, Choice] = {}
+    usage: Counts | None = None
+    for chunk in chunks:
+        try:
+            reply = read(json.loads(chunk), host)
+        except ValueError:
+            raise TransientError(f"{host} sent a piece that is not JSON", sent=True) from None
+        usage = reply.usage or usage
+        for piece in reply.choices:
+            _add(whole.setdefault(piece.index, Choice(index=piece.index, text="")), piece)
+    return Reply(choices=list(whole.values()), usage=usage)
+
+
+def _add(choice: Choice, piece: Choice) -> None:
+    choice.text = (choice.text or "") + piece.written
+    choice.finish_reason = piece.finish_reason or choice.finish_reason
+    choice.stop_reason = piece.stop_reason if piece.stop_reason is not None else choice.stop_reason
+    choice.token_ids = [*(choice.token_ids or ()), *piece.token_ids] if piece.token_ids else choice.token_ids
+    if piece.logprobs:
+        before = choice.logprobs.values() if choice.logprobs else ()
+        choice.logprobs = Logprobs(token_logprobs=[*before, *piece.logprobs.values()])
+
+
+def asked(request: Request, model: str, limit: int | None) -> dict[str, Any]:
+    """The settings of a request in the words of OpenAI's API; what was not set is left out."""
+    sampling = request.sampling
+    settings = {
+        "model": model,
+        "n": request.n if request.n > 1 else None,
+        "max_tokens": limit,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "top_k": sampling.top_k,
+        "min_p": sampling.min_p,
+        "stop": list(sampling.stop) or None,
+        "include_stop_str_in_output": sampling.keep_stop or None,
+        "seed": request.seed,
+    }
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+def completion(choice: Choice) -> Completion:
+    """One sample. Its ids are left out where a stop string ended it: they may spell more than the text."""
+    end, stop = _ending(choice)
+    ids = tuple(choice.token_ids or ())
+    logprobs = choice.logprobs.values() if choice.logprobs else ()
+    return Completion(choice.written, () if stop else ids, end, stop, logprobs, len(ids))
+
+
+def _ending(choice: Choice) -> tuple[Literal["eos", "stop", "length"], str]:
+    match choice.finish_reason, choice.stop_reason:
+        case "stop", str(stop):
+            return "stop", stop
+        case "stop", _:
+            return "eos", ""
+        case "length", _:
+            return "length", ""
+        case reason, _:
+            raise GenerationError(f"the server ended a sample early: {reason}")

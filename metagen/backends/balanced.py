@@ -1,0 +1,120 @@
+"""Several servers of one model."""
+
+import time
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from metagen.errors import InputError, TransientError
+from metagen.request import Backend, Completion, Meter, Request
+
+REST = 10.0
+"""Seconds for which a server that could not be reached is left out."""
+
+
+@dataclass
+class _Member:
+    backend: Backend
+    opened: bool = False
+    in_flight: int = 0
+    """Samples."""
+    rests_until: float = 0.0
+
+
+class Balanced:
+    """Serves one model by several backends: each request goes to the one with the fewest samples in flight.
+
+    One that cannot be reached is left out for `rest` seconds and then tried again. The request that found out raises
+    `TransientError`: inside `Retrying` it is asked again, and so goes to another. All must be called alike, since
+    token ids belong to a model by its name. Opening needs one that is there.
+    """
+
+    def __init__(self, *of: Backend, rest: float = REST) -> None:
+        if not of:
+            raise InputError("Balanced: needs backends, such as Balanced(VLLMServer(...), VLLMServer(...))")
+        self._members = [_Member(backend) for backend in of]
+        self._rest = rest
+
+    @property
+    def name(self) -> str:
+        return self._first().name
+
+    @property
+    def context(self) -> int:
+        return min(member.backend.context for member in self._members if member.opened)
+
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """What some of them cannot do."""
+        return tuple({what: None for member in self._members for what in getattr(member.backend, "lost", ())})
+
+    async def generate(self, request: Request, spend: Meter) -> list[Completion]:
+        member = await self._pick()
+        member.in_flight += request.n
+        try:
+            return await member.backend.generate(request, spend)
+        except TransientError as error:
+            self._note(member, error)
+            raise
+        finally:
+            member.in_flight -= request.n
+
+    async def count(self, request: Request) -> int:
+        member = await self._pick()
+        try:
+            return await member.backend.count(request)
+        except TransientError as error:
+            self._note(member, error)
+            raise
+
+    def _first(self) -> Backend:
+        return next((member for member in self._members if member.opened), self._members[0]).backend
+
+    async def _pick(self) -> _Member:
+        """Who is least busy among those that are not resting; if all are, whoever rests the shortest."""
+        now = time.monotonic()
+        awake = [member for member in self._members if member.rests_until <= now]
+        member = min(awake or self._members, key=lambda member: (member.in_flight, member.rests_until))
+        if not member.opened:
+            await self._open(member)
+        return member
+
+    async def _open(self, member: _Member) -> None:
+        member.rests_until = time.monotonic() + self._rest  # so that only one caller tries
+        await member.backend.__aenter__()
+        member.opened, member.rests_until = True, 0.0
+        names = {each.backend.name for each in self._members if each.opened}
+        if len(names) > 1:
+            raise InputError(f"Balanced: all must serve one model, and these are called {', '.join(sorted(names))}")
+
+    def _note(self, member: _Member, error: TransientError) -> None:
+        if error.unreachable:
+            member.rests_until = time.monotonic() + self._rest
+
+    async def __aenter__(self) -> Self:
+        try:
+            failures = [error for member in self._members if (error := await self._opened(member))]
+        except BaseException:
+            await self._close()
+            raise
+        if len(failures) == len(self._members):
+            raise failures[0]
+        return self
+
+    async def _opened(self, member: _Member) -> TransientError | None:
+        try:
+            await self._open(member)
+        except TransientError as error:
+            return error
+        return None
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        await self._close()
+
+    async def _close(self) -> None:
+        for member in self._members:
+            if member.opened:
+                member.opened = False
+                await member.backend.__aexit__(None, None, None)

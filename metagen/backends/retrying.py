@@ -1,0 +1,128 @@
+"""A backend that is asked again where a failure may pass, and given up when it is gone."""
+
+import time
+from types import TracebackType
+from typing import Self
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
+from tenacity.wait import wait_random_exponential
+
+from metagen.backends.wrapper import Wrapper
+from metagen.budget import Usage
+from metagen.errors import BackendGone, InputError, TransientError
+from metagen.request import Backend, Completion, Meter, Request
+
+TRIES_BEFORE_GONE = 5
+"""Failures in a row, over all requests, before a server can be given up."""
+
+
+class Retrying(Wrapper):
+    """Asks the backend `of` again after a `TransientError`: at most `attempts` times a request.
+
+    Waits are random, up to an exponential limit that begins at `wait` seconds and ends at `longest`; where the server
+    said how long to wait (Retry-After), at least so long. Of several samples only the missing ones are asked for again.
+    What each try used is counted; under a budget, each new try reserves anew. When nothing has succeeded for
+    `patience` seconds and several tries, the server is gone: that and all other requests raise `BackendGone`.
+    Errors that will not change are raised at once. Opening is tried again alike, unless nothing listens there.
+    """
+
+    def __init__(
+        self, of: Backend, *, attempts: int = 10, wait: float = 0.5, longest: float = 30.0, patience: float = 120.0
+    ) -> None:
+        super().__init__(of)
+        if attempts < 1 or wait < 0 or longest < wait or patience < 0:
+            raise InputError("Retrying: needs attempts of 1 or more, and 0 <= wait <= longest")
+        self._attempts = attempts
+        self._backoff = wait_random_exponential(multiplier=wait, max=longest)
+        self._patience = patience
+        self._failures = 0
+        self._since = 0.0
+        self._gone: BackendGone | None = None
+
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """What the backend cannot do, where it says so."""
+        return tuple(getattr(self.of, "lost", ()))
+
+    async def generate(self, request: Request, spend: Meter) -> list[Completion]:
+        done: dict[int, Completion] = {}
+        paid = Usage()
+
+        def book(usage: Usage) -> None:
+            nonlocal paid
+            paid += usage
+            spend(usage)
+
+        async for attempt in self._trying():
+            with attempt:
+                if attempt.retry_state.attempt_number > 1:
+                    request.check_time()
+                if paid.tokens and request.renew:
+                    request, paid = await request.renew(), Usage()
+                await self._once(request, book, done)
+        return [done[index] for index in range(request.n)]
+
+    async def _once(self, request: Request, spend: Meter, done: dict[int, Completion]) -> None:
+        """One try at what is missing, in one request from the first gap to the last; what comes is added to `done`."""
+        if self._gone:
+            raise self._gone
+        missing = [index for index in range(request.n) if index not in done]
+        first = missing[0]
+        came: dict[int, Completion] = {}
+        try:
+            came |= enumerate(await self.of.generate(request.part(first, missing[-1] - first + 1), spend))
+        except TransientError as error:
+            came |= error.completions
+            self._failed(error)
+            raise
+        else:
+            self._failures = 0
+        finally:
+            done.update({first + index: one for index, one in came.items() if first + index not in done})
+
+    def _trying(self, *, opening: bool = False) -> AsyncRetrying:
+        return AsyncRetrying(
+            retry=retry_if_exception(lambda error: _may_pass(error, opening=opening)),
+            stop=stop_after_attempt(self._attempts),
+            wait=self._pause,
+            reraise=True,
+        )
+
+    def _pause(self, state: RetryCallState) -> float:
+        assert state.outcome
+        error = state.outcome.exception()
+        asked = error.retry_after if isinstance(error, TransientError) else None
+        return max(self._backoff(state), asked or 0.0)
+
+    def _failed(self, error: TransientError) -> None:
+        """Count a failure; when there were only failures for too long, the server is gone."""
+        if error.completions:
+            self._failures = 0
+            return
+        self._since = self._since if self._failures else time.monotonic()
+        self._failures += 1
+        if self._failures >= TRIES_BEFORE_GONE and time.monotonic() - self._since >= self._patience:
+            self._gone = BackendGone(
+                f"{self.name} has not answered for {self._patience:g} seconds; the last error: {error}"
+            )
+            raise self._gone from None
+
+    async def __aenter__(self) -> Self:
+        self._failures, self._gone = 0, None
+        try:
+            async for attempt in self._trying(opening=True):
+                with attempt:
+                    await self.of.__aenter__()
+        except TransientError as error:
+            raise InputError(f"{error}: is the server running?") from None
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        await self.of.__aexit__(kind, error, trace)
+
+
+def _may_pass(error: BaseException, *, opening: bool) -> bool:
+    """Whether to ask again. Where nothing listens when a run begins, the address is wrong more likely than the time."""
+    return isinstance(error, TransientError) and not (opening and error.unreachable)

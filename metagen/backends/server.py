@@ -1,0 +1,296 @@
+"""vLLM behind HTTP, and any other server that speaks OpenAI's API."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from metagen.backends._http import Http, Refused
+from metagen.backends._openai import Counts, Reply, asked, completion, counted, joined, read
+from metagen.budget import Usage
+from metagen.errors import BackendGone, BudgetExceeded, GenerationError, InputError, TransientError
+from metagen.request import Completion, Meter, Request
+from metagen.tasks import together
+
+CONTEXT = 8192
+"""Tokens, where the server does not tell and the caller does not know."""
+SILENCE = 600.0
+"""Seconds without a byte: a long generation that is not streamed says nothing until it is done."""
+REMEMBERED = 4096
+"""Prompts whose token ids are kept."""
+
+
+class VLLMServer:
+    """A model behind `url`, such as `http://localhost:8000/v1`: `vllm serve`, or any OpenAI-compatible server.
+
+    What the server can do is found out when it is opened, and `lost` says what it cannot. From vLLM the prompt's ids
+    are asked once a prompt, and a partial reply is continued from its own token ids (`api="completions"`). Other
+    servers are asked in chats: there ids are unknown, prompts are counted from above (a token a byte), and a partial
+    reply cannot be continued.
+
+    Samples that are all awaited (n > 1) come in one body. A single one, which may be cancelled, is streamed, so that it
+    is counted as far as it came. Cancelling closes the connection, and vLLM then stops the request. Where no count came
+    back, because a body was cut off or was awaited in vain, all that was reserved is counted, as an estimate.
+
+    The key is read from the environment variable `key_env`. Connections are not capped. A reply may be silent for
+    `silence` seconds. Failures that may pass are `TransientError`: wrap it in `Retrying` to ask again.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        model: str = "",
+        *,
+        name: str | None = None,
+        api: Literal["auto", "completions", "chat"] = "auto",
+        context: int | None = None,
+        key_env: str = "OPENAI_API_KEY",
+        connect: float = 10.0,
+        silence: float = SILENCE,
+    ) -> None:
+        if api not in {"auto", "completions", "chat"}:
+            raise InputError(f"VLLMServer: api must be auto, completions or chat, not {api!r}")
+        self._http = Http(url, key_env=key_env, connect=connect, silence=silence)
+        self._model = model
+        self._name = name
+        self._api = api
+        self._context = context
+        self._templated = False
+        self._one_by_one = False
+        self._ids: OrderedDict[tuple[str, str], tuple[int, ...]] = OrderedDict()
+        self._asking: dict[tuple[str, str], asyncio.Lock] = {}
+        self.lost: tuple[str, ...] = ()
+        """What this server cannot do, once it is open."""
+
+    @property
+    def name(self) -> str:
+        return self._name or self._model or self._http.host
+
+    @property
+    def context(self) -> int:
+        return self._context or CONTEXT
+
+    async def generate(self, request: Request, spend: Meter) -> list[Completion]:
+        if request.n > 1 and self._one_by_one:
+            return await self._singly(request, spend)
+        body, path, prompt = await self._body(request)
+        meter = _Reserved(spend, prompt, request.n * request.limit(self.context - prompt))
+        try:
+            reply = await self._reply(path, body, meter, streamed=request.n == 1)
+        except Refused as refused:
+            meter.settle(Usage(calls=1))
+            raise self._final(refused) from None
+        except TransientError as error:
+            meter.settle(None if error.sent else Usage(calls=1))
+            raise
+        finally:
+            meter.settle(None)
+        return await self._completions(reply, request)
+
+    async def _singly(self, request: Request, spend: Meter) -> list[Completion]:
+        """One request a sample. Each reads the prompt, which was reserved once: so under a budget each writes less."""
+        prompt = await self.count(request)
+        room = request.room and request.room - prompt
+        if room is not None and room < 1:
+            raise BudgetExceeded(f"{self.name} reads the prompt once a sample, and the budget leaves no room for that")
+        samples: dict[int, Completion] = {}
+        errors: list[TransientError] = []
+
+        async def single(index: int) -> None:
+            try:
+                (samples[index],) = await self.generate(replace(request.part(index, 1), room=room), spend)
+            except TransientError as error:
+                errors.append(error)
+
+        await together(single(index) for index in range(request.n))
+        return self._whole(samples, request.n, errors)
+
+    async def count(self, request: Request) -> int:
+        if not self._templated:
+            return len((request.prompt + request.partial).encode()) + 16
+        return len(await self._prompt_ids(request))
+
+    async def _body(self, request: Request) -> tuple[dict[str, Any], str, int]:
+        """What is sent, where to, and how many prompt tokens it has."""
+        if not self._templated:
+            if request.partial:
+                raise GenerationError(f"{self.name} cannot continue a partial reply: it takes no token ids")
+            if request.sampling.keep_stop:
+                raise GenerationError(f"{self.name} cannot step: it does not tell which stop string ended a reply")
+            prompt = await self.count(request)
+            limited = request.sampling.max_tokens or request.room
+            body = asked(request, self._model, request.limit(self.context - prompt) if limited else None)
+            if self._api == "completions":
+                return body | {"prompt": request.prompt}, "/completions", prompt
+            if request.sampling.logprobs:
+                body["logprobs"] = True
+            return body | {"messages": _turn(request.prompt)}, "/chat/completions", prompt
+        ids = await self._prompt_ids(request)
+        room = self.context - len(ids)
+        if room < 1:
+            raise GenerationError(f"the prompt has {len(ids)} tokens, and {self.name} has a context of {self.context}")
+        body = asked(request, self._model, request.limit(room)) | {"return_token_ids": True}
+        if request.sampling.logprobs:
+            body["logprobs"] = 0 if self._api == "completions" else True
+        if self._api == "chat":
+            return body | _chat(request), "/chat/completions", len(ids)
+        return body | {"prompt": list(ids)}, "/completions", len(ids)
+
+    async def _prompt_ids(self, request: Request) -> tuple[int, ...]:
+        if request.tokens:
+            return (*await self._tokenized(request.prompt, ""), *request.tokens)
+        return await self._tokenized(request.prompt, request.partial)
+
+    async def _tokenized(self, prompt: str, partial: str) -> tuple[int, ...]:
+        """The ids of the user's turn in the chat template of the server's model, and of the reply so far."""
+        key = (prompt, partial)
+        async with self._asking.setdefault(key, asyncio.Lock()):  # many samples of one prompt ask once
+            if key not in self._ids:
+                self._ids[key] = await self._tokenize(prompt, partial)
+        self._asking.pop(key, None)
+        self._ids.move_to_end(key)
+        ids = self._ids[key]
+        if len(self._ids) > REMEMBERED:
+            self._ids.popitem(last=False)
+        return ids
+
+    async def _tokenize(self, prompt: str, partial: str) -> tuple[int, ...]:
+        body = {"model": self._model, "messages": _turn(prompt, partial), "add_generation_prompt": not partial}
+        if partial:
+            body["continue_final_message"] = True
+        reply = await self._http.post(f"{self._http.root}/tokenize", body)
+        return tuple(reply["tokens"])
+
+    async def _reply(self, path: str, body: dict[str, Any], meter: "_Reserved", *, streamed: bool) -> Reply:
+        url = self._http.base + path
+        if not streamed or not self._templated:
+            reply = read(await self._http.post(url, body), self._http.host)
+        else:
+            options = {"include_usage": True, "continuous_usage_stats": True}
+            chunks: list[bytes] = []
+            try:
+                async with aclosing(
+                    self._http.stream(url, body | {"stream": True, "stream_options": options})
+                ) as pieces:
+                    async for piece in pieces:
+                        chunks.append(piece)  # noqa: PERF401 (what came before an error is needed)
+            except BaseException:
+                meter.settle_counts(counted(chunks))
+                raise
+            reply = joined(chunks, self._http.host)
+        meter.settle_counts(reply.usage)
+        return reply
+
+    async def _completions(self, reply: Reply, request: Request) -> list[Completion]:
+        choices = [choice for choice in reply.choices if 0 <= choice.index < request.n]
+        samples = {each.index: await self._spelled(completion(each), each.token_ids, request) for each in choices}
+        return self._whole(samples, request.n)
+
+    def _whole(self, samples: dict[int, Completion], n: int, errors: Sequence[TransientError] = ()) -> list[Completion]:
+        """All n, in order. Raises `TransientError`, with those that came, if some are missing."""
+        if len(samples) == n:
+            return [samples[index] for index in range(n)]
+        error = errors[0] if errors else TransientError(f"{self.name} gave {len(samples)} of {n} samples")
+        error.completions = samples
+        raise error
+
+    async def _spelled(self, one: Completion, ids: list[int] | None, request: Request) -> Completion:
+        """A step keeps its ids only if they spell just its text: a stop string may end inside a token."""
+        if not (ids and one.stop and request.sampling.keep_stop):
+            return one
+        spelled = await self._http.post(f"{self._http.root}/detokenize", {"model": self._model, "tokens": ids})
+        return replace(one, tokens=tuple(ids)) if spelled.get("prompt") == one.text else one
+
+    def _final(self, refused: Refused) -> GenerationError | BackendGone:
+        """A wrong key or model will be wrong for every request."""
+        return BackendGone(str(refused)) if refused.status in {401, 403, 404} else GenerationError(str(refused))
+
+    async def __aenter__(self) -> Self:
+        await self._http.open()
+        try:
+            await self._explore()
+        except BaseException as error:
+            await self._http.close()
+            if isinstance(error, Refused):
+                raise InputError(f"cannot use {self._http.base}: {error}") from None
+            raise
+        return self
+
+    async def _explore(self) -> None:
+        """Find out what the server serves and can do."""
+        listed = await self._http.get(f"{self._http.base}/models")
+        cards = {card["id"]: card for card in listed.get("data", ())}
+        if not self._model and len(cards) == 1:
+            (self._model,) = cards
+        if self._model not in cards:
+            wanted = f"does not serve {self._model!r}" if self._model else "serves several models"
+            raise InputError(f"{self._http.base} {wanted}: name one of {', '.join(cards) or 'none'}, as in URL#MODEL")
+        self._context = self._context or cards[self._model].get("max_model_len")
+        lost = [] if self._context else [f"its context is unknown: {CONTEXT} tokens are assumed"]
+        try:
+            await self._tokenized("1 + 1?", "")
+            self._templated = True
+        except GenerationError:
+            lost.append(
+                "it tells no token ids, so partial replies cannot be continued and prompts are counted from above"
+            )
+            await self._explore_plain(lost)
+        self._api = self._api if self._api != "auto" else "completions" if self._templated else "chat"
+        self.lost = tuple(lost)
+
+    async def _explore_plain(self, lost: list[str]) -> None:
+        """Whether a server without vLLM's extras draws several samples a request, and whether it chats."""
+        probe = {"model": self._model, "n": 2, "max_tokens": 1}
+        try:
+            if self._api == "completions":
+                reply = await self._http.post(f"{self._http.base}/completions", probe | {"prompt": "1"})
+            else:
+                reply = await self._http.post(f"{self._http.base}/chat/completions", probe | {"messages": _turn("1")})
+            self._one_by_one = len(read(reply, self._http.host).choices) < 2
+        except Refused as refused:
+            if refused.status == 404 and self._api == "auto":
+                self._api = "completions"
+                await self._explore_plain(lost)
+                return
+            self._one_by_one = True
+        if self._one_by_one:
+            lost.append("it draws one sample a request")
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        await self._http.close()
+
+
+class _Reserved:
+    """Books one request exactly once: what came back as its count, or all that was reserved, as an estimate."""
+
+    def __init__(self, spend: Meter, prompt: int, output: int) -> None:
+        self._spend: Meter | None = spend
+        self._reserved = Usage(
+            calls=1, prompt_tokens=prompt, completion_tokens=output, estimated_tokens=prompt + output
+        )
+
+    def settle(self, usage: Usage | None) -> None:
+        spend, self._spend = self._spend, None
+        if spend:
+            spend(usage or self._reserved)
+
+    def settle_counts(self, counts: Counts | None) -> None:
+        if counts:
+            self.settle(counts.usage())
+
+
+def _turn(prompt: str, partial: str = "") -> list[dict[str, str]]:
+    reply = [{"role": "assistant", "content": partial}] if partial else []
+    return [{"role": "user", "content": prompt}, *reply]
+
+
+def _chat(request: Request) -> dict[str, Any]:
+    if not request.partial:
+        return {"messages": _turn(request.prompt)}
+    continued = {"add_generation_prompt": False, "continue_final_message": True}
+    return {"messages": _turn(request.prompt, request.partial)} | continued

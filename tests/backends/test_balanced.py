@@ -1,0 +1,71 @@
+"""Several servers of one model."""
+
+import asyncio
+
+import pytest
+
+from metagen import Balanced, Completion, InputError, Problem, Request, Retrying, Scripted, VLLMServer, Vote, solve_all
+from metagen.request import Meter
+from tests.fake_server import FakeServer
+
+
+class Slow(Scripted):
+    """A backend that counts its requests and answers when told."""
+
+    def __init__(self, name: str = "m") -> None:
+        super().__init__("7", name=name)
+        self.asked = 0
+        self.gate = asyncio.Event()
+
+    async def generate(self, request: Request, spend: Meter) -> list[Completion]:
+        self.asked += 1
+        await self.gate.wait()
+        return await super().generate(request, spend)
+
+
+async def test_a_request_goes_to_the_one_with_the_fewest_samples_in_flight() -> None:
+    one, other = Slow(), Slow()
+    async with Balanced(one, other) as backend:
+        tasks = [asyncio.create_task(backend.generate(Request("p", "?", n=4), lambda _: None))]
+        await asyncio.sleep(0)
+        tasks += [asyncio.create_task(backend.generate(Request("p", "?"), lambda _: None)) for _ in range(4)]
+        await asyncio.sleep(0)
+        assert (one.asked, other.asked) == (1, 4)
+        one.gate.set()
+        other.gate.set()
+        await asyncio.gather(*tasks)
+        assert [member.in_flight for member in backend._members] == [0, 0]
+
+
+async def test_a_dead_server_is_left_out_and_taken_back() -> None:
+    alive, dead = FakeServer(), FakeServer()
+    async with dead.running():
+        port = int(dead.url.split(":")[2].split("/")[0])
+        url = dead.url
+    problems = [Problem(str(number), "3 + 4?", "7") for number in range(40)]
+    async with alive.running():
+        pair = Balanced(VLLMServer(url), VLLMServer(alive.url), rest=0.2)
+        async with Retrying(pair, wait=0.01, longest=0.05) as backend:
+            solutions = [each async for each in solve_all(problems, Vote(2), backend, concurrency=8)]
+            assert all(each.correct and not each.lost for each in solutions)
+            assert len(alive.bodies) == 40
+            async with dead.running(port):
+                await asyncio.sleep(0.25)
+                solutions = [each async for each in solve_all(problems, Vote(2), backend, concurrency=8)]
+                assert all(each.correct for each in solutions)
+    assert len(dead.bodies) > 10
+
+
+async def test_servers_of_two_models_are_refused() -> None:
+    with pytest.raises(InputError, match="these are called a, b"):
+        async with Balanced(Scripted("7", name="a"), Scripted("7", name="b")):
+            pass
+    with pytest.raises(InputError, match="needs backends"):
+        Balanced()
+
+
+async def test_without_any_server_it_does_not_open() -> None:
+    pair = Balanced(VLLMServer("http://127.0.0.1:9/v1"), VLLMServer("http://127.0.0.1:10/v1"))
+    with pytest.raises(InputError, match="is the server running"):
+        async with Retrying(pair):
+            pass

@@ -1,0 +1,174 @@
+"""Failures that pass, and those that do not."""
+
+import asyncio
+import time
+
+import pytest
+
+from metagen import (
+    Account,
+    BackendGone,
+    Budget,
+    Completion,
+    GenerationError,
+    InputError,
+    Problem,
+    Request,
+    Retrying,
+    Scripted,
+    TransientError,
+    Usage,
+    VLLMServer,
+    Vote,
+    solve_all,
+)
+from metagen.request import Meter
+from tests.fake_server import FakeServer
+
+REQUEST = Request("p", "3 + 4?", n=4, seed=10)
+
+
+class Failing(Scripted):
+    """Raises these errors first, each after spending what it says."""
+
+    def __init__(self, *errors: Exception, spends: int = 0) -> None:
+        super().__init__(lambda request: f"sample {request.seed}")
+        self.errors = list(errors)
+        self.spends = spends
+        self.requests: list[Request] = []
+
+    async def generate(self, request: Request, spend: Meter) -> list[Completion]:
+        self.requests.append(request)
+        if self.errors:
+            spent = min(self.spends, request.limit(self.spends) * request.n)
+            spend(Usage(calls=1, completion_tokens=spent, estimated_tokens=spent))
+            raise self.errors.pop(0)
+        return await super().generate(request, spend)
+
+
+def quick(of: Scripted, **settings: float) -> Retrying:
+    return Retrying(of, wait=0.001, longest=0.002, **settings)  # type: ignore[arg-type]
+
+
+async def test_a_request_is_asked_again_until_it_is_answered() -> None:
+    backend = Failing(TransientError("busy"), TransientError("busy"))
+    books: list[Usage] = []
+    completions = await quick(backend).generate(REQUEST, books.append)
+    assert [one.text for one in completions] == [f"sample {seed}" for seed in (10, 11, 12, 13)]
+    assert len(backend.requests) == len(books) == 3
+
+
+async def test_only_the_missing_samples_are_asked_for_again() -> None:
+    error = TransientError("gave 2 of 4 samples")
+    error.completions = {0: Completion("first"), 3: Completion("last")}
+    backend = Failing(error)
+    completions = await quick(backend).generate(REQUEST, lambda _: None)
+    assert [one.text for one in completions] == ["first", "sample 11", "sample 12", "last"]
+    assert [(asked.n, asked.seed) for asked in backend.requests] == [(4, 10), (2, 11)]
+
+
+async def test_what_will_not_change_is_raised_at_once() -> None:
+    backend = Failing(GenerationError("too long"))
+    with pytest.raises(GenerationError, match="too long"):
+        await quick(backend).generate(REQUEST, lambda _: None)
+    assert len(backend.requests) == 1
+
+
+async def test_after_its_attempts_the_last_error_is_raised() -> None:
+    backend = Failing(*(TransientError(f"busy {number}") for number in range(9)))
+    with pytest.raises(TransientError, match="busy 2"):
+        await quick(backend, attempts=3).generate(REQUEST, lambda _: None)
+
+
+async def test_the_server_says_how_long_to_wait() -> None:
+    backend = Failing(TransientError("busy", retry_after=0.2))
+    begun = time.monotonic()
+    await quick(backend).generate(REQUEST, lambda _: None)
+    assert time.monotonic() - begun >= 0.2
+
+
+async def test_a_server_that_stays_silent_is_given_up_once_for_all() -> None:
+    backend = Failing(*(TransientError("no") for _ in range(1000)))
+    retrying = quick(backend, attempts=1000, patience=0.05)
+    attempts = (retrying.generate(REQUEST, lambda _: None) for _ in range(20))
+    errors = await asyncio.gather(*attempts, return_exceptions=True)
+    assert {str(error) for error in errors} == {"scripted has not answered for 0.05 seconds; the last error: no"}
+    assert all(isinstance(error, BackendGone) for error in errors)
+    asked = len(backend.requests)
+    with pytest.raises(BackendGone):
+        await retrying.generate(REQUEST, lambda _: None)
+    assert len(backend.requests) == asked
+
+
+async def test_one_success_between_keeps_a_server() -> None:
+    backend = Failing(*(TransientError("no") for _ in range(4)))
+    retrying = quick(backend, patience=0)
+    await retrying.generate(REQUEST, lambda _: None)
+    backend.errors = [TransientError("no") for _ in range(4)]
+    assert len(await retrying.generate(REQUEST, lambda _: None)) == 4
+
+
+@pytest.mark.parametrize("tokens", [100, 300, 1000])
+async def test_no_budget_is_passed_by_tries_that_were_paid_for(tokens: int) -> None:
+    account = Account(Budget(tokens=tokens))
+    backend = quick(Failing(*(TransientError("cut", sent=True) for _ in range(3)), spends=40))
+    problems = [Problem(str(number), "3 + 4?") for number in range(5)]
+    solutions = [each async for each in solve_all(problems, Vote(2), backend, account=account)]
+    assert solutions
+    assert account.spent.tokens <= tokens
+    assert account.fits(tokens - account.spent.tokens), "something stayed reserved"
+
+
+async def test_a_request_is_not_asked_again_after_the_deadline() -> None:
+    backend = Failing(*(TransientError("busy", retry_after=0.1) for _ in range(100)))
+    account = Account(Budget(seconds=0.25))
+    (solution,) = [each async for each in solve_all([Problem("p", "?")], None, quick(backend), account=account)]
+    assert "the deadline passed" in solution.error
+    assert len(backend.requests) <= 3
+
+
+async def test_where_nothing_listens_the_first_word_is_an_error_of_the_user() -> None:
+    begun = time.monotonic()
+    with pytest.raises(InputError, match=r"cannot connect to 127\.0\.0\.1:9.*is the server running\?"):
+        async with Retrying(VLLMServer("http://127.0.0.1:9/v1")):
+            pass
+    assert time.monotonic() - begun < 5
+
+
+async def test_under_faults_of_every_kind_nothing_is_lost_and_all_is_counted() -> None:
+    kinds = ["429", "500", "reset", "truncated", "malformed", "fewer", "hang", "", "", "", "", "", "", ""]
+    fake = FakeServer()
+    async with (
+        fake.running(),
+        Retrying(VLLMServer(fake.url, silence=0.5), wait=0.01, longest=0.05, attempts=99) as server,
+    ):
+        fake.faults = kinds * 30
+        problems = [Problem(str(number), f"What is {number} + 1?", "7") for number in range(200)]
+        solutions = [each async for each in solve_all(problems, Vote(4), server, seed=1)]
+        assert fake.in_flight == 0
+    assert len(solutions) == 200
+    assert all(each.correct and each.samples == 4 and each.lost == 0 for each in solutions)
+    usage = sum((each.usage for each in solutions), Usage())
+    assert usage.estimated_tokens > 0
+    assert usage.completion_tokens - usage.estimated_tokens <= fake.written
+    assert usage.completion_tokens >= fake.written
+
+
+async def test_a_run_goes_on_when_the_server_comes_back() -> None:
+    fake = FakeServer(pause=0.02)
+    problems = [Problem(str(number), "3 + 4?", "7") for number in range(60)]
+    async with fake.running():
+        port = int(fake.url.split(":")[2].split("/")[0])
+        server = Retrying(VLLMServer(fake.url), wait=0.01, longest=0.05, attempts=1000)
+        await server.__aenter__()
+        run = asyncio.create_task(collect(problems, server))
+        await asyncio.sleep(0.1)
+    await asyncio.sleep(0.2)
+    async with fake.running(port):
+        assert len(await run) == 60
+        await server.__aexit__(None, None, None)
+
+
+async def collect(problems: list[Problem], server: Retrying) -> list[str]:
+    solutions = solve_all(problems, Vote(2), server, concurrency=4)
+    return [each.problem async for each in solutions if each.correct]

@@ -1,0 +1,264 @@
+"""A model behind HTTP: what is sent, what comes back, what it costs, and what can go wrong."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from metagen import (
+    BackendGone,
+    Completion,
+    GenerationError,
+    InputError,
+    MatchesReference,
+    Model,
+    Problem,
+    Request,
+    Sampling,
+    TransientError,
+    Until,
+    Usage,
+    VLLMServer,
+    Vote,
+    solve,
+)
+from metagen.backends._http import _seconds
+from tests.fake_server import FakeServer, text_of
+
+ASKED = Request("p", "3 + 4?", n=3, seed=5)
+PROMPT = len("<user>3 + 4?<reply>")
+
+
+@asynccontextmanager
+async def serving(fake: FakeServer, **settings: object) -> AsyncIterator[VLLMServer]:
+    async with fake.running(), VLLMServer(fake.url, **settings) as server:  # type: ignore[arg-type]
+        yield server
+
+
+async def drawn(server: VLLMServer, request: Request) -> tuple[list[Completion], Usage]:
+    books: list[Usage] = []
+    completions = await server.generate(request, books.append)
+    return completions, sum(books, Usage())
+
+
+async def test_samples_come_in_order_with_ids_and_are_counted_by_the_server() -> None:
+    fake = FakeServer()
+    async with serving(fake) as server:
+        completions, usage = await drawn(server, ASKED)
+        assert (server.name, server.context, server.lost) == ("mock", 2000, ())
+        assert await server.count(ASKED) == PROMPT
+    assert [one.text for one in completions] == [f"{seed}. The answer is 7." for seed in (5, 6, 7)]
+    assert all("".join(map(chr, one.tokens)) == one.text for one in completions)
+    assert usage == Usage(calls=1, prompt_tokens=PROMPT, completion_tokens=fake.written)
+    (body,) = fake.bodies
+    assert (body["n"], body["seed"], body["max_tokens"], "stream" in body) == (3, 5, 2000 - PROMPT, False)
+    assert fake.seen["tokenize"] == 2, "once for the probe, once for the prompt"
+
+
+@pytest.mark.parametrize("api", ["completions", "chat"])
+async def test_a_single_sample_is_streamed_and_comes_out_the_same(api: str) -> None:
+    fake = FakeServer()
+    async with serving(fake, api=api) as server:
+        (one,), usage = await drawn(server, Request("p", "3 + 4?", seed=5, sampling=Sampling(logprobs=False)))
+    assert fake.bodies[0]["stream"]
+    assert one == Completion("5. The answer is 7.", tuple(map(ord, one.text)), "eos", "", (), len(one.text))
+    assert usage == Usage(calls=1, prompt_tokens=PROMPT, completion_tokens=len(one.text))
+
+
+async def test_a_partial_reply_is_continued_from_its_ids_or_its_text() -> None:
+    fake = FakeServer()
+    async with serving(fake) as server:
+        ids = tuple(map(ord, "5. The"))
+        (from_ids,), _ = await drawn(server, Request("p", "3 + 4?", partial="5. The", tokens=ids, seed=5))
+        (from_text,), _ = await drawn(server, Request("p", "3 + 4?", partial="5. The", seed=5))
+    assert from_ids.text == from_text.text == " answer is 7."
+    assert text_of(fake.bodies[0]) == text_of(fake.bodies[1]) == "<user>3 + 4?<reply>5. The"
+
+
+@pytest.mark.parametrize("api", ["completions", "chat"])
+async def test_settings_are_sent_in_the_servers_words(api: str) -> None:
+    fake = FakeServer()
+    sampling = Sampling(0.5, 0.9, 5, 0.1, 30, stop=("x",), logprobs=True)
+    async with serving(fake, api=api) as server:
+        (one, _), _ = await drawn(server, Request("p", "?", n=2, sampling=sampling))
+    wanted = {"temperature": 0.5, "top_p": 0.9, "top_k": 5, "min_p": 0.1, "max_tokens": 30, "stop": ["x"]}
+    assert wanted.items() <= fake.bodies[0].items()
+    assert one.logprobs == (-0.5,) * len(one.text)
+
+
+async def test_a_step_keeps_its_stop_string_and_its_ids() -> None:
+    async with serving(FakeServer()) as server:
+        step = Request("p", "?", n=2, seed=1, sampling=Sampling(stop=(".",), keep_stop=True))
+        (one, _), _ = await drawn(server, step)
+        (bare, _), _ = await drawn(server, Request("p", "?", n=2, seed=1, sampling=Sampling(stop=(".",))))
+    assert (one.text, one.end, one.stop, one.tokens) == ("1.", "stop", ".", (ord("1"), ord(".")))
+    assert (bare.text, bare.tokens, bare.length) == ("1", (), 2)
+
+
+async def test_what_the_length_cuts_is_not_finished() -> None:
+    async with serving(FakeServer()) as server:
+        solution = await solve(Problem("p", "?"), Vote(2, of=Model(max_tokens=4)), server)
+    assert solution.answer is None
+    assert solution.usage.completion_tokens == 8
+
+
+async def test_another_server_is_asked_in_chats_and_says_what_is_lost() -> None:
+    fake = FakeServer(vllm=False)
+    async with serving(fake) as server:
+        completions, usage = await drawn(server, ASKED)
+        assert len(server.lost) == 2
+        assert server.context == 8192
+        assert await server.count(ASKED) >= PROMPT - 13
+        for request in (
+            Request("p", "?", partial="x"),
+            Request("p", "?", sampling=Sampling(stop=(".",), keep_stop=True)),
+        ):
+            with pytest.raises(GenerationError, match="cannot"):
+                await drawn(server, request)
+    assert [one.tokens for one in completions] == [()] * 3
+    assert (usage.calls, usage.estimated_tokens) == (1, 0)
+
+
+async def test_where_chats_are_missing_completions_serve() -> None:
+    fake = FakeServer(vllm=False, chat=False)
+    async with serving(fake) as server:
+        completions, _ = await drawn(server, ASKED)
+    assert len(completions) == 3
+    assert fake.bodies[-1]["prompt"] == "3 + 4?"
+
+
+async def test_a_server_that_draws_one_sample_a_request_is_asked_singly() -> None:
+    fake = FakeServer(vllm=False, several=False)
+    async with serving(fake) as server:
+        assert "it draws one sample a request" in server.lost
+        completions, usage = await drawn(server, ASKED)
+    assert [one.text for one in completions] == [f"{seed}. The answer is 7." for seed in (5, 6, 7)]
+    assert usage.calls == 3
+
+
+async def test_a_cancelled_stream_is_counted_as_far_as_it_came_and_frees_the_server() -> None:
+    fake = FakeServer(lambda prompt, seed: "x" * 500, pause=0.005)
+    async with serving(fake) as server:
+        books: list[Usage] = []
+        task = asyncio.create_task(server.generate(Request("p", "3 + 4?"), books.append))
+        await asyncio.sleep(0.3)
+        task.cancel()
+        await asyncio.wait([task])
+        await asyncio.sleep(0.1)
+        assert (fake.in_flight, fake.aborted) == (0, 1)
+    (usage,) = books
+    assert usage.prompt_tokens == PROMPT
+    assert usage.estimated_tokens == 0
+    assert 0 < usage.completion_tokens <= fake.written <= usage.completion_tokens + 5
+
+
+async def test_a_cancelled_body_counts_what_was_reserved_as_an_estimate() -> None:
+    fake = FakeServer(pause=30)
+    async with serving(fake) as server:
+        books: list[Usage] = []
+        request = Request("p", "3 + 4?", n=2, sampling=Sampling(max_tokens=10))
+        task = asyncio.create_task(server.generate(request, books.append))
+        await asyncio.sleep(0.1)
+        task.cancel()
+        await asyncio.wait([task])
+    assert books == [Usage(calls=1, prompt_tokens=PROMPT, completion_tokens=20, estimated_tokens=PROMPT + 20)]
+
+
+@pytest.mark.parametrize(
+    ("fault", "said", "estimated"),
+    [
+        ("429", "answered 429: fault 429", False),
+        ("500", "answered 500: fault 500", False),
+        ("reset", "broke off", True),
+        ("truncated", "broke off", True),
+        ("malformed", "not JSON", True),
+        ("hang", "broke off", True),
+    ],
+)
+async def test_what_may_pass_is_a_transient_error(fault: str, said: str, estimated: bool) -> None:
+    fake = FakeServer()
+    async with serving(fake, silence=0.3) as server:
+        fake.faults = [fault]
+        books: list[Usage] = []
+        with pytest.raises(TransientError, match=said) as raised:
+            await server.generate(ASKED, books.append)
+    assert raised.value.retry_after == (0.05 if fault == "429" else None)
+    assert len(books) == 1
+    assert bool(books[0].estimated_tokens) is estimated
+
+
+async def test_fewer_samples_than_asked_are_kept_with_the_error() -> None:
+    fake = FakeServer()
+    async with serving(fake) as server:
+        fake.faults = ["fewer"]
+        with pytest.raises(TransientError, match="gave 2 of 3 samples") as raised:
+            await drawn(server, ASKED)
+    assert {index: one.text[0] for index, one in raised.value.completions.items()} == {1: "6", 2: "7"}
+
+
+async def test_what_will_not_change_is_not_transient() -> None:
+    fake = FakeServer(context=60)
+    async with serving(fake) as server:
+        with pytest.raises(GenerationError, match=r"the prompt has .* tokens"):
+            await drawn(server, Request("p", "x" * 100))
+        fake.faults = ["400"]
+        with pytest.raises(GenerationError, match="answered 400") as raised:
+            await drawn(server, ASKED)
+        assert not isinstance(raised.value, TransientError)
+        fake.faults = ["403"]
+        with pytest.raises(BackendGone, match="answered 403"):
+            await drawn(server, ASKED)
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "ftp://x/v1", "http://", "http://me:secret@localhost/v1"])
+def test_an_address_that_is_none_is_refused_and_not_repeated_with_its_password(url: str) -> None:
+    with pytest.raises(InputError) as raised:
+        VLLMServer(url)
+    assert "secret" not in str(raised.value)
+
+
+async def test_a_key_is_sent_and_never_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", "sesame")
+    async with serving(FakeServer(key="sesame"), key_env="MY_KEY") as server:
+        assert "sesame" not in repr(vars(server)) + repr(vars(server._http))
+    with pytest.raises(InputError, match=r"answered 401: wrong key Bearer \*\*\*"):
+        async with serving(FakeServer(key="open"), key_env="MY_KEY"):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"), [({}, "serves several models: name one of a, b"), ({"model": "c"}, "does not serve 'c'")]
+)
+async def test_a_model_that_is_not_served_is_named(settings: dict[str, str], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        async with serving(FakeServer(models=("a", "b")), **settings):
+            pass
+    async with serving(FakeServer(models=("a", "b")), model="b") as server:
+        assert server.name == "b"
+
+
+async def test_2000_requests_are_in_flight_at_once() -> None:
+    fake = FakeServer(lambda prompt, seed: "x", pause=5)
+    async with serving(fake) as server:
+        books: list[Usage] = []
+        await asyncio.gather(*(server.generate(Request("p", "?", n=2), books.append) for _ in range(2000)))
+    assert fake.peak == 2000
+    assert sum(books, Usage()).completion_tokens == 4000
+
+
+async def test_an_accepted_sample_cancels_its_siblings_at_the_server() -> None:
+    fake = FakeServer(lambda prompt, seed: "The answer is 7." if len(fake.bodies) == 1 else "x" * 900, pause=0.01)
+    async with serving(fake) as server:
+        solution = await solve(Problem("p", "3 + 4?", "7"), Until(MatchesReference(), limit=8, window=4), server)
+        await asyncio.sleep(0.1)
+        assert solution.correct
+        assert fake.in_flight == 0
+    assert solution.usage.estimated_tokens == 0
+    assert fake.written - 10 <= solution.usage.completion_tokens <= fake.written
+
+
+@pytest.mark.parametrize(("header", "seconds"), [("3", 3.0), ("-1", 0.0), ("soon", None), ("", None)])
+def test_how_long_to_wait(header: str, seconds: float | None) -> None:
+    assert _seconds(header) == seconds
+    assert _seconds("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0

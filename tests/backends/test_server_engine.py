@@ -1,0 +1,135 @@
+"""A real `vllm serve` with the shipped model, end to end."""
+
+import asyncio
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from metagen import Model, Problem, ProblemFile, Request, Run, Sampling, Usage, VLLMServer, Vote, solve_all
+from metagen.candidate import Candidate
+from metagen.data import EVALUATION
+from metagen.models import SMALL
+
+pytestmark = pytest.mark.engine
+
+SERVE = "vllm.entrypoints.openai.api_server"
+OPTIONS = ("--enforce-eager", "--dtype", "float32", "--block-size", "32", "--no-enable-chunked-prefill")
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the server, once it is up."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = tmp_path_factory.mktemp("server") / "log"
+    where = ("--model", str(SMALL), "--served-model-name", "small", "--host", "127.0.0.1", "--port", str(port))
+    environment = os.environ | {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"}
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", SERVE, *where, *OPTIONS], stdout=file, stderr=file, env=environment
+        )
+    try:
+        wait_for(f"http://127.0.0.1:{port}/health", process, log)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def wait_for(address: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    end = time.monotonic() + 200
+    while time.monotonic() < end:
+        assert process.poll() is None, log.read_text()[-2000:]
+        try:
+            urllib.request.urlopen(address, timeout=5).close()
+        except OSError:
+            time.sleep(0.5)
+        else:
+            return
+    pytest.fail("the server did not come up: " + log.read_text()[-2000:])
+
+
+def metric(url: str, name: str) -> float:
+    text = urllib.request.urlopen(url.removesuffix("/v1") + "/metrics", timeout=10).read().decode()
+    return sum(float(value) for value in re.findall(rf"^vllm:{name}\{{.*\}} (\S+)$", text, re.MULTILINE))
+
+
+async def settled(url: str) -> tuple[float, float]:
+    """Prompt and completion tokens by the server's own books, once it runs nothing."""
+    for _ in range(100):
+        if not await asyncio.to_thread(metric, url, "num_requests_running"):
+            break
+        await asyncio.sleep(0.1)
+    counted = [await asyncio.to_thread(metric, url, f"{kind}_tokens_total") for kind in ("prompt", "generation")]
+    return counted[0], counted[1]
+
+
+async def single(problem: Problem, run: Run) -> Candidate:
+    return await run.ask(None, problem)
+
+
+@pytest.mark.parametrize("api", ["completions", "chat"])
+@pytest.mark.parametrize("of", [Model(), single])
+async def test_a_vote_over_a_server_is_right_and_counted_as_the_server_counts(
+    url: str, api: Literal["completions", "chat"], of: Model
+) -> None:
+    before = await settled(url)
+    problems = list(islice(ProblemFile(EVALUATION), 16))
+    async with VLLMServer(url, api=api) as server:
+        assert (server.name, server.context, server.lost) == ("small", 2048, ())
+        solutions = [each async for each in solve_all(problems, Vote(8, of=of), server)]
+    usage = sum((each.usage for each in solutions), Usage())
+    after = await settled(url)
+    assert sum(each.correct or 0 for each in solutions) >= 4
+    assert not sum(each.lost for each in solutions)
+    assert usage.completion_tokens == after[1] - before[1]
+    assert usage.prompt_tokens * (8 if of is not single else 1) == after[0] - before[0]
+    assert usage.estimated_tokens == 0
+
+
+async def test_a_step_continues_from_its_own_ids(url: str) -> None:
+    (problem,) = islice(ProblemFile(EVALUATION), 1)
+    greedy = Sampling(temperature=0.0)
+    async with VLLMServer(url) as server:
+        (whole,) = await server.generate(Request("p", problem.prompt, sampling=greedy), lambda _: None)
+        text, ids, steps = "", tuple[int, ...](), 0
+        while steps < 20:
+            sampling = Sampling(temperature=0.0, stop=("\n",), keep_stop=True)
+            request = Request("p", problem.prompt, partial=text, tokens=ids, sampling=sampling)
+            (step,) = await server.generate(request, lambda _: None)
+            assert step.tokens
+            text, ids, steps = text + step.text, ids + step.tokens, steps + 1
+            if step.end != "stop":
+                break
+    assert steps > 1
+    assert text == whole.text
+
+
+async def test_cancelling_frees_the_server_and_counts_to_a_token(url: str) -> None:
+    before = await settled(url)
+    books: list[Usage] = []
+    async with VLLMServer(url) as server:
+        long = Request("p", "Go on. " * 20, sampling=Sampling(temperature=1.5))
+        tasks = [asyncio.create_task(server.generate(long, books.append)) for _ in range(16)]
+        await asyncio.sleep(0.4)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        after = await settled(url)
+        assert await asyncio.to_thread(metric, url, "num_requests_running") == 0
+        assert await asyncio.to_thread(metric, url, "num_requests_waiting") == 0
+    told = sum(books, Usage()).completion_tokens
+    assert len(books) == 16
+    assert told <= after[1] - before[1] <= told + 16 * 20

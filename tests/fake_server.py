@@ -1,0 +1,181 @@
+"""An OpenAI-compatible server without a model, inside the test: what it serves, how it fails, what it saw."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiohttp import web
+
+USER, REPLY = "<user>", "<reply>"
+
+
+class FakeServer:
+    """Replies with `script(prompt, seed)`; a token is a character. `faults` are used up, one a request.
+
+    With `vllm`, it tells and takes token ids. `pause` is in seconds: before a whole reply, or between the tokens of one
+    that is streamed.
+    """
+
+    def __init__(
+        self,
+        script: Callable[[str, int], str] = lambda prompt, seed: f"{seed}. The answer is 7.",
+        *,
+        vllm: bool = True,
+        several: bool = True,
+        chat: bool = True,
+        key: str = "",
+        models: tuple[str, ...] = ("mock",),
+        context: int = 2000,
+        pause: float = 0.0,
+    ) -> None:
+        self.script, self.vllm, self.several, self.chat, self.key = script, vllm, several, chat, key
+        self.models, self.context, self.pause = models, context, pause
+        self.faults: list[str] = []
+        self.bodies: list[dict[str, Any]] = []
+        self.seen: Counter[str] = Counter()
+        self.in_flight = self.peak = self.written = self.read = self.aborted = 0
+        self.url = ""
+
+    @asynccontextmanager
+    async def running(self, port: int = 0) -> AsyncIterator["FakeServer"]:
+        runner = web.AppRunner(self._app(), handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", port, backlog=4096)
+        await site.start()
+        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+        try:
+            yield self
+        finally:
+            await runner.cleanup()
+
+    def _app(self) -> web.Application:
+        app = web.Application()
+        app.router.add_get("/v1/models", self._models)
+        app.router.add_post("/v1/completions", self._generate)
+        if self.chat:
+            app.router.add_post("/v1/chat/completions", self._generate)
+        if self.vllm:
+            app.router.add_post("/tokenize", self._tokenize)
+            app.router.add_post("/detokenize", self._detokenize)
+        return app
+
+    async def _models(self, request: web.Request) -> web.Response:
+        if self.key and request.headers.get("Authorization") != f"Bearer {self.key}":
+            got = request.headers.get("Authorization", "")
+            return web.json_response({"error": {"message": f"wrong key {got}"}}, status=401)
+        length = {"max_model_len": self.context} if self.vllm else {}
+        return web.json_response({"data": [{"id": name} | length for name in self.models]})
+
+    async def _tokenize(self, request: web.Request) -> web.Response:
+        self.seen["tokenize"] += 1
+        body = await request.json()
+        return web.json_response({"tokens": list(map(ord, rendered(body)))})
+
+    async def _detokenize(self, request: web.Request) -> web.Response:
+        return web.json_response({"prompt": "".join(map(chr, (await request.json())["tokens"]))})
+
+    async def _generate(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        self.bodies.append(body)
+        self.in_flight += 1
+        self.peak = max(self.peak, self.in_flight)
+        try:
+            return await self._answer(request, body)
+        except asyncio.CancelledError:
+            self.aborted += 1
+            raise
+        finally:
+            self.in_flight -= 1
+
+    async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        fault = self.faults.pop(0) if self.faults else ""
+        if fault.isdigit():
+            headers = {"Retry-After": "0.05"} if fault == "429" else {}
+            return web.json_response({"error": {"message": f"fault {fault}"}}, status=int(fault), headers=headers)
+        if fault == "hang":
+            await asyncio.sleep(60)
+        prompt = text_of(body)
+        if len(prompt) >= self.context:
+            return web.json_response({"error": {"message": "maximum context length"}}, status=400)
+        self.read += len(prompt)
+        choices = [self._choice(body, prompt, index) for index in range(body.get("n", 1) if self.several else 1)]
+        if body.get("stream"):
+            return await self._stream(request, body, prompt, choices[0])
+        await asyncio.sleep(self.pause)
+        return await self._whole(request, prompt, choices, fault)
+
+    def _choice(self, body: dict[str, Any], prompt: str, index: int) -> dict[str, Any]:
+        question, _, partial = prompt.partition(REPLY)
+        text = self.script(question, body.get("seed", 0) + index)[len(partial) :]
+        limit = body.get("max_tokens") or self.context
+        stops = [stop for stop in body.get("stop", ()) if stop in text[:limit]]
+        stop = min(stops, key=text.index) if stops else None
+        kept = text if stop is None else text[: text.index(stop) + len(stop)]
+        finish = "length" if stop is None and len(kept) > limit else "stop"
+        ids = list(map(ord, kept[:limit]))
+        shown = kept[:limit] if stop is None or body.get("include_stop_str_in_output") else kept[: -len(stop)]
+        said = {"message": {"content": shown}} if "messages" in body else {"text": shown}
+        extra = {"token_ids": ids, "stop_reason": stop} if self.vllm else {}
+        if "logprobs" in body:
+            extra["logprobs"] = (
+                {"content": [{"logprob": -0.5}] * len(ids)}
+                if "messages" in body
+                else {"token_logprobs": [-0.5] * len(ids)}
+            )
+        return {"index": index, "finish_reason": finish} | said | extra | {"_length": len(ids)}
+
+    async def _whole(
+        self, request: web.Request, prompt: str, choices: list[dict[str, Any]], fault: str
+    ) -> web.StreamResponse:
+        written = sum(choice.pop("_length") for choice in choices)
+        self.written += written
+        if fault == "fewer":
+            del choices[0]
+        usage = {"prompt_tokens": len(prompt), "completion_tokens": written, "prompt_tokens_details": None}
+        data = json.dumps({"choices": choices, "usage": usage}).encode()
+        if fault == "malformed":
+            return web.Response(body=data[: len(data) // 2], content_type="application/json")
+        if fault in {"truncated", "reset"}:
+            response = web.StreamResponse(headers={"Content-Length": str(len(data))})
+            assert request.transport
+            if fault == "truncated":
+                await response.prepare(request)
+                await response.write(data[: len(data) // 2])
+            request.transport.abort()
+            return response
+        return web.Response(body=data, content_type="application/json")
+
+    async def _stream(
+        self, request: web.Request, body: dict[str, Any], prompt: str, choice: dict[str, Any]
+    ) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        text = choice["message"]["content"] if "messages" in body else choice["text"]
+        del choice["_length"]
+        for number, character in enumerate(text, 1):
+            await asyncio.sleep(self.pause)
+            self.written += 1
+            last = number == len(text)
+            said = {"delta": {"content": character}} if "messages" in body else {"text": character}
+            end = {"finish_reason": choice["finish_reason"], "stop_reason": choice.get("stop_reason")} if last else {}
+            ids = {"token_ids": [ord(character)]} if self.vllm else {}
+            piece = {"index": 0} | said | end | ids
+            usage = {"prompt_tokens": len(prompt), "completion_tokens": number}
+            await response.write(b"data: " + json.dumps({"choices": [piece], "usage": usage}).encode() + b"\n\n")
+        await response.write(b"data: [DONE]\n\n")
+        return response
+
+
+def rendered(body: dict[str, Any]) -> str:
+    turn, *reply = body["messages"]
+    return f"{USER}{turn['content']}{REPLY}{reply[0]['content'] if reply else ''}"
+
+
+def text_of(body: dict[str, Any]) -> str:
+    if "messages" in body:
+        return rendered(body)
+    prompt = body["prompt"]
+    return prompt if isinstance(prompt, str) else "".join(map(chr, prompt))
