@@ -192,7 +192,7 @@ async def test_cancelled_requests_are_counted_to_the_token_and_leave_nothing(eng
 
     async def one(i: int) -> bool:
         task = asyncio.create_task(engine.generate(asking(f"{i % 9} {PROMPT}", n=chance.choice([1, 1, 3, 8])), books))
-        await asyncio.sleep(chance.choice([0.0, chance.random() * 2, chance.random() * 4]))
+        await asyncio.sleep(chance.choice([0.0, chance.random(), chance.random() * 2]))
         finished = task.done()
         task.cancel()
         task.get_loop().call_soon(task.cancel)
@@ -201,7 +201,7 @@ async def test_cancelled_requests_are_counted_to_the_token_and_leave_nothing(eng
         return finished
 
     finished = await asyncio.gather(*(one(i) for i in range(160)))
-    assert finished.count(False) >= 100
+    assert finished.count(False) >= 40
     assert len(books.entries) == 160
     assert await until(lambda: at_rest(engine))
     assert books.written == engine.load().written - before
@@ -257,6 +257,7 @@ async def test_a_value_that_vllm_refuses_is_told_in_one_line(engine: VLLMEngine)
 
 PROGRAM = """
 import asyncio
+import signal
 from metagen.backends.vllm import VLLMEngine
 from metagen.request import Request, Sampling
 
@@ -268,6 +269,7 @@ async def main():
         await asyncio.sleep(1000)
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs in the background inherits that it is ignored
     try:
         asyncio.run(main())
     except KeyboardInterrupt:
