@@ -23,6 +23,7 @@ What is longer than `LONGEST` characters is its own key, so that no input takes 
 import re
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import lru_cache
 
 LONGEST = 1000
 """Characters of the longest answer that is looked into."""
@@ -88,6 +89,7 @@ _REWRITES = (
 )
 
 
+@lru_cache(512)
 def extract(text: str, *, finished: bool = True) -> str | None:
     r"""Return the final answer that a solution gives, or `None` if it gives none.
 
@@ -102,6 +104,7 @@ def extract(text: str, *, finished: bool = True) -> str | None:
     return _boxed(text) or _hashed(text, end) or _said(text, end)
 
 
+@lru_cache(4096)
 def canonical(answer: str) -> str:
     """Return the key under which `answer` votes. Idempotent; never raises. The module's docstring has the rules."""
     if len(answer) > LONGEST:

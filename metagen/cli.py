@@ -38,7 +38,12 @@ app = typer.Typer(
 out = Console(highlight=False, markup=False, emoji=False)
 err = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
-File = Annotated[Path, typer.Argument(help="Problems: JSON Lines or a JSON list; ours, GSM8K's, or with named fields.")]
+File = Annotated[
+    Path,
+    typer.Argument(
+        help="Problems: JSON Lines, a JSON list or Parquet; ours, GSM8K's, MATH's, SVAMP's, or with named fields."
+    ),
+]
 ModelOption = Annotated[
     list[str] | None,
     typer.Option(

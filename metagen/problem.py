@@ -11,14 +11,17 @@ from typing import Any, Self
 
 import numpy as np
 
+from metagen.answers import extract
 from metagen.candidate import Candidate
 from metagen.errors import InputError
 from metagen.lines import read_lines
 
-PROMPT_FIELDS = ("prompt", "question", "problem")
-ANSWER_FIELDS = ("answer",)
-ID_FIELDS = ("id", "unique_id")
+PROMPT_FIELDS = ("prompt", "question", "problem", "Question")
+ANSWER_FIELDS = ("answer", "Answer", "solution")
+ID_FIELDS = ("id", "unique_id", "ID")
 GSM8K_MARK = "####"
+BATCH = 1024
+"""Rows of a Parquet file that are in memory at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +63,12 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class ProblemFile:
-    """A file of problems: JSON Lines, read as a stream, or a JSON list in a file that ends in `.json`.
+    """A file of problems: JSON Lines or Parquet, read as a stream, or a JSON list in a file that ends in `.json`.
 
     Fields are found by their usual names (`prompt`, `question` or `problem`; `answer`; `id` or `unique_id`) unless
-    they are named here. An answer that ends in `#### n`, as in GSM8K, stands for n. Without an id, a problem is called
-    by its line number.
+    they are named here. So GSM8K is read as it comes, where an answer that ends in `#### n` stands for n; MATH, where a
+    `solution` stands for what is in its box if there is no `answer`; and SVAMP, whose `Body` goes before its
+    `Question`. Without an id, a problem is called by the number of its line or row. Parquet needs pyarrow.
     """
 
     path: Path
@@ -98,6 +102,9 @@ class ProblemFile:
     def _rows(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         if not os.path.exists(self.path):  # unlike `Path.exists`, it takes a name of any length
             raise InputError(f"{self.path}: there is no such file")
+        if self.path.suffix == ".parquet":
+            yield from self._parquet()
+            return
         if self.path.suffix != ".json":
             yield from ((f"line {number}", row) for number, row in read_lines(self.path))
             return
@@ -105,6 +112,21 @@ class ProblemFile:
             if not isinstance(row, dict):
                 raise InputError(f"{self.path}, item {number}: must be an object, not {type(row).__name__}")
             yield f"item {number}", row
+
+    def _parquet(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        try:
+            from pyarrow import ArrowException, parquet  # noqa: PLC0415 (optional)
+        except ImportError:
+            raise InputError(f"{self.path}: reading Parquet needs pyarrow: install metagen[parquet]") from None
+        number = 0
+        try:
+            with parquet.ParquetFile(self.path) as file:
+                for batch in file.iter_batches(BATCH):
+                    for row in batch.to_pylist():
+                        number += 1
+                        yield f"row {number}", row
+        except (ArrowException, OSError) as error:
+            raise InputError(f"{self.path}: cannot be read as Parquet after row {number}: {error}") from None
 
     def _list(self) -> list[Any]:
         try:
@@ -117,15 +139,24 @@ class ProblemFile:
 
     def _problem(self, row: Mapping[str, Any], place: str) -> Problem:
         where = f"{self.path}, {place}"
-        prompt = _text(_field(row, self.prompt_field, PROMPT_FIELDS, where), where, needed=True)
-        answer = _text(_field(row, self.answer_field, ANSWER_FIELDS, where, needed=False), where)
+        field, asked = _field(row, self.prompt_field, PROMPT_FIELDS, where)
+        prompt = _text((field, asked), where, needed=True) or ""
+        if field == "Question" and not self.prompt_field and row.get("Body"):
+            prompt = _after_body(str(row["Body"]), prompt)
+        answer = self._answer(row, where)
         name = _text(_field(row, self.id_field, ID_FIELDS, where, needed=False), where) or place.rpartition(" ")[2]
+        return Problem(name, prompt, answer)
+
+    def _answer(self, row: Mapping[str, Any], where: str) -> str | None:
+        field, given = _field(row, self.answer_field, ANSWER_FIELDS, where, needed=False)
+        answer = _text((field, given), where)
+        if answer is not None and field == "solution":
+            return extract(answer)
         if answer is not None and GSM8K_MARK in answer:
             answer = answer.rpartition(GSM8K_MARK)[2].strip()
         if answer is not None and not answer.strip():
-            field = _field(row, self.answer_field, ANSWER_FIELDS, where)[0]
             raise InputError(f"{where}: field {field!r} is empty; leave it out where there is none")
-        return Problem(name, prompt or "", answer)
+        return answer
 
     def _refuse_twins(self, hashes: set[int]) -> None:
         first: dict[str, str] = {}
@@ -160,6 +191,12 @@ def _text(field: tuple[str, Any], where: str, *, needed: bool = False) -> str | 
     if needed and not str(value).strip():
         raise InputError(f"{where}: field {name!r} is empty")
     return str(value)
+
+
+def _after_body(body: str, question: str) -> str:
+    """SVAMP's two parts as one text; the first often lacks its period."""
+    body = body.strip()
+    return f"{body}{'' if body.endswith(('.', '!', '?', ',')) else '.'} {question}"
 
 
 def _hash(text: str) -> int:

@@ -13,7 +13,7 @@ from hashlib import blake2b
 from itertools import islice
 from math import isnan
 from numbers import Real
-from typing import Any, Protocol, TypeVar, cast, runtime_checkable
+from typing import Any, Protocol, TypeGuard, TypeVar, cast
 
 from metagen.budget import Account, Budget, Usage
 from metagen.candidate import Candidate, Score
@@ -42,7 +42,6 @@ class Generator(Protocol):
     async def __call__(self, problem: Problem, run: "Run", /) -> Candidate: ...
 
 
-@runtime_checkable
 class Batched(Protocol):
     """A generator that can draw n candidates at less than the cost of n calls, where all n are awaited."""
 
@@ -103,7 +102,7 @@ class Run:
         `NoCandidate` if all are lost.
         """
         generator, key = self._resolve(generator), self._key()
-        if n > 1 and isinstance(generator, Batched):
+        if n > 1 and _is_batched(generator):
             with self._child(name_of(generator), key) as run:
                 candidates = await generator.sample(problem, run, n)
         else:
@@ -373,6 +372,11 @@ class Run:
 def name_of(of: object) -> str:
     """How a generator or verifier is called in a trace."""
     return cast(str, getattr(of, "__name__", type(of).__name__))
+
+
+def _is_batched(generator: Generator) -> TypeGuard[Batched]:
+    """What `isinstance` would say, at a hundredth of its time."""
+    return callable(getattr(generator, "sample", None))
 
 
 def _verdict(score: Score, verifier: Verifier) -> Score:

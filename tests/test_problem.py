@@ -5,9 +5,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from metagen import Candidate, InputError, Problem, ProblemFile
 
@@ -40,6 +42,16 @@ def saved(path: Path, rows: Iterable[Any]) -> Path:
             },
             Problem("test/1.json", "x?", r"\frac12"),
         ),
+        (
+            {"problem": "x?", "level": "Level 3", "solution": r"Well, $\boxed{\frac12}$."},
+            Problem("1", "x?", r"\frac12"),
+        ),
+        ({"problem": "x?", "solution": "Prove it."}, Problem("1", "x?")),
+        (
+            {"Body": "Tom has 3 apples ", "Question": "How many?", "Answer": 3.0, "ID": "chal-1"},
+            Problem("chal-1", "Tom has 3 apples. How many?", "3"),
+        ),
+        ({"Body": "Is it?", "Question": "Why?"}, Problem("1", "Is it? Why?")),
         ({"prompt": "?", "answer": 145.0}, Problem("1", "?", "145")),
         ({"prompt": "?", "answer": 0.5}, Problem("1", "?", "0.5")),
         ({"prompt": "?", "answer": -3, "id": 7}, Problem("7", "?", "-3")),
@@ -51,6 +63,46 @@ def saved(path: Path, rows: Iterable[Any]) -> Path:
 @pytest.mark.parametrize("name", ["problems.jsonl", "problems.json"])
 def test_the_usual_fields_are_found(tmp_path: Path, name: str, row: dict[str, Any], problem: Problem) -> None:
     assert list(ProblemFile(saved(tmp_path / name, [row]))) == [problem]
+
+
+def test_parquet_is_read_as_a_stream(tmp_path: Path) -> None:
+    path = tmp_path / "problems.parquet"
+    rows = [{"question": f"{n} + 1?", "answer": f"so\n#### {n + 1}"} for n in range(3000)]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    problems = list(ProblemFile(path))
+    assert problems[2999] == Problem("3000", "2999 + 1?", "3000")
+    assert ProblemFile(path).check()[0] == 3000
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([{"promt": "?"}], "problems.parquet, row 1: there is no field 'prompt'"),
+        ([{"prompt": "?", "answer": ["a"]}], "problems.parquet, row 1: field 'answer' must be a text or a number"),
+        ([{"prompt": "?"}, {"prompt": None}], "problems.parquet, row 2: field 'prompt' must be"),
+        ([], "problems.parquet: holds no problems"),
+    ],
+)
+def test_a_bad_row_of_parquet_is_named(tmp_path: Path, rows: list[dict[str, Any]], said: str) -> None:
+    path = tmp_path / "problems.parquet"
+    parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    with pytest.raises(InputError, match=said):
+        ProblemFile(path).check()
+
+
+def test_what_is_no_parquet_is_named(tmp_path: Path) -> None:
+    (tmp_path / "problems.parquet").write_text('{"prompt": "?"}')
+    with pytest.raises(InputError, match=r"problems\.parquet: cannot be read as Parquet"):
+        ProblemFile(tmp_path / "problems.parquet").check()
+
+
+@pytest.mark.parametrize(("name", "count"), [("gsm8k_test", 1319), ("math500", 500), ("svamp", 1000)])
+def test_public_files_are_read_as_they_come(name: str, count: int) -> None:
+    if not DATA.exists():
+        pytest.skip("needs the public files")
+    problems = list(ProblemFile(DATA / f"{name}.jsonl"))
+    assert len(problems) == count
+    assert all(problem.prompt and problem.answer for problem in problems)
 
 
 def test_fields_can_be_named(tmp_path: Path) -> None:
@@ -86,8 +138,8 @@ GOOD = b'{"prompt": "?"}\n'
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("{}", "there is no field 'prompt' or 'question' or 'problem'; there is nothing"),
-        ('{"promt": "?"}', "there is no field 'prompt' or 'question' or 'problem'; there is 'promt'"),
+        ("{}", "there is no field 'prompt' or 'question' or 'problem' or 'Question'; there is nothing"),
+        ('{"promt": "?"}', "there is no field 'prompt' or 'question' or 'problem' or 'Question'; there is 'promt'"),
         ('{"prompt": ""}', "field 'prompt' is empty"),
         ('{"question": " \\n"}', "field 'question' is empty"),
         ('{"prompt": null}', "field 'prompt' must be a text or a number, not null"),
