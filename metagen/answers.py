@@ -31,8 +31,8 @@ _LONGEST_NUMBER = 300
 """Characters; a product of two such numbers is within the smallest limit `sys.set_int_max_str_digits` allows, 640."""
 _DEEPEST = 10
 """Brackets within brackets that are looked into."""
-_NEARLY = Fraction(1, 100_000)
-"""Relative difference of two numbers, one of which may be the other in decimals."""
+_NEARLY = 100_000
+"""One part in so many is the difference of two numbers, one of which may be the other in decimals."""
 _ROUNDS = 50
 """Passes until a key is stable; three do for nearly all answers."""
 
@@ -131,8 +131,8 @@ def equal_numbers(first: str, second: str) -> bool | None:
         return True
     if bool(_PERCENT.search(first)) != bool(_PERCENT.search(second)):
         return None
-    one, other = map(Fraction, keys)
-    return None if abs(one - other) <= _NEARLY * max(abs(one), abs(other)) else False
+    one, other = (Fraction(key) if "/" in key else int(key) for key in keys)
+    return None if abs(one - other) * _NEARLY <= max(abs(one), abs(other)) else False
 
 
 def _boxed(text: str) -> str | None:

@@ -19,6 +19,7 @@ CONTEXT = 8192
 """Tokens, where the server does not tell and the caller does not know."""
 SILENCE = 600.0
 """Seconds without a byte: a long generation that is not streamed says nothing until it is done."""
+COMPLETIONS, CHATS = "/completions", "/chat/completions"
 REMEMBERED = 4096
 """Prompts whose token ids are kept."""
 
@@ -26,10 +27,10 @@ REMEMBERED = 4096
 class VLLMServer:
     """A model behind `url`, such as `http://localhost:8000/v1`: `vllm serve`, or any OpenAI-compatible server.
 
-    What the server can do is found out when it is opened, and `lost` says what it cannot. From vLLM the prompt's ids
-    are asked once a prompt, and a partial reply is continued from its own token ids (`api="completions"`). Other
-    servers are asked in chats: there ids are unknown, prompts are counted from above (a token a byte), and a partial
-    reply cannot be continued.
+    What the server can do is found out when it is opened, and `lost` says what it cannot. vLLM is asked in chats, and
+    by token ids where a partial reply is continued or the length is limited; the prompt's ids are then asked once. With
+    `api="completions"` it is always asked by ids. From other servers ids are unknown: prompts are counted from above (a
+    token a byte), and a partial reply cannot be continued.
 
     Samples that are all awaited (n > 1) come in one body. A single one, which may be cancelled, is streamed, so that it
     is counted as far as it came. Cancelling closes the connection, and vLLM then stops the request. Where no count came
@@ -109,35 +110,41 @@ class VLLMServer:
         return self._whole(samples, request.n, errors)
 
     async def count(self, request: Request) -> int:
-        if not self._templated:
-            return len((request.prompt + request.partial).encode()) + 16
-        return len(await self._prompt_ids(request))
+        return len(await self._prompt_ids(request)) if self._templated else _at_most(request)
 
     async def _body(self, request: Request) -> tuple[dict[str, Any], str, int]:
-        """What is sent, where to, and how many prompt tokens it has."""
+        """What is sent, where to, and how many prompt tokens it has at most."""
         if not self._templated:
-            if request.partial:
-                raise GenerationError(f"{self.name} cannot continue a partial reply: it takes no token ids")
-            if request.sampling.keep_stop:
-                raise GenerationError(f"{self.name} cannot step: it does not tell which stop string ended a reply")
-            prompt = await self.count(request)
-            limited = request.sampling.max_tokens or request.room
-            body = asked(request, self._model, request.limit(self.context - prompt) if limited else None)
-            if self._api == "completions":
-                return body | {"prompt": request.prompt}, "/completions", prompt
-            if request.sampling.logprobs:
-                body["logprobs"] = True
-            return body | {"messages": _turn(request.prompt)}, "/chat/completions", prompt
+            return self._plain(request)
+        if self._api == "completions" or request.partial or (request.sampling.max_tokens and request.room is None):
+            return await self._by_ids(request)
+        # Without a length of its own, vLLM may render the prompt itself: that saves asking for its ids.
+        body = asked(request, self._model, request.room and request.limit(request.room))
+        known = self._ids.get((request.prompt, ""))
+        prompt = min(len(known) if known else _at_most(request), self.context - 1)
+        return body | {"messages": _turn(request.prompt), "return_token_ids": True} | _logprobs(request), CHATS, prompt
+
+    async def _by_ids(self, request: Request) -> tuple[dict[str, Any], str, int]:
         ids = await self._prompt_ids(request)
         room = self.context - len(ids)
         if room < 1:
             raise GenerationError(f"the prompt has {len(ids)} tokens, and {self.name} has a context of {self.context}")
         body = asked(request, self._model, request.limit(room)) | {"return_token_ids": True}
         if request.sampling.logprobs:
-            body["logprobs"] = 0 if self._api == "completions" else True
-        if self._api == "chat":
-            return body | _chat(request), "/chat/completions", len(ids)
-        return body | {"prompt": list(ids)}, "/completions", len(ids)
+            body["logprobs"] = 0
+        return body | {"prompt": list(ids)}, COMPLETIONS, len(ids)
+
+    def _plain(self, request: Request) -> tuple[dict[str, Any], str, int]:
+        if request.partial:
+            raise GenerationError(f"{self.name} cannot continue a partial reply: it takes no token ids")
+        if request.sampling.keep_stop:
+            raise GenerationError(f"{self.name} cannot step: it does not tell which stop string ended a reply")
+        prompt = min(_at_most(request), self.context - 1)
+        limited = request.sampling.max_tokens or request.room
+        body = asked(request, self._model, request.limit(self.context - prompt) if limited else None)
+        if self._api == "completions":
+            return body | {"prompt": request.prompt}, COMPLETIONS, prompt
+        return body | {"messages": _turn(request.prompt)} | _logprobs(request), CHATS, prompt
 
     async def _prompt_ids(self, request: Request) -> tuple[int, ...]:
         if request.tokens:
@@ -238,7 +245,7 @@ class VLLMServer:
                 "it tells no token ids, so partial replies cannot be continued and prompts are counted from above"
             )
             await self._explore_plain(lost)
-        self._api = self._api if self._api != "auto" else "completions" if self._templated else "chat"
+        self._api = self._api if self._api != "auto" else "chat"
         self.lost = tuple(lost)
 
     async def _explore_plain(self, lost: list[str]) -> None:
@@ -289,8 +296,10 @@ def _turn(prompt: str, partial: str = "") -> list[dict[str, str]]:
     return [{"role": "user", "content": prompt}, *reply]
 
 
-def _chat(request: Request) -> dict[str, Any]:
-    if not request.partial:
-        return {"messages": _turn(request.prompt)}
-    continued = {"add_generation_prompt": False, "continue_final_message": True}
-    return {"messages": _turn(request.prompt, request.partial)} | continued
+def _logprobs(request: Request) -> dict[str, Any]:
+    return {"logprobs": True} if request.sampling.logprobs else {}
+
+
+def _at_most(request: Request) -> int:
+    """A bound on the prompt's tokens, where its ids are unknown: a token a byte, and some for the chat template."""
+    return len((request.prompt + request.partial).encode()) + 16

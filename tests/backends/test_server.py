@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -52,8 +53,20 @@ async def test_samples_come_in_order_with_ids_and_are_counted_by_the_server() ->
     assert all("".join(map(chr, one.tokens)) == one.text for one in completions)
     assert usage == Usage(calls=1, prompt_tokens=PROMPT, completion_tokens=fake.written)
     (body,) = fake.bodies
-    assert (body["n"], body["seed"], body["max_tokens"], "stream" in body) == (3, 5, 2000 - PROMPT, False)
-    assert fake.seen["tokenize"] == 2, "once for the probe, once for the prompt"
+    assert (body["n"], body["seed"], "max_tokens" in body, "stream" in body) == (3, 5, False, False)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sampling", "asked"),
+    [({}, Sampling(), 1), ({}, Sampling(max_tokens=9), 2), ({"api": "completions"}, Sampling(), 2)],
+)
+async def test_a_prompts_ids_are_asked_once_and_only_where_they_are_needed(
+    settings: dict[str, str], sampling: Sampling, asked: int
+) -> None:
+    fake = FakeServer()
+    async with serving(fake, **settings) as server:
+        await asyncio.gather(*(drawn(server, replace(ASKED, sampling=sampling)) for _ in range(5)))
+    assert fake.seen["tokenize"] == asked, "one of them to find out whether it can"
 
 
 @pytest.mark.parametrize("api", ["completions", "chat"])
@@ -200,8 +213,10 @@ async def test_fewer_samples_than_asked_are_kept_with_the_error() -> None:
 async def test_what_will_not_change_is_not_transient() -> None:
     fake = FakeServer(context=60)
     async with serving(fake) as server:
-        with pytest.raises(GenerationError, match=r"the prompt has .* tokens"):
+        with pytest.raises(GenerationError, match="answered 400: maximum context length"):
             await drawn(server, Request("p", "x" * 100))
+        with pytest.raises(GenerationError, match="the prompt has 113 tokens, and mock has a context of 60"):
+            await drawn(server, Request("p", "x" * 100, sampling=Sampling(max_tokens=5)))
         fake.faults = ["400"]
         with pytest.raises(GenerationError, match="answered 400") as raised:
             await drawn(server, ASKED)

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -240,6 +241,35 @@ async def test_the_known_arguments_are_those_of_vllm(engine: VLLMEngine) -> None
     from vllm.engine.arg_utils import AsyncEngineArgs
 
     assert _engine_args._known_names() == {field.name for field in fields(AsyncEngineArgs)}
+
+
+@engine_test
+async def test_the_options_for_large_models_reach_vllms_configuration(
+    engine: VLLMEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    built = []
+
+    def build(args: Any, **_: Any) -> None:
+        built.append((args, args.create_engine_config()))
+        raise ValueError("far enough")
+
+    monkeypatch.setattr(AsyncLLM, "from_engine_args", build)
+    options: dict[str, Any] = {
+        "tensor_parallel_size": 2,
+        "enable_expert_parallel": True,
+        "max_model_len": 1024,
+        "max_num_seqs": 64,
+    }
+    with pytest.raises(InputError, match="far enough"):
+        async with VLLMEngine(engine._model, quantization=None, gpu_memory_utilization=0.6, **options):
+            pass
+    ((args, config),) = built
+    assert (args.quantization, args.gpu_memory_utilization) == (None, 0.6)
+    assert (config.parallel_config.tensor_parallel_size, config.parallel_config.enable_expert_parallel) == (2, True)
+    assert (config.model_config.max_model_len, config.scheduler_config.max_num_seqs) == (1024, 64)
+    assert config.cache_config.enable_prefix_caching
 
 
 def test_importing_the_backend_imports_no_vllm() -> None:
