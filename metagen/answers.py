@@ -131,8 +131,13 @@ def equal_numbers(first: str, second: str) -> bool | None:
         return True
     if bool(_PERCENT.search(first)) != bool(_PERCENT.search(second)):
         return None
-    one, other = (Fraction(key) if "/" in key else int(key) for key in keys)
-    return None if abs(one - other) * _NEARLY <= max(abs(one), abs(other)) else False
+    one, other = map(_exactly, keys)
+    return None if _NEARLY * abs(one - other) <= max(abs(one), abs(other)) else False
+
+
+def _exactly(key: str) -> Fraction:
+    """The number; whole ones without the search for a common divisor."""
+    return Fraction(key) if "/" in key else Fraction(int(key))
 
 
 def _boxed(text: str) -> str | None:
