@@ -3,13 +3,13 @@
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from importlib.util import module_from_spec, spec_from_file_location
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from metagen.backends import Balanced, Recorded, Retrying, VLLMEngine, VLLMServer
 from metagen.budget import Budget
@@ -84,11 +84,7 @@ def prepare(
             raise InputError(f"--load {path}: {twice[0]} is defined in another loaded file too: rename one")
         names |= new
     strategy = parse(spec, names)
-    if " at 0x" in (spelling := literal(strategy)):
-        raise InputError(
-            f"the strategy prints as {spelling[:80]!r}, so a run of it could not be told from another: "
-            "give its class a `__repr__`, such as `__repr__ = metagen.settings.spelled` in a frozen dataclass"
-        )
+    _check_spelling(strategy, names)
     settings = dict(map(_setting, engine or ()))
     named = dict(map(_named, models or [str(SMALL)]))
     if len(named) < len(models or "1"):
@@ -136,15 +132,35 @@ def _named(text: str) -> tuple[str, str]:
 
 def _backend(model: str, settings: Mapping[str, Any], names: Mapping[str, Any]) -> Backend:
     if model in names:
-        try:
-            made: Backend = names[model]()
-        except Exception as error:  # the user's function may raise anything
-            raise InputError(f"--model {model}: {type(error).__name__}: {error}") from error
-        return made
+        return _made(model, names[model])
     if model.startswith(("http://", "https://")):
         servers = [VLLMServer(*url.split("#", 1)) for url in model.split(",")]
         return Retrying(servers[0] if len(servers) == 1 else Balanced(*servers))
     return Recorded(model) if model.endswith(".jsonl") else VLLMEngine(model, **settings)
+
+
+def _made(model: str, make: Callable[[], Any]) -> Backend:
+    try:
+        made = make()
+    except Exception as error:  # the user's function may raise anything
+        raise InputError(f"--model {model}: {type(error).__name__}: {error}") from error
+    if not hasattr(made, "generate"):
+        raise InputError(f"--model {model}: it returns {type(made).__name__}, not a backend")
+    return cast(Backend, made)
+
+
+def _check_spelling(strategy: Generator, names: Mapping[str, Any]) -> None:
+    """A run is known by how its strategy is written, so that must say which it is."""
+    text = literal(strategy)
+    try:
+        again = literal(parse(text, names))
+    except InputError:
+        again = ""
+    if again != text:
+        raise InputError(
+            f"the strategy prints as {text[:200]!r}, which cannot be read back: give its class a `__repr__` that can "
+            "be, such as `__repr__ = metagen.settings.spelled` in a dataclass, and a function the name it is used by"
+        )
 
 
 def _identity(model: str, names: Mapping[str, Any]) -> str:

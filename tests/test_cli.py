@@ -42,6 +42,20 @@ def model():
 
 def broken():
     raise RuntimeError("no model today")
+
+
+def nothing():
+    return None
+
+
+def renamed(function):
+    async def wrapper(problem, run):
+        return await function(problem, run)
+
+    return wrapper
+
+
+decorated = renamed(twice)
 """
 
 
@@ -157,6 +171,11 @@ REFUSALS: list[tuple[tuple[str, ...], str]] = [
     (("solve", "problems.jsonl", *POOL, "--load", "own.py", "-s", "twice()"), "write twice without parentheses"),
     (("solve", "problems.jsonl", *POOL, "--load", "own.py", "-s", "Imported(1)"), "'Imported' is not known"),
     (("solve", "problems.jsonl", *POOL, "--load", "own.py", "-s", "_private"), "'_private' is not known"),
+    (("solve", "problems.jsonl", *POOL, "--load", "own.py", "-s", "decorated"), "prints as 'wrapper', which cannot be"),
+    (("solve", "problems.jsonl", "--load", "own.py", "-m", "nothing"), "nothing: it returns NoneType, not a backend"),
+    (("solve", "problems.jsonl", "-m", "http://127.0.0.1:9/v1"), "cannot connect to 127.0.0.1:9"),
+    (("solve", "problems.jsonl", "-m", "http://"), "is not the address of a server"),
+    (("solve", "problems.jsonl", "-m", "http://me:secret@localhost/v1"), "may hold no user or password"),
     (("solve", "problems.jsonl", *POOL, "--out", "own.py"), "own.py: cannot be a run's folder"),
     (("sample", "problems.jsonl", *POOL, "--out", "new.jsonl"), "Missing option '--n'"),
     (("sample", "problems.jsonl", *POOL, "--n", "4"), "Missing option '--out'"),
