@@ -2,7 +2,8 @@
 
     python benchmarks/bench_http.py [--requests 500] [--rounds 3]
 
-Each client posts the same body and reads a reply of 16 samples as JSON; they take turns. The server answers them together
+Each client posts the same body and reads a reply of 16 samples as JSON; they take turns. The server answers them
+together
 and is a process of its own. Reported are medians of wall time and of the client's CPU time a request.
 """
 
