@@ -8,7 +8,8 @@ Each way is a process of its own, and they take turns on one server: the mock (`
 
 - metagen: `solve_all` with `Vote(16)` over `Retrying(VLLMServer(url))`
 - bare: one request with n=16 a problem, by aiohttp, all at once; the reply is read and its text taken
-- its-hub: `SelfConsistency` with a budget of 16 on all problems at once, with its best setting, `LMOrchestrator(-1)`
+- its-hub: `SelfConsistency` with a budget of 16 on all problems at once, with its best setting, `LMOrchestrator(-1)`;
+  left out without `--peer`
 
 Wall time and the client's CPU time begin when everything is imported and built. The ideal on the mock is what the same
 samples would take if all began at once.
@@ -68,7 +69,8 @@ def main(
         print(json.dumps(asyncio.run(metagen(url, prompts) if way == "metagen" else bare(url, prompts))))
         return
     with serving(real) as (address, model):
-        figures: dict[str, list[dict[str, float]]] = {"metagen": [], "bare": [], "its-hub": []}
+        names = ["metagen", "bare", *(["its-hub"] if peer.is_file() else [])]
+        figures: dict[str, list[dict[str, float]]] = {name: [] for name in names}
         for turn in range(rounds + real):
             for name, rows in figures.items():
                 before = told(address, real)
@@ -171,11 +173,12 @@ def report(figures: dict[str, list[dict[str, float]]], problems: int) -> None:
     print(f"{'':8}" + "".join(f"{column:>18}" for column in columns) + f"{'its-hub to it':>16}{'its CPU to it':>16}")
     for name, rows in figures.items():
         values = [statistics.median(row.get(column, 0) for row in rows) for column in columns]
-        slower, busier = (
-            statistics.median(b[key] / a[key] for a, b in zip(rows, figures["its-hub"], strict=True))
+        ratios = [
+            statistics.median(theirs[key] / ours[key] for ours, theirs in zip(rows, figures["its-hub"], strict=True))
             for key in ("seconds", "cpu_ms")
-        )
-        print(f"{name:8}" + "".join(f"{value:18,.3f}" for value in values) + f"{slower:16.2f}{busier:16.2f}")
+            if "its-hub" in figures
+        ]
+        print(f"{name:8}" + "".join(f"{value:18,.3f}" for value in values) + "".join(f"{one:16.2f}" for one in ratios))
 
 
 if __name__ == "__main__":

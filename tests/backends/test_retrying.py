@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+import psutil
 import pytest
 
 from metagen import (
@@ -138,15 +139,20 @@ async def test_where_nothing_listens_the_first_word_is_an_error_of_the_user() ->
 async def test_under_faults_of_every_kind_nothing_is_lost_and_all_is_counted() -> None:
     kinds = ["429", "500", "reset", "truncated", "malformed", "fewer", "hang", "", "", "", "", "", "", ""]
     fake = FakeServer()
+    before = psutil.Process().num_fds(), len(asyncio.all_tasks())
     async with (
         fake.running(),
         Retrying(VLLMServer(fake.url, silence=0.5), wait=0.01, longest=0.05, attempts=99) as server,
     ):
-        fake.faults = kinds * 30
-        problems = [Problem(str(number), f"What is {number} + 1?", "7") for number in range(200)]
+        fake.faults = kinds * 70
+        problems = [Problem(str(number), f"What is {number} + 1?", "7") for number in range(500)]
         solutions = [each async for each in solve_all(problems, Vote(4), server, seed=1)]
         assert fake.in_flight == 0
-    assert len(solutions) == 200
+    await asyncio.sleep(0.1)
+    after = psutil.Process().num_fds(), len(asyncio.all_tasks())
+    assert after[0] <= before[0], "a connection is left"
+    assert after[1] <= before[1], "a task is left"
+    assert len(solutions) == 500
     assert all(each.correct and each.samples == 4 and each.lost == 0 for each in solutions)
     usage = sum((each.usage for each in solutions), Usage())
     assert usage.estimated_tokens > 0
