@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
@@ -82,9 +83,9 @@ def read(reply: object, host: str) -> Reply:
 def counted(chunks: Sequence[bytes]) -> Counts | None:
     """The latest count in the pieces of a stream."""
     for chunk in reversed(chunks):
-        counts = json.loads(chunk).get("usage")
-        if counts:
-            return Counts.model_validate(counts)
+        with suppress(ValueError):  # a piece that cannot be read counts nothing
+            if (reply := Reply.model_validate_json(chunk)).usage:
+                return reply.usage
     return None
 
 

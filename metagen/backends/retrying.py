@@ -1,8 +1,10 @@
 """A backend that is asked again where a failure may pass, and given up when it is gone."""
 
 import time
+from collections.abc import Awaitable, Callable
+from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
 from tenacity.wait import wait_random_exponential
@@ -11,6 +13,8 @@ from metagen.backends.wrapper import Wrapper
 from metagen.budget import Usage
 from metagen.errors import BackendGone, InputError, TransientError
 from metagen.request import Backend, Completion, Meter, Request
+
+Result = TypeVar("Result")
 
 TRIES_BEFORE_GONE = 5
 """Failures in a row, over all requests, before a server can be given up."""
@@ -62,23 +66,38 @@ class Retrying(Wrapper):
                 await self._once(request, book, done)
         return [done[index] for index in range(request.n)]
 
+    async def count(self, request: Request) -> int:
+        tokens = 0
+        async for attempt in self._trying():
+            with attempt:
+                tokens = await self._watched(partial(self.of.count, request))
+        return tokens
+
     async def _once(self, request: Request, spend: Meter, done: dict[int, Completion]) -> None:
         """One try at what is missing, in one request from the first gap to the last; what comes is added to `done`."""
-        if self._gone:
-            raise self._gone
         missing = [index for index in range(request.n) if index not in done]
         first = missing[0]
         came: dict[int, Completion] = {}
         try:
-            came |= enumerate(await self.of.generate(request.part(first, missing[-1] - first + 1), spend))
+            part = request.part(first, missing[-1] - first + 1)
+            came |= enumerate(await self._watched(partial(self.of.generate, part, spend)))
         except TransientError as error:
             came |= error.completions
-            self._failed(error)
             raise
-        else:
-            self._failures = 0
         finally:
             done.update({first + index: one for index, one in came.items() if first + index not in done})
+
+    async def _watched(self, work: Callable[[], Awaitable[Result]]) -> Result:
+        """Do it, unless the server is gone, and keep count of failures."""
+        if self._gone:
+            raise self._gone
+        try:
+            result = await work()
+        except TransientError as error:
+            self._failed(error)
+            raise
+        self._failures = 0
+        return result
 
     def _trying(self, *, opening: bool = False) -> AsyncRetrying:
         return AsyncRetrying(

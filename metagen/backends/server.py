@@ -169,7 +169,10 @@ class VLLMServer:
         if partial:
             body["continue_final_message"] = True
         reply = await self._http.post(f"{self._http.root}/tokenize", body)
-        return tuple(reply["tokens"])
+        try:
+            return tuple(map(int, reply["tokens"]))
+        except (TypeError, KeyError, ValueError):
+            raise GenerationError(f"{self.name} tells no token ids") from None
 
     async def _reply(self, path: str, body: dict[str, Any], meter: "_Reserved", *, streamed: bool) -> Reply:
         url = self._http.base + path
@@ -229,7 +232,10 @@ class VLLMServer:
     async def _explore(self) -> None:
         """Find out what the server serves and can do."""
         listed = await self._http.get(f"{self._http.base}/models")
-        cards = {card["id"]: card for card in listed.get("data", ())}
+        try:
+            cards = {card["id"]: card for card in listed["data"]}
+        except (TypeError, KeyError):
+            raise InputError(f"{self._http.base} does not list its models as OpenAI's API does") from None
         if not self._model and len(cards) == 1:
             (self._model,) = cards
         if self._model not in cards:
@@ -240,6 +246,8 @@ class VLLMServer:
         try:
             await self._tokenized("1 + 1?", "")
             self._templated = True
+        except TransientError:
+            raise
         except GenerationError:
             lost.append(
                 "it tells no token ids, so partial replies cannot be continued and prompts are counted from above"

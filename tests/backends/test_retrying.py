@@ -101,6 +101,19 @@ async def test_a_server_that_stays_silent_is_given_up_once_for_all() -> None:
     assert len(backend.requests) == asked
 
 
+async def test_counting_is_tried_again_too() -> None:
+    class Forgetful(Scripted):
+        failures = 2
+
+        async def count(self, request: Request) -> int:
+            if self.failures:
+                self.failures -= 1
+                raise TransientError("busy")
+            return await super().count(request)
+
+    assert await quick(Forgetful("7")).count(REQUEST) == len("3 + 4?")
+
+
 async def test_one_success_between_keeps_a_server() -> None:
     backend = Failing(*(TransientError("no") for _ in range(4)))
     retrying = quick(backend, patience=0)

@@ -4,8 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from aiohttp import web
 
 from metagen import (
     BackendGone,
@@ -25,6 +27,7 @@ from metagen import (
     solve,
 )
 from metagen.backends._http import _seconds
+from metagen.backends._openai import counted, joined, read
 from tests.fake_server import FakeServer, text_of
 
 ASKED = Request("p", "3 + 4?", n=3, seed=5)
@@ -199,6 +202,49 @@ async def test_what_may_pass_is_a_transient_error(fault: str, said: str, estimat
     assert raised.value.retry_after == (0.05 if fault == "429" else None)
     assert len(books) == 1
     assert bool(books[0].estimated_tokens) is estimated
+
+
+async def test_what_cannot_be_read_is_neither_an_answer_nor_a_crash() -> None:
+    fake = FakeServer()
+    async with serving(fake) as server:
+        for chunks in ([b"nonsense"], [b'{"choices": 3}'], [b'{"choices": [], "usage": 7}']):
+            assert counted(chunks) is None
+            with pytest.raises(TransientError, match=r"cannot be read|not JSON"):
+                joined(chunks, server.name)
+        replies: list[object] = [[], {"choices": [{"index": "x"}]}, 3]
+        for reply in replies:
+            with pytest.raises(TransientError, match="cannot be read"):
+                read(reply, server.name)
+
+
+async def test_what_is_no_such_server_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeServer()
+    bodies: list[object] = [[], {"data": 3}, {"models": []}]
+    for listed in bodies:
+        with monkeypatch.context() as patch:
+            patch.setattr(FakeServer, "_models", answering(listed))
+            with pytest.raises(InputError, match="does not list its models"):
+                async with serving(fake):
+                    pass
+
+
+async def test_a_fault_at_the_opening_does_not_make_it_another_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeServer()
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeServer, "_tokenize", answering({"error": "busy"}, status=503))
+        with pytest.raises(TransientError, match="answered 503: busy"):
+            async with serving(fake):
+                pass
+        patch.setattr(FakeServer, "_tokenize", answering({"ids": []}))
+        async with serving(fake) as server:
+            assert server.lost
+
+
+def answering(body: object, status: int = 200) -> Any:
+    async def answer(self: FakeServer, request: web.Request) -> web.Response:
+        return web.json_response(body, status=status)
+
+    return answer
 
 
 async def test_fewer_samples_than_asked_are_kept_with_the_error() -> None:
