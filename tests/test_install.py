@@ -55,11 +55,27 @@ def test_the_core_alone_solves_with_a_model_that_is_a_function(python: Path, whe
     )
 
 
+def refused(*command: object) -> str:
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    return done.stderr
+
+
 def test_without_an_engine_the_error_says_what_to_install(python: Path, tmp_path: Path) -> None:
-    call = [python.with_name("metagen"), "solve", EVALUATION, "--out", tmp_path / "run"]
-    done = subprocess.run([*map(str, call)], capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "metagen[cpu]" in done.stderr
+    assert "metagen[cpu]" in refused(python.with_name("metagen"), "solve", EVALUATION, "--out", tmp_path / "run")
+
+
+def test_the_extras_server_and_parquet_bring_what_they_name(python: Path, wheel: Path, tmp_path: Path) -> None:
+    problems = tmp_path / "problems.parquet"
+    problems.write_text("no Parquet")
+    call = [python.with_name("metagen"), "solve", problems, "-m", "http://127.0.0.1:9/v1", "--out", tmp_path / "run"]
+    assert "install metagen[parquet]" in refused(*call)
+    install(python, wheel, "[parquet]")
+    assert "cannot be read as Parquet" in refused(*call)
+    call[2] = EVALUATION
+    assert "install metagen[server]" in refused(*call)
+    install(python, wheel, "[server]")
+    assert "cannot connect to 127.0.0.1:9" in refused(*call)
 
 
 def test_the_extra_train_brings_what_training_needs(python: Path, wheel: Path) -> None:
