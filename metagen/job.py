@@ -93,6 +93,8 @@ def prepare(
     for name in named_models(strategy):
         if name and name not in backends:
             raise InputError(f"the strategy names a model {name!r}: give it with --model {name}=MODEL")
+    if settings and not any(isinstance(backend, VLLMEngine) for backend in backends.values()):
+        raise InputError("--engine sets nothing here: no model of this run is loaded in this process")
     total, digest = problems.check()
     given = {name: _identity(model, names) for name, model in named.items()}
     loaded = sorted(f"{path.name} ({_digest(path)})" for path in load or ())

@@ -6,10 +6,12 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from email.utils import parsedate_to_datetime
+from math import isfinite
 from time import time
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
+from metagen.backends._openai import error_text
 from metagen.errors import GenerationError, InputError, TransientError
 
 if TYPE_CHECKING:
@@ -37,11 +39,7 @@ class Http:
     """
 
     def __init__(self, url: str, *, key_env: str, connect: float, silence: float) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise InputError(f"{url!r} is not the address of a server: write one such as http://localhost:8000/v1")
-        if parts.username or parts.password:
-            raise InputError("a server's address may hold no user or password: give a key by the environment")
+        parts = _address(url)
         self.base = url.rstrip("/")
         self.root = self.base.removesuffix("/v1")
         self.host = parts.netloc
@@ -55,7 +53,9 @@ class Http:
             import aiohttp  # noqa: PLC0415 (optional)
         except ImportError:
             raise InputError("a model behind HTTP needs aiohttp: install metagen[server]") from None
-        key = os.environ.get(self._key_env, "")
+        key = self._key()
+        if not key.isprintable():
+            raise InputError(f"the environment variable {self._key_env} holds no key: it has control characters")
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),
             timeout=aiohttp.ClientTimeout(
@@ -81,7 +81,7 @@ class Http:
     async def stream(self, url: str, body: dict[str, Any]) -> AsyncGenerator[bytes, None]:
         """The data of the server-sent events, one JSON text each, as they come."""
         async with self._answer("POST", url, body) as response:
-            async for line in response.content:
+            async for line in _lines(response.content):
                 if line.startswith(b"data:"):
                     data = line[5:].strip()
                     if data == DONE:
@@ -105,6 +105,9 @@ class Http:
         except aiohttp.ClientConnectorError as error:
             why = error.os_error.strerror or error.os_error
             raise TransientError(f"cannot connect to {self.host}: {why}", unreachable=True) from None
+        except aiohttp.ConnectionTimeoutError:
+            said = f"cannot connect to {self.host} within {self._connect:g} seconds"
+            raise TransientError(said, unreachable=True) from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             said = str(error) or type(error).__name__
             raise TransientError(f"{self.host} broke off: {said}", sent=True) from None
@@ -119,12 +122,41 @@ class Http:
         """What the server says of an error, in one line, without our key."""
         try:
             told = json.loads(body)
-            error = told.get("error", told)
-            text = str(error.get("message", error) if isinstance(error, dict) else error)
+            text = error_text(told.get("error", told))
         except (ValueError, AttributeError):
             text = body.decode(errors="replace")
-        key = os.environ.get(self._key_env, "")
+        key = self._key()
         return " ".join((text.replace(key, "***") if key else text).split())[:300]
+
+    def _key(self) -> str:
+        return os.environ.get(self._key_env, "").strip()
+
+
+def _address(url: str) -> SplitResult:
+    """Raises `InputError` if that is no address of a server."""
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:  # brackets that do not close, a port that is no port
+        sound = False
+    if not sound:
+        raise InputError(f"{url!r} is not the address of a server: write one such as http://localhost:8000/v1")
+    if parts.username or parts.password:
+        raise InputError("a server's address may hold no user or password: give a key by the environment")
+    if parts.query or parts.fragment:
+        raise InputError("a server's address ends with its path: leave out what follows '?' or '#'")
+    return parts
+
+
+async def _lines(content: "aiohttp.StreamReader") -> AsyncIterator[bytes]:
+    """Lines of any length: the first event of a stream may hold all ids of a long prompt."""
+    pieces: list[bytes] = []
+    async for chunk in content.iter_any():
+        *lines, rest = chunk.split(b"\n")
+        for line in lines:
+            yield b"".join([*pieces, line])
+            pieces.clear()
+        pieces.append(rest)
 
 
 def _read_json(body: bytes, host: str) -> Any:
@@ -137,7 +169,8 @@ def _read_json(body: bytes, host: str) -> Any:
 def _seconds(retry_after: str) -> float | None:
     """Seconds to wait, from the header's number or date; `None` if it says neither."""
     try:
-        return max(0.0, float(retry_after))
+        seconds = float(retry_after)
+        return max(0.0, seconds) if isfinite(seconds) else None
     except ValueError:
         pass
     try:

@@ -72,12 +72,19 @@ class Reply(BaseModel):
 
 
 def read(reply: object, host: str) -> Reply:
-    """Raises `TransientError` if that is no reply of such a server."""
+    """Raises `TransientError` if that is no reply of such a server, or tells of an error on its side."""
+    if isinstance(reply, dict) and reply.get("error"):
+        raise TransientError(f"{host} broke off: {error_text(reply['error'])}", sent=True)
     try:
         return Reply.model_validate(reply)
     except ValidationError as error:
         field = ".".join(map(str, error.errors()[0]["loc"]))
         raise TransientError(f"{host} sent a reply that cannot be read (field {field!r})", sent=True) from None
+
+
+def error_text(error: Any) -> str:
+    """What an error says, in a server's words."""
+    return str(error.get("message", error) if isinstance(error, dict) else error)
 
 
 def counted(chunks: Sequence[bytes]) -> Counts | None:
@@ -130,6 +137,11 @@ def asked(request: Request, model: str, limit: int | None) -> dict[str, Any]:
         "seed": request.seed,
     }
     return {name: value for name, value in settings.items() if value is not None}
+
+
+def ended(choice: Choice) -> bool:
+    """Whether a sample came to an end of its own; else the server gave it up, and may be asked for it again."""
+    return choice.finish_reason not in {None, "abort", "error"}
 
 
 def completion(choice: Choice) -> Completion:

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from metagen.backends._http import Http, Refused
-from metagen.backends._openai import Counts, Reply, asked, completion, counted, joined, read
+from metagen.backends._openai import Counts, Reply, asked, completion, counted, ended, joined, read
 from metagen.budget import Usage
 from metagen.errors import BackendGone, BudgetExceeded, GenerationError, InputError, TransientError
 from metagen.request import Completion, Meter, Request
@@ -170,9 +170,12 @@ class VLLMServer:
             body["continue_final_message"] = True
         reply = await self._http.post(f"{self._http.root}/tokenize", body)
         try:
-            return tuple(map(int, reply["tokens"]))
+            ids = tuple(map(int, reply["tokens"]))
         except (TypeError, KeyError, ValueError):
-            raise GenerationError(f"{self.name} tells no token ids") from None
+            ids = ()
+        if not ids:  # some servers have a path of this name that wants something else
+            raise GenerationError(f"{self.name} tells no token ids")
+        return ids
 
     async def _reply(self, path: str, body: dict[str, Any], meter: "_Reserved", *, streamed: bool) -> Reply:
         url = self._http.base + path
@@ -195,7 +198,7 @@ class VLLMServer:
         return reply
 
     async def _completions(self, reply: Reply, request: Request) -> list[Completion]:
-        choices = [choice for choice in reply.choices if 0 <= choice.index < request.n]
+        choices = [choice for choice in reply.choices if 0 <= choice.index < request.n and ended(choice)]
         samples = {each.index: await self._spelled(completion(each), each.token_ids, request) for each in choices}
         return self._whole(samples, request.n)
 
@@ -225,7 +228,8 @@ class VLLMServer:
         except BaseException as error:
             await self._http.close()
             if isinstance(error, Refused):
-                raise InputError(f"cannot use {self._http.base}: {error}") from None
+                hint = "" if self._http.base.endswith("/v1") else f"; is its address {self._http.base}/v1?"
+                raise InputError(f"cannot use {self._http.base}: {error}{hint}") from None
             raise
         return self
 

@@ -13,8 +13,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Annotated, Any
 
+import torch
 import typer
 from rich.console import Console
+from torch import Tensor, nn
 
 from metagen.data import EVALUATION
 from metagen.report import pass_at_k
@@ -88,6 +90,8 @@ class Serving:
     samples: int = 32
     seed: int = 0
     concurrent: int = 256
+    routed: bool = False
+    """Whether to count where the routers send each token; the model must have experts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,8 @@ class Replies:
     temperature: float
     tokens_per_second: float
     """Output tokens, all requests together."""
+    loads: list[list[float]]
+    """For each layer, the fraction of token-slots that each expert got; empty if not asked for."""
 
 
 def serve(model: Path, prompts: Sequence[str], serving: Serving) -> Replies:
@@ -105,6 +111,8 @@ def serve(model: Path, prompts: Sequence[str], serving: Serving) -> Replies:
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    if serving.routed:
+        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # the routers are watched in this process
     from vllm import LLM  # noqa: PLC0415  # the variables above are read when vllm is imported
 
     engine = LLM(
@@ -116,6 +124,7 @@ def serve(model: Path, prompts: Sequence[str], serving: Serving) -> Replies:
         max_num_seqs=serving.concurrent,
         seed=serving.seed,
     )
+    routes: list[list[Tensor]] = engine.apply_model(watch_routers)[0] if serving.routed else []
     settings = engine.get_default_sampling_params()
     settings.n, settings.max_tokens = serving.samples, LONGEST_REPLY
     if serving.temperature is not None:
@@ -125,7 +134,31 @@ def serve(model: Path, prompts: Sequence[str], serving: Serving) -> Replies:
     seconds = time.monotonic() - began
     tokens = sum(len(sample.token_ids) for output in outputs for sample in output.outputs)
     texts = [[sample.text for sample in output.outputs] for output in outputs]
-    return Replies(texts, settings.temperature, tokens / seconds)
+    loads = [[round(share, 4) for share in (sum(counts) / sum(counts).sum()).tolist()] for counts in routes]
+    return Replies(texts, settings.temperature, tokens / seconds, loads)
+
+
+def watch_routers(model: nn.Module) -> list[list[Tensor]]:
+    """From now on, count the token-slots of each expert: a list a layer, which a vector [experts] a step is added to.
+
+    vLLM can return the experts of each token by itself (`enable_return_routed_experts`), but not on a CPU: that needs
+    its second model runner, which needs Triton. The routers' logits, watched here, are what it selects from.
+    """
+    routes: list[list[Tensor]] = []
+    for name, router in model.named_modules():
+        if name.endswith("mlp.gate"):
+            counts: list[Tensor] = []
+            router.register_forward_hook(_counter(counts, model.config.num_experts_per_tok))
+            routes.append(counts)
+    return routes
+
+
+def _counter(counts: list[Tensor], k: int) -> Callable[[nn.Module, object, tuple[Tensor, ...]], None]:
+    def count(_router: nn.Module, _inputs: object, output: tuple[Tensor, ...]) -> None:
+        logits = output[0]
+        counts.append(torch.bincount(logits.topk(k).indices.flatten(), minlength=logits.shape[-1]))
+
+    return count
 
 
 def report(sampled: Sequence[Sampled], first: int = 100) -> dict[str, Any]:

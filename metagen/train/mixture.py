@@ -8,12 +8,19 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
 from rich.console import Console
-from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen3MoeConfig, Qwen3MoeForCausalLM
+from transformers import (
+    GenerationConfig,
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+    Qwen3MoeConfig,
+    Qwen3MoeForCausalLM,
+)
 
 from metagen.train.batches import Batch
 from metagen.train.experts import SORTED
@@ -40,34 +47,42 @@ class Shape:
     layers: int = 4
     heads: int = 4
     experts: int = 8
+    """0 for a dense model whose feed-forward layers are as wide as the active experts together."""
     active: int = 2
     expert_width: int = 128
 
 
-def make_config(shape: Shape, tokenizer: PreTrainedTokenizerFast) -> Qwen3MoeConfig:
+def make_config(shape: Shape, tokenizer: PreTrainedTokenizerFast) -> Qwen3Config | Qwen3MoeConfig:
     """The configuration of a model of this shape.
 
     With `norm_topk_prob` the router is `Softmax(TopK(Wx))`: a softmax, the k largest, renormalised to sum to 1.
     """
-    return Qwen3MoeConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=shape.width,
-        intermediate_size=shape.active * shape.expert_width,
+    common: dict[str, Any] = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": shape.width,
+        "intermediate_size": shape.active * shape.expert_width,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.heads,
+        "head_dim": shape.width // shape.heads,
+        "tie_word_embeddings": True,
+        "max_position_embeddings": CONTEXT,
+        "initializer_range": 0.05,
+        "bos_token_id": None,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    if not shape.experts:
+        return Qwen3Config(**common)
+    config = Qwen3MoeConfig(
+        **common,
         moe_intermediate_size=shape.expert_width,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        num_key_value_heads=shape.heads,
-        head_dim=shape.width // shape.heads,
         num_experts=shape.experts,
         num_experts_per_tok=shape.active,
         norm_topk_prob=True,
-        tie_word_embeddings=True,
-        max_position_embeddings=CONTEXT,
-        initializer_range=0.05,
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
     )
+    config._experts_implementation = SORTED
+    return config
 
 
 def make_tokenizer(shape: Shape, recipe: Recipe) -> PreTrainedTokenizerFast:
@@ -82,8 +97,7 @@ def make_trainer(shape: Shape, plan: Plan) -> Trainer:
     torch.manual_seed(plan.seed)
     tokenizer = make_tokenizer(shape, plan.recipe)
     config = make_config(shape, tokenizer)
-    config._experts_implementation = SORTED
-    model = Qwen3MoeForCausalLM(config)
+    model = Qwen3MoeForCausalLM(config) if isinstance(config, Qwen3MoeConfig) else Qwen3ForCausalLM(config)
     return Trainer(model, tokenizer, plan, make_optimizer(model, plan))
 
 

@@ -6,18 +6,22 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import PreTrainedTokenizerFast, Qwen3MoeForCausalLM
+from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM, Qwen3MoeForCausalLM
 
 from metagen.errors import InputError
 from metagen.train.batches import Batch, batches
 from metagen.train.formats import Recipe
 from metagen.train.routing import balance_loss
+
+Model: TypeAlias = Qwen3ForCausalLM | Qwen3MoeForCausalLM
+"""A dense model, or a mixture of experts."""
 
 LONGEST = 1024
 """Tokens of the longest training sequence."""
@@ -57,18 +61,21 @@ class Losses:
     text: Tensor
     """Mean cross-entropy of the assistant's tokens, in nats."""
     balance: Tensor
-    """Mean over the layers of `N Σ f P`; 1 at perfect balance."""
+    """Mean over the layers of `N Σ f P`; 1 at perfect balance, and in a dense model."""
 
     def total(self, coefficient: float) -> Tensor:
         """The loss with the load-balancing loss weighted by `coefficient`."""
         return self.text + coefficient * self.balance if coefficient else self.text
 
 
-def losses(model: Qwen3MoeForCausalLM, batch: Batch) -> Losses:
+def losses(model: Model, batch: Batch) -> Losses:
     """Run a batch; logits are computed only where there is something to learn."""
-    output = model.model(input_ids=batch.ids, use_cache=False, output_router_logits=True)
+    mixture = isinstance(model, Qwen3MoeForCausalLM)
+    output = model.model(input_ids=batch.ids, use_cache=False, **({"output_router_logits": True} if mixture else {}))
     targets = batch.ids.roll(-1, 1)[batch.learned]
     text = functional.cross_entropy(model.lm_head(output.last_hidden_state[batch.learned]), targets)
+    if not mixture:
+        return Losses(text, torch.ones(()))
     real, k = batch.real.flatten(), model.config.num_experts_per_tok
     return Losses(text, torch.stack([balance_loss(logits[real], k) for logits in output.router_logits]).mean())
 
@@ -77,7 +84,7 @@ def losses(model: Qwen3MoeForCausalLM, batch: Batch) -> Losses:
 class Trainer:
     """A model in training: everything that a checkpoint holds."""
 
-    model: Qwen3MoeForCausalLM
+    model: Model
     tokenizer: PreTrainedTokenizerFast
     plan: Plan
     optimizer: torch.optim.AdamW

@@ -11,7 +11,7 @@ from metagen.train.batches import Batch, collate, encode
 from metagen.train.formats import Exchange
 from metagen.train.routing import expert_fractions
 from metagen.train.tokenizer import ASSISTANT, END, USER
-from metagen.train.trainer import losses
+from metagen.train.trainer import Model, losses
 from metagen.train.words import WordProblem
 
 LONGEST_REPLY = 192
@@ -35,7 +35,7 @@ def as_batch(tokenizer: PreTrainedTokenizerFast, exchanges: Sequence[Exchange]) 
 
 
 def look(
-    model: Qwen3MoeForCausalLM,
+    model: Model,
     tokenizer: PreTrainedTokenizerFast,
     batch: Batch,
     problems: Sequence[WordProblem],
@@ -48,7 +48,7 @@ def look(
     return Look(found.text.item(), found.balance.item(), sum(right) / len(right))
 
 
-def sample(model: Qwen3MoeForCausalLM, tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str]) -> list[str]:
+def sample(model: Model, tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str]) -> list[str]:
     """One reply to each plain prompt at temperature 1, from torch's global generator."""
     asked = [f"{USER}{prompt}{END}{ASSISTANT}" for prompt in prompts]
     inputs = tokenizer(asked, padding=True, return_tensors="pt")

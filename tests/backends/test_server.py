@@ -1,6 +1,7 @@
 """A model behind HTTP: what is sent, what comes back, what it costs, and what can go wrong."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -247,6 +248,58 @@ def answering(body: object, status: int = 200) -> Any:
     return answer
 
 
+async def test_an_event_of_a_stream_may_be_of_any_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    long = "word " * 200_000
+    body = json.dumps({"choices": [{"text": long, "finish_reason": "stop", "token_ids": [1]}], "usage": {}})
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeServer, "_answer", streaming(f"data: {body}\r\n\r\ndata: [DONE]\r\n\r\n".encode()))
+        async with serving(FakeServer(), api="completions") as server:
+            (one,), _ = await drawn(server, Request("p", "?"))
+    assert one.text == long
+
+
+async def test_an_error_within_a_reply_is_transient(monkeypatch: pytest.MonkeyPatch) -> None:
+    event = b'data: {"error": {"message": "out of memory", "code": 500}}\n\ndata: [DONE]\n\n'
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeServer, "_answer", streaming(event))
+        async with serving(FakeServer()) as server:
+            with pytest.raises(TransientError, match="broke off: out of memory"):
+                await drawn(server, Request("p", "?"))
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeServer, "_generate", answering({"error": "overloaded", "choices": []}))
+        async with serving(FakeServer()) as server:
+            with pytest.raises(TransientError, match="broke off: overloaded"):
+                await drawn(server, ASKED)
+
+
+@pytest.mark.parametrize("reason", ["abort", "error", None])
+async def test_a_sample_that_the_server_gave_up_is_missing(reason: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    choices = [{"index": index, "text": "7", "finish_reason": reason if index == 1 else "stop"} for index in range(3)]
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeServer, "_generate", answering({"choices": choices, "usage": {"completion_tokens": 3}}))
+        async with serving(FakeServer()) as server:
+            with pytest.raises(TransientError, match="gave 2 of 3 samples") as raised:
+                await drawn(server, ASKED)
+    assert set(raised.value.completions) == {0, 2}
+
+
+async def test_a_server_without_v1_in_its_address_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeServer()
+    async with fake.running():
+        with pytest.raises(InputError, match=r"answered 404.*is its address http://127\.0\.0\.1:\d+/v1\?"):
+            await VLLMServer(fake.url.removesuffix("/v1")).__aenter__()
+
+
+def streaming(data: bytes) -> Any:
+    async def answer(self: FakeServer, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(data)
+        return response
+
+    return answer
+
+
 async def test_fewer_samples_than_asked_are_kept_with_the_error() -> None:
     fake = FakeServer()
     async with serving(fake) as server:
@@ -272,7 +325,21 @@ async def test_what_will_not_change_is_not_transient() -> None:
             await drawn(server, ASKED)
 
 
-@pytest.mark.parametrize("url", ["localhost:8000", "ftp://x/v1", "http://", "http://me:secret@localhost/v1"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost:8000",
+        "ftp://x/v1",
+        "http://",
+        "http://me:secret@localhost/v1",
+        "http://localhost:port/v1",
+        "http://localhost:99999/v1",
+        "http://localhost:0/v1",
+        "http://[::1/v1",
+        "http://localhost/v1?key=secret",
+        "http://localhost/v1#secret",
+    ],
+)
 def test_an_address_that_is_none_is_refused_and_not_repeated_with_its_password(url: str) -> None:
     with pytest.raises(InputError) as raised:
         VLLMServer(url)
@@ -285,6 +352,16 @@ async def test_a_key_is_sent_and_never_told(monkeypatch: pytest.MonkeyPatch) -> 
         assert "sesame" not in repr(vars(server)) + repr(vars(server._http))
     with pytest.raises(InputError, match=r"answered 401: wrong key Bearer \*\*\*"):
         async with serving(FakeServer(key="open"), key_env="MY_KEY"):
+            pass
+
+
+async def test_a_key_that_is_none_is_refused_without_being_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", " sesame\n")
+    async with serving(FakeServer(key="sesame"), key_env="MY_KEY"):
+        pass
+    monkeypatch.setenv("MY_KEY", "sesame\nopen")
+    with pytest.raises(InputError, match="MY_KEY holds no key: it has control characters"):
+        async with serving(FakeServer(key="sesame"), key_env="MY_KEY"):
             pass
 
 
@@ -319,7 +396,9 @@ async def test_an_accepted_sample_cancels_its_siblings_at_the_server() -> None:
     assert fake.written - 10 <= solution.usage.completion_tokens <= fake.written
 
 
-@pytest.mark.parametrize(("header", "seconds"), [("3", 3.0), ("-1", 0.0), ("soon", None), ("", None)])
+@pytest.mark.parametrize(
+    ("header", "seconds"), [("3", 3.0), ("-1", 0.0), ("soon", None), ("", None), ("inf", None), ("nan", None)]
+)
 def test_how_long_to_wait(header: str, seconds: float | None) -> None:
     assert _seconds(header) == seconds
     assert _seconds("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0
