@@ -24,7 +24,20 @@ from metagen.run import Batched, Generator, Run, Verifier
 from metagen.solution import Solution
 from metagen.solve import solve, solve_all
 from metagen.spec import parse
-from metagen.strategies import BestOf, CoT, Fallback, Until, Vote, Within
+from metagen.strategies import (
+    BestOf,
+    BetaStop,
+    ConsensusStop,
+    CoT,
+    DirichletStop,
+    ExactStop,
+    Fallback,
+    PredictiveStop,
+    Until,
+    Vote,
+    WindowStop,
+    Within,
+)
 from metagen.verifiers import MatchesReference, Sigmoid
 
 __all__ = [
@@ -34,11 +47,15 @@ __all__ = [
     "Balanced",
     "Batched",
     "BestOf",
+    "BetaStop",
     "Budget",
     "BudgetExceeded",
     "Candidate",
     "CoT",
     "Completion",
+    "ConsensusStop",
+    "DirichletStop",
+    "ExactStop",
     "Fallback",
     "GenerationError",
     "Generator",
@@ -48,6 +65,7 @@ __all__ = [
     "MetagenError",
     "Model",
     "NoCandidate",
+    "PredictiveStop",
     "Problem",
     "ProblemFile",
     "Recorded",
@@ -71,6 +89,7 @@ __all__ = [
     "VerifierError",
     "Vote",
     "WeightError",
+    "WindowStop",
     "Within",
     "canonical",
     "extract",

@@ -1,9 +1,13 @@
 from collections.abc import AsyncIterator
 
 import pytest
+from hypothesis import settings
 
 from metagen import VLLMEngine
 from metagen.models import SMALL
+
+settings.register_profile("metagen", deadline=None)  # no test depends on how busy the machine is
+settings.load_profile("metagen")
 
 
 @pytest.fixture(scope="session")

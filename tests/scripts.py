@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Any
 
 from metagen import Candidate, Completion, Problem, Request, Run, Score, Scripted
@@ -14,6 +14,13 @@ SPECS = [
     'CoT(shots=(("1 + 1?", "The answer is 2."),))',
     "Vote(5)",
     "Vote(3, by=length)",
+    "Vote(6, until=BetaStop(0.9), window=2)",
+    "Vote(6, until=DirichletStop(0.9))",
+    "Vote(8, until=WindowStop(2), window=2)",
+    "Vote(7, until=ExactStop(), window=3)",
+    "Vote(9, until=PredictiveStop(0.9), window=2)",
+    "Vote(6, by=length, until=ConsensusStop(0.9, least=2), window=2)",
+    "Vote(5, until=two_votes)",
     "BestOf(4, by=length)",
     "Until(length, limit=6, window=3, threshold=60)",
     "Within(tokens=100000, seconds=1000)",
@@ -26,6 +33,7 @@ WRAPPERS = [
     "CoT(of={})",
     "Vote(3, of={})",
     "Vote(3, of={}, by=length)",
+    "Vote(5, of={}, until=WindowStop(2), window=3)",
     "BestOf(2, of={}, by=length)",
     "Until(length, of={}, limit=4, window=2, threshold=60)",
     "Within(tokens=100000, of={})",
@@ -49,7 +57,12 @@ async def fails(problem: Problem, run: Run) -> Candidate:
     return await run.ask(None, problem.asking("x" * 10_000))
 
 
-NAMES: dict[str, Any] = {"length": length, "asks_twice": asks_twice, "fails": fails}
+def two_votes(keys: Sequence[Hashable | None], weights: Sequence[float], left: int) -> bool:
+    """A rule that is a function."""
+    return len(keys) == 2
+
+
+NAMES: dict[str, Any] = {"length": length, "two_votes": two_votes, "asks_twice": asks_twice, "fails": fails}
 
 
 def dice(request: Request) -> str:

@@ -4,11 +4,12 @@ from dataclasses import KW_ONLY, dataclass
 
 from metagen.answers import canonical, extract
 from metagen.candidate import Candidate, Score
-from metagen.errors import InputError, WeightError
+from metagen.errors import InputError, NoCandidate, WeightError
 from metagen.problem import Problem
 from metagen.run import Generator, Run, Verifier
-from metagen.settings import generators, literal, spelled, verifiers, whole
+from metagen.settings import generators, literal, spelled, takes, verifiers, whole
 from metagen.strategies.select import best, majority, weighted_majority
+from metagen.strategies.stopping import COUNTING, Stop
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -23,6 +24,10 @@ class Vote:
     sample with the winning answer, or with `by` the best of them. If no candidate has a verdict, the majority decides;
     if none has an answer, the first sample is returned. Both are noted.
 
+    With `until`, samples are drawn `window` at a time and judged in the order of their numbers, and no more are drawn
+    once the rule says that the vote is settled, as in `Vote(40, until=BetaStop(0.95), window=4)`. Those in flight are
+    then cancelled.
+
     Raises `WeightError` if a score is negative or not finite.
     """
 
@@ -30,25 +35,50 @@ class Vote:
     _: KW_ONLY
     of: Generator | None = None
     by: Verifier | None = None
+    until: Stop | None = None
+    window: int = 1
+    """Samples in flight, with `until`; without it all n are asked for at once."""
 
     __repr__ = spelled
 
     def __post_init__(self) -> None:
-        whole(self, n=self.n)
+        whole(self, n=self.n, window=self.window)
         generators(self, of=self.of)
         verifiers(self, by=self.by)
+        _check_stop(self)
 
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
-        candidates = await run.sample(self.of, problem, self.n)
-        answers = [extract(candidate.text, finished=candidate.finished) for candidate in candidates]
-        keys = [None if answer is None else canonical(answer) for answer in answers]
-        if self.by is None:
-            chosen = majority(keys)
+        if self.until is None:
+            candidates = await run.sample(self.of, problem, self.n)
+            scores = await run.score(self.by, problem, candidates) if self.by else []
         else:
-            chosen = self._weighted(keys, await run.score(self.by, problem, candidates), run)
+            candidates, scores = await self._until_settled(self.until, problem, run)
+        keys = list(map(_key, candidates))
+        chosen = majority(keys) if self.by is None else self._weighted(keys, scores, run)
         if chosen is None:
             run.note(f"none of {len(candidates)} samples has an answer: the first is handed over")
         return candidates[chosen or 0]
+
+    async def _until_settled(
+        self, settled: Stop, problem: Problem, run: Run
+    ) -> tuple[list[Candidate], list[Score | None]]:
+        candidates: list[Candidate] = []
+        scores: list[Score | None] = []
+        keys: list[str | None] = []
+        weights: list[float] = []
+        async with run.stream(self.of, problem, self.n, self.window) as drawn:
+            async for candidate in drawn:
+                (score,) = await run.score(self.by, problem, [candidate]) if self.by else [Score(1.0)]
+                candidates.append(candidate)
+                scores.append(score)
+                keys.append(_key(candidate) if score else None)
+                weights.append(score.value if score else 0.0)
+                if settled(keys, weights, self.n - len(candidates)):
+                    run.note(f"settled after {len(candidates)} of {self.n} samples")
+                    break
+        if not candidates:
+            raise NoCandidate(f"all of up to {self.n} samples were lost")
+        return candidates, scores
 
     def _weighted(self, keys: list[str | None], scores: list[Score | None], run: Run) -> int | None:
         if all(score is None for score in scores):
@@ -98,3 +128,20 @@ class BestOf:
 def values(scores: list[Score | None]) -> list[float | None]:
     """The numbers of verdicts."""
     return [None if score is None else score.value for score in scores]
+
+
+def _key(candidate: Candidate) -> str | None:
+    """What it votes for."""
+    answer = extract(candidate.text, finished=candidate.finished)
+    return None if answer is None else canonical(answer)
+
+
+def _check_stop(vote: Vote) -> None:
+    if vote.until is None:
+        if vote.window != 1:
+            raise InputError("Vote: window needs until, such as Vote(40, until=BetaStop(0.95), window=4)")
+        return
+    if isinstance(vote.until, type) or not takes(vote.until, 3):
+        raise InputError(f"Vote: until={vote.until!r} is not a rule: write one such as until=BetaStop(0.95)")
+    if vote.by is not None and isinstance(vote.until, COUNTING):
+        raise InputError(f"Vote: {vote.until!r} counts votes, and by= weighs them: use until=ConsensusStop(0.95)")

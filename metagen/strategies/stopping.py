@@ -1,0 +1,213 @@
+"""When a vote is settled: pure rules over the votes so far, for `Vote(n, until=…)`.
+
+A rule is called with the keys of the samples drawn so far, in their order (`None` has no answer), with their weights (1
+without a verifier), and with the number that may still come. It returns whether to stop. A function of the user's own
+serves as well.
+"""
+
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from math import comb, lgamma
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metagen.errors import InputError
+from metagen.settings import spelled, whole
+
+Keys = Sequence[Hashable | None]
+
+
+class Stop(Protocol):
+    """Whether a vote is settled."""
+
+    def __call__(self, keys: Keys, weights: Sequence[float], left: int, /) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class BetaStop:
+    """Stop when the leading answer is more probable than the second, with the probability `threshold`.
+
+    With v₁ ≥ v₂ votes and a uniform prior, P(p₁ > p₂) = P(Beta(v₁ + 1, v₂ + 1) > ½). (Adaptive-Consistency, Aggarwal et
+    al. 2023, section 3; 0.95 is theirs.)
+    """
+
+    threshold: float = 0.95
+
+    __repr__ = spelled
+
+    def __post_init__(self) -> None:
+        _probability(self, self.threshold)
+
+    def __call__(self, keys: Keys, _weights: Sequence[float], _left: int, /) -> bool:
+        first, second = _two_largest(keys)
+        return first > 0 and beats(first, second) >= self.threshold
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class DirichletStop:
+    """Stop when the leading answer is the most probable of all, with the probability `threshold`.
+
+    The probabilities have a Dirichlet posterior with a uniform prior over the answers that were seen, or over two where
+    only one was seen. (Adaptive-Consistency, Aggarwal et al. 2023, section 3.)
+    """
+
+    threshold: float = 0.95
+
+    __repr__ = spelled
+
+    def __post_init__(self) -> None:
+        _probability(self, self.threshold)
+
+    def __call__(self, keys: Keys, _weights: Sequence[float], _left: int, /) -> bool:
+        counts = sorted(_counts(keys).values(), reverse=True)
+        return bool(counts) and leads(tuple(counts)) >= self.threshold
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class WindowStop:
+    """Stop when all `size` answers of a window agree; windows do not overlap.
+
+    (Early-stopping self-consistency, Li et al. 2024, section 3. With as many samples in flight as in a window, it
+    wastes nothing.)
+    """
+
+    size: int = 4
+
+    __repr__ = spelled
+
+    def __post_init__(self) -> None:
+        whole(self, size=self.size, least=2)
+
+    def __call__(self, keys: Keys, _weights: Sequence[float], _left: int, /) -> bool:
+        last = keys[-self.size :]
+        return len(keys) > 0 and len(keys) % self.size == 0 and last[0] is not None and len(set(last)) == 1
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ExactStop:
+    """Stop when the samples that may still come cannot change the majority: the answer is that of all n."""
+
+    __repr__ = spelled
+
+    def __call__(self, keys: Keys, _weights: Sequence[float], left: int, /) -> bool:
+        counts = _counts(keys)
+        if not counts:
+            return False
+        order = list(counts)  # in the order in which they were first drawn, which breaks ties
+        leader = max(order, key=counts.__getitem__)
+        earlier = order[: order.index(leader)]
+        most = max((counts[key] for key in order if key != leader), default=0)
+        most_earlier = max((counts[key] for key in earlier), default=-1)
+        return most + left <= counts[leader] and most_earlier + left < counts[leader]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class PredictiveStop:
+    """Stop when the leading answer will lead after all n samples too, with the probability `threshold`.
+
+    Where `BetaStop` asks which answer is the more probable one, this asks whether the samples that are left could still
+    show it: near the end, or far ahead, less certainty is needed. The votes of the leader, of the second and of all
+    others, who have no answer among them, follow a Pólya urn, which is a uniform prior on their shares. (The predictive
+    probability of trials that end early, Lee and Liu 2008, section 2; `ExactStop` is its limit at 1.)
+    """
+
+    threshold: float = 0.9
+
+    __repr__ = spelled
+
+    def __post_init__(self) -> None:
+        _probability(self, self.threshold)
+
+    def __call__(self, keys: Keys, _weights: Sequence[float], left: int, /) -> bool:
+        first, second = _two_largest(keys)
+        return first > 0 and stays(first, second, len(keys) - first - second, left) >= self.threshold
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ConsensusStop:
+    """Stop when the leading answer has the share `threshold` of all weight, after at least `least` samples.
+
+    (The consensus of DeepConf online, Fu et al. 2025, section 3.2; 0.95 is theirs.) The only one of these rules that
+    reads weights.
+    """
+
+    threshold: float = 0.95
+    least: int = 4
+
+    __repr__ = spelled
+
+    def __post_init__(self) -> None:
+        _probability(self, self.threshold)
+        whole(self, least=self.least)
+
+    def __call__(self, keys: Keys, weights: Sequence[float], _left: int, /) -> bool:
+        sums: dict[Hashable, float] = {}
+        for key, weight in zip(keys, weights, strict=True):
+            if key is not None:
+                sums[key] = sums.get(key, 0.0) + weight
+        total = sum(sums.values())
+        return len(keys) >= self.least and total > 0 and max(sums.values()) >= self.threshold * total
+
+
+COUNTING = (BetaStop, DirichletStop, ExactStop, PredictiveStop)
+"""Rules for votes that weigh the same: under weights their promise does not hold."""
+
+
+def beats(first: int, second: int) -> float:
+    """P(Beta(first + 1, second + 1) > ½), exactly: a tail of the binomial distribution."""
+    n = first + second + 1
+    return sum(comb(n, k) for k in range(first + 1)) / (1 << n)
+
+
+@lru_cache(maxsize=1 << 14)
+def leads(counts: tuple[int, ...]) -> float:
+    """The probability that the first of these answers has the largest share, under a Dirichlet posterior.
+
+    ∫ f₁(x) Πⱼ Fⱼ(x) dx over gamma variables of shape count + 1, on a grid.
+    """
+    first, *others = counts if len(counts) > 1 else (*counts, 0)
+    x = (np.arange(4000) + 0.5) * (first + 21 + 12 * (first + 1) ** 0.5) / 4000  # midpoints
+    density = np.exp(first * np.log(x) - x - lgamma(first + 1))
+    below = np.ones_like(x)
+    for count in others:
+        term = tail = np.exp(-x)
+        for k in range(1, count + 1):
+            term = term * x / k
+            tail = tail + term
+        below *= 1.0 - tail
+    return float((density * below).sum() / density.sum())
+
+
+@lru_cache(maxsize=1 << 16)
+def stays(first: int, second: int, others: int, left: int) -> float:
+    """The probability that `first` votes are still no fewer than `second` after `left` more draws of a Pólya urn."""
+    factorials = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, first + second + others + left + 3)))])
+
+    def urn(start: int, more: NDArray[np.int64]) -> NDArray[np.float64]:
+        ways: NDArray[np.float64] = factorials[start + more] - factorials[start] - factorials[more]
+        return ways
+
+    i, j = np.meshgrid(np.arange(left + 1), np.arange(left + 1), indexing="ij")
+    ahead = (i + j <= left) & (first + i >= second + j)
+    i, j = i[ahead], j[ahead]
+    logs = urn(first, i) + urn(second, j) + urn(others, left - i - j) - urn(first + second + others + 2, np.array(left))
+    return float(np.exp(logs).sum())
+
+
+def _counts(keys: Keys) -> Counter[Hashable]:
+    return Counter(key for key in keys if key is not None)
+
+
+def _two_largest(keys: Keys) -> tuple[int, int]:
+    counts = [count for _, count in _counts(keys).most_common(2)]
+    first, second = [*counts, 0, 0][:2]
+    return first, second
+
+
+def _probability(rule: object, threshold: float) -> None:
+    if not isinstance(threshold, int | float) or not 0.5 < threshold < 1:
+        raise InputError(f"{type(rule).__name__}: threshold must be above 0.5 and below 1, not {threshold!r}")
