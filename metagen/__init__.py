@@ -4,6 +4,7 @@ from metagen.answers import canonical, extract
 from metagen.backends import Balanced, Limited, Recorded, Retrying, Scripted, VLLMEngine, VLLMServer
 from metagen.budget import Account, Budget, Usage
 from metagen.candidate import Candidate, Score, Scored
+from metagen.card import ModelCard
 from metagen.errors import (
     BackendGone,
     BudgetExceeded,
@@ -64,6 +65,7 @@ __all__ = [
     "MatchesReference",
     "MetagenError",
     "Model",
+    "ModelCard",
     "NoCandidate",
     "PredictiveStop",
     "Problem",

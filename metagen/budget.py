@@ -6,9 +6,11 @@ inner account reserves and spends, all accounts around it reserve and spend too.
 
 import asyncio
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from math import inf
 from typing import NoReturn
 
 from metagen.errors import BudgetExceeded, InputError
@@ -16,7 +18,7 @@ from metagen.errors import BudgetExceeded, InputError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What models read and wrote, in tokens; it adds. Generators and verifiers are told apart."""
+    """What models read and wrote, and what that took; it adds. Generators and verifiers are told apart."""
 
     calls: int = 0
     """Requests to generators."""
@@ -26,37 +28,84 @@ class Usage:
     """Those among `prompt_tokens` that the prefix cache already held."""
     completion_tokens: int = 0
     """Written by generators, those of cancelled requests too."""
+    flops: int = 0
+    """Floating-point operations of generators, where the backend has a card (`metagen.card`)."""
+    seconds: float = field(default=0.0, compare=False)
+    """That requests to generators took; those of requests at the same time add up."""
     verifier_calls: int = 0
     verifier_tokens: int = 0
     """Read and written by the models inside verifiers."""
+    verifier_flops: int = 0
+    verifier_seconds: float = field(default=0.0, compare=False)
     estimated_tokens: int = 0
     """Those among all tokens that were estimated (by their reservation), because no count came back."""
 
     def __add__(self, other: "Usage") -> "Usage":
         return Usage(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)})
 
+    def row(self) -> dict[str, float]:
+        """What is not nothing, for a line on disk; seconds in microseconds' precision."""
+        counts = ((each.name, getattr(self, each.name)) for each in fields(self))
+        return {name: round(count, 6) if isinstance(count, float) else count for name, count in counts if count}
+
     @property
     def tokens(self) -> int:
         """Every token that a model read or wrote: what a `Budget` in tokens limits."""
         return self.prompt_tokens + self.completion_tokens + self.verifier_tokens
+
+    @property
+    def all_flops(self) -> int:
+        """Every floating-point operation: what a `Budget` in FLOPs limits."""
+        return self.flops + self.verifier_flops
+
+    def of_verifier(self) -> "Usage":
+        """The same, where a verifier asked for it."""
+        return Usage(
+            verifier_calls=self.calls + self.verifier_calls,
+            verifier_tokens=self.tokens,
+            verifier_flops=self.all_flops,
+            verifier_seconds=self.seconds + self.verifier_seconds,
+            estimated_tokens=self.estimated_tokens,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
     """The most that may be spent; `None` sets no limit.
 
-    `tokens` counts all that models read or write, prompts and verifiers included, and is never passed.
-    `seconds` is a deadline: nothing starts after it, and what runs is let finish.
+    `tokens` counts all that models read or write, prompts and verifiers included, and is never passed. Neither is
+    `flops`, which needs backends that have a card. `seconds` is a deadline: nothing starts after it, and what runs is
+    let finish.
     """
 
     tokens: int | None = None
     seconds: float | None = None
+    flops: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("tokens", "seconds"):
+        for name in ("tokens", "seconds", "flops"):
             limit = getattr(self, name)
             if limit is not None and not limit > 0:
                 raise InputError(f"a budget of {name}={limit!r} allows nothing: give a positive number")
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """What is set aside for one request until it is settled."""
+
+    output: int = 0
+    """The tokens that it may write."""
+    tokens: int = 0
+    flops: int = 0
+
+
+Price = Callable[[int], int]
+"""The FLOPs of a request, prompt included, that writes so many tokens; grows with them."""
+
+
+def unpriced(_output: int) -> int:
+    """The price where nobody counts FLOPs."""
+    return 0
 
 
 class Account:
@@ -70,7 +119,7 @@ class Account:
         self.in_flight = 0
         self.refused = False
         """Whether this very budget has turned something away: not one around it, nor one inside it."""
-        self._held = 0
+        self._held_tokens = self._held_flops = 0
         self.clock: Callable[[], float] = parent.clock if parent else clock
         self.start()
         self._around: tuple[Account, ...] = (self, *(parent._around if parent else ()))
@@ -89,8 +138,13 @@ class Account:
 
     @property
     def limited(self) -> bool:
-        """Whether this account or one around it has a limit in tokens."""
-        return any(account.budget.tokens is not None for account in self._around)
+        """Whether this account or one around it has a limit in tokens or FLOPs."""
+        return self.priced or any(account.budget.tokens is not None for account in self._around)
+
+    @property
+    def priced(self) -> bool:
+        """Whether this account or one around it has a limit in FLOPs."""
+        return any(account.budget.flops is not None for account in self._around)
 
     def start(self) -> None:
         """Start the clock, again if it runs: seconds count from here."""
@@ -104,38 +158,38 @@ class Account:
         """Seconds past the deadline, if there is one and it has passed, else 0."""
         return 0.0 if self.budget.seconds is None else max(0.0, self.seconds() - self.budget.seconds)
 
-    def fits(self, tokens: int) -> bool:
-        """Whether so many tokens could be reserved at once, without waiting."""
-        return all(account._room() >= tokens for account in self._around)
+    def fits(self, tokens: int, flops: int = 0) -> bool:
+        """Whether so much could be reserved at once, without waiting."""
+        return all(account._has_room(tokens, flops) for account in self._around)
 
-    async def reserve(self, prompt: int, output: int) -> int:
-        """Reserve `prompt` tokens to read and up to `output` to write; return how many may be written.
+    async def reserve(self, prompt: int, output: int, price: Price = unpriced) -> Hold:
+        """Reserve `prompt` tokens to read and up to `output` to write, and their price in FLOPs.
 
         Waits while requests in flight may still give room back; then shrinks the output; then refuses.
-        What is reserved must be given to `settle`. Raises `BudgetExceeded`.
+        What is held must be given to `settle`. Raises `BudgetExceeded`.
         """
         while True:
             self.check_time()
             for account in self._around:
-                if account._held == 0 and account._room() - prompt < output:
-                    output = account._room() - prompt
-                    if output < 1:
-                        account._refuse(prompt)
-            lacking = next((account for account in self._around if account._room() < prompt + output), None)
+                if not account._held_tokens:
+                    output = account._shrunk(prompt, output, price)
+            hold = Hold(output, prompt + output, price(output))
+            lacking = next((each for each in self._around if not each._has_room(hold.tokens, hold.flops)), None)
             if lacking is None:
                 break
             await lacking._settled.wait()
         for account in self._around:
-            account._held += prompt + output
-        return output
+            account._held_tokens += hold.tokens
+            account._held_flops += hold.flops
+        return hold
 
-    def settle(self, reserved: int) -> int:
-        """Give back what `reserve` set aside; what was used of it has been given to `spend` by now. Returns 0."""
+    def settle(self, hold: Hold) -> None:
+        """Give back what `reserve` set aside; what was used of it has been given to `spend` by now."""
         for account in self._around:
-            account._held -= reserved
+            account._held_tokens -= hold.tokens
+            account._held_flops -= hold.flops
             account._settled.set()
             account._settled = asyncio.Event()
-        return 0
 
     def spend(self, usage: Usage) -> None:
         """Book what was used."""
@@ -160,15 +214,28 @@ class Account:
                 account.refused = True
                 raise BudgetExceeded(f"{account.budget.seconds} seconds have passed, so nothing more is started")
 
-    def _limit(self) -> float:
-        return float("inf") if self.budget.tokens is None else self.budget.tokens
+    def _has_room(self, tokens: int, flops: int) -> bool:
+        return tokens <= self._tokens_left() and flops <= self._flops_left()
 
-    def _room(self) -> int:
-        return int(min(self._limit() - self.spent.tokens - self._held, 2**62))
+    def _tokens_left(self) -> float:
+        return inf if self.budget.tokens is None else self.budget.tokens - self.spent.tokens - self._held_tokens
 
-    def _refuse(self, prompt: int) -> NoReturn:
+    def _flops_left(self) -> float:
+        return inf if self.budget.flops is None else self.budget.flops - self.spent.all_flops - self._held_flops
+
+    def _shrunk(self, prompt: int, output: int, price: Price) -> int:
+        """The longest output that there is room for."""
+        if output > self._tokens_left() - prompt:
+            output = int(self._tokens_left()) - prompt
+        if output < 1:
+            self._refuse(f"{self.spent.tokens} of {self.budget.tokens} tokens", prompt)
+        left = self._flops_left()
+        if price(output) > left:
+            output = bisect_right(range(1, output), left, key=price)
+        if output < 1:
+            self._refuse(f"{self.spent.all_flops:.4g} of {self.budget.flops:.4g} FLOPs", prompt)
+        return output
+
+    def _refuse(self, spent: str, prompt: int) -> NoReturn:
         self.refused = True
-        raise BudgetExceeded(
-            f"{self.spent.tokens} of {self.budget.tokens} tokens are spent, "
-            f"and a prompt of {prompt} tokens leaves no room for an answer"
-        )
+        raise BudgetExceeded(f"{spent} are spent, and a prompt of {prompt} tokens leaves no room for an answer")

@@ -68,6 +68,17 @@ EngineOption = Annotated[
 LimitOption = Annotated[int | None, typer.Option(min=1, help="Only the first so many problems.")]
 SeedOption = Annotated[int | None, typer.Option(help="Seed every request, so that a run can be repeated.")]
 TokensOption = Annotated[int | None, typer.Option(min=1, help="Tokens that this call may spend in all.")]
+FlopsOption = Annotated[
+    float | None, typer.Option(help="Floating-point operations that this call may spend in all, such as 1e15.")
+]
+CardOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--card",
+        metavar="[NAME=]CONFIG",
+        help="The config.json, or its folder, of the model behind a server or a pool, so that its FLOPs are counted.",
+    ),
+]
 SecondsOption = Annotated[float | None, typer.Option(help="Start nothing more after so many seconds.")]
 ConcurrencyOption = Annotated[int, typer.Option(min=1, help="Problems at once.")]
 FieldOption = Annotated[str | None, typer.Option(metavar="FIELD", help="Where the file has it, if not as usual.")]
@@ -97,15 +108,19 @@ def solve_command(
     seed: SeedOption = None,
     tokens: TokensOption = None,
     seconds: SecondsOption = None,
+    flops: FlopsOption = None,
     concurrency: ConcurrencyOption = CONCURRENCY,
     prompt_field: FieldOption = None,
     answer_field: FieldOption = None,
     id_field: FieldOption = None,
     engine: EngineOption = None,
+    card: CardOption = None,
 ) -> None:
     """Answer a file of problems. The same call again goes on where it stopped."""
     problems = ProblemFile(file, prompt_field, answer_field, id_field)
-    job = prepare(problems, strategy, model, load, engine, limit, seed, Budget(tokens, seconds), concurrency)
+    job = prepare(
+        problems, strategy, model, load, engine, limit, seed, Budget(tokens, seconds, flops), concurrency, card
+    )
     run = out_dir or Path("runs") / job.slug()
     raise typer.Exit(asyncio.run(solve_file(job, run)))
 
@@ -122,15 +137,19 @@ def sample_command(
     seed: SeedOption = None,
     tokens: TokensOption = None,
     seconds: SecondsOption = None,
+    flops: FlopsOption = None,
     concurrency: ConcurrencyOption = CONCURRENCY,
     prompt_field: FieldOption = None,
     answer_field: FieldOption = None,
     id_field: FieldOption = None,
     engine: EngineOption = None,
+    card: CardOption = None,
 ) -> None:
     """Draw and keep N samples a problem. The same call again draws what is missing; `solve --model POOL` plays them."""
     problems = ProblemFile(file, prompt_field, answer_field, id_field)
-    job = prepare(problems, strategy, model, load, engine, limit, seed, Budget(tokens, seconds), concurrency)
+    job = prepare(
+        problems, strategy, model, load, engine, limit, seed, Budget(tokens, seconds, flops), concurrency, card
+    )
     raise typer.Exit(asyncio.run(sample_file(job, n, out_file)))
 
 
@@ -271,6 +290,9 @@ def summary(tally: Tally, title: str, account: Account, chosen: str = "accuracy"
     table.add_row("  prompt", f"{usage.prompt_tokens:,}, of them {usage.cached_tokens:,} cached")
     table.add_row("  completion", f"{usage.completion_tokens:,}")
     table.add_row("  verifier", f"{usage.verifier_tokens:,}")
+    if usage.all_flops:
+        verifier = f", of them {usage.verifier_flops:.3g} by verifiers" if usage.verifier_flops else ""
+        table.add_row("FLOPs", f"{usage.all_flops:.4g}{verifier}")
     if account.spent.calls:
         seconds = account.seconds()
         speed = account.spent.completion_tokens / seconds

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from metagen.backends import Balanced, Recorded, Retrying, VLLMEngine, VLLMServer
 from metagen.budget import Budget
+from metagen.card import ModelCard
 from metagen.errors import InputError
 from metagen.model import named_models
 from metagen.models import SMALL
@@ -75,6 +76,7 @@ def prepare(
     seed: int | None,
     budget: Budget,
     concurrency: int,
+    cards: list[str] | None = None,
 ) -> Job:
     """Check everything that can be checked before a model is loaded."""
     names: dict[str, Any] = {}
@@ -89,7 +91,10 @@ def prepare(
     named = dict(map(_named, models or [str(SMALL)]))
     if len(named) < len(models or "1"):
         raise InputError("--model is given several times with the same name: write NAME=MODEL")
-    backends = {name: _backend(model, settings, names) for name, model in named.items()}
+    known = {name: ModelCard.read(path) for name, path in map(_named, cards or ())}
+    if strange := known.keys() - named.keys():
+        raise InputError(f"--card {strange.pop()}=...: no model has this name; there is {', '.join(named)}")
+    backends = {name: _backend(model, settings, names, known.get(name)) for name, model in named.items()}
     for name in named_models(strategy):
         if name and name not in backends:
             raise InputError(f"the strategy names a model {name!r}: give it with --model {name}=MODEL")
@@ -132,13 +137,15 @@ def _named(text: str) -> tuple[str, str]:
     return (name, model) if equals and name.isidentifier() else ("model", text)
 
 
-def _backend(model: str, settings: Mapping[str, Any], names: Mapping[str, Any]) -> Backend:
-    if model in names:
-        return _made(model, names[model])
+def _backend(model: str, settings: Mapping[str, Any], names: Mapping[str, Any], card: ModelCard | None) -> Backend:
     if model.startswith(("http://", "https://")):
-        servers = [VLLMServer(*url.split("#", 1)) for url in model.split(",")]
+        servers = [VLLMServer(*url.split("#", 1), card=card) for url in model.split(",")]
         return Retrying(servers[0] if len(servers) == 1 else Balanced(*servers))
-    return Recorded(model) if model.endswith(".jsonl") else VLLMEngine(model, **settings)
+    if model.endswith(".jsonl"):
+        return Recorded(model, card=card)
+    if card:
+        raise InputError(f"--card is for servers and pools; {model} has its own")
+    return _made(model, names[model]) if model in names else VLLMEngine(model, **settings)
 
 
 def _made(model: str, make: Callable[[], Any]) -> Backend:

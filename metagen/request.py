@@ -91,8 +91,17 @@ class Completion:
             object.__setattr__(self, "length", len(self.tokens))
 
 
+class Card(Protocol):
+    """What a model costs to run; `metagen.card.ModelCard` is one."""
+
+    def flops(self, prompt: int, output: int, *, cached: int = 0, samples: int = 1) -> int:
+        """Floating-point operations of a request: `output` tokens in so many samples of one prompt, equally long."""
+
+
 class Backend(Protocol):
     """Serves one model. Opened with `async with`, in the event loop that uses it.
+
+    It may have an attribute `card`: then FLOPs are counted and can be limited.
 
     Guaranteed: `generate` returns exactly `request.n` completions or raises; it reports to `spend` all that was used,
     exactly once, also when it raises or is cancelled; after cancellation nothing of the request goes on running.
@@ -118,3 +127,9 @@ class Backend(Protocol):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None: ...
+
+
+def card_of(backend: Backend) -> Card | None:
+    """What is known of the cost of its model."""
+    card: Card | None = getattr(backend, "card", None)
+    return card

@@ -15,7 +15,7 @@ from math import isnan
 from numbers import Real
 from typing import Any, Protocol, TypeGuard, TypeVar, cast
 
-from metagen.budget import Account, Budget, Usage
+from metagen.budget import Account, Budget, Hold, Price, Usage, unpriced
 from metagen.candidate import Candidate, Score
 from metagen.errors import (
     BudgetExceeded,
@@ -27,7 +27,7 @@ from metagen.errors import (
     VerifierError,
 )
 from metagen.problem import Problem
-from metagen.request import Backend, Completion, Request
+from metagen.request import Backend, Completion, Request, card_of
 from metagen.tasks import together, unwrapped
 from metagen.trace import Span, Status
 
@@ -84,10 +84,11 @@ class Run:
     with `key`, each differently, or use `sample`, `stream` or `map`, which number their own.
     """
 
-    __slots__ = ("_scope", "account", "span")
+    __slots__ = ("_scope", "_verifying", "account", "span")
 
-    def __init__(self, scope: Scope, span: Span, account: Account) -> None:
+    def __init__(self, scope: Scope, span: Span, account: Account, *, verifying: bool = False) -> None:
         self._scope = scope
+        self._verifying = verifying
         self.span = span
         self.account = account
 
@@ -178,8 +179,7 @@ class Run:
 
         Raises `VerifierError` if the verifier fails or breaks its contract.
         """
-        with self._child(name_of(verifier), self._key()) as run:
-            run.span.verifying = True
+        with self._child(name_of(verifier), self._key(), verifying=True) as run:
             try:
                 self.account.check_time()
                 scores = await run._verdicts(verifier, problem, candidates)
@@ -204,13 +204,15 @@ class Run:
 
     def within(self, budget: Budget) -> "Run":
         """The same node under a tighter budget."""
-        return Run(self._scope, self.span, Account(budget, self.account))
+        return Run(self._scope, self.span, Account(budget, self.account), verifying=self._verifying)
 
     def spend(self, usage: Usage) -> None:
         """Book what was used: a verifier that calls a model on its own reports it here.
 
-        It is booked and not reserved, so the last such call may take a budget past its limit.
+        It is booked and not reserved, so the last such call may take a budget past its limit. All that is used inside a
+        verifier is the verifier's.
         """
+        usage = usage.of_verifier() if self._verifying else usage
         self.span.usage += usage
         self.account.spend(usage)
 
@@ -253,13 +255,13 @@ class Run:
         return backends[model]
 
     @contextmanager
-    def _child(self, name: str, key: tuple[Key, ...]) -> Iterator["Run"]:
+    def _child(self, name: str, key: tuple[Key, ...], *, verifying: bool = False) -> Iterator["Run"]:
         """A node below this one; its span ends with the context."""
         begun = self.account.clock()
-        span = Span(name, self.span.path + key, begun - self._scope.begun)
+        span = Span(name, self.span.path + key, begun - self._scope.begun, verifying=verifying)
         self.span.children.append(span)
         try:
-            yield Run(self._scope, span, self.account)
+            yield Run(self._scope, span, self.account, verifying=self._verifying or verifying)
         except BaseException as error:
             span.status = _status(error)
             span.error = "" if span.status == "cancelled" else f"{type(error).__name__}: {error}"
@@ -326,16 +328,17 @@ class Run:
     async def _send_reserved(self, backend: Backend, request: Request) -> list[Completion]:
         prompt = await backend.count(request)
         limit = max(1, request.limit(backend.context - prompt))
-        if request.n > 1 and not self.account.fits(prompt + request.n * limit):
+        price = self._price(backend, prompt, request.n)
+        if request.n > 1 and not self.account.fits(prompt + request.n * limit, price(request.n * limit)):
             return await self._send_singly(backend, request)
-        held = 0
+        held = Hold()
 
         async def reserved() -> Request:
             nonlocal held
-            held = self.account.settle(held)
-            output = await self.account.reserve(prompt, request.n * limit)
-            held = prompt + output
-            return replace(request, room=output // request.n, renew=reserved)
+            self.account.settle(held)
+            held = Hold()
+            held = await self.account.reserve(prompt, request.n * limit, price)
+            return replace(request, room=held.output // request.n, renew=reserved)
 
         try:
             return await self._send(backend, await reserved())
@@ -356,9 +359,31 @@ class Run:
         except SampleError:
             return []
 
+    def _price(self, backend: Backend, prompt: int, n: int) -> Price:
+        """What a request costs at most, by how many tokens its samples write together."""
+        if not self.account.priced:
+            return unpriced
+        if (card := card_of(backend)) is None:
+            raise InputError(
+                f"a budget in FLOPs needs the sizes of {backend.name}, and its backend does not know them: "
+                "give it card=ModelCard.read(...), or --card on the command line"
+            )
+        return lambda output: card.flops(prompt, output, samples=n)
+
     async def _send(self, backend: Backend, request: Request) -> list[Completion]:
-        with self.account.sending(request.n):
-            completions = await backend.generate(request, self.spend)
+        card, begun = card_of(backend), self.account.clock()
+
+        def book(usage: Usage) -> None:
+            if card and usage.prompt_tokens:
+                read, cached, written = usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens
+                usage = replace(usage, flops=card.flops(read, written, cached=cached, samples=request.n))
+            self.spend(usage)
+
+        try:
+            with self.account.sending(request.n):
+                completions = await backend.generate(request, book)
+        finally:
+            self.spend(Usage(seconds=self.account.clock() - begun))
         if len(completions) != request.n:
             raise GenerationError(f"{backend.name} gave {len(completions)} completions where {request.n} were asked")
         self.span.detail["completions"] = [completion.text for completion in completions]

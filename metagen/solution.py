@@ -1,6 +1,6 @@
 """The answer handed over."""
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from metagen.budget import Usage
@@ -43,4 +43,4 @@ class Solution:
     def row(self) -> dict[str, Any]:
         """One line of `solutions.jsonl`."""
         row = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "trace"}
-        return row | {"usage": {name: count for name, count in asdict(self.usage).items() if count}}
+        return row | {"usage": self.usage.row()}

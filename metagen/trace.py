@@ -1,7 +1,7 @@
 """What happened: a tree of spans for each problem."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from metagen.budget import Usage
@@ -97,7 +97,7 @@ class Span:
             "started": round(self.started, 6),
             "seconds": round(self.seconds, 6),
             "error": self.error,
-            "usage": {name: count for name, count in asdict(self.usage).items() if count},
+            "usage": {name: count for name, count in self.usage.row().items() if not name.endswith("seconds")},
             **self.detail,
         }
         return {name: value for name, value in row.items() if value not in ("", {}, [], None) or name == "path"}

@@ -16,7 +16,7 @@ class FakeServer:
     """Replies with `script(prompt, seed)`; a token is a character. `faults` are used up, one a request.
 
     With `vllm`, it tells and takes token ids. `pause` is in seconds: before a whole reply, or between the tokens of one
-    that is streamed.
+    that is streamed. With `together`, nobody is answered before so many requests are in flight.
     """
 
     def __init__(
@@ -30,9 +30,11 @@ class FakeServer:
         models: tuple[str, ...] = ("mock",),
         context: int = 2000,
         pause: float = 0.0,
+        together: int = 0,
     ) -> None:
         self.script, self.vllm, self.several, self.chat, self.key = script, vllm, several, chat, key
         self.models, self.context, self.pause = models, context, pause
+        self.together, self._crowd = together, asyncio.Event()
         self.faults: list[str] = []
         self.bodies: list[dict[str, Any]] = []
         self.seen: Counter[str] = Counter()
@@ -82,6 +84,8 @@ class FakeServer:
         self.bodies.append(body)
         self.in_flight += 1
         self.peak = max(self.peak, self.in_flight)
+        if self.in_flight >= self.together:
+            self._crowd.set()
         try:
             return await self._answer(request, body)
         except asyncio.CancelledError:
@@ -105,6 +109,7 @@ class FakeServer:
         if body.get("stream"):
             return await self._stream(request, body, prompt, choices[0])
         await asyncio.sleep(self.pause)
+        await self._crowd.wait()
         return await self._whole(request, prompt, choices, fault)
 
     def _choice(self, body: dict[str, Any], prompt: str, index: int) -> dict[str, Any]:

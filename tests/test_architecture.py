@@ -17,8 +17,8 @@ MODULES = {
 """By name, without `metagen.` before it; the package itself is `__init__`."""
 
 VALUES = {
-    "answers", "budget", "candidate", "data", "errors", "lines", "models", "problem", "prompts", "record", "report",
-    "request", "settings", "solution", "tasks", "trace",
+    "answers", "budget", "candidate", "card", "data", "errors", "lines", "models", "problem", "prompts", "record",
+    "report", "request", "settings", "solution", "tasks", "trace",
 }  # fmt: skip
 LAYERS = [
     VALUES,

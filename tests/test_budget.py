@@ -37,7 +37,7 @@ def test_a_budget_that_allows_nothing_is_refused(limits: dict[str, float]) -> No
 
 async def test_an_output_shrinks_to_what_is_left() -> None:
     account = Account(Budget(tokens=100))
-    assert await account.reserve(prompt=30, output=500) == 70
+    assert (await account.reserve(prompt=30, output=500)).output == 70
 
 
 async def test_a_prompt_that_leaves_no_room_is_refused() -> None:
@@ -73,16 +73,17 @@ async def test_a_reservation_waits_for_what_others_may_give_back() -> None:
     await asyncio.sleep(0)
     assert not second.done()
     account.spend(Usage(prompt_tokens=10, completion_tokens=5))
-    account.settle(10 + first)
-    assert await second == 60
+    account.settle(first)
+    assert (await second).output == 60
 
 
 async def test_what_an_inner_account_spends_the_outer_one_spends_too() -> None:
     outer = Account(Budget(tokens=100))
     inner = Account(Budget(tokens=1000), outer)
-    assert await inner.reserve(0, 500) == 100
+    hold = await inner.reserve(0, 500)
+    assert hold.output == 100
     inner.spend(Usage(completion_tokens=100))
-    inner.settle(100)
+    inner.settle(hold)
     with pytest.raises(BudgetExceeded):
         await inner.reserve(0, 1)
     assert outer.refused
@@ -122,15 +123,15 @@ async def test_no_limit_is_passed_by_any_interleaving(limit: int, inner: int, se
         account = rng.choice(accounts)
         prompt, output = rng.randrange(20), rng.randrange(1, 60)
         try:
-            allowed = await account.reserve(prompt, output)
+            hold = await account.reserve(prompt, output)
         except BudgetExceeded:
             return
         try:
             for _ in range(rng.randrange(4)):
                 await asyncio.sleep(0)
         finally:
-            account.spend(Usage(prompt_tokens=prompt, completion_tokens=rng.randrange(allowed + 1)))
-            account.settle(prompt + allowed)
+            account.spend(Usage(prompt_tokens=prompt, completion_tokens=rng.randrange(hold.output + 1)))
+            account.settle(hold)
 
     tasks = [asyncio.create_task(request()) for _ in range(30)]
     for task in rng.sample(tasks, 8):
@@ -139,3 +140,52 @@ async def test_no_limit_is_passed_by_any_interleaving(limit: int, inner: int, se
     await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 20)
     assert all(account.spent.tokens <= (account.budget.tokens or 0) for account in accounts)
     assert all(account.fits((account.budget.tokens or 0) - account.spent.tokens) for account in accounts[:1])
+
+
+async def test_an_output_shrinks_to_what_the_flops_leave() -> None:
+    account = Account(Budget(flops=1000))
+    assert account.limited
+    hold = await account.reserve(5, 500, lambda output: 100 + output * output)
+    assert (hold.output, hold.flops) == (30, 1000)
+    account.spend(Usage(flops=150, verifier_flops=50))
+    account.settle(hold)
+    assert account.fits(10**9, 800)
+    assert not account.fits(0, 801)
+    with pytest.raises(BudgetExceeded, match="200 of 1000 FLOPs are spent, and a prompt of 5 tokens leaves no room"):
+        await account.reserve(5, 500, lambda output: 800 + output)
+
+
+@given(limit=st.integers(100, 3000), tokens=st.integers(50, 2000), seed=st.integers(0, 2**32))
+async def test_no_limit_in_flops_is_passed_by_any_interleaving(limit: int, tokens: int, seed: int) -> None:
+    rng = random.Random(seed)
+    outer = Account(Budget(flops=limit))
+    inner = Account(Budget(tokens=tokens, flops=rng.randrange(1, 2000)), outer)
+
+    async def request() -> None:
+        account, prompt, output = rng.choice([outer, inner]), rng.randrange(20), rng.randrange(1, 60)
+
+        def price(written: int) -> int:
+            return 3 * prompt + written * (7 + written // 4)
+
+        try:
+            hold = await account.reserve(prompt, output, price)
+        except BudgetExceeded:
+            return
+        await asyncio.sleep(0)
+        written = rng.randrange(hold.output + 1)
+        account.spend(Usage(prompt_tokens=prompt, completion_tokens=written, flops=price(written)))
+        account.settle(hold)
+
+    await asyncio.wait_for(asyncio.gather(*(request() for _ in range(30))), 20)
+    for account in (outer, inner):
+        assert account.spent.all_flops <= (account.budget.flops or 0)
+        assert account.spent.tokens <= (account.budget.tokens or 10**9)
+        assert account.fits(0, 0)
+
+
+def test_what_a_verifier_uses_is_told_apart() -> None:
+    usage = Usage(calls=2, prompt_tokens=30, completion_tokens=12, flops=500, seconds=1.5, verifier_tokens=3)
+    assert usage.of_verifier() == Usage(verifier_calls=2, verifier_tokens=45, verifier_flops=500)
+    assert usage.of_verifier().verifier_seconds == 1.5
+    assert usage.of_verifier().tokens == usage.tokens
+    assert (usage + usage).all_flops == 1000

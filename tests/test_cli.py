@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from metagen import BackendGone, cli
+from metagen import BackendGone, ModelCard, cli
+from metagen.models import SMALL
 
 PROBLEMS = [{"id": f"p{n}", "prompt": f"What is {n} + {n}?", "answer": 2 * n} for n in (1, 2, 3, 4)]
 ANSWERS = {"p1": (2, 2, 2, 2), "p2": (4, 4, 5, 6), "p3": (1, 1, 6, 2), "p4": (1, 2, 1, 2)}
@@ -155,6 +156,16 @@ REFUSALS: list[tuple[tuple[str, ...], str]] = [
     (("solve", "problems.jsonl", *POOL, "--concurrency", "0"), "Invalid value for '--concurrency': "),
     (("solve", "problems.jsonl", *POOL, "--seconds", "-1"), "a budget of seconds=-1.0 allows nothing"),
     (("solve", "problems.jsonl", *POOL, "--seconds", "nan"), "a budget of seconds=nan allows nothing"),
+    (("solve", "problems.jsonl", *POOL, "--flops", "0"), "a budget of flops=0.0 allows nothing"),
+    (("solve", "problems.jsonl", *POOL, "--flops", "1e9"), "give it card=ModelCard.read(...), or --card"),
+    (("solve", "problems.jsonl", *POOL, "--card", "own.py"), "own.py: is not JSON"),
+    (("solve", "problems.jsonl", *POOL, "--card", "big=own.py"), "own.py: is not JSON"),
+    (
+        ("solve", "problems.jsonl", "-m", "model", "--load", "own.py", "--card", str(SMALL)),
+        "--card is for servers and pools",
+    ),
+    (("solve", "problems.jsonl", *POOL, "--card", f"big={SMALL}"), "--card big=...: no model has this name"),
+    (("solve", "problems.jsonl", *POOL, "--engine", "seed=3"), "--engine sets nothing here"),
     (("solve", "problems.jsonl", *POOL, "--seconds", "soon"), "Invalid value for '--seconds': "),
     (("solve", "problems.jsonl", "-m", "missing.jsonl"), "missing.jsonl: there is no such pool of samples"),
     (("solve", "problems.jsonl", "-m", "problems.jsonl"), "problems.jsonl, line 1: field 'problem': Field required"),
@@ -246,6 +257,16 @@ def test_the_table_says_what_came_out(metagen: Command, folder: Path) -> None:
 
 def cells_of(line: str) -> list[str]:
     return [" ".join(cell.split()) for cell in line.strip("│┃ \n").split("│")]
+
+
+def test_with_a_card_flops_are_counted_and_limited(metagen: Command, folder: Path) -> None:
+    each = ModelCard.read(SMALL).flops(5, 40, samples=4)
+    call = ("solve", "problems.jsonl", *POOL, "--card", str(SMALL), "-s", "Vote(4)")
+    assert f"{4 * each:.4g}" in metagen(*call).out
+    assert metagen(*call, "--flops", str(2.5 * each), "--out", "half").code == 1
+    rows = (folder / "half/solutions.jsonl").read_text().splitlines()
+    spent = [json.loads(row)["usage"].get("flops", 0) for row in rows]
+    assert 0 < sum(spent) <= 2.5 * each
 
 
 def test_the_same_call_again_asks_nothing(metagen: Command, folder: Path) -> None:

@@ -1,12 +1,13 @@
 """Several servers of one model."""
 
+import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
 from metagen.errors import InputError, TransientError
-from metagen.request import Backend, Completion, Meter, Request
+from metagen.request import Backend, Card, Completion, Meter, Request, card_of
 
 REST = 10.0
 """Seconds for which a server that could not be reached is left out."""
@@ -16,6 +17,7 @@ REST = 10.0
 class _Member:
     backend: Backend
     opened: bool = False
+    opening: asyncio.Lock = field(default_factory=asyncio.Lock)
     in_flight: int = 0
     """Samples."""
     rests_until: float = 0.0
@@ -42,6 +44,10 @@ class Balanced:
     @property
     def context(self) -> int:
         return min(member.backend.context for member in self._members if member.opened)
+
+    @property
+    def card(self) -> Card | None:
+        return card_of(self._first())
 
     @property
     def lost(self) -> tuple[str, ...]:
@@ -75,12 +81,13 @@ class Balanced:
         now = time.monotonic()
         awake = [member for member in self._members if member.rests_until <= now]
         member = min(awake or self._members, key=lambda member: (member.in_flight, member.rests_until))
-        if not member.opened:
-            await self._open(member)
+        async with member.opening:
+            if not member.opened:
+                await self._open(member)
         return member
 
     async def _open(self, member: _Member) -> None:
-        member.rests_until = time.monotonic() + self._rest  # so that only one caller tries
+        member.rests_until = time.monotonic() + self._rest  # meanwhile others go elsewhere
         await member.backend.__aenter__()
         member.opened, member.rests_until = True, 0.0
         names = {each.backend.name for each in self._members if each.opened}

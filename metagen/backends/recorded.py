@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from metagen.budget import Usage
 from metagen.errors import BudgetExceeded, GenerationError, InputError
 from metagen.lines import Appender, read_lines
-from metagen.request import Backend, Completion, Meter, Request, Sampling
+from metagen.request import Backend, Card, Completion, Meter, Request, Sampling, card_of
 
 Key = tuple[str, str, str, str]
 
@@ -55,8 +55,9 @@ class Recorded:
     when it was drawn is not recorded.
     """
 
-    def __init__(self, path: str | Path, of: Backend | None = None) -> None:
+    def __init__(self, path: str | Path, of: Backend | None = None, *, card: Card | None = None) -> None:
         self.path = Path(path)
+        self._card = card
         self.of = of
         self._pool: dict[Key, dict[int, Sample]] = defaultdict(dict)
         self._appender: Appender | None = None
@@ -69,6 +70,11 @@ class Recorded:
     @property
     def name(self) -> str:
         return self.of.name if self.of else f"recorded:{self.path}"
+
+    @property
+    def card(self) -> Card | None:
+        """Of the model whose samples these are: as given, else of the backend behind it."""
+        return self._card or (card_of(self.of) if self.of else None)
 
     @property
     def context(self) -> int:

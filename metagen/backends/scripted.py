@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from metagen.budget import Usage
 from metagen.errors import GenerationError
-from metagen.request import Completion, Meter, Request, Sampling
+from metagen.request import Card, Completion, Meter, Request, Sampling
 from metagen.tasks import together
 
 Script = Callable[[Request], str | Awaitable[str]]
@@ -22,8 +22,11 @@ class Scripted:
     the samples that were done.
     """
 
-    def __init__(self, script: Script | str, *, name: str = "scripted", context: int = 8192) -> None:
+    def __init__(
+        self, script: Script | str, *, name: str = "scripted", context: int = 8192, card: Card | None = None
+    ) -> None:
         self._script = script
+        self.card = card
         self.name = name
         self.context = context
 

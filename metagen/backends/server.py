@@ -12,7 +12,7 @@ from metagen.backends._http import Http, Refused
 from metagen.backends._openai import Counts, Reply, asked, completion, counted, ended, joined, read
 from metagen.budget import Usage
 from metagen.errors import BackendGone, BudgetExceeded, GenerationError, InputError, TransientError
-from metagen.request import Completion, Meter, Request
+from metagen.request import Card, Completion, Meter, Request
 from metagen.tasks import together
 
 CONTEXT = 8192
@@ -48,6 +48,7 @@ class VLLMServer:
         name: str | None = None,
         api: Literal["auto", "completions", "chat"] = "auto",
         context: int | None = None,
+        card: Card | None = None,
         key_env: str = "OPENAI_API_KEY",
         connect: float = 10.0,
         silence: float = SILENCE,
@@ -59,6 +60,8 @@ class VLLMServer:
         self._name = name
         self._api = api
         self._context = context
+        self.card = card
+        """What the model costs to run, if it was given: a server does not tell."""
         self._templated = False
         self._one_by_one = False
         self._ids: OrderedDict[tuple[str, str], tuple[int, ...]] = OrderedDict()

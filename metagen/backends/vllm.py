@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +12,7 @@ from metagen.backends import _engine_args
 from metagen.backends._enclosure import Enclosure
 from metagen.backends._flight import Flight, uninterrupted
 from metagen.backends._prompts import Prompts
+from metagen.card import ModelCard
 from metagen.errors import BackendGone, GenerationError, InputError, MetagenError
 from metagen.request import Completion, Meter, Request, Sampling
 
@@ -52,6 +54,7 @@ class VLLMEngine:
         self._llm: Any = None
         self._enclosure: Enclosure | None = None
         self._log: Path | None = None
+        self._card: ModelCard | None = None
         self._prompts: Prompts
         self._sampling_defaults: dict[str, Any] = {}
 
@@ -62,6 +65,11 @@ class VLLMEngine:
     @property
     def context(self) -> int:
         return int(self._open().model_config.max_model_len)
+
+    @property
+    def card(self) -> ModelCard | None:
+        """What the model costs to run, once the engine is open; `None` for a layout that is not known."""
+        return self._card
 
     def load(self) -> Load:
         """How busy the engine is; by its last step, so a change shows up a step later."""
@@ -162,6 +170,8 @@ class VLLMEngine:
         await self._llm.get_supported_tasks()  # attaches vLLM's own tasks to this loop
         self._prompts = Prompts(self._llm.get_tokenizer())
         self._sampling_defaults = self._llm.model_config.get_diff_sampling_param()
+        with suppress(InputError):
+            self._card = ModelCard.of(self._llm.model_config.hf_config.to_dict(), self._name)
         self._sampling_defaults.pop("max_tokens", None)  # here, `None` is what the context leaves
 
     async def _unbuild(self, building: "asyncio.Future[Any]", enclosure: Enclosure) -> None:

@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Self
 
 from metagen.errors import InputError
-from metagen.request import Backend, Completion, Meter, Request
+from metagen.request import Backend, Card, Completion, Meter, Request, card_of
 
 
 class Wrapper:
@@ -21,6 +21,10 @@ class Wrapper:
     @property
     def context(self) -> int:
         return self.of.context
+
+    @property
+    def card(self) -> Card | None:
+        return card_of(self.of)
 
     async def generate(self, request: Request, spend: Meter) -> list[Completion]:
         return await self.of.generate(request, spend)

@@ -56,30 +56,33 @@ class Until:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Within:
-    """A strategy under a budget of its own, for each problem: at most `tokens`, nothing started after `seconds`.
+    """A strategy under a budget of its own, for each problem: at most `tokens` and `flops`, no start after `seconds`.
 
-    Tokens count all that models read and write for it, verifiers included, and are never passed. What is finished when
+    They count all that models do for it, verifiers included, and are never passed. What is finished when
     the budget ends is what the strategy inside chooses from.
     """
 
     _: KW_ONLY
     tokens: int | None = None
     seconds: float | None = None
+    flops: float | None = None
     of: Generator | None = None
 
     __repr__ = spelled
 
     def __post_init__(self) -> None:
         generators(self, of=self.of)
-        if self.tokens is None and self.seconds is None:
+        if self.tokens is None and self.seconds is None and self.flops is None:
             raise InputError("Within: needs a limit, such as Within(tokens=2000) or Within(seconds=60)")
         if self.tokens is not None:
             whole(self, tokens=self.tokens)
-        if self.seconds is not None and not (isinstance(self.seconds, int | float) and self.seconds > 0):
-            raise InputError(f"Within: seconds must be a number above 0, not {self.seconds!r}")
+        for name in ("seconds", "flops"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, int | float) and value > 0):
+                raise InputError(f"Within: {name} must be a number above 0, not {value!r}")
 
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
-        within = run.within(Budget(self.tokens, self.seconds))
+        within = run.within(Budget(self.tokens, self.seconds, self.flops))
         try:
             return await within.ask(self.of, problem)
         finally:

@@ -101,13 +101,13 @@ def by_problem(right: Sequence[int], answers: Sequence[Sequence[int | None]]) ->
 
 
 def run(variant: Variant, folder: Path) -> None:
-    """Train a variant, or go on from its checkpoint: `history.jsonl` and the model end up in the folder."""
+    """Train a variant, or go on from its checkpoint: `history.jsonl` and the model end up in the folder.
+
+    The checkpoint lies beside the folder, because vLLM loads every file of weights inside.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    trainer, checkpoint, history = (
-        make_trainer(variant.shape, variant.plan),
-        folder / "checkpoint.safetensors",
-        folder / "history.jsonl",
-    )
+    trainer = make_trainer(variant.shape, variant.plan)
+    checkpoint, history = folder.with_suffix(".safetensors"), folder / "history.jsonl"
     if checkpoint.exists():
         load_checkpoint(trainer, checkpoint)
     rows = [row for row in read_rows(history) if row["step"] <= trainer.step]

@@ -4,7 +4,19 @@ import asyncio
 
 import pytest
 
-from metagen import Balanced, Completion, InputError, Problem, Request, Retrying, Scripted, VLLMServer, Vote, solve_all
+from metagen import (
+    Balanced,
+    Completion,
+    InputError,
+    Problem,
+    Request,
+    Retrying,
+    Scripted,
+    TransientError,
+    VLLMServer,
+    Vote,
+    solve_all,
+)
 from metagen.request import Meter
 from tests.fake_server import FakeServer
 
@@ -54,6 +66,25 @@ async def test_a_dead_server_is_left_out_and_taken_back() -> None:
                 solutions = [each async for each in solve_all(problems, Vote(2), backend, concurrency=8)]
                 assert all(each.correct for each in solutions)
     assert len(dead.bodies) > 10
+
+
+async def test_one_that_opens_slowly_is_opened_once() -> None:
+    class Sleepy(Scripted):
+        opened = 0
+
+        async def __aenter__(self) -> "Sleepy":
+            self.opened += 1
+            if self.opened == 1:
+                raise TransientError("not yet", unreachable=True)
+            await asyncio.sleep(0.05)
+            return self
+
+    sleepy, busy = Sleepy("7", name="m"), Slow()
+    async with Balanced(busy, sleepy, rest=0.0) as backend:
+        busy.gate.set()
+        tasks = [backend.generate(Request("p", "?"), lambda _: None) for _ in range(9)]
+        assert len(await asyncio.gather(*tasks)) == 9
+    assert sleepy.opened == 2, "once in vain, and once for all"
 
 
 async def test_servers_of_two_models_are_refused() -> None:

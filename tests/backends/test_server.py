@@ -377,7 +377,7 @@ async def test_a_model_that_is_not_served_is_named(settings: dict[str, str], sai
 
 
 async def test_2000_requests_are_in_flight_at_once() -> None:
-    fake = FakeServer(lambda prompt, seed: "x", pause=5)
+    fake = FakeServer(lambda prompt, seed: "x", together=2000)
     async with serving(fake) as server:
         books: list[Usage] = []
         await asyncio.gather(*(server.generate(Request("p", "?", n=2), books.append) for _ in range(2000)))
