@@ -58,23 +58,36 @@ SMOLLM2_135M = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("config", "active", "total"),
-    [
-        (OLMOE, 1.3e9, 6.9e9),
-        (MIXTRAL, 12.9e9, 46.7e9),
-        (QWEN3_30B, 3.3e9, 30.5e9),
-        (DEEPSEEK_V3, 37e9, 671e9),
-        (QWEN15_MOE, 2.7e9, 14.3e9),
-        (LLAMA_3_8B, 8.03e9, 8.03e9),
-        (SMOLLM2_135M, 134.5e6, 134.5e6),
-    ],
-    ids=["OLMoE-1B-7B", "Mixtral-8x7B", "Qwen3-30B-A3B", "DeepSeek-V3", "Qwen1.5-MoE", "Llama-3-8B", "SmolLM2-135M"],
-)
+PUBLISHED = {
+    "OLMoE-1B-7B": (OLMOE, 1.3e9, 6.9e9),
+    "Mixtral-8x7B": (MIXTRAL, 12.9e9, 46.7e9),
+    "Qwen1.5-MoE-A2.7B": (QWEN15_MOE, 2.7e9, 14.3e9),
+    "Qwen3-30B-A3B": (QWEN3_30B, 3.3e9, 30.5e9),
+    "DeepSeek-V3": (DEEPSEEK_V3, 37e9, 671e9),
+    "Llama-3-8B": (LLAMA_3_8B, 8.03e9, 8.03e9),
+    "SmolLM2-135M": (SMOLLM2_135M, 134.5e6, 134.5e6),
+}
+
+
+@pytest.mark.parametrize(("config", "active", "total"), PUBLISHED.values(), ids=PUBLISHED)
 def test_the_published_numbers(config: dict[str, Any], active: float, total: float) -> None:
     card = ModelCard.of(config)
     assert card.active == pytest.approx(active, rel=0.02)
     assert card.total == pytest.approx(total, rel=0.02)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_table_in_the_docs_is_what_the_code_says(name: str) -> None:
+    card = ModelCard.of(PUBLISHED[name][0])
+    cells = [
+        f"{card.active / 1e9:.3f} of {card.total / 1e9:.3f}",
+        f"{card.weight_bytes / 1e9:.2f}",
+        f"{card.cache_bytes(1) / 1e3:.1f}",
+        f"{card.prompt_flops(1000) / 1e12:.3f}",
+        f"{card.output_flops(1000, 1000) / 1e12:.3f}",
+    ]
+    page = (Path(__file__).parents[1] / "docs" / "cost.md").read_text()
+    assert f"| {name} | {' | '.join(cells)} |" in page
 
 
 def test_gpt_oss_is_published_without_its_embedding_among_the_active() -> None:
