@@ -2,6 +2,7 @@
 
     python -m metagen.train.ablation train NAME      # balanced, unbalanced, dense or dense-longer
     python -m metagen.train.ablation measure NAME
+    python -m metagen.train.ablation route NAME      # of the mixtures
     python -m metagen.train.ablation report          # the table, docs/data/experts.json and docs/pictures/experts.*
 
 `docs/experts.md` says what came out.
@@ -141,13 +142,14 @@ def parameters(shape: Shape) -> dict[str, int]:
 
 
 def measured(folder: Path, serving: Serving) -> dict[str, Any]:
-    """Answers to the evaluation set, and the load of each expert as vLLM serves the model."""
+    """Answers to the evaluation set, or where the routers send its tokens, as vLLM serves the model."""
     problems = read_rows(EVALUATION)
     replies = serve(folder, [problem["prompt"] for problem in problems], serving)
+    if serving.routed:
+        return {"loads": replies.loads}
     return {
         "right": [int(problem["answer"]) for problem in problems],
         "answers": [[answer_of(text) for text in texts] for texts in replies.texts],
-        "loads": replies.loads,
         "tokens_per_second": round(replies.tokens_per_second),
     }
 
@@ -160,6 +162,8 @@ def gathered(build: Path) -> dict[str, Any]:
         if not path.exists():
             raise InputError(f"{path}: there is no such file: train and measure {name} first")
         served = json.loads(path.read_text())
+        routed = build / name / "routed.json"
+        served |= json.loads(routed.read_text()) if variant.shape.experts else {"loads": []}
         history = read_rows(build / name / "history.jsonl")
         found[name] = {
             "steps": variant.plan.steps,
@@ -257,9 +261,16 @@ def train(name: Name) -> None:
 
 @app.command()
 def measure(name: Name, samples: int = 32) -> None:
-    """Serve one variant with vLLM: its answers, and the load of its experts."""
-    serving = Serving(samples=samples, routed=VARIANTS[name].shape.experts > 0)
-    (BUILD / name / "measured.json").write_text(json.dumps(measured(BUILD / name, serving)))
+    """Serve one variant with vLLM and keep its answers."""
+    found = measured(BUILD / name, Serving(samples=samples))
+    (BUILD / name / "measured.json").write_text(json.dumps(found))
+
+
+@app.command()
+def route(name: Name, samples: int = 2) -> None:
+    """Serve one mixture with vLLM, in this process, and keep the load of its experts."""
+    found = measured(BUILD / name, Serving(samples=samples, routed=True))
+    (BUILD / name / "routed.json").write_text(json.dumps(found))
 
 
 @app.command()

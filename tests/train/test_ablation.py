@@ -21,7 +21,7 @@ from metagen.train.trainer import Plan
 
 TINY = Variant(
     Shape(vocabulary=700, width=32, layers=2, heads=1, experts=4, expert_width=32),
-    Plan(steps=4, tokens=512, rate=1e-2, threads=1),
+    Plan(steps=4, tokens=256, rate=1e-2, threads=1),
 )
 
 
@@ -123,9 +123,10 @@ def test_what_was_measured_becomes_a_table_and_a_picture(tmp_path: Path) -> None
             for step in (25, 50)
         ]
         answers = [[1, 1, 2, 1], [1, 3, 3, 3]] if name == "dense" else [[1, 1, 1, 1], [2, 2, 2, 3]]
-        served = {"right": [1, 2], "answers": answers, "loads": loads, "tokens_per_second": 10}
+        served = {"right": [1, 2], "answers": answers, "tokens_per_second": 10}
         (tmp_path / name).mkdir()
         (tmp_path / name / "measured.json").write_text(json.dumps(served))
+        (tmp_path / name / "routed.json").write_text(json.dumps({"loads": loads}))
         (tmp_path / name / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     found = gathered(tmp_path)
     text = table(found)
