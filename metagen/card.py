@@ -1,266 +1,501 @@
-"""What a model costs to run, from its `config.json` alone: parameters, memory, floating-point operations. Pure."""
+"""What a model costs to run, from its Hugging Face `config.json` alone: parameters, bytes and FLOPs. Pure.
+
+FLOPs are those that the model's definition asks for, whatever kernels compute them ("model FLOPs", Chowdhery et al.
+2022, appendix B): two for each multiplication by a weight of a matrix, and attention by the positions that are
+attended to. Norms, biases, activations and the softmax are left out, as is usual: they are far below one percent.
+"""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from metagen.errors import InputError
+from metagen.settings import whole
 
-BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "float8_e4m3fn": 1.0}
-MXFP4 = 4.25 / 8
-"""Bytes a weight: four bits, and eight for each block of 32."""
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """How models of one `model_type` differ from Llama's."""
-
-    qkv_bias: bool = False
-    """Biases of the query, key and value projections, whatever `attention_bias` says."""
-    qk_norm: Literal["", "head", "whole"] = ""
-    norms: int = 2
-    """A layer."""
-    tied: bool = False
-    """Whether the embeddings serve as the head where the config does not say."""
-    latent: bool = False
-    """Multi-head latent attention (DeepSeek-V2, section 2.1)."""
-    shared_gate: bool = False
-    sinks: bool = False
-    """One attention sink a head; biases in the router and the experts too."""
-
-
-FAMILIES = {
-    "deepseek_v2": Family(latent=True),
-    "deepseek_v3": Family(latent=True),
-    "gemma": Family(tied=True),
-    "gemma2": Family(tied=True, norms=4),
-    "gemma3_text": Family(tied=True, norms=4, qk_norm="head"),
-    "gpt_oss": Family(sinks=True),
-    "llama": Family(),
-    "mistral": Family(),
-    "mixtral": Family(),
-    "olmo2": Family(qk_norm="whole"),
-    "olmoe": Family(qk_norm="whole"),
-    "phi3": Family(),
-    "qwen2": Family(qkv_bias=True),
-    "qwen2_moe": Family(qkv_bias=True, shared_gate=True),
-    "qwen3": Family(qk_norm="head"),
-    "qwen3_moe": Family(qk_norm="head"),
-}
+DTYPES = {"float32": 4, "float16": 2, "bfloat16": 2}
+"""Bytes a number."""
+MXFP4 = 17 / 32
+"""Bytes a weight: 4 bits, and for each block of 32 a scale of 8 bits (Open Compute Project 2023)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Parameters of a part, told apart by what they do; it adds."""
+    """Parameters, by what becomes of them; they add, and `n * weights` is n such blocks."""
 
     matrices: int = 0
-    """That multiply every token."""
-    idle: int = 0
-    """Of the experts that a token does not go to."""
+    """Of the linear layers that every token goes through."""
+    routers: int = 0
+    """Of the matrices that choose or gate experts, which are not quantized."""
     vectors: int = 0
-    """Norms, biases and sinks."""
+    """Norms, biases and attention sinks."""
+    experts: int = 0
+    """Of the matrices of all routed experts."""
+    chosen: int = 0
+    """Those of `experts` that one token goes through."""
+    expert_biases: int = 0
+    chosen_biases: int = 0
 
     def __add__(self, other: "Weights") -> "Weights":
-        return Weights(self.matrices + other.matrices, self.idle + other.idle, self.vectors + other.vectors)
+        return Weights(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)})
+
+    def __rmul__(self, n: int) -> "Weights":
+        return Weights(**{f.name: n * getattr(self, f.name) for f in fields(self)})
+
+    @property
+    def total(self) -> int:
+        return self.matrices + self.routers + self.vectors + self.experts + self.expert_biases
+
+    @property
+    def active(self) -> int:
+        """Those that one token uses."""
+        return self.multiplied + self.vectors + self.chosen_biases
+
+    @property
+    def multiplied(self) -> int:
+        """Those that one token multiplies with."""
+        return self.matrices + self.routers + self.chosen
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """What attention needs by the length of the context."""
+
+    heads: int
+    """Of queries."""
+    key_dim: int
+    """Numbers in a query and a key of one head."""
+    value_dim: int
+    cached: int
+    """Numbers that one layer caches a token: keys and values, or the latent they are made of (MLA)."""
+    windows: tuple[int | None, ...]
+    """For each layer, how many positions a token attends to, itself included; `None` is all."""
+
+    def flops(self, after: int, upto: int) -> int:
+        """QKᵀ and the product with V for the positions `after` + 1 … `upto`, each attending to itself and back."""
+        pairs = self._summed(lambda window: _attended(upto, window) - _attended(after, window))
+        return 2 * self.heads * (self.key_dim + self.value_dim) * pairs
+
+    def kept(self, tokens: int) -> int:
+        """Numbers in the cache of a sequence."""
+        return self.cached * self._summed(lambda window: tokens if window is None else min(tokens, window))
+
+    def _summed(self, of: Callable[[int | None], int]) -> int:
+        """The sum over layers, of which many are alike."""
+        return sum(layers * of(window) for window, layers in Counter(self.windows).items())
+
+
+def _attended(tokens: int, window: int | None) -> int:
+    """Pairs of positions in a sequence: the sum of min(i, window) for i from 1 to `tokens`."""
+    near = tokens if window is None else min(tokens, window)
+    return near * (near + 1) // 2 + (tokens - near) * (window or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """Bytes a weight, scales of quantized blocks included."""
+
+    plain: int
+    """Of embeddings, head, norms, biases and routers; of a number in the KV cache too."""
+    matrices: float
+    experts: float
 
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """The sizes of a model.
+    """The cost of one model: parameters, bytes, and FLOPs by the length of a request.
 
-    FLOPs are 2 a multiplied parameter and token, and 2 a key and 2 a value element for each pair of positions that
-    attend (Kaplan et al. 2020, section 2.1). The embedding's lookup costs nothing, the head is paid where a token is
-    drawn, and each drawn token is run through once. Sliding windows are not taken off.
+    It knows the decoders that `ModelCard.known()` lists. Modules for multi-token prediction (DeepSeek-V3's
+    `num_nextn_predict_layers`: another 11.5 billion weights there) are not counted; 671 billion is without them too.
     """
 
     name: str
     layers: Weights
-    embedding: int
-    """Vocabulary times width."""
+    """All layers and the last norm: all but embedding and head."""
+    table: int
+    """The embedding: vocabulary times width. The head is as large."""
     tied: bool
-    """Whether the embedding serves as the head too."""
-    pair_flops: int
-    """For one pair of positions, over all layers."""
-    cache_elements: int
-    """Of the key-value cache, a token, over all layers."""
-    dtype: str = "bfloat16"
-    layer_bytes: float = 2.0
-    """A matrix weight in a layer; quantization counts here."""
+    """Whether the head is the embedding, stored once."""
+    attention: Attention
+    storage: Storage
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
-        """From a model's folder, or its `config.json`. Raises `InputError`, naming file and field."""
-        path = Path(path)
-        file = path / "config.json" if path.is_dir() else path
+        """From a `config.json` or the folder it is in. Raises `InputError`, naming file and field."""
+        file = Path(path) / "config.json" if Path(path).is_dir() else Path(path)
         try:
-            config = json.loads(file.read_text(encoding="utf-8"))
+            config = json.loads(file.read_bytes())
         except OSError as error:
             raise InputError(f"{file}: cannot be read: {error.strerror}") from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{file}: is not JSON: {error}") from None
-        try:
-            return cls.of(config, file.resolve().parent.name)
-        except InputError as error:
-            raise InputError(f"{file}: {error}") from None
+        if not isinstance(config, dict):
+            raise InputError(f"{file}: must hold a JSON object, not {type(config).__name__}")
+        return cls._made(_Config(config, str(file)), file.absolute().parent.name)
 
     @classmethod
     def of(cls, config: Mapping[str, Any], name: str = "") -> Self:
-        """From the content of a `config.json`. Raises `InputError` for a layout that is not known."""
-        config = config.get("text_config") or config
-        kind = config.get("model_type")
-        if kind not in FAMILIES:
-            raise InputError(f"model_type {kind!r} is not known; there is {', '.join(FAMILIES)}")
-        return cls._of(_Config(config), FAMILIES[str(kind)], name or str(kind))
+        """From the fields of a `config.json`. Raises `InputError`, naming the field."""
+        return cls._made(_Config(config, name or "config"), name or str(config.get("model_type")))
+
+    @staticmethod
+    def known() -> tuple[str, ...]:
+        """The values of `model_type` whose layout is known."""
+        return tuple(sorted(_FAMILIES))
 
     @classmethod
-    def _of(cls, config: "_Config", family: Family, name: str) -> Self:
-        layers = Weights(vectors=config["hidden_size"])  # the last norm
-        for layer in range(config["num_hidden_layers"]):
-            layers += _attention(config, family) + _mlp(config, family, layer)
-        qk, v, cached = _head_sizes(config, family)
-        return cls(
-            name=name,
-            layers=layers,
-            embedding=config["vocab_size"] * config["hidden_size"],
-            tied=bool(config.get("tie_word_embeddings", family.tied)),
-            pair_flops=2 * config["num_attention_heads"] * (qk + v) * config["num_hidden_layers"],
-            cache_elements=cached * config["num_hidden_layers"],
-            dtype=config.dtype(),
-            layer_bytes=config.layer_bytes(),
-        )
+    def _made(cls, config: "_Config", name: str) -> Self:
+        family = config.family()
+        hidden, layers = config.whole("hidden_size"), config.whole("num_hidden_layers")
+        attention, its_weights = _attention(config, family)
+        block = its_weights + Weights(vectors=family.norms * hidden)
+        rest = sum((_feed_forward(config, family, layer) for layer in range(layers)), Weights(vectors=hidden))
+        table = config.whole("vocab_size") * hidden
+        tied = config.flag("tie_word_embeddings", family.tied)
+        return cls(name, layers * block + rest, table, tied, attention, _storage(config))
 
     @property
     def total(self) -> int:
-        """All parameters, without what only predicts further tokens (DeepSeek-V3's extra layer)."""
-        return self.active + self.layers.idle
+        """All parameters, a tied embedding once."""
+        return self.layers.total + self._tables
 
     @property
     def active(self) -> int:
-        """Those that one token meets. Embedding and head count whole, as the makers of most models count."""
-        embeddings = self.embedding * (1 if self.tied else 2)
-        return self.layers.matrices + self.layers.vectors + embeddings
+        """Parameters that one token uses, with embedding and head: as OLMoE, Mixtral and Qwen count theirs."""
+        return self.layers.active + self._tables
+
+    @property
+    def active_without_lookup(self) -> int:
+        """Active parameters without an embedding that is only looked up: as gpt-oss and DeepSeek-V3 count theirs."""
+        return self.layers.active + self.table
 
     @property
     def weight_bytes(self) -> int:
-        """Memory for the weights."""
-        layers = (self.layers.matrices + self.layers.idle) * self.layer_bytes
-        rest = self.total - self.layers.matrices - self.layers.idle
-        return round(layers + rest * BYTES[self.dtype])
+        """Bytes that the weights take, as they are stored."""
+        layers, bytes_ = self.layers, self.storage
+        plain = self._tables + layers.routers + layers.vectors + layers.expert_biases
+        return round(plain * bytes_.plain + layers.matrices * bytes_.matrices + layers.experts * bytes_.experts)
 
-    def cache_bytes(self, tokens: int, bytes_each: float = 2.0) -> int:
-        """Memory for the key-value cache of one sequence."""
-        return round(self.cache_elements * tokens * bytes_each)
+    def kv_bytes(self, tokens: int) -> int:
+        """Bytes of the KV cache for one sequence, in the type of the model; a windowed layer keeps its window."""
+        whole(self, least=0, tokens=tokens)
+        return self.attention.kept(tokens) * self.storage.plain
 
-    def prompt_flops(self, tokens: int, cached: int = 0) -> int:
-        """To read a prompt, of which the first `cached` tokens are in the prefix cache already."""
-        pairs = (tokens * (tokens + 1) - cached * (cached + 1)) // 2
-        return 2 * self.layers.matrices * (tokens - cached) + self.pair_flops * pairs
+    def flops_prompt(self, tokens: int, cached: int = 0) -> int:
+        """FLOPs to read a prompt of which the first `cached` tokens are in the prefix cache.
 
-    def output_flops(self, prompt: int, tokens: int, samples: int = 1) -> int:
-        """To write so many tokens after a prompt, in so many samples, equally long."""
-        pairs = tokens * prompt + tokens * (tokens + samples) // (2 * samples)
-        return 2 * (self.layers.matrices + self.embedding) * tokens + self.pair_flops * pairs
+        The head works once, at the last position: so this pays for the first generated token. That position is
+        computed even if all are cached, for its logits. Raises `InputError`.
+        """
+        whole(self, tokens=tokens)
+        whole(self, least=0, cached=cached)
+        if cached > tokens:
+            raise InputError(f"ModelCard: cached={cached} is more than the prompt's {tokens} tokens")
+        after = min(cached, tokens - 1)
+        return self._flops(after, tokens) + self._flops_head
 
-    def flops(self, prompt: int, output: int, *, cached: int = 0, samples: int = 1) -> int:
-        """Of one request: the prompt is read once, whatever the number of samples."""
-        return self.prompt_flops(prompt, cached) + self.output_flops(prompt, output, samples)
+    def flops_generated(self, prompt: int, tokens: int) -> int:
+        """FLOPs to write `tokens` tokens after a prompt that has been read, a pass of the model each but for the first.
 
+        The first comes from the prompt's last position, and the last is never read. Raises `InputError`.
+        """
+        whole(self, prompt=prompt)
+        whole(self, least=0, tokens=tokens)
+        passes = max(tokens - 1, 0)
+        return self._flops(prompt, prompt + passes) + passes * self._flops_head
 
-def _attention(config: "_Config", family: Family) -> Weights:
-    """One layer's attention and norms."""
-    width, heads = config["hidden_size"], config["num_attention_heads"]
-    if family.latent:
-        return _latent_attention(config, width, heads)
-    qk, _, _ = _head_sizes(config, family)
-    query, key = heads * qk, config.get("num_key_value_heads", heads) * qk
-    bias = bool(config.get("attention_bias", False))
-    vectors = family.norms * width + (query + 2 * key) * (family.qkv_bias or bias) + width * bias
-    vectors += {"": 0, "head": 2 * qk, "whole": query + key}[family.qk_norm] + heads * family.sinks
-    return Weights(2 * width * query + 2 * width * key, vectors=vectors)
+    def flops(self, prompt: int, generated: int, cached: int = 0, *, samples: int = 1) -> int:
+        """FLOPs of one request: tokens read, written, and found in the prefix cache.
 
+        Several samples read the prompt once, and are taken to have written as much as each other, to a token.
+        Attention grows with the square of the length, so add these up over requests, never the tokens.
+        """
+        each, longer = divmod(generated, samples)
+        written = (samples - longer) * self.flops_generated(prompt, each)
+        if longer:
+            written += longer * self.flops_generated(prompt, each + 1)
+        return self.flops_prompt(prompt, cached) + written
 
-def _latent_attention(config: "_Config", width: int, heads: int) -> Weights:
-    """Queries and keys go through low ranks (DeepSeek-V2, section 2.1); without `q_lora_rank` queries do not."""
-    nope, rope, value = (config[f"{part}_head_dim"] for part in ("qk_nope", "qk_rope", "v"))
-    rank, low = config["kv_lora_rank"], config.get("q_lora_rank")
-    query = width * low + low * heads * (nope + rope) if low else width * heads * (nope + rope)
-    others = width * (rank + rope) + rank * heads * (nope + value) + heads * value * width
-    return Weights(query + others, vectors=2 * width + rank + (low or 0))
+    @property
+    def _tables(self) -> int:
+        return self.table if self.tied else 2 * self.table
 
+    @property
+    def _flops_head(self) -> int:
+        return 2 * self.table
 
-def _mlp(config: "_Config", family: Family, layer: int) -> Weights:
-    """One layer's feed-forward part: dense, or a router with experts."""
-    width = config["hidden_size"]
-    experts = config.first("num_experts", "num_local_experts", "n_routed_experts", default=0)
-    if not experts or not config.is_sparse(layer):
-        return Weights(3 * width * config["intermediate_size"])
-    active = config.first("num_experts_per_tok", "num_experts_per_token")
-    size = config.get("moe_intermediate_size") or config["intermediate_size"]
-    expert = 3 * width * size
-    shared = config.get("shared_expert_intermediate_size") or (config.get("n_shared_experts") or 0) * size
-    matrices = experts * width + active * expert + 3 * width * shared + width * family.shared_gate
-    biases = (2 * size + width) * family.sinks
-    vectors = experts * (family.sinks or config.get("topk_method") == "noaux_tc") + active * biases
-    return Weights(matrices, (experts - active) * (expert + biases), vectors)
+    def _flops(self, after: int, upto: int) -> int:
+        """Of all layers, for the positions `after` + 1 … `upto`."""
+        return 2 * self.layers.multiplied * (upto - after) + self.attention.flops(after, upto)
 
 
-def _head_sizes(config: "_Config", family: Family) -> tuple[int, int, int]:
-    """Elements of a head's query, of its value, and of all that is cached for a token in one layer."""
-    heads = config["num_attention_heads"]
-    if family.latent:
-        rope = config["qk_rope_head_dim"]
-        return config["qk_nope_head_dim"] + rope, config["v_head_dim"], config["kv_lora_rank"] + rope
-    size = config.get("head_dim") or config["hidden_size"] // heads
-    return size, size, 2 * size * config.get("num_key_value_heads", heads)
+@dataclass(frozen=True, slots=True)
+class _Family:
+    """How the decoders of one `model_type` differ from Llama. Sources: the models' classes in transformers."""
+
+    tied: bool = False
+    """What an absent `tie_word_embeddings` means."""
+    needs: tuple[str, ...] = ("num_key_value_heads",)
+    """Fields whose absence would mean a default that is easily wrong, so they must be there."""
+    bias: Literal["", "attention_bias", "qkv_bias"] = "attention_bias"
+    """The field that gives biases to the attention's matrices; with `qkv_bias` the last has none. Empty: no biases."""
+    biased: bool = False
+    """What its absence means."""
+    norms: int = 2
+    """Norms of a layer, as wide as the model."""
+    qk_norm: Literal["", "head", "all"] = ""
+    """Norms of queries and keys: as wide as a head, or as all heads together."""
+    sinks: bool = False
+    """A logit for each head that nothing is read from."""
+    mlp_bias: bool = False
+    """Whether there is such a field."""
+    full_every: int | None = 1
+    """Every so many layers attend to all positions, the others to a window; 0 is no layer, and `None` asks
+    `use_sliding_window`."""
+    mixture: Literal["", "all", "qwen", "deepseek"] = ""
+    """Which layers have experts, and how the fields are called."""
+    expert_biases: bool = False
+    """Those of the router too."""
+    shared_expert: bool = False
+    """One that every token goes through, with a gate."""
+    latent: bool = False
+    """Multi-head latent attention (DeepSeek-V2, section 2.1)."""
+    correction: bool = False
+    """A bias for each expert that balances the load without a loss (DeepSeek-V3, section 2.1.2)."""
 
 
+_HEAD_DIM = ("num_key_value_heads", "head_dim")
+_FAMILIES = {
+    "llama": _Family(needs=(), mlp_bias=True),
+    "mistral": _Family(bias="", full_every=0),
+    "qwen2": _Family(bias="qkv_bias", biased=True, full_every=None),
+    "qwen3": _Family(needs=_HEAD_DIM, qk_norm="head", full_every=None),
+    "gemma": _Family(tied=True, needs=_HEAD_DIM),
+    "gemma2": _Family(tied=True, needs=_HEAD_DIM, norms=4, full_every=2),
+    "gemma3_text": _Family(tied=True, needs=_HEAD_DIM, norms=4, qk_norm="head", full_every=6),
+    "olmoe": _Family(needs=(), qk_norm="all", mixture="all"),
+    "mixtral": _Family(bias="", full_every=0, mixture="all"),
+    "qwen2_moe": _Family(bias="qkv_bias", biased=True, full_every=None, mixture="qwen", shared_expert=True),
+    "qwen3_moe": _Family(qk_norm="head", full_every=None, mixture="qwen"),
+    "deepseek_v2": _Family(needs=(), latent=True, mixture="deepseek"),
+    "deepseek_v3": _Family(needs=(), latent=True, mixture="deepseek", correction=True),
+    "gpt_oss": _Family(needs=_HEAD_DIM, biased=True, sinks=True, full_every=2, mixture="all", expert_biases=True),
+}
+
+
+@dataclass(frozen=True, slots=True)
 class _Config:
-    """A `config.json` whose missing fields are named."""
+    """The fields of a `config.json`, checked as they are read; `null` is as good as absent."""
 
-    def __init__(self, fields: Mapping[str, Any]) -> None:
-        self._fields = fields
+    given: Mapping[str, Any]
+    where: str
 
-    def __getitem__(self, name: str) -> int:
-        return self.first(name)
+    def family(self) -> _Family:
+        """Raises `InputError` for another layout than the known ones, or another head than a language model's."""
+        kind = str(self.given.get("model_type"))
+        if kind not in _FAMILIES:
+            raise self.wrong("model_type", f"is {kind!r}, whose layout is not known; known are {', '.join(_FAMILIES)}")
+        for architecture in self.listed("architectures"):
+            if not str(architecture).endswith("ForCausalLM"):
+                raise self.wrong("architectures", f"names {architecture!r}: only ...ForCausalLM is known")
+        for name in _FAMILIES[kind].needs:
+            self.whole(name)
+        return _FAMILIES[kind]
 
-    def get(self, name: str, default: Any = None) -> Any:
-        value = self._fields.get(name)
-        return default if value is None else value
+    def whole(self, *names: str, absent: int | None = None, least: int = 1) -> int:
+        """The first of the fields that is there."""
+        name = next((name for name in names if self.given.get(name) is not None), None)
+        if name is None:
+            if absent is None:
+                raise InputError(f"{self.where}: there is no field {' or '.join(map(repr, names))}, which is needed")
+            return absent
+        value = self.given[name]
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise self.wrong(name, f"must be a whole number of {least} or more, not {value!r}")
+        return value
 
-    def first(self, *names: str, default: int | None = None) -> int:
-        """The whole number in the first of these fields that is there."""
-        for name in names:
-            if (value := self.get(name)) is not None:
-                if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-                    raise InputError(f"field {name!r} must be a whole number, not {value!r}")
-                return value
-        if default is None:
-            raise InputError(f"there is no field {' or '.join(map(repr, names))}")
-        return default
+    def flag(self, name: str, absent: bool) -> bool:
+        value = self.given.get(name)
+        if value is not None and not isinstance(value, bool):
+            raise self.wrong(name, f"must be true or false, not {value!r}")
+        return absent if value is None else value
 
-    def is_sparse(self, layer: int) -> bool:
-        """Whether this layer of a mixture of experts has experts."""
-        if layer in self.get("mlp_only_layers", ()) or layer < self.get("first_k_dense_replace", 0):
-            return False
-        return bool(
-            (layer + 1) % self.get("decoder_sparse_step", 1) == 0 and layer % self.get("moe_layer_freq", 1) == 0
+    def listed(self, name: str) -> list[Any]:
+        value = self.given.get(name)
+        if value is not None and not isinstance(value, list):
+            raise self.wrong(name, f"must be a list, not {value!r}")
+        return value or []
+
+    def wrong(self, name: str, why: str) -> InputError:
+        return InputError(f"{self.where}: field {name!r} {why}")
+
+
+def _matrix(inputs: int, outputs: int, bias: bool = False) -> Weights:
+    return Weights(matrices=inputs * outputs, vectors=outputs if bias else 0)
+
+
+def _attention(config: _Config, family: _Family) -> tuple[Attention, Weights]:
+    """What one layer's attention needs, and its weights."""
+    return _latent_attention(config, family) if family.latent else _grouped_attention(config, family)
+
+
+def _grouped_attention(config: _Config, family: _Family) -> tuple[Attention, Weights]:
+    """Heads of queries that share heads of keys and values (Ainslie et al. 2023), or one for each."""
+    hidden, heads = config.whole("hidden_size"), config.whole("num_attention_heads")
+    shared = config.whole("num_key_value_heads", absent=heads)
+    dim = config.whole("head_dim", absent=_share(config, hidden, heads))
+    bias = bool(family.bias) and config.flag(family.bias, family.biased)
+    weights = _matrix(hidden, heads * dim, bias) + 2 * _matrix(hidden, shared * dim, bias)
+    weights += _matrix(heads * dim, hidden, bias and family.bias == "attention_bias")
+    norms = {"": 0, "head": 2 * dim, "all": (heads + shared) * dim}[family.qk_norm]
+    weights += Weights(vectors=norms + (heads if family.sinks else 0))
+    return Attention(heads, dim, dim, 2 * shared * dim, tuple(_windows(config, family))), weights
+
+
+def _share(config: _Config, hidden: int, heads: int) -> int:
+    """The width of a head where no field says it."""
+    if hidden % heads and not config.given.get("head_dim"):
+        raise config.wrong("num_attention_heads", f"does not divide the width of {hidden}: say 'head_dim'")
+    return hidden // heads
+
+
+def _latent_attention(config: _Config, family: _Family) -> tuple[Attention, Weights]:
+    """Keys and values are made of one small latent a token, which is all that is cached (DeepSeek-V2, section 2.1)."""
+    hidden, heads = config.whole("hidden_size"), config.whole("num_attention_heads")
+    latent, rope = config.whole("kv_lora_rank"), config.whole("qk_rope_head_dim")
+    nope, value = config.whole("qk_nope_head_dim"), config.whole("v_head_dim")
+    bias = config.flag("attention_bias", absent=False)
+    weights = _latent_queries(config, heads * (nope + rope), bias)
+    weights += _matrix(hidden, latent + rope, bias) + Weights(vectors=latent)
+    weights += _matrix(latent, heads * (nope + value)) + _matrix(heads * value, hidden, bias)
+    return Attention(heads, nope + rope, value, latent + rope, tuple(_windows(config, family))), weights
+
+
+def _latent_queries(config: _Config, outputs: int, bias: bool) -> Weights:
+    """Queries through a latent of their own; small models have none."""
+    hidden, rank = config.whole("hidden_size"), config.whole("q_lora_rank", absent=0)
+    if not rank:
+        return _matrix(hidden, outputs)
+    return _matrix(hidden, rank, bias) + Weights(vectors=rank) + _matrix(rank, outputs)
+
+
+def _windows(config: _Config, family: _Family) -> Iterator[int | None]:
+    """For each layer, how far it attends."""
+    layers = config.whole("num_hidden_layers")
+    window = config.whole("sliding_window", absent=0, least=0)
+    if family.full_every is None and not config.flag("use_sliding_window", absent=False):
+        window = 0
+    kinds = config.listed("layer_types") or _layer_types(config, family, layers, bool(window))
+    if len(kinds) != layers:
+        raise config.wrong("layer_types", f"names {len(kinds)} layers, not {layers}")
+    for kind in kinds:
+        yield window or None if kind == "sliding_attention" and family.full_every != 1 else None
+
+
+def _layer_types(config: _Config, family: _Family, layers: int, windowed: bool) -> list[str]:
+    every = family.full_every
+    if every is None and windowed:
+        # Qwen's models differ in what an absent list means.
+        raise config.wrong("use_sliding_window", "is true: say in which layers, with the field 'layer_types'")
+    if every and every > 1:
+        every = config.whole("sliding_window_pattern", absent=every)
+    return ["sliding_attention" if not every or (layer + 1) % every else "full_attention" for layer in range(layers)]
+
+
+def _feed_forward(config: _Config, family: _Family, layer: int) -> Weights:
+    if _is_sparse(config, family, layer):
+        return _mixture(config, family)
+    bias = config.flag("mlp_bias", absent=False) if family.mlp_bias else False
+    return _gated(config, config.whole("intermediate_size"), bias)
+
+
+def _is_sparse(config: _Config, family: _Family, layer: int) -> bool:
+    """Whether the layer, counted from 0, has experts."""
+    if family.mixture == "qwen":
+        return (
+            layer not in config.listed("mlp_only_layers")
+            and (layer + 1) % config.whole("decoder_sparse_step", absent=1) == 0
         )
+    if family.mixture == "deepseek":
+        first = config.whole("first_k_dense_replace", least=0)
+        return layer >= first and layer % config.whole("moe_layer_freq", absent=1) == 0
+    return bool(family.mixture)
 
-    def dtype(self) -> str:
-        name = str(self.get("dtype") or self.get("torch_dtype") or "bfloat16")
-        if name not in BYTES:
-            raise InputError(f"field 'dtype': {name!r} is not known; there is {', '.join(BYTES)}")
-        return name
 
-    def layer_bytes(self) -> float:
-        quantization = self.get("quantization_config") or {}
-        match quantization.get("quant_method"):
-            case "fp8":
-                return 1.0
-            case "mxfp4":
-                return MXFP4
-            case "awq" | "gptq":
-                return float(quantization.get("bits", 4)) / 8
-        return BYTES[self.dtype()]
+def _gated(config: _Config, width: int, bias: bool = False) -> Weights:
+    """Gate, up and down: three matrices (Shazeer 2020)."""
+    hidden = config.whole("hidden_size")
+    return 2 * _matrix(hidden, width, bias) + _matrix(width, hidden, bias)
+
+
+def _mixture(config: _Config, family: _Family) -> Weights:
+    """Router, routed experts and those that every token goes through."""
+    hidden, field = config.whole("hidden_size"), _WIDTHS[family.mixture]
+    count = config.whole("n_routed_experts", "num_experts", "num_local_experts")
+    chosen = config.whole("num_experts_per_tok")
+    if chosen > count:
+        raise config.wrong("num_experts_per_tok", f"is {chosen}, of only {count} experts")
+    expert = _gated(config, config.whole(field), family.expert_biases)
+    biases = count * (family.expert_biases + family.correction)  # the router's own
+    return _shared(config, family) + Weights(
+        routers=count * hidden,
+        vectors=biases,
+        experts=count * expert.matrices,
+        chosen=chosen * expert.matrices,
+        expert_biases=count * expert.vectors,
+        chosen_biases=chosen * expert.vectors,
+    )
+
+
+_WIDTHS = {"all": "intermediate_size", "qwen": "moe_intermediate_size", "deepseek": "moe_intermediate_size"}
+
+
+def _shared(config: _Config, family: _Family) -> Weights:
+    """Experts that every token goes through: DeepSeek's, and Qwen2's with a gate of its own."""
+    if family.mixture == "deepseek":
+        count = config.whole("n_shared_experts", absent=0, least=0)
+        return _gated(config, count * config.whole("moe_intermediate_size"))
+    if family.shared_expert:
+        gate = Weights(routers=config.whole("hidden_size"))
+        return _gated(config, config.whole("shared_expert_intermediate_size")) + gate
+    return Weights()
+
+
+def _storage(config: _Config) -> Storage:
+    """Bytes a weight. With fp8 all linear layers but head and routers are quantized, with mxfp4 the experts."""
+    plain, quantized = _plain(config), config.given.get("quantization_config")
+    if not quantized:
+        return Storage(plain, plain, plain)
+    if not isinstance(quantized, dict):
+        raise config.wrong("quantization_config", f"must be an object, not {quantized!r}")
+    match quantized.get("quant_method"):
+        case "mxfp4":
+            return Storage(plain, plain, MXFP4)
+        case "fp8":
+            fp8 = _fp8(config, quantized)
+            return Storage(plain, fp8, fp8)
+        case method:
+            raise config.wrong("quantization_config", f"has the method {method!r}; known are fp8 and mxfp4")
+
+
+def _plain(config: _Config) -> int:
+    """Bytes of a number that is not quantized."""
+    named = config.given.get("dtype") or config.given.get("torch_dtype")
+    if named is None:
+        raise InputError(f"{config.where}: there is no field 'dtype' or 'torch_dtype', which is needed")
+    name = str(named).removeprefix("torch.")
+    if name not in DTYPES:
+        raise config.wrong("dtype", f"is {named!r}; known are {', '.join(DTYPES)}")
+    return DTYPES[name]
+
+
+def _fp8(config: _Config, quantized: Mapping[str, Any]) -> float:
+    """One byte, and a scale of four for each block; one scale for a whole matrix is too little to count."""
+    match quantized.get("weight_block_size"):
+        case None:
+            return 1.0
+        case [int(rows), int(columns)] if rows > 0 and columns > 0:
+            return 1 + 4 / (rows * columns)
+    raise config.wrong("quantization_config", "has no block of two sizes in 'weight_block_size'")

@@ -94,8 +94,8 @@ class Completion:
 class Card(Protocol):
     """What a model costs to run; `metagen.card.ModelCard` is one."""
 
-    def flops(self, prompt: int, output: int, *, cached: int = 0, samples: int = 1) -> int:
-        """Floating-point operations of a request: `output` tokens in so many samples of one prompt, equally long."""
+    def flops(self, prompt: int, generated: int, cached: int = 0, *, samples: int = 1) -> int:
+        """FLOPs of a request that writes so many tokens in all, in several samples of one prompt, equally long."""
 
 
 class Backend(Protocol):

@@ -368,7 +368,7 @@ class Run:
                 f"a budget in FLOPs needs the sizes of {backend.name}, and its backend does not know them: "
                 "give it card=ModelCard.read(...), or --card on the command line"
             )
-        return lambda output: card.flops(prompt, output, samples=n)
+        return lambda output: card.flops(max(prompt, 1), output, samples=n)
 
     async def _send(self, backend: Backend, request: Request) -> list[Completion]:
         card, begun = card_of(backend), self.account.clock()
@@ -376,7 +376,7 @@ class Run:
         def book(usage: Usage) -> None:
             if card and usage.prompt_tokens:
                 read, cached, written = usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens
-                usage = replace(usage, flops=card.flops(read, written, cached=cached, samples=request.n))
+                usage = replace(usage, flops=card.flops(read, written, cached, samples=request.n))
             self.spend(usage)
 
         try:
