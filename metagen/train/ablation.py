@@ -216,7 +216,7 @@ def table(found: Mapping[str, Any]) -> str:
 
 
 def draw(found: Mapping[str, Any], out: Path) -> None:
-    """Loss against time, the busiest experts in training, and the loads as served."""
+    """The loss, the busiest experts in training, and the loads as served."""
     import matplotlib  # noqa: PLC0415  # the backend is chosen before anything is drawn
 
     matplotlib.use("agg")
@@ -228,12 +228,12 @@ def draw(found: Mapping[str, Any], out: Path) -> None:
     (loss, busy), (left, right) = axes
     for name, one in found.items():
         rows = one["history"]
-        seconds, steps = [row["seconds"] / 60 for row in rows], [row["step"] for row in rows]
-        loss.plot(seconds, [row["text"] for row in rows], label=name, color=colours[name])
+        steps = [row["step"] for row in rows]
+        loss.plot(steps, [row["text"] for row in rows], label=name, color=colours[name])
         if rows[0]["busiest"]:
             low, high = zip(*((min(row["busiest"]), max(row["busiest"])) for row in rows), strict=True)
             busy.fill_between(steps, low, high, color=colours[name], alpha=0.25, label=f"{name}, all layers")
-    loss.set(yscale="log", xlabel="minutes of training, one thread", ylabel="validation loss, nats a token")
+    loss.set(yscale="log", xlabel="step", ylabel="validation loss, nats a token")
     loss.legend(frameon=False)
     busy.set(yscale="log", xlabel="step", ylabel="busiest expert's load over the mean")
     busy.legend(frameon=False)
