@@ -140,7 +140,9 @@ def best_of(samples: Samples, ks: Iterable[int]) -> Curve:
     since either may have been drawn first; no verdict ranks last. Raises `InputError` without scores.
     """
     ks = _checked(ks, samples.n)
-    keys = np.where(np.isnan(scores := _scores(samples)), np.inf, -scores)
+    scores = _scores(samples)
+    ranks = np.unique(scores, return_inverse=True)[1].reshape(scores.shape)
+    keys = np.where(np.isnan(scores), 1, -ranks)
     order = np.argsort(keys, 1)
     ranked, right = np.take_along_axis(keys, order, 1), np.take_along_axis(samples.right, order, 1)
     chances = -np.diff(_missing(samples.n, ks), axis=0)
@@ -272,7 +274,7 @@ def _costs(samples: Samples, ks: tuple[int, ...]) -> Array | None:
     return None if samples.tokens is None else np.outer(samples.tokens.mean(1), ks)
 
 
-def _averaged(right: Array, keys: Array) -> Array:
+def _averaged(right: Array, keys: Index) -> Array:
     """[P, n]: each value replaced by the mean over the equal keys beside it; `keys` ascend in each row."""
     starts = np.ones(keys.shape, dtype=bool)
     starts[:, 1:] = keys[:, 1:] != keys[:, :-1]

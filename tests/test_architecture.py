@@ -18,7 +18,7 @@ MODULES = {
 
 VALUES = {
     "answers", "budget", "candidate", "card", "compare", "curves", "data", "errors", "lines", "models", "plots",
-    "problem", "prompts", "record", "report", "request", "settings", "solution", "tasks", "trace",
+    "problem", "prompts", "record", "report", "request", "settings", "solution", "tables", "tasks", "trace",
 }  # fmt: skip
 LAYERS = [
     VALUES,
