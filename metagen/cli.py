@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from typer.exceptions import TyperException
 
+from metagen import plots, tables
 from metagen.backends import Recorded
 from metagen.budget import Account, Budget
 from metagen.errors import BackendGone, InputError
@@ -24,10 +26,12 @@ from metagen.record import RunDirectory
 from metagen.report import Share, Tally
 from metagen.request import Backend
 from metagen.run import Generator
+from metagen.samples import read
 from metagen.settings import literal
 from metagen.solution import Solution
 from metagen.solve import CONCURRENCY, solve_all
 from metagen.strategies import Vote
+from metagen.tables import Sheet, Source
 
 app = typer.Typer(
     help="Answer better by calling a language model many times.",
@@ -153,6 +157,37 @@ def sample_command(
     raise typer.Exit(asyncio.run(sample_file(job, n, out_file)))
 
 
+@app.command("report")
+def report_command(
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="POOL_OR_RUN", help="Pools of samples (.jsonl), and folders of runs.", show_default=False
+        ),
+    ],
+    problem_file: Annotated[Path, typer.Option("--problems", metavar="FILE", help="The problems they were drawn for.")],
+    out_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="DIR", help="Write table.md, table.csv, table.json and, with matplotlib, curves."
+        ),
+    ] = None,
+    n: Annotated[int | None, typer.Option("--n", min=1, help="Only the first N samples of each problem.")] = None,
+    prompt_field: FieldOption = None,
+    answer_field: FieldOption = None,
+    id_field: FieldOption = None,
+) -> None:
+    """Show how accuracy grows with samples.
+
+    Coverage, majority, weighted vote and best-of at k = 1, 2, 4 ..., with intervals, for all problems and by level and
+    subject. Of several pools and runs, it says how each differs from the first on the same problems.
+    """
+    problems = ProblemFile(problem_file, prompt_field, answer_field, id_field)
+    if twice := next((source for source in sources if sources.count(source) > 1), None):
+        raise InputError(f"{twice} is given twice: name each pool and run once")
+    report([read(source, problems, n) for source in sources], out_dir)
+
+
 def main() -> NoReturn:
     """Run the command; what the user got wrong is one line and exit code 2."""
     try:
@@ -171,6 +206,54 @@ def main() -> NoReturn:
 def _fail(text: str, code: int) -> NoReturn:
     print("metagen: " + " ".join(text.split()), file=sys.stderr)
     sys.exit(code)
+
+
+def report(sources: list[Source], folder: Path | None) -> None:
+    """Print the report and, if there is a folder for it, write it down."""
+    rows = {source.name: list(tables.measured(source)) for source in sources}
+    pairs = [(sources[0], other) for other in sources[1:]]
+    found = [each for pair in pairs for each in tables.versus(*pair)]
+    notes = [f"{source.name}: {remark}" for source in sources for remark in tables.remarks(source)]
+    notes += [tables.said(*pair, compared) for pair in pairs if (compared := tables.answers(*pair))]
+    pages = [sheet for source in sources for sheet in tables.sheets(source, rows[source.name])]
+    pages += [tables.comparisons(found)] if found else []
+    for sheet in pages:
+        out.print(sheet.title, soft_wrap=True)
+        out.print(_table(sheet))
+    for note in (*notes, tables.FOOT):
+        out.print(note, soft_wrap=True)
+    if folder:
+        every = [row for part in rows.values() for row in part]
+        text = "\n".join([*map(tables.markdown, pages), *(f"- {note}" for note in notes)])
+        texts = {
+            "table.md": f"{tables.FOOT}\n\n{text}\n",
+            "table.csv": tables.as_csv(every),
+            "table.json": tables.as_json(every, found, notes),
+        }
+        out.print(f"Kept in {folder}/ ({', '.join(_write(folder, texts, sources))}).", soft_wrap=True)
+
+
+def _table(sheet: Sheet) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for column in sheet.columns:
+        table.add_column(column, justify="right", overflow="fold")
+    for row in sheet.rows:
+        table.add_row(*(cell.replace(" (", "\n").removesuffix(")") for cell in row))
+    return table
+
+
+def _write(folder: Path, texts: Mapping[str, str], sources: list[Source]) -> list[str]:
+    """Write the files of a report; return their names."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{folder}: a report cannot be written there: {error.strerror}") from None
+    if not plots.available():
+        err.print("No pictures: they need matplotlib (install metagen[plot]).")
+        return list(texts)
+    return [*texts, *(path.name for path in plots.draw({source.name: source.curves for source in sources}, folder))]
 
 
 async def solve_file(job: Job, path: Path) -> int:

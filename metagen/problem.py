@@ -4,7 +4,7 @@ import json
 import os
 from array import array
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Self
@@ -19,6 +19,7 @@ from metagen.lines import read_lines
 PROMPT_FIELDS = ("prompt", "question", "problem", "Question")
 ANSWER_FIELDS = ("answer", "Answer", "solution")
 ID_FIELDS = ("id", "unique_id", "ID")
+TAG_FIELDS = ("level", "subject", "type")
 GSM8K_MARK = "####"
 BATCH = 1024
 """Rows of a Parquet file that are in memory at once."""
@@ -42,6 +43,8 @@ class Problem:
     """y₁ … y_{t-1}: the beginning of the reply."""
     step: str | None = None
     """The string that ends a step, such as a newline; `None` asks for the whole reply."""
+    tags: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """What kind of problem it is, such as its level and subject, for reports."""
 
     @property
     def text(self) -> str:
@@ -68,7 +71,8 @@ class ProblemFile:
     Fields are found by their usual names (`prompt`, `question` or `problem`; `answer`; `id` or `unique_id`) unless
     they are named here. So GSM8K is read as it comes, where an answer that ends in `#### n` stands for n; MATH, where a
     `solution` stands for what is in its box if there is no `answer`; and SVAMP, whose `Body` goes before its
-    `Question`. Without an id, a problem is called by the number of its line or row. Parquet needs pyarrow.
+    `Question`. Without an id, a problem is called by the number of its line or row. A `level`, `subject` or `type`
+    becomes a tag. Parquet needs pyarrow.
     """
 
     path: Path
@@ -145,7 +149,8 @@ class ProblemFile:
             prompt = _after_body(str(row["Body"]), prompt)
         answer = self._answer(row, where)
         name = _text(_field(row, self.id_field, ID_FIELDS, where, needed=False), where) or place.rpartition(" ")[2]
-        return Problem(name, prompt, answer)
+        tags = {name: str(row[name]) for name in TAG_FIELDS if isinstance(row.get(name), str | int)}
+        return Problem(name, prompt, answer, tags=tags)
 
     def _answer(self, row: Mapping[str, Any], where: str) -> str | None:
         field, given = _field(row, self.answer_field, ANSWER_FIELDS, where, needed=False)

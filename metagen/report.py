@@ -1,7 +1,7 @@
 """What a run or a pool of samples shows: accuracy with its interval, coverage, cost. Pure."""
 
 from dataclasses import dataclass, field
-from math import comb, nan, sqrt
+from math import nan, sqrt
 
 from metagen.budget import Usage
 from metagen.solution import Solution
@@ -26,16 +26,6 @@ class Share:
         centre = (p + z * z / (2 * n)) / (1 + z * z / n)
         half = z * sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
         return max(0.0, centre - half), min(1.0, centre + half)
-
-
-def pass_at_k(right: int, n: int, k: int) -> float:
-    """The chance that k of n samples, drawn without replacement, hold a right one, if `right` of the n are.
-
-    The unbiased estimate of coverage (Chen et al. 2021, section 2.1). Raises `ValueError` unless 1 ≤ k ≤ n.
-    """
-    if not 1 <= k <= n:
-        raise ValueError(f"k must be from 1 to {n}, not {k}")
-    return 1.0 - comb(n - right, k) / comb(n, k)
 
 
 @dataclass(slots=True)

@@ -386,7 +386,11 @@ class Run:
             self.spend(Usage(seconds=self.account.clock() - begun))
         if len(completions) != request.n:
             raise GenerationError(f"{backend.name} gave {len(completions)} completions where {request.n} were asked")
-        self.span.detail["completions"] = [completion.text for completion in completions]
+        self.span.detail.update(
+            completions=[completion.text for completion in completions],
+            lengths=[completion.length for completion in completions],
+            cut=[number for number, completion in enumerate(completions) if completion.end == "length"],
+        )
         return completions
 
     def _why_lost(self) -> str:

@@ -17,15 +17,15 @@ MODULES = {
 """By name, without `metagen.` before it; the package itself is `__init__`."""
 
 VALUES = {
-    "answers", "budget", "candidate", "card", "data", "errors", "lines", "models", "problem", "prompts", "record",
-    "report", "request", "settings", "solution", "tasks", "trace",
+    "answers", "budget", "candidate", "card", "compare", "curves", "data", "errors", "lines", "models", "plots",
+    "problem", "prompts", "record", "report", "request", "settings", "solution", "tables", "tasks", "trace",
 }  # fmt: skip
 LAYERS = [
     VALUES,
     {"run"},
     {"model", "strategies", "tools", "verifiers"},
     {"solve", "spec"},
-    {"job"},
+    {"job", "samples"},
     {"cli"},
     {"__main__"},
 ]
@@ -102,7 +102,7 @@ def test_the_package_itself_only_hands_on_names() -> None:
 
 
 def test_metagen_imports_without_the_heavy_libraries() -> None:
-    heavy = {"torch", "vllm", "transformers", "math_verify", "sympy", "tokenizers", "typer", "rich"}
+    heavy = {"torch", "vllm", "transformers", "math_verify", "sympy", "tokenizers", "typer", "rich", "matplotlib"}
     program = f"import sys, metagen; print(*{heavy!r} & {{name.split('.')[0] for name in sys.modules}})"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []

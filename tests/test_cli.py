@@ -199,6 +199,16 @@ REFUSALS: list[tuple[tuple[str, ...], str]] = [
     (("sample", "problems.jsonl", *POOL, "--n", "4", "--out", "bad.jsonl"), "bad.jsonl, line 1: field 'problem'"),
     (("sample", "problems.jsonl", *POOL, "--n", "4", "--out", "new.jsonl", "--of", "Vote"), "'Vote' is not a strategy"),
     (("sample", "twins.jsonl", *POOL, "--n", "4", "--out", "new.jsonl"), "the id '1' occurs twice"),
+    (("report", "pool.jsonl"), "Missing option '--problems'"),
+    (("report", "--problems", "problems.jsonl"), "Missing argument"),
+    (("report", "pool.jsonl", "--problems", "missing.jsonl"), "missing.jsonl: there is no such file"),
+    (("report", "missing.jsonl", "--problems", "problems.jsonl"), "missing.jsonl: cannot be read: No such file"),
+    (("report", "no_model", "--problems", "problems.jsonl"), "no_model: is neither a pool of samples nor a run's"),
+    (("report", "bad.jsonl", "--problems", "problems.jsonl"), "bad.jsonl, line 1: field 'problem': Field required"),
+    (("report", "empty.jsonl", "--problems", "problems.jsonl"), "empty.jsonl: holds no samples"),
+    (("report", "pool.jsonl", "pool.jsonl", "--problems", "problems.jsonl"), "pool.jsonl is given twice"),
+    (("report", "pool.jsonl", "--problems", "problems.jsonl", "--n", "5"), "problem 'p1' has 4 samples, and 5 are"),
+    (("report", "pool.jsonl", "--problems", "problems.jsonl", "--answer-field", "x"), "line 1: there is no field 'x'"),
     (("slove", "problems.jsonl"), "No such command 'slove'"),
     (("--verson",), "No such option"),
 ]
@@ -404,6 +414,52 @@ def test_samples_are_drawn_kept_and_played(metagen: Command, folder: Path) -> No
     played = metagen("solve", "problems.jsonl", "-m", "new.jsonl", "-s", "Vote(3)")
     assert played.code == 0
     assert "(1 of 4)" in played.out
+
+
+REPORT = ("report", "pool.jsonl", "--problems", "problems.jsonl")
+
+
+def test_a_pool_is_reported_on(metagen: Command) -> None:
+    code, out, err = metagen(*REPORT)
+    assert (code, err) == (0, "")
+    assert out.startswith("pool.jsonl: 4 problems, 4 samples each\n")
+    # Of all four samples: p1, p2 and p3 are covered, and in p1 and p2 the right answer has most votes.
+    assert ["4", "40", "75.0", "50.0"] in [line.split() for line in out.splitlines()]
+
+
+def test_a_report_is_written_down(metagen: Command, folder: Path) -> None:
+    rows = [row | {"level": number % 2} for number, row in enumerate(PROBLEMS)]
+    (folder / "levels.jsonl").write_text(lines(*rows))
+    code, out, err = metagen("report", "pool.jsonl", "--problems", "levels.jsonl", "--out", "made/report")
+    assert (code, err) == (0, "")
+    assert "pool.jsonl, by level, with 4 samples" in out
+    assert "Kept in made/report/ (table.md, table.csv, table.json, curves.png, curves.svg)." in out
+    made = folder / "made/report"
+    assert "| 4 | 40 | 75.0 (25.0–100.0) | 50.0 (0.0–100.0) |" in (made / "table.md").read_text()
+    assert (made / "table.csv").read_text().count("pool.jsonl,level,1,majority,") == 3
+    assert len(json.loads((made / "table.json").read_text())["rows"]) == 2 * 3 * 3
+    assert (made / "curves.png").stat().st_size > 1000
+    assert metagen(*REPORT, "--out", "own.py/x").err.startswith("metagen: own.py/x: a report cannot be written there")
+
+
+def test_without_matplotlib_a_report_has_no_pictures(
+    metagen: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("metagen.plots.available", lambda: False)
+    code, _, err = metagen(*REPORT, "--out", "report")
+    assert (code, err) == (0, "No pictures: they need matplotlib (install metagen[plot]).\n")
+    assert sorted(path.name for path in (folder / "report").iterdir()) == ["table.csv", "table.json", "table.md"]
+
+
+def test_runs_and_pools_are_reported_on_side_by_side(metagen: Command) -> None:
+    for spec, run in (("Vote(4)", "vote"), ("BestOf(4, by=MatchesReference())", "oracle")):
+        assert metagen("solve", "problems.jsonl", *POOL, "-s", spec, "--out", run).code == 0
+    code, out, err = metagen("report", "vote", "oracle", "pool.jsonl", "--problems", "problems.jsonl")
+    assert (code, err) == (0, "")
+    assert "oracle: 4 problems, 4 samples each, scored by the run's verifier" in out
+    assert "Answers of oracle - vote: +25.0 [" in out
+    assert "right in one run only 1 and 0, p = 0.5 (McNemar's mid-p)" in out
+    assert out.count("pool.jsonl - vote") == 2
 
 
 def test_without_a_command_it_says_what_it_can_do(metagen: Command) -> None:

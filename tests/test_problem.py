@@ -96,6 +96,20 @@ def test_what_is_no_parquet_is_named(tmp_path: Path) -> None:
         ProblemFile(tmp_path / "problems.parquet").check()
 
 
+def test_level_and_subject_are_tags_that_make_no_other_problem(tmp_path: Path) -> None:
+    path = tmp_path / "tagged.jsonl"
+    row = {"id": "a", "prompt": "?", "level": 3, "subject": "Algebra", "type": ["no", "text"]}
+    path.write_text(json.dumps(row))
+    (problem,) = ProblemFile(path)
+    assert problem.tags == {"level": "3", "subject": "Algebra"}
+    assert problem == Problem("a", "?")
+    assert hash(problem) == hash(Problem("a", "?"))
+    assert problem.asking("!").tags == problem.tags
+    tagged = ProblemFile(path).check()
+    path.write_text(json.dumps({"id": "a", "prompt": "?"}))
+    assert ProblemFile(path).check() == tagged
+
+
 @pytest.mark.parametrize(("name", "count"), [("gsm8k_test", 1319), ("math500", 500), ("svamp", 1000)])
 def test_public_files_are_read_as_they_come(name: str, count: int) -> None:
     if not DATA.exists():

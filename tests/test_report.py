@@ -1,4 +1,3 @@
-from itertools import combinations
 from math import isnan
 
 import pytest
@@ -6,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metagen import Solution, Usage
-from metagen.report import Share, Tally, pass_at_k
+from metagen.report import Share, Tally
 
 shares = st.integers(1, 10**6).flatmap(lambda total: st.builds(Share, st.integers(0, total), st.just(total)))
 
@@ -55,25 +54,6 @@ def test_more_certainty_widens_an_interval(share: Share) -> None:
     assert lower <= low + 1e-9
     assert high - 1e-9 <= higher
     assert high - low < higher - lower
-
-
-@pytest.mark.parametrize(("n", "right"), [(n, right) for n in range(1, 8) for right in range(n + 1)])
-def test_pass_at_k_is_the_share_of_the_draws_that_hold_a_right_one(n: int, right: int) -> None:
-    samples = [True] * right + [False] * (n - right)
-    for k in range(1, n + 1):
-        draws = list(combinations(samples, k))
-        assert pass_at_k(right, n, k) == pytest.approx(sum(map(any, draws)) / len(draws))
-
-
-def test_pass_at_k_is_exact_for_many_samples() -> None:
-    assert pass_at_k(1, 10_000, 5_000) == pytest.approx(0.5)
-    assert pass_at_k(3, 10_000, 9_998) == 1.0
-
-
-@pytest.mark.parametrize("k", [0, 5, -1])
-def test_no_more_can_be_drawn_than_there_are(k: int) -> None:
-    with pytest.raises(ValueError, match=f"k must be from 1 to 4, not {k}"):
-        pass_at_k(2, 4, k)
 
 
 def test_a_tally_adds_up_a_run() -> None:

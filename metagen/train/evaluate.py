@@ -18,8 +18,8 @@ import typer
 from rich.console import Console
 from torch import Tensor, nn
 
+from metagen.curves import pass_at_k
 from metagen.data import EVALUATION
-from metagen.report import pass_at_k
 from metagen.train.arithmetic import answer_of
 
 LONGEST_REPLY = 256

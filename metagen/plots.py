@@ -1,0 +1,60 @@
+"""Curves as pictures. Needs matplotlib, which nothing else does."""
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from metagen.curves import Curve
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLOURS = {"coverage": "#009E73", "majority": "#0072B2", "weighted vote": "#E69F00", "best-of": "#D55E00"}
+"""Okabe and Ito (2008): they can be told apart without seeing red or green."""
+MARKERS = {"coverage": "^", "majority": "o", "weighted vote": "s", "best-of": "D"}
+
+
+def available() -> bool:
+    """Whether matplotlib is there."""
+    return find_spec("matplotlib") is not None
+
+
+def draw(panels: Mapping[str, Mapping[str, Curve]], folder: Path) -> list[Path]:
+    """Draw a panel for each source, a curve for each of its rules, as `curves.png` and `curves.svg` in a folder.
+
+    Accuracy in per cent, against samples on a logarithmic axis; the bootstrap intervals are shaded. Returns the files.
+    """
+    from matplotlib import rc_context  # noqa: PLC0415 (optional)
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    columns = min(3, len(panels))
+    lines = -(-len(panels) // columns)
+    figure = Figure(figsize=(5 * columns, 3.8 * lines), layout="constrained")
+    axes = figure.subplots(lines, columns, squeeze=False, sharey=True).ravel()
+    for place, (name, curves) in zip(axes, panels.items(), strict=False):
+        _panel(place, name, curves)
+    for place in axes[len(panels) :]:
+        place.set_axis_off()
+    files = [folder / "curves.png", folder / "curves.svg"]
+    with rc_context({"svg.hashsalt": "metagen", "svg.fonttype": "none"}):  # the same curves give the same file
+        figure.savefig(files[0], dpi=150)
+        figure.savefig(files[1], metadata={"Date": None})
+    return files
+
+
+def _panel(axes: "Axes", name: str, curves: Mapping[str, Curve]) -> None:
+    for rule, curve in curves.items():
+        low, high = curve.interval()
+        style: dict[str, Any] = {"color": COLOURS.get(rule, "#000000")}
+        axes.plot(curve.ks, 100 * curve.means, marker=MARKERS.get(rule, "x"), markersize=4, label=rule, **style)
+        axes.fill_between(curve.ks, 100 * low, 100 * high, alpha=0.2, linewidth=0, **style)
+    ks = sorted({k for curve in curves.values() for k in curve.ks})
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(ks, labels=list(map(str, ks)))
+    axes.set_xticks([], minor=True)
+    axes.set_title(name, fontsize="medium", parse_math=False)
+    axes.set_xlabel("samples a problem")
+    axes.set_ylabel("right, per cent")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, fontsize="small")
