@@ -8,11 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, combinations, pairwise
 from math import comb
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metagen.errors import InputError, WeightError
+from metagen.report import Share
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -109,8 +111,16 @@ class Curve:
         return np.asarray(np.sqrt(self.variances.sum(0)) / len(self.values))
 
     def interval(self, level: float = LEVEL, draws: int = DRAWS, seed: int = 0) -> tuple[Array, Array]:
-        """([K], [K]): the percentile bootstrap interval of each mean, over problems (Efron 1979)."""
-        return percentiles(resampled_means(self.values, draws, seed), level)
+        """([K], [K]): the percentile bootstrap interval of each mean, over problems (Efron 1979).
+
+        Where every problem is right, or none is, resampling cannot show what else might be: there it is Wilson's.
+        """
+        low, high = percentiles(resampled_means(self.values, draws, seed), level)
+        problems = len(self.values)
+        for total in (0, problems):
+            alike = self.values.sum(0) == total
+            low[alike], high[alike] = Share(total, problems).interval(NormalDist().inv_cdf((1 + level) / 2))
+        return low, high
 
     def of(self, problems: Index) -> "Curve":
         """The same for some of the problems, by their numbers."""

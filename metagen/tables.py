@@ -12,7 +12,7 @@ from metagen.compare import Comparison, Difference, compare, difference
 from metagen.curves import Curve, Fall, Index, over_optimised
 
 FOOT = (
-    "Right answers in per cent, with 95 % bootstrap intervals over problems. "
+    "Right answers in per cent, with 95 % bootstrap intervals over problems (Wilson's where all or none are right). "
     "After ± stands the standard error of the draws, where not all were gone through."
 )
 """What the numbers of a sheet are."""

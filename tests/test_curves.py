@@ -249,6 +249,13 @@ def test_an_interval_is_as_wide_as_the_theory_says() -> None:
     assert (low + high) / 2 == pytest.approx(values.mean(0), abs=0.05 * width)
 
 
+def test_where_all_are_right_or_none_is_the_interval_is_wilsons() -> None:
+    low, high = curve_of([[0.0, 1.0, 1.0]] * 9 + [[0.0, 1.0, 0.0]]).interval()
+    assert low[:2] == pytest.approx([0, 0.7225], abs=6e-5)
+    assert high[:2] == pytest.approx([0.2775, 1.0], abs=6e-5)
+    assert (low[2], high[2]) == pytest.approx((0.7, 1.0))
+
+
 def test_the_same_seed_resamples_the_same_problems() -> None:
     values = np.random.default_rng(0).random((30, 2))
     assert resampled_means(values + 0.25) == pytest.approx(resampled_means(values) + 0.25)
