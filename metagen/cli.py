@@ -1,13 +1,15 @@
 """The command line: arguments to `solve_all` to files. The only module that prints."""
 
 import asyncio
+import json
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import replace
 from importlib.metadata import version as installed
+from itertools import groupby
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, Self
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -18,6 +20,7 @@ from typer.exceptions import TyperException
 
 from metagen import plots, tables
 from metagen.backends import Recorded
+from metagen.backends.wrapper import Wrapper
 from metagen.budget import Account, Budget
 from metagen.errors import BackendGone, InputError
 from metagen.job import Job, prepare
@@ -31,6 +34,7 @@ from metagen.settings import literal
 from metagen.solution import Solution
 from metagen.solve import CONCURRENCY, solve_all
 from metagen.strategies import Vote
+from metagen.sweep import Cell, cells, fronts, points, read_plan, rows, sheet
 from metagen.tables import Sheet, Source
 
 app = typer.Typer(
@@ -188,6 +192,21 @@ def report_command(
     report([read(source, problems, n) for source in sources], out_dir)
 
 
+@app.command("sweep")
+def sweep_command(
+    plan: Annotated[Path, typer.Argument(metavar="PLAN.toml", help="Strategies, budgets, models, seeds, problems.")],
+    out_dir: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Where all is kept. Default: a folder in runs/.")
+    ] = None,
+) -> None:
+    """Run strategies x budgets x models x seeds over problem files.
+
+    The strategies of one model, file and seed share one pool of samples. The same call again goes on where it stopped.
+    """
+    every = cells(plan, read_plan(plan))
+    raise typer.Exit(asyncio.run(sweep(plan.stem, every, out_dir or Path("runs") / plan.stem)))
+
+
 def main() -> NoReturn:
     """Run the command; what the user got wrong is one line and exit code 2."""
     try:
@@ -210,27 +229,29 @@ def _fail(text: str, code: int) -> NoReturn:
 
 def report(sources: list[Source], folder: Path | None) -> None:
     """Print the report and, if there is a folder for it, write it down."""
-    rows = {source.name: list(tables.measured(source)) for source in sources}
+    measured = {source.name: list(tables.measured(source)) for source in sources}
     pairs = [(sources[0], other) for other in sources[1:]]
     found = [each for pair in pairs for each in tables.versus(*pair)]
     notes = [f"{source.name}: {remark}" for source in sources for remark in tables.remarks(source)]
     notes += [tables.said(*pair, compared) for pair in pairs if (compared := tables.answers(*pair))]
-    pages = [sheet for source in sources for sheet in tables.sheets(source, rows[source.name])]
+    pages = [page for source in sources for page in tables.sheets(source, measured[source.name])]
     pages += [tables.comparisons(found)] if found else []
-    for sheet in pages:
-        out.print(sheet.title, soft_wrap=True)
-        out.print(_table(sheet))
+    for each in pages:
+        out.print(each.title, soft_wrap=True)
+        out.print(_table(each))
     for note in (*notes, tables.FOOT):
         out.print(note, soft_wrap=True)
     if folder:
-        every = [row for part in rows.values() for row in part]
+        every = [row for part in measured.values() for row in part]
         text = "\n".join([*map(tables.markdown, pages), *(f"- {note}" for note in notes)])
         texts = {
             "table.md": f"{tables.FOOT}\n\n{text}\n",
             "table.csv": tables.as_csv(every),
             "table.json": tables.as_json(every, found, notes),
         }
-        out.print(f"Kept in {folder}/ ({', '.join(_write(folder, texts, sources))}).", soft_wrap=True)
+        panels = {source.name: source.curves for source in sources}
+        pictures = (lambda: plots.draw(panels, folder)) if plots.available() else None
+        out.print(f"Kept in {folder}/ ({', '.join(_write(folder, texts, pictures))}).", soft_wrap=True)
 
 
 def _table(sheet: Sheet) -> Table:
@@ -242,7 +263,7 @@ def _table(sheet: Sheet) -> Table:
     return table
 
 
-def _write(folder: Path, texts: Mapping[str, str], sources: list[Source]) -> list[str]:
+def _write(folder: Path, texts: Mapping[str, str], pictures: Callable[[], list[Path]] | None) -> list[str]:
     """Write the files of a report; return their names."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -250,10 +271,9 @@ def _write(folder: Path, texts: Mapping[str, str], sources: list[Source]) -> lis
             (folder / name).write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(f"{folder}: a report cannot be written there: {error.strerror}") from None
-    if not plots.available():
+    if not pictures:
         err.print("No pictures: they need matplotlib (install metagen[plot]).")
-        return list(texts)
-    return [*texts, *(path.name for path in plots.draw({source.name: source.curves for source in sources}, folder))]
+    return [*texts, *(path.name for path in pictures())] if pictures else list(texts)
 
 
 async def solve_file(job: Job, path: Path) -> int:
@@ -271,6 +291,60 @@ async def solve_file(job: Job, path: Path) -> int:
     out.print(summary(tally, f"{literal(job.strategy)} on {job.problems.path.name}", account))
     out.print(f"Kept in {path}/ (run.json, trace.jsonl, solutions.jsonl).", soft_wrap=True)
     return _exit_code(job, solved, tally, account)
+
+
+async def sweep(title: str, every: list[Cell], folder: Path) -> int:
+    """Run what is not done yet, then print and write the report; return the exit code."""
+    (folder / "pools").mkdir(parents=True, exist_ok=True)
+    code, number = 0, 0
+    for _, of_model in groupby(every, key=lambda cell: cell.model):
+        part = list(of_model)
+        async with AsyncExitStack() as stack:
+            shared = {name: Late(backend, stack) for name, backend in part[0].job.models.items()}
+            for pool, of_pool in groupby(part, key=lambda cell: cell.pool):
+                models = {name: Recorded(folder / "pools" / pool, backend) for name, backend in shared.items()}
+                for cell in of_pool:
+                    number += 1
+                    out.print(f"{number} of {len(every)}: {cell.folder}", soft_wrap=True)
+                    code = max(code, await _run_cell(replace(cell.job, models=models), folder / cell.folder))
+    found = points(folder, every)
+    page = sheet(title, found)
+    out.print(_table(page))
+    texts = {
+        "sweep.md": tables.markdown(page),
+        "sweep.csv": tables.lines_as_csv(rows(found)),
+        "sweep.json": json.dumps(list(rows(found)), indent=1) + "\n",
+    }
+    pictures = (lambda: plots.draw_fronts(fronts(found), folder)) if plots.available() else None
+    out.print(f"Kept in {folder}/ ({', '.join(_write(folder, texts, pictures))}).", soft_wrap=True)
+    return code
+
+
+async def _run_cell(job: Job, path: Path) -> int:
+    tally, solved, account = Tally(), set[str](), Account(job.budget)
+    with RunDirectory(path, job.configuration()) as run:
+        for solution in run.solutions():
+            tally.add(solution)
+            solved.add(solution.problem)
+        await _work(job, job.strategy, solved, tally, account, run.add)
+    return _exit_code(job, solved, tally, account)
+
+
+class Late(Wrapper):
+    """Opens its backend when it is first used, and leaves the closing to `stack`: so a sweep loads a model once."""
+
+    def __init__(self, of: Backend, stack: AsyncExitStack) -> None:
+        super().__init__(of)
+        self._stack, self._opened = stack, False
+
+    async def __aenter__(self) -> Self:
+        if not self._opened:
+            await self._stack.enter_async_context(self.of)
+            self._opened = True
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
 
 
 async def sample_file(job: Job, n: int, path: Path) -> int:

@@ -1,17 +1,23 @@
 """Curves as pictures. Needs matplotlib, which nothing else does."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from metagen.curves import Curve
+from metagen.tables import Point
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLOURS = {"coverage": "#009E73", "majority": "#0072B2", "weighted vote": "#E69F00", "best-of": "#D55E00"}
 """Okabe and Ito (2008): they can be told apart without seeing red or green."""
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
+SHAPES = "osD^vP*X"
 MARKERS = {"coverage": "^", "majority": "o", "weighted vote": "s", "best-of": "D"}
 
 
@@ -25,8 +31,7 @@ def draw(panels: Mapping[str, Mapping[str, Curve]], folder: Path) -> list[Path]:
 
     Accuracy in per cent, against samples on a logarithmic axis; the bootstrap intervals are shaded. Returns the files.
     """
-    from matplotlib import rc_context  # noqa: PLC0415 (optional)
-    from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib.figure import Figure  # noqa: PLC0415 (optional)
 
     columns = min(3, len(panels))
     lines = -(-len(panels) // columns)
@@ -36,8 +41,48 @@ def draw(panels: Mapping[str, Mapping[str, Curve]], folder: Path) -> list[Path]:
         _panel(place, name, curves)
     for place in axes[len(panels) :]:
         place.set_axis_off()
-    files = [folder / "curves.png", folder / "curves.svg"]
-    with rc_context({"svg.hashsalt": "metagen", "svg.fonttype": "none"}):  # the same curves give the same file
+    return _saved(figure, folder, "curves")
+
+
+def draw_fronts(panels: Mapping[str, Sequence[Point]], folder: Path) -> list[Path]:
+    """Draw accuracy against cost, a panel for each model and file, as `sweep.png` and `.svg`. Returns the files."""
+    from matplotlib.figure import Figure  # noqa: PLC0415 (optional)
+
+    figure = Figure(figsize=(5.5 * len(panels), 4), layout="constrained")
+    for axes, (name, points) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+        _front(axes, name, points)
+    return _saved(figure, folder, "sweep")
+
+
+def _front(axes: "Axes", name: str, points: Sequence[Point]) -> None:
+    strategies = list(dict.fromkeys(point.strategy for point in points))
+    for number, strategy in enumerate(strategies):
+        part = [point for point in points if point.strategy == strategy]
+        means = np.array([point.accuracy for point in part])
+        ends = np.array([[point.low for point in part], [point.high for point in part]])
+        axes.errorbar(
+            [point.cost for point in part],
+            100 * means,
+            yerr=100 * np.abs(ends - means),
+            label=strategy,
+            color=PALETTE[number % len(PALETTE)],
+            marker=SHAPES[number % len(SHAPES)],
+            capsize=2,
+            linewidth=1,
+        )
+    axes.set_xscale("log")
+    axes.set_title(name, fontsize="medium", parse_math=False)
+    axes.set_xlabel("FLOPs a problem" if all(point.flops for point in points) else "tokens a problem")
+    axes.set_ylabel("right, per cent")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, fontsize="small")
+
+
+def _saved(figure: "Figure", folder: Path, name: str) -> list[Path]:
+    from matplotlib import rc_context  # noqa: PLC0415 (optional)
+
+    files = [folder / f"{name}.png", folder / f"{name}.svg"]
+    with rc_context({"svg.hashsalt": "metagen", "svg.fonttype": "none"}):  # the same figures give the same file
         figure.savefig(files[0], dpi=150)
         figure.savefig(files[1], metadata={"Date": None})
     return files

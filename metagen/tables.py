@@ -75,6 +75,32 @@ class Versus:
     difference: Difference
 
 
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What one strategy reached under one budget: means over problems, of means over seeds."""
+
+    problems: str
+    model: str
+    strategy: str
+    budget: str
+    seeds: int
+    count: int
+    """Problems."""
+    accuracy: float
+    low: float
+    high: float
+    """The 95 % bootstrap interval over problems."""
+    tokens: float
+    """Read and written for a problem; what was taken from the pool counts as when it was drawn."""
+    flops: float
+    calls: float
+
+    @property
+    def cost(self) -> float:
+        """In FLOPs where they are known, else in tokens."""
+        return self.flops or self.tokens
+
+
 def measured(source: Source) -> Iterator[Row]:
     """All means of a source: of all its problems, then label by label."""
     for label, value, problems in _parts(source):
@@ -159,10 +185,16 @@ def markdown(sheet: Sheet) -> str:
 
 def as_csv(rows: Iterable[Row]) -> str:
     """One line a mean."""
+    return lines_as_csv(map(asdict, rows), [each.name for each in fields(Row)])
+
+
+def lines_as_csv(lines: Iterable[Mapping[str, object]], columns: Sequence[str] = ()) -> str:
+    """One line each; the columns are those of the first."""
+    lines = list(lines)
     text = io.StringIO()
-    writer = csv.DictWriter(text, [each.name for each in fields(Row)], lineterminator="\n")
+    writer = csv.DictWriter(text, columns or list(lines[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(map(asdict, rows))
+    writer.writerows(lines)
     return text.getvalue()
 
 

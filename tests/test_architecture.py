@@ -26,6 +26,7 @@ LAYERS = [
     {"model", "strategies", "tools", "verifiers"},
     {"solve", "spec"},
     {"job", "samples"},
+    {"sweep"},
     {"cli"},
     {"__main__"},
 ]
