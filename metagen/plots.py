@@ -75,7 +75,7 @@ def _front(axes: "Axes", name: str, points: Sequence[Point]) -> None:
     axes.set_xlabel("FLOPs a problem" if all(point.flops for point in points) else "tokens a problem")
     axes.set_ylabel("right, per cent")
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False, fontsize="small")
+    axes.legend(frameon=False, fontsize="small", loc="lower right")
 
 
 def _saved(figure: "Figure", folder: Path, name: str) -> list[Path]:
@@ -102,4 +102,4 @@ def _panel(axes: "Axes", name: str, curves: Mapping[str, Curve]) -> None:
     axes.set_xlabel("samples a problem")
     axes.set_ylabel("right, per cent")
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False, fontsize="small")
+    axes.legend(frameon=False, fontsize="small", loc="lower right")

@@ -234,9 +234,9 @@ def draw(found: Mapping[str, Any], out: Path) -> None:
             low, high = zip(*((min(row["busiest"]), max(row["busiest"])) for row in rows), strict=True)
             busy.fill_between(steps, low, high, color=colours[name], alpha=0.25, label=f"{name}, all layers")
     loss.set(yscale="log", xlabel="step", ylabel="validation loss, nats a token")
-    loss.legend(frameon=False)
+    loss.legend(frameon=False, loc="upper right")
     busy.set(yscale="log", xlabel="step", ylabel="busiest expert's load over the mean")
-    busy.legend(frameon=False)
+    busy.legend(frameon=False, loc="upper right")
     for axis, name in ((left, "balanced"), (right, "unbalanced")):
         served = np.array(found[name]["loads"]["served"])
         image = axis.imshow(served * served.shape[1], cmap="cividis", vmin=0, vmax=4, aspect="auto")
