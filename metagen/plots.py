@@ -45,7 +45,10 @@ def draw(panels: Mapping[str, Mapping[str, Curve]], folder: Path) -> list[Path]:
 
 
 def draw_fronts(panels: Mapping[str, Sequence[Point]], folder: Path) -> list[Path]:
-    """Draw accuracy against cost, a panel for each model and file, as `sweep.png` and `.svg`. Returns the files."""
+    """Draw accuracy against cost, a panel for each model and file, as `sweep.png` and `.svg`. Returns the files.
+
+    Strategies whose names differ only in a number at the end, such as vote4 and vote16, are joined by a line.
+    """
     from matplotlib.figure import Figure  # noqa: PLC0415 (optional)
 
     figure = Figure(figsize=(5.5 * len(panels), 4), layout="constrained")
@@ -55,27 +58,33 @@ def draw_fronts(panels: Mapping[str, Sequence[Point]], folder: Path) -> list[Pat
 
 
 def _front(axes: "Axes", name: str, points: Sequence[Point]) -> None:
-    strategies = list(dict.fromkeys(point.strategy for point in points))
-    for number, strategy in enumerate(strategies):
-        part = [point for point in points if point.strategy == strategy]
+    from matplotlib.ticker import NullFormatter  # noqa: PLC0415 (optional)
+
+    for number, series in enumerate(dict.fromkeys(map(_series, points))):
+        part = [point for point in points if _series(point) == series]
         means = np.array([point.accuracy for point in part])
         ends = np.array([[point.low for point in part], [point.high for point in part]])
         axes.errorbar(
             [point.cost for point in part],
             100 * means,
             yerr=100 * np.abs(ends - means),
-            label=strategy,
+            label=series,
             color=PALETTE[number % len(PALETTE)],
             marker=SHAPES[number % len(SHAPES)],
             capsize=2,
             linewidth=1,
         )
     axes.set_xscale("log")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_title(name, fontsize="medium", parse_math=False)
     axes.set_xlabel("FLOPs a problem" if all(point.flops for point in points) else "tokens a problem")
     axes.set_ylabel("right, per cent")
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False, fontsize="small", loc="lower right")
+    axes.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
+
+
+def _series(point: Point) -> str:
+    return point.strategy.rstrip("0123456789") or point.strategy
 
 
 def _saved(figure: "Figure", folder: Path, name: str) -> list[Path]:

@@ -139,7 +139,7 @@ def points(runs: Path, every: Iterable[Cell]) -> list[Point]:
 
 def sheet(title: str, found: Iterable[Point]) -> Sheet:
     """The points, to be read."""
-    columns = ("problems", "model", "strategy", "budget", "accuracy", "tokens", "TFLOP", "calls")
+    columns = ("problems", "model", "strategy", "budget", "accuracy", "tokens", "FLOPs", "calls")
     rows = [
         (
             each.problems,
@@ -148,7 +148,7 @@ def sheet(title: str, found: Iterable[Point]) -> Sheet:
             each.budget,
             f"{100 * each.accuracy:.1f} ({100 * each.low:.1f}–{100 * each.high:.1f})",
             f"{each.tokens:,.0f}",
-            f"{each.flops / 1e12:.4g}" if each.flops else "",
+            f"{each.flops:.3g}" if each.flops else "",
             f"{each.calls:.3g}",
         )
         for each in found

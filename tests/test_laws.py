@@ -7,7 +7,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metagen import Account, Budget, Generator, Limited, Problem, Request, Scripted, Solution, parse, solve, solve_all
+from metagen import (
+    Account,
+    Budget,
+    Generator,
+    Limited,
+    ModelCard,
+    Problem,
+    Request,
+    Scripted,
+    Solution,
+    parse,
+    solve,
+    solve_all,
+)
+from metagen.models import SMALL
 from metagen.strategies import __all__ as every_strategy
 from metagen.trace import Span
 from tests.scripts import NAMES, SPECS, WRAPPERS, Counting, dice, late
@@ -102,6 +116,23 @@ async def test_no_budget_in_tokens_is_ever_passed(spec: str, tokens: int, inner:
                 assert span.total().tokens <= inner
     assert account.spent.tokens <= tokens
     assert account.fits(tokens - account.spent.tokens), "something stayed reserved"
+
+
+CARD = ModelCard.read(SMALL)
+
+
+@settings(max_examples=100)
+@given(spec=spec_texts, flops=st.integers(10**6, 4 * 10**9), inner=st.integers(10**6, 10**9), latency=st.integers(0, 9))
+async def test_no_budget_in_flops_is_ever_passed(spec: str, flops: int, inner: int, latency: int) -> None:
+    account = Account(Budget(flops=flops))
+    strategy = read(f"Vote(2, of=Within(flops={inner}, of={spec}))")
+    backend = Scripted(late(dice, latency), context=400, card=CARD)
+    async for solution in solve_all(PROBLEMS[:3], strategy, backend, seed=latency, account=account):
+        for span in solution.trace.walk():
+            if span.name == "Within" and len(span.path) == 3:
+                assert span.total().all_flops <= inner
+    assert account.spent.all_flops <= flops
+    assert account.fits(0, flops - account.spent.all_flops), "something stayed reserved"
 
 
 async def test_an_inner_verdict_never_reaches_an_outer_vote() -> None:
