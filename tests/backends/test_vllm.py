@@ -212,7 +212,7 @@ async def test_cancelled_requests_are_counted_to_the_token_and_leave_nothing(eng
 @engine_test
 async def test_a_cancelled_request_has_stopped_when_the_cancellation_returns(engine: VLLMEngine) -> None:
     before = engine.load().written
-    noise = asking(n=4, max_tokens=None, temperature=100.0)  # almost never ends by itself
+    noise = asking(n=4, max_tokens=None, temperature=2.0)  # hardly ends by itself
     task = asyncio.create_task(engine.generate(noise, books := Books()))
     assert await until(lambda: engine.load().running > 0 and engine.load().written > before)
     task.cancel()
