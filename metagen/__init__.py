@@ -19,13 +19,15 @@ from metagen.errors import (
 )
 from metagen.model import Model
 from metagen.problem import Problem, ProblemFile
+from metagen.processes import Finished
 from metagen.request import Backend, Completion, Request, Sampling
 from metagen.run import Batched, Generator, Run, Verifier
+from metagen.sandbox import Limits, Sandbox
 from metagen.solution import Solution
 from metagen.solve import solve, solve_all
 from metagen.spec import parse
 from metagen.strategies import BestOf, CoT, Fallback, Until, Vote, Within
-from metagen.verifiers import MatchesReference, Sigmoid
+from metagen.verifiers import MatchesReference, PassesTests, Proves, Sigmoid
 
 __all__ = [
     "Account",
@@ -40,22 +42,27 @@ __all__ = [
     "CoT",
     "Completion",
     "Fallback",
+    "Finished",
     "GenerationError",
     "Generator",
     "InputError",
     "Limited",
+    "Limits",
     "MatchesReference",
     "MetagenError",
     "Model",
     "NoCandidate",
+    "PassesTests",
     "Problem",
     "ProblemFile",
+    "Proves",
     "Recorded",
     "Request",
     "Retrying",
     "Run",
     "SampleError",
     "Sampling",
+    "Sandbox",
     "Score",
     "Scored",
     "Scripted",

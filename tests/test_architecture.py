@@ -17,12 +17,12 @@ MODULES = {
 """By name, without `metagen.` before it; the package itself is `__init__`."""
 
 VALUES = {
-    "answers", "budget", "candidate", "data", "errors", "lines", "models", "problem", "prompts", "record", "report",
-    "request", "settings", "solution", "tasks", "trace",
+    "answers", "budget", "candidate", "data", "errors", "lines", "models", "problem", "processes", "prompts", "record",
+    "report", "request", "settings", "solution", "tasks", "trace",
 }  # fmt: skip
 LAYERS = [
     VALUES,
-    {"run"},
+    {"run", "sandbox"},
     {"model", "strategies", "tools", "verifiers"},
     {"solve", "spec"},
     {"job"},
@@ -45,6 +45,7 @@ TESTED_ELSEWHERE = {
     "errors": "tests/test_exported_names.py and every test of a refusal",
     "job": "tests/test_cli.py",
     "models": "the path of the model that tests/models tests",
+    "processes": "tests/test_sandbox.py",
     "request": "plain data, in tests/test_model.py and tests/backends",
     "solve": "tests/test_run.py and tests/test_laws.py",
     "tasks": "tests/test_run.py",
@@ -90,7 +91,7 @@ def test_imports_point_inward(module: str) -> None:
     others = own(module) - {part}
     if part in BESIDE or part in VALUES:
         assert others <= VALUES
-    elif part in {"solve", "spec", "run", "model", "strategies", "tools", "verifiers"}:
+    elif part in {"solve", "spec", "run", "sandbox", "model", "strategies", "tools", "verifiers"}:
         assert all(layer(other) < layer(part) for other in others), others
 
 

@@ -1,0 +1,189 @@
+"""A process and all below it, seen from outside: fed, read, watched for what it uses, and ended. For Linux."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias, cast
+
+from metagen.errors import ToolError
+
+Ended: TypeAlias = Literal["exit", "signal", "time", "memory", "output"]
+
+POLL_SECONDS = 0.05
+"""How often the memory of a process is looked at."""
+GRACE_SECONDS = 1.0
+"""How long output may follow the end of a process, and how long the end of a killed one may take."""
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How a command ended. `code` is its exit code, or 128 plus the signal that ended it, as shells count."""
+
+    code: int
+    out: bytes
+    err: bytes
+    seconds: float
+    """By the clock."""
+    ended: Ended
+    """By itself (`exit`), by a signal, or because it reached a limit."""
+
+
+async def watched(
+    command: Sequence[str],
+    stdin: bytes = b"",
+    *,
+    clock: float,
+    memory: int,
+    output: int,
+    environment: Mapping[str, str],
+    folder: str | None = None,
+    descriptors: Sequence[int] = (),
+) -> Finished:
+    """Run a command until it ends, or uses more than `clock` seconds, `memory` bytes or `output` bytes a stream.
+
+    When this returns or is cancelled, the process, its process group and the first generation below it have ended.
+
+    Raises:
+        ToolError: the system cannot start it.
+    """
+    loop = asyncio.get_running_loop()
+    watcher = _Watcher(output)
+    begun = time.monotonic()
+    try:
+        transport, _ = await loop.subprocess_exec(
+            lambda: watcher,
+            *command,
+            env=environment,
+            cwd=folder,
+            pass_fds=descriptors,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise ToolError(f"{command[0]} does not start: {error}") from error
+    try:
+        _feed(transport, stdin)
+        ended = await _ended(watcher, transport.get_pid(), begun + clock, memory)
+    finally:
+        await _cleared(watcher, transport)
+    return _finished(ended, transport.get_returncode(), watcher, time.monotonic() - begun)
+
+
+class _Watcher(asyncio.SubprocessProtocol):
+    """Keeps what comes out, as much as there is room for."""
+
+    def __init__(self, room: int) -> None:
+        loop = asyncio.get_running_loop()
+        self.room = room
+        self.received = {1: bytearray(), 2: bytearray()}
+        self.done: asyncio.Future[Ended] = loop.create_future()
+        """Set when the process has ended and its output with it, or there was too much of that."""
+        self.exited: asyncio.Future[None] = loop.create_future()
+
+    def pipe_data_received(self, fd: int, data: bytes | str) -> None:
+        kept = self.received[fd]
+        room = self.room - len(kept)
+        kept += cast(bytes, data)[:room]
+        if len(data) > room:
+            self._end("output")
+
+    def process_exited(self) -> None:
+        self.exited.set_result(None)
+        # one who left the process group may hold the pipes open for ever
+        asyncio.get_running_loop().call_later(GRACE_SECONDS, self._end, "exit")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end("exit")
+
+    def _end(self, ended: Ended) -> None:
+        if not self.done.done():
+            self.done.set_result(ended)
+
+
+def _feed(transport: asyncio.SubprocessTransport, stdin: bytes) -> None:
+    pipe = cast(asyncio.WriteTransport, transport.get_pipe_transport(0))
+    pipe.write(stdin)
+    pipe.write_eof()
+
+
+async def _ended(watcher: _Watcher, process: int, deadline: float, memory: int) -> Ended:
+    while not watcher.done.done():
+        if time.monotonic() > deadline:
+            return "time"
+        if _in_use(process, memory) > memory:
+            return "memory"
+        await asyncio.wait([watcher.done], timeout=POLL_SECONDS)
+    return watcher.done.result()
+
+
+async def _cleared(watcher: _Watcher, transport: asyncio.SubprocessTransport) -> None:
+    """End all that is left. In a namespace of processes the first one of it ends last, and takes all others along."""
+    process = transport.get_pid()
+    if not watcher.exited.done():
+        for child in _children(process):
+            _kill(child)
+        await asyncio.wait([watcher.exited], timeout=GRACE_SECONDS)
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process, signal.SIGKILL)
+    await asyncio.shield(watcher.exited)
+    transport.close()
+
+
+def _kill(process: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.kill(process, signal.SIGKILL)
+
+
+def _finished(ended: Ended, code: int | None, watcher: _Watcher, seconds: float) -> Finished:
+    code = 0 if code is None else code
+    code = 128 - code if code < 0 else code
+    if ended == "exit" and code > 128:
+        ended = "time" if code == 128 + signal.SIGXCPU else "signal"
+    return Finished(code, bytes(watcher.received[1]), bytes(watcher.received[2]), seconds, ended)
+
+
+def _in_use(process: int, enough: int) -> int:
+    """Bytes of memory in use by a process and all below it; pages they share count once if that may matter."""
+    processes = list(_tree(process))
+    resident = sum(map(_resident, processes))
+    return resident if resident <= enough else sum(map(_proportional, processes))
+
+
+def _tree(process: int) -> Iterator[int]:
+    yield process
+    for child in _children(process):
+        yield from _tree(child)
+
+
+def _children(process: int) -> list[int]:
+    texts = (_read(f"{task}/children") for task in _tasks(process))
+    return [int(child) for text in texts for child in text.split()]
+
+
+def _tasks(process: int) -> list[Path]:
+    try:
+        return list(Path(f"/proc/{process}/task").iterdir())
+    except OSError:  # it has ended
+        return []
+
+
+def _resident(process: int) -> int:
+    fields = _read(f"/proc/{process}/statm").split()
+    return int(fields[1]) * PAGE if fields else 0
+
+
+def _proportional(process: int) -> int:
+    lines = _read(f"/proc/{process}/smaps_rollup").splitlines()
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="ascii", errors="replace")
+    except OSError:  # it has ended
+        return ""
