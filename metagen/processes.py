@@ -97,7 +97,7 @@ class _Watcher(asyncio.SubprocessProtocol):
         # one who left the process group may hold the pipes open for ever
         asyncio.get_running_loop().call_later(GRACE_SECONDS, self._end, "exit")
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _: Exception | None, /) -> None:
         self._end("exit")
 
     def _end(self, ended: Ended) -> None:

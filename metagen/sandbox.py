@@ -126,6 +126,9 @@ class Sandbox:
             yield _bubblewrap(self.readable, limits, placed), None, tuple(descriptors.values())
 
 
+CONFINED = Sandbox()
+"""What verifiers use unless they are told otherwise."""
+
 _Enclosure: TypeAlias = tuple[list[str], str | None, tuple[int, ...]]
 """What stands before a command, the folder it starts in, the descriptors it is handed."""
 

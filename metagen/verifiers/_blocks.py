@@ -9,7 +9,7 @@ _BLOCK = re.compile(r"^ {0,3}```[ \t]*([\w+-]*)[^\n]*\n(.*?)(?:^ {0,3}```|\Z)", 
 
 def last_block(text: str, languages: Collection[str]) -> str:
     """Return the last fenced block in one of `languages`; else the last that names none; else the whole text."""
-    blocks = [(language.lower(), code) for language, code in _BLOCK.findall(text)]
+    blocks: list[tuple[str, str]] = [(language.lower(), code) for language, code in _BLOCK.findall(text)]
     for wanted in (languages, ("",)):
         found = [code for language, code in blocks if language in wanted]
         if found:

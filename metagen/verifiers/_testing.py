@@ -1,9 +1,10 @@
 """The program that tests a candidate's code, inside the sandbox: it is run as a file and imports nothing of metagen.
 
-The code is a module, so its part for `__main__` is not run; the tests are the main program and see its names. A first
-line of standard input is the word that goes out, at the very end, if nothing was raised.
+The code is a module, so its part for `__main__` is not run; the tests are the main program and see its names. Standard
+input holds a word, which goes out at the end if nothing was raised.
 """
 
+import importlib
 import os
 import runpy
 import sys
@@ -18,14 +19,12 @@ def main() -> None:
     word = os.read(0, 64)
     output = os.dup(1)
     try:
-        import candidate  # noqa: PLC0415  # type: ignore[import-not-found]
-
-        names = {name: value for name, value in vars(candidate).items() if not name.startswith("__")}
+        module = importlib.import_module("candidate")
+        names = {name: value for name, value in vars(module).items() if not name.startswith("__")}
         runpy.run_path("tests.py", init_globals=names, run_name="__main__")
     except SystemExit as end:
         if end.code or _left_by_the_code(end):
             raise SystemExit(f"SystemExit: {end.code}") from end
-    sys.stdout.flush()
     os.write(output, word)
 
 

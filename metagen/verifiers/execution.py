@@ -5,14 +5,15 @@ import secrets
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from math import inf
 from pathlib import Path
+from typing import TypeAlias, TypeGuard
 
 from metagen.candidate import Candidate, Score
 from metagen.errors import InputError, ToolError
 from metagen.problem import Problem
+from metagen.processes import Finished
 from metagen.run import Run
-from metagen.sandbox import MIB, Finished, Limits, Sandbox
+from metagen.sandbox import CONFINED, MIB, Limits, Sandbox
 from metagen.settings import spelled, whole
 from metagen.tasks import together
 from metagen.verifiers._blocks import last_block
@@ -20,6 +21,9 @@ from metagen.verifiers._blocks import last_block
 PYTHON = ("python", "py", "python3")
 PATIENCE = 4
 """Seconds by the clock for each second of work, for programs that wait and machines that are busy."""
+MOST_SECONDS = 86400.0
+LEAST_MEMORY = 128 * MIB
+"""Bytes; with less, Python itself might not start, and that would read as wrong code."""
 
 _HARNESS = Path(__file__).with_name("_testing.py")
 
@@ -29,9 +33,9 @@ class PassesTests:
     """The oracle for code (Chen et al. 2021): the candidate's Python passes the unit tests.
 
     The code is the candidate's last fenced block of Python, or its whole text. The tests are `problem.answer`, or
-    `tests`: one text for all problems, or one for each by the problem's id. They are Python, which sees the code's names
-    and passes if it raises nothing; or, as in APPS (Hendrycks et al. 2021), a JSON object of `inputs` and `outputs`: what
-    the code must print, up to space at the ends of lines, for each standard input.
+    `tests`: one text for all problems, or one for each by the problem's id. They are Python, which sees the code's
+    names and passes if it raises nothing; or, as in APPS (Hendrycks et al. 2021), a JSON object of `inputs` and
+    `outputs`: what the code must print for each standard input, up to space at the ends of lines.
 
     1 if all pass, else 0, and the reason is the last line of the errors. No verdict where the sandbox failed. `seconds`
     of work and `memory` in bytes are for each run of the code.
@@ -41,16 +45,14 @@ class PassesTests:
     _: KW_ONLY
     seconds: float = 10.0
     memory: int = 2048 * MIB
-    sandbox: Sandbox = Sandbox()
+    sandbox: Sandbox = CONFINED
 
     __repr__ = spelled
 
     def __post_init__(self) -> None:
         if isinstance(self.tests, Mapping):
             object.__setattr__(self, "tests", tuple(self.tests.items()))
-        checked_limits(self.seconds, self.memory)
-        if not isinstance(self.sandbox, Sandbox):
-            raise InputError(f"PassesTests: sandbox must be a Sandbox, not {self.sandbox!r}")
+        checked_settings(self, self.seconds, self.memory, LEAST_MEMORY, self.sandbox)
         if not (self.tests is None or isinstance(self.tests, str) or _are_pairs(self.tests)):
             raise InputError(f"PassesTests: tests must be a text or texts by problem id, not {self.tests!r}")
 
@@ -64,10 +66,9 @@ class PassesTests:
         cases = read_cases(tests, problem.id)
         codes = [last_block(candidate.text, PYTHON) for candidate in candidates]
         distinct = list(dict.fromkeys(codes))
-        judged = (
-            self._judged(code, tests, run) if cases is None else self._compared(code, cases, run) for code in distinct
+        verdicts = dict(
+            zip(distinct, await together(self._judged(code, tests, cases, run) for code in distinct), strict=True)
         )
-        verdicts = dict(zip(distinct, await together(judged), strict=True))
         return [verdicts[code] for code in codes]
 
     def _tests(self, problem: Problem) -> str:
@@ -77,28 +78,30 @@ class PassesTests:
             raise InputError(f"problem {problem.id!r} has no tests: they are its answer, or PassesTests(tests=...)")
         return tests
 
-    async def _judged(self, code: str, tests: str, run: Run) -> Score | None:
+    async def _judged(self, code: str, tests: str, cases: "Cases | None", run: Run) -> Score | None:
+        try:
+            wrong = await (self._tested(code, tests) if cases is None else self._compared(code, cases))
+        except ToolError as error:
+            run.note(f"not verified: {error}")
+            return None
+        return Score(0.0, reason=wrong) if wrong else Score(1.0, reason="passed")
+
+    async def _tested(self, code: str, tests: str) -> str:
+        """What is wrong with the code, if anything is."""
         word = secrets.token_hex(16)
         files = {"candidate.py": code, "tests.py": tests, "run.py": _HARNESS.read_bytes()}
-        try:
-            finished = await self._python("run.py", files, word)
-        except ToolError as error:
-            return not_verified(run, error)
-        if finished.ended == "exit" and finished.out.endswith(word.encode()):
-            return Score(1.0, reason="passed")
-        return Score(0.0, reason=why(finished, self.seconds))
+        finished = await self._python("run.py", files, word)
+        passed = finished.ended == "exit" and not finished.code and word.encode() in finished.out
+        return "" if passed else why(finished, self.seconds)
 
-    async def _compared(self, code: str, cases: Sequence[tuple[str, str]], run: Run) -> Score | None:
+    async def _compared(self, code: str, cases: "Cases") -> str:
         for number, (given, expected) in enumerate(cases, 1):
-            try:
-                finished = await self._python("candidate.py", {"candidate.py": code}, given)
-            except ToolError as error:
-                return not_verified(run, error)
+            finished = await self._python("candidate.py", {"candidate.py": code}, given)
             if finished.ended != "exit" or finished.code:
-                return Score(0.0, reason=f"input {number}: {why(finished, self.seconds)}")
+                return f"input {number}: {why(finished, self.seconds)}"
             if _lines(finished.out.decode(errors="replace")) != _lines(expected):
-                return Score(0.0, reason=f"input {number}: wrong output")
-        return Score(1.0, reason="passed")
+                return f"input {number}: wrong output"
+        return ""
 
     async def _python(self, program: str, files: Mapping[str, bytes | str], stdin: str) -> Finished:
         return await self.sandbox.run(
@@ -109,14 +112,20 @@ class PassesTests:
         )
 
 
-def checked_limits(seconds: float, memory: int) -> None:
-    """Refuse limits that are none, whatever verifier they are for."""
-    if not 0 < seconds < inf:
-        raise InputError(f"seconds must be positive and finite, not {seconds}")
-    whole(Limits(), memory=memory)
+Cases: TypeAlias = Sequence[tuple[str, str]]
+"""Standard inputs, and what is to be printed for each."""
 
 
-def read_cases(tests: str, problem: str) -> list[tuple[str, str]] | None:
+def checked_settings(of: object, /, seconds: float, memory: int, least: int, sandbox: object) -> None:
+    """Refuse limits that are none, for a verifier that runs something that needs `least` bytes of memory itself."""
+    if not isinstance(sandbox, Sandbox):
+        raise InputError(f"{type(of).__name__}: sandbox must be a Sandbox, not {sandbox!r}")
+    if not 0 < seconds <= MOST_SECONDS:
+        raise InputError(f"{type(of).__name__}: seconds must be positive and at most {MOST_SECONDS:g}, not {seconds}")
+    whole(of, least=least, memory=memory)
+
+
+def read_cases(tests: str, problem: str) -> Cases | None:
     """Read `{"inputs": [...], "outputs": [...]}`; `None` for what is no JSON object, and so Python.
 
     Raises:
@@ -134,11 +143,6 @@ def read_cases(tests: str, problem: str) -> list[tuple[str, str]] | None:
     return list(zip(inputs, outputs, strict=True))
 
 
-def not_verified(run: Run, error: ToolError) -> None:
-    """Say why there is no verdict."""
-    run.note(f"not verified: {error}")
-
-
 def why(finished: Finished, seconds: float) -> str:
     """Say in one line why a program did not do what it should."""
     if finished.ended == "exit":
@@ -154,11 +158,9 @@ def _lines(text: str) -> list[str]:
     return [line.rstrip() for line in text.rstrip().splitlines()]
 
 
-def _are_texts(value: object) -> bool:
+def _are_texts(value: object) -> TypeGuard[list[str]]:
     return isinstance(value, list) and all(isinstance(text, str) for text in value)
 
 
 def _are_pairs(value: object) -> bool:
-    return isinstance(value, tuple) and all(
-        isinstance(pair, tuple) and [*map(type, pair)] == [str, str] for pair in value
-    )
+    return isinstance(value, tuple) and all(isinstance(pair, tuple) and _are_texts(list(pair[:2])) for pair in value)

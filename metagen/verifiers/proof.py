@@ -1,40 +1,55 @@
 """The oracle for formal proofs: Coq accepts it, of the statement as it was given."""
 
 import re
+import shlex
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
 
 from metagen.candidate import Candidate, Score
-from metagen.errors import InputError, ToolError
+from metagen.errors import InputError, ToolError, VerifierError
 from metagen.problem import Problem
+from metagen.processes import Finished
 from metagen.run import Run
-from metagen.sandbox import MIB, Finished, Limits, Sandbox
+from metagen.sandbox import CONFINED, MIB, Limits, Sandbox
 from metagen.settings import spelled
 from metagen.tasks import together
 from metagen.verifiers._blocks import last_block
-from metagen.verifiers.execution import PATIENCE, checked_limits, not_verified, why
+from metagen.verifiers.execution import PATIENCE, checked_settings, why
 
 COQ = ("coq", "rocq", "v")
-LIBRARIES = (
-    *(
+LIBRARIES = tuple(
+    [
         "Arith",
-        "Bool",
         "BinInt",
+        "Bool",
         "Factorial",
         "Field",
         "Lia",
         "List",
         "Lqa",
         "Lra",
-        "Nat",
         "NArith",
+        "Nat",
         "Nsatz",
         "PeanoNat",
-    ),
-    *("Psatz", "QArith", "Qround", "Reals", "Ring", "ZArith", "Znat", "Znumtheory", "Zpow_facts", "Zquot", "Wf_nat"),
+        "Psatz",
+        "QArith",
+        "Qround",
+        "Reals",
+        "Ring",
+        "Wf_nat",
+        "ZArith",
+        "Znat",
+        "Znumtheory",
+        "Zpow_facts",
+        "Zquot",
+    ]
 )
 """Modules of Coq's standard library that any proof may load."""
+
+LEAST_MEMORY = 512 * MIB
+"""Bytes; with less, Coq itself might not start, and that would read as no proof."""
 
 THEOREM = {"Theorem", "Lemma", "Fact", "Remark", "Corollary", "Proposition", "Property", "Example"}
 HARMLESS = {"Unshelve."}
@@ -49,34 +64,31 @@ _GIVES_UP = re.compile(r"(?<![\w'.])(admit|give_up|Admitted|bypass_check)(?![\w'
 _REQUIRE = re.compile(r"(?:From\s+(Coq|Stdlib)\s+)?Require\s+(?:Import\s+|Export\s+)?((?:[\w']+(?:\.[\w']+)*\s*)+)\.")
 _ASSUMPTION = re.compile(r"^([\w'.]+)\s*(?::.*)?$")
 
-_CHECKED = "coqc -q -w none Candidate.v 1>&2 && coqc -q -w none Check.v"
-
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Proves:
-    """The oracle for proofs in Coq: 1 if Coq accepts the candidate's proof of the statement, else 0 and its message.
+    """The oracle for proofs: Coq accepts the candidate's proof of the statement.
 
-    `problem.answer` (or, without one, the reply's given beginning) is a Coq file that ends with a theorem and `Admitted.`
-    The candidate's last fenced block of Coq, or its whole text, is the proof: tactics, with or without the statement
-    before and `Qed.` after them. It may load the standard `libraries` and is put behind the statement, which so stays
-    what it was; other commands are refused. At last, the theorem may rest on no axioms but those of the libraries that
-    the statement loads itself, and those of its own text.
+    `problem.answer` (or, without one, the reply's given beginning) is a Coq file that ends with a theorem and
+    `Admitted.`. The candidate's last fenced block of Coq, or its whole text, is the proof: tactics, with or without the
+    statement before and `Qed.` after them. It may load the standard `libraries` and is put behind the statement, which
+    so stays what it was; other commands are refused. At last, the theorem may rest on no axioms but those of the
+    libraries that the statement loads itself, and those of its own text.
 
-    No verdict where the sandbox failed. `seconds` of work and `memory` in bytes are for each run of Coq.
+    1 if it is proved, else 0 with Coq's message. No verdict where the sandbox failed. `seconds` of work and `memory` in
+    bytes are for each run of Coq.
     """
 
     _: KW_ONLY
     seconds: float = 60.0
     memory: int = 4096 * MIB
     libraries: tuple[str, ...] = LIBRARIES
-    sandbox: Sandbox = Sandbox()
+    sandbox: Sandbox = CONFINED
 
     __repr__ = spelled
 
     def __post_init__(self) -> None:
-        checked_limits(self.seconds, self.memory)
-        if not isinstance(self.sandbox, Sandbox):
-            raise InputError(f"Proves: sandbox must be a Sandbox, not {self.sandbox!r}")
+        checked_settings(self, self.seconds, self.memory, LEAST_MEMORY, self.sandbox)
         if not isinstance(self.libraries, tuple) or not all(isinstance(name, str) for name in self.libraries):
             raise InputError(f"Proves: libraries must be a tuple of names, not {self.libraries!r}")
 
@@ -85,43 +97,61 @@ class Proves:
 
         Raises:
             InputError: the problem has no statement, Coq is missing, or no sandbox can be had here.
+            VerifierError: Coq does not accept the statement.
+            ToolError: the sandbox did not start even for the statement.
         """
-        if shutil.which("coqc") is None:
-            raise InputError("there is no command coqc to check proofs with: install Coq (apt-get install coq)")
         statement = read_statement(problem)
+        libraries = await self._stated(statement, problem.id)
         texts = [last_block(_reply(candidate, problem), COQ) for candidate in candidates]
         distinct = list(dict.fromkeys(texts))
-        verdicts = await together(self._judged(statement, text, run) for text in distinct)
-        verdict = dict(zip(distinct, verdicts, strict=True))
-        return [verdict[text] for text in texts]
+        judged = await together(self._judged(statement, libraries, text, run) for text in distinct)
+        verdicts = dict(zip(distinct, judged, strict=True))
+        return [verdicts[text] for text in texts]
 
-    async def _judged(self, statement: "Statement", text: str, run: Run) -> Score | None:
+    async def _stated(self, statement: "Statement", problem: str) -> list[str]:
+        """The full names of the libraries that are loaded before the theorem, which Coq accepts as a statement."""
+        text = f"{statement.given}\nPrint Libraries.\n{statement.theorem}\nProof.\nAdmitted.\n"
+        finished = await self._coq("Given.v", {"Given.v": text})
+        if finished.ended != "exit" or finished.code:
+            raise VerifierError(f"the statement of problem {problem!r} fails: {_message(finished, self.seconds)}")
+        return finished.out.decode(errors="replace").split()
+
+    async def _judged(self, statement: "Statement", libraries: Sequence[str], text: str, run: Run) -> Score | None:
         try:
-            await self._prove(statement, proof_of(statement, text, self.libraries))
+            names = await self._assumed(statement, proof_of(statement, text, self.libraries))
+            allow(names, libraries, statement)
         except Refused as refused:
             return Score(0.0, reason=str(refused))
         except ToolError as error:
-            return not_verified(run, error)
+            run.note(f"not verified: {error}")
+            return None
         return Score(1.0, reason="proved")
 
-    async def _prove(self, statement: "Statement", proof: str) -> None:
+    async def _assumed(self, statement: "Statement", proof: str) -> list[str]:
+        """The axioms that a proof rests on, as another run of Coq reads them from the compiled proof."""
         files = {
             "Candidate.v": f"{statement.given}{statement.theorem}\nProof.\n{proof}\nQed.\n",
             "Check.v": f"Require Candidate.\nPrint Assumptions Candidate.{statement.name}.\n",
         }
-        checked = await self._coq(_CHECKED, files)
-        if checked.ended != "exit" or checked.code:
-            raise Refused(_message(checked, self.seconds))
-        names = assumptions(checked.out.decode(errors="replace"))
-        if names:
-            given = await self._coq("coqc -q -w none Given.v", {"Given.v": f"{statement.given}\nPrint Libraries.\n"})
-            if given.ended != "exit" or given.code:
-                raise Refused(_message(given, self.seconds))
-            allow(names, given.out.decode(errors="replace").split(), statement)
+        finished = await self._coq("Candidate.v 1>&2 && $coqc Check.v", files)
+        if finished.ended != "exit" or finished.code:
+            raise Refused(_message(finished, self.seconds))
+        return assumptions(finished.out.decode(errors="replace"))
 
-    async def _coq(self, script: str, files: dict[str, str]) -> Finished:
+    async def _coq(self, arguments: str, files: dict[str, str]) -> Finished:
         limits = Limits(self.seconds, clock=self.seconds * PATIENCE, memory=self.memory)
-        return await self.sandbox.run(["sh", "-c", script], files=files, limits=limits)
+        script = f"coqc='{_coqc()} -q -w none'; $coqc {arguments}"
+        finished = await self.sandbox.run(["sh", "-c", script], files=files, limits=limits)
+        if finished.code in {126, 127}:
+            raise InputError("coqc cannot be started in the sandbox: name its folder in Sandbox(readable=...)")
+        return finished
+
+
+def _coqc() -> str:
+    path = shutil.which("coqc")
+    if path is None:
+        raise InputError("there is no command coqc to check proofs with: install Coq (apt-get install coq)")
+    return shlex.quote(path)
 
 
 class Refused(Exception):
@@ -138,7 +168,11 @@ class Statement:
 
 
 def read_statement(problem: Problem) -> Statement:
-    """Read the statement file of a problem. Raises `InputError` if it does not end with a theorem and `Admitted.`"""
+    """Read the statement file of a problem.
+
+    Raises:
+        InputError: there is none, or it does not end with a theorem and `Admitted.`.
+    """
     text = problem.answer if problem.answer is not None else problem.partial and problem.partial.text
     if not text:
         raise InputError(f"problem {problem.id!r} has no statement to prove: it is its answer, a Coq file")
@@ -154,7 +188,7 @@ def read_statement(problem: Problem) -> Statement:
 
 
 def proof_of(statement: Statement, text: str, libraries: Sequence[str] = LIBRARIES) -> str:
-    """Return the proof in a candidate's text: tactics, and libraries that it may load. The statement may stand before it.
+    """Return the proof in a candidate's text: tactics, and libraries that it may load.
 
     Comments are left out and strings refused, so where a sentence ends is beyond doubt: at a period before space.
 
