@@ -23,7 +23,10 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """How a command ended. `code` is its exit code, or 128 plus the signal that ended it, as shells count."""
+    """How a command ended. `code` is its exit code, or 128 plus the signal that ended it, as shells count.
+
+    So a program that ends by itself with such a code looks as if a signal had ended it.
+    """
 
     code: int
     out: bytes
@@ -142,7 +145,7 @@ def _kill(process: int) -> None:
 def _finished(ended: Ended, code: int | None, watcher: _Watcher, seconds: float) -> Finished:
     code = 0 if code is None else code
     code = 128 - code if code < 0 else code
-    if ended == "exit" and code > 128:
+    if ended == "exit" and 128 < code <= 128 + signal.SIGRTMAX:
         ended = "time" if code == 128 + signal.SIGXCPU else "signal"
     return Finished(code, bytes(watcher.received[1]), bytes(watcher.received[2]), seconds, ended)
 

@@ -30,6 +30,8 @@ WORK = "/sandbox"
 PROBE_SECONDS = 20.0
 USERS = range(61184, 65520)
 """User ids that nobody owns: those that systemd gives to services for the time they run."""
+SETTINGS = ("/etc/alternatives", "/etc/ld.so.cache", "/etc/ocamlfind.conf", "/etc/ocamlfind.conf.d")
+"""What programs and libraries need to find one another; the last are for Coq."""
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
 
 _LAUNCH = '{ echo 1000 >/proc/self/oom_score_adj; } 2>/dev/null; echo "$0" >&2; exec "$@"'
@@ -202,14 +204,14 @@ def _below(which_limit: int, soft: int, hard: int) -> str:
 
 
 def _system() -> Iterator[str]:
-    """The system's programs and libraries, and as much of its settings as those need to find one another."""
+    """The system's programs and libraries."""
     yield from ("--ro-bind", "/usr", "/usr")
     for path in (Path("/bin"), Path("/sbin"), Path("/lib"), Path("/lib32"), Path("/lib64")):
         if path.is_symlink():
             yield from ("--symlink", str(path.readlink()), str(path))
         elif path.exists():
             yield from ("--ro-bind", str(path), str(path))
-    yield from _bound(["/etc/alternatives", "/etc/ld.so.cache"], "--ro-bind-try")
+    yield from _bound(SETTINGS, "--ro-bind-try")
 
 
 def _bound(paths: Sequence[str], how: str = "--ro-bind") -> Iterator[str]:

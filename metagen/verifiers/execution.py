@@ -66,13 +66,12 @@ class PassesTests:
         cases = read_cases(tests, problem.id)
         codes = [last_block(candidate.text, PYTHON) for candidate in candidates]
         distinct = list(dict.fromkeys(codes))
-        verdicts = dict(
-            zip(distinct, await together(self._judged(code, tests, cases, run) for code in distinct), strict=True)
-        )
+        judged = await together(self._judged(code, tests, cases, run) for code in distinct)
+        verdicts = dict(zip(distinct, judged, strict=True))
         return [verdicts[code] for code in codes]
 
     def _tests(self, problem: Problem) -> str:
-        given = dict(self.tests).get(problem.id) if isinstance(self.tests, tuple) else self.tests
+        given = self.tests if isinstance(self.tests, str) else dict(self.tests or ()).get(problem.id)
         tests = problem.answer if given is None else given
         if tests is None or not tests.strip():
             raise InputError(f"problem {problem.id!r} has no tests: they are its answer, or PassesTests(tests=...)")
@@ -89,7 +88,7 @@ class PassesTests:
     async def _tested(self, code: str, tests: str) -> str:
         """What is wrong with the code, if anything is."""
         word = secrets.token_hex(16)
-        files = {"candidate.py": code, "tests.py": tests, "run.py": _HARNESS.read_bytes()}
+        files: dict[str, bytes | str] = {"candidate.py": code, "tests.py": tests, "run.py": _HARNESS.read_bytes()}
         finished = await self._python("run.py", files, word)
         passed = finished.ended == "exit" and not finished.code and word.encode() in finished.out
         return "" if passed else why(finished, self.seconds)

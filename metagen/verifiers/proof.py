@@ -1,7 +1,6 @@
 """The oracle for formal proofs: Coq accepts it, of the statement as it was given."""
 
 import re
-import shlex
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
@@ -18,33 +17,9 @@ from metagen.verifiers._blocks import last_block
 from metagen.verifiers.execution import PATIENCE, checked_settings, why
 
 COQ = ("coq", "rocq", "v")
-LIBRARIES = tuple(
-    [
-        "Arith",
-        "BinInt",
-        "Bool",
-        "Factorial",
-        "Field",
-        "Lia",
-        "List",
-        "Lqa",
-        "Lra",
-        "NArith",
-        "Nat",
-        "Nsatz",
-        "PeanoNat",
-        "Psatz",
-        "QArith",
-        "Qround",
-        "Reals",
-        "Ring",
-        "Wf_nat",
-        "ZArith",
-        "Znat",
-        "Znumtheory",
-        "Zpow_facts",
-        "Zquot",
-    ]
+LIBRARIES = (
+    *("Arith", "BinInt", "Bool", "Factorial", "Field", "Lia", "List", "Lqa", "Lra", "NArith", "Nat", "Nsatz"),
+    *("PeanoNat", "Psatz", "QArith", "Qround", "Reals", "Ring", "Wf_nat", "ZArith", "Znat", "Znumtheory", "Zpow_facts"),
 )
 """Modules of Coq's standard library that any proof may load."""
 
@@ -98,10 +73,13 @@ class Proves:
         Raises:
             InputError: the problem has no statement, Coq is missing, or no sandbox can be had here.
             VerifierError: Coq does not accept the statement.
-            ToolError: the sandbox did not start even for the statement.
         """
         statement = read_statement(problem)
-        libraries = await self._stated(statement, problem.id)
+        try:
+            libraries = await self._stated(statement, problem.id)
+        except ToolError as error:
+            run.note(f"not verified: {error}")
+            return [None] * len(candidates)
         texts = [last_block(_reply(candidate, problem), COQ) for candidate in candidates]
         distinct = list(dict.fromkeys(texts))
         judged = await together(self._judged(statement, libraries, text, run) for text in distinct)
@@ -111,7 +89,7 @@ class Proves:
     async def _stated(self, statement: "Statement", problem: str) -> list[str]:
         """The full names of the libraries that are loaded before the theorem, which Coq accepts as a statement."""
         text = f"{statement.given}\nPrint Libraries.\n{statement.theorem}\nProof.\nAdmitted.\n"
-        finished = await self._coq("Given.v", {"Given.v": text})
+        finished = await self._coq('"$0" -q -w none Given.v', {"Given.v": text})
         if finished.ended != "exit" or finished.code:
             raise VerifierError(f"the statement of problem {problem!r} fails: {_message(finished, self.seconds)}")
         return finished.out.decode(errors="replace").split()
@@ -133,15 +111,14 @@ class Proves:
             "Candidate.v": f"{statement.given}{statement.theorem}\nProof.\n{proof}\nQed.\n",
             "Check.v": f"Require Candidate.\nPrint Assumptions Candidate.{statement.name}.\n",
         }
-        finished = await self._coq("Candidate.v 1>&2 && $coqc Check.v", files)
+        finished = await self._coq('"$0" -q -w none Candidate.v 1>&2 && "$0" -q -w none Check.v', files)
         if finished.ended != "exit" or finished.code:
             raise Refused(_message(finished, self.seconds))
         return assumptions(finished.out.decode(errors="replace"))
 
-    async def _coq(self, arguments: str, files: dict[str, str]) -> Finished:
+    async def _coq(self, script: str, files: dict[str, str]) -> Finished:
         limits = Limits(self.seconds, clock=self.seconds * PATIENCE, memory=self.memory)
-        script = f"coqc='{_coqc()} -q -w none'; $coqc {arguments}"
-        finished = await self.sandbox.run(["sh", "-c", script], files=files, limits=limits)
+        finished = await self.sandbox.run(["sh", "-c", script, _coqc()], files=files, limits=limits)
         if finished.code in {126, 127}:
             raise InputError("coqc cannot be started in the sandbox: name its folder in Sandbox(readable=...)")
         return finished
@@ -151,7 +128,7 @@ def _coqc() -> str:
     path = shutil.which("coqc")
     if path is None:
         raise InputError("there is no command coqc to check proofs with: install Coq (apt-get install coq)")
-    return shlex.quote(path)
+    return path
 
 
 class Refused(Exception):
@@ -303,7 +280,7 @@ def _reply(candidate: Candidate, problem: Problem) -> str:
 
 def _message(finished: Finished, seconds: float) -> str:
     """What Coq says is wrong, in one line."""
-    if finished.ended != "exit":
+    if finished.ended not in {"exit", "signal"}:  # after an anomaly, Coq ends with 129
         return why(finished, seconds)
     _, found, message = finished.err.decode(errors="replace").rpartition("Error:")
     return _spaced(message)[:300] if found else why(finished, seconds)
