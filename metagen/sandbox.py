@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import cache
 from math import ceil, inf
 from pathlib import Path
@@ -36,7 +36,7 @@ ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
 
 _LAUNCH = '{ echo 1000 >/proc/self/oom_score_adj; } 2>/dev/null; echo "$0" >&2; exec "$@"'
 """Should memory run out, the kernel ends the sandbox first. The line on the error stream says that there is one."""
-_PROBE = ("sh", "-c", "true & wait")
+_PROBE = ("sh", "-c", 'true & wait; exec "$0" -I -S -c ""', sys.executable)
 _HINT = "install bubblewrap 0.8 or newer (apt-get install bubblewrap), or see docs/sandbox.md on Sandbox(unsafe=True)"
 
 
@@ -69,10 +69,12 @@ class Sandbox:
     """Runs commands that nobody has read.
 
     A command sees the system's programs and this Python, read-only, and an empty working folder that it may write to;
-    no home folder, no network, no process but its own, no environment but `PATH` and `LANG`. `readable` adds folders.
-    With `unsafe`, all of that is missing and there are but the kernel's limits of each process.
+    no home folder, no network, no process but its own, no environment but `PATH` and `LANG`. `readable` adds folders;
+    where metagen runs as root, commands do not, so that these must be readable by all. With `unsafe`, all of that is
+    missing and there are but the kernel's limits of each process.
     """
 
+    _: KW_ONLY
     readable: tuple[str, ...] = ()
     unsafe: bool = False
 

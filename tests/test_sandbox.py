@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -94,10 +95,11 @@ async def test_where_bubblewrap_does_not_work_it_is_said_what_to_do(monkeypatch:
 
 @needs_sandbox
 async def test_a_sandbox_that_does_not_start_says_nothing_of_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_limited", lambda *_: ["false"])
+    Sandbox().check()
+    monkeypatch.setattr(module, "_limited", lambda *_, **__: ["false"])
     with pytest.raises(ToolError, match="did not start"):
         await Sandbox().run(["true"])
-    monkeypatch.setattr(module, "_limited", lambda *_: ["nonesuch"])
+    monkeypatch.setattr(module, "_limited", lambda *_, **__: ["nonesuch"])
     with pytest.raises(ToolError, match="nonesuch"):
         await Sandbox(unsafe=True).run(["true"])
 
@@ -199,13 +201,16 @@ async def test_cancelling_leaves_nothing(sandbox: Sandbox) -> None:
     assert not alive(token)
 
 
-async def test_nothing_stays_open_and_no_folder_stays(sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_nothing_stays_open_and_no_folder_stays(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     await sandbox.run(["true"], files={"a": "1"}, limits=LIMITS)
     before = sorted(os.listdir("/proc/self/fd"))
     for _ in range(3):
         await sandbox.run(["sh", "-c", "echo 1 > b; mkdir -p c/d"], files={"a": "1"}, limits=LIMITS)
     assert sorted(os.listdir("/proc/self/fd")) == before
-    assert not list(Path(os.environ.get("TMPDIR", "/tmp")).glob("metagen-*"))
+    assert os.listdir(tmp_path) == []
 
 
 async def test_the_environment_is_empty(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,9 +222,12 @@ async def test_the_environment_is_empty(sandbox: Sandbox, monkeypatch: pytest.Mo
 
 
 async def test_descriptors_are_not_handed_on(sandbox: Sandbox, tmp_path: Path) -> None:
-    with open(tmp_path / "secret", "w") as file:
-        os.set_inheritable(file.fileno(), True)
+    descriptor = os.open(tmp_path / "secret", os.O_CREAT | os.O_RDWR)
+    os.set_inheritable(descriptor, True)
+    try:
         assert "secret" not in text(await sandbox.run(["ls", "-l", "/proc/self/fd"], limits=LIMITS))
+    finally:
+        os.close(descriptor)
 
 
 async def test_as_many_run_at_once_as_there_are_processors(sandbox: Sandbox) -> None:
@@ -238,9 +246,8 @@ def test_every_event_loop_has_its_own_turn(sandbox: Sandbox) -> None:
     assert [asyncio.run(many()) for _ in range(2)] == [{b"1\n"}] * 2
 
 
+@needs_sandbox
 def test_none_outlives_a_parent_that_is_killed() -> None:
-    if module_reason := needs_sandbox.args[0]:
-        pytest.skip(str(module_reason))
     token = secrets.token_hex(8)
     code = f"""
 import asyncio
@@ -253,6 +260,14 @@ asyncio.run(Sandbox().run(["sh", "-c", "sleep 600", {token!r}], limits=Limits(cl
         finally:
             parent.kill()
     assert until(lambda: not alive(token))
+
+
+@pytest.fixture
+def readable(tmp_path: Path) -> Path:
+    """A folder with a file `f`, readable by all."""
+    (tmp_path / "f").write_text("data")
+    tmp_path.chmod(0o755)
+    return tmp_path
 
 
 @needs_sandbox
@@ -320,28 +335,27 @@ for folder in (".", "/tmp", "/dev/shm"):
     async def test_home_and_project_cannot_be_read(self) -> None:
         code = """
 import os, sys
-for path in sys.argv[1:]:
-    for folder, folders, files in os.walk(path): print(*(os.path.join(folder, file) for file in files))
+known = sys.argv[1].split(":")
+for path in sys.argv[2:]:
+    for folder, folders, files in os.walk(path):
+        folders[:] = [name for name in folders if os.path.join(folder, name) not in known]
+        print(*(path for path in (os.path.join(folder, name) for name in files) if path not in known))
 """
         secret = Path.home() / f".metagen-{secrets.token_hex(8)}"
         secret.write_text("secret")
+        known = ":".join((sys.prefix, sys.base_prefix, *module.SETTINGS))
+        folders = ("/etc", "/var", "/opt", "/home", "/root", "/mnt", "/srv", "/boot", "/run", "/sys")
         try:
-            found = text(await python(code, str(Path.home()), "/etc", "/var", "/opt", "/home", "/mnt", "/srv", "/boot"))
+            done = await python(code, known, str(Path.home()), str(ROOT), *folders)
         finally:
             secret.unlink()
-        others = [
-            path
-            for path in found.split()
-            if not path.startswith((sys.prefix, sys.base_prefix, *module.SETTINGS)) and "/.venv/" not in path
-        ]
-        assert others == []
-        reading = await python("import sys; open(sys.argv[1])", str(Path(__file__)))
+        assert text(done).split() == []
+        reading = await python("import sys; open(sys.argv[1])", __file__)
         assert reading.err.splitlines()[-1].startswith(b"FileNotFoundError")
 
-    async def test_a_folder_can_be_added_to_read(self, tmp_path: Path) -> None:
-        (tmp_path / "f").write_text("data")
+    async def test_a_folder_can_be_added_to_read(self, readable: Path) -> None:
         code = "import sys; print(open(sys.argv[1]).read()); open(sys.argv[1], 'w')"
-        done = await python(code, str(tmp_path / "f"), sandbox=Sandbox(readable=(str(tmp_path),)))
+        done = await python(code, str(readable / "f"), sandbox=Sandbox(readable=(str(readable),)))
         assert done.out == b"data\n"
         assert b"Read-only file system" in done.err
 
@@ -356,33 +370,38 @@ for family, address in ((socket.AF_INET, ("127.0.0.1", int(sys.argv[1]))), (sock
 """
         name = secrets.token_hex(8)
         path = Path("/tmp") / f"metagen.{name}"
-        with socket.create_server(("127.0.0.1", 0)) as server, socket.socket(socket.AF_UNIX) as file:
-            with socket.socket(socket.AF_UNIX) as abstract:
-                file.bind(str(path))
-                abstract.bind(f"\0{name}")
-                file.listen()
-                abstract.listen()
-                done = await python(code, str(server.getsockname()[1]), str(path), name)
+        unix = socket.AF_UNIX
+        with (
+            socket.create_server(("127.0.0.1", 0)) as server,
+            socket.socket(unix) as file,
+            socket.socket(unix) as abstract,
+        ):
+            file.bind(str(path))
+            abstract.bind(f"\0{name}")
+            file.listen()
+            abstract.listen()
+            done = await python(code, str(server.getsockname()[1]), str(path), name)
         path.unlink()
         assert text(done) == "refused\n" * 5
 
     async def test_no_process_outside_is_seen_or_signalled(self) -> None:
         code = """
 import os, signal, sys
-print(sorted(map(int, filter(str.isdigit, os.listdir("/proc"))))[-1] < 20)
-for process in (int(sys.argv[1]), 1):
-    try: os.kill(process, signal.SIGKILL); print("sent")
+print(max(map(int, filter(str.isdigit, os.listdir("/proc")))) < 20, os.getppid() < 20)
+try: os.kill(int(sys.argv[1]), signal.SIGKILL); print("sent")
+except ProcessLookupError: print("nobody")
+for process in (1, -1):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try: os.kill(process, signal.SIGTERM)
     except OSError: pass
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
-try: os.kill(-1, signal.SIGTERM)
-except OSError: pass
-print(os.getppid() < 5)
+print("alive")
 """
-        with subprocess.Popen(["sleep", "60"]) as other:
-            done = await python(code, str(other.pid))
-            assert other.poll() is None
-            other.kill()
-        assert done.out.decode().split() in (["True", "True"], ["True", "sent"], ["True", "sent", "True"])
+        other = await asyncio.create_subprocess_exec("sleep", "60")
+        done = await python(code, str(other.pid))
+        assert other.returncode is None
+        other.kill()
+        await other.wait()
+        assert text(done).split() == ["True", "True", "nobody", "alive"]
 
     async def test_there_are_no_privileges(self) -> None:
         done = await Sandbox().run(["cat", "/proc/self/status"], limits=LIMITS)
@@ -414,4 +433,48 @@ class TestUnsafe:
         folder, file = text(done).split()
         assert file == "a"
         assert folder.startswith("/tmp/metagen-")
-        assert not Path(folder).exists()
+        assert os.path.basename(folder) not in os.listdir("/tmp")
+
+
+AS_A_USER = """
+import asyncio, os, sys
+from metagen import Limits, Sandbox
+os.setgroups([])
+os.setresgid(61000, 61000, 61000)
+os.setresuid(61000, 61000, 61000)
+sys.prefix = sys.base_prefix = "/usr"
+sys.executable = "/usr/bin/python3"
+FORKS = '''
+import os, time
+try:
+    for number in range(100):
+        if not os.fork(): time.sleep(60)
+except OSError: print(number)
+'''
+
+async def main():
+    limits = Limits(seconds=20, clock=120, processes=20)
+    for command in (["id", "-u"], ["cat", "a", "/proc/self/oom_score_adj"], ["unshare", "-U", "true"],
+                    ["touch", "/x", "/usr/x", "b"], [sys.executable, "-c", FORKS], ["sh", "-c", "kill -9 $$"]):
+        done = await Sandbox().run(command, files={"a": "1 "}, limits=limits)
+        print(done.code, done.ended, done.out.decode().strip())
+    done = await Sandbox().run(["sleep", sys.argv[1]], limits=Limits(clock=1))
+    print(done.code, done.ended)
+
+asyncio.run(main())
+"""
+
+
+@needs_sandbox
+@pytest.mark.skipif(os.geteuid() != 0 or not os.path.exists("/usr/bin/python3"), reason="only root can be another user")
+def test_users_are_confined_as_root_is() -> None:
+    call = [sys.executable, "-c", AS_A_USER, "600.123"]
+    done = subprocess.run(call, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False)
+    if "does not work here" in done.stderr:
+        pytest.skip("users of this machine may not make namespaces")
+    first, *others = done.stdout.splitlines()
+    assert first == "0 exit 1000", done.stderr
+    assert others[:3] == ["0 exit 1 1000", "1 exit ", "1 exit "]
+    assert 10 < int(others[3].removeprefix("0 exit ")) < 20
+    assert others[4:] == ["137 signal ", "137 time"]
+    assert not alive("600.123")

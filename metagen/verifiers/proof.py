@@ -36,7 +36,7 @@ _BEFORE = re.compile(r"(?:[\s{}+*-]|(?:all|par|!|\d+(?:\s*[-,]\s*\d+)*|\[\s*[\w'
 _WORD = re.compile(r"[^\W\d][\w']*|\S|\Z")
 _TACTIC = re.compile(r"[a-z_(\[]|\Z")
 _GIVES_UP = re.compile(r"(?<![\w'.])(admit|give_up|Admitted|bypass_check)(?![\w'])")
-_REQUIRE = re.compile(r"(?:From\s+(Coq|Stdlib)\s+)?Require\s+(?:Import\s+|Export\s+)?((?:[\w']+(?:\.[\w']+)*\s*)+)\.")
+_REQUIRE = re.compile(r"(?:From\s+(?:Coq|Stdlib)\s+)?Require\s+(?:Import\s+|Export\s+)?((?:[\w']+(?:\.[\w']+)*\s*)+)\.")
 _ASSUMPTION = re.compile(r"^([\w'.]+)\s*(?::.*)?$")
 
 
@@ -197,13 +197,12 @@ def _proof(parts: Sequence[str], known: set[str], libraries: set[str]) -> Iterat
 
 def _check(sentence: str, libraries: set[str]) -> None:
     """Refuse all but tactics and the loading of libraries. Tactics begin with small letters, and commands do not."""
-    if sentence in HARMLESS:
-        return
+    sentence = _bare(sentence)
     loads = _loaded(sentence)
     if unknown := [name for name in loads if name not in libraries]:
         raise Refused(f"refused: Require of {unknown[0]}")
     first = _first(sentence)
-    if loads or (_TACTIC.match(first) and (sentence.endswith(".") or not first)):
+    if loads or sentence in HARMLESS or (_TACTIC.match(first) and (sentence.endswith(".") or not first)):
         return
     if first in THEOREM:
         raise Refused(f"refused: {first}, and not the statement as it was given")
@@ -211,9 +210,9 @@ def _check(sentence: str, libraries: set[str]) -> None:
 
 
 def _loaded(sentence: str) -> list[str]:
-    """The libraries that a sentence loads, without `Coq.` before them."""
+    """The libraries that a sentence loads, by the last parts of their names: what they bring is checked at last."""
     require = _REQUIRE.fullmatch(sentence)
-    return [name.removeprefix("Coq.").removeprefix("Stdlib.") for name in require[2].split()] if require else []
+    return [name.rpartition(".")[2] for name in require[1].split()] if require else []
 
 
 def uncommented(text: str) -> str:
@@ -224,7 +223,7 @@ def uncommented(text: str) -> str:
             depth += 1
         elif piece == "*)" and depth:
             depth -= 1
-            kept.append(" ")
+            kept.append("" if depth else " ")
         elif not depth:
             kept.append(piece)
     if depth:
@@ -238,10 +237,14 @@ def sentences(text: str) -> list[str]:
     return parts[:-1] if parts and not parts[-1].strip() else parts
 
 
+def _bare(sentence: str) -> str:
+    """A sentence without the bullets, braces and goals before it."""
+    return _BEFORE.sub("", sentence, count=1)
+
+
 def _first(sentence: str) -> str:
     """The first word or sign of a sentence, behind bullets, braces and goals."""
-    before = _BEFORE.match(sentence)
-    word = _WORD.match(sentence, before.end() if before else 0)
+    word = _WORD.match(_bare(sentence))
     return word[0] if word else ""
 
 

@@ -30,9 +30,9 @@ PASSED = Score(1.0, reason="passed")
 RIGHT = "def double(x):\n    return 2 * x"
 
 
-async def judged(tests: str | None, *texts: str, **settings: Any) -> list[Score | None]:
+async def judged(answer: str | None, *texts: str, **settings: Any) -> list[Score | None]:
     verifier = PassesTests(**{"seconds": PATIENT} | settings)
-    return await verifier(Problem("p", "?", answer=tests), [Candidate((text,)) for text in texts], NO_RUN)
+    return await verifier(Problem("p", "?", answer=answer), [Candidate((text,)) for text in texts], NO_RUN)
 
 
 @pytest.mark.parametrize(

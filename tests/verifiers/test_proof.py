@@ -1,4 +1,6 @@
 import json
+import re
+import shutil
 from pathlib import Path
 from typing import Any, cast
 
@@ -47,7 +49,7 @@ async def judged(statement: str | None, *texts: str, **settings: Any) -> list[Sc
     ("text", "bare"),
     [
         ("auto.", "auto."),
-        ("a (* b (* c *) d *) e", "a   e"[:2] + " " + " e"),
+        ("a (* b (* c *) *) e", "a   e"),
         ("(* auto. *)", " "),
         ("(*)*)auto.", " auto."),
         ("(* it's \" *) auto.", "  auto."),
@@ -129,14 +131,12 @@ def test_what_is_no_statement_is_refused(text: str | None, said: str) -> None:
         ("Theorem sum : forall n m : nat,\n  n + m = m + n.\nProof. auto. Qed.", "auto."),
         (SUM.replace("Admitted.", "auto. Defined."), "auto."),
         ("Require Import Lia. From Coq Require Import Psatz ZArith. lia.", None),
-        ("Require Import Coq.micromega.Lia. lia.", ""),
+        ("Require Import Coq.micromega.Lia. lia.", None),
         ("- { 1: lia. } all: [> auto | (* b *) auto ]. 2-3: (idtac; auto). }", None),
-        ("assert (H: 1 = 1). { reflexivity. } Unshelve. auto.", None),
+        ("assert (H: 1 = 1). { reflexivity. } Unshelve. { Require Import Lia. lia. }", None),
     ],
 )
 def test_a_proof_is_found(text: str, proof: str | None) -> None:
-    if proof == "":
-        text, proof = text.replace("Coq.micromega.", ""), None
     found = proof_of(read_statement(problem(SUM)), text)
     assert " ".join(found.split()) == " ".join((uncommented(text) if proof is None else proof).split())
 
@@ -302,7 +302,7 @@ def test_it_can_be_written_in_a_spec() -> None:
 
 
 async def test_without_coq_it_is_said_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.shutil, "which", lambda _: None)
+    monkeypatch.setattr(shutil, "which", lambda _: None)
     with pytest.raises(InputError, match="apt-get install coq"):
         await judged(SUM, "auto.")
 
@@ -317,7 +317,7 @@ async def test_a_sandbox_that_fails_gives_no_verdict(monkeypatch: pytest.MonkeyP
         raise ToolError("no room")
 
     monkeypatch.setattr(Sandbox, "run", fails)
-    monkeypatch.setattr(module.shutil, "which", lambda _: "/usr/bin/coqc")
+    monkeypatch.setattr(shutil, "which", lambda _: "/usr/bin/coqc")
     candidates = [Candidate(("auto.",))] * 2
     assert await Proves()(problem(SUM), candidates, cast("Run", Noting)) == [None, None]
     assert said == ["not verified: no room"]
@@ -336,7 +336,7 @@ class TestWithCoq:
         assert scores[:3] == [PROVED] * 3
         assert scores[3] is not None
         assert scores[3].value == 0
-        assert scores[3].reason.startswith("In environment n, m : nat Unable to unify") or "unify" in scores[3].reason
+        assert "Unable to unify" in scores[3].reason
 
     async def test_what_cheats_costs_one_verdict(self) -> None:
         scores = await judged(FALSE, *CHEATS.values(), *FAIL.values(), seconds=3.0)
@@ -357,7 +357,7 @@ class TestWithCoq:
 
     async def test_what_the_text_lets_pass_the_assumptions_do_not(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "_check", lambda *_: None)
-        monkeypatch.setattr(module, "_GIVES_UP", module.re.compile("(nothing)"))
+        monkeypatch.setattr(module, "_GIVES_UP", re.compile("(nothing)"))
         cheats = (
             "Axiom before the proof",
             "Axiom",
@@ -370,7 +370,7 @@ class TestWithCoq:
         assert [score and score.value for score in scores] == [0.0] * 7
 
     async def test_a_statement_that_fails_is_nobodys_fault(self) -> None:
-        with pytest.raises(VerifierError, match="statement of problem 'p' fails: .*nonesuch"):
+        with pytest.raises(VerifierError, match=r"statement of problem 'p' fails: .*nonesuch"):
             await judged("Theorem a : nonesuch. Proof. Admitted.", "auto.")
 
     async def test_problems_of_minif2f(self) -> None:
@@ -379,7 +379,8 @@ class TestWithCoq:
         rows = [json.loads(line) for line in DATA.read_text().splitlines()]
         proof = "Require Import Lia Lra Psatz.\nintros; first [ solve [auto] | lia | lra | nia | nra | ring | field ]."
         for row in [row for row in rows if row["hammer"]][:3]:
-            assert await judged(row["statement"], proof, "auto; fail.") == [PROVED, pytest.approx(0)] or True
+            scores = await judged(row["statement"], proof, "intros.")
+            assert [score and score.value for score in scores] == [1.0, 0.0], row["id"]
 
 
 def test_every_statement_of_minif2f_is_read() -> None:
