@@ -187,6 +187,6 @@ def _proportional(process: int) -> int:
 
 def _read(path: str) -> str:
     try:
-        return Path(path).read_text(encoding="ascii", errors="replace")
+        return Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError:  # it has ended
         return ""

@@ -4,13 +4,14 @@
 """
 
 import asyncio
+import json
 import os
 import resource
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import cache
 from math import ceil, inf
@@ -21,7 +22,7 @@ from typing import TypeAlias
 from weakref import WeakKeyDictionary
 
 from metagen.errors import InputError, ToolError
-from metagen.processes import Finished, watched
+from metagen.processes import GRACE_SECONDS, Finished, watched
 from metagen.settings import spelled, whole
 
 MIB = 2**20
@@ -36,7 +37,7 @@ ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
 
 _LAUNCH = '{ echo 1000 >/proc/self/oom_score_adj; } 2>/dev/null; echo "$0" >&2; exec "$@"'
 """Should memory run out, the kernel ends the sandbox first. The line on the error stream says that there is one."""
-_PROBE = ("sh", "-c", 'true & wait; exec "$0" -I -S -c ""', sys.executable)
+_PROBE = ("sh", "-c", 'true & wait; exec "$0" -I -S -c ""')
 _HINT = "install bubblewrap 0.8 or newer (apt-get install bubblewrap), or see docs/sandbox.md on Sandbox(unsafe=True)"
 
 
@@ -116,18 +117,22 @@ class Sandbox:
         limits = limits or Limits()
         contents = {_bare(name): _bytes(content) for name, content in (files or {}).items()}
         enclose = _in_folder if self.unsafe else self._in_bubblewrap
-        async with _slots():
-            with enclose(contents, limits) as (prefix, folder, descriptors):
-                return await _run(prefix, command, folder, descriptors, stdin, limits)
+        async with _slots(), enclose(contents, limits) as (prefix, folder, descriptors):
+            return await _run(prefix, command, folder, descriptors, stdin, limits)
 
-    @contextmanager
-    def _in_bubblewrap(self, files: dict[str, bytes], limits: Limits) -> Iterator["_Enclosure"]:
+    @asynccontextmanager
+    async def _in_bubblewrap(self, files: dict[str, bytes], limits: Limits) -> AsyncIterator["_Enclosure"]:
         with ExitStack() as stack:
             descriptors = {name: stack.enter_context(_in_memory(content)) for name, content in files.items()}
             placed: list[str] = []
             for name, descriptor in descriptors.items():
                 placed += ["--perms", "0666", "--file", str(descriptor), f"{WORK}/{name}"]
-            yield _bubblewrap(self.readable, limits, placed), None, tuple(descriptors.values())
+            told, telling = stack.enter_context(_pipe())
+            prefix = _bubblewrap(self.readable, limits, [*placed, "--info-fd", str(telling)])
+            try:
+                yield prefix, None, (*descriptors.values(), telling)
+            finally:
+                await _gone(told)
 
 
 CONFINED = Sandbox()
@@ -137,13 +142,17 @@ _Enclosure: TypeAlias = tuple[list[str], str | None, tuple[int, ...]]
 """What stands before a command, the folder it starts in, the descriptors it is handed."""
 
 
-@contextmanager
-def _in_folder(files: dict[str, bytes], limits: Limits) -> Iterator[_Enclosure]:
+@asynccontextmanager
+async def _in_folder(files: dict[str, bytes], limits: Limits) -> AsyncIterator[_Enclosure]:
     with TemporaryDirectory(prefix="metagen-", ignore_cleanup_errors=True) as folder:
-        for name, content in files.items():
-            Path(folder, name).write_bytes(content)
+        _write(folder, files)
         # the kernel would count all processes of this user, so their number has no limit here
         yield _limited(limits, processes=None), folder, ()
+
+
+def _write(folder: str, files: Mapping[str, bytes]) -> None:
+    for name, content in files.items():
+        Path(folder, name).write_bytes(content)
 
 
 def _bubblewrap(readable: Sequence[str], limits: Limits, placed: Sequence[str] = ()) -> list[str]:
@@ -236,7 +245,7 @@ def _check_bubblewrap(readable: tuple[str, ...]) -> None:
         raise InputError(f"there is no command bwrap to confine code with: {_HINT}")
     if _is_root() and which("setpriv") is None:
         raise InputError("as root, a sandbox needs the command setpriv of util-linux")
-    probe = [*_bubblewrap(readable, Limits()), *_PROBE]
+    probe = [*_bubblewrap(readable, Limits()), *_PROBE, sys.executable]
     try:
         done = subprocess.run(probe, capture_output=True, env=ENVIRONMENT, timeout=PROBE_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -281,6 +290,36 @@ def _bare(name: str) -> str:
 def _bytes(content: bytes | str) -> bytes:
     """The content of a file; half a surrogate, which no file can hold, becomes a question mark."""
     return content.encode(errors="replace") if isinstance(content, str) else content
+
+
+@contextmanager
+def _pipe() -> Iterator[tuple[int, int]]:
+    """The two ends of a pipe; the first does not wait."""
+    ends = os.pipe()
+    os.set_blocking(ends[0], False)
+    try:
+        yield ends
+    finally:
+        for end in ends:
+            os.close(end)
+
+
+async def _gone(told: int) -> None:
+    """Wait for the first process inside, which ends last: bubblewrap itself ends with the command, a little before."""
+    try:
+        process = json.loads(os.read(told, 4096))["child-pid"]
+        descriptor = os.pidfd_open(process)
+    except (BlockingIOError, ProcessLookupError):  # nothing was begun, or all has ended
+        return
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(descriptor, ended.set)
+    try:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GRACE_SECONDS):
+                await ended.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
 
 
 @contextmanager
