@@ -17,7 +17,7 @@ Ended: TypeAlias = Literal["exit", "signal", "time", "memory", "output"]
 POLL_SECONDS = 0.05
 """How often the memory of a process is looked at."""
 GRACE_SECONDS = 1.0
-"""How long output may follow the end of a process, and how long the end of a killed one may take."""
+"""How long output may follow the end of a process."""
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -50,31 +50,43 @@ async def watched(
 ) -> Finished:
     """Run a command until it ends, or uses more than `clock` seconds, `memory` bytes or `output` bytes a stream.
 
-    When this returns or is cancelled, the process, its process group and the first generation below it have ended.
+    When this returns or is cancelled, the process has ended and its process group is killed.
 
     Raises:
         ToolError: the system cannot start it.
     """
-    loop = asyncio.get_running_loop()
     watcher = _Watcher(output)
     begun = time.monotonic()
-    try:
-        transport, _ = await loop.subprocess_exec(
-            lambda: watcher,
-            *command,
-            env=environment,
-            cwd=folder,
-            pass_fds=descriptors,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise ToolError(f"{command[0]} does not start: {error}") from error
+    starting = asyncio.get_running_loop().subprocess_exec(
+        lambda: watcher,
+        *command,
+        env=environment,
+        cwd=folder,
+        pass_fds=descriptors,
+        start_new_session=True,
+    )
+    transport = await _started(asyncio.ensure_future(starting), watcher)
     try:
         _feed(transport, stdin)
         ended = await _ended(watcher, transport.get_pid(), begun + clock, memory)
     finally:
         await _cleared(watcher, transport)
     return _finished(ended, transport.get_returncode(), watcher, time.monotonic() - begun)
+
+
+_Starting: TypeAlias = "asyncio.Future[tuple[asyncio.SubprocessTransport, _Watcher]]"
+
+
+async def _started(starting: _Starting, watcher: "_Watcher") -> asyncio.SubprocessTransport:
+    """Wait until it has started, also when cancelled: asyncio would end the process and none of its group."""
+    try:
+        return (await asyncio.shield(starting))[0]
+    except OSError as error:
+        raise ToolError(f"the command does not start: {error}") from error
+    except asyncio.CancelledError:
+        with suppress(OSError):
+            await _cleared(watcher, (await starting)[0])
+        raise
 
 
 class _Watcher(asyncio.SubprocessProtocol):
@@ -125,21 +137,11 @@ async def _ended(watcher: _Watcher, process: int, deadline: float, memory: int) 
 
 
 async def _cleared(watcher: _Watcher, transport: asyncio.SubprocessTransport) -> None:
-    """End all that is left. In a namespace of processes the first one of it ends last, and takes all others along."""
-    process = transport.get_pid()
-    if not watcher.exited.done():
-        for child in _children(process):
-            _kill(child)
-        await asyncio.wait([watcher.exited], timeout=GRACE_SECONDS)
+    """End all that is left of the process group."""
     with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process, signal.SIGKILL)
+        os.killpg(transport.get_pid(), signal.SIGKILL)
     await asyncio.shield(watcher.exited)
     transport.close()
-
-
-def _kill(process: int) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        os.kill(process, signal.SIGKILL)
 
 
 def _finished(ended: Ended, code: int | None, watcher: _Watcher, seconds: float) -> Finished:

@@ -4,8 +4,8 @@
 """
 
 import asyncio
-import json
 import os
+import re
 import resource
 import secrets
 import subprocess
@@ -22,13 +22,15 @@ from typing import TypeAlias
 from weakref import WeakKeyDictionary
 
 from metagen.errors import InputError, ToolError
-from metagen.processes import GRACE_SECONDS, Finished, watched
+from metagen.processes import Finished, watched
 from metagen.settings import spelled, whole
 
 MIB = 2**20
 WORK = "/sandbox"
 """The working folder, as the command sees it."""
 PROBE_SECONDS = 20.0
+END_SECONDS = 10.0
+"""How long killed processes may take to end, on a machine that is busy."""
 USERS = range(61184, 65520)
 """User ids that nobody owns: those that systemd gives to services for the time they run."""
 SETTINGS = ("/etc/alternatives", "/etc/ld.so.cache", "/etc/ocamlfind.conf", "/etc/ocamlfind.conf.d")
@@ -307,15 +309,21 @@ def _pipe() -> Iterator[tuple[int, int]]:
 async def _gone(told: int) -> None:
     """Wait for the first process inside, which ends last: bubblewrap itself ends with the command, a little before."""
     try:
-        process = json.loads(os.read(told, 4096))["child-pid"]
-        descriptor = os.pidfd_open(process)
+        said = re.search(rb'"child-pid": *(\d+)', os.read(told, 4096))
+        descriptor = os.pidfd_open(int(said[1])) if said else None
     except (BlockingIOError, ProcessLookupError):  # nothing was begun, or all has ended
         return
+    if descriptor is not None:
+        await _readable(descriptor)
+
+
+async def _readable(descriptor: int) -> None:
+    """Wait, for a while, until there is something to read, which of a process is its end; then close it."""
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
     loop.add_reader(descriptor, ended.set)
     try:
         with suppress(TimeoutError):
-            async with asyncio.timeout(GRACE_SECONDS):
+            async with asyncio.timeout(END_SECONDS):
                 await ended.wait()
     finally:
         loop.remove_reader(descriptor)

@@ -201,6 +201,18 @@ async def test_cancelling_leaves_nothing(sandbox: Sandbox) -> None:
     assert not alive(token)
 
 
+async def test_cancelling_at_any_moment_leaves_nothing(sandbox: Sandbox) -> None:
+    """Also bubblewrap has moments in which it does not yet end with its parent."""
+    token = secrets.token_hex(8)
+    for moment in range(40):
+        task = asyncio.create_task(python("import time; time.sleep(600)", token, sandbox=sandbox))
+        await asyncio.sleep(moment / 1000)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert await asyncio.to_thread(until, lambda: not alive(token), 5.0)
+
+
 async def test_nothing_stays_open_and_no_folder_stays(
     sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -273,8 +285,15 @@ def readable(tmp_path: Path) -> Path:
 @needs_sandbox
 class TestConfined:
     async def test_a_fork_bomb_goes_off_inside(self) -> None:
+        """The bomb is a small one, of 2⁷ processes: should the limit fail, the machine must live."""
         token = secrets.token_hex(8)
-        code = "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass"
+        code = """
+import os, time
+for _ in range(7):
+    try: os.fork()
+    except OSError: pass
+time.sleep(600)
+"""
         run = asyncio.create_task(python(code, token, limits=Limits(seconds=60, clock=4, processes=40)))
         most = 0
         while not run.done():
@@ -288,11 +307,6 @@ class TestConfined:
         code = "import os, time\nfor _ in range(8):\n  if not os.fork(): time.sleep(1); os._exit(0)\ntime.sleep(1)"
         done = await asyncio.gather(*(python(code, limits=Limits(clock=120, processes=12)) for _ in range(2)))
         assert [each.code for each in done] == [0, 0]
-
-    async def test_a_shell_fork_bomb(self) -> None:
-        done = await Sandbox().run(["bash", "-c", ":(){ :|:& };:; sleep 600"], limits=Limits(seconds=5, clock=3))
-        assert done.ended in {"time", "exit", "signal"}
-        assert done.seconds < 60
 
     async def test_nobody_is_left_behind(self) -> None:
         token = secrets.token_hex(8)

@@ -227,7 +227,7 @@ def double(x):
             "PermissionError": "import os; os.kill(1, 9); os.setuid(0)",
             "Read-only file system": "open('/usr/x', 'w')",
             "unreachable": "import socket; socket.create_connection(('1.1.1.1', 53))",
-            "no end within 1 seconds ": "import os\nwhile True:\n  try: os.fork()\n  except OSError: pass",
+            "no end within 1 seconds ": "import os\nfor _ in range(4): os.fork()\nwhile True: pass",
         }
         scores = await judged(TESTS, RIGHT, *hostile.values(), f"{RIGHT}\n", seconds=1)
         assert (scores[0], scores[-1]) == (PASSED, PASSED)
