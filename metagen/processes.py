@@ -17,7 +17,9 @@ Ended: TypeAlias = Literal["exit", "signal", "time", "memory", "output"]
 POLL_SECONDS = 0.05
 """How often the memory of a process is looked at."""
 GRACE_SECONDS = 1.0
-"""How long output may follow the end of a process."""
+"""How long output may follow the end of a process, and how long its killed group may take to end."""
+CLEARED_SECONDS = 0.01
+"""How often it is looked whether anyone of the group is left."""
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -50,7 +52,7 @@ async def watched(
 ) -> Finished:
     """Run a command until it ends, or uses more than `clock` seconds, `memory` bytes or `output` bytes a stream.
 
-    When this returns or is cancelled, the process has ended and its process group is killed.
+    When this returns or is cancelled, the process and its process group have ended.
 
     Raises:
         ToolError: the system cannot start it.
@@ -137,11 +139,24 @@ async def _ended(watcher: _Watcher, process: int, deadline: float, memory: int) 
 
 
 async def _cleared(watcher: _Watcher, transport: asyncio.SubprocessTransport) -> None:
-    """End all that is left of the process group."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(transport.get_pid(), signal.SIGKILL)
+    """End all that is left of the process group, and wait for its end, which the kernel takes a moment for."""
+    group = transport.get_pid()
+    _killed(group)
     await asyncio.shield(watcher.exited)
     transport.close()
+    for _ in range(int(GRACE_SECONDS / CLEARED_SECONDS)):
+        if not _killed(group):
+            return
+        await asyncio.sleep(CLEARED_SECONDS)
+
+
+def _killed(group: int) -> bool:
+    """Whether there was anyone left to kill."""
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
 
 
 def _finished(ended: Ended, code: int | None, watcher: _Watcher, seconds: float) -> Finished:
