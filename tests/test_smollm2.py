@@ -47,7 +47,9 @@ async def test_ids_spell_the_text(model: VLLMEngine, tokenizer: Any) -> None:
     samples = await drawn(model, replace(ASKED, n=4, sampling=Sampling(temperature=1.0, max_tokens=40)))
     assert {one.length for one in samples} <= set(range(1, 41))
     for one in samples:
-        assert tokenizer.decode(one.tokens, skip_special_tokens=True) == one.text
+        spelled = tokenizer.decode(one.tokens, skip_special_tokens=True)
+        cut = "\ufffd" if one.end == "length" else ""  # the last token may hold half a character, which has no text yet
+        assert (spelled.rstrip(cut) if cut else spelled) == one.text
 
 
 async def test_a_reply_is_continued_from_its_own_ids(model: VLLMEngine) -> None:
@@ -99,4 +101,7 @@ async def test_a_vote_is_counted_to_the_token(model: VLLMEngine) -> None:
         prompt_tokens=await model.count(Request("p", "What is 2 + 3? End with: The answer is N.")),
         completion_tokens=solution.usage.completion_tokens,
         cached_tokens=solution.usage.cached_tokens,
+        flops=solution.usage.flops,
     )
+    assert model.card
+    assert solution.usage.flops > model.card.flops(1, solution.usage.completion_tokens, samples=8)
