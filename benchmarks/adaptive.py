@@ -32,6 +32,7 @@ from metagen import (
     canonical,
     extract,
 )
+from metagen.compare import difference
 from metagen.strategies.select import majority
 from metagen.strategies.stopping import Stop
 
@@ -79,11 +80,10 @@ def main(
 def line(name: str, window: int, whole: list[list[Outcome]], early: list[list[Outcome]]) -> str:
     correct, before = (np.array([fmean(one.correct for one in each) for each in side]) for side in (early, whole))
     spent, full = (sum(one.tokens for each in side for one in each) for side in (early, whole))
-    lost = 100 * (before - correct)
-    draws = np.random.default_rng(0).integers(len(lost), size=(4000, len(lost)))
-    low, high = np.quantile(lost[draws].mean(1), [0.025, 0.975])
+    lost = difference(correct, before)
     return (
-        f"| `{name}` | {window} | {100 * correct.mean():.2f} | {lost.mean():.2f} [{low:.2f}, {high:.2f}] "
+        f"| `{name}` | {window} | {100 * correct.mean():.2f} "
+        f"| {100 * lost.value:.2f} [{100 * lost.low:.2f}, {100 * lost.high:.2f}] "
         f"| {100 * spent / full:.1f} % |"
     )
 

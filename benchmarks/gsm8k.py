@@ -19,7 +19,6 @@ import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from itertools import islice
-from math import comb
 from pathlib import Path
 from typing import Annotated
 
@@ -38,6 +37,7 @@ from metagen import (
     VLLMServer,
     solve_all,
 )
+from metagen.compare import mcnemar
 from metagen.record import RunDirectory
 from metagen.report import Share, Tally
 from metagen.request import Backend
@@ -129,18 +129,13 @@ def report(kept: dict[str, dict[str, Solution]]) -> None:
         sum(bool(one[name].correct) and not other[name].correct for name in one)
         for one, other in ((engine, server), (server, engine))
     ]
-    print(f"\nOnly the engine: {only[0]}, only the server: {only[1]}; McNemar's exact p = {mcnemar(*only):.2f}.")
+    p = mcnemar(*only, exact=True)
+    print(f"\nOnly the engine: {only[0]}, only the server: {only[1]}; McNemar's exact p = {p:.2f}.")
 
 
 def said(share: Share) -> str:
     low, high = share.interval()
     return f"{share.count} of {share.total}: {share.value:.0%} [{low:.0%}, {high:.0%}]"
-
-
-def mcnemar(one: int, other: int) -> float:
-    """Two-sided: the chance of a split at least so uneven if each way is as likely to be the only one right."""
-    n = one + other
-    return min(1.0, 2 * sum(comb(n, k) for k in range(min(one, other) + 1)) * 0.5**n)
 
 
 if __name__ == "__main__":

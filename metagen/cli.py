@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.metadata import version as installed
 from itertools import groupby
 from pathlib import Path
@@ -34,7 +34,7 @@ from metagen.settings import literal
 from metagen.solution import Solution
 from metagen.solve import CONCURRENCY, solve_all
 from metagen.strategies import Vote
-from metagen.sweep import Cell, cells, fronts, points, read_plan, rows, sheet
+from metagen.sweep import Cell, cells, fronts, points, read_plan, sheet
 from metagen.tables import Sheet, Source
 
 app = typer.Typer(
@@ -277,19 +277,24 @@ def _write(folder: Path, texts: Mapping[str, str], pictures: Callable[[], list[P
 
 
 async def solve_file(job: Job, path: Path) -> int:
-    """Solve what is not solved yet; return the exit code."""
-    tally = Tally()
+    """Solve what is not solved yet, and say what came out; return the exit code."""
+    tally, account = Tally(), Account(job.budget)
+    code = await _fill(job, path, tally, account)
+    out.print(summary(tally, f"{literal(job.strategy)} on {job.problems.path.name}", account))
+    out.print(f"Kept in {path}/ (run.json, trace.jsonl, solutions.jsonl).", soft_wrap=True)
+    return code
+
+
+async def _fill(job: Job, path: Path, tally: Tally, account: Account) -> int:
+    """Solve what a run's folder lacks; return the exit code."""
+    solved: set[str] = set()
     with RunDirectory(path, job.configuration()) as run:
-        solved: set[str] = set()
         for solution in run.solutions():
             tally.add(solution)
             solved.add(solution.problem)
         if solved:
             err.print(f"Going on with {path}: {len(solved)} problems are solved already.")
-        account = Account(job.budget)
         await _work(job, job.strategy, solved, tally, account, run.add)
-    out.print(summary(tally, f"{literal(job.strategy)} on {job.problems.path.name}", account))
-    out.print(f"Kept in {path}/ (run.json, trace.jsonl, solutions.jsonl).", soft_wrap=True)
     return _exit_code(job, solved, tally, account)
 
 
@@ -306,28 +311,19 @@ async def sweep(title: str, every: list[Cell], folder: Path) -> int:
                 for cell in of_pool:
                     number += 1
                     out.print(f"{number} of {len(every)}: {cell.folder}", soft_wrap=True)
-                    code = max(code, await _run_cell(replace(cell.job, models=models), folder / cell.folder))
+                    job = replace(cell.job, models=models)
+                    code = max(code, await _fill(job, folder / cell.folder, Tally(), Account(job.budget)))
     found = points(folder, every)
-    page = sheet(title, found)
+    page, rows = sheet(title, found), [asdict(point) for point in found]
     out.print(_table(page))
     texts = {
         "sweep.md": tables.markdown(page),
-        "sweep.csv": tables.lines_as_csv(rows(found)),
-        "sweep.json": json.dumps(list(rows(found)), indent=1) + "\n",
+        "sweep.csv": tables.lines_as_csv(rows),
+        "sweep.json": json.dumps(rows, indent=1) + "\n",
     }
     pictures = (lambda: plots.draw_fronts(fronts(found), folder)) if plots.available() else None
     out.print(f"Kept in {folder}/ ({', '.join(_write(folder, texts, pictures))}).", soft_wrap=True)
     return code
-
-
-async def _run_cell(job: Job, path: Path) -> int:
-    tally, solved, account = Tally(), set[str](), Account(job.budget)
-    with RunDirectory(path, job.configuration()) as run:
-        for solution in run.solutions():
-            tally.add(solution)
-            solved.add(solution.problem)
-        await _work(job, job.strategy, solved, tally, account, run.add)
-    return _exit_code(job, solved, tally, account)
 
 
 class Late(Wrapper):

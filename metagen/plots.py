@@ -41,7 +41,7 @@ def draw(panels: Mapping[str, Mapping[str, Curve]], folder: Path) -> list[Path]:
         _panel(place, name, curves)
     for place in axes[len(panels) :]:
         place.set_axis_off()
-    return _saved(figure, folder, "curves")
+    return saved(figure, folder, "curves")
 
 
 def draw_fronts(panels: Mapping[str, Sequence[Point]], folder: Path) -> list[Path]:
@@ -54,7 +54,7 @@ def draw_fronts(panels: Mapping[str, Sequence[Point]], folder: Path) -> list[Pat
     figure = Figure(figsize=(5.5 * len(panels), 4), layout="constrained")
     for axes, (name, points) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
         _front(axes, name, points)
-    return _saved(figure, folder, "sweep")
+    return saved(figure, folder, "sweep")
 
 
 def _front(axes: "Axes", name: str, points: Sequence[Point]) -> None:
@@ -87,11 +87,12 @@ def _series(point: Point) -> str:
     return point.strategy.rstrip("0123456789") or point.strategy
 
 
-def _saved(figure: "Figure", folder: Path, name: str) -> list[Path]:
+def saved(figure: "Figure", folder: Path, name: str) -> list[Path]:
+    """Write a figure as PNG and SVG; the same figure gives the same files."""
     from matplotlib import rc_context  # noqa: PLC0415 (optional)
 
     files = [folder / f"{name}.png", folder / f"{name}.svg"]
-    with rc_context({"svg.hashsalt": "metagen", "svg.fonttype": "none"}):  # the same figures give the same file
+    with rc_context({"svg.hashsalt": "metagen", "svg.fonttype": "none"}):
         figure.savefig(files[0], dpi=150)
         figure.savefig(files[1], metadata={"Date": None})
     return files

@@ -375,7 +375,8 @@ class Run:
 
         def book(usage: Usage) -> None:
             if card and usage.prompt_tokens:
-                read, cached, written = usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens
+                read, written = usage.prompt_tokens, usage.completion_tokens
+                cached = min(usage.cached_tokens, read)  # a server may say anything
                 usage = replace(usage, flops=card.flops(read, written, cached, samples=request.n))
             self.spend(usage)
 

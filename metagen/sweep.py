@@ -1,10 +1,11 @@
 """Strategies x budgets x models x seeds over problem files: what a plan asks for, and what came out of its runs."""
 
+import json
 import re
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from statistics import fmean
@@ -14,13 +15,12 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from metagen.budget import Budget
-from metagen.curves import percentiles, resampled_means
+from metagen.curves import Curve
 from metagen.errors import InputError
 from metagen.job import Job, prepare
 from metagen.models import SMALL
 from metagen.problem import ProblemFile
 from metagen.record import read_solutions
-from metagen.report import Share
 from metagen.solution import Solution
 from metagen.solve import CONCURRENCY
 from metagen.tables import Point, Sheet
@@ -105,7 +105,7 @@ def cells(path: Path, plan: Plan) -> list[Cell]:
     """All runs, model by model, each checked as far as can be before a model is loaded. Raises `InputError`."""
     here = path.parent
     loads = [here / file for file in plan.load]
-    engine = [f"{name}={value}" for name, value in plan.engine.items()]
+    engine = [f"{name}={json.dumps(value)}" for name, value in plan.engine.items()]
     found = []
     for (model, where), file, seed in product(plan.models.items(), plan.problems, plan.seeds):
         cards = [str(here / plan.cards[model])] if model in plan.cards else None
@@ -165,11 +165,6 @@ def fronts(found: Iterable[Point]) -> dict[str, list[Point]]:
     return {name: sorted(part, key=lambda point: point.cost) for name, part in panels.items()}
 
 
-def rows(found: Iterable[Point]) -> Iterator[dict[str, Any]]:
-    """As plain data."""
-    return ({each.name: getattr(point, each.name) for each in fields(Point)} for point in found)
-
-
 def _point(key: tuple[str, str, str, str], folders: list[Path]) -> Point:
     right: dict[str, list[bool]] = defaultdict(list)
     solved: list[Solution] = []
@@ -180,27 +175,20 @@ def _point(key: tuple[str, str, str, str], folders: list[Path]) -> Point:
                 right[solution.problem].append(solution.correct is True)
     if not right:
         raise InputError(f"{folders[0]}: no answer there has a verdict, so there is nothing to report")
-    values = np.array([fmean(each) for each in right.values()])
-    low, high = _interval(values)
+    values = np.array([[fmean(each)] for each in right.values()])
+    low, high = Curve("", (1,), values, np.zeros_like(values)).interval()
     usages = [solution.usage for solution in solved]
     return Point(
         *key,
         seeds=len(folders),
         count=len(right),
         accuracy=float(values.mean()),
-        low=low,
-        high=high,
+        low=float(low[0]),
+        high=float(high[0]),
         tokens=fmean(usage.tokens for usage in usages),
         flops=fmean(usage.all_flops for usage in usages),
         calls=fmean(usage.calls + usage.verifier_calls for usage in usages),
     )
-
-
-def _interval(values: "np.ndarray[Any, np.dtype[np.float64]]") -> tuple[float, float]:
-    if len(set(values.tolist())) == 1 and values[0] in {0.0, 1.0}:
-        return Share(int(values.sum()), len(values)).interval()
-    low, high = percentiles(resampled_means(values[:, None]))
-    return float(low[0]), float(high[0])
 
 
 def _at(here: Path, model: str) -> str:

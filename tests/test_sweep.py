@@ -109,6 +109,15 @@ def test_a_plan_that_cannot_be_is_refused(folder: Path, change: tuple[str, str],
         cells(Path("plan.toml"), read_plan(Path("plan.toml")))
 
 
+def test_the_engines_settings_arrive_as_they_are_written(folder: Path) -> None:
+    Path("plan.toml").write_text(
+        'problems = ["problems.jsonl"]\nstrategies = { one = "Model()" }\n'
+        '[engine]\nenable_expert_parallel = true\nmax_model_len = 512\nquantization = "fp8"\n'
+    )
+    (cell,) = cells(Path("plan.toml"), read_plan(Path("plan.toml")))
+    assert cell.job.engine == {"enable_expert_parallel": True, "max_model_len": 512, "quantization": "fp8"}
+
+
 def test_a_plan_that_is_not_there_is_named(folder: Path) -> None:
     with pytest.raises(InputError, match=r"no\.toml: cannot be read: No such file"):
         read_plan(Path("no.toml"))

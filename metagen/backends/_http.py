@@ -157,6 +157,7 @@ async def _lines(content: "aiohttp.StreamReader") -> AsyncIterator[bytes]:
             yield b"".join([*pieces, line])
             pieces.clear()
         pieces.append(rest)
+    yield b"".join(pieces)  # what came last may lack its newline
 
 
 def _read_json(body: bytes, host: str) -> Any:

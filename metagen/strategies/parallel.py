@@ -51,9 +51,9 @@ class Vote:
         if self.until is None:
             candidates = await run.sample(self.of, problem, self.n)
             scores = await run.score(self.by, problem, candidates) if self.by else []
+            keys = list(map(_key, candidates))
         else:
-            candidates, scores = await self._until_settled(self.until, problem, run)
-        keys = list(map(_key, candidates))
+            candidates, scores, keys = await self._until_settled(self.until, problem, run)
         chosen = majority(keys) if self.by is None else self._weighted(keys, scores, run)
         if chosen is None:
             run.note(f"none of {len(candidates)} samples has an answer: the first is handed over")
@@ -61,24 +61,24 @@ class Vote:
 
     async def _until_settled(
         self, settled: Stop, problem: Problem, run: Run
-    ) -> tuple[list[Candidate], list[Score | None]]:
+    ) -> tuple[list[Candidate], list[Score | None], list[str | None]]:
         candidates: list[Candidate] = []
         scores: list[Score | None] = []
         keys: list[str | None] = []
-        weights: list[float] = []
         async with run.stream(self.of, problem, self.n, self.window) as drawn:
             async for candidate in drawn:
                 (score,) = await run.score(self.by, problem, [candidate]) if self.by else [Score(1.0)]
                 candidates.append(candidate)
                 scores.append(score)
-                keys.append(_key(candidate) if score else None)
-                weights.append(score.value if score else 0.0)
-                if settled(keys, weights, self.n - len(candidates)):
+                keys.append(_key(candidate))
+                voting = [key if score else None for key, score in zip(keys, scores, strict=True)]
+                weights = [score.value if score else 0.0 for score in scores]
+                if settled(voting, weights, self.n - len(candidates)):
                     run.note(f"settled after {len(candidates)} of {self.n} samples")
                     break
         if not candidates:
             raise NoCandidate(f"all of up to {self.n} samples were lost")
-        return candidates, scores
+        return candidates, scores, keys
 
     def _weighted(self, keys: list[str | None], scores: list[Score | None], run: Run) -> int | None:
         if all(score is None for score in scores):

@@ -9,9 +9,11 @@
 """
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import Annotated, Any
 
 import numpy as np
@@ -21,8 +23,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 from transformers import Qwen3MoeForCausalLM
 
+from metagen.curves import percentiles, resampled_means
 from metagen.data import EVALUATION
 from metagen.errors import InputError
+from metagen.plots import PALETTE, saved
 from metagen.train.arithmetic import answer_of
 from metagen.train.evaluate import Serving, majority, serve
 from metagen.train.mixture import Shape, held_out, make_trainer, progress_line, save_model
@@ -88,10 +92,8 @@ class Mean:
 
 def mean(values: NDArray[np.float64], draws: int = 10_000) -> Mean:
     """The mean of one value a problem; the interval is the percentile bootstrap over problems."""
-    rng = np.random.default_rng(0)
-    means = values[rng.integers(len(values), size=(draws, len(values)))].mean(1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return Mean(float(values.mean()), float(low), float(high))
+    low, high = percentiles(resampled_means(values[:, None], draws))
+    return Mean(float(values.mean()), float(low[0]), float(high[0]))
 
 
 def by_problem(right: Sequence[int], answers: Sequence[Sequence[int | None]]) -> dict[str, NDArray[np.float64]]:
@@ -217,15 +219,11 @@ def table(found: Mapping[str, Any]) -> str:
 
 def draw(found: Mapping[str, Any], out: Path) -> None:
     """The loss, the busiest experts in training, and the loads as served."""
-    import matplotlib  # noqa: PLC0415  # the backend is chosen before anything is drawn
+    from matplotlib.figure import Figure  # noqa: PLC0415 (optional)
 
-    matplotlib.use("agg")
-    from matplotlib import pyplot as plt  # noqa: PLC0415
-
-    plt.rcParams |= {"svg.hashsalt": "metagen", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
-    colours = dict(zip(found, ["#0072b2", "#d55e00", "#009e73", "#cc79a7"], strict=True))  # Okabe and Ito
-    figure, axes = plt.subplots(2, 2, figsize=(9, 6.2), layout="constrained")
-    (loss, busy), (left, right) = axes
+    colours = dict(zip(found, PALETTE, strict=False))
+    figure = Figure(figsize=(9, 6.2), layout="constrained")
+    (loss, busy), (left, right) = figure.subplots(2, 2)
     for name, one in found.items():
         rows = one["history"]
         steps = [row["step"] for row in rows]
@@ -245,8 +243,7 @@ def draw(found: Mapping[str, Any], out: Path) -> None:
         axis.set(title=f"{name}, as served", xlabel="expert", ylabel="layer", yticks=range(len(served)))
         figure.colorbar(image, ax=axis, label="load over the mean")
     out.mkdir(parents=True, exist_ok=True)
-    for suffix in ("png", "svg"):
-        figure.savefig(out / f"experts.{suffix}", dpi=110, metadata={"Date": None} if suffix == "svg" else None)
+    saved(figure, out, "experts")
 
 
 Name = Annotated[str, typer.Argument(help=f"One of {', '.join(VARIANTS)}.")]
@@ -271,6 +268,20 @@ def route(name: Name, samples: int = 2) -> None:
     """Serve one mixture with vLLM, in this process, and keep the load of its experts."""
     found = measured(BUILD / name, Serving(samples=samples, routed=True))
     (BUILD / name / "routed.json").write_text(json.dumps(found))
+
+
+@app.command()
+def clock(rounds: int = 12) -> None:
+    """Time a step of the mixture and of the dense model, taking turns on one thread: medians in seconds."""
+    torch.set_num_threads(1)
+    steps = {name: make_trainer(VARIANTS[name].shape, VARIANTS[name].plan).train() for name in ("balanced", "dense")}
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for turn in range(rounds + 4):  # the first four warm up
+        for name, step in steps.items():
+            begun = time.perf_counter()
+            next(step)
+            seconds[name] += [time.perf_counter() - begun] * (turn >= 4)
+    console.print({name: round(median(each), 3) for name, each in seconds.items()})
 
 
 @app.command()

@@ -258,6 +258,15 @@ async def test_an_event_of_a_stream_may_be_of_any_length(monkeypatch: pytest.Mon
     assert one.text == long
 
 
+async def test_the_last_line_of_a_stream_may_lack_its_newline(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = json.dumps({"choices": [{"text": "7", "finish_reason": "stop", "token_ids": [55]}], "usage": {}})
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeServer, "_answer", streaming(f"data: {body}\n\ndata: [DONE]".encode()))
+        async with serving(FakeServer(), api="completions") as server:
+            (one,), _ = await drawn(server, Request("p", "?"))
+    assert one.text == "7"
+
+
 async def test_an_error_within_a_reply_is_transient(monkeypatch: pytest.MonkeyPatch) -> None:
     event = b'data: {"error": {"message": "out of memory", "code": 500}}\n\ndata: [DONE]\n\n'
     with monkeypatch.context() as patch:
@@ -283,7 +292,7 @@ async def test_a_sample_that_the_server_gave_up_is_missing(reason: str | None, m
     assert set(raised.value.completions) == {0, 2}
 
 
-async def test_a_server_without_v1_in_its_address_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_without_v1_in_its_address_is_told_so() -> None:
     fake = FakeServer()
     async with fake.running():
         with pytest.raises(InputError, match=r"answered 404.*is its address http://127\.0\.0\.1:\d+/v1\?"):
