@@ -18,6 +18,8 @@ class Candidate:
     tokens: tuple[int, ...] = ()
     model: str = ""
     logprobs: tuple[float, ...] = ()
+    cut: bool = False
+    """True if a length limit cut it, perhaps in the middle of a step; what stands at the end of a step is not cut."""
 
     @property
     def text(self) -> str:

@@ -16,7 +16,9 @@ class Model:
     """y ~ g(· | x): samples from the run's model of this name; without a name, from its first.
 
     A setting of `None` leaves the choice to the model's own defaults. It can step: where the problem says how a step
-    ends, it writes one step, and continues a partial reply of the same model from its token ids.
+    ends, it writes one step, and continues a partial reply of the same model from its token ids. Then `max_tokens`
+    limits each step. A step that ends by a number of tokens is whole if it has them all; one that a smaller limit
+    ended, be it of the budget or of the context, is cut.
     """
 
     name: str = ""
@@ -65,22 +67,24 @@ class Model:
         completions = await run.generate(self.name, request)
         return [self._candidate(completion, begun, request, identity, problem.step) for completion in completions]
 
-    def _sampling(self, step: str | None) -> Sampling:
+    def _sampling(self, step: str | int | None) -> Sampling:
+        if isinstance(step, int) and self.max_tokens is not None and self.max_tokens < step:
+            raise InputError(f"{self!r} cannot write steps of {step} tokens: give it a larger max_tokens, or none")
         return Sampling(
             temperature=self.temperature,
             top_p=self.top_p,
             top_k=self.top_k,
             min_p=self.min_p,
-            max_tokens=self.max_tokens,
-            stop=self.stop if step is None else (*self.stop, step),
+            max_tokens=step if isinstance(step, int) else self.max_tokens,
+            stop=(*self.stop, step) if isinstance(step, str) else self.stop,
             keep_stop=step is not None,
             logprobs=self.logprobs,
         )
 
     def _candidate(
-        self, completion: Completion, begun: Candidate, request: Request, identity: str, step: str | None
+        self, completion: Completion, begun: Candidate, request: Request, identity: str, step: str | int | None
     ) -> Candidate:
-        ended_step = completion.end == "stop" and completion.stop == step
+        ended_step = _ends_step(completion, step)
         if step is not None and not ended_step:
             completion = _without_stop(completion)
         ids_known = bool(completion.tokens) and (not begun.text or bool(request.tokens))
@@ -90,7 +94,16 @@ class Model:
             tokens=(*request.tokens, *completion.tokens) if ids_known else (),
             model=identity if ids_known else "",
             logprobs=(*begun.logprobs, *completion.logprobs),
+            cut=completion.end == "length" and not ended_step,
         )
+
+
+def _ends_step(completion: Completion, step: str | int | None) -> bool:
+    """Whether a step is whole and more may follow. One of which nothing is known but its length is not."""
+    if isinstance(step, int):
+        known = bool(completion.text or completion.tokens)
+        return completion.end == "length" and completion.length == step and known
+    return completion.end == "stop" and completion.stop == step
 
 
 def _without_stop(completion: Completion) -> Completion:

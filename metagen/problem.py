@@ -41,8 +41,8 @@ class Problem:
     """What is sent in place of `prompt`."""
     partial: Candidate | None = None
     """y₁ … y_{t-1}: the beginning of the reply."""
-    step: str | None = None
-    """The string that ends a step, such as a newline; `None` asks for the whole reply."""
+    step: str | int | None = None
+    """What ends a step: a string, such as a newline, or a number of tokens; `None` asks for the whole reply."""
     tags: Mapping[str, str] = field(default_factory=dict, compare=False)
     """What kind of problem it is, such as its level and subject, for reports."""
 
@@ -59,8 +59,13 @@ class Problem:
         """The same problem, with the reply begun as in `candidate`."""
         return replace(self, partial=candidate)
 
-    def stepping(self, end: str) -> Self:
-        """The same problem, to be written one step further: up to and with the text `end`, such as a newline."""
+    def stepping(self, end: str | int) -> Self:
+        """The same problem, to be written one step further: to the text `end`, such as a newline, or `end` tokens.
+
+        The text that ends a step is its last part.
+        """
+        if isinstance(end, bool) or not isinstance(end, str | int) or not end or (isinstance(end, int) and end < 1):
+            raise InputError(f"a step ends with a text, such as a newline, or after so many tokens, not {end!r}")
         return replace(self, step=end)
 
 

@@ -25,7 +25,7 @@ class Sampling:
     """The longest completion, in tokens; `None` is what the context leaves."""
     stop: tuple[str, ...] = ()
     keep_stop: bool = False
-    """Whether the stop string that ended a completion stays in its text."""
+    """Whether the stop string that ended a completion stays in its text. It does where a reply is written in steps."""
     logprobs: bool = False
     """Whether to return the log-probability of each generated token."""
 

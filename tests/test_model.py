@@ -26,8 +26,8 @@ STEPS = "one\ntwo\nthree"
 class Counting(Scripted):
     """A model that goes on with "one\\ntwo\\nthree" from where the reply stands, and keeps what it is asked."""
 
-    def __init__(self, name: str = "counter") -> None:
-        super().__init__(self._go_on, name=name)
+    def __init__(self, name: str = "counter", context: int = 8192) -> None:
+        super().__init__(self._go_on, name=name, context=context)
         self.requests: list[Request] = []
 
     def _go_on(self, request: Request) -> str:
@@ -64,6 +64,28 @@ async def test_a_step_ends_with_its_string_and_the_last_is_finished() -> None:
     assert [request.sampling for request in backend.requests] == [Sampling(stop=("\n",), keep_stop=True)] * 3
 
 
+async def test_a_step_may_be_so_many_tokens_and_the_last_is_finished() -> None:
+    backend = Counting()
+    problem = PROBLEM.stepping(6)
+    first, second, third = await drawn(problem, *[Model(max_tokens=9)] * 3, backend=backend)
+    assert (first.steps, first.finished, first.cut) == (("one\ntw",), False, False)
+    assert (second.steps, second.finished, second.cut) == (("one\ntw", "o\nthre"), False, False)
+    assert (third.steps, third.finished, third.cut) == (("one\ntw", "o\nthre", "e"), True, False)
+    assert [request.sampling for request in backend.requests] == [Sampling(max_tokens=6, keep_stop=True)] * 3
+
+
+async def test_a_step_that_a_budget_cut_is_not_a_whole_one() -> None:
+    (first,) = await drawn(PROBLEM.stepping(6), Model(), backend=Counting(context=len("Count.") + 4))
+    assert (first.steps, first.finished, first.cut) == (("one\n",), False, True)
+    (first,) = await drawn(PROBLEM.stepping("\n"), Model(max_tokens=3), backend=Counting())
+    assert (first.steps, first.finished, first.cut) == (("one",), False, True)
+
+
+async def test_a_limit_below_the_step_is_refused() -> None:
+    with pytest.raises(InputError, match=r"^Model\(max_tokens=5\) cannot write steps of 6 tokens"):
+        await drawn(PROBLEM.stepping(6), Model(max_tokens=5))
+
+
 async def test_the_same_model_goes_on_from_its_token_ids() -> None:
     backend = Counting()
     first, second = await drawn(Problem("p", "Count.", step="\n"), Model(), Model(), backend=backend)
@@ -86,7 +108,7 @@ async def test_another_model_goes_on_from_the_text() -> None:
 
 async def test_what_is_cut_by_length_is_not_finished() -> None:
     (cut,) = await drawn(PROBLEM, Model(max_tokens=5))
-    assert (cut.text, cut.finished) == ("one\nt", False)
+    assert (cut.text, cut.finished, cut.cut) == ("one\nt", False, True)
 
 
 @pytest.mark.parametrize("step", [None, "\n"])

@@ -24,6 +24,15 @@ def saved(path: Path, rows: Iterable[Any]) -> Path:
     return path
 
 
+def test_a_step_is_a_text_or_a_number_of_tokens() -> None:
+    problem = Problem("p", "Count.")
+    assert problem.stepping("\n") == Problem("p", "Count.", step="\n")
+    assert problem.stepping(64).step == 64
+    for nonsense in ("", 0, -1, True, None, 1.5):
+        with pytest.raises(InputError, match=r"^a step ends with a text, such as a newline, or after so many tokens"):
+            problem.stepping(nonsense)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("row", "problem"),
     [

@@ -141,7 +141,7 @@ class VLLMServer:
         if request.partial:
             raise GenerationError(f"{self.name} cannot continue a partial reply: it takes no token ids")
         if request.sampling.keep_stop:
-            raise GenerationError(f"{self.name} cannot step: it does not tell which stop string ended a reply")
+            raise GenerationError(f"{self.name} cannot step: it takes no token ids to go on from")
         prompt = min(_at_most(request), self.context - 1)
         limited = request.sampling.max_tokens or request.room
         body = asked(request, self._model, request.limit(self.context - prompt) if limited else None)

@@ -130,6 +130,7 @@ async def test_another_server_is_asked_in_chats_and_says_what_is_lost() -> None:
         for request in (
             Request("p", "?", partial="x"),
             Request("p", "?", sampling=Sampling(stop=(".",), keep_stop=True)),
+            Request("p", "?", sampling=Sampling(max_tokens=8, keep_stop=True)),
         ):
             with pytest.raises(GenerationError, match="cannot"):
                 await drawn(server, request)
