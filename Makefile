@@ -1,8 +1,9 @@
 # make demo    set up everything and solve 100 problems with the model that ships with metagen
 # make test    set up everything, lint, check types and run all tests
+# make system  install what the system must bring for tests of code and proofs, where that is possible
 # make check   lint and types alone
 # make bench   the benchmarks; each prints its own table
-.PHONY: demo test check bench clean
+.PHONY: demo test system check bench clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -10,9 +11,17 @@ BIN := .venv/bin
 demo: .venv/ready
 	$(BIN)/metagen solve metagen/data/evaluation.jsonl --limit 100 --strategy "Vote(16)" --out runs/demo
 
-test: check
+test: system check
 	$(BIN)/python -m pytest -n 2 -m "not engine and not install"
 	$(BIN)/python -m pytest -m "engine or install"
+
+system:
+	@if command -v bwrap >/dev/null && command -v coqc >/dev/null; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends bubblewrap coq >/dev/null; \
+	fi; \
+	command -v bwrap >/dev/null || echo "no bubblewrap: tests of the sandbox and of all that runs in it are skipped"; \
+	command -v coqc >/dev/null || echo "no coqc: tests of proofs are skipped"
 
 check: .venv/ready
 	$(BIN)/ruff check .

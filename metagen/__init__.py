@@ -20,8 +20,10 @@ from metagen.errors import (
 )
 from metagen.model import Model
 from metagen.problem import Problem, ProblemFile
+from metagen.processes import Finished
 from metagen.request import Backend, Completion, Request, Sampling
 from metagen.run import Batched, Generator, Run, Verifier
+from metagen.sandbox import Limits, Sandbox
 from metagen.solution import Solution
 from metagen.solve import solve, solve_all
 from metagen.spec import parse
@@ -39,7 +41,7 @@ from metagen.strategies import (
     WindowStop,
     Within,
 )
-from metagen.verifiers import MatchesReference, Sigmoid
+from metagen.verifiers import MatchesReference, PassesTests, Proves, Sigmoid
 
 __all__ = [
     "Account",
@@ -58,24 +60,29 @@ __all__ = [
     "DirichletStop",
     "ExactStop",
     "Fallback",
+    "Finished",
     "GenerationError",
     "Generator",
     "InputError",
     "Limited",
+    "Limits",
     "MatchesReference",
     "MetagenError",
     "Model",
     "ModelCard",
     "NoCandidate",
+    "PassesTests",
     "PredictiveStop",
     "Problem",
     "ProblemFile",
+    "Proves",
     "Recorded",
     "Request",
     "Retrying",
     "Run",
     "SampleError",
     "Sampling",
+    "Sandbox",
     "Score",
     "Scored",
     "Scripted",

@@ -18,11 +18,12 @@ MODULES = {
 
 VALUES = {
     "answers", "budget", "candidate", "card", "compare", "curves", "data", "errors", "lines", "models", "plots",
-    "problem", "prompts", "record", "report", "request", "settings", "solution", "tables", "tasks", "trace",
+    "problem", "processes", "prompts", "record", "report", "request", "settings", "solution", "tables",
+    "tasks", "trace",
 }  # fmt: skip
 LAYERS = [
     VALUES,
-    {"run"},
+    {"run", "sandbox"},
     {"model", "strategies", "tools", "verifiers"},
     {"solve", "spec"},
     {"job", "samples"},
@@ -46,6 +47,7 @@ TESTED_ELSEWHERE = {
     "errors": "tests/test_exported_names.py and every test of a refusal",
     "job": "tests/test_cli.py",
     "models": "the path of the model that tests/models tests",
+    "processes": "tests/test_sandbox.py",
     "request": "plain data, in tests/test_model.py and tests/backends",
     "solve": "tests/test_run.py and tests/test_laws.py",
     "tasks": "tests/test_run.py",
@@ -91,7 +93,7 @@ def test_imports_point_inward(module: str) -> None:
     others = own(module) - {part}
     if part in BESIDE or part in VALUES:
         assert others <= VALUES
-    elif part in {"solve", "spec", "run", "model", "strategies", "tools", "verifiers"}:
+    elif part in {"solve", "spec", "run", "sandbox", "model", "strategies", "tools", "verifiers"}:
         assert all(layer(other) < layer(part) for other in others), others
 
 

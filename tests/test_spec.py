@@ -16,7 +16,9 @@ from metagen import (
     InputError,
     MatchesReference,
     Model,
+    PassesTests,
     Problem,
+    Proves,
     Run,
     Score,
     Sigmoid,
@@ -79,7 +81,10 @@ models = st.builds(
     logprobs=st.booleans(),
 )
 verifiers = st.recursive(
-    st.just(judge) | st.builds(MatchesReference, seconds=st.floats(0.001, 1e300)),
+    st.just(judge)
+    | st.builds(MatchesReference, seconds=st.floats(0.001, 1e300))
+    | st.builds(PassesTests, st.none() | st.text() | st.dictionaries(st.text(), st.text()), seconds=st.floats(0.001, 9))
+    | st.builds(Proves, seconds=st.floats(0.001, 9), libraries=st.lists(st.text()).map(tuple)),
     lambda inner: st.builds(Sigmoid, inner),
     max_leaves=2,
 )

@@ -1,0 +1,269 @@
+import json
+from typing import Any, cast
+
+import pytest
+
+from metagen import (
+    BestOf,
+    Candidate,
+    InputError,
+    PassesTests,
+    Problem,
+    Run,
+    Sandbox,
+    Score,
+    Scripted,
+    ToolError,
+    parse,
+    solve,
+)
+from metagen.processes import Finished
+from metagen.verifiers._blocks import last_block
+from metagen.verifiers.execution import read_cases, why
+from tests.confined import needs_sandbox
+
+NO_RUN = cast("Run", None)
+PATIENT = 30.0
+"""Seconds of work, for what must come out on a busy machine too."""
+TESTS = "assert double(2) == 4\nassert double(-1) == -2"
+PASSED = Score(1.0, reason="passed")
+RIGHT = "def double(x):\n    return 2 * x"
+
+
+async def judged(answer: str | None, *texts: str, **settings: Any) -> list[Score | None]:
+    verifier = PassesTests(**{"seconds": PATIENT} | settings)
+    return await verifier(Problem("p", "?", answer=answer), [Candidate((text,)) for text in texts], NO_RUN)
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("x = 1", "x = 1"),
+        ("Here:\n```python\nx = 1\n```\nDone.", "x = 1\n"),
+        ("```python\nx = 1\n```\nor\n```py\nx = 2\n```\n", "x = 2\n"),
+        ("```python\nx = 1\n```\n```\noutput\n```", "x = 1\n"),
+        ("```\nx = 1\n```\n```text\nno\n```", "x = 1\n"),
+        ("```Python\nx = 1", "x = 1"),
+        ("``` python title=a.py\nx = 1\n  ```", "x = 1\n"),
+        ("```rust\nfn main() {}\n```", "```rust\nfn main() {}\n```"),
+        ("use `f` and ```g``` here", "use `f` and ```g``` here"),
+        ("", ""),
+    ],
+)
+def test_the_last_block_is_the_code(text: str, code: str) -> None:
+    assert last_block(text, ("python", "py")) == code
+
+
+@pytest.mark.parametrize(
+    ("tests", "cases"),
+    [
+        ("assert f(1)", None),
+        ("1", None),
+        ("[1]", None),
+        ("[" * 100_000, None),
+        ('{"inputs": ["1\\n", ""], "outputs": ["2", "3"]}', [("1\n", "2"), ("", "3")]),
+    ],
+)
+def test_read_cases(tests: str, cases: object) -> None:
+    assert read_cases(tests, "p") == cases
+
+
+@pytest.mark.parametrize(
+    "cases", [{}, {"inputs": []}, {"inputs": [], "outputs": []}, {"inputs": ["1"], "outputs": []}, {"fn_name": "f"}]
+)
+def test_cases_that_do_not_pair_are_refused(cases: object) -> None:
+    with pytest.raises(InputError, match="'p': its tests need as many outputs as inputs"):
+        read_cases(json.dumps(cases), "p")
+
+
+@pytest.mark.parametrize(
+    ("finished", "reason"),
+    [
+        (Finished(1, b"", b"Traceback\n  File\nValueError: no\n\n", 1, "exit"), "ValueError: no"),
+        (Finished(3, b"", b" \n", 1, "exit"), "exit code 3"),
+        (Finished(139, b"", b"", 1, "signal"), "ended by signal 11"),
+        (Finished(137, b"", b"", 1, "time"), "no end within 2.5 seconds"),
+        (Finished(137, b"", b"x", 1, "memory"), "too much memory"),
+        (Finished(137, b"", b"x", 1, "output"), "too much output"),
+    ],
+)
+def test_why(finished: Finished, reason: str) -> None:
+    assert why(finished, 2.5) == reason
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"seconds": 0}, "PassesTests: seconds"),
+        ({"seconds": float("nan")}, "PassesTests: seconds"),
+        ({"memory": 1000}, "PassesTests: memory must be a whole number of 134217728"),
+        ({"sandbox": None}, "PassesTests: sandbox"),
+        ({"tests": 3}, "PassesTests: tests"),
+        ({"tests": ("a", "b")}, "PassesTests: tests"),
+    ],
+)
+def test_settings_that_are_none_are_refused(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        PassesTests(**settings)
+
+
+def test_tests_by_problem_are_a_setting_like_others() -> None:
+    verifier = PassesTests({"p": 'assert "1"'})
+    strategy = BestOf(2, by=verifier)
+    assert repr(verifier) == r'PassesTests((("p", "assert \"1\""),))'
+    assert parse(repr(strategy)) == strategy
+    assert {verifier: 1}[PassesTests((("p", 'assert "1"'),))] == 1
+
+
+def test_a_spec_cannot_leave_the_sandbox_unless_it_is_given_the_name() -> None:
+    strategy = BestOf(2, by=PassesTests(sandbox=Sandbox(unsafe=True)))
+    with pytest.raises(InputError, match="'Sandbox' is not known"):
+        parse(repr(strategy))
+    assert parse(repr(strategy), {"Sandbox": Sandbox}) == strategy
+
+
+@pytest.mark.parametrize("tests", [None, "", " \n"])
+async def test_a_problem_without_tests_is_refused(tests: str | None) -> None:
+    with pytest.raises(InputError, match="'p' has no tests"):
+        await judged(tests, RIGHT)
+    with pytest.raises(InputError, match="'p' has no tests"):
+        await judged(tests, RIGHT, tests={"q": TESTS})
+
+
+async def test_a_sandbox_that_fails_gives_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fails(*_: object, **__: object) -> Finished:
+        raise ToolError("no room")
+
+    monkeypatch.setattr(Sandbox, "run", fails)
+    solution = await solve(Problem("p", "?", answer=TESTS), BestOf(1, by=PassesTests()), Scripted(RIGHT))
+    assert "not verified: no room" in str(solution)
+
+
+@needs_sandbox
+class TestWithTests:
+    async def test_code_is_judged_by_its_tests(self) -> None:
+        wrong = "def double(x): return x"
+        texts = (RIGHT, f"So:\n```python\n{RIGHT}\n```", wrong, "double = 1", "def double(x", "import nonesuch", "")
+        scores = await judged(TESTS, *texts)
+        assert scores[:2] == [PASSED] * 2
+        assert [score and score.value for score in scores[2:]] == [0.0] * 5
+        assert [score.reason for score in scores[2:] if score] == [
+            "AssertionError",
+            "TypeError: 'int' object is not callable",
+            "SyntaxError: '(' was never closed",
+            "ModuleNotFoundError: No module named 'nonesuch'",
+            "NameError: name 'double' is not defined",
+        ]
+
+    async def test_tests_for_all_or_for_each_go_before_the_answer(self) -> None:
+        assert await judged("assert False", RIGHT, tests=TESTS) == [PASSED]
+        assert await judged("assert False", RIGHT, tests={"p": TESTS, "q": "assert False"}) == [PASSED]
+        assert await judged(TESTS, RIGHT, tests={"q": "assert False"}) == [PASSED]
+
+    async def test_no_candidates_no_verdicts(self) -> None:
+        assert await judged(TESTS) == []
+
+    async def test_a_main_part_and_reading_input_are_no_matter(self) -> None:
+        code = f"{RIGHT}\n_private = 3\nif __name__ == '__main__':\n    print(double(int(input())))"
+        assert await judged(f"{TESTS}\nassert _private == 3", code) == [PASSED]
+
+    async def test_classes_of_unittest_and_check_functions_work(self) -> None:
+        unit = """
+import unittest
+class Test(unittest.TestCase):
+    def test(self): self.assertEqual(double(2), 4)
+if __name__ == "__main__":
+    unittest.main()
+"""
+        check = "def check(candidate):\n    assert candidate(2) == 4\ncheck(double)"
+        wrong = "def double(x): return x"
+        for tests in (unit, check):
+            scores = await judged(tests, RIGHT, wrong)
+            assert [score and score.value for score in scores] == [1.0, 0.0]
+
+    async def test_dataclasses_and_workers_work(self) -> None:
+        code = """
+from dataclasses import dataclass
+from concurrent.futures import ProcessPoolExecutor
+@dataclass
+class Box:
+    n: int
+def one(n): return Box(n)
+def double(x):
+    with ProcessPoolExecutor(2) as pool: return sum(box.n for box in pool.map(one, [x, x]))
+"""
+        assert await judged(TESTS, code) == [PASSED]
+
+    @pytest.mark.parametrize(
+        "code",
+        [
+            "import sys; sys.exit(0)",
+            "exit()",
+            "raise SystemExit",
+            "import os; os._exit(0)",
+            "def double(x): exit()",
+            "def double(x): raise SystemExit(0)",
+            "def double(x):\n    import os\n    os._exit(0)",
+            "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+            "import os; os.execv('/bin/true', ['true'])",
+            "print('passed')\nimport sys; sys.exit()",
+            "import sys\nprint(sys.argv, open('run.py').read())\nsys.exit()",
+            "import threading, os\nthreading.Thread(target=os._exit, args=(0,)).start()",
+            "open('tests.py', 'w')\nimport os; os._exit(0)",
+            "def __getattr__(name): return lambda x: 2 * x",
+        ],
+    )
+    async def test_leaving_early_is_not_passing(self, code: str) -> None:
+        (score,) = await judged(TESTS, code)
+        assert score is not None
+        assert score.value == 0
+
+    async def test_what_is_hostile_costs_one_verdict(self) -> None:
+        hostile = {
+            "no end within 1 seconds": "while True: pass",
+            "too much output": "while True: print('x' * 10000)",
+            "MemoryError": "x = bytearray(1 << 40)",
+            "ended by signal 9": "import os\nos.kill(os.getpid(), 9)",
+            "PermissionError": "import os; os.kill(1, 9); os.setuid(0)",
+            "Read-only file system": "open('/usr/x', 'w')",
+            "unreachable": "import socket; socket.create_connection(('1.1.1.1', 53))",
+            "no end within 1 seconds ": "import os\nfor _ in range(4): os.fork()\nwhile True: pass",
+        }
+        scores = await judged(TESTS, RIGHT, *hostile.values(), f"{RIGHT}\n", seconds=1)
+        assert (scores[0], scores[-1]) == (PASSED, PASSED)
+        reasons = [score.reason for score in scores[1:-1] if score and not score.value]
+        assert len(reasons) == len(hostile)
+        assert all(reason.strip() in said or "signal" in said for reason, said in zip(hostile, reasons, strict=True)), (
+            reasons
+        )
+
+
+@needs_sandbox
+class TestWithOutputs:
+    CASES = json.dumps({"inputs": ["1 2\n", "3 4\n"], "outputs": ["3\n", "7"]})
+
+    async def test_code_is_judged_by_what_it_prints(self) -> None:
+        scores = await judged(
+            self.CASES,
+            "print(sum(map(int, input().split())))",
+            "if __name__ == '__main__':\n    print(sum(map(int, input().split())), ' ')\n    print()",
+            "print(3)",
+            "print(1 / 0)",
+            "import sys\nprint(sum(map(int, input().split())))\nsys.exit(3)",
+            "print('3 7')",
+        )
+        assert scores == [
+            PASSED,
+            PASSED,
+            Score(0.0, reason="input 2: wrong output"),
+            Score(0.0, reason="input 1: ZeroDivisionError: division by zero"),
+            Score(0.0, reason="input 1: exit code 3"),
+            Score(0.0, reason="input 1: wrong output"),
+        ]
+
+    async def test_the_expected_output_is_nowhere_to_be_read(self) -> None:
+        code = "import os\nprint(sorted(os.listdir()), len(os.sys.argv), open('/proc/self/cmdline').read())"
+        cases = json.dumps({"inputs": [""], "outputs": ["['candidate.py'] 1"]})
+        (score,) = await judged(cases, code)
+        assert score == Score(0.0, reason="input 1: wrong output")
+        assert await judged(cases, "import os\nprint(os.listdir(), len(os.sys.argv))") == [PASSED]
