@@ -14,6 +14,7 @@ from metagen.errors import (
     NoCandidate,
     SampleError,
     ToolError,
+    ToolRefusal,
     TransientError,
     VerifierError,
     WeightError,
@@ -22,7 +23,7 @@ from metagen.model import Model
 from metagen.problem import Problem, ProblemFile
 from metagen.processes import Finished
 from metagen.request import Backend, Completion, Request, Sampling
-from metagen.run import Batched, Generator, Run, Verifier
+from metagen.run import Batched, Generator, Run, Tool, Verifier
 from metagen.sandbox import Limits, Sandbox
 from metagen.solution import Solution
 from metagen.solve import solve, solve_all
@@ -41,6 +42,7 @@ from metagen.strategies import (
     WindowStop,
     Within,
 )
+from metagen.tools import Calculator, Search
 from metagen.verifiers import MatchesReference, PassesTests, Proves, Sigmoid
 
 __all__ = [
@@ -53,6 +55,7 @@ __all__ = [
     "BetaStop",
     "Budget",
     "BudgetExceeded",
+    "Calculator",
     "Candidate",
     "CoT",
     "Completion",
@@ -86,9 +89,12 @@ __all__ = [
     "Score",
     "Scored",
     "Scripted",
+    "Search",
     "Sigmoid",
     "Solution",
+    "Tool",
     "ToolError",
+    "ToolRefusal",
     "TransientError",
     "Until",
     "Usage",

@@ -9,7 +9,8 @@
         │   └── TransientError    asked again, it may answer: what `Retrying` waits for
         ├── BudgetExceeded    the budget has no room for this request
         ├── VerifierError     a verifier raised or broke its contract
-        ├── ToolError         a tool raised or broke its contract
+        ├── ToolError         a tool raised, took too long or broke its contract
+        │   └── ToolRefusal       the tool cannot take this input; a strategy may show the reason to the model
         └── NoCandidate       every sample of a strategy was lost
 
 Anything that is not a `MetagenError` is a bug: it cancels its siblings and stops the run.
@@ -69,7 +70,11 @@ class VerifierError(SampleError):
 
 
 class ToolError(SampleError):
-    """A tool raised, or returned something that it may not."""
+    """A tool raised, took too long, or returned something that it may not."""
+
+
+class ToolRefusal(ToolError):
+    """A tool cannot take this input. The message says what is wrong with it, in words that a model may read."""
 
 
 class NoCandidate(SampleError):

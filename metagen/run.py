@@ -24,6 +24,8 @@ from metagen.errors import (
     MetagenError,
     NoCandidate,
     SampleError,
+    ToolError,
+    ToolRefusal,
     VerifierError,
 )
 from metagen.problem import Problem
@@ -58,6 +60,16 @@ class Verifier(Protocol):
     async def __call__(
         self, problem: Problem, candidates: Sequence[Candidate], run: "Run", /
     ) -> Sequence[Score | None]: ...
+
+
+class Tool(Protocol):
+    """What a chain can call: a text goes in, a text comes out.
+
+    It refuses an input that it cannot take with `ToolRefusal`, which a strategy may show to the model. Whatever else it
+    raises becomes a `ToolError`. It must await whatever takes time, so that it can be cancelled.
+    """
+
+    async def __call__(self, text: str, /) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +200,21 @@ class Run:
                 scores = [None] * len(candidates)
             run.span.detail["scores"] = [None if score is None else score.value for score in scores]
         return scores
+
+    async def call(self, tool: Tool, text: str, *, seconds: float = 60.0, characters: int = 20_000) -> str:
+        """What a tool says to `text`, in a node of its own.
+
+        Raises `ToolRefusal` if it refuses the text, `ToolError` if it raises, takes longer than `seconds` or says more
+        than `characters`, and `BudgetExceeded` after the deadline.
+        """
+        with self._child(name_of(tool), self._key()) as run:
+            run.span.detail["input"] = text
+            self.account.check_time()
+            said = await _said(tool, text, seconds, characters)
+            run.span.detail["refusal" if isinstance(said, ToolRefusal) else "output"] = str(said)
+        if isinstance(said, ToolRefusal):
+            raise said
+        return said
 
     async def generate(self, model: str, request: Request) -> list[Completion]:
         """Send one request to a model, within the budget. This is where generators end; strategies use `sample`.
@@ -407,6 +434,25 @@ def name_of(of: object) -> str:
 def _is_batched(generator: Generator) -> TypeGuard[Batched]:
     """What `isinstance` would say, at a hundredth of its time."""
     return callable(getattr(generator, "sample", None))
+
+
+async def _said(tool: Tool, text: str, seconds: float, characters: int) -> str | ToolRefusal:
+    name = name_of(tool)
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            said = await tool(text)
+    except ToolRefusal as refusal:
+        return refusal
+    except MetagenError:
+        raise
+    except Exception as error:  # whatever a user's tool raises is a tool's failure
+        said = f"took longer than {seconds:g} s" if limit.expired() else f"raised {type(error).__name__}: {error}"
+        raise ToolError(f"{name} {said}") from error
+    if not isinstance(said, str):
+        raise ToolError(f"{name} returned {type(said).__name__}, not a text")
+    if len(said) > characters:
+        raise ToolError(f"{name} said {len(said)} characters, and at most {characters} are read")
+    return said
 
 
 def _verdict(score: Score, verifier: Verifier) -> Score:

@@ -57,6 +57,11 @@ def verifiers(of: object, /, **given: Any) -> None:
     _called_with(of, given, 3, "a verifier, called with (problem, candidates, run)")
 
 
+def tools(of: object, /, **given: Any) -> None:
+    """Refuse what is not called as `(text)`."""
+    _called_with(of, given, 1, "a tool, called with (text)")
+
+
 def _called_with(of: object, given: dict[str, Any], arguments: int, wanted: str) -> None:
     for name, value in given.items():
         where = f"{type(of).__name__}: {name}={literal(value)}"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from metagen import strategies, verifiers
+from metagen import strategies, tools, verifiers
 from metagen.errors import InputError
 from metagen.model import Model
 from metagen.settings import takes
@@ -19,6 +19,7 @@ LARGEST = 64
 CONSTRUCTORS: dict[str, Any] = {
     **{name: getattr(strategies, name) for name in strategies.__all__},
     **{name: getattr(verifiers, name) for name in verifiers.__all__},
+    **{name: getattr(tools, name) for name in tools.__all__},
     "Model": Model,
 }
 
@@ -26,8 +27,8 @@ CONSTRUCTORS: dict[str, Any] = {
 def parse(text: str, names: Mapping[str, Any] | None = None) -> Any:
     """Read a strategy, such as `Vote(16, of=CoT(), by=MatchesReference())`.
 
-    It may call metagen's strategies and verifiers and what `names` gives, and hold literals and names from `names`
-    (functions and classes of the user's own). Raises `InputError`, which points at what cannot be read.
+    It may call metagen's strategies, verifiers and tools and what `names` gives, and hold literals and names from
+    `names` (functions and classes of the user's own). Raises `InputError`, which points at what cannot be read.
     """
     if len(text) > LONGEST:
         raise InputError(f"the strategy is {len(text)} characters long; at most {LONGEST} are read")

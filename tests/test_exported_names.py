@@ -4,7 +4,7 @@ import types
 import pytest
 
 import metagen
-from metagen import backends, errors, strategies, verifiers
+from metagen import backends, errors, strategies, tools, verifiers
 
 
 @pytest.mark.parametrize("name", metagen.__all__)
@@ -13,15 +13,15 @@ def test_what_is_exported_is_there_and_documented(name: str) -> None:
     assert inspect.getdoc(getattr(metagen, name))
 
 
-@pytest.mark.parametrize("package", [metagen, strategies, verifiers, backends])
+@pytest.mark.parametrize("package", [metagen, strategies, verifiers, tools, backends])
 def test_nothing_else_is_public(package: types.ModuleType) -> None:
     public = {name for name, value in vars(package).items() if not name.startswith("_") and not inspect.ismodule(value)}
     assert public == set(package.__all__)
     assert len(package.__all__) == len(public)
 
 
-def test_all_strategies_verifiers_and_backends_are_exported() -> None:
-    assert {*strategies.__all__, *verifiers.__all__, *backends.__all__} <= set(metagen.__all__)
+def test_all_strategies_verifiers_tools_and_backends_are_exported() -> None:
+    assert {*strategies.__all__, *verifiers.__all__, *tools.__all__, *backends.__all__} <= set(metagen.__all__)
 
 
 def test_all_errors_are_exported_and_drawn_in_their_tree() -> None:

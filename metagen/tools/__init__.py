@@ -1,0 +1,6 @@
+"""Tools: what chains can call, a text in and a text out."""
+
+from metagen.tools.calculator import Calculator
+from metagen.tools.search import Search
+
+__all__ = ["Calculator", "Search"]
