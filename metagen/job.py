@@ -137,6 +137,11 @@ def _named(text: str) -> tuple[str, str]:
     return (name, model) if equals and name.isidentifier() else ("model", text)
 
 
+def open_model(model: str) -> Backend:
+    """The backend of one model that is named as on the command line; it is not open yet."""
+    return _backend(model, {}, {}, None)
+
+
 def _backend(model: str, settings: Mapping[str, Any], names: Mapping[str, Any], card: ModelCard | None) -> Backend:
     if model.startswith(("http://", "https://")):
         servers = [VLLMServer(*url.split("#", 1), card=card) for url in model.split(",")]

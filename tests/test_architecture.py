@@ -26,8 +26,8 @@ LAYERS = [
     {"run", "sandbox"},
     {"model", "strategies", "tools", "verifiers"},
     {"solve", "spec"},
-    {"job", "samples"},
-    {"sweep"},
+    {"job", "labels", "samples"},
+    {"sweep", "training"},
     {"cli"},
     {"__main__"},
 ]
@@ -52,6 +52,7 @@ TESTED_ELSEWHERE = {
     "solve": "tests/test_run.py and tests/test_laws.py",
     "tasks": "tests/test_run.py",
     "train.experts": "tests/train/test_routing.py",
+    "train.learn": "tests/test_training.py",
     "train.mixture": "tests/models tests what it made",
     "train.validation": "tests/models tests what it looked at",
 }

@@ -144,11 +144,16 @@ def rate_factor(progress: float, warm_up: float) -> float:
 
 
 def make_optimizer(model: nn.Module, plan: Plan) -> torch.optim.AdamW:
+    """The optimizer of a plan."""
+    return optimizer_of(model, plan.rate, plan.decay)
+
+
+def optimizer_of(model: nn.Module, rate: float, decay: float) -> torch.optim.AdamW:
     """AdamW; only matrices decay."""
     matrices = [parameter for parameter in model.parameters() if parameter.dim() > 1]
     vectors = [parameter for parameter in model.parameters() if parameter.dim() == 1]
-    groups = [{"params": matrices, "weight_decay": plan.decay}, {"params": vectors, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=plan.rate, betas=(0.9, 0.95), fused=True)
+    groups = [{"params": matrices, "weight_decay": decay}, {"params": vectors, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.95), fused=True)
 
 
 def save_checkpoint(trainer: Trainer, file: Path) -> None:
