@@ -11,7 +11,7 @@ reaches the reference answer. Three shortcuts, which change no such label but by
 """
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,7 +82,7 @@ def tried(least: int, most: int) -> int:
     return (least + most + 1) // 2
 
 
-async def first_bad(steps: Steps, known: Prefixes, good: "Prober") -> int:
+async def first_bad(steps: Steps, known: Prefixes, good: Callable[[Steps], Awaitable[bool]]) -> int:
     """The number of good first steps of a wrong sample, by bisection; what is found out is kept in `known`."""
     least, most = known.span(steps)
     while least < most:
