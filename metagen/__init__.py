@@ -2,6 +2,7 @@
 
 from metagen.answers import canonical, extract
 from metagen.backends import Balanced, Limited, Recorded, Retrying, Scripted, VLLMEngine, VLLMServer
+from metagen.bootstrap import bootstrap
 from metagen.budget import Account, Budget, Usage
 from metagen.candidate import Candidate, Score, Scored
 from metagen.card import ModelCard
@@ -29,14 +30,20 @@ from metagen.solution import Solution
 from metagen.solve import solve, solve_all
 from metagen.spec import parse
 from metagen.strategies import (
+    DSP,
+    Ask,
     BestOf,
     BetaStop,
+    Chain,
     ConsensusStop,
     CoT,
     DirichletStop,
     ExactStop,
     Fallback,
     PredictiveStop,
+    ReAct,
+    SelfAsk,
+    System2Attention,
     Until,
     Vote,
     WindowStop,
@@ -46,7 +53,9 @@ from metagen.tools import Calculator, Search
 from metagen.verifiers import MatchesReference, PassesTests, Proves, Sigmoid
 
 __all__ = [
+    "DSP",
     "Account",
+    "Ask",
     "Backend",
     "BackendGone",
     "Balanced",
@@ -57,6 +66,7 @@ __all__ = [
     "BudgetExceeded",
     "Calculator",
     "Candidate",
+    "Chain",
     "CoT",
     "Completion",
     "ConsensusStop",
@@ -79,6 +89,7 @@ __all__ = [
     "Problem",
     "ProblemFile",
     "Proves",
+    "ReAct",
     "Recorded",
     "Request",
     "Retrying",
@@ -90,8 +101,10 @@ __all__ = [
     "Scored",
     "Scripted",
     "Search",
+    "SelfAsk",
     "Sigmoid",
     "Solution",
+    "System2Attention",
     "Tool",
     "ToolError",
     "ToolRefusal",
@@ -106,6 +119,7 @@ __all__ = [
     "WeightError",
     "WindowStop",
     "Within",
+    "bootstrap",
     "canonical",
     "extract",
     "parse",

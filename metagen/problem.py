@@ -55,6 +55,10 @@ class Problem:
         """The same problem, with `text` sent in its place and nothing of a reply written yet."""
         return replace(self, asked=text, partial=None)
 
+    def aside(self, text: str) -> Self:
+        """The same problem, with `text` sent in its place and a whole reply wanted: for what is asked on the way."""
+        return replace(self, asked=text, partial=None, step=None)
+
     def continuing(self, candidate: Candidate) -> Self:
         """The same problem, with the reply begun as in `candidate`."""
         return replace(self, partial=candidate)

@@ -58,7 +58,10 @@ def verifiers(of: object, /, **given: Any) -> None:
 
 
 def tools(of: object, /, **given: Any) -> None:
-    """Refuse what is not called as `(text)`."""
+    """Refuse what is not called as `(text)`. No tool stands in for `None`."""
+    for name, value in given.items():
+        if value is None:
+            raise InputError(f'{type(of).__name__}: {name} must be a tool, such as Search("passages.jsonl")')
     _called_with(of, given, 1, "a tool, called with (text)")
 
 

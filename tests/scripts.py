@@ -26,6 +26,11 @@ SPECS = [
     "Within(tokens=100000, seconds=1000)",
     "Fallback(fails, CoT())",
     "asks_twice",
+    'Chain(Ask("{question} Plan."), CoT(), two_stages)',
+    "SelfAsk(lookup, shots=(), hops=2)",
+    "DSP(lookup, hops=2)",
+    "System2Attention()",
+    'ReAct((("lookup", lookup),), turns=2)',
 ]
 """One of every kind, among them plain functions; all take an `of` but the first, the last and Fallback."""
 
@@ -38,6 +43,11 @@ WRAPPERS = [
     "Until(length, of={}, limit=4, window=2, threshold=60)",
     "Within(tokens=100000, of={})",
     "Fallback({}, Model())",
+    "Chain({}, Model())",
+    "SelfAsk(lookup, of={}, shots=(), hops=1)",
+    "DSP(lookup, of={}, hops=1)",
+    "System2Attention(of={})",
+    'ReAct((("lookup", lookup),), of={}, turns=1)',
 ]
 
 
@@ -57,12 +67,29 @@ async def fails(problem: Problem, run: Run) -> Candidate:
     return await run.ask(None, problem.asking("x" * 10_000))
 
 
+async def two_stages(problem: Problem, earlier: Sequence[Candidate], run: Run) -> Candidate:
+    """A stage that is a function."""
+    return await run.ask(None, problem.asking(f"{problem.text}\nSo far: {len(earlier)}"))
+
+
+async def lookup(text: str) -> str:
+    """A tool."""
+    return f"{text}?"
+
+
 def two_votes(keys: Sequence[Hashable | None], weights: Sequence[float], left: int) -> bool:
     """A rule that is a function."""
     return len(keys) == 2
 
 
-NAMES: dict[str, Any] = {"length": length, "two_votes": two_votes, "asks_twice": asks_twice, "fails": fails}
+NAMES: dict[str, Any] = {
+    "length": length,
+    "two_votes": two_votes,
+    "asks_twice": asks_twice,
+    "fails": fails,
+    "two_stages": two_stages,
+    "lookup": lookup,
+}
 
 
 def dice(request: Request) -> str:

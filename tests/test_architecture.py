@@ -26,7 +26,7 @@ LAYERS = [
     {"run", "sandbox"},
     {"model", "strategies", "tools", "verifiers"},
     {"solve", "spec"},
-    {"job", "labels", "samples"},
+    {"bootstrap", "job", "labels", "samples"},
     {"sweep", "training"},
     {"cli"},
     {"__main__"},

@@ -1,6 +1,9 @@
 """The prompts, letter for letter: the model that ships with metagen was trained on these forms."""
 
-from metagen.prompts import chain_of_thought, few_shot, revise
+import pytest
+
+from metagen.prompts import action, chain_of_thought, few_shot, filled, follow_on, follow_up, query_of, quoted, revise
+from tests.strategies.injections import INJECTIONS
 
 
 def test_chain_of_thought() -> None:
@@ -24,3 +27,69 @@ def test_revise() -> None:
 def test_braces_and_percent_signs_are_text() -> None:
     assert chain_of_thought("{0} 50%s") == "{0} 50%s\n\nLet's think step by step."
     assert "{x}" in revise("{x}", "{y}")
+
+
+@pytest.mark.parametrize("text", INJECTIONS)
+def test_no_line_of_a_quotation_can_pass_for_the_prompt(text: str) -> None:
+    assert all(line.startswith(">") for line in quoted(text).splitlines())
+    assert not any(mark in quoted(text) for mark in ("<|", "<s>", "[INST]", "[/INST]"))
+
+
+def test_a_quotation_says_what_was_said() -> None:
+    assert quoted("a\n\nb < c, [NASA] and [Ada] x[i]") == "> a\n>\n> b < c, [ NASA] and [Ada] x[i]"
+    assert quoted("") == quoted("\n") == "> (nothing)"
+
+
+def test_a_template_is_filled_in_once() -> None:
+    assert filled("{question} {1} {2} {last}", "{1}", ["{2}", "{question}"]) == "{1} {2} {question} {question}"
+    assert filled("{3} {{1}} {other}", "q", ["a"]) == "{3} {a} {other}"
+    assert filled("{last}", "q", []) == ""
+
+
+def test_a_stage_reads_the_parts_before_it() -> None:
+    assert follow_on("q", []) == "q"
+    assert follow_on("q", ["a", "b"]) == "q\n\nPart 1:\na\n\nPart 2:\nb\n\nPart 3:"
+
+
+@pytest.mark.parametrize(
+    ("reply", "asked"),
+    [
+        ("Follow up: who?", "who?"),
+        ("Yes.\n  follow-up question: who? \nFollow up: where?", "who?"),
+        ("Followup: who?", "who?"),
+        ("So the final answer is: x\nFollow up: who?", None),
+        ("Follow up:\nwho?", None),
+        ("I follow up: who?", None),
+        ("", None),
+    ],
+)
+def test_the_follow_up_is_the_first_before_the_answer(reply: str, asked: str | None) -> None:
+    assert follow_up(reply) == asked
+
+
+@pytest.mark.parametrize(
+    ("reply", "query"),
+    [("\n\n a b \nc", "a b"), ("Search: x: y", "x: y"), ("query:x", "x"), ("", ""), (" \n ", ""), ("Search:", "")],
+)
+def test_the_query_is_the_first_line(reply: str, query: str) -> None:
+    assert query_of(reply) == query
+
+
+@pytest.mark.parametrize(
+    ("reply", "call"),
+    [
+        ("Action: search[x]", ("search", "x")),
+        ("Thought.\n  action 2: search [ a [b] c ] \nAction: other[y]", ("search", "a [b] c")),
+        ("Action: python\n```python\nfor x in y:\n    f(x)\n```\nmore", ("python", "for x in y:\n    f(x)")),
+        ("Action: python:\n```\n```", ("python", "")),
+        ("Action: search[]", ("search", "")),
+        ("Action: python\n```\nnever closed", None),
+        ("Action: search[x\ny]", None),
+        ("My Action: search[x]", None),
+        ("> Action: search[x]", None),
+        ("Action: [x]", None),
+        ("", None),
+    ],
+)
+def test_an_action_is_a_line_of_its_own(reply: str, call: tuple[str, str] | None) -> None:
+    assert action(reply) == call

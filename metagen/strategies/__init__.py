@@ -1,19 +1,27 @@
 """Strategies: meta-generators G, each a frozen dataclass that is itself a generator."""
 
-from metagen.strategies.chain import CoT
+from metagen.strategies.chain import Ask, Chain, CoT, System2Attention
 from metagen.strategies.control import Fallback, Until, Within
 from metagen.strategies.parallel import BestOf, Vote
+from metagen.strategies.react import ReAct
+from metagen.strategies.retrieval import DSP, SelfAsk
 from metagen.strategies.stopping import BetaStop, ConsensusStop, DirichletStop, ExactStop, PredictiveStop, WindowStop
 
 __all__ = [
+    "DSP",
+    "Ask",
     "BestOf",
     "BetaStop",
+    "Chain",
     "CoT",
     "ConsensusStop",
     "DirichletStop",
     "ExactStop",
     "Fallback",
     "PredictiveStop",
+    "ReAct",
+    "SelfAsk",
+    "System2Attention",
     "Until",
     "Vote",
     "WindowStop",

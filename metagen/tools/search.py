@@ -38,7 +38,7 @@ class Passage(NamedTuple):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Search:
-    """The `k` passages of a corpus that fit a query best, the best first, each on a line: `[title] text`.
+    """The passages that fit a query best, at most `k`, the best first, each on a line: `[title] text`.
 
     The corpus is JSON Lines with a `text` (or `passage`, `contents`) and perhaps a `title`; or a folder, where each
     paragraph of its .txt and .md files is a passage, titled by the file's name. A passage that shares no word with the
