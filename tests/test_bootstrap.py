@@ -40,10 +40,9 @@ async def test_the_traces_that_are_right_become_demonstrations() -> None:
 
 async def test_demonstrations_are_shown_before_each_question() -> None:
     program = await bootstrap(DSP(search, hops=1), PROBLEMS, Scripted(reader), limit=1)
-    seen: list[str] = []
-    await solve(
-        "Where was Dan born?", program, Scripted(lambda request: seen.append(request.prompt) or reader(request))
-    )
+    backend = Counting(reader)
+    await solve("Where was Dan born?", program, backend)
+    seen = [request.prompt for request in backend.requests]
     assert [prompt.count("Ada born?") for prompt in seen] == [1, 1]
     assert "Search: birthplace Ada\n\nQuestion: Where was Dan" in seen[0]
     assert "Answer: It says so. The answer is London.\n\nQuestion: Where was Dan" in seen[1]
@@ -51,15 +50,12 @@ async def test_demonstrations_are_shown_before_each_question() -> None:
 
 async def test_what_was_wrong_is_tried_again_with_another_seed() -> None:
     def fickle(request: Request) -> str:
-        return (
-            "q\n" if request.prompt.endswith("Search:") else f"The answer is {'Paris' if attempts(request) else 'x'}."
-        )
+        if request.prompt.endswith("Search:"):
+            return "q\n"
+        seeds.add(request.seed)
+        return f"The answer is {'London' if len(seeds) == 1 else 'Paris'}."
 
-    def attempts(request: Request) -> int:
-        seeds.setdefault(request.problem, set()).add(request.seed)
-        return len(seeds[request.problem]) > 1
-
-    seeds: dict[str, set[int | None]] = {}
+    seeds: set[int | None] = set()
     program = await bootstrap(DSP(search, hops=1), PROBLEMS[1:2], Scripted(fickle), seed=3, tries=4)
     assert len(program.shots) == 1
     assert len(seeds) == 2, "and not after it was right"
