@@ -49,7 +49,7 @@ from metagen.strategies import (
     WindowStop,
     Within,
 )
-from metagen.tools import Calculator, Search
+from metagen.tools import Calculator, Coq, Python, Search
 from metagen.verifiers import MatchesReference, PassesTests, Proves, Sigmoid
 
 __all__ = [
@@ -70,6 +70,7 @@ __all__ = [
     "CoT",
     "Completion",
     "ConsensusStop",
+    "Coq",
     "DirichletStop",
     "ExactStop",
     "Fallback",
@@ -89,6 +90,7 @@ __all__ = [
     "Problem",
     "ProblemFile",
     "Proves",
+    "Python",
     "ReAct",
     "Recorded",
     "Request",

@@ -17,13 +17,14 @@ MODULES = {
 """By name, without `metagen.` before it; the package itself is `__init__`."""
 
 VALUES = {
-    "answers", "budget", "candidate", "card", "compare", "curves", "data", "errors", "lines", "models", "plots",
-    "problem", "processes", "prompts", "record", "report", "request", "settings", "solution", "tables",
-    "tasks", "trace",
+    "answers", "blocks", "budget", "candidate", "card", "compare", "curves", "data", "errors", "formal", "lines",
+    "models", "plots", "problem", "processes", "prompts", "record", "report", "request", "settings", "solution",
+    "tables", "tasks", "trace",
 }  # fmt: skip
 LAYERS = [
     VALUES,
     {"run", "sandbox"},
+    {"programs"},
     {"model", "strategies", "tools", "verifiers"},
     {"solve", "spec"},
     {"bootstrap", "job", "labels", "samples"},
@@ -94,7 +95,7 @@ def test_imports_point_inward(module: str) -> None:
     others = own(module) - {part}
     if part in BESIDE or part in VALUES:
         assert others <= VALUES
-    elif part in {"solve", "spec", "run", "sandbox", "model", "strategies", "tools", "verifiers"}:
+    elif part in {"solve", "spec", "run", "sandbox", "programs", "model", "strategies", "tools", "verifiers"}:
         assert all(layer(other) < layer(part) for other in others), others
 
 

@@ -1,6 +1,8 @@
 """Tools: what chains can call, a text in and a text out."""
 
 from metagen.tools.calculator import Calculator
+from metagen.tools.coq import Coq
+from metagen.tools.python import Python
 from metagen.tools.search import Search
 
-__all__ = ["Calculator", "Search"]
+__all__ = ["Calculator", "Coq", "Python", "Search"]

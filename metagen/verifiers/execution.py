@@ -2,28 +2,21 @@
 
 import json
 import secrets
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TypeAlias, TypeGuard
 
+from metagen.blocks import PYTHON, last_block
 from metagen.candidate import Candidate, Score
 from metagen.errors import InputError, ToolError
 from metagen.problem import Problem
 from metagen.processes import Finished
+from metagen.programs import PYTHON_MEMORY, checked_settings, limits, run_python, why, worked
 from metagen.run import Run
-from metagen.sandbox import CONFINED, MIB, Limits, Sandbox
-from metagen.settings import spelled, whole
+from metagen.sandbox import CONFINED, MIB, Sandbox
+from metagen.settings import spelled
 from metagen.tasks import together
-from metagen.verifiers._blocks import last_block
-
-PYTHON = ("python", "py", "python3")
-PATIENCE = 4
-"""Seconds by the clock for each second of work, for programs that wait and machines that are busy."""
-MOST_SECONDS = 86400.0
-LEAST_MEMORY = 128 * MIB
-"""Bytes; with less, Python itself might not start, and that would read as wrong code."""
 
 _HARNESS = Path(__file__).with_name("_testing.py")
 
@@ -52,7 +45,7 @@ class PassesTests:
     def __post_init__(self) -> None:
         if isinstance(self.tests, Mapping):
             object.__setattr__(self, "tests", tuple(self.tests.items()))
-        checked_settings(self, self.seconds, self.memory, LEAST_MEMORY, self.sandbox)
+        checked_settings(self, self.seconds, self.memory, PYTHON_MEMORY, self.sandbox)
         if not (self.tests is None or isinstance(self.tests, str) or _are_pairs(self.tests)):
             raise InputError(f"PassesTests: tests must be a text or texts by problem id, not {self.tests!r}")
 
@@ -90,38 +83,24 @@ class PassesTests:
         word = secrets.token_hex(16)
         files: dict[str, bytes | str] = {"candidate.py": code, "tests.py": tests, "run.py": _HARNESS.read_bytes()}
         finished = await self._python("run.py", files, word)
-        passed = finished.ended == "exit" and not finished.code and word.encode() in finished.out
+        passed = worked(finished) and word.encode() in finished.out
         return "" if passed else why(finished, self.seconds)
 
     async def _compared(self, code: str, cases: "Cases") -> str:
         for number, (given, expected) in enumerate(cases, 1):
             finished = await self._python("candidate.py", {"candidate.py": code}, given)
-            if finished.ended != "exit" or finished.code:
+            if not worked(finished):
                 return f"input {number}: {why(finished, self.seconds)}"
             if _lines(finished.out.decode(errors="replace")) != _lines(expected):
                 return f"input {number}: wrong output"
         return ""
 
     async def _python(self, program: str, files: Mapping[str, bytes | str], stdin: str) -> Finished:
-        return await self.sandbox.run(
-            [sys.executable, "-I", "-X", "utf8", program],
-            files=files,
-            stdin=stdin.encode(errors="replace"),
-            limits=Limits(self.seconds, clock=self.seconds * PATIENCE, memory=self.memory),
-        )
+        return await run_python(program, files, stdin, self.sandbox, limits(self.seconds, self.memory))
 
 
 Cases: TypeAlias = Sequence[tuple[str, str]]
 """Standard inputs, and what is to be printed for each."""
-
-
-def checked_settings(of: object, /, seconds: float, memory: int, least: int, sandbox: object) -> None:
-    """Refuse limits that are none, for a verifier that runs something that needs `least` bytes of memory itself."""
-    if not isinstance(sandbox, Sandbox):
-        raise InputError(f"{type(of).__name__}: sandbox must be a Sandbox, not {sandbox!r}")
-    if not 0 < seconds <= MOST_SECONDS:
-        raise InputError(f"{type(of).__name__}: seconds must be positive and at most {MOST_SECONDS:g}, not {seconds}")
-    whole(of, least=least, memory=memory)
 
 
 def read_cases(tests: str, problem: str) -> Cases | None:
@@ -140,17 +119,6 @@ def read_cases(tests: str, problem: str) -> Cases | None:
     if not (_are_texts(inputs) and _are_texts(outputs) and len(inputs) == len(outputs) > 0):
         raise InputError(f"problem {problem!r}: its tests need as many outputs as inputs, one or more, which are texts")
     return list(zip(inputs, outputs, strict=True))
-
-
-def why(finished: Finished, seconds: float) -> str:
-    """Say in one line why a program did not do what it should."""
-    if finished.ended == "exit":
-        lines = finished.err.decode(errors="replace").split("\n")
-        return next((line.strip()[:300] for line in reversed(lines) if line.strip()), f"exit code {finished.code}")
-    if finished.ended == "signal":
-        return f"ended by signal {finished.code - 128}"
-    limits = {"time": f"no end within {seconds:g} seconds", "memory": "too much memory", "output": "too much output"}
-    return limits[finished.ended]
 
 
 def _lines(text: str) -> list[str]:

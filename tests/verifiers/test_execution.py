@@ -18,8 +18,7 @@ from metagen import (
     solve,
 )
 from metagen.processes import Finished
-from metagen.verifiers._blocks import last_block
-from metagen.verifiers.execution import read_cases, why
+from metagen.verifiers.execution import read_cases
 from tests.confined import needs_sandbox
 
 NO_RUN = cast("Run", None)
@@ -33,25 +32,6 @@ RIGHT = "def double(x):\n    return 2 * x"
 async def judged(answer: str | None, *texts: str, **settings: Any) -> list[Score | None]:
     verifier = PassesTests(**{"seconds": PATIENT} | settings)
     return await verifier(Problem("p", "?", answer=answer), [Candidate((text,)) for text in texts], NO_RUN)
-
-
-@pytest.mark.parametrize(
-    ("text", "code"),
-    [
-        ("x = 1", "x = 1"),
-        ("Here:\n```python\nx = 1\n```\nDone.", "x = 1\n"),
-        ("```python\nx = 1\n```\nor\n```py\nx = 2\n```\n", "x = 2\n"),
-        ("```python\nx = 1\n```\n```\noutput\n```", "x = 1\n"),
-        ("```\nx = 1\n```\n```text\nno\n```", "x = 1\n"),
-        ("```Python\nx = 1", "x = 1"),
-        ("``` python title=a.py\nx = 1\n  ```", "x = 1\n"),
-        ("```rust\nfn main() {}\n```", "```rust\nfn main() {}\n```"),
-        ("use `f` and ```g``` here", "use `f` and ```g``` here"),
-        ("", ""),
-    ],
-)
-def test_the_last_block_is_the_code(text: str, code: str) -> None:
-    assert last_block(text, ("python", "py")) == code
 
 
 @pytest.mark.parametrize(
@@ -74,21 +54,6 @@ def test_read_cases(tests: str, cases: object) -> None:
 def test_cases_that_do_not_pair_are_refused(cases: object) -> None:
     with pytest.raises(InputError, match="'p': its tests need as many outputs as inputs"):
         read_cases(json.dumps(cases), "p")
-
-
-@pytest.mark.parametrize(
-    ("finished", "reason"),
-    [
-        (Finished(1, b"", b"Traceback\n  File\nValueError: no\n\n", 1, "exit"), "ValueError: no"),
-        (Finished(3, b"", b" \n", 1, "exit"), "exit code 3"),
-        (Finished(139, b"", b"", 1, "signal"), "ended by signal 11"),
-        (Finished(137, b"", b"", 1, "time"), "no end within 2.5 seconds"),
-        (Finished(137, b"", b"x", 1, "memory"), "too much memory"),
-        (Finished(137, b"", b"x", 1, "output"), "too much output"),
-    ],
-)
-def test_why(finished: Finished, reason: str) -> None:
-    assert why(finished, 2.5) == reason
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,9 @@
 import re
 from collections.abc import Collection
 
+PYTHON = ("python", "py", "python3")
+COQ = ("coq", "rocq", "v")
+
 _BLOCK = re.compile(r"^ {0,3}```[ \t]*([\w+-]*)[^\n]*\n(.*?)(?:^ {0,3}```|\Z)", re.MULTILINE | re.DOTALL)
 """The last one may lack its end, as where a stop string or a length limit was reached."""
 
@@ -15,3 +18,8 @@ def last_block(text: str, languages: Collection[str]) -> str:
         if found:
             return found[-1]
     return text
+
+
+def fenced(code: str, language: str) -> str:
+    """`code` between fences, from where `last_block` takes it."""
+    return f"```{language}\n{code.strip()}\n```"
