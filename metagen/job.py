@@ -21,7 +21,7 @@ from metagen.problem import Problem, ProblemFile
 from metagen.request import Backend
 from metagen.run import Generator
 from metagen.settings import literal
-from metagen.spec import parse
+from metagen.spec import foreign, parse
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def prepare(
         raise InputError("--engine sets nothing here: no model of this run is loaded in this process")
     total, digest = problems.check()
     given = {name: _identity(model, names) for name, model in named.items()}
-    loaded = sorted(f"{path.name} ({_digest(path)})" for path in load or ())
+    loaded = sorted(f"{path.name} ({_digest(path)})" for path in load or ()) + foreign(spec, names)
     return Job(problems, strategy, backends, given, total, digest, limit, seed, budget, concurrency, settings, loaded)
 
 

@@ -96,11 +96,21 @@ class Run:
     with `key`, each differently, or use `sample`, `stream` or `map`, which number their own.
     """
 
-    __slots__ = ("_scope", "_verifying", "account", "span")
+    __slots__ = ("_scope", "_verifying", "account", "memory", "span")
 
-    def __init__(self, scope: Scope, span: Span, account: Account, *, verifying: bool = False) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        span: Span,
+        account: Account,
+        *,
+        verifying: bool = False,
+        memory: dict[Any, Any] | None = None,
+    ) -> None:
         self._scope = scope
         self._verifying = verifying
+        self.memory: dict[Any, Any] = {} if memory is None else memory
+        """What this node's verifiers know from earlier calls. It ends with the node, and no other node shares it."""
         self.span = span
         self.account = account
 
@@ -231,7 +241,8 @@ class Run:
 
     def within(self, budget: Budget) -> "Run":
         """The same node under a tighter budget."""
-        return Run(self._scope, self.span, Account(budget, self.account), verifying=self._verifying)
+        account = Account(budget, self.account)
+        return Run(self._scope, self.span, account, verifying=self._verifying, memory=self.memory)
 
     def spend(self, usage: Usage) -> None:
         """Book what was used: a verifier that calls a model on its own reports it here.
@@ -288,7 +299,8 @@ class Run:
         span = Span(name, self.span.path + key, begun - self._scope.begun, verifying=verifying)
         self.span.children.append(span)
         try:
-            yield Run(self._scope, span, self.account, verifying=self._verifying or verifying)
+            memory = self.memory if verifying else None
+            yield Run(self._scope, span, self.account, verifying=self._verifying or verifying, memory=memory)
         except BaseException as error:
             span.status = _status(error)
             span.error = "" if span.status == "cancelled" else f"{type(error).__name__}: {error}"

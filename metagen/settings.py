@@ -6,10 +6,12 @@ A strategy is a frozen dataclass. With `__repr__ = spelled`, its `repr` is the t
 import inspect
 import json
 from collections.abc import Iterator
-from math import isinf
+from math import isfinite, isinf
 from typing import Any
 
 from metagen.errors import InputError
+
+PLAIN = "; a plain function of (prompt, text) goes into OnText(...)"
 
 
 def spelled(self: object) -> str:
@@ -47,6 +49,13 @@ def whole(of: object, /, *, least: int = 1, **numbers: Any) -> None:
             raise InputError(f"{type(of).__name__}: {name} must be a whole number of {least} or more, not {value!r}")
 
 
+def number(of: object, /, **numbers: Any) -> None:
+    """Refuse what is not a finite number."""
+    for name, value in numbers.items():
+        if not isinstance(value, int | float) or isinstance(value, bool) or not isfinite(value):
+            raise InputError(f"{type(of).__name__}: {name} must be a number, not {value!r}")
+
+
 def generators(of: object, /, **given: Any) -> None:
     """Refuse what is not called as `(problem, run)`."""
     _called_with(of, given, 2, "a strategy, called with (problem, run)")
@@ -54,7 +63,7 @@ def generators(of: object, /, **given: Any) -> None:
 
 def verifiers(of: object, /, **given: Any) -> None:
     """Refuse what is not called as `(problem, candidates, run)`."""
-    _called_with(of, given, 3, "a verifier, called with (problem, candidates, run)")
+    _called_with(of, given, 3, "a verifier, called with (problem, candidates, run)", PLAIN)
 
 
 def tools(of: object, /, **given: Any) -> None:
@@ -65,13 +74,13 @@ def tools(of: object, /, **given: Any) -> None:
     _called_with(of, given, 1, "a tool, called with (text)")
 
 
-def _called_with(of: object, given: dict[str, Any], arguments: int, wanted: str) -> None:
+def _called_with(of: object, given: dict[str, Any], arguments: int, wanted: str, hint: str = "") -> None:
     for name, value in given.items():
         where = f"{type(of).__name__}: {name}={literal(value)}"
         if isinstance(value, type):
             raise InputError(f"{where.replace(literal(value), value.__name__)} is a class: write {value.__name__}(...)")
         if value is not None and not takes(value, arguments):
-            raise InputError(f"{where} is not {wanted}")
+            raise InputError(f"{where} is not {wanted}{hint if takes(value, 2) else ''}")
 
 
 def takes(value: object, arguments: int) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from metagen import strategies, tools, verifiers
+from metagen import plugins, strategies, tools, verifiers
 from metagen.errors import InputError
 from metagen.model import Model
 from metagen.settings import takes
@@ -28,21 +28,31 @@ def parse(text: str, names: Mapping[str, Any] | None = None) -> Any:
     """Read a strategy, such as `Vote(16, of=CoT(), by=MatchesReference())`.
 
     It may call metagen's strategies, verifiers and tools and what `names` gives, and hold literals and names from
-    `names` (functions and classes of the user's own). Raises `InputError`, which points at what cannot be read.
+    `names` (functions and classes of the user's own). A name that is none of these is looked for among the verifiers
+    of installed packages. Raises `InputError`, which points at what cannot be read.
     """
-    if len(text) > LONGEST:
-        raise InputError(f"the strategy is {len(text)} characters long; at most {LONGEST} are read")
     try:
-        tree = ast.parse(text.strip(), mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise InputError(f"the strategy {text[:80]!r} cannot be read: {' '.join(str(error).split())}") from None
-    try:
-        made = _value(tree, CONSTRUCTORS | dict(names or {}))
+        made = _value(_tree(text), CONSTRUCTORS | dict(names or {}))
     except RecursionError:
         raise InputError("the strategy is nested too deeply") from None
     if isinstance(made, type) or not takes(made, 2):
         raise InputError(f"{text[:80]!r} is not a strategy; write one such as Vote(16)")
     return made
+
+
+def foreign(text: str, names: Mapping[str, Any] | None = None) -> list[str]:
+    """The names in a strategy that stand for verifiers of other packages, each with its package."""
+    used = {node.id for node in ast.walk(_tree(text)) if isinstance(node, ast.Name)}
+    return [plugins.origin(name) for name in sorted(used - CONSTRUCTORS.keys() - set(names or ()))]
+
+
+def _tree(text: str) -> ast.expr:
+    if len(text) > LONGEST:
+        raise InputError(f"the strategy is {len(text)} characters long; at most {LONGEST} are read")
+    try:
+        return ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise InputError(f"the strategy {text[:80]!r} cannot be read: {' '.join(str(error).split())}") from None
 
 
 def _value(node: ast.expr, known: Mapping[str, Any]) -> Any:
@@ -92,6 +102,9 @@ def _made(name: str, node: ast.Call, known: Mapping[str, Any]) -> Any:
 def _known(name: str, known: Mapping[str, Any]) -> Any:
     if name in known:
         return known[name]
-    close = get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"there is {', '.join(sorted(known))}"
+    if (found := plugins.find(name)) is not None:
+        return found
+    offered = known.keys() | plugins.names()
+    close = get_close_matches(name, offered, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"there is {', '.join(sorted(offered))}"
     raise InputError(f"{name!r} is not known: {hint}")

@@ -22,6 +22,7 @@ SPECS = [
     "Vote(6, by=length, until=ConsensusStop(0.9, least=2), window=2)",
     "Vote(5, until=two_votes)",
     "BestOf(4, by=length)",
+    "Vote(3, by=Cascade(Lowest(Cached(length), Product(length)), Mean(OnText(vowels), Threshold(length)), high=60))",
     "Until(length, limit=6, window=3, threshold=60)",
     "Within(tokens=100000, seconds=1000)",
     "Fallback(fails, CoT())",
@@ -54,6 +55,11 @@ WRAPPERS = [
 async def length(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
     """A verifier: the longer, the better."""
     return [Score(float(len(candidate.text))) for candidate in candidates]
+
+
+def vowels(prompt: str, text: str) -> float:
+    """A plain function that judges texts."""
+    return float(sum(text.count(vowel) for vowel in "aeiou"))
 
 
 async def asks_twice(problem: Problem, run: Run) -> Candidate:
@@ -89,6 +95,10 @@ NAMES: dict[str, Any] = {
     "fails": fails,
     "two_stages": two_stages,
     "lookup": lookup,
+    "vowels": vowels,
+    "two_votes": two_votes,
+    "asks_twice": asks_twice,
+    "fails": fails,
 }
 
 

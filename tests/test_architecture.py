@@ -20,6 +20,7 @@ VALUES = {
     "answers", "blocks", "budget", "candidate", "card", "compare", "curves", "data", "errors", "formal", "lines",
     "models", "plots", "problem", "processes", "prompts", "record", "report", "request", "settings", "solution",
     "tables", "tasks", "trace",
+    "plugins",
 }  # fmt: skip
 LAYERS = [
     VALUES,

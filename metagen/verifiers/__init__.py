@@ -1,8 +1,21 @@
 """Verifiers: say how good a candidate is, one verdict each; `None` is no verdict."""
 
-from metagen.verifiers.combine import Sigmoid
+from metagen.verifiers.combine import Cached, Cascade, Lowest, Mean, Product, Sigmoid, Threshold
 from metagen.verifiers.execution import PassesTests
 from metagen.verifiers.oracles import MatchesReference
+from metagen.verifiers.plain import OnText
 from metagen.verifiers.proof import Proves
 
-__all__ = ["MatchesReference", "PassesTests", "Proves", "Sigmoid"]
+__all__ = [
+    "Cached",
+    "Cascade",
+    "Lowest",
+    "MatchesReference",
+    "Mean",
+    "OnText",
+    "PassesTests",
+    "Product",
+    "Proves",
+    "Sigmoid",
+    "Threshold",
+]

@@ -1,0 +1,42 @@
+"""Plain functions on texts as verifiers."""
+
+import asyncio
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from metagen.candidate import Candidate, Score
+from metagen.errors import InputError
+from metagen.problem import Problem
+from metagen.run import Run
+from metagen.settings import literal, spelled, takes
+
+VERIFIER = "async def (problem, candidates, run) -> list[Score | None]"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class OnText:
+    """The verdicts of a plain function `(prompt, text) -> float | Score | None`, called in a thread.
+
+    The event loop goes on meanwhile, so a slow function holds up no request. The candidates of one call are judged one
+    after the other; those of other problems at the same time, in other threads, so what the function shares between
+    calls must bear that. A thread cannot be stopped: where nobody waits any more, the function ends its candidate and
+    is not called for the next. An `async def` or a class that batches is a verifier as it is.
+    """
+
+    function: Callable[[str, str], float | Score | None]
+
+    __repr__ = spelled
+
+    def __post_init__(self) -> None:
+        if isinstance(self.function, type) or not takes(self.function, 2):
+            raise InputError(f"OnText: {literal(self.function)} is not a function of (prompt, text)")
+        if inspect.iscoroutinefunction(self.function):
+            raise InputError(f"OnText: {literal(self.function)} is async: make it a verifier, {VERIFIER}")
+
+    async def __call__(self, problem: Problem, candidates: Sequence[Candidate], _run: Run) -> list[Score | None]:
+        return [await asyncio.to_thread(self._verdict, problem.prompt, candidate.text) for candidate in candidates]
+
+    def _verdict(self, prompt: str, text: str) -> Score | None:
+        verdict = self.function(prompt, text)
+        return verdict if verdict is None or isinstance(verdict, Score) else Score(verdict)
