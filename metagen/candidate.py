@@ -10,6 +10,7 @@ class Candidate:
     `steps` are pieces of text that join to the whole without loss. A generator that is not asked to step gives one.
     `tokens` are the ids behind the text in the vocabulary of `model`; they are empty where they are unknown, and
     mean nothing to another model. `logprobs` has one entry a token (nats) where it was asked for, else none.
+    So has `confidences`, by `Model(top_logprobs=k)`: −1/k Σ log p over the k most probable tokens at its place.
     """
 
     steps: tuple[str, ...]
@@ -18,6 +19,9 @@ class Candidate:
     tokens: tuple[int, ...] = ()
     model: str = ""
     logprobs: tuple[float, ...] = ()
+    confidences: tuple[float, ...] = ()
+    first: tuple[tuple[str, float], ...] = ()
+    """The most probable tokens where the last completion begins, with their log-probabilities, where asked for."""
     cut: bool = False
     """True if a length limit cut it, perhaps in the middle of a step; what stands at the end of a step is not cut."""
 

@@ -30,6 +30,8 @@ class Model:
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
     logprobs: bool = False
+    top_logprobs: int | None = None
+    """Ask also how sure the model is of each token, by so many most probable ones; 20 is what servers allow."""
 
     __repr__ = spelled
 
@@ -38,6 +40,8 @@ class Model:
             raise InputError(f"Model: name must be a text, not {self.name!r}")
         if self.max_tokens is not None:
             whole(self, max_tokens=self.max_tokens)
+        if self.top_logprobs is not None:
+            whole(self, top_logprobs=self.top_logprobs)
         if self.top_k is not None:
             whole(self, top_k=self.top_k, least=-1)
         for name, most in (("temperature", float("inf")), ("top_p", 1.0), ("min_p", 1.0)):
@@ -79,6 +83,7 @@ class Model:
             stop=(*self.stop, step) if isinstance(step, str) else self.stop,
             keep_stop=step is not None,
             logprobs=self.logprobs,
+            top_logprobs=self.top_logprobs,
         )
 
     def _candidate(
@@ -94,6 +99,8 @@ class Model:
             tokens=(*request.tokens, *completion.tokens) if ids_known else (),
             model=identity if ids_known else "",
             logprobs=(*begun.logprobs, *completion.logprobs),
+            confidences=(*begun.confidences, *completion.confidences),
+            first=completion.first,
             cut=completion.end == "length" and not ended_step,
         )
 

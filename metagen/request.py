@@ -28,6 +28,8 @@ class Sampling:
     """Whether the stop string that ended a completion stays in its text. It does where a reply is written in steps."""
     logprobs: bool = False
     """Whether to return the log-probability of each generated token."""
+    top_logprobs: int | None = None
+    """Return them, and how sure the model was of each token by the so many most probable ones at its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,10 @@ class Completion:
     logprobs: tuple[float, ...] = ()
     length: int = 0
     """In tokens; counted also where the ids are left out."""
+    confidences: tuple[float, ...] = ()
+    """For each token −1/k Σ log p over the k most probable ones at its place, where `top_logprobs` asked for k."""
+    first: tuple[tuple[str, float], ...] = ()
+    """The most probable first tokens and their log-probabilities, where `top_logprobs` asked for them."""
 
     def __post_init__(self) -> None:
         if not self.length:

@@ -125,11 +125,7 @@ class FakeServer:
         said = {"message": {"content": shown}} if "messages" in body else {"text": shown}
         extra = {"token_ids": ids, "stop_reason": stop} if self.vllm else {}
         if "logprobs" in body:
-            extra["logprobs"] = (
-                {"content": [{"logprob": -0.5}] * len(ids)}
-                if "messages" in body
-                else {"token_logprobs": [-0.5] * len(ids)}
-            )
+            extra["logprobs"] = _logprobs(kept[:limit], body)
         return {"index": index, "finish_reason": finish} | said | extra | {"_length": len(ids)}
 
     async def _whole(
@@ -167,7 +163,8 @@ class FakeServer:
             said = {"delta": {"content": character}} if "messages" in body else {"text": character}
             end = {"finish_reason": choice["finish_reason"], "stop_reason": choice.get("stop_reason")} if last else {}
             ids = {"token_ids": [ord(character)]} if self.vllm else {}
-            piece = {"index": 0} | said | end | ids
+            logprobs = {"logprobs": _logprobs(character, body)} if "logprobs" in body else {}
+            piece = {"index": 0} | said | end | ids | logprobs
             usage = {"prompt_tokens": len(prompt), "completion_tokens": number}
             await response.write(b"data: " + json.dumps({"choices": [piece], "usage": usage}).encode() + b"\n\n")
         await response.write(b"data: [DONE]\n\n")
@@ -177,6 +174,17 @@ class FakeServer:
 def rendered(body: dict[str, Any]) -> str:
     turn, *reply = body["messages"]
     return f"{USER}{turn['content']}{REPLY}{reply[0]['content'] if reply else ''}"
+
+
+def _logprobs(text: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Each token was the second choice. As vLLM does, a completion lists it beside the most probable ones."""
+    if "messages" in body:
+        tops = [{"token": "Yes", "logprob": -0.25}, {"token": "?", "logprob": -0.5}, {"token": "No", "logprob": -1.75}]
+        wanted = tops[: body.get("top_logprobs", 0)]
+        return {"content": [{"logprob": -0.5, "top_logprobs": wanted} for _ in text]}
+    known = {"?": -0.5, "Yes": -0.25, "No": -1.75}
+    shown = dict(list(known.items())[: body["logprobs"] + 1])
+    return {"token_logprobs": [-0.5] * len(text), "top_logprobs": [shown] * len(text)}
 
 
 def text_of(body: dict[str, Any]) -> str:

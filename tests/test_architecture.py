@@ -21,6 +21,7 @@ VALUES = {
     "models", "plots", "problem", "processes", "prompts", "record", "report", "request", "settings", "solution",
     "tables", "tasks", "trace",
     "plugins",
+    "confidence",
 }  # fmt: skip
 LAYERS = [
     VALUES,

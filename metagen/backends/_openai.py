@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, ValidationError
 
 from metagen.budget import Usage
+from metagen.confidence import of_token
 from metagen.errors import GenerationError, TransientError
 from metagen.request import Completion, Request
 
@@ -40,12 +41,21 @@ class Logprobs(BaseModel):
     """Of completions (`token_logprobs`) or of chats (`content`)."""
 
     token_logprobs: list[float | None] | None = None
+    top_logprobs: list[dict[str, float] | None] | None = None
     content: list[dict[str, Any]] | None = None
 
     def values(self) -> tuple[float, ...]:
         if self.content is not None:
             return tuple(float(token["logprob"]) for token in self.content)
         return tuple(value or 0.0 for value in self.token_logprobs or ())
+
+    def tops(self) -> list[dict[str, float]]:
+        """The most probable tokens at each place, if they were asked for."""
+        if self.content is None:
+            return [top or {} for top in self.top_logprobs or ()]
+        return [
+            {top["token"]: float(top["logprob"]) for top in token.get("top_logprobs") or ()} for token in self.content
+        ]
 
 
 class Choice(BaseModel):
@@ -117,8 +127,11 @@ def _add(choice: Choice, piece: Choice) -> None:
     choice.stop_reason = piece.stop_reason if piece.stop_reason is not None else choice.stop_reason
     choice.token_ids = [*(choice.token_ids or ()), *piece.token_ids] if piece.token_ids else choice.token_ids
     if piece.logprobs:
-        before = choice.logprobs.values() if choice.logprobs else ()
-        choice.logprobs = Logprobs(token_logprobs=[*before, *piece.logprobs.values()])
+        before = choice.logprobs or Logprobs()
+        choice.logprobs = Logprobs(
+            token_logprobs=[*before.values(), *piece.logprobs.values()],
+            top_logprobs=[*before.tops(), *piece.logprobs.tops()],
+        )
 
 
 def asked(request: Request, model: str, limit: int | None) -> dict[str, Any]:
@@ -144,12 +157,27 @@ def ended(choice: Choice) -> bool:
     return choice.finish_reason not in {None, "abort", "error"}
 
 
-def completion(choice: Choice) -> Completion:
+def completion(choice: Choice, top: int | None = None) -> Completion:
     """One sample. Its ids are left out where a stop string ended it: they may spell more than the text."""
     end, stop = _ending(choice)
     ids = tuple(choice.token_ids or ())
-    logprobs = choice.logprobs.values() if choice.logprobs else ()
-    return Completion(choice.written, () if stop else ids, end, stop, logprobs, len(ids))
+    logprobs = choice.logprobs or Logprobs()
+    tops = [_most_probable(each, top) for each in logprobs.tops()] if top else []
+    return Completion(
+        text=choice.written,
+        tokens=() if stop else ids,
+        end=end,
+        stop=stop,
+        logprobs=logprobs.values(),
+        confidences=tuple(of_token([logprob for _, logprob in each]) for each in tops) if all(tops) else (),
+        first=tops[0] if tops else (),
+        length=len(ids),
+    )
+
+
+def _most_probable(tokens: dict[str, float], k: int) -> tuple[tuple[str, float], ...]:
+    """The k most probable; a server may add the token that was drawn, or give it in place of the last."""
+    return tuple(sorted(tokens.items(), key=lambda token: -token[1])[:k])
 
 
 def _ending(choice: Choice) -> tuple[Literal["eos", "stop", "length"], str]:

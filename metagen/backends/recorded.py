@@ -39,6 +39,8 @@ class Sample(BaseModel):
     """The length of the text in the tokens of the model that wrote it."""
     prompt_tokens: int = 0
     logprobs: tuple[float, ...] = ()
+    confidences: tuple[float, ...] = ()
+    first: tuple[tuple[str, float], ...] = ()
 
 
 class Recorded:
@@ -218,6 +220,8 @@ def sampled(request: Request, draw: int, completion: Completion, prompt_tokens: 
         tokens=completion.length,
         prompt_tokens=prompt_tokens,
         logprobs=completion.logprobs,
+        confidences=completion.confidences,
+        first=completion.first,
     )
 
 
@@ -227,7 +231,8 @@ def played(sample: Sample, request: Request) -> Completion:
         raise BudgetExceeded(f"the budget leaves {request.room} tokens, and the recorded sample has {sample.tokens}")
     if sample.tokens > (limit := request.limit(sample.tokens)):
         return Completion("", (), "length", length=limit)
-    return Completion(sample.text, (), sample.end, sample.stop, sample.logprobs, sample.tokens)
+    known = {name: getattr(sample, name) for name in ("text", "end", "stop", "logprobs", "confidences", "first")}
+    return Completion(**known, length=sample.tokens)
 
 
 def _spelled(sampling: dict[str, Any]) -> str:

@@ -10,7 +10,8 @@ from metagen.errors import GenerationError
 from metagen.request import Card, Completion, Meter, Request, Sampling
 from metagen.tasks import together
 
-Script = Callable[[Request], str | Awaitable[str]]
+Reply = str | Completion
+Script = Callable[[Request], Reply | Awaitable[Reply]]
 
 
 class Scripted:
@@ -18,7 +19,9 @@ class Scripted:
 
     The script is called once a sample, with `n=1` and that sample's own seed and draw. It may be async, and so take
     time. A token is a character and its id the code point, so counts are exact and ids continue a text. Stop strings
-    and length limits are honoured. What the script raises is raised. A cancelled request has spent its prompt and
+    and length limits are honoured. Each token has the log-probability 0, and a confidence of 1 where that is asked for;
+    a script that knows better returns a `Completion`, whose `logprobs`, `confidences` and `first` are used. What the
+    script raises is raised. A cancelled request has spent its prompt and
     the samples that were done.
     """
 
@@ -50,7 +53,7 @@ class Scripted:
     async def count(self, request: Request) -> int:
         return len(request.prompt) + len(request.partial)
 
-    async def _reply(self, request: Request) -> str:
+    async def _reply(self, request: Request) -> Reply:
         if isinstance(self._script, str):
             return self._script
         reply = self._script(request)
@@ -65,15 +68,31 @@ class Scripted:
         return None
 
 
-def cut(text: str, sampling: Sampling, limit: int) -> Completion:
+def cut(reply: Reply, sampling: Sampling, limit: int) -> Completion:
     """The completion that stops where the sampling settings say, within `limit` characters."""
+    whole = reply if isinstance(reply, Completion) else _sure(reply)
+    text = whole.text
     at, stop = min(((at, stop) for stop in sampling.stop if (at := text.find(stop)) >= 0), default=(len(text), ""))
     if at + len(stop) > limit:
-        return _completion(text[:limit], "length", "", sampling)
-    kept = text[: at + len(stop) * sampling.keep_stop]
-    return _completion(kept, "stop" if stop else "eos", stop, sampling)
+        return _completion(whole, limit, "length", "", sampling)
+    return _completion(whole, at + len(stop) * sampling.keep_stop, "stop" if stop else "eos", stop, sampling)
 
 
-def _completion(text: str, end: Literal["eos", "stop", "length"], stop: str, sampling: Sampling) -> Completion:
-    logprobs = (0.0,) * len(text) if sampling.logprobs else ()
-    return Completion(text, tuple(map(ord, text)), end, stop, logprobs, len(text))
+def _sure(text: str) -> Completion:
+    return Completion(text, logprobs=(0.0,) * len(text), confidences=(1.0,) * len(text), first=((text[:1], 0.0),))
+
+
+def _completion(
+    whole: Completion, length: int, end: Literal["eos", "stop", "length"], stop: str, sampling: Sampling
+) -> Completion:
+    text, asked = whole.text[:length], bool(sampling.top_logprobs)
+    return Completion(
+        text=text,
+        tokens=tuple(map(ord, text)),
+        end=end,
+        stop=stop,
+        logprobs=whole.logprobs[:length] if sampling.logprobs or asked else (),
+        confidences=whole.confidences[:length] if asked else (),
+        first=whole.first[: sampling.top_logprobs] if asked else (),
+        length=len(text),
+    )

@@ -133,8 +133,8 @@ class VLLMServer:
         if room < 1:
             raise GenerationError(f"the prompt has {len(ids)} tokens, and {self.name} has a context of {self.context}")
         body = asked(request, self._model, request.limit(room)) | {"return_token_ids": True}
-        if request.sampling.logprobs:
-            body["logprobs"] = 0
+        if request.sampling.logprobs or request.sampling.top_logprobs:
+            body["logprobs"] = request.sampling.top_logprobs or 0
         return body | {"prompt": list(ids)}, COMPLETIONS, len(ids)
 
     def _plain(self, request: Request) -> tuple[dict[str, Any], str, int]:
@@ -202,7 +202,8 @@ class VLLMServer:
 
     async def _completions(self, reply: Reply, request: Request) -> list[Completion]:
         choices = [choice for choice in reply.choices if 0 <= choice.index < request.n and ended(choice)]
-        samples = {each.index: await self._spelled(completion(each), each.token_ids, request) for each in choices}
+        top = request.sampling.top_logprobs
+        samples = {each.index: await self._spelled(completion(each, top), each.token_ids, request) for each in choices}
         return self._whole(samples, request.n)
 
     def _whole(self, samples: dict[int, Completion], n: int, errors: Sequence[TransientError] = ()) -> list[Completion]:
@@ -312,6 +313,9 @@ def _turn(prompt: str, partial: str = "") -> list[dict[str, str]]:
 
 
 def _logprobs(request: Request) -> dict[str, Any]:
+    """As chats ask for them."""
+    if top := request.sampling.top_logprobs:
+        return {"logprobs": True, "top_logprobs": top}
     return {"logprobs": True} if request.sampling.logprobs else {}
 
 

@@ -13,6 +13,7 @@ from metagen.backends._enclosure import Enclosure
 from metagen.backends._flight import Flight, uninterrupted
 from metagen.backends._prompts import Prompts
 from metagen.card import ModelCard
+from metagen.confidence import of_token
 from metagen.errors import BackendGone, GenerationError, InputError, MetagenError
 from metagen.request import Completion, Meter, Request, Sampling
 
@@ -114,6 +115,7 @@ class VLLMEngine:
         from vllm.sampling_params import RequestOutputKind, SamplingParams  # noqa: PLC0415 (optional, slow to import)
 
         sampling = request.sampling
+        _check_top(sampling.top_logprobs, self._llm.model_config)
         chosen = {field: getattr(sampling, field) for field in ("temperature", "top_p", "top_k", "min_p")}
         return SamplingParams(
             **self._sampling_defaults | {field: value for field, value in chosen.items() if value is not None},
@@ -122,18 +124,28 @@ class VLLMEngine:
             max_tokens=request.limit(self.context - prompt_tokens),
             stop=list(sampling.stop),
             include_stop_str_in_output=sampling.keep_stop,
-            logprobs=0 if sampling.logprobs else None,
+            logprobs=sampling.top_logprobs or (0 if sampling.logprobs else None),
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
 
     def _completion(self, sample: Any, sampling: Sampling) -> Completion:
         end, stop = _ending(sample)
         tokens = tuple(sample.token_ids)
-        logprobs = tuple(step[token].logprob for step, token in zip(sample.logprobs or (), tokens, strict=False))
+        steps = sample.logprobs or ()
+        logprobs = tuple(step[token].logprob for step, token in zip(steps, tokens, strict=False))
+        tops = [_top(step, sampling.top_logprobs) for step in steps] if sampling.top_logprobs else []
         if stop and not (sampling.keep_stop and self._prompts.spells(tokens, sample.text)):
             tokens = ()
-        length = len(sample.token_ids)
-        return Completion(text=sample.text, tokens=tokens, end=end, stop=stop, logprobs=logprobs, length=length)
+        return Completion(
+            text=sample.text,
+            tokens=tokens,
+            end=end,
+            stop=stop,
+            logprobs=logprobs,
+            confidences=tuple(of_token([logprob for _, logprob in top]) for top in tops),
+            first=tops[0] if tops else (),
+            length=len(sample.token_ids),
+        )
 
     def _translated(self, error: Exception) -> MetagenError | None:
         """What an error of vLLM's means here; `None` if it is none of vLLM's."""
@@ -252,6 +264,19 @@ def _ending(sample: Any) -> tuple[Literal["eos", "stop", "length"], str]:
             return "length", ""
         case reason, _:
             raise GenerationError(f"the engine ended a sample early: {reason}")
+
+
+def _check_top(wanted: int | None, model_config: Any) -> None:
+    most = model_config.max_logprobs
+    most = model_config.get_vocab_size() if most == -1 else most
+    if wanted is not None and wanted > most:
+        raise InputError(f"top_logprobs={wanted}: this engine gives {most} at most: open it with max_logprobs={wanted}")
+
+
+def _top(step: Any, k: int) -> tuple[tuple[str, float], ...]:
+    """The k most probable tokens of a position, most probable first; vLLM adds the one that was drawn."""
+    ranked = sorted(step.values(), key=lambda each: each.rank)[:k]
+    return tuple((each.decoded_token or "", each.logprob) for each in ranked)
 
 
 class _Gauge:

@@ -1,6 +1,7 @@
 """Verifiers: say how good a candidate is, one verdict each; `None` is no verdict."""
 
 from metagen.verifiers.combine import Cached, Cascade, Lowest, Mean, Product, Sigmoid, Threshold
+from metagen.verifiers.confidence import LowestGroupConfidence, MeanLogprob, SelfCertainty
 from metagen.verifiers.execution import PassesTests
 from metagen.verifiers.oracles import MatchesReference
 from metagen.verifiers.plain import OnText
@@ -10,12 +11,15 @@ __all__ = [
     "Cached",
     "Cascade",
     "Lowest",
+    "LowestGroupConfidence",
     "MatchesReference",
     "Mean",
+    "MeanLogprob",
     "OnText",
     "PassesTests",
     "Product",
     "Proves",
+    "SelfCertainty",
     "Sigmoid",
     "Threshold",
 ]

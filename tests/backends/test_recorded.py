@@ -83,10 +83,10 @@ async def test_samples_are_played_by_their_numbers(tmp_path: Path) -> None:
 
 
 async def test_how_a_sample_ended_is_played_too(tmp_path: Path) -> None:
-    (row,) = rows(0, end="stop", stop="\n", logprobs=[-0.5, -1.0])
+    (row,) = rows(0, end="stop", stop="\n", logprobs=[-0.5, -1.0], confidences=[2.0], first=[["Yes", -0.5]])
     async with Recorded(pool(tmp_path / "pool.jsonl", [row])) as backend:
         (completion,) = await backend.generate(REQUEST, lambda _: None)
-    assert completion == Completion("sample 0", (), "stop", "\n", (-0.5, -1.0), length=10)
+    assert completion == Completion("sample 0", (), "stop", "\n", (-0.5, -1.0), 10, (2.0,), (("Yes", -0.5),))
 
 
 @pytest.mark.parametrize(
@@ -119,6 +119,7 @@ async def test_a_sample_that_is_missing_is_never_repeated(tmp_path: Path, reques
         Sampling(stop=("x",)),
         Sampling(keep_stop=True),
         Sampling(logprobs=True),
+        Sampling(top_logprobs=20),
         Sampling(temperature=0.5, max_tokens=50),
     ],
 )

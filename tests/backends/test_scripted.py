@@ -52,6 +52,17 @@ async def test_a_token_is_a_character() -> None:
     assert await Scripted("").count(Request("p", "hi?", partial="Well")) == 7
 
 
+async def test_a_script_may_say_how_sure_it_was() -> None:
+    sure = Completion("yes", logprobs=(-1.0, -2.0, -3.0), confidences=(3.0, 2.0, 1.0), first=(("y", -1.0), ("n", -2.0)))
+    (asked,), _ = await generate(Scripted(lambda _: sure), asking(top_logprobs=1, max_tokens=2))
+    assert (asked.text, asked.end) == ("ye", "length")
+    assert (asked.logprobs, asked.confidences, asked.first) == ((-1.0, -2.0), (3.0, 2.0), (("y", -1.0),))
+    (bare,), _ = await generate(Scripted(lambda _: sure), asking())
+    assert bare == Completion("yes", tuple(map(ord, "yes")))
+    (plain,), _ = await generate(Scripted("ab"), asking(top_logprobs=9))
+    assert (plain.confidences, plain.first) == ((1.0, 1.0), (("a", 0.0),))
+
+
 async def test_a_script_is_called_once_a_sample_with_its_own_seed_and_draw() -> None:
     seen: list[Request] = []
 

@@ -104,6 +104,18 @@ async def test_settings_are_sent_in_the_servers_words(api: str) -> None:
     assert one.logprobs == (-0.5,) * len(one.text)
 
 
+@pytest.mark.parametrize("n", [1, 2])
+@pytest.mark.parametrize("api", ["completions", "chat"])
+async def test_how_sure_the_model_was_comes_back_whole_and_streamed(api: str, n: int) -> None:
+    async with serving(FakeServer(), api=api) as server:
+        (one, *_), _ = await drawn(server, Request("p", "?", n=n, sampling=Sampling(top_logprobs=2)))
+        (bare, *_), _ = await drawn(server, Request("p", "?", n=n, sampling=Sampling(logprobs=True)))
+    assert one.first == (("Yes", -0.25), ("?", -0.5))
+    assert one.confidences == (0.375,) * len(one.text)
+    assert one.logprobs == bare.logprobs == (-0.5,) * len(one.text)
+    assert (bare.first, bare.confidences) == ((), ())
+
+
 async def test_a_step_keeps_its_stop_string_and_its_ids() -> None:
     async with serving(FakeServer()) as server:
         step = Request("p", "?", n=2, seed=1, sampling=Sampling(stop=(".",), keep_stop=True))

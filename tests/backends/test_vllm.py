@@ -155,6 +155,20 @@ async def test_logprobs_are_those_of_the_chosen_tokens(engine: VLLMEngine) -> No
 
 
 @engine_test
+async def test_how_sure_the_model_was_is_the_mean_over_the_most_probable_tokens(engine: VLLMEngine) -> None:
+    (sample,) = await ask(engine, asking(seed=3, top_logprobs=5))
+    (most,) = await ask(engine, asking(seed=3, temperature=0.0, top_logprobs=1))
+    assert len(sample.confidences) == len(sample.logprobs) == len(sample.tokens)
+    assert [logprob for _, logprob in sample.first] == sorted((logprob for _, logprob in sample.first), reverse=True)
+    assert len(sample.first) == 5
+    assert sample.confidences[0] == pytest.approx(-sum(logprob for _, logprob in sample.first) / 5)
+    assert most.confidences == pytest.approx([-logprob for logprob in most.logprobs]), "the most probable alone"
+    assert most.text.startswith(most.first[0][0])
+    with pytest.raises(InputError, match="top_logprobs=21: this engine gives 20 at most: open it with max_logprobs=21"):
+        await ask(engine, asking(top_logprobs=21))
+
+
+@engine_test
 async def test_the_length_limit_is_kept_and_told(engine: VLLMEngine) -> None:
     samples = await ask(engine, asking(n=8, max_tokens=3))
     assert all(len(sample.tokens) <= 3 for sample in samples)

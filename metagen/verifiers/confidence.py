@@ -1,0 +1,82 @@
+"""Verifiers without a model: how sure the generator was of its own words.
+
+They read what the engine returned beside the tokens, so they cost nothing more. It has to be asked for: a candidate
+that was drawn without is an `InputError`, since a whole run without verdicts would be a vote that only looks weighted.
+A candidate without words has no verdict.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from metagen.candidate import Candidate, Score
+from metagen.confidence import lowest_group, mean
+from metagen.errors import InputError
+from metagen.problem import Problem
+from metagen.run import Run
+from metagen.settings import spelled, whole
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class MeanLogprob:
+    """1/T Σₜ log p(yₜ | x, y₁ … yₜ₋₁), in nats: at most 0, so it ranks; to weigh a vote, `Sigmoid(MeanLogprob())`.
+
+    Samples from `Model(logprobs=True)`. The mean, since a sum favours short answers.
+    """
+
+    __repr__ = spelled
+
+    async def __call__(self, _problem: Problem, candidates: Sequence[Candidate], _run: Run) -> list[Score | None]:
+        return [self._verdict(candidate) for candidate in candidates]
+
+    def _verdict(self, candidate: Candidate) -> Score | None:
+        known = _known(self, candidate, candidate.logprobs, "Model(logprobs=True)")
+        return Score(mean(known)) if known else None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class SelfCertainty:
+    """The mean over all tokens of −1/k Σⱼ log pⱼ, over the k most probable tokens at each place.
+
+    Samples from `Model(top_logprobs=k)`. (Self-certainty, Kang et al. 2025, section 3, which takes the whole
+    vocabulary for k and subtracts its logarithm; with k = 20 it is the average trace confidence of Fu et al. 2025.)
+    """
+
+    __repr__ = spelled
+
+    async def __call__(self, _problem: Problem, candidates: Sequence[Candidate], _run: Run) -> list[Score | None]:
+        return [self._verdict(candidate) for candidate in candidates]
+
+    def _verdict(self, candidate: Candidate) -> Score | None:
+        known = _known(self, candidate, candidate.confidences, "Model(top_logprobs=20)")
+        return Score(mean(known)) if known else None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class LowestGroupConfidence:
+    """The lowest mean confidence of `size` tokens in a row: a thought is as sure as its least sure passage.
+
+    Samples from `Model(top_logprobs=k)`; 2048 is the paper's size, for thoughts of ten thousand tokens. A candidate
+    that ended with fewer tokens is one group; one that may go on has no verdict before it has a whole group, and from
+    then on a verdict that never rises as it grows. (DeepConf, Fu et al. 2025, section 2.)
+    """
+
+    size: int = 2048
+
+    __repr__ = spelled
+
+    def __post_init__(self) -> None:
+        whole(self, size=self.size)
+
+    async def __call__(self, _problem: Problem, candidates: Sequence[Candidate], _run: Run) -> list[Score | None]:
+        return [self._verdict(candidate) for candidate in candidates]
+
+    def _verdict(self, candidate: Candidate) -> Score | None:
+        known = _known(self, candidate, candidate.confidences, "Model(top_logprobs=20)")
+        too_early = not (candidate.finished or candidate.cut) and len(known) < self.size
+        return None if too_early or not known else Score(lowest_group(known, self.size))
+
+
+def _known(by: object, candidate: Candidate, numbers: tuple[float, ...], model: str) -> tuple[float, ...]:
+    if candidate.text and not numbers:
+        raise InputError(f"{by!r} reads what the model returns beside its tokens: sample with of={model}")
+    return numbers

@@ -1,0 +1,123 @@
+from dataclasses import replace
+from math import isclose
+
+import pytest
+
+from metagen import (
+    BestOf,
+    Candidate,
+    Completion,
+    InputError,
+    LowestGroupConfidence,
+    MeanLogprob,
+    Model,
+    Problem,
+    Request,
+    Run,
+    Score,
+    Scripted,
+    SelfCertainty,
+    Verifier,
+    Vote,
+    parse,
+    solve,
+)
+
+SURE = Candidate(("abcd",), logprobs=(-1.0, -2.0, -3.0, -2.0), confidences=(4.0, 1.0, 3.0, 4.0))
+BARE = Candidate(("abcd",))
+NOTHING = Candidate(("",))
+
+
+async def verdict(by: Verifier, candidate: Candidate) -> Score | None:
+    found: list[Score | None] = []
+
+    async def strategy(problem: Problem, run: Run) -> Candidate:
+        found.extend(await run.score(by, problem, [candidate]))
+        return candidate
+
+    await solve("?", strategy)
+    return found[0]
+
+
+@pytest.mark.parametrize(
+    ("by", "value"),
+    [(MeanLogprob(), -2.0), (SelfCertainty(), 3.0), (LowestGroupConfidence(2), 2.0), (LowestGroupConfidence(), 3.0)],
+)
+async def test_they_read_what_the_model_returned(by: Verifier, value: float) -> None:
+    assert await verdict(by, SURE) == Score(value)
+    assert await verdict(by, NOTHING) is None
+    with pytest.raises(InputError, match=r"sample with of=Model\((logprobs=True|top_logprobs=20)\)"):
+        await verdict(by, BARE)
+
+
+async def test_what_may_go_on_has_no_verdict_before_it_has_a_group() -> None:
+    by, begun = LowestGroupConfidence(5), replace(SURE, finished=False)
+    assert await verdict(by, begun) is None
+    assert await verdict(by, replace(begun, cut=True)) == Score(3.0)
+    assert await verdict(LowestGroupConfidence(4), begun) == Score(3.0)
+
+
+def unsure(request: Request) -> Completion:
+    """The third of three samples is the surest, the second is not sure of its end."""
+    text = f"The answer is {request.draw}."
+    sure = [1.0, 1.5, 3.0][request.draw]
+    return Completion(
+        text,
+        logprobs=(-1 / sure,) * len(text),
+        confidences=(*(sure,) * (len(text) - 2), *(0.5 if request.draw == 1 else sure,) * 2),
+    )
+
+
+@pytest.mark.parametrize(
+    ("strategy", "answer"),
+    [
+        ("BestOf(3, of=Model(logprobs=True), by=MeanLogprob())", "2"),
+        ("BestOf(2, of=Model(top_logprobs=5), by=SelfCertainty())", "1"),
+        ("BestOf(2, of=Model(top_logprobs=5), by=LowestGroupConfidence(2))", "0"),
+        ("Vote(3, of=Model(logprobs=True), by=Sigmoid(MeanLogprob()))", "2"),
+        ("Vote(3, of=Model(top_logprobs=5), by=LowestGroupConfidence(2))", "2"),
+    ],
+)
+async def test_the_surest_sample_is_chosen(strategy: str, answer: str) -> None:
+    made = parse(strategy)
+    assert repr(made) == strategy
+    assert (await solve("?", made, Scripted(unsure))).answer == answer
+
+
+async def test_steps_join_to_what_the_whole_has() -> None:
+    async def stepwise(problem: Problem, run: Run) -> Candidate:
+        first = await run.ask(Model(top_logprobs=2), problem.stepping("b"))
+        assert first.confidences == (2.0, 2.0)
+        return await run.ask(Model(top_logprobs=2), problem.continuing(first))
+
+    def script(request: Request) -> Completion:
+        rest = "abcd"[len(request.partial) :]
+        return Completion(rest, logprobs=(-1.0,) * len(rest), confidences=(2.0,) * len(rest), first=((rest[0], -1.0),))
+
+    whole: list[Candidate] = []
+
+    async def kept(problem: Problem, run: Run) -> Candidate:
+        whole.append(await run.ask(stepwise, problem))
+        return whole[0]
+
+    await solve("?", kept, Scripted(script))
+    assert whole[0].confidences == (2.0,) * 4
+    assert whole[0].first == (("c", -1.0),), "where the last completion begins"
+    score = await verdict(SelfCertainty(), whole[0])
+    assert score is not None
+    assert isclose(score.value, 2.0)
+
+
+@pytest.mark.parametrize("make", [lambda: LowestGroupConfidence(0), lambda: Model(top_logprobs=0)])
+def test_nonsense_is_refused(make: type[LowestGroupConfidence]) -> None:
+    with pytest.raises(InputError, match="must be a whole number of 1 or more, not 0"):
+        make()
+
+
+async def test_a_vote_of_samples_drawn_without_says_what_to_do() -> None:
+    with pytest.raises(
+        InputError, match=r"^LowestGroupConfidence\(\) reads .*: sample with of=Model\(top_logprobs=20\)$"
+    ):
+        await solve("?", Vote(3, by=LowestGroupConfidence()), Scripted("x"))
+    with pytest.raises(InputError, match=r"^MeanLogprob\(\) reads"):
+        await solve("?", BestOf(3, by=MeanLogprob()), Scripted("x"))
