@@ -4,6 +4,7 @@ A prompt is the text of one user turn; the backend puts it in the model's chat t
 metagen saw `chain_of_thought`, `few_shot` and `revise` in training, so a change there wants a new training run.
 
 What a tool says is data. It stands in a prompt as `quoted`, so that nothing in it can pass for a part of the prompt.
+metagen saw all of these forms in training but those for judges, so a change here wants a new training run.
 """
 
 import re
@@ -155,3 +156,24 @@ def action(reply: str) -> tuple[str, str] | None:
     """The first tool that a reply calls, with its input, if it calls one."""
     found = _ACTION.search(reply)
     return None if found is None else (found["name"], (found["block"] or found["line"] or "").strip())
+
+
+def verify(question: str, solution: str) -> str:
+    """Ask whether a solution is right, so that the next token is Yes or No (Zhang et al. 2024, section 3)."""
+    return f"{_shown(question, Solution=solution)}\n\nIs the solution correct? Answer Yes or No."
+
+
+def grade(question: str, solution: str, most: int) -> str:
+    """Ask for a grade from 0 to `most` (Zheng et al. 2023, figure 6, without its 1 for the worst)."""
+    asked = f"Grade the solution from 0 (wrong) to {most} (right and complete). End with: The grade is N."
+    return f"{_shown(question, Solution=solution)}\n\n{asked}"
+
+
+def compare(question: str, first: str, second: str) -> str:
+    """Ask which of two solutions is better, so that the next token is A or B (Zheng et al. 2023, figure 5)."""
+    shown = _shown(question, **{"Solution A": first, "Solution B": second})
+    return f"{shown}\n\nWhich solution is better? Answer A or B."
+
+
+def _shown(question: str, **solutions: str) -> str:
+    return "\n\n".join([f"Question:\n{question}", *(f"{name}:\n{text}" for name, text in solutions.items())])

@@ -2,7 +2,20 @@
 
 import pytest
 
-from metagen.prompts import action, chain_of_thought, few_shot, filled, follow_on, follow_up, query_of, quoted, revise
+from metagen.prompts import (
+    action,
+    chain_of_thought,
+    compare,
+    few_shot,
+    filled,
+    follow_on,
+    follow_up,
+    grade,
+    query_of,
+    quoted,
+    revise,
+    verify,
+)
 from tests.strategies.injections import INJECTIONS
 
 
@@ -22,6 +35,17 @@ def test_revise() -> None:
     ending = "\n\nCheck each step, then write the corrected solution."
     assert revise("1 + 1?", "It is 3.") == f"1 + 1?\n\nPrevious solution:\nIt is 3.{ending}"
     assert revise("1 + 1?", "It is 3.", "No.") == f"1 + 1?\n\nPrevious solution:\nIt is 3.\n\nFeedback:\nNo.{ending}"
+
+
+def test_what_judges_are_asked() -> None:
+    shown = "Question:\n1 + 1?\n\nSolution:\nIt is 3.\n\n"
+    assert verify("1 + 1?", "It is 3.") == f"{shown}Is the solution correct? Answer Yes or No."
+    assert grade("1 + 1?", "It is 3.", 5) == (
+        f"{shown}Grade the solution from 0 (wrong) to 5 (right and complete). End with: The grade is N."
+    )
+    assert compare("1 + 1?", "2", "3") == (
+        "Question:\n1 + 1?\n\nSolution A:\n2\n\nSolution B:\n3\n\nWhich solution is better? Answer A or B."
+    )
 
 
 def test_braces_and_percent_signs_are_text() -> None:

@@ -6,6 +6,7 @@ from metagen.strategies.parallel import BestOf, Vote
 from metagen.strategies.react import ReAct
 from metagen.strategies.retrieval import DSP, SelfAsk
 from metagen.strategies.stopping import BetaStop, ConsensusStop, DirichletStop, ExactStop, PredictiveStop, WindowStop
+from metagen.strategies.tournament import Tournament
 
 __all__ = [
     "DSP",
@@ -22,6 +23,7 @@ __all__ = [
     "ReAct",
     "SelfAsk",
     "System2Attention",
+    "Tournament",
     "Until",
     "Vote",
     "WindowStop",

@@ -3,6 +3,7 @@
 from metagen.verifiers.combine import Cached, Cascade, Lowest, Mean, Product, Sigmoid, Threshold
 from metagen.verifiers.confidence import LowestGroupConfidence, MeanLogprob, SelfCertainty
 from metagen.verifiers.execution import PassesTests
+from metagen.verifiers.judge import Judge, Pairwise
 from metagen.verifiers.oracles import MatchesReference
 from metagen.verifiers.plain import OnText
 from metagen.verifiers.proof import Proves
@@ -10,12 +11,14 @@ from metagen.verifiers.proof import Proves
 __all__ = [
     "Cached",
     "Cascade",
+    "Judge",
     "Lowest",
     "LowestGroupConfidence",
     "MatchesReference",
     "Mean",
     "MeanLogprob",
     "OnText",
+    "Pairwise",
     "PassesTests",
     "Product",
     "Proves",

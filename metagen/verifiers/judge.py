@@ -1,0 +1,128 @@
+"""Models as judges: they are asked about solutions, and their replies are read. What cannot be read is no verdict."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import KW_ONLY, dataclass
+from itertools import permutations
+from math import exp
+from statistics import fmean
+
+from metagen.answers import extract
+from metagen.candidate import Candidate, Score
+from metagen.problem import Problem
+from metagen.prompts import compare, grade, verify
+from metagen.run import Generator, Run
+from metagen.settings import generators, spelled, whole
+
+WORD = re.compile(r"[^\W_]+")
+GRADE = re.compile(r"(?:\b(?:grade|score)(?: is)?\W*|^\W*)(\d+(?:\.\d+)?)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Judge:
+    """A model is asked whether a solution is right; the verdict is the probability that it says yes.
+
+    P(Yes) / (P(Yes) + P(No)) at the first token, if the generator tells what was probable there, as
+    `Judge(of=Model("judge", top_logprobs=20, max_tokens=1))` does. (Generative verifier, Zhang et al. 2024, section 3.)
+    Of other generators, such as `of=CoT()`, the reply is read: 1 for a yes, 0 for a no. With `grades` it is asked for
+    a grade from 0 to that number, and the verdict is its share.
+
+    The mean over `n` replies is taken; one that is lost or cannot be read does not count, and where none counts there
+    is no verdict. A judge sees the question and the solution, never the reference. What it spends is the verifier's.
+    """
+
+    _: KW_ONLY
+    of: Generator | None = None
+    grades: int = 0
+    n: int = 1
+
+    __repr__ = spelled
+
+    def __post_init__(self) -> None:
+        generators(self, of=self.of)
+        whole(self, grades=self.grades, least=0)
+        whole(self, n=self.n)
+
+    async def __call__(self, problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
+        async def judged(candidate: Candidate, run: Run) -> Score | None:
+            asked = self._asked(problem.prompt, candidate.text)
+            replies = await run.sample(self.of, Problem(problem.id, asked), self.n)
+            return _mean(map(self._read, replies), replies[0].text)
+
+        return await run.map(judged, candidates)
+
+    def _asked(self, question: str, solution: str) -> str:
+        return grade(question, solution, self.grades) if self.grades else verify(question, solution)
+
+    def _read(self, reply: Candidate) -> float | None:
+        return graded(reply, self.grades) if self.grades else preferred(reply, "yes", "no")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Pairwise:
+    """A model is asked which of each two candidates is better; the verdict is the share that a candidate wins.
+
+    Each pair is shown in both orders, since judges favour a place (Zheng et al. 2023, section 3.4): whoever wins only
+    in one place has won half. So m candidates cost m(m − 1) replies; `Tournament` needs 2(m − 1). Replies are read as
+    `Judge` reads them, for A and B; what cannot be read is no match, and who has no match has no verdict.
+    """
+
+    _: KW_ONLY
+    of: Generator | None = None
+
+    __repr__ = spelled
+
+    def __post_init__(self) -> None:
+        generators(self, of=self.of)
+
+    async def __call__(self, problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
+        async def match(pair: tuple[int, int], run: Run) -> float | None:
+            first, second = (candidates[number].text for number in pair)
+            reply = await run.ask(self.of, Problem(problem.id, compare(problem.prompt, first, second)))
+            return preferred(reply, "a", "b")
+
+        pairs = list(permutations(range(len(candidates)), 2))
+        won = dict(zip(pairs, await run.map(match, pairs), strict=True))
+        return [_mean(matches(won, number)) for number in range(len(candidates))]
+
+
+def matches(won: dict[tuple[int, int], float | None], number: int) -> list[float | None]:
+    """How much a candidate won of each of its matches, in either place."""
+    as_first = [value for (first, _), value in won.items() if first == number]
+    as_second = [None if value is None else 1 - value for (_, second), value in won.items() if second == number]
+    return as_first + as_second
+
+
+def preferred(reply: Candidate, this: str, other: str) -> float | None:
+    """How much a reply says `this` rather than `other`, from 0 to 1; `None` if it says neither.
+
+    By the probabilities of both as its first token, where they are known. Else by the answer that it gives, by its
+    first word, or by its last line.
+    """
+    chances = {this: 0.0, other: 0.0}
+    for token, logprob in reply.first:
+        if (word := _word(token)) in chances:
+            chances[word] += exp(logprob)
+    if total := sum(chances.values()):
+        return chances[this] / total
+    last = reply.text.rstrip().rpartition("\n")[2]
+    for said in (_word(extract(reply.text) or ""), _word(reply.text), _word(last)):
+        if said in chances:
+            return float(said == this)
+    return None
+
+
+def graded(reply: Candidate, most: int) -> float | None:
+    """The last grade in a reply as a share of `most`; `None` if there is none up to that."""
+    found = GRADE.findall(reply.text)
+    return float(found[-1]) / most if found and float(found[-1]) <= most else None
+
+
+def _word(text: str) -> str:
+    found = WORD.search(text)
+    return found[0].casefold() if found else ""
+
+
+def _mean(values: Iterable[float | None], reason: str = "") -> Score | None:
+    known = [value for value in values if value is not None]
+    return Score(fmean(known), reason=reason) if known else None

@@ -1,0 +1,179 @@
+from math import log
+
+import pytest
+
+from metagen import (
+    BestOf,
+    Candidate,
+    Completion,
+    GenerationError,
+    InputError,
+    Judge,
+    Model,
+    Pairwise,
+    Problem,
+    Request,
+    Run,
+    Score,
+    Scripted,
+    Verifier,
+    parse,
+    solve,
+)
+from metagen.verifiers.judge import graded, matches, preferred
+
+PROBLEM = Problem("p", "What is 1 + 1?", "2")
+
+
+async def judged(by: Verifier, judge: Scripted, *texts: str) -> list[float | None]:
+    found: list[Score | None] = []
+
+    async def strategy(problem: Problem, run: Run) -> Candidate:
+        found.extend(await run.score(by, problem, [Candidate((text,)) for text in texts]))
+        return Candidate(("done",))
+
+    solution = await solve(PROBLEM, strategy, judge)
+    assert not solution.failed, solution.error
+    assert solution.usage.completion_tokens == 0, "all that a judge spends is the verifier's"
+    assert solution.usage.verifier_tokens == solution.usage.tokens
+    return [None if score is None else score.value for score in found]
+
+
+def says(text: str, **first: float) -> Candidate:
+    return Candidate((text,), first=tuple((token, log(chance)) for token, chance in first.items()))
+
+
+@pytest.mark.parametrize(
+    ("reply", "value"),
+    [
+        (says("Yes", Yes=0.6, No=0.2, Maybe=0.2), 0.75),
+        (says("No", Yes=0.25, yes=0.25, No=0.5), 0.5),
+        (says("Yes", **{" Yes": 0.5, "**No": 0.5}), 0.5),
+        (says("No.", No=0.9), 0.0),
+        (says("The answer is no.", The=0.9), 0.0),
+        (says("yes"), 1.0),
+        (says("**Yes**, there is no slip."), 1.0),
+        (says("No. It should be 2: yes, 2."), 0.0),
+        (says("1 + 1 = 2. No doubt.\nThe answer is Yes."), 1.0),
+        (says("It adds up.\n\nYes\n"), 1.0),
+        (says("Yesterday it did."), None),
+        (says("It adds up."), None),
+        (says(""), None),
+        (says("Perhaps", Perhaps=0.9), None),
+    ],
+)
+def test_how_a_reply_is_read(reply: Candidate, value: float | None) -> None:
+    assert preferred(reply, "yes", "no") == (None if value is None else pytest.approx(value))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("The grade is 7.", 0.7),
+        ("7", 0.7),
+        ("7/10", 0.7),
+        ("Grade: 3. No, better: the grade is **8.5**", 0.85),
+        ("score 10", 1.0),
+        ("The grade is 11.", None),
+        ("It has 7 lines.", None),
+        ("", None),
+    ],
+)
+def test_how_a_grade_is_read(text: str, value: float | None) -> None:
+    assert graded(says(text), 10) == value
+
+
+async def test_a_judge_gives_the_probability_of_yes() -> None:
+    chances = {"It is 2.": 0.8, "It is 3.": 0.4}
+
+    def judge(request: Request) -> Completion:
+        chance = next(chance for text, chance in chances.items() if text in request.prompt)
+        return Completion("Yes", first=(("Yes", log(chance)), ("No", log(0.2))))
+
+    by = Judge(of=Model(top_logprobs=20, max_tokens=1))
+    assert await judged(by, Scripted(judge), *chances) == pytest.approx([0.8, 2 / 3])
+
+
+async def test_a_judge_is_asked_about_the_question_and_never_sees_the_reference() -> None:
+    seen: list[Request] = []
+
+    def judge(request: Request) -> str:
+        seen.append(request)
+        return "Yes"
+
+    assert await judged(Judge(n=2), Scripted(judge), "It is 3.") == [1.0]
+    (prompt,) = {request.prompt for request in seen}
+    assert prompt == "Question:\nWhat is 1 + 1?\n\nSolution:\nIt is 3.\n\nIs the solution correct? Answer Yes or No."
+    assert [request.draw for request in seen] == [0, 1]
+    with pytest.raises(InputError, match="has no reference answer"):
+        await judged(Judge(of=parse("BestOf(2, by=MatchesReference())")), Scripted("Yes"), "It is 3.")
+
+
+async def test_the_mean_is_over_the_replies_that_can_be_read() -> None:
+    def judge(request: Request) -> str:
+        if request.draw == 1:
+            raise GenerationError("lost")
+        return ["Yes", "", "Hm", "No"][request.draw]
+
+    class OneByOne:
+        """A generator that is asked for its samples one by one, so that one can be lost."""
+
+        async def __call__(self, problem: Problem, run: Run) -> Candidate:
+            return await run.ask(None, problem)
+
+    assert await judged(Judge(of=OneByOne(), n=4), Scripted(judge), "x") == [0.5]
+    assert await judged(Judge(of=OneByOne(), n=1), Scripted("Hm"), "x") == [None]
+
+
+async def test_grades_are_shares_and_a_lost_reply_is_no_verdict() -> None:
+    def judge(request: Request) -> str:
+        if "slip" in request.prompt:
+            raise GenerationError("lost")
+        return "The grade is 4." if "good" in request.prompt else "I cannot say."
+
+    assert await judged(Judge(grades=5), Scripted(judge), "good", "slip", "odd") == [0.8, None, None]
+
+
+async def test_a_judge_that_favours_a_place_decides_nothing() -> None:
+    assert await judged(Pairwise(), Scripted("A"), "x", "y", "z") == [0.5, 0.5, 0.5]
+    assert await judged(Pairwise(), Scripted("Neither"), "x", "y") == [None, None]
+    assert await judged(Pairwise(), Scripted("A"), "x") == [None]
+
+
+async def test_all_meet_all_in_both_orders() -> None:
+    seen: list[str] = []
+
+    def judge(request: Request) -> str:
+        _, first, second = request.prompt.split("Solution ")[0:3]
+        lengths = [len(part.splitlines()[1]) for part in (first, second)]
+        seen.append(f"{lengths[0]} {lengths[1]}")
+        return "A" if lengths[0] > lengths[1] else "B"
+
+    assert await judged(Pairwise(), Scripted(judge), "x", "xxx", "xx") == [0.0, 1.0, 0.5]
+    assert sorted(seen) == ["1 2", "1 3", "2 1", "2 3", "3 1", "3 2"]
+
+
+def test_what_cannot_be_read_is_no_match() -> None:
+    won = {(0, 1): 0.9, (1, 0): None, (0, 2): None, (2, 0): 0.3, (1, 2): 1.0, (2, 1): 0.0}
+    assert [matches(won, number) for number in range(3)] == [
+        [0.9, None, None, 0.7],
+        [None, 1.0, pytest.approx(0.1), 1.0],
+        [0.3, 0.0, None, 0.0],
+    ]
+
+
+async def test_a_weaker_model_judges_the_run_of_another() -> None:
+    models = {
+        "large": Scripted(lambda request: f"The answer is {request.draw}."),
+        "judge": Scripted(lambda request: "Yes" if "is 2." in request.prompt else "No"),
+    }
+    strategy = parse("BestOf(4, by=Judge(of=Model('judge')))")
+    assert repr(strategy) == 'BestOf(4, by=Judge(of=Model("judge")))'
+    assert strategy == BestOf(4, by=Judge(of=Model("judge")))
+    assert (await solve(PROBLEM, strategy, models)).answer == "2"
+
+
+@pytest.mark.parametrize("spec", ["Judge(n=0)", "Judge(grades=-1)", "Judge(of=3)", "Pairwise(of=Judge())"])
+def test_nonsense_is_refused(spec: str) -> None:
+    with pytest.raises(InputError, match=r"(must be a whole number|is not a strategy)"):
+        parse(f"BestOf(2, by={spec})")
