@@ -23,6 +23,7 @@ SPECS = [
     "Vote(5, until=two_votes)",
     "BestOf(4, by=length)",
     "Vote(3, by=Cascade(Lowest(Cached(length), Product(length)), Mean(OnText(vowels), Threshold(length)), high=60))",
+    "DeepConf(5, by=length, warmup=2, keep=0.5, chunk=16, until=ConsensusStop(0.9), window=2)",
     "Tournament(3, by=Mean(Pairwise(), Judge(of=Model(top_logprobs=2)), SelfCertainty()), of=Model(top_logprobs=2))",
     "Until(length, limit=6, window=3, threshold=60)",
     "Within(tokens=100000, seconds=1000)",
@@ -113,7 +114,7 @@ def dice(request: Request) -> str:
 class Counting(Scripted):
     """A scripted model that keeps the requests it gets."""
 
-    def __init__(self, script: Callable[[Request], str]) -> None:
+    def __init__(self, script: Callable[[Request], str | Completion]) -> None:
         super().__init__(script)
         self.requests: list[Request] = []
 

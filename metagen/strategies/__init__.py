@@ -2,6 +2,7 @@
 
 from metagen.strategies.chain import Ask, Chain, CoT, System2Attention
 from metagen.strategies.control import Fallback, Until, Within
+from metagen.strategies.deepconf import DeepConf
 from metagen.strategies.parallel import BestOf, Vote
 from metagen.strategies.react import ReAct
 from metagen.strategies.retrieval import DSP, SelfAsk
@@ -16,6 +17,7 @@ __all__ = [
     "Chain",
     "CoT",
     "ConsensusStop",
+    "DeepConf",
     "DirichletStop",
     "ExactStop",
     "Fallback",

@@ -7,9 +7,9 @@ from metagen.candidate import Candidate, Score
 from metagen.errors import InputError, NoCandidate, WeightError
 from metagen.problem import Problem
 from metagen.run import Generator, Run, Verifier
-from metagen.settings import generators, literal, spelled, takes, verifiers, whole
+from metagen.settings import generators, literal, spelled, verifiers, whole
 from metagen.strategies.select import best, majority, weighted_majority
-from metagen.strategies.stopping import COUNTING, Stop
+from metagen.strategies.stopping import Stop, check_rule
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -51,7 +51,7 @@ class Vote:
         if self.until is None:
             candidates = await run.sample(self.of, problem, self.n)
             scores = await run.score(self.by, problem, candidates) if self.by else []
-            keys = list(map(_key, candidates))
+            keys = list(map(vote_key, candidates))
         else:
             candidates, scores, keys = await self._until_settled(self.until, problem, run)
         chosen = majority(keys) if self.by is None else self._weighted(keys, scores, run)
@@ -70,7 +70,7 @@ class Vote:
                 (score,) = await run.score(self.by, problem, [candidate]) if self.by else [Score(1.0)]
                 candidates.append(candidate)
                 scores.append(score)
-                keys.append(_key(candidate))
+                keys.append(vote_key(candidate))
                 voting = [key if score else None for key, score in zip(keys, scores, strict=True)]
                 weights = [score.value if score else 0.0 for score in scores]
                 if settled(voting, weights, self.n - len(candidates)):
@@ -130,8 +130,8 @@ def values(scores: list[Score | None]) -> list[float | None]:
     return [None if score is None else score.value for score in scores]
 
 
-def _key(candidate: Candidate) -> str | None:
-    """What it votes for."""
+def vote_key(candidate: Candidate) -> str | None:
+    """The canonical key of the answer that a candidate votes for; `None` if it has none."""
     answer = extract(candidate.text, finished=candidate.finished)
     return None if answer is None else canonical(answer)
 
@@ -141,7 +141,4 @@ def _check_stop(vote: Vote) -> None:
         if vote.window != 1:
             raise InputError("Vote: window needs until, such as Vote(40, until=BetaStop(0.95), window=4)")
         return
-    if isinstance(vote.until, type) or not takes(vote.until, 3):
-        raise InputError(f"Vote: until={vote.until!r} is not a rule: write one such as until=BetaStop(0.95)")
-    if vote.by is not None and isinstance(vote.until, COUNTING):
-        raise InputError(f"Vote: {vote.until!r} counts votes, and by= weighs them: use until=ConsensusStop(0.95)")
+    check_rule(vote, vote.until, weighted=vote.by is not None)

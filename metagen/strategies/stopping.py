@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metagen.errors import InputError
-from metagen.settings import spelled, whole
+from metagen.settings import spelled, takes, whole
 
 Keys = Sequence[Hashable | None]
 
@@ -155,6 +155,15 @@ class ConsensusStop:
 
 COUNTING = (BetaStop, DirichletStop, ExactStop, PredictiveStop)
 """Rules for votes that weigh the same: under weights their promise does not hold."""
+
+
+def check_rule(of: object, until: Stop, *, weighted: bool) -> None:
+    """Refuse what is no rule, and one that counts where votes are weighed."""
+    name = type(of).__name__
+    if isinstance(until, type) or not takes(until, 3):
+        raise InputError(f"{name}: until={until!r} is not a rule: write one such as until=BetaStop(0.95)")
+    if weighted and isinstance(until, COUNTING):
+        raise InputError(f"{name}: {until!r} counts votes, and by= weighs them: use until=ConsensusStop(0.95)")
 
 
 def beats(first: int, second: int) -> float:
