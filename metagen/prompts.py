@@ -4,7 +4,6 @@ A prompt is the text of one user turn; the backend puts it in the model's chat t
 metagen saw `chain_of_thought`, `few_shot` and `revise` in training, so a change there wants a new training run.
 
 What a tool says is data. It stands in a prompt as `quoted`, so that nothing in it can pass for a part of the prompt.
-metagen saw all of these forms in training but those for judges, so a change here wants a new training run.
 """
 
 import re

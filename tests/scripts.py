@@ -99,9 +99,6 @@ NAMES: dict[str, Any] = {
     "two_stages": two_stages,
     "lookup": lookup,
     "vowels": vowels,
-    "two_votes": two_votes,
-    "asks_twice": asks_twice,
-    "fails": fails,
 }
 
 
