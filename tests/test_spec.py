@@ -170,7 +170,7 @@ def test_a_strategy_is_written_as_in_python(text: str, strategy: object) -> None
         ("Voet(16)", "'Voet' is not known: did you mean Vote?"),
         ("Vote(16, of=COT())", "'COT' is not known: did you mean CoT?"),
         ("Vote(16, by=jugde)", "'jugde' is not known: did you mean judge?"),
-        ("zzz", "'zzz' is not known: there is BestOf, "),
+        ("zzz", "'zzz' is not known: there is "),
         ("__builtins__", "is not known"),
         ("eval('1')", "is not known"),
         ("__import__('os').system('true')", "is neither a strategy nor a literal"),
