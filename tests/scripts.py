@@ -2,10 +2,12 @@
 
 import asyncio
 import random
+import re
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Any
 
 from metagen import Candidate, Completion, Problem, Request, Run, Score, Scripted
+from metagen.formal import open_hole
 from metagen.request import Meter
 
 SPECS = [
@@ -34,6 +36,8 @@ SPECS = [
     "DSP(lookup, hops=2)",
     "System2Attention()",
     'ReAct((("lookup", lookup),), turns=2)',
+    "ProgramOfThought(compute, rounds=1)",
+    "DraftSketchProve(prove, rounds=1)",
 ]
 """One of every kind, among them plain functions; all take an `of` but the first, the last and Fallback."""
 
@@ -52,6 +56,8 @@ WRAPPERS = [
     "DSP(lookup, of={}, hops=1)",
     "System2Attention(of={})",
     'ReAct((("lookup", lookup),), of={}, turns=1)',
+    "ProgramOfThought(compute, of={})",
+    "DraftSketchProve(prove, of={})",
 ]
 
 
@@ -86,6 +92,17 @@ async def lookup(text: str) -> str:
     return f"{text}?"
 
 
+async def compute(text: str) -> str:
+    """A tool that prints the last number of a program."""
+    *_, last = re.findall(r"\d+", text)
+    return str(last)
+
+
+async def prove(text: str) -> str:
+    """A tool that proves nothing and leaves a hole."""
+    return f"{text}\n{open_hole('|- True')}"
+
+
 def two_votes(keys: Sequence[Hashable | None], weights: Sequence[float], left: int) -> bool:
     """A rule that is a function."""
     return len(keys) == 2
@@ -99,6 +116,8 @@ NAMES: dict[str, Any] = {
     "two_stages": two_stages,
     "lookup": lookup,
     "vowels": vowels,
+    "compute": compute,
+    "prove": prove,
 }
 
 
