@@ -93,10 +93,9 @@ def _proof(parts: Sequence[str], known: set[str], libraries: set[str], *, sketch
     ends = {"Qed.", "Defined.", "Admitted."} if sketch else {"Qed.", "Defined."}
     for index, part in enumerate(parts):
         sentence = spaced(part)
-        if (end := _bare(sentence)) in ends:
+        if sentence in ends:
             if any(after.strip() for after in parts[index + 1 :]):
-                raise Refused(f"refused: text after {end}")
-            yield part.removesuffix(end)
+                raise Refused(f"refused: text after {sentence}")
             return
         if sentence == "Proof." or sentence in known:
             continue

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass, fields, is_dataclass, replace
+from typing import ClassVar
 
 from metagen.candidate import Candidate
 from metagen.errors import InputError
@@ -33,6 +34,7 @@ class Model:
     top_logprobs: int | None = None
     """Ask also how sure the model is of each token, by so many most probable ones; 20 is what servers allow."""
 
+    can_step: ClassVar[bool] = True
     __repr__ = spelled
 
     def __post_init__(self) -> None:

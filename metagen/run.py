@@ -13,7 +13,9 @@ from hashlib import blake2b
 from itertools import islice
 from math import isnan
 from numbers import Real
-from typing import Any, Protocol, TypeGuard, TypeVar, cast
+from random import Random
+from secrets import randbits
+from typing import Any, Generic, Protocol, TypeGuard, TypeVar, cast
 
 from metagen.budget import Account, Budget, Hold, Price, Usage, unpriced
 from metagen.candidate import Candidate, Score
@@ -30,7 +32,7 @@ from metagen.errors import (
 )
 from metagen.problem import Problem
 from metagen.request import Backend, Completion, Request, card_of
-from metagen.tasks import together, unwrapped
+from metagen.tasks import Queue, queue, together
 from metagen.trace import Span, Status
 
 Item = TypeVar("Item")
@@ -153,48 +155,46 @@ class Run:
             raise InputError(f"a stream needs a window of 1 or more, not {window}")
         generator, key = self._resolve(generator), self._key()
         numbers = iter(range(limit))
-        issued: dict[int, asyncio.Task[Candidate | SampleError]] = {}
 
-        async def survivors(group: asyncio.TaskGroup) -> AsyncGenerator[Candidate, None]:
+        async def survivors(begun: Begun) -> AsyncGenerator[Candidate, None]:
             refused = False
             while True:
-                for number in () if refused else islice(numbers, window - len(issued)):
-                    issued[number] = group.create_task(self._attempt(generator, problem, (*key, number)))
-                if not issued:
+                for number in () if refused else islice(numbers, window - len(begun)):
+                    begun.begin((*key, number), self._attempt(generator, problem, (*key, number)))
+                if not begun:
                     return
-                number, task = next(iter(issued.items()))
-                attempt = await task
-                del issued[number]
+                _, attempt = await begun.take()
                 refused = refused or (isinstance(attempt, SampleError) and self.account.exhausted)
                 if isinstance(attempt, Candidate):
                     self.span.samples.append(attempt)
                     yield attempt
 
-        try:
-            with unwrapped():
-                async with asyncio.TaskGroup() as group, aclosing(survivors(group)) as candidates:
-                    try:
-                        yield candidates
-                    finally:
-                        for task in issued.values():
-                            task.cancel()
-        finally:
-            self._mark_cancelled({(*self.span.path, *key, number) for number in issued})
+        async with self._queue() as begun, aclosing(survivors(begun)) as candidates:
+            yield candidates
+
+    @asynccontextmanager
+    async def spawn(
+        self, function: Callable[[Item, "Run"], Awaitable[Result]]
+    ) -> AsyncIterator["Spawned[Item, Result]"]:
+        """Call an async function on items that are begun one by one, each in a node of its own, named by its key.
+
+        So a search begins what it decides on while earlier work is under way, and takes results in the order in which
+        it began them, as with `stream`. Leaving the context cancels what was not taken. Use as
+
+            async with run.spawn(function) as spawned:
+                spawned.begin("/0", item)
+                item, result = await spawned.take()
+        """
+        async with self._queue() as begun:
+            yield Spawned(self, function, begun)
 
     async def map(
         self, function: Callable[[Item, "Run"], Awaitable[Result]], items: Iterable[Item]
     ) -> list[Result | None]:
         """Apply an async function to all items at once, each in a node of its own; `None` where a sample was lost."""
         key = self._key()
-
-        async def one(index: int, item: Item) -> Result | None:
-            try:
-                with self._child(name_of(function), (*key, index)) as run:
-                    return await function(item, run)
-            except SampleError:
-                return None
-
-        return await together(one(index, item) for index, item in enumerate(items))
+        results = await together(self._called(function, item, (*key, index)) for index, item in enumerate(items))
+        return [None if isinstance(result, SampleError) else result for result in results]
 
     async def score(self, verifier: Verifier, problem: Problem, candidates: Sequence[Candidate]) -> list[Score | None]:
         """One verdict a candidate. Where the budget has no room for verdicts there are none, and a note says so.
@@ -253,6 +253,12 @@ class Run:
         usage = usage.of_verifier() if self._verifying else usage
         self.span.usage += usage
         self.account.spend(usage)
+
+    def random(self) -> Random:
+        """Random numbers for decisions; their seed follows from this node's place, and is kept on its span."""
+        seed = self._seed()
+        self.span.detail["seed"] = randbits(48) if seed is None else seed
+        return Random(self.span.detail["seed"])
 
     def note(self, text: str) -> None:
         """Say how this answer came about, on the span and in the `Solution`."""
@@ -317,12 +323,32 @@ class Run:
                 raise TypeError(f"{name_of(generator)} returned {type(candidate).__name__}, not a Candidate")
             return candidate
 
+    async def _called(
+        self, function: Callable[[Item, "Run"], Awaitable[Result]], item: Item, key: tuple[Key, ...]
+    ) -> Result | SampleError:
+        """The result of an async function in a node of its own, or the error that cost it."""
+        try:
+            with self._child(name_of(function), key) as run:
+                return await function(item, run)
+        except SampleError as error:
+            return error
+
     async def _attempt(self, generator: Generator, problem: Problem, key: tuple[Key, ...]) -> Candidate | SampleError:
         """A sample that may be lost: then its span says why."""
         try:
             return await self._ask(generator, problem, key)
         except SampleError as error:
             return error
+
+    @asynccontextmanager
+    async def _queue(self) -> AsyncIterator["Begun"]:
+        """Tasks by the keys of their nodes; those that nobody took are marked as cancelled."""
+        begun: Begun | None = None
+        try:
+            async with queue() as begun:
+                yield begun
+        finally:
+            self._mark_cancelled({(*self.span.path, *key) for key in begun.keys} if begun else set())
 
     def _mark_cancelled(self, paths: set[tuple[Key, ...]]) -> None:
         """What nobody consumed is marked alike, finished or not: which it was depends on the clock."""
@@ -436,6 +462,36 @@ class Run:
     def _why_lost(self) -> str:
         error = self.span.why_lost()
         return f"; the first: {error}" if error else ""
+
+
+Begun = Queue[tuple[Key, ...], Any]
+
+
+class Spawned(Generic[Item, Result]):
+    """Calls under way: see `Run.spawn`."""
+
+    __slots__ = ("_begun", "_function", "_items", "_run")
+
+    def __init__(self, run: Run, function: Callable[[Item, Run], Awaitable[Result]], begun: Begun) -> None:
+        self._run = run
+        self._function = function
+        self._begun = begun
+        self._items: dict[tuple[Key, ...], Item] = {}
+
+    def __len__(self) -> int:
+        """How many were begun and not taken."""
+        return len(self._begun)
+
+    def begin(self, key: str, item: Item) -> None:
+        """Call the function on an item, in a node with this key, which no other call of this run may have."""
+        named = self._run._named(key)
+        self._items[named] = item
+        self._begun.begin(named, self._run._called(self._function, item, named))
+
+    async def take(self) -> tuple[Item, Result | SampleError]:
+        """The oldest item and its result, or the error that cost it."""
+        key, result = await self._begun.take()
+        return self._items.pop(key), result
 
 
 def name_of(of: object) -> str:

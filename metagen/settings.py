@@ -61,6 +61,25 @@ def generators(of: object, /, **given: Any) -> None:
     _called_with(of, given, 2, "a strategy, called with (problem, run)")
 
 
+def steppers(of: object, /, **given: Any) -> None:
+    """Refuse what is no strategy, or one that does not write a reply step by step."""
+    generators(of, **given)
+    for name, value in given.items():
+        if not can_step(value):
+            raise InputError(
+                f"{type(of).__name__}: {name}={literal(value)} cannot step: it gives whole replies only. "
+                "Models can, CoT, and functions that pass the problem on as it is"
+            )
+
+
+def can_step(generator: object) -> bool:
+    """Whether a generator says of itself, by an attribute `can_step`, that it goes on from a partial reply by one step.
+
+    What is left out means the run's model, which can. A function is believed.
+    """
+    return generator is None or inspect.isfunction(generator) or bool(getattr(generator, "can_step", False))
+
+
 def verifiers(of: object, /, **given: Any) -> None:
     """Refuse what is not called as `(problem, candidates, run)`."""
     _called_with(of, given, 3, "a verifier, called with (problem, candidates, run)", PLAIN)

@@ -1,11 +1,54 @@
 """Task groups whose errors come out as they went in."""
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Iterator
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Generic, TypeVar
 
 Result = TypeVar("Result")
+Key = TypeVar("Key")
+
+
+class Queue(Generic[Key, Result]):
+    """Tasks under way, each under a key, taken in the order in which they were begun: whichever is done first."""
+
+    def __init__(self, group: asyncio.TaskGroup) -> None:
+        self._group = group
+        self._tasks: dict[Key, asyncio.Task[Result]] = {}
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    @property
+    def keys(self) -> set[Key]:
+        """Of all that was begun and not taken."""
+        return set(self._tasks)
+
+    def begin(self, key: Key, work: Coroutine[Any, Any, Result]) -> None:
+        self._tasks[key] = self._group.create_task(work)
+
+    async def take(self) -> tuple[Key, Result]:
+        """Wait for the oldest. Raises what it raised."""
+        key, task = next(iter(self._tasks.items()))
+        result = await task
+        del self._tasks[key]
+        return key, result
+
+    def cancel(self) -> None:
+        for task in self._tasks.values():
+            task.cancel()
+
+
+@asynccontextmanager
+async def queue() -> AsyncIterator[Queue[Any, Any]]:
+    """Tasks in order. What is not taken when the context ends is cancelled, and waited for."""
+    with unwrapped():
+        async with asyncio.TaskGroup() as group:
+            begun = Queue[Any, Any](group)
+            try:
+                yield begun
+            finally:
+                begun.cancel()
 
 
 async def together(coroutines: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:

@@ -2,12 +2,10 @@
 
 import asyncio
 import random
-import re
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Any
 
 from metagen import Candidate, Completion, Problem, Request, Run, Score, Scripted
-from metagen.formal import open_hole
 from metagen.request import Meter
 
 SPECS = [
@@ -36,8 +34,13 @@ SPECS = [
     "DSP(lookup, hops=2)",
     "System2Attention()",
     'ReAct((("lookup", lookup),), turns=2)',
-    "ProgramOfThought(compute, rounds=1)",
-    "DraftSketchProve(prove, rounds=1)",
+    "Beam(2, 2, by=brief)",
+    'DVTS(2, 2, by=brief, answer="majority", depth=30)',
+    'Rebase(4, by=brief, temperature=0.5, answer="weighted")',
+    "BestFirst(30, 2, by=brief, window=3)",
+    "MCTS(30, 2, by=brief, lookahead=None, until=two_hms)",
+    "ParticleFilter(4, by=brief, of=CoT())",
+    "Beam(2, 2, of=Joined(short), by=brief, lookahead=1)",
 ]
 """One of every kind, among them plain functions; all take an `of` but the first, the last and Fallback."""
 
@@ -56,8 +59,6 @@ WRAPPERS = [
     "DSP(lookup, of={}, hops=1)",
     "System2Attention(of={})",
     'ReAct((("lookup", lookup),), of={}, turns=1)',
-    "ProgramOfThought(compute, of={})",
-    "DraftSketchProve(prove, of={})",
 ]
 
 
@@ -69,6 +70,22 @@ async def length(problem: Problem, candidates: Sequence[Candidate], run: Run) ->
 def vowels(prompt: str, text: str) -> float:
     """A plain function that judges texts."""
     return float(sum(text.count(vowel) for vowel in "aeiou"))
+
+
+async def brief(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
+    """A verifier of partial replies, too, between 0 and 1: the shorter, the better; none for the shortest."""
+    lines = [candidate.text.count("\n") for candidate in candidates]
+    return [Score(1 / (1 + count)) if count else None for count in lines]
+
+
+async def two_hms(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
+    """An oracle that is hard to please."""
+    return [Score(float(candidate.text.count("\n") == 2)) for candidate in candidates]
+
+
+def short(text: str) -> bool:
+    """Where a step ends, for who joins lines: after two."""
+    return text.count("\n") == 2
 
 
 async def asks_twice(problem: Problem, run: Run) -> Candidate:
@@ -92,17 +109,6 @@ async def lookup(text: str) -> str:
     return f"{text}?"
 
 
-async def compute(text: str) -> str:
-    """A tool that prints the last number of a program."""
-    *_, last = re.findall(r"\d+", text)
-    return str(last)
-
-
-async def prove(text: str) -> str:
-    """A tool that proves nothing and leaves a hole."""
-    return f"{text}\n{open_hole('|- True')}"
-
-
 def two_votes(keys: Sequence[Hashable | None], weights: Sequence[float], left: int) -> bool:
     """A rule that is a function."""
     return len(keys) == 2
@@ -116,15 +122,17 @@ NAMES: dict[str, Any] = {
     "two_stages": two_stages,
     "lookup": lookup,
     "vowels": vowels,
-    "compute": compute,
-    "prove": prove,
+    "brief": brief,
+    "two_hms": two_hms,
+    "short": short,
 }
 
 
 def dice(request: Request) -> str:
-    """A model that answers by its seed alone, at several lengths."""
+    """A model that answers by its seed alone, at several lengths, and goes on with what it has begun."""
     rng = random.Random(f"{request.seed} {request.draw} {request.prompt}" if request.seed is None else request.seed)
-    return f"{'hm ' * rng.randrange(20)}The answer is {rng.choice([7, 7, 8, 9])}."
+    written = request.partial.count("\n")
+    return "hm\n" * (rng.randrange(20) - written) + f"The answer is {rng.choice([7, 7, 8, 9])}."
 
 
 class Counting(Scripted):

@@ -327,6 +327,53 @@ async def test_map_gives_each_item_a_node_of_its_own() -> None:
     assert solution.lost == 1
 
 
+async def test_spawned_work_is_taken_in_the_order_of_its_beginning_and_the_rest_is_cancelled() -> None:
+    async def one(text: str, run: Run) -> str:
+        if text == "b":
+            raise NoCandidate("b is lost")
+        return (await run.ask(None, PROBLEM.asking(text))).text
+
+    async def strategy(problem: Problem, run: Run) -> Candidate:
+        taken = []
+        async with run.spawn(one) as spawned:
+            for text in "abcd":
+                spawned.begin(f"/{text}", text)
+            assert len(spawned) == 4
+            for _ in range(3):
+                item, result = await spawned.take()
+                taken.append(f"{item}{'-' if isinstance(result, NoCandidate) else result} ")
+            with pytest.raises(ValueError, match="the key '/a' was given"):
+                spawned.begin("/a", "a")
+        return Candidate(tuple(taken))
+
+    async def script(request: Request) -> str:
+        await asyncio.sleep({"a": 0.02, "d": 9.0}.get(request.prompt, 0.0))
+        return request.prompt.upper()
+
+    solution = await solve(PROBLEM, strategy, Scripted(script), seed=1)
+    assert solution.text == "aA b- cC "
+    (span,) = solution.trace.children
+    assert [(child.path[-1], child.status) for child in span.children] == [
+        ("/a", "ok"),
+        ("/b", "lost"),
+        ("/c", "ok"),
+        ("/d", "cancelled"),
+    ]
+
+
+async def test_random_numbers_for_decisions_follow_from_the_seed_and_the_place_and_are_kept() -> None:
+    async def drawn(seed: int | None) -> tuple[str, object]:
+        async def strategy(problem: Problem, run: Run) -> Candidate:
+            return Candidate((str(run.random().random()),))
+
+        solution = await solve(PROBLEM, strategy, Scripted(""), seed=seed)
+        return solution.text, solution.trace.children[0].detail["seed"]
+
+    assert await drawn(1) == await drawn(1) != await drawn(2)
+    text, kept = await drawn(None)
+    assert text == str(random.Random(kept).random())  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("seed", range(5))
 async def test_100_cancellations_anywhere_leave_nothing_behind(seed: int) -> None:
     rng = random.Random(seed)

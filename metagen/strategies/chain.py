@@ -9,7 +9,7 @@ from metagen.errors import InputError
 from metagen.problem import Problem
 from metagen.prompts import chain_of_thought, few_shot, filled, follow_on, without_distraction
 from metagen.run import Generator, Run, name_of
-from metagen.settings import generators, literal, spelled, takes
+from metagen.settings import can_step, generators, literal, spelled, takes
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -29,6 +29,10 @@ class CoT:
     def __post_init__(self) -> None:
         generators(self, of=self.of)
         check_shots(self, self.shots)
+
+    @property
+    def can_step(self) -> bool:
+        return can_step(self.of)
 
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
         return await run.ask(self.of, self._asking(problem))

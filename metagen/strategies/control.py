@@ -8,7 +8,7 @@ from metagen.candidate import Candidate, Scored
 from metagen.errors import InputError, NoCandidate, SampleError
 from metagen.problem import Problem
 from metagen.run import Generator, Run, Verifier
-from metagen.settings import generators, literal, spelled, verifiers, whole
+from metagen.settings import can_step, generators, literal, spelled, verifiers, whole
 from metagen.strategies.select import best
 
 
@@ -80,6 +80,10 @@ class Within:
             value = getattr(self, name)
             if value is not None and not (isinstance(value, int | float) and value > 0):
                 raise InputError(f"Within: {name} must be a number above 0, not {value!r}")
+
+    @property
+    def can_step(self) -> bool:
+        return can_step(self.of)
 
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
         within = run.within(Budget(self.tokens, self.seconds, self.flops))

@@ -1,0 +1,41 @@
+"""The answer of a tree: one of its finished replies, by a rule. Pure."""
+
+from collections.abc import Hashable, Sequence
+from typing import Literal
+
+from metagen.strategies.parallel import vote_key
+from metagen.strategies.select import best, weighted_majority
+from metagen.strategies.tree.node import Leaf
+
+Rule = Literal["best", "majority", "weighted"]
+
+
+def choice(leaves: Sequence[Leaf], rule: Rule) -> tuple[int, str]:
+    """The place of the answer, and what is to be said about how it was found.
+
+    The `best` verdict; the `majority`, to which each leaf gives as many votes as it was drawn; or the vote `weighted`
+    by verdicts. A vote is won by an answer, and the leaf with the best verdict gives it. Without any verdict the
+    majority decides in place of the weights; if no leaf has an answer, the best verdict does. Ties go to whoever comes
+    first.
+    Raises `WeightError` if a weight is negative or not finite.
+    """
+    values = [leaf.value for leaf in leaves]
+    if rule == "best":
+        return best(values), ""
+    keys = [vote_key(leaf.candidate) for leaf in leaves]
+    unjudged = rule == "weighted" and all(value is None for value in values)
+    weighted = rule == "weighted" and not unjudged
+    winner = weighted_majority(keys, [_weight(leaf) if weighted else leaf.count for leaf in leaves])
+    if winner is None:
+        return best(values), f"none of {len(leaves)} finished replies has an answer that votes: the best is handed over"
+    said = "no finished reply has a verdict: the majority decides" if unjudged else ""
+    return _best_of(keys[winner], keys, values), said
+
+
+def _weight(leaf: Leaf) -> float | None:
+    return None if leaf.value is None else leaf.value * leaf.count
+
+
+def _best_of(key: Hashable, keys: Sequence[Hashable], values: Sequence[float | None]) -> int:
+    places = [place for place, each in enumerate(keys) if each == key]
+    return places[best([values[place] for place in places])]

@@ -1,0 +1,176 @@
+"""Searches that compare all candidates of a depth, which is what they are: beams, allotted budgets and particles."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+from metagen.candidate import Candidate
+from metagen.errors import InputError
+from metagen.problem import Problem
+from metagen.run import Run
+from metagen.settings import whole
+from metagen.strategies.tree.node import Draw, Leaf, Node, begin, finished, frontier, share_out
+from metagen.strategies.tree.search import TreeSearch
+from metagen.strategies.tree.shares import apportion, log_odds, softmax, systematic, top
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Levels(TreeSearch):
+    """A search that decides when all children of a depth are judged."""
+
+    @property
+    def first(self) -> int:
+        """How many first steps are drawn."""
+        raise NotImplementedError
+
+    def allocate(self, leaves: Sequence[Node], random: Random) -> list[int]:
+        """How many children each open leaf gets, and how many replies each finished one stands for; 0 drops it."""
+        raise NotImplementedError
+
+    def choose(self, root: Node, random: Random) -> tuple[Node, Sequence[Draw]]:
+        if root.state == "open":
+            return begin(root, ()), [Draw((), self.first)]
+        if root.sums.drawing or not root.sums.open:
+            return root, []
+        leaves = frontier(root)
+        return share_out(root, leaves, self.allocate([leaf for _, leaf in leaves], random))
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Beam(Levels):
+    """Beam search over steps: of all candidates of a depth the best `width` stay, and each gets `branch` children.
+
+    (Guided by process rewards: Snell et al. 2024, section 5.2, where N = width · branch and M = branch.) It begins with
+    width · branch first steps. A finished reply competes with its verdict and keeps its place while it is among the
+    best; the search ends when all that stay are finished. No verdict ranks last; ties go to whoever was drawn first.
+    """
+
+    width: int
+    branch: int
+
+    def __post_init__(self) -> None:
+        TreeSearch.__post_init__(self)
+        whole(self, width=self.width, branch=self.branch)
+
+    @property
+    def first(self) -> int:
+        return self.width * self.branch
+
+    def allocate(self, leaves: Sequence[Node], random: Random) -> list[int]:  # noqa: ARG002 (nothing is random here)
+        kept = top([leaf.value for leaf in leaves], self.width)
+        return [
+            (leaf.count if leaf.state == "finished" else self.branch) if place in kept else 0
+            for place, leaf in enumerate(leaves)
+        ]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class DVTS(TreeSearch):
+    """Diverse verifier tree search: `subtrees` beams of width 1, each of which draws `branch` children a step.
+
+    (Beeching, Tunstall and Rush 2024, "Scaling test-time compute with open models".) Subtrees never wait for each
+    other. The answer is chosen among the finished replies of all.
+    """
+
+    subtrees: int
+    branch: int
+
+    def __post_init__(self) -> None:
+        TreeSearch.__post_init__(self)
+        whole(self, subtrees=self.subtrees, branch=self.branch)
+
+    async def _grown(self, problem: Problem, run: Run) -> Node:
+        async def subtree(search: Beam, run: Run) -> Node:
+            return await search._grown(problem, run)
+
+        beam = Beam(
+            1,
+            self.branch,
+            by=self.by,
+            of=self.of,
+            step=self.step,
+            depth=self.depth,
+            lookahead=self.lookahead,
+            until=self.until,
+        )
+        roots: list[Node] = []
+        async with run.spawn(subtree) as spawned:
+            for number in range(self.subtrees):
+                spawned.begin(f"subtree {number}", beam)
+            while spawned:
+                _, root = await spawned.take()
+                if isinstance(root, Node) and root.children:
+                    roots.append(root)
+                    if any(leaf.accepted for leaf in finished(root)):
+                        break
+        return Node(problem.partial or Candidate(()), state="closed", children=tuple(roots))
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Rebase(Levels):
+    """Reward-balanced search: the budget of n replies is shared out to the nodes of a depth by a softmax of rewards.
+
+    Wⱼ = B · cⱼ exp(R(nⱼ) / temperature) / Σₖ cₖ exp(R(nₖ) / temperature), with B = n less the replies that are finished
+    and c equal siblings that were merged. (Wu et al. 2024, "Inference scaling laws", section 3.2 and algorithm 1.) The
+    paper rounds each share; here what they miss or exceed B by is settled by largest remainders (`shares.apportion`),
+    which is the same wherever rounded shares add up to B. A node with a share of 0 is dropped. No verdict has no share.
+    """
+
+    n: int
+    temperature: float = field(default=0.2, kw_only=True)
+
+    def __post_init__(self) -> None:
+        TreeSearch.__post_init__(self)
+        whole(self, n=self.n)
+        _check_temperature(self, self.temperature)
+
+    @property
+    def first(self) -> int:
+        return self.n
+
+    def allocate(self, leaves: Sequence[Node], random: Random) -> list[int]:  # noqa: ARG002 (nothing is random here)
+        growing = [leaf for leaf in leaves if leaf.state == "open"]
+        done = sum(leaf.count for leaf in leaves if leaf.state == "finished")
+        weights = softmax([leaf.value for leaf in growing], [leaf.count for leaf in growing], self.temperature)
+        shares = iter(apportion(weights, max(0, self.n - done)))
+        return [next(shares) if leaf.state == "open" else leaf.count for leaf in leaves]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ParticleFilter(Levels):
+    """Particle filtering: n particles take a step each, and are then drawn anew by the odds of their rewards.
+
+    wᵢ ∝ cᵢ (rᵢ / (1 - rᵢ))^(1 / temperature), rewards being probabilities; cᵢ particles stand on the node. (Puri et al.
+    2025, "A probabilistic inference approach to inference-time scaling", section 3, at temperature 1.) Resampling is
+    systematic: each node keeps n·w particles, rounded down or up, by one random number a step. Finished particles stay
+    and are drawn anew with the others. The answer is among the particles at the end, as often as each was drawn.
+    No verdict is drawn only if none has one. Raises `WeightError` for rewards outside 0 to 1.
+    """
+
+    n: int
+    temperature: float = field(default=1.0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        TreeSearch.__post_init__(self)
+        whole(self, n=self.n)
+        _check_temperature(self, self.temperature)
+
+    @property
+    def first(self) -> int:
+        return self.n
+
+    def allocate(self, leaves: Sequence[Node], random: Random) -> list[int]:
+        odds = log_odds([leaf.value for leaf in leaves])
+        weights = softmax(odds, [leaf.count for leaf in leaves], self.temperature)
+        return systematic(weights, self.n, random.random())
+
+    def replies(self, root: Node) -> list[Leaf]:
+        """The finished particles; where a budget left none, all replies that were ever finished."""
+        every = list(finished(root))
+        staying = {id(leaf.candidate) for _, leaf in frontier(root)}
+        return [leaf for leaf in every if leaf.accepted or id(leaf.candidate) in staying] or every
+
+
+def _check_temperature(search: TreeSearch, temperature: float) -> None:
+    if not isinstance(temperature, int | float) or not 0 < temperature < float("inf"):
+        raise InputError(f"{type(search).__name__}: temperature must be a number above 0, not {temperature!r}")

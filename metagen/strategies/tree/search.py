@@ -1,0 +1,206 @@
+"""What all tree searches share: the loop that grows a tree, and the rule that reads the answer from it."""
+
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, replace
+from random import Random
+
+from metagen.candidate import Candidate
+from metagen.errors import InputError, NoCandidate, SampleError, WeightError
+from metagen.problem import Problem
+from metagen.run import Generator, Run, Verifier
+from metagen.settings import literal, spelled, steppers, verifiers, whole
+from metagen.strategies.parallel import values
+from metagen.strategies.select import best
+from metagen.strategies.tree.answer import Rule, choice
+from metagen.strategies.tree.node import Draw, Leaf, Node, State, at, expand, finished, key_of, merged, unfinished
+
+DEEPEST = 500
+"""Steps. Trees are walked by recursion."""
+ACCEPTED = 1.0
+"""The verdict with which an oracle ends a search."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class TreeSearch:
+    """A tree search over steps: y₁ … y_t grows by y_{t+1} ~ g(· | x, y₁ … y_t), guided by v(x, y₁ … y_t).
+
+    Subclasses say in `choose` what to expand next, a pure function of the tree.
+
+    The children of a node are drawn in one request and judged as soon as they are there. Equal ones among them are
+    merged and counted. What was drawn is taken into the tree in the order in which it was asked for, so decisions do
+    not depend on the clock. Problems never wait for each other, nor do expansions that are under way at the same time.
+
+    The answer is chosen among all finished replies by the rule `answer`: the `best` verdict, the `majority`, or a vote
+    that is `weighted` by verdicts; in both votes the best member of the winning group is returned, and a reply votes as
+    often as it was drawn among its siblings. If no reply is finished, the best unfinished one is returned, and a note
+    says so. Where a budget ends the search, what is finished is voted on.
+
+    Raises `InputError` if `of` cannot step.
+    """
+
+    _: KW_ONLY
+    by: Verifier
+    of: Generator | None = None
+    step: str | int = "\n"
+    """What ends a step: a text, or a number of tokens."""
+    depth: int = 64
+    """The most steps of a reply."""
+    lookahead: int | None = 0
+    """Steps that each child is continued by before it is judged; `None` goes on to the end, a rollout. What comes to an
+    end so is a finished reply like any other. (Lookahead search, Snell et al. 2024, section 5.2.)"""
+    answer: Rule = "best"
+    until: Verifier | None = None
+    """Ends the search with the first finished reply on which its verdict is 1 or more, such as an oracle."""
+
+    __repr__ = spelled
+
+    def __post_init__(self) -> None:
+        steppers(self, of=self.of)
+        verifiers(self, by=self.by, until=self.until)
+        whole(self, depth=self.depth)
+        if self.lookahead is not None:
+            whole(self, least=0, lookahead=self.lookahead)
+        name = type(self).__name__
+        if self.by is None:
+            raise InputError(f"{name}: needs a verifier that judges partial replies: by=...")
+        if self.depth > DEEPEST:
+            raise InputError(f"{name}: depth must be at most {DEEPEST}, not {self.depth}")
+        if self.answer not in {"best", "majority", "weighted"}:
+            raise InputError(f"{name}: answer must be best, majority or weighted, not {self.answer!r}")
+        try:
+            Problem("", "").stepping(self.step)
+        except InputError as error:
+            raise InputError(f"{name}: step={literal(self.step)}: {error}") from None
+
+    def choose(self, root: Node, random: Random) -> tuple[Node, Sequence[Draw]]:
+        """What to expand next, in the order in which it is asked for, and the tree in which that is under way.
+
+        Nothing, if the search waits for what is under way; if nothing is, it ends.
+        """
+        raise NotImplementedError
+
+    def replies(self, root: Node) -> list[Leaf]:
+        """The finished replies, among which the answer is."""
+        return list(finished(root))
+
+    async def __call__(self, problem: Problem, run: Run) -> Candidate:
+        try:
+            return self._answered(await self._grown(replace(problem, step=None), run), run)
+        except WeightError as error:
+            raise WeightError(
+                f"{self!r}: {error}. If {literal(self.by)} gives logits, write by=Sigmoid({literal(self.by)})"
+            ) from None
+
+    async def _grown(self, problem: Problem, run: Run) -> Node:
+        """The tree when nothing more is to be drawn, a budget is used up, or the oracle has accepted a reply."""
+
+        async def expansion(item: tuple[Draw, Candidate], run: Run) -> Sequence[Node]:
+            return await self._expansion(problem, *item, run)
+
+        root, random, refused = Node(problem.partial or Candidate(())), run.random(), False
+        async with run.spawn(expansion) as spawned:
+            while True:
+                root, draws = (root, ()) if refused else self.choose(root, random)
+                for draw in draws:
+                    spawned.begin(key_of(draw.path), (draw, at(root, draw.path).candidate))
+                if not spawned:
+                    break
+                (draw, _), children = await spawned.take()
+                refused = refused or (isinstance(children, SampleError) and run.account.exhausted)
+                root = expand(root, draw.path, () if isinstance(children, SampleError) else children)
+                if any(child.accepted for child in at(root, draw.path).children):
+                    break
+        if refused:
+            run.note(f"the budget ended the search after {root.sums.expansions} expansions")
+        return root
+
+    async def _expansion(self, problem: Problem, draw: Draw, begun: Candidate, run: Run) -> list[Node]:
+        """The children of one node: drawn, merged and judged."""
+        run.span.detail["n"] = draw.n
+        drawn = await run.sample(self.of, problem.continuing(begun).stepping(self.step), draw.n)
+        self._check_steps(begun, drawn)
+        siblings = merged(drawn)
+        ahead = await self._ahead(problem, [candidate for candidate, _ in siblings], run)
+        scores = values(await run.score(self.by, problem, ahead))
+        accepted = await self._accepted(problem, ahead, run)
+        last = len(draw.path) + 1 == self.depth
+        children = [
+            Node(
+                candidate,
+                value,
+                count,
+                _state(candidate, last=last),
+                rollout=after if after.finished and not candidate.finished else None,
+                accepted=after in accepted,
+            )
+            for (candidate, count), after, value in zip(siblings, ahead, scores, strict=True)
+        ]
+        run.span.detail["children"] = [[child.count, child.value, child.state] for child in children]
+        return children
+
+    async def _ahead(self, problem: Problem, candidates: Sequence[Candidate], run: Run) -> Sequence[Candidate]:
+        """Each as far as the lookahead brings it; as it is, where that is lost."""
+        if self.lookahead == 0:
+            return candidates
+
+        async def lookahead(candidate: Candidate, run: Run) -> Candidate:
+            for _ in range(self.lookahead or 1):
+                if candidate.finished or candidate.cut:
+                    break
+                going_on = problem.continuing(candidate)
+                candidate = await run.ask(self.of, going_on.stepping(self.step) if self.lookahead else going_on)
+            return candidate
+
+        found = await run.map(lookahead, candidates)
+        return [after or before for after, before in zip(found, candidates, strict=True)]
+
+    async def _accepted(self, problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Candidate]:
+        """Those that end the search."""
+        ended = [candidate for candidate in candidates if candidate.finished]
+        if self.until is None or not ended:
+            return []
+        verdicts = values(await run.score(self.until, problem, ended))
+        return [
+            one for one, verdict in zip(ended, verdicts, strict=True) if verdict is not None and verdict >= ACCEPTED
+        ]
+
+    def _check_steps(self, begun: Candidate, drawn: Sequence[Candidate]) -> None:
+        length = len(begun.steps)
+        if any(each.steps[:length] != begun.steps or len(each.steps) == length for each in drawn):
+            raise InputError(
+                f"{type(self).__name__}: of={literal(self.of)} cannot step: it did not go on from the reply so far. "
+                "It must hand the problem on, with its partial reply and its step, to a model"
+            )
+
+    def _answered(self, root: Node, run: Run) -> Candidate:
+        replies = self.replies(root)
+        accepted = [leaf for leaf in replies if leaf.accepted]
+        if accepted:
+            run.note(f"accepted after {root.sums.expansions} expansions")
+            chosen = accepted[0]
+        elif replies:
+            place, said = choice(replies, self.answer)
+            if said:
+                run.note(said)
+            chosen = replies[place]
+        else:
+            replies = self._unfinished(root, run)
+            chosen = replies[best([leaf.value for leaf in replies])]
+        run.span.samples.extend(leaf.candidate for leaf in replies)
+        return chosen.candidate
+
+    def _unfinished(self, root: Node, run: Run) -> list[Leaf]:
+        leaves = list(unfinished(root))
+        if not leaves:
+            lost = run.span.why_lost()
+            raise NoCandidate(f"nothing could be drawn{'; the first: ' * bool(lost)}{lost}")
+        run.note(
+            f"no reply is finished after {root.sums.expansions} expansions: the best unfinished one is handed over"
+        )
+        return leaves
+
+
+def _state(candidate: Candidate, *, last: bool) -> State:
+    if candidate.finished:
+        return "finished"
+    return "closed" if candidate.cut or last else "open"

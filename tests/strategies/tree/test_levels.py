@@ -1,0 +1,98 @@
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metagen import DVTS, Beam, InputError, ParticleFilter, Rebase, Scripted, WeightError, solve
+from metagen.strategies.tree.node import Draw, at
+from tests.strategies.tree.trees import PROBLEM, Lines, node, spelled, values
+
+UNUSED = Random(0)
+
+
+def test_a_beam_keeps_the_best_of_a_depth_finished_ones_among_them() -> None:
+    beam = Beam(2, 3, by=spelled)
+    tree, draws = beam.choose(node(), UNUSED)
+    assert draws == [Draw((), 6)]
+    grown = node("", None, node("a", 0.5), node("b.", 0.75), node("c", 0.25), node("d", None))
+    tree, draws = beam.choose(grown, UNUSED)
+    assert draws == [Draw((0,), 3)]
+    assert [child.state for child in tree.children] == ["drawing", "finished", "closed", "closed"]
+    assert beam.choose(tree, UNUSED) == (tree, []), "it waits for its depth"
+
+
+def test_a_beam_ends_when_all_that_stay_are_finished() -> None:
+    tree, draws = Beam(1, 3, by=spelled).choose(node("", None, node("a", 0.5), node("b.", 0.75)), UNUSED)
+    assert draws == []
+    assert at(tree, (0,)).state == "closed"
+
+
+def test_rebase_shares_its_budget_by_the_papers_formula() -> None:
+    """exp(0.9 / 0.2), exp(0.5 / 0.2) and exp(0.1 / 0.2) are 0.8668, 0.1173 and 0.0159 of their sum."""
+    leaves = [node("a", 0.9), node("b", 0.5), node("c", 0.1)]
+    assert Rebase(8, by=spelled, temperature=0.2).allocate(leaves, UNUSED) == [7, 1, 0]
+    assert Rebase(64, by=spelled, temperature=0.2).allocate(leaves, UNUSED) == [55, 8, 1]
+
+
+def test_rebase_takes_finished_replies_from_the_budget() -> None:
+    leaves = [node("a.", 0.1, count=5), node("b", 0.5), node("c", 0.5)]
+    assert Rebase(8, by=spelled).allocate(leaves, UNUSED) == [5, 2, 1]
+    assert Rebase(5, by=spelled).allocate(leaves, UNUSED) == [5, 0, 0]
+
+
+def test_particles_are_drawn_anew_by_their_odds() -> None:
+    leaves = [node("a", 0.8), node("b.", 0.5, count=4), node("c", 0.0)]  # odds of 4, four times 1, and 0
+    for seed in range(5):
+        assert ParticleFilter(8, by=spelled).allocate(leaves, Random(seed)) == [4, 4, 0]
+    cold = ParticleFilter(8, by=spelled, temperature=0.1).allocate(leaves, UNUSED)
+    assert cold == [8, 0, 0]
+    with pytest.raises(WeightError, match="must be a probability"):
+        ParticleFilter(8, by=spelled).allocate([node("a", 3.0)], UNUSED)
+
+
+@given(st.lists(st.tuples(values, st.booleans(), st.integers(1, 3)), min_size=1, max_size=9), st.integers(1, 40))
+def test_no_more_is_allotted_than_there_is(found: list[tuple[float | None, bool, int]], n: int) -> None:
+    leaves = [node("a." if done else "a", value, count=count) for value, done, count in found]
+    particles = ParticleFilter(n, by=spelled).allocate(leaves, UNUSED)
+    assert sum(particles) == n
+    if any(leaf.state == "open" for leaf in leaves):
+        shares = Rebase(n, by=spelled).allocate(leaves, UNUSED)
+        done = sum(leaf.count for leaf in leaves if leaf.state == "finished")
+        assert sum(shares) == max(n, done)
+        beam = Beam(n, 2, by=spelled).allocate(leaves, UNUSED)
+        assert sum(share > 0 for share in beam) == min(n, len(leaves))
+
+
+async def test_the_answer_of_particles_is_among_those_that_are_left() -> None:
+    lines = {"": ["1.0 The answer is 7.", "0.0 The answer is 8.", "0.9\n"], "0.9\n": ["0.9 The answer is 7."]}
+    search = ParticleFilter(3, by=spelled, answer="majority", temperature=0.1)
+    solution = await solve(PROBLEM, search, Scripted(Lines(lines)))
+    assert (solution.answer, solution.samples) == ("7", 1), "8 was not drawn again, nor was 0.9"
+
+
+async def test_subtrees_go_their_own_ways_and_answer_together() -> None:
+    lines = {
+        "": ["0.1\n", "0.2\n", "0.3\n", "0.4 The answer is 8."],
+        "0.2\n": ["0.5 The answer is 7.", "0.9 The answer is 7."],
+    }
+    script = Lines(lines)
+    solution = await solve(PROBLEM, DVTS(2, 2, by=spelled, answer="majority"), Scripted(script))
+    assert script.asked == ["", "", "", "", "0.2\n", "0.2\n"], (
+        "a subtree of the best keeps its best, not the best of all"
+    )
+    assert (solution.answer, solution.samples) == ("7", 3)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Beam(0, 4, by=spelled), "Beam: width must be"),
+        (lambda: DVTS(4, 0, by=spelled), "DVTS: branch must be"),
+        (lambda: Rebase(4, by=spelled, temperature=0), "Rebase: temperature must be a number above 0"),
+        (lambda: ParticleFilter(0, by=spelled), "ParticleFilter: n must be"),
+    ],
+)
+def test_nonsense_is_refused(make: object, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        make()  # type: ignore[operator]
