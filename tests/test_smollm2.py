@@ -2,12 +2,27 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from metagen import Completion, Model, Problem, Request, Sampling, Usage, VLLMEngine, Vote, solve
-from tests import smollm2
+from metagen import (
+    DSP,
+    Completion,
+    Model,
+    Problem,
+    Request,
+    Sampling,
+    Search,
+    SelfAsk,
+    Usage,
+    VLLMEngine,
+    Vote,
+    solve,
+    solve_all,
+)
+from tests import hotpot, smollm2
 
 pytestmark = pytest.mark.engine
 
@@ -105,3 +120,24 @@ async def test_a_vote_is_counted_to_the_token(model: VLLMEngine) -> None:
     )
     assert model.card
     assert solution.usage.flops > model.card.flops(1, solution.usage.completion_tokens, samples=8)
+
+
+@pytest.mark.skipif(not hotpot.FILE.exists(), reason="the questions are not here")
+@pytest.mark.parametrize("name", ["SelfAsk", "DSP"])
+async def test_a_chain_searches_a_real_corpus(model: VLLMEngine, tmp_path: Path, name: str) -> None:
+    """However small the model: a reply in the wrong format is a candidate without an answer, and never an error."""
+    questions, passages = hotpot.read()
+    hotpot.write_corpus(passages, tmp_path / "passages.jsonl")
+    search, leaf = Search(str(tmp_path / "passages.jsonl"), k=1, cache=str(tmp_path)), Model(max_tokens=48)
+    strategy = SelfAsk(search, hops=2, of=leaf) if name == "SelfAsk" else DSP(search, hops=2, of=leaf)
+    problems = [question.problem for question in questions[:6]]
+    solutions = [each async for each in solve_all(problems, strategy, model, seed=1)]
+    calls = [span for solution in solutions for span in solution.trace.walk() if span.name == "Search"]
+    found = [line for span in calls for line in span.detail["output"].splitlines()]
+    assert not any(solution.failed or solution.lost for solution in solutions)
+    assert all(solution.correct is False for solution in solutions if solution.answer is None)
+    assert all(line.startswith("[") for line in found)
+    if name == "DSP":
+        hops = [sum(span.name == "Search" for span in solution.trace.walk()) for solution in solutions]
+        assert all(1 <= hop <= 2 for hop in hops), hops
+        assert found
