@@ -1,0 +1,50 @@
+"""Each strategy has a page in docs/strategies, and what a page shows is what its code does."""
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+from metagen.strategies import __all__ as every_strategy
+
+FOLDER = Path(__file__).parents[1] / "docs/strategies"
+PAGES = sorted(set(FOLDER.glob("*.md")) - {FOLDER / "README.md"})
+RUN = re.compile(r"```python\n(.*?)```\n\n```text\n(.*?)```\n", re.DOTALL)
+
+MISSING = {"Beam", "BestFirst", "DVTS", "DeepConf", "Joined", "MCTS", "ParticleFilter", "Rebase", "Tournament"}
+"""Strategies that have no page yet."""
+
+
+def about(page: Path) -> set[str]:
+    """The strategies that its headings name."""
+    headings = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    return {name for line in re.findall(r"^#+ .*$", headings, re.MULTILINE) for name in re.findall(r"`(\w+)`", line)}
+
+
+def test_every_strategy_has_one_page() -> None:
+    named = [name for page in PAGES for name in about(page) & set(every_strategy)]
+    assert sorted(named) == sorted(set(every_strategy) - MISSING)
+    assert set(every_strategy) >= MISSING
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_gives_formula_prompt_cost_and_a_run(page: Path) -> None:
+    text = page.read_text()
+    assert "    y ~" in text or " ~ g" in text
+    assert re.search(r"^(\*\*|#+ )Prompt", text, re.MULTILINE)
+    assert re.search(r"^(\*\*|#+ )Cost", text, re.MULTILINE)
+    assert re.search(r"^(\*\*|#+ )A run", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_index_leads_to_it(page: Path) -> None:
+    assert f"]({page.name})" in (FOLDER / "README.md").read_text()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_code_prints_what_is_shown(page: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for code, shown in RUN.findall(page.read_text()):
+        (tmp_path / "example.py").write_text(code)
+        runpy.run_path(str(tmp_path / "example.py"), run_name="__main__")
+        assert capsys.readouterr().out == shown
