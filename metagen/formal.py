@@ -93,9 +93,10 @@ def _proof(parts: Sequence[str], known: set[str], libraries: set[str], *, sketch
     ends = {"Qed.", "Defined.", "Admitted."} if sketch else {"Qed.", "Defined."}
     for index, part in enumerate(parts):
         sentence = spaced(part)
-        if sentence in ends:
+        if (end := _bare(sentence)) in ends:
             if any(after.strip() for after in parts[index + 1 :]):
-                raise Refused(f"refused: text after {sentence}")
+                raise Refused(f"refused: text after {end}")
+            yield part.removesuffix(end)
             return
         if sentence == "Proof." or sentence in known:
             continue

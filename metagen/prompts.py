@@ -176,3 +176,51 @@ def compare(question: str, first: str, second: str) -> str:
 
 def _shown(question: str, **solutions: str) -> str:
     return "\n\n".join([f"Question:\n{question}", *(f"{name}:\n{text}" for name, text in solutions.items())])
+
+
+PROGRAM = (
+    "Write a Python program that computes the answer and prints it, alone, as its last line. "
+    "Put it between ```python and ```."
+)
+AGAIN = "The program was run and failed. Write the corrected program between ```python and ```."
+
+
+def program_of_thought(question: str) -> str:
+    """Ask for a program that computes the answer (program of thoughts; Chen et al. 2023, section 2)."""
+    return f"{question}\n\n{PROGRAM}"
+
+
+def corrected_program(question: str, reply: str, failure: str) -> str:
+    """Ask for another program where one failed, with what the interpreter said."""
+    return f"{QUOTED}\n\n{question}\n\nProgram:\n{reply}\n\nThe interpreter said:\n{quoted(failure)}\n\n{AGAIN}"
+
+
+def informal_proof(question: str) -> str:
+    """Ask for a proof in words (the draft of Draft, Sketch, and Prove; Jiang et al. 2023, section 3.1)."""
+    return f"{question}\n\nProve this in words, step by step, as in a textbook. Write no Coq yet."
+
+
+SKETCH = (
+    "Turn the proof in words into a proof in Coq, between ```coq and ```. State each of its steps as "
+    "`assert (H : fact). { admit. }`, with `admit.` for what an automated prover can do: arithmetic and simple logic."
+)
+
+
+def formal_sketch(question: str, draft: str) -> str:
+    """Ask for a formal proof with holes that follows the draft (Jiang et al. 2023, section 3.2)."""
+    return f"{question}\n\nProof in words:\n{draft}\n\n{SKETCH}"
+
+
+def corrected_sketch(question: str, draft: str, sketch: str, failure: str) -> str:
+    """Ask for another sketch where Coq did not accept one, with what it said."""
+    asked = formal_sketch(question, draft)
+    return f"{QUOTED}\n\n{asked}\n\nA first attempt:\n{sketch}\n\nCoq said:\n{quoted(failure)}\n\nWrite it corrected."
+
+
+def open_goal(question: str, goal: str) -> str:
+    """Ask for the proof of what a prover left open: hypotheses, and what follows `|-`."""
+    return (
+        f"{QUOTED}\n\n{question}\n\n"
+        f"In a proof in Coq this is left to prove, below what is known there:\n{quoted(goal)}\n\n"
+        "Write the tactics that prove it between ```coq and ```, with `admit.` for what an automated prover can do."
+    )

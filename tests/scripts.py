@@ -2,10 +2,12 @@
 
 import asyncio
 import random
+import re
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Any
 
 from metagen import Candidate, Completion, Problem, Request, Run, Score, Scripted
+from metagen.formal import open_hole
 from metagen.request import Meter
 
 SPECS = [
@@ -41,6 +43,8 @@ SPECS = [
     "MCTS(30, 2, by=brief, lookahead=None, until=two_hms)",
     "ParticleFilter(4, by=brief, of=CoT())",
     "Beam(2, 2, of=Joined(short), by=brief, lookahead=1)",
+    "ProgramOfThought(compute, rounds=1)",
+    "DraftSketchProve(prove, rounds=1)",
 ]
 """One of every kind, among them plain functions; all take an `of` but the first, the last and Fallback."""
 
@@ -59,6 +63,8 @@ WRAPPERS = [
     "DSP(lookup, of={}, hops=1)",
     "System2Attention(of={})",
     'ReAct((("lookup", lookup),), of={}, turns=1)',
+    "ProgramOfThought(compute, of={})",
+    "DraftSketchProve(prove, of={})",
 ]
 
 
@@ -109,6 +115,17 @@ async def lookup(text: str) -> str:
     return f"{text}?"
 
 
+async def compute(text: str) -> str:
+    """A tool that prints the last number of a program."""
+    *_, last = re.findall(r"\d+", text)
+    return str(last)
+
+
+async def prove(text: str) -> str:
+    """A tool that proves nothing and leaves a hole."""
+    return f"{text}\n{open_hole('|- True')}"
+
+
 def two_votes(keys: Sequence[Hashable | None], weights: Sequence[float], left: int) -> bool:
     """A rule that is a function."""
     return len(keys) == 2
@@ -125,6 +142,8 @@ NAMES: dict[str, Any] = {
     "brief": brief,
     "two_hms": two_hms,
     "short": short,
+    "compute": compute,
+    "prove": prove,
 }
 
 

@@ -111,6 +111,7 @@ def test_a_file_is_its_last_theorem_and_what_follows() -> None:
         ("Proof.\n  intros. lia.\nQed.\n", "intros. lia."),
         ("Theorem sum : forall n m : nat,\n  n + m = m + n.\nProof. auto. Qed.", "auto."),
         (SUM.replace("Admitted.", "auto. Defined."), "auto."),
+        ("assert (1 = 1). { auto. } { auto. }\nQed.", "assert (1 = 1). { auto. } { auto. }"),
         ("Require Import Lia. From Coq Require Import Psatz ZArith. lia.", None),
         ("Require Import Coq.micromega.Lia. lia.", None),
         ("- { 1: lia. } all: [> auto | (* b *) auto ]. 2-3: (idtac; auto). }", None),

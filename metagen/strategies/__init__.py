@@ -4,6 +4,8 @@ from metagen.strategies.chain import Ask, Chain, CoT, System2Attention
 from metagen.strategies.control import Fallback, Until, Within
 from metagen.strategies.deepconf import DeepConf
 from metagen.strategies.parallel import BestOf, Vote
+from metagen.strategies.program import ProgramOfThought
+from metagen.strategies.proof import DraftSketchProve
 from metagen.strategies.react import ReAct
 from metagen.strategies.retrieval import DSP, SelfAsk
 from metagen.strategies.stopping import BetaStop, ConsensusStop, DirichletStop, ExactStop, PredictiveStop, WindowStop
@@ -24,11 +26,13 @@ __all__ = [
     "ConsensusStop",
     "DeepConf",
     "DirichletStop",
+    "DraftSketchProve",
     "ExactStop",
     "Fallback",
     "Joined",
     "ParticleFilter",
     "PredictiveStop",
+    "ProgramOfThought",
     "ReAct",
     "Rebase",
     "SelfAsk",

@@ -23,7 +23,13 @@ from metagen.sandbox import CONFINED, MIB, Sandbox
 from metagen.settings import spelled
 from metagen.tasks import together
 
-TACTICS = ("first [solve [auto] | lia | lra | ring | field]", "nia", "nra", "Z.div_mod_to_equations; nia")
+TACTICS = (
+    "first [solve [auto] | lia | lra | ring | field; repeat split; solve [auto | lra]]",
+    "nia",
+    "nra",
+    "Z.div_mod_to_equations; nia",
+)
+"""After `intros`. The first is for what is settled at once; the last, for division with remainder."""
 LOADED = "Require Import Lia Lra Psatz Ring Field."
 """What the tactics need."""
 
