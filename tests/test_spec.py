@@ -252,7 +252,7 @@ def test_what_is_no_strategy_is_refused_in_one_line(text: str, said: str) -> Non
     message = str(error.value)
     assert re.search(said, message) if "|" in said else said in message
     assert "\n" not in message
-    assert len(message) < 800
+    assert len(message) < 1000
 
 
 @given(st.text(max_size=60) | st.text("Vote(16,of=CoT)by'\\ \n.*-[]{}:lambda", max_size=40))

@@ -159,7 +159,7 @@ class TestWithCoq:
         solution = await solve(Problem("p", question), Until(Proves(seconds=60.0), limit=1, of=prove), backend)
         assert solution.text.startswith("Compute.")
         assert "rewrite H. solve [intros; lia]." in solution.text
-        assert solution.notes == [], "Until says so where nothing was accepted"
+        assert not solution.notes, "Until says so where nothing was accepted"
         assert len(backend.requests) == 4
 
     @pytest.mark.parametrize("name", ["test/mathd_algebra_346"])
