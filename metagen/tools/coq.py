@@ -70,7 +70,7 @@ class Coq:
     async def __call__(self, text: str, /) -> str:
         try:
             statement, rest = read_file(last_block(text, COQ))
-            sketch = proof_of(statement, rest, self.libraries, sketch=True).strip() or HOLE
+            sketch = proof_of(statement, rest, self.libraries, sketch=True).replace(LOADED, "").strip() or HOLE
         except Refused as refused:
             raise ToolRefusal(str(refused)) from None
         goals = await self._goals(statement, sketch)

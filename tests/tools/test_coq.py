@@ -64,7 +64,8 @@ async def test_tactics_are_tried_one_after_the_other_until_one_proves(monkeypatc
     proved = await Coq(tactics=("lia", "nia", "nra"))(SUM)
     assert "\nsolve [intros; nia].\nQed." in proved
     assert [file.count("solve") for file in files] == [0, 1, 1, 1]
-    left = await Coq(tactics=("lia",))(SUM)
+    left = await Coq(tactics=("lia",))(await Coq(tactics=("lia",))(SUM))
+    assert left.count("Require Import Lia") == 1
     assert left.endswith("(* |- True *)\nadmit.\nAdmitted.\n")
 
 
