@@ -4,8 +4,9 @@ from metagen.answers import canonical, extract
 from metagen.backends import Balanced, Limited, Recorded, Retrying, Scripted, VLLMEngine, VLLMServer
 from metagen.bootstrap import bootstrap
 from metagen.budget import Account, Budget, Usage
-from metagen.candidate import Candidate, Score, Scored
+from metagen.candidate import Candidate, Feedback, Score, Scored
 from metagen.card import ModelCard
+from metagen.critics import Arithmetic, Intrinsic, LowestStep, Reason
 from metagen.errors import (
     BackendGone,
     BudgetExceeded,
@@ -24,7 +25,7 @@ from metagen.model import Model
 from metagen.problem import Problem, ProblemFile
 from metagen.processes import Finished
 from metagen.request import Backend, Completion, Request, Sampling
-from metagen.run import Batched, Generator, Run, Tool, Verifier
+from metagen.run import Batched, Critic, Generator, Run, Tool, Verifier
 from metagen.sandbox import Limits, Sandbox
 from metagen.solution import Solution
 from metagen.solve import solve, solve_all
@@ -40,6 +41,7 @@ from metagen.strategies import (
     BetaStop,
     Chain,
     ConsensusStop,
+    Correct,
     CoT,
     DeepConf,
     DirichletStop,
@@ -52,6 +54,7 @@ from metagen.strategies import (
     ProgramOfThought,
     ReAct,
     Rebase,
+    Refine,
     SelfAsk,
     System2Attention,
     Tournament,
@@ -85,6 +88,7 @@ __all__ = [
     "DVTS",
     "MCTS",
     "Account",
+    "Arithmetic",
     "Ask",
     "Backend",
     "BackendGone",
@@ -105,21 +109,26 @@ __all__ = [
     "Completion",
     "ConsensusStop",
     "Coq",
+    "Correct",
+    "Critic",
     "DeepConf",
     "DirichletStop",
     "DraftSketchProve",
     "ExactStop",
     "Fallback",
+    "Feedback",
     "Finished",
     "GenerationError",
     "Generator",
     "InputError",
+    "Intrinsic",
     "Joined",
     "Judge",
     "Limited",
     "Limits",
     "Lowest",
     "LowestGroupConfidence",
+    "LowestStep",
     "MatchesReference",
     "Mean",
     "MeanLogprob",
@@ -139,8 +148,10 @@ __all__ = [
     "Proves",
     "Python",
     "ReAct",
+    "Reason",
     "Rebase",
     "Recorded",
+    "Refine",
     "Request",
     "Retrying",
     "Run",

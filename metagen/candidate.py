@@ -45,3 +45,12 @@ class Scored:
 
     candidate: Candidate
     score: Score | None
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """What is said about a candidate, f ~ feedback(x, y): what a revision may go by."""
+
+    text: str
+    opinion: bool = False
+    """True if a model said it of its own; False for new information: what ran, was computed, measured or looked up."""

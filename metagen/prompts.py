@@ -38,6 +38,23 @@ def revise(question: str, attempt: str, feedback: str = "") -> str:
     return f"{question}\n\nPrevious solution:\n{attempt}{said}\n\n{REVISE}"
 
 
+FLAWLESS = "Nothing is wrong."
+
+
+def criticise(question: str, attempt: str) -> str:
+    """Ask what is wrong with a solution (the feedback of self-refinement; Madaan et al. 2023, section 2)."""
+    return (
+        f"{question}\n\nSolution:\n{attempt}\n\nCheck each step of the solution. "
+        f'Name the first step that is wrong and say why. If none is, write "{FLAWLESS}"'
+    )
+
+
+def criticism(reply: str) -> str | None:
+    """What a reply to `criticise` finds wrong; `None` if nothing."""
+    text = reply.strip()
+    return None if not text or FLAWLESS.rstrip(".").lower() in text.lower() else text
+
+
 def quoted(text: str) -> str:
     """Material that is not ours: each line begins with "> ", and none holds a special token of a chat template.
 

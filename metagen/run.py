@@ -18,7 +18,7 @@ from secrets import randbits
 from typing import Any, Generic, Protocol, TypeGuard, TypeVar, cast
 
 from metagen.budget import Account, Budget, Hold, Price, Usage, unpriced
-from metagen.candidate import Candidate, Score
+from metagen.candidate import Candidate, Feedback, Score
 from metagen.errors import (
     BudgetExceeded,
     GenerationError,
@@ -62,6 +62,15 @@ class Verifier(Protocol):
     async def __call__(
         self, problem: Problem, candidates: Sequence[Candidate], run: "Run", /
     ) -> Sequence[Score | None]: ...
+
+
+class Critic(Protocol):
+    """Says what is wrong with a candidate, as new information or as an opinion; `None` if it has nothing to say.
+
+    Like a verifier, it reads `problem.prompt`, and what it raises becomes a `VerifierError`.
+    """
+
+    async def __call__(self, problem: Problem, candidate: Candidate, run: "Run", /) -> Feedback | None: ...
 
 
 class Tool(Protocol):
@@ -210,6 +219,18 @@ class Run:
                 scores = [None] * len(candidates)
             run.span.detail["scores"] = [None if score is None else score.value for score in scores]
         return scores
+
+    async def criticise(self, critic: Critic, problem: Problem, candidate: Candidate) -> Feedback | None:
+        """What a critic says about a candidate, in a node of its own that tells information from opinion.
+
+        Raises `VerifierError` if the critic fails or breaks its contract, and `BudgetExceeded` after the deadline.
+        """
+        with self._child(name_of(critic), self._key()) as run:
+            self.account.check_time()
+            feedback = await _feedback(critic, problem, candidate, run)
+            if feedback is not None:
+                run.span.detail["opinion" if feedback.opinion else "information"] = feedback.text
+        return feedback
 
     async def call(self, tool: Tool, text: str, *, seconds: float = 60.0, characters: int = 20_000) -> str:
         """What a tool says to `text`, in a node of its own.
@@ -502,6 +523,18 @@ def name_of(of: object) -> str:
 def _is_batched(generator: Generator) -> TypeGuard[Batched]:
     """What `isinstance` would say, at a hundredth of its time."""
     return callable(getattr(generator, "sample", None))
+
+
+async def _feedback(critic: Critic, problem: Problem, candidate: Candidate, run: Run) -> Feedback | None:
+    try:
+        feedback = await critic(problem, candidate, run)
+    except MetagenError:
+        raise
+    except Exception as error:  # whatever a user's critic raises is a critic's failure
+        raise VerifierError(f"{name_of(critic)} raised {type(error).__name__}: {error}") from error
+    if feedback is not None and not isinstance(feedback, Feedback):
+        raise VerifierError(f"{name_of(critic)} gave {feedback!r}: a critic gives Feedback, or None")
+    return feedback
 
 
 async def _said(tool: Tool, text: str, seconds: float, characters: int) -> str | ToolRefusal:

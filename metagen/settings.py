@@ -85,6 +85,11 @@ def verifiers(of: object, /, **given: Any) -> None:
     _called_with(of, given, 3, "a verifier, called with (problem, candidates, run)", PLAIN)
 
 
+def critics(of: object, /, **given: Any) -> None:
+    """Refuse what is not called as `(problem, candidate, run)`."""
+    _called_with(of, given, 3, "a critic, called with (problem, candidate, run)")
+
+
 def tools(of: object, /, **given: Any) -> None:
     """Refuse what is not called as `(text)`. No tool stands in for `None`."""
     for name, value in given.items():

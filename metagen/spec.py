@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from metagen import plugins, strategies, tools, verifiers
+from metagen import critics, plugins, strategies, tools, verifiers
 from metagen.errors import InputError
 from metagen.model import Model
 from metagen.settings import takes
@@ -20,6 +20,7 @@ CONSTRUCTORS: dict[str, Any] = {
     **{name: getattr(strategies, name) for name in strategies.__all__},
     **{name: getattr(verifiers, name) for name in verifiers.__all__},
     **{name: getattr(tools, name) for name in tools.__all__},
+    **{name: getattr(critics, name) for name in critics.__all__},
     "Model": Model,
 }
 
@@ -27,9 +28,9 @@ CONSTRUCTORS: dict[str, Any] = {
 def parse(text: str, names: Mapping[str, Any] | None = None) -> Any:
     """Read a strategy, such as `Vote(16, of=CoT(), by=MatchesReference())`.
 
-    It may call metagen's strategies, verifiers and tools and what `names` gives, and hold literals and names from
-    `names` (functions and classes of the user's own). A name that is none of these is looked for among the verifiers
-    of installed packages. Raises `InputError`, which points at what cannot be read.
+    It may call metagen's strategies, verifiers, tools and critics and what `names` gives, and hold literals and names
+    from `names` (functions and classes of the user's own). A name that is none of these is looked for among the
+    verifiers of installed packages. Raises `InputError`, which points at what cannot be read.
     """
     try:
         made = _value(_tree(text), CONSTRUCTORS | dict(names or {}))

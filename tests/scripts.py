@@ -6,7 +6,7 @@ import re
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Any
 
-from metagen import Candidate, Completion, Problem, Request, Run, Score, Scripted
+from metagen import Candidate, Completion, Feedback, Problem, Request, Run, Score, Scripted
 from metagen.formal import open_hole
 from metagen.request import Meter
 
@@ -45,6 +45,12 @@ SPECS = [
     "Beam(2, 2, of=Joined(short), by=brief, lookahead=1)",
     "ProgramOfThought(compute, rounds=1)",
     "DraftSketchProve(prove, rounds=1)",
+    "Refine()",
+    'Refine(Reason(by=length, threshold=60), by=length, keep="best", rounds=2, threshold=70)',
+    "Refine(Intrinsic(), rounds=1)",
+    "Refine(Arithmetic())",
+    "Refine(objects)",
+    "Correct(Model(), rounds=2)",
 ]
 """One of every kind, among them plain functions; all take an `of` but the first, the last and Fallback."""
 
@@ -65,6 +71,8 @@ WRAPPERS = [
     'ReAct((("lookup", lookup),), of={}, turns=1)',
     "ProgramOfThought(compute, of={})",
     "DraftSketchProve(prove, of={})",
+    "Refine(of={}, rounds=1)",
+    "Correct(Model(), of={})",
 ]
 
 
@@ -110,6 +118,11 @@ async def two_stages(problem: Problem, earlier: Sequence[Candidate], run: Run) -
     return await run.ask(None, problem.asking(f"{problem.text}\nSo far: {len(earlier)}"))
 
 
+async def objects(problem: Problem, candidate: Candidate, run: Run) -> Feedback | None:
+    """A critic that is a function."""
+    return Feedback("Not 7.") if "7" in candidate.text else None
+
+
 async def lookup(text: str) -> str:
     """A tool."""
     return f"{text}?"
@@ -138,6 +151,7 @@ NAMES: dict[str, Any] = {
     "fails": fails,
     "two_stages": two_stages,
     "lookup": lookup,
+    "objects": objects,
     "vowels": vowels,
     "brief": brief,
     "two_hms": two_hms,

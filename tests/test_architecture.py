@@ -28,6 +28,7 @@ LAYERS = [
     {"run", "sandbox"},
     {"programs"},
     {"model", "strategies", "tools", "verifiers"},
+    {"critics"},
     {"solve", "spec"},
     {"bootstrap", "job", "labels", "samples"},
     {"sweep", "training"},

@@ -7,6 +7,7 @@ from metagen.strategies.parallel import BestOf, Vote
 from metagen.strategies.program import ProgramOfThought
 from metagen.strategies.proof import DraftSketchProve
 from metagen.strategies.react import ReAct
+from metagen.strategies.refine import Correct, Refine
 from metagen.strategies.retrieval import DSP, SelfAsk
 from metagen.strategies.stopping import BetaStop, ConsensusStop, DirichletStop, ExactStop, PredictiveStop, WindowStop
 from metagen.strategies.tournament import Tournament
@@ -24,6 +25,7 @@ __all__ = [
     "Chain",
     "CoT",
     "ConsensusStop",
+    "Correct",
     "DeepConf",
     "DirichletStop",
     "DraftSketchProve",
@@ -35,6 +37,7 @@ __all__ = [
     "ProgramOfThought",
     "ReAct",
     "Rebase",
+    "Refine",
     "SelfAsk",
     "System2Attention",
     "Tournament",
