@@ -29,9 +29,11 @@ from metagen.compare import difference
 from metagen.confidence import least_kept, lowest_group, mean
 from metagen.strategies.select import best, majority, weighted_majority
 from metagen.strategies.stopping import Stop
+from metagen.verifiers.combine import sigmoid
 
 GROUPS = (8, 16, 32)
 KEEP = (0.9, 0.5, 0.25, 0.1)
+WARMUP = 8
 CHUNK = 8
 
 
@@ -44,9 +46,9 @@ class Sample(NamedTuple):
 
 
 class Setting(NamedTuple):
-    group: int
+    group: int | None
+    """The size of the lowest group; `None` judges by the mean log-probability."""
     keep: float
-    warmup: int
     until: Stop | None
 
 
@@ -95,15 +97,15 @@ def strategies(n: int) -> Iterator[tuple[str, Play]]:
         yield f"Vote({size})", partial(first_vote, size=size)
     for rule in (PredictiveStop(0.9), PredictiveStop(0.95), ConsensusStop(0.95)):
         yield f"Vote({n}, until={rule!r})", partial(stopped_vote, until=rule)
-    for until, group, keep in product((None, ConsensusStop(0.95)), GROUPS, KEEP):
-        setting = Setting(group, keep, 8, until)
+    for until, group, keep in product((None, ConsensusStop(0.95)), (*GROUPS, None), KEEP):
+        setting = Setting(group, keep, until)
         yield spelled(n, setting), partial(deepconf, setting=setting)
 
 
 def spelled(n: int, setting: Setting) -> str:
     until = f", until={setting.until!r}" if setting.until else ""
-    by = f"by=LowestGroupConfidence({setting.group})"
-    return f"DeepConf({n}, {by}, warmup={setting.warmup}, keep={setting.keep}, chunk={CHUNK}{until})"
+    by = f"LowestGroupConfidence({setting.group})" if setting.group else "Sigmoid(MeanLogprob())"
+    return f"DeepConf({n}, by={by}, warmup={WARMUP}, keep={setting.keep}, chunk={CHUNK}{until})"
 
 
 def vote(row: Row) -> Outcome:
@@ -123,14 +125,13 @@ def stopped_vote(row: Row, until: Stop) -> Outcome:
 
 def deepconf(row: Row, setting: Setting) -> Outcome:
     """As `DeepConf` does it, one in flight."""
-    values = [lowest(sample.confidences, setting.group) for sample in row]
-    bar = least_kept(values[: setting.warmup], setting.keep)
+    values = [value for sample in row if (value := verdict(sample, sample.tokens, setting.group)) is not None]
+    bar = least_kept(values[:WARMUP], setting.keep)
     keys = [sample.key if value >= bar else None for sample, value in zip(row, values, strict=True)]
     tokens = [
-        sample.tokens if number < setting.warmup else paid(sample, setting.group, bar)
-        for number, sample in enumerate(row)
+        sample.tokens if number < WARMUP else paid(sample, setting.group, bar) for number, sample in enumerate(row)
     ]
-    for judged in range(setting.warmup, len(row) + 1):
+    for judged in range(WARMUP, len(row) + 1):
         if judged == len(row) or (setting.until and setting.until(keys[:judged], values[:judged], len(row) - judged)):
             break
     chosen = weighted_majority(keys[:judged], values[:judged])
@@ -139,12 +140,20 @@ def deepconf(row: Row, setting: Setting) -> Outcome:
     return outcome(row, chosen, sum(tokens[:judged]))
 
 
-def paid(sample: Sample, group: int, bar: float) -> int:
+def paid(sample: Sample, group: int | None, bar: float) -> int:
     """The tokens that are written of a sample before it is given up."""
     for written in range(CHUNK, sample.tokens, CHUNK):
-        if written >= group and lowest(sample.confidences[:written], group) < bar:
+        value = verdict(sample, written, group)
+        if value is not None and value < bar:
             return written
     return sample.tokens
+
+
+def verdict(sample: Sample, written: int, group: int | None) -> float | None:
+    """On the first so many tokens of a sample."""
+    if group is None:
+        return sigmoid(mean(sample.logprobs[:written]))
+    return lowest(sample.confidences[:written], group) if written >= min(group, sample.tokens) else None
 
 
 @lru_cache(1 << 20)
@@ -185,7 +194,7 @@ def verifier_line(name: str, value: Value, rows: Sequence[Row], orders: int, who
 
 def weigh(row: Row, value: Value) -> int | None:
     values = list(map(value, row))
-    weights = list(np.exp(values)) if min(values) < 0 else values  # log-probabilities vote as probabilities
+    weights = list(map(sigmoid, values)) if min(values) < 0 else values
     return weighted_majority([sample.key for sample in row], weights)
 
 
