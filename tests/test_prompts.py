@@ -11,10 +11,12 @@ from metagen.prompts import (
     follow_on,
     follow_up,
     grade,
+    next_query,
     query_of,
     quoted,
     revise,
     verify,
+    with_passages,
 )
 from tests.strategies.injections import INJECTIONS
 
@@ -117,3 +119,13 @@ def test_the_query_is_the_first_line(reply: str, query: str) -> None:
 )
 def test_an_action_is_a_line_of_its_own(reply: str, call: tuple[str, str] | None) -> None:
     assert action(reply) == call
+
+
+def test_a_demonstration_is_shown_as_far_as_the_search_has_come() -> None:
+    long, short = ("a?", (("b", "c"), ("d", "e")), "f"), ("g?", (("h", "i"),), "j")
+    first = next_query("q?", [long, short], [])
+    assert "Question: a?\nSearch: b\n\nQuestion: g?\nSearch: h\n\nQuestion: q?\n\n" in first
+    second = next_query("q?", [long, short], [("x", "y")])
+    assert "Question: a?\nSearch: b\n> c\nSearch: d\n\nQuestion: q?\nSearch: x\n> y\n\n" in second
+    last = with_passages("q?", [short], [("x", "y")])
+    assert "Question: g?\nSearch: h\n> i\nAnswer: j\n\nQuestion: q?\nSearch: x\n> y\n\n" in last

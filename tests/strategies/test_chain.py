@@ -97,11 +97,15 @@ async def test_a_chain_whose_stage_is_lost_is_lost() -> None:
 
 
 async def test_chains_write_whole_replies_also_inside_a_step() -> None:
-    async def steps(problem: Problem, run: Run) -> Candidate:
-        return await run.ask(Chain(Ask("{question}"), Model()), problem.stepping("\n").continuing(Candidate(("x\n",))))
+    async def again(problem: Problem, earlier: Sequence[Candidate], run: Run) -> Candidate:
+        return await run.ask(None, problem)
 
-    _, requests = await sent(steps, "a", "b")
-    assert [(request.partial, request.sampling.stop) for request in requests] == [("", ()), ("", ())]
+    async def steps(problem: Problem, run: Run) -> Candidate:
+        chain = Chain(Ask("{question}"), again, Model())
+        return await run.ask(chain, problem.stepping("\n").continuing(Candidate(("x\n",))))
+
+    _, requests = await sent(steps, "a", "b", "c")
+    assert [(request.partial, request.sampling.stop) for request in requests] == [("", ())] * 3
 
 
 async def test_system_2_attention_answers_what_it_rewrote() -> None:

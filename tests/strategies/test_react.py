@@ -53,6 +53,7 @@ async def test_it_acts_and_reads_until_it_answers() -> None:
         'Write a thought. Then either call one tool by a last line "Action: name[input]" (or "Action: name" and the '
         'input in a block of three backticks), or end with "The answer is ...".'
     )
+    assert {request.sampling.stop for request in requests} == {("Observation:",)}
     assert requests[0].prompt.startswith("Tools:\n- search: ")
     assert "- delete: Deletes what is named.\n" in requests[0].prompt
 
