@@ -12,7 +12,21 @@ FOLDER = Path(__file__).parents[1] / "docs/strategies"
 PAGES = sorted(set(FOLDER.glob("*.md")) - {FOLDER / "README.md"})
 RUN = re.compile(r"```python\n(.*?)```\n\n```text\n(.*?)```\n", re.DOTALL)
 
-MISSING = {"Beam", "BestFirst", "DVTS", "DeepConf", "Joined", "MCTS", "ParticleFilter", "Rebase", "Tournament"}
+MISSING = {
+    "Beam",
+    "BestFirst",
+    "Correct",
+    "DVTS",
+    "DeepConf",
+    "DraftSketchProve",
+    "Joined",
+    "MCTS",
+    "ParticleFilter",
+    "ProgramOfThought",
+    "Rebase",
+    "Refine",
+    "Tournament",
+}
 """Strategies that have no page yet."""
 
 
