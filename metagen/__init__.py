@@ -1,7 +1,17 @@
 """metagen: meta-generation, y ~ G(y | x; g₁ … g_G, φ). Answer better by calling a model many times."""
 
 from metagen.answers import canonical, extract
-from metagen.backends import Balanced, Limited, Recorded, Retrying, Scripted, VLLMEngine, VLLMServer
+from metagen.backends import (
+    Balanced,
+    Limited,
+    Recorded,
+    Retrying,
+    Scripted,
+    ScriptedReward,
+    VLLMEngine,
+    VLLMReward,
+    VLLMServer,
+)
 from metagen.bootstrap import bootstrap
 from metagen.budget import Account, Budget, Usage
 from metagen.candidate import Candidate, Feedback, Score, Scored
@@ -24,7 +34,7 @@ from metagen.errors import (
 from metagen.model import Model
 from metagen.problem import Problem, ProblemFile
 from metagen.processes import Finished
-from metagen.request import Backend, Completion, Request, Sampling
+from metagen.request import Backend, Completion, Reading, Request, RewardBackend, Sampling
 from metagen.run import Batched, Critic, Generator, Run, Tool, Verifier
 from metagen.sandbox import Limits, Sandbox
 from metagen.solution import Solution
@@ -74,8 +84,10 @@ from metagen.verifiers import (
     Mean,
     MeanLogprob,
     OnText,
+    OutcomeReward,
     Pairwise,
     PassesTests,
+    ProcessReward,
     Product,
     Proves,
     SelfCertainty,
@@ -137,23 +149,27 @@ __all__ = [
     "ModelCard",
     "NoCandidate",
     "OnText",
+    "OutcomeReward",
     "Pairwise",
     "ParticleFilter",
     "PassesTests",
     "PredictiveStop",
     "Problem",
     "ProblemFile",
+    "ProcessReward",
     "Product",
     "ProgramOfThought",
     "Proves",
     "Python",
     "ReAct",
+    "Reading",
     "Reason",
     "Rebase",
     "Recorded",
     "Refine",
     "Request",
     "Retrying",
+    "RewardBackend",
     "Run",
     "SampleError",
     "Sampling",
@@ -161,6 +177,7 @@ __all__ = [
     "Score",
     "Scored",
     "Scripted",
+    "ScriptedReward",
     "Search",
     "SelfAsk",
     "SelfCertainty",
@@ -176,6 +193,7 @@ __all__ = [
     "Until",
     "Usage",
     "VLLMEngine",
+    "VLLMReward",
     "VLLMServer",
     "Verifier",
     "VerifierError",

@@ -30,6 +30,12 @@ class Candidate:
         return "".join(self.steps)
 
 
+def steps_of(text: str, end: str = "\n") -> tuple[str, ...]:
+    """The steps of a reply: its pieces up to and with `end`, the last with what is left; none is blank."""
+    *ended, rest = text.split(end)
+    return tuple(piece for piece in (*(f"{piece}{end}" for piece in ended), rest) if piece.strip())
+
+
 @dataclass(frozen=True, slots=True)
 class Score:
     """A verdict v(x, y): higher is better. `steps` holds r(x, y₁ … y_t) for each step t, where there are any."""

@@ -120,6 +120,8 @@ class ModelCard:
     """Whether the head is the embedding, stored once."""
     attention: Attention
     storage: Storage
+    speaks: bool = True
+    """Whether it has a language model's head. A reward model's, over each position, is among `layers`."""
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
@@ -153,8 +155,10 @@ class ModelCard:
         block = its_weights + Weights(vectors=family.norms * hidden)
         rest = sum((_feed_forward(config, family, layer) for layer in range(layers)), Weights(vectors=hidden))
         table = config.whole("vocab_size") * hidden
-        tied = config.flag("tie_word_embeddings", family.tied)
-        return cls(name, layers * block + rest, table, tied, attention, _storage(config))
+        scoring = config.scoring_head(hidden)
+        tied = config.flag("tie_word_embeddings", family.tied) or scoring is not None
+        every = layers * block + rest + (scoring or Weights())
+        return cls(name, every, table, tied, attention, _storage(config), speaks=scoring is None)
 
     @property
     def total(self) -> int:
@@ -224,7 +228,7 @@ class ModelCard:
 
     @property
     def _flops_head(self) -> int:
-        return 2 * self.table
+        return 2 * self.table if self.speaks else 0
 
     def _flops(self, after: int, upto: int) -> int:
         """Of all layers, for the positions `after` + 1 … `upto`."""
@@ -285,6 +289,10 @@ _FAMILIES = {
 }
 
 
+_SCORING = {"ForProcessRewardModel": 2, "ForRewardModel": 1, "ForSequenceClassification": 1}
+"""How the architectures of reward models end, and how many numbers they give."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Config:
     """The fields of a `config.json`, checked as they are read; `null` is as good as absent."""
@@ -293,16 +301,27 @@ class _Config:
     where: str
 
     def family(self) -> _Family:
-        """Raises `InputError` for another layout than the known ones, or another head than a language model's."""
+        """Raises `InputError` for another layout than the known ones, or a head that is not known."""
         kind = str(self.given.get("model_type"))
         if kind not in _FAMILIES:
             raise self.wrong("model_type", f"is {kind!r}, whose layout is not known; known are {', '.join(_FAMILIES)}")
         for architecture in self.listed("architectures"):
-            if not str(architecture).endswith("ForCausalLM"):
-                raise self.wrong("architectures", f"names {architecture!r}: only ...ForCausalLM is known")
+            if not str(architecture).endswith(("ForCausalLM", *_SCORING)):
+                known = ", ".join(("ForCausalLM", *_SCORING))
+                raise self.wrong("architectures", f"names {architecture!r}: known are those that end in {known}")
         for name in _FAMILIES[kind].needs:
             self.whole(name)
         return _FAMILIES[kind]
+
+    def scoring_head(self, hidden: int) -> Weights | None:
+        """The head of a reward model, as vLLM builds them; `None` for a language model."""
+        kinds = (kind for one in self.listed("architectures") for kind in _SCORING if str(one).endswith(kind))
+        if (kind := next(kinds, None)) is None:
+            return None
+        labels = self.whole("num_labels", absent=_SCORING[kind])
+        if kind == "ForSequenceClassification":
+            return Weights(matrices=hidden * labels)
+        return Weights(matrices=hidden * hidden + hidden * labels, vectors=hidden + labels)
 
     def whole(self, *names: str, absent: int | None = None, least: int = 1) -> int:
         """The first of the fields that is there."""

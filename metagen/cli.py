@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from importlib.metadata import version as installed
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, Self
+from typing import Annotated, Any, NoReturn, Self, cast
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -20,7 +20,7 @@ from typer.exceptions import TyperException
 
 from metagen import plots, tables
 from metagen.backends import Recorded
-from metagen.backends.wrapper import Wrapper
+from metagen.backends.wrapper import RewardWrapper, Wrapper
 from metagen.budget import Account, Budget
 from metagen.errors import BackendGone, InputError
 from metagen.job import Job, open_model, prepare
@@ -28,7 +28,7 @@ from metagen.labels import ROLLOUTS
 from metagen.problem import ProblemFile
 from metagen.record import RunDirectory
 from metagen.report import Share, Tally
-from metagen.request import Backend
+from metagen.request import AnyBackend, Backend, RewardBackend, generates
 from metagen.run import Generator
 from metagen.samples import read
 from metagen.settings import literal
@@ -63,7 +63,8 @@ ModelOption = Annotated[
         help="A folder or hub name that vLLM serves, the address of a server (http://HOST:PORT/v1, with #MODEL if it "
         "serves several, and several servers with commas), a pool of samples (.jsonl) to play, or a function of a "
         "loaded file that returns a backend. Repeat it with names to use several in one strategy. "
-        "Default: the small mixture of experts that ships with metagen.",
+        "A reward model is known by its config.json or its name. Default: the small mixture of experts that ships with "
+        "metagen, small-moe; so do its reward model, small-prm, and its corrector, small-corrector.",
     ),
 ]
 StrategyOption = Annotated[str, typer.Option("--strategy", "-s", metavar="SPEC", help="Such as 'Vote(16, of=CoT())'.")]
@@ -406,9 +407,12 @@ async def sweep(title: str, every: list[Cell], folder: Path) -> int:
     for _, of_model in groupby(every, key=lambda cell: cell.model):
         part = list(of_model)
         async with AsyncExitStack() as stack:
-            shared = {name: Late(backend, stack) for name, backend in part[0].job.models.items()}
+            shared = {name: late(backend, stack) for name, backend in part[0].job.models.items()}
             for pool, of_pool in groupby(part, key=lambda cell: cell.pool):
-                models = {name: Recorded(folder / "pools" / pool, backend) for name, backend in shared.items()}
+                models = {
+                    name: Recorded(folder / "pools" / pool, backend) if isinstance(backend, Late) else backend
+                    for name, backend in shared.items()
+                }
                 for cell in of_pool:
                     number += 1
                     out.print(f"{number} of {len(every)}: {cell.folder}", soft_wrap=True)
@@ -425,6 +429,11 @@ async def sweep(title: str, every: list[Cell], folder: Path) -> int:
     pictures = (lambda: plots.draw_fronts(fronts(found), folder)) if plots.available() else None
     out.print(f"Kept in {folder}/ ({', '.join(_write(folder, texts, pictures))}).", soft_wrap=True)
     return code
+
+
+def late(backend: AnyBackend, stack: AsyncExitStack) -> "Late | LateReward":
+    """The same backend, opened when it is first used."""
+    return Late(backend, stack) if generates(backend) else LateReward(cast(RewardBackend, backend), stack)
 
 
 class Late(Wrapper):
@@ -444,10 +453,27 @@ class Late(Wrapper):
         return None
 
 
+class LateReward(RewardWrapper):
+    """The same for a reward model."""
+
+    def __init__(self, of: RewardBackend, stack: AsyncExitStack) -> None:
+        super().__init__(of)
+        self._stack, self._opened = stack, False
+
+    async def __aenter__(self) -> Self:
+        if not self._opened:
+            await self._stack.enter_async_context(self.of)
+            self._opened = True
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+
 async def sample_file(job: Job, n: int, path: Path) -> int:
     """Draw what the pool lacks; return the exit code."""
     tally = Tally()
-    name, backend = next(iter(job.models.items()))
+    name, backend = next((name, model) for name, model in job.models.items() if generates(model))
     recorded = replace(job, models={**job.models, name: Recorded(path, backend)})
     account = Account(job.budget)
     drawn: set[str] = set()
@@ -494,7 +520,7 @@ async def _work(
                 done.add(solution.problem)
 
 
-async def _open(models: Mapping[str, Backend], stack: AsyncExitStack) -> None:
+async def _open(models: Mapping[str, AnyBackend], stack: AsyncExitStack) -> None:
     for backend in models.values():
         with err.status(f"Loading {backend.name} ..."):
             await stack.enter_async_context(backend)

@@ -11,14 +11,16 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
-from metagen.backends import Balanced, Recorded, Retrying, VLLMEngine, VLLMServer
+from metagen.backends import Balanced, Recorded, Retrying, VLLMEngine, VLLMReward, VLLMServer
+from metagen.backends._engine_args import config_of
 from metagen.budget import Budget
 from metagen.card import ModelCard
 from metagen.errors import InputError
+from metagen.families import known_family
 from metagen.model import named_models
-from metagen.models import SMALL
+from metagen.models import SHIPPED, SMALL
 from metagen.problem import Problem, ProblemFile
-from metagen.request import Backend
+from metagen.request import AnyBackend, Backend, generates
 from metagen.run import Generator
 from metagen.settings import literal
 from metagen.spec import foreign, parse
@@ -30,7 +32,7 @@ class Job:
 
     problems: ProblemFile
     strategy: Generator
-    models: Mapping[str, Backend]
+    models: Mapping[str, AnyBackend]
     given: Mapping[str, str]
     """Which models these are, told apart for good."""
     total: int
@@ -95,10 +97,13 @@ def prepare(
     if strange := known.keys() - named.keys():
         raise InputError(f"--card {strange.pop()}=...: no model has this name; there is {', '.join(named)}")
     backends = {name: _backend(model, settings, names, known.get(name)) for name, model in named.items()}
+    if not any(map(generates, backends.values())):
+        named |= {"model": str(SMALL)}
+        backends |= {"model": _backend(str(SMALL), settings, names, known.get("model"))}
     for name in named_models(strategy):
         if name and name not in backends:
             raise InputError(f"the strategy names a model {name!r}: give it with --model {name}=MODEL")
-    if settings and not any(isinstance(backend, VLLMEngine) for backend in backends.values()):
+    if settings and not any(isinstance(backend, VLLMEngine | VLLMReward) for backend in backends.values()):
         raise InputError("--engine sets nothing here: no model of this run is loaded in this process")
     total, digest = problems.check()
     given = {name: _identity(model, names) for name, model in named.items()}
@@ -138,11 +143,14 @@ def _named(text: str) -> tuple[str, str]:
 
 
 def open_model(model: str) -> Backend:
-    """The backend of one model that is named as on the command line; it is not open yet."""
-    return _backend(model, {}, {}, None)
+    """The backend of one generating model that is named as on the command line; it is not open yet."""
+    backend = _backend(model, {}, {}, None)
+    if not generates(backend):
+        raise InputError(f"{model} is a reward model, and one that generates is needed")
+    return backend
 
 
-def _backend(model: str, settings: Mapping[str, Any], names: Mapping[str, Any], card: ModelCard | None) -> Backend:
+def _backend(model: str, settings: Mapping[str, Any], names: Mapping[str, Any], card: ModelCard | None) -> AnyBackend:
     if model.startswith(("http://", "https://")):
         servers = [VLLMServer(*url.split("#", 1), card=card) for url in model.split(",")]
         return Retrying(servers[0] if len(servers) == 1 else Balanced(*servers))
@@ -150,17 +158,20 @@ def _backend(model: str, settings: Mapping[str, Any], names: Mapping[str, Any], 
         return Recorded(model, card=card)
     if card:
         raise InputError(f"--card is for servers and pools; {model} has its own")
-    return _made(model, names[model]) if model in names else VLLMEngine(model, **settings)
+    if model in names:
+        return _made(model, names[model])
+    model = str(SHIPPED.get(model, model))
+    return VLLMReward(model, **settings) if known_family(model, config_of(model)) else VLLMEngine(model, **settings)
 
 
-def _made(model: str, make: Callable[[], Any]) -> Backend:
+def _made(model: str, make: Callable[[], Any]) -> AnyBackend:
     try:
         made = make()
     except Exception as error:  # the user's function may raise anything
         raise InputError(f"--model {model}: {type(error).__name__}: {error}") from error
-    if not hasattr(made, "generate"):
+    if not hasattr(made, "generate") and not hasattr(made, "rate"):
         raise InputError(f"--model {model}: it returns {type(made).__name__}, not a backend")
-    return cast(Backend, made)
+    return cast(AnyBackend, made)
 
 
 def _check_spelling(strategy: Generator, names: Mapping[str, Any]) -> None:
@@ -185,8 +196,8 @@ def _identity(model: str, names: Mapping[str, Any]) -> str:
     path = Path(model)
     if model in names or not path.exists():
         return model
-    if path.resolve() == SMALL.resolve():
-        return f"{SMALL.name} (shipped)"
+    if path.resolve().parent == SMALL.parent.resolve():
+        return f"{path.resolve().name} (shipped)"
     return str(path.resolve())
 
 

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from metagen.backends.recorded import Sample
 from metagen.budget import Account, Usage
-from metagen.candidate import Candidate
+from metagen.candidate import Candidate, steps_of
 from metagen.errors import InputError
 from metagen.lines import Appender, read_lines
 from metagen.problem import Problem
@@ -50,13 +50,6 @@ class Labelled(BaseModel):
     def right(self) -> bool:
         """Whether the sample is right as a whole."""
         return self.good == len(self.steps)
-
-
-def steps_of(text: str, end: str = "\n") -> Steps:
-    """The steps of a reply: its pieces up to and with `end`, the last with what is left; none is blank."""
-    pieces = (f"{piece}{end}" for piece in text.split(end))
-    *whole, last = pieces
-    return tuple(piece for piece in (*whole, last.removesuffix(end)) if piece.strip())
 
 
 @dataclass(slots=True)

@@ -124,8 +124,8 @@ def _without_stop(completion: Completion) -> Completion:
 
 def named_models(strategy: object) -> Iterator[str]:
     """The names of all models that a strategy's settings mention."""
-    if isinstance(strategy, Model):
-        yield strategy.name
+    if isinstance(strategy, Model) or getattr(strategy, "reward_model", False):
+        yield getattr(strategy, "name", "")
     elif isinstance(strategy, tuple):
         for part in strategy:
             yield from named_models(part)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import Literal, Protocol, Self, TypeGuard
 
 from metagen.budget import Usage
 from metagen.errors import BudgetExceeded
@@ -64,8 +64,7 @@ class Request:
 
     def check_time(self) -> None:
         """Raise `BudgetExceeded` if it is too late to send this; for backends that let requests wait."""
-        if self.deadline is not None and time.monotonic() > self.deadline:
-            raise BudgetExceeded("the deadline passed while the request waited, so it was not sent")
+        _check_time(self.deadline)
 
     def part(self, first: int, n: int) -> "Request":
         """The request for `n` of these samples, from number `first` on."""
@@ -95,6 +94,22 @@ class Completion:
     def __post_init__(self) -> None:
         if not self.length:
             object.__setattr__(self, "length", len(self.tokens))
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a reward model reads: a question and an answer to it, whole or not, in steps."""
+
+    problem: str
+    """The id of the problem this serves."""
+    prompt: str
+    steps: tuple[str, ...]
+    deadline: float | None = field(default=None, compare=False)
+    """The moment, by `time.monotonic()`, after which it must not be sent any more."""
+
+    def check_time(self) -> None:
+        """Raise `BudgetExceeded` if it is too late to send this."""
+        _check_time(self.deadline)
 
 
 class Card(Protocol):
@@ -135,7 +150,56 @@ class Backend(Protocol):
     ) -> None: ...
 
 
-def card_of(backend: Backend) -> Card | None:
+class RewardBackend(Protocol):
+    """Serves one reward model. Opened with `async with`, in the event loop that uses it.
+
+    The promises are those of `Backend`: it reports to `spend` all that was used, exactly once, also when it raises or
+    is cancelled. It may have an attribute `card`.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def context(self) -> int:
+        """The most tokens that it can read."""
+
+    @property
+    def process(self) -> bool:
+        """Whether it scores each step; else there is one score, of the whole."""
+
+    async def rate(self, reading: Reading, spend: Meter) -> tuple[float, ...]:
+        """One score a step, a probability; or the one score of the whole, a logit."""
+
+    async def count(self, reading: Reading) -> int:
+        """How many tokens `rate` would read at most."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+
+
+AnyBackend = Backend | RewardBackend
+
+
+def generates(backend: AnyBackend) -> TypeGuard[Backend]:
+    """Whether it is a model that writes."""
+    return hasattr(backend, "generate")
+
+
+def scores(backend: AnyBackend) -> TypeGuard[RewardBackend]:
+    """Whether it is a reward model."""
+    return hasattr(backend, "rate")
+
+
+def _check_time(deadline: float | None) -> None:
+    if deadline is not None and time.monotonic() > deadline:
+        raise BudgetExceeded("the deadline passed while the request waited, so it was not sent")
+
+
+def card_of(backend: AnyBackend) -> Card | None:
     """What is known of the cost of its model."""
     card: Card | None = getattr(backend, "card", None)
     return card

@@ -31,7 +31,18 @@ from metagen.errors import (
     VerifierError,
 )
 from metagen.problem import Problem
-from metagen.request import Backend, Completion, Request, card_of
+from metagen.request import (
+    AnyBackend,
+    Backend,
+    Completion,
+    Meter,
+    Reading,
+    Request,
+    RewardBackend,
+    card_of,
+    generates,
+    scores,
+)
 from metagen.tasks import Queue, queue, together
 from metagen.trace import Span, Status
 
@@ -88,8 +99,8 @@ class Scope:
     """What all nodes that work on one problem share."""
 
     problem: str
-    backends: Mapping[str, Backend]
-    """By name; the first is the run's model."""
+    backends: Mapping[str, AnyBackend]
+    """By name; the first that generates is the run's model."""
     model: Generator
     """What an omitted generator means."""
     begun: float
@@ -260,6 +271,21 @@ class Run:
         with self._child("request", (number,)) as run:
             return await run._generate(model, request)
 
+    async def rate(self, model: str, reading: Reading) -> tuple[float, ...]:
+        """Let a reward model read, within the budget, and return its scores. This is where verifiers end.
+
+        Raises `BudgetExceeded` if there is no room for it, and `GenerationError` if the model cannot read it.
+        """
+        backend = self._rewarder(model)
+        self.account.check_time()
+        reading = replace(reading, deadline=self.account.deadline)
+        held = await self._reserved_for(backend, reading) if self.account.limited else Hold()
+        try:
+            with self._metered(backend, 1) as meter:
+                return await backend.rate(reading, meter)
+        finally:
+            self.account.settle(held)
+
     def within(self, budget: Budget) -> "Run":
         """The same node under a tighter budget."""
         account = Account(budget, self.account)
@@ -310,14 +336,31 @@ class Run:
         return (key,)
 
     def _backend(self, model: str) -> Backend:
+        backend = self._named_model(model, generates)
+        if not generates(backend):
+            raise InputError(f"the model {model!r} scores and cannot generate: name one that can")
+        return backend
+
+    def _rewarder(self, model: str) -> RewardBackend:
+        backend = self._named_model(model, scores)
+        if not scores(backend):
+            raise InputError(f"the model {model!r} generates and cannot score: name a reward model")
+        return backend
+
+    def _named_model(self, model: str, kind: Callable[[AnyBackend], bool]) -> AnyBackend:
+        """The model of this name; without a name, the first of its kind."""
         backends = self._scope.backends
-        if not backends:
-            raise InputError("this run has no model: pass one, such as VLLMEngine(...)")
-        if not model:
-            return next(iter(backends.values()))
-        if model not in backends:
-            raise InputError(f"no model is named {model!r} in this run; there is {', '.join(backends)}")
-        return backends[model]
+        if model in backends:
+            return backends[model]
+        if model:
+            raise InputError(f"no model is named {model!r} in this run; there is {', '.join(backends) or 'none'}")
+        first = next(filter(kind, backends.values()), None)
+        if first is None:
+            wanted = (
+                "model: pass one, such as VLLMEngine(...)" if kind is generates else "reward model: pass one by name"
+            )
+            raise InputError(f"this run has no {wanted}")
+        return first
 
     @contextmanager
     def _child(self, name: str, key: tuple[Key, ...], *, verifying: bool = False) -> Iterator["Run"]:
@@ -445,7 +488,13 @@ class Run:
         except SampleError:
             return []
 
-    def _price(self, backend: Backend, prompt: int, n: int) -> Price:
+    async def _reserved_for(self, backend: RewardBackend, reading: Reading) -> Hold:
+        """What a reading may cost at most: its tokens, and a pass of the head for each score."""
+        tokens, scores = max(await backend.count(reading), 1), len(reading.steps) + 1
+        price = self._price(backend, tokens, 1)
+        return await self.account.reserve(tokens - 1, 1, lambda _: price(scores))
+
+    def _price(self, backend: AnyBackend, prompt: int, n: int) -> Price:
         """What a request costs at most, by how many tokens its samples write together."""
         if not self.account.priced:
             return unpriced
@@ -457,20 +506,8 @@ class Run:
         return lambda output: card.flops(max(prompt, 1), output, samples=n)
 
     async def _send(self, backend: Backend, request: Request) -> list[Completion]:
-        card, begun = card_of(backend), self.account.clock()
-
-        def book(usage: Usage) -> None:
-            if card and usage.prompt_tokens:
-                read, written = usage.prompt_tokens, usage.completion_tokens
-                cached = min(usage.cached_tokens, read)  # a server may say anything
-                usage = replace(usage, flops=card.flops(read, written, cached, samples=request.n))
-            self.spend(usage)
-
-        try:
-            with self.account.sending(request.n):
-                completions = await backend.generate(request, book)
-        finally:
-            self.spend(Usage(seconds=self.account.clock() - begun))
+        with self._metered(backend, request.n) as meter:
+            completions = await backend.generate(request, meter)
         if len(completions) != request.n:
             raise GenerationError(f"{backend.name} gave {len(completions)} completions where {request.n} were asked")
         self.span.detail.update(
@@ -479,6 +516,24 @@ class Run:
             cut=[number for number, completion in enumerate(completions) if completion.end == "length"],
         )
         return completions
+
+    @contextmanager
+    def _metered(self, backend: AnyBackend, samples: int) -> Iterator[Meter]:
+        """Book what the backend reports, with its price in FLOPs, and the seconds that it took."""
+        card, begun = card_of(backend), self.account.clock()
+
+        def book(usage: Usage) -> None:
+            if card and usage.prompt_tokens:
+                read, written = usage.prompt_tokens, usage.completion_tokens
+                cached = min(usage.cached_tokens, read)  # a server may say anything
+                usage = replace(usage, flops=card.flops(read, written, cached, samples=samples))
+            self.spend(usage)
+
+        try:
+            with self.account.sending(samples):
+                yield book
+        finally:
+            self.spend(Usage(seconds=self.account.clock() - begun))
 
     def _why_lost(self) -> str:
         error = self.span.why_lost()

@@ -10,7 +10,7 @@ from metagen.candidate import Candidate
 from metagen.errors import InputError, SampleError, VerifierError
 from metagen.model import Model, named_models
 from metagen.problem import Problem
-from metagen.request import Backend
+from metagen.request import AnyBackend
 from metagen.run import Generator, Run, Scope
 from metagen.solution import Solution
 from metagen.tasks import together
@@ -20,7 +20,7 @@ from metagen.verifiers.oracles import grade
 CONCURRENCY = 256
 """Problems at once. An engine queues what it cannot run yet, so more costs only memory."""
 
-Models = Backend | Mapping[str, Backend]
+Models = AnyBackend | Mapping[str, AnyBackend]
 
 
 async def solve(
@@ -78,7 +78,7 @@ async def solve_all(
 
 
 async def _solve(
-    problem: Problem, strategy: Generator, models: Mapping[str, Backend], seed: int | None, account: Account
+    problem: Problem, strategy: Generator, models: Mapping[str, AnyBackend], seed: int | None, account: Account
 ) -> Solution:
     inner = Account(parent=account)
     begun = inner.clock()
@@ -128,7 +128,7 @@ async def _verdicts(answers: set[str | None], reference: str | None) -> dict[str
     return dict(zip(answers, verdicts, strict=True))
 
 
-def _named(model: Models | None, strategy: Generator | None) -> Mapping[str, Backend]:
+def _named(model: Models | None, strategy: Generator | None) -> Mapping[str, AnyBackend]:
     """The run's models by name, once it is sure that the strategy mentions no others."""
     models = {} if model is None else model if isinstance(model, Mapping) else {"model": model}
     for name in named_models(strategy):

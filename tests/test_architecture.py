@@ -17,11 +17,9 @@ MODULES = {
 """By name, without `metagen.` before it; the package itself is `__init__`."""
 
 VALUES = {
-    "answers", "blocks", "budget", "candidate", "card", "compare", "curves", "data", "errors", "formal", "lines",
-    "models", "plots", "problem", "processes", "prompts", "record", "report", "request", "settings", "solution",
-    "tables", "tasks", "trace",
-    "plugins",
-    "confidence",
+    "answers", "blocks", "budget", "candidate", "card", "compare", "confidence", "curves", "data", "errors",
+    "families", "formal", "lines", "models", "plots", "plugins", "problem", "processes", "prompts", "record",
+    "report", "request", "settings", "solution", "tables", "tasks", "trace",
 }  # fmt: skip
 LAYERS = [
     VALUES,

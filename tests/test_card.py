@@ -264,7 +264,7 @@ def test_a_missing_field_is_named_with_its_file(layout: str, field: str, tmp_pat
     [
         ({"model_type": "bert"}, "field 'model_type' is 'bert', whose layout is not known; known are llama, mistral"),
         ({"model_type": ["llama"]}, "whose layout is not known"),
-        ({"architectures": ["LlamaForSequenceClassification"]}, "only ...ForCausalLM is known"),
+        ({"architectures": ["LlamaForTokenClassification"]}, "known are those that end in ForCausalLM"),
         ({"architectures": "LlamaForCausalLM"}, "field 'architectures' must be a list"),
         ({"hidden_size": 0}, "field 'hidden_size' must be a whole number of 1 or more, not 0"),
         ({"vocab_size": True}, "field 'vocab_size' must be a whole number"),
@@ -328,3 +328,25 @@ def test_samples_of_one_request_share_its_prompt(prompt: int, generated: int, sa
     even = card.flops(prompt, generated * samples, samples=samples)
     assert even == card.flops_prompt(prompt) + samples * card.flops_generated(prompt, generated)
     assert even <= card.flops(prompt, generated * samples + 1, samples=samples)
+
+
+REWARD = {
+    "model_type": "qwen2", "hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 7,
+    "num_attention_heads": 4, "num_key_value_heads": 4, "vocab_size": 656, "tie_word_embeddings": True,
+    "dtype": "float16",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("architecture", "head", "vectors"),
+    [
+        ("Qwen2ForProcessRewardModel", 128 * 128 + 2 * 128, 128 + 2),
+        ("Qwen2ForRewardModel", 128 * 128 + 128, 128 + 1),
+        ("Qwen2ForSequenceClassification", 128, 0),
+    ],
+)
+def test_a_reward_model_has_a_head_of_its_own_at_each_position(architecture: str, head: int, vectors: int) -> None:
+    speaking = ModelCard.of(REWARD | {"architectures": ["Qwen2ForCausalLM"]})
+    scoring = ModelCard.of(REWARD | {"architectures": [architecture]})
+    assert scoring.total == speaking.total + head + vectors
+    assert scoring.flops_prompt(10) == speaking.flops_prompt(10) - 2 * 656 * 128 + 10 * 2 * head

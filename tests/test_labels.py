@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metagen import InputError, Problem, Request, Scripted
-from metagen.labels import Labelled, Prefixes, first_bad, kept, label, read_labels, samples_of, steps_of
+from metagen.candidate import steps_of
+from metagen.labels import Labelled, Prefixes, first_bad, kept, label, read_labels, samples_of
 from metagen.lines import Appender
 
 PROBLEM = Problem("p", "1 + 2 + 3?", "6")

@@ -3,9 +3,20 @@
 from metagen.backends.balanced import Balanced
 from metagen.backends.recorded import Recorded
 from metagen.backends.retrying import Retrying
-from metagen.backends.scripted import Scripted
+from metagen.backends.scripted import Scripted, ScriptedReward
 from metagen.backends.server import VLLMServer
 from metagen.backends.vllm import VLLMEngine
+from metagen.backends.vllm_reward import VLLMReward
 from metagen.backends.wrapper import Limited
 
-__all__ = ["Balanced", "Limited", "Recorded", "Retrying", "Scripted", "VLLMEngine", "VLLMServer"]
+__all__ = [
+    "Balanced",
+    "Limited",
+    "Recorded",
+    "Retrying",
+    "Scripted",
+    "ScriptedReward",
+    "VLLMEngine",
+    "VLLMReward",
+    "VLLMServer",
+]

@@ -3,6 +3,7 @@
 import ast
 import difflib
 import importlib.util
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,18 @@ def check_model(model: str) -> None:
             raise InputError(f"{model} holds no model: it has no config.json")
     elif model.startswith((".", "/", "~")) and not path.exists():
         raise InputError(f"there is no model at {model}: give the folder of a model, or its name on the hub")
+
+
+def config_of(model: str) -> dict[str, Any]:
+    """The `config.json` of a model that is a folder; nothing of one that is a name on the hub."""
+    path = Path(model) / "config.json"
+    if not path.exists():
+        return {}
+    try:
+        config = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise InputError(f"{path}: is not JSON: {error}") from None
+    return config if isinstance(config, dict) else {}
 
 
 def defaults(*, cpu: bool) -> dict[str, Any]:

@@ -1,17 +1,18 @@
-"""A model that is a function: for tests, examples and dry runs."""
+"""Models that are functions: for tests, examples and dry runs."""
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Literal, Self
 
 from metagen.budget import Usage
 from metagen.errors import GenerationError
-from metagen.request import Card, Completion, Meter, Request, Sampling
+from metagen.request import Card, Completion, Meter, Reading, Request, Sampling
 from metagen.tasks import together
 
 Reply = str | Completion
 Script = Callable[[Request], Reply | Awaitable[Reply]]
+RewardScript = Callable[[Reading], Sequence[float] | Awaitable[Sequence[float]]]
 
 
 class Scripted:
@@ -58,6 +59,49 @@ class Scripted:
             return self._script
         reply = self._script(request)
         return await reply if inspect.isawaitable(reply) else reply
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        return None
+
+
+class ScriptedReward:
+    """A reward model: scores as `script(reading)` says, a number a step, or with `process=False` one for the whole.
+
+    The script may be async, and so take time. A token is a character. A cancelled reading has spent its tokens.
+    """
+
+    def __init__(
+        self,
+        script: RewardScript,
+        *,
+        process: bool = True,
+        name: str = "scripted-reward",
+        context: int = 8192,
+        card: Card | None = None,
+    ) -> None:
+        self._script = script
+        self.process = process
+        self.card = card
+        self.name = name
+        self.context = context
+
+    async def rate(self, reading: Reading, spend: Meter) -> tuple[float, ...]:
+        tokens = await self.count(reading)
+        if tokens >= self.context:
+            raise GenerationError(f"question and answer have {tokens} tokens, and {self.name} reads {self.context - 1}")
+        try:
+            scores = self._script(reading)
+            return tuple(await scores if inspect.isawaitable(scores) else scores)
+        finally:
+            spend(Usage(calls=1, prompt_tokens=tokens))
+
+    async def count(self, reading: Reading) -> int:
+        return len(reading.prompt) + sum(map(len, reading.steps))
 
     async def __aenter__(self) -> Self:
         return self

@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Self
 
 from metagen.errors import InputError
-from metagen.request import Backend, Card, Completion, Meter, Request, card_of
+from metagen.request import Backend, Card, Completion, Meter, Reading, Request, RewardBackend, card_of
 
 
 class Wrapper:
@@ -31,6 +31,37 @@ class Wrapper:
 
     async def count(self, request: Request) -> int:
         return await self.of.count(request)
+
+    async def __aenter__(self) -> Self:
+        await self.of.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        await self.of.__aexit__(kind, error, trace)
+
+
+class RewardWrapper:
+    """Does what the reward model `of` does, and is opened and closed with it."""
+
+    def __init__(self, of: RewardBackend) -> None:
+        self.of = of
+        self.name, self.process = of.name, of.process
+
+    @property
+    def context(self) -> int:
+        return self.of.context
+
+    @property
+    def card(self) -> Card | None:
+        return card_of(self.of)
+
+    async def rate(self, reading: Reading, spend: Meter) -> tuple[float, ...]:
+        return await self.of.rate(reading, spend)
+
+    async def count(self, reading: Reading) -> int:
+        return await self.of.count(reading)
 
     async def __aenter__(self) -> Self:
         await self.of.__aenter__()

@@ -1,6 +1,15 @@
-"""The models that ship with metagen, as folders that vLLM serves."""
+"""The small models that ship with the package."""
 
 from pathlib import Path
 
-SMALL = Path(__file__).parent / "small-moe"
-"""A small mixture of experts that solves arithmetic word problems; its README is its card."""
+_HERE = Path(__file__).parent
+
+SMALL = _HERE / "small-moe"
+"""A mixture of experts that solves arithmetic word problems; the default model of the command line."""
+SMALL_PRM = _HERE / "small-prm"
+"""A process reward model for the steps that `SMALL` writes."""
+SMALL_CORRECTOR = _HERE / "small-corrector"
+"""A corrector of what `SMALL` writes."""
+
+SHIPPED = {path.name: path for path in (SMALL, SMALL_PRM, SMALL_CORRECTOR)}
+"""By the names under which the command line knows them."""

@@ -7,6 +7,7 @@ from metagen.verifiers.judge import Judge, Pairwise
 from metagen.verifiers.oracles import MatchesReference
 from metagen.verifiers.plain import OnText
 from metagen.verifiers.proof import Proves
+from metagen.verifiers.reward import OutcomeReward, ProcessReward
 
 __all__ = [
     "Cached",
@@ -18,8 +19,10 @@ __all__ = [
     "Mean",
     "MeanLogprob",
     "OnText",
+    "OutcomeReward",
     "Pairwise",
     "PassesTests",
+    "ProcessReward",
     "Product",
     "Proves",
     "SelfCertainty",
