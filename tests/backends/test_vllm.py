@@ -375,13 +375,10 @@ async def test_not_a_word_of_the_engine_reaches_the_screen(engine: VLLMEngine, t
 
 
 @engine_test
-@pytest.mark.parametrize("moment", ["loading", "running"])
-async def test_killed_outright_we_leave_no_process(engine: VLLMEngine, tmp_path: Path, moment: str) -> None:
+async def test_killed_outright_while_it_loads_we_leave_no_process(engine: VLLMEngine, tmp_path: Path) -> None:
+    """Killed while it runs, in `tests/test_resume.py`."""
     with Program(tmp_path, engine._model) as program:
-        if moment == "running":
-            await asyncio.to_thread(program.start)
-        else:
-            assert await until(lambda: any(_is_engine(child) for child in program.descendants()), patience=120)
+        assert await until(lambda: any(_is_engine(child) for child in program.descendants()), patience=120)
         family = program.descendants()
         assert len(family) >= 2
         program.kill()
