@@ -35,7 +35,7 @@ from metagen.model import Model
 from metagen.problem import Problem, ProblemFile
 from metagen.processes import Finished
 from metagen.request import Backend, Completion, Reading, Request, RewardBackend, Sampling
-from metagen.run import Batched, Critic, Generator, Run, Tool, Verifier
+from metagen.run import Batched, Critic, Generator, Joint, Run, Tool, Verifier
 from metagen.sandbox import Limits, Sandbox
 from metagen.solution import Solution
 from metagen.solve import solve, solve_all
@@ -44,6 +44,7 @@ from metagen.strategies import (
     DSP,
     DVTS,
     MCTS,
+    Allocate,
     Ask,
     Beam,
     BestFirst,
@@ -100,6 +101,7 @@ __all__ = [
     "DVTS",
     "MCTS",
     "Account",
+    "Allocate",
     "Arithmetic",
     "Ask",
     "Backend",
@@ -135,6 +137,7 @@ __all__ = [
     "InputError",
     "Intrinsic",
     "Joined",
+    "Joint",
     "Judge",
     "Limited",
     "Limits",

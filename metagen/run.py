@@ -63,6 +63,19 @@ class Batched(Protocol):
     async def sample(self, problem: Problem, run: "Run", n: int, /) -> list[Candidate]: ...
 
 
+class Joint(Protocol):
+    """A strategy that decides over many problems together, where it stands outermost in `solve_all`."""
+
+    among: int
+    """How many problems it takes together."""
+
+    def members(self, count: int, concurrency: int, /) -> Sequence[Generator]:
+        """A generator for each of `count` problems, to be called all at once; they may wait for each other.
+
+        No more than `concurrency` of them are to sample at a time.
+        """
+
+
 class Verifier(Protocol):
     """φ: says how good candidates are, one verdict each, in order. `None` is no verdict, never a zero.
 
@@ -609,6 +622,11 @@ async def _said(tool: Tool, text: str, seconds: float, characters: int) -> str |
     if len(said) > characters:
         raise ToolError(f"{name} said {len(said)} characters, and at most {characters} are read")
     return said
+
+
+def is_joint(strategy: Generator) -> TypeGuard[Joint]:
+    """Whether it decides over many problems together."""
+    return callable(getattr(strategy, "members", None))
 
 
 def _verdict(score: Score, verifier: Verifier) -> Score:

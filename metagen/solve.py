@@ -1,7 +1,8 @@
 """The data flow: a problem goes in, a strategy runs on it, a solution comes out. Read this first."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from contextlib import aclosing
 from itertools import islice
 
 from metagen.answers import extract
@@ -10,8 +11,8 @@ from metagen.candidate import Candidate
 from metagen.errors import InputError, SampleError, VerifierError
 from metagen.model import Model, named_models
 from metagen.problem import Problem
-from metagen.request import AnyBackend
-from metagen.run import Generator, Run, Scope
+from metagen.request import AnyBackend, Backend
+from metagen.run import Generator, Run, Scope, is_joint
 from metagen.solution import Solution
 from metagen.tasks import together
 from metagen.trace import Span
@@ -53,20 +54,51 @@ async def solve_all(
 ) -> AsyncGenerator[Solution, None]:
     """Answer problems, `concurrency` at a time, and hand over each solution as it is done.
 
-    Problems are taken from the iterable only when they are begun, so a stream of any length will do. The `account`
-    keeps the books of the whole: its budget ends the taking of new problems, its counts can be read at any time.
-    Whoever stops early should close the generator (`contextlib.aclosing`), which cancels what is under way.
+    Problems are taken from the iterable only when they are begun, so a stream of any length will do. A strategy that
+    decides over many together, such as `Allocate`, takes them in groups, and samples for `concurrency` at a time. The
+    `account` keeps the books of the whole: its budget ends the taking of new problems, its counts can be read at any
+    time. Whoever stops early should close the generator (`contextlib.aclosing`), which cancels what is under way.
     """
     if concurrency < 1:
         raise InputError(f"concurrency must be 1 or more, not {concurrency}")
     account = account or Account()
     models = _named(model, strategy)
-    waiting, done = iter(problems), asyncio.Queue[asyncio.Task[Solution]]()
+    for tasks, at_once in _parts(problems, strategy or Model(), concurrency):
+        async with aclosing(_solve_each(tasks, models, seed, account, at_once)) as solutions:
+            async for solution in solutions:
+                yield solution
+        if account.refused:
+            return
+
+
+def _parts(
+    problems: Iterable[Problem], strategy: Generator, concurrency: int
+) -> Iterator[tuple[Iterable[tuple[Problem, Generator]], int]]:
+    """Problems, each with what answers it, and how many of them to begin at once.
+
+    All are one part, unless the strategy decides over several together: then each group is a part, begun as a whole.
+    """
+    if not is_joint(strategy):
+        yield ((problem, strategy) for problem in problems), concurrency
+        return
+    waiting = iter(problems)
+    while group := list(islice(waiting, strategy.among)):
+        yield zip(group, strategy.members(len(group), concurrency), strict=True), len(group)
+
+
+async def _solve_each(
+    part: Iterable[tuple[Problem, Generator]],
+    models: Mapping[str, Backend],
+    seed: int | None,
+    account: Account,
+    at_once: int,
+) -> AsyncGenerator[Solution, None]:
+    waiting, done = iter(part), asyncio.Queue[asyncio.Task[Solution]]()
     begun: set[asyncio.Task[Solution]] = set()
     try:
         while True:
-            for problem in () if account.refused else islice(waiting, concurrency - len(begun)):
-                task = asyncio.create_task(_solve(problem, strategy or Model(), models, seed, account))
+            for problem, strategy in () if account.refused else islice(waiting, at_once - len(begun)):
+                task = asyncio.create_task(_solve(problem, strategy, models, seed, account))
                 task.add_done_callback(done.put_nowait)
                 begun.add(task)
             if not begun:

@@ -23,6 +23,7 @@ SPECS = [
     "Vote(9, until=PredictiveStop(0.9), window=2)",
     "Vote(6, by=length, until=ConsensusStop(0.9, least=2), window=2)",
     "Vote(5, until=two_votes)",
+    "Allocate(4, most=9, among=3)",
     "BestOf(4, by=length)",
     "Vote(3, by=Cascade(Lowest(Cached(length), Product(length)), Mean(OnText(vowels), Threshold(length)), high=60))",
     "DeepConf(5, by=length, warmup=2, keep=0.5, chunk=16, until=ConsensusStop(0.9), window=2)",

@@ -69,14 +69,20 @@ def test_killed_at_50_random_moments_and_resumed(tmp_path: Path) -> None:
     call += ["--strategy", "Vote(3, of=Vote(2))", "--out", str(run), "--concurrency", "8", "--seed", "1"]
     rng = random.Random(0)
     progress = []
-    for _ in range(50):
+    start = 0.0  # what it takes until a problem is solved, on a machine that may be busy
+    for kill in range(50):
         process = FORKS.Process(target=metagen, args=call)
+        begun = time.monotonic()
         process.start()
-        time.sleep(rng.uniform(0.05, 0.7))
+        if kill < 2:  # the first waits for the imports too
+            wait_for(solving(run, sum(progress)))
+            start = min(1.0, time.monotonic() - begun)
+        else:
+            time.sleep(start * rng.uniform(0.1, 2.0))
         process.kill()
         process.join()
         assert process.exitcode == -signal.SIGKILL
-        progress.append(len((run / "solutions.jsonl").read_bytes().splitlines()) if run.exists() else 0)
+        progress.append(lines(run))
     assert progress == sorted(progress)
     assert 0 < progress[-1] < 4000, "the kills came too early or too late to test anything"
     process = FORKS.Process(target=metagen, args=[*call, "--concurrency", "500"])
@@ -92,7 +98,7 @@ def test_killed_over_the_engine_no_process_is_left_and_the_run_goes_on(tmp_path:
     call = [sys.executable, "-m", "metagen", "solve", str(problems(tmp_path, 3000)), "--model", str(SMALL)]
     call += ["--strategy", "Vote(4)", "--out", str(run), "--concurrency", "64"]
     process = subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_for(process, solving(run, 200))
+    wait_for(solving(run, 200))
     children = family(process)
     process.kill()
     process.wait()
@@ -115,12 +121,12 @@ def lines(run: Path) -> int:
     return len(path.read_bytes().splitlines()) if path.exists() else 0
 
 
-def solving(run: Path, count: int) -> Callable[[Process], bool]:
-    return lambda _: lines(run) > count
+def solving(run: Path, count: int) -> Callable[[], bool]:
+    return lambda: lines(run) > count
 
 
-def wait_for(process: Process, condition: Callable[[Process], bool], seconds: float = 200) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 200) -> None:
     end = time.monotonic() + seconds
-    while not condition(process):
+    while not condition():
         assert time.monotonic() < end, "it took too long"
         time.sleep(0.05)

@@ -1,5 +1,6 @@
 """Strategies: meta-generators G, each a frozen dataclass that is itself a generator."""
 
+from metagen.strategies.allocation import Allocate
 from metagen.strategies.chain import Ask, Chain, CoT, System2Attention
 from metagen.strategies.control import Fallback, Until, Within
 from metagen.strategies.deepconf import DeepConf
@@ -17,6 +18,7 @@ __all__ = [
     "DSP",
     "DVTS",
     "MCTS",
+    "Allocate",
     "Ask",
     "Beam",
     "BestFirst",

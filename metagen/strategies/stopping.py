@@ -43,7 +43,7 @@ class BetaStop:
         _probability(self, self.threshold)
 
     def __call__(self, keys: Keys, _weights: Sequence[float], _left: int, /) -> bool:
-        first, second = _two_largest(keys)
+        first, second = two_largest(keys)
         return first > 0 and beats(first, second) >= self.threshold
 
 
@@ -123,7 +123,7 @@ class PredictiveStop:
         _probability(self, self.threshold)
 
     def __call__(self, keys: Keys, _weights: Sequence[float], left: int, /) -> bool:
-        first, second = _two_largest(keys)
+        first, second = two_largest(keys)
         return first > 0 and stays(first, second, len(keys) - first - second, left) >= self.threshold
 
 
@@ -211,7 +211,8 @@ def _counts(keys: Keys) -> Counter[Hashable]:
     return Counter(key for key in keys if key is not None)
 
 
-def _two_largest(keys: Keys) -> tuple[int, int]:
+def two_largest(keys: Keys) -> tuple[int, int]:
+    """The votes of the leader and of the second; 0 where there is none."""
     counts = [count for _, count in _counts(keys).most_common(2)]
     first, second = [*counts, 0, 0][:2]
     return first, second
