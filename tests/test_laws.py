@@ -1,7 +1,12 @@
 """The laws that every strategy obeys, run over all of them."""
 
-from collections.abc import Iterator
-from typing import Any
+import asyncio
+import random
+from collections.abc import Coroutine, Iterator
+from contextlib import aclosing, suppress
+from math import inf
+from typing import Any, ClassVar
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +15,7 @@ from hypothesis import strategies as st
 from metagen import (
     Account,
     Budget,
+    Completion,
     Generator,
     Limited,
     ModelCard,
@@ -22,12 +28,13 @@ from metagen import (
     solve_all,
 )
 from metagen.models import SMALL
+from metagen.request import Meter
 from metagen.strategies import __all__ as every_strategy
 from metagen.trace import Span
 from tests.scripts import NAMES, SPECS, WRAPPERS, Counting, dice, late
 
 PROBLEM = Problem("p", "What is 3 + 4?", "7")
-PROBLEMS = [Problem(str(number), f"What is {number} + 4?", str(number + 4)) for number in range(8)]
+PROBLEMS = [Problem(str(number), f"What is {number} + 4?", str(number + 4)) for number in range(4)]
 NESTED = [wrapper.format(spec) for wrapper in WRAPPERS for spec in SPECS]
 ORACLES = ["Until(MatchesReference())", "BestOf(3, by=MatchesReference())"]
 
@@ -67,7 +74,7 @@ async def test_the_best_of_one_is_that_one(spec: str) -> None:
 async def test_the_usage_of_the_leaves_is_the_usage_of_the_whole(spec: str) -> None:
     account = Account()
     backend = Scripted(late(dice, 3), context=2000)
-    async for solution in solve_all(PROBLEMS, read(spec), backend, seed=1, account=account):
+    async for solution in solve_all(PROBLEMS[:3], read(spec), backend, seed=1, account=account):
         leaves = [span for span in solution.trace.walk() if not span.children]
         assert solution.trace.total() == solution.usage
         assert sum(span.usage.tokens for span in leaves) == solution.usage.tokens
@@ -83,13 +90,13 @@ async def test_one_seed_gives_one_trace_at_any_concurrency_and_latency(outer: st
     traces = [
         await traced(strategy, Scripted(dice, context=2000), 1),
         await traced(strategy, Scripted(late(dice, 1), context=2000), 3),
-        await traced(strategy, Limited(Scripted(late(dice, 2), context=2000), 2), 8),
+        await traced(strategy, Limited(Scripted(late(dice, 2), context=2000), 2), 4),
     ]
     assert traces[0] == traces[1] == traces[2]
 
 
 async def traced(strategy: Generator, backend: Any, concurrency: int) -> dict[str, Any]:
-    solutions = solve_all(PROBLEMS, strategy, backend, seed=5, concurrency=concurrency)
+    solutions = solve_all(PROBLEMS[:4], strategy, backend, seed=5, concurrency=concurrency)
     return {
         each.problem: (each.text, each.samples, each.lost, each.notes, list(timeless(each.trace)))
         async for each in solutions
@@ -133,6 +140,109 @@ async def test_no_budget_in_flops_is_ever_passed(spec: str, flops: int, inner: i
                 assert span.total().all_flops <= inner
     assert account.spent.all_flops <= flops
     assert account.fits(0, flops - account.spent.all_flops), "something stayed reserved"
+
+
+class Clock:
+    """A clock that goes on when the model works."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Watched(Scripted):
+    """A model of random latency, by a clock of its own, that sees to it that nothing comes too late."""
+
+    def __init__(self, seed: int, clock: Clock, end: float) -> None:
+        super().__init__(self._reply_late, context=400, card=CARD)
+        self._chance = random.Random(seed)
+        self._clock = clock
+        self._end = end
+        self.in_flight = 0
+
+    async def generate(self, request: Request, spend: Meter) -> list[Completion]:
+        assert request.deadline is not None
+        assert self._clock.now <= request.deadline <= self._end, "it was sent after a deadline"
+        self.in_flight += 1
+        try:
+            return await super().generate(request, spend)
+        finally:
+            self.in_flight -= 1
+
+    async def _reply_late(self, request: Request) -> str:
+        for _ in range(self._chance.randrange(6)):
+            await asyncio.sleep(0)
+            self._clock.now += self._chance.random()
+        return dice(request)
+
+
+class Kept(Account):
+    """Books that are kept until the end."""
+
+    every: ClassVar[list[Account]] = []
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.every.append(self)
+
+
+limits = st.builds(
+    "Within(tokens={}, flops={}, seconds={}, of={{}})".format,
+    st.integers(50, 2000),
+    st.integers(10**7, 10**9),
+    st.floats(0.5, 40.0),
+)
+three_deep = st.builds(
+    lambda outer, middle, inner, spec: str(outer.format(middle.format(inner.format(spec)))),
+    limits | st.sampled_from(WRAPPERS),
+    st.sampled_from(WRAPPERS),
+    limits | st.sampled_from(WRAPPERS),
+    st.sampled_from([*SPECS, *ORACLES]),
+)
+
+
+@settings(max_examples=200)
+@given(
+    spec=three_deep,
+    budget=st.builds(Budget, st.integers(100, 5000), st.floats(1.0, 60.0), st.integers(10**7, 4 * 10**9)),
+    seed=st.integers(0, 2**32),
+    cancelled_at=st.none() | st.integers(0, 60),
+)
+async def test_no_budget_is_passed_under_deadlines_and_cancellations(
+    spec: str, budget: Budget, seed: int, cancelled_at: int | None
+) -> None:
+    clock, before = Clock(), asyncio.all_tasks()
+    assert budget.seconds
+    backend = Watched(seed, clock, end=budget.seconds)
+    with patch("metagen.run.Account", Kept), patch.object(Kept, "every", []):
+        account = Kept(budget, clock=clock)
+        await cancelled(solved(read(spec), backend, seed, account), cancelled_at)
+        for each in Kept.every:
+            spent, most = each.spent, each.budget
+            assert spent.tokens <= (most.tokens or inf)
+            assert spent.all_flops <= (most.flops or inf)
+            assert each.in_flight == 0
+            assert (each._held_tokens, each._held_flops) == (0, 0), "something stayed reserved"
+    assert backend.in_flight == 0
+    assert asyncio.all_tasks() == before
+
+
+async def solved(strategy: Generator, backend: Any, seed: int, account: Account) -> None:
+    async with aclosing(solve_all(PROBLEMS[:3], strategy, backend, seed=seed, account=account)) as solutions:
+        async for solution in solutions:
+            assert solution.trace.total() == solution.usage
+
+
+async def cancelled(work: Coroutine[Any, Any, None], turns: int | None) -> None:
+    """Cancel work after so many turns of the loop, if it goes on so long."""
+    task = asyncio.create_task(work)
+    for _ in range(turns or 0):
+        await asyncio.sleep(0)
+    if turns is not None:
+        task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
 
 
 async def test_an_inner_verdict_never_reaches_an_outer_vote() -> None:

@@ -68,7 +68,7 @@ def test_killed_at_50_random_moments_and_resumed(tmp_path: Path) -> None:
     call = ["solve", str(problems(tmp_path, 4000)), "--load", str(tmp_path / "model.py"), "--model", "slow"]
     call += ["--strategy", "Vote(3, of=Vote(2))", "--out", str(run), "--concurrency", "8", "--seed", "1"]
     rng = random.Random(0)
-    progress = []
+    progress: list[int] = []
     start = 0.0  # what it takes until a problem is solved, on a machine that may be busy
     for kill in range(50):
         process = FORKS.Process(target=metagen, args=call)
