@@ -94,12 +94,10 @@ def line(strategy: Generator, of: tuple[Array, Array, Array], plain: Curve | Non
     if plain is None:
         return f"{shown} |"
     found = at_equal_cost(plain, Curve("one", (1,), *columns([(right, written)])))
-    (between,) = [each.difference for each in found] or [None]
-    return (
-        f"{shown} {100 * between.value:+.2f} [{100 * between.low:+.2f}, {100 * between.high:+.2f}] |"
-        if between
-        else shown
-    )
+    if not found:
+        return f"{shown} |"
+    gain = found[0].difference
+    return f"{shown} {100 * gain.value:+.2f} [{100 * gain.low:+.2f}, {100 * gain.high:+.2f}] |"
 
 
 def columns(points: list[tuple[Array, Array]]) -> tuple[Array, Array, Array]:
