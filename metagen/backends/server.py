@@ -66,6 +66,8 @@ class VLLMServer:
         self._one_by_one = False
         self._ids: OrderedDict[tuple[str, str], tuple[int, ...]] = OrderedDict()
         self._asking: dict[tuple[str, str], asyncio.Lock] = {}
+        self._ends: dict[int, str] = {}
+        """The texts of tokens that ended steps; no more than there are in the vocabulary."""
         self.lost: tuple[str, ...] = ()
         """What this server cannot do, once it is open."""
 
@@ -215,11 +217,21 @@ class VLLMServer:
         raise error
 
     async def _spelled(self, one: Completion, ids: list[int] | None, request: Request) -> Completion:
-        """A step keeps its ids only if they spell just its text: a stop string may end inside a token."""
+        """A step keeps its ids only if they spell just its text: a stop string may end inside its last token.
+
+        Nothing was cut off if the text ends with all of that token; else all ids are asked about.
+        """
         if not (ids and one.stop and request.sampling.keep_stop):
             return one
-        spelled = await self._http.post(f"{self._http.root}/detokenize", {"model": self._model, "tokens": ids})
-        return replace(one, tokens=tuple(ids)) if spelled.get("prompt") == one.text else one
+        last = ids[-1]
+        if last not in self._ends:
+            self._ends[last] = await self._detokenized([last])
+        whole = self._ends[last] and one.text.endswith(self._ends[last])
+        return replace(one, tokens=tuple(ids)) if whole or await self._detokenized(ids) == one.text else one
+
+    async def _detokenized(self, ids: list[int]) -> str:
+        reply = await self._http.post(f"{self._http.root}/detokenize", {"model": self._model, "tokens": ids})
+        return str(reply.get("prompt"))
 
     def _final(self, refused: Refused) -> GenerationError | BackendGone:
         """A wrong key or model will be wrong for every request."""

@@ -125,6 +125,18 @@ async def test_a_step_keeps_its_stop_string_and_its_ids() -> None:
     assert (bare.text, bare.tokens, bare.length) == ("1", (), 2)
 
 
+async def test_a_step_whose_last_token_says_more_than_its_text_has_no_ids() -> None:
+    class Beyond(FakeServer):
+        def _choice(self, body: dict[str, Any], prompt: str, index: int) -> dict[str, Any]:
+            choice = super()._choice(body, prompt, index)
+            return choice | {"token_ids": [*choice["token_ids"], ord("!")]}
+
+    async with serving(Beyond()) as server:
+        step = Request("p", "?", n=2, seed=1, sampling=Sampling(stop=(".",), keep_stop=True))
+        (one, _), _ = await drawn(server, step)
+    assert (one.text, one.tokens) == ("1.", ())
+
+
 async def test_what_the_length_cuts_is_not_finished() -> None:
     async with serving(FakeServer()) as server:
         solution = await solve(Problem("p", "?"), Vote(2, of=Model(max_tokens=4)), server)
