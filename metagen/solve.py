@@ -11,7 +11,7 @@ from metagen.candidate import Candidate
 from metagen.errors import InputError, SampleError, VerifierError
 from metagen.model import Model, named_models
 from metagen.problem import Problem
-from metagen.request import AnyBackend, Backend
+from metagen.request import AnyBackend
 from metagen.run import Generator, Run, Scope, is_joint
 from metagen.solution import Solution
 from metagen.tasks import together
@@ -88,7 +88,7 @@ def _parts(
 
 async def _solve_each(
     part: Iterable[tuple[Problem, Generator]],
-    models: Mapping[str, Backend],
+    models: Mapping[str, AnyBackend],
     seed: int | None,
     account: Account,
     at_once: int,
