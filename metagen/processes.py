@@ -91,6 +91,23 @@ async def _started(starting: _Starting, watcher: "_Watcher") -> asyncio.Subproce
         raise
 
 
+async def until_ended(process: int, seconds: float) -> None:
+    """Wait for the end of any process, for a while."""
+    try:
+        descriptor = os.pidfd_open(process)
+    except ProcessLookupError:  # it has ended
+        return
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(descriptor, ended.set)
+    try:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await ended.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+
+
 class _Watcher(asyncio.SubprocessProtocol):
     """Keeps what comes out, as much as there is room for."""
 

@@ -22,7 +22,7 @@ from typing import TypeAlias
 from weakref import WeakKeyDictionary
 
 from metagen.errors import InputError, ToolError
-from metagen.processes import Finished, watched
+from metagen.processes import Finished, until_ended, watched
 from metagen.settings import spelled, whole
 
 MIB = 2**20
@@ -308,26 +308,9 @@ def _pipe() -> Iterator[tuple[int, int]]:
 
 async def _gone(told: int) -> None:
     """Wait for the first process inside, which ends last: bubblewrap itself ends with the command, a little before."""
-    try:
-        said = re.search(rb'"child-pid": *(\d+)', os.read(told, 4096))
-        descriptor = os.pidfd_open(int(said[1])) if said else None
-    except (BlockingIOError, ProcessLookupError):  # nothing was begun, or all has ended
-        return
-    if descriptor is not None:
-        await _readable(descriptor)
-
-
-async def _readable(descriptor: int) -> None:
-    """Wait, for a while, until there is something to read, which of a process is its end; then close it."""
-    loop, ended = asyncio.get_running_loop(), asyncio.Event()
-    loop.add_reader(descriptor, ended.set)
-    try:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(END_SECONDS):
-                await ended.wait()
-    finally:
-        loop.remove_reader(descriptor)
-        os.close(descriptor)
+    with suppress(BlockingIOError):  # nothing was begun
+        if said := re.search(rb'"child-pid": *(\d+)', os.read(told, 4096)):
+            await until_ended(int(said[1]), END_SECONDS)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
+from functools import lru_cache
 
 from metagen.blocks import COQ, last_block
 from metagen.candidate import Candidate, Score
@@ -15,6 +16,8 @@ from metagen.sandbox import CONFINED, MIB, Sandbox
 from metagen.settings import spelled
 from metagen.tasks import together
 
+REMEMBERED = 1024
+"""Statements that Coq accepted."""
 _ASSUMPTION = re.compile(r"^([\w'.]+)\s*(?::.*)?$")
 
 
@@ -66,11 +69,15 @@ class Proves:
 
     async def _stated(self, statement: Statement, problem: str) -> list[str]:
         """The full names of the libraries that are loaded before the theorem, which Coq accepts as a statement."""
+        known = _known_libraries(statement, self.sandbox)
+        if known:
+            return known
         text = f"{statement.given}\nPrint Libraries.\n{statement.theorem}\nProof.\nAdmitted.\n"
         finished = await run_coq({"Given.v": text}, self.sandbox, limits(self.seconds, self.memory))
         if not worked(finished):
             raise VerifierError(f"the statement of problem {problem!r} fails: {coqs_message(finished, self.seconds)}")
-        return finished.out.decode(errors="replace").split()
+        known += finished.out.decode(errors="replace").split()
+        return known
 
     async def _judged(self, statement: Statement, libraries: Sequence[str], text: str, run: Run) -> Score | None:
         try:
@@ -93,6 +100,12 @@ class Proves:
         if not worked(finished):
             raise Refused(coqs_message(finished, self.seconds))
         return assumptions(finished.out.decode(errors="replace"))
+
+
+@lru_cache(REMEMBERED)
+def _known_libraries(_statement: Statement, _sandbox: Sandbox) -> list[str]:
+    """Where they are kept once Coq has accepted the statement; until then the list is empty."""
+    return []
 
 
 def statement_of(problem: Problem) -> Statement:

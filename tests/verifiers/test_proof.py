@@ -21,6 +21,7 @@ from metagen import (
 )
 from metagen.formal import Refused, read_statement
 from metagen.processes import Finished
+from metagen.verifiers import proof as module
 from metagen.verifiers.proof import allow, assumptions, statement_of
 from tests.confined import needs_coq
 from tests.proofs import CHEATS, FALSE, SHARED, SUM
@@ -171,6 +172,23 @@ async def test_a_sandbox_that_fails_gives_no_verdict(monkeypatch: pytest.MonkeyP
     assert said == ["not verified: no room"]
 
 
+async def test_a_statement_that_coq_accepted_is_not_checked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    files: list[str] = []
+
+    async def coq(given: dict[str, str], *_: object) -> Finished:
+        files.extend(given)
+        refuses = "Given.v" in given and len(files) == 1
+        return Finished(int(refuses), b"Coq.Init.Logic\n", b"Error: no", 1.0, "exit")
+
+    monkeypatch.setattr(module, "run_coq", coq)
+    statement = "Theorem once : True. Proof. Admitted."
+    with pytest.raises(VerifierError):
+        await judged(statement)
+    for _ in range(3):
+        assert await judged(statement) == []
+    assert files == ["Given.v", "Given.v"]
+
+
 @needs_coq
 class TestWithCoq:
     async def test_proofs_are_judged(self) -> None:
@@ -226,6 +244,6 @@ class TestWithCoq:
             pytest.skip("the shared statements are not here")
         rows = [json.loads(line) for line in SHARED.read_text().splitlines()]
         proof = "Require Import Lia Lra Psatz.\nintros; first [ solve [auto] | lia | lra | nia | nra | ring | field ]."
-        for row in [row for row in rows if row["hammer"]][7:9]:
+        for row in [row for row in rows if row["hammer"]][7:8]:
             scores = await judged(row["statement"], proof, "intros.")
             assert [score and score.value for score in scores] == [1.0, 0.0], row["id"]
