@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from metagen import Calculator, InputError, Model, Problem, ReAct, Request, Solution, Tool, Vote, solve
+from metagen import Calculator, InputError, Model, Problem, Python, ReAct, Request, Solution, Tool, Vote, solve
 from metagen.strategies.react import described
+from tests.confined import needs_sandbox
 from tests.scripts import Counting
 from tests.strategies.injections import INJECTIONS
 from tests.strategies.test_retrieval import Library, replies
@@ -125,6 +126,18 @@ async def test_a_tool_that_fails_costs_one_candidate() -> None:
     strategy = Vote(3, of=ReAct((("fails", fails), ("calculate", Calculator()))))
     solution = await solve(PROBLEM, strategy, Counting(script))
     assert (solution.answer, solution.samples, solution.lost) == ("35", 2, 1)
+
+
+@needs_sandbox
+async def test_code_is_an_action_that_the_sandbox_runs() -> None:
+    def block(code: str) -> str:
+        return f"Thought.\nAction: python\n```python\n{code}\n```"
+
+    strategy = ReAct((("python", Python()),))
+    solution, requests = await run(strategy, block("print(1 / 0)"), block("print(5 * 7)"), "The answer is 35.")
+    assert solution.correct
+    assert "Observation:\n> python cannot take that: ZeroDivisionError: division by zero\n" in requests[1].prompt
+    assert "Observation:\n> 35\n" in requests[2].prompt
 
 
 async def test_a_tool_is_described_by_its_docstring() -> None:
