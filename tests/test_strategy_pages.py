@@ -17,6 +17,7 @@ WHY_NOT = {"programofthought": WHY_NO_SANDBOX, "draftsketchprove": WHY_NO_COQ}
 """Why the code of a page cannot run on this machine, if so."""
 
 MISSING = {
+    "Allocate",
     "Beam",
     "BestFirst",
     "Correct",
