@@ -104,7 +104,12 @@ def _called_with(of: object, given: dict[str, Any], arguments: int, wanted: str,
         if isinstance(value, type):
             raise InputError(f"{where.replace(literal(value), value.__name__)} is a class: write {value.__name__}(...)")
         if value is not None and not takes(value, arguments):
-            raise InputError(f"{where} is not {wanted}{hint if takes(value, 2) else ''}")
+            raise InputError(f"{where} is not {wanted}{hint if _is_plain(value) else ''}")
+
+
+def _is_plain(value: object) -> bool:
+    """Whether it is a function of two texts, as it seems."""
+    return inspect.isfunction(value) and not inspect.iscoroutinefunction(value) and takes(value, 2)
 
 
 def takes(value: object, arguments: int) -> bool:

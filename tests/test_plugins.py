@@ -9,6 +9,7 @@ import pytest
 
 from metagen import InputError, parse
 from metagen.plugins import find, names, origin
+from metagen.spec import foreign
 
 ROOT = Path(__file__).parents[1]
 MODEL = """
@@ -49,6 +50,14 @@ def test_a_verifier_is_found_by_its_name(site: Site) -> None:
     assert origin("tiny") == "tiny (tiny-good 1.2)"
     with pytest.raises(InputError, match="'tinny' is not known: did you mean tiny"):
         parse("BestOf(2, by=tinny)")
+
+
+def test_a_spec_tells_which_packages_it_needs(site: Site) -> None:
+    site.install("tiny-good", "tiny", "async def tiny(problem, candidates, run): return [None for _ in candidates]")
+    assert foreign("BestOf(2, of=CoT(), by=Mean(tiny, own, MatchesReference()))", {"own": 1}) == [
+        "tiny (tiny-good 1.2)"
+    ]
+    assert foreign("Vote(16)") == []
 
 
 def test_a_package_is_not_imported_before_it_is_named(site: Site) -> None:

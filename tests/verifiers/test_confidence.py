@@ -116,7 +116,7 @@ def test_nonsense_is_refused(make: type[LowestGroupConfidence]) -> None:
 
 async def test_a_vote_of_samples_drawn_without_says_what_to_do() -> None:
     with pytest.raises(
-        InputError, match=r"^LowestGroupConfidence\(\) reads .*: sample with of=Model\(top_logprobs=20\)$"
+        InputError, match=r"^LowestGroupConfidence\(\) reads .*: sample with of=Model\(top_logprobs=20\), from a"
     ):
         await solve("?", Vote(3, by=LowestGroupConfidence()), Scripted("x"))
     with pytest.raises(InputError, match=r"^MeanLogprob\(\) reads"):
