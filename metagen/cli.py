@@ -3,11 +3,11 @@
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import asdict, replace
 from importlib.metadata import version as installed
-from itertools import groupby
+from itertools import groupby, zip_longest
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, Self, cast
 
@@ -22,6 +22,7 @@ from metagen import plots, tables
 from metagen.backends import Recorded
 from metagen.backends.wrapper import RewardWrapper, Wrapper
 from metagen.budget import Account, Budget
+from metagen.card import ModelCard
 from metagen.errors import BackendGone, InputError
 from metagen.job import Job, open_model, prepare
 from metagen.labels import ROLLOUTS
@@ -180,6 +181,19 @@ def report_command(
         ),
     ] = None,
     n: Annotated[int | None, typer.Option("--n", min=1, help="Only the first N samples of each problem.")] = None,
+    card: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--card",
+            metavar="CONFIG",
+            help="The config.json, or its folder, of the model that drew the samples, so that costs are in FLOPs: one "
+            "for all sources, or one for each in their order.",
+        ),
+    ] = None,
+    reach: Annotated[
+        list[float] | None,
+        typer.Option(metavar="PERCENT", min=0, max=100, help="Say what so much accuracy costs; may be repeated."),
+    ] = None,
     prompt_field: FieldOption = None,
     answer_field: FieldOption = None,
     id_field: FieldOption = None,
@@ -187,12 +201,18 @@ def report_command(
     """Show how accuracy grows with samples.
 
     Coverage, majority, weighted vote and best-of at k = 1, 2, 4 ..., with intervals, for all problems and by level and
-    subject. Of several pools and runs, it says how each differs from the first on the same problems.
+    subject. Of several pools and runs, it says how each differs from the first on the same problems, with as many
+    samples and at equal cost.
     """
     problems = ProblemFile(problem_file, prompt_field, answer_field, id_field)
     if twice := next((source for source in sources if sources.count(source) > 1), None):
         raise InputError(f"{twice} is given twice: name each pool and run once")
-    report([read(source, problems, n) for source in sources], out_dir)
+    cards = [ModelCard.read(path) for path in card or ()]
+    if len(cards) not in {0, 1, len(sources)}:
+        raise InputError(f"--card is given {len(cards)} times for {len(sources)} sources: give one, or one for each")
+    known = cards * len(sources) if len(cards) == 1 else cards
+    found = [read(source, problems, n, one) for source, one in zip_longest(sources, known)]
+    report(found, out_dir, [percent / 100 for percent in reach or ()])
 
 
 @app.command("sweep")
@@ -329,7 +349,7 @@ def _fail(text: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
-def report(sources: list[Source], folder: Path | None) -> None:
+def report(sources: list[Source], folder: Path | None, reach: Sequence[float] = ()) -> None:
     """Print the report and, if there is a folder for it, write it down."""
     measured = {source.name: list(tables.measured(source)) for source in sources}
     pairs = [(sources[0], other) for other in sources[1:]]
@@ -337,7 +357,10 @@ def report(sources: list[Source], folder: Path | None) -> None:
     notes = [f"{source.name}: {remark}" for source in sources for remark in tables.remarks(source)]
     notes += [tables.said(*pair, compared) for pair in pairs if (compared := tables.answers(*pair))]
     pages = [page for source in sources for page in tables.sheets(source, measured[source.name])]
+    equal = [each for pair in pairs for each in tables.equals(*pair)]
     pages += [tables.comparisons(found)] if found else []
+    pages += [tables.at_equal(equal)] if equal else []
+    pages += [tables.reaching(sources, accuracy) for accuracy in reach]
     for each in pages:
         out.print(each.title, soft_wrap=True)
         out.print(_table(each))
@@ -349,7 +372,7 @@ def report(sources: list[Source], folder: Path | None) -> None:
         texts = {
             "table.md": f"{tables.FOOT}\n\n{text}\n",
             "table.csv": tables.as_csv(every),
-            "table.json": tables.as_json(every, found, notes),
+            "table.json": tables.as_json(every, found, notes, equal),
         }
         panels = {source.name: source.curves for source in sources}
         pictures = (lambda: plots.draw(panels, folder)) if plots.available() else None

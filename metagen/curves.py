@@ -5,7 +5,7 @@ replacement. Draws come in random order, which decides ties as the strategies do
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, combinations, pairwise
 from math import comb
 from statistics import NormalDist
@@ -59,6 +59,10 @@ class Samples:
     """A verifier's verdicts, higher is better; nan is no verdict."""
     tokens: NDArray[np.int64] | None = None
     """What each sample cost."""
+    flops: Array | None = None
+    """Of writing each sample, where the model's card is known."""
+    prompt_flops: Array | None = None
+    """[P]: of reading the prompt, once for all samples; beside `flops`."""
     labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Such as level and subject, one value a problem; empty where a problem has none."""
 
@@ -67,7 +71,7 @@ class Samples:
         shape = np.shape(self.groups)
         if len(shape) != 2 or 0 in shape:
             raise InputError(f"groups must be an array of problems by samples, with one of each or more, not {shape}")
-        for name in ("right", "scores", "tokens"):
+        for name in ("right", "scores", "tokens", "flops"):
             given = getattr(self, name)
             if given is not None and np.shape(given) != shape:
                 raise InputError(f"{name} must have the shape {shape} of groups, not {np.shape(given)}")
@@ -99,6 +103,8 @@ class Curve:
     """[P, K]: of the Monte Carlo estimate of each value; 0 where it is exact."""
     costs: Array | None = None
     """[P, K]: the expected tokens of k samples."""
+    flops: Array | None = None
+    """[P, K]: the expected FLOPs of k samples that share one reading of the prompt."""
 
     @property
     def means(self) -> Array:
@@ -124,8 +130,12 @@ class Curve:
 
     def of(self, problems: Index) -> "Curve":
         """The same for some of the problems, by their numbers."""
-        costs = None if self.costs is None else self.costs[problems]
-        return Curve(self.rule, self.ks, self.values[problems], self.variances[problems], costs)
+        costs, flops = (None if each is None else each[problems] for each in (self.costs, self.flops))
+        return Curve(self.rule, self.ks, self.values[problems], self.variances[problems], costs, flops)
+
+    def in_flops(self) -> "Curve":
+        """The same with FLOPs for costs."""
+        return replace(self, costs=self.flops)
 
     def at(self, k: int) -> Array:
         """[P]: the values at one k of `ks`."""
@@ -277,11 +287,17 @@ def _missing(n: int, ks: tuple[int, ...]) -> Array:
 
 
 def _exact(rule: str, samples: Samples, ks: tuple[int, ...], values: Array) -> Curve:
-    return Curve(rule, ks, values, np.zeros_like(values), _costs(samples, ks))
+    return Curve(rule, ks, values, np.zeros_like(values), _costs(samples, ks), _flops(samples, ks))
 
 
 def _costs(samples: Samples, ks: tuple[int, ...]) -> Array | None:
     return None if samples.tokens is None else np.outer(samples.tokens.mean(1), ks)
+
+
+def _flops(samples: Samples, ks: tuple[int, ...]) -> Array | None:
+    if samples.flops is None or samples.prompt_flops is None:
+        return None
+    return np.asarray(np.outer(samples.flops.mean(1), ks) + samples.prompt_flops[:, None])
 
 
 def _averaged(right: Array, keys: Index) -> Array:
@@ -317,7 +333,7 @@ def _vote(rule: str, samples: Samples, weights: Array | None, ks: Iterable[int],
     values, variances = np.empty((2, samples.problems, len(ks)))
     for column, k in enumerate(ks):
         values[order, column], variances[order, column] = _expected(ballots, k, rng, error)
-    return Curve(rule, ks, values, variances, _costs(samples, ks))
+    return Curve(rule, ks, values, variances, _costs(samples, ks), _flops(samples, ks))
 
 
 def _ballots(samples: Samples, weights: Array | None, rng: np.random.Generator) -> tuple[_Ballots, Index]:

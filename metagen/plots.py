@@ -1,6 +1,6 @@
 """Curves as pictures. Needs matplotlib, which nothing else does."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,19 +29,32 @@ def available() -> bool:
 def draw(panels: Mapping[str, Mapping[str, Curve]], folder: Path) -> list[Path]:
     """Draw a panel for each source, a curve for each of its rules, as `curves.png` and `curves.svg` in a folder.
 
-    Accuracy in per cent, against samples on a logarithmic axis; the bootstrap intervals are shaded. Returns the files.
+    Accuracy in per cent, against samples on a logarithmic axis; the bootstrap intervals are shaded. Where all curves
+    know their FLOPs, the same against FLOPs, as `flops.png` and `flops.svg`. Returns the files.
     """
+    known = all(curve.flops is not None for curves in panels.values() for curve in curves.values())
+    files = _draw(panels, folder, "curves", _against_samples)
+    return [*files, *(_draw(panels, folder, "flops", _against_flops) if known else ())]
+
+
+def _draw(
+    panels: Mapping[str, Mapping[str, Curve]],
+    folder: Path,
+    name: str,
+    panel: Callable[["Axes", Mapping[str, Curve]], None],
+) -> list[Path]:
     from matplotlib.figure import Figure  # noqa: PLC0415 (optional)
 
     columns = min(3, len(panels))
     lines = -(-len(panels) // columns)
     figure = Figure(figsize=(5 * columns, 3.8 * lines), layout="constrained")
     axes = figure.subplots(lines, columns, squeeze=False, sharey=True).ravel()
-    for place, (name, curves) in zip(axes, panels.items(), strict=False):
-        _panel(place, name, curves)
+    for place, (source, curves) in zip(axes, panels.items(), strict=False):
+        panel(place, curves)
+        _label(place, source)
     for place in axes[len(panels) :]:
         place.set_axis_off()
-    return saved(figure, folder, "curves")
+    return saved(figure, folder, name)
 
 
 def draw_fronts(panels: Mapping[str, Sequence[Point]], folder: Path) -> list[Path]:
@@ -98,18 +111,33 @@ def saved(figure: "Figure", folder: Path, name: str) -> list[Path]:
     return files
 
 
-def _panel(axes: "Axes", name: str, curves: Mapping[str, Curve]) -> None:
+def _against_samples(axes: "Axes", curves: Mapping[str, Curve]) -> None:
     for rule, curve in curves.items():
-        low, high = curve.interval()
-        style: dict[str, Any] = {"color": COLOURS.get(rule, "#000000")}
-        axes.plot(curve.ks, 100 * curve.means, marker=MARKERS.get(rule, "x"), markersize=4, label=rule, **style)
-        axes.fill_between(curve.ks, 100 * low, 100 * high, alpha=0.2, linewidth=0, **style)
+        _curve(axes, rule, curve, curve.ks)
     ks = sorted({k for curve in curves.values() for k in curve.ks})
     axes.set_xscale("log", base=2)
     axes.set_xticks(ks, labels=list(map(str, ks)))
     axes.set_xticks([], minor=True)
-    axes.set_title(name, fontsize="medium", parse_math=False)
     axes.set_xlabel("samples a problem")
+
+
+def _against_flops(axes: "Axes", curves: Mapping[str, Curve]) -> None:
+    for rule, curve in curves.items():
+        if curve.flops is not None:
+            _curve(axes, rule, curve, curve.flops.mean(0))
+    axes.set_xscale("log")
+    axes.set_xlabel("FLOPs a problem")
+
+
+def _curve(axes: "Axes", rule: str, curve: Curve, x: Any) -> None:
+    low, high = curve.interval()
+    style: dict[str, Any] = {"color": COLOURS.get(rule, "#000000")}
+    axes.plot(x, 100 * curve.means, marker=MARKERS.get(rule, "x"), markersize=4, label=rule, **style)
+    axes.fill_between(x, 100 * low, 100 * high, alpha=0.2, linewidth=0, **style)
+
+
+def _label(axes: "Axes", source: str) -> None:
+    axes.set_title(source, fontsize="medium", parse_math=False)
     axes.set_ylabel("right, per cent")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, fontsize="small", loc="lower right")

@@ -7,7 +7,7 @@ import asyncio
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, nan
 from pathlib import Path
 from statistics import fmean
@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from metagen.answers import canonical, extract
 from metagen.backends.recorded import Sample
+from metagen.card import ModelCard
 from metagen.curves import Curve, Samples, all_rules, best_of, coverage, majority_vote, powers_of_two
 from metagen.errors import InputError, WeightError
 from metagen.lines import read_lines
@@ -40,19 +41,26 @@ class Draw:
     tokens: int
     score: float | None = None
     """nan is no verdict; `None` where nothing scored it."""
+    prompt: int = 0
+    """The tokens of the prompt; 0 where nobody counted them."""
 
 
-def read(path: Path, problems: ProblemFile, n: int | None = None) -> Source:
+def read(path: Path, problems: ProblemFile, n: int | None = None, card: ModelCard | None = None) -> Source:
     """Read and grade a pool or a run, with the first `n` samples of each problem; without `n` all need equally many.
 
     Problems without a reference are left out, and samples on which the grader has no verdict count as wrong; both are
-    noted. Raises `InputError` for what is no pool or run of these problems, or where samples cannot be told apart.
+    noted. With the `card` of the model that drew them, FLOPs are counted. Raises `InputError` for what is no pool or
+    run of these problems, or where samples cannot be told apart.
     """
     by_id = {problem.id: problem for problem in problems}
     drawn, scored_by = _of_run(path, problems) if path.is_dir() else _of_pool(path)
     chosen, notes = _chosen(path, problems, by_id, drawn)
     rows = _even(path, {problem.id: drawn[problem.id] for problem in chosen}, n)
     samples, unjudged = asyncio.run(_graded(chosen, rows))
+    if card:
+        samples = _priced(samples, rows, card)
+        if not all(row[0].prompt for row in rows):
+            notes.append("the lengths of prompts are not known, so reading them is not among the FLOPs")
     if unjudged:
         notes.append(f"{unjudged} samples have no verdict of the grader and count as wrong")
     return Source(
@@ -122,6 +130,13 @@ async def _graded(problems: Sequence[Problem], rows: Sequence[Sequence[Draw]]) -
     return samples, sum(row.count(None) for row in verdicts)
 
 
+def _priced(samples: Samples, rows: Sequence[Sequence[Draw]], card: ModelCard) -> Samples:
+    """The samples with their FLOPs: the prompt is read once, and each sample written after it."""
+    written = [[card.flops_generated(max(1, draw.prompt), draw.tokens) for draw in row] for row in rows]
+    read = [card.flops_prompt(row[0].prompt) if row[0].prompt else 0 for row in rows]
+    return replace(samples, flops=np.array(written, np.float64), prompt_flops=np.array(read, np.float64))
+
+
 async def _verdicts(problem: Problem, row: Sequence[Draw]) -> list[bool | None]:
     distinct = list(dict.fromkeys(draw.answer for draw in row))
     judged = await together(grade(answer, problem.answer or "") for answer in distinct)
@@ -171,7 +186,8 @@ def _sample(row: Mapping[str, Any], where: str) -> Sample:
 
 def _drawn(sample: Sample) -> Draw:
     answer = extract(sample.text, finished=sample.end != "length")
-    return Draw(answer, sample.tokens, exp(fmean(sample.logprobs)) if sample.logprobs else None)
+    score = exp(fmean(sample.logprobs)) if sample.logprobs else None
+    return Draw(answer, sample.tokens, score, sample.prompt_tokens)
 
 
 def _of_run(path: Path, problems: ProblemFile) -> tuple[dict[str, list[Draw]], str]:
@@ -230,16 +246,14 @@ def _of_trace(rows: Iterable[Mapping[str, Any]], where: str) -> list[Draw]:
         )
     if len(scores) != len(draws):
         return draws
-    return [
-        Draw(draw.answer, draw.tokens, nan if score is None else score)
-        for draw, score in zip(draws, scores, strict=True)
-    ]
+    return [replace(draw, score=nan if score is None else score) for draw, score in zip(draws, scores, strict=True)]
 
 
 def _completions(row: Mapping[str, Any]) -> Iterator[Draw]:
     lengths, cut = row.get("lengths"), row.get("cut", ())
+    prompt = row.get("usage", {}).get("prompt_tokens", 0)
     for number, text in enumerate(row["completions"]):
-        yield Draw(extract(text, finished=number not in cut), lengths[number] if lengths else 0)
+        yield Draw(extract(text, finished=number not in cut), lengths[number] if lengths else 0, None, prompt)
 
 
 def _handed_over(path: Path) -> dict[str, bool]:

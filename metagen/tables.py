@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 
-from metagen.compare import Comparison, Difference, compare, difference
+from metagen.compare import Comparison, Difference, at_equal_cost, compare, cost_to_reach, difference
 from metagen.curves import Curve, Fall, Index, over_optimised
 
 FOOT = (
@@ -16,6 +16,7 @@ FOOT = (
     "After ± stands the standard error of the draws, where not all were gone through."
 )
 """What the numbers of a sheet are."""
+FLOPS, TOKENS = "FLOPs", "tokens"
 WHOLE = ""
 """The label and value of rows that count all problems."""
 
@@ -52,6 +53,7 @@ class Row:
     """The Monte Carlo standard error of the mean; 0 where it is exact."""
     tokens: float | None
     """Drawn a problem, on average."""
+    flops: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,20 @@ class Versus:
     rule: str
     k: int
     problems: int
+    difference: Difference
+
+
+@dataclass(frozen=True, slots=True)
+class Equal:
+    """One rule of two sources where they cost the same a problem, over the problems that both have."""
+
+    first: str
+    second: str
+    rule: str
+    unit: str
+    cost: float
+    first_mean: float
+    second_mean: float
     difference: Difference
 
 
@@ -116,7 +132,7 @@ def sheets(source: Source, rows: Iterable[Row]) -> Iterator[Sheet]:
     title = f"{source.name}: {whole[0].problems} problems, {ks[-1]} samples each"
     yield Sheet(
         title + (f", scored by {source.scored_by}" if source.scored_by else ""),
-        ("k", "tokens", *source.curves),
+        ("k", "tokens", *(("FLOPs",) if whole[0].flops else ()), *source.curves),
         tuple(_line(str(k), [row for row in whole if row.k == k]) for k in ks),
     )
     for label in source.labels:
@@ -148,6 +164,51 @@ def versus(first: Source, second: Source) -> Iterator[Versus]:
             k = max(ks)
             between = difference(one.at(k)[places[0]], other.at(k)[places[1]])
             yield Versus(first.name, second.name, rule, k, len(shared), between)
+
+
+def equals(first: Source, second: Source) -> Iterator[Equal]:
+    """Every rule of two sources at equal cost: in FLOPs where both know them, else in tokens."""
+    shared = [name for name in first.ids if name in set(second.ids)]
+    places = [np.array([source.ids.index(name) for name in shared], dtype=np.intp) for source in (first, second)]
+    for rule in [rule for rule in first.curves if rule in second.curves] if shared else ():
+        one, other = first.curves[rule].of(places[0]), second.curves[rule].of(places[1])
+        unit = TOKENS if one.flops is None or other.flops is None else FLOPS
+        if unit == FLOPS:
+            one, other = one.in_flops(), other.in_flops()
+        if _has_costs(one) and _has_costs(other):
+            for each in at_equal_cost(one, other):
+                yield Equal(first.name, second.name, rule, unit, each.cost, each.first, each.second, each.difference)
+
+
+def at_equal(found: Iterable[Equal]) -> Sheet:
+    """The differences at equal cost, to be read."""
+    rows = tuple(
+        (
+            f"{each.second} - {each.first}",
+            each.rule,
+            f"{_cost(each.cost)} {each.unit}",
+            f"{100 * each.first_mean:.1f}",
+            f"{100 * each.second_mean:.1f}",
+            _points(each.difference),
+        )
+        for each in found
+    )
+    columns = ("what", "rule", "cost a problem", "first", "second", "difference")
+    return Sheet("Differences in points at equal cost, in pairs", columns, rows)
+
+
+def reaching(sources: Iterable[Source], accuracy: float) -> Sheet:
+    """What each rule of each source costs a problem until its accuracy, from 0 to 1, is reached."""
+    rows = []
+    for source in sources:
+        for rule, curve in source.curves.items():
+            unit, priced = (TOKENS, curve) if curve.flops is None else (FLOPS, curve.in_flops())
+            if _has_costs(priced):
+                found = cost_to_reach(priced, accuracy)
+                cost, low, high = map(_cost, (found.cost, found.low, found.high))
+                rows.append((source.name, rule, f"{cost} ({low}–{high})", unit))
+    title = f"What {100 * accuracy:g} per cent cost a problem, with 95 % bootstrap intervals over problems"
+    return Sheet(title, ("source", "rule", "cost", "in"), tuple(rows))
 
 
 def answers(first: Source, second: Source) -> Comparison | None:
@@ -198,9 +259,14 @@ def lines_as_csv(lines: Iterable[Mapping[str, object]], columns: Sequence[str] =
     return text.getvalue()
 
 
-def as_json(rows: Iterable[Row], found: Iterable[Versus], notes: Iterable[str]) -> str:
+def as_json(rows: Iterable[Row], found: Iterable[Versus], notes: Iterable[str], equal: Iterable[Equal] = ()) -> str:
     """Everything, for other programs."""
-    whole = {"rows": list(map(asdict, rows)), "differences": list(map(asdict, found)), "notes": list(notes)}
+    whole = {
+        "rows": list(map(asdict, rows)),
+        "differences": list(map(asdict, found)),
+        "at_equal_cost": list(map(asdict, equal)),
+        "notes": list(notes),
+    }
     return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
 
 
@@ -213,16 +279,17 @@ def _parts(source: Source) -> Iterator[tuple[str, str, Index]]:
 
 def _rows(source: str, label: str, value: str, curve: Curve) -> Iterator[Row]:
     low, high = curve.interval()
-    costs = None if curve.costs is None else curve.costs.mean(0)
+    costs, flops = (None if each is None else each.mean(0) for each in (curve.costs, curve.flops))
     for place, k in enumerate(curve.ks):
         mean, least, most, error = (float(each[place]) for each in (curve.means, low, high, curve.errors))
-        tokens = None if costs is None else float(costs[place])
-        yield Row(source, label, value, curve.rule, k, len(curve.values), mean, least, most, error, tokens)
+        tokens, spent = (None if each is None else float(each[place]) for each in (costs, flops))
+        yield Row(source, label, value, curve.rule, k, len(curve.values), mean, least, most, error, tokens, spent)
 
 
 def _line(first: str, rows: Sequence[Row]) -> tuple[str, ...]:
-    tokens = rows[0].tokens
-    return (first, f"{tokens:,.0f}" if tokens else "", *map(_cell, rows))
+    tokens, flops = rows[0].tokens, rows[0].flops
+    spent = (f"{tokens:,.0f}" if tokens else "", *((f"{flops:.3g}",) if flops else ()))
+    return (first, *spent, *map(_cell, rows))
 
 
 def _part_line(rows: Sequence[Row], n: int) -> tuple[str, ...]:
@@ -234,6 +301,17 @@ def _cell(row: Row) -> str:
     """In per cent, with the interval, and the Monte Carlo error where there is one."""
     error = f" ±{100 * row.error:.2f}" if row.error else ""
     return f"{100 * row.mean:.1f}{error} ({100 * row.low:.1f}–{100 * row.high:.1f})"
+
+
+def _has_costs(curve: Curve) -> bool:
+    """Whether they can be compared: pools from elsewhere may not count tokens."""
+    return curve.costs is not None and bool(curve.costs.mean(0)[0] > 0)
+
+
+def _cost(value: float) -> str:
+    if np.isinf(value):
+        return "never"
+    return f"{value:.3g}" if value >= 1e6 else f"{value:,.0f}"
 
 
 def _points(found: Difference) -> str:

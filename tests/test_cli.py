@@ -442,6 +442,21 @@ def test_a_report_is_written_down(metagen: Command, folder: Path) -> None:
     assert metagen(*REPORT, "--out", "own.py/x").err.startswith("metagen: own.py/x: a report cannot be written there")
 
 
+def test_a_report_counts_flops_by_a_card_and_says_what_an_accuracy_costs(metagen: Command, folder: Path) -> None:
+    (folder / "other.jsonl").write_text((folder / "pool.jsonl").read_text())
+    call = ("report", "pool.jsonl", "other.jsonl", *REPORT[2:], "--card", str(SMALL), "--reach", "60")
+    code, out, err = metagen(*call, "--out", "report")
+    assert (code, err) == (0, "")
+    assert "What 60 per cent cost a problem" in out
+    assert "Differences in points at equal cost, in pairs" in out
+    assert (folder / "report/flops.png").stat().st_size > 1000
+    found = json.loads((folder / "report/table.json").read_text())
+    assert {each["unit"] for each in found["at_equal_cost"]} == {"FLOPs"}
+    assert all(row["flops"] > 0 for row in found["rows"])
+    refused = metagen(*call, "--card", str(SMALL), "--card", str(SMALL))
+    assert refused.err == "metagen: --card is given 3 times for 2 sources: give one, or one for each\n"
+
+
 def test_without_matplotlib_a_report_has_no_pictures(
     metagen: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

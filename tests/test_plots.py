@@ -1,3 +1,4 @@
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def test_each_source_has_a_panel_with_its_curves(tmp_path: Path, names: list[str
 
 def test_the_axis_is_logarithmic_and_intervals_are_shaded() -> None:
     axes = pytest.importorskip("matplotlib.figure").Figure().subplots()
-    plots._panel(axes, "one", {"coverage": CURVE})
+    plots._against_samples(axes, {"coverage": CURVE})
     assert axes.get_xscale() == "log"
     assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "2", "4"]
     assert axes.lines[0].get_ydata() == pytest.approx([20, 30, 60])
@@ -39,6 +40,18 @@ def test_the_axis_is_logarithmic_and_intervals_are_shaded() -> None:
     low, high = CURVE.interval()
     heights = band.get_paths()[0].vertices[:, 1]
     assert (heights.min(), heights.max()) == pytest.approx((100 * low.min(), 100 * high.max()))
+
+
+def test_curves_that_know_their_flops_are_drawn_against_them(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    curve = replace(CURVE, flops=np.array([[1e9, 2e9, 4e9], [3e9, 4e9, 8e9]]))
+    files = plots.draw({"one": {"coverage": curve}}, tmp_path)
+    assert [file.name for file in files] == ["curves.png", "curves.svg", "flops.png", "flops.svg"]
+    assert ">FLOPs a problem</text>" in files[3].read_text()
+    axes = pytest.importorskip("matplotlib.figure").Figure().subplots()
+    plots._against_flops(axes, {"coverage": curve})
+    assert axes.get_xscale() == "log"
+    assert axes.lines[0].get_xdata() == pytest.approx([2e9, 3e9, 6e9])
 
 
 def test_the_same_curves_give_the_same_picture(tmp_path: Path) -> None:

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from metagen import BestOf, Candidate, CoT, MatchesReference, Model, Problem, ProblemFile, Run, Score, Scripted, Vote
+from metagen.card import ModelCard
 from metagen.errors import InputError
+from metagen.models import SMALL
 from metagen.record import RunDirectory
 from metagen.run import Generator
 from metagen.samples import LIKELIHOOD, VERIFIER, read
@@ -61,6 +63,17 @@ def test_a_pool_is_read_in_the_order_of_the_problems_and_draws(tmp_path: Path, p
     )
     assert source.correct is None
     assert list(source.curves) == ["coverage", "majority"]
+
+
+def test_with_a_card_flops_are_counted_and_the_prompt_is_read_once(tmp_path: Path, problems: ProblemFile) -> None:
+    card = ModelCard.read(SMALL)
+    rows = [sample("a", draw, "2", tokens=10 * (draw + 1), prompt_tokens=30) for draw in range(2)]
+    (flops,) = read(lines(tmp_path / "pool.jsonl", rows), problems, card=card).curves["coverage"].flops
+    whole = card.flops_prompt(30) + card.flops_generated(30, 10) + card.flops_generated(30, 20)
+    assert flops[1] == pytest.approx(whole)
+    assert flops[0] == pytest.approx((whole + card.flops_prompt(30)) / 2)
+    silent = read(lines(tmp_path / "silent.jsonl", POOL), problems, card=card)
+    assert "the lengths of prompts are not known, so reading them is not among the FLOPs" in silent.notes
 
 
 def test_log_probabilities_score_a_pool(tmp_path: Path, problems: ProblemFile) -> None:

@@ -15,9 +15,12 @@ from metagen.tables import (
     answers,
     as_csv,
     as_json,
+    at_equal,
     comparisons,
+    equals,
     markdown,
     measured,
+    reaching,
     remarks,
     said,
     sheets,
@@ -118,3 +121,41 @@ def test_files_for_programs_hold_the_same_rows() -> None:
     assert [float(row["mean"]) for row in table] == [row.mean for row in rows]
     assert whole["notes"] == ["a note"]
     assert whole["differences"][0]["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+
+
+def priced(read: float, each: float) -> Samples:
+    return replace(SAMPLES, flops=np.full((4, 2), each), prompt_flops=np.full(4, read))
+
+
+def test_flops_have_a_column_where_they_are_known() -> None:
+    one = source(samples=priced(1e9, 2e9))
+    assert [row.flops for row in measured(one)][:2] == [3e9, 5e9]
+    first, _ = sheets(one, measured(one))
+    assert first.columns == ("k", "tokens", "FLOPs", "coverage", "majority")
+    assert [row[:3] for row in first.rows] == [("1", "12", "3e+09"), ("2", "25", "5e+09")]
+
+
+def test_two_sources_are_compared_where_they_cost_the_same() -> None:
+    cheap, dear = source("cheap", priced(1e9, 1e9)), source("dear", priced(1e9, 2e9))
+    found = [each for each in equals(cheap, dear) if each.rule == "coverage"]
+    assert [(each.unit, each.cost) for each in found] == [("FLOPs", 3e9)]
+    assert (found[0].first_mean, found[0].second_mean) == pytest.approx((0.75, 0.5))
+    assert found[0].difference.value == pytest.approx(-0.25)
+    assert at_equal(found).rows[0][:3] == ("dear - cheap", "coverage", "3e+09 FLOPs")
+    in_tokens = list(equals(source("one"), cheap))
+    assert {each.unit for each in in_tokens} == {"tokens"}
+    assert [each.difference.value for each in in_tokens] == pytest.approx([0.0] * 4)
+    free = replace(SAMPLES, tokens=None)
+    assert not list(equals(source("free", free), source("too", free)))
+
+
+def test_what_an_accuracy_costs() -> None:
+    sheet = reaching([source(), source("dear", priced(1e9, 2e9))], 0.75)
+    assert "75 per cent" in sheet.title
+    rows = [(name, rule, cost.split(" ")[0], unit) for name, rule, cost, unit in sheet.rows]
+    assert rows == [
+        ("one", "coverage", "25", "tokens"),
+        ("one", "majority", "never", "tokens"),
+        ("dear", "coverage", "5e+09", "FLOPs"),
+        ("dear", "majority", "never", "FLOPs"),
+    ]
