@@ -68,7 +68,9 @@ def test_a_pool_is_read_in_the_order_of_the_problems_and_draws(tmp_path: Path, p
 def test_with_a_card_flops_are_counted_and_the_prompt_is_read_once(tmp_path: Path, problems: ProblemFile) -> None:
     card = ModelCard.read(SMALL)
     rows = [sample("a", draw, "2", tokens=10 * (draw + 1), prompt_tokens=30) for draw in range(2)]
-    (flops,) = read(lines(tmp_path / "pool.jsonl", rows), problems, card=card).curves["coverage"].flops
+    curve = read(lines(tmp_path / "pool.jsonl", rows), problems, card=card).curves["coverage"]
+    assert curve.flops is not None
+    (flops,) = curve.flops
     whole = card.flops_prompt(30) + card.flops_generated(30, 10) + card.flops_generated(30, 20)
     assert flops[1] == pytest.approx(whole)
     assert flops[0] == pytest.approx((whole + card.flops_prompt(30)) / 2)
