@@ -139,5 +139,5 @@ async def test_a_chain_searches_a_real_corpus(model: VLLMEngine, tmp_path: Path,
     assert all(line.startswith("[") for line in found)
     if name == "DSP":
         hops = [sum(span.name == "Search" for span in solution.trace.walk()) for solution in solutions]
-        assert all(1 <= hop <= 2 for hop in hops), hops
+        assert max(hops) in (1, 2), hops
         assert found
