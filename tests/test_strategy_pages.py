@@ -20,14 +20,12 @@ MISSING = {
     "Allocate",
     "Beam",
     "BestFirst",
-    "Correct",
     "DVTS",
     "DeepConf",
     "Joined",
     "MCTS",
     "ParticleFilter",
     "Rebase",
-    "Refine",
     "Tournament",
 }
 """Strategies that have no page yet."""
