@@ -18,14 +18,7 @@ WHY_NOT = {"programofthought": WHY_NO_SANDBOX, "draftsketchprove": WHY_NO_COQ}
 
 MISSING = {
     "Allocate",
-    "Beam",
-    "BestFirst",
-    "DVTS",
     "DeepConf",
-    "Joined",
-    "MCTS",
-    "ParticleFilter",
-    "Rebase",
     "Tournament",
 }
 """Strategies that have no page yet."""
