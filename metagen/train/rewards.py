@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -67,11 +68,18 @@ class ProcessRewardModel(nn.Module):  # type: ignore[misc]
 
     @classmethod
     def over(cls, base: Path | str, tokenizer: PreTrainedTokenizerBase) -> Self:
-        """A new head over a causal model, whose embedding grows if the tokenizer has more tokens than it."""
+        """A new head over a causal model, whose embedding grows if the tokenizer has more tokens than it.
+
+        A process reward model that was saved here goes on with the head that it has.
+        """
         decoder = AutoModel.from_pretrained(base, dtype=torch.float32)
-        if len(tokenizer) > decoder.config.vocab_size:
-            decoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-        return cls(decoder)
+        make_room(decoder, tokenizer)
+        made = cls(decoder)
+        if "Qwen2ForProcessRewardModel" in (decoder.config.architectures or ()):
+            with safe_open(Path(base) / "model.safetensors", "pt") as weights:
+                head = {name: weights.get_tensor(f"score.{name}") for name in made.score.state_dict()}
+            made.score.load_state_dict(head)
+        return made
 
     def forward(self, batch: Batch) -> Tensor:
         """[S] the logit that what stands before each place is good."""
@@ -94,6 +102,12 @@ class ProcessRewardModel(nn.Module):  # type: ignore[misc]
         }
         (out / "config.json").write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
         tokenizer.save_pretrained(out)
+
+
+def make_room(decoder: Any, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Let the embedding grow if the tokenizer has more tokens than it."""
+    if len(tokenizer) > decoder.config.vocab_size:
+        decoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)
 
 
 class OutcomeRewardModel(nn.Module):  # type: ignore[misc]
