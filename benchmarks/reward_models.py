@@ -15,8 +15,9 @@ import numpy as np
 import torch
 import typer
 
+from metagen.candidate import steps_of
 from metagen.curves import Curve, Samples, all_rules, over_optimised, powers_of_two
-from metagen.labels import samples_of, steps_of
+from metagen.labels import samples_of
 from metagen.plots import draw
 from metagen.train.arithmetic import answer_of, first_error
 from metagen.train.metrics import auc, calibration_error
