@@ -28,7 +28,7 @@ LAYERS = [
     {"model", "strategies", "tools", "verifiers"},
     {"critics"},
     {"solve", "spec"},
-    {"bootstrap", "job", "labels", "samples"},
+    {"bootstrap", "job", "labels", "processbench", "samples"},
     {"sweep", "training"},
     {"cli"},
     {"__main__"},
