@@ -3,7 +3,7 @@
 Each form is that of the model's own card; the tests hold them against strings from there.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,8 +11,12 @@ from metagen.errors import InputError
 
 Turns = list[dict[str, str]]
 """Messages for the model's own chat template."""
-Form = Callable[[str, Sequence[str]], Turns | str]
-"""From a question and the steps of an answer to turns, or to the bare text of a model without a template."""
+Pieces = tuple[str, ...]
+"""Texts that are tokenised each by itself, after the tokenizer's first token if it has one."""
+Form = Turns | Pieces | str
+"""Turns, or the bare text of a model without a template."""
+Forming = Callable[[str, Sequence[str]], Form]
+"""From a question and the steps of an answer to what is read."""
 
 BOXED = "Please reason step by step, and put your final answer within \\boxed{}."
 
@@ -21,17 +25,19 @@ BOXED = "Please reason step by step, and put your final answer within \\boxed{}.
 class Family:
     """A kind of reward model.
 
-    `marks`: one pass, a score at each `mark` token, the probability of the second of two classes. `last`: one pass, one
-    number at the last token, a logit. `next`: a causal model; after each step the probability that it goes on with
-    `good` rather than with `bad`.
+    `marks`: one pass, a score at each `mark` token, the probability of the second of two classes. `values`: the same,
+    but one number, whose sigmoid is the score. `last`: one pass, one number at the last token, a logit. `next`: a
+    causal model; after each step the probability that it goes on with `good` rather than with `bad`.
     """
 
     name: str
-    form: Form
-    reads: Literal["marks", "last", "next"]
+    form: Forming
+    reads: Literal["marks", "values", "last", "next"]
     mark: str = ""
     good: str = ""
     bad: str = ""
+    served: bool = True
+    """Whether vLLM has its architecture; else torch runs it."""
 
     @property
     def process(self) -> bool:
@@ -39,7 +45,7 @@ class Family:
         return self.reads != "last"
 
 
-def marked(system: str = "", mark: str = "<extra_0>") -> Form:
+def marked(system: str = "", mark: str = "<extra_0>") -> Forming:
     """Each step is followed by a mark (Qwen2.5-Math-PRM, Zhang et al. 2025; with its `system` prompt)."""
 
     def form(prompt: str, steps: Sequence[str]) -> Turns:
@@ -48,7 +54,7 @@ def marked(system: str = "", mark: str = "<extra_0>") -> Form:
     return form
 
 
-def whole(system: str = "") -> Form:
+def whole(system: str = "") -> Forming:
     """Question and answer as a chat (Skywork-Reward; Qwen2.5-Math-RM with its `system` prompt)."""
 
     def form(prompt: str, steps: Sequence[str]) -> Turns:
@@ -72,9 +78,14 @@ def rlhflow(prompt: str, steps: Sequence[str]) -> Turns:
     return turns[:-1]
 
 
-def skywork_prm(prompt: str, steps: Sequence[str]) -> str:
-    """The question, then a line a step (Skywork-o1-Open-PRM); the tokenizer's first token goes before it."""
-    return "\n".join([prompt, *(step.strip() for step in steps)]) + "\n"
+def lines(prompt: str, steps: Sequence[str]) -> Pieces:
+    """The question and a line a step, each with a newline of its own (Skywork-o1-Open-PRM; He et al. 2024)."""
+    return (f"{prompt}\n", *_ended(steps))
+
+
+def separated(prompt: str, steps: Sequence[str]) -> Pieces:
+    """The question, then the steps with a newline after each, scored at the newlines (TRL's `PRMTrainer`)."""
+    return (prompt, *_ended(steps))
 
 
 FAMILIES = {
@@ -82,6 +93,8 @@ FAMILIES = {
     for family in (
         Family("qwen-prm", marked(BOXED), "marks", mark="<extra_0>"),
         Family("marked", marked(), "marks", mark="<extra_0>"),
+        Family("skywork-prm", lines, "values", mark="\n", served=False),
+        Family("trl-prm", separated, "marks", mark="\n", served=False),
         Family("math-shepherd", shepherd, "next", good="+", bad="-"),
         Family("rlhflow", rlhflow, "next", good="+", bad="-"),
         Family("qwen-rm", whole(BOXED), "last"),
@@ -95,13 +108,14 @@ _NAMES = {
     "qwen2.5-math-rm": "qwen-rm",
     "math-shepherd": "math-shepherd",
     "llama3.1-8b-prm": "rlhflow",
-    "rlhflow": "rlhflow",
     "skywork-reward": "outcome",
+    "skywork-o1-open-prm": "skywork-prm",
 }
 _ARCHITECTURES = {
     "ForProcessRewardModel": "marked",
     "ForRewardModel": "outcome",
     "ForSequenceClassification": "outcome",
+    "ForTokenClassification": "trl-prm",
 }
 
 
@@ -116,14 +130,15 @@ def family(model: str, config: Mapping[str, Any], named: str | None = None) -> F
     if found is None:
         raise InputError(
             f"{model} is no reward model that is known by its name or its architecture: "
-            f"say which it is like, with family= one of {', '.join(FAMILIES)}"
+            f"say which it is like, with like= one of {', '.join(FAMILIES)}"
         )
     return FAMILIES[found]
 
 
 def known_family(model: str, config: Mapping[str, Any]) -> str | None:
     """The name of the family, or `None` for what is no reward model, as far as can be told."""
-    by_name = next((kind for part, kind in _NAMES.items() if part in model.lower()), None)
+    called = model.rstrip("/").rpartition("/")[2].lower()
+    by_name = next((kind for part, kind in _NAMES.items() if part in called), None)
     architectures = config.get("architectures") or ()
     by_layout = (kind for end, kind in _ARCHITECTURES.items() if any(str(one).endswith(end) for one in architectures))
     return by_name or next(by_layout, None)
@@ -132,6 +147,12 @@ def known_family(model: str, config: Mapping[str, Any]) -> str | None:
 def _turns(system: str, prompt: str, reply: str) -> Turns:
     first = [{"role": "system", "content": system}] if system else []
     return [*first, {"role": "user", "content": prompt}, {"role": "assistant", "content": reply}]
+
+
+def _ended(steps: Sequence[str]) -> Iterator[str]:
+    """Each step as one line, and its newline apart: so its score stands at a token that is nothing but that."""
+    for step in steps:
+        yield from (" ".join(step.strip().split("\n")), "\n")
 
 
 def _numbered(number: int, step: str) -> str:

@@ -11,12 +11,21 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
-from metagen.backends import Balanced, Recorded, Retrying, VLLMEngine, VLLMReward, VLLMServer
+from metagen.backends import (
+    Balanced,
+    Recorded,
+    Retrying,
+    TorchReward,
+    VLLMEngine,
+    VLLMReward,
+    VLLMRewardServer,
+    VLLMServer,
+)
 from metagen.backends._engine_args import config_of
 from metagen.budget import Budget
 from metagen.card import ModelCard
 from metagen.errors import InputError
-from metagen.families import known_family
+from metagen.families import FAMILIES, family, known_family
 from metagen.model import named_models
 from metagen.models import SHIPPED, SMALL
 from metagen.problem import Problem, ProblemFile
@@ -151,6 +160,9 @@ def open_model(model: str) -> Backend:
 
 
 def _backend(model: str, settings: Mapping[str, Any], names: Mapping[str, Any], card: ModelCard | None) -> AnyBackend:
+    like, plus, rest = model.partition("+")
+    if plus and like in FAMILIES:
+        return _reward(rest, settings, card, like)
     if model.startswith(("http://", "https://")):
         servers = [VLLMServer(*url.split("#", 1), card=card) for url in model.split(",")]
         return Retrying(servers[0] if len(servers) == 1 else Balanced(*servers))
@@ -161,7 +173,18 @@ def _backend(model: str, settings: Mapping[str, Any], names: Mapping[str, Any], 
     if model in names:
         return _made(model, names[model])
     model = str(SHIPPED.get(model, model))
-    return VLLMReward(model, **settings) if known_family(model, config_of(model)) else VLLMEngine(model, **settings)
+    return _reward(model, settings, None) if known_family(model, config_of(model)) else VLLMEngine(model, **settings)
+
+
+def _reward(model: str, settings: Mapping[str, Any], card: ModelCard | None, like: str | None = None) -> AnyBackend:
+    """A reward model on a server, on vLLM in this process, or in torch where vLLM lacks its architecture."""
+    if model.startswith(("http://", "https://")):
+        return VLLMRewardServer(*model.split("#", 1), like=like, card=card)
+    if card:
+        raise InputError(f"--card is for servers and pools; {model} has its own")
+    if not family(model, config_of(model), like).served:
+        return TorchReward(model, like=like)
+    return VLLMReward(model, like=like, **settings)
 
 
 def _made(model: str, make: Callable[[], Any]) -> AnyBackend:

@@ -3,7 +3,7 @@
 import pytest
 
 from metagen import InputError
-from metagen.families import BOXED, FAMILIES, family, known_family, skywork_prm
+from metagen.families import BOXED, FAMILIES, family, known_family
 
 QUESTION = "Janet's ducks lay 16 eggs per day. How many are left after she eats three?"
 STEPS = ["She eats three.\n", "16 - 3 = 13 are left. The answer is: 13"]
@@ -38,8 +38,16 @@ def test_rlhflows_steps_are_turns_answered_with_a_plus() -> None:
 
 
 def test_skyworks_steps_are_lines_after_the_question() -> None:
-    """Skywork-o1-Open-PRM: `problem + "\\n"`, then each step and `step_token="\\n"`."""
-    assert skywork_prm(QUESTION, STEPS) == f"{QUESTION}\nShe eats three.\n16 - 3 = 13 are left. The answer is: 13\n"
+    """Skywork-o1-Open-PRM's `prepare_input`: `problem + "\\n"`, then each step by itself and the id of `"\\n"`."""
+    said = FAMILIES["skywork-prm"].form(QUESTION, [*STEPS, "in two\nlines"])
+    steps = ("She eats three.", "\n", "16 - 3 = 13 are left. The answer is: 13", "\n", "in two lines", "\n")
+    assert said == (f"{QUESTION}\n", *steps)
+
+
+def test_trls_steps_end_in_its_separator() -> None:
+    """TRL's `PRMTrainer`: prompt, then each completion and `step_separator="\\n"`, where its label stands."""
+    steps = ("She eats three.", "\n", "16 - 3 = 13 are left. The answer is: 13", "\n")
+    assert FAMILIES["trl-prm"].form(QUESTION, STEPS) == (QUESTION, *steps)
 
 
 def test_outcome_models_read_a_chat() -> None:
@@ -59,6 +67,10 @@ def test_outcome_models_read_a_chat() -> None:
         ("Skywork/Skywork-Reward-V2-Llama-3.1-8B", "", "outcome"),
         ("mine", "Qwen2ForProcessRewardModel", "marked"),
         ("mine", "LlamaForSequenceClassification", "outcome"),
+        ("mine", "Qwen2ForTokenClassification", "trl-prm"),
+        ("Skywork/Skywork-o1-Open-PRM-Qwen-2.5-1.5B", "Qwen2ForPrmModel", "skywork-prm"),
+        ("rewards/llama3.1-8b-prm/", "", "rlhflow"),
+        ("qwen2.5-math-prm-7b/tuned-generator", "Qwen2ForCausalLM", None),
         ("allenai/OLMoE-1B-7B-0924-Instruct", "OlmoeForCausalLM", None),
         ("unheard-of", "", None),
     ],

@@ -3,8 +3,10 @@
 from metagen.backends.balanced import Balanced
 from metagen.backends.recorded import Recorded
 from metagen.backends.retrying import Retrying
+from metagen.backends.reward_server import VLLMRewardServer
 from metagen.backends.scripted import Scripted, ScriptedReward
 from metagen.backends.server import VLLMServer
+from metagen.backends.torch_reward import TorchReward
 from metagen.backends.vllm import VLLMEngine
 from metagen.backends.vllm_reward import VLLMReward
 from metagen.backends.wrapper import Limited
@@ -16,7 +18,9 @@ __all__ = [
     "Retrying",
     "Scripted",
     "ScriptedReward",
+    "TorchReward",
     "VLLMEngine",
     "VLLMReward",
+    "VLLMRewardServer",
     "VLLMServer",
 ]

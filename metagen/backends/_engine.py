@@ -39,7 +39,7 @@ class Engine:
         _engine_args.check_names(engine_args)
         _engine_args.check_model(self._model)
         self._given = engine_args
-        self._name = name or _name_of(self._model)
+        self._name = name or _engine_args.name_of(self._model)
         self._gauge = _Gauge()
         self._llm: Any = None
         self._enclosure: Enclosure | None = None
@@ -173,11 +173,6 @@ async def _shut_down(llm: Any) -> None:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     llm.engine_core.resources.ctx.destroy(linger=0)
-
-
-def _name_of(model: str) -> str:
-    path = Path(model)
-    return path.resolve().name if path.exists() else model
 
 
 class _Gauge:

@@ -49,6 +49,12 @@ def check_model(model: str) -> None:
         raise InputError(f"there is no model at {model}: give the folder of a model, or its name on the hub")
 
 
+def name_of(model: str) -> str:
+    """What a model is called: a folder by its own name."""
+    path = Path(model)
+    return path.resolve().name if path.exists() else model
+
+
 def config_of(model: str) -> dict[str, Any]:
     """The `config.json` of a model that is a folder; nothing of one that is a name on the hub."""
     path = Path(model) / "config.json"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
 from metagen.backends._openai import error_text
-from metagen.errors import GenerationError, InputError, TransientError
+from metagen.errors import BackendGone, GenerationError, InputError, TransientError
 
 if TYPE_CHECKING:
     import aiohttp
@@ -130,6 +130,26 @@ class Http:
 
     def _key(self) -> str:
         return os.environ.get(self._key_env, "").strip()
+
+
+def final(refused: Refused) -> GenerationError | BackendGone:
+    """What a refusal means: a wrong key or model will be wrong for every request."""
+    return BackendGone(str(refused)) if refused.status in {401, 403, 404} else GenerationError(str(refused))
+
+
+async def served(http: Http, model: str) -> tuple[str, dict[str, Any]]:
+    """The model of this name, or the only one, and what the server says of it. Raises `InputError` if there is none."""
+    listed = await http.get(f"{http.base}/models")
+    try:
+        cards = {card["id"]: card for card in listed["data"]}
+    except (TypeError, KeyError):
+        raise InputError(f"{http.base} does not list its models as OpenAI's API does") from None
+    if not model and len(cards) == 1:
+        (model,) = cards
+    if model not in cards:
+        wanted = f"does not serve {model!r}" if model else "serves several models"
+        raise InputError(f"{http.base} {wanted}: name one of {', '.join(cards) or 'none'}, as in URL#MODEL")
+    return model, cards[model]
 
 
 def _address(url: str) -> SplitResult:

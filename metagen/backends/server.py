@@ -8,10 +8,11 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from metagen.backends._http import Http, Refused
-from metagen.backends._openai import Counts, Reply, asked, completion, counted, ended, joined, read
+from metagen.backends._http import Http, Refused, final, served
+from metagen.backends._openai import Reply, asked, completion, counted, ended, joined, read
+from metagen.backends._reserved import Reserved
 from metagen.budget import Usage
-from metagen.errors import BackendGone, BudgetExceeded, GenerationError, InputError, TransientError
+from metagen.errors import BudgetExceeded, GenerationError, InputError, TransientError
 from metagen.request import Card, Completion, Meter, Request
 from metagen.tasks import together
 
@@ -83,12 +84,12 @@ class VLLMServer:
         if request.n > 1 and self._one_by_one:
             return await self._singly(request, spend)
         body, path, prompt = await self._body(request)
-        meter = _Reserved(spend, prompt, request.n * request.limit(self.context - prompt))
+        meter = Reserved(spend, prompt, request.n * request.limit(self.context - prompt))
         try:
             reply = await self._reply(path, body, meter, streamed=request.n == 1)
         except Refused as refused:
             meter.settle(Usage(calls=1))
-            raise self._final(refused) from None
+            raise final(refused) from None
         except TransientError as error:
             meter.settle(None if error.sent else Usage(calls=1))
             raise
@@ -182,7 +183,7 @@ class VLLMServer:
             raise GenerationError(f"{self.name} tells no token ids")
         return ids
 
-    async def _reply(self, path: str, body: dict[str, Any], meter: "_Reserved", *, streamed: bool) -> Reply:
+    async def _reply(self, path: str, body: dict[str, Any], meter: "Reserved", *, streamed: bool) -> Reply:
         url = self._http.base + path
         if not streamed or not self._templated:
             reply = read(await self._http.post(url, body), self._http.host)
@@ -233,10 +234,6 @@ class VLLMServer:
         reply = await self._http.post(f"{self._http.root}/detokenize", {"model": self._model, "tokens": ids})
         return str(reply.get("prompt"))
 
-    def _final(self, refused: Refused) -> GenerationError | BackendGone:
-        """A wrong key or model will be wrong for every request."""
-        return BackendGone(str(refused)) if refused.status in {401, 403, 404} else GenerationError(str(refused))
-
     async def __aenter__(self) -> Self:
         await self._http.open()
         try:
@@ -251,17 +248,8 @@ class VLLMServer:
 
     async def _explore(self) -> None:
         """Find out what the server serves and can do."""
-        listed = await self._http.get(f"{self._http.base}/models")
-        try:
-            cards = {card["id"]: card for card in listed["data"]}
-        except (TypeError, KeyError):
-            raise InputError(f"{self._http.base} does not list its models as OpenAI's API does") from None
-        if not self._model and len(cards) == 1:
-            (self._model,) = cards
-        if self._model not in cards:
-            wanted = f"does not serve {self._model!r}" if self._model else "serves several models"
-            raise InputError(f"{self._http.base} {wanted}: name one of {', '.join(cards) or 'none'}, as in URL#MODEL")
-        self._context = self._context or cards[self._model].get("max_model_len")
+        self._model, card = await served(self._http, self._model)
+        self._context = self._context or card.get("max_model_len")
         lost = [] if self._context else [f"its context is unknown: {CONTEXT} tokens are assumed"]
         try:
             await self._tokenized("1 + 1?", "")
@@ -298,25 +286,6 @@ class VLLMServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
         await self._http.close()
-
-
-class _Reserved:
-    """Books one request exactly once: what came back as its count, or all that was reserved, as an estimate."""
-
-    def __init__(self, spend: Meter, prompt: int, output: int) -> None:
-        self._spend: Meter | None = spend
-        self._reserved = Usage(
-            calls=1, prompt_tokens=prompt, completion_tokens=output, estimated_tokens=prompt + output
-        )
-
-    def settle(self, usage: Usage | None) -> None:
-        spend, self._spend = self._spend, None
-        if spend:
-            spend(usage or self._reserved)
-
-    def settle_counts(self, counts: Counts | None) -> None:
-        if counts:
-            self.settle(counts.usage())
 
 
 def _turn(prompt: str, partial: str = "") -> list[dict[str, str]]:

@@ -1,15 +1,15 @@
 """Reward models on vLLM's engine, in this process's event loop."""
 
 import itertools
-from math import exp
 from pathlib import Path
 from typing import Any
 
 from metagen.backends import _engine_args
 from metagen.backends._engine import Engine
+from metagen.backends._readings import Readings, share
 from metagen.budget import Usage
-from metagen.errors import GenerationError, InputError, MetagenError
-from metagen.families import Family, Turns, family
+from metagen.errors import InputError, MetagenError
+from metagen.families import Family, family
 from metagen.request import Meter, Reading
 from metagen.tasks import together
 
@@ -31,8 +31,10 @@ class VLLMReward(Engine):
     ) -> None:
         super().__init__(model, name, engine_args)
         self._family: Family = family(self._model, _engine_args.config_of(self._model), like)
+        if not self._family.served:
+            raise InputError(f"vLLM has no architecture for {self._family.name} models: use TorchReward")
         self._numbers = itertools.count()
-        self._tokenizer: Any = None
+        self._readings: Readings
 
     @property
     def process(self) -> bool:
@@ -47,27 +49,15 @@ class VLLMReward(Engine):
         return super()._settings() | pooled
 
     def _attached(self) -> None:
-        self._tokenizer = self._llm.get_tokenizer()
-        for token in filter(None, (self._family.mark, self._family.good, self._family.bad)):
-            self._id(token)
-
-    def _id(self, token: str) -> int:
-        """The one id that stands for a token of the family's."""
-        ids = self._tokenizer.encode(token, add_special_tokens=False)
-        known = self._tokenizer.convert_tokens_to_ids(token)
-        if isinstance(known, int) and known != self._tokenizer.unk_token_id:
-            return known
-        if not ids:
-            raise InputError(f"{self.name}: its tokenizer has no {token!r}, which {self._family.name} models have")
-        return int(ids[-1])
+        self._readings = Readings(self._family, self._llm.get_tokenizer(), self.name, self.context)
 
     async def rate(self, reading: Reading, spend: Meter) -> tuple[float, ...]:
         self._open()
         reading.check_time()
         try:
             if self._family.reads == "next":
-                return tuple(await together(self._asked(ids, spend) for ids in self._prefixes(reading)))
-            ids = self._whole(reading)
+                return tuple(await together(self._asked(ids, spend) for ids in self._readings.prefixes(reading)))
+            ids = self._readings.whole(reading)
             return self._scores(await self._pooled(ids, spend), len(reading.steps))
         except MetagenError:
             raise
@@ -79,29 +69,8 @@ class VLLMReward(Engine):
     async def count(self, reading: Reading) -> int:
         self._open()
         if self._family.reads == "next":
-            return sum(len(ids) + 1 for ids in self._prefixes(reading))
-        return len(self._whole(reading))
-
-    def _whole(self, reading: Reading) -> list[int]:
-        return self._fitting(self._ids(self._family.form(reading.prompt, reading.steps), ends=True))
-
-    def _prefixes(self, reading: Reading) -> list[list[int]]:
-        """The ids up to the end of each step, after which the model says whether it was good."""
-        upto = (reading.steps[:t] for t in range(1, len(reading.steps) + 1))
-        return [self._fitting(self._ids(self._family.form(reading.prompt, steps), ends=False)) for steps in upto]
-
-    def _ids(self, form: Turns | str, *, ends: bool) -> list[int]:
-        if isinstance(form, str):
-            return list(self._tokenizer.encode(form))
-        text = self._tokenizer.apply_chat_template(form, tokenize=False, add_generation_prompt=not ends)
-        return list(self._tokenizer.encode(text, add_special_tokens=False))
-
-    def _fitting(self, ids: list[int]) -> list[int]:
-        if len(ids) >= self.context:
-            raise GenerationError(
-                f"question and answer have {len(ids)} tokens, and {self.name} reads {self.context - 1}"
-            )
-        return ids
+            return sum(len(ids) + 1 for ids in self._readings.prefixes(reading))
+        return len(self._readings.whole(reading))
 
     async def _pooled(self, ids: list[int], spend: Meter) -> Any:
         """The pooled output for a prompt: a row a mark, or one of the last token."""
@@ -111,7 +80,7 @@ class VLLMReward(Engine):
         by_itself = "classify" in await self._llm.get_supported_tasks()  # it pools its last token
         params = PoolingParams(
             task="classify" if by_itself and not marks else "token_classify",
-            step_tag_id=self._id(self._family.mark) if marks else None,
+            step_tag_id=self._readings.mark if marks else None,
             use_activation=marks,
         )
         usage = Usage(calls=1)
@@ -148,13 +117,6 @@ class VLLMReward(Engine):
             usage = Usage(calls=1, prompt_tokens=len(ids), cached_tokens=cached, completion_tokens=1)
         finally:
             spend(usage)
-        return self._share({token: one.logprob for token, one in output.outputs[0].logprobs[0].items()})
-
-    def _share(self, logprobs: dict[int, float]) -> float:
-        good, bad = (logprobs.get(self._id(token)) for token in (self._family.good, self._family.bad))
-        if good is None and bad is None:
-            raise GenerationError(
-                f"{self.name} goes on with neither {self._family.good!r} nor {self._family.bad!r}: is it such a model?"
-            )
-        weights = [0.0 if logprob is None else exp(logprob) for logprob in (good, bad)]
-        return weights[0] / sum(weights)
+        likeliest = {token: one.logprob for token, one in output.outputs[0].logprobs[0].items()}
+        good, bad = likeliest.get(self._readings.good), likeliest.get(self._readings.bad)
+        return share(good, bad, self._family, self.name)
