@@ -82,12 +82,8 @@ def places(ids: Sequence[int], mark: int, steps: int) -> list[int]:
     return every[len(every) - steps :]
 
 
-def share(good: float | None, bad: float | None, family: Family, name: str) -> float:
-    """The probability of `good` against `bad`, from their log-probabilities where they are among the likeliest.
-
-    (Wang et al. 2024, section 3.3.) Raises `GenerationError` if neither is.
-    """
-    if good is None and bad is None:
-        raise GenerationError(f"{name} goes on with neither {family.good!r} nor {family.bad!r}: is it such a model?")
-    weights = [0.0 if logprob is None else exp(logprob) for logprob in (good, bad)]
+def share(good: float, bad: float) -> float:
+    """The probability of `good` against `bad` alone, from their log-probabilities (Wang et al. 2024, section 3.3)."""
+    top = max(good, bad)
+    weights = exp(good - top), exp(bad - top)
     return weights[0] / sum(weights)

@@ -17,8 +17,6 @@ from metagen.families import Family, Form, family
 from metagen.request import Card, Meter, Reading
 from metagen.tasks import together
 
-LIKELIEST = 20
-"""Tokens among which `good` and `bad` are looked for: as many as vLLM's server tells, if it is not told otherwise."""
 REMEMBERED = 4096
 """Readings whose token ids are kept, between counting them and sending them."""
 
@@ -160,14 +158,21 @@ class VLLMRewardServer:
 
     async def _asked(self, ids: list[int], spend: Meter) -> float:
         """The share of `good` against `bad` in the token after a prompt."""
-        body = {"prompt": ids, "max_tokens": 1, "temperature": 0.0, "logprobs": LIKELIEST}
+        labels = [self._good, self._bad]
+        body = {
+            "prompt": ids,
+            "max_tokens": 1,
+            "temperature": 0.0,
+            "logprobs": len(labels),
+            "logprob_token_ids": labels,
+        }
         reply = await self._sent("/v1/completions", body | {"return_tokens_as_token_ids": True}, len(ids), 1, spend)
         try:
-            likeliest: dict[str, float] = reply.choices[0]["logprobs"]["top_logprobs"][0]
-            good, bad = (likeliest.get(f"token_id:{token}") for token in (self._good, self._bad))
-        except (TypeError, KeyError, IndexError, AttributeError):
+            told = reply.choices[0]["logprobs"]["top_logprobs"][0]
+            good, bad = (float(told[f"token_id:{label}"]) for label in labels)
+        except (TypeError, KeyError, IndexError):
             raise self._unreadable("log-probabilities") from None
-        return share(good, bad, self._family, self.name)
+        return share(good, bad)
 
     async def _sent(self, path: str, body: dict[str, Any], prompt: int, output: int, spend: Meter) -> _Reply:
         """One request, counted once: as the server says, or as it was reserved."""

@@ -13,9 +13,6 @@ from metagen.families import Family, family
 from metagen.request import Meter, Reading
 from metagen.tasks import together
 
-LIKELIEST = 20
-"""Tokens among which `good` and `bad` are looked for; a model that was trained for it gives them nearly all."""
-
 
 class VLLMReward(Engine):
     """A reward model in vLLM's `AsyncLLM`; `engine_args` are any fields of vLLM's `AsyncEngineArgs`.
@@ -42,7 +39,7 @@ class VLLMReward(Engine):
 
     def _settings(self) -> dict[str, Any]:
         if self._family.reads == "next":
-            return super()._settings() | {"max_logprobs": LIKELIEST}
+            return super()._settings()
         pooled = {"runner": "pooling", "max_num_seqs": 64}
         if self._family.reads == "marks":
             pooled["enable_prefix_caching"] = False
@@ -105,8 +102,9 @@ class VLLMReward(Engine):
         """The share of `good` against `bad` in the token after a prompt (Wang et al. 2024, section 3.3)."""
         from vllm.sampling_params import RequestOutputKind, SamplingParams  # noqa: PLC0415 (optional, slow to import)
 
+        labels = [self._readings.good, self._readings.bad]
         params = SamplingParams(
-            max_tokens=1, temperature=0.0, logprobs=LIKELIEST, output_kind=RequestOutputKind.FINAL_ONLY
+            max_tokens=1, temperature=0.0, logprob_token_ids=labels, output_kind=RequestOutputKind.FINAL_ONLY
         )
         usage = Usage(calls=1)
         try:
@@ -117,6 +115,5 @@ class VLLMReward(Engine):
             usage = Usage(calls=1, prompt_tokens=len(ids), cached_tokens=cached, completion_tokens=1)
         finally:
             spend(usage)
-        likeliest = {token: one.logprob for token, one in output.outputs[0].logprobs[0].items()}
-        good, bad = likeliest.get(self._readings.good), likeliest.get(self._readings.bad)
-        return share(good, bad, self._family, self.name)
+        good, bad = (output.outputs[0].logprobs[0][label].logprob for label in labels)
+        return share(good, bad)

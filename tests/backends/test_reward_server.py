@@ -26,7 +26,6 @@ from metagen import (
     solve,
 )
 from metagen.backends._readings import places, share
-from metagen.families import FAMILIES
 from metagen.solve import Models
 from tests.fake_server import FakeServer
 
@@ -159,14 +158,12 @@ async def test_a_causal_model_is_asked_for_a_token_after_each_step() -> None:
     assert usage.calls == usage.completion_tokens == 3
     assert [len(body["prompt"]) for body in fake.bodies] == sorted(len(body["prompt"]) for body in fake.bodies)
     assert {body["max_tokens"] for body in fake.bodies} == {1}
+    assert fake.bodies[0]["logprob_token_ids"] == [PLUS, MINUS]
 
 
-async def test_a_share_is_of_what_was_told() -> None:
-    family = FAMILIES["rlhflow"]
-    assert share(log(0.3), log(0.1), family, "m") == pytest.approx(0.75)
-    assert (share(log(0.3), None, family, "m"), share(None, log(0.1), family, "m")) == (1.0, 0.0)
-    with pytest.raises(GenerationError, match=r"neither '\+' nor '-'"):
-        share(None, None, family, "m")
+def test_a_share_is_of_two_and_places_are_the_last() -> None:
+    assert share(log(0.3), log(0.1)) == pytest.approx(0.75)
+    assert share(0.0, -1000.0) == 1.0
     assert places([5, 1, 5, 1, 1], 1, 2) == [3, 4]
 
 
