@@ -15,6 +15,7 @@ from metagen.backends import (
     Balanced,
     Recorded,
     Retrying,
+    RetryingReward,
     TorchReward,
     VLLMEngine,
     VLLMReward,
@@ -179,7 +180,7 @@ def _backend(model: str, settings: Mapping[str, Any], names: Mapping[str, Any], 
 def _reward(model: str, settings: Mapping[str, Any], card: ModelCard | None, like: str | None = None) -> AnyBackend:
     """A reward model on a server, on vLLM in this process, or in torch where vLLM lacks its architecture."""
     if model.startswith(("http://", "https://")):
-        return VLLMRewardServer(*model.split("#", 1), like=like, card=card)
+        return RetryingReward(VLLMRewardServer(*model.split("#", 1), like=like, card=card))
     if card:
         raise InputError(f"--card is for servers and pools; {model} has its own")
     if not family(model, config_of(model), like).served:

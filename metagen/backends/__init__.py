@@ -2,7 +2,7 @@
 
 from metagen.backends.balanced import Balanced
 from metagen.backends.recorded import Recorded
-from metagen.backends.retrying import Retrying
+from metagen.backends.retrying import Retrying, RetryingReward
 from metagen.backends.reward_server import VLLMRewardServer
 from metagen.backends.scripted import Scripted, ScriptedReward
 from metagen.backends.server import VLLMServer
@@ -16,6 +16,7 @@ __all__ = [
     "Limited",
     "Recorded",
     "Retrying",
+    "RetryingReward",
     "Scripted",
     "ScriptedReward",
     "TorchReward",

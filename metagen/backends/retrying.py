@@ -3,16 +3,15 @@
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
-from types import TracebackType
 from typing import Self, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
 from tenacity.wait import wait_random_exponential
 
-from metagen.backends.wrapper import Wrapper
+from metagen.backends.wrapper import RewardWrapper, Wrapper
 from metagen.budget import Usage
 from metagen.errors import BackendGone, InputError, TransientError
-from metagen.request import Backend, Completion, Meter, Request
+from metagen.request import Backend, Completion, Meter, Reading, Request, RewardBackend
 
 Result = TypeVar("Result")
 
@@ -20,7 +19,71 @@ TRIES_BEFORE_GONE = 5
 """Failures in a row, over all requests, before a server can be given up."""
 
 
-class Retrying(Wrapper):
+class _Patience:
+    """What waits, counts failures and gives up; its subclasses say what is asked again."""
+
+    name: str
+
+    def _settle(self, attempts: int, wait: float, longest: float, patience: float) -> None:
+        if attempts < 1 or wait < 0 or longest < wait or patience < 0:
+            raise InputError(f"{type(self).__name__}: needs attempts of 1 or more, and 0 <= wait <= longest")
+        self._attempts = attempts
+        self._backoff = wait_random_exponential(multiplier=wait, max=longest)
+        self._patience = patience
+        self._failures = 0
+        self._since = 0.0
+        self._gone: BackendGone | None = None
+
+    async def _watched(self, work: Callable[[], Awaitable[Result]]) -> Result:
+        """Do it, unless the server is gone, and keep count of failures."""
+        if self._gone:
+            raise self._gone
+        try:
+            result = await work()
+        except TransientError as error:
+            self._failed(error)
+            raise
+        self._failures = 0
+        return result
+
+    def _trying(self, *, opening: bool = False, worth: Callable[[], bool] = lambda: True) -> AsyncRetrying:
+        return AsyncRetrying(
+            retry=retry_if_exception(lambda error: _may_pass(error, opening=opening) and worth()),
+            stop=stop_after_attempt(self._attempts),
+            wait=self._pause,
+            reraise=True,
+        )
+
+    def _pause(self, state: RetryCallState) -> float:
+        assert state.outcome
+        error = state.outcome.exception()
+        asked = error.retry_after if isinstance(error, TransientError) else None
+        return max(self._backoff(state), asked or 0.0)
+
+    def _failed(self, error: TransientError) -> None:
+        """Count a failure; when there were only failures for too long, the server is gone."""
+        if error.completions:
+            self._failures = 0
+            return
+        self._since = self._since if self._failures else time.monotonic()
+        self._failures += 1
+        if self._failures >= TRIES_BEFORE_GONE and time.monotonic() - self._since >= self._patience:
+            self._gone = BackendGone(
+                f"{self.name} has not answered for {self._patience:g} seconds; the last error: {error}"
+            )
+            raise self._gone from None
+
+    async def _opened(self, opening: Callable[[], Awaitable[object]]) -> None:
+        self._failures, self._gone = 0, None
+        try:
+            async for attempt in self._trying(opening=True):
+                with attempt:
+                    await opening()
+        except TransientError as error:
+            raise InputError(f"{error}: is the server running?") from None
+
+
+class Retrying(_Patience, Wrapper):
     """Asks the backend `of` again after a `TransientError`: at most `attempts` times a request.
 
     Waits are random, up to an exponential limit that begins at `wait` seconds and ends at `longest`; where the server
@@ -34,14 +97,11 @@ class Retrying(Wrapper):
         self, of: Backend, *, attempts: int = 10, wait: float = 0.5, longest: float = 30.0, patience: float = 120.0
     ) -> None:
         super().__init__(of)
-        if attempts < 1 or wait < 0 or longest < wait or patience < 0:
-            raise InputError("Retrying: needs attempts of 1 or more, and 0 <= wait <= longest")
-        self._attempts = attempts
-        self._backoff = wait_random_exponential(multiplier=wait, max=longest)
-        self._patience = patience
-        self._failures = 0
-        self._since = 0.0
-        self._gone: BackendGone | None = None
+        self._settle(attempts, wait, longest, patience)
+
+    async def __aenter__(self) -> Self:
+        await self._opened(super().__aenter__)
+        return self
 
     @property
     def lost(self) -> tuple[str, ...]:
@@ -87,59 +147,47 @@ class Retrying(Wrapper):
         finally:
             done.update({first + index: one for index, one in came.items() if first + index not in done})
 
-    async def _watched(self, work: Callable[[], Awaitable[Result]]) -> Result:
-        """Do it, unless the server is gone, and keep count of failures."""
-        if self._gone:
-            raise self._gone
-        try:
-            result = await work()
-        except TransientError as error:
-            self._failed(error)
-            raise
-        self._failures = 0
-        return result
 
-    def _trying(self, *, opening: bool = False) -> AsyncRetrying:
-        return AsyncRetrying(
-            retry=retry_if_exception(lambda error: _may_pass(error, opening=opening)),
-            stop=stop_after_attempt(self._attempts),
-            wait=self._pause,
-            reraise=True,
-        )
+class RetryingReward(_Patience, RewardWrapper):
+    """The same for a reward model. A reading that was paid for is not asked again: it was reserved once."""
 
-    def _pause(self, state: RetryCallState) -> float:
-        assert state.outcome
-        error = state.outcome.exception()
-        asked = error.retry_after if isinstance(error, TransientError) else None
-        return max(self._backoff(state), asked or 0.0)
-
-    def _failed(self, error: TransientError) -> None:
-        """Count a failure; when there were only failures for too long, the server is gone."""
-        if error.completions:
-            self._failures = 0
-            return
-        self._since = self._since if self._failures else time.monotonic()
-        self._failures += 1
-        if self._failures >= TRIES_BEFORE_GONE and time.monotonic() - self._since >= self._patience:
-            self._gone = BackendGone(
-                f"{self.name} has not answered for {self._patience:g} seconds; the last error: {error}"
-            )
-            raise self._gone from None
+    def __init__(
+        self,
+        of: RewardBackend,
+        *,
+        attempts: int = 10,
+        wait: float = 0.5,
+        longest: float = 30.0,
+        patience: float = 120.0,
+    ) -> None:
+        super().__init__(of)
+        self._settle(attempts, wait, longest, patience)
 
     async def __aenter__(self) -> Self:
-        self._failures, self._gone = 0, None
-        try:
-            async for attempt in self._trying(opening=True):
-                with attempt:
-                    await self.of.__aenter__()
-        except TransientError as error:
-            raise InputError(f"{error}: is the server running?") from None
+        await self._opened(super().__aenter__)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        await self.of.__aexit__(kind, error, trace)
+    async def rate(self, reading: Reading, spend: Meter) -> tuple[float, ...]:
+        paid = Usage()
+        scores: tuple[float, ...] = ()
+
+        def book(usage: Usage) -> None:
+            nonlocal paid
+            paid += usage
+            spend(usage)
+
+        async for attempt in self._trying(worth=lambda: not paid.tokens):
+            with attempt:
+                reading.check_time()
+                scores = await self._watched(partial(self.of.rate, reading, book))
+        return scores
+
+    async def count(self, reading: Reading) -> int:
+        tokens = 0
+        async for attempt in self._trying():
+            with attempt:
+                tokens = await self._watched(partial(self.of.count, reading))
+        return tokens
 
 
 def _may_pass(error: BaseException, *, opening: bool) -> bool:

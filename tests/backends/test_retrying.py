@@ -14,9 +14,12 @@ from metagen import (
     GenerationError,
     InputError,
     Problem,
+    Reading,
     Request,
     Retrying,
+    RetryingReward,
     Scripted,
+    ScriptedReward,
     TransientError,
     Usage,
     VLLMServer,
@@ -191,3 +194,25 @@ async def test_a_run_goes_on_when_the_server_comes_back() -> None:
 async def collect(problems: list[Problem], server: Retrying) -> list[str]:
     solutions = solve_all(problems, Vote(2), server, concurrency=4)
     return [each.problem async for each in solutions if each.correct]
+
+
+async def test_a_reading_is_asked_again_unless_it_was_paid_for() -> None:
+    tries: list[str] = []
+    faults = iter([TransientError("busy"), None, TransientError("broke off", sent=True)])
+
+    class Flaky(ScriptedReward):
+        async def rate(self, reading: Reading, spend: Meter) -> tuple[float, ...]:
+            tries.append(reading.prompt)
+            if fault := next(faults):
+                spend(Usage(calls=1, prompt_tokens=5 if fault.sent else 0))
+                raise fault
+            return await super().rate(reading, spend)
+
+    spent: list[Usage] = []
+    async with RetryingReward(Flaky(lambda _: [0.5]), wait=0.0) as reward:
+        assert await reward.rate(Reading("p", "first", ("x",)), spent.append) == (0.5,)
+        with pytest.raises(TransientError, match="broke off"):
+            await reward.rate(Reading("p", "second", ("x",)), spent.append)
+        assert await reward.count(Reading("p", "ab", ("c",))) == 3
+    assert tries == ["first", "first", "second"]
+    assert [usage.prompt_tokens for usage in spent] == [0, 6, 5]
