@@ -3,19 +3,29 @@
 import asyncio
 import gc
 import random
+from collections.abc import Sequence
 from itertools import islice
 
 import pytest
 
 from metagen import (
+    DVTS,
+    MCTS,
     Account,
+    Beam,
+    BestFirst,
     BestOf,
     Budget,
+    Candidate,
     CoT,
     Generator,
     MatchesReference,
     Model,
+    ParticleFilter,
+    Problem,
     ProblemFile,
+    Rebase,
+    Score,
     Until,
     Usage,
     VLLMEngine,
@@ -96,6 +106,38 @@ async def test_a_step_is_continued_from_its_tokens(engine: VLLMEngine) -> None:
     assert last.usage.cached_tokens > 0
 
 
+async def chance(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
+    """A verifier that costs nothing: a number that follows from the text."""
+    return [Score(random.Random(candidate.text).random()) for candidate in candidates]
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        Beam(4, 2, by=chance),
+        Beam(4, 2, by=chance, of=CoT(), step=12),
+        DVTS(2, 3, by=chance),
+        Rebase(8, by=chance),
+        ParticleFilter(8, by=chance),
+        BestFirst(40, 2, by=chance),
+        MCTS(12, 2, by=chance, lookahead=None),
+    ],
+)
+async def test_trees_come_to_answers_and_their_steps_are_read_from_the_cache(
+    engine: VLLMEngine, search: Generator
+) -> None:
+    answered, cached, cacheable = 0, 0, 0
+    async for solution in solve_all(PROBLEMS[:16], search, engine):
+        answered += solution.answer is not None
+        for span in solution.trace.walk():
+            if span.detail.get("partial"):
+                cached += span.usage.cached_tokens
+                cacheable += 32 * ((span.usage.prompt_tokens - 1) // 32)
+    assert answered > 10
+    assert cached > 0.8 * cacheable > 0
+    await idle(engine)
+
+
 async def test_500_cancellations_anywhere_leave_nothing_behind(engine: VLLMEngine) -> None:
     rng = random.Random(0)
     strategies: list[Generator] = [
@@ -103,6 +145,10 @@ async def test_500_cancellations_anywhere_leave_nothing_behind(engine: VLLMEngin
         Until(MatchesReference(), limit=8, window=3),
         Vote(2, of=BestOf(2, of=CoT(), by=MatchesReference())),
         Within(tokens=800, of=Vote(3, of=Model(max_tokens=100))),
+        Beam(3, 2, by=chance),
+        DVTS(2, 2, by=chance, until=MatchesReference()),
+        MCTS(8, 2, by=chance, lookahead=None, window=3),
+        Within(tokens=900, of=Rebase(6, by=chance, step=16)),
     ]
     await idle(engine)
     before, written = asyncio.all_tasks(), engine.load().written
