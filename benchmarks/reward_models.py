@@ -63,6 +63,7 @@ def main(
         panels[model.name] = curves = all_rules(arrays, powers_of_two(arrays.n))
         show(model.name, scores, curves)
     if pictures:
+        pictures.mkdir(parents=True, exist_ok=True)
         draw(panels, pictures)
 
 
