@@ -46,10 +46,14 @@ class Family:
 
 
 def marked(system: str = "", mark: str = "<extra_0>") -> Forming:
-    """Each step is followed by a mark (Qwen2.5-Math-PRM, Zhang et al. 2025; with its `system` prompt)."""
+    """Each step is followed by a mark (Qwen2.5-Math-PRM, Zhang et al. 2025; with its `system` prompt).
+
+    A mark that a candidate writes itself is pulled apart: it would be scored in place of a step.
+    """
 
     def form(prompt: str, steps: Sequence[str]) -> Turns:
-        return _turns(system, prompt, "".join(f"{step.strip()}{mark}" for step in steps))
+        plain = (step.strip().replace(mark, f"{mark[0]} {mark[1:]}") for step in steps)
+        return _turns(system, prompt, "".join(f"{step}{mark}" for step in plain))
 
     return form
 

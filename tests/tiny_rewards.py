@@ -6,6 +6,8 @@ from typing import Any
 
 MARK = "<extra_0>"
 CONTEXT = 256
+WIDTH = 64
+"""With two heads, so each has the width of 32 that vLLM's attention on a CPU needs."""
 
 
 def tokenizer_of(shipped: Path) -> Any:
@@ -26,7 +28,7 @@ def make(folder: Path, architecture: str, shipped: Path) -> Path:
     tokenizer = tokenizer_of(shipped)
     labels = 2 if architecture in {"Qwen2ForTokenClassification", "Qwen2ForProcessRewardModel"} else 1
     config = transformers.Qwen2Config(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
+        vocab_size=len(tokenizer), hidden_size=WIDTH, intermediate_size=128, num_hidden_layers=2, num_attention_heads=2,
         num_key_value_heads=1, max_position_embeddings=CONTEXT, initializer_range=0.3, num_labels=labels,
         pad_token_id=0, bos_token_id=None, eos_token_id=1,
     )  # fmt: skip
@@ -46,8 +48,8 @@ def _head(architecture: str, labels: int) -> dict[str, Any]:
     import torch
 
     if architecture == "Skywork":
-        return {"v_head.summary.weight": torch.randn(1, 32), "v_head.summary.bias": torch.randn(1)}
+        return {"v_head.summary.weight": torch.randn(1, WIDTH), "v_head.summary.bias": torch.randn(1)}
     return {
-        "score.0.weight": torch.randn(32, 32), "score.0.bias": torch.randn(32),
-        "score.2.weight": torch.randn(labels, 32), "score.2.bias": torch.randn(labels),
+        "score.0.weight": torch.randn(WIDTH, WIDTH), "score.0.bias": torch.randn(WIDTH),
+        "score.2.weight": torch.randn(labels, WIDTH), "score.2.bias": torch.randn(labels),
     }  # fmt: skip
