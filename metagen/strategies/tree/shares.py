@@ -68,9 +68,9 @@ def puct(parent: Node, child: Node, branch: int, exploration: float) -> float:
     """Q(child) + exploration · P(child) · √N(parent) / (1 + N(child)), with N in verdicts.
 
     Q is the mean verdict at and below the child, on a scale from the lowest to the highest verdict at and below the
-    parent (Schrittwieser et al. 2020, appendix B), and 0, the low end, where there is none yet. P is its share of its siblings, equal ones counted. An expansion under way counts as `branch` of the
-    lowest verdicts, a virtual loss, so that the next ones look elsewhere. (PUCT: Silver et al. 2017, methods; virtual
-    loss: Segal 2010.)
+    parent (Schrittwieser et al. 2020, appendix B), and 0, the low end, where there is none yet. P is its share of its
+    siblings, equal ones counted. An expansion under way counts as `branch` of the lowest verdicts, a virtual loss, so
+    that the next ones look elsewhere. (PUCT: Silver et al. 2017, methods; virtual loss: Segal 2010.)
     """
     around, below = parent.sums, child.sums
     span = around.high - around.low
