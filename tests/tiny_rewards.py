@@ -45,11 +45,14 @@ def make(folder: Path, architecture: str, shipped: Path) -> Path:
 
 
 def _head(architecture: str, labels: int) -> dict[str, Any]:
+    """Small enough that no probability is rounded to 0 or 1."""
     import torch
 
     if architecture == "Skywork":
-        return {"v_head.summary.weight": torch.randn(1, WIDTH), "v_head.summary.bias": torch.randn(1)}
-    return {
-        "score.0.weight": torch.randn(WIDTH, WIDTH), "score.0.bias": torch.randn(WIDTH),
-        "score.2.weight": torch.randn(labels, WIDTH), "score.2.bias": torch.randn(labels),
-    }  # fmt: skip
+        shapes: dict[str, tuple[int, ...]] = {"v_head.summary.weight": (1, WIDTH), "v_head.summary.bias": (1,)}
+    else:
+        shapes = {
+            "score.0.weight": (WIDTH, WIDTH), "score.0.bias": (WIDTH,),
+            "score.2.weight": (labels, WIDTH), "score.2.bias": (labels,),
+        }  # fmt: skip
+    return {name: 0.1 * torch.randn(shape) for name, shape in shapes.items()}
