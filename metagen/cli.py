@@ -20,7 +20,7 @@ from typer.exceptions import TyperException
 
 from metagen import plots, tables
 from metagen.backends import Recorded
-from metagen.backends.wrapper import RewardWrapper, Wrapper
+from metagen.backends.wrapper import Passing, RewardWrapper, Served, Wrapper
 from metagen.budget import Account, Budget
 from metagen.card import ModelCard
 from metagen.errors import BackendGone, InputError
@@ -460,10 +460,10 @@ def late(backend: AnyBackend, stack: AsyncExitStack) -> "Late | LateReward":
     return Late(backend, stack) if generates(backend) else LateReward(cast(RewardBackend, backend), stack)
 
 
-class Late(Wrapper):
-    """Opens its backend when it is first used, and leaves the closing to `stack`: so a sweep loads a model once."""
+class _Late(Passing[Served]):
+    """Opens its model when it is first used, and leaves the closing to `stack`: so a sweep loads a model once."""
 
-    def __init__(self, of: Backend, stack: AsyncExitStack) -> None:
+    def __init__(self, of: Served, stack: AsyncExitStack) -> None:
         super().__init__(of)
         self._stack, self._opened = stack, False
 
@@ -477,21 +477,12 @@ class Late(Wrapper):
         return None
 
 
-class LateReward(RewardWrapper):
-    """The same for a reward model."""
+class Late(_Late[Backend], Wrapper):
+    """A model that generates, opened late."""
 
-    def __init__(self, of: RewardBackend, stack: AsyncExitStack) -> None:
-        super().__init__(of)
-        self._stack, self._opened = stack, False
 
-    async def __aenter__(self) -> Self:
-        if not self._opened:
-            await self._stack.enter_async_context(self.of)
-            self._opened = True
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        return None
+class LateReward(_Late[RewardBackend], RewardWrapper):
+    """A reward model, opened late."""
 
 
 async def sample_file(job: Job, n: int, path: Path) -> int:

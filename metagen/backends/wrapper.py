@@ -2,17 +2,19 @@
 
 import asyncio
 from types import TracebackType
-from typing import Self
+from typing import Generic, Self, TypeVar
 
 from metagen.errors import InputError
-from metagen.request import Backend, Card, Completion, Meter, Reading, Request, RewardBackend, card_of
+from metagen.request import AnyBackend, Backend, Card, Completion, Meter, Reading, Request, RewardBackend, card_of
+
+Served = TypeVar("Served", bound=AnyBackend)
 
 
-class Wrapper:
-    """Does what the backend `of` does, and is opened and closed with it. Subclasses change what they must."""
+class Passing(Generic[Served]):
+    """Is called as the model `of`, and is opened and closed with it."""
 
-    def __init__(self, of: Backend) -> None:
-        self.of = of
+    def __init__(self, of: Served) -> None:
+        self.of: Served = of
 
     @property
     def name(self) -> str:
@@ -26,51 +28,38 @@ class Wrapper:
     def card(self) -> Card | None:
         return card_of(self.of)
 
+    async def __aenter__(self) -> Self:
+        await self.of.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        await self.of.__aexit__(kind, error, trace)
+
+
+class Wrapper(Passing[Backend]):
+    """Does what the backend `of` does. Subclasses change what they must."""
+
     async def generate(self, request: Request, spend: Meter) -> list[Completion]:
         return await self.of.generate(request, spend)
 
     async def count(self, request: Request) -> int:
         return await self.of.count(request)
 
-    async def __aenter__(self) -> Self:
-        await self.of.__aenter__()
-        return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        await self.of.__aexit__(kind, error, trace)
-
-
-class RewardWrapper:
-    """Does what the reward model `of` does, and is opened and closed with it."""
-
-    def __init__(self, of: RewardBackend) -> None:
-        self.of = of
-        self.name, self.process = of.name, of.process
+class RewardWrapper(Passing[RewardBackend]):
+    """Does what the reward model `of` does. Subclasses change what they must."""
 
     @property
-    def context(self) -> int:
-        return self.of.context
-
-    @property
-    def card(self) -> Card | None:
-        return card_of(self.of)
+    def process(self) -> bool:
+        return self.of.process
 
     async def rate(self, reading: Reading, spend: Meter) -> tuple[float, ...]:
         return await self.of.rate(reading, spend)
 
     async def count(self, reading: Reading) -> int:
         return await self.of.count(reading)
-
-    async def __aenter__(self) -> Self:
-        await self.of.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        await self.of.__aexit__(kind, error, trace)
 
 
 class Limited(Wrapper):
