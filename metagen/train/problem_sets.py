@@ -46,10 +46,14 @@ def write(file: Path, split: Split, prefix: str, count: int, seed: int = 0) -> N
     file.write_text("".join(f"{as_line(problem, f'{prefix}-{number:04}')}\n" for number, problem in problems))
 
 
-def main(evaluation: Path = EVALUATION, validation: Path = VALIDATION) -> None:
-    """Write the evaluation set (500 problems) and the validation set (300)."""
+def main(
+    evaluation: Path = EVALUATION, validation: Path = VALIDATION, training: Path | None = None, count: int = 6000
+) -> None:
+    """Write the evaluation set (500 problems), the validation set (300), and where a file is named a training set."""
     write(evaluation, "evaluation", "eval", 500)
     write(validation, "validation", "val", 300)
+    if training is not None:
+        write(training, "training", "train", count)
 
 
 if __name__ == "__main__":
