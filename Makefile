@@ -12,7 +12,8 @@ demo: .venv/ready
 	$(BIN)/metagen solve metagen/data/evaluation.jsonl --limit 100 --strategy "Vote(16)" --out runs/demo
 
 test: system check
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 -m "not engine and not install"
+	$(BIN)/python -m pytest -m "engine or install"
 
 system:
 	@if command -v bwrap >/dev/null && command -v coqc >/dev/null; then exit 0; fi; \

@@ -29,10 +29,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def python(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Path:
+    """The interpreter of an environment that has the core, and what other tests have added."""
     folder = tmp_path_factory.mktemp("fresh")
     venv.create(folder, with_pip=True)
-    return folder / "bin" / "python"
+    made = folder / "bin" / "python"
+    install(made, wheel)
+    return made
 
 
 def install(python: Path, wheel: Path, extra: str = "") -> None:
@@ -41,8 +44,7 @@ def install(python: Path, wheel: Path, extra: str = "") -> None:
     run(python, "-m", "pip", "install", *quick, f"metagen{extra} @ {wheel.as_uri()}")
 
 
-def test_the_core_alone_solves_with_a_model_that_is_a_function(python: Path, wheel: Path, tmp_path: Path) -> None:
-    install(python, wheel)
+def test_the_core_alone_solves_with_a_model_that_is_a_function(python: Path, tmp_path: Path) -> None:
     (tmp_path / "model.py").write_text(
         "from metagen import Scripted\n\ndef seven():\n    return Scripted('The answer is 7.')\n"
     )
