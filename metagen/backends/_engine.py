@@ -1,6 +1,7 @@
 """An engine of vLLM in this process's event loop: how it is opened, watched and shut down, whatever it computes."""
 
 import asyncio
+import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,7 +124,7 @@ class Engine:
             self._llm = building.result()
 
     def _construct(self, enclosure: Enclosure) -> Any:
-        with enclosure.building():
+        with enclosure.building(**_engine_args.cores(enclosure.number, sorted(os.sched_getaffinity(0)))):
             from vllm.engine.arg_utils import AsyncEngineArgs  # noqa: PLC0415 (optional, slow to import)
             from vllm.v1.engine.async_llm import AsyncLLM  # noqa: PLC0415
 

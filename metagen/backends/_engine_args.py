@@ -5,6 +5,7 @@ import difflib
 import importlib.util
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from metagen.errors import InputError
 
 KV_CACHE_BYTES = 2 << 30
 """Room for keys and values on a CPU, if nothing else is asked for."""
+FEW_CORES = 8
+"""From more on, what several engines lose to each other is little, and vLLM knows better which cores share what."""
 
 
 def check_names(given: dict[str, Any]) -> None:
@@ -84,6 +87,19 @@ def defaults(*, cpu: bool) -> dict[str, Any]:
     if "VLLM_CPU_KVCACHE_SPACE" not in os.environ:
         on_cpu["kv_cache_memory_bytes"] = KV_CACHE_BYTES
     return everywhere | on_cpu
+
+
+def cores(number: int, allowed: Sequence[int]) -> dict[str, str]:
+    """On which of the allowed cores an engine computes that is opened beside `number` others in this process.
+
+    vLLM leaves one core free for its scheduler, the same one for each engine. With few cores, engines then wait for
+    each other on a part of them while the rest idles: of two cores, two engines use one. So each further one leaves
+    another core free.
+    """
+    if not number or not 1 < len(allowed) <= FEW_CORES:
+        return {}
+    left = allowed[-1 - number % len(allowed)]
+    return {"VLLM_CPU_OMP_THREADS_BIND": ",".join(str(core) for core in allowed if core != left)}
 
 
 def one_line(error: BaseException) -> str:

@@ -1,6 +1,10 @@
 """Reward models on vLLM's engine, in this process's event loop."""
 
 import itertools
+from array import array
+from collections.abc import Sequence
+from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +22,9 @@ class VLLMReward(Engine):
     """A reward model in vLLM's `AsyncLLM`; `engine_args` are any fields of vLLM's `AsyncEngineArgs`.
 
     What it is asked, and where its scores are read, is its family's (`metagen.families`): found by the model's name or
-    its architecture, or given. The engine forms batches over all problems. Step pooling does not use the prefix cache
-    (in vLLM 0.32), so each reading is counted whole; last-token pooling does, and so do causal models, which are asked
-    for one token after each step, the steps before it in the cache.
+    its architecture, or given. The engine forms batches over all problems. A step is read once: what comes before it
+    stands in the prefix cache, and the scores of earlier steps are remembered. So a search that scores each step as it
+    comes reads little more than the steps. Causal models are asked for one token after each step.
     """
 
     def __init__(
@@ -32,6 +36,7 @@ class VLLMReward(Engine):
             raise InputError(f"vLLM has no architecture for {self._family.name} models: use TorchReward")
         self._numbers = itertools.count()
         self._readings: Readings
+        self._remembered = _Remembered()
 
     @property
     def process(self) -> bool:
@@ -40,9 +45,9 @@ class VLLMReward(Engine):
     def _settings(self) -> dict[str, Any]:
         if self._family.reads == "next":
             return super()._settings()
-        pooled = {"runner": "pooling", "max_num_seqs": 64}
-        if self._family.reads == "marks":
-            pooled["enable_prefix_caching"] = False
+        pooled: dict[str, Any] = {"runner": "pooling", "max_num_seqs": 64}
+        if self._family.reads == "marks":  # vLLM's own step pooling would have to read all tokens of each request
+            pooled["pooler_config"] = {"tok_pooling_type": "ALL"}
         return super()._settings() | pooled
 
     def _attached(self) -> None:
@@ -54,8 +59,9 @@ class VLLMReward(Engine):
         try:
             if self._family.reads == "next":
                 return tuple(await together(self._asked(ids, spend) for ids in self._readings.prefixes(reading)))
-            ids = self._readings.whole(reading)
-            return self._scores(await self._pooled(ids, spend), len(reading.steps))
+            if self._family.reads == "marks":
+                return await self._marked(*self._readings.placed(reading), spend)
+            return await self._whole(self._readings.whole(reading), spend)
         except MetagenError:
             raise
         except Exception as error:
@@ -69,34 +75,46 @@ class VLLMReward(Engine):
             return sum(len(ids) + 1 for ids in self._readings.prefixes(reading))
         return len(self._readings.whole(reading))
 
-    async def _pooled(self, ids: list[int], spend: Meter) -> Any:
-        """The pooled output for a prompt: a row a mark, or one of the last token."""
-        from vllm import PoolingParams  # noqa: PLC0415 (optional, slow to import)
-
-        marks = self._family.reads == "marks"
-        by_itself = "classify" in await self._llm.get_supported_tasks()  # it pools its last token
-        params = PoolingParams(
-            task="classify" if by_itself and not marks else "token_classify",
-            step_tag_id=self._readings.mark if marks else None,
-            use_activation=marks,
-        )
+    async def _whole(self, ids: list[int], spend: Meter) -> tuple[float, ...]:
+        """The one number at the last token."""
         usage = Usage(calls=1)
         try:
-            outputs = self._llm.encode({"prompt_token_ids": ids}, params, f"reading-{next(self._numbers)}")
-            # Stopped in the middle, it may have been read whole: nobody is told, so it is counted so.
-            usage = Usage(calls=1, prompt_tokens=len(ids), estimated_tokens=len(ids))
-            (output,) = [output async for output in outputs]
-            cached = getattr(output, "num_cached_tokens", 0) or 0
+            by_itself = "classify" in await self._llm.get_supported_tasks()  # it pools its last token
+            task = "classify" if by_itself else "token_classify"
+            usage = _whole_usage(ids)
+            data, cached = await self._pooled(ids, task=task, use_activation=False, skip_reading_prefix_cache=False)
             usage = Usage(calls=1, prompt_tokens=len(ids), cached_tokens=cached)
-            return output.outputs.data
         finally:
             spend(usage)
-
-    def _scores(self, data: Any, steps: int) -> tuple[float, ...]:
-        """A probability a mark, for the last `steps` marks (a question may hold some); or the last number of all."""
-        if self._family.reads == "marks":
-            return tuple(float(row[-1]) for row in data[len(data) - steps :])
         return (float(data.flatten()[-1]),)
+
+    async def _marked(self, ids: list[int], places: list[int], spend: Meter) -> tuple[float, ...]:
+        """A probability a mark."""
+        keys = _prefixes(ids, places)
+        usage = Usage()
+        try:
+            if not self._remembered.has(keys):
+                usage = _whole_usage(ids)
+                data, cached = await self._pooled(ids, task="token_classify", skip_reading_prefix_cache=False)
+                usage = Usage(calls=1, prompt_tokens=len(ids), cached_tokens=cached)
+                self._remembered.add(keys, _rows(data, places, len(ids)))
+                if not self._remembered.has(keys):  # in the engine's cache, but forgotten here, or not yet told
+                    usage = _whole_usage(ids)
+                    data, _ = await self._pooled(ids[:cached], task="token_classify", skip_reading_prefix_cache=True)
+                    usage = Usage(calls=1, prompt_tokens=len(ids))
+                    early = [place for place in places if place < cached]
+                    self._remembered.add(keys[: len(early)], _rows(data, early, cached))
+        finally:
+            spend(usage)
+        return self._remembered.find(keys)
+
+    async def _pooled(self, ids: list[int], **params: Any) -> tuple[Any, int]:
+        """What is pooled of a prompt, a row a token that was computed, and how many tokens were in the cache."""
+        from vllm import PoolingParams  # noqa: PLC0415 (optional, slow to import)
+
+        outputs = self._llm.encode({"prompt_token_ids": ids}, PoolingParams(**params), f"reading-{next(self._numbers)}")
+        (output,) = [output async for output in outputs]
+        return output.outputs.data, getattr(output, "num_cached_tokens", 0) or 0
 
     async def _asked(self, ids: list[int], spend: Meter) -> float:
         """The share of `good` against `bad` in the token after a prompt (Wang et al. 2024, section 3.3)."""
@@ -117,3 +135,44 @@ class VLLMReward(Engine):
             spend(usage)
         good, bad = (output.outputs[0].logprobs[0][label].logprob for label in labels)
         return share(good, bad)
+
+
+class _Remembered:
+    """Scores of steps by all that the model read up to them; the oldest are forgotten."""
+
+    def __init__(self, limit: int = 1 << 17) -> None:
+        self._scores: dict[bytes, float] = {}
+        self._limit = limit
+
+    def has(self, keys: Sequence[bytes]) -> bool:
+        return all(key in self._scores for key in keys)
+
+    def find(self, keys: Sequence[bytes]) -> tuple[float, ...]:
+        return tuple(self._scores[key] for key in keys)
+
+    def add(self, keys: Sequence[bytes], scores: Sequence[float | None]) -> None:
+        """Keep what is known of them; the last that are added are never those that are forgotten."""
+        self._scores |= {key: score for key, score in zip(keys, scores, strict=True) if score is not None}
+        for key in list(islice(self._scores, max(0, len(self._scores) - self._limit))):
+            del self._scores[key]
+
+
+def _prefixes(ids: Sequence[int], places: Sequence[int]) -> list[bytes]:
+    """A key for the ids up to each place, that one included."""
+    digest, begin, keys = blake2b(digest_size=16), 0, []
+    for place in places:
+        digest.update(array("q", ids[begin : place + 1]))
+        keys.append(digest.digest())
+        begin = place + 1
+    return keys
+
+
+def _rows(data: Any, places: Sequence[int], length: int) -> list[float | None]:
+    """The probability at each place, from the rows of the last tokens; `None` for a place that came earlier."""
+    first = length - len(data)
+    return [float(data[place - first][-1]) if place >= first else None for place in places]
+
+
+def _whole_usage(ids: Sequence[int]) -> Usage:
+    """Of a request stopped in the middle: it may have been read whole, and nobody is told, so it is counted so."""
+    return Usage(calls=1, prompt_tokens=len(ids), estimated_tokens=len(ids))

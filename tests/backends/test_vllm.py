@@ -416,3 +416,18 @@ async def test_the_engines_sudden_death_is_an_error_and_no_hang(engine: VLLMEngi
     assert first.completion_tokens > 0
     assert after == Usage(calls=1)
     assert await ask(engine, asking())
+
+
+@pytest.mark.parametrize(
+    ("number", "allowed", "bound"),
+    [
+        (0, [0, 1], None),
+        (1, [0, 1], "1"),
+        (2, [0, 1], "0"),
+        (1, [2, 4, 6], "2,6"),
+        (1, [0], None),
+        (1, [*range(64)], None),
+    ],
+)
+def test_engines_of_one_process_leave_different_cores_free(number: int, allowed: list[int], bound: str | None) -> None:
+    assert _engine_args.cores(number, allowed).get("VLLM_CPU_OMP_THREADS_BIND") == bound

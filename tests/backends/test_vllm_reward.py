@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from metagen import BestOf, InputError, ProblemFile, ProcessReward, Reading, Usage, VLLMEngine, VLLMReward, solve
+from metagen.backends.vllm_reward import _Remembered
 from metagen.card import ModelCard
 from metagen.data import VALIDATION
 from metagen.errors import GenerationError
@@ -47,6 +48,35 @@ async def test_a_prefix_scores_as_it_does_in_the_whole(prm: VLLMReward) -> None:
     for t in (1, 2):
         part, _ = await rated(prm, *WRONG[:t])
         assert part == pytest.approx(whole[:t], abs=1e-4)
+
+
+async def test_a_step_is_read_once(prm: VLLMReward) -> None:
+    """What is read for one more step is that step, and what of the block before it is not yet full."""
+    question = f"Once. {QUESTION}"
+    steps = RIGHT * 8
+    for t in range(1, len(steps) + 1):
+        _, usage = await rated(prm, *steps[:t], prompt=question)
+        if t > 1:
+            assert usage.prompt_tokens - usage.cached_tokens <= 32 + len(steps[t - 1])
+    _, usage = await rated(prm, *steps, prompt=question)
+    assert usage == Usage()
+
+
+async def test_a_step_that_was_forgotten_is_read_again(prm: VLLMReward) -> None:
+    steps = WRONG * 8
+    before, _ = await rated(prm, *steps)
+    prm._remembered.__init__()  # type: ignore[misc]
+    after, usage = await rated(prm, *steps)
+    assert after == pytest.approx(before, abs=1e-4)
+    assert (usage.calls, usage.cached_tokens) == (1, 0)
+
+
+def test_the_oldest_scores_are_forgotten() -> None:
+    remembered = _Remembered(limit=2)
+    remembered.add([b"a", b"b"], [0.1, None])
+    remembered.add([b"b", b"c"], [0.2, 0.3])
+    assert not remembered.has([b"a"])
+    assert remembered.find([b"b", b"c"]) == (0.2, 0.3)
 
 
 async def test_a_mark_in_the_question_is_no_step(prm: VLLMReward) -> None:

@@ -1,11 +1,11 @@
 """Searches that compare all candidates of a depth, which is what they are: beams, allotted budgets and particles."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from random import Random
 
 from metagen.candidate import Candidate
-from metagen.errors import InputError
+from metagen.errors import InputError, SampleError
 from metagen.problem import Problem
 from metagen.run import Run
 from metagen.settings import whole
@@ -83,26 +83,22 @@ class DVTS(TreeSearch):
         async def subtree(search: Beam, run: Run) -> Node:
             return await search._grown(problem, run)
 
-        beam = Beam(
-            1,
-            self.branch,
-            by=self.by,
-            of=self.of,
-            step=self.step,
-            depth=self.depth,
-            lookahead=self.lookahead,
-            until=self.until,
-        )
-        roots: list[Node] = []
+        shared = {field.name: getattr(self, field.name) for field in fields(TreeSearch)}
+        beam = Beam(1, self.branch, **shared)
+        roots, lost = list[Node](), 0
         async with run.spawn(subtree) as spawned:
             for number in range(self.subtrees):
                 spawned.begin(f"subtree {number}", beam)
             while spawned:
                 _, root = await spawned.take()
-                if isinstance(root, Node) and root.children:
-                    roots.append(root)
-                    if any(leaf.accepted for leaf in finished(root)):
-                        break
+                if isinstance(root, SampleError) or not root.children:
+                    lost += 1
+                    continue
+                roots.append(root)
+                if any(leaf.accepted for leaf in finished(root)):
+                    break
+        if lost and roots:
+            run.note(f"{lost} of {self.subtrees} subtrees are lost: nothing could be drawn in them")
         return Node(problem.partial or Candidate(()), state="closed", children=tuple(roots))
 
 

@@ -44,7 +44,7 @@ class TreeSearch:
     step: str | int = "\n"
     """What ends a step: a text, or a number of tokens."""
     depth: int = 64
-    """The most steps of a reply."""
+    """The most steps that the search adds to a reply."""
     lookahead: int | None = 0
     """Steps that each child is continued by before it is judged; `None` goes on to the end, a rollout. What comes to an
     end so is a finished reply like any other. (Lookahead search, Snell et al. 2024, section 5.2.)"""
@@ -131,9 +131,9 @@ class TreeSearch:
                 count,
                 _state(candidate, last=last),
                 rollout=after if after.finished and not candidate.finished else None,
-                accepted=after in accepted,
+                accepted=ends,
             )
-            for (candidate, count), after, value in zip(siblings, ahead, scores, strict=True)
+            for (candidate, count), after, value, ends in zip(siblings, ahead, scores, accepted, strict=True)
         ]
         run.span.detail["children"] = [[child.count, child.value, child.state] for child in children]
         return children
@@ -154,15 +154,13 @@ class TreeSearch:
         found = await run.map(lookahead, candidates)
         return [after or before for after, before in zip(found, candidates, strict=True)]
 
-    async def _accepted(self, problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Candidate]:
-        """Those that end the search."""
+    async def _accepted(self, problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[bool]:
+        """Whether each ends the search."""
         ended = [candidate for candidate in candidates if candidate.finished]
         if self.until is None or not ended:
-            return []
-        verdicts = values(await run.score(self.until, problem, ended))
-        return [
-            one for one, verdict in zip(ended, verdicts, strict=True) if verdict is not None and verdict >= ACCEPTED
-        ]
+            return [False] * len(candidates)
+        verdicts = iter(values(await run.score(self.until, problem, ended)))
+        return [candidate.finished and (next(verdicts) or 0.0) >= ACCEPTED for candidate in candidates]
 
     def _check_steps(self, begun: Candidate, drawn: Sequence[Candidate]) -> None:
         length = len(begun.steps)
