@@ -1,6 +1,6 @@
 """How full tree searches keep the engine: beside Vote(16), and beside a beam with barriers.
 
-    python benchmarks/bench_tree.py [--rounds 3] [--problems 64]
+    python benchmarks/bench_tree.py [--rounds 3] [--problems 64] [--real]
 
 Over the shipped model, with a verifier that costs nothing (a number that follows from the text), on all problems at
 once, taking turns on one engine:
@@ -9,6 +9,11 @@ once, taking turns on one engine:
   be in the prefix cache were there: of a request that continues a reply, 32 * floor((L - 1) / 32) of its L tokens
 - barriers: the same beam as published scripts do it: one problem at a time, and at each depth all requests are awaited
   before anything is judged
+
+With `--real` the shipped process reward model judges, on an engine of its own, and each search is run three ways, with
+cold caches: the pair; the generator alone, with the verdicts of the pair from memory; the reward model alone, which
+reads all that the pair had judged, at once. Were the two engines never in each other's way, the pair would take as long
+as the slower of them alone; did they take turns, as long as both together.
 """
 
 import asyncio
@@ -30,25 +35,30 @@ from metagen import (
     Candidate,
     Problem,
     ProblemFile,
+    ProcessReward,
+    Reading,
     Rebase,
     Request,
     Run,
     Sampling,
     Score,
     VLLMEngine,
+    VLLMReward,
     Vote,
     solve_all,
 )
+from metagen.backends.wrapper import RewardWrapper
 from metagen.data import EVALUATION
-from metagen.models import SMALL
+from metagen.models import SMALL, SMALL_PRM
+from metagen.request import Meter, RewardBackend
 
 BLOCK = 32
 WIDTH, BRANCH, DEPTH = 4, 4, 64
 Figures = dict[str, float]
 
 
-def main(rounds: int = 3, problems: int = 64) -> None:
-    asyncio.run(compare(rounds, list(islice(ProblemFile(EVALUATION), problems))))
+def main(rounds: int = 3, problems: int = 64, real: bool = False) -> None:
+    asyncio.run((pairs if real else compare)(rounds, list(islice(ProblemFile(EVALUATION), problems))))
 
 
 async def compare(rounds: int, problems: list[Problem]) -> None:
@@ -129,6 +139,61 @@ async def with_barriers(engine: VLLMEngine, problems: list[Problem]) -> Figures:
 
 def asked(problem: Problem, text: str, tokens: tuple[int, ...], n: int) -> Request:
     return Request(problem.id, problem.prompt, text, tokens, n, sampling=Sampling(stop=("\n",), keep_stop=True))
+
+
+class Remembering(RewardWrapper):
+    """Keeps what was read, and with `alone` answers from memory."""
+
+    def __init__(self, of: RewardBackend) -> None:
+        super().__init__(of)
+        self.read: dict[Reading, tuple[float, ...]] = {}
+        self.alone = False
+
+    async def rate(self, reading: Reading, spend: Meter) -> tuple[float, ...]:
+        if self.alone:
+            return self.read.get(reading, (0.5,) * len(reading.steps))  # batches differ, and with them a few samples
+        self.read[reading] = scores = await super().rate(reading, spend)
+        return scores
+
+
+async def pairs(rounds: int, problems: list[Problem]) -> None:
+    by = ProcessReward("prm", aggregate="last")
+    searches = {
+        "Beam(4, 4)": Beam(WIDTH, BRANCH, by=by),
+        "Rebase(16)": Rebase(16, by=by),
+        "DVTS(4, 4)": DVTS(4, 4, by=by),
+    }
+    async with VLLMEngine(SMALL, block_size=BLOCK) as engine, VLLMReward(SMALL_PRM) as prm:
+        print(f"{'':10} {'pair':>7} {'generator':>9} {'reward':>7}   seconds; tokens/s, readings/s; to slower, to both")
+        for turn in range(rounds + 1):
+            for name, search in searches.items():
+                found = await apart(engine, prm, search, problems)
+                if turn:  # the first round warms up
+                    slower, both = max(found["generator"], found["reward"]), found["generator"] + found["reward"]
+                    print(
+                        f"{name:10} {found['pair']:7.2f} {found['generator']:9.2f} {found['reward']:7.2f}   "
+                        f"{found['tokens'] / found['pair']:7,.0f} {found['readings'] / found['pair']:7,.0f}   "
+                        f"{found['pair'] / slower:5.2f} {found['pair'] / both:5.2f}",
+                        flush=True,
+                    )
+
+
+async def apart(engine: VLLMEngine, prm: VLLMReward, search: Any, problems: list[Problem]) -> Figures:
+    found: Figures = {}
+    remembering = Remembering(prm)
+    for way in ("pair", "generator"):
+        await engine.forget()
+        await prm.forget()
+        remembering.alone = way == "generator"
+        begun = time.perf_counter()
+        tokens = 0
+        async for solution in solve_all(problems, search, {"model": engine, "prm": remembering}, seed=0):
+            tokens += solution.usage.completion_tokens
+        found |= {way: time.perf_counter() - begun, "tokens": tokens}
+    await prm.forget()
+    begun = time.perf_counter()
+    await asyncio.gather(*[prm.rate(reading, lambda _: None) for reading in remembering.read])
+    return found | {"reward": time.perf_counter() - begun, "readings": len(remembering.read)}
 
 
 def report(rows: dict[str, list[Figures]]) -> None:

@@ -2,10 +2,11 @@
 
     python benchmarks/tree_front.py runs/trees [--problems 200] [--sizes 4,16,64]
 
-Runs every strategy over the shipped generator and the shipped process reward model, and goes on where it stopped. The
-table gives accuracy with its interval, FLOPs a problem and of them the verifier's share, and the difference to the
-majority vote of equal FLOPs, in pairs over problems, with its interval. That vote is interpolated on the logarithm of
-its cost between the votes that were run; beyond the dearest of them it is that one, though it costs less.
+Runs every strategy over the shipped generator and the shipped process reward model, each with cold caches, and goes on
+where it stopped. The table gives accuracy with its interval, FLOPs a problem and of them the verifier's share, and the
+difference to the majority vote of equal FLOPs, in pairs over problems, with its interval. That vote is interpolated on
+the logarithm of its cost between the votes that were run; beyond the dearest of them it is that one, though it costs
+less.
 """
 
 import asyncio
@@ -65,6 +66,8 @@ async def run_all(out: Path, specs: Mapping[str, str], problems: list[Problem]) 
     async with VLLMEngine(SMALL) as small, VLLMReward(SHIPPED["small-prm"]) as prm:
         for name, spec in specs.items():
             begun = time.perf_counter()
+            await small.forget()
+            await prm.forget()
             models: dict[str, AnyBackend] = {"model": small, "prm": prm}
             with RunDirectory(out / name, {"strategy": spec, "problems": len(problems), "seed": SEED}) as kept:
                 solved = {solution.problem for solution in kept.solutions()}

@@ -2,11 +2,13 @@
 
 import json
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
-from metagen import InputError, cli
+from metagen import InputError, Scripted, cli
+from metagen.cli.sweeps import late
 from metagen.sweep import cells, read_plan
 from tests.test_cli import lines
 
@@ -121,3 +123,19 @@ def test_the_engines_settings_arrive_as_they_are_written(folder: Path) -> None:
 def test_a_plan_that_is_not_there_is_named(folder: Path) -> None:
     with pytest.raises(InputError, match=r"no\.toml: cannot be read: No such file"):
         read_plan(Path("no.toml"))
+
+
+async def test_each_run_of_a_sweep_begins_cold() -> None:
+    class Keeping(Scripted):
+        forgot = 0
+
+        async def forget(self) -> None:
+            self.forgot += 1
+
+    model = Keeping("The answer is 7.")
+    async with AsyncExitStack() as stack:
+        for shared in (late(model, stack), late(Scripted("7"), stack)):
+            for _ in range(3):
+                async with shared:
+                    pass
+    assert model.forgot == 2, "the first run finds it as it was opened"

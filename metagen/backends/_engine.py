@@ -65,6 +65,10 @@ class Engine:
         unfinished = self._llm.output_processor.get_num_unfinished_requests() if self._llm else 0
         return self._gauge.read(unfinished)
 
+    async def forget(self) -> None:
+        """Drop what is kept of earlier requests, the prefix cache: so that what is measured next owes them nothing."""
+        await self._open().reset_prefix_cache()
+
     def _settings(self) -> dict[str, Any]:
         """What the engine is built with, unless the user says otherwise."""
         from vllm.platforms import current_platform  # noqa: PLC0415 (optional, slow to import)

@@ -53,6 +53,11 @@ class VLLMReward(Engine):
     def _attached(self) -> None:
         self._readings = Readings(self._family, self._llm.get_tokenizer(), self.name, self.context)
 
+    async def forget(self) -> None:
+        """Drop what is kept of earlier readings: the prefix cache and the scores of steps."""
+        await super().forget()
+        self._remembered = _Remembered()
+
     async def rate(self, reading: Reading, spend: Meter) -> tuple[float, ...]:
         self._open()
         reading.check_time()

@@ -28,6 +28,11 @@ class Passing(Generic[Served]):
     def card(self) -> Card | None:
         return card_of(self.of)
 
+    async def forget(self) -> None:
+        """Drop what it keeps of earlier requests, where it keeps anything."""
+        if forget := getattr(self.of, "forget", None):
+            await forget()
+
     async def __aenter__(self) -> Self:
         await self.of.__aenter__()
         return self

@@ -65,10 +65,19 @@ async def test_a_step_is_read_once(prm: VLLMReward) -> None:
 async def test_a_step_that_was_forgotten_is_read_again(prm: VLLMReward) -> None:
     steps = WRONG * 8
     before, _ = await rated(prm, *steps)
-    prm._remembered.__init__()  # type: ignore[misc]
+    prm._remembered = _Remembered()
     after, usage = await rated(prm, *steps)
     assert after == pytest.approx(before, abs=1e-4)
     assert (usage.calls, usage.cached_tokens) == (1, 0)
+
+
+async def test_after_forgetting_a_reading_costs_what_it_cost_first(prm: VLLMReward) -> None:
+    await prm.forget()
+    _, first = await rated(prm, *RIGHT)
+    await prm.forget()
+    _, again = await rated(prm, *RIGHT)
+    assert again == first
+    assert again.cached_tokens == 0
 
 
 def test_the_oldest_scores_are_forgotten() -> None:

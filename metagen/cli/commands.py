@@ -1,0 +1,234 @@
+"""The commands: arguments to jobs to files."""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version as installed
+from itertools import zip_longest
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from typer.exceptions import TyperException
+
+from metagen import plots, tables
+from metagen.budget import Budget
+from metagen.card import ModelCard
+from metagen.cli.console import out, table_of, write
+from metagen.cli.jobs import sample_file, solve_file
+from metagen.cli.options import (
+    CardOption,
+    ConcurrencyOption,
+    EngineOption,
+    FieldOption,
+    File,
+    FlopsOption,
+    LimitOption,
+    LoadOption,
+    ModelOption,
+    SecondsOption,
+    SeedOption,
+    StrategyOption,
+    TokensOption,
+)
+from metagen.cli.sweeps import sweep
+from metagen.cli.training import training_app
+from metagen.errors import BackendGone, InputError
+from metagen.job import prepare
+from metagen.problem import ProblemFile
+from metagen.samples import read
+from metagen.solve import CONCURRENCY
+from metagen.sweep import cells, read_plan
+from metagen.tables import Source
+
+app = typer.Typer(
+    help="Answer better by calling a language model many times.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(training_app, name="train")
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Say which version this is.")] = False,
+) -> None:
+    if version:
+        out.print(f"metagen {installed('metagen')}")
+    elif context.invoked_subcommand is None:
+        out.print(context.get_help())
+
+
+@app.command("solve")
+def solve_command(
+    file: File,
+    model: ModelOption = None,
+    strategy: StrategyOption = "Vote(16)",
+    load: LoadOption = None,
+    out_dir: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Where the run is kept. Default: a folder in runs/.")
+    ] = None,
+    limit: LimitOption = None,
+    seed: SeedOption = None,
+    tokens: TokensOption = None,
+    seconds: SecondsOption = None,
+    flops: FlopsOption = None,
+    concurrency: ConcurrencyOption = CONCURRENCY,
+    prompt_field: FieldOption = None,
+    answer_field: FieldOption = None,
+    id_field: FieldOption = None,
+    engine: EngineOption = None,
+    card: CardOption = None,
+) -> None:
+    """Answer a file of problems. The same call again goes on where it stopped."""
+    problems = ProblemFile(file, prompt_field, answer_field, id_field)
+    job = prepare(
+        problems, strategy, model, load, engine, limit, seed, Budget(tokens, seconds, flops), concurrency, card
+    )
+    run = out_dir or Path("runs") / job.slug()
+    raise typer.Exit(asyncio.run(solve_file(job, run)))
+
+
+@app.command("sample")
+def sample_command(
+    file: File,
+    n: Annotated[int, typer.Option("--n", min=1, help="Samples a problem.")],
+    out_file: Annotated[Path, typer.Option("--out", metavar="POOL.jsonl", help="The pool of samples.")],
+    model: ModelOption = None,
+    strategy: Annotated[str, typer.Option("--of", metavar="SPEC", help="What draws one sample.")] = "Model()",
+    load: LoadOption = None,
+    limit: LimitOption = None,
+    seed: SeedOption = None,
+    tokens: TokensOption = None,
+    seconds: SecondsOption = None,
+    flops: FlopsOption = None,
+    concurrency: ConcurrencyOption = CONCURRENCY,
+    prompt_field: FieldOption = None,
+    answer_field: FieldOption = None,
+    id_field: FieldOption = None,
+    engine: EngineOption = None,
+    card: CardOption = None,
+) -> None:
+    """Draw and keep N samples a problem. The same call again draws what is missing; `solve --model POOL` plays them."""
+    problems = ProblemFile(file, prompt_field, answer_field, id_field)
+    job = prepare(
+        problems, strategy, model, load, engine, limit, seed, Budget(tokens, seconds, flops), concurrency, card
+    )
+    raise typer.Exit(asyncio.run(sample_file(job, n, out_file)))
+
+
+@app.command("report")
+def report_command(
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="POOL_OR_RUN", help="Pools of samples (.jsonl), and folders of runs.", show_default=False
+        ),
+    ],
+    problem_file: Annotated[Path, typer.Option("--problems", metavar="FILE", help="The problems they were drawn for.")],
+    out_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="DIR", help="Write table.md, table.csv, table.json and, with matplotlib, curves."
+        ),
+    ] = None,
+    n: Annotated[int | None, typer.Option("--n", min=1, help="Only the first N samples of each problem.")] = None,
+    card: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--card",
+            metavar="CONFIG",
+            help="The config.json, or its folder, of the model that drew the samples, so that costs are in FLOPs: one "
+            "for all sources, or one for each in their order.",
+        ),
+    ] = None,
+    reach: Annotated[
+        list[float] | None,
+        typer.Option(metavar="PERCENT", min=0, max=100, help="Say what so much accuracy costs; may be repeated."),
+    ] = None,
+    prompt_field: FieldOption = None,
+    answer_field: FieldOption = None,
+    id_field: FieldOption = None,
+) -> None:
+    """Show how accuracy grows with samples.
+
+    Coverage, majority, weighted vote and best-of at k = 1, 2, 4 ..., with intervals, for all problems and by level and
+    subject. Of several pools and runs, it says how each differs from the first on the same problems, with as many
+    samples and at equal cost.
+    """
+    problems = ProblemFile(problem_file, prompt_field, answer_field, id_field)
+    if twice := next((source for source in sources if sources.count(source) > 1), None):
+        raise InputError(f"{twice} is given twice: name each pool and run once")
+    cards = [ModelCard.read(path) for path in card or ()]
+    if len(cards) not in {0, 1, len(sources)}:
+        raise InputError(f"--card is given {len(cards)} times for {len(sources)} sources: give one, or one for each")
+    known = cards * len(sources) if len(cards) == 1 else cards
+    found = [read(source, problems, n, one) for source, one in zip_longest(sources, known)]
+    report(found, out_dir, [percent / 100 for percent in reach or ()])
+
+
+@app.command("sweep")
+def sweep_command(
+    plan: Annotated[Path, typer.Argument(metavar="PLAN.toml", help="Strategies, budgets, models, seeds, problems.")],
+    out_dir: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Where all is kept. Default: a folder in runs/.")
+    ] = None,
+) -> None:
+    """Run strategies x budgets x models x seeds over problem files.
+
+    The strategies of one model, file and seed share one pool of samples. The same call again goes on where it stopped.
+    """
+    every = cells(plan, read_plan(plan))
+    raise typer.Exit(asyncio.run(sweep(plan.stem, every, out_dir or Path("runs") / plan.stem)))
+
+
+def main() -> NoReturn:
+    """Run the command; what the user got wrong is one line and exit code 2."""
+    try:
+        code = app(prog_name="metagen", standalone_mode=False)
+    except (InputError, TyperException) as error:
+        _fail(error.format_message() if isinstance(error, TyperException) else str(error), 2)
+    except BackendGone as error:
+        _fail(f"{error}. What is solved is kept: run the same command to go on", 1)
+    except (KeyboardInterrupt, asyncio.CancelledError, typer.Abort):
+        code = 130  # which is also what newer versions of typer make of Ctrl-C
+    if code == 130:
+        _fail("interrupted. What is solved is kept: run the same command to go on", 130)
+    sys.exit(code or 0)
+
+
+def _fail(text: str, code: int) -> NoReturn:
+    print("metagen: " + " ".join(text.split()), file=sys.stderr)
+    sys.exit(code)
+
+
+def report(sources: list[Source], folder: Path | None, reach: Sequence[float] = ()) -> None:
+    """Print the report and, if there is a folder for it, write it down."""
+    measured = {source.name: list(tables.measured(source)) for source in sources}
+    pairs = [(sources[0], other) for other in sources[1:]]
+    found = [each for pair in pairs for each in tables.versus(*pair)]
+    notes = [f"{source.name}: {remark}" for source in sources for remark in tables.remarks(source)]
+    notes += [tables.said(*pair, compared) for pair in pairs if (compared := tables.answers(*pair))]
+    pages = [page for source in sources for page in tables.sheets(source, measured[source.name])]
+    equal = [each for pair in pairs for each in tables.equals(*pair)]
+    pages += [tables.comparisons(found)] if found else []
+    pages += [tables.at_equal(equal)] if equal else []
+    pages += [tables.reaching(sources, accuracy) for accuracy in reach]
+    for each in pages:
+        out.print(each.title, soft_wrap=True)
+        out.print(table_of(each))
+    for note in (*notes, tables.FOOT):
+        out.print(note, soft_wrap=True)
+    if folder:
+        every = [row for part in measured.values() for row in part]
+        text = "\n".join([*map(tables.markdown, pages), *(f"- {note}" for note in notes)])
+        texts = {
+            "table.md": f"{tables.FOOT}\n\n{text}\n",
+            "table.csv": tables.as_csv(every),
+            "table.json": tables.as_json(every, found, notes, equal),
+        }
+        panels = {source.name: source.curves for source in sources}
+        pictures = (lambda: plots.draw(panels, folder)) if plots.available() else None
+        out.print(f"Kept in {folder}/ ({', '.join(write(folder, texts, pictures))}).", soft_wrap=True)

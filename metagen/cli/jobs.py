@@ -1,0 +1,170 @@
+"""Runs a job while a bar shows how it goes, and says what came out."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from rich.table import Table
+
+from metagen.backends import Recorded
+from metagen.budget import Account
+from metagen.cli.console import err, out, progress
+from metagen.job import Job
+from metagen.record import RunDirectory
+from metagen.report import Share, Tally
+from metagen.request import AnyBackend, generates
+from metagen.run import Generator
+from metagen.settings import literal
+from metagen.solution import Solution
+from metagen.solve import solve_all
+from metagen.strategies import Vote
+
+
+async def solve_file(job: Job, path: Path) -> int:
+    """Solve what is not solved yet, and say what came out; return the exit code."""
+    tally, account = Tally(), Account(job.budget)
+    code = await fill(job, path, tally, account)
+    out.print(summary(tally, f"{literal(job.strategy)} on {job.problems.path.name}", account))
+    out.print(f"Kept in {path}/ (run.json, trace.jsonl, solutions.jsonl).", soft_wrap=True)
+    return code
+
+
+async def fill(job: Job, path: Path, tally: Tally, account: Account) -> int:
+    """Solve what a run's folder lacks; return the exit code."""
+    solved: set[str] = set()
+    with RunDirectory(path, job.configuration()) as run:
+        for solution in run.solutions():
+            tally.add(solution)
+            solved.add(solution.problem)
+        if solved:
+            err.print(f"Going on with {path}: {len(solved)} problems are solved already.")
+        await _work(job, job.strategy, solved, tally, account, run.add)
+    return _exit_code(job, solved, tally, account)
+
+
+async def sample_file(job: Job, n: int, path: Path) -> int:
+    """Draw what the pool lacks; return the exit code."""
+    tally = Tally()
+    name, backend = next((name, model) for name, model in job.models.items() if generates(model))
+    recorded = replace(job, models={**job.models, name: Recorded(path, backend)})
+    account = Account(job.budget)
+    drawn: set[str] = set()
+    short = 0
+
+    def count(solution: Solution) -> None:
+        nonlocal short
+        short += solution.lost > 0 and not solution.failed
+
+    await _work(recorded, Vote(n, of=job.strategy), drawn, tally, account, count)
+    title = f"{n} samples of {literal(job.strategy)} on {job.problems.path.name}"
+    out.print(summary(tally, title, account, chosen="majority"))
+    out.print(f"Kept in {path}; play it with --model {path}", soft_wrap=True)
+    if short:
+        err.print(f"Short of samples: {short:,} of {job.size():,} problems. Run the same command to draw the rest.")
+    return max(short > 0, _exit_code(job, drawn, tally, account))
+
+
+async def _work(
+    job: Job,
+    strategy: Generator,
+    done: set[str],
+    tally: Tally,
+    account: Account,
+    keep: Callable[[Solution], None],
+) -> None:
+    """Open the models, solve, add to `done`, and show how it goes. Loads nothing where nothing is left to do."""
+    if not any(job.left(done)):
+        return
+    async with AsyncExitStack() as stack:
+        await _open(job.models, stack)
+        account.start()
+        async with (
+            aclosing(
+                solve_all(
+                    job.left(done), strategy, job.models, seed=job.seed, account=account, concurrency=job.concurrency
+                )
+            ) as solutions,
+            _progress(job, tally, account),
+        ):
+            async for solution in solutions:
+                keep(solution)
+                tally.add(solution)
+                done.add(solution.problem)
+
+
+async def _open(models: Mapping[str, AnyBackend], stack: AsyncExitStack) -> None:
+    for backend in models.values():
+        with err.status(f"Loading {backend.name} ..."):
+            await stack.enter_async_context(backend)
+        for what in getattr(backend, "lost", ()):
+            err.print(f"{backend.name}: {what}.", soft_wrap=True)
+
+
+@asynccontextmanager
+async def _progress(job: Job, tally: Tally, account: Account) -> AsyncIterator[None]:
+    """A live line: problems done, accuracy so far, tokens a second, samples in flight."""
+    with progress() as bar:
+        task = bar.add_task("Solving", total=job.size(), state="")
+
+        async def watch() -> None:
+            while True:
+                bar.update(task, completed=tally.problems, state=_state(tally, account))
+                await asyncio.sleep(0.2)
+
+        watcher = asyncio.create_task(watch())
+        try:
+            yield
+        finally:
+            watcher.cancel()
+
+
+def _state(tally: Tally, account: Account) -> str:
+    right = f"{tally.accuracy.value:.1%} right, " if tally.judged else ""
+    speed = account.spent.completion_tokens / max(account.seconds(), 1e-9)
+    return f"{right}{speed:,.0f} tokens/s, {account.in_flight} in flight"
+
+
+def summary(tally: Tally, title: str, account: Account, chosen: str = "accuracy") -> Table:
+    """The table at the end of a run; `chosen` is what to call the accuracy of the answers handed over."""
+    usage = tally.usage
+    table = Table(title=title, title_justify="left", show_header=False)
+    table.add_row("problems", f"{tally.problems:,}" + (f", {tally.failed} failed" if tally.failed else ""))
+    if tally.judged:
+        table.add_row(chosen, _share(tally.accuracy))
+    if tally.samples > 1:
+        table.add_row("one sample", f"{tally.single:.1%}  mean of the {tally.samples:.4g} samples it chose from")
+        table.add_row("gained", f"{100 * (tally.accuracy.value - tally.single):+.1f} points over one sample")
+        table.add_row("coverage", f"{_share(tally.coverage)}: some sample is right")
+    if tally.unjudged:
+        table.add_row("no verdict", f"{tally.unjudged} answers that the grader could not judge")
+    table.add_row("tokens", f"{usage.tokens:,}")
+    table.add_row("  prompt", f"{usage.prompt_tokens:,}, of them {usage.cached_tokens:,} cached")
+    table.add_row("  completion", f"{usage.completion_tokens:,}")
+    table.add_row("  verifier", f"{usage.verifier_tokens:,}")
+    if usage.all_flops:
+        verifier = f", of them {usage.verifier_flops:.3g} by verifiers" if usage.verifier_flops else ""
+        table.add_row("FLOPs", f"{usage.all_flops:.4g}{verifier}")
+    if account.spent.calls:
+        seconds = account.seconds()
+        speed = account.spent.completion_tokens / seconds
+        late = f", {account.overshoot():,.1f} s past the limit" if account.overshoot() else ""
+        table.add_row("wall time", f"{seconds:,.1f} s{late}, {speed:,.0f} completion tokens/s")
+    table.add_row("samples lost", f"{tally.lost:,}")
+    return table
+
+
+def _share(share: Share) -> str:
+    low, high = share.interval()
+    return f"{share.value:.1%}  [{low:.1%}, {high:.1%}]  ({share.count} of {share.total})"
+
+
+def _exit_code(job: Job, done: set[str], tally: Tally, account: Account) -> int:
+    """1 if problems are left for another call, else 0."""
+    if left := sum(1 for _ in job.left(done)):
+        why = " because the budget is spent" if account.refused else ""
+        err.print(f"Not begun{why}: {left:,} of {job.size():,} problems. Run the same command to go on.")
+    if tally.failed:
+        err.print(f"Failed: {tally.failed:,} of {job.size():,} problems. Run the same command to try them again.")
+    return 1 if left or tally.failed else 0

@@ -1,0 +1,53 @@
+"""Arguments and options that several commands take."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+File = Annotated[
+    Path,
+    typer.Argument(
+        help="Problems: JSON Lines, a JSON list or Parquet; ours, GSM8K's, MATH's, SVAMP's, or with named fields."
+    ),
+]
+ModelOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="[NAME=]MODEL",
+        help="A folder or hub name that vLLM serves, the address of a server (http://HOST:PORT/v1, with #MODEL if it "
+        "serves several, and several servers with commas), a pool of samples (.jsonl) to play, or a function of a "
+        "loaded file that returns a backend. Repeat it with names to use several in one strategy. "
+        "A reward model is known by its config.json or its name; FAMILY+MODEL says how it is asked, as for a server: "
+        "prm=qwen-prm+http://HOST:PORT/v1. Default: the small mixture of experts that ships with "
+        "metagen, small-moe; so do its reward model, small-prm, and its corrector, small-corrector.",
+    ),
+]
+StrategyOption = Annotated[str, typer.Option("--strategy", "-s", metavar="SPEC", help="Such as 'Vote(16, of=CoT())'.")]
+LoadOption = Annotated[
+    list[Path] | None,
+    typer.Option("--load", metavar="FILE.py", help="Make the functions and classes of this file known to SPEC."),
+]
+EngineOption = Annotated[
+    list[str] | None,
+    typer.Option("--engine", metavar="KEY=VALUE", help="Any vLLM engine argument, such as tensor_parallel_size=2."),
+]
+LimitOption = Annotated[int | None, typer.Option(min=1, help="Only the first so many problems.")]
+SeedOption = Annotated[int | None, typer.Option(help="Seed every request, so that a run can be repeated.")]
+TokensOption = Annotated[int | None, typer.Option(min=1, help="Tokens that this call may spend in all.")]
+FlopsOption = Annotated[
+    float | None, typer.Option(help="Floating-point operations that this call may spend in all, such as 1e15.")
+]
+CardOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--card",
+        metavar="[NAME=]CONFIG",
+        help="The config.json, or its folder, of the model behind a server or a pool, so that its FLOPs are counted.",
+    ),
+]
+SecondsOption = Annotated[float | None, typer.Option(help="Start nothing more after so many seconds.")]
+ConcurrencyOption = Annotated[int, typer.Option(min=1, help="Problems at once.")]
+FieldOption = Annotated[str | None, typer.Option(metavar="FIELD", help="Where the file has it, if not as usual.")]

@@ -1,0 +1,84 @@
+"""Runs the cells of a sweep over models that are opened once, and reports them."""
+
+import json
+from contextlib import AsyncExitStack
+from dataclasses import asdict, replace
+from itertools import groupby
+from pathlib import Path
+from typing import Self, cast
+
+from metagen import plots, tables
+from metagen.backends import Recorded
+from metagen.backends.wrapper import Passing, RewardWrapper, Served, Wrapper
+from metagen.budget import Account
+from metagen.cli.console import out, table_of, write
+from metagen.cli.jobs import fill
+from metagen.report import Tally
+from metagen.request import AnyBackend, Backend, RewardBackend, generates
+from metagen.sweep import Cell, fronts, points, sheet
+
+
+async def sweep(title: str, every: list[Cell], folder: Path) -> int:
+    """Run what is not done yet, then print and write the report; return the exit code."""
+    (folder / "pools").mkdir(parents=True, exist_ok=True)
+    code, number = 0, 0
+    for _, of_model in groupby(every, key=lambda cell: cell.model):
+        part = list(of_model)
+        async with AsyncExitStack() as stack:
+            shared = {name: late(backend, stack) for name, backend in part[0].job.models.items()}
+            for pool, of_pool in groupby(part, key=lambda cell: cell.pool):
+                models = {
+                    name: Recorded(folder / "pools" / pool, backend) if isinstance(backend, Late) else backend
+                    for name, backend in shared.items()
+                }
+                for cell in of_pool:
+                    number += 1
+                    out.print(f"{number} of {len(every)}: {cell.folder}", soft_wrap=True)
+                    job = replace(cell.job, models=models)
+                    code = max(code, await fill(job, folder / cell.folder, Tally(), Account(job.budget)))
+    found = points(folder, every)
+    page, rows = sheet(title, found), [asdict(point) for point in found]
+    out.print(table_of(page))
+    texts = {
+        "sweep.md": tables.markdown(page),
+        "sweep.csv": tables.lines_as_csv(rows),
+        "sweep.json": json.dumps(rows, indent=1) + "\n",
+    }
+    pictures = (lambda: plots.draw_fronts(fronts(found), folder)) if plots.available() else None
+    out.print(f"Kept in {folder}/ ({', '.join(write(folder, texts, pictures))}).", soft_wrap=True)
+    return code
+
+
+def late(backend: AnyBackend, stack: AsyncExitStack) -> "Late | LateReward":
+    """The same backend, opened when it is first used."""
+    return Late(backend, stack) if generates(backend) else LateReward(cast(RewardBackend, backend), stack)
+
+
+class _Late(Passing[Served]):
+    """Opens its model when it is first used, and leaves the closing to `stack`: so a sweep loads a model once.
+
+    Opened again, it begins cold: what a strategy costs must not depend on which came before it.
+    """
+
+    def __init__(self, of: Served, stack: AsyncExitStack) -> None:
+        super().__init__(of)
+        self._stack, self._opened = stack, False
+
+    async def __aenter__(self) -> Self:
+        if not self._opened:
+            await self._stack.enter_async_context(self.of)
+            self._opened = True
+        else:
+            await self.forget()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+
+class Late(_Late[Backend], Wrapper):
+    """A model that generates, opened late."""
+
+
+class LateReward(_Late[RewardBackend], RewardWrapper):
+    """A reward model, opened late."""

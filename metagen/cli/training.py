@@ -1,0 +1,109 @@
+"""`metagen train`: a reward model or a corrector, from a pool of samples."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from metagen.cli.console import out, progress
+from metagen.job import open_model
+from metagen.labels import ROLLOUTS
+from metagen.problem import ProblemFile
+from metagen.training import Kind, check, train
+
+training_app = typer.Typer(help="Train a reward model or a corrector on a pool of samples.", rich_markup_mode=None)
+
+PoolArgument = Annotated[Path, typer.Argument(metavar="POOL.jsonl", help="Samples, as `metagen sample` keeps them.")]
+ProblemsOption = Annotated[
+    Path, typer.Option("--problems", metavar="FILE", help="The problems that the pool was drawn for, with answers.")
+]
+BaseOption = Annotated[
+    str, typer.Option("--model", "-m", metavar="MODEL", help="The causal model to begin from: a folder or a hub name.")
+]
+OutOption = Annotated[Path, typer.Option("--out", metavar="DIR", help="The model that is made, and report.json.")]
+EpochsOption = Annotated[int, typer.Option(min=1, help="How often each sample is seen.")]
+RateOption = Annotated[float, typer.Option(help="The peak learning rate: 1e-5 suits a model of billions.")]
+BatchOption = Annotated[int, typer.Option("--batch", min=1, help="Tokens in a batch, padding included.")]
+SEED_OF_TRAINING = Annotated[int, typer.Option("--seed", help="Decides the order of the samples and new weights.")]
+
+
+@training_app.command("orm")
+def train_orm(
+    pool: PoolArgument,
+    problems: ProblemsOption,
+    model: BaseOption,
+    out_dir: OutOption,
+    epochs: EpochsOption = 2,
+    rate: RateOption = 1e-5,
+    batch: BatchOption = 8192,
+    seed: SEED_OF_TRAINING = 0,
+) -> None:
+    """An outcome reward model: is the whole right or not (Cobbe et al. 2021)."""
+    _train("orm", pool, problems, model, out_dir, epochs, rate, batch, seed)
+
+
+@training_app.command("prm")
+def train_prm(
+    pool: PoolArgument,
+    problems: ProblemsOption,
+    model: BaseOption,
+    out_dir: OutOption,
+    generator: Annotated[
+        str | None,
+        typer.Option(
+            "--generator", metavar="MODEL", help="The model that wrote the pool; it labels steps by rollouts."
+        ),
+    ] = None,
+    rollouts: Annotated[int, typer.Option(min=1, help="At most so many from each step.")] = ROLLOUTS,
+    labels: Annotated[
+        Path | None, typer.Option(metavar="LABELS.jsonl", help="Where the labels are kept. Default: in DIR.")
+    ] = None,
+    epochs: EpochsOption = 2,
+    rate: RateOption = 1e-5,
+    batch: BatchOption = 8192,
+    seed: SEED_OF_TRAINING = 0,
+) -> None:
+    """A process reward model: is each step good, by rollouts (Math-Shepherd, Wang et al. 2024)."""
+    backend = open_model(generator) if generator else None
+    _train(
+        "prm", pool, problems, model, out_dir, epochs, rate, batch, seed,
+        generator=backend, rollouts=rollouts, labels=labels,
+    )  # fmt: skip
+
+
+@training_app.command("corrector")
+def train_corrector(
+    pool: PoolArgument,
+    problems: ProblemsOption,
+    model: BaseOption,
+    out_dir: OutOption,
+    epochs: EpochsOption = 2,
+    rate: RateOption = 1e-5,
+    batch: BatchOption = 8192,
+    seed: SEED_OF_TRAINING = 0,
+) -> None:
+    """A corrector: write a better candidate where a worse one is shown (Welleck et al. 2023)."""
+    _train("corrector", pool, problems, model, out_dir, epochs, rate, batch, seed)
+
+
+def _train(
+    kind: Kind, pool: Path, problems: Path, model: str, out_dir: Path, epochs: int, rate: float, batch: int, seed: int,
+    **labelling: Any,
+) -> None:  # fmt: skip
+    check(model, out_dir)
+    from metagen.train.finetune import Schedule  # noqa: PLC0415 (needs torch)
+
+    with progress() as bar:
+        task = bar.add_task("Reading", total=None, state="")
+
+        def watch(what: str, done: int, total: int, state: str) -> None:
+            bar.update(task, description=what, completed=done, total=total, state=state)
+
+        schedule = Schedule(epochs=epochs, rate=rate, tokens=batch, seed=seed)
+        report = train(kind, pool, ProblemFile(problems), model, out_dir, schedule, watch, **labelling)
+    table = Table(title=f"{kind} on {pool.name}", title_justify="left", show_header=False)
+    for name, value in report["held out"].items():
+        table.add_row(f"held out: {name}", f"{value:,.4g}")
+    out.print(table)
+    out.print(f"Kept in {out_dir}/ (the model, report.json).", soft_wrap=True)
