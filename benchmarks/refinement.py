@@ -2,10 +2,10 @@
 
     python benchmarks/refinement.py [--problems 500] [--seeds 3] [--corrector FOLDER] [--out build/refinement.json]
 
-Each strategy answers every problem once a seed. Reported are: how many drafts are right, how many final answers are,
-which drafts were mended and which were spoilt, and the FLOPs of all models, verifiers included. Beside each stands
-resampling at its cost: the vote of the fewest samples of the generator that cost no less, so that rounding favours
-resampling. Intervals are of paired differences over problems.
+Each strategy answers every problem once a seed, with cold caches. Reported are: how many drafts are right, how many
+final answers are, which drafts were mended and which were spoilt, and the FLOPs of all models, verifiers included.
+Beside each stands resampling at its cost: the vote of the fewest samples of the generator that cost no less, so that
+rounding favours resampling. Intervals are of paired differences over problems.
 """
 
 import asyncio
@@ -131,6 +131,8 @@ async def opened(corrector: Path, prm: Path) -> AsyncIterator[dict[str, Any]]:
 async def answered(asked: list[Problem], spec: str, models: dict[str, Any], seed: int) -> list[Outcome]:
     answers = {problem.id: problem.answer for problem in asked}
     found = {}
+    for model in models.values():
+        await model.forget()
     async for solution in solve_all(asked, parse(spec, NAMES), models, seed=seed, concurrency=CONCURRENCY):
         draft = next(iter(drawn(solution)), "")
         right = is_right(draft, answers[solution.problem])
