@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from metagen import BackendGone, ModelCard, cli
+from metagen.cli import commands
 from metagen.models import SMALL
 
 PROBLEMS = [{"id": f"p{n}", "prompt": f"What is {n} + {n}?", "answer": 2 * n} for n in (1, 2, 3, 4)]
@@ -498,7 +499,7 @@ def test_what_ends_a_run_early_is_one_line(
     async def ends(*_: object) -> int:
         raise error
 
-    monkeypatch.setattr(cli, "solve_file", ends)
+    monkeypatch.setattr(commands, "solve_file", ends)
     result = metagen("solve", "problems.jsonl", *POOL)
     assert (result.code, result.out, result.err.count("\n")) == (code, "", 1)
     assert said in result.err
