@@ -2,7 +2,7 @@
 
 import itertools
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
@@ -96,22 +96,23 @@ class VLLMReward(Engine):
     async def _marked(self, ids: list[int], places: list[int], spend: Meter) -> tuple[float, ...]:
         """A probability a mark."""
         keys = _prefixes(ids, places)
+        scores = self._remembered.find(keys)  # held here: while the engine computes, others may push them out
         usage = Usage()
         try:
-            if not self._remembered.has(keys):
+            if len(scores) < len(keys):
                 usage = _whole_usage(ids)
                 data, cached = await self._pooled(ids, task="token_classify", skip_reading_prefix_cache=False)
                 usage = Usage(calls=1, prompt_tokens=len(ids), cached_tokens=cached)
-                self._remembered.add(keys, _rows(data, places, len(ids)))
-                if not self._remembered.has(keys):  # in the engine's cache, but forgotten here, or not yet told
-                    usage = _whole_usage(ids)
-                    data, _ = await self._pooled(ids[:cached], task="token_classify", skip_reading_prefix_cache=True)
-                    usage = Usage(calls=1, prompt_tokens=len(ids))
-                    early = [place for place in places if place < cached]
-                    self._remembered.add(keys[: len(early)], _rows(data, early, cached))
+                scores |= self._remembered.find(keys) | _rows(data, keys, places, len(ids))
+            if len(scores) < len(keys):  # in the engine's cache, but forgotten here, or not yet told
+                usage = _whole_usage(ids)
+                data, _ = await self._pooled(ids[:cached], task="token_classify", skip_reading_prefix_cache=True)
+                usage = Usage(calls=1, prompt_tokens=len(ids))
+                scores |= _rows(data, keys, places, cached)
         finally:
             spend(usage)
-        return self._remembered.find(keys)
+        self._remembered.add(scores)
+        return tuple(scores[key] for key in keys)
 
     async def _pooled(self, ids: list[int], **params: Any) -> tuple[Any, int]:
         """What is pooled of a prompt, a row a token that was computed, and how many tokens were in the cache."""
@@ -149,15 +150,12 @@ class _Remembered:
         self._scores: dict[bytes, float] = {}
         self._limit = limit
 
-    def has(self, keys: Sequence[bytes]) -> bool:
-        return all(key in self._scores for key in keys)
+    def find(self, keys: Sequence[bytes]) -> dict[bytes, float]:
+        """Those that are known."""
+        return {key: self._scores[key] for key in keys if key in self._scores}
 
-    def find(self, keys: Sequence[bytes]) -> tuple[float, ...]:
-        return tuple(self._scores[key] for key in keys)
-
-    def add(self, keys: Sequence[bytes], scores: Sequence[float | None]) -> None:
-        """Keep what is known of them; the last that are added are never those that are forgotten."""
-        self._scores |= {key: score for key, score in zip(keys, scores, strict=True) if score is not None}
+    def add(self, scores: Mapping[bytes, float]) -> None:
+        self._scores |= scores
         for key in list(islice(self._scores, max(0, len(self._scores) - self._limit))):
             del self._scores[key]
 
@@ -172,10 +170,11 @@ def _prefixes(ids: Sequence[int], places: Sequence[int]) -> list[bytes]:
     return keys
 
 
-def _rows(data: Any, places: Sequence[int], length: int) -> list[float | None]:
-    """The probability at each place, from the rows of the last tokens; `None` for a place that came earlier."""
+def _rows(data: Any, keys: Sequence[bytes], places: Sequence[int], length: int) -> dict[bytes, float]:
+    """The probabilities at the places among the last tokens before `length`, those that `data` has a row of."""
     first = length - len(data)
-    return [float(data[place - first][-1]) if place >= first else None for place in places]
+    found = [(key, place - first) for key, place in zip(keys, places, strict=True) if first <= place < length]
+    return {key: float(data[row][-1]) for key, row in found}
 
 
 def _whole_usage(ids: Sequence[int]) -> Usage:

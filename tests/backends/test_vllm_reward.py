@@ -82,10 +82,19 @@ async def test_after_forgetting_a_reading_costs_what_it_cost_first(prm: VLLMRewa
 
 def test_the_oldest_scores_are_forgotten() -> None:
     remembered = _Remembered(limit=2)
-    remembered.add([b"a", b"b"], [0.1, None])
-    remembered.add([b"b", b"c"], [0.2, 0.3])
-    assert not remembered.has([b"a"])
-    assert remembered.find([b"b", b"c"]) == (0.2, 0.3)
+    remembered.add({b"a": 0.1})
+    remembered.add({b"b": 0.2, b"c": 0.3})
+    assert remembered.find([b"a", b"b", b"c"]) == {b"b": 0.2, b"c": 0.3}
+
+
+async def test_more_steps_than_are_remembered_are_scored_all_the_same(prm: VLLMReward) -> None:
+    steps = RIGHT * 8
+    before, _ = await rated(prm, *steps)
+    prm._remembered = _Remembered(limit=2)
+    for part in (steps[:4], steps, steps[:2], steps):
+        after, _ = await rated(prm, *part)
+        assert after == pytest.approx(before[: len(part)], abs=1e-4)
+    prm._remembered = _Remembered()
 
 
 async def test_a_mark_in_the_question_is_no_step(prm: VLLMReward) -> None:

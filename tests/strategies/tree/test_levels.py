@@ -4,7 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metagen import DVTS, Beam, InputError, ParticleFilter, Rebase, Scripted, WeightError, solve
+from metagen import (
+    DVTS,
+    Beam,
+    GenerationError,
+    InputError,
+    ParticleFilter,
+    Rebase,
+    Request,
+    Scripted,
+    WeightError,
+    solve,
+)
 from metagen.strategies.tree.node import Draw, at
 from tests.strategies.tree.trees import PROBLEM, Lines, node, spelled, values
 
@@ -82,6 +93,17 @@ async def test_subtrees_go_their_own_ways_and_answer_together() -> None:
         "a subtree of the best keeps its best, not the best of all"
     )
     assert (solution.answer, solution.samples) == ("7", 3)
+
+
+async def test_subtrees_that_are_lost_are_told() -> None:
+    def script(request: Request) -> str:
+        if request.draw < 2:
+            raise GenerationError("no")
+        return "0.5 The answer is 7."
+
+    solution = await solve(PROBLEM, DVTS(2, 2, by=spelled), Scripted(script))
+    assert solution.answer == "7"
+    assert "1 of 2 subtrees are lost: nothing could be drawn in them" in solution.notes
 
 
 @pytest.mark.parametrize(
