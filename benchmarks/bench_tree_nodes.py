@@ -52,11 +52,16 @@ def grown(search: TreeSearch) -> tuple[float, int]:
         root, draws = search.choose(root, rng)
         if not draws and not root.sums.drawing:
             return time.process_time() - begun, made
-        for draw in draws:
-            last = len(draw.path) + 1 == search.depth
-            children = [Node(child, rng.random(), state="closed" if last else "open") for _ in range(draw.n)]
-            root = expand(root, draw.path, children)
-            made += draw.n
+        children = {
+            draw.path: [
+                Node(child, rng.random(), state="closed" if len(draw.path) + 1 == search.depth else "open")
+                for _ in range(draw.n)
+            ]
+            for draw in draws
+        }
+        made += sum(draw.n for draw in draws)
+        for part in [children] if search.by_depth else [{path: grown} for path, grown in children.items()]:
+            root = expand(root, part)
 
 
 async def solved(search: TreeSearch) -> tuple[float, int]:

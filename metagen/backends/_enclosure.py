@@ -1,6 +1,5 @@
 """Where an engine's processes live: their output goes to a log file, Ctrl-C does not reach them, none outlives us."""
 
-import itertools
 import logging
 import multiprocessing.spawn
 import os
@@ -13,7 +12,7 @@ import tempfile
 import threading
 import uuid
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from pathlib import Path
@@ -24,9 +23,6 @@ from metagen.errors import InputError
 _WARDEN = [sys.executable, "-I", "-S", _warden.__file__]
 _BUILDING = threading.Lock()
 """Held while a process-wide setting (environment, executable, warnings) is not the caller's own."""
-
-_OPEN: set[int] = set()
-"""The numbers of those that are open."""
 
 _NOWHERE = logging.NullHandler()
 
@@ -47,9 +43,6 @@ class Enclosure:
             raise InputError(
                 "the program was started again by its own engine: put what it runs under `if __name__ == '__main__':`"
             )
-        self.number = next(number for number in itertools.count() if number not in _OPEN)
-        """How many were open already, or the place of one that has been closed."""
-        _OPEN.add(self.number)
         self._mark = uuid.uuid4().hex
         self._folder = Path(tempfile.mkdtemp(prefix="metagen-engine-"))
         self.log = self._folder / "engine.log"
@@ -73,16 +66,14 @@ class Enclosure:
         return path
 
     @contextmanager
-    def building(self, **environment: str) -> Iterator[None]:
+    def building(self) -> Iterator[None]:
         """While open, processes that multiprocessing spawns live inside, and foreign code is kept quiet here.
-
-        `environment` are further variables for them, where the user has not set them.
 
         One engine at a time is built in a process. The environment and the warnings filter belong to the whole
         process, so another thread sees them changed meanwhile; both are put back. Standard output and error of this
         process are not touched.
         """
-        with _BUILDING, warnings.catch_warnings(), _own_environment(environment), self._own_executable():
+        with _BUILDING, warnings.catch_warnings(), _own_environment(), self._own_executable():
             warnings.simplefilter("ignore")
             self._check_open()
             self._listen()
@@ -125,7 +116,6 @@ class Enclosure:
 
     def close(self, *, keep_log: bool = False) -> None:
         """Kill what is left inside and wait until it is gone; may be called again."""
-        _OPEN.discard(self.number)
         logging.getLogger("vllm").removeHandler(self._handler)
         self._handler.close()
         self._entrance.unlink(missing_ok=True)
@@ -135,10 +125,10 @@ class Enclosure:
 
 
 @contextmanager
-def _own_environment(further: Mapping[str, str]) -> Iterator[None]:
+def _own_environment() -> Iterator[None]:
     """Settings for vLLM, which sets more by itself (LD_PRELOAD even); afterwards all is as it was."""
     before = dict(os.environ)
-    os.environ |= {**further, **before, "VLLM_WORKER_MULTIPROC_METHOD": "spawn", "VLLM_CONFIGURE_LOGGING": "0"}
+    os.environ |= {"VLLM_WORKER_MULTIPROC_METHOD": "spawn", "VLLM_CONFIGURE_LOGGING": "0"}
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")

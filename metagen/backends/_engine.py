@@ -73,7 +73,10 @@ class Engine:
         """What the engine is built with, unless the user says otherwise."""
         from vllm.platforms import current_platform  # noqa: PLC0415 (optional, slow to import)
 
-        return _engine_args.defaults(cpu=current_platform.is_cpu())
+        if not current_platform.is_cpu():
+            return _engine_args.defaults(cpu=False)
+        cores = len(os.sched_getaffinity(0))
+        return _engine_args.defaults(cpu=True) | _engine_args.one_process(self._given, cores)
 
     def _attached(self) -> None:
         """The engine has been built, and serves this loop."""
@@ -128,11 +131,14 @@ class Engine:
             self._llm = building.result()
 
     def _construct(self, enclosure: Enclosure) -> Any:
-        with enclosure.building(**_engine_args.cores(enclosure.number, sorted(os.sched_getaffinity(0)))):
+        with enclosure.building():
             from vllm.engine.arg_utils import AsyncEngineArgs  # noqa: PLC0415 (optional, slow to import)
             from vllm.v1.engine.async_llm import AsyncLLM  # noqa: PLC0415
 
-            args = AsyncEngineArgs(model=self._model, **(self._settings() | self._given))
+            settings = self._settings() | self._given
+            if settings.get("distributed_executor_backend") == _engine_args.ONE_PROCESS:
+                os.environ.setdefault("OMP_NUM_THREADS", _engine_args.THREADS)
+            args = AsyncEngineArgs(model=self._model, **settings)
             return AsyncLLM.from_engine_args(args, stat_loggers=[self._gauge.attach])
 
     def _unopened(self, error: Exception, enclosure: Enclosure) -> InputError | BackendGone:

@@ -5,7 +5,7 @@ import difflib
 import importlib.util
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,12 @@ from metagen.errors import InputError
 
 KV_CACHE_BYTES = 2 << 30
 """Room for keys and values on a CPU, if nothing else is asked for."""
-FEW_CORES = 8
-"""From more on, what several engines lose to each other is little, and vLLM knows better which cores share what."""
+FEW_CORES = 2
+"""With more, a core that spins is a small part of them, and vLLM knows better which of them share what."""
+ONE_PROCESS = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
+"""By this name, for vLLM takes "uni" to mean "mp" on a CPU: it can set a number of threads for a new process only."""
+THREADS = "1"
+"""With that, how many threads compute: the other core is for this process, or for another engine."""
 
 
 def check_names(given: dict[str, Any]) -> None:
@@ -89,17 +93,14 @@ def defaults(*, cpu: bool) -> dict[str, Any]:
     return everywhere | on_cpu
 
 
-def cores(number: int, allowed: Sequence[int]) -> dict[str, str]:
-    """On which of the allowed cores an engine computes that is opened beside `number` others in this process.
+def one_process(given: Mapping[str, Any], cores: int) -> dict[str, Any]:
+    """On so few cores, an engine's scheduler is in the process that computes: the two take turns anyway.
 
-    vLLM leaves one core free for its scheduler, the same one for each engine. With few cores, engines then wait for
-    each other on a part of them while the rest idles: of two cores, two engines use one. So each further one leaves
-    another core free.
+    vLLM gives each a process, and the one that waits spins, on a core of its own. So two engines on two cores took
+    twice as long as the slower of them alone; without, hardly longer. Not for a model that is spread over processes.
     """
-    if not number or not 1 < len(allowed) <= FEW_CORES:
-        return {}
-    left = allowed[-1 - number % len(allowed)]
-    return {"VLLM_CPU_OMP_THREADS_BIND": ",".join(str(core) for core in allowed if core != left)}
+    spread = any("parallel" in name for name in given)
+    return {} if spread or cores > FEW_CORES else {"distributed_executor_backend": ONE_PROCESS}
 
 
 def one_line(error: BaseException) -> str:

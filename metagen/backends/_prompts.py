@@ -1,6 +1,6 @@
-"""From a request to the token ids that the model reads."""
+"""From a request to the token ids that the model reads, and to those that end what it writes."""
 
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from metagen.request import Request
@@ -13,6 +13,7 @@ class Prompts:
         self._tokenizer = tokenizer
         self._templated = bool(getattr(tokenizer, "chat_template", None))
         self._ids = lru_cache(remembered)(self._encode)
+        self._enders = lru_cache(remembered)(self._containing)
 
     def ids(self, request: Request) -> list[int]:
         """The user's turn in the model's chat template, if it has one, then the reply as far as it is written.
@@ -33,6 +34,26 @@ class Prompts:
             return prompt
         turn = [{"role": "user", "content": prompt}]
         return str(self._tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
+
+    def enders(self, stop: tuple[str, ...]) -> list[int]:
+        """The tokens that contain a whole stop string: by them the engine itself can end a sample.
+
+        A stop string as such is found in this process, when the engine is already computing the token after it.
+        """
+        return list(self._enders(stop))
+
+    def _containing(self, stop: tuple[str, ...]) -> tuple[int, ...]:
+        return tuple(
+            number
+            for number, text in enumerate(self._vocabulary)
+            if any(end in text for end in stop) and not text.endswith("\ufffd")  # its text waits for the next token
+        )
+
+    @cached_property
+    def _vocabulary(self) -> list[str]:
+        """What each token decodes to by itself; special ones to nothing, as in a completion."""
+        ids = [[number] for number in range(len(self._tokenizer))]
+        return list(self._tokenizer.batch_decode(ids, skip_special_tokens=True))
 
     def spells(self, tokens: tuple[int, ...], text: str) -> bool:
         """Whether the ids decode to just this text."""

@@ -73,7 +73,9 @@ class VLLMEngine(Engine):
             seed=request.seed,
             max_tokens=request.limit(self.context - prompt_tokens),
             stop=list(sampling.stop),
-            include_stop_str_in_output=sampling.keep_stop,
+            stop_token_ids=self._prompts.enders(sampling.stop) if sampling.stop else [],
+            # Without the stop string, vLLM leaves out all of a token that ends a sample, and what stands before in it.
+            include_stop_str_in_output=bool(sampling.stop),
             logprobs=sampling.top_logprobs or (0 if sampling.logprobs else None),
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
@@ -87,7 +89,7 @@ class VLLMEngine(Engine):
         if stop and not (sampling.keep_stop and self._prompts.spells(tokens, sample.text)):
             tokens = ()
         return Completion(
-            text=sample.text,
+            text=sample.text if sampling.keep_stop else sample.text.removesuffix(stop),
             tokens=tokens,
             end=end,
             stop=stop,

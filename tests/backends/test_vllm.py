@@ -419,15 +419,55 @@ async def test_the_engines_sudden_death_is_an_error_and_no_hang(engine: VLLMEngi
 
 
 @pytest.mark.parametrize(
-    ("number", "allowed", "bound"),
+    ("given", "cores", "one"),
     [
-        (0, [0, 1], None),
-        (1, [0, 1], "1"),
-        (2, [0, 1], "0"),
-        (1, [2, 4, 6], "2,6"),
-        (1, [0], None),
-        (1, [*range(64)], None),
+        ({}, 1, True),
+        ({}, 2, True),
+        ({"max_num_seqs": 8}, 2, True),
+        ({"tensor_parallel_size": 2}, 2, False),
+        ({"data_parallel_size": 2}, 2, False),
+        ({}, 3, False),
+        ({}, 64, False),
     ],
 )
-def test_engines_of_one_process_leave_different_cores_free(number: int, allowed: list[int], bound: str | None) -> None:
-    assert _engine_args.cores(number, allowed).get("VLLM_CPU_OMP_THREADS_BIND") == bound
+def test_on_few_cores_an_engine_schedules_where_it_computes(given: dict[str, Any], cores: int, one: bool) -> None:
+    assert ("distributed_executor_backend" in _engine_args.one_process(given, cores)) == one
+
+
+@engine_test
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) > 2, reason="with more cores, vLLM says how many processes there are")
+async def test_on_few_cores_an_engine_is_one_process_with_one_thread(engine: VLLMEngine) -> None:
+    assert engine._enclosure is not None
+    (pid,) = {each.pid for each in map(psutil.Process, engine._enclosure.processes()) if each.name().startswith("VLLM")}
+    assert psutil.Process(pid).environ()["OMP_NUM_THREADS"] == "1"
+    assert "OMP_NUM_THREADS" not in os.environ
+
+
+@engine_test
+async def test_a_token_that_holds_a_stop_string_ends_a_sample_in_the_engine(
+    engine: VLLMEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the engine has to be told, which costs it a token more."""
+    told: list[list[str]] = []
+    core = engine._open().engine_core
+    monkeypatch.setattr(core, "abort_requests_async", recording(told, core.abort_requests_async))
+    (free,) = await ask(engine, asking(seed=6, max_tokens=40))
+    one = engine._prompts._tokenizer.decode(free.tokens[8:9])
+    (cut,) = await ask(engine, asking(seed=6, max_tokens=40, stop=(one,), keep_stop=True))
+    assert cut.stop == one
+    assert not told
+    two = engine._prompts._tokenizer.decode(free.tokens[8:10])
+    assert two != one
+    assert not engine._prompts.enders((two,))
+    (cut,) = await ask(engine, asking(seed=6, max_tokens=40, stop=(two,), keep_stop=True))
+    assert cut.stop == two
+    assert len(told) == 1
+
+
+def recording(told: list[list[str]], real: Callable[..., Any]) -> Callable[..., Any]:
+    async def told_too(names: list[str], *rest: Any, **further: Any) -> Any:
+        if names:
+            told.append(names)
+        return await real(names, *rest, **further)
+
+    return told_too

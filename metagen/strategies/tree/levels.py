@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from random import Random
+from typing import ClassVar
 
 from metagen.candidate import Candidate
 from metagen.errors import InputError, SampleError
@@ -17,6 +18,8 @@ from metagen.strategies.tree.shares import apportion, log_odds, softmax, systema
 @dataclass(frozen=True, slots=True, repr=False)
 class Levels(TreeSearch):
     """A search that decides when all children of a depth are judged."""
+
+    by_depth: ClassVar[bool] = True
 
     @property
     def first(self) -> int:

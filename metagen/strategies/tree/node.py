@@ -135,9 +135,10 @@ def begin(root: Node, path: Path) -> Node:
     return amended(root, {path: replace(at(root, path), state="drawing")})
 
 
-def expand(root: Node, path: Path, children: Sequence[Node]) -> Node:
-    """The tree with these children at `path`, and with their verdicts backed up to the root."""
-    return amended(root, {path: replace(at(root, path), state="drawn", children=tuple(children))})
+def expand(root: Node, grown: Mapping[Path, Sequence[Node]]) -> Node:
+    """The tree with these children at their paths, and with their verdicts backed up to the root."""
+    changes = {path: replace(at(root, path), state="drawn", children=tuple(each)) for path, each in grown.items()}
+    return amended(root, changes)
 
 
 def frontier(root: Node) -> list[tuple[Path, Node]]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from random import Random
+from typing import ClassVar
 
 from metagen.candidate import Candidate
 from metagen.errors import InputError, NoCandidate, SampleError, WeightError
@@ -12,7 +13,7 @@ from metagen.settings import literal, spelled, steppers, verifiers, whole
 from metagen.strategies.parallel import values
 from metagen.strategies.select import best
 from metagen.strategies.tree.answer import Rule, choice
-from metagen.strategies.tree.node import Draw, Leaf, Node, State, at, expand, finished, key_of, merged, unfinished
+from metagen.strategies.tree.node import Draw, Leaf, Node, Path, State, at, expand, finished, key_of, merged, unfinished
 
 DEEPEST = 500
 """Steps. Trees are walked by recursion."""
@@ -51,6 +52,9 @@ class TreeSearch:
     answer: Rule = "best"
     until: Verifier | None = None
     """Ends the search with the first finished reply on which its verdict is 1 or more, such as an oracle."""
+
+    by_depth: ClassVar[bool] = False
+    """Whether it waits for all that is under way before it chooses again."""
 
     __repr__ = spelled
 
@@ -97,19 +101,21 @@ class TreeSearch:
         async def expansion(item: tuple[Draw, Candidate], run: Run) -> Sequence[Node]:
             return await self._expansion(problem, *item, run)
 
-        root, random, refused = Node(problem.partial or Candidate(())), run.random(), False
+        root, random, refused, ended = Node(problem.partial or Candidate(())), run.random(), False, False
         async with run.spawn(expansion) as spawned:
-            while True:
+            while not ended:
                 root, draws = (root, ()) if refused else self.choose(root, random)
                 for draw in draws:
                     spawned.begin(key_of(draw.path), (draw, at(root, draw.path).candidate))
                 if not spawned:
                     break
-                (draw, _), children = await spawned.take()
-                refused = refused or (isinstance(children, SampleError) and run.account.exhausted)
-                root = expand(root, draw.path, () if isinstance(children, SampleError) else children)
-                if any(child.accepted for child in at(root, draw.path).children):
-                    break
+                grown: dict[Path, Sequence[Node]] = {}
+                while spawned and not ended and (self.by_depth or not grown):
+                    (draw, _), children = await spawned.take()
+                    refused = refused or (isinstance(children, SampleError) and run.account.exhausted)
+                    grown[draw.path] = () if isinstance(children, SampleError) else children
+                    ended = any(child.accepted for child in grown[draw.path])
+                root = expand(root, grown)
         if refused:
             run.note(f"the budget ended the search after {root.sums.expansions} expansions")
         return root

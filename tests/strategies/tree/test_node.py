@@ -44,7 +44,7 @@ def test_a_node_sums_up_what_is_below() -> None:
 def test_an_expansion_backs_its_verdicts_up_to_the_root() -> None:
     begun = begin(TREE, (0, 0))
     assert (begun.sums.open, begun.sums.drawing, begun.sums.expansions) == (1, 1, 3)
-    grown = expand(begun, (0, 0), [node("a/a/a", 0.5), node("a/a/b", 0.125)])
+    grown = expand(begun, {(0, 0): [node("a/a/a", 0.5), node("a/a/b", 0.125)]})
     assert (grown.sums.open, grown.sums.drawing, grown.sums.visits, grown.sums.total) == (3, 0, 6, 3.125)
     assert grown.children[0].sums.low == grown.sums.low == 0.125
     assert grown.children[1] is TREE.children[1], "what did not change is shared"
@@ -53,7 +53,7 @@ def test_an_expansion_backs_its_verdicts_up_to_the_root() -> None:
 
 
 def test_a_lost_expansion_closes_its_node() -> None:
-    grown = expand(begin(TREE, (1,)), (1,), [])
+    grown = expand(begin(TREE, (1,)), {(1,): []})
     assert [path for path, _ in frontier(grown)] == [(0, 0), (0, 1), (2,)]
     assert at(grown, (1,)).state == "drawn"
 

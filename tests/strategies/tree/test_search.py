@@ -188,7 +188,7 @@ def replayed(search: TreeSearch, seed: int, recorded: dict[str, Span]) -> list[t
             return drawn
         path = waiting.pop(0).path
         children = recorded[key_of(path)].detail["children"]
-        root = expand(root, path, [Node(Candidate(()), value, count, state) for count, value, state in children])
+        root = expand(root, {path: [Node(Candidate(()), value, count, state) for count, value, state in children]})
 
 
 async def test_what_is_under_way_is_not_waited_for_by_other_problems_or_subtrees() -> None:
