@@ -1,6 +1,6 @@
 """How full tree searches keep the engine: beside Vote(16), and beside a beam with barriers.
 
-    python benchmarks/bench_tree.py [--rounds 3] [--problems 64] [--real]
+    python benchmarks/bench_tree.py [--rounds 3] [--problems 64] [--real] [--backend mp]
 
 Over the shipped model, with a verifier that costs nothing (a number that follows from the text), on all problems at
 once, taking turns on one engine:
@@ -14,6 +14,8 @@ With `--real` the shipped process reward model judges, on an engine of its own, 
 cold caches: the pair; the generator alone, with the verdicts of the pair from memory; the reward model alone, which
 reads all that the pair had judged, at once. Were the two engines never in each other's way, the pair would take as long
 as the slower of them alone; did they take turns, as long as both together.
+
+`--backend mp` schedules in a process and computes in another, as vLLM does by itself on a CPU.
 """
 
 import asyncio
@@ -57,18 +59,19 @@ WIDTH, BRANCH, DEPTH = 4, 4, 64
 Figures = dict[str, float]
 
 
-def main(rounds: int = 3, problems: int = 64, real: bool = False) -> None:
-    asyncio.run((pairs if real else compare)(rounds, list(islice(ProblemFile(EVALUATION), problems))))
+def main(rounds: int = 3, problems: int = 64, real: bool = False, backend: str = "") -> None:
+    arguments = {"distributed_executor_backend": backend} if backend else {}
+    asyncio.run((pairs if real else compare)(rounds, list(islice(ProblemFile(EVALUATION), problems)), arguments))
 
 
-async def compare(rounds: int, problems: list[Problem]) -> None:
+async def compare(rounds: int, problems: list[Problem], arguments: dict[str, Any]) -> None:
     searches = {
         "Vote(16)": Vote(16),
         "Beam(4, 4)": Beam(WIDTH, BRANCH, by=free),
         "Rebase(16)": Rebase(16, by=free),
         "DVTS(4, 4)": DVTS(4, 4, by=free),
     }
-    async with VLLMEngine(SMALL, block_size=BLOCK) as engine:
+    async with VLLMEngine(SMALL, block_size=BLOCK, **arguments) as engine:
         ways: dict[str, Callable[[], Awaitable[Figures]]] = {
             name: partial(searched, engine, search, problems) for name, search in searches.items()
         }
@@ -156,14 +159,17 @@ class Remembering(RewardWrapper):
         return scores
 
 
-async def pairs(rounds: int, problems: list[Problem]) -> None:
+async def pairs(rounds: int, problems: list[Problem], arguments: dict[str, Any]) -> None:
     by = ProcessReward("prm", aggregate="last")
     searches = {
         "Beam(4, 4)": Beam(WIDTH, BRANCH, by=by),
         "Rebase(16)": Rebase(16, by=by),
         "DVTS(4, 4)": DVTS(4, 4, by=by),
     }
-    async with VLLMEngine(SMALL, block_size=BLOCK) as engine, VLLMReward(SMALL_PRM) as prm:
+    async with (
+        VLLMEngine(SMALL, block_size=BLOCK, **arguments) as engine,
+        VLLMReward(SMALL_PRM, **arguments) as prm,
+    ):
         print(f"{'':10} {'pair':>7} {'generator':>9} {'reward':>7}   seconds; tokens/s, readings/s; to slower, to both")
         for turn in range(rounds + 1):
             for name, search in searches.items():

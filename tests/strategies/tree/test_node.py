@@ -58,6 +58,21 @@ def test_a_lost_expansion_closes_its_node() -> None:
     assert at(grown, (1,)).state == "drawn"
 
 
+@given(trees, st.data())
+def test_expansions_taken_at_once_make_the_tree_that_they_make_one_by_one(tree: Node, data: st.DataObject) -> None:
+    grown = {
+        path: [node("x", data.draw(st.none() | st.floats(0, 1)))] * data.draw(st.integers(0, 2))
+        for path, leaf in frontier(tree)
+        if leaf.state == "open"
+    }
+    one_by_one = tree
+    for path, children in grown.items():
+        one_by_one = expand(one_by_one, {path: children})
+    at_once = expand(tree, grown)
+    assert at_once == one_by_one
+    assert at_once.sums == one_by_one.sums
+
+
 def test_shares_say_what_is_drawn_what_stays_and_what_is_dropped() -> None:
     leaves = frontier(TREE)
     assert [path for path, _ in leaves] == [(0, 0), (0, 1), (1,), (2,)]
