@@ -1,7 +1,12 @@
 """The books of one request over HTTP."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from metagen.backends._http import Refused, final
 from metagen.backends._openai import Counts
 from metagen.budget import Usage
+from metagen.errors import TransientError
 from metagen.request import Meter
 
 
@@ -22,3 +27,22 @@ class Reserved:
     def settle_counts(self, counts: Counts | None) -> None:
         if counts:
             self.settle(counts.usage())
+
+
+@contextmanager
+def reserved(spend: Meter, prompt: int, output: int) -> Iterator[Reserved]:
+    """The books of what is sent inside, closed however it ends; a refusal is raised as what it means.
+
+    What was refused, or never sent, costs the call alone.
+    """
+    books = Reserved(spend, prompt, output)
+    try:
+        yield books
+    except Refused as refused:
+        books.settle(Usage(calls=1))
+        raise final(refused) from None
+    except TransientError as error:
+        books.settle(None if error.sent else Usage(calls=1))
+        raise
+    finally:
+        books.settle(None)

@@ -6,12 +6,11 @@ from typing import Any, Self
 
 from pydantic import BaseModel, Field, ValidationError
 
-from metagen.backends._http import Http, Refused, final, served
+from metagen.backends._http import Http, Refused, served
 from metagen.backends._openai import Counts
 from metagen.backends._readings import fitting, places, share
-from metagen.backends._reserved import Reserved
+from metagen.backends._reserved import reserved
 from metagen.backends.server import SILENCE
-from metagen.budget import Usage
 from metagen.errors import InputError, TransientError
 from metagen.families import Family, Form, family
 from metagen.request import Card, Meter, Reading
@@ -176,18 +175,9 @@ class VLLMRewardServer:
 
     async def _sent(self, path: str, body: dict[str, Any], prompt: int, output: int, spend: Meter) -> _Reply:
         """One request, counted once: as the server says, or as it was reserved."""
-        meter = Reserved(spend, prompt, output)
-        try:
+        with reserved(spend, prompt, output) as books:
             reply = self._parsed(await self._http.post(f"{self._http.root}{path}", {"model": self._model} | body))
-            meter.settle_counts(reply.usage)
-        except Refused as refused:
-            meter.settle(Usage(calls=1))
-            raise final(refused) from None
-        except TransientError as error:
-            meter.settle(None if error.sent else Usage(calls=1))
-            raise
-        finally:
-            meter.settle(None)
+            books.settle_counts(reply.usage)
         return reply
 
     def _parsed(self, reply: Any) -> _Reply:

@@ -8,10 +8,9 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from metagen.backends._http import Http, Refused, final, served
+from metagen.backends._http import Http, Refused, served
 from metagen.backends._openai import Reply, asked, completion, counted, ended, joined, read
-from metagen.backends._reserved import Reserved
-from metagen.budget import Usage
+from metagen.backends._reserved import Reserved, reserved
 from metagen.errors import BudgetExceeded, GenerationError, InputError, TransientError
 from metagen.request import Card, Completion, Meter, Request
 from metagen.tasks import together
@@ -84,17 +83,8 @@ class VLLMServer:
         if request.n > 1 and self._one_by_one:
             return await self._singly(request, spend)
         body, path, prompt = await self._body(request)
-        meter = Reserved(spend, prompt, request.n * request.limit(self.context - prompt))
-        try:
-            reply = await self._reply(path, body, meter, streamed=request.n == 1)
-        except Refused as refused:
-            meter.settle(Usage(calls=1))
-            raise final(refused) from None
-        except TransientError as error:
-            meter.settle(None if error.sent else Usage(calls=1))
-            raise
-        finally:
-            meter.settle(None)
+        with reserved(spend, prompt, request.n * request.limit(self.context - prompt)) as books:
+            reply = await self._reply(path, body, books, streamed=request.n == 1)
         return await self._completions(reply, request)
 
     async def _singly(self, request: Request, spend: Meter) -> list[Completion]:
@@ -183,7 +173,7 @@ class VLLMServer:
             raise GenerationError(f"{self.name} tells no token ids")
         return ids
 
-    async def _reply(self, path: str, body: dict[str, Any], meter: "Reserved", *, streamed: bool) -> Reply:
+    async def _reply(self, path: str, body: dict[str, Any], books: Reserved, *, streamed: bool) -> Reply:
         url = self._http.base + path
         if not streamed or not self._templated:
             reply = read(await self._http.post(url, body), self._http.host)
@@ -197,10 +187,10 @@ class VLLMServer:
                     async for piece in pieces:
                         chunks.append(piece)  # noqa: PERF401 (what came before an error is needed)
             except BaseException:
-                meter.settle_counts(counted(chunks))
+                books.settle_counts(counted(chunks))
                 raise
             reply = joined(chunks, self._http.host)
-        meter.settle_counts(reply.usage)
+        books.settle_counts(reply.usage)
         return reply
 
     async def _completions(self, reply: Reply, request: Request) -> list[Completion]:
