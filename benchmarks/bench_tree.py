@@ -215,7 +215,7 @@ def report(rows: dict[str, list[Figures]]) -> None:
             f"{statistics.median(each['steps'] for each in figures):7,.0f}"
         )
     barred = [b["seconds"] / ours["seconds"] for b, ours in zip(rows["barriers"], rows["Beam(4, 4)"], strict=True)]
-    print(f"\nthe beam with barriers takes {statistics.median(barred):.1f} times as long")
+    print(f"\nthe beam with barriers takes {statistics.median(barred):.2f} times as long")
 
 
 if __name__ == "__main__":

@@ -6,13 +6,13 @@ Runs every strategy over the shipped generator and the shipped process reward mo
 where it stopped. The table gives accuracy with its interval, FLOPs a problem and of them the verifier's share, and the
 difference to the majority vote of equal FLOPs, in pairs over problems, with its interval. That vote is interpolated on
 the logarithm of its cost between the votes that were run; beyond the dearest of them it is that one, though it costs
-less.
+less. The same is drawn as `sweep.png`, where matplotlib is there.
 """
 
 import asyncio
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from statistics import fmean
@@ -21,13 +21,14 @@ from typing import Any
 import numpy as np
 import typer
 
-from metagen import Problem, ProblemFile, VLLMEngine, parse, solve_all
+from metagen import Problem, ProblemFile, Solution, VLLMEngine, parse, plots, solve_all
 from metagen.backends import VLLMReward
 from metagen.compare import Difference, difference
 from metagen.data import EVALUATION
 from metagen.models import SHIPPED, SMALL
 from metagen.record import RunDirectory, read_solutions
 from metagen.request import AnyBackend
+from metagen.tables import Point
 
 PRM = 'by=ProcessReward("prm", aggregate="{}")'
 VOTES = ("vote1", "vote4", "vote16", "vote64")
@@ -93,6 +94,9 @@ def table(out: Path, specs: Mapping[str, str]) -> None:
         rows.append(row(name, specs[name], own, costs[name], share, rival))
         print(line(rows[-1]))
     (out / "table.json").write_text(json.dumps(rows, indent=1) + "\n")
+    if plots.available():
+        points = [point(each, [runs[each["strategy"]][problem] for problem in shared]) for each in rows]
+        plots.draw_fronts({f"{len(shared)} problems": points}, out)
 
 
 def vote_at(cost: float, costs: Mapping[str, float], right: Mapping[str, Any]) -> Any:
@@ -113,6 +117,24 @@ def row(name: str, spec: str, own: Difference, cost: float, share: float, rival:
         "verifier": share,
         "against vote": [rival.value, rival.low, rival.high],
     }
+
+
+def point(row: Mapping[str, Any], solutions: Sequence[Solution]) -> Point:
+    accuracy, low, high = row["accuracy"]
+    return Point(
+        problems="evaluation",
+        model="small-moe",
+        strategy=row["strategy"],
+        budget="",
+        seeds=1,
+        count=len(solutions),
+        accuracy=accuracy,
+        low=low,
+        high=high,
+        tokens=fmean(each.usage.tokens for each in solutions),
+        flops=row["flops"],
+        calls=fmean(each.usage.calls for each in solutions),
+    )
 
 
 def line(row: Mapping[str, Any]) -> str:

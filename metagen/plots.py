@@ -18,6 +18,8 @@ COLOURS = {"coverage": "#009E73", "majority": "#0072B2", "weighted vote": "#E69F
 """Okabe and Ito (2008): they can be told apart without seeing red or green."""
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
 SHAPES = "osD^vP*X"
+LINES = ("-", "--", ":", "-.")
+"""One after the other, whenever all colours have been used."""
 MARKERS = {"coverage": "^", "majority": "o", "weighted vote": "s", "best-of": "D"}
 
 
@@ -84,6 +86,8 @@ def _front(axes: "Axes", name: str, points: Sequence[Point]) -> None:
             label=series,
             color=PALETTE[number % len(PALETTE)],
             marker=SHAPES[number % len(SHAPES)],
+            linestyle=LINES[number // len(PALETTE) % len(LINES)],
+            fillstyle="full" if number < len(PALETTE) else "none",
             capsize=2,
             linewidth=1,
         )

@@ -7,6 +7,7 @@ import pytest
 
 from metagen import plots
 from metagen.curves import Curve
+from metagen.tables import Point
 
 CURVE = Curve("coverage", (1, 2, 4), np.array([[0.1, 0.2, 0.4], [0.3, 0.4, 0.8]]), np.zeros((2, 3)))
 OTHER = Curve("best-of", (1, 2), np.array([[0.1, 0.2]]), np.zeros((1, 2)))
@@ -67,3 +68,11 @@ def test_colours_are_those_that_all_can_tell_apart() -> None:
     okabe_ito = {"#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#000000"}
     assert set(plots.COLOURS.values()) <= okabe_ito
     assert len(set(plots.COLOURS.values())) == 4
+
+
+def test_no_two_strategies_of_a_front_look_alike() -> None:
+    axes = pytest.importorskip("matplotlib.figure").Figure().subplots()
+    points = [Point("p", "m", f"{name}4", "", 1, 9, 0.5, 0.4, 0.6, 10, 1e9, 1) for name in "abcdefghijklmnopqrst"]
+    plots._front(axes, "many", points)
+    looks = {(line[0].get_color(), line[0].get_marker(), line[0].get_linestyle()) for line, *_ in axes.containers}
+    assert len(looks) == len(points)
