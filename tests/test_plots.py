@@ -74,5 +74,5 @@ def test_no_two_strategies_of_a_front_look_alike() -> None:
     axes = pytest.importorskip("matplotlib.figure").Figure().subplots()
     points = [Point("p", "m", f"{name}4", "", 1, 9, 0.5, 0.4, 0.6, 10, 1e9, 1) for name in "abcdefghijklmnopqrst"]
     plots._front(axes, "many", points)
-    looks = {(line[0].get_color(), line[0].get_marker(), line[0].get_linestyle()) for line, *_ in axes.containers}
+    looks = {(line.get_color(), line.get_marker(), line.get_linestyle()) for line, *_ in axes.containers}
     assert len(looks) == len(points)
