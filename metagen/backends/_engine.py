@@ -135,10 +135,10 @@ class Engine:
             from vllm.engine.arg_utils import AsyncEngineArgs  # noqa: PLC0415 (optional, slow to import)
             from vllm.v1.engine.async_llm import AsyncLLM  # noqa: PLC0415
 
-            settings = self._settings() | self._given
-            if settings.get("distributed_executor_backend") == _engine_args.ONE_PROCESS:
+            settings = self._settings()
+            if "distributed_executor_backend" in settings.keys() - self._given.keys():
                 os.environ.setdefault("OMP_NUM_THREADS", _engine_args.THREADS)
-            args = AsyncEngineArgs(model=self._model, **settings)
+            args = AsyncEngineArgs(model=self._model, **settings | self._given)
             return AsyncLLM.from_engine_args(args, stat_loggers=[self._gauge.attach])
 
     def _unopened(self, error: Exception, enclosure: Enclosure) -> InputError | BackendGone:

@@ -444,6 +444,28 @@ async def test_on_few_cores_an_engine_is_one_process_with_one_thread(engine: VLL
 
 
 @engine_test
+@pytest.mark.parametrize("given", [{"distributed_executor_backend": _engine_args.ONE_PROCESS}, {}])
+async def test_threads_are_set_only_with_our_own_choice_of_processes(
+    engine: VLLMEngine, monkeypatch: pytest.MonkeyPatch, given: dict[str, str]
+) -> None:
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    threads: list[str | None] = []
+
+    def build(_: Any, **__: Any) -> None:
+        threads.append(os.environ.get("OMP_NUM_THREADS"))
+        raise ValueError("far enough")
+
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(AsyncLLM, "from_engine_args", build)
+    with pytest.raises(InputError, match="far enough"):
+        async with VLLMEngine(engine._model, **given):
+            pass
+    assert threads == [None if given else "1"]
+
+
+@engine_test
 async def test_a_token_that_holds_a_stop_string_ends_a_sample_in_the_engine(
     engine: VLLMEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
