@@ -1,6 +1,7 @@
 """metagen: meta-generation, y ~ G(y | x; g₁ … g_G, φ). Answer better by calling a model many times."""
 
-from metagen.answers import canonical, extract
+from metagen.answers.canonical import canonical
+from metagen.answers.extract import extract
 from metagen.backends import (
     Balanced,
     Limited,
@@ -18,8 +19,8 @@ from metagen.backends import (
 from metagen.bootstrap import bootstrap
 from metagen.budget import Account, Budget, Usage
 from metagen.candidate import Candidate, Feedback, Score, Scored
-from metagen.card import ModelCard
-from metagen.critics import Arithmetic, Intrinsic, LowestStep, Reason
+from metagen.card.card import ModelCard
+from metagen.disk.problems import ProblemFile
 from metagen.errors import (
     BackendGone,
     BudgetExceeded,
@@ -34,15 +35,15 @@ from metagen.errors import (
     VerifierError,
     WeightError,
 )
+from metagen.execution.processes import Finished
+from metagen.execution.sandbox import Limits, Sandbox
 from metagen.model import Model
-from metagen.problem import Problem, ProblemFile
-from metagen.processes import Finished
+from metagen.problem import Problem
 from metagen.request import Backend, Completion, Reading, Request, RewardBackend, Sampling
 from metagen.run import Batched, Critic, Generator, Joint, Run, Tool, Verifier
-from metagen.sandbox import Limits, Sandbox
 from metagen.solution import Solution
 from metagen.solve import solve, solve_all
-from metagen.spec import parse
+from metagen.spec.parse import parse
 from metagen.strategies import (
     DSP,
     DVTS,
@@ -98,6 +99,7 @@ from metagen.verifiers import (
     Sigmoid,
     Threshold,
 )
+from metagen.verifiers.critics import Arithmetic, Intrinsic, LowestStep, Reason
 
 __all__ = [
     "DSP",

@@ -56,5 +56,5 @@ def _trace(solution: Solution, problems: Iterable[Problem]) -> Trace:
 def _hops(solution: Solution) -> Iterator[tuple[str, str]]:
     """Each query with what it found, from the spans of the tool's calls."""
     for span in solution.trace.walk():
-        if "output" in span.detail:
-            yield span.detail["input"], span.detail["output"]
+        if span.call and span.call.output is not None:
+            yield span.call.input, span.call.output

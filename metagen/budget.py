@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from math import inf
-from typing import NoReturn
+from typing import NoReturn, Self
 
 from metagen.errors import BudgetExceeded, InputError
 
@@ -124,6 +124,10 @@ class Account:
         self.start()
         self._around: tuple[Account, ...] = (self, *(parent._around if parent else ()))
         self._settled = asyncio.Event()
+
+    def inner(self, budget: Budget | None = None) -> Self:
+        """Books under a further budget: whatever they reserve and spend, this account reserves and spends too."""
+        return type(self)(budget, self)
 
     @property
     def exhausted(self) -> bool:

@@ -119,3 +119,9 @@ def takes(value: object, arguments: int) -> bool:
     except (TypeError, ValueError):
         return False
     return True
+
+
+def check_seconds(of: object, seconds: object) -> None:
+    """Refuse a limit that is none."""
+    if not isinstance(seconds, int | float) or not seconds > 0:
+        raise InputError(f"{type(of).__name__}: seconds must be a number above 0, not {seconds!r}")

@@ -1,26 +1,31 @@
 """The data flow: a problem goes in, a strategy runs on it, a solution comes out. Read this first."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import aclosing
+from functools import partial
 from itertools import islice
+from typing import Any, TypeVar
 
-from metagen.answers import extract
+from metagen.answers.extract import extract
+from metagen.answers.grade import grade
 from metagen.budget import Account, Budget
 from metagen.candidate import Candidate
 from metagen.errors import InputError, SampleError, VerifierError
 from metagen.model import Model, named_models
 from metagen.problem import Problem
 from metagen.request import AnyBackend
-from metagen.run import Generator, Run, Scope, is_joint
+from metagen.run import Generator, Run
+from metagen.run.node import Scope
+from metagen.run.protocols import is_joint
 from metagen.solution import Solution
 from metagen.tasks import together
 from metagen.trace import Span
-from metagen.verifiers.oracles import grade
 
 CONCURRENCY = 256
 """Problems at once. An engine queues what it cannot run yet, so more costs only memory."""
 
+Result = TypeVar("Result")
 Models = AnyBackend | Mapping[str, AnyBackend]
 
 
@@ -59,16 +64,43 @@ async def solve_all(
     `account` keeps the books of the whole: its budget ends the taking of new problems, its counts can be read at any
     time. Whoever stops early should close the generator (`contextlib.aclosing`), which cancels what is under way.
     """
-    if concurrency < 1:
-        raise InputError(f"concurrency must be 1 or more, not {concurrency}")
+    _check_concurrency(concurrency)
     account = account or Account()
     models = _named(model, strategy)
     for tasks, at_once in _parts(problems, strategy or Model(), concurrency):
-        async with aclosing(_solve_each(tasks, models, seed, account, at_once)) as solutions:
+        calls = (partial(_solve, problem, member, models, seed, account) for problem, member in tasks)
+        async with aclosing(_in_turn(calls, account, at_once)) as solutions:
             async for solution in solutions:
                 yield solution
         if account.refused:
             return
+
+
+async def map_problems(
+    function: Callable[[Problem, Run], Awaitable[Result]],
+    problems: Iterable[Problem],
+    models: Models,
+    *,
+    seed: int | None = None,
+    account: Account | None = None,
+    concurrency: int = CONCURRENCY,
+) -> AsyncGenerator[tuple[Problem, Result | SampleError], None]:
+    """Apply an async function to problems, each with a `Run` of its own, `concurrency` at a time.
+
+    This is `solve_all` for what is no strategy: labelling samples, scoring recorded solutions. Each problem comes with
+    what the function returned, or with the `SampleError` that it raised, in the order in which they are done.
+    """
+    _check_concurrency(concurrency)
+    account, opened = account or Account(), _named(models, None)
+    calls = (partial(_called, function, problem, opened, seed, account) for problem in problems)
+    async with aclosing(_in_turn(calls, account, concurrency)) as results:
+        async for result in results:
+            yield result
+
+
+def _check_concurrency(concurrency: int) -> None:
+    if concurrency < 1:
+        raise InputError(f"concurrency must be 1 or more, not {concurrency}")
 
 
 def _parts(
@@ -86,19 +118,16 @@ def _parts(
         yield zip(group, strategy.members(len(group), concurrency), strict=True), len(group)
 
 
-async def _solve_each(
-    part: Iterable[tuple[Problem, Generator]],
-    models: Mapping[str, AnyBackend],
-    seed: int | None,
-    account: Account,
-    at_once: int,
-) -> AsyncGenerator[Solution, None]:
-    waiting, done = iter(part), asyncio.Queue[asyncio.Task[Solution]]()
-    begun: set[asyncio.Task[Solution]] = set()
+async def _in_turn(
+    calls: Iterable[Callable[[], Coroutine[Any, Any, Result]]], account: Account, at_once: int
+) -> AsyncGenerator[Result, None]:
+    """Begin calls, `at_once` at a time, while the budget refuses nothing; yield each result as it is done."""
+    waiting, done = iter(calls), asyncio.Queue[asyncio.Task[Result]]()
+    begun: set[asyncio.Task[Result]] = set()
     try:
         while True:
-            for problem, strategy in () if account.refused else islice(waiting, at_once - len(begun)):
-                task = asyncio.create_task(_solve(problem, strategy, models, seed, account))
+            for call in () if account.refused else islice(waiting, at_once - len(begun)):
+                task = asyncio.create_task(call())
                 task.add_done_callback(done.put_nowait)
                 begun.add(task)
             if not begun:
@@ -109,26 +138,45 @@ async def _solve_each(
         await _cancel(begun)
 
 
+def _root(
+    problem: Problem, models: Mapping[str, AnyBackend], seed: int | None, account: Account
+) -> tuple[Run, Span, Account]:
+    """The run of one problem, with the span and the account that it writes to."""
+    inner, span = account.inner(), Span("solve")
+    return Run(Scope(problem.id, models, Model(), inner.clock(), seed), span, inner), span, inner
+
+
 async def _solve(
     problem: Problem, strategy: Generator, models: Mapping[str, AnyBackend], seed: int | None, account: Account
 ) -> Solution:
-    inner = Account(parent=account)
-    begun = inner.clock()
-    root = Run(Scope(problem.id, models, Model(), begun, seed), Span("solve"), inner)
+    root, span, inner = _root(problem, models, seed, account)
     candidate, error = None, ""
     try:
         candidate = await root.ask(strategy, problem)
     except SampleError as lost:
         error = f"{type(lost).__name__}: {lost}"
-    root.span.seconds, root.span.status = inner.clock() - begun, "lost" if error else "ok"
-    return await _judged(problem, candidate, error, root.span, inner)
+    span.seconds, span.status = inner.seconds(), "lost" if error else "ok"
+    return await _judged(problem, candidate, error, span, inner)
+
+
+async def _called(
+    function: Callable[[Problem, Run], Awaitable[Result]],
+    problem: Problem,
+    models: Mapping[str, AnyBackend],
+    seed: int | None,
+    account: Account,
+) -> tuple[Problem, Result | SampleError]:
+    try:
+        return problem, await function(problem, _root(problem, models, seed, account)[0])
+    except SampleError as lost:
+        return problem, lost
 
 
 async def _judged(problem: Problem, candidate: Candidate | None, error: str, trace: Span, account: Account) -> Solution:
     """The solution, with the grader's verdicts on the answer and on the samples it was chosen from."""
     samples = (trace.compared(candidate) or [candidate]) if candidate else []
     answer, *answers = [extract(each.text, finished=each.finished) for each in (candidate, *samples) if each] or [None]
-    notes = trace.notes()
+    notes = trace.all_notes()
     try:
         verdicts = await _verdicts({answer, *answers}, problem.answer)
     except VerifierError as failed:
@@ -143,7 +191,7 @@ async def _judged(problem: Problem, candidate: Candidate | None, error: str, tra
         unjudged=problem.answer is not None and verdict is None,
         samples=sum(one is not None for one in right),
         samples_correct=right.count(True),
-        lost=trace.lost(),
+        lost=trace.count_lost(),
         notes=tuple(notes),
         error=error,
         usage=account.spent,
@@ -169,7 +217,7 @@ def _named(model: Models | None, strategy: Generator | None) -> Mapping[str, Any
     return models
 
 
-async def _cancel(tasks: Iterable[asyncio.Task[Solution]]) -> None:
+async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
     tasks = list(tasks)
     for task in tasks:
         task.cancel()

@@ -1,13 +1,57 @@
-"""What happened: a tree of spans for each problem."""
+"""What happened: a tree of spans for each problem, each with what was asked, written, judged and chosen there."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from metagen.budget import Usage
-from metagen.candidate import Candidate
+from metagen.candidate import Candidate, Feedback
 
 Status = Literal["open", "ok", "lost", "cancelled", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request as it was sent: `n` samples of a prompt, or of how the reply `partial` continues."""
+
+    prompt: str
+    partial: str = ""
+    n: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A completion as it came: its text, its length in tokens, and whether a length limit cut it."""
+
+    text: str
+    tokens: int = 0
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a tool was given and what it returned: an output, or the reason of a refusal, or neither if it failed."""
+
+    input: str
+    output: str | None = None
+    refusal: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """One child of an expanded node: how many equal samples it stands for, its verdict, and what becomes of it."""
+
+    count: int
+    value: float | None
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Expansion:
+    """The expansion of one node of a search: `n` children were asked for, and these came."""
+
+    n: int
+    children: tuple[Child, ...] = ()
 
 
 @dataclass(slots=True)
@@ -27,11 +71,23 @@ class Span:
     error: str = ""
     usage: Usage = field(default_factory=Usage)
     """What this span itself spent, without its children."""
-    detail: dict[str, Any] = field(default_factory=dict)
-    """Plain data for the reader: the request and its completions, scores, notes."""
-    children: list["Span"] = field(default_factory=list)
     verifying: bool = False
-    """Whether this is a verifier at work: what is drawn below is not a sample of the answer."""
+    """Whether this is a verifier at work, or below one: what is drawn here is not a sample of the answer."""
+    request: Asked | None = None
+    completions: Sequence[Written] = ()
+    verdicts: Sequence[float | None] | None = None
+    """The values that a verifier gave, one for each candidate; `None` among them is no verdict."""
+    feedback: Feedback | None = None
+    """What a critic said."""
+    call: Call | None = None
+    expansion: Expansion | None = None
+    notes: list[str] = field(default_factory=list)
+    """What a strategy says about how it answered."""
+    seed: int | None = None
+    """Of the random numbers by which it decided."""
+    overshoot: float = 0.0
+    """Seconds past the deadline of a budget of its own."""
+    children: list["Span"] = field(default_factory=list)
     samples: list[Candidate] = field(default_factory=list)
     """The candidates that a strategy compared here, in the order in which they were issued."""
     calls: int = 0
@@ -66,38 +122,28 @@ class Span:
             level = [child for span in level for child in span.children if not child.verifying]
         return []
 
-    def lost(self) -> int:
+    def count_lost(self) -> int:
         """How many samples were lost at or below this span, each counted where it was lost first.
 
         Neither what was cancelled nor what a verifier drew is a sample of the answer.
         """
         if self.verifying or self.status == "cancelled":
             return 0
-        below = sum(child.lost() for child in self.children)
-        return below or (self.detail.get("n", 1) if self.status == "lost" else 0)
+        below = sum(child.count_lost() for child in self.children)
+        return below or (self._wanted() if self.status == "lost" else 0)
 
     def why_lost(self) -> str:
         """The first error at or below this span that cost a sample; empty if there is none."""
         return next((span.error for span in self.counted() if span.status == "lost" and span.error), "")
 
-    def notes(self) -> list[str]:
-        """What strategies had to say about how they answered."""
-        return [note for span in self.counted() for note in span.detail.get("notes", ())]
+    def all_notes(self) -> list[str]:
+        """What strategies at or below this span had to say about how they answered."""
+        return [note for span in self.counted() for note in span.notes]
+
+    def _wanted(self) -> int:
+        """How many samples this span was to draw."""
+        asked = self.request or self.expansion
+        return asked.n if asked else 1
 
     def _sorted(self) -> list["Span"]:
         return sorted(self.children, key=lambda child: [str(key).rjust(12) for key in child.path])
-
-    def row(self, problem: str) -> dict[str, Any]:
-        """The span as plain data, for one line of `trace.jsonl`; what is empty is left out."""
-        row = {
-            "problem": problem,
-            "path": ".".join(map(str, self.path)),
-            "name": self.name,
-            "status": self.status,
-            "started": round(self.started, 6),
-            "seconds": round(self.seconds, 6),
-            "error": self.error,
-            "usage": {name: count for name, count in self.usage.row().items() if not name.endswith("seconds")},
-            **self.detail,
-        }
-        return {name: value for name, value in row.items() if value not in ("", {}, [], None) or name == "path"}

@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -16,53 +17,71 @@ MODULES = {
 }
 """By name, without `metagen.` before it; the package itself is `__init__`."""
 
-VALUES = {
-    "answers", "blocks", "budget", "candidate", "card", "compare", "confidence", "curves", "data", "errors",
-    "families", "formal", "lines", "models", "plots", "plugins", "problem", "processes", "prompts", "record",
-    "report", "request", "settings", "solution", "tables", "tasks", "trace",
-}  # fmt: skip
-LAYERS = [
-    VALUES,
-    {"run", "sandbox"},
-    {"programs"},
-    {"model", "strategies", "tools", "verifiers"},
-    {"critics"},
-    {"solve", "spec"},
-    {"bootstrap", "job", "labels", "processbench", "samples"},
-    {"sweep", "training"},
-    {"cli"},
-    {"__main__"},
-]
-"""Each imports from those before it, and above the values no part from another of its own layer."""
+ORDER = [
+    "errors", "candidate", "confidence", "data", "models", "prompts", "tasks",
+    "answers", "budget", "settings", "problem",
+    "card", "execution", "request", "trace",
+    "run", "solution",
+    "disk", "model", "strategies", "verifiers",
+    "backends", "solve", "tools",
+    "analysis", "bootstrap", "spec", "train",
+    "__init__", "jobs", "cli", "__main__",
+]  # fmt: skip
+"""Every module of the root and every room, from what all may use to what nobody imports. Each imports from those
+before it alone."""
 
-BESIDE = {"backends", "train"}
-"""They import values only, and are passed in."""
-
-PRINT = {"cli", "train"}
-"""The command line, and the programs that make the shipped model."""
+PRINT = {"cli"}
+"""The command line."""
 
 TESTED_ELSEWHERE = {
     "__init__": "tests/test_exported_names.py",
     "__main__": "tests/test_cli.py runs it",
+    "analysis.curve": "tests/analysis/test_rules.py",
+    "analysis.fronts": "tests/jobs/test_plans.py",
+    "analysis.intervals": "tests/analysis/test_rules.py and test_tally.py",
+    "analysis.votes": "tests/analysis/test_rules.py",
+    "answers.arithmetic": "tests/tools/test_calculator.py",
+    "answers.checker_program": "tests/verifiers/test_oracles.py",
+    "answers.checkers": "tests/verifiers/test_oracles.py",
+    "answers.extract": "tests/answers/test_canonical.py",
+    "answers.grade": "tests/verifiers/test_oracles.py",
+    "backends.folder": "tests/backends/vllm",
+    "backends.http.books": "tests/backends/http/test_server.py",
+    "backends.http.connection": "tests/backends/http/test_server.py",
+    "backends.http.openai": "tests/backends/http/test_server.py",
+    "backends.rewards.readings": "tests/backends/rewards/test_torch.py",
+    "backends.rewards.scorer": "tests/backends/rewards/test_torch.py",
+    "backends.vllm.arguments": "tests/backends/vllm",
+    "backends.vllm.enclosure": "tests/backends/vllm/test_generating.py",
+    "backends.vllm.engine": "tests/backends/vllm/test_generating.py",
+    "backends.vllm.flight": "tests/backends/vllm/test_generating.py",
+    "backends.vllm.warden": "tests/backends/vllm/test_generating.py",
     "candidate": "plain data, in every test",
+    "card.layouts": "tests/card/test_card.py",
+    "card.parts": "tests/card/test_card.py",
     "cli.commands": "tests/test_cli.py",
     "cli.console": "tests/test_cli.py",
     "cli.jobs": "tests/test_cli.py",
     "cli.options": "tests/test_cli.py",
-    "cli.sweeps": "tests/test_sweep.py",
-    "cli.training": "tests/test_training.py",
-    "data": "paths of files that tests/train/test_problem_sets.py reads",
+    "cli.sweeps": "tests/jobs/test_plans.py",
+    "cli.training": "tests/train/test_command.py",
+    "disk.pool": "tests/backends/test_recorded.py",
     "errors": "tests/test_exported_names.py and every test of a refusal",
-    "job": "tests/test_cli.py",
-    "models": "the path of the model that tests/models tests",
-    "processes": "tests/test_sandbox.py",
+    "execution.harness": "tests/verifiers/test_execution.py",
+    "execution.processes": "tests/execution/test_sandbox.py",
+    "jobs.loading": "tests/test_cli.py",
+    "jobs.opening": "tests/jobs/test_job.py",
     "request": "plain data, in tests/test_model.py and tests/backends",
-    "solve": "tests/test_run.py and tests/test_laws.py",
-    "tasks": "tests/test_run.py",
-    "train.experts": "tests/train/test_routing.py",
-    "train.learn": "tests/test_training.py",
-    "train.mixture": "tests/models tests what it made",
-    "train.validation": "tests/models tests what it looked at",
+    "run.contracts": "tests/run/test_run.py and tests/tools/test_calls.py",
+    "run.node": "tests/run/test_run.py",
+    "run.protocols": "tests/run/test_run.py",
+    "run.sending": "tests/run/test_run.py",
+    "solve": "tests/run/test_run.py and tests/test_laws.py",
+    "tasks": "tests/run/test_run.py",
+    "train.checkpoints": "tests/train/test_finetune.py",
+    "train.experts": "tests/recipes/test_routing.py",
+    "train.learn": "tests/train/test_command.py",
+    "train.optimizer": "tests/recipes/test_trainer.py",
 }
 
 
@@ -84,26 +103,50 @@ def imported(module: str) -> Iterator[str]:
 
 
 def own(module: str) -> set[str]:
-    """The parts of metagen that a module imports from."""
-    return {name.removeprefix("metagen.").split(".")[0] for name in imported(module) if name.startswith("metagen.")}
+    """The modules of metagen that a module imports from."""
+    return {name.removeprefix("metagen.") for name in imported(module) if name.startswith("metagen.")}
 
 
-def layer(part: str) -> int:
-    return next(number for number, parts in enumerate(LAYERS) if part in parts)
+def room(module: str) -> str:
+    return module.split(".", maxsplit=1)[0]
 
 
-def test_every_module_has_its_place() -> None:
-    assert {module.split(".")[0] for module in MODULES} <= set().union(*LAYERS) | BESIDE | {"__init__"}
+def test_every_room_and_module_of_the_root_stands_in_the_order_once() -> None:
+    assert sorted(ORDER) == sorted({room(module) for module in MODULES})
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_point_inward(module: str) -> None:
-    part = module.split(".", maxsplit=1)[0]
-    others = own(module) - {part}
-    if part in BESIDE or part in VALUES:
-        assert others <= VALUES
-    elif part in {"solve", "spec", "run", "sandbox", "programs", "model", "strategies", "tools", "verifiers"}:
-        assert all(layer(other) < layer(part) for other in others), others
+    before = ORDER[: ORDER.index(room(module)) + 1]
+    assert {room(other) for other in own(module)} <= set(before)
+
+
+def test_no_module_of_a_room_imports_in_a_circle() -> None:
+    def at_run_time(module: str) -> set[str]:
+        return own(module) & set(MODULES) - {module} if module not in ANNOTATED else own(module) - {"run.run"}
+
+    TopologicalSorter({module: at_run_time(module) for module in MODULES}).prepare()
+
+
+ANNOTATED = {"run.contracts", "run.protocols"}
+"""They name `Run` in annotations alone: it is made of them."""
+
+
+def test_no_private_name_is_used_outside_its_folder() -> None:
+    for module in MODULES:
+        for node in ast.walk(tree(module)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("metagen"):
+                private = [alias.name for alias in node.names if alias.name.startswith("_")]
+                assert not private, f"{module} imports {private} from {node.module}"
+
+
+@pytest.mark.parametrize(
+    "module", [module for module in MODULES if room(module) in {"strategies", "verifiers", "tools"}]
+)
+def test_only_run_knows_spans_and_accounts(module: str) -> None:
+    assert not {"Span", "Account"} & {node.id for node in ast.walk(tree(module)) if isinstance(node, ast.Name)}
+    used = {node.attr for node in ast.walk(tree(module)) if isinstance(node, ast.Attribute)}
+    assert not {"span", "account", "_span", "_account"} & used
 
 
 def test_the_package_itself_only_hands_on_names() -> None:
@@ -138,7 +181,7 @@ def calls(module: str) -> Iterator[str]:
             yield node.func.id
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if module.split(".")[0] not in PRINT])
+@pytest.mark.parametrize("module", [module for module in MODULES if room(module) not in PRINT])
 def test_only_the_command_line_prints(module: str) -> None:
     assert "print" not in calls(module)
     assert not {"rich", "typer"} & {name.split(".")[0] for name in imported(module)}

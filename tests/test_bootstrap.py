@@ -1,7 +1,7 @@
 import pytest
 
 from metagen import DSP, InputError, Problem, Request, Scripted, bootstrap, parse, solve
-from tests.scripts import Counting
+from tests.support.scripts import Counting
 
 PROBLEMS = [
     Problem("a", "Where was Ada born?", "London"),

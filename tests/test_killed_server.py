@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from metagen import cli
-from tests.fake_server import FakeServer
+from tests.support.fake_server import FakeServer
 
 OWN = """
 from metagen import Retrying, VLLMServer

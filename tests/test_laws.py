@@ -27,11 +27,12 @@ from metagen import (
     solve,
     solve_all,
 )
+from metagen.disk.traces import row_of
 from metagen.models import SMALL
 from metagen.request import Meter
 from metagen.strategies import __all__ as every_strategy
 from metagen.trace import Span
-from tests.scripts import NAMES, SPECS, WRAPPERS, Counting, dice, late
+from tests.support.scripts import NAMES, SPECS, WRAPPERS, Counting, dice, late
 
 PROBLEM = Problem("p", "What is 3 + 4?", "7")
 PROBLEMS = [Problem(str(number), f"What is {number} + 4?", str(number + 4)) for number in range(4)]
@@ -106,7 +107,7 @@ async def traced(strategy: Generator, backend: Any, concurrency: int) -> dict[st
 def timeless(span: Span) -> Iterator[Any]:
     """A trace without times and cancelled work."""
     if span.status != "cancelled":
-        yield {name: value for name, value in span.row("p").items() if name not in ("started", "seconds")}
+        yield {name: value for name, value in row_of(span, "p").items() if name not in ("started", "seconds")}
         for child in sorted(span.children, key=lambda child: str(child.path)):
             yield from timeless(child)
 
@@ -215,7 +216,7 @@ async def test_no_budget_is_passed_under_deadlines_and_cancellations(
     clock, before = Clock(), asyncio.all_tasks()
     assert budget.seconds
     backend = Watched(seed, clock, end=budget.seconds)
-    with patch("metagen.run.Account", Kept), patch.object(Kept, "every", []):
+    with patch.object(Kept, "every", []):
         account = Kept(budget, clock=clock)
         await cancelled(solved(read(spec), backend, seed, account), cancelled_at)
         for each in Kept.every:

@@ -18,7 +18,7 @@ from metagen.prompts import (
     verify,
     with_passages,
 )
-from tests.strategies.injections import INJECTIONS
+from tests.support.injections import INJECTIONS
 
 
 def test_chain_of_thought() -> None:

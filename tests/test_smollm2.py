@@ -22,7 +22,7 @@ from metagen import (
     solve,
     solve_all,
 )
-from tests import hotpot, smollm2
+from tests.support import hotpot, smollm2
 
 pytestmark = pytest.mark.engine
 
@@ -133,7 +133,9 @@ async def test_a_chain_searches_a_real_corpus(model: VLLMEngine, tmp_path: Path,
     problems = [question.problem for question in questions[:2]]
     solutions = [each async for each in solve_all(problems, strategy, model, seed=1)]
     calls = [span for solution in solutions for span in solution.trace.walk() if span.name == "Search"]
-    found = [line for span in calls for line in span.detail["output"].splitlines()]
+    found = [
+        line for span in calls for line in (span.call.output if span.call and span.call.output else "").splitlines()
+    ]
     assert not any(solution.failed or solution.lost for solution in solutions)
     assert all(solution.correct is False for solution in solutions if solution.answer is None)
     assert all(line.startswith("[") for line in found)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from metagen.strategies import __all__ as every_strategy
-from tests.confined import WHY_NO_COQ, WHY_NO_SANDBOX
+from tests.support.confined import WHY_NO_COQ, WHY_NO_SANDBOX
 
 FOLDER = Path(__file__).parents[1] / "docs/strategies"
 PAGES = sorted(set(FOLDER.glob("*.md")) - {FOLDER / "README.md"})

@@ -1,15 +1,15 @@
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from metagen import Candidate, Usage
-from metagen.trace import Span
+from metagen.trace import Expansion, Span
 
 
-def span(
-    *path: int | str, tokens: int = 0, status: str = "ok", below: list[Span] | None = None, **detail: object
-) -> Span:
-    usage = Usage(completion_tokens=tokens)
-    return Span("x", path, status=status, usage=usage, detail=detail, children=below or [])  # type: ignore[arg-type]
+def span(*path: int | str, tokens: int = 0, n: int = 1, below: list[Span] | None = None, **more: Any) -> Span:
+    usage, expansion = Usage(completion_tokens=tokens), Expansion(n)
+    return Span("x", path, **{"status": "ok", **more}, usage=usage, expansion=expansion, children=below or [])
 
 
 TREE = span(
@@ -31,7 +31,7 @@ def test_a_total_is_what_all_spent() -> None:
 
 
 def test_notes_are_told_in_order() -> None:
-    assert TREE.notes() == ["first", "second", "third"]
+    assert TREE.all_notes() == ["first", "second", "third"]
 
 
 def test_compared_are_the_samples_of_the_outermost_that_compares() -> None:
@@ -54,24 +54,24 @@ def test_samples_that_the_answer_was_not_chosen_from_are_not_compared() -> None:
 
 
 def test_a_lost_sample_is_counted_once_where_it_was_lost_first() -> None:
-    assert span(status="lost", n=4).lost() == 4
-    assert span(status="lost").lost() == 1
-    assert span(status="lost", n=4, below=[span(0, status="lost"), span(1)]).lost() == 1
-    assert span(status="cancelled", below=[span(0, status="failed")]).lost() == 0
+    assert span(status="lost", n=4).count_lost() == 4
+    assert span(status="lost").count_lost() == 1
+    assert span(status="lost", n=4, below=[span(0, status="lost"), span(1)]).count_lost() == 1
+    assert span(status="cancelled", below=[span(0, status="failed")]).count_lost() == 0
 
 
 def test_what_was_cancelled_neither_loses_nor_says_anything() -> None:
     late = span(0, status="cancelled", notes=["too late"], below=[span(0, 0, status="lost", notes=["lost"])])
     tree = span(below=[late, span(1, notes=["in time"])])
-    assert tree.lost() == 0
-    assert tree.notes() == ["in time"]
+    assert tree.count_lost() == 0
+    assert tree.all_notes() == ["in time"]
     assert [each.path for each in tree.counted()] == [(), (1,)]
 
 
 def test_what_a_verifier_loses_is_no_sample_of_the_answer() -> None:
     judge = span(0, below=[span(0, 0, status="lost")])
     judge.verifying = True
-    assert span(below=[judge]).lost() == 0
+    assert span(below=[judge]).count_lost() == 0
 
 
 def test_the_first_error_says_why_samples_were_lost() -> None:
@@ -79,26 +79,6 @@ def test_the_first_error_says_why_samples_were_lost() -> None:
     cancelled = span("a", status="cancelled", below=[Span("x", ("a", 0), status="lost", error="cancelled")])
     assert span(below=[*errors, cancelled]).why_lost() == "error 0"
     assert TREE.why_lost() == ""
-
-
-def test_a_row_is_plain_and_leaves_out_what_is_empty() -> None:
-    full = Span(
-        "Model", (0, "b"), 1.23456789, 0.5, "lost", "no", Usage(calls=1), {"n": 0, "scores": [None, 0.0], "partial": ""}
-    )
-    assert full.row("p") == {
-        "problem": "p",
-        "path": "0.b",
-        "name": "Model",
-        "status": "lost",
-        "started": 1.234568,
-        "seconds": 0.5,
-        "error": "no",
-        "usage": {"calls": 1},
-        "n": 0,
-        "scores": [None, 0.0],
-    }
-    root = {"problem": "p", "path": "", "name": "solve", "status": "open", "started": 0.0, "seconds": 0.0}
-    assert Span("solve").row("p") == root
 
 
 @given(st.permutations(range(12)))

@@ -1,14 +1,14 @@
 """Who serves a model: opened with `async with`, and passed to `solve`."""
 
 from metagen.backends.balanced import Balanced
+from metagen.backends.http.reward_server import VLLMRewardServer
+from metagen.backends.http.server import VLLMServer
 from metagen.backends.recorded import Recorded
 from metagen.backends.retrying import Retrying, RetryingReward
-from metagen.backends.reward_server import VLLMRewardServer
+from metagen.backends.rewards.torch import TorchReward
 from metagen.backends.scripted import Scripted, ScriptedReward
-from metagen.backends.server import VLLMServer
-from metagen.backends.torch_reward import TorchReward
-from metagen.backends.vllm import VLLMEngine
-from metagen.backends.vllm_reward import VLLMReward
+from metagen.backends.vllm.generating import VLLMEngine
+from metagen.backends.vllm.scoring import VLLMReward
 from metagen.backends.wrapper import Limited
 
 __all__ = [

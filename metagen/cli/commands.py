@@ -11,9 +11,11 @@ from typing import Annotated, NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from metagen import plots, tables
+from metagen.analysis import formats, plots, tables
+from metagen.analysis.reading import read
+from metagen.analysis.tables import Source
 from metagen.budget import Budget
-from metagen.card import ModelCard
+from metagen.card.card import ModelCard
 from metagen.cli.console import out, table_of, write
 from metagen.cli.jobs import sample_file, solve_file
 from metagen.cli.options import (
@@ -33,13 +35,11 @@ from metagen.cli.options import (
 )
 from metagen.cli.sweeps import sweep
 from metagen.cli.training import training_app
+from metagen.disk.problems import ProblemFile
 from metagen.errors import BackendGone, InputError
-from metagen.job import prepare
-from metagen.problem import ProblemFile
-from metagen.samples import read
+from metagen.jobs.job import prepare
+from metagen.jobs.plans import cells, read_plan
 from metagen.solve import CONCURRENCY
-from metagen.sweep import cells, read_plan
-from metagen.tables import Source
 
 app = typer.Typer(
     help="Answer better by calling a language model many times.",
@@ -223,11 +223,11 @@ def report(sources: list[Source], folder: Path | None, reach: Sequence[float] = 
         out.print(note, soft_wrap=True)
     if folder:
         every = [row for part in measured.values() for row in part]
-        text = "\n".join([*map(tables.markdown, pages), *(f"- {note}" for note in notes)])
+        text = "\n".join([*map(formats.markdown, pages), *(f"- {note}" for note in notes)])
         texts = {
             "table.md": f"{tables.FOOT}\n\n{text}\n",
-            "table.csv": tables.as_csv(every),
-            "table.json": tables.as_json(every, found, notes, equal),
+            "table.csv": formats.as_csv(every),
+            "table.json": formats.as_json(every, found, notes, equal),
         }
         panels = {source.name: source.curves for source in sources}
         pictures = (lambda: plots.draw(panels, folder)) if plots.available() else None

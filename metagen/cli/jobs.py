@@ -8,12 +8,13 @@ from pathlib import Path
 
 from rich.table import Table
 
+from metagen.analysis.intervals import Share
+from metagen.analysis.tally import Tally
 from metagen.backends import Recorded
 from metagen.budget import Account
 from metagen.cli.console import err, out, progress
-from metagen.job import Job
-from metagen.record import RunDirectory
-from metagen.report import Share, Tally
+from metagen.disk.runs import RunDirectory
+from metagen.jobs.job import Job
 from metagen.request import AnyBackend, generates
 from metagen.run import Generator
 from metagen.settings import literal

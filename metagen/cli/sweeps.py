@@ -7,15 +7,16 @@ from itertools import groupby
 from pathlib import Path
 from typing import Self, cast
 
-from metagen import plots, tables
+from metagen.analysis import formats, plots
+from metagen.analysis.fronts import fronts, sheet
+from metagen.analysis.tally import Tally
 from metagen.backends import Recorded
 from metagen.backends.wrapper import Passing, RewardWrapper, Served, Wrapper
 from metagen.budget import Account
 from metagen.cli.console import out, table_of, write
 from metagen.cli.jobs import fill
-from metagen.report import Tally
+from metagen.jobs.plans import Cell, points
 from metagen.request import AnyBackend, Backend, RewardBackend, generates
-from metagen.sweep import Cell, fronts, points, sheet
 
 
 async def sweep(title: str, every: list[Cell], folder: Path) -> int:
@@ -40,8 +41,8 @@ async def sweep(title: str, every: list[Cell], folder: Path) -> int:
     page, rows = sheet(title, found), [asdict(point) for point in found]
     out.print(table_of(page))
     texts = {
-        "sweep.md": tables.markdown(page),
-        "sweep.csv": tables.lines_as_csv(rows),
+        "sweep.md": formats.markdown(page),
+        "sweep.csv": formats.lines_as_csv(rows),
         "sweep.json": json.dumps(rows, indent=1) + "\n",
     }
     pictures = (lambda: plots.draw_fronts(fronts(found), folder)) if plots.available() else None

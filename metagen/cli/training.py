@@ -7,10 +7,10 @@ import typer
 from rich.table import Table
 
 from metagen.cli.console import out, progress
-from metagen.job import open_model
-from metagen.labels import ROLLOUTS
-from metagen.problem import ProblemFile
-from metagen.training import Kind, check, train
+from metagen.disk.problems import ProblemFile
+from metagen.jobs.opening import open_model
+from metagen.train.command import Kind, check, train
+from metagen.train.labels import ROLLOUTS
 
 training_app = typer.Typer(help="Train a reward model or a corrector on a pool of samples.", rich_markup_mode=None)
 

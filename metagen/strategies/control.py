@@ -9,7 +9,7 @@ from metagen.errors import InputError, NoCandidate, SampleError
 from metagen.problem import Problem
 from metagen.run import Generator, Run, Verifier
 from metagen.settings import can_step, generators, literal, spelled, verifiers, whole
-from metagen.strategies.select import best
+from metagen.strategies.choosing import best
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -86,12 +86,8 @@ class Within:
         return can_step(self.of)
 
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
-        within = run.within(Budget(self.tokens, self.seconds, self.flops))
-        try:
+        with run.within(Budget(self.tokens, self.seconds, self.flops)) as within:
             return await within.ask(self.of, problem)
-        finally:
-            if overshoot := within.account.overshoot():
-                run.span.detail["overshoot_seconds"] = round(overshoot, 3)
 
 
 @dataclass(frozen=True, slots=True, repr=False, init=False)

@@ -10,8 +10,7 @@ from metagen.problem import Problem
 from metagen.prompts import revise
 from metagen.run import Critic, Generator, Run, Verifier
 from metagen.settings import critics, generators, number, spelled, verifiers, whole
-from metagen.strategies.parallel import values, vote_key
-from metagen.strategies.select import best
+from metagen.strategies.choosing import best, values, vote_key
 
 
 @dataclass(frozen=True, slots=True, repr=False)

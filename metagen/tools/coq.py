@@ -3,9 +3,9 @@
 import re
 from dataclasses import KW_ONLY, dataclass
 
-from metagen.blocks import COQ, last_block
 from metagen.errors import InputError, ToolRefusal
-from metagen.formal import (
+from metagen.execution.blocks import COQ, last_block
+from metagen.execution.coq import (
     HOLE,
     LIBRARIES,
     Refused,
@@ -17,9 +17,9 @@ from metagen.formal import (
     read_file,
     spaced,
 )
-from metagen.processes import Finished
-from metagen.programs import COQ_MEMORY, checked_settings, coqs_message, limits, run_coq, worked
-from metagen.sandbox import CONFINED, MIB, Sandbox
+from metagen.execution.processes import Finished
+from metagen.execution.programs import COQ_MEMORY, checked_settings, coqs_message, limits, run_coq, worked
+from metagen.execution.sandbox import CONFINED, MIB, Sandbox
 from metagen.settings import spelled
 from metagen.tasks import together
 

@@ -2,10 +2,10 @@
 
 from dataclasses import KW_ONLY, dataclass
 
-from metagen.blocks import PYTHON, last_block
 from metagen.errors import ToolRefusal
-from metagen.programs import PYTHON_MEMORY, checked_settings, limits, run_python, why, worked
-from metagen.sandbox import CONFINED, MIB, Sandbox
+from metagen.execution.blocks import PYTHON, last_block
+from metagen.execution.programs import PYTHON_MEMORY, checked_settings, limits, run_python, why, worked
+from metagen.execution.sandbox import CONFINED, MIB, Sandbox
 from metagen.settings import spelled
 
 

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from metagen.disk.lines import read_lines
 from metagen.errors import InputError
-from metagen.lines import read_lines
 from metagen.settings import spelled, whole
 
 TEXT_FIELDS = ("text", "passage", "contents")

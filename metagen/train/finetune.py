@@ -1,18 +1,16 @@
 """Fine-tuning, whatever is learned: epochs over examples, with checkpoints that a killed run goes on from."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Generic, Protocol, TypeVar
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from metagen.errors import InputError
-from metagen.train.trainer import optimizer_of, rate_factor
+from metagen.train.checkpoints import load, save
+from metagen.train.optimizer import optimizer_of, rate_factor
 
 
 class Sequenced(Protocol):
@@ -66,14 +64,14 @@ class Tuning(Generic[Item]):
         schedule = self.schedule
         batches = [batch for epoch in range(schedule.epochs) for batch in self._epoch(epoch)]
         optimizer = optimizer_of(self.model, schedule.rate, schedule.decay)
-        begun = _load(self.model, optimizer, checkpoint, schedule) if checkpoint and checkpoint.exists() else 0
+        begun = load(self.model, optimizer, checkpoint, schedule) if checkpoint and checkpoint.exists() else 0
         self.model.train()
         for step, batch in enumerate(batches[begun:], begun + 1):
             for group in optimizer.param_groups:
                 group["lr"] = schedule.rate * rate_factor(step / len(batches), schedule.warm_up)
             yield Progress(step, len(batches), self._step(batch, optimizer))
             if checkpoint and step % schedule.save_every == 0:
-                _save(self.model, optimizer, step, checkpoint, schedule)
+                save(self.model, optimizer, step, checkpoint, schedule)
         if checkpoint:
             checkpoint.unlink(missing_ok=True)
 
@@ -96,27 +94,3 @@ class Tuning(Generic[Item]):
             groups[-1].append(item)
         rng.shuffle(groups)
         return groups
-
-
-def _save(model: nn.Module, optimizer: torch.optim.Optimizer, step: int, file: Path, schedule: Schedule) -> None:
-    """Write weights and optimizer state to one file, replaced as a whole."""
-    tensors = {"step": torch.tensor(step)}
-    for name, parameter in model.named_parameters():
-        tensors[name] = parameter.detach()
-        tensors |= {f"{name}|{key}": value for key, value in optimizer.state[parameter].items()}
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".partial")
-    save_file(tensors, partial, metadata={"schedule": str(asdict(schedule))})
-    partial.replace(file)
-
-
-def _load(model: nn.Module, optimizer: torch.optim.Optimizer, file: Path, schedule: Schedule) -> int:
-    """Take up what `_save` wrote; returns the steps that are done."""
-    with safe_open(file, "pt") as checkpoint:
-        if checkpoint.metadata()["schedule"] != str(asdict(schedule)):
-            raise InputError(f"{file} is the checkpoint of another training: delete it, or name another --out")
-        tensors = {name: checkpoint.get_tensor(name) for name in checkpoint.keys()}  # noqa: SIM118  # not a mapping
-    for name, parameter in model.named_parameters():
-        parameter.data.copy_(tensors[name])
-        optimizer.state[parameter] = {key: tensors[f"{name}|{key}"] for key in ("step", "exp_avg", "exp_avg_sq")}
-    return int(tensors["step"])

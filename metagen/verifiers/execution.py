@@ -7,14 +7,14 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TypeAlias, TypeGuard
 
-from metagen.blocks import PYTHON, last_block
 from metagen.candidate import Candidate, Score
 from metagen.errors import InputError, ToolError
+from metagen.execution.blocks import PYTHON, last_block
+from metagen.execution.processes import Finished
+from metagen.execution.programs import PYTHON_MEMORY, checked_settings, limits, run_python, why, worked
+from metagen.execution.sandbox import CONFINED, MIB, Sandbox
 from metagen.problem import Problem
-from metagen.processes import Finished
-from metagen.programs import PYTHON_MEMORY, checked_settings, limits, run_python, why, worked
 from metagen.run import Run
-from metagen.sandbox import CONFINED, MIB, Sandbox
 from metagen.settings import spelled
 from metagen.tasks import together
 

@@ -7,7 +7,7 @@ from itertools import permutations
 from math import exp
 from statistics import fmean
 
-from metagen.answers import extract
+from metagen.answers.extract import extract
 from metagen.candidate import Candidate, Score
 from metagen.problem import Problem
 from metagen.prompts import compare, grade, verify

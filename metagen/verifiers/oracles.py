@@ -5,19 +5,16 @@ from dataclasses import KW_ONLY, dataclass
 from math import inf
 from typing import TYPE_CHECKING
 
-from metagen.answers import canonical, equal_numbers, extract
+from metagen.answers.extract import extract
+from metagen.answers.grade import SECONDS, grade
 from metagen.candidate import Candidate, Score
 from metagen.errors import InputError
 from metagen.problem import Problem
 from metagen.settings import spelled
 from metagen.tasks import together
-from metagen.verifiers._checkers import compare
 
 if TYPE_CHECKING:
-    from metagen.run import Run
-
-SECONDS = 5.0
-"""The limit of one symbolic comparison, in seconds of work (CPU time), so that a busy machine changes no verdict."""
+    from metagen.run.run import Run
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -52,24 +49,6 @@ class MatchesReference:
         verdicts = await together(grade(answer, problem.answer, self.seconds) for answer in distinct)
         verdict = dict(zip(distinct, verdicts, strict=True))
         return [_score(answer, verdict[answer]) for answer in answers]
-
-
-async def grade(answer: str | None, reference: str, seconds: float = SECONDS) -> bool | None:
-    """Decide whether `answer` is right: `None` if that cannot be found out, `False` if there is no answer.
-
-    Equal canonical keys are right, and plain numbers that differ are wrong; so nearly everything is decided here. The
-    rest goes to math-verify, in a process of its own with a limit of `seconds` and of memory. It finds the number in
-    prose, takes a list for a set, 0.5 for 50 % and six decimals for a fraction.
-
-    Raises:
-        VerifierError: the checking process does not start.
-    """
-    if answer is None or not answer.strip():
-        return False
-    if canonical(answer) == canonical(reference):
-        return True
-    equal = equal_numbers(answer, reference)
-    return await compare(reference, answer, seconds) if equal is None else equal
 
 
 def _score(answer: str | None, right: bool | None) -> Score | None:

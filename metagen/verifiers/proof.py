@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import lru_cache
 
-from metagen.blocks import COQ, last_block
 from metagen.candidate import Candidate, Score
 from metagen.errors import InputError, ToolError, VerifierError
-from metagen.formal import LIBRARIES, Refused, Statement, proof_of, read_statement, spaced
+from metagen.execution.blocks import COQ, last_block
+from metagen.execution.coq import LIBRARIES, Refused, Statement, proof_of, read_statement, spaced
+from metagen.execution.programs import COQ_MEMORY, checked_settings, coqs_message, limits, run_coq, worked
+from metagen.execution.sandbox import CONFINED, MIB, Sandbox
 from metagen.problem import Problem
-from metagen.programs import COQ_MEMORY, checked_settings, coqs_message, limits, run_coq, worked
 from metagen.run import Run
-from metagen.sandbox import CONFINED, MIB, Sandbox
 from metagen.settings import spelled
 from metagen.tasks import together
 

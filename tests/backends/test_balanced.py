@@ -18,7 +18,7 @@ from metagen import (
     solve_all,
 )
 from metagen.request import Meter
-from tests.fake_server import FakeServer
+from tests.support.fake_server import FakeServer
 
 
 class Slow(Scripted):

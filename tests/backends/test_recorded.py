@@ -24,9 +24,9 @@ from metagen import (
     solve,
     solve_all,
 )
-from metagen.report import Tally
+from metagen.analysis.tally import Tally
 from metagen.verifiers import oracles
-from tests.scripts import dice
+from tests.support.scripts import dice
 
 PUBLISHED = Path(__file__).parents[2].parent / "shared" / "data" / "pools" / "gsm8k_200x16.jsonl"
 REQUEST = Request("p", "1 + 1?")

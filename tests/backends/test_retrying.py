@@ -27,7 +27,7 @@ from metagen import (
     solve_all,
 )
 from metagen.request import Meter
-from tests.fake_server import FakeServer
+from tests.support.fake_server import FakeServer
 
 REQUEST = Request("p", "3 + 4?", n=4, seed=10)
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from metagen.models import SMALL
-from metagen.train.arithmetic import answer_of
-from metagen.train.tokenizer import SPECIAL
-from metagen.train.validation import sample
+from recipes.problems.arithmetic import answer_of
+from recipes.tokenizer import SPECIAL
+from recipes.validation import sample
 
 PATIENT = settings(deadline=None)
 

@@ -21,7 +21,7 @@ from metagen import (
     solve,
     solve_all,
 )
-from tests.scripts import length
+from tests.support.scripts import length
 
 PROBLEM = Problem("p", "What is 3 + 4?", "7")
 
@@ -111,7 +111,7 @@ async def test_nothing_starts_after_the_deadline() -> None:
     solution = await solve(PROBLEM, Within(seconds=0.05, of=Until(MatchesReference(), limit=60)), Scripted(script))
     assert solution.usage.calls < 6
     (within,) = [span for span in solution.trace.walk() if span.name == "Within"]
-    assert within.detail["overshoot_seconds"] >= 0
+    assert within.overshoot >= 0
 
 
 async def test_a_fallback_is_asked_only_if_the_one_before_fails() -> None:

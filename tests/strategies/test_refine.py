@@ -22,7 +22,7 @@ from metagen import (
 )
 from metagen.prompts import revise
 from metagen.strategies.refine import unchanged
-from tests.scripts import Counting
+from tests.support.scripts import Counting
 
 PROBLEM = Problem("p", "What is 3 + 4?", "7")
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metagen import Calculator, ToolError, ToolRefusal
-from metagen.tools.calculator import value, written
+from metagen.answers.arithmetic import value, written
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from metagen import (
     Vote,
     solve,
 )
+from metagen.trace import Call
 
 PROBLEM = Problem("p", "What is 3 + 4?", "7")
 
@@ -91,10 +92,10 @@ async def test_a_broken_tool_costs_one_candidate(tool: Tool, error: str) -> None
 
 async def test_a_call_has_a_span_with_what_went_in_and_out() -> None:
     solution = await solved(Calculator(), refuses, n=2)
-    calls = [span.row("p") for span in solution.trace.walk() if "input" in span.detail]
-    assert [(row["name"], row["input"], row.get("output"), row.get("refusal")) for row in calls] == [
-        ("Calculator", "3 + 4", "7", None),
-        ("refuses", "3 + 4", None, "no vowels, please"),
+    calls = [(span.name, span.call) for span in solution.trace.walk() if span.call]
+    assert calls == [
+        ("Calculator", Call("3 + 4", "7")),
+        ("refuses", Call("3 + 4", refusal="no vowels, please")),
     ]
 
 

@@ -3,12 +3,12 @@ from typing import Any
 import pytest
 
 from metagen import Coq, InputError, ToolRefusal
-from metagen.formal import goals_left
-from metagen.processes import Finished
+from metagen.execution.coq import goals_left
+from metagen.execution.processes import Finished
 from metagen.tools import coq as module
 from metagen.tools.coq import reported
-from tests.confined import needs_coq
-from tests.proofs import FALSE, SUM
+from tests.support.confined import needs_coq
+from tests.support.proofs import FALSE, SUM
 
 SKETCH = """Require Import ZArith.
 Open Scope Z_scope.

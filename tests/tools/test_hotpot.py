@@ -5,8 +5,8 @@ from statistics import fmean
 import pytest
 
 from metagen import DSP, Request, Scripted, Search, SelfAsk, bootstrap, solve
-from tests import hotpot
-from tests.hotpot import Question
+from tests.support import hotpot
+from tests.support.hotpot import Question
 
 if not hotpot.FILE.exists():
     pytest.skip("the questions are not here", allow_module_level=True)

@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 
 from metagen import InputError, Python, Sandbox, ToolError, ToolRefusal
-from metagen.processes import Finished
-from tests.confined import needs_sandbox
+from metagen.execution.processes import Finished
+from tests.support.confined import needs_sandbox
 
 
 @pytest.mark.parametrize("settings", [{"seconds": 0}, {"memory": 1}, {"sandbox": None}])

@@ -18,7 +18,7 @@ from metagen.train.rewards import (
     loss,
     tokenizer_of,
 )
-from tests.train.bases import write_base
+from tests.support.bases import write_base
 
 EXAMPLES = [
     Example("1 + 2 + 3?", ("1 + 2 = 3\n", "3 + 3 = 7\n", "The answer is 7."), (1.0, 0.0, 0.0)),

@@ -17,9 +17,9 @@ from metagen import (
     parse,
     solve,
 )
-from metagen.processes import Finished
+from metagen.execution.processes import Finished
 from metagen.verifiers.execution import read_cases
-from tests.confined import needs_sandbox
+from tests.support.confined import needs_sandbox
 
 NO_RUN = cast("Run", None)
 PATIENT = 30.0

@@ -12,14 +12,15 @@ from typing import cast
 import psutil
 import pytest
 
-from metagen.answers import canonical
+from metagen.answers import checkers as _checkers
+from metagen.answers.canonical import canonical
+from metagen.answers.checkers import LONGEST_LINE, Checker
+from metagen.answers.grade import grade
 from metagen.candidate import Candidate, Score
 from metagen.errors import InputError, VerifierError
 from metagen.problem import Problem
 from metagen.run import Run
-from metagen.verifiers import _checkers
-from metagen.verifiers._checkers import LONGEST_LINE, Checker
-from metagen.verifiers.oracles import MatchesReference, grade
+from metagen.verifiers.oracles import MatchesReference
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"

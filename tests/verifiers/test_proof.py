@@ -5,26 +5,14 @@ from typing import Any, cast
 
 import pytest
 
-from metagen import (
-    BestOf,
-    Candidate,
-    InputError,
-    Problem,
-    Proves,
-    Run,
-    Sandbox,
-    Score,
-    ToolError,
-    VerifierError,
-    formal,
-    parse,
-)
-from metagen.formal import Refused, read_statement
-from metagen.processes import Finished
+from metagen import BestOf, Candidate, InputError, Problem, Proves, Run, Sandbox, Score, ToolError, VerifierError, parse
+from metagen.execution import coq as formal
+from metagen.execution.coq import Refused, read_statement
+from metagen.execution.processes import Finished
 from metagen.verifiers import proof as module
 from metagen.verifiers.proof import allow, assumptions, statement_of
-from tests.confined import needs_coq
-from tests.proofs import CHEATS, FALSE, SHARED, SUM
+from tests.support.confined import needs_coq
+from tests.support.proofs import CHEATS, FALSE, SHARED, SUM
 
 NO_RUN = cast("Run", None)
 PROVED = Score(1.0, reason="proved")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from metagen import canonical
-from metagen.strategies.select import best, majority, weighted_majority
+from metagen.strategies.choosing import best, majority, weighted_majority
 from metagen.verifiers.aggregates import AGGREGATES
 from metagen.verifiers.reward import TRANSFORMS
 

@@ -3,8 +3,7 @@
 from collections.abc import Hashable, Sequence
 from typing import Literal
 
-from metagen.strategies.parallel import vote_key
-from metagen.strategies.select import best, weighted_majority
+from metagen.strategies.choosing import best, vote_key, weighted_majority
 from metagen.strategies.tree.node import Leaf
 
 Rule = Literal["best", "majority", "weighted"]

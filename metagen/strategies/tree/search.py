@@ -10,10 +10,10 @@ from metagen.errors import InputError, NoCandidate, SampleError, WeightError
 from metagen.problem import Problem
 from metagen.run import Generator, Run, Verifier
 from metagen.settings import literal, spelled, steppers, verifiers, whole
-from metagen.strategies.parallel import values
-from metagen.strategies.select import best
+from metagen.strategies.choosing import best, values
 from metagen.strategies.tree.answer import Rule, choice
 from metagen.strategies.tree.node import Draw, Leaf, Node, Path, State, at, expand, finished, key_of, merged, unfinished
+from metagen.trace import Child, Expansion
 
 DEEPEST = 500
 """Steps. Trees are walked by recursion."""
@@ -112,7 +112,7 @@ class TreeSearch:
                 grown: dict[Path, Sequence[Node]] = {}
                 while spawned and not ended and (self.by_depth or not grown):
                     (draw, _), children = await spawned.take()
-                    refused = refused or (isinstance(children, SampleError) and run.account.exhausted)
+                    refused = refused or (isinstance(children, SampleError) and run.exhausted)
                     grown[draw.path] = () if isinstance(children, SampleError) else children
                     ended = any(child.accepted for child in grown[draw.path])
                 root = expand(root, grown)
@@ -122,7 +122,7 @@ class TreeSearch:
 
     async def _expansion(self, problem: Problem, draw: Draw, begun: Candidate, run: Run) -> list[Node]:
         """The children of one node: drawn, merged and judged."""
-        run.span.detail["n"] = draw.n
+        run.record(Expansion(draw.n))
         drawn = await run.sample(self.of, problem.continuing(begun).stepping(self.step), draw.n)
         self._check_steps(begun, drawn)
         siblings = merged(drawn)
@@ -141,7 +141,7 @@ class TreeSearch:
             )
             for (candidate, count), after, value, ends in zip(siblings, ahead, scores, accepted, strict=True)
         ]
-        run.span.detail["children"] = [[child.count, child.value, child.state] for child in children]
+        run.record(Expansion(draw.n, tuple(Child(child.count, child.value, child.state) for child in children)))
         return children
 
     async def _ahead(self, problem: Problem, candidates: Sequence[Candidate], run: Run) -> Sequence[Candidate]:
@@ -190,14 +190,13 @@ class TreeSearch:
         else:
             replies = self._unfinished(root, run)
             chosen = replies[best([leaf.value for leaf in replies])]
-        run.span.samples.extend(leaf.candidate for leaf in replies)
+        run.compare(leaf.candidate for leaf in replies)
         return chosen.candidate
 
     def _unfinished(self, root: Node, run: Run) -> list[Leaf]:
         leaves = list(unfinished(root))
         if not leaves:
-            lost = run.span.why_lost()
-            raise NoCandidate(f"nothing could be drawn{'; the first: ' * bool(lost)}{lost}")
+            raise NoCandidate(f"nothing could be drawn{run.why_lost()}")
         run.note(
             f"no reply is finished after {root.sums.expansions} expansions: the best unfinished one is handed over"
         )

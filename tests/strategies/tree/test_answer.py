@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from metagen import Candidate, WeightError
 from metagen.strategies.tree.answer import choice
 from metagen.strategies.tree.node import Leaf
-from tests.strategies.tree.trees import values
+from tests.support.trees import values
 
 
 def leaf(answer: str, value: float | None, count: int = 1) -> Leaf:

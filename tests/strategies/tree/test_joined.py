@@ -1,7 +1,7 @@
 import pytest
 
 from metagen import Beam, Candidate, InputError, Joined, Scripted, Vote, solve
-from tests.strategies.tree.trees import PROBLEM, Lines, spelled
+from tests.support.trees import PROBLEM, Lines, spelled
 
 LINES = {"": ["so\n"], "so\n": ["0.5\n"], "so\n0.5\n": ["and\n"], "so\n0.5\nand\n": ["0.7 The answer is 7."]}
 

@@ -17,7 +17,7 @@ from metagen import (
     solve,
 )
 from metagen.strategies.tree.node import Draw, at
-from tests.strategies.tree.trees import PROBLEM, Lines, node, spelled, values
+from tests.support.trees import PROBLEM, Lines, node, spelled, values
 
 UNUSED = Random(0)
 

@@ -21,7 +21,7 @@ from metagen.strategies.tree.node import (
     share_out,
     unfinished,
 )
-from tests.strategies.tree.trees import node, trees
+from tests.support.trees import node, trees
 
 TREE = node("", None, node("a", 0.5, node("a/a", 0.25), node("a/b.", 1.0)), node("b", 0.75), node("c.", None))
 

@@ -1,7 +1,7 @@
 import asyncio
 from collections.abc import Sequence
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -28,11 +28,11 @@ from metagen import (
     parse,
     solve,
 )
-from metagen.strategies.tree.node import Draw, Node, expand, key_of
+from metagen.strategies.tree.node import Draw, Node, State, expand, key_of
 from metagen.strategies.tree.search import TreeSearch
-from metagen.trace import Span
-from tests.scripts import NAMES, dice, late
-from tests.strategies.tree.trees import PROBLEM, Lines, spelled
+from metagen.trace import Child, Expansion, Span
+from tests.support.scripts import NAMES, dice, late
+from tests.support.trees import PROBLEM, Lines, spelled
 
 SEARCHES = [
     "Beam(3, 2, by=brief)",
@@ -58,7 +58,7 @@ async def test_equal_siblings_are_judged_once() -> None:
     solution = await solve(PROBLEM, Beam(2, 3, by=judge, answer="majority"), Scripted(Lines(lines)))
     assert judged == [2, 1, 1], "six first steps are two, and three answers are one"
     first, *_ = spans(solution.trace, "expansion")
-    assert (first.detail["n"], first.detail["children"]) == (6, [[4, 0.5, "open"], [2, 0.5, "open"]])
+    assert first.expansion == Expansion(6, (Child(4, 0.5, "open"), Child(2, 0.5, "open")))
 
 
 async def test_children_are_drawn_in_one_request_from_their_own_tokens() -> None:
@@ -94,7 +94,9 @@ async def test_a_step_cut_by_length_is_not_finished_and_not_gone_on_with() -> No
     model = Scripted(Lines({"": ["0.9 and so on and on", "0.1\n"], "0.1\n": ["0.1 It is 7."]}), context=100)
     solution = await solve(PROBLEM, Beam(2, 1, of=Model(max_tokens=14), by=spelled), model)
     assert solution.text == "0.1\n0.1 It is 7."
-    assert spans(solution.trace, "expansion")[0].detail["children"] == [[1, 0.9, "closed"], [1, 0.1, "open"]]
+    assert spans(solution.trace, "expansion")[0].expansion == Expansion(
+        2, (Child(1, 0.9, "closed"), Child(1, 0.1, "open"))
+    )
 
 
 async def test_a_tree_without_a_finished_leaf_says_so_and_gives_the_best_of_what_there_is() -> None:
@@ -133,7 +135,7 @@ async def test_a_lookahead_is_judged_in_place_of_the_step_and_what_it_finishes_i
     search = BestFirst(1, 2, by=spelled, lookahead=1)
     solution = await solve(PROBLEM, search, Scripted(Lines(lines)))
     (expansion,) = spans(solution.trace, "expansion")
-    assert expansion.detail["children"] == [[1, 0.2, "open"], [1, 0.8, "open"]]
+    assert expansion.expansion == Expansion(2, (Child(1, 0.2, "open"), Child(1, 0.8, "open")))
     assert (solution.answer, solution.samples) == ("7", 1)
 
 
@@ -171,13 +173,12 @@ async def test_a_search_is_replayed_from_its_trace(spec: str) -> None:
     search = parse(spec, NAMES)
     solution = await solve(PROBLEM, search, Scripted(late(dice, 3), context=2000), seed=4)
     (span,) = solution.trace.children
-    recorded = {str(each.path[-1]): each for each in span.children if each.name == "expansion"}
-    assert replayed(search, span.detail["seed"], recorded) == [
-        (key, each.detail["n"]) for key, each in recorded.items()
-    ]
+    recorded = {str(each.path[-1]): each.expansion for each in span.children if each.expansion}
+    assert span.seed is not None
+    assert replayed(search, span.seed, recorded) == [(key, each.n) for key, each in recorded.items()]
 
 
-def replayed(search: TreeSearch, seed: int, recorded: dict[str, Span]) -> list[tuple[str, int]]:
+def replayed(search: TreeSearch, seed: int, recorded: dict[str, Expansion]) -> list[tuple[str, int]]:
     """What a search would draw, given what was recorded of each expansion."""
     root, random, waiting, drawn = Node(Candidate(())), Random(seed), list[Draw](), []
     while True:
@@ -187,8 +188,9 @@ def replayed(search: TreeSearch, seed: int, recorded: dict[str, Span]) -> list[t
         if not waiting:
             return drawn
         path = waiting.pop(0).path
-        children = recorded[key_of(path)].detail["children"]
-        root = expand(root, {path: [Node(Candidate(()), value, count, state) for count, value, state in children]})
+        children = recorded[key_of(path)].children
+        grown = [Node(Candidate(()), each.value, each.count, cast("State", each.state)) for each in children]
+        root = expand(root, {path: grown})
 
 
 async def test_what_is_under_way_is_not_waited_for_by_other_problems_or_subtrees() -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from metagen import WeightError
 from metagen.strategies.tree.node import begin
 from metagen.strategies.tree.shares import apportion, log_odds, puct, softmax, systematic, top
-from tests.strategies.tree.trees import node
+from tests.support.trees import node
 
 weights = st.lists(st.integers(0, 50), min_size=1, max_size=20).filter(any).map(lambda ws: [w / sum(ws) for w in ws])
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from metagen import MCTS, BestFirst, InputError, Scripted, solve
 from metagen.strategies.tree.node import Draw, Node, at, begin
-from tests.strategies.tree.trees import PROBLEM, Lines, node, spelled, trees
+from tests.support.trees import PROBLEM, Lines, node, spelled, trees
 
 UNUSED = Random(0)
 

@@ -1,0 +1,1 @@
+"""What samples and runs say: curves, intervals, comparisons, tables and plots."""

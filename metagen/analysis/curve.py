@@ -1,0 +1,129 @@
+"""Graded samples as arrays, and a curve: a mean for each number of samples, with its interval."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metagen.analysis.intervals import DRAWS, LEVEL, Array, Index, Share, percentiles, resampled_means
+from metagen.errors import InputError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Samples:
+    """n samples of each of P problems, as arrays [P, n]."""
+
+    groups: NDArray[np.int64]
+    """Samples with equal answers have equal numbers, 0 or more; −1 has no answer."""
+    right: NDArray[np.bool_]
+    scores: Array | None = None
+    """A verifier's verdicts, higher is better; nan is no verdict."""
+    tokens: NDArray[np.int64] | None = None
+    """What each sample cost."""
+    flops: Array | None = None
+    """Of writing each sample, where the model's card is known."""
+    prompt_flops: Array | None = None
+    """[P]: of reading the prompt, once for all samples; beside `flops`."""
+    labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Such as level and subject, one value a problem; empty where a problem has none."""
+
+    def __post_init__(self) -> None:
+        """Raises `InputError` for arrays that do not fit together."""
+        shape = np.shape(self.groups)
+        if len(shape) != 2 or 0 in shape:
+            raise InputError(f"groups must be an array of problems by samples, with one of each or more, not {shape}")
+        for name in ("right", "scores", "tokens", "flops"):
+            given = getattr(self, name)
+            if given is not None and np.shape(given) != shape:
+                raise InputError(f"{name} must have the shape {shape} of groups, not {np.shape(given)}")
+        for name, values in self.labels.items():
+            if len(values) != shape[0]:
+                raise InputError(f"label {name!r} must have a value for each of {shape[0]} problems, not {len(values)}")
+        if np.min(self.groups) < -1:
+            raise InputError(f"a group is a number of 0 or more, or -1 for no answer, not {np.min(self.groups)}")
+
+    @property
+    def problems(self) -> int:
+        return int(self.groups.shape[0])
+
+    @property
+    def n(self) -> int:
+        """Samples a problem."""
+        return int(self.groups.shape[1])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curve:
+    """The expected accuracy of one rule for each k in `ks`, problem by problem."""
+
+    rule: str
+    ks: tuple[int, ...]
+    values: Array
+    """[P, K], each from 0 to 1."""
+    variances: Array
+    """[P, K]: of the Monte Carlo estimate of each value; 0 where it is exact."""
+    costs: Array | None = None
+    """[P, K]: the expected tokens of k samples."""
+    flops: Array | None = None
+    """[P, K]: the expected FLOPs of k samples that share one reading of the prompt."""
+
+    @property
+    def means(self) -> Array:
+        """[K]: over problems."""
+        return np.asarray(self.values.mean(0))
+
+    @property
+    def errors(self) -> Array:
+        """[K]: the Monte Carlo standard error of each mean; 0 where it is exact. Not the error of few problems."""
+        return np.asarray(np.sqrt(self.variances.sum(0)) / len(self.values))
+
+    def interval(self, level: float = LEVEL, draws: int = DRAWS, seed: int = 0) -> tuple[Array, Array]:
+        """([K], [K]): the percentile bootstrap interval of each mean, over problems (Efron 1979).
+
+        Where every problem is right, or none is, resampling cannot show what else might be: there it is Wilson's.
+        """
+        low, high = percentiles(resampled_means(self.values, draws, seed), level)
+        problems = len(self.values)
+        for total in (0, problems):
+            alike = self.values.sum(0) == total
+            low[alike], high[alike] = Share(total, problems).interval(NormalDist().inv_cdf((1 + level) / 2))
+        return low, high
+
+    def of(self, problems: Index) -> "Curve":
+        """The same for some of the problems, by their numbers."""
+        costs, flops = (None if each is None else each[problems] for each in (self.costs, self.flops))
+        return Curve(self.rule, self.ks, self.values[problems], self.variances[problems], costs, flops)
+
+    def in_flops(self) -> "Curve":
+        """The same with FLOPs for costs."""
+        return replace(self, costs=self.flops)
+
+    def at(self, k: int) -> Array:
+        """[P]: the values at one k of `ks`."""
+        return np.asarray(self.values[:, self.ks.index(k)])
+
+
+def check_ks(ks: Iterable[int], n: int) -> tuple[int, ...]:
+    ks = tuple(ks)
+    if not ks or not all(1 <= k <= n for k in ks) or any(one >= other for one, other in pairwise(ks)):
+        raise InputError(f"k must go up from 1 to at most {n}, the samples of a problem, not {ks}")
+    return ks
+
+
+def scores_of(samples: Samples) -> Array:
+    if samples.scores is None:
+        raise InputError("these samples have no scores, and this rule chooses by them")
+    return np.asarray(samples.scores, dtype=np.float64)
+
+
+def token_costs(samples: Samples, ks: tuple[int, ...]) -> Array | None:
+    return None if samples.tokens is None else np.outer(samples.tokens.mean(1), ks)
+
+
+def flop_costs(samples: Samples, ks: tuple[int, ...]) -> Array | None:
+    if samples.flops is None or samples.prompt_flops is None:
+        return None
+    return np.asarray(np.outer(samples.flops.mean(1), ks) + samples.prompt_flops[:, None])

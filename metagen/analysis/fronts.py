@@ -1,0 +1,96 @@
+"""Accuracy against cost: points, and the front of those that no other point beats."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+
+from metagen.analysis.curve import Curve
+from metagen.analysis.tables import Sheet
+from metagen.disk.runs import read_solutions
+from metagen.errors import InputError
+from metagen.solution import Solution
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What one strategy reached under one budget: means over problems, of means over seeds."""
+
+    problems: str
+    model: str
+    strategy: str
+    budget: str
+    seeds: int
+    count: int
+    """Problems."""
+    accuracy: float
+    low: float
+    high: float
+    """The 95 % bootstrap interval over problems."""
+    tokens: float
+    """Read and written for a problem; what was taken from the pool counts as when it was drawn."""
+    flops: float
+    calls: float
+
+    @property
+    def cost(self) -> float:
+        """In FLOPs where they are known, else in tokens."""
+        return self.flops or self.tokens
+
+
+def sheet(title: str, found: Iterable[Point]) -> Sheet:
+    """The points, to be read."""
+    columns = ("problems", "model", "strategy", "budget", "accuracy", "tokens", "FLOPs", "calls")
+    rows = [
+        (
+            each.problems,
+            each.model,
+            each.strategy,
+            each.budget,
+            f"{100 * each.accuracy:.1f} ({100 * each.low:.1f}–{100 * each.high:.1f})",
+            f"{each.tokens:,.0f}",
+            f"{each.flops:.3g}" if each.flops else "",
+            f"{each.calls:.3g}",
+        )
+        for each in found
+    ]
+    kept = [place for place in range(len(columns)) if place in {4, 5, 7} or len({row[place] for row in rows}) > 1]
+    return Sheet(title, tuple(columns[each] for each in kept), tuple(tuple(row[each] for each in kept) for row in rows))
+
+
+def fronts(found: Iterable[Point]) -> dict[str, list[Point]]:
+    """By problems and model, the points in the order of their cost: for a picture."""
+    panels: dict[str, list[Point]] = defaultdict(list)
+    for each in found:
+        panels[f"{each.problems}, {each.model}"].append(each)
+    return {name: sorted(part, key=lambda point: point.cost) for name, part in panels.items()}
+
+
+def point(key: tuple[str, str, str, str], folders: Sequence[Path]) -> Point:
+    """What came out in these runs' folders; `key` is problems, model, strategy and budget. Seeds are taken together."""
+    right: dict[str, list[bool]] = defaultdict(list)
+    solved: list[Solution] = []
+    for folder in folders:
+        for solution in read_solutions(folder):
+            solved.append(solution)
+            if solution.correct is not None or solution.failed:
+                right[solution.problem].append(solution.correct is True)
+    if not right:
+        raise InputError(f"{folders[0]}: no answer there has a verdict, so there is nothing to report")
+    values = np.array([[fmean(each)] for each in right.values()])
+    low, high = Curve("", (1,), values, np.zeros_like(values)).interval()
+    usages = [solution.usage for solution in solved]
+    return Point(
+        *key,
+        seeds=len(folders),
+        count=len(right),
+        accuracy=float(values.mean()),
+        low=float(low[0]),
+        high=float(high[0]),
+        tokens=fmean(usage.tokens for usage in usages),
+        flops=fmean(usage.all_flops for usage in usages),
+        calls=fmean(usage.calls + usage.verifier_calls for usage in usages),
+    )

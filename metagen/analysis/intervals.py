@@ -1,0 +1,70 @@
+"""Intervals: Wilson's for a share, and percentiles of means over resampled problems."""
+
+from dataclasses import dataclass
+from math import nan, sqrt
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+
+Index = NDArray[np.intp]
+
+
+DRAWS = 1000
+"""Bootstrap resamples."""
+
+
+LEVEL = 0.95
+
+
+BLOCK = 1 << 19
+"""Cells that are in memory at once."""
+
+
+def resampled_means(values: ArrayLike, draws: int = DRAWS, seed: int = 0) -> Array:
+    """[draws, K]: the means of `values` [P, K] over bootstrap resamples of the P problems.
+
+    The same seed resamples the same problems, so the differences of two curves are paired. Each resample is a row of
+    multinomial counts, and a block of them one matrix product.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    problems, rng = len(values), np.random.default_rng(seed)
+    block = max(1, BLOCK // problems)
+    return np.concatenate(
+        [_counts(problems, min(block, draws - start), rng) @ values / problems for start in range(0, draws, block)]
+    )
+
+
+def percentiles(means: Array, level: float = LEVEL) -> tuple[Array, Array]:
+    """The middle `level` of the rows of `means`, column by column."""
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return low, high
+
+
+def _counts(problems: int, draws: int, rng: np.random.Generator) -> Array:
+    """[draws, P]: how often each problem stands in each resample."""
+    drawn = rng.integers(problems, size=(draws, problems)) + problems * np.arange(draws)[:, None]
+    return np.bincount(drawn.ravel(), minlength=draws * problems).reshape(draws, problems).astype(np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A count out of a total, such as right answers out of problems."""
+
+    count: int
+    total: int
+
+    @property
+    def value(self) -> float:
+        return self.count / self.total if self.total else nan
+
+    def interval(self, z: float = 1.959964) -> tuple[float, float]:
+        """Wilson's score interval, at 95 % by default (Wilson 1927)."""
+        if not self.total:
+            return 0.0, 1.0
+        n, p = self.total, self.value
+        centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+        half = z * sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+        return max(0.0, centre - half), min(1.0, centre + half)

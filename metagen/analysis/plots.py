@@ -1,0 +1,147 @@
+"""Curves as pictures. Needs matplotlib, which nothing else does."""
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from metagen.analysis.curve import Curve
+from metagen.analysis.fronts import Point
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = {"coverage": "#009E73", "majority": "#0072B2", "weighted vote": "#E69F00", "best-of": "#D55E00"}
+"""Okabe and Ito (2008): they can be told apart without seeing red or green."""
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
+SHAPES = "osD^vP*X"
+LINES = ("-", "--", ":", "-.")
+"""One after the other, whenever all colours have been used."""
+MARKERS = {"coverage": "^", "majority": "o", "weighted vote": "s", "best-of": "D"}
+
+
+def available() -> bool:
+    """Whether matplotlib is there."""
+    return find_spec("matplotlib") is not None
+
+
+def draw(panels: Mapping[str, Mapping[str, Curve]], folder: Path) -> list[Path]:
+    """Draw a panel for each source, a curve for each of its rules, as `curves.png` and `curves.svg` in a folder.
+
+    Accuracy in per cent, against samples on a logarithmic axis; the bootstrap intervals are shaded. Where all curves
+    know their FLOPs, the same against FLOPs, as `flops.png` and `flops.svg`. Returns the files.
+    """
+    known = all(curve.flops is not None for curves in panels.values() for curve in curves.values())
+    files = _draw(panels, folder, "curves", _against_samples)
+    return [*files, *(_draw(panels, folder, "flops", _against_flops) if known else ())]
+
+
+def _draw(
+    panels: Mapping[str, Mapping[str, Curve]],
+    folder: Path,
+    name: str,
+    panel: Callable[["Axes", Mapping[str, Curve]], None],
+) -> list[Path]:
+    from matplotlib.figure import Figure  # noqa: PLC0415 (optional)
+
+    columns = min(3, len(panels))
+    lines = -(-len(panels) // columns)
+    figure = Figure(figsize=(5 * columns, 3.8 * lines), layout="constrained")
+    axes = figure.subplots(lines, columns, squeeze=False, sharey=True).ravel()
+    for place, (source, curves) in zip(axes, panels.items(), strict=False):
+        panel(place, curves)
+        _label(place, source)
+    for place in axes[len(panels) :]:
+        place.set_axis_off()
+    return saved(figure, folder, name)
+
+
+def draw_fronts(panels: Mapping[str, Sequence[Point]], folder: Path) -> list[Path]:
+    """Draw accuracy against cost, a panel for each model and file, as `sweep.png` and `.svg`. Returns the files.
+
+    Strategies whose names differ only in a number at the end, such as vote4 and vote16, are joined by a line.
+    """
+    from matplotlib.figure import Figure  # noqa: PLC0415 (optional)
+
+    figure = Figure(figsize=(5.5 * len(panels), 4), layout="constrained")
+    for axes, (name, points) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+        _front(axes, name, points)
+    return saved(figure, folder, "sweep")
+
+
+def _front(axes: "Axes", name: str, points: Sequence[Point]) -> None:
+    from matplotlib.ticker import NullFormatter  # noqa: PLC0415 (optional)
+
+    for number, series in enumerate(dict.fromkeys(map(_series, points))):
+        part = [point for point in points if _series(point) == series]
+        means = np.array([point.accuracy for point in part])
+        ends = np.array([[point.low for point in part], [point.high for point in part]])
+        axes.errorbar(
+            [point.cost for point in part],
+            100 * means,
+            yerr=100 * np.abs(ends - means),
+            label=series,
+            color=PALETTE[number % len(PALETTE)],
+            marker=SHAPES[number % len(SHAPES)],
+            linestyle=LINES[number // len(PALETTE) % len(LINES)],
+            fillstyle="full" if number < len(PALETTE) else "none",
+            capsize=2,
+            linewidth=1,
+        )
+    axes.set_xscale("log")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_title(name, fontsize="medium", parse_math=False)
+    axes.set_xlabel("FLOPs a problem" if all(point.flops for point in points) else "tokens a problem")
+    axes.set_ylabel("right, per cent")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
+
+
+def _series(point: Point) -> str:
+    return point.strategy.rstrip("0123456789") or point.strategy
+
+
+def saved(figure: "Figure", folder: Path, name: str) -> list[Path]:
+    """Write a figure as PNG and SVG; the same figure gives the same files."""
+    from matplotlib import rc_context  # noqa: PLC0415 (optional)
+
+    files = [folder / f"{name}.png", folder / f"{name}.svg"]
+    with rc_context({"svg.hashsalt": "metagen", "svg.fonttype": "none"}):
+        figure.savefig(files[0], dpi=150)
+        figure.savefig(files[1], metadata={"Date": None})
+    return files
+
+
+def _against_samples(axes: "Axes", curves: Mapping[str, Curve]) -> None:
+    for rule, curve in curves.items():
+        _curve(axes, rule, curve, curve.ks)
+    ks = sorted({k for curve in curves.values() for k in curve.ks})
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(ks, labels=list(map(str, ks)))
+    axes.set_xticks([], minor=True)
+    axes.set_xlabel("samples a problem")
+
+
+def _against_flops(axes: "Axes", curves: Mapping[str, Curve]) -> None:
+    for rule, curve in curves.items():
+        if curve.flops is not None:
+            _curve(axes, rule, curve, curve.flops.mean(0))
+    axes.set_xscale("log")
+    axes.set_xlabel("FLOPs a problem")
+
+
+def _curve(axes: "Axes", rule: str, curve: Curve, x: Any) -> None:
+    low, high = curve.interval()
+    style: dict[str, Any] = {"color": COLOURS.get(rule, "#000000")}
+    axes.plot(x, 100 * curve.means, marker=MARKERS.get(rule, "x"), markersize=4, label=rule, **style)
+    axes.fill_between(x, 100 * low, 100 * high, alpha=0.2, linewidth=0, **style)
+
+
+def _label(axes: "Axes", source: str) -> None:
+    axes.set_title(source, fontsize="medium", parse_math=False)
+    axes.set_ylabel("right, per cent")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, fontsize="small", loc="lower right")

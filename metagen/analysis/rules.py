@@ -1,0 +1,103 @@
+"""Accuracy against the number of samples, from one set of samples a problem: exact or with its error stated. Pure.
+
+Of n samples each, drawn once, every smaller number k is estimated by the expectation over draws of k of the n without
+replacement. Draws come in random order, which decides ties as the strategies do: first seen wins.
+"""
+
+from collections.abc import Iterable
+from math import comb
+
+import numpy as np
+
+from metagen.analysis.curve import Curve, Samples, check_ks, flop_costs, scores_of, token_costs
+from metagen.analysis.intervals import Array, Index
+from metagen.analysis.votes import ERROR, vote_curve
+from metagen.errors import WeightError
+
+
+def pass_at_k(right: int, n: int, k: int) -> float:
+    """The chance that k of n samples, drawn without replacement, hold a right one, if `right` of the n are.
+
+    The unbiased estimate of coverage (Chen et al. 2021, section 2.1). Raises `ValueError` unless 1 ≤ k ≤ n.
+    """
+    if not 1 <= k <= n:
+        raise ValueError(f"k must be from 1 to {n}, not {k}")
+    return 1.0 - comb(n - right, k) / comb(n, k)
+
+
+def powers_of_two(n: int) -> tuple[int, ...]:
+    """1, 2, 4 … and n itself."""
+    return tuple(sorted({1 << power for power in range(n.bit_length())} | {n}))
+
+
+def coverage(samples: Samples, ks: Iterable[int]) -> Curve:
+    """The chance that one of k samples is right: unbiased pass@k (Chen et al. 2021, section 2.1). Exact."""
+    ks = check_ks(ks, samples.n)
+    return _exact("coverage", samples, ks, 1 - _missing(samples.n, ks)[samples.right.sum(1)])
+
+
+def best_of(samples: Samples, ks: Iterable[int]) -> Curve:
+    """Whether the sample with the highest score is right (Stiennon et al. 2020; Cobbe et al. 2021, section 4). Exact.
+
+    By order statistics: the i-th best of n is the best of k with chance C(n−i, k−1) / C(n, k). Equal scores take turns,
+    since either may have been drawn first; no verdict ranks last. Raises `InputError` without scores.
+    """
+    ks = check_ks(ks, samples.n)
+    scores = scores_of(samples)
+    ranks = np.unique(scores, return_inverse=True)[1].reshape(scores.shape)
+    keys = np.where(np.isnan(scores), 1, -ranks)
+    order = np.argsort(keys, 1)
+    ranked, right = np.take_along_axis(keys, order, 1), np.take_along_axis(samples.right, order, 1)
+    chances = -np.diff(_missing(samples.n, ks), axis=0)
+    return _exact("best-of", samples, ks, _averaged(right.astype(float), ranked) @ chances)
+
+
+def majority_vote(samples: Samples, ks: Iterable[int], seed: int = 0, error: float = ERROR) -> Curve:
+    """Whether the most frequent answer of k is right (self-consistency; Wang et al. 2023, section 2).
+
+    Exact where all draws of k can be gone through (up to 20,000, as for n = 16), and for k = 1 and n. Else a Monte
+    Carlo estimate, over as many draws as bring the standard error of the mean over problems down to `error`. A sample
+    without an answer does not vote; if none votes, the first drawn is handed over. A group whose members were graded
+    differently is right by the share that is.
+    """
+    return vote_curve("majority", samples, None, ks, seed, error)
+
+
+def weighted_vote(samples: Samples, ks: Iterable[int], seed: int = 0, error: float = ERROR) -> Curve:
+    """Whether the answer with the largest sum of scores is right (Li et al. 2023, section 3).
+
+    As `majority_vote`, and a sample without a verdict does not vote; if no sample drawn has one, the majority decides.
+    Raises `WeightError` for scores that are negative or infinite: turn logits into weights first, as `Sigmoid` does.
+    """
+    scores = scores_of(samples)
+    if np.any(np.isinf(scores) | (scores < 0)):
+        raise WeightError("scores that weigh votes must be finite and not negative: turn logits into weights first")
+    return vote_curve("weighted vote", samples, scores, ks, seed, error)
+
+
+def all_rules(samples: Samples, ks: Iterable[int], seed: int = 0) -> dict[str, Curve]:
+    """The curves of all rules that the samples allow, by name."""
+    ks = check_ks(ks, samples.n)
+    curves = [coverage(samples, ks), majority_vote(samples, ks, seed)]
+    if samples.scores is not None:
+        curves += [weighted_vote(samples, ks, seed), best_of(samples, ks)]
+    return {curve.rule: curve for curve in curves}
+
+
+def _missing(n: int, ks: tuple[int, ...]) -> Array:
+    """[n + 1, K]: the chance C(n−r, k) / C(n, k) that k of n hold none of r certain ones, for r from 0 to n."""
+    r = np.arange(n)[:, None]
+    factors = np.maximum(n - np.array(ks) - r, 0) / (n - r)
+    return np.concatenate([np.ones((1, len(ks))), np.cumprod(factors, 0)])
+
+
+def _exact(rule: str, samples: Samples, ks: tuple[int, ...], values: Array) -> Curve:
+    return Curve(rule, ks, values, np.zeros_like(values), token_costs(samples, ks), flop_costs(samples, ks))
+
+
+def _averaged(right: Array, keys: Index) -> Array:
+    """[P, n]: each value replaced by the mean over the equal keys beside it; `keys` ascend in each row."""
+    starts = np.ones(keys.shape, dtype=bool)
+    starts[:, 1:] = keys[:, 1:] != keys[:, :-1]
+    run = np.cumsum(starts.ravel()) - 1
+    return np.asarray((np.bincount(run, right.ravel()) / np.bincount(run))[run].reshape(keys.shape))

@@ -1,0 +1,269 @@
+"""A report as plain data: what was measured, as rows for machines and as sheets for people. Pure."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from metagen.analysis.compare import Comparison, Difference, at_equal_cost, compare, cost_to_reach, difference
+from metagen.analysis.curve import Curve
+from metagen.analysis.intervals import Index
+from metagen.analysis.over_optimisation import Fall, over_optimised
+
+FOOT = (
+    "Right answers in per cent, with 95 % bootstrap intervals over problems (Wilson's where all or none are right). "
+    "After ± stands the standard error of the draws, where not all were gone through."
+)
+"""What the numbers of a sheet are."""
+
+
+FLOPS, TOKENS = "FLOPs", "tokens"
+
+
+WHOLE = ""
+"""The label and value of rows that count all problems."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """The curves of a pool or a run."""
+
+    name: str
+    ids: tuple[str, ...]
+    curves: Mapping[str, Curve]
+    """By rule."""
+    labels: Mapping[str, Sequence[str]]
+    scored_by: str = ""
+    notes: tuple[str, ...] = ()
+    correct: Mapping[str, bool] | None = None
+    """Of a run, whether its answers are right, by problem."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One mean with its interval, both from 0 to 1."""
+
+    source: str
+    label: str
+    value: str
+    rule: str
+    k: int
+    problems: int
+    mean: float
+    low: float
+    high: float
+    error: float
+    """The Monte Carlo standard error of the mean; 0 where it is exact."""
+    tokens: float | None
+    """Drawn a problem, on average."""
+    flops: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A table to be read."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Versus:
+    """One rule of two sources at the largest k that both have, over the problems that both have."""
+
+    first: str
+    second: str
+    rule: str
+    k: int
+    problems: int
+    difference: Difference
+
+
+@dataclass(frozen=True, slots=True)
+class Equal:
+    """One rule of two sources where they cost the same a problem, over the problems that both have."""
+
+    first: str
+    second: str
+    rule: str
+    unit: str
+    cost: float
+    first_mean: float
+    second_mean: float
+    difference: Difference
+
+
+def measured(source: Source) -> Iterator[Row]:
+    """All means of a source: of all its problems, then label by label."""
+    for label, value, problems in _parts(source):
+        for curve in source.curves.values():
+            yield from _rows(source.name, label, value, curve.of(problems))
+
+
+def sheets(source: Source, rows: Iterable[Row]) -> Iterator[Sheet]:
+    """The curves of a source, and what they reach by level and subject, if its problems say so."""
+    rows = list(rows)
+    whole = [row for row in rows if row.label == WHOLE]
+    ks = list(dict.fromkeys(row.k for row in whole))
+    title = f"{source.name}: {whole[0].problems} problems, {ks[-1]} samples each"
+    yield Sheet(
+        title + (f", scored by {source.scored_by}" if source.scored_by else ""),
+        ("k", "tokens", *(("FLOPs",) if whole[0].flops else ()), *source.curves),
+        tuple(_line(str(k), [row for row in whole if row.k == k]) for k in ks),
+    )
+    for label in source.labels:
+        yield Sheet(
+            f"{source.name}, by {label}, with {ks[-1]} samples",
+            (label, "problems", "one sample", *source.curves),
+            tuple(
+                _part_line([row for row in rows if (row.label, row.value) == (label, value)], ks[-1])
+                for value in dict.fromkeys(row.value for row in rows if row.label == label)
+            ),
+        )
+
+
+def remarks(source: Source) -> Iterator[str]:
+    """What is to be known beside the numbers: what was left out, and where more samples made it worse."""
+    yield from source.notes
+    for rule in ("best-of", "weighted vote"):
+        if rule in source.curves and (fall := over_optimised(source.curves[rule])):
+            yield _said(rule, fall)
+
+
+def versus(first: Source, second: Source) -> Iterator[Versus]:
+    """Every rule of two sources, problem by problem."""
+    shared = [name for name in first.ids if name in set(second.ids)]
+    places = [np.array([source.ids.index(name) for name in shared], dtype=np.intp) for source in (first, second)]
+    for rule in first.curves if shared else ():
+        one, other = first.curves[rule], second.curves.get(rule)
+        if other and (ks := set(one.ks) & set(other.ks)):
+            k = max(ks)
+            between = difference(one.at(k)[places[0]], other.at(k)[places[1]])
+            yield Versus(first.name, second.name, rule, k, len(shared), between)
+
+
+def equals(first: Source, second: Source) -> Iterator[Equal]:
+    """Every rule of two sources at equal cost: in FLOPs where both know them, else in tokens."""
+    shared = [name for name in first.ids if name in set(second.ids)]
+    places = [np.array([source.ids.index(name) for name in shared], dtype=np.intp) for source in (first, second)]
+    for rule in [rule for rule in first.curves if rule in second.curves] if shared else ():
+        one, other = first.curves[rule].of(places[0]), second.curves[rule].of(places[1])
+        unit = TOKENS if one.flops is None or other.flops is None else FLOPS
+        if unit == FLOPS:
+            one, other = one.in_flops(), other.in_flops()
+        if _has_costs(one) and _has_costs(other):
+            for each in at_equal_cost(one, other):
+                yield Equal(first.name, second.name, rule, unit, each.cost, each.first, each.second, each.difference)
+
+
+def at_equal(found: Iterable[Equal]) -> Sheet:
+    """The differences at equal cost, to be read."""
+    rows = tuple(
+        (
+            f"{each.second} - {each.first}",
+            each.rule,
+            f"{_cost(each.cost)} {each.unit}",
+            f"{100 * each.first_mean:.1f}",
+            f"{100 * each.second_mean:.1f}",
+            _points(each.difference),
+        )
+        for each in found
+    )
+    columns = ("what", "rule", "cost a problem", "first", "second", "difference")
+    return Sheet("Differences in points at equal cost, in pairs", columns, rows)
+
+
+def reaching(sources: Iterable[Source], accuracy: float) -> Sheet:
+    """What each rule of each source costs a problem until its accuracy, from 0 to 1, is reached."""
+    rows = []
+    for source in sources:
+        for rule, curve in source.curves.items():
+            unit, priced = (TOKENS, curve) if curve.flops is None else (FLOPS, curve.in_flops())
+            if _has_costs(priced):
+                found = cost_to_reach(priced, accuracy)
+                cost, low, high = map(_cost, (found.cost, found.low, found.high))
+                rows.append((source.name, rule, f"{cost} ({low}–{high})", unit))
+    title = f"What {100 * accuracy:g} per cent cost a problem, with 95 % bootstrap intervals over problems"
+    return Sheet(title, ("source", "rule", "cost", "in"), tuple(rows))
+
+
+def answers(first: Source, second: Source) -> Comparison | None:
+    """The answers that two runs handed over, on the problems where both have a verdict; `None` if either is a pool."""
+    one, other = first.correct or {}, second.correct or {}
+    shared = sorted(one.keys() & other.keys())
+    if not shared:
+        return None
+    return compare(np.array([one[name] for name in shared]), np.array([other[name] for name in shared]))
+
+
+def comparisons(found: Iterable[Versus]) -> Sheet:
+    """The differences, to be read."""
+    rows = tuple(
+        (f"{each.second} - {each.first}", each.rule, str(each.k), str(each.problems), _points(each.difference))
+        for each in found
+    )
+    return Sheet("Differences in points, in pairs", ("what", "rule", "k", "problems", "difference"), rows)
+
+
+def said(first: Source, second: Source, found: Comparison) -> str:
+    """The comparison of two runs in a sentence."""
+    return (
+        f"Answers of {second.name} - {first.name}: {_points(found.difference)} points on {found.problems} problems; "
+        f"right in one run only {found.only_second} and {found.only_first}, p = {found.p:.2g} (McNemar's mid-p)"
+    )
+
+
+def _parts(source: Source) -> Iterator[tuple[str, str, Index]]:
+    yield WHOLE, WHOLE, np.arange(len(source.ids))
+    for label, values in source.labels.items():
+        for value in sorted(set(values) - {""}):
+            yield label, value, np.flatnonzero(np.array(values) == value)
+
+
+def _rows(source: str, label: str, value: str, curve: Curve) -> Iterator[Row]:
+    low, high = curve.interval()
+    costs, flops = (None if each is None else each.mean(0) for each in (curve.costs, curve.flops))
+    for place, k in enumerate(curve.ks):
+        mean, least, most, error = (float(each[place]) for each in (curve.means, low, high, curve.errors))
+        tokens, spent = (None if each is None else float(each[place]) for each in (costs, flops))
+        yield Row(source, label, value, curve.rule, k, len(curve.values), mean, least, most, error, tokens, spent)
+
+
+def _line(first: str, rows: Sequence[Row]) -> tuple[str, ...]:
+    tokens, flops = rows[0].tokens, rows[0].flops
+    spent = (f"{tokens:,.0f}" if tokens else "", *((f"{flops:.3g}",) if flops else ()))
+    return (first, *spent, *map(_cell, rows))
+
+
+def _part_line(rows: Sequence[Row], n: int) -> tuple[str, ...]:
+    single = next(row for row in rows if row.k == 1)
+    return (single.value, str(single.problems), _cell(single), *(_cell(row) for row in rows if row.k == n))
+
+
+def _cell(row: Row) -> str:
+    """In per cent, with the interval, and the Monte Carlo error where there is one."""
+    error = f" ±{100 * row.error:.2f}" if row.error else ""
+    return f"{100 * row.mean:.1f}{error} ({100 * row.low:.1f}–{100 * row.high:.1f})"
+
+
+def _has_costs(curve: Curve) -> bool:
+    """Whether they can be compared: pools from elsewhere may not count tokens."""
+    return curve.costs is not None and bool(curve.costs.mean(0)[0] > 0)
+
+
+def _cost(value: float) -> str:
+    if np.isinf(value):
+        return "never"
+    return f"{value:.3g}" if value >= 1e6 else f"{value:,.0f}"
+
+
+def _points(found: Difference) -> str:
+    return f"{100 * found.value:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
+
+
+def _said(rule: str, fall: Fall) -> str:
+    return (
+        f"{rule} is over-optimised: best at k = {fall.best}, and from k = {fall.worse_from} on worse than with fewer "
+        f"samples ({_points(Difference(fall.difference, fall.low, fall.high))} points)"
+    )

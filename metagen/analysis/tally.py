@@ -1,0 +1,64 @@
+"""What a run or a pool of samples shows: accuracy with its interval, coverage, cost. Pure."""
+
+from dataclasses import dataclass, field
+from math import nan
+
+from metagen.analysis.intervals import Share
+from metagen.budget import Usage
+from metagen.solution import Solution
+
+
+@dataclass(slots=True)
+class Tally:
+    """The figures of a run, added up one solution at a time.
+
+    Accuracy counts problems with a reference; a failed problem among them is not right. Answers on which the grader has
+    no verdict are counted apart and are in no share.
+    """
+
+    problems: int = 0
+    failed: int = 0
+    """Problems without any candidate; a resumed run tries them again."""
+    correct: int = 0
+    judged: int = 0
+    unjudged: int = 0
+    lost: int = 0
+    usage: Usage = field(default_factory=Usage)
+    _drawn: int = 0
+    _covered: int = 0
+    _single: float = 0.0
+    _samples: int = 0
+
+    def add(self, solution: Solution) -> None:
+        self.problems += 1
+        self.failed += solution.failed
+        self.correct += solution.correct is True
+        self.judged += solution.correct is not None
+        self.unjudged += solution.unjudged
+        self.lost += solution.lost
+        self.usage += solution.usage
+        if solution.samples:
+            self._drawn += 1
+            self._covered += solution.samples_correct > 0
+            self._single += solution.samples_correct / solution.samples
+            self._samples += solution.samples
+
+    @property
+    def accuracy(self) -> Share:
+        """Right answers out of those that were judged."""
+        return Share(self.correct, self.judged)
+
+    @property
+    def single(self) -> float:
+        """The mean, over problems, of the share of right ones among the samples that were compared: pass@1."""
+        return self._single / self._drawn if self._drawn else nan
+
+    @property
+    def coverage(self) -> Share:
+        """Problems for which one of the compared samples is right: what a perfect verifier would reach."""
+        return Share(self._covered, self._drawn)
+
+    @property
+    def samples(self) -> float:
+        """Compared samples a problem, on average."""
+        return self._samples / self._drawn if self._drawn else nan

@@ -1,0 +1,182 @@
+"""What a vote among k of n samples is expected to give: exact where possible, else by Monte Carlo."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, combinations
+from math import comb
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metagen.analysis.curve import Curve, Samples, check_ks, flop_costs, token_costs
+from metagen.analysis.intervals import BLOCK, Array, Index
+
+ERROR = 0.001
+"""The largest Monte Carlo standard error of a mean that is accepted: a tenth of a point."""
+
+
+_SUBSETS = 20_000
+"""Draws of k of n, at most, that are all gone through."""
+
+
+_WORK = 5e7
+"""Samples looked at, at most, to go through them for all problems."""
+
+
+_PILOT = 64
+"""Draws to see how much the outcome varies."""
+
+
+_TIE = 1e-12
+"""Sums of weights that differ by less, relatively, are equal: they were only added in another order."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ballots:
+    """What votes need to know of problems, sorted by their number of different answers."""
+
+    groups: Index
+    """[P, n], from 0; the samples of one problem in random order. The largest number stands for no answer."""
+    weights: Array | None
+    right: NDArray[np.bool_]
+    shares: Array
+    """[P, n + 1]: the share of right ones in each group."""
+    sizes: Index
+    """[P]: different answers."""
+
+    def part(self, problems: slice) -> "_Ballots":
+        weights = None if self.weights is None else self.weights[problems]
+        sizes = self.sizes[problems]
+        return _Ballots(self.groups[problems], weights, self.right[problems], self.shares[problems], sizes)
+
+
+def vote_curve(rule: str, samples: Samples, weights: Array | None, ks: Iterable[int], seed: int, error: float) -> Curve:
+    ks, rng = check_ks(ks, samples.n), np.random.default_rng(seed)
+    ballots, order = _ballots(samples, weights, rng)
+    values, variances = np.empty((2, samples.problems, len(ks)))
+    for column, k in enumerate(ks):
+        values[order, column], variances[order, column] = _expected(ballots, k, rng, error)
+    return Curve(rule, ks, values, variances, token_costs(samples, ks), flop_costs(samples, ks))
+
+
+def _ballots(samples: Samples, weights: Array | None, rng: np.random.Generator) -> tuple[_Ballots, Index]:
+    """The ballots, and which problem stands where.
+
+    All problems share the random draws. With the samples of each in a random order of its own, draws of two problems
+    are independent all the same, so their errors do not add up.
+    """
+    groups, sizes = _numbered(samples.groups)
+    order = np.argsort(sizes, kind="stable")
+    shuffled = rng.permuted(np.tile(np.arange(samples.n), (samples.problems, 1)), axis=1)[order]
+    shuffle = (order[:, None], shuffled)
+    weights = None if weights is None else weights[shuffle]
+    shares = _shares(groups, samples.right)[order]
+    return _Ballots(groups[shuffle], weights, samples.right[shuffle], shares, sizes[order]), order
+
+
+def _numbered(groups: NDArray[np.int64]) -> tuple[Index, Index]:
+    """Groups renumbered from 0 in each row, with n for no answer; and how many there are in each row."""
+    order = np.argsort(groups, 1, kind="stable")
+    ranked = np.take_along_axis(groups, order, 1)
+    new = np.zeros(groups.shape, dtype=np.intp)
+    new[:, 1:] = ranked[:, 1:] != ranked[:, :-1]
+    numbers = np.cumsum(new, 1) - (ranked[:, :1] == -1)
+    renumbered = np.empty_like(numbers)
+    np.put_along_axis(renumbered, order, np.where(ranked == -1, groups.shape[1], numbers), 1)
+    return renumbered, numbers.max(1) + 1
+
+
+def _shares(groups: Index, right: NDArray[np.bool_]) -> Array:
+    """[P, n + 1]: the share of right ones in each group, 0 where there is none."""
+    problems, n = groups.shape
+    cells = (groups + (n + 1) * np.arange(problems)[:, None]).ravel()
+    rights, members = (np.bincount(cells, each, problems * (n + 1)) for each in (right.ravel(), None))
+    return np.asarray((rights / np.maximum(members, 1)).reshape(problems, n + 1))
+
+
+def _expected(ballots: _Ballots, k: int, rng: np.random.Generator, error: float) -> tuple[Array, Array]:
+    """([P], [P]): the expected outcome of a vote of k, and the variance of that estimate."""
+    problems, n = ballots.groups.shape
+    if (subsets := comb(n, k)) <= _SUBSETS and subsets * problems * k <= max(_WORK, problems * n):
+        every = np.fromiter(chain.from_iterable(combinations(range(n), k)), np.intp, subsets * k).reshape(subsets, k)
+        return _outcomes(ballots, every)[0] / subsets, np.zeros(problems)
+    return _sampled(ballots, k, rng, error)
+
+
+def _sampled(ballots: _Ballots, k: int, rng: np.random.Generator, error: float) -> tuple[Array, Array]:
+    """As many random draws as the error asks for: a pilot says about how many, and the rest follow in batches."""
+    problems, n = ballots.groups.shape
+    largest = max(_PILOT, 4 * BLOCK // n)
+    sums, squares, draws, batch = np.zeros(problems), np.zeros(problems), 0, _PILOT
+    contested = ballots.right.any(1) & ~ballots.right.all(1)
+    while True:
+        drawn = np.argpartition(rng.random((batch, n)), k - 1, axis=1)[:, :k]
+        more = _outcomes(ballots, drawn)
+        sums, squares, draws = sums + more[0], squares + more[1], draws + batch
+        # Half a deviation is added, since outcomes that were all alike so far may still differ.
+        deviations = np.maximum(squares - sums**2 / draws, 0) + contested / 2
+        variances = deviations / (draws * (draws - 1))
+        excess = variances.sum() / (problems * error) ** 2
+        if excess <= 1:
+            return sums / draws, variances
+        batch = int(min(max(_PILOT, draws * (excess - 1) + 1), largest))
+
+
+def _outcomes(ballots: _Ballots, draws: Index) -> tuple[Array, Array]:
+    """([P], [P]): the sums over draws of the outcomes of each problem, and of their squares."""
+    sums, squares = np.empty((2, len(ballots.groups)))
+    for problems in _blocks(ballots.sizes, draws.shape):
+        part = ballots.part(problems)
+        size = BLOCK // max(1, int(part.sizes[-1]), draws.shape[1])
+        outcomes = np.concatenate(
+            [_outcome(part, draws[start : start + size]) for start in range(0, len(draws), max(1, size))], 1
+        )
+        sums[problems], squares[problems] = outcomes.sum(1), (outcomes**2).sum(1)
+    return sums, squares
+
+
+def _blocks(sizes: Index, draws: tuple[int, ...]) -> Iterator[slice]:
+    """Slices of problems such that each fits into memory; `sizes` ascend."""
+    start = 0
+    while start < len(sizes):
+        end = start + 1
+        while end < len(sizes) and (end + 1 - start) * draws[0] * max(int(sizes[end]) + 1, draws[1]) <= BLOCK:
+            end += 1
+        yield slice(start, end)
+        start = end
+
+
+def _outcome(ballots: _Ballots, draws: Index) -> Array:
+    """[P, D]: the expectation over the orders of each draw that the answer handed over is right."""
+    size = int(ballots.sizes[-1])
+    groups = np.minimum(ballots.groups, size)[:, draws]
+    shares = ballots.shares[:, :size]
+    weights = None if ballots.weights is None else ballots.weights[:, draws]
+    if weights is None or not (silent := np.isnan(weights)).any():
+        chosen = _winners(groups, shares, weights)
+    else:
+        weighted = _winners(np.where(silent, size, groups), shares, np.where(silent, 0.0, weights))
+        chosen = np.where(silent.all(2), _winners(groups, shares, None), weighted)
+    nobody = np.nonzero(np.isnan(chosen))  # voted, so the first sample is handed over
+    chosen[nobody] = ballots.right[nobody[0][:, None], draws[nobody[1]]].mean(1)
+    return chosen
+
+
+def _winners(groups: Index, shares: Array, weights: Array | None) -> Array:
+    """[P, D]: the share of right answers among those that may win; nan where nobody votes.
+
+    `groups` and `weights` are [P, D, k], `shares` [P, G]; who is in group G does not vote. Of groups with equal sums
+    the one that was seen first wins, so each has a chance in proportion to its voters.
+    """
+    problems, draws, _ = groups.shape
+    shape = (problems, draws, shares.shape[1] + 1)
+    cells = (groups + shape[2] * np.arange(problems * draws).reshape(problems, draws, 1)).ravel()
+    voters = np.bincount(cells, minlength=problems * draws * shape[2]).reshape(shape)[..., :-1].astype(np.float64)
+    sums = voters
+    if weights is not None:
+        sums = np.bincount(cells, weights.ravel(), problems * draws * shape[2]).reshape(shape)[..., :-1]
+    sums = np.where(voters > 0, sums, -1.0)
+    chances = np.where(sums >= sums.max(2, initial=0.0, keepdims=True) * (1 - _TIE), voters, 0.0)
+    votes = chances.sum(2)
+    right = np.matmul(chances, shares[:, :, None])[..., 0]
+    return np.asarray(np.divide(right, votes, out=np.full(votes.shape, np.nan), where=votes > 0))

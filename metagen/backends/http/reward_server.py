@@ -1,0 +1,226 @@
+"""Reward models behind `vllm serve`."""
+
+from collections import OrderedDict
+from types import TracebackType
+from typing import Any, Self
+
+from pydantic import BaseModel, Field, ValidationError
+
+from metagen.backends.http.books import reserved
+from metagen.backends.http.connection import Http, Refused, served
+from metagen.backends.http.openai import Counts
+from metagen.backends.http.server import SILENCE
+from metagen.backends.rewards.families import Family, Form, family
+from metagen.backends.rewards.readings import fitting, places, share
+from metagen.errors import InputError, TransientError
+from metagen.request import Card, Meter, Reading
+from metagen.tasks import together
+
+REMEMBERED = 4096
+"""Readings whose token ids are kept, between counting them and sending them."""
+
+
+class _Scored(BaseModel):
+    """What was read of one prompt: a row a token or a mark by `/pooling`, or one by `/classify`."""
+
+    data: list[list[float]] | None = None
+    probs: list[float] | None = None
+
+
+class _Reply(BaseModel):
+    data: list[_Scored] = Field(default_factory=list)
+    choices: list[dict[str, Any]] = Field(default_factory=list)
+    usage: Counts | None = None
+
+
+class VLLMRewardServer:
+    """A reward model behind `url`, such as `http://localhost:8000/v1`: `vllm serve`, pooling or, if causal, generating.
+
+    Its family is found by the model's name, or given as `like`. Readings are tokenised by the server and sent as ids:
+    to `/pooling` where steps are marked, to `/classify` or `/pooling` where the whole is scored, and to
+    `/v1/completions`, a token a step, where the model is causal. A server of marked steps must know the mark of its
+    model: the one of Qwen's is vLLM's default, another is given to it by `--pooler-config '{"step_tag_id": ...}'`.
+
+    Cancelling closes the connection; what had been sent is then counted whole, as an estimate. Failures that may pass
+    are `TransientError`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        model: str = "",
+        *,
+        like: str | None = None,
+        name: str | None = None,
+        context: int | None = None,
+        card: Card | None = None,
+        key_env: str = "OPENAI_API_KEY",
+        connect: float = 10.0,
+        silence: float = SILENCE,
+    ) -> None:
+        self._family: Family = family(model or url, {}, like)
+        if not self._family.served:
+            raise InputError(f"vLLM has no architecture for {self._family.name} models: use TorchReward")
+        self._http = Http(url, key_env=key_env, connect=connect, silence=silence)
+        self._model = model
+        self._name = name
+        self._context = context
+        self.card = card
+        """What the model costs to run, if it was given: a server does not tell."""
+        self._classifies = False
+        self._mark = self._good = self._bad = -1
+        self._ids: OrderedDict[Reading, list[list[int]]] = OrderedDict()
+
+    @property
+    def name(self) -> str:
+        return self._name or self._model or self._http.host
+
+    @property
+    def context(self) -> int:
+        return self._context or 0
+
+    @property
+    def process(self) -> bool:
+        return self._family.process
+
+    async def rate(self, reading: Reading, spend: Meter) -> tuple[float, ...]:
+        every = await self._read(reading)
+        reading.check_time()
+        if self._family.reads == "next":
+            return tuple(await together(self._asked(ids, spend) for ids in every))
+        (ids,) = every
+        if self._family.reads == "marks":
+            body = {"input": ids, "task": "token_classify", "use_activation": True}
+            return self._marked(await self._rows("/pooling", body, ids, spend), ids, len(reading.steps))
+        return (await self._valued(ids, spend),)
+
+    async def count(self, reading: Reading) -> int:
+        return sum(len(ids) + (self._family.reads == "next") for ids in await self._read(reading))
+
+    async def _read(self, reading: Reading) -> list[list[int]]:
+        """The ids of all that is sent for a reading: one text, or for causal models one a step."""
+        if (known := self._ids.get(reading)) is not None:
+            return known
+        if self._family.reads == "next":
+            upto = [reading.steps[:t] for t in range(1, len(reading.steps) + 1)]
+            forms = [self._family.form(reading.prompt, steps) for steps in upto]
+        else:
+            forms = [self._family.form(reading.prompt, reading.steps)]
+        ids = await together(self._tokenized(form) for form in forms)
+        self._ids[reading] = [fitting(each, self.name, self.context) for each in ids]
+        if len(self._ids) > REMEMBERED:
+            self._ids.popitem(last=False)
+        return self._ids[reading]
+
+    async def _tokenized(self, form: Form, *, special: bool = True) -> list[int]:
+        if isinstance(form, list):
+            body: dict[str, Any] = {"messages": form, "add_generation_prompt": self._family.reads == "next"}
+        else:
+            body = {"prompt": form, "add_special_tokens": special}
+        reply = await self._http.post(f"{self._http.root}/tokenize", {"model": self._model} | body)
+        try:
+            return list(map(int, reply["tokens"]))
+        except (TypeError, KeyError, ValueError):
+            raise InputError(f"{self.name} tells no token ids: it must be vLLM's server") from None
+
+    def _marked(self, rows: list[list[float]], ids: list[int], steps: int) -> tuple[float, ...]:
+        """The probability of the second class at each step's mark; a question may hold marks too."""
+        if len(rows) == len(ids):
+            rows = [rows[place] for place in places(ids, self._mark, steps)]
+        elif len(rows) != ids.count(self._mark):
+            raise InputError(
+                f"{self.name} gave {len(rows)} scores for {ids.count(self._mark)} marks: start its server with "
+                f"""--pooler-config '{{"step_tag_id": {self._mark}}}'"""
+            )
+        return tuple(row[-1] for row in rows[len(rows) - steps :])
+
+    async def _valued(self, ids: list[int], spend: Meter) -> float:
+        """The logit of the whole."""
+        body = {"input": ids, "use_activation": False}
+        if self._classifies:
+            rows = await self._rows("/classify", body, ids, spend)
+        else:
+            rows = await self._rows("/pooling", body | {"task": "token_classify"}, ids, spend)
+        if not rows or not rows[-1]:
+            raise self._unreadable("a score")
+        return rows[-1][-1]
+
+    async def _rows(self, path: str, body: dict[str, Any], ids: list[int], spend: Meter) -> list[list[float]]:
+        reply = await self._sent(path, body, len(ids), 0, spend)
+        scored = reply.data[0] if reply.data else _Scored()
+        if scored.data is None and scored.probs is None:
+            raise self._unreadable("scores")
+        return scored.data if scored.data is not None else [scored.probs or []]
+
+    def _unreadable(self, what: str) -> TransientError:
+        return TransientError(f"{self.name} sent a reply without {what}", sent=True)
+
+    async def _asked(self, ids: list[int], spend: Meter) -> float:
+        """The share of `good` against `bad` in the token after a prompt."""
+        labels = [self._good, self._bad]
+        body = {
+            "prompt": ids,
+            "max_tokens": 1,
+            "temperature": 0.0,
+            "logprobs": len(labels),
+            "logprob_token_ids": labels,
+        }
+        reply = await self._sent("/v1/completions", body | {"return_tokens_as_token_ids": True}, len(ids), 1, spend)
+        try:
+            told = reply.choices[0]["logprobs"]["top_logprobs"][0]
+            good, bad = (float(told[f"token_id:{label}"]) for label in labels)
+        except (TypeError, KeyError, IndexError):
+            raise self._unreadable("log-probabilities") from None
+        return share(good, bad)
+
+    async def _sent(self, path: str, body: dict[str, Any], prompt: int, output: int, spend: Meter) -> _Reply:
+        """One request, counted once: as the server says, or as it was reserved."""
+        with reserved(spend, prompt, output) as books:
+            reply = self._parsed(await self._http.post(f"{self._http.root}{path}", {"model": self._model} | body))
+            books.settle_counts(reply.usage)
+        return reply
+
+    def _parsed(self, reply: Any) -> _Reply:
+        try:
+            return _Reply.model_validate(reply)
+        except ValidationError:
+            raise self._unreadable("what was asked for") from None
+
+    async def __aenter__(self) -> Self:
+        await self._http.open()
+        try:
+            await self._explore()
+        except BaseException as error:
+            await self._http.close()
+            if isinstance(error, Refused):
+                raise InputError(f"cannot use {self._http.base}: {error}") from None
+            raise
+        return self
+
+    async def _explore(self) -> None:
+        """Find out what the server serves, and the ids of the tokens at which scores are read."""
+        self._model, told = await served(self._http, self._model)
+        self._context = self._context or told.get("max_model_len")
+        if not self._context:
+            raise InputError(f"{self.name} does not tell its context: give it with context=")
+        if self._family.mark:
+            self._mark = await self._token(self._family.mark)
+        if self._family.good:
+            self._good, self._bad = await self._token(self._family.good), await self._token(self._family.bad)
+        if self._family.reads == "last":
+            self._classifies = await self._serves("/classify")
+
+    async def _token(self, text: str) -> int:
+        return (await self._tokenized(text, special=False))[-1]
+
+    async def _serves(self, path: str) -> bool:
+        try:
+            await self._http.post(f"{self._http.root}{path}", {"model": self._model, "input": "1"})
+        except Refused:
+            return False
+        return True
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        await self._http.close()

@@ -1,0 +1,1 @@
+"""vLLM in process: generating, scoring, and the engine that both share."""

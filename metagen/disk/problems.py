@@ -1,0 +1,179 @@
+"""Problem files: JSON Lines, JSON lists and Parquet, read as a stream."""
+
+import json
+import os
+from array import array
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from metagen.answers.extract import extract
+from metagen.disk.lines import read_lines
+from metagen.errors import InputError
+from metagen.problem import Problem
+
+PROMPT_FIELDS = ("prompt", "question", "problem", "Question")
+
+
+ANSWER_FIELDS = ("answer", "Answer", "solution")
+
+
+ID_FIELDS = ("id", "unique_id", "ID")
+
+
+TAG_FIELDS = ("level", "subject", "type")
+
+
+GSM8K_MARK = "####"
+
+
+BATCH = 1024
+"""Rows of a Parquet file that are in memory at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemFile:
+    """A file of problems: JSON Lines or Parquet, read as a stream, or a JSON list in a file that ends in `.json`.
+
+    Fields are found by their usual names (`prompt`, `question` or `problem`; `answer`; `id` or `unique_id`) unless
+    they are named here. So GSM8K is read as it comes, where an answer that ends in `#### n` stands for n; MATH, where a
+    `solution` stands for what is in its box if there is no `answer`; and SVAMP, whose `Body` goes before its
+    `Question`. Without an id, a problem is called by the number of its line or row. A `level`, `subject` or `type`
+    becomes a tag. Parquet needs pyarrow.
+    """
+
+    path: Path
+    prompt_field: str | None = None
+    answer_field: str | None = None
+    id_field: str | None = None
+
+    def __iter__(self) -> Iterator[Problem]:
+        """Raises `InputError`, naming file, line and field."""
+        for number, row in self._rows():
+            yield self._problem(row, number)
+
+    def check(self) -> tuple[int, str]:
+        """Read the whole file once, before anything is spent: how many problems it holds, and a digest of them.
+
+        Memory is 8 bytes a problem. Raises `InputError` for what cannot be read, an empty file, or an id that occurs
+        twice.
+        """
+        digest, ids = blake2b(digest_size=8), array("Q")
+        for problem in self:
+            digest.update(repr((problem.id, problem.prompt, problem.answer)).encode())
+            ids.append(_hash(problem.id))
+        if not ids:
+            raise InputError(f"{self.path}: holds no problems")
+        hashes = np.frombuffer(ids, dtype=np.uint64)
+        hashes.sort()
+        if repeated := set(hashes[1:][hashes[1:] == hashes[:-1]].tolist()):
+            self._refuse_twins(repeated)
+        return len(ids), digest.hexdigest()
+
+    def _rows(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        if not os.path.exists(self.path):  # unlike `Path.exists`, it takes a name of any length
+            raise InputError(f"{self.path}: there is no such file")
+        if self.path.suffix == ".parquet":
+            yield from self._parquet()
+            return
+        if self.path.suffix != ".json":
+            yield from ((f"line {number}", row) for number, row in read_lines(self.path))
+            return
+        for number, row in enumerate(self._list(), 1):
+            if not isinstance(row, dict):
+                raise InputError(f"{self.path}, item {number}: must be an object, not {type(row).__name__}")
+            yield f"item {number}", row
+
+    def _parquet(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        try:
+            from pyarrow import ArrowException, parquet  # noqa: PLC0415 (optional)
+        except ImportError:
+            raise InputError(f"{self.path}: reading Parquet needs pyarrow: install metagen[parquet]") from None
+        number = 0
+        try:
+            with parquet.ParquetFile(self.path) as file:
+                for batch in file.iter_batches(BATCH):
+                    for row in batch.to_pylist():
+                        number += 1
+                        yield f"row {number}", row
+        except (ArrowException, OSError) as error:
+            raise InputError(f"{self.path}: cannot be read as Parquet after row {number}: {error}") from None
+
+    def _list(self) -> list[Any]:
+        try:
+            rows = json.loads(self.path.read_bytes())
+        except (OSError, ValueError, RecursionError) as error:
+            raise InputError(f"{self.path}: is not a JSON file: {error}") from None
+        if not isinstance(rows, list):
+            raise InputError(f"{self.path}: must hold a list of problems; JSON Lines go in a file that ends in .jsonl")
+        return rows
+
+    def _problem(self, row: Mapping[str, Any], place: str) -> Problem:
+        where = f"{self.path}, {place}"
+        field, asked = _field(row, self.prompt_field, PROMPT_FIELDS, where)
+        prompt = _text((field, asked), where, needed=True) or ""
+        if field == "Question" and not self.prompt_field and row.get("Body"):
+            prompt = _after_body(str(row["Body"]), prompt)
+        answer = self._answer(row, where)
+        name = _text(_field(row, self.id_field, ID_FIELDS, where, needed=False), where) or place.rpartition(" ")[2]
+        tags = {name: str(row[name]) for name in TAG_FIELDS if isinstance(row.get(name), str | int)}
+        return Problem(name, prompt, answer, tags=tags)
+
+    def _answer(self, row: Mapping[str, Any], where: str) -> str | None:
+        field, given = _field(row, self.answer_field, ANSWER_FIELDS, where, needed=False)
+        answer = _text((field, given), where)
+        if answer is not None and field == "solution":
+            return extract(answer)
+        if answer is not None and GSM8K_MARK in answer:
+            answer = answer.rpartition(GSM8K_MARK)[2].strip()
+        if answer is not None and not answer.strip():
+            raise InputError(f"{where}: field {field!r} is empty; leave it out where there is none")
+        return answer
+
+    def _refuse_twins(self, hashes: set[int]) -> None:
+        first: dict[str, str] = {}
+        for place, row in self._rows():
+            name = self._problem(row, place).id
+            if _hash(name) in hashes and first.setdefault(name, place) != place:
+                raise InputError(f"{self.path}, {place}: the id {name!r} occurs twice, first on {first[name]}")
+
+
+def _field(
+    row: Mapping[str, Any], named: str | None, usual: tuple[str, ...], where: str, *, needed: bool = True
+) -> tuple[str, Any]:
+    """The first of the fields that is there, with its name."""
+    for name in (named,) if named else usual:
+        if name in row:
+            return name, row[name]
+    if needed or named:
+        wanted = repr(named) if named else " or ".join(map(repr, usual))
+        raise InputError(f"{where}: there is no field {wanted}; there is {', '.join(map(repr, row)) or 'nothing'}")
+    return "", None
+
+
+def _text(field: tuple[str, Any], where: str, *, needed: bool = False) -> str | None:
+    """A field as text: numbers are written out, whole ones without a fraction."""
+    name, value = field
+    if value is None and not needed:
+        return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise InputError(f"{where}: field {name!r} must be a text or a number, not {json.dumps(value)[:40]}")
+    if needed and not str(value).strip():
+        raise InputError(f"{where}: field {name!r} is empty")
+    return str(value)
+
+
+def _after_body(body: str, question: str) -> str:
+    """SVAMP's two parts as one text; the first often lacks its period."""
+    body = body.strip()
+    return f"{body}{'' if body.endswith(('.', '!', '?', ',')) else '.'} {question}"
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest())

@@ -1,0 +1,134 @@
+"""The schema of `trace.jsonl`: one line for each span, written and read here alone.
+
+A line leaves out what is empty. `VERSION` stands in `run.json`, and a run with another one is refused by name.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from metagen.candidate import Feedback
+from metagen.disk.lines import read_lines
+from metagen.errors import InputError
+from metagen.trace import Asked, Call, Expansion, Span, Status, Written
+
+VERSION = 2
+"""Of the form of a run's folder. Version 1 kept spans as free-form details."""
+
+
+class SpanRow(BaseModel):
+    """One line of `trace.jsonl`. What each field holds is said by `metagen.trace.Span`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    problem: str
+    """The id of the problem."""
+    path: str
+    """The structural path, its keys joined by dots; the root's is empty."""
+    name: str
+    status: Status
+    started: float = 0.0
+    seconds: float = 0.0
+    error: str = ""
+    usage: dict[str, float] = {}
+    """The fields of `metagen.Usage` that are not zero, without seconds."""
+    verifying: bool = False
+    request: Asked | None = None
+    completions: tuple[Written, ...] = ()
+    verdicts: tuple[float | None, ...] | None = None
+    feedback: Feedback | None = None
+    call: Call | None = None
+    expansion: Expansion | None = None
+    notes: tuple[str, ...] = ()
+    seed: int | None = None
+    overshoot: float = 0.0
+
+    @property
+    def parent(self) -> str | None:
+        """The path of the span that this one is below; `None` for the root."""
+        return self.path.rpartition(".")[0] if self.path else None
+
+
+def row_of(span: Span, problem: str) -> dict[str, Any]:
+    """The span as plain data, for one line; what is empty is left out."""
+    row: dict[str, Any] = {
+        "problem": problem,
+        "path": ".".join(map(str, span.path)),
+        "name": span.name,
+        "status": span.status,
+        "started": round(span.started, 6),
+        "seconds": round(span.seconds, 6),
+    }
+    if span.error:
+        row["error"] = span.error
+    if usage := {name: count for name, count in span.usage.row().items() if not name.endswith("seconds")}:
+        row["usage"] = usage
+    if span.verifying:
+        row["verifying"] = True
+    if asked := span.request:
+        row["request"] = {"prompt": asked.prompt, "partial": asked.partial, "n": asked.n}
+    if span.completions:
+        row["completions"] = [
+            {"text": each.text, "tokens": each.tokens, **({"cut": True} if each.cut else {})}
+            for each in span.completions
+        ]
+    if span.verdicts is not None:
+        row["verdicts"] = list(span.verdicts)
+    row |= {name: asdict(part) for name in ("feedback", "call", "expansion") if (part := getattr(span, name))}
+    if span.notes:
+        row["notes"] = span.notes
+    if span.seed is not None:
+        row["seed"] = span.seed
+    if span.overshoot:
+        row["overshoot"] = round(span.overshoot, 3)
+    return row
+
+
+def read_traces(folder: Path, wanted: set[str]) -> Iterator[tuple[str, list[SpanRow]]]:
+    """The spans of each wanted problem of a run, in the order in which they were issued: they are written together.
+
+    Raises `InputError`, naming the line and the field, for a line of another form.
+    """
+    path = folder / "trace.jsonl"
+    rows: list[SpanRow] = []
+    for number, line in read_lines(path):
+        if rows and line.get("problem") != rows[0].problem:
+            yield rows[0].problem, rows
+            rows = []
+        if line.get("problem") in wanted:
+            rows.append(_read_row(line, f"{path}, line {number}"))
+    if rows:
+        yield rows[0].problem, rows
+
+
+def read_configuration(folder: Path) -> dict[str, Any]:
+    """What `run.json` says. Raises `InputError` if the folder holds no run, or one of another version."""
+    try:
+        configuration = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        configuration = None
+    if not isinstance(configuration, dict):
+        raise InputError(f"{folder}: is neither a pool of samples nor a run's folder: it has no run.json")
+    check_version(folder, configuration)
+    return configuration
+
+
+def check_version(folder: Path, configuration: Mapping[str, Any]) -> None:
+    """Raises `InputError` for a run whose files have another form."""
+    if (version := configuration.get("version", 1)) != VERSION:
+        raise InputError(
+            f"{folder}: was written by another release of metagen (form {version} of a run; this one has form "
+            f"{VERSION}): read it with that release, or run it again with another --out"
+        )
+
+
+def _read_row(line: Mapping[str, Any], where: str) -> SpanRow:
+    try:
+        return SpanRow.model_validate(line)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"{where}: field {'.'.join(map(str, first['loc']))!r}: {first['msg']}") from None

@@ -1,0 +1,1 @@
+"""Running code that nobody has read: the sandbox, its processes, programs and proofs."""

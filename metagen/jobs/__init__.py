@@ -1,0 +1,1 @@
+"""What the command line does: a job over a problem file, and plans of several runs."""

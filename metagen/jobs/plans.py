@@ -1,0 +1,157 @@
+"""Strategies x budgets x models x seeds over problem files: what a plan asks for, and what came out of its runs."""
+
+import json
+import re
+import tomllib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from metagen.analysis.fronts import Point, point
+from metagen.budget import Budget
+from metagen.disk.problems import ProblemFile
+from metagen.errors import InputError
+from metagen.jobs.job import Job, prepare
+from metagen.models import SMALL
+from metagen.solve import CONCURRENCY
+
+NAME = re.compile(r"[\w.-]+")
+
+
+class Limit(BaseModel):
+    """What a strategy may spend on one problem."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    tokens: Annotated[int, Field(gt=0)] | None = None
+    flops: Annotated[float, Field(gt=0)] | None = None
+    seconds: Annotated[float, Field(gt=0)] | None = None
+
+    def around(self, spec: str) -> str:
+        """The strategy under this limit, as a spec."""
+        limits = "".join(f"{name}={value!r}, " for name, value in self if value is not None)
+        return f"Within({limits}of={spec})" if limits else spec
+
+
+class Plan(BaseModel):
+    """The content of a plan's file. Paths are relative to its folder."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    problems: Annotated[list[Path], Field(min_length=1)]
+    strategies: Annotated[dict[str, str], Field(min_length=1)]
+    models: Annotated[dict[str, str], Field(min_length=1)] = {SMALL.name: str(SMALL)}
+    budgets: Annotated[dict[str, Limit], Field(min_length=1)] = {"": Limit()}
+    seeds: Annotated[list[int], Field(min_length=1)] = [0]
+    limit: Annotated[int, Field(gt=0)] | None = None
+    """Only the first so many problems of each file."""
+    load: list[Path] = []
+    cards: dict[str, Path] = {}
+    """By model: the `config.json` of what stands behind a server or a pool."""
+    engine: dict[str, Any] = {}
+    concurrency: Annotated[int, Field(gt=0)] = CONCURRENCY
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One run of a sweep."""
+
+    problems: str
+    model: str
+    strategy: str
+    budget: str
+    seed: int
+    job: Job
+
+    @property
+    def pool(self) -> str:
+        """The file of the samples that it shares with all strategies and budgets."""
+        return f"{self.problems}_{self.model}_{self.seed}.jsonl"
+
+    @property
+    def folder(self) -> str:
+        """The name of its run."""
+        return "_".join(filter(None, (self.problems, self.model, self.strategy, self.budget, str(self.seed))))
+
+
+def read_plan(path: Path) -> Plan:
+    """Raises `InputError`, naming the file and the field or line."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    try:
+        plan = Plan.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path}: is not TOML: {error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"{path}: field {'.'.join(map(str, first['loc']))!r}: {first['msg']}") from None
+    _check_names(path, plan)
+    return plan
+
+
+def cells(path: Path, plan: Plan) -> list[Cell]:
+    """All runs, model by model, each checked as far as can be before a model is loaded. Raises `InputError`."""
+    here = path.parent
+    loads = [here / file for file in plan.load]
+    engine = [f"{name}={json.dumps(value)}" for name, value in plan.engine.items()]
+    found = []
+    for (model, where), file, seed in product(plan.models.items(), plan.problems, plan.seeds):
+        cards = [str(here / plan.cards[model])] if model in plan.cards else None
+        for (strategy, spec), (budget, limit) in product(plan.strategies.items(), plan.budgets.items()):
+            try:
+                job = prepare(
+                    ProblemFile(here / file),
+                    limit.around(spec),
+                    [_at(here, where)],
+                    loads,
+                    engine,
+                    plan.limit,
+                    seed,
+                    Budget(),
+                    plan.concurrency,
+                    cards,
+                )
+            except InputError as error:
+                raise InputError(f"{path}: {strategy} on {file} with {model}: {error}") from None
+            found.append(Cell(Path(file).stem, model, strategy, budget, seed, job))
+    return found
+
+
+def points(runs: Path, every: Iterable[Cell]) -> list[Point]:
+    """What came out, from the folders of the runs; seeds are taken together."""
+    groups: dict[tuple[str, str, str, str], list[Path]] = defaultdict(list)
+    for cell in every:
+        groups[cell.problems, cell.model, cell.strategy, cell.budget].append(runs / cell.folder)
+    return [point(key, folders) for key, folders in groups.items()]
+
+
+def _at(here: Path, model: str) -> str:
+    """A model's path, if it is one, from the plan's folder."""
+    return str(here / model) if (here / model).exists() else model
+
+
+def _check_names(path: Path, plan: Plan) -> None:
+    named: Mapping[str, Iterable[str]] = {
+        "strategies": plan.strategies,
+        "models": plan.models,
+        "budgets": [name for name in plan.budgets if name],
+    }
+    for field, names in named.items():
+        if bad := [name for name in names if not NAME.fullmatch(name)]:
+            raise InputError(
+                f"{path}: field {field!r}: {bad[0]!r} cannot name a folder: use letters, digits, -, _ and ."
+            )
+    stems = [file.stem for file in plan.problems]
+    if twice := {stem for stem in stems if stems.count(stem) > 1}:
+        raise InputError(f"{path}: field 'problems': two files are called {twice.pop()!r}: give one another name")
+    if len(set(plan.seeds)) < len(plan.seeds):
+        raise InputError(f"{path}: field 'seeds': a seed is given twice")
+    if strange := plan.cards.keys() - plan.models.keys():
+        raise InputError(f"{path}: field 'cards': no model is called {strange.pop()!r}")

@@ -1,0 +1,168 @@
+"""A node of a running strategy: its place, its seed, its models, its books."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
+from random import Random
+from secrets import randbits
+from typing import Any, Self
+
+from metagen.budget import Account, Usage
+from metagen.errors import InputError, SampleError
+from metagen.request import AnyBackend, Backend, Request, RewardBackend, generates, scores
+from metagen.run.protocols import Generator
+from metagen.trace import Span, Status
+
+Key = int | str
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What all nodes that work on one problem share."""
+
+    problem: str
+    backends: Mapping[str, AnyBackend]
+    """By name; the first that generates is the run's model."""
+    model: Generator
+    """What an omitted generator means."""
+    begun: float
+    """When work on the problem began, by the clock of its account."""
+    seed: int | None = None
+    draws: Counter[Any] = field(default_factory=Counter)
+    """How many samples each request was asked for, for this problem."""
+
+
+class Node:
+    """A place in the tree of a problem's spans. Children are numbered, or named, by who makes them."""
+
+    __slots__ = ("_account", "_scope", "_span", "_verifying", "memory")
+
+    def __init__(
+        self,
+        scope: Scope,
+        span: Span,
+        account: Account,
+        *,
+        verifying: bool = False,
+        memory: dict[Any, Any] | None = None,
+    ) -> None:
+        self._scope = scope
+        self._verifying = verifying
+        self.memory: dict[Any, Any] = {} if memory is None else memory
+        """What this node's verifiers know from earlier calls. It ends with the node, and no other node shares it."""
+        self._span = span
+        self._account = account
+
+    def _backend(self, model: str) -> Backend:
+        backend = self._named_model(model, generates)
+        if not generates(backend):
+            raise InputError(f"the model {model!r} scores and cannot generate: name one that can")
+        return backend
+
+    def _rewarder(self, model: str) -> RewardBackend:
+        backend = self._named_model(model, scores)
+        if not scores(backend):
+            raise InputError(f"the model {model!r} generates and cannot score: name a reward model")
+        return backend
+
+    def _named_model(self, model: str, kind: Callable[[AnyBackend], bool]) -> AnyBackend:
+        """The model of this name; without a name, the first of its kind."""
+        backends = self._scope.backends
+        if model in backends:
+            return backends[model]
+        if model:
+            raise InputError(f"no model is named {model!r} in this run; there is {', '.join(backends) or 'none'}")
+        first = next(filter(kind, backends.values()), None)
+        if first is None:
+            wanted = (
+                "model: pass one, such as VLLMEngine(...)" if kind is generates else "reward model: pass one by name"
+            )
+            raise InputError(f"this run has no {wanted}")
+        return first
+
+    def identity(self, model: str) -> str:
+        """Which model stands behind a name: token ids belong to it. Two that are called alike are told apart."""
+        backend = self._backend(model)
+        alike = [name for name, other in self._scope.backends.items() if other.name == backend.name]
+        if all(self._scope.backends[name] is backend for name in alike):
+            return backend.name
+        return f"{backend.name} ({next(name for name in alike if self._scope.backends[name] is backend)})"
+
+    def _numbered(self, request: Request, model: str) -> Request:
+        """The request with its seed, its deadline, and the number of its first sample among equal requests."""
+        drawn = (model, request.prompt, request.partial, request.sampling)
+        draw = self._scope.draws[drawn]
+        self._scope.draws[drawn] += request.n
+        return replace(request, draw=draw, seed=self._seed(), deadline=self._account.deadline)
+
+    def _seed(self) -> int | None:
+        if self._scope.seed is None:
+            return None
+        text = f"{self._scope.seed}\n{self._scope.problem}\n{self._span.path}"
+        return int.from_bytes(blake2b(text.encode(), digest_size=6).digest())
+
+    @contextmanager
+    def _child(self, name: str, key: tuple[Key, ...], *, verifying: bool = False) -> Iterator[Self]:
+        """A node below this one; its span ends with the context."""
+        begun = self._account.clock()
+        inside = self._verifying or verifying
+        span = Span(name, self._span.path + key, begun - self._scope.begun, verifying=inside)
+        self._span.children.append(span)
+        try:
+            memory = self.memory if verifying else None
+            yield type(self)(self._scope, span, self._account, verifying=inside, memory=memory)
+        except BaseException as error:
+            span.status = status_of(error)
+            span.error = "" if span.status == "cancelled" else f"{type(error).__name__}: {error}"
+            raise
+        else:
+            span.status = "ok"
+        finally:
+            span.seconds = self._account.clock() - begun
+
+    def _key(self) -> tuple[Key, ...]:
+        self._span.calls += 1
+        return (self._span.calls - 1,)
+
+    def _named(self, key: str) -> tuple[Key, ...]:
+        if not isinstance(key, str):
+            raise TypeError(f"a key must be a text, since numbers are given by the node itself; it is {key!r}")
+        self._span.keys = self._span.keys or set()
+        if key in self._span.keys:
+            raise ValueError(f"the key {key!r} was given to another call of this node: each needs its own")
+        self._span.keys.add(key)
+        return (key,)
+
+    def spend(self, usage: Usage) -> None:
+        """Book what was used: a verifier that calls a model on its own reports it here.
+
+        It is booked and not reserved, so the last such call may take a budget past its limit. All that is used inside a
+        verifier is the verifier's.
+        """
+        usage = usage.of_verifier() if self._verifying else usage
+        self._span.usage += usage
+        self._account.spend(usage)
+
+    def note(self, text: str) -> None:
+        """Say how this answer came about, on the span and in the `Solution`."""
+        self._span.notes.append(text)
+
+    def random(self) -> Random:
+        """Random numbers for decisions; their seed follows from this node's place, and is kept on its span."""
+        seed = self._seed()
+        self._span.seed = randbits(48) if seed is None else seed
+        return Random(self._span.seed)
+
+    def why_lost(self) -> str:
+        """Why samples below this node were lost, as the end of a sentence; empty if none was."""
+        error = self._span.why_lost()
+        return f"; the first: {error}" if error else ""
+
+
+def status_of(error: BaseException) -> Status:
+    if isinstance(error, asyncio.CancelledError):
+        return "cancelled"
+    return "lost" if isinstance(error, SampleError) else "failed"

@@ -1,0 +1,274 @@
+"""`Run`: the one place for effects.
+
+A strategy decides and `Run` acts: it starts tasks, gives seeds, keeps spans and budgets. A strategy keeps nothing
+between calls, so one object can serve any number of problems at once.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from itertools import islice
+from typing import Any, Generic, TypeVar
+
+from metagen.budget import Budget
+from metagen.candidate import Candidate, Feedback, Score
+from metagen.errors import (
+    BudgetExceeded,
+    InputError,
+    MetagenError,
+    NoCandidate,
+    SampleError,
+    ToolRefusal,
+    VerifierError,
+)
+from metagen.problem import Problem
+from metagen.run.contracts import call_tool, check_verdict, obtain_feedback
+from metagen.run.node import Key
+from metagen.run.protocols import Critic, Generator, Tool, Verifier, is_batched, name_of
+from metagen.run.sending import Sending
+from metagen.tasks import Queue, queue, together
+from metagen.trace import Call, Expansion
+
+Item = TypeVar("Item")
+
+
+Result = TypeVar("Result")
+
+
+class Run(Sending):
+    """A node of a running strategy: what a strategy acts through, for one problem.
+
+    Children are numbered in the order in which the node makes them, and a seed follows from the run's seed, the
+    problem's id and this structural path. So code that calls `ask` from several tasks at once must name its children
+    with `key`, each differently, or use `sample`, `stream` or `map`, which number their own.
+    """
+
+    __slots__ = ()
+
+    async def ask(self, generator: Generator | None, problem: Problem, *, key: str | None = None) -> Candidate:
+        """Draw one candidate. Raises what the generator raises."""
+        return await self._ask(self._resolve(generator), problem, self._key() if key is None else self._named(key))
+
+    async def sample(self, generator: Generator | None, problem: Problem, n: int) -> list[Candidate]:
+        """Draw `n` candidates at once and wait for all; return the survivors, in the order of their numbers.
+
+        A generator that is `Batched` is asked for them in one request, and what that raises is raised. Else raises
+        `NoCandidate` if all are lost.
+        """
+        generator, key = self._resolve(generator), self._key()
+        if n > 1 and is_batched(generator):
+            with self._child(name_of(generator), key) as run:
+                candidates = await generator.sample(problem, run, n)
+        else:
+            attempts = await together(self._attempt(generator, problem, (*key, index)) for index in range(n))
+            candidates = [attempt for attempt in attempts if isinstance(attempt, Candidate)]
+        if not candidates:
+            raise NoCandidate(f"all {n} samples were lost{self.why_lost()}")
+        self._span.samples.extend(candidates)
+        return candidates
+
+    @asynccontextmanager
+    async def stream(
+        self, generator: Generator | None, problem: Problem, limit: int, window: int = 1
+    ) -> AsyncIterator[AsyncIterator[Candidate]]:
+        """Draw up to `limit` candidates, `window` in flight, and hand over survivors in the order of their numbers.
+
+        That order, not the order of arrival, is what a decision to stop may depend on: else short answers would
+        be favoured. Leaving the context cancels what was not consumed. When a budget around this node has refused a
+        sample, no more are begun. Use as
+
+            async with run.stream(of, problem, limit=64, window=8) as candidates:
+                async for candidate in candidates: ...
+        """
+        if window < 1:
+            raise InputError(f"a stream needs a window of 1 or more, not {window}")
+        generator, key = self._resolve(generator), self._key()
+        numbers = iter(range(limit))
+
+        async def survivors(begun: Begun) -> AsyncGenerator[Candidate, None]:
+            refused = False
+            while True:
+                for number in () if refused else islice(numbers, window - len(begun)):
+                    begun.begin((*key, number), self._attempt(generator, problem, (*key, number)))
+                if not begun:
+                    return
+                _, attempt = await begun.take()
+                refused = refused or (isinstance(attempt, SampleError) and self._account.exhausted)
+                if isinstance(attempt, Candidate):
+                    self._span.samples.append(attempt)
+                    yield attempt
+
+        async with self._queue() as begun, aclosing(survivors(begun)) as candidates:
+            yield candidates
+
+    @asynccontextmanager
+    async def spawn(
+        self, function: Callable[[Item, "Run"], Awaitable[Result]]
+    ) -> AsyncIterator["Spawned[Item, Result]"]:
+        """Call an async function on items that are begun one by one, each in a node of its own, named by its key.
+
+        So a search begins what it decides on while earlier work is under way, and takes results in the order in which
+        it began them, as with `stream`. Leaving the context cancels what was not taken. Use as
+
+            async with run.spawn(function) as spawned:
+                spawned.begin("/0", item)
+                item, result = await spawned.take()
+        """
+        async with self._queue() as begun:
+            yield Spawned(self, function, begun)
+
+    async def map(
+        self, function: Callable[[Item, "Run"], Awaitable[Result]], items: Iterable[Item]
+    ) -> list[Result | None]:
+        """Apply an async function to all items at once, each in a node of its own; `None` where a sample was lost."""
+        key = self._key()
+        results = await together(self._called(function, item, (*key, index)) for index, item in enumerate(items))
+        return [None if isinstance(result, SampleError) else result for result in results]
+
+    async def score(self, verifier: Verifier, problem: Problem, candidates: Sequence[Candidate]) -> list[Score | None]:
+        """One verdict a candidate. Where the budget has no room for verdicts there are none, and a note says so.
+
+        Raises `VerifierError` if the verifier fails or breaks its contract.
+        """
+        with self._child(name_of(verifier), self._key(), verifying=True) as run:
+            try:
+                self._account.check_time()
+                scores = await run._verdicts(verifier, problem, candidates)
+            except BudgetExceeded as refused:
+                self.note(f"not verified: {refused}")
+                scores = [None] * len(candidates)
+            run._span.verdicts = [None if score is None else score.value for score in scores]
+        return scores
+
+    async def criticise(self, critic: Critic, problem: Problem, candidate: Candidate) -> Feedback | None:
+        """What a critic says about a candidate, in a node of its own that tells information from opinion.
+
+        Raises `VerifierError` if the critic fails or breaks its contract, and `BudgetExceeded` after the deadline.
+        """
+        with self._child(name_of(critic), self._key()) as run:
+            self._account.check_time()
+            feedback = await obtain_feedback(critic, problem, candidate, run)
+            run._span.feedback = feedback
+        return feedback
+
+    async def call(self, tool: Tool, text: str, *, seconds: float = 60.0, characters: int = 20_000) -> str:
+        """What a tool says to `text`, in a node of its own.
+
+        Raises `ToolRefusal` if it refuses the text, `ToolError` if it raises, takes longer than `seconds` or says more
+        than `characters`, and `BudgetExceeded` after the deadline.
+        """
+        with self._child(name_of(tool), self._key()) as run:
+            run._span.call = Call(text)
+            self._account.check_time()
+            said = await call_tool(tool, text, seconds, characters)
+            run._span.call = Call(text, refusal=str(said)) if isinstance(said, ToolRefusal) else Call(text, said)
+        if isinstance(said, ToolRefusal):
+            raise said
+        return said
+
+    @contextmanager
+    def within(self, budget: Budget) -> Iterator["Run"]:
+        """The same node under a tighter budget; how far it ran past a deadline is written on its span."""
+        account = self._account.inner(budget)
+        try:
+            yield Run(self._scope, self._span, account, verifying=self._verifying, memory=self.memory)
+        finally:
+            self._span.overshoot = account.overshoot()
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether this node's budget, or one around it, has turned something away."""
+        return self._account.exhausted
+
+    def compare(self, candidates: Iterable[Candidate]) -> None:
+        """Say which candidates the answer is chosen among, where they came from deeper than `sample` and `stream`."""
+        self._span.samples.extend(candidates)
+
+    def record(self, expansion: Expansion) -> None:
+        """Write on the span what a search asked for here, and later again what came of it."""
+        self._span.expansion = expansion
+
+    def _resolve(self, generator: Generator | None) -> Generator:
+        return self._scope.model if generator is None else generator
+
+    async def _ask(self, generator: Generator, problem: Problem, key: tuple[Key, ...]) -> Candidate:
+        with self._child(name_of(generator), key) as run:
+            candidate = await generator(problem, run)
+            if not isinstance(candidate, Candidate):
+                raise TypeError(f"{name_of(generator)} returned {type(candidate).__name__}, not a Candidate")
+            return candidate
+
+    async def _called(
+        self, function: Callable[[Item, "Run"], Awaitable[Result]], item: Item, key: tuple[Key, ...]
+    ) -> Result | SampleError:
+        """The result of an async function in a node of its own, or the error that cost it."""
+        try:
+            with self._child(name_of(function), key) as run:
+                return await function(item, run)
+        except SampleError as error:
+            return error
+
+    async def _attempt(self, generator: Generator, problem: Problem, key: tuple[Key, ...]) -> Candidate | SampleError:
+        """A sample that may be lost: then its span says why."""
+        try:
+            return await self._ask(generator, problem, key)
+        except SampleError as error:
+            return error
+
+    @asynccontextmanager
+    async def _queue(self) -> AsyncIterator["Begun"]:
+        """Tasks by the keys of their nodes; those that nobody took are marked as cancelled."""
+        begun: Begun | None = None
+        try:
+            async with queue() as begun:
+                yield begun
+        finally:
+            self._mark_cancelled({(*self._span.path, *key) for key in begun.keys} if begun else set())
+
+    def _mark_cancelled(self, paths: set[tuple[Key, ...]]) -> None:
+        """What nobody consumed is marked alike, finished or not: which it was depends on the clock."""
+        for span in self._span.children:
+            if span.path in paths:
+                span.status = "cancelled"
+
+    async def _verdicts(
+        self, verifier: Verifier, problem: Problem, candidates: Sequence[Candidate]
+    ) -> list[Score | None]:
+        try:
+            scores = list(await verifier(problem, candidates, self))
+        except MetagenError:
+            raise
+        except Exception as error:  # whatever a user's verifier raises is a verifier's failure
+            raise VerifierError(f"{name_of(verifier)} raised {type(error).__name__}: {error}") from error
+        if len(scores) != len(candidates):
+            raise VerifierError(f"{name_of(verifier)} gave {len(scores)} verdicts for {len(candidates)} candidates")
+        return [None if score is None else check_verdict(score, verifier) for score in scores]
+
+
+Begun = Queue[tuple[Key, ...], Any]
+
+
+class Spawned(Generic[Item, Result]):
+    """Calls under way: see `Run.spawn`."""
+
+    __slots__ = ("_begun", "_function", "_items", "_run")
+
+    def __init__(self, run: Run, function: Callable[[Item, Run], Awaitable[Result]], begun: Begun) -> None:
+        self._run = run
+        self._function = function
+        self._begun = begun
+        self._items: dict[tuple[Key, ...], Item] = {}
+
+    def __len__(self) -> int:
+        """How many were begun and not taken."""
+        return len(self._begun)
+
+    def begin(self, key: str, item: Item) -> None:
+        """Call the function on an item, in a node with this key, which no other call of this run may have."""
+        named = self._run._named(key)
+        self._items[named] = item
+        self._begun.begin(named, self._run._called(self._function, item, named))
+
+    async def take(self) -> tuple[Item, Result | SampleError]:
+        """The oldest item and its result, or the error that cost it."""
+        key, result = await self._begun.take()
+        return self._items.pop(key), result

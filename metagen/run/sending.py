@@ -1,0 +1,131 @@
+"""Requests to models, within the budget: reserved before, settled after, metered in between."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from metagen.budget import Hold, Price, Usage, unpriced
+from metagen.errors import BudgetExceeded, GenerationError, InputError, SampleError
+from metagen.request import AnyBackend, Backend, Completion, Meter, Reading, Request, RewardBackend, card_of
+from metagen.run.node import Node
+from metagen.tasks import together
+from metagen.trace import Asked, Written
+
+
+class Sending(Node):
+    """A node that can ask models: where generators and verifiers end."""
+
+    __slots__ = ()
+
+    async def generate(self, model: str, request: Request) -> list[Completion]:
+        """Send one request to a model, within the budget. This is where generators end; strategies use `sample`.
+
+        A completion that the budget cuts short ends by length. If there is no room for all `n` at once, they are asked
+        for one by one, and those that find no room are lost. Raises `BudgetExceeded` if all are. The first request of a
+        node stands on its own span, each other one on a span below.
+        """
+        (number,) = self._key()
+        if not number:
+            return await self._generate(model, request)
+        with self._child("request", (number,)) as run:
+            return await run._generate(model, request)
+
+    async def _generate(self, model: str, request: Request) -> list[Completion]:
+        backend = self._backend(model)
+        request = self._numbered(request, self.identity(model))
+        self._span.request = Asked(request.prompt, request.partial, request.n)
+        self._account.check_time()
+        send = self._send_reserved if self._account.limited else self._send
+        return await send(backend, request)
+
+    async def rate(self, model: str, reading: Reading) -> tuple[float, ...]:
+        """Let a reward model read, within the budget, and return its scores. This is where verifiers end.
+
+        Raises `BudgetExceeded` if there is no room for it, and `GenerationError` if the model cannot read it.
+        """
+        backend = self._rewarder(model)
+        self._account.check_time()
+        reading = replace(reading, deadline=self._account.deadline)
+        held = await self._reserved_for(backend, reading) if self._account.limited else Hold()
+        try:
+            with self._metered(backend, 1) as meter:
+                return await backend.rate(reading, meter)
+        finally:
+            self._account.settle(held)
+
+    async def _send_reserved(self, backend: Backend, request: Request) -> list[Completion]:
+        prompt = await backend.count(request)
+        limit = max(1, request.limit(backend.context - prompt))
+        price = self._price(backend, prompt, request.n)
+        if request.n > 1 and not self._account.fits(prompt + request.n * limit, price(request.n * limit)):
+            return await self._send_singly(backend, request)
+        held = Hold()
+
+        async def reserved() -> Request:
+            nonlocal held
+            self._account.settle(held)
+            held = Hold()
+            held = await self._account.reserve(prompt, request.n * limit, price)
+            return replace(request, room=held.output // request.n, renew=reserved)
+
+        try:
+            return await self._send(backend, await reserved())
+        finally:
+            self._account.settle(held)
+
+    async def _send_singly(self, backend: Backend, request: Request) -> list[Completion]:
+        singles = await together(self._send_single(backend, request, index) for index in range(request.n))
+        completions = [completion for single in singles for completion in single]
+        if not completions:
+            raise BudgetExceeded(f"no room for any of {request.n} samples{self.why_lost()}")
+        return completions
+
+    async def _send_single(self, backend: Backend, request: Request, index: int) -> list[Completion]:
+        try:
+            with self._child("request", ("single", index)) as run:
+                return await run._send_reserved(backend, request.part(index, 1))
+        except SampleError:
+            return []
+
+    async def _reserved_for(self, backend: RewardBackend, reading: Reading) -> Hold:
+        """What a reading may cost at most: its tokens, and a pass of the head for each score."""
+        tokens, scores = max(await backend.count(reading), 1), len(reading.steps) + 1
+        price = self._price(backend, tokens, 1)
+        return await self._account.reserve(tokens - 1, 1, lambda _: price(scores))
+
+    def _price(self, backend: AnyBackend, prompt: int, n: int) -> Price:
+        """What a request costs at most, by how many tokens its samples write together."""
+        if not self._account.priced:
+            return unpriced
+        if (card := card_of(backend)) is None:
+            raise InputError(
+                f"a budget in FLOPs needs the sizes of {backend.name}, and its backend does not know them: "
+                "give it card=ModelCard.read(...), or --card on the command line"
+            )
+        return lambda output: card.flops(max(prompt, 1), output, samples=n)
+
+    async def _send(self, backend: Backend, request: Request) -> list[Completion]:
+        with self._metered(backend, request.n) as meter:
+            completions = await backend.generate(request, meter)
+        if len(completions) != request.n:
+            raise GenerationError(f"{backend.name} gave {len(completions)} completions where {request.n} were asked")
+        self._span.completions = [Written(each.text, each.length, each.end == "length") for each in completions]
+        return completions
+
+    @contextmanager
+    def _metered(self, backend: AnyBackend, samples: int) -> Iterator[Meter]:
+        """Book what the backend reports, with its price in FLOPs, and the seconds that it took."""
+        card, begun = card_of(backend), self._account.clock()
+
+        def book(usage: Usage) -> None:
+            if card and usage.prompt_tokens:
+                read, written = usage.prompt_tokens, usage.completion_tokens
+                cached = min(usage.cached_tokens, read)  # a server may say anything
+                usage = replace(usage, flops=card.flops(read, written, cached, samples=samples))
+            self.spend(usage)
+
+        try:
+            with self._account.sending(samples):
+                yield book
+        finally:
+            self.spend(Usage(seconds=self._account.clock() - begun))

@@ -1,0 +1,1 @@
+"""Strategies as text: the parser, and names from other packages."""

@@ -1,0 +1,1 @@
+"""Chains: one stage after another, with tools in between."""

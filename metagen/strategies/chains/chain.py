@@ -1,0 +1,164 @@
+"""Chains: prompts that build on each other."""
+
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import Protocol, cast
+
+from metagen.candidate import Candidate
+from metagen.errors import InputError
+from metagen.problem import Problem
+from metagen.prompts import chain_of_thought, few_shot, filled, follow_on, without_distraction
+from metagen.run import Generator, Run
+from metagen.run.protocols import name_of
+from metagen.settings import can_step, generators, literal, spelled, takes
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class CoT:
+    """Chain of thought: the thought, then the answer, in one completion.
+
+    z, y ~ g(· | x, "Let's think step by step."), zero-shot (Kojima et al. 2022), or after worked examples
+    `shots` = ((question, solution), …), few-shot (Wei et al. 2022).
+    """
+
+    _: KW_ONLY
+    shots: tuple[tuple[str, str], ...] = ()
+    of: Generator | None = None
+
+    __repr__ = spelled
+
+    def __post_init__(self) -> None:
+        generators(self, of=self.of)
+        check_shots(self, self.shots)
+
+    @property
+    def can_step(self) -> bool:
+        return can_step(self.of)
+
+    async def __call__(self, problem: Problem, run: Run) -> Candidate:
+        return await run.ask(self.of, self._asking(problem))
+
+    async def sample(self, problem: Problem, run: Run, n: int) -> list[Candidate]:
+        """Draw `n` candidates for the one prompt."""
+        return await run.sample(self.of, self._asking(problem), n)
+
+    def _asking(self, problem: Problem) -> Problem:
+        text = few_shot(problem.text, self.shots) if self.shots else chain_of_thought(problem.text)
+        asking = problem.asking(text)
+        return asking if problem.partial is None else asking.continuing(problem.partial)
+
+
+class Stage(Protocol):
+    """A part of a chain that reads what was written before it: y_t ~ g(· | x, y₁ … y_{t-1})."""
+
+    async def __call__(self, problem: Problem, earlier: Sequence[Candidate], run: Run, /) -> Candidate: ...
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Ask:
+    """A stage that is a prompt: y_t ~ g(· | template(x, y₁ … y_{t-1})).
+
+    In the template `{question}` stands for x, `{1}`, `{2}`, … for earlier replies, `{last}` for the last. `shots` =
+    ((filled template, reply), …) are worked examples that go before it.
+    """
+
+    template: str
+    _: KW_ONLY
+    shots: tuple[tuple[str, str], ...] = ()
+    of: Generator | None = None
+
+    __repr__ = spelled
+
+    def __post_init__(self) -> None:
+        generators(self, of=self.of)
+        check_shots(self, self.shots)
+        if not isinstance(self.template, str) or not self.template.strip():
+            raise InputError(f'Ask: needs a template, such as Ask("{{question}}\\nPlan first."), not {self.template!r}')
+
+    async def __call__(self, problem: Problem, earlier: Sequence[Candidate], run: Run) -> Candidate:
+        text = filled(self.template, problem.text, [candidate.text for candidate in earlier])
+        return await run.ask(self.of, problem.aside(few_shot(text, self.shots) if self.shots else text))
+
+
+@dataclass(frozen=True, slots=True, repr=False, init=False)
+class Chain:
+    """Prompts that build on each other: y₁ ~ g₁(· | x), y₂ ~ g₂(· | x, y₁), …; the last is handed over.
+
+    A stage is an `Ask`, an `async def (problem, earlier, run)`, or any generator, which finds the earlier replies in
+    the text of its problem (`prompts.follow_on`). Each can use a model of its own. A chain gives whole replies.
+    """
+
+    of: tuple[Stage | Generator, ...]
+
+    __repr__ = spelled
+
+    def __init__(self, *of: Stage | Generator) -> None:
+        if not of:
+            raise InputError("Chain: needs stages, such as Chain(Ask('{question} Plan first.'), CoT())")
+        for stage in of:
+            if isinstance(stage, type) or not (takes(stage, 2) or takes(stage, 3)):
+                raise InputError(f"Chain: {literal(stage)} is neither a stage nor a strategy")
+        object.__setattr__(self, "of", of)
+
+    async def __call__(self, problem: Problem, run: Run) -> Candidate:
+        earlier: list[Candidate] = []
+        for stage in self.of:
+            if takes(stage, 3):
+                generator: Generator = _Bound(cast(Stage, stage), tuple(earlier))
+                asking = problem.aside(problem.text)
+            else:
+                generator = cast(Generator, stage)
+                asking = problem.aside(follow_on(problem.text, [candidate.text for candidate in earlier]))
+            earlier.append(await run.ask(generator, asking))
+        return earlier[-1]
+
+
+class _Bound:
+    """A stage with what was written before it: a generator."""
+
+    def __init__(self, stage: Stage, earlier: Sequence[Candidate]) -> None:
+        self._stage, self._earlier = stage, earlier
+        self.__name__ = name_of(stage)
+
+    async def __call__(self, problem: Problem, run: Run) -> Candidate:
+        return await self._stage(problem, self._earlier, run)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class System2Attention:
+    """System 2 attention: the question without what distracts from it, then its answer.
+
+    x′ ~ g(· | rewrite(x));  y ~ g(· | x′)  (Weston and Sukhbaatar 2023, section 3). The rewriting can have a generator
+    of its own, `by`. Where it comes back empty or cut off, the question is asked as it is, and a note says so.
+    """
+
+    _: KW_ONLY
+    of: Generator | None = None
+    by: Generator | None = None
+    """Rewrites; if omitted, the run's model."""
+
+    __repr__ = spelled
+
+    def __post_init__(self) -> None:
+        generators(self, of=self.of, by=self.by)
+
+    async def __call__(self, problem: Problem, run: Run) -> Candidate:
+        rewritten = await run.ask(self.by, problem.aside(without_distraction(problem.text)))
+        text = rewritten.text.strip()
+        if rewritten.cut or not text:
+            run.note(f"the rewritten question was {'cut off' if rewritten.cut else 'empty'}: the original is asked")
+            text = problem.text
+        return await run.ask(self.of, problem.aside(text))
+
+
+def check_shots(of: object, shots: object) -> None:
+    """Refuse what are no pairs of texts."""
+    for shot in shots if isinstance(shots, tuple) else (shots,):
+        if not isinstance(shot, tuple) or len(shot) != 2 or not all(isinstance(text, str) for text in shot):
+            name = type(of).__name__
+            raise InputError(f"{name}: shots must be pairs of texts, ((question, solution), ...), not {shot!r}")
+
+
+def ended(reply: Candidate) -> Candidate:
+    """A step that nothing follows: it is the whole reply, unless a limit cut it."""
+    return replace(reply, finished=not reply.cut)

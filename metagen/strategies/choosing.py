@@ -1,0 +1,56 @@
+"""Choosing among candidates: pure functions over plain data. Each returns the index of its choice."""
+
+from collections.abc import Hashable, Sequence
+from math import isfinite
+
+from metagen.answers.canonical import canonical
+from metagen.answers.extract import extract
+from metagen.candidate import Candidate, Score
+from metagen.errors import WeightError
+
+
+def values(scores: list[Score | None]) -> list[float | None]:
+    """The numbers of verdicts."""
+    return [None if score is None else score.value for score in scores]
+
+
+def vote_key(candidate: Candidate) -> str | None:
+    """The canonical key of the answer that a candidate votes for; `None` if it has none."""
+    answer = extract(candidate.text, finished=candidate.finished)
+    return None if answer is None else canonical(answer)
+
+
+def majority(keys: Sequence[Hashable | None]) -> int | None:
+    """The first member of the largest group of equal keys; `None` if no key votes.
+
+    A key of `None` does not vote. Ties go to the group whose first member came first, so a vote ignores order up to
+    ties. (Self-consistency; Wang et al. 2023, section 2.)
+    """
+    return weighted_majority(keys, [1.0] * len(keys))
+
+
+def weighted_majority(keys: Sequence[Hashable | None], weights: Sequence[float | None]) -> int | None:
+    """The heaviest member of the group with the largest sum of weights; `None` if nobody votes.
+
+    Who has no key or no weight does not vote. Ties, between groups and inside one, go to whoever came first.
+    Raises `WeightError` for a weight that is negative or not finite. (Li et al. 2023, "Making language models better
+    reasoners with step-aware verifier", section 3.)
+    """
+    sums: dict[Hashable, float] = {}
+    heaviest: dict[Hashable, tuple[float, int]] = {}
+    for index, (key, weight) in enumerate(zip(keys, weights, strict=True)):
+        if key is None or weight is None:
+            continue
+        if not (isfinite(weight) and weight >= 0):
+            raise WeightError(f"a vote cannot have the weight {weight}: weights must be finite and not negative")
+        sums[key] = sums.get(key, 0.0) + weight
+        if key not in heaviest or weight > heaviest[key][0]:
+            heaviest[key] = (weight, index)
+    if not sums:
+        return None
+    return heaviest[max(sums, key=sums.__getitem__)][1]
+
+
+def best(values: Sequence[float | None]) -> int:
+    """The index of the highest value. `None` ranks last; ties go to whoever came first."""
+    return max(range(len(values)), key=lambda index: (values[index] is not None, values[index] or 0.0))

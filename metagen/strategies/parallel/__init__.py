@@ -1,0 +1,1 @@
+"""Parallel sampling: draw m candidates and choose one."""

@@ -1,0 +1,128 @@
+"""A vote that gives up samples while they are written."""
+
+from dataclasses import KW_ONLY, dataclass
+
+from metagen.candidate import Candidate, Scored
+from metagen.confidence import least_kept
+from metagen.errors import InputError
+from metagen.problem import Problem
+from metagen.run import Generator, Run, Verifier
+from metagen.settings import generators, spelled, verifiers, whole
+from metagen.strategies.choosing import majority, vote_key, weighted_majority
+from metagen.strategies.parallel.stopping import Stop, check_rule
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class DeepConf:
+    """The weighted vote of up to n samples, each given up once the verdict on it falls under that on the better ones.
+
+    `warmup` samples are drawn whole, and the lowest verdict among their best share `keep` is the bar. The others are
+    written `chunk` tokens at a time, from the token ids of what is there, and judged after each; who falls under the
+    bar is not continued. Who is under the bar does not vote, the warm-up included. No more are drawn when `until` says
+    that the vote is settled. (DeepConf online, Fu et al. 2025, section 3.2, where `by` is `LowestGroupConfidence()`,
+    `warmup` 16, `keep` 0.1 or 0.9 and `until` `ConsensusStop(0.95)`.)
+
+    `by` may be any verifier that judges partial candidates by what cannot be made good again, as the lowest group or
+    the lowest step. A sample without a verdict goes on, and does not vote. If none of the warm-up has one, all samples
+    are drawn whole and the majority decides; if none that votes has an answer, the majority of all does. Both are
+    noted. Ties are broken as in `Vote`. Raises `WeightError` if a verdict is negative or not finite.
+    """
+
+    n: int
+    _: KW_ONLY
+    by: Verifier
+    of: Generator | None = None
+    warmup: int = 16
+    keep: float = 0.9
+    chunk: int = 256
+    until: Stop | None = None
+    window: int = 1
+    """Samples in flight after the warm-up."""
+
+    __repr__ = spelled
+
+    def __post_init__(self) -> None:
+        whole(self, n=self.n, warmup=self.warmup, chunk=self.chunk, window=self.window)
+        generators(self, of=self.of)
+        verifiers(self, by=self.by)
+        if self.by is None:
+            raise InputError("DeepConf: needs a verifier, such as by=LowestGroupConfidence(2048)")
+        if self.warmup > self.n:
+            raise InputError(f"DeepConf: a warm-up of {self.warmup} does not fit into {self.n} samples")
+        if isinstance(self.keep, bool) or not isinstance(self.keep, int | float) or not 0 < self.keep <= 1:
+            raise InputError(f"DeepConf: keep must be a share above 0 and up to 1, not {self.keep!r}")
+        if self.until is not None:
+            check_rule(self, self.until, weighted=True)
+
+    async def __call__(self, problem: Problem, run: Run) -> Candidate:
+        warmup = await run.sample(self.of, problem, self.warmup)
+        scores = await run.score(self.by, problem, warmup)
+        known = [score.value for score in scores if score is not None]
+        bar = least_kept(known, self.keep) if known else None
+        if bar is None:
+            run.note("no sample of the warm-up has a verdict: all are drawn whole")
+        seen = [Scored(*each) for each in zip(warmup, scores, strict=True)]
+        if not self._settled(seen, bar, run):
+            await self._draw(seen, bar, problem, run)
+        return seen[_chosen(seen, bar, run)].candidate
+
+    async def _draw(self, seen: list[Scored], bar: float | None, problem: Problem, run: Run) -> None:
+        """Draw the samples after the warm-up, and see each."""
+        of = self.of if bar is None else Watched(self.of, self.by, bar, self.chunk)
+        async with run.stream(of, problem, self.n - self.warmup, self.window) as drawn:
+            async for candidate in drawn:
+                (score,) = await run.score(self.by, problem, [candidate])
+                seen.append(Scored(candidate, score))
+                if self._settled(seen, bar, run):
+                    break
+
+    def _settled(self, seen: list[Scored], bar: float | None, run: Run) -> bool:
+        if self.until is None or len(seen) == self.n:
+            return False
+        settled = self.until(*_votes(seen, bar), self.n - len(seen))
+        if settled:
+            run.note(f"settled after {len(seen)} of {self.n} samples")
+        return settled
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A sample that is written in chunks, as long as the verdict on it is not under `bar`."""
+
+    of: Generator | None
+    by: Verifier
+    bar: float
+    chunk: int
+
+    async def __call__(self, problem: Problem, run: Run) -> Candidate:
+        step = problem.stepping(self.chunk)
+        candidate = await run.ask(self.of, step)
+        while not (candidate.finished or candidate.cut or await self._fell(candidate, problem, run)):
+            before, candidate = candidate, await run.ask(self.of, step.continuing(candidate))
+            if candidate.steps[: len(before.steps)] != before.steps:  # it cannot continue: it is taken as it comes
+                break
+        return candidate
+
+    async def _fell(self, candidate: Candidate, problem: Problem, run: Run) -> bool:
+        (score,) = await run.score(self.by, problem, [candidate])
+        return score is not None and score.value < self.bar
+
+
+def _votes(seen: list[Scored], bar: float | None) -> tuple[list[str | None], list[float]]:
+    """What each sample votes for, with which weight; who is under the bar votes for nothing."""
+    keys, weights = [], []
+    for candidate, score in ((each.candidate, each.score) for each in seen):
+        votes = score is not None and bar is not None and score.value >= bar
+        keys.append(vote_key(candidate) if votes else None)
+        weights.append(score.value if score is not None else 0.0)
+    return keys, weights
+
+
+def _chosen(seen: list[Scored], bar: float | None, run: Run) -> int:
+    keys, weights = _votes(seen, bar)
+    stopped = sum(each.score is not None and bar is not None and each.score.value < bar for each in seen)
+    run.note(f"{stopped} of {len(seen)} samples are under the bar")
+    if (chosen := weighted_majority(keys, weights)) is not None:
+        return chosen
+    run.note("none that votes has an answer: the majority of all decides")
+    return majority([vote_key(each.candidate) for each in seen]) or 0

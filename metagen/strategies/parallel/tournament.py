@@ -1,0 +1,50 @@
+"""A knockout: candidates meet in pairs."""
+
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
+
+from metagen.candidate import Candidate
+from metagen.errors import InputError
+from metagen.problem import Problem
+from metagen.run import Generator, Run, Verifier
+from metagen.settings import generators, spelled, verifiers, whole
+from metagen.strategies.choosing import best, values
+from metagen.tasks import together
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Tournament:
+    """The winner of a knockout among n samples: y⁽¹⁾ … y⁽ⁿ⁾ ~ g(· | x), and `by` judges two at a time.
+
+    In each round neighbours meet, in the order in which they were drawn; one that is left over goes on. The higher
+    verdict wins; none ranks last, and ties go to who was drawn first. So there are n − 1 matches. With `by=Pairwise()`
+    a model is asked in both orders which is better; `BestOf(n, by=Pairwise())` is the round robin.
+    """
+
+    n: int
+    _: KW_ONLY
+    by: Verifier
+    of: Generator | None = None
+
+    __repr__ = spelled
+
+    def __post_init__(self) -> None:
+        whole(self, n=self.n)
+        generators(self, of=self.of)
+        verifiers(self, by=self.by)
+        if self.by is None:
+            raise InputError(f"Tournament({self.n}): needs a verifier that compares, such as by=Pairwise()")
+
+    async def __call__(self, problem: Problem, run: Run) -> Candidate:
+        candidates = await run.sample(self.of, problem, self.n)
+        while len(candidates) > 1:
+            met = zip(candidates[::2], candidates[1::2], strict=False)
+            winners = await together(self._winner(problem, pair, run) for pair in met)  # begun in their order
+            candidates = winners + candidates[2 * len(winners) :]
+        return candidates[0]
+
+    async def _winner(self, problem: Problem, pair: Sequence[Candidate], run: Run) -> Candidate:
+        scores = await run.score(self.by, problem, pair)
+        if all(score is None for score in scores):
+            run.note("a match has no verdict: the first goes on")
+        return pair[best(values(scores))]

@@ -1,0 +1,132 @@
+"""Parallel sampling: draw m candidates and choose one."""
+
+from dataclasses import KW_ONLY, dataclass
+
+from metagen.candidate import Candidate, Score
+from metagen.errors import InputError, NoCandidate, WeightError
+from metagen.problem import Problem
+from metagen.run import Generator, Run, Verifier
+from metagen.settings import generators, literal, spelled, verifiers, whole
+from metagen.strategies.choosing import best, majority, values, vote_key, weighted_majority
+from metagen.strategies.parallel.stopping import Stop, check_rule
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Vote:
+    r"""The most frequent answer of n samples, or with `by` the one with the largest sum of scores.
+
+    y⁽¹⁾ … y⁽ⁿ⁾ ~ g(· | x);  argmax over answers a of Σᵢ v(x, y⁽ⁱ⁾)·[answer(y⁽ⁱ⁾) = a], with v = 1 without `by`.
+    (Self-consistency, Wang et al. 2023; weighted, Li et al. 2023.)
+
+    Answers are grouped by their canonical key, so 1/2, 0.5 and \frac12 vote together. A candidate without an answer,
+    or without a verdict, does not vote. Ties go to the answer that was drawn first. What is returned is the first
+    sample with the winning answer, or with `by` the best of them. If no candidate has a verdict, the majority decides;
+    if none has an answer, the first sample is returned. Both are noted.
+
+    With `until`, samples are drawn `window` at a time and judged in the order of their numbers, and no more are drawn
+    once the rule says that the vote is settled, as in `Vote(40, until=BetaStop(0.95), window=4)`. Those in flight are
+    then cancelled.
+
+    Raises `WeightError` if a score is negative or not finite.
+    """
+
+    n: int
+    _: KW_ONLY
+    of: Generator | None = None
+    by: Verifier | None = None
+    until: Stop | None = None
+    window: int = 1
+    """Samples in flight, with `until`; without it all n are asked for at once."""
+
+    __repr__ = spelled
+
+    def __post_init__(self) -> None:
+        whole(self, n=self.n, window=self.window)
+        generators(self, of=self.of)
+        verifiers(self, by=self.by)
+        _check_stop(self)
+
+    async def __call__(self, problem: Problem, run: Run) -> Candidate:
+        if self.until is None:
+            candidates = await run.sample(self.of, problem, self.n)
+            scores = await run.score(self.by, problem, candidates) if self.by else []
+            keys = list(map(vote_key, candidates))
+        else:
+            candidates, scores, keys = await self._until_settled(self.until, problem, run)
+        chosen = majority(keys) if self.by is None else self._weighted(keys, scores, run)
+        if chosen is None:
+            run.note(f"none of {len(candidates)} samples has an answer: the first is handed over")
+        return candidates[chosen or 0]
+
+    async def _until_settled(
+        self, settled: Stop, problem: Problem, run: Run
+    ) -> tuple[list[Candidate], list[Score | None], list[str | None]]:
+        candidates: list[Candidate] = []
+        scores: list[Score | None] = []
+        keys: list[str | None] = []
+        async with run.stream(self.of, problem, self.n, self.window) as drawn:
+            async for candidate in drawn:
+                (score,) = await run.score(self.by, problem, [candidate]) if self.by else [Score(1.0)]
+                candidates.append(candidate)
+                scores.append(score)
+                keys.append(vote_key(candidate))
+                voting = [key if score else None for key, score in zip(keys, scores, strict=True)]
+                weights = [score.value if score else 0.0 for score in scores]
+                if settled(voting, weights, self.n - len(candidates)):
+                    run.note(f"settled after {len(candidates)} of {self.n} samples")
+                    break
+        if not candidates:
+            raise NoCandidate(f"all of up to {self.n} samples were lost")
+        return candidates, scores, keys
+
+    def _weighted(self, keys: list[str | None], scores: list[Score | None], run: Run) -> int | None:
+        if all(score is None for score in scores):
+            run.note("no sample has a verdict: the majority decides")
+            return majority(keys)
+        try:
+            return weighted_majority(keys, values(scores))
+        except WeightError as error:
+            raise WeightError(
+                f"{self!r}: {error}. If {literal(self.by)} gives logits, write by=Sigmoid({literal(self.by)})"
+            ) from None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class BestOf:
+    """The best of n samples: y⁽¹⁾ … y⁽ⁿ⁾ ~ g(· | x);  argmax over i of v(x, y⁽ⁱ⁾).
+
+    (Best-of-n, or rejection sampling; Stiennon et al. 2020; Cobbe et al. 2021, section 4.)
+    A candidate without a verdict ranks last; ties go to the sample that was drawn first.
+    """
+
+    n: int
+    _: KW_ONLY
+    of: Generator | None = None
+    by: Verifier | None = None
+    """May be left out only for n = 1, where there is nothing to choose."""
+
+    __repr__ = spelled
+
+    def __post_init__(self) -> None:
+        whole(self, n=self.n)
+        generators(self, of=self.of)
+        verifiers(self, by=self.by)
+        if self.by is None and self.n > 1:
+            raise InputError(f"BestOf({self.n}): needs a verifier to choose by, such as by=MatchesReference()")
+
+    async def __call__(self, problem: Problem, run: Run) -> Candidate:
+        candidates = await run.sample(self.of, problem, self.n)
+        if self.by is None:
+            return candidates[0]
+        scores = await run.score(self.by, problem, candidates)
+        if all(score is None for score in scores):
+            run.note("no sample has a verdict: the first is handed over")
+        return candidates[best(values(scores))]
+
+
+def _check_stop(vote: Vote) -> None:
+    if vote.until is None:
+        if vote.window != 1:
+            raise InputError("Vote: window needs until, such as Vote(40, until=BetaStop(0.95), window=4)")
+        return
+    check_rule(vote, vote.until, weighted=vote.by is not None)

@@ -1,0 +1,1 @@
+"""Training of reward models and correctors, as `metagen train` does it."""

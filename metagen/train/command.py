@@ -1,0 +1,136 @@
+"""`metagen train`: from a pool of samples to a reward model or a corrector.
+
+What needs problems, graders and engines is here; what needs torch is in `metagen.train`, imported when it is used.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from metagen.answers.extract import extract
+from metagen.answers.grade import grade
+from metagen.disk.problems import ProblemFile
+from metagen.errors import InputError
+from metagen.problem import Problem
+from metagen.request import Backend
+from metagen.tasks import together
+from metagen.train.labels import ROLLOUTS, Labelled, kept, label, samples_of
+
+if TYPE_CHECKING:
+    from metagen.train.finetune import Schedule
+
+Kind = Literal["orm", "prm", "corrector"]
+Graded = Mapping[str, Sequence[tuple[str, bool]]]
+"""From a question to its distinct samples, and whether each is right."""
+KEEP = 0.25
+"""The share of right candidates that a corrector is taught to leave as they are."""
+
+Watch = Callable[[str, int, int, str], None]
+"""Told what is being done, how much of it is done, of how much, and how it goes."""
+
+
+def check(base: str, out: Path) -> None:
+    """Raise `InputError` before anything is spent, if the training cannot work."""
+    for module in ("torch", "transformers", "safetensors"):
+        if find_spec(module) is None:
+            raise InputError(f"training needs {module}: install metagen[train]")
+    if base.startswith((".", "/", "~")) and not (Path(base) / "config.json").exists():
+        raise InputError(f"--model {base}: holds no model: it has no config.json")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {out}: cannot be made: {error.strerror}") from None
+
+
+def train(
+    kind: Kind,
+    pool: Path,
+    problems: ProblemFile,
+    base: str,
+    out: Path,
+    schedule: "Schedule",
+    watch: Watch,
+    *,
+    generator: Backend | None = None,
+    rollouts: int = ROLLOUTS,
+    labels: Path | None = None,
+) -> dict[str, Any]:
+    """Train on the samples of a pool, and return the report, which is also in `out/report.json`.
+
+    A `generator` that is given labels the steps that are not in `labels` yet. Raises `InputError` for files that do not
+    fit, and `BackendGone` if the generator cannot be reached; what was done by then is kept, and the same call goes on.
+    """
+    check(base, out)
+    from metagen.train import learn  # noqa: PLC0415 (optional, slow to import)
+    from metagen.train.rewards import Example  # noqa: PLC0415
+
+    course = learn.Course(base, out, schedule)
+
+    def learning(step: Any) -> None:
+        watch("Learning", step.step, step.steps, f"loss {step.loss:.3f}")
+
+    if kind == "prm":
+        lines = asyncio.run(labelled(pool, problems, labels or out / "labels.jsonl", generator, rollouts, watch))
+        steps = [Example(line.prompt, line.steps, labels_of(line)) for line in lines]
+        return learn.learn_process(steps, course, learning)
+    graded = asyncio.run(graded_pool(pool, problems))
+    if kind == "corrector":
+        return learn.learn_corrector(graded, course, KEEP, learning)
+    wholes = [Example(prompt, (text,), (float(right),)) for prompt, row in graded.items() for text, right in row]
+    return learn.learn_outcome(wholes, course, learning)
+
+
+def labels_of(line: Labelled) -> tuple[float, ...]:
+    """1 for each good step, then 0."""
+    return tuple(float(step < line.good) for step in range(len(line.steps)))
+
+
+async def labelled(
+    pool: Path, problems: ProblemFile, out: Path, generator: Backend | None, rollouts: int, watch: Watch
+) -> list[Labelled]:
+    """The labels of a pool: those of the file, and with a generator those that are missing there."""
+    samples = samples_of(pool)
+    if generator is not None:
+        wanted = [problem for problem in _known(problems, samples, pool) if problem.id in samples]
+        async with generator, aclosing(_counted(label(wanted, samples, generator, out, rollouts=rollouts))) as done:
+            async for number, tokens in done:
+                watch("Labelling", number, len(wanted), f"{tokens:,} tokens")
+    if not (lines := kept(out)):
+        raise InputError(f"{out}: there are no labels yet: name the model that wrote the pool with --generator")
+    return lines
+
+
+async def _counted(spending: AsyncIterator[Any]) -> AsyncGenerator[tuple[int, int], None]:
+    number = 0
+    async for usage in spending:
+        number += 1
+        yield number, usage.tokens
+
+
+async def graded_pool(pool: Path, problems: ProblemFile) -> Graded:
+    """Every distinct sample of a pool beside whether it is right; without a verdict it is left out."""
+    samples = samples_of(pool)
+    known = {problem.id: problem for problem in _known(problems, samples, pool)}
+    graded: dict[str, list[tuple[str, bool]]] = defaultdict(list)
+    for name, texts in samples.items():
+        problem, distinct = known[name], list(dict.fromkeys(texts))
+        verdicts = await together(grade(extract(text), problem.answer or "") for text in distinct)
+        graded[problem.prompt] += [
+            (text, right) for text, right in zip(distinct, verdicts, strict=True) if right is not None
+        ]
+    return graded
+
+
+def _known(problems: ProblemFile, samples: Mapping[str, object], pool: Path) -> list[Problem]:
+    """The problems, once it is sure that all of the pool's are among them and have a reference."""
+    listed = list(problems)
+    answered = {problem.id for problem in listed if problem.answer is not None}
+    if unknown := next((name for name in samples if name not in answered), None):
+        raise InputError(f"{pool}: problem {unknown!r} has no reference answer in {problems.path}")
+    if not samples:
+        raise InputError(f"{pool}: holds no whole samples")
+    return listed

@@ -1,0 +1,194 @@
+"""Which steps of recorded samples are good, found by rollouts on a model: the labels that a process reward learns from.
+
+Hard estimation of Math-Shepherd (Wang et al. 2024, section 3.2): a step is good if one of k rollouts that go on from it
+reaches the reference answer. Three shortcuts, which change no such label but by the chance of a rollout:
+
+- A sample that is right is a rollout of each of its own prefixes, so these are good, and so they are in every other
+  sample of the problem.
+- After a bad step all are bad: nothing that goes on from it was right. So a sample has one first bad step, which is
+  found by bisection (Luo et al. 2024, OmegaPRM, section 3.2).
+- A prefix that several samples share is tried once.
+"""
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from metagen.budget import Account, Usage
+from metagen.candidate import Candidate, steps_of
+from metagen.disk.lines import Appender, read_lines
+from metagen.disk.pool import Sample
+from metagen.errors import InputError, SampleError
+from metagen.problem import Problem
+from metagen.request import Backend
+from metagen.run import Generator, Run
+from metagen.solve import map_problems
+from metagen.strategies import Until
+from metagen.verifiers import MatchesReference
+
+Steps = tuple[str, ...]
+
+ROLLOUTS = 8
+"""k; Math-Shepherd takes 8."""
+
+
+class Labelled(BaseModel):
+    """One line of a file of labels: a sample in steps, of which the first `good` are good."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    problem: str
+    prompt: str
+    steps: Steps
+    good: int
+
+    @property
+    def right(self) -> bool:
+        """Whether the sample is right as a whole."""
+        return self.good == len(self.steps)
+
+
+@dataclass(slots=True)
+class Prefixes:
+    """What is known of the prefixes of one problem's samples."""
+
+    good: set[Steps] = field(default_factory=set)
+    bad: set[Steps] = field(default_factory=set)
+
+    def add_right(self, steps: Steps) -> None:
+        """A right sample: all of its prefixes are good."""
+        self.good.update(steps[:t] for t in range(1, len(steps) + 1))
+
+    def span(self, steps: Steps) -> tuple[int, int]:
+        """How many first steps are surely good, and how many may be: the last step of a wrong sample is not."""
+        least = next((t for t in range(len(steps) - 1, 0, -1) if steps[:t] in self.good), 0)
+        most = next((t for t in range(least, len(steps)) if steps[: t + 1] in self.bad), len(steps) - 1)
+        return least, most
+
+
+def tried(least: int, most: int) -> int:
+    """The length of the prefix to try next, where the number of good steps is from `least` to `most`, which differ."""
+    return (least + most + 1) // 2
+
+
+async def first_bad(steps: Steps, known: Prefixes, good: Callable[[Steps], Awaitable[bool]]) -> int:
+    """The number of good first steps of a wrong sample, by bisection; what is found out is kept in `known`."""
+    least, most = known.span(steps)
+    while least < most:
+        prefix = steps[: tried(least, most)]
+        if await good(prefix):
+            known.add_right(prefix)
+        else:
+            known.bad.add(prefix)
+        least, most = known.span(steps)
+    return least
+
+
+class Prober:
+    """Whether a rollout from a prefix reaches the reference answer: at most `rollouts` of them, until one does."""
+
+    def __init__(self, problem: Problem, run: Run, of: Generator | None, rollouts: int) -> None:
+        self._problem = problem
+        self._run = run
+        self._strategy = Until(MatchesReference(), of=of, limit=rollouts, window=min(4, rollouts))
+
+    async def __call__(self, prefix: Steps) -> bool:
+        begun = Candidate(prefix, finished=False)
+        reached = await self._run.ask(self._strategy, self._problem.continuing(begun))
+        (score,) = await self._run.score(MatchesReference(), self._problem, [reached])
+        return score is not None and score.value >= 1
+
+
+@dataclass(frozen=True, slots=True)
+class Labeller:
+    """Labels all samples of a problem that the grader has a verdict on."""
+
+    samples: Mapping[str, Sequence[str]]
+    of: Generator | None = None
+    rollouts: int = ROLLOUTS
+    end: str = "\n"
+
+    async def __call__(self, problem: Problem, run: Run) -> list[Labelled]:
+        distinct = list(dict.fromkeys(self.samples[problem.id]))
+        verdicts = await run.score(MatchesReference(), problem, [Candidate((text,)) for text in distinct])
+        judged = [
+            (steps_of(text, self.end), score.value >= 1)
+            for text, score in zip(distinct, verdicts, strict=True)
+            if score
+        ]
+        known, good = Prefixes(), Prober(problem, run, self.of, self.rollouts)
+        for steps, right in judged:
+            if right:
+                known.add_right(steps)
+        return [
+            Labelled(
+                problem=problem.id,
+                prompt=problem.prompt,
+                steps=steps,
+                good=len(steps) if right else await first_bad(steps, known, good),
+            )
+            for steps, right in judged
+            if steps
+        ]
+
+
+def samples_of(pool: Path) -> dict[str, list[str]]:
+    """The whole samples of a pool, by problem. Raises `InputError`, naming the line."""
+    texts: dict[str, list[str]] = defaultdict(list)
+    for number, row in read_lines(pool):
+        try:
+            sample = Sample.model_validate(row)
+        except ValidationError as error:
+            raise InputError(f"{pool}, line {number}: {error.errors()[0]['msg']}") from None
+        if sample.end != "length" and not sample.partial:
+            texts[sample.problem].append(sample.text)
+    return dict(texts)
+
+
+def read_labels(path: Path) -> Iterator[Labelled]:
+    """The lines of a file of labels. Raises `InputError`, naming the line and the field."""
+    for number, row in read_lines(path):
+        try:
+            yield Labelled.model_validate(row)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise InputError(
+                f"{path}, line {number}: field {'.'.join(map(str, first['loc']))!r}: {first['msg']}"
+            ) from None
+
+
+def kept(path: Path) -> list[Labelled]:
+    """What a file of labels holds so far."""
+    return list(read_labels(path)) if path.exists() else []
+
+
+async def label(
+    problems: Iterable[Problem],
+    samples: Mapping[str, Sequence[str]],
+    model: Backend,
+    out: Path,
+    *,
+    rollouts: int = ROLLOUTS,
+    end: str = "\n",
+    seed: int | None = None,
+    concurrency: int = 64,
+) -> AsyncIterator[Usage]:
+    """Label the samples of all problems that have a reference, and append them to `out`, problem by problem.
+
+    A problem that `out` has already is passed over, so the same call goes on where it was stopped. Yields, for each
+    problem that is done, what all of it has cost so far.
+    """
+    done = {line.problem for line in kept(out)}
+    left = (each for each in problems if each.answer is not None and each.id in samples and each.id not in done)
+    labeller, account = Labeller(samples, rollouts=rollouts, end=end), Account()
+    labelled = map_problems(labeller, left, model, seed=seed, account=account, concurrency=concurrency)
+    with Appender(out) as file:
+        async with aclosing(labelled):
+            async for _, lines in labelled:
+                if not isinstance(lines, SampleError):
+                    file.write(line.model_dump() for line in lines)
+                yield account.spent

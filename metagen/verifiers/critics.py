@@ -1,0 +1,180 @@
+"""Critics: what is said about a candidate, for a strategy that revises it.
+
+A critic is any `async def (problem, candidate, run) -> Feedback | None`. It says whether its feedback is new
+information or an opinion, and is silent where it finds nothing wrong.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import KW_ONLY, dataclass
+from fractions import Fraction
+from itertools import pairwise
+
+from metagen.answers.arithmetic import value, written
+from metagen.candidate import Candidate, Feedback
+from metagen.errors import InputError, ToolRefusal, VerifierError
+from metagen.problem import Problem
+from metagen.prompts import criticise, criticism, quoted
+from metagen.run import Generator, Run, Verifier
+from metagen.settings import generators, literal, number, spelled, verifiers
+
+__all__ = ["Arithmetic", "Intrinsic", "LowestStep", "Reason"]
+
+_SUM = re.compile(r"(?:[\d\s()$+*/×·÷−=-]|[.,](?=\d))+")
+"""Numbers, operators and equality signs in a row."""
+_OPERATED = re.compile(r"[\d)]\s*[+*/×·÷−-]\s*[($\d]")
+_CUT = re.compile(r"\s*(?:[+*/×·÷]|[−-]\s)")
+"""How a row begins of which the beginning is no number, as in "x + 3"."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Intrinsic:
+    """The model criticises itself: f ~ g(· | x, y) (self-refinement; Madaan et al. 2023, section 2). An opinion.
+
+    It is silent if the reply says "Nothing is wrong". With `of`, another generator criticises.
+    """
+
+    _: KW_ONLY
+    of: Generator | None = None
+
+    __repr__ = spelled
+
+    def __post_init__(self) -> None:
+        generators(self, of=self.of)
+
+    async def __call__(self, problem: Problem, candidate: Candidate, run: Run, /) -> Feedback | None:
+        reply = await run.ask(self.of, problem.aside(criticise(problem.prompt, candidate.text)))
+        said = criticism(reply.text)
+        return None if said is None else Feedback(said, opinion=True)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Reason:
+    """Why a verifier does not accept: failing tests, the last line of a traceback, a checker's message.
+
+    f is the reason of v(x, y), quoted (Chen et al. 2024, "Teaching large language models to self-debug", section 3). It
+    is silent from `threshold` on, and without a verdict; a note says the latter. Where the verifier is a model's
+    judgement, such as `Judge`, say that it is an `opinion`.
+    """
+
+    _: KW_ONLY
+    by: Verifier
+    threshold: float = 1.0
+    opinion: bool = False
+
+    __repr__ = spelled
+
+    def __post_init__(self) -> None:
+        _check_verifier(self, self.by)
+        number(self, threshold=self.threshold)
+
+    async def __call__(self, problem: Problem, candidate: Candidate, run: Run, /) -> Feedback | None:
+        (score,) = await run.score(self.by, problem, [candidate])
+        if score is None:
+            run.note("there is no verdict, so no feedback")
+            return None
+        if score.value >= self.threshold:
+            return None
+        said = f":\n{quoted(score.reason)}" if score.reason else "."
+        return Feedback(f"A check of the solution failed{said}", opinion=self.opinion)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class LowestStep:
+    """The step that a process verifier trusts least: argmin over t of r(x, y₁ … y_t), if that is below `threshold`.
+
+    It is named by its number, from 1, and quoted where the verifier's steps are the lines of the text. New information:
+    the verifier was trained on what the generator does not know. Silent without a verdict, which a note says.
+    """
+
+    _: KW_ONLY
+    by: Verifier
+    threshold: float = 0.5
+
+    __repr__ = spelled
+
+    def __post_init__(self) -> None:
+        _check_verifier(self, self.by)
+        number(self, threshold=self.threshold)
+
+    async def __call__(self, problem: Problem, candidate: Candidate, run: Run, /) -> Feedback | None:
+        """Raises `VerifierError` if the verifier gives no scores of steps."""
+        (score,) = await run.score(self.by, problem, [candidate])
+        if score is None:
+            run.note("there is no verdict, so no feedback")
+            return None
+        if not score.steps:
+            raise VerifierError(f"{literal(self.by)} scores no steps: LowestStep needs one that does, a ProcessReward")
+        lowest = min(range(len(score.steps)), key=score.steps.__getitem__)
+        if score.steps[lowest] >= self.threshold:
+            return None
+        steps = _lines(candidate.text)
+        return _wrong_step(lowest + 1, quoted(steps[lowest]) if len(steps) == len(score.steps) else "")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Arithmetic:
+    """The first line whose sum is wrong: every `a op b = c` is computed anew, exactly (CRITIC; Gou et al. 2024).
+
+    It reads numbers with `+ - * /` and brackets; a decimal on the right may be rounded. Of what it cannot read it says
+    nothing, so its silence is no proof.
+    """
+
+    __repr__ = spelled
+
+    async def __call__(self, _problem: Problem, candidate: Candidate, _run: Run, /) -> Feedback | None:
+        for place, line in enumerate(_lines(candidate.text), 1):
+            for left, right, result in false_equations(line):
+                return _wrong_step(place, f"{left} is {result}, not {right}.")
+        return None
+
+
+def false_equations(line: str) -> Iterator[tuple[str, str, str]]:
+    """Each equation that does not hold: its left side, its right side, and what the left side comes to."""
+    for found in _SUM.finditer(line):
+        sides = [_side(side) for side in found[0].split("=")]
+        if not any(map(_OPERATED.search, sides)) or _is_cut(line, found):
+            continue
+        for left, right in pairwise(sides):
+            exact, claimed = _computed(left), _computed(right)
+            if exact is not None and claimed is not None and not _holds(exact, claimed, right):
+                yield left, right, written(exact)
+
+
+def _side(text: str) -> str:
+    """One side of an equation, without a bracket that opens before or closes after the equation."""
+    return text.strip() if text.count("(") == text.count(")") else text.strip("() ")
+
+
+def _is_cut(line: str, found: re.Match[str]) -> bool:
+    """Whether the left side is only the end of an expression, such as "x + 3"."""
+    before = line[max(0, found.start() - 3) : found.start()]
+    return bool(_CUT.match(found[0]) or re.search(r"\bof$", before) or (before[-1:].strip() and found[0][0].isdigit()))
+
+
+def _holds(exact: Fraction, claimed: Fraction, right: str) -> bool:
+    """Whether both are equal, up to the last place of a decimal on the right."""
+    _, point, places = right.partition(".")
+    return exact == claimed or (bool(point) and abs(exact - claimed) < Fraction(1, 10 ** len(places)))
+
+
+def _computed(side: str) -> Fraction | None:
+    try:
+        return value(side)
+    except ToolRefusal:
+        return None
+
+
+def _wrong_step(place: int, why: str) -> Feedback:
+    return Feedback(f"Step {place} is wrong.{chr(10) * bool(why)}{why}")
+
+
+def _lines(text: str) -> list[str]:
+    """The steps of a text that has one a line."""
+    return [line for line in text.splitlines() if line.strip()]
+
+
+def _check_verifier(of: object, by: Verifier | None) -> None:
+    verifiers(of, by=by)
+    if by is None:
+        raise InputError(f"{type(of).__name__}: needs a verifier, such as by=ProcessReward()")

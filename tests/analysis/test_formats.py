@@ -1,0 +1,22 @@
+import csv
+import io
+import json
+
+from metagen.analysis.formats import as_csv, as_json, markdown
+from metagen.analysis.tables import Row, Sheet, measured, versus
+from tests.analysis.test_tables import source
+
+
+def test_a_sheet_is_a_table_in_markdown() -> None:
+    text = markdown(Sheet("Title", ("a", "b"), (("1", "x|y"), ("2", ""))))
+    assert text == "**Title**\n\n| a | b |\n| --- | --- |\n| 1 | x\\|y |\n| 2 |  |\n"
+
+
+def test_files_for_programs_hold_the_same_rows() -> None:
+    rows = list(measured(source()))
+    table = list(csv.DictReader(io.StringIO(as_csv(rows))))
+    whole = json.loads(as_json(rows, versus(source(), source("two")), ["a note"]))
+    assert [Row(**row) for row in whole["rows"]] == rows
+    assert [float(row["mean"]) for row in table] == [row.mean for row in rows]
+    assert whole["notes"] == ["a note"]
+    assert whole["differences"][0]["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0}

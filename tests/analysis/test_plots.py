@@ -1,0 +1,78 @@
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from metagen.analysis import plots
+from metagen.analysis.curve import Curve
+from metagen.analysis.fronts import Point
+
+CURVE = Curve("coverage", (1, 2, 4), np.array([[0.1, 0.2, 0.4], [0.3, 0.4, 0.8]]), np.zeros((2, 3)))
+OTHER = Curve("best-of", (1, 2), np.array([[0.1, 0.2]]), np.zeros((1, 2)))
+
+
+def test_matplotlib_is_found_if_it_is_there() -> None:
+    assert plots.available() == (find_spec("matplotlib") is not None)
+
+
+@pytest.mark.parametrize("names", [["one"], ["one", "t$w_o$"], ["1", "2", "3", "4"]])
+def test_each_source_has_a_panel_with_its_curves(tmp_path: Path, names: list[str]) -> None:
+    pytest.importorskip("matplotlib")
+    png, svg = plots.draw({name: {"coverage": CURVE, "best-of": OTHER} for name in names}, tmp_path)
+    assert png.read_bytes().startswith(b"\x89PNG")
+    text = svg.read_text()
+    for name in names:
+        assert f">{name}</text>" in text
+    assert text.count(">coverage</text>") == len(names)
+    assert text.count(">samples a problem</text>") == len(names)
+    for colour in (plots.COLOURS["coverage"], plots.COLOURS["best-of"]):
+        assert colour.lower() in text
+
+
+def test_the_axis_is_logarithmic_and_intervals_are_shaded() -> None:
+    axes = pytest.importorskip("matplotlib.figure").Figure().subplots()
+    plots._against_samples(axes, {"coverage": CURVE})
+    assert axes.get_xscale() == "log"
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "2", "4"]
+    assert axes.lines[0].get_ydata() == pytest.approx([20, 30, 60])
+    (band,) = axes.collections
+    low, high = CURVE.interval()
+    heights = band.get_paths()[0].vertices[:, 1]
+    assert (heights.min(), heights.max()) == pytest.approx((100 * low.min(), 100 * high.max()))
+
+
+def test_curves_that_know_their_flops_are_drawn_against_them(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    curve = replace(CURVE, flops=np.array([[1e9, 2e9, 4e9], [3e9, 4e9, 8e9]]))
+    files = plots.draw({"one": {"coverage": curve}}, tmp_path)
+    assert [file.name for file in files] == ["curves.png", "curves.svg", "flops.png", "flops.svg"]
+    assert ">FLOPs a problem</text>" in files[3].read_text()
+    axes = pytest.importorskip("matplotlib.figure").Figure().subplots()
+    plots._against_flops(axes, {"coverage": curve})
+    assert axes.get_xscale() == "log"
+    assert axes.lines[0].get_xdata() == pytest.approx([2e9, 3e9, 6e9])
+
+
+def test_the_same_curves_give_the_same_picture(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        folder.mkdir()
+        plots.draw({"one": {"coverage": CURVE}}, folder)
+    assert (first / "curves.svg").read_bytes() == (second / "curves.svg").read_bytes()
+
+
+def test_colours_are_those_that_all_can_tell_apart() -> None:
+    okabe_ito = {"#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#000000"}
+    assert set(plots.COLOURS.values()) <= okabe_ito
+    assert len(set(plots.COLOURS.values())) == 4
+
+
+def test_no_two_strategies_of_a_front_look_alike() -> None:
+    axes = pytest.importorskip("matplotlib.figure").Figure().subplots()
+    points = [Point("p", "m", f"{name}4", "", 1, 9, 0.5, 0.4, 0.6, 10, 1e9, 1) for name in "abcdefghijklmnopqrst"]
+    plots._front(axes, "many", points)
+    looks = {(line.get_color(), line.get_marker(), line.get_linestyle()) for line, *_ in axes.containers}
+    assert len(looks) == len(points)

@@ -1,0 +1,236 @@
+import asyncio
+import json
+from math import exp
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from metagen import BestOf, Candidate, CoT, MatchesReference, Model, Problem, ProblemFile, Run, Score, Scripted, Vote
+from metagen.analysis.reading import LIKELIHOOD, VERIFIER, read
+from metagen.card.card import ModelCard
+from metagen.disk.runs import RunDirectory
+from metagen.errors import InputError
+from metagen.models import SMALL
+from metagen.run import Generator
+from metagen.solve import solve_all
+
+PUBLISHED = Path(__file__).parents[2] / "shared/data/pools/gsm8k_200x16.jsonl"
+Row = dict[str, Any]
+PROBLEMS: list[Row] = [
+    {"id": "a", "prompt": "1 + 1?", "answer": "2", "level": 1, "subject": "Sums"},
+    {"id": "b", "prompt": "2 + 2?", "answer": "4", "level": 2},
+    {"id": "c", "prompt": "3 + 3?", "answer": "6"},
+    {"id": "d", "prompt": "Why?"},
+]
+
+
+def lines(path: Path, rows: list[Row]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture
+def problems(tmp_path: Path) -> ProblemFile:
+    return ProblemFile(lines(tmp_path / "problems.jsonl", PROBLEMS))
+
+
+def sample(problem: str, draw: int, answer: str, **more: Any) -> Row:
+    return {"problem": problem, "prompt": "?", "draw": draw, "text": f"The answer is {answer}."} | more
+
+
+POOL = [
+    sample("b", 1, "5", tokens=7),
+    sample("b", 0, "4.0", tokens=5),
+    sample("a", 0, "2", tokens=3),
+    sample("a", 1, "2", tokens=4, end="length"),
+    sample("d", 0, "because"),
+    sample("d", 1, "because"),
+]
+
+
+def test_a_pool_is_read_in_the_order_of_the_problems_and_draws(tmp_path: Path, problems: ProblemFile) -> None:
+    source = read(lines(tmp_path / "pool.jsonl", POOL), problems)
+    assert source.ids == ("a", "b")
+    assert source.curves["coverage"].values.tolist() == [[0.5, 1.0], [0.5, 1.0]]
+    assert source.curves["majority"].values.tolist() == [[0.5, 1.0], [0.5, 0.5]]
+    assert source.curves["majority"].costs == pytest.approx(np.array([[3.5, 7], [6, 12]]))
+    assert source.labels == {"level": ["1", "2"], "subject": ["Sums", ""]}
+    assert source.notes == (
+        "1 of 4 problems have no samples and are left out",
+        "1 problems have no reference answer and are left out",
+    )
+    assert source.correct is None
+    assert list(source.curves) == ["coverage", "majority"]
+
+
+def test_with_a_card_flops_are_counted_and_the_prompt_is_read_once(tmp_path: Path, problems: ProblemFile) -> None:
+    card = ModelCard.read(SMALL)
+    rows = [sample("a", draw, "2", tokens=10 * (draw + 1), prompt_tokens=30) for draw in range(2)]
+    curve = read(lines(tmp_path / "pool.jsonl", rows), problems, card=card).curves["coverage"]
+    assert curve.flops is not None
+    (flops,) = curve.flops
+    whole = card.flops_prompt(30) + card.flops_generated(30, 10) + card.flops_generated(30, 20)
+    assert flops[1] == pytest.approx(whole)
+    assert flops[0] == pytest.approx((whole + card.flops_prompt(30)) / 2)
+    silent = read(lines(tmp_path / "silent.jsonl", POOL), problems, card=card)
+    assert "the lengths of prompts are not known, so reading them is not among the FLOPs" in silent.notes
+
+
+def test_log_probabilities_score_a_pool(tmp_path: Path, problems: ProblemFile) -> None:
+    pool = [
+        sample("a", 0, "3", logprobs=[-1.0, -3.0]),
+        sample("a", 1, "2", logprobs=[-1.0]),
+        sample("a", 2, "3", logprobs=[-2.0]),
+    ]
+    source = read(lines(tmp_path / "pool.jsonl", pool), problems)
+    assert source.scored_by == LIKELIHOOD
+    assert source.curves["best-of"].at(3) == pytest.approx([1.0])
+    assert 2 * exp(-2) < exp(-1)
+    assert source.curves["weighted vote"].at(3) == pytest.approx([1.0])
+    assert source.curves["majority"].at(3) == pytest.approx([0.0])
+    some = [*pool[:2], sample("a", 2, "3")]
+    assert read(lines(tmp_path / "some.jsonl", some), problems).scored_by == ""
+
+
+def test_the_first_n_samples_are_taken(tmp_path: Path, problems: ProblemFile) -> None:
+    path = lines(tmp_path / "pool.jsonl", [*POOL, sample("a", 2, "2")])
+    with pytest.raises(InputError, match=r"problem 'b' has 2 samples, and 3 are needed.*with --n 2"):
+        read(path, problems)
+    with pytest.raises(InputError, match="problem 'b' has 2 samples, and 3 are needed"):
+        read(path, problems, 3)
+    assert read(path, problems, 2).curves["coverage"].ks == (1, 2)
+    assert read(path, problems, 1).curves["coverage"].values.tolist() == [[1.0], [1.0]]
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([], "holds no samples"),
+        ([sample("z", 0, "2")], "problem 'z' is not in .*problems.jsonl"),
+        ([sample("d", 0, "2")], "none of its problems has a reference answer"),
+        ([{"problem": "a"}], r"pool.jsonl, line 1: field 'prompt': Field required"),
+        ([sample("a", 0, "2", partial="So")], "line 1: continues a partial reply"),
+        ([sample("a", 0, "2"), sample("a", 1, "2", prompt="!")], "line 2: problem 'a' has samples of two prompts"),
+        ([sample("a", 0, "2"), sample("a", 1, "2", model="m")], "of two prompts, models or settings"),
+        ([sample("a", 0, "2"), sample("a", 1, "2", sampling={"top_k": 1})], "of two prompts, models or settings"),
+        ([sample("a", 0, "2"), sample("a", 0, "3")], "line 2: sample 0 of problem 'a' stands here again"),
+    ],
+)
+def test_what_is_no_pool_of_these_problems_is_refused(
+    tmp_path: Path, problems: ProblemFile, rows: list[Row], said: str
+) -> None:
+    with pytest.raises(InputError, match=said):
+        read(lines(tmp_path / "pool.jsonl", rows), problems)
+
+
+def test_a_verdict_that_the_grader_does_not_reach_counts_as_wrong_and_is_said(
+    tmp_path: Path, problems: ProblemFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def undecided(answer: str | None, reference: str) -> bool | None:
+        return None if answer == "5" else True
+
+    monkeypatch.setattr("metagen.samples.grade", undecided)
+    source = read(lines(tmp_path / "pool.jsonl", POOL), problems)
+    assert source.curves["coverage"].at(1).tolist() == [1.0, 0.5]
+    assert "1 samples have no verdict of the grader and count as wrong" in source.notes
+
+
+async def shorter(problem: Problem, candidates: Any, run: Run) -> list[Score | None]:
+    """Asks the model too, as a judge does, which draws no sample."""
+    await run.ask(Model(), problem.asking("Is it so?"))
+    return [None if "none" in candidate.text else Score(-float(len(candidate.text))) for candidate in candidates]
+
+
+async def stepwise(problem: Problem, run: Run) -> Candidate:
+    first = await run.ask(None, problem)
+    return await run.ask(None, problem.asking(f"Check: {first.text}"))
+
+
+REPLIES = ["The answer is 2, since 1 + 1 is 2.", "The answer is 3.", "none", "The answer is 2."]
+
+
+async def ran(path: Path, strategy: Generator, problems: ProblemFile, **settings: Any) -> Path:
+    backend = Scripted(lambda request: REPLIES[request.draw % 4], **settings)
+    with RunDirectory(path, {"problems": f"problems.jsonl ({problems.check()[1]})"}) as run:
+        async for solution in solve_all(list(problems)[:2], strategy, backend, concurrency=1):
+            run.add(solution)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("strategy", "right"),
+    [(Vote(4), True), (BestOf(4, by=shorter), False), (Vote(2, of=BestOf(2, by=shorter)), False), (CoT(), True)],
+)
+def test_the_samples_of_a_run_are_those_drawn_at_the_bottom(
+    tmp_path: Path, problems: ProblemFile, strategy: Generator, right: bool
+) -> None:
+    source = read(asyncio.run(ran(tmp_path / "run", strategy, problems)), problems)
+    n = 1 if isinstance(strategy, CoT) else 4
+    assert source.ids == ("a", "b")
+    assert source.curves["coverage"].at(1).tolist() == [[0.5, 1.0][n == 1], 0.0]
+    assert source.correct == {"a": right, "b": False}
+    assert source.scored_by == (VERIFIER if "by" in repr(strategy) else "")
+    costs = source.curves["coverage"].costs
+    assert costs is not None
+    assert costs[0, 0] == pytest.approx(np.mean([len(reply) for reply in REPLIES[:n]]))
+
+
+def test_verdicts_of_a_run_choose_the_best_of_its_samples(tmp_path: Path, problems: ProblemFile) -> None:
+    source = read(asyncio.run(ran(tmp_path / "run", BestOf(4, by=shorter), problems)), problems)
+    # By length: "… is 3.", "… is 2." are equal, the long one is last but for that without a verdict.
+    assert source.curves["best-of"].at(4) == pytest.approx([0.5, 0.0])
+    assert "weighted vote" not in source.curves
+    assert source.notes[-1] == "scores are negative or infinite, so they weigh no votes"
+
+
+def test_a_reply_of_a_run_that_was_cut_off_has_no_answer_at_its_end(tmp_path: Path, problems: ProblemFile) -> None:
+    source = read(asyncio.run(ran(tmp_path / "run", Vote(4, of=Model(max_tokens=15)), problems)), problems)
+    assert source.curves["coverage"].at(1).tolist() == [0.0, 0.0]
+
+
+def test_the_oracle_of_a_run_is_a_verifier_that_reaches_coverage(tmp_path: Path, problems: ProblemFile) -> None:
+    source = read(asyncio.run(ran(tmp_path / "run", BestOf(4, by=MatchesReference()), problems)), problems)
+    assert source.curves["best-of"].values == pytest.approx(source.curves["coverage"].values)
+
+
+def test_a_run_whose_samples_cannot_be_told_apart_is_refused(tmp_path: Path, problems: ProblemFile) -> None:
+    path = asyncio.run(ran(tmp_path / "run", Vote(2, of=stepwise), problems))
+    with pytest.raises(InputError, match="problem 'a': its strategy sends more than one prompt"):
+        read(path, problems)
+
+
+def test_a_folder_that_is_no_run_of_these_problems_is_refused(tmp_path: Path, problems: ProblemFile) -> None:
+    with pytest.raises(InputError, match="is neither a pool of samples nor a run's folder"):
+        read(tmp_path, problems)
+    path = asyncio.run(ran(tmp_path / "run", Vote(4), problems))
+    others = ProblemFile(lines(tmp_path / "others.jsonl", PROBLEMS[:3]))
+    with pytest.raises(InputError, match=r"went over problems.jsonl \(\w+\), and .*others.jsonl is another file"):
+        read(path, others)
+
+
+def test_a_published_pool_gives_its_published_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not PUBLISHED.exists():
+        pytest.skip("needs the published pool")
+
+    async def never(*_: object) -> bool:
+        return False
+
+    # All references are whole numbers, so what is no number is wrong: no symbolic check, with a limit by the clock.
+    monkeypatch.setattr("metagen.verifiers.oracles.compare", never)
+    published = [json.loads(line) for line in PUBLISHED.read_text().splitlines()]
+    names = [{"id": str(row["i"]), "prompt": row["question"], "answer": row["gold"]} for row in published]
+    pool = [
+        {"problem": str(row["i"]), "prompt": row["question"], "draw": draw, "text": drawn["text"]}
+        | {"end": "length" if drawn["finish_reason"] == "length" else "eos", "tokens": drawn["n_tokens"]}
+        for row in published
+        for draw, drawn in enumerate(row["trajectories"])
+    ]
+    source = read(lines(tmp_path / "pool.jsonl", pool), ProblemFile(lines(tmp_path / "problems.jsonl", names)))
+    curves = source.curves
+    assert 100 * curves["coverage"].means == pytest.approx([36.1, 47.2, 57.3, 66.8, 74.5], abs=0.3)
+    assert 100 * curves["majority"].means == pytest.approx([36.1, 40.6, 47.1, 52.8, 54.8], abs=1.0)
+    costs = curves["majority"].costs
+    assert costs is not None
+    assert costs[:, -1].sum() == pytest.approx(985_545)

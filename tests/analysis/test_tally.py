@@ -1,0 +1,84 @@
+from math import isnan
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metagen import Solution, Usage
+from metagen.analysis.intervals import Share
+from metagen.analysis.tally import Tally
+
+shares = st.integers(1, 10**6).flatmap(lambda total: st.builds(Share, st.integers(0, total), st.just(total)))
+
+
+@pytest.mark.parametrize(
+    ("count", "total", "low", "high"),
+    [
+        (8, 10, 0.4902, 0.9433),
+        (0, 10, 0.0, 0.2775),
+        (10, 10, 0.7225, 1.0),
+        (1, 1, 0.2065, 1.0),
+        (50, 100, 0.4038, 0.5962),
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (1, 29, 0.0061, 0.1718),
+        (0, 0, 0.0, 1.0),
+    ],
+)
+def test_wilsons_interval_is_the_published_one(count: int, total: int, low: float, high: float) -> None:
+    assert Share(count, total).interval() == pytest.approx((low, high), abs=6e-5)
+
+
+@given(shares)
+def test_an_interval_holds_its_share_and_stays_within_0_and_1(share: Share) -> None:
+    low, high = share.interval()
+    assert 0 <= low <= share.value + 1e-9
+    assert share.value - 1e-9 <= high <= 1
+    assert low < high
+
+
+@given(shares)
+def test_an_interval_is_mirrored_by_counting_the_others(share: Share) -> None:
+    low, high = share.interval()
+    assert Share(share.total - share.count, share.total).interval() == pytest.approx((1 - high, 1 - low))
+
+
+@given(shares, st.integers(2, 50))
+def test_more_of_the_same_narrows_an_interval(share: Share, times: int) -> None:
+    (low, high), (lower, higher) = Share(share.count * times, share.total * times).interval(), share.interval()
+    assert high - low < higher - lower
+
+
+@given(shares)
+def test_more_certainty_widens_an_interval(share: Share) -> None:
+    (low, high), (lower, higher) = share.interval(), share.interval(z=2.575829)
+    assert lower <= low + 1e-9
+    assert high - 1e-9 <= higher
+    assert high - low < higher - lower
+
+
+def test_a_tally_adds_up_a_run() -> None:
+    tally = Tally()
+    for solution in [
+        Solution("a", "7", correct=True, samples=4, samples_correct=3, lost=1, usage=Usage(calls=1, prompt_tokens=9)),
+        Solution("b", "8", correct=False, samples=2, samples_correct=1, usage=Usage(completion_tokens=5)),
+        Solution("c", "9", correct=False, samples=4),
+        Solution("d", None, correct=False, error="NoCandidate: all 4 samples were lost", lost=4),
+        Solution("e", "x", unjudged=True, samples=2, samples_correct=0),
+        Solution("f", "no reference"),
+    ]:
+        tally.add(solution)
+    assert (tally.problems, tally.failed, tally.judged, tally.unjudged, tally.lost) == (6, 1, 4, 1, 5)
+    assert tally.accuracy == Share(1, 4)
+    assert tally.coverage == Share(2, 4)
+    assert tally.single == pytest.approx((3 / 4 + 1 / 2 + 0 + 0) / 4)
+    assert tally.samples == 3
+    assert tally.usage == Usage(calls=1, prompt_tokens=9, completion_tokens=5)
+
+
+def test_of_nothing_no_figure_is_known() -> None:
+    tally = Tally()
+    assert isnan(tally.accuracy.value)
+    assert isnan(tally.single)
+    assert isnan(tally.samples)
+    assert tally.coverage.interval() == (0.0, 1.0)

@@ -1,0 +1,438 @@
+"""A model behind HTTP: what is sent, what comes back, what it costs, and what can go wrong."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from metagen import (
+    BackendGone,
+    Completion,
+    GenerationError,
+    InputError,
+    MatchesReference,
+    Model,
+    Problem,
+    Request,
+    Sampling,
+    TransientError,
+    Until,
+    Usage,
+    VLLMServer,
+    Vote,
+    solve,
+)
+from metagen.backends.http.connection import _seconds
+from metagen.backends.http.openai import counted, joined, read
+from tests.support.fake_server import FakeServer, text_of
+
+ASKED = Request("p", "3 + 4?", n=3, seed=5)
+PROMPT = len("<user>3 + 4?<reply>")
+
+
+@asynccontextmanager
+async def serving(fake: FakeServer, **settings: object) -> AsyncIterator[VLLMServer]:
+    async with fake.running(), VLLMServer(fake.url, **settings) as server:  # type: ignore[arg-type]
+        yield server
+
+
+async def drawn(server: VLLMServer, request: Request) -> tuple[list[Completion], Usage]:
+    books: list[Usage] = []
+    completions = await server.generate(request, books.append)
+    return completions, sum(books, Usage())
+
+
+async def test_samples_come_in_order_with_ids_and_are_counted_by_the_server() -> None:
+    fake = FakeServer()
+    async with serving(fake) as server:
+        completions, usage = await drawn(server, ASKED)
+        assert (server.name, server.context, server.lost) == ("mock", 2000, ())
+        assert await server.count(ASKED) == PROMPT
+    assert [one.text for one in completions] == [f"{seed}. The answer is 7." for seed in (5, 6, 7)]
+    assert all("".join(map(chr, one.tokens)) == one.text for one in completions)
+    assert usage == Usage(calls=1, prompt_tokens=PROMPT, completion_tokens=fake.written)
+    (body,) = fake.bodies
+    assert (body["n"], body["seed"], "max_tokens" in body, "stream" in body) == (3, 5, False, False)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sampling", "asked"),
+    [({}, Sampling(), 1), ({}, Sampling(max_tokens=9), 2), ({"api": "completions"}, Sampling(), 2)],
+)
+async def test_a_prompts_ids_are_asked_once_and_only_where_they_are_needed(
+    settings: dict[str, str], sampling: Sampling, asked: int
+) -> None:
+    fake = FakeServer()
+    async with serving(fake, **settings) as server:
+        await asyncio.gather(*(drawn(server, replace(ASKED, sampling=sampling)) for _ in range(5)))
+    assert fake.seen["tokenize"] == asked, "one of them to find out whether it can"
+
+
+@pytest.mark.parametrize("api", ["completions", "chat"])
+async def test_a_single_sample_is_streamed_and_comes_out_the_same(api: str) -> None:
+    fake = FakeServer()
+    async with serving(fake, api=api) as server:
+        (one,), usage = await drawn(server, Request("p", "3 + 4?", seed=5, sampling=Sampling(logprobs=False)))
+    assert fake.bodies[0]["stream"]
+    assert one == Completion("5. The answer is 7.", tuple(map(ord, one.text)), "eos", "", (), len(one.text))
+    assert usage == Usage(calls=1, prompt_tokens=PROMPT, completion_tokens=len(one.text))
+
+
+async def test_a_partial_reply_is_continued_from_its_ids_or_its_text() -> None:
+    fake = FakeServer()
+    async with serving(fake) as server:
+        ids = tuple(map(ord, "5. The"))
+        (from_ids,), _ = await drawn(server, Request("p", "3 + 4?", partial="5. The", tokens=ids, seed=5))
+        (from_text,), _ = await drawn(server, Request("p", "3 + 4?", partial="5. The", seed=5))
+    assert from_ids.text == from_text.text == " answer is 7."
+    assert text_of(fake.bodies[0]) == text_of(fake.bodies[1]) == "<user>3 + 4?<reply>5. The"
+
+
+@pytest.mark.parametrize("api", ["completions", "chat"])
+async def test_settings_are_sent_in_the_servers_words(api: str) -> None:
+    fake = FakeServer()
+    sampling = Sampling(0.5, 0.9, 5, 0.1, 30, stop=("x",), logprobs=True)
+    async with serving(fake, api=api) as server:
+        (one, _), _ = await drawn(server, Request("p", "?", n=2, sampling=sampling))
+    wanted = {"temperature": 0.5, "top_p": 0.9, "top_k": 5, "min_p": 0.1, "max_tokens": 30, "stop": ["x"]}
+    assert wanted.items() <= fake.bodies[0].items()
+    assert one.logprobs == (-0.5,) * len(one.text)
+
+
+@pytest.mark.parametrize("n", [1, 2])
+@pytest.mark.parametrize("api", ["completions", "chat"])
+async def test_how_sure_the_model_was_comes_back_whole_and_streamed(api: str, n: int) -> None:
+    async with serving(FakeServer(), api=api) as server:
+        (one, *_), _ = await drawn(server, Request("p", "?", n=n, sampling=Sampling(top_logprobs=2)))
+        (bare, *_), _ = await drawn(server, Request("p", "?", n=n, sampling=Sampling(logprobs=True)))
+    assert one.first == (("Yes", -0.25), ("?", -0.5))
+    assert one.confidences == (0.375,) * len(one.text)
+    assert one.logprobs == bare.logprobs == (-0.5,) * len(one.text)
+    assert (bare.first, bare.confidences) == ((), ())
+
+
+async def test_a_step_keeps_its_stop_string_and_its_ids() -> None:
+    async with serving(FakeServer()) as server:
+        step = Request("p", "?", n=2, seed=1, sampling=Sampling(stop=(".",), keep_stop=True))
+        (one, _), _ = await drawn(server, step)
+        (bare, _), _ = await drawn(server, Request("p", "?", n=2, seed=1, sampling=Sampling(stop=(".",))))
+    assert (one.text, one.end, one.stop, one.tokens) == ("1.", "stop", ".", (ord("1"), ord(".")))
+    assert (bare.text, bare.tokens, bare.length) == ("1", (), 2)
+
+
+async def test_a_step_whose_last_token_says_more_than_its_text_has_no_ids() -> None:
+    class Beyond(FakeServer):
+        def _choice(self, body: dict[str, Any], prompt: str, index: int) -> dict[str, Any]:
+            choice = super()._choice(body, prompt, index)
+            return choice | {"token_ids": [*choice["token_ids"], ord("!")]}
+
+    async with serving(Beyond()) as server:
+        step = Request("p", "?", n=2, seed=1, sampling=Sampling(stop=(".",), keep_stop=True))
+        (one, _), _ = await drawn(server, step)
+    assert (one.text, one.tokens) == ("1.", ())
+
+
+async def test_what_the_length_cuts_is_not_finished() -> None:
+    async with serving(FakeServer()) as server:
+        solution = await solve(Problem("p", "?"), Vote(2, of=Model(max_tokens=4)), server)
+    assert solution.answer is None
+    assert solution.usage.completion_tokens == 8
+
+
+async def test_another_server_is_asked_in_chats_and_says_what_is_lost() -> None:
+    fake = FakeServer(vllm=False)
+    async with serving(fake) as server:
+        completions, usage = await drawn(server, ASKED)
+        assert len(server.lost) == 2
+        assert server.context == 8192
+        assert await server.count(ASKED) >= PROMPT - 13
+        for request in (
+            Request("p", "?", partial="x"),
+            Request("p", "?", sampling=Sampling(stop=(".",), keep_stop=True)),
+            Request("p", "?", sampling=Sampling(max_tokens=8, keep_stop=True)),
+        ):
+            with pytest.raises(GenerationError, match="cannot"):
+                await drawn(server, request)
+    assert [one.tokens for one in completions] == [()] * 3
+    assert (usage.calls, usage.estimated_tokens) == (1, 0)
+
+
+async def test_where_chats_are_missing_completions_serve() -> None:
+    fake = FakeServer(vllm=False, chat=False)
+    async with serving(fake) as server:
+        completions, _ = await drawn(server, ASKED)
+    assert len(completions) == 3
+    assert fake.bodies[-1]["prompt"] == "3 + 4?"
+
+
+async def test_a_server_that_draws_one_sample_a_request_is_asked_singly() -> None:
+    fake = FakeServer(vllm=False, several=False)
+    async with serving(fake) as server:
+        assert "it draws one sample a request" in server.lost
+        completions, usage = await drawn(server, ASKED)
+    assert [one.text for one in completions] == [f"{seed}. The answer is 7." for seed in (5, 6, 7)]
+    assert usage.calls == 3
+
+
+async def test_a_cancelled_stream_is_counted_as_far_as_it_came_and_frees_the_server() -> None:
+    fake = FakeServer(lambda prompt, seed: "x" * 500, pause=0.005)
+    async with serving(fake) as server:
+        books: list[Usage] = []
+        task = asyncio.create_task(server.generate(Request("p", "3 + 4?"), books.append))
+        await asyncio.sleep(0.3)
+        task.cancel()
+        await asyncio.wait([task])
+        await asyncio.sleep(0.1)
+        assert (fake.in_flight, fake.aborted) == (0, 1)
+    (usage,) = books
+    assert usage.prompt_tokens == PROMPT
+    assert usage.estimated_tokens == 0
+    assert 0 < usage.completion_tokens <= fake.written <= usage.completion_tokens + 5
+
+
+async def test_a_cancelled_body_counts_what_was_reserved_as_an_estimate() -> None:
+    fake = FakeServer(pause=30)
+    async with serving(fake) as server:
+        books: list[Usage] = []
+        request = Request("p", "3 + 4?", n=2, sampling=Sampling(max_tokens=10))
+        task = asyncio.create_task(server.generate(request, books.append))
+        await asyncio.sleep(0.1)
+        task.cancel()
+        await asyncio.wait([task])
+    assert books == [Usage(calls=1, prompt_tokens=PROMPT, completion_tokens=20, estimated_tokens=PROMPT + 20)]
+
+
+@pytest.mark.parametrize(
+    ("fault", "said", "estimated"),
+    [
+        ("429", "answered 429: fault 429", False),
+        ("500", "answered 500: fault 500", False),
+        ("reset", "broke off", True),
+        ("truncated", "broke off", True),
+        ("malformed", "not JSON", True),
+        ("hang", "broke off", True),
+    ],
+)
+async def test_what_may_pass_is_a_transient_error(fault: str, said: str, estimated: bool) -> None:
+    fake = FakeServer()
+    async with serving(fake, silence=0.3) as server:
+        fake.faults = [fault]
+        books: list[Usage] = []
+        with pytest.raises(TransientError, match=said) as raised:
+            await server.generate(ASKED, books.append)
+    assert raised.value.retry_after == (0.05 if fault == "429" else None)
+    assert len(books) == 1
+    assert bool(books[0].estimated_tokens) is estimated
+
+
+async def test_what_cannot_be_read_is_neither_an_answer_nor_a_crash() -> None:
+    fake = FakeServer()
+    async with serving(fake) as server:
+        for chunks in ([b"nonsense"], [b'{"choices": 3}'], [b'{"choices": [], "usage": 7}']):
+            assert counted(chunks) is None
+            with pytest.raises(TransientError, match=r"cannot be read|not JSON"):
+                joined(chunks, server.name)
+        replies: list[object] = [[], {"choices": [{"index": "x"}]}, 3]
+        for reply in replies:
+            with pytest.raises(TransientError, match="cannot be read"):
+                read(reply, server.name)
+
+
+async def test_what_is_no_such_server_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeServer()
+    bodies: list[object] = [[], {"data": 3}, {"models": []}]
+    for listed in bodies:
+        with monkeypatch.context() as patch:
+            patch.setattr(FakeServer, "_models", answering(listed))
+            with pytest.raises(InputError, match="does not list its models"):
+                async with serving(fake):
+                    pass
+
+
+async def test_a_fault_at_the_opening_does_not_make_it_another_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeServer()
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeServer, "_tokenize", answering({"error": "busy"}, status=503))
+        with pytest.raises(TransientError, match="answered 503: busy"):
+            async with serving(fake):
+                pass
+        patch.setattr(FakeServer, "_tokenize", answering({"ids": []}))
+        async with serving(fake) as server:
+            assert server.lost
+
+
+def answering(body: object, status: int = 200) -> Any:
+    async def answer(self: FakeServer, request: web.Request) -> web.Response:
+        return web.json_response(body, status=status)
+
+    return answer
+
+
+async def test_an_event_of_a_stream_may_be_of_any_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    long = "word " * 200_000
+    body = json.dumps({"choices": [{"text": long, "finish_reason": "stop", "token_ids": [1]}], "usage": {}})
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeServer, "_answer", streaming(f"data: {body}\r\n\r\ndata: [DONE]\r\n\r\n".encode()))
+        async with serving(FakeServer(), api="completions") as server:
+            (one,), _ = await drawn(server, Request("p", "?"))
+    assert one.text == long
+
+
+async def test_the_last_line_of_a_stream_may_lack_its_newline(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = json.dumps({"choices": [{"text": "7", "finish_reason": "stop", "token_ids": [55]}], "usage": {}})
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeServer, "_answer", streaming(f"data: {body}\n\ndata: [DONE]".encode()))
+        async with serving(FakeServer(), api="completions") as server:
+            (one,), _ = await drawn(server, Request("p", "?"))
+    assert one.text == "7"
+
+
+async def test_an_error_within_a_reply_is_transient(monkeypatch: pytest.MonkeyPatch) -> None:
+    event = b'data: {"error": {"message": "out of memory", "code": 500}}\n\ndata: [DONE]\n\n'
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeServer, "_answer", streaming(event))
+        async with serving(FakeServer()) as server:
+            with pytest.raises(TransientError, match="broke off: out of memory"):
+                await drawn(server, Request("p", "?"))
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeServer, "_generate", answering({"error": "overloaded", "choices": []}))
+        async with serving(FakeServer()) as server:
+            with pytest.raises(TransientError, match="broke off: overloaded"):
+                await drawn(server, ASKED)
+
+
+@pytest.mark.parametrize("reason", ["abort", "error", None])
+async def test_a_sample_that_the_server_gave_up_is_missing(reason: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    choices = [{"index": index, "text": "7", "finish_reason": reason if index == 1 else "stop"} for index in range(3)]
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeServer, "_generate", answering({"choices": choices, "usage": {"completion_tokens": 3}}))
+        async with serving(FakeServer()) as server:
+            with pytest.raises(TransientError, match="gave 2 of 3 samples") as raised:
+                await drawn(server, ASKED)
+    assert set(raised.value.completions) == {0, 2}
+
+
+async def test_a_server_without_v1_in_its_address_is_told_so() -> None:
+    fake = FakeServer()
+    async with fake.running():
+        with pytest.raises(InputError, match=r"answered 404.*is its address http://127\.0\.0\.1:\d+/v1\?"):
+            await VLLMServer(fake.url.removesuffix("/v1")).__aenter__()
+
+
+def streaming(data: bytes) -> Any:
+    async def answer(self: FakeServer, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(data)
+        return response
+
+    return answer
+
+
+async def test_fewer_samples_than_asked_are_kept_with_the_error() -> None:
+    fake = FakeServer()
+    async with serving(fake) as server:
+        fake.faults = ["fewer"]
+        with pytest.raises(TransientError, match="gave 2 of 3 samples") as raised:
+            await drawn(server, ASKED)
+    assert {index: one.text[0] for index, one in raised.value.completions.items()} == {1: "6", 2: "7"}
+
+
+async def test_what_will_not_change_is_not_transient() -> None:
+    fake = FakeServer(context=60)
+    async with serving(fake) as server:
+        with pytest.raises(GenerationError, match="answered 400: maximum context length"):
+            await drawn(server, Request("p", "x" * 100))
+        with pytest.raises(GenerationError, match="the prompt has 113 tokens, and mock has a context of 60"):
+            await drawn(server, Request("p", "x" * 100, sampling=Sampling(max_tokens=5)))
+        fake.faults = ["400"]
+        with pytest.raises(GenerationError, match="answered 400") as raised:
+            await drawn(server, ASKED)
+        assert not isinstance(raised.value, TransientError)
+        fake.faults = ["403"]
+        with pytest.raises(BackendGone, match="answered 403"):
+            await drawn(server, ASKED)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost:8000",
+        "ftp://x/v1",
+        "http://",
+        "http://me:secret@localhost/v1",
+        "http://localhost:port/v1",
+        "http://localhost:99999/v1",
+        "http://localhost:0/v1",
+        "http://[::1/v1",
+        "http://localhost/v1?key=secret",
+        "http://localhost/v1#secret",
+    ],
+)
+def test_an_address_that_is_none_is_refused_and_not_repeated_with_its_password(url: str) -> None:
+    with pytest.raises(InputError) as raised:
+        VLLMServer(url)
+    assert "secret" not in str(raised.value)
+
+
+async def test_a_key_is_sent_and_never_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", "sesame")
+    async with serving(FakeServer(key="sesame"), key_env="MY_KEY") as server:
+        assert "sesame" not in repr(vars(server)) + repr(vars(server._http))
+    with pytest.raises(InputError, match=r"answered 401: wrong key Bearer \*\*\*"):
+        async with serving(FakeServer(key="open"), key_env="MY_KEY"):
+            pass
+
+
+async def test_a_key_that_is_none_is_refused_without_being_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", " sesame\n")
+    async with serving(FakeServer(key="sesame"), key_env="MY_KEY"):
+        pass
+    monkeypatch.setenv("MY_KEY", "sesame\nopen")
+    with pytest.raises(InputError, match="MY_KEY holds no key: it has control characters"):
+        async with serving(FakeServer(key="sesame"), key_env="MY_KEY"):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"), [({}, "serves several models: name one of a, b"), ({"model": "c"}, "does not serve 'c'")]
+)
+async def test_a_model_that_is_not_served_is_named(settings: dict[str, str], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        async with serving(FakeServer(models=("a", "b")), **settings):
+            pass
+    async with serving(FakeServer(models=("a", "b")), model="b") as server:
+        assert server.name == "b"
+
+
+async def test_2000_requests_are_in_flight_at_once() -> None:
+    fake = FakeServer(lambda prompt, seed: "x", together=2000)
+    async with serving(fake) as server:
+        books: list[Usage] = []
+        await asyncio.gather(*(server.generate(Request("p", "?", n=2), books.append) for _ in range(2000)))
+    assert fake.peak == 2000
+    assert sum(books, Usage()).completion_tokens == 4000
+
+
+async def test_an_accepted_sample_cancels_its_siblings_at_the_server() -> None:
+    fake = FakeServer(lambda prompt, seed: "The answer is 7." if len(fake.bodies) == 1 else "x" * 900, pause=0.01)
+    async with serving(fake) as server:
+        solution = await solve(Problem("p", "3 + 4?", "7"), Until(MatchesReference(), limit=8, window=4), server)
+        await asyncio.sleep(0.1)
+        assert solution.correct
+        assert fake.in_flight == 0
+    assert solution.usage.estimated_tokens == 0
+    assert fake.written - 10 <= solution.usage.completion_tokens <= fake.written
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"), [("3", 3.0), ("-1", 0.0), ("soon", None), ("", None), ("inf", None), ("nan", None)]
+)
+def test_how_long_to_wait(header: str, seconds: float | None) -> None:
+    assert _seconds(header) == seconds
+    assert _seconds("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0

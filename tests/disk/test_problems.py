@@ -1,0 +1,284 @@
+import json
+import tracemalloc
+from collections import deque
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyarrow import parquet
+
+from metagen import InputError, Problem, ProblemFile
+
+DATA = Path(__file__).parents[1].parent / "shared" / "data" / "problems"
+
+
+def saved(path: Path, rows: Iterable[Any]) -> Path:
+    if path.suffix == ".json":
+        path.write_text(json.dumps(list(rows)))
+    else:
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ({"id": "a", "prompt": "1 + 1?", "answer": "2"}, Problem("a", "1 + 1?", "2")),
+        ({"prompt": "1 + 1?"}, Problem("1", "1 + 1?")),
+        ({"prompt": "1 + 1?", "answer": None, "id": None}, Problem("1", "1 + 1?")),
+        ({"question": "1 + 1?", "answer": "1 + 1 = <<1+1=2>>2\n#### 2"}, Problem("1", "1 + 1?", "2")),
+        ({"question": "?", "answer": "#### 3\n#### 1,234"}, Problem("1", "?", "1,234")),
+        (
+            {
+                "problem": "x?",
+                "solution": "...",
+                "answer": r"\frac12",
+                "subject": "Algebra",
+                "unique_id": "test/1.json",
+            },
+            Problem("test/1.json", "x?", r"\frac12"),
+        ),
+        (
+            {"problem": "x?", "level": "Level 3", "solution": r"Well, $\boxed{\frac12}$."},
+            Problem("1", "x?", r"\frac12"),
+        ),
+        ({"problem": "x?", "solution": "Prove it."}, Problem("1", "x?")),
+        (
+            {"Body": "Tom has 3 apples ", "Question": "How many?", "Answer": 3.0, "ID": "chal-1"},
+            Problem("chal-1", "Tom has 3 apples. How many?", "3"),
+        ),
+        ({"Body": "Is it?", "Question": "Why?"}, Problem("1", "Is it? Why?")),
+        ({"prompt": "?", "answer": 145.0}, Problem("1", "?", "145")),
+        ({"prompt": "?", "answer": 0.5}, Problem("1", "?", "0.5")),
+        ({"prompt": "?", "answer": -3, "id": 7}, Problem("7", "?", "-3")),
+        ({"prompt": 42, "id": 7.0}, Problem("7", "42")),
+        ({"prompt": "?", "answer": 0, "id": ""}, Problem("1", "?", "0")),
+        ({"prompt": " Größe\u2028日本 ", "id": "ñ"}, Problem("ñ", " Größe\u2028日本 ")),
+    ],
+)
+@pytest.mark.parametrize("name", ["problems.jsonl", "problems.json"])
+def test_the_usual_fields_are_found(tmp_path: Path, name: str, row: dict[str, Any], problem: Problem) -> None:
+    assert list(ProblemFile(saved(tmp_path / name, [row]))) == [problem]
+
+
+def test_parquet_is_read_as_a_stream(tmp_path: Path) -> None:
+    path = tmp_path / "problems.parquet"
+    rows = [{"question": f"{n} + 1?", "answer": f"so\n#### {n + 1}"} for n in range(3000)]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    problems = list(ProblemFile(path))
+    assert problems[2999] == Problem("3000", "2999 + 1?", "3000")
+    assert ProblemFile(path).check()[0] == 3000
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([{"promt": "?"}], "problems.parquet, row 1: there is no field 'prompt'"),
+        ([{"prompt": "?", "answer": ["a"]}], "problems.parquet, row 1: field 'answer' must be a text or a number"),
+        ([{"prompt": "?"}, {"prompt": None}], "problems.parquet, row 2: field 'prompt' must be"),
+        ([], "problems.parquet: holds no problems"),
+    ],
+)
+def test_a_bad_row_of_parquet_is_named(tmp_path: Path, rows: list[dict[str, Any]], said: str) -> None:
+    path = tmp_path / "problems.parquet"
+    parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    with pytest.raises(InputError, match=said):
+        ProblemFile(path).check()
+
+
+def test_what_is_no_parquet_is_named(tmp_path: Path) -> None:
+    (tmp_path / "problems.parquet").write_text('{"prompt": "?"}')
+    with pytest.raises(InputError, match=r"problems\.parquet: cannot be read as Parquet"):
+        ProblemFile(tmp_path / "problems.parquet").check()
+
+
+def test_level_and_subject_are_tags_that_make_no_other_problem(tmp_path: Path) -> None:
+    path = tmp_path / "tagged.jsonl"
+    row = {"id": "a", "prompt": "?", "level": 3, "subject": "Algebra", "type": ["no", "text"]}
+    path.write_text(json.dumps(row))
+    (problem,) = ProblemFile(path)
+    assert problem.tags == {"level": "3", "subject": "Algebra"}
+    assert problem == Problem("a", "?")
+    assert hash(problem) == hash(Problem("a", "?"))
+    assert problem.asking("!").tags == problem.tags
+    tagged = ProblemFile(path).check()
+    path.write_text(json.dumps({"id": "a", "prompt": "?"}))
+    assert ProblemFile(path).check() == tagged
+
+
+@pytest.mark.parametrize(("name", "count"), [("gsm8k_test", 1319), ("math500", 500), ("svamp", 1000)])
+def test_public_files_are_read_as_they_come(name: str, count: int) -> None:
+    if not DATA.exists():
+        pytest.skip("needs the public files")
+    problems = list(ProblemFile(DATA / f"{name}.jsonl"))
+    assert len(problems) == count
+    assert all(problem.prompt and problem.answer for problem in problems)
+
+
+def test_fields_can_be_named(tmp_path: Path) -> None:
+    path = saved(tmp_path / "svamp.jsonl", [{"prompt": "no", "Q": "1 + 1?", "A": 2.0, "key": "k", "id": "no"}])
+    problems = ProblemFile(path, prompt_field="Q", answer_field="A", id_field="key")
+    assert list(problems) == [Problem("k", "1 + 1?", "2")]
+
+
+def test_without_an_id_a_problem_is_called_by_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "problems.jsonl"
+    path.write_text('\n{"prompt": "a"}\n\n{"prompt": "b", "id": "x"}\n{"prompt": "c"}\n')
+    assert [problem.id for problem in ProblemFile(path)] == ["2", "x", "5"]
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("problems") / "problems.jsonl"
+
+
+texts = st.text(st.characters(exclude_categories=())).filter(str.strip)
+
+
+@settings(deadline=None)
+@given(rows=st.lists(st.tuples(texts, st.none() | texts.filter(lambda text: "####" not in text))))
+def test_any_text_comes_through_as_it_is(scratch: Path, rows: list[tuple[str, str | None]]) -> None:
+    saved(scratch, ({"prompt": prompt, "answer": answer} for prompt, answer in rows))
+    assert [(problem.prompt, problem.answer) for problem in ProblemFile(scratch)] == rows
+
+
+GOOD = b'{"prompt": "?"}\n'
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("{}", "there is no field 'prompt' or 'question' or 'problem' or 'Question'; there is nothing"),
+        ('{"promt": "?"}', "there is no field 'prompt' or 'question' or 'problem' or 'Question'; there is 'promt'"),
+        ('{"prompt": ""}', "field 'prompt' is empty"),
+        ('{"question": " \\n"}', "field 'question' is empty"),
+        ('{"prompt": null}', "field 'prompt' must be a text or a number, not null"),
+        ('{"prompt": ["?"]}', """field 'prompt' must be a text or a number, not ["?"]"""),
+        ('{"prompt": true}', "field 'prompt' must be a text or a number, not true"),
+        ('{"prompt": "?", "answer": {"n": 1}}', """field 'answer' must be a text or a number, not {"n": 1}"""),
+        ('{"prompt": "?", "answer": [1, 2]}', "field 'answer' must be a text or a number, not [1, 2]"),
+        ('{"prompt": "?", "answer": false}', "field 'answer' must be a text or a number, not false"),
+        ('{"prompt": "?", "answer": ""}', "field 'answer' is empty; leave it out where there is none"),
+        (
+            '{"prompt": "?", "answer": "I do not know ####"}',
+            "field 'answer' is empty; leave it out where there is none",
+        ),
+        ('{"prompt": "?", "id": []}', "field 'id' must be a text or a number, not []"),
+        ('{"prompt": "?", "unique_id": {}}', "field 'unique_id' must be a text or a number, not {}"),
+    ],
+)
+@pytest.mark.parametrize("name", ["bad.jsonl", "bad.json"])
+def test_a_bad_field_is_named_with_its_place(tmp_path: Path, name: str, line: str, said: str) -> None:
+    path = saved(tmp_path / name, [{"prompt": "?"}, json.loads(line)])
+    place = "item 2" if name.endswith(".json") else "line 2"
+    assert complaint(ProblemFile(path)) == f"{path}, {place}: {said}"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("bad.jsonl", b"", ": holds no problems"),
+        ("bad.jsonl", b"\n \n", ": holds no problems"),
+        ("bad.json", b"[]", ": holds no problems"),
+        ("bad.jsonl", GOOD + b"{prompt}\n", ", line 2: is not JSON"),
+        ("bad.jsonl", GOOD + b'{"prompt": "a', ", line 2: is not JSON"),
+        ("bad.jsonl", GOOD + b'{"prompt": "\xe9"}', ", line 2: is not UTF-8"),
+        ("bad.jsonl", GOOD + b'["prompt"]\n', ", line 2: must be a JSON object"),
+        ("bad.jsonl", b"[" * 9**5, ", line 1: is nested too deeply"),
+        ("bad.jsonl", b'[\n{"prompt": "?"}\n]', ", line 1: is not JSON"),
+        ("bad.csv", b"prompt,answer\n1 + 1?,2\n", ", line 1: is not JSON"),
+        ("bad.json", b"", ": is not a JSON file"),
+        ("bad.json", b"{", ": is not a JSON file"),
+        ("bad.json", b'["\xe9"]', ": is not a JSON file"),
+        ("bad.json", b"[" * 9**5, ": is not a JSON file"),
+        ("bad.json", GOOD, ": must hold a list of problems; JSON Lines go in a file that ends in .jsonl"),
+        ("bad.json", GOOD + GOOD, ": is not a JSON file"),
+        ("bad.json", b'[{"prompt": "?"}, "?"]', ", item 2: must be an object, not str"),
+        ("bad.json", b"3", ": must hold a list of problems"),
+    ],
+)
+def test_a_bad_file_is_named_with_the_place(tmp_path: Path, name: str, text: bytes, said: str) -> None:
+    (path := tmp_path / name).write_bytes(text)
+    assert complaint(ProblemFile(path)).startswith(f"{path}{said}")
+
+
+@pytest.mark.parametrize("name", ["missing.jsonl", "missing.json", "no/folder.jsonl", "n" * 300])
+def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
+    assert complaint(ProblemFile(tmp_path / name)) == f"{tmp_path / name}: there is no such file"
+
+
+@pytest.mark.parametrize("name", ["folder", "folder.json"])
+def test_a_folder_is_no_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    assert "Is a directory" in complaint(ProblemFile(tmp_path / name))
+
+
+@pytest.mark.parametrize("field", ["prompt_field", "answer_field", "id_field"])
+def test_a_named_field_must_be_there(tmp_path: Path, field: str) -> None:
+    path = saved(tmp_path / "p.jsonl", [{"prompt": "?", "answer": 1, "id": 2}])
+    said = complaint(ProblemFile(path, **{field: "X"}))
+    assert said == f"{path}, line 1: there is no field 'X'; there is 'prompt', 'answer', 'id'"
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([{"id": "a"}, {"id": "b"}, {"id": "a"}, {"id": "b"}], "line 3: the id 'a' occurs twice, first on line 1"),
+        ([{"id": 7}, {"id": "7"}], "line 2: the id '7' occurs twice, first on line 1"),
+        ([{"id": "2"}, {}], "line 2: the id '2' occurs twice, first on line 1"),
+    ],
+)
+def test_an_id_that_occurs_twice_is_named_with_both_places(tmp_path: Path, rows: list[Any], said: str) -> None:
+    path = saved(tmp_path / "p.jsonl", ({"prompt": "?"} | row for row in rows))
+    assert complaint(ProblemFile(path)) == f"{path}, {said}"
+
+
+def complaint(problems: ProblemFile) -> str:
+    with pytest.raises(InputError) as error:
+        problems.check()
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_the_digest_tells_files_apart_by_what_is_asked(tmp_path: Path) -> None:
+    row = {"id": "a", "prompt": "?", "answer": "2"}
+    same = {"note": "not asked", "question": "?", "answer": 2.0, "unique_id": "a"}
+    others: list[dict[str, Any]] = [
+        row | {"id": "b"},
+        row | {"prompt": "!"},
+        row | {"answer": "3"},
+        row | {"answer": None},
+    ]
+    count, digest = ProblemFile(saved(tmp_path / "p.jsonl", [row])).check()
+    assert count == 1
+    assert ProblemFile(saved(tmp_path / "q.json", [same])).check() == (1, digest)
+    digests = {ProblemFile(saved(tmp_path / "q.jsonl", [other])).check()[1] for other in others}
+    assert len(digests - {digest}) == len(others)
+
+
+def test_reading_takes_no_memory_and_checking_8_bytes_a_problem(tmp_path: Path) -> None:
+    count = 20_000
+    path = saved(tmp_path / "long.jsonl", ({"prompt": f"What is {n} + {n}, and why is it so?"} for n in range(count)))
+    assert peak_of(lambda: deque(ProblemFile(path), maxlen=1)) < 250_000
+    assert peak_of(ProblemFile(path).check) < 250_000 + 9 * count
+
+
+def peak_of(work: Callable[[], Any]) -> int:
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(("name", "count"), [("gsm8k_test.jsonl", 1319), ("math500.jsonl", 500)])
+def test_the_files_of_the_field_are_read(name: str, count: int) -> None:
+    if not (DATA / name).exists():
+        pytest.skip("needs the data of the field")
+    assert ProblemFile(DATA / name).check()[0] == count
+    assert all(problem.answer and "#" not in problem.answer for problem in ProblemFile(DATA / name))

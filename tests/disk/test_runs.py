@@ -1,0 +1,152 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metagen import InputError, Solution, Usage
+from metagen.disk.runs import RunDirectory, read_solutions
+from metagen.trace import Span
+
+CONFIGURATION = {"strategy": "Vote(16)", "seed": None, "models": {"model": "scripted"}}
+
+
+def solution(problem: str, **rest: Any) -> Solution:
+    trace = Span("solve", children=[Span("Vote", (0,), status="ok")])
+    return Solution(problem, "7", f"The answer is 7. ½ \ud800 {problem}", trace=trace, **rest)
+
+
+def kept(path: Path, *solutions: Solution) -> list[Solution]:
+    """Write more solutions down, and read all."""
+    with RunDirectory(path, CONFIGURATION) as run:
+        for each in solutions:
+            run.add(each)
+        return list(run.solutions())
+
+
+def traced(path: Path) -> list[str]:
+    return [json.loads(line)["problem"] for line in (path / "trace.jsonl").read_text().splitlines()]
+
+
+def test_what_is_written_down_is_read_back(tmp_path: Path) -> None:
+    full = solution(
+        "b", correct=True, samples=4, samples_correct=3, lost=1, notes=("a", "b"), usage=Usage(calls=1), seconds=0.25
+    )
+    assert kept(tmp_path / "runs" / "r", solution("a"), full) == [solution("a"), full]
+    assert list(read_solutions(tmp_path / "runs" / "r")) == [solution("a"), full]
+    assert traced(tmp_path / "runs" / "r") == ["a", "a", "b", "b"]
+    assert json.loads((tmp_path / "runs" / "r" / "run.json").read_text()) == CONFIGURATION
+
+
+def test_a_resumed_run_has_what_is_solved_and_adds_to_it(tmp_path: Path) -> None:
+    kept(tmp_path, solution("a"))
+    assert kept(tmp_path, solution("b")) == [solution("a"), solution("b")]
+    assert kept(tmp_path) == [solution("a"), solution("b")]
+
+
+def test_a_failed_problem_is_taken_up_again(tmp_path: Path) -> None:
+    kept(tmp_path, solution("a"), solution("b", error="NoCandidate: all 4 samples were lost"), solution("c"))
+    assert kept(tmp_path) == [solution("a"), solution("c")]
+    assert traced(tmp_path) == ["a", "a", "c", "c"]
+    assert {file.name for file in tmp_path.iterdir()} == {"run.json", "trace.jsonl", "solutions.jsonl"}
+
+
+def test_spans_without_a_solution_are_dropped(tmp_path: Path) -> None:
+    kept(tmp_path, solution("a"), solution("b"))
+    solutions = tmp_path / "solutions.jsonl"
+    solutions.write_text(solutions.read_text().splitlines()[0] + "\n")
+    kept(tmp_path, solution("c"))
+    assert traced(tmp_path) == ["a", "a", "c", "c"]
+
+
+@pytest.mark.parametrize("name", ["solutions.jsonl", "trace.jsonl"])
+def test_a_run_killed_at_any_byte_is_resumed(tmp_path: Path, name: str) -> None:
+    kept(tmp_path, solution("a"), solution("b"))
+    whole = (tmp_path / name).read_bytes()
+    for length in range(0, len(whole), 7):
+        (tmp_path / name).write_bytes(whole[:length])
+        solved = kept(tmp_path)
+        assert solved == [solution("a"), solution("b")][: len(solved)]
+        assert set(traced(tmp_path)) <= {each.problem for each in solved}
+        kept(tmp_path, *[solution("a"), solution("b")][len(solved) :])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"strategy": "Vote(8)"}, "another strategy: Vote(16) there, Vote(8) here"),
+        ({"seed": 1}, "another seed: None there, 1 here"),
+        ({"models": {"model": "b"}}, "another models: {'model': 'scripted'} there, {'model': 'b'} here"),
+        ({"new": 3}, "another new: None there, 3 here"),
+    ],
+)
+def test_another_configuration_is_refused_and_changes_nothing(
+    tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
+    kept(tmp_path, solution("a"))
+    before = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    with pytest.raises(InputError) as error, RunDirectory(tmp_path, CONFIGURATION | change):
+        pass
+    assert str(error.value) == f"{tmp_path}: holds a run with {said}. Give the same, or another --out"
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
+    assert kept(tmp_path) == [solution("a")]
+
+
+def test_a_configuration_is_the_same_after_json(tmp_path: Path) -> None:
+    configuration = {"engine": {"sizes": (1, 2), "text": "½ \ud800"}, "seed": None}
+    for _ in range(2):
+        with RunDirectory(tmp_path, configuration):
+            pass
+
+
+def test_a_second_writer_is_refused_until_the_first_is_done(tmp_path: Path) -> None:
+    with RunDirectory(tmp_path, CONFIGURATION) as run:
+        run.add(solution("a"))
+        with (
+            pytest.raises(InputError, match="another process is writing to this run"),
+            RunDirectory(tmp_path, CONFIGURATION),
+        ):
+            pass
+        run.add(solution("b"))
+    assert kept(tmp_path) == [solution("a"), solution("b")]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("run.json", b"{", "run.json: is not the record of a run"),
+        ("run.json", b"[1]", "run.json: is not the record of a run"),
+        ("run.json", b'"\xff"', "run.json: is not the record of a run"),
+        ("solutions.jsonl", b"{}\n", "solutions.jsonl, line 1: field 'problem': Field required"),
+        ("solutions.jsonl", b'{"problem": []}\n', "solutions.jsonl, line 1: field 'problem': "),
+        ("solutions.jsonl", b"x\n", "solutions.jsonl, line 1: is not JSON"),
+        ("solutions.jsonl", b'{"problem": "a", "answer": "7", "samples": "x"}\n', "line 1: field 'samples': "),
+        ("trace.jsonl", b"\n[]\n", "trace.jsonl, line 2: must be a JSON object"),
+    ],
+)
+def test_a_damaged_file_is_named_and_left_alone(tmp_path: Path, name: str, text: bytes, said: str) -> None:
+    kept(tmp_path)
+    (tmp_path / name).write_bytes(text)
+    with pytest.raises(InputError) as error:
+        kept(tmp_path)
+    assert said in str(error.value)
+    assert (tmp_path / name).read_bytes() == text
+
+
+def test_spans_of_no_problem_are_dropped(tmp_path: Path) -> None:
+    kept(tmp_path, solution("a"))
+    with (tmp_path / "trace.jsonl").open("a") as trace:
+        trace.write('{"name": "x"}\n{"problem": ["a"]}\n')
+    kept(tmp_path)
+    assert traced(tmp_path) == ["a", "a"]
+
+
+@pytest.mark.parametrize("name", ["", "run.json", "solutions.jsonl", "trace.jsonl"])
+def test_what_cannot_be_a_run_is_refused(tmp_path: Path, name: str) -> None:
+    run = tmp_path / "run"
+    if name:
+        (run / name).mkdir(parents=True)
+    else:
+        run.write_text("a file")
+    with pytest.raises(InputError, match=r"cannot be (a run's folder|written): "):
+        kept(run)

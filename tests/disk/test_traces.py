@@ -1,0 +1,98 @@
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metagen import Feedback, InputError, Usage
+from metagen.disk.traces import VERSION, SpanRow, read_configuration, read_traces, row_of
+from metagen.trace import Asked, Call, Child, Expansion, Span, Written
+
+floats = st.floats(allow_nan=False, allow_infinity=False, width=32)
+spans = st.builds(
+    Span,
+    name=st.text(),
+    path=st.lists(st.integers(0, 99) | st.sampled_from(["/0/1", "b"])).map(tuple),
+    started=floats,
+    seconds=floats,
+    status=st.sampled_from(["open", "ok", "lost", "cancelled", "failed"]),
+    error=st.text(),
+    usage=st.builds(Usage, calls=st.integers(0, 9), prompt_tokens=st.integers(0, 9)),
+    verifying=st.booleans(),
+    request=st.none() | st.builds(Asked, st.text(), st.text(), st.integers(1, 9)),
+    completions=st.lists(st.builds(Written, st.text(), st.integers(0, 9), st.booleans())).map(tuple),
+    verdicts=st.none() | st.lists(st.none() | floats).map(tuple),
+    feedback=st.none() | st.builds(Feedback, st.text(), st.booleans()),
+    call=st.none() | st.builds(Call, st.text(), st.none() | st.text(), st.none() | st.text()),
+    expansion=st.none()
+    | st.builds(
+        Expansion,
+        st.integers(1, 9),
+        st.lists(st.builds(Child, st.integers(1, 9), st.none() | floats, st.text())).map(tuple),
+    ),
+    notes=st.lists(st.text()),
+    seed=st.none() | st.integers(0, 2**48),
+    overshoot=floats,
+)
+KEPT = (
+    "name",
+    "status",
+    "error",
+    "verifying",
+    "request",
+    "completions",
+    "verdicts",
+    "feedback",
+    "call",
+    "expansion",
+    "seed",
+)
+
+
+@given(spans)
+def test_what_is_written_is_read_back(span: Span) -> None:
+    row = SpanRow.model_validate(json.loads(json.dumps(row_of(span, "p"))))
+    assert {name: getattr(row, name) for name in KEPT} == {name: getattr(span, name) for name in KEPT}
+    assert list(row.notes) == span.notes
+    assert Usage(**row.usage) == span.usage  # type: ignore[arg-type]
+
+
+def test_a_row_is_plain_and_leaves_out_what_is_empty() -> None:
+    full = Span("Model", (0, "b"), 1.23456789, 0.5, "lost", "no", Usage(calls=1), verdicts=[None, 0.0])
+    assert row_of(full, "p") == {
+        "problem": "p",
+        "path": "0.b",
+        "name": "Model",
+        "status": "lost",
+        "started": 1.234568,
+        "seconds": 0.5,
+        "error": "no",
+        "usage": {"calls": 1},
+        "verdicts": [None, 0.0],
+    }
+    root = {"problem": "p", "path": "", "name": "solve", "status": "open", "started": 0.0, "seconds": 0.0}
+    assert row_of(Span("solve"), "p") == root
+
+
+def test_a_line_of_another_form_is_named(tmp_path: Path) -> None:
+    good = row_of(Span("solve"), "p")
+    lines = [good, good | {"completions": ["The answer is 7."]}]
+    (tmp_path / "trace.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(InputError, match=r"trace.jsonl, line 2: field 'completions.0'"):
+        list(read_traces(tmp_path, {"p"}))
+    assert list(read_traces(tmp_path, {"q"})) == []
+
+
+def test_a_run_of_an_earlier_form_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(json.dumps({"strategy": "Vote(4)"}))
+    with pytest.raises(InputError, match=rf"form 1 of a run; this one has form {VERSION}"):
+        read_configuration(tmp_path)
+
+
+@pytest.mark.parametrize("text", [None, "[1]", "{"])
+def test_a_folder_without_a_record_is_no_run(tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / "run.json").write_text(text)
+    with pytest.raises(InputError, match=r"it has no run\.json"):
+        read_configuration(tmp_path)

@@ -1,0 +1,141 @@
+"""Sweeps: strategies share their samples, a sweep goes on where it stopped, and a plan that cannot be is refused."""
+
+import json
+import sys
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from metagen import InputError, Scripted, cli
+from metagen.cli.sweeps import late
+from metagen.jobs.plans import cells, read_plan
+from tests.test_cli import lines
+
+OWN = """
+from pathlib import Path
+from metagen import Scripted
+
+def model():
+    def script(request):
+        with Path("asked.txt").open("a") as asked:
+            asked.write(f"{request.problem} {request.draw}\\n")
+        return f"The answer is {7 if (request.draw + len(request.problem)) % 3 else 8}."
+    return Scripted(script, name="own")
+"""
+PLAN = """
+problems = ["problems.jsonl"]
+seeds = [0, 1]
+load = ["own.py"]
+
+[models]
+own = "model"
+
+[strategies]
+one = "Model()"
+vote = "Vote(6)"
+stopped = "Vote(6, until=ExactStop())"
+
+[budgets]
+free = {}
+tight = { tokens = 60 }
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "problems.jsonl").write_text(
+        lines(*({"id": "p" * n, "prompt": "3 + 4?", "answer": 7} for n in range(1, 6)))
+    )
+    (tmp_path / "own.py").write_text(OWN)
+    (tmp_path / "plan.toml").write_text(PLAN)
+    return tmp_path
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["metagen", "sweep", *arguments])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    return int(end.value.code or 0)
+
+
+def test_strategies_share_samples_and_a_sweep_is_taken_up_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = run(monkeypatch, "plan.toml")
+    said = capsys.readouterr()
+    asked = (folder / "asked.txt").read_text().splitlines()
+    assert len(asked) == 5 * 6 * 2, "each sample of a problem is drawn once a seed"
+    assert code == 0
+    assert "12 of 12: problems_own_stopped_tight_1" in said.out
+    table = (folder / "runs/plan/sweep.md").read_text()
+    assert "| strategy | budget | accuracy | tokens | calls |" in table
+    found = {(row["strategy"], row["budget"]): row for row in json.loads((folder / "runs/plan/sweep.json").read_text())}
+    assert len(found) == 6
+    assert found["vote", "free"]["accuracy"] == found["stopped", "free"]["accuracy"] == 1.0
+    assert found["stopped", "free"]["tokens"] < found["vote", "free"]["tokens"]
+    assert found["one", "free"]["accuracy"] == pytest.approx(4 / 5)
+    assert all(row["tokens"] <= 60 for key, row in found.items() if key[1] == "tight")
+    assert {"sweep.csv", "sweep.png", "sweep.svg"} <= {path.name for path in (folder / "runs/plan").iterdir()}
+
+    before = (folder / "runs/plan/problems_own_vote_free_0/solutions.jsonl").read_bytes()
+    run(monkeypatch, "plan.toml")
+    assert (folder / "asked.txt").read_text().splitlines() == asked, "nothing is drawn again"
+    assert (folder / "runs/plan/problems_own_vote_free_0/solutions.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("problems = [", "problms = ["), "field 'problems': Field required"),
+        (("seeds = [0, 1]", "seeds = [0, 0]"), "a seed is given twice"),
+        (("seeds = [0, 1]", "seeds = ["), "is not TOML: "),
+        (("seeds = [0, 1]", "sedes = [0]"), "field 'sedes': Extra inputs are not permitted"),
+        (
+            ('vote = "Vote(6)"', 'vote = "Voet(6)"'),
+            "vote on problems.jsonl with own: 'Voet' is not known: did you mean Vote",
+        ),
+        (('vote = "Vote(6)"', '"a/b" = "Vote(6)"'), "'a/b' cannot name a folder"),
+        (("tokens = 60", "tokens = 0"), "field 'budgets.tight.tokens': Input should be greater than 0"),
+        (("tokens = 60", "tokns = 60"), "field 'budgets.tight.tokns': Extra inputs"),
+        (('"problems.jsonl"', '"problems.jsonl", "other/problems.jsonl"'), "two files are called 'problems'"),
+        (('"problems.jsonl"', '"none.jsonl"'), "one on none.jsonl with own: .*there is no such file"),
+        (("[models]", "[cards]\nbig = 'x'\n[models]"), "no model is called 'big'"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_refused(folder: Path, change: tuple[str, str], said: str) -> None:
+    assert change[0] in PLAN
+    (folder / "plan.toml").write_text(PLAN.replace(*change))
+    with pytest.raises(InputError, match=f"plan.toml: .*{said}"):
+        cells(Path("plan.toml"), read_plan(Path("plan.toml")))
+
+
+def test_the_engines_settings_arrive_as_they_are_written(folder: Path) -> None:
+    Path("plan.toml").write_text(
+        'problems = ["problems.jsonl"]\nstrategies = { one = "Model()" }\n'
+        '[engine]\nenable_expert_parallel = true\nmax_model_len = 512\nquantization = "fp8"\n'
+    )
+    (cell,) = cells(Path("plan.toml"), read_plan(Path("plan.toml")))
+    assert cell.job.engine == {"enable_expert_parallel": True, "max_model_len": 512, "quantization": "fp8"}
+
+
+def test_a_plan_that_is_not_there_is_named(folder: Path) -> None:
+    with pytest.raises(InputError, match=r"no\.toml: cannot be read: No such file"):
+        read_plan(Path("no.toml"))
+
+
+async def test_each_run_of_a_sweep_begins_cold() -> None:
+    class Keeping(Scripted):
+        forgot = 0
+
+        async def forget(self) -> None:
+            self.forgot += 1
+
+    model = Keeping("The answer is 7.")
+    async with AsyncExitStack() as stack:
+        for shared in (late(model, stack), late(Scripted("7"), stack)):
+            for _ in range(3):
+                async with shared:
+                    pass
+    assert model.forgot == 2, "the first run finds it as it was opened"

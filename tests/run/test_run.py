@@ -1,0 +1,397 @@
+import asyncio
+import gc
+import json
+import random
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from metagen import (
+    Account,
+    BackendGone,
+    BestOf,
+    Budget,
+    Candidate,
+    GenerationError,
+    InputError,
+    Limited,
+    Model,
+    NoCandidate,
+    Problem,
+    Request,
+    Run,
+    Score,
+    Scripted,
+    Until,
+    VerifierError,
+    Vote,
+    solve,
+    solve_all,
+)
+from metagen.disk.traces import row_of
+from tests.support.scripts import Counting, dice, late, length
+from tests.support.spans import kept_spans
+
+PROBLEM = Problem("p", "What is 3 + 4?", "7")
+
+
+async def test_all_samples_are_asked_for_in_one_request_where_the_leaf_can() -> None:
+    backend = Counting(dice)
+    await solve(PROBLEM, Vote(16), backend)
+    assert [request.n for request in backend.requests] == [16]
+
+
+async def test_a_lost_sample_costs_itself_alone() -> None:
+    def flaky(request: Request) -> str:
+        if request.draw % 2:
+            raise GenerationError("the server hiccuped")
+        return "The answer is 7."
+
+    async def singly(problem: Problem, run: Run) -> Candidate:
+        return await run.ask(None, problem)
+
+    solution = await solve(PROBLEM, Vote(4, of=singly), Scripted(flaky))
+    assert (solution.answer, solution.lost, solution.samples) == ("7", 2, 2)
+    errors = [span.error for span in solution.trace.walk() if span.status == "lost" and not span.children]
+    assert errors == ["GenerationError: the server hiccuped"] * 2
+
+
+async def test_a_problem_whose_every_sample_is_lost_is_a_failed_one() -> None:
+    def down(request: Request) -> str:
+        raise GenerationError("no")
+
+    solution = await solve(PROBLEM, Vote(3), Scripted(down))
+    assert solution.failed
+    assert solution.correct is False
+    assert "GenerationError: no" in solution.error
+    assert solution.lost == 3
+
+
+@pytest.mark.parametrize("error", [KeyError("a bug"), BackendGone("gone"), InputError("wrong")])
+async def test_a_bug_a_dead_model_and_a_wrong_setting_stop_the_run_as_they_are(error: Exception) -> None:
+    cancelled: list[int] = []
+
+    async def script(request: Request) -> str:
+        if request.draw == 2:
+            raise error
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled.append(request.draw)
+            raise
+        return ""
+
+    async def singly(problem: Problem, run: Run) -> Candidate:
+        return await run.ask(None, problem)
+
+    with pytest.raises(type(error)) as caught:
+        await solve(PROBLEM, Vote(4, of=singly), Scripted(script))
+    assert caught.value is error
+    assert sorted(cancelled) == [0, 1, 3]
+
+
+async def test_a_stream_hands_over_in_the_order_of_issue_within_its_window() -> None:
+    started: list[int] = []
+
+    async def script(request: Request) -> str:
+        started.append(request.draw)
+        await asyncio.sleep(0.02 if request.draw % 3 == 0 else 0)
+        return f"The answer is {request.draw}."
+
+    async def first_five(problem: Problem, run: Run) -> Candidate:
+        seen = []
+        async with run.stream(None, problem, limit=50, window=4) as candidates:
+            async for candidate in candidates:
+                seen.append(candidate)
+                if len(seen) == 5:
+                    break
+        return Candidate(tuple(candidate.text for candidate in seen))
+
+    solution = await solve(PROBLEM, first_five, Scripted(script))
+    assert solution.text == "".join(f"The answer is {draw}." for draw in range(5))
+    assert len(started) <= 5 + 3
+    statuses = [span.status for span in solution.trace.children[0].children]
+    assert statuses == ["ok"] * 5 + ["cancelled"] * (len(statuses) - 5)
+
+
+async def test_seeds_follow_the_structure() -> None:
+    async def seeds(run_seed: int | None, problem: str) -> list[int | None]:
+        backend = Counting(dice)
+        await solve(Problem(problem, "x"), Vote(3, of=Vote(2)), backend, seed=run_seed)
+        return [request.seed for request in backend.requests]
+
+    once = await seeds(1, "p")
+    assert once == await seeds(1, "p")
+    assert len(set(once)) == 3
+    assert set(once).isdisjoint(await seeds(2, "p"))
+    assert set(once).isdisjoint(await seeds(1, "q"))
+    assert await seeds(None, "p") == [None] * 3
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "said"),
+    [
+        ([Score(1.0)], "gave 1 verdicts for 3 candidates"),
+        ([Score(float("nan"))] * 3, "a verdict is a Score with a number, or None"),
+        ([1.0] * 3, "a verdict is a Score with a number, or None"),
+    ],
+)
+async def test_a_verifier_that_breaks_its_contract_fails(verdicts: list[Score], said: str) -> None:
+    async def verifier(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score]:
+        return verdicts
+
+    solution = await solve(PROBLEM, Vote(3, by=verifier), Scripted("The answer is 7."))
+    assert said in solution.error
+
+
+async def test_a_verifier_that_raises_never_reads_as_wrong() -> None:
+    async def verifier(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score]:
+        raise ZeroDivisionError("oh")
+
+    solution = await solve(PROBLEM, Until(verifier), Scripted("The answer is 7."))
+    assert solution.error == "VerifierError: verifier raised ZeroDivisionError: oh"
+    assert VerifierError.__name__ in solution.error
+
+
+async def test_without_room_for_verdicts_the_majority_decides_and_a_note_says_so() -> None:
+    class Clock:
+        now = 0.0
+
+        def __call__(self) -> float:
+            return self.now
+
+    clock = Clock()
+
+    def slow(request: Request) -> str:
+        clock.now += 10
+        return "The answer is 7."
+
+    account = Account(Budget(seconds=5), clock=clock)
+    (solution,) = [each async for each in solve_all([PROBLEM], Vote(3, by=length), Scripted(slow), account=account)]
+    assert solution.answer == "7"
+    assert any("not verified" in note for note in solution.notes)
+
+
+async def test_a_budget_too_small_for_all_at_once_draws_what_it_can() -> None:
+    strategy = Vote(8, of=Model(max_tokens=20))
+    account = Account(Budget(tokens=120))
+    (solution,) = [each async for each in solve_all([PROBLEM], strategy, Scripted("The answer is 7."), account=account)]
+    assert solution.answer == "7"
+    assert 0 < solution.samples < 8
+    assert solution.lost == 8 - solution.samples
+    assert account.spent.tokens <= 120
+
+
+async def test_when_the_budget_of_a_run_is_spent_no_problem_is_begun_any_more() -> None:
+    problems = [Problem(str(number), "What is 3 + 4?", "7") for number in range(1000)]
+    account = Account(Budget(tokens=300))
+    solutions = [
+        each
+        async for each in solve_all(problems, Vote(2), Scripted("The answer is 7."), account=account, concurrency=4)
+    ]
+    assert len(solutions) < 20
+    assert solutions[0].correct
+
+
+async def test_a_refused_verdict_is_no_lost_sample() -> None:
+    async def costly(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score]:
+        await run.sample(None, problem.asking("x" * 500), 2)
+        return []
+
+    account = Account(Budget(tokens=200))
+    strategy = Vote(2, of=Model(max_tokens=20), by=costly)
+    (solution,) = [each async for each in solve_all([PROBLEM], strategy, Scripted("The answer is 7."), account=account)]
+    assert (solution.answer, solution.lost, solution.samples) == ("7", 0, 2)
+    assert solution.notes[0].startswith("not verified: ")
+
+
+async def test_numbers_of_any_kind_are_verdicts_in_plain_floats() -> None:
+    async def verifier(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score]:
+        return [Score(np.float32(0.5), steps=(np.float64(1.0), 1))]  # type: ignore[arg-type]
+
+    solution = await solve(PROBLEM, BestOf(1, by=verifier), Scripted("The answer is 7."))
+    (span,) = [span for span in solution.trace.walk() if span.verifying]
+    assert json.dumps(row_of(span, "p")["verdicts"]) == "[0.5]"
+
+
+@pytest.mark.parametrize("value", ["high", None, float("nan"), 1j])
+async def test_a_verdict_without_a_number_fails(value: object) -> None:
+    async def verifier(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score]:
+        return [Score(value)]  # type: ignore[arg-type]
+
+    solution = await solve(PROBLEM, BestOf(1, by=verifier), Scripted("The answer is 7."))
+    assert "a verdict is a Score with a number, or None" in solution.error
+
+
+async def test_each_request_of_one_node_has_a_seed_and_a_place_of_its_own() -> None:
+    async def twice(problem: Problem, run: Run) -> Candidate:
+        for text in ("a", "b"):
+            await run.generate("", Request(problem="p", prompt=text))
+        return Candidate(("done",))
+
+    backend = Counting(dice)
+    solution = await solve(PROBLEM, twice, backend, seed=1)
+    assert len({request.seed for request in backend.requests}) == 2
+    prompts = {span.name: span.request and span.request.prompt for span in solution.trace.walk()}
+    assert prompts == {"solve": None, "twice": "a", "request": "b"}
+
+
+async def test_a_key_names_one_call_of_a_node() -> None:
+    async def named(problem: Problem, run: Run) -> Candidate:
+        await run.ask(None, problem, key="draft")
+        return await run.ask(None, problem, key="draft")
+
+    async def numbered(problem: Problem, run: Run) -> Candidate:
+        return await run.ask(None, problem, key=0)  # type: ignore[arg-type]
+
+    with pytest.raises(ValueError, match="'draft' was given to another call"):
+        await solve(PROBLEM, named, Scripted("7"))
+    with pytest.raises(TypeError, match="a key must be a text"):
+        await solve(PROBLEM, numbered, Scripted("7"))
+
+
+async def test_two_models_that_are_called_alike_are_told_apart() -> None:
+    seen: list[str] = []
+
+    async def both(problem: Problem, run: Run) -> Candidate:
+        seen.extend(run.identity(name) for name in ("", "a", "b", "same", "c"))
+        drafts = [await run.ask(Model(name), problem.stepping("."), key=name) for name in ("a", "b")]
+        continued = [await run.ask(Model("b"), problem.continuing(draft)) for draft in drafts]
+        return continued[0]
+
+    one, two = Counting(lambda request: "x." + request.partial), Counting(lambda request: "y." + request.partial)
+    await solve(PROBLEM, both, {"a": one, "b": two, "same": one, "c": Scripted("", name="c")})
+    assert seen == ["scripted (a)", "scripted (a)", "scripted (b)", "scripted (a)", "c"]
+    assert [(request.partial, bool(request.tokens)) for request in two.requests[1:]] == [("x.", False), ("y.", True)]
+    assert [request.draw for request in (*one.requests, two.requests[0])] == [0, 0]
+
+
+async def test_a_grader_that_fails_keeps_the_solution_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(answer: str | None, reference: str) -> bool:
+        raise VerifierError("the process that compares answers did not start")
+
+    monkeypatch.setattr(sys.modules["metagen.solve"], "grade", broken)
+    solution = await solve(PROBLEM, Vote(2), Scripted("The answer is 7."))
+    assert (solution.answer, solution.correct, solution.unjudged) == ("7", None, True)
+    assert solution.notes == ("not graded: the process that compares answers did not start",)
+
+
+async def test_a_window_or_a_concurrency_of_nothing_is_refused() -> None:
+    async def idle(problem: Problem, run: Run) -> Candidate:
+        async with run.stream(None, problem, limit=3, window=0):
+            return Candidate(())
+
+    with pytest.raises(InputError, match="a window of 1 or more, not 0"):
+        await solve(PROBLEM, idle, Scripted("7"))
+    with pytest.raises(InputError, match="concurrency must be 1 or more, not 0"):
+        _ = [each async for each in solve_all([PROBLEM], None, Scripted("7"), concurrency=0)]
+
+
+async def test_what_waits_past_the_deadline_is_not_sent() -> None:
+    sent = []
+
+    async def slow(request: Request) -> str:
+        sent.append(request.draw)
+        await asyncio.sleep(0.2)
+        return "The answer is 7."
+
+    async def singly(problem: Problem, run: Run) -> Candidate:
+        return await run.ask(None, problem)
+
+    account = Account(Budget(seconds=0.3))
+    backend = Limited(Scripted(slow), 1)
+    (solution,) = [each async for each in solve_all([PROBLEM], Vote(5, of=singly), backend, account=account)]
+    assert (len(sent), solution.lost, solution.answer) == (2, 3, "7")
+
+
+async def test_what_is_no_candidate_is_a_bug() -> None:
+    async def wrong(problem: Problem, run: Run) -> str:
+        return "7"
+
+    with pytest.raises(TypeError, match="wrong returned str, not a Candidate"):
+        await solve(PROBLEM, wrong, Scripted(""))  # type: ignore[arg-type]
+
+
+async def test_map_gives_each_item_a_node_of_its_own() -> None:
+    async def one(text: str, run: Run) -> str:
+        if text == "b":
+            raise NoCandidate("b is lost")
+        return (await run.ask(None, PROBLEM.asking(text))).text
+
+    async def strategy(problem: Problem, run: Run) -> Candidate:
+        return Candidate(tuple(map(str, await run.map(one, ["a", "b", "c"]))))
+
+    solution = await solve(PROBLEM, strategy, Scripted(lambda request: request.prompt.upper()))
+    assert solution.text == "ANoneC"
+    assert solution.lost == 1
+
+
+async def test_spawned_work_is_taken_in_the_order_of_its_beginning_and_the_rest_is_cancelled() -> None:
+    async def one(text: str, run: Run) -> str:
+        if text == "b":
+            raise NoCandidate("b is lost")
+        return (await run.ask(None, PROBLEM.asking(text))).text
+
+    async def strategy(problem: Problem, run: Run) -> Candidate:
+        taken = []
+        async with run.spawn(one) as spawned:
+            for text in "abcd":
+                spawned.begin(f"/{text}", text)
+            assert len(spawned) == 4
+            for _ in range(3):
+                item, result = await spawned.take()
+                taken.append(f"{item}{'-' if isinstance(result, NoCandidate) else result} ")
+            with pytest.raises(ValueError, match="the key '/a' was given"):
+                spawned.begin("/a", "a")
+        return Candidate(tuple(taken))
+
+    async def script(request: Request) -> str:
+        await asyncio.sleep({"a": 0.02, "d": 9.0}.get(request.prompt, 0.0))
+        return request.prompt.upper()
+
+    solution = await solve(PROBLEM, strategy, Scripted(script), seed=1)
+    assert solution.text == "aA b- cC "
+    (span,) = solution.trace.children
+    assert [(child.path[-1], child.status) for child in span.children] == [
+        ("/a", "ok"),
+        ("/b", "lost"),
+        ("/c", "ok"),
+        ("/d", "cancelled"),
+    ]
+
+
+async def test_random_numbers_for_decisions_follow_from_the_seed_and_the_place_and_are_kept() -> None:
+    async def drawn(seed: int | None) -> tuple[str, object]:
+        async def strategy(problem: Problem, run: Run) -> Candidate:
+            return Candidate((str(run.random().random()),))
+
+        solution = await solve(PROBLEM, strategy, Scripted(""), seed=seed)
+        return solution.text, solution.trace.children[0].seed
+
+    assert await drawn(1) == await drawn(1) != await drawn(2)
+    text, kept = await drawn(None)
+    assert text == str(random.Random(kept).random())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_100_cancellations_anywhere_leave_nothing_behind(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = random.Random(seed)
+    strategy = Vote(2, of=Until(length, of=Vote(2), limit=6, window=3, threshold=60))
+    before = asyncio.all_tasks()
+    for _ in range(100):
+        account = Account(Budget(tokens=rng.choice([10**6, 600])))
+        spans = kept_spans(monkeypatch)
+        backend = Scripted(late(dice, rng.randrange(10**6)))
+        task = asyncio.create_task(anext(solve_all([PROBLEM], strategy, backend, seed=1, account=account)))
+        for _ in range(rng.randrange(30)):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        gc.collect()
+        await asyncio.sleep(0)
+        assert account.in_flight == 0
+        assert account.spent == sum((span.total() for span in spans), start=type(account.spent)())
+        assert account.fits((account.budget.tokens or 0) - account.spent.tokens)
+    assert asyncio.all_tasks() == before

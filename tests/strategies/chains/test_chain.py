@@ -1,0 +1,140 @@
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from metagen import (
+    Ask,
+    Candidate,
+    Chain,
+    CoT,
+    GenerationError,
+    Generator,
+    InputError,
+    Model,
+    Problem,
+    Request,
+    Run,
+    Scripted,
+    Solution,
+    System2Attention,
+    Vote,
+    solve,
+)
+from tests.support.scripts import Counting, dice
+
+PROBLEM = Problem("p", "What is 3 + 4?", "7")
+
+
+async def asked(strategy: CoT | Vote) -> list[tuple[str, int]]:
+    backend = Counting(dice)
+    await solve(PROBLEM, strategy, backend)
+    return [(request.prompt, request.n) for request in backend.requests]
+
+
+async def test_zero_shot_asks_for_the_thought() -> None:
+    assert await asked(CoT()) == [("What is 3 + 4?\n\nLet's think step by step.", 1)]
+
+
+async def test_few_shot_shows_examples_first() -> None:
+    strategy = CoT(shots=(("1 + 1?", "1 + 1 = 2\nThe answer is 2."),))
+    prompt = "Question: 1 + 1?\nAnswer: 1 + 1 = 2\nThe answer is 2.\n\nQuestion: What is 3 + 4?\nAnswer:"
+    assert await asked(strategy) == [(prompt, 1)]
+
+
+async def test_samples_of_a_chain_share_one_request() -> None:
+    strategy = Vote(3, of=CoT(of=Model(temperature=0.5)))
+    assert await asked(strategy) == [("What is 3 + 4?\n\nLet's think step by step.", 3)]
+
+
+@pytest.mark.parametrize("shots", [("ab",), (("only one",),), ((1, 2),), (("a", "b", "c"),)])
+def test_shots_that_are_no_pairs_are_refused(shots: tuple[tuple[str, str], ...]) -> None:
+    with pytest.raises(InputError, match="pairs of texts"):
+        CoT(shots=shots)
+
+
+async def sent(strategy: Generator, *texts: str) -> tuple[Solution, list[Request]]:
+    left = iter(texts)
+    backend = Counting(lambda request: next(left))
+    return await solve(PROBLEM, strategy, backend), backend.requests
+
+
+async def test_each_stage_reads_what_was_written_before() -> None:
+    async def checks(problem: Problem, earlier: Sequence[Candidate], run: Run) -> Candidate:
+        return await run.ask(None, problem.asking(f"Check: {earlier[0].text} / {earlier[1].text}"))
+
+    strategy = Chain(Ask("Plan for: {question}"), Model(), checks, Ask("{1}|{2}|{3}|{last}|{4}|{x}"))
+    solution, requests = await sent(strategy, "add", "3 + 4", "fine {2}", "The answer is 7.")
+    assert [request.prompt for request in requests] == [
+        "Plan for: What is 3 + 4?",
+        "What is 3 + 4?\n\nPart 1:\nadd\n\nPart 2:",
+        "Check: add / 3 + 4",
+        "add|3 + 4|fine {2}|fine {2}|{4}|{x}",
+    ]
+    assert solution.correct
+    assert [child.name for child in solution.trace.children[0].children] == ["Ask", "Model", "checks", "Ask"]
+
+
+async def test_stages_use_models_of_their_own() -> None:
+    models = {"small": Scripted("plan"), "large": Scripted(lambda request: f"The answer is {len(request.prompt)}.")}
+    strategy = Chain(Ask("{question}", of=Model("small")), Ask("{last}", of=Model("large")))
+    assert (await solve(PROBLEM, strategy, models)).answer == "4"
+
+
+async def test_the_demonstrations_of_a_stage_are_data() -> None:
+    strategy = Chain(Ask("Plan: {question}", shots=(("Plan: 1 + 1?", "add"),)))
+    _, requests = await sent(strategy, "x")
+    assert requests[0].prompt == "Question: Plan: 1 + 1?\nAnswer: add\n\nQuestion: Plan: What is 3 + 4?\nAnswer:"
+
+
+async def test_a_chain_whose_stage_is_lost_is_lost() -> None:
+    async def lost(problem: Problem, run: Run) -> Candidate:
+        raise GenerationError("no")
+
+    solution, requests = await sent(Chain(Model(), lost, Model()), "x")
+    assert solution.failed
+    assert len(requests) == 1
+
+
+async def test_chains_write_whole_replies_also_inside_a_step() -> None:
+    async def again(problem: Problem, earlier: Sequence[Candidate], run: Run) -> Candidate:
+        return await run.ask(None, problem)
+
+    async def steps(problem: Problem, run: Run) -> Candidate:
+        chain = Chain(Ask("{question}"), again, Model())
+        return await run.ask(chain, problem.stepping("\n").continuing(Candidate(("x\n",))))
+
+    _, requests = await sent(steps, "a", "b", "c")
+    assert [(request.partial, request.sampling.stop) for request in requests] == [("", ())] * 3
+
+
+async def test_system_2_attention_answers_what_it_rewrote() -> None:
+    solution, requests = await sent(System2Attention(), " 3 + 4? \n", "The answer is 7.")
+    assert requests[0].prompt.startswith("What is 3 + 4?\n\nRewrite the text above: keep every fact")
+    assert requests[1].prompt == "3 + 4?"
+    assert solution.correct
+
+
+@pytest.mark.parametrize(("rewritten", "note"), [(" \n", "empty"), ("x" * 50, "cut off")])
+async def test_where_rewriting_fails_the_question_is_asked_as_it_is(rewritten: str, note: str) -> None:
+    strategy = System2Attention(by=Model(max_tokens=20), of=CoT())
+    solution, requests = await sent(strategy, rewritten, "The answer is 7.")
+    assert requests[1].prompt == "What is 3 + 4?\n\nLet's think step by step."
+    assert solution.notes == (f"the rewritten question was {note}: the original is asked",)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (Chain, "Chain: needs stages"),
+        (lambda: Chain(CoT), "Chain: .* is neither a stage nor a strategy"),  # type: ignore[arg-type]
+        (lambda: Chain("plan"), 'Chain: "plan" is neither'),  # type: ignore[arg-type]
+        (lambda: Ask(" "), "Ask: needs a template"),
+        (lambda: Ask(3), "Ask: needs a template"),  # type: ignore[arg-type]
+        (lambda: Ask("x", shots=("ab",)), "Ask: shots must be pairs"),  # type: ignore[arg-type]
+        (lambda: System2Attention(by=3), "System2Attention: by=3 is not a strategy"),  # type: ignore[arg-type]
+    ],
+)
+def test_chains_that_make_no_sense_are_refused(make: Callable[[], Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        make()

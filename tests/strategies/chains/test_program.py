@@ -1,0 +1,139 @@
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from metagen import (
+    BestOf,
+    InputError,
+    Problem,
+    ProgramOfThought,
+    Python,
+    Request,
+    Scripted,
+    ToolRefusal,
+    Vote,
+    parse,
+    solve,
+)
+from metagen.prompts import PROGRAM, corrected_program, program_of_thought
+from metagen.strategies.chains.program import outcome
+from tests.support.confined import needs_sandbox
+from tests.support.scripts import NAMES, Counting, compute, length
+
+PROBLEM = Problem("p", "What is 6 times 7?", "42")
+
+
+def block(code: str) -> str:
+    return f"So:\n```python\n{code}\n```"
+
+
+async def strict(text: str) -> str:
+    """An interpreter that knows one program."""
+    if "6 * 7" not in text:
+        raise ToolRefusal("NameError: name 'six' is not defined")
+    return "42"
+
+
+@pytest.mark.parametrize(
+    ("printed", "text"),
+    [
+        ("42", "\n\nIt prints:\n42\n\nThe answer is 42."),
+        ("a\n x = 1/2 ", "\n\nIt prints:\na\n x = 1/2\n\nThe answer is x = 1/2."),
+        ("The answer is 42.", "\n\nIt prints:\nThe answer is 42.\n\nThe answer is 42."),
+        ("", "\n\nIt prints:\n\n\nThe answer is nothing."),
+    ],
+)
+def test_the_last_line_is_the_answer(printed: str, text: str) -> None:
+    assert outcome(printed) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("ProgramOfThought(Python)", "Python is a class"),
+        ("ProgramOfThought(length)", "is not a tool"),
+        ("ProgramOfThought(compute, rounds=-1)", "rounds"),
+        ("ProgramOfThought(compute, seconds=0)", "seconds"),
+    ],
+)
+def test_settings_that_are_none_are_refused(text: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        parse(text, NAMES)
+
+
+def test_its_spec_names_the_tool() -> None:
+    assert repr(ProgramOfThought(Python(), rounds=1)) == "ProgramOfThought(Python(), rounds=1)"
+    assert repr(ProgramOfThought(compute)) == "ProgramOfThought(compute)"
+
+
+async def test_it_asks_for_a_program_and_answers_with_what_it_prints() -> None:
+    backend = Counting(lambda _: block("print(6 * 7)"))
+    solution = await solve(PROBLEM, ProgramOfThought(strict), backend)
+    assert [request.prompt for request in backend.requests] == [f"{PROBLEM.prompt}\n\n{PROGRAM}"]
+    assert solution.text == f"{block('print(6 * 7)')}\n\nIt prints:\n42\n\nThe answer is 42."
+    assert solution.correct
+
+
+async def test_a_program_that_fails_goes_back_with_the_reason() -> None:
+    replies = iter([block("print(six * 7)"), block("print(6 * 7)")])
+    backend = Counting(lambda _: next(replies))
+    solution = await solve(PROBLEM, ProgramOfThought(strict, rounds=2), backend)
+    assert solution.correct
+    asked = corrected_program(PROBLEM.prompt, block("print(six * 7)"), "NameError: name 'six' is not defined")
+    assert [request.prompt for request in backend.requests] == [program_of_thought(PROBLEM.prompt), asked]
+    assert "\n> NameError: name 'six' is not defined\n" in asked
+
+
+@pytest.mark.parametrize("rounds", [0, 2])
+async def test_after_its_rounds_the_sample_is_lost(rounds: int) -> None:
+    backend = Counting(lambda _: block("print(six * 7)"))
+    solution = await solve(PROBLEM, ProgramOfThought(strict, rounds=rounds), backend)
+    assert solution.failed
+    assert "name 'six' is not defined" in str(solution.trace.why_lost())
+    assert len(backend.requests) == rounds + 1
+
+
+async def hangs(text: str) -> str:
+    await asyncio.sleep(600)
+    return text
+
+
+async def raises(text: str) -> str:
+    raise ZeroDivisionError(text)
+
+
+async def floods(text: str) -> str:
+    return text * 100_000
+
+
+@pytest.mark.parametrize("tool", [hangs, raises, floods])
+async def test_a_tool_that_fails_costs_one_candidate(tool: Any) -> None:
+    async def sometimes(text: str) -> str:
+        return await tool(text) if "one" in text else "42"
+
+    replies = iter(["two", "one", "three"])
+    strategy = BestOf(3, by=length, of=ProgramOfThought(sometimes, seconds=0.2))
+    solution = await solve(PROBLEM, strategy, Scripted(lambda _: next(replies)))
+    assert (solution.samples, solution.lost, solution.correct) == (2, 1, True)
+
+
+@needs_sandbox
+async def test_hostile_programs_cost_their_candidates_alone() -> None:
+    programs: Iterator[str] = iter(
+        [
+            "print(6 * 7)",
+            "while True: pass",
+            "import os; os.kill(os.getppid(), 9)",
+            "print('x' * 10**7)",
+            "print(6 * 7)",
+        ]
+    )
+
+    def script(_: Request) -> str:
+        return block(next(programs))
+
+    solution = await solve(PROBLEM, Vote(5, of=ProgramOfThought(Python(seconds=1.0))), Scripted(script))
+    assert (solution.samples, solution.answer) == (2, "42")
+    assert solution.lost == 3

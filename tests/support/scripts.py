@@ -1,0 +1,193 @@
+"""Scripted models and strategies that the tests share."""
+
+import asyncio
+import random
+import re
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from typing import Any
+
+from metagen import Candidate, Completion, Feedback, Problem, Request, Run, Score, Scripted
+from metagen.execution.coq import open_hole
+from metagen.request import Meter
+
+SPECS = [
+    "Model()",
+    "CoT()",
+    'CoT(shots=(("1 + 1?", "The answer is 2."),))',
+    "Vote(5)",
+    "Vote(3, by=length)",
+    "Vote(6, until=BetaStop(0.9), window=2)",
+    "Vote(6, until=DirichletStop(0.9))",
+    "Vote(8, until=WindowStop(2), window=2)",
+    "Vote(7, until=ExactStop(), window=3)",
+    "Vote(9, until=PredictiveStop(0.9), window=2)",
+    "Vote(6, by=length, until=ConsensusStop(0.9, least=2), window=2)",
+    "Vote(5, until=two_votes)",
+    "Allocate(4, most=9, among=3)",
+    "BestOf(4, by=length)",
+    "Vote(3, by=Cascade(Lowest(Cached(length), Product(length)), Mean(OnText(vowels), Threshold(length)), high=60))",
+    "DeepConf(5, by=length, warmup=2, keep=0.5, chunk=16, until=ConsensusStop(0.9), window=2)",
+    "Tournament(3, by=Mean(Pairwise(), Judge(of=Model(top_logprobs=2)), SelfCertainty()), of=Model(top_logprobs=2))",
+    "Until(length, limit=6, window=3, threshold=60)",
+    "Within(tokens=100000, seconds=1000)",
+    "Fallback(fails, CoT())",
+    "asks_twice",
+    'Chain(Ask("{question} Plan."), CoT(), two_stages)',
+    "SelfAsk(lookup, shots=(), hops=2)",
+    "DSP(lookup, hops=2)",
+    "System2Attention()",
+    'ReAct((("lookup", lookup),), turns=2)',
+    "Beam(2, 2, by=brief)",
+    'DVTS(2, 2, by=brief, answer="majority", depth=30)',
+    'Rebase(4, by=brief, temperature=0.5, answer="weighted")',
+    "BestFirst(30, 2, by=brief, window=3)",
+    "MCTS(30, 2, by=brief, lookahead=None, until=two_hms)",
+    "ParticleFilter(4, by=brief, of=CoT())",
+    "Beam(2, 2, of=Joined(short), by=brief, lookahead=1)",
+    "ProgramOfThought(compute, rounds=1)",
+    "DraftSketchProve(prove, rounds=1)",
+    "Refine()",
+    'Refine(Reason(by=length, threshold=60), by=length, keep="best", rounds=2, threshold=70)',
+    "Refine(Intrinsic(), rounds=1)",
+    "Refine(Arithmetic())",
+    "Refine(objects)",
+    "Correct(Model(), rounds=2)",
+]
+"""One of every kind, among them plain functions; all take an `of` but the first, the last and Fallback."""
+
+WRAPPERS = [
+    "CoT(of={})",
+    "Vote(3, of={})",
+    "Vote(3, of={}, by=length)",
+    "Vote(5, of={}, until=WindowStop(2), window=3)",
+    "BestOf(2, of={}, by=length)",
+    "Tournament(2, of={}, by=length)",
+    "Until(length, of={}, limit=4, window=2, threshold=60)",
+    "Within(tokens=100000, of={})",
+    "Fallback({}, Model())",
+    "Chain({}, Model())",
+    "SelfAsk(lookup, of={}, shots=(), hops=1)",
+    "DSP(lookup, of={}, hops=1)",
+    "System2Attention(of={})",
+    'ReAct((("lookup", lookup),), of={}, turns=1)',
+    "ProgramOfThought(compute, of={})",
+    "DraftSketchProve(prove, of={})",
+    "Refine(of={}, rounds=1)",
+    "Correct(Model(), of={})",
+]
+
+
+async def length(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
+    """A verifier: the longer, the better."""
+    return [Score(float(len(candidate.text))) for candidate in candidates]
+
+
+def vowels(prompt: str, text: str) -> float:
+    """A plain function that judges texts."""
+    return float(sum(text.count(vowel) for vowel in "aeiou"))
+
+
+async def brief(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
+    """A verifier of partial replies, too, between 0 and 1: the shorter, the better; none for the shortest."""
+    lines = [candidate.text.count("\n") for candidate in candidates]
+    return [Score(1 / (1 + count)) if count else None for count in lines]
+
+
+async def two_hms(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
+    """An oracle that is hard to please."""
+    return [Score(float(candidate.text.count("\n") == 2)) for candidate in candidates]
+
+
+def short(text: str) -> bool:
+    """Where a step ends, for who joins lines: after two."""
+    return text.count("\n") == 2
+
+
+async def asks_twice(problem: Problem, run: Run) -> Candidate:
+    """A strategy that is a function: refine once."""
+    first = await run.ask(None, problem)
+    return await run.ask(None, problem.asking(f"{problem.text}\nImprove: {first.text}"))
+
+
+async def fails(problem: Problem, run: Run) -> Candidate:
+    """A strategy that loses its sample."""
+    return await run.ask(None, problem.asking("x" * 10_000))
+
+
+async def two_stages(problem: Problem, earlier: Sequence[Candidate], run: Run) -> Candidate:
+    """A stage that is a function."""
+    return await run.ask(None, problem.asking(f"{problem.text}\nSo far: {len(earlier)}"))
+
+
+async def objects(problem: Problem, candidate: Candidate, run: Run) -> Feedback | None:
+    """A critic that is a function."""
+    return Feedback("Not 7.") if "7" in candidate.text else None
+
+
+async def lookup(text: str) -> str:
+    """A tool."""
+    return f"{text}?"
+
+
+async def compute(text: str) -> str:
+    """A tool that prints the last number of a program."""
+    *_, last = re.findall(r"\d+", text)
+    return str(last)
+
+
+async def prove(text: str) -> str:
+    """A tool that proves nothing and leaves a hole."""
+    return f"{text}\n{open_hole('|- True')}"
+
+
+def two_votes(keys: Sequence[Hashable | None], weights: Sequence[float], left: int) -> bool:
+    """A rule that is a function."""
+    return len(keys) == 2
+
+
+NAMES: dict[str, Any] = {
+    "length": length,
+    "two_votes": two_votes,
+    "asks_twice": asks_twice,
+    "fails": fails,
+    "two_stages": two_stages,
+    "lookup": lookup,
+    "objects": objects,
+    "vowels": vowels,
+    "brief": brief,
+    "two_hms": two_hms,
+    "short": short,
+    "compute": compute,
+    "prove": prove,
+}
+
+
+def dice(request: Request) -> str:
+    """A model that answers by its seed alone, at several lengths, and goes on with what it has begun."""
+    rng = random.Random(f"{request.seed} {request.draw} {request.prompt}" if request.seed is None else request.seed)
+    written = request.partial.count("\n")
+    return "hm\n" * (rng.randrange(20) - written) + f"The answer is {rng.choice([7, 7, 8, 9])}."
+
+
+class Counting(Scripted):
+    """A scripted model that keeps the requests it gets."""
+
+    def __init__(self, script: Callable[[Request], str | Completion]) -> None:
+        super().__init__(script)
+        self.requests: list[Request] = []
+
+    async def generate(self, request: Request, spend: Meter) -> list[Completion]:
+        self.requests.append(request)
+        return await super().generate(request, spend)
+
+
+def late(script: Callable[[Request], str], seed: int) -> Callable[[Request], Awaitable[str]]:
+    """The same model with random latency."""
+    rng = random.Random(seed)
+
+    async def answer(request: Request) -> str:
+        for _ in range(rng.randrange(6)):
+            await asyncio.sleep(0)
+        return script(request)
+
+    return answer

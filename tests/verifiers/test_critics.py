@@ -1,0 +1,195 @@
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from metagen import (
+    Arithmetic,
+    Candidate,
+    Critic,
+    Feedback,
+    InputError,
+    Intrinsic,
+    LowestStep,
+    Problem,
+    Reason,
+    Refine,
+    Request,
+    Run,
+    Score,
+    Scripted,
+    Solution,
+    parse,
+    solve,
+)
+from metagen.verifiers.critics import false_equations
+
+PROBLEM = Problem("p", "What is 3 + 4?")
+
+
+def gives(score: Score | None) -> "Fixed":
+    return Fixed(score)
+
+
+class Fixed:
+    """A verifier with one verdict for all."""
+
+    def __init__(self, score: Score | None) -> None:
+        self.score = score
+
+    async def __call__(self, problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
+        return [self.score] * len(candidates)
+
+
+async def no_critic(problem: Problem, candidate: Candidate, run: Run) -> Any:
+    return "wrong"
+
+
+async def heard(critic: Critic, text: str, *replies: str) -> tuple[Feedback | None, Solution]:
+    """What a critic says about a text; a model that it asks gives the replies."""
+    said: list[Feedback | None] = []
+
+    async def listens(problem: Problem, run: Run) -> Candidate:
+        said.append(await run.criticise(critic, problem, Candidate((text,))))
+        return Candidate((text,))
+
+    replying = iter(replies)
+    solution = await solve(PROBLEM, listens, Scripted(lambda request: next(replying)))
+    return said[0] if said else None, solution
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("Zoe has 14 + 9 = 24 beads.", [("14 + 9", "24", "23")]),
+        ("Zoe has 14 + 9 = 23 beads.", []),
+        ("So 2 × (3 + 4) = 15, and 6 ÷ 2 = 3.", [("2 × (3 + 4)", "15", "14")]),
+        ("1,000 + 1 = 1,002", [("1,000 + 1", "1,002", "1001")]),
+        ("That is $5 + $3 = $9.", [("$5 + $3", "$9", "8")]),
+        ("10 / 3 = 3.33", []),
+        ("10 / 3 = 3.43", [("10 / 3", "3.43", "10/3")]),
+        ("10 / 3 = 3", [("10 / 3", "3", "10/3")]),
+        ("6 = 2 + 5", [("6", "2 + 5", "6")]),
+        ("2 + 3 = 5 = 6 - 2", [("5", "6 - 2", "5")]),
+        ("x + 3 + 4 = 10", []),
+        ("2x + 3 = 7", []),
+        ("n = 7", []),
+        ("20% of 50 + 1 = 11", []),
+        ("1 / 0 = 0", []),
+        ("no sum", []),
+        ("2. Then (3 + 4 = 8), so 1 + 1 = 2, 2 + 2 = 5.", [("3 + 4", "8", "7"), ("2 + 2", "5", "4")]),
+        ("-3 + 5 = 3", [("-3 + 5", "3", "2")]),
+    ],
+)
+def test_each_sum_is_computed_anew(line: str, found: list[tuple[str, str, str]]) -> None:
+    assert list(false_equations(line)) == found
+
+
+def test_a_long_line_takes_no_long_time() -> None:
+    assert not list(false_equations("1 + " * 20_000))
+    assert not list(false_equations("1=" * 20_000))
+
+
+async def test_arithmetic_names_the_first_line_that_is_wrong() -> None:
+    feedback, solution = await heard(Arithmetic(), "1 + 1 = 2\n\n2 + 2 = 5\n3 + 3 = 7")
+    assert feedback == Feedback("Step 2 is wrong.\n2 + 2 is 4, not 5.")
+    assert (await heard(Arithmetic(), "1 + 1 = 2\nThe answer is 2."))[0] is None
+    (critic,) = solution.trace.children[0].children
+    assert (critic.name, critic.feedback) == ("Arithmetic", feedback)
+
+
+async def test_what_the_model_says_of_itself_is_an_opinion() -> None:
+    feedback, solution = await heard(Intrinsic(), "It is 8.", "Step 1 is wrong: 3 + 4 is 7.")
+    assert feedback == Feedback("Step 1 is wrong: 3 + 4 is 7.", opinion=True)
+    (critic,) = solution.trace.children[0].children
+    assert critic.feedback == feedback
+    assert (asked := critic.children[0].request)
+    assert "It is 8." in asked.prompt
+    assert (await heard(Intrinsic(), "It is 7.", "nothing is wrong"))[0] is None
+    assert (await heard(Intrinsic(), "It is 7.", " "))[0] is None
+
+
+async def test_the_reason_of_a_verifier_is_quoted() -> None:
+    reason = "NameError: x\nPrevious solution:"
+    feedback, _ = await heard(Reason(by=gives(Score(0.0, reason=reason))), "?")
+    assert feedback == Feedback("A check of the solution failed:\n> NameError: x\n> Previous solution:")
+    opinion, _ = await heard(Reason(by=gives(Score(0.4)), threshold=0.5, opinion=True), "?")
+    assert opinion == Feedback("A check of the solution failed.", opinion=True)
+    assert (await heard(Reason(by=gives(Score(0.5)), threshold=0.5), "?"))[0] is None
+
+
+@pytest.mark.parametrize("critic", [Reason(by=gives(None)), LowestStep(by=gives(None))])
+async def test_without_a_verdict_there_is_nothing_to_say(critic: Critic) -> None:
+    feedback, solution = await heard(critic, "?")
+    assert feedback is None
+    assert solution.notes == ("there is no verdict, so no feedback",)
+
+
+async def test_the_lowest_step_is_named() -> None:
+    feedback, _ = await heard(LowestStep(by=gives(Score(0.1, (0.9, 0.1, 0.2)))), "a\n\n<b>\nc")
+    assert feedback == Feedback("Step 2 is wrong.\n> < b>")
+    feedback, _ = await heard(LowestStep(by=gives(Score(0.1, (0.9, 0.1)))), "steps. of another. kind.")
+    assert feedback == Feedback("Step 2 is wrong.")
+    assert (await heard(LowestStep(by=gives(Score(0.5, (0.9, 0.5)))), "a\nb"))[0] is None
+
+
+@pytest.mark.parametrize(
+    ("critic", "error"),
+    [
+        (LowestStep(by=gives(Score(0.1))), "scores no steps"),
+        (no_critic, "no_critic gave 'wrong': a critic gives Feedback, or None"),
+        (Reason(by=gives(Score(float("nan")))), "a verdict is a Score with a number"),
+    ],
+)
+async def test_a_critic_that_fails_costs_the_sample(critic: Critic, error: str) -> None:
+    _, solution = await heard(critic, "a\nb")
+    assert solution.error.startswith("VerifierError")
+    assert re.search(error, solution.error)
+
+
+async def test_a_critic_that_raises_is_no_silence() -> None:
+    async def broken(problem: Problem, candidate: Candidate, run: Run) -> Feedback | None:
+        raise KeyError("x")
+
+    _, solution = await heard(broken, "a")
+    assert solution.failed
+    assert "broken raised KeyError: 'x'" in solution.error
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Intrinsic(of=CoT())", "Reason(by=Judge(), threshold=0.5, opinion=True)", "LowestStep(by=length)", "Arithmetic()"],
+)
+def test_critics_print_as_their_spec(text: str) -> None:
+    async def length(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
+        return [Score(1.0) for _ in candidates]
+
+    assert repr(parse(f"Refine({text})", {"length": length})) == f"Refine({text})"
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("Refine(Reason(by=None))", "needs a verifier"),
+        ("Refine(LowestStep(by=CoT()))", "is not a verifier"),
+        ('Refine(Reason(by=Judge(), threshold="a"))', "threshold must be a number"),
+        ("Refine(Intrinsic(of=Arithmetic()))", "is not a strategy"),
+    ],
+)
+def test_nonsense_is_refused(spec: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        parse(spec)
+
+
+async def test_criticism_reads_the_question_as_it_was_asked() -> None:
+    seen: list[str] = []
+
+    def knows(request: Request) -> str:
+        seen.append(request.prompt)
+        return "Nothing is wrong."
+
+    problem = PROBLEM.asking("Sent in its place.")
+    await solve(problem, Refine(Intrinsic(), rounds=1), Scripted(knows))
+    assert seen[0] == "Sent in its place."
+    assert seen[1].startswith(PROBLEM.prompt)
