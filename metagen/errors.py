@@ -17,8 +17,6 @@ Anything that is not a `MetagenError` is a bug: it cancels its siblings and stop
 Foreign errors are translated once, where the foreign code is called.
 """
 
-import typing
-
 
 class MetagenError(Exception):
     """The root of all errors that metagen raises on purpose."""
@@ -57,8 +55,6 @@ class TransientError(GenerationError):
         """Whether the server had taken the request, so that it may have worked on it."""
         self.unreachable = unreachable
         """Whether there was no connection to the server at all."""
-        self.completions: dict[int, typing.Any] = {}
-        """Those that came all the same, by their numbers, if the server sent fewer than it was asked for."""
 
 
 class BudgetExceeded(SampleError):

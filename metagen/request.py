@@ -1,16 +1,26 @@
 """What a model is asked, what it replies, and the protocol of whoever serves it."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import Literal, Protocol, Self, TypeGuard
+from typing import Literal, Protocol, Self, TypeGuard, runtime_checkable
 
 from metagen.budget import Usage
-from metagen.errors import BudgetExceeded
+from metagen.errors import BudgetExceeded, SampleError
 
 Meter = Callable[[Usage], None]
 """Where a backend reports what it spent: as often as it likes, also when it fails or is cancelled."""
+
+
+@runtime_checkable
+class Renewing(Protocol):
+    """A meter that can also reserve anew, within the budget, for a try after one that was paid for."""
+
+    def __call__(self, usage: Usage, /) -> None: ...
+
+    async def renew(self, request: "Request") -> "Request":
+        """The request with the room that it has now. Raises `BudgetExceeded` if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +63,8 @@ class Request:
     sampling: Sampling = Sampling()
     room: int | None = None
     """The most tokens a sample that the budget leaves; `None` if no budget limits tokens."""
-    renew: "Callable[[], Awaitable[Request]] | None" = field(default=None, compare=False, repr=False)
-    """Reserves anew within the budget, for asking again after a try that was paid for; `None` without a budget."""
+    passing: bool = field(default=False, compare=False)
+    """Whether it may be cancelled before it is done: then a backend should learn as it goes what there is to count."""
     deadline: float | None = field(default=None, compare=False)
     """The moment, by `time.monotonic()`, after which it must not be sent any more."""
 
@@ -96,6 +106,10 @@ class Completion:
             object.__setattr__(self, "length", len(self.tokens))
 
 
+Outcome = Completion | SampleError
+"""What came of one sample: a completion, or the error that lost it, which costs no other sample."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What a reward model reads: a question and an answer to it, whole or not, in steps."""
@@ -119,16 +133,8 @@ class Card(Protocol):
         """FLOPs of a request that writes so many tokens in all, in several samples of one prompt, equally long."""
 
 
-class Backend(Protocol):
-    """Serves one model. Opened with `async with`, in the event loop that uses it.
-
-    It may have an attribute `card`: then FLOPs are counted and can be limited.
-
-    Guaranteed: `generate` returns exactly `request.n` completions or raises; it reports to `spend` all that was used,
-    exactly once, also when it raises or is cancelled; after cancellation nothing of the request goes on running.
-    Not guaranteed: that equal requests give equal completions, even with a seed.
-    Raises `GenerationError` if this request fails and `BackendGone` if no other can succeed either.
-    """
+class Served(Protocol):
+    """What all backends have. Those who derive from it inherit what stands here; the rest they write themselves."""
 
     @property
     def name(self) -> str:
@@ -136,12 +142,23 @@ class Backend(Protocol):
 
     @property
     def context(self) -> int:
-        """The most tokens that prompt and completion can have together."""
+        """The most tokens that a request and its reply can have together."""
 
-    async def generate(self, request: Request, spend: Meter) -> list[Completion]: ...
+    @property
+    def card(self) -> Card | None:
+        """What its model costs to run, where it is known: then FLOPs are counted and can be limited."""
+        return None
 
-    async def count(self, request: Request) -> int:
-        """How many prompt tokens `generate` would read (partial reply included)."""
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What it cannot do, in words for the user, once it is open."""
+        return ()
+
+    async def forget(self) -> None:
+        """Drop what it keeps of earlier requests, such as a prefix cache: so that a measurement begins cold."""
+
+    async def probe(self) -> None:
+        """Return soon if requests can be answered at all; raise `TransientError` if not."""
 
     async def __aenter__(self) -> Self: ...
 
@@ -150,19 +167,34 @@ class Backend(Protocol):
     ) -> None: ...
 
 
-class RewardBackend(Protocol):
-    """Serves one reward model. Opened with `async with`, in the event loop that uses it.
+class Backend(Served, Protocol):
+    """Serves one model that writes. Opened with `async with`, in the event loop that uses it.
 
-    The promises are those of `Backend`: it reports to `spend` all that was used, exactly once, also when it raises or
-    is cancelled. It may have an attribute `card`.
+    Guaranteed: `generate` returns one outcome for each of the `request.n` samples, in the order of their numbers: a
+    completion, or the error that lost this one sample. It raises if nothing came at all: `GenerationError` if this
+    request fails, `BackendGone` if no other can succeed either. It reports to `spend` all that was used, exactly once,
+    also when it raises or is cancelled; after cancellation nothing of the request goes on running.
+    Not guaranteed: that equal requests give equal completions, even with a seed.
+
+        class Echo(Backend):
+            name, context = "echo", 4096
+
+            async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
+                spend(Usage(calls=1, prompt_tokens=len(request.prompt)))
+                return [Completion(request.prompt)] * request.n
     """
 
-    @property
-    def name(self) -> str: ...
+    async def generate(self, request: Request, spend: Meter) -> list[Outcome]: ...
 
-    @property
-    def context(self) -> int:
-        """The most tokens that it can read."""
+    async def count(self, request: Request) -> int:
+        """How many prompt tokens `generate` would read (partial reply included)."""
+
+
+class RewardBackend(Served, Protocol):
+    """Serves one reward model. Opened with `async with`, in the event loop that uses it.
+
+    It reports to `spend` all that was used, exactly once, also when it raises or is cancelled.
+    """
 
     @property
     def process(self) -> bool:
@@ -173,12 +205,6 @@ class RewardBackend(Protocol):
 
     async def count(self, reading: Reading) -> int:
         """How many tokens `rate` would read at most."""
-
-    async def __aenter__(self) -> Self: ...
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None: ...
 
 
 AnyBackend = Backend | RewardBackend
@@ -200,6 +226,6 @@ def _check_time(deadline: float | None) -> None:
 
 
 def card_of(backend: AnyBackend) -> Card | None:
-    """What is known of the cost of its model."""
+    """What is known of the cost of its model; a backend of one's own may leave that out."""
     card: Card | None = getattr(backend, "card", None)
     return card

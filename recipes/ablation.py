@@ -1,9 +1,9 @@
 """What the experts buy: the shipped model's kin, trained side by side and measured as vLLM serves them.
 
-    python -m metagen.train.ablation train NAME      # balanced, unbalanced, dense or dense-longer
-    python -m metagen.train.ablation measure NAME
-    python -m metagen.train.ablation route NAME      # of the mixtures
-    python -m metagen.train.ablation report          # the table, docs/data/experts.json and docs/pictures/experts.*
+    python -m recipes.ablation train NAME      # balanced, unbalanced, dense or dense-longer
+    python -m recipes.ablation measure NAME
+    python -m recipes.ablation route NAME      # of the mixtures
+    python -m recipes.ablation report          # the table, docs/data/experts.json and docs/pictures/experts.*
 
 `docs/experts.md` says what came out.
 """

@@ -1,6 +1,6 @@
 """Serve a model folder with vLLM and measure it: pass@1, majority@k, coverage@k, by steps and by trap.
 
-Run it as `python -m metagen.train.evaluate metagen/models/small-moe --samples 32`.
+Run it as `python -m recipes.evaluate metagen/models/small-moe --samples 32`.
 """
 
 import json

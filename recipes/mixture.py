@@ -1,6 +1,6 @@
 """Train the small mixture of experts that ships with metagen, from scratch, on generated word problems.
 
-Run it as `python -m metagen.train.mixture --out metagen/models/small-moe --minutes 40 --seed 0`.
+Run it as `python -m recipes.mixture --out metagen/models/small-moe --minutes 40 --seed 0`.
 """
 
 import json

@@ -1,6 +1,6 @@
 """From a model that solves to one that reads: the base of the small process reward model.
 
-    python -m metagen.train.reading build/solver --out build/reader
+    python -m recipes.reading build/solver --out build/reader
 
 Labels of steps alone teach a small model what needs no reading: that later steps are worse, and that some questions go
 wrong. So before it sees such a label, it learns to compare what is written with what is right, token by token, on
@@ -186,7 +186,7 @@ def rate_at(step: int, steps: int, peak: float) -> float:
 
 
 def main(
-    solver: Annotated[Path, typer.Argument(help="A dense Qwen2, as metagen.train.solver writes it.")],
+    solver: Annotated[Path, typer.Argument(help="A dense Qwen2, as recipes.solver writes it.")],
     out: Annotated[Path, typer.Option(help="The model folder to write.")],
     steps: Annotated[int, typer.Option(help="Batches to learn from.")] = 2000,
     rate: Annotated[float, typer.Option(help="The peak learning rate.")] = 1.5e-3,

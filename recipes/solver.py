@@ -1,6 +1,6 @@
 """A small dense model that solves the word problems without mistakes: what the process reward model begins from.
 
-Run it as `python -m metagen.train.solver --out build/solver --minutes 25`.
+Run it as `python -m recipes.solver --out build/solver --minutes 25`.
 """
 
 from dataclasses import dataclass, replace

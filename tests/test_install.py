@@ -82,7 +82,7 @@ def test_the_extras_server_and_parquet_bring_what_they_name(python: Path, wheel:
 
 def test_the_extra_train_brings_what_training_needs(python: Path, wheel: Path) -> None:
     install(python, wheel, "[train]")
-    run(python, "-m", "metagen.train.mixture", "--help")
+    run(python, "-m", "recipes.mixture", "--help")
 
 
 def test_the_extra_dev_is_what_runs_these_tests(python: Path, wheel: Path) -> None:

@@ -1,6 +1,6 @@
 """How long curves take, and how much memory: four rules over 1,000 problems with 256 samples each, with intervals.
 
-    OPENBLAS_NUM_THREADS=1 python benchmarks/bench_curves.py [--problems 1000] [--n 256] [--answers 40] [--draws 1000]
+    OPENBLAS_NUM_THREADS=1 python benchmarks/speed/curves.py [--problems 1000] [--n 256] [--answers 40] [--draws 1000]
 
 Samples are synthetic: each problem has a few likely answers out of `--answers`, one of which is right, one sample in
 ten has no answer, and scores favour right ones. Reported are the means with their Monte Carlo errors and bootstrap

@@ -1,6 +1,6 @@
 """An OpenAI-compatible server without a model, in a process of its own, to measure clients with.
 
-    python benchmarks/mock_server.py --seconds-per-token 0.01
+    python benchmarks/speed/mock_server.py --seconds-per-token 0.01
 
 It prints its address and serves until it is ended. The clock is that of continuous batching: a step writes one token of
 every running sample and takes `seconds_per_token * (1 + running / width)`. A prompt costs no time; its tokens are

@@ -1,6 +1,6 @@
 """Whether scoring stalls generating: BestOf(8) by a process reward model beside both kinds of work alone.
 
-    python benchmarks/bench_reward.py [--rounds 3] [--problems 64] [--prm small-prm]
+    python benchmarks/speed/reward.py [--rounds 3] [--problems 64] [--prm small-prm]
 
 Two engines share this process's cores; vLLM's workers are bound to a core each, the same in all ways. They take turns:
 

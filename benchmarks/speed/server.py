@@ -1,7 +1,7 @@
 """A client's part: Vote(16) on 64 problems over one server, beside its-hub 1.2.0 and bare requests.
 
     python -m venv /tmp/peer && /tmp/peer/bin/pip install "its_hub[lm]==1.2.0"
-    python benchmarks/bench_server.py --peer /tmp/peer/bin/python [--rounds 3] [--real]
+    python benchmarks/speed/server.py --peer /tmp/peer/bin/python [--rounds 3] [--real]
 
 Each way is a process of its own, and they take turns on one server: the mock (`mock_server.py`, 10 ms a token), or with
 `--real` vLLM's own server with the shipped model.

@@ -1,6 +1,6 @@
 """How full tree searches keep the engine: beside Vote(16), and beside a beam with barriers.
 
-    python benchmarks/bench_tree.py [--rounds 3] [--problems 64] [--real] [--backend mp]
+    python benchmarks/speed/tree.py [--rounds 3] [--problems 64] [--real] [--backend mp]
 
 Over the shipped model, with a verifier that costs nothing (a number that follows from the text), on all problems at
 once, taking turns on one engine:

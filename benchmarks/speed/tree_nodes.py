@@ -1,6 +1,6 @@
 """What a tree costs besides its model: time and memory a node, up to 10,000 nodes in one tree.
 
-    python benchmarks/bench_tree_nodes.py [--nodes 10000]
+    python benchmarks/speed/tree_nodes.py [--nodes 10000]
 
 `tree` is the pure part: choosing, and taking children in. `solve` is all of a search over a scripted model that costs
 next to nothing: tasks, spans, requests, verdicts, merging, the answer. Times are of the process's own work (CPU).

@@ -2,7 +2,7 @@
 
     python -m venv /tmp/hub && /tmp/hub/bin/pip install "its_hub[lm]==1.2.0"
     python -m venv /tmp/quest && /tmp/quest/bin/pip install "treequest==0.3.3"
-    python benchmarks/bench_tree_peers.py --hub /tmp/hub/bin/python --quest /tmp/quest/bin/python
+    python benchmarks/speed/tree_peers.py --hub /tmp/hub/bin/python --quest /tmp/quest/bin/python
 
 Beams: one server that takes 100 ms for a call, whatever it asks for, and writes a step, six to a reply; a verifier that
 takes 50 ms for a call. Both beams are 4 wide and draw as many steps a depth as the budget says. The ideal is

@@ -1,6 +1,6 @@
 """How much of the engine's speed is left under metagen: Vote(16) on 256 problems beside bare vLLM.
 
-    python benchmarks/bench_vote.py [--rounds 5] [--problems 256]
+    python benchmarks/speed/vote.py [--rounds 5] [--problems 256]
 
 Three ways to draw 16 samples for each of 256 problems take turns in one process, over the same model with the same
 prompts and the same sampling (the model's defaults, unseeded):

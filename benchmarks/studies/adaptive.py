@@ -1,6 +1,6 @@
 """What a vote loses and saves by stopping early: every rule, over recorded samples, with what is in flight counted.
 
-    python benchmarks/adaptive.py POOL.jsonl [--problems FILE] [--orders 40]
+    python benchmarks/studies/adaptive.py POOL.jsonl [--problems FILE] [--orders 40]
 
 POOL is what `metagen sample` keeps, beside the file of its problems, or lines of `{"gold", "trajectories": [{"answer",
 "n_tokens"}]}`. For every order of the samples, each rule sees them one by one, as `Vote(n, until=…, window=…)` does.

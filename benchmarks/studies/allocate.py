@@ -1,6 +1,6 @@
 """What a fixed number of samples over a whole file gains by going where the votes are in doubt.
 
-    python benchmarks/allocate.py POOL.jsonl [--problems FILE] [--orders 10]
+    python benchmarks/studies/allocate.py POOL.jsonl [--problems FILE] [--orders 10]
 
 POOL is as for `adaptive.py`. For every order of the samples it is written as a pool of metagen's and played through
 `solve_all`: `Vote(n)`, `Allocate(n)` and, for comparison, `Vote(most, until=PredictiveStop(…))`. Means over orders.

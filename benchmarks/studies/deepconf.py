@@ -1,7 +1,7 @@
 """What confidence is worth: as a verifier, and to give up samples while they are written (DeepConf online).
 
     metagen sample PROBLEMS.jsonl --n 32 --of "Model(top_logprobs=20)" --out POOL.jsonl
-    python benchmarks/deepconf.py POOL.jsonl --problems PROBLEMS.jsonl [--orders 20]
+    python benchmarks/studies/deepconf.py POOL.jsonl --problems PROBLEMS.jsonl [--orders 20]
 
 Recorded samples, with their confidences, are played in random orders. A sample of `DeepConf` is paid up to the end of
 the chunk in which its lowest group fell under the bar of the warm-up; prompts are not counted here.

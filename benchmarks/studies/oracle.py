@@ -1,6 +1,6 @@
 """How right and how fast the oracle for mathematics is, `MatchesReference`.
 
-    python benchmarks/oracle.py CASES.jsonl POOL.jsonl [--shifts 5]
+    python benchmarks/studies/oracle.py CASES.jsonl POOL.jsonl [--shifts 5]
 
 CASES has lines of `gold`, `pred` and `equal`: what another grader says of each pair. POOL has lines of `gold` and
 `trajectories`, each with an `answer`.

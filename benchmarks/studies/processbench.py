@@ -1,6 +1,6 @@
 """How well a process reward model finds the first wrong step: ProcessBench (Zheng et al. 2024).
 
-    python benchmarks/processbench.py processbench_gsm8k.json [--prm small-prm] [--threshold 0.5]
+    python benchmarks/studies/processbench.py processbench_gsm8k.json [--prm small-prm] [--threshold 0.5]
 
 Prints the shares found among solutions with an error and without, and F1, at the threshold and at the best one for
 these very cases (an upper bound, to be chosen on others), beside whoever calls all right, or each wrong from its first

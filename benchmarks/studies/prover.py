@@ -1,10 +1,10 @@
 """How many statements the automated prover proves alone, and with sketches by hand.
 
-    python benchmarks/prover.py STATEMENTS.jsonl [--seconds 5] [--limit N] [--patience 40]
+    python benchmarks/studies/prover.py STATEMENTS.jsonl [--seconds 5] [--limit N] [--patience 40]
 
 The file has a line for each statement: `id`, `statement` (a Coq file that ends with a theorem and `Admitted.`) and
 perhaps `hammer`, whether another run of such tactics proved it; those are tried first. Every statement is checked, and
-every proof that the prover gives is judged by `Proves`. Then the sketches of `tests/sketches.py` are tried.
+every proof that the prover gives is judged by `Proves`. Then the sketches of `tests/support/sketches.py` are tried.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import typer
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from metagen import Candidate, Coq, Problem, Proves, Run, ToolError, VerifierError
 from metagen.execution import programs

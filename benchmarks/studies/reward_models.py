@@ -1,6 +1,6 @@
 """How well reward models know right from wrong, and what choosing by them is worth: step AUC, and accuracy against m.
 
-    python benchmarks/reward_models.py POOL.jsonl MODEL... [--problems 200] [--pictures docs/pictures]
+    python benchmarks/studies/reward_models.py POOL.jsonl MODEL... [--problems 200] [--pictures docs/pictures]
 
 POOL is what `metagen sample metagen/data/evaluation.jsonl --n 64 --out POOL.jsonl` keeps. The truth about each step is
 recomputed: the problems are drawn again, with their operations, and a step is good up to the first one that departs

@@ -1,6 +1,6 @@
 """Accuracy against FLOPs of tree searches, votes and best-of, generator and process reward model together.
 
-    python benchmarks/tree_front.py runs/trees [--problems 200] [--sizes 4,16,64]
+    python benchmarks/studies/tree_front.py runs/trees [--problems 200] [--sizes 4,16,64]
 
 Runs every strategy over the shipped generator and the shipped process reward model, each with cold caches, and goes on
 where it stopped. The table gives accuracy with its interval, FLOPs a problem and of them the verifier's share, and the

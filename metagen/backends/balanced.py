@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from metagen.errors import InputError, TransientError
-from metagen.request import Backend, Card, Completion, Meter, Request, card_of
+from metagen.request import Backend, Card, Meter, Outcome, Request, card_of
 
 REST = 10.0
 """Seconds for which a server that could not be reached is left out."""
@@ -23,7 +23,7 @@ class _Member:
     rests_until: float = 0.0
 
 
-class Balanced:
+class Balanced(Backend):
     """Serves one model by several backends: each request goes to the one with the fewest samples in flight.
 
     One that cannot be reached is left out for `rest` seconds and then tried again. The request that found out raises
@@ -50,11 +50,18 @@ class Balanced:
         return card_of(self._first())
 
     @property
-    def lost(self) -> tuple[str, ...]:
+    def missing(self) -> tuple[str, ...]:
         """What some of them cannot do."""
-        return tuple({what: None for member in self._members for what in getattr(member.backend, "lost", ())})
+        return tuple({what: None for member in self._members for what in member.backend.missing})
 
-    async def generate(self, request: Request, spend: Meter) -> list[Completion]:
+    async def forget(self) -> None:
+        for member in self._members:
+            await member.backend.forget()
+
+    async def probe(self) -> None:
+        await (await self._pick()).backend.probe()
+
+    async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
         member = await self._pick()
         member.in_flight += request.n
         try:

@@ -12,10 +12,10 @@ from metagen.budget import Usage
 from metagen.disk.lines import Appender, read_lines
 from metagen.disk.pool import Key, Sample, key, sample_key, sampled
 from metagen.errors import BudgetExceeded, GenerationError, InputError
-from metagen.request import Backend, Card, Completion, Meter, Request, card_of
+from metagen.request import Backend, Card, Completion, Meter, Outcome, Request, card_of
 
 
-class Recorded:
+class Recorded(Backend):
     """Plays the samples of a pool; with `of`, asks that backend for those that are missing and records them.
 
     A sample is found by its problem, prompt, sampling settings and draw number. So strategies that draw from the same
@@ -55,7 +55,7 @@ class Recorded:
         """Of the model behind it, else the longest recorded prompt and completion together."""
         return self.of.context if self.of else self._longest
 
-    async def generate(self, request: Request, spend: Meter) -> list[Completion]:
+    async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
         draws = range(request.draw, request.draw + request.n)
         pool = self._find(request)
         missing = [draw for draw in draws if draw not in pool]

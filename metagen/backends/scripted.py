@@ -6,8 +6,8 @@ from types import TracebackType
 from typing import Literal, Self
 
 from metagen.budget import Usage
-from metagen.errors import GenerationError
-from metagen.request import Card, Completion, Meter, Reading, Request, Sampling
+from metagen.errors import GenerationError, SampleError
+from metagen.request import Backend, Card, Completion, Meter, Outcome, Reading, Request, RewardBackend, Sampling
 from metagen.tasks import together
 
 Reply = str | Completion
@@ -15,16 +15,20 @@ Script = Callable[[Request], Reply | Awaitable[Reply]]
 RewardScript = Callable[[Reading], Sequence[float] | Awaitable[Sequence[float]]]
 
 
-class Scripted:
+class Scripted(Backend):
     """Serves what `script(request)` returns: the reply, or its rest after `request.partial`.
 
     The script is called once a sample, with `n=1` and that sample's own seed and draw. It may be async, and so take
     time. A token is a character and its id the code point, so counts are exact and ids continue a text. Stop strings
     and length limits are honoured. Each token has the log-probability 0, and a confidence of 1 where that is asked for;
-    a script that knows better returns a `Completion`, whose `logprobs`, `confidences` and `first` are used. What the
-    script raises is raised. A cancelled request has spent its prompt and
-    the samples that were done.
+    a script that knows better returns a `Completion`, whose `logprobs`, `confidences` and `first` are used. A `SampleError`
+    that the script raises loses that sample; whatever else it raises is raised. A cancelled request has spent its
+    prompt and the samples that were done.
     """
+
+    card: Card | None = None
+    name = "scripted"
+    context = 8192
 
     def __init__(
         self, script: Script | str, *, name: str = "scripted", context: int = 8192, card: Card | None = None
@@ -34,14 +38,18 @@ class Scripted:
         self.name = name
         self.context = context
 
-    async def generate(self, request: Request, spend: Meter) -> list[Completion]:
+    async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
         prompt = await self.count(request)
         if prompt >= self.context:
             raise GenerationError(f"the prompt has {prompt} tokens, and {self.name} has a context of {self.context}")
         done: list[Completion] = []
 
-        async def complete(index: int) -> Completion:
-            done.append(completion := cut(await self._reply(request.part(index, 1)), request.sampling, limit))
+        async def complete(index: int) -> Outcome:
+            try:
+                reply = await self._reply(request.part(index, 1))
+            except SampleError as lost:
+                return lost
+            done.append(completion := cut(reply, request.sampling, limit))
             return completion
 
         limit = request.limit(self.context - prompt)
@@ -69,11 +77,16 @@ class Scripted:
         return None
 
 
-class ScriptedReward:
+class ScriptedReward(RewardBackend):
     """A reward model: scores as `script(reading)` says, a number a step, or with `process=False` one for the whole.
 
     The script may be async, and so take time. A token is a character. A cancelled reading has spent its tokens.
     """
+
+    card: Card | None = None
+    name = "scripted-reward"
+    context = 8192
+    process = True
 
     def __init__(
         self,

@@ -5,16 +5,16 @@ from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 from metagen.errors import InputError
-from metagen.request import AnyBackend, Backend, Card, Completion, Meter, Reading, Request, RewardBackend, card_of
+from metagen.request import AnyBackend, Backend, Card, Meter, Outcome, Reading, Request, RewardBackend, card_of
 
-Served = TypeVar("Served", bound=AnyBackend)
+Inner = TypeVar("Inner", bound=AnyBackend)
 
 
-class Passing(Generic[Served]):
+class Passing(Generic[Inner]):
     """Is called as the model `of`, and is opened and closed with it."""
 
-    def __init__(self, of: Served) -> None:
-        self.of: Served = of
+    def __init__(self, of: Inner) -> None:
+        self.of: Inner = of
 
     @property
     def name(self) -> str:
@@ -28,10 +28,15 @@ class Passing(Generic[Served]):
     def card(self) -> Card | None:
         return card_of(self.of)
 
+    @property
+    def missing(self) -> tuple[str, ...]:
+        return self.of.missing
+
     async def forget(self) -> None:
-        """Drop what it keeps of earlier requests, where it keeps anything."""
-        if forget := getattr(self.of, "forget", None):
-            await forget()
+        await self.of.forget()
+
+    async def probe(self) -> None:
+        await self.of.probe()
 
     async def __aenter__(self) -> Self:
         await self.of.__aenter__()
@@ -46,7 +51,7 @@ class Passing(Generic[Served]):
 class Wrapper(Passing[Backend]):
     """Does what the backend `of` does. Subclasses change what they must."""
 
-    async def generate(self, request: Request, spend: Meter) -> list[Completion]:
+    async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
         return await self.of.generate(request, spend)
 
     async def count(self, request: Request) -> int:
@@ -79,7 +84,7 @@ class Limited(Wrapper):
             raise InputError(f"Limited: requests must be 1 or more, not {requests}")
         self._slots = asyncio.Semaphore(requests)
 
-    async def generate(self, request: Request, spend: Meter) -> list[Completion]:
+    async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
         async with self._slots:
             request.check_time()
             return await self.of.generate(request, spend)

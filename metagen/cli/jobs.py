@@ -99,7 +99,7 @@ async def _open(models: Mapping[str, AnyBackend], stack: AsyncExitStack) -> None
     for backend in models.values():
         with err.status(f"Loading {backend.name} ..."):
             await stack.enter_async_context(backend)
-        for what in getattr(backend, "lost", ()):
+        for what in backend.missing:
             err.print(f"{backend.name}: {what}.", soft_wrap=True)
 
 

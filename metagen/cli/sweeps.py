@@ -11,7 +11,7 @@ from metagen.analysis import formats, plots
 from metagen.analysis.fronts import fronts, sheet
 from metagen.analysis.tally import Tally
 from metagen.backends import Recorded
-from metagen.backends.wrapper import Passing, RewardWrapper, Served, Wrapper
+from metagen.backends.wrapper import Inner, Passing, RewardWrapper, Wrapper
 from metagen.budget import Account
 from metagen.cli.console import out, table_of, write
 from metagen.cli.jobs import fill
@@ -55,13 +55,13 @@ def late(backend: AnyBackend, stack: AsyncExitStack) -> "Late | LateReward":
     return Late(backend, stack) if generates(backend) else LateReward(cast(RewardBackend, backend), stack)
 
 
-class _Late(Passing[Served]):
+class _Late(Passing[Inner]):
     """Opens its model when it is first used, and leaves the closing to `stack`: so a sweep loads a model once.
 
     Opened again, it begins cold: what a strategy costs must not depend on which came before it.
     """
 
-    def __init__(self, of: Served, stack: AsyncExitStack) -> None:
+    def __init__(self, of: Inner, stack: AsyncExitStack) -> None:
         super().__init__(of)
         self._stack, self._opened = stack, False
 

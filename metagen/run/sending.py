@@ -1,8 +1,8 @@
 """Requests to models, within the budget: reserved before, settled after, metered in between."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 
 from metagen.budget import Hold, Price, Usage, unpriced
 from metagen.errors import BudgetExceeded, GenerationError, InputError, SampleError
@@ -10,6 +10,22 @@ from metagen.request import AnyBackend, Backend, Completion, Meter, Reading, Req
 from metagen.run.node import Node
 from metagen.tasks import together
 from metagen.trace import Asked, Written
+
+Reserve = Callable[[Request], Awaitable[Request]]
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The meter of a request under a budget: what was paid for and failed is reserved anew before it is sent again."""
+
+    book: Meter
+    reserve: Reserve
+
+    def __call__(self, usage: Usage) -> None:
+        self.book(usage)
+
+    async def renew(self, request: Request) -> Request:
+        return await self.reserve(request)
 
 
 class Sending(Node):
@@ -61,15 +77,15 @@ class Sending(Node):
             return await self._send_singly(backend, request)
         held = Hold()
 
-        async def reserved() -> Request:
+        async def reserve(request: Request) -> Request:
             nonlocal held
             self._account.settle(held)
             held = Hold()
             held = await self._account.reserve(prompt, request.n * limit, price)
-            return replace(request, room=held.output // request.n, renew=reserved)
+            return replace(request, room=held.output // request.n)
 
         try:
-            return await self._send(backend, await reserved())
+            return await self._send(backend, await reserve(request), reserve)
         finally:
             self._account.settle(held)
 
@@ -104,13 +120,24 @@ class Sending(Node):
             )
         return lambda output: card.flops(max(prompt, 1), output, samples=n)
 
-    async def _send(self, backend: Backend, request: Request) -> list[Completion]:
-        with self._metered(backend, request.n) as meter:
-            completions = await backend.generate(request, meter)
-        if len(completions) != request.n:
-            raise GenerationError(f"{backend.name} gave {len(completions)} completions where {request.n} were asked")
+    async def _send(self, backend: Backend, request: Request, reserve: Reserve | None = None) -> list[Completion]:
+        with self._metered(backend, request.n) as book:
+            outcomes = await backend.generate(request, Ledger(book, reserve) if reserve else book)
+        if len(outcomes) != request.n:
+            raise GenerationError(f"{backend.name} gave {len(outcomes)} completions where {request.n} were asked")
+        completions = [outcome for outcome in outcomes if isinstance(outcome, Completion)]
+        if not completions:
+            raise next(outcome for outcome in outcomes if isinstance(outcome, SampleError))
+        for number, outcome in enumerate(outcomes):
+            if isinstance(outcome, SampleError):
+                self._lose(number, outcome)
         self._span.completions = [Written(each.text, each.length, each.end == "length") for each in completions]
         return completions
+
+    def _lose(self, number: int, error: SampleError) -> None:
+        """Write down why one sample of a request is lost."""
+        with suppress(SampleError), self._child("sample", ("lost", number)):
+            raise error
 
     @contextmanager
     def _metered(self, backend: AnyBackend, samples: int) -> Iterator[Meter]:

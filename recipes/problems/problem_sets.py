@@ -1,4 +1,4 @@
-"""Write the problem files that ship with metagen: `python -m metagen.train.problem_sets`.
+"""Write the problem files that ship with metagen: `python -m recipes.problems.problem_sets`.
 
 Steps go round 2 to 8, and every third problem has a trap, so that any first part of a file is like the whole.
 """

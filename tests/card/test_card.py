@@ -19,7 +19,7 @@ from metagen.card.card import ModelCard
 from metagen.models import SMALL
 from tests.support.published import PUBLISHED
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 SHAPE = {
     "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 4, "num_attention_heads": 4,

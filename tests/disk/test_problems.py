@@ -13,7 +13,7 @@ from pyarrow import parquet
 
 from metagen import InputError, Problem, ProblemFile
 
-DATA = Path(__file__).parents[1].parent / "shared" / "data" / "problems"
+DATA = Path(__file__).parents[3] / "shared" / "data" / "problems"
 
 
 def saved(path: Path, rows: Iterable[Any]) -> Path:

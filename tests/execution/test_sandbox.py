@@ -18,7 +18,7 @@ from metagen.execution import sandbox as module
 from metagen.execution.sandbox import MIB
 from tests.support.confined import needs_sandbox
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 LIMITS = Limits(seconds=20, clock=120)
 """For what must come out on a busy machine too."""
 

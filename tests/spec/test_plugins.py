@@ -11,7 +11,7 @@ from metagen import InputError, parse
 from metagen.spec.parse import foreign
 from metagen.spec.plugins import find, names, origin
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 MODEL = """
 from metagen import Scripted
 

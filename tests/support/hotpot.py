@@ -10,7 +10,7 @@ from pathlib import Path
 from metagen import Problem
 from metagen.tools.search import Index
 
-FILE = Path(__file__).parents[1].parent / "shared/data/qa/hotpot100.jsonl"
+FILE = Path(__file__).parents[3] / "shared/data/qa/hotpot100.jsonl"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-SHARED = Path(__file__).parents[1].parent / "shared" / "data" / "proofs" / "minif2f_rocq.jsonl"
+SHARED = Path(__file__).parents[3] / "shared" / "data" / "proofs" / "minif2f_rocq.jsonl"
 
 SUM = """Require Import Arith.
 

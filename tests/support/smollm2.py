@@ -1,6 +1,6 @@
 """SmolLM2-135M-Instruct, from the package that carries it as GGUF: the tests' second real model.
 
-    python tests/smollm2.py FOLDER
+    python tests/support/smollm2.py FOLDER
 
 writes it as a folder that vLLM serves. Byte-pair tokens, a real chat template, and weights that we did not make.
 """

@@ -17,10 +17,10 @@ from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from pathlib import Path
 
-from metagen.backends.vllm import warden as _warden
+from metagen.backends.vllm import warden
 from metagen.errors import InputError
 
-_WARDEN = [sys.executable, "-I", "-S", _warden.__file__]
+_WARDEN = [sys.executable, "-I", "-S", warden.__file__]
 _BUILDING = threading.Lock()
 """Held while a process-wide setting (environment, executable, warnings) is not the caller's own."""
 
@@ -39,7 +39,7 @@ class Enclosure:
     """
 
     def __init__(self) -> None:
-        if _warden.VARIABLE in os.environ:
+        if warden.VARIABLE in os.environ:
             raise InputError(
                 "the program was started again by its own engine: put what it runs under `if __name__ == '__main__':`"
             )
@@ -105,7 +105,7 @@ class Enclosure:
 
     def processes(self) -> list[int]:
         """The ids of the processes that live inside."""
-        return _warden.marked(self._mark)
+        return warden.marked(self._mark)
 
     def failure(self) -> str:
         """The last error that was logged, in one line; empty if there is none."""

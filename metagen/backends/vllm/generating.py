@@ -9,7 +9,7 @@ from metagen.backends.vllm.flight import Flight
 from metagen.backends.vllm.prompts import Prompts
 from metagen.confidence import of_token
 from metagen.errors import GenerationError, InputError, MetagenError
-from metagen.request import Completion, Meter, Request, Sampling
+from metagen.request import Completion, Meter, Outcome, Request, Sampling
 
 
 class VLLMEngine(Engine):
@@ -27,12 +27,12 @@ class VLLMEngine(Engine):
         self._prompts: Prompts
         self._sampling_defaults: dict[str, Any] = {}
 
-    async def generate(self, request: Request, spend: Meter) -> list[Completion]:
+    async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
         flight = Flight(self._open(), f"{request.problem}-{next(self._numbers)}")
         try:
             prompt = self._prompt(request)
             output = await flight.output(prompt, self._params(request, len(prompt)))
-            return [self._completion(sample, request.sampling) for sample in output.outputs]
+            return [self._outcome(sample, request.sampling) for sample in output.outputs]
         except MetagenError:
             raise
         except Exception as error:
@@ -80,6 +80,11 @@ class VLLMEngine(Engine):
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
 
+    def _outcome(self, sample: Any, sampling: Sampling) -> Outcome:
+        if sample.finish_reason not in {"stop", "length"}:
+            return GenerationError(f"the engine ended a sample early: {sample.finish_reason}")
+        return self._completion(sample, sampling)
+
     def _completion(self, sample: Any, sampling: Sampling) -> Completion:
         end, stop = _ending(sample)
         tokens = tuple(sample.token_ids)
@@ -107,10 +112,7 @@ def _ending(sample: Any) -> tuple[Literal["eos", "stop", "length"], str]:
             return "stop", stop
         case "stop", _:
             return "eos", ""
-        case "length", _:
-            return "length", ""
-        case reason, _:
-            raise GenerationError(f"the engine ended a sample early: {reason}")
+    return "length", ""
 
 
 def _check_top(wanted: int | None, model_config: Any) -> None:

@@ -168,7 +168,9 @@ class TestWithCoq:
             pytest.skip("the shared statements are not here")
         rows = [json.loads(line) for line in SHARED.read_text().splitlines()]
         (statement,) = [row["statement"] for row in rows if row["id"] == name]
-        prover = Coq(tactics=("lra",), seconds=60.0)  # the others do no more here, as benchmarks/prover.py shows
+        prover = Coq(
+            tactics=("lra",), seconds=60.0
+        )  # the others do no more here, as benchmarks/studies/prover.py shows
         assert (await prover(statement)).endswith("Admitted.\n")
         file = await prover(sketched(statement, SKETCHES[name]))
         (score,) = await Proves(seconds=60.0)(Problem("p", statement), [Candidate((file,))], NO_RUN)

@@ -1,0 +1,123 @@
+"""What servers can do and how each is asked: one small object for each kind of server.
+
+A dialect says what differs from OpenAI's interface; everything else is the same for all. A new kind of server is one
+more object here, and one more line in `DIALECTS`.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from metagen.errors import GenerationError
+from metagen.request import Sampling
+
+Post = Callable[[str, dict[str, Any]], Awaitable[Any]]
+"""Sends a body to a path below the server's root, and returns what came back."""
+Messages = list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """OpenAI's own interface: chats and completions by text. Ids are unknown, and no reply can be continued."""
+
+    name: str = "openai"
+    owner: str = ""
+    """What `owned_by` says of its models in `/v1/models`, by which such a server is found."""
+    tells_ids: bool = False
+    """Whether it tells the ids of a prompt in the model's chat template, so that prompts are counted exactly."""
+    returns_ids: bool = False
+    """Whether replies hold the ids of their tokens, so that they are continued from them."""
+    continues: Literal["", "ids", "text"] = ""
+    """How it is given a reply to continue: the ids of prompt and reply, or the reply as the last turn of the chat."""
+    counts_as_it_goes: bool = False
+    """Whether each piece of a stream holds the count so far."""
+    keep_stop: str = ""
+    """The setting that keeps a stop string in the text; without one there are no steps."""
+
+    async def tokenize(self, post: Post, model: str, messages: Messages, *, partial: bool) -> tuple[int, ...]:
+        """The ids of a conversation; with `partial` its last turn is a reply to continue."""
+        raise GenerationError(f"{model} tells no token ids")
+
+    async def detokenize(self, post: Post, model: str, ids: list[int]) -> str:
+        """The text of token ids."""
+        raise GenerationError(f"{model} spells no token ids")
+
+    def settings(self, sampling: Sampling) -> dict[str, Any]:
+        """The settings that are this dialect's own words."""
+        return {self.keep_stop: True} if self.keep_stop and sampling.keep_stop else {}
+
+    def extras(self, *, partial: bool) -> dict[str, Any]:
+        """What a chat asks for beside its messages and settings."""
+        return {"return_token_ids": True} if self.returns_ids else {}
+
+
+@dataclass(frozen=True, slots=True)
+class VLLM(Dialect):
+    """vLLM's server: token ids in and out, exact counts, replies continued from their ids."""
+
+    name: str = "vllm"
+    owner: str = "vllm"
+    tells_ids: bool = True
+    returns_ids: bool = True
+    continues: Literal["", "ids", "text"] = "ids"
+    counts_as_it_goes: bool = True
+    keep_stop: str = "include_stop_str_in_output"
+
+    async def tokenize(self, post: Post, model: str, messages: Messages, *, partial: bool) -> tuple[int, ...]:
+        body = {"model": model, "messages": messages, "add_generation_prompt": not partial}
+        return read_ids(await post("/tokenize", body | ({"continue_final_message": True} if partial else {})), model)
+
+    async def detokenize(self, post: Post, model: str, ids: list[int]) -> str:
+        reply = await post("/detokenize", {"model": model, "tokens": ids})
+        return str(reply.get("prompt") if isinstance(reply, Mapping) else "")
+
+
+@dataclass(frozen=True, slots=True)
+class SGLang(Dialect):
+    """SGLang's server: a reply is continued as the last turn of a chat, by its text."""
+
+    name: str = "sglang"
+    owner: str = "sglang"
+    continues: Literal["", "ids", "text"] = "text"
+    keep_stop: str = "no_stop_trim"
+
+    def extras(self, *, partial: bool) -> dict[str, Any]:
+        return {"continue_final_message": True} if partial else {}
+
+
+@dataclass(frozen=True, slots=True)
+class LlamaCpp(Dialect):
+    """llama.cpp's `llama-server`: it renders and tokenises, so prompts are counted exactly."""
+
+    name: str = "llama.cpp"
+    owner: str = "llamacpp"
+    tells_ids: bool = True
+    continues: Literal["", "ids", "text"] = "ids"
+
+    async def tokenize(self, post: Post, model: str, messages: Messages, *, partial: bool) -> tuple[int, ...]:
+        turns = messages[:-1] if partial else messages
+        rendered = await post("/apply-template", {"messages": turns})
+        text = rendered.get("prompt") if isinstance(rendered, Mapping) else None
+        if not isinstance(text, str):
+            raise GenerationError(f"{model} renders no prompt")
+        written = str(messages[-1]["content"]) if partial else ""
+        body = {"content": text + written, "add_special": True, "parse_special": True}
+        return read_ids(await post("/tokenize", body), model)
+
+
+DIALECTS: dict[str, Dialect] = {each.name: each for each in (VLLM(), SGLang(), LlamaCpp(), Dialect())}
+"""By name. The last is what a server speaks that says nothing of itself."""
+
+
+def of_owner(card: Mapping[str, Any]) -> Dialect | None:
+    """The dialect of the server that describes a model so in `/v1/models`; `None` if it does not say."""
+    owner = str(card.get("owned_by", "")).lower()
+    return next((each for each in DIALECTS.values() if each.owner and each.owner == owner), None)
+
+
+def read_ids(reply: object, model: str) -> tuple[int, ...]:
+    """The ids in a server's reply. Raises `GenerationError` if there are none: the path means something else there."""
+    ids = reply.get("tokens") if isinstance(reply, Mapping) else None
+    if not (isinstance(ids, list) and ids and all(isinstance(each, int) and each >= 0 for each in ids)):
+        raise GenerationError(f"{model} tells no token ids")
+    return tuple(ids)
