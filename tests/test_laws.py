@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from metagen import (
     Account,
     Budget,
-    Completion,
     Generator,
     Limited,
     ModelCard,
@@ -29,7 +28,7 @@ from metagen import (
 )
 from metagen.disk.traces import row_of
 from metagen.models import SMALL
-from metagen.request import Meter
+from metagen.request import Meter, Outcome
 from metagen.strategies import __all__ as every_strategy
 from metagen.trace import Span
 from tests.support.scripts import NAMES, SPECS, WRAPPERS, Counting, dice, late
@@ -162,7 +161,7 @@ class Watched(Scripted):
         self._end = end
         self.in_flight = 0
 
-    async def generate(self, request: Request, spend: Meter) -> list[Completion]:
+    async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
         assert request.deadline is not None
         assert self._clock.now <= request.deadline <= self._end, "it was sent after a deadline"
         self.in_flight += 1

@@ -23,6 +23,7 @@ from metagen import (
     solve_all,
 )
 from tests.support import hotpot, smollm2
+from tests.support.outcomes import completed
 
 pytestmark = pytest.mark.engine
 
@@ -46,7 +47,7 @@ def tokenizer() -> Any:
 
 
 async def drawn(model: VLLMEngine, request: Request) -> list[Completion]:
-    return await model.generate(request, lambda _: None)
+    return completed(await model.generate(request, lambda _: None))
 
 
 @pytest.mark.parametrize("prompt", ["What is 3 + 4?", "Grüße 🙂日本", " \n x "])

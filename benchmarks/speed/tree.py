@@ -35,6 +35,7 @@ from metagen import (
     DVTS,
     Beam,
     Candidate,
+    Completion,
     Problem,
     ProblemFile,
     ProcessReward,
@@ -127,7 +128,8 @@ async def with_barriers(engine: VLLMEngine, problems: list[Problem]) -> Figures:
                 break
             n = BRANCH if depth else WIDTH * BRANCH
             requests = [asked(problem, text, tokens, n) for text, tokens in going]
-            drawn = await asyncio.gather(*[engine.generate(request, lambda _: None) for request in requests])
+            outcomes = await asyncio.gather(*[engine.generate(request, lambda _: None) for request in requests])
+            drawn = [[each for each in one if isinstance(each, Completion)] for one in outcomes]
             grown = [member for member in beam if member[2]]
             for (text, tokens), completions in zip(going, drawn, strict=True):
                 figures["tokens"] += sum(each.length for each in completions)

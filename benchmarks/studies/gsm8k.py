@@ -1,6 +1,6 @@
 """Coverage of a real model on real problems, over the engine and over a server: GSM8K with an oracle that stops.
 
-    python benchmarks/studies/gsm8k.py GSM8K_TEST.jsonl [--model FOLDER] [--problems 50] [--limit 64] [--out build/gsm8k]
+    python benchmarks/studies/gsm8k.py GSM8K_TEST.jsonl [--model FOLDER] [--problems 50] [--limit 64] [--out FOLDER]
 
 Each problem is sampled up to `limit` times, 16 at once, until an answer matches the reference; the accepted sample
 cancels those in flight. First the model runs in this process, then behind vLLM's own server, with the same strategy and

@@ -1,6 +1,6 @@
 """Refinement against resampling at equal FLOPs: the shipped models on their evaluation set.
 
-    python benchmarks/studies/refinement.py [--problems 500] [--seeds 3] [--corrector FOLDER] [--out build/refinement.json]
+    python benchmarks/studies/refinement.py [--problems 500] [--seeds 3] [--corrector FOLDER] [--out FILE]
 
 Each strategy answers every problem once a seed, with cold caches. Reported are: how many drafts are right, how many
 final answers are, which drafts were mended and which were spoilt, and the FLOPs of all models, verifiers included.

@@ -1,7 +1,7 @@
 """Chains that search, over real questions: HotpotQA's bridge questions with all their passages.
 
-    python benchmarks/studies/retrieval.py HOTPOT.jsonl                   # recall of one and of two hops, without a model
-    python benchmarks/studies/retrieval.py HOTPOT.jsonl --answers 40      # and how SmolLM2-135M-Instruct answers
+    python benchmarks/studies/retrieval.py HOTPOT.jsonl                # recall of one and of two hops, without a model
+    python benchmarks/studies/retrieval.py HOTPOT.jsonl --answers 40   # and how SmolLM2-135M-Instruct answers
 
 HOTPOT.jsonl has `question`, `answer`, `type`, `supporting_facts` and `context`, as HotpotQA's own files.
 

@@ -20,9 +20,9 @@ class Recorded(Backend):
 
     A sample is found by its problem, prompt, sampling settings and draw number. So strategies that draw from the same
     model with the same settings share their samples, and a recorded run repeats itself. Within one run each sample is
-    played once: where a pool has too few, that is a `GenerationError`, never a repetition. Numbers are given in the
-    order in which a problem's requests are made, so a strategy that makes equal requests at once may find its samples
-    in another order when it is played. Usage counts what the samples cost when they were drawn.
+    played once: where a pool has too few, those that are missing are lost, and none is repeated. Numbers are given in
+    the order in which a problem's requests are made, so a strategy that makes equal requests at once may find its
+    samples in another order when it is played. Usage counts what the samples cost when they were drawn.
 
     Token ids are not kept, so a recorded sample cannot be cut. One that is longer than its limit (`max_tokens`) is
     played as cut off before it said anything, and one that a budget has no room for is refused. One that a budget cut
@@ -58,20 +58,27 @@ class Recorded(Backend):
     async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
         draws = range(request.draw, request.draw + request.n)
         pool = self._find(request)
-        missing = [draw for draw in draws if draw not in pool]
+        missing = [draw for draw in draws if draw not in pool] if self.of else []
         # One request from the first gap to the last: it reads the prompt once, as was reserved, and what it draws
         # between the gaps is drawn for nothing.
         asked = range(missing[0], missing[-1] + 1) if missing else range(0)
         drawn = await self._record(request, asked, spend) if missing else {}
         known = {draw: played(pool[draw], request) for draw in draws if draw in pool}
-        spend(
-            Usage(
-                calls=0 if missing else 1,
-                prompt_tokens=0 if missing else pool[request.draw].prompt_tokens,
-                completion_tokens=sum(completion.length for draw, completion in known.items() if draw not in asked),
-            )
+        if not known and not drawn:
+            raise self._absent(request, draws[0])
+        played_tokens = [one.length for draw, one in known.items() if isinstance(one, Completion) and draw not in asked]
+        if not missing:
+            prompt = next((pool[draw].prompt_tokens for draw in known), 0)
+            spend(Usage(calls=1, prompt_tokens=prompt, completion_tokens=sum(played_tokens)))
+        elif played_tokens:
+            spend(Usage(completion_tokens=sum(played_tokens)))
+        return [known.get(draw) or drawn.get(draw) or self._absent(request, draw) for draw in draws]
+
+    def _absent(self, request: Request, draw: int) -> GenerationError:
+        return GenerationError(
+            f"{self.path} has {len(self._find(request))} samples for problem {request.problem!r} with this prompt "
+            f"and these settings, and number {draw} was asked for"
         )
-        return [known.get(draw) or drawn[draw] for draw in draws]
 
     async def count(self, request: Request) -> int:
         if self.of:
@@ -82,14 +89,9 @@ class Recorded(Backend):
     def _find(self, request: Request) -> dict[int, Sample]:
         return self._pool.get(key(request, any_sampling=True), {}) | self._pool.get(key(request), {})
 
-    async def _record(self, request: Request, draws: range, spend: Meter) -> dict[int, Completion]:
+    async def _record(self, request: Request, draws: range, spend: Meter) -> dict[int, Outcome]:
         """Ask for samples, each with the seed of its own number, and keep those that are whole and new."""
-        if self.of is None:
-            raise GenerationError(
-                f"{self.path} has {len(self._find(request))} samples for problem {request.problem!r} with this prompt "
-                f"and these settings, and number {draws[0]} was asked for"
-            )
-        if self._appender is None:
+        if self.of is None or self._appender is None:
             raise RuntimeError(f"the pool {self.path} is not open: use `async with Recorded(...)`")
         prompt_tokens = await self.of.count(request)
         completions = await self.of.generate(request.part(draws[0] - request.draw, len(draws)), spend)
@@ -98,7 +100,7 @@ class Recorded(Backend):
         samples = [
             sampled(request, draw, completion, prompt_tokens, self.of.name)
             for draw, completion in drawn.items()
-            if draw not in known and not cut_by_budget(completion, request)
+            if isinstance(completion, Completion) and draw not in known and not cut_by_budget(completion, request)
         ]
         self._appender.write(sample.model_dump(exclude_defaults=True) for sample in samples)
         known.update((sample.draw, sample) for sample in samples)
@@ -154,10 +156,10 @@ def cut_by_budget(completion: Completion, request: Request) -> bool:
     return completion.end == "length" and completion.length == request.room
 
 
-def played(sample: Sample, request: Request) -> Completion:
-    """The recorded completion; nothing of it if it is longer than its limit."""
+def played(sample: Sample, request: Request) -> Outcome:
+    """The recorded completion: nothing of it if it passes its limit, and lost if the budget has no room for it."""
     if request.room is not None and sample.tokens > request.room:
-        raise BudgetExceeded(f"the budget leaves {request.room} tokens, and the recorded sample has {sample.tokens}")
+        return BudgetExceeded(f"the budget leaves {request.room} tokens, and the recorded sample has {sample.tokens}")
     if sample.tokens > (limit := request.limit(sample.tokens)):
         return Completion("", (), "length", length=limit)
     known = {name: getattr(sample, name) for name in ("text", "end", "stop", "logprobs", "confidences", "first")}

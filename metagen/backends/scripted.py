@@ -21,9 +21,9 @@ class Scripted(Backend):
     The script is called once a sample, with `n=1` and that sample's own seed and draw. It may be async, and so take
     time. A token is a character and its id the code point, so counts are exact and ids continue a text. Stop strings
     and length limits are honoured. Each token has the log-probability 0, and a confidence of 1 where that is asked for;
-    a script that knows better returns a `Completion`, whose `logprobs`, `confidences` and `first` are used. A `SampleError`
-    that the script raises loses that sample; whatever else it raises is raised. A cancelled request has spent its
-    prompt and the samples that were done.
+    a script that knows better returns a `Completion`, whose `logprobs`, `confidences` and `first` are used. A
+    `SampleError` that the script raises loses that sample; whatever else it raises is raised. A cancelled request has
+    spent its prompt and the samples that were done.
     """
 
     card: Card | None = None

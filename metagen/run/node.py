@@ -38,7 +38,7 @@ class Scope:
 class Node:
     """A place in the tree of a problem's spans. Children are numbered, or named, by who makes them."""
 
-    __slots__ = ("_account", "_scope", "_span", "_verifying", "memory")
+    __slots__ = ("_account", "_passing", "_scope", "_span", "_verifying", "memory")
 
     def __init__(
         self,
@@ -47,10 +47,12 @@ class Node:
         account: Account,
         *,
         verifying: bool = False,
+        passing: bool = False,
         memory: dict[Any, Any] | None = None,
     ) -> None:
         self._scope = scope
         self._verifying = verifying
+        self._passing = passing
         self.memory: dict[Any, Any] = {} if memory is None else memory
         """What this node's verifiers know from earlier calls. It ends with the node, and no other node shares it."""
         self._span = span
@@ -96,7 +98,7 @@ class Node:
         drawn = (model, request.prompt, request.partial, request.sampling)
         draw = self._scope.draws[drawn]
         self._scope.draws[drawn] += request.n
-        return replace(request, draw=draw, seed=self._seed(), deadline=self._account.deadline)
+        return replace(request, draw=draw, seed=self._seed(), deadline=self._account.deadline, passing=self._passing)
 
     def _seed(self) -> int | None:
         if self._scope.seed is None:
@@ -105,15 +107,26 @@ class Node:
         return int.from_bytes(blake2b(text.encode(), digest_size=6).digest())
 
     @contextmanager
-    def _child(self, name: str, key: tuple[Key, ...], *, verifying: bool = False) -> Iterator[Self]:
-        """A node below this one; its span ends with the context."""
+    def _child(
+        self, name: str, key: tuple[Key, ...], *, verifying: bool = False, passing: bool = False
+    ) -> Iterator[Self]:
+        """A node below this one; its span ends with the context.
+
+        What is `passing` may be cancelled before it is done, with everything below it.
+        """
         begun = self._account.clock()
-        inside = self._verifying or verifying
-        span = Span(name, self._span.path + key, begun - self._scope.begun, verifying=inside)
+        verifying, memory = self._verifying or verifying, self.memory if verifying else None
+        span = Span(name, self._span.path + key, begun - self._scope.begun, verifying=verifying)
         self._span.children.append(span)
         try:
-            memory = self.memory if verifying else None
-            yield type(self)(self._scope, span, self._account, verifying=inside, memory=memory)
+            yield type(self)(
+                self._scope,
+                span,
+                self._account,
+                verifying=verifying,
+                passing=self._passing or passing,
+                memory=memory,
+            )
         except BaseException as error:
             span.status = status_of(error)
             span.error = "" if span.status == "cancelled" else f"{type(error).__name__}: {error}"

@@ -88,7 +88,7 @@ class Run(Sending):
             refused = False
             while True:
                 for number in () if refused else islice(numbers, window - len(begun)):
-                    begun.begin((*key, number), self._attempt(generator, problem, (*key, number)))
+                    begun.begin((*key, number), self._attempt(generator, problem, (*key, number), passing=True))
                 if not begun:
                     return
                 _, attempt = await begun.take()
@@ -170,7 +170,14 @@ class Run(Sending):
         """The same node under a tighter budget; how far it ran past a deadline is written on its span."""
         account = self._account.inner(budget)
         try:
-            yield Run(self._scope, self._span, account, verifying=self._verifying, memory=self.memory)
+            yield Run(
+                self._scope,
+                self._span,
+                account,
+                verifying=self._verifying,
+                passing=self._passing,
+                memory=self.memory,
+            )
         finally:
             self._span.overshoot = account.overshoot()
 
@@ -190,27 +197,36 @@ class Run(Sending):
     def _resolve(self, generator: Generator | None) -> Generator:
         return self._scope.model if generator is None else generator
 
-    async def _ask(self, generator: Generator, problem: Problem, key: tuple[Key, ...]) -> Candidate:
-        with self._child(name_of(generator), key) as run:
+    async def _ask(
+        self, generator: Generator, problem: Problem, key: tuple[Key, ...], *, passing: bool = False
+    ) -> Candidate:
+        with self._child(name_of(generator), key, passing=passing) as run:
             candidate = await generator(problem, run)
             if not isinstance(candidate, Candidate):
                 raise TypeError(f"{name_of(generator)} returned {type(candidate).__name__}, not a Candidate")
             return candidate
 
     async def _called(
-        self, function: Callable[[Item, "Run"], Awaitable[Result]], item: Item, key: tuple[Key, ...]
+        self,
+        function: Callable[[Item, "Run"], Awaitable[Result]],
+        item: Item,
+        key: tuple[Key, ...],
+        *,
+        passing: bool = False,
     ) -> Result | SampleError:
         """The result of an async function in a node of its own, or the error that cost it."""
         try:
-            with self._child(name_of(function), key) as run:
+            with self._child(name_of(function), key, passing=passing) as run:
                 return await function(item, run)
         except SampleError as error:
             return error
 
-    async def _attempt(self, generator: Generator, problem: Problem, key: tuple[Key, ...]) -> Candidate | SampleError:
+    async def _attempt(
+        self, generator: Generator, problem: Problem, key: tuple[Key, ...], *, passing: bool = False
+    ) -> Candidate | SampleError:
         """A sample that may be lost: then its span says why."""
         try:
-            return await self._ask(generator, problem, key)
+            return await self._ask(generator, problem, key, passing=passing)
         except SampleError as error:
             return error
 
@@ -266,7 +282,7 @@ class Spawned(Generic[Item, Result]):
         """Call the function on an item, in a node with this key, which no other call of this run may have."""
         named = self._run._named(key)
         self._items[named] = item
-        self._begun.begin(named, self._run._called(self._function, item, named))
+        self._begun.begin(named, self._run._called(self._function, item, named, passing=True))
 
     async def take(self) -> tuple[Item, Result | SampleError]:
         """The oldest item and its result, or the error that cost it."""

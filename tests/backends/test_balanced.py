@@ -6,7 +6,6 @@ import pytest
 
 from metagen import (
     Balanced,
-    Completion,
     InputError,
     Problem,
     Request,
@@ -17,7 +16,7 @@ from metagen import (
     Vote,
     solve_all,
 )
-from metagen.request import Meter
+from metagen.request import Meter, Outcome
 from tests.support.fake_server import FakeServer
 
 
@@ -29,7 +28,7 @@ class Slow(Scripted):
         self.asked = 0
         self.gate = asyncio.Event()
 
-    async def generate(self, request: Request, spend: Meter) -> list[Completion]:
+    async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
         self.asked += 1
         await self.gate.wait()
         return await super().generate(request, spend)

@@ -1,6 +1,7 @@
 import asyncio
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,9 @@ from metagen import (
     solve_all,
 )
 from metagen.analysis.tally import Tally
+from metagen.request import Outcome
 from metagen.verifiers import oracles
+from tests.support.outcomes import completed
 from tests.support.scripts import dice
 
 PUBLISHED = Path(__file__).parents[2].parent / "shared" / "data" / "pools" / "gsm8k_200x16.jsonl"
@@ -40,7 +43,7 @@ class Counting(Scripted):
         self.requests: list[Request] = []
         self.open = False
 
-    async def generate(self, request: Request, spend: Any) -> list[Completion]:
+    async def generate(self, request: Request, spend: Any) -> list[Outcome]:
         assert self.open
         self.requests.append(request)
         return await super().generate(request, spend)
@@ -65,7 +68,7 @@ def rows(*draws: int, **settings: Any) -> list[dict[str, Any]]:
 
 
 async def texts(backend: Recorded, request: Request, spent: list[Usage] | None = None) -> list[str]:
-    completions = await backend.generate(request, (spent if spent is not None else []).append)
+    completions = completed(await backend.generate(request, (spent if spent is not None else []).append))
     return [completion.text for completion in completions]
 
 
@@ -89,10 +92,17 @@ async def test_how_a_sample_ended_is_played_too(tmp_path: Path) -> None:
     assert completion == Completion("sample 0", (), "stop", "\n", (-0.5, -1.0), 10, (2.0,), (("Yes", -0.5),))
 
 
+async def test_of_samples_that_a_pool_lacks_the_others_are_played(tmp_path: Path) -> None:
+    async with Recorded(pool(tmp_path / "pool.jsonl", rows(0, 2))) as backend:
+        first, lost, third, beyond = await backend.generate(replace(REQUEST, n=4), lambda _: None)
+    assert [one.text for one in completed([first, third])] == ["sample 0", "sample 2"]
+    assert isinstance(lost, GenerationError)
+    assert isinstance(beyond, GenerationError)
+
+
 @pytest.mark.parametrize(
     "request_",
     [
-        Request("p", "1 + 1?", n=4),
         Request("p", "1 + 1?", draw=3),
         Request("q", "1 + 1?"),
         Request("p", "1 + 2?"),
@@ -234,18 +244,20 @@ async def test_a_sample_over_its_limit_is_cut_off_before_it_says_anything(tmp_pa
     request = Request("p", "1 + 1?", n=2, sampling=Sampling(max_tokens=10))
     spent: list[Usage] = []
     async with Recorded(pool(tmp_path / "pool.jsonl", rows(0, 1))) as backend:
-        whole, cut = await backend.generate(request, spent.append)
+        whole, cut = completed(await backend.generate(request, spent.append))
     assert (whole.text, whole.end) == ("sample 0", "eos")
     assert (cut.text, cut.end, cut.length) == ("", "length", 10)
     assert spent == [Usage(calls=1, prompt_tokens=6, completion_tokens=20)]
 
 
-async def test_a_sample_that_a_budget_has_no_room_for_is_refused(tmp_path: Path) -> None:
+async def test_a_sample_that_a_budget_has_no_room_for_is_lost_alone(tmp_path: Path) -> None:
     spent: list[Usage] = []
     async with Recorded(pool(tmp_path / "pool.jsonl", rows(0, 1))) as backend:
-        with pytest.raises(BudgetExceeded, match="leaves 10 tokens, and the recorded sample has 11"):
-            await backend.generate(Request("p", "1 + 1?", n=2, room=10), spent.append)
-    assert spent == []
+        first, second = await backend.generate(Request("p", "1 + 1?", n=2, room=10), spent.append)
+    assert isinstance(first, Completion)
+    assert isinstance(second, BudgetExceeded)
+    assert "leaves 10 tokens, and the recorded sample has 11" in str(second)
+    assert spent == [Usage(calls=1, prompt_tokens=6, completion_tokens=10)]
 
 
 async def test_a_sample_that_a_budget_cut_is_not_recorded(tmp_path: Path) -> None:

@@ -26,8 +26,9 @@ from metagen import (
     Vote,
     solve_all,
 )
-from metagen.request import Meter
+from metagen.request import Meter, Outcome
 from tests.support.fake_server import FakeServer
+from tests.support.outcomes import completed
 
 REQUEST = Request("p", "3 + 4?", n=4, seed=10)
 
@@ -35,18 +36,21 @@ REQUEST = Request("p", "3 + 4?", n=4, seed=10)
 class Failing(Scripted):
     """Raises these errors first, each after spending what it says."""
 
-    def __init__(self, *errors: Exception, spends: int = 0) -> None:
+    def __init__(self, *errors: Exception | list[Outcome], spends: int = 0) -> None:
         super().__init__(lambda request: f"sample {request.seed}")
         self.errors = list(errors)
         self.spends = spends
         self.requests: list[Request] = []
 
-    async def generate(self, request: Request, spend: Meter) -> list[Completion]:
+    async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
         self.requests.append(request)
         if self.errors:
             spent = min(self.spends, request.limit(self.spends) * request.n)
             spend(Usage(calls=1, completion_tokens=spent, estimated_tokens=spent))
-            raise self.errors.pop(0)
+            error = self.errors.pop(0)
+            if isinstance(error, list):
+                return error
+            raise error
         return await super().generate(request, spend)
 
 
@@ -57,16 +61,15 @@ def quick(of: Scripted, **settings: float) -> Retrying:
 async def test_a_request_is_asked_again_until_it_is_answered() -> None:
     backend = Failing(TransientError("busy"), TransientError("busy"))
     books: list[Usage] = []
-    completions = await quick(backend).generate(REQUEST, books.append)
+    completions = completed(await quick(backend).generate(REQUEST, books.append))
     assert [one.text for one in completions] == [f"sample {seed}" for seed in (10, 11, 12, 13)]
     assert len(backend.requests) == len(books) == 3
 
 
 async def test_only_the_missing_samples_are_asked_for_again() -> None:
-    error = TransientError("gave 2 of 4 samples")
-    error.completions = {0: Completion("first"), 3: Completion("last")}
-    backend = Failing(error)
-    completions = await quick(backend).generate(REQUEST, lambda _: None)
+    lost = TransientError("gave 2 of 4 samples")
+    backend = Failing([Completion("first"), lost, lost, Completion("last")])
+    completions = completed(await quick(backend).generate(REQUEST, lambda _: None))
     assert [one.text for one in completions] == ["first", "sample 11", "sample 12", "last"]
     assert [(asked.n, asked.seed) for asked in backend.requests] == [(4, 10), (2, 11)]
 

@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 
 from metagen import Completion, GenerationError, Request, Sampling, Scripted, Usage
+from tests.support.outcomes import completed
 
 
 async def generate(backend: Scripted, request: Request) -> tuple[list[Completion], list[Usage]]:
     spent: list[Usage] = []
-    return await backend.generate(request, spent.append), spent
+    return completed(await backend.generate(request, spent.append)), spent
 
 
 def asking(prompt: str = "hi?", *, n: int = 1, **sampling: Any) -> Request:

@@ -5,6 +5,7 @@ import pytest
 
 from metagen import InputError, Limited, Request, Scripted, Usage
 from metagen.backends.wrapper import Wrapper
+from tests.support.outcomes import completed
 
 
 class Busy(Scripted):
@@ -40,7 +41,7 @@ async def test_a_wrapper_does_what_the_backend_inside_does() -> None:
     busy, spent = Busy(), list[Usage]()
     async with Wrapper(busy) as wrapper:
         assert busy.opened == 1
-        (completion,) = await wrapper.generate(asking(3), spent.append)
+        (completion,) = completed(await wrapper.generate(asking(3), spent.append))
         assert await wrapper.count(asking(3)) == 4
     assert busy.opened == 0
     assert (wrapper.name, wrapper.context, completion.text) == ("busy", 100, "3")
@@ -52,7 +53,7 @@ async def test_no_more_than_the_limit_are_in_flight(limit: int) -> None:
     busy = Busy()
     limited = Limited(busy, limit)
     replies = await asyncio.gather(*(limited.generate(asking(number), lambda _: None) for number in range(20)))
-    assert [completion.text for (completion,) in replies] == [str(number) for number in range(20)]
+    assert [completed(outcomes)[0].text for outcomes in replies] == [str(number) for number in range(20)]
     assert busy.most == min(limit, 20)
 
 

@@ -6,6 +6,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from metagen import Request, Sampling, VLLMEngine
 from metagen.models import SMALL
+from tests.support.outcomes import completed
 
 QUESTION = "Tom has 12 apples. Ann gives Tom 7 apples. How many apples does Tom have now?"
 
@@ -22,7 +23,7 @@ def in_torch(ids: list[int]) -> list[float]:
 @pytest.mark.engine
 async def test_torch_and_vllm_agree(engine: VLLMEngine) -> None:
     sampling = Sampling(temperature=1.0, max_tokens=60, logprobs=True)
-    (served,) = await engine.generate(Request("p", QUESTION, sampling=sampling), lambda _: None)
+    (served,) = completed(await engine.generate(Request("p", QUESTION, sampling=sampling), lambda _: None))
     turn = [{"role": "user", "content": QUESTION}]
     prompt = AutoTokenizer.from_pretrained(SMALL).apply_chat_template(
         turn, add_generation_prompt=True, return_dict=False

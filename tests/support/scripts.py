@@ -8,7 +8,7 @@ from typing import Any
 
 from metagen import Candidate, Completion, Feedback, Problem, Request, Run, Score, Scripted
 from metagen.execution.coq import open_hole
-from metagen.request import Meter
+from metagen.request import Meter, Outcome
 
 SPECS = [
     "Model()",
@@ -176,7 +176,7 @@ class Counting(Scripted):
         super().__init__(script)
         self.requests: list[Request] = []
 
-    async def generate(self, request: Request, spend: Meter) -> list[Completion]:
+    async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
         self.requests.append(request)
         return await super().generate(request, spend)
 

@@ -10,39 +10,81 @@ from metagen.errors import TransientError
 from metagen.request import Meter
 
 
-class Reserved:
-    """Books one request exactly once: what came back as its count, or all that was reserved, as an estimate."""
+class Lengths:
+    """How long samples of one server are on average, in tokens: what one is reckoned at of which no count came."""
 
-    def __init__(self, spend: Meter, prompt: int, output: int) -> None:
+    def __init__(self) -> None:
+        self._samples = self._tokens = 0
+
+    def add(self, samples: int, tokens: int) -> None:
+        self._samples += samples
+        self._tokens += tokens
+
+    def expect(self, samples: int, most: int, came: int) -> int:
+        """The tokens of samples of which `came` bytes arrived: as many as usual, and never more than `most`.
+
+        Where nothing is known yet, a byte that came is a token at most.
+        """
+        usual = samples * self._tokens // self._samples if self._samples else came
+        return min(most, usual)
+
+
+class Books:
+    """Books one request exactly once: by the count that came back, or else by an estimate, which is marked as one.
+
+    A request of whose reply no byte came is reckoned at its prompt; one whose reply had begun, at its prompt and at
+    samples of the usual length. Neither is ever more than was reserved.
+    """
+
+    def __init__(self, spend: Meter, lengths: Lengths, prompt: int, output: int, samples: int) -> None:
         self._spend: Meter | None = spend
-        self._reserved = Usage(
-            calls=1, prompt_tokens=prompt, completion_tokens=output, estimated_tokens=prompt + output
-        )
+        self._lengths = lengths
+        self.prompt, self.output, self._samples = prompt, output, samples
+        self._came = 0
 
-    def settle(self, usage: Usage | None) -> None:
+    def note_bytes(self, count: int) -> None:
+        """Bytes of the reply have come."""
+        self._came += count
+
+    def settle(self, usage: Usage) -> None:
         spend, self._spend = self._spend, None
         if spend:
-            spend(usage or self._reserved)
+            spend(usage)
 
-    def settle_counts(self, counts: Counts | None) -> None:
-        if counts:
-            self.settle(counts.usage())
+    def settle_counts(self, counts: Counts | None, *, whole: bool = True) -> None:
+        """Book what the server counted, if it did; of a whole reply also remember how long its samples were."""
+        if counts is None:
+            return
+        if whole:
+            self._lengths.add(self._samples, counts.completion_tokens)
+        self.settle(counts.usage())
+
+    def settle_written(self, tokens: int) -> None:
+        """Book an estimate: the prompt, and so many tokens of what came."""
+        tokens = min(tokens, self.output)
+        total = self.prompt + tokens
+        self.settle(Usage(calls=1, prompt_tokens=self.prompt, completion_tokens=tokens, estimated_tokens=total))
+
+    def close(self) -> None:
+        """Book the estimate of a request that ended without a count, if nothing is booked yet."""
+        self.settle_written(self._lengths.expect(self._samples, self.output, self._came) if self._came else 0)
 
 
 @contextmanager
-def reserved(spend: Meter, prompt: int, output: int) -> Iterator[Reserved]:
+def reserved(spend: Meter, lengths: Lengths, prompt: int, output: int, samples: int = 1) -> Iterator[Books]:
     """The books of what is sent inside, closed however it ends; a refusal is raised as what it means.
 
     What was refused, or never sent, costs the call alone.
     """
-    books = Reserved(spend, prompt, output)
+    books = Books(spend, lengths, prompt, output, samples)
     try:
         yield books
     except Refused as refused:
         books.settle(Usage(calls=1))
         raise final(refused) from None
     except TransientError as error:
-        books.settle(None if error.sent else Usage(calls=1))
+        if not error.sent:
+            books.settle(Usage(calls=1))
         raise
     finally:
-        books.settle(None)
+        books.close()

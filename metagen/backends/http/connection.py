@@ -1,17 +1,20 @@
-"""JSON over HTTP to one server: bodies and streams, and what can go wrong on the way, translated."""
+"""JSON over HTTP to one server: bodies and streams, and what can go wrong on the way, translated.
+
+All that a server says enters here, and nowhere else: its size is limited, and our key is blotted out of it.
+"""
 
 import asyncio
 import json
-import os
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from email.utils import parsedate_to_datetime
+from ipaddress import ip_address
 from math import isfinite
 from time import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
-from metagen.backends.http.openai import error_text
+from metagen.backends.http.keys import Key
 from metagen.errors import BackendGone, GenerationError, InputError, TransientError
 
 if TYPE_CHECKING:
@@ -20,6 +23,14 @@ if TYPE_CHECKING:
 TRANSIENT = frozenset({408, 409, 425, 429})
 """Statuses below 500 after which the same request may succeed."""
 DONE = b"[DONE]"
+MIB = 1 << 20
+LARGEST = 128 * MIB
+"""Bytes of a reply, unpacked. A larger one is refused before it fills the memory."""
+LARGEST_ERROR = MIB
+PROBE_EVERY = 30.0
+"""Seconds between looks at a server with requests under way."""
+PROBE_PATIENCE = 15.0
+"""Seconds that a server may take to list its models while it works."""
 
 
 class Refused(GenerationError):
@@ -34,60 +45,135 @@ class Http:
     """Connections to one server, as many as are needed; opened with `async with`.
 
     `url` is the base of its API, such as `http://localhost:8000/v1`. A reply may take for ever as a whole, but no
-    longer than `silence` seconds without a byte. The key comes from the environment variable `key_env`, and is in no
-    message.
+    longer than `silence` seconds without a byte; and while requests wait, the server is probed beside them, so that one
+    that hangs is found early. The key comes from the environment variable `key_env`; it goes to no other address, and
+    over plain HTTP to this machine alone unless `insecure_key` is set. Proxies are those of the environment
+    (`http_proxy`, `https_proxy`, `no_proxy`), and `SSL_CERT_FILE` names further certificates.
     """
 
-    def __init__(self, url: str, *, key_env: str, connect: float, silence: float) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        key_env: str,
+        connect: float,
+        silence: float,
+        headers: dict[str, str] | None = None,
+        insecure_key: bool = False,
+        probe_every: float = PROBE_EVERY,
+    ) -> None:
         parts = _address(url)
         self.base = url.rstrip("/")
         self.root = self.base.removesuffix("/v1")
         self.host = parts.netloc
-        self._key_env = key_env
+        self.key = Key(key_env)
+        self._private = parts.scheme == "https" or _is_here(parts.hostname or "") or insecure_key
+        self._headers = headers or {}
         self._connect = connect
         self._silence = silence
+        self._probe_every = probe_every
         self._session: aiohttp.ClientSession | None = None
+        self._waiting: set[asyncio.Timeout] = set()
+        self._watcher: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         try:
             import aiohttp  # noqa: PLC0415 (optional)
         except ImportError:
-            raise InputError("a model behind HTTP needs aiohttp: install metagen[server]") from None
-        key = self._key()
-        if not key.isprintable():
-            raise InputError(f"the environment variable {self._key_env} holds no key: it has control characters")
+            raise InputError(
+                "a model behind HTTP needs aiohttp: install metagen with the extra `server`, see the README"
+            ) from None
+        key = self.key.headers()
+        if key and not self._private:
+            raise InputError(
+                f"{self.base} is not on this machine, and its address is plain HTTP, where anybody on the way could "
+                f"read the key in {self.key.variable}: use https://, unset the variable, or allow it with insecure_key"
+            )
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),
             timeout=aiohttp.ClientTimeout(
                 total=None, connect=None, sock_connect=self._connect, sock_read=self._silence
             ),
-            headers={"Authorization": f"Bearer {key}"} if key else {},
+            headers=self._headers | key,
+            trust_env=True,
         )
 
     async def close(self) -> None:
         session, self._session = self._session, None
+        if self._watcher:
+            self._watcher.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._watcher
+            self._watcher = None
         if session:
             await session.close()
             await asyncio.sleep(0)  # lets the transports close
 
     async def get(self, url: str) -> Any:
         async with self._answer("GET", url, None) as response:
-            return _read_json(await response.read(), self.host)
+            return self._read_json(await self._body(response))
 
-    async def post(self, url: str, body: dict[str, Any]) -> Any:
-        async with self._answer("POST", url, body) as response:
-            return _read_json(await response.read(), self.host)
+    async def post(self, url: str, body: dict[str, Any], came: Callable[[int], None] | None = None) -> Any:
+        """What came back; `came` is told of bytes as they arrive, so that a broken reply can be reckoned up."""
+        async with self._watched(), self._answer("POST", url, body) as response:
+            return self._read_json(await self._body(response, came))
 
     async def stream(self, url: str, body: dict[str, Any]) -> AsyncGenerator[bytes, None]:
-        """The data of the server-sent events, one JSON text each, as they come."""
-        async with self._answer("POST", url, body) as response:
+        """The data of the server-sent events, one JSON text each, as they come. Blank ones keep a line alive."""
+        async with self._watched() as limit, self._answer("POST", url, body) as response:
             async for line in _lines(response.content):
-                if line.startswith(b"data:"):
-                    data = line[5:].strip()
+                limit.reschedule(None)
+                if line.startswith(b"data:") and (data := line[5:].strip()):
                     if data == DONE:
                         return
-                    yield data
+                    yield self.key.scrub_body(data)
             raise TransientError(f"{self.host} broke off in the middle of a reply", sent=True)
+
+    async def probe(self) -> None:
+        """Return if the server answers at all, with whatever; raise `TransientError` if it does not, or not soon."""
+        try:
+            async with asyncio.timeout(PROBE_PATIENCE):
+                await self.get(f"{self.base}/models")
+        except TimeoutError:
+            raise TransientError(f"{self.host} does not answer within {PROBE_PATIENCE:g} seconds") from None
+        except TransientError as error:
+            if error.unreachable or error.sent:
+                raise
+        except GenerationError:
+            pass  # it answers, if only to refuse
+
+    @asynccontextmanager
+    async def _watched(self) -> "AsyncIterator[asyncio.Timeout]":
+        """A request that is broken off with a `TransientError` when a probe finds that the server hangs."""
+        if self._watcher is None:
+            self._watcher = asyncio.create_task(self._watch())
+        try:
+            async with asyncio.timeout(None) as limit:
+                self._waiting.add(limit)
+                try:
+                    yield limit
+                finally:
+                    self._waiting.discard(limit)
+        except TimeoutError:
+            raise TransientError(f"{self.host} hangs: it takes requests and answers nothing", sent=True) from None
+
+    async def _watch(self) -> None:
+        """Look at the server now and then, while requests wait for it; when it fails twice in a row, break them off."""
+        failed = 0
+        while True:
+            await asyncio.sleep(self._probe_every)
+            if not self._waiting:
+                failed = 0
+                continue
+            try:
+                await self.probe()
+                failed = 0
+            except TransientError:
+                failed += 1
+            if failed > 1:
+                failed = 0
+                for limit in tuple(self._waiting):
+                    limit.reschedule(asyncio.get_running_loop().time())
 
     @asynccontextmanager
     async def _answer(
@@ -96,40 +182,68 @@ class Http:
         import aiohttp  # noqa: PLC0415 (optional)
 
         if self._session is None:
-            raise RuntimeError(f"the server {self.base} is not open: use `async with VLLMServer(...)`")
+            raise RuntimeError(f"the server {self.base} is not open: use `async with OpenAIServer(...)`")
         try:
-            async with self._session.request(method, url, json=body) as response:
-                if response.status >= 400:
-                    raise self._refusal(response, await response.read())
+            async with self._session.request(method, url, json=body, allow_redirects=False) as response:
+                if response.status >= 300:
+                    raise await self._refusal(response)
                 yield response
         except aiohttp.ClientConnectorError as error:
-            why = error.os_error.strerror or error.os_error
+            why = self.key.scrub(str(error.os_error.strerror or error.os_error))
             raise TransientError(f"cannot connect to {self.host}: {why}", unreachable=True) from None
         except aiohttp.ConnectionTimeoutError:
             said = f"cannot connect to {self.host} within {self._connect:g} seconds"
             raise TransientError(said, unreachable=True) from None
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            said = str(error) or type(error).__name__
+        except (aiohttp.ClientError, ValueError, OSError) as error:  # a time-out is an OSError
+            said = self._one_line(str(error) or type(error).__name__)
             raise TransientError(f"{self.host} broke off: {said}", sent=True) from None
 
-    def _refusal(self, response: "aiohttp.ClientResponse", body: bytes) -> GenerationError:
-        said = f"{self.host} answered {response.status}: {self._message(body) or response.reason}"
+    async def _refusal(self, response: "aiohttp.ClientResponse") -> GenerationError:
+        if response.status < 400:
+            where = self._one_line(response.headers.get("Location", "another address"))
+            return Refused(response.status, f"{self.host} redirects to {where}: give that address, if you trust it")
+        body = await self._body(response, most=LARGEST_ERROR)
+        said = self._message(body) or self._one_line(response.reason or "")
+        said = f"{self.host} answered {response.status}: {said}"
         if response.status in TRANSIENT or response.status >= 500:
-            return TransientError(said, retry_after=_seconds(response.headers.get("Retry-After", "")))
+            return TransientError(said, retry_after=read_seconds(response.headers.get("Retry-After", "")))
         return Refused(response.status, said)
 
+    async def _body(
+        self, response: "aiohttp.ClientResponse", came: Callable[[int], None] | None = None, most: int = LARGEST
+    ) -> bytes:
+        pieces, size = [], 0
+        async for piece in response.content.iter_any():
+            size += len(piece)
+            if size > most:
+                raise GenerationError(f"{self.host} sent more than {most >> 20} MiB in one reply")
+            pieces.append(piece)
+            if came:
+                came(len(piece))
+        return self.key.scrub_body(b"".join(pieces))
+
     def _message(self, body: bytes) -> str:
-        """What the server says of an error, in one line, without our key."""
+        """What the server says of an error, in one line."""
         try:
             told = json.loads(body)
             text = error_text(told.get("error", told))
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, RecursionError):
             text = body.decode(errors="replace")
-        key = self._key()
-        return " ".join((text.replace(key, "***") if key else text).split())[:300]
+        return self._one_line(text)
 
-    def _key(self) -> str:
-        return os.environ.get(self._key_env, "").strip()
+    def _one_line(self, text: str) -> str:
+        return " ".join(self.key.scrub(text).split())[:300]
+
+    def _read_json(self, body: bytes) -> Any:
+        try:
+            return json.loads(body)
+        except (ValueError, RecursionError):
+            raise TransientError(f"{self.host} sent a reply that is not JSON", sent=True) from None
+
+
+def error_text(error: Any) -> str:
+    """What an error says, in a server's words."""
+    return str(error.get("message", error) if isinstance(error, dict) else error)
 
 
 def final(refused: Refused) -> GenerationError | BackendGone:
@@ -137,19 +251,41 @@ def final(refused: Refused) -> GenerationError | BackendGone:
     return BackendGone(str(refused)) if refused.status in {401, 403, 404} else GenerationError(str(refused))
 
 
-async def served(http: Http, model: str) -> tuple[str, dict[str, Any]]:
-    """The model of this name, or the only one, and what the server says of it. Raises `InputError` if there is none."""
-    listed = await http.get(f"{http.base}/models")
+async def find_model(http: Http, model: str) -> tuple[str, dict[str, Any]]:
+    """The model of this name, or the only one, and what the server says of it.
+
+    A server that lists no models serves the one that is named. Raises `InputError` if there is none.
+    """
     try:
+        listed = await http.get(f"{http.base}/models")
         cards = {card["id"]: card for card in listed["data"]}
+    except Refused as refused:
+        if not model or refused.status < 400:
+            raise
+        return model, {}
     except (TypeError, KeyError):
-        raise InputError(f"{http.base} does not list its models as OpenAI's API does") from None
+        if model:
+            return model, {}
+        raise InputError(
+            f"{http.base} does not list its models as OpenAI's API does: name one, as in URL#MODEL"
+        ) from None
     if not model and len(cards) == 1:
         (model,) = cards
     if model not in cards:
         wanted = f"does not serve {model!r}" if model else "serves several models"
-        raise InputError(f"{http.base} {wanted}: name one of {', '.join(cards) or 'none'}, as in URL#MODEL")
-    return model, cards[model]
+        raise InputError(f"{http.base} {wanted}: name one of {_few(cards)}, as in URL#MODEL")
+    return model, _with_parent(cards, cards[model])
+
+
+def _with_parent(cards: dict[str, Any], card: dict[str, Any]) -> dict[str, Any]:
+    """A LoRA adapter tells no context: it has that of the model it adapts."""
+    parent = cards.get(str(card.get("parent") or card.get("root") or ""), {})
+    return {**parent, **{name: value for name, value in card.items() if value is not None}}
+
+
+def _few(names: "dict[str, Any]", most: int = 10) -> str:
+    shown = ", ".join(list(names)[:most]) or "none"
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
 def _address(url: str) -> SplitResult:
@@ -168,26 +304,32 @@ def _address(url: str) -> SplitResult:
     return parts
 
 
+def _is_here(host: str) -> bool:
+    """Whether an address is of this machine."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
 async def _lines(content: "aiohttp.StreamReader") -> AsyncIterator[bytes]:
-    """Lines of any length: the first event of a stream may hold all ids of a long prompt."""
+    """Lines of any length up to `LARGEST`: the first event of a stream may hold all ids of a long prompt."""
     pieces: list[bytes] = []
+    size = 0
     async for chunk in content.iter_any():
         *lines, rest = chunk.split(b"\n")
         for line in lines:
             yield b"".join([*pieces, line])
             pieces.clear()
+            size = 0
         pieces.append(rest)
+        size += len(rest)
+        if size > LARGEST:
+            raise GenerationError(f"the server sent a line of more than {LARGEST >> 20} MiB")
     yield b"".join(pieces)  # what came last may lack its newline
 
 
-def _read_json(body: bytes, host: str) -> Any:
-    try:
-        return json.loads(body)
-    except ValueError:
-        raise TransientError(f"{host} sent a reply that is not JSON", sent=True) from None
-
-
-def _seconds(retry_after: str) -> float | None:
+def read_seconds(retry_after: str) -> float | None:
     """Seconds to wait, from the header's number or date; `None` if it says neither."""
     try:
         seconds = float(retry_after)
@@ -196,5 +338,5 @@ def _seconds(retry_after: str) -> float | None:
         pass
     try:
         return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time())
-    except ValueError:
+    except (ValueError, OverflowError):
         return None

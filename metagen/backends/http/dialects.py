@@ -34,11 +34,11 @@ class Dialect:
     keep_stop: str = ""
     """The setting that keeps a stop string in the text; without one there are no steps."""
 
-    async def tokenize(self, post: Post, model: str, messages: Messages, *, partial: bool) -> tuple[int, ...]:
+    async def tokenize(self, post: Post, model: str, messages: Messages, *, partial: bool) -> tuple[int, ...]:  # noqa: ARG002
         """The ids of a conversation; with `partial` its last turn is a reply to continue."""
         raise GenerationError(f"{model} tells no token ids")
 
-    async def detokenize(self, post: Post, model: str, ids: list[int]) -> str:
+    async def detokenize(self, post: Post, model: str, ids: list[int]) -> str:  # noqa: ARG002
         """The text of token ids."""
         raise GenerationError(f"{model} spells no token ids")
 
@@ -46,7 +46,7 @@ class Dialect:
         """The settings that are this dialect's own words."""
         return {self.keep_stop: True} if self.keep_stop and sampling.keep_stop else {}
 
-    def extras(self, *, partial: bool) -> dict[str, Any]:
+    def extras(self, *, partial: bool) -> dict[str, Any]:  # noqa: ARG002
         """What a chat asks for beside its messages and settings."""
         return {"return_token_ids": True} if self.returns_ids else {}
 

@@ -2,15 +2,22 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
+from metagen.backends.http.connection import error_text
 from metagen.budget import Usage
 from metagen.confidence import of_token
 from metagen.errors import GenerationError, TransientError
 from metagen.request import Completion, Request
+
+LENGTH = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"})
+STOP = frozenset({"stop", "eos", "eos_token", "end_turn", "stop_sequence", "stop_token", "complete", "completed"})
+GIVEN_UP = frozenset({"abort", "aborted", "cancelled", "error", "timeout"})
+"""The server did not finish the sample, and may be asked for it again."""
+WITHHELD = frozenset({"content_filter", "content-filter", "safety", "recitation", "refusal", "blocklist"})
+"""The server made the sample and keeps it back: asked again, it would do so again."""
 
 
 class Cached(BaseModel):
@@ -21,16 +28,21 @@ class Counts(BaseModel):
     """The `usage` of a reply, or of the part of it that has come."""
 
     prompt_tokens: int = 0
-    completion_tokens: int | None = 0
+    completion_tokens: int = 0
     prompt_tokens_details: Cached | None = None
 
     def usage(self) -> Usage:
+        cached = (self.prompt_tokens_details and self.prompt_tokens_details.cached_tokens) or 0
         return Usage(
             calls=1,
             prompt_tokens=self.prompt_tokens,
-            cached_tokens=(self.prompt_tokens_details and self.prompt_tokens_details.cached_tokens) or 0,
-            completion_tokens=self.completion_tokens or 0,
+            cached_tokens=min(max(cached, 0), self.prompt_tokens),
+            completion_tokens=self.completion_tokens,
         )
+
+    def is_sound(self, prompt: int, output: int) -> bool:
+        """Whether a request can have cost that, at up to `prompt` tokens to read and `output` to write."""
+        return 0 <= self.prompt_tokens <= prompt and 0 <= self.completion_tokens <= output
 
 
 class Message(BaseModel):
@@ -46,7 +58,7 @@ class Logprobs(BaseModel):
 
     def values(self) -> tuple[float, ...]:
         if self.content is not None:
-            return tuple(float(token["logprob"]) for token in self.content)
+            return tuple(float(token.get("logprob", 0.0)) for token in self.content)
         return tuple(value or 0.0 for value in self.token_logprobs or ())
 
     def tops(self) -> list[dict[str, float]]:
@@ -54,7 +66,8 @@ class Logprobs(BaseModel):
         if self.content is None:
             return [top or {} for top in self.top_logprobs or ()]
         return [
-            {top["token"]: float(top["logprob"]) for top in token.get("top_logprobs") or ()} for token in self.content
+            {str(top["token"]): float(top["logprob"]) for top in token.get("top_logprobs") or ()}
+            for token in self.content
         ]
 
 
@@ -68,63 +81,83 @@ class Choice(BaseModel):
     logprobs: Logprobs | None = None
     finish_reason: str | None = None
     stop_reason: int | str | None = None
+    matched_stop: int | str | None = None
     token_ids: list[int] | None = None
 
     @property
     def written(self) -> str:
         said = self.message or self.delta
-        return (said.content if said else self.text) or ""
+        return (said.content if said else None) or self.text or ""
+
+    @property
+    def reason(self) -> str:
+        """Why it ended, in small letters; empty while it goes on."""
+        return (self.finish_reason or "").lower()
+
+    @property
+    def stop(self) -> str:
+        """The stop string that ended it, where the server tells."""
+        matched = self.stop_reason if self.stop_reason is not None else self.matched_stop
+        return matched if isinstance(matched, str) else ""
 
 
-class Reply(BaseModel):
+class Body(BaseModel):
+    """A whole reply, or one piece of a stream."""
+
     choices: list[Choice] = Field(default_factory=list)
     usage: Counts | None = None
 
 
-def read(reply: object, host: str) -> Reply:
+def read(reply: object, host: str) -> Body:
     """Raises `TransientError` if that is no reply of such a server, or tells of an error on its side."""
     if isinstance(reply, dict) and reply.get("error"):
         raise TransientError(f"{host} broke off: {error_text(reply['error'])}", sent=True)
     try:
-        return Reply.model_validate(reply)
+        return Body.model_validate(reply)
     except ValidationError as error:
         field = ".".join(map(str, error.errors()[0]["loc"]))
         raise TransientError(f"{host} sent a reply that cannot be read (field {field!r})", sent=True) from None
 
 
-def error_text(error: Any) -> str:
-    """What an error says, in a server's words."""
-    return str(error.get("message", error) if isinstance(error, dict) else error)
+def read_piece(piece: bytes, host: str) -> Body | None:
+    """One piece of a stream; `None` for what is no reply at all, such as a keepalive of the server's own."""
+    try:
+        reply = json.loads(piece)
+    except (ValueError, RecursionError):
+        return None
+    return read(reply, host) if isinstance(reply, dict) else None
 
 
-def counted(chunks: Sequence[bytes]) -> Counts | None:
+def last_counts(pieces: Sequence[bytes], host: str) -> Counts | None:
     """The latest count in the pieces of a stream."""
-    for chunk in reversed(chunks):
-        with suppress(ValueError):  # a piece that cannot be read counts nothing
-            if (reply := Reply.model_validate_json(chunk)).usage:
-                return reply.usage
+    for piece in reversed(pieces):
+        try:
+            body = read_piece(piece, host)
+        except TransientError:
+            continue  # a piece that cannot be read counts nothing
+        if body and body.usage:
+            return body.usage
     return None
 
 
-def joined(chunks: Iterable[bytes], host: str) -> Reply:
+def join(pieces: Iterable[bytes], host: str) -> Body:
     """The whole reply, from the pieces of a stream."""
     whole: dict[int, Choice] = {}
     usage: Counts | None = None
-    for chunk in chunks:
-        try:
-            reply = read(json.loads(chunk), host)
-        except ValueError:
-            raise TransientError(f"{host} sent a piece that is not JSON", sent=True) from None
-        usage = reply.usage or usage
-        for piece in reply.choices:
-            _add(whole.setdefault(piece.index, Choice(index=piece.index, text="")), piece)
-    return Reply(choices=list(whole.values()), usage=usage)
+    for piece in pieces:
+        if (body := read_piece(piece, host)) is None:
+            continue
+        usage = body.usage or usage
+        for part in body.choices:
+            _add(whole.setdefault(part.index, Choice(index=part.index, text="")), part)
+    return Body(choices=list(whole.values()), usage=usage)
 
 
 def _add(choice: Choice, piece: Choice) -> None:
     choice.text = (choice.text or "") + piece.written
     choice.finish_reason = piece.finish_reason or choice.finish_reason
     choice.stop_reason = piece.stop_reason if piece.stop_reason is not None else choice.stop_reason
+    choice.matched_stop = piece.matched_stop if piece.matched_stop is not None else choice.matched_stop
     choice.token_ids = [*(choice.token_ids or ()), *piece.token_ids] if piece.token_ids else choice.token_ids
     if piece.logprobs:
         before = choice.logprobs or Logprobs()
@@ -134,7 +167,7 @@ def _add(choice: Choice, piece: Choice) -> None:
         )
 
 
-def asked(request: Request, model: str, limit: int | None) -> dict[str, Any]:
+def settings_of(request: Request, model: str, limit: int | None) -> dict[str, Any]:
     """The settings of a request in the words of OpenAI's API; what was not set is left out."""
     sampling = request.sampling
     settings = {
@@ -146,28 +179,45 @@ def asked(request: Request, model: str, limit: int | None) -> dict[str, Any]:
         "top_k": sampling.top_k,
         "min_p": sampling.min_p,
         "stop": list(sampling.stop) or None,
-        "include_stop_str_in_output": sampling.keep_stop or None,
         "seed": request.seed,
     }
     return {name: value for name, value in settings.items() if value is not None}
 
 
-def ended(choice: Choice) -> bool:
-    """Whether a sample came to an end of its own; else the server gave it up, and may be asked for it again."""
-    return choice.finish_reason not in {None, "abort", "error"}
+def written_tokens(body: Body) -> int:
+    """The tokens of what came, where nobody counted them: its ids, or else a token a byte at most."""
+    return sum(len(each.token_ids or ()) or len(each.written.encode()) for each in body.choices)
+
+
+def loss_of(choice: Choice) -> GenerationError | None:
+    """Why a sample is lost, if it is: given up by the server, or withheld."""
+    if not choice.reason or choice.reason in GIVEN_UP:
+        return TransientError(f"the server gave up a sample: {choice.finish_reason or 'it has no end'}", sent=True)
+    if choice.reason in WITHHELD:
+        return GenerationError(f"the server withheld a sample: {choice.finish_reason}")
+    return None
+
+
+def is_known(choice: Choice) -> bool:
+    """Whether its finish reason is one that servers are known to give."""
+    return choice.reason in LENGTH | STOP | GIVEN_UP | WITHHELD | {""}
 
 
 def completion(choice: Choice, top: int | None = None) -> Completion:
     """One sample. Its ids are left out where a stop string ended it: they may spell more than the text."""
-    end, stop = _ending(choice)
+    end: Literal["eos", "stop", "length"] = "eos"
+    if choice.reason in LENGTH:
+        end = "length"
+    elif choice.stop:
+        end = "stop"
     ids = tuple(choice.token_ids or ())
     logprobs = choice.logprobs or Logprobs()
     tops = [_most_probable(each, top) for each in logprobs.tops()] if top else []
     return Completion(
         text=choice.written,
-        tokens=() if stop else ids,
+        tokens=() if end == "stop" else ids,
         end=end,
-        stop=stop,
+        stop=choice.stop if end == "stop" else "",
         logprobs=logprobs.values(),
         confidences=tuple(of_token([logprob for _, logprob in each]) for each in tops) if all(tops) else (),
         first=tops[0] if tops else (),
@@ -178,15 +228,3 @@ def completion(choice: Choice, top: int | None = None) -> Completion:
 def _most_probable(tokens: dict[str, float], k: int) -> tuple[tuple[str, float], ...]:
     """The k most probable; a server may add the token that was drawn, or give it in place of the last."""
     return tuple(sorted(tokens.items(), key=lambda token: -token[1])[:k])
-
-
-def _ending(choice: Choice) -> tuple[Literal["eos", "stop", "length"], str]:
-    match choice.finish_reason, choice.stop_reason:
-        case "stop", str(stop):
-            return "stop", stop
-        case "stop", _:
-            return "eos", ""
-        case "length", _:
-            return "length", ""
-        case reason, _:
-            raise GenerationError(f"the server ended a sample early: {reason}")

@@ -6,14 +6,14 @@ from typing import Any, Self
 
 from pydantic import BaseModel, Field, ValidationError
 
-from metagen.backends.http.books import reserved
-from metagen.backends.http.connection import Http, Refused, served
+from metagen.backends.http.books import Lengths, reserved
+from metagen.backends.http.connection import Http, Refused, find_model
 from metagen.backends.http.openai import Counts
 from metagen.backends.http.server import SILENCE
 from metagen.backends.rewards.families import Family, Form, family
 from metagen.backends.rewards.readings import fitting, places, share
 from metagen.errors import InputError, TransientError
-from metagen.request import Card, Meter, Reading
+from metagen.request import Card, Meter, Reading, RewardBackend
 from metagen.tasks import together
 
 REMEMBERED = 4096
@@ -33,7 +33,7 @@ class _Reply(BaseModel):
     usage: Counts | None = None
 
 
-class VLLMRewardServer:
+class VLLMRewardServer(RewardBackend):
     """A reward model behind `url`, such as `http://localhost:8000/v1`: `vllm serve`, pooling or, if causal, generating.
 
     Its family is found by the model's name, or given as `like`. Readings are tokenised by the server and sent as ids:
@@ -65,8 +65,8 @@ class VLLMRewardServer:
         self._model = model
         self._name = name
         self._context = context
-        self.card = card
-        """What the model costs to run, if it was given: a server does not tell."""
+        self._given_card = card
+        self._lengths = Lengths()
         self._classifies = False
         self._mark = self._good = self._bad = -1
         self._ids: OrderedDict[Reading, list[list[int]]] = OrderedDict()
@@ -82,6 +82,14 @@ class VLLMRewardServer:
     @property
     def process(self) -> bool:
         return self._family.process
+
+    @property
+    def card(self) -> Card | None:
+        """What the model costs to run, if it was given: a server does not tell."""
+        return self._given_card
+
+    async def probe(self) -> None:
+        await self._http.probe()
 
     async def rate(self, reading: Reading, spend: Meter) -> tuple[float, ...]:
         every = await self._read(reading)
@@ -175,9 +183,11 @@ class VLLMRewardServer:
 
     async def _sent(self, path: str, body: dict[str, Any], prompt: int, output: int, spend: Meter) -> _Reply:
         """One request, counted once: as the server says, or as it was reserved."""
-        with reserved(spend, prompt, output) as books:
-            reply = self._parsed(await self._http.post(f"{self._http.root}{path}", {"model": self._model} | body))
-            books.settle_counts(reply.usage)
+        with reserved(spend, self._lengths, prompt, output) as books:
+            sent = {"model": self._model} | body
+            reply = self._parsed(await self._http.post(f"{self._http.root}{path}", sent, books.note_bytes))
+            if reply.usage and reply.usage.is_sound(self.context, books.output or self.context):
+                books.settle_counts(reply.usage)
         return reply
 
     def _parsed(self, reply: Any) -> _Reply:
@@ -199,7 +209,7 @@ class VLLMRewardServer:
 
     async def _explore(self) -> None:
         """Find out what the server serves, and the ids of the tokens at which scores are read."""
-        self._model, told = await served(self._http, self._model)
+        self._model, told = await find_model(self._http, self._model)
         self._context = self._context or told.get("max_model_len")
         if not self._context:
             raise InputError(f"{self.name} does not tell its context: give it with context=")

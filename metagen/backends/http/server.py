@@ -1,18 +1,29 @@
-"""vLLM behind HTTP, and any other server that speaks OpenAI's API."""
+"""Models behind a server that speaks OpenAI's interface: vLLM, SGLang, llama.cpp and others."""
 
-import asyncio
-from collections import OrderedDict
-from collections.abc import Sequence
+import re
 from contextlib import aclosing
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from metagen.backends.http.books import Reserved, reserved
-from metagen.backends.http.connection import Http, Refused, served
-from metagen.backends.http.openai import Reply, asked, completion, counted, ended, joined, read
-from metagen.errors import BudgetExceeded, GenerationError, InputError, TransientError
-from metagen.request import Card, Completion, Meter, Request
+from metagen.backends.http.books import Books, Lengths, reserved
+from metagen.backends.http.connection import PROBE_EVERY, Http, Refused, final, find_model
+from metagen.backends.http.dialects import DIALECTS, Dialect, of_owner
+from metagen.backends.http.openai import (
+    Body,
+    Choice,
+    completion,
+    is_known,
+    join,
+    last_counts,
+    loss_of,
+    read,
+    settings_of,
+    written_tokens,
+)
+from metagen.backends.http.tokens import Tokens, turns
+from metagen.errors import BackendGone, BudgetExceeded, GenerationError, InputError, SampleError, TransientError
+from metagen.request import Backend, Card, Completion, Meter, Outcome, Request
 from metagen.tasks import together
 
 CONTEXT = 8192
@@ -20,24 +31,29 @@ CONTEXT = 8192
 SILENCE = 600.0
 """Seconds without a byte: a long generation that is not streamed says nothing until it is done."""
 COMPLETIONS, CHATS = "/completions", "/chat/completions"
-REMEMBERED = 4096
-"""Prompts whose token ids are kept."""
+OVERHEAD = 16
+"""Tokens that a chat template adds to a prompt, until the server's first count tells."""
+DROPPED = ("temperature", "top_p", "top_k", "min_p", "seed", "stream_options")
+"""Settings that a server may refuse and be asked without, which is said."""
 
 
-class VLLMServer:
-    """A model behind `url`, such as `http://localhost:8000/v1`: `vllm serve`, or any OpenAI-compatible server.
+class OpenAIServer(Backend):
+    """A model behind `url`, such as `http://localhost:8000/v1`, on a server that speaks OpenAI's interface.
 
-    What the server can do is found out when it is opened, and `lost` says what it cannot. vLLM is asked in chats, and
-    by token ids where a partial reply is continued or the length is limited; the prompt's ids are then asked once. With
-    `api="completions"` it is always asked by ids. From other servers ids are unknown: prompts are counted from above (a
-    token a byte), and a partial reply cannot be continued.
+    What the server can do is its `dialect`: `vllm`, `sglang`, `llama.cpp` or plain `openai`. It is found out when the
+    server is opened, and `missing` says what cannot be done. vLLM is asked in chats, and by token ids where a partial
+    reply is continued or the length is limited; the prompt's ids are then asked once. With `api="completions"` it is
+    always asked by ids. Where ids are unknown, prompts are counted from above (a token a byte, and what the chat
+    template adds, which the first count of the server tells).
 
-    Samples that are all awaited (n > 1) come in one body. A single one, which may be cancelled, is streamed, so that it
-    is counted as far as it came. Cancelling closes the connection, and vLLM then stops the request. Where no count came
-    back, because a body was cut off or was awaited in vain, all that was reserved is counted, as an estimate.
+    Samples that are all awaited (n > 1) come in one body. Those that may be cancelled are streamed, so that they are
+    counted as far as they came. Cancelling closes the connection, and vLLM then stops the request. Where no count came
+    back, an estimate is counted, and marked as one: the prompt, and samples of the usual length if any byte had come.
 
-    The key is read from the environment variable `key_env`. Connections are not capped. A reply may be silent for
-    `silence` seconds. Failures that may pass are `TransientError`: wrap it in `Retrying` to ask again.
+    The key is read from the environment variable `key_env`, and sent over plain HTTP to this machine alone unless
+    `insecure_key` is set. `headers` and `extra` go with each request. Connections are not capped. A reply may be silent
+    for `silence` seconds; a server that hangs is found earlier, by looking at it every `probe_every` seconds. Failures
+    that may pass are `TransientError`: wrap it in `Retrying` to ask again.
     """
 
     def __init__(
@@ -45,31 +61,47 @@ class VLLMServer:
         url: str,
         model: str = "",
         *,
+        dialect: Literal["auto", "vllm", "sglang", "llama.cpp", "openai"] = "auto",
         name: str | None = None,
         api: Literal["auto", "completions", "chat"] = "auto",
         context: int | None = None,
         card: Card | None = None,
         key_env: str = "OPENAI_API_KEY",
+        insecure_key: bool = False,
+        headers: dict[str, str] | None = None,
+        extra: dict[str, Any] | None = None,
         connect: float = 10.0,
         silence: float = SILENCE,
+        probe_every: float = PROBE_EVERY,
     ) -> None:
         if api not in {"auto", "completions", "chat"}:
-            raise InputError(f"VLLMServer: api must be auto, completions or chat, not {api!r}")
-        self._http = Http(url, key_env=key_env, connect=connect, silence=silence)
+            raise InputError(f"OpenAIServer: api must be auto, completions or chat, not {api!r}")
+        if dialect not in {"auto", *DIALECTS}:
+            raise InputError(f"OpenAIServer: dialect must be auto or one of {', '.join(DIALECTS)}, not {dialect!r}")
+        self._http = Http(
+            url,
+            key_env=key_env,
+            connect=connect,
+            silence=silence,
+            headers=headers,
+            insecure_key=insecure_key,
+            probe_every=probe_every,
+        )
         self._model = model
         self._name = name
         self._api = api
+        self._wanted = dialect
+        self._dialect: Dialect = DIALECTS["openai"]
         self._context = context
-        self.card = card
-        """What the model costs to run, if it was given: a server does not tell."""
-        self._templated = False
+        self._given_card = card
+        self._extra = extra or {}
+        self._lengths = Lengths()
+        self._overhead = OVERHEAD
         self._one_by_one = False
-        self._ids: OrderedDict[tuple[str, str], tuple[int, ...]] = OrderedDict()
-        self._asking: dict[tuple[str, str], asyncio.Lock] = {}
-        self._ends: dict[int, str] = {}
-        """The texts of tokens that ended steps; no more than there are in the vocabulary."""
-        self.lost: tuple[str, ...] = ()
-        """What this server cannot do, once it is open."""
+        self._unsupported: set[str] = set()
+        self._limit_name = "max_tokens"
+        self._tokens = Tokens(self._http, self._dialect, model)
+        self._said: dict[str, None] = {}
 
     @property
     def name(self) -> str:
@@ -79,150 +111,206 @@ class VLLMServer:
     def context(self) -> int:
         return self._context or CONTEXT
 
-    async def generate(self, request: Request, spend: Meter) -> list[Completion]:
+    @property
+    def card(self) -> Card | None:
+        """What the model costs to run, if it was given: a server does not tell."""
+        return self._given_card
+
+    @property
+    def dialect(self) -> str:
+        """What the server speaks, once it is open."""
+        return self._dialect.name
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What this server cannot do, and what was odd about its replies so far."""
+        return tuple(self._said)
+
+    async def probe(self) -> None:
+        await self._http.probe()
+
+    async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
         if request.n > 1 and self._one_by_one:
             return await self._singly(request, spend)
-        body, path, prompt = await self._body(request)
-        with reserved(spend, prompt, request.n * request.limit(self.context - prompt)) as books:
-            reply = await self._reply(path, body, books, streamed=request.n == 1)
-        return await self._completions(reply, request)
+        while True:
+            try:
+                return await self._generate(request, spend)
+            except Refused as refused:
+                if not self._learn(refused):
+                    raise final(refused) from None
 
-    async def _singly(self, request: Request, spend: Meter) -> list[Completion]:
+    async def _generate(self, request: Request, spend: Meter) -> list[Outcome]:
+        body, path, prompt = await self._body(request)
+        output = request.n * request.limit(self.context - prompt)
+        with reserved(spend, self._lengths, prompt, output, request.n) as books:
+            streamed = request.passing or (request.n == 1 and self._dialect.counts_as_it_goes)
+            reply = await (self._streamed if streamed else self._awaited)(path, body, books)
+            self._settle(reply, request, books)
+        return await self._outcomes(reply, request)
+
+    def _learn(self, refused: Refused) -> bool:
+        """Whether the refusal names a setting that the server can be asked without, or calls otherwise."""
+        text = str(refused)
+        if refused.status not in {400, 422}:
+            return False
+        if self._limit_name not in self._unsupported and "max_completion_tokens" in text and "max_tokens" in text:
+            self._unsupported.add(self._limit_name)
+            self._limit_name = "max_completion_tokens"
+            return True
+        named = set(re.findall(r"[a-z_]+", text)) & set(DROPPED) - self._unsupported
+        for name in named:
+            self._unsupported.add(name)
+            self._say(f"it refuses {name}, which is left out")
+        return bool(named)
+
+    def _say(self, what: str) -> None:
+        self._said[what] = None
+
+    async def _singly(self, request: Request, spend: Meter) -> list[Outcome]:
         """One request a sample. Each reads the prompt, which was reserved once: so under a budget each writes less."""
         prompt = await self.count(request)
         room = request.room and request.room - prompt
         if room is not None and room < 1:
             raise BudgetExceeded(f"{self.name} reads the prompt once a sample, and the budget leaves no room for that")
-        samples: dict[int, Completion] = {}
-        errors: list[TransientError] = []
 
-        async def single(index: int) -> None:
+        async def single(index: int) -> Outcome:
             try:
-                (samples[index],) = await self.generate(replace(request.part(index, 1), room=room), spend)
-            except TransientError as error:
-                errors.append(error)
+                (outcome,) = await self.generate(replace(request.part(index, 1), room=room), spend)
+            except SampleError as lost:
+                return lost
+            return outcome
 
-        await together(single(index) for index in range(request.n))
-        return self._whole(samples, request.n, errors)
+        return await together(single(index) for index in range(request.n))
 
     async def count(self, request: Request) -> int:
-        return len(await self._prompt_ids(request)) if self._templated else _at_most(request)
+        if self._dialect.tells_ids:
+            return len(await self._tokens.of(request))
+        return self._at_most(request)
+
+    def _at_most(self, request: Request) -> int:
+        """A bound on the prompt's tokens, where its ids are unknown: a token a byte, and some for the chat template."""
+        return len((request.prompt + request.partial).encode(errors="replace")) + self._overhead
 
     async def _body(self, request: Request) -> tuple[dict[str, Any], str, int]:
         """What is sent, where to, and how many prompt tokens it has at most."""
-        if not self._templated:
-            return self._plain(request)
-        if self._api == "completions" or request.partial or (request.sampling.max_tokens and request.room is None):
-            return await self._by_ids(request)
+        if not self._dialect.tells_ids:
+            return self._as_text(request)
+        if self._by_ids_only(request):
+            return await self._as_ids(request)
         # Without a length of its own, vLLM may render the prompt itself: that saves asking for its ids.
-        body = asked(request, self._model, request.room and request.limit(request.room))
-        known = self._ids.get((request.prompt, ""))
-        prompt = min(len(known) if known else _at_most(request), self.context - 1)
-        return body | {"messages": _turn(request.prompt), "return_token_ids": True} | _logprobs(request), CHATS, prompt
+        prompt = min(self._tokens.known(request) or self._at_most(request), self.context - 1)
+        body = self._settings(request, request.room and request.limit(request.room))
+        return body | self._chat(request), CHATS, prompt
 
-    async def _by_ids(self, request: Request) -> tuple[dict[str, Any], str, int]:
-        ids = await self._prompt_ids(request)
+    def _by_ids_only(self, request: Request) -> bool:
+        return (
+            self._api == "completions"
+            or bool(request.partial)
+            or bool(request.sampling.max_tokens and request.room is None)
+        )
+
+    def _settings(self, request: Request, limit: int | None) -> dict[str, Any]:
+        settings = settings_of(request, self._model, limit) | self._dialect.settings(request.sampling)
+        if "max_tokens" in settings:
+            settings[self._limit_name] = settings.pop("max_tokens")
+        return {name: value for name, value in settings.items() if name not in self._unsupported} | self._extra
+
+    def _chat(self, request: Request) -> dict[str, Any]:
+        extras = self._dialect.extras(partial=bool(request.partial))
+        return {"messages": turns(request.prompt, request.partial)} | extras | _chat_logprobs(request)
+
+    async def _as_ids(self, request: Request) -> tuple[dict[str, Any], str, int]:
+        ids = await self._tokens.of(request)
         room = self.context - len(ids)
         if room < 1:
             raise GenerationError(f"the prompt has {len(ids)} tokens, and {self.name} has a context of {self.context}")
-        body = asked(request, self._model, request.limit(room)) | {"return_token_ids": True}
+        body = self._settings(request, request.limit(room)) | self._dialect.extras(partial=False)
         if request.sampling.logprobs or request.sampling.top_logprobs:
             body["logprobs"] = request.sampling.top_logprobs or 0
         return body | {"prompt": list(ids)}, COMPLETIONS, len(ids)
 
-    def _plain(self, request: Request) -> tuple[dict[str, Any], str, int]:
-        if request.partial:
+    def _as_text(self, request: Request) -> tuple[dict[str, Any], str, int]:
+        if request.partial and self._dialect.continues != "text":
             raise GenerationError(f"{self.name} cannot continue a partial reply: it takes no token ids")
-        if request.sampling.keep_stop:
+        if request.sampling.keep_stop and not self._dialect.keep_stop:
             raise GenerationError(f"{self.name} cannot step: it takes no token ids to go on from")
-        prompt = min(_at_most(request), self.context - 1)
+        prompt = min(self._at_most(request), self.context - 1)
         limited = request.sampling.max_tokens or request.room
-        body = asked(request, self._model, request.limit(self.context - prompt) if limited else None)
+        body = self._settings(request, request.limit(self.context - prompt) if limited else None)
         if self._api == "completions":
-            return body | {"prompt": request.prompt}, COMPLETIONS, prompt
-        return body | {"messages": _turn(request.prompt)} | _logprobs(request), CHATS, prompt
+            return body | {"prompt": request.prompt + request.partial}, COMPLETIONS, prompt
+        return body | self._chat(request), CHATS, prompt
 
-    async def _prompt_ids(self, request: Request) -> tuple[int, ...]:
-        if request.tokens:
-            return (*await self._tokenized(request.prompt, ""), *request.tokens)
-        return await self._tokenized(request.prompt, request.partial)
+    async def _awaited(self, path: str, body: dict[str, Any], books: Books) -> Body:
+        return read(await self._http.post(self._http.base + path, body, books.note_bytes), self._http.host)
 
-    async def _tokenized(self, prompt: str, partial: str) -> tuple[int, ...]:
-        """The ids of the user's turn in the chat template of the server's model, and of the reply so far."""
-        key = (prompt, partial)
-        async with self._asking.setdefault(key, asyncio.Lock()):  # many samples of one prompt ask once
-            if key not in self._ids:
-                self._ids[key] = await self._tokenize(prompt, partial)
-        self._asking.pop(key, None)
-        self._ids.move_to_end(key)
-        ids = self._ids[key]
-        if len(self._ids) > REMEMBERED:
-            self._ids.popitem(last=False)
-        return ids
-
-    async def _tokenize(self, prompt: str, partial: str) -> tuple[int, ...]:
-        body = {"model": self._model, "messages": _turn(prompt, partial), "add_generation_prompt": not partial}
-        if partial:
-            body["continue_final_message"] = True
-        reply = await self._http.post(f"{self._http.root}/tokenize", body)
+    async def _streamed(self, path: str, body: dict[str, Any], books: Books) -> Body:
+        options: dict[str, Any] = {"include_usage": True}
+        if self._dialect.counts_as_it_goes:
+            options["continuous_usage_stats"] = True
+        asked = body | {"stream": True}
+        if "stream_options" not in self._unsupported:
+            asked["stream_options"] = options
+        pieces: list[bytes] = []
         try:
-            ids = tuple(map(int, reply["tokens"]))
-        except (TypeError, KeyError, ValueError):
-            ids = ()
-        if not ids:  # some servers have a path of this name that wants something else
-            raise GenerationError(f"{self.name} tells no token ids")
-        return ids
+            async with aclosing(self._http.stream(self._http.base + path, asked)) as stream:
+                async for piece in stream:
+                    pieces.append(piece)  # noqa: PERF401 (what came before an error is needed)
+        except BaseException:
+            self._settle_pieces(pieces, books)
+            raise
+        return join(pieces, self._http.host)
 
-    async def _reply(self, path: str, body: dict[str, Any], books: Reserved, *, streamed: bool) -> Reply:
-        url = self._http.base + path
-        if not streamed or not self._templated:
-            reply = read(await self._http.post(url, body), self._http.host)
+    def _settle_pieces(self, pieces: list[bytes], books: Books) -> None:
+        """Book what had come of a stream that broke off: by its last count, or else a token a piece of text."""
+        if not pieces:
+            return
+        counts = last_counts(pieces, self._http.host)
+        if counts and counts.is_sound(self.context, books.output) and self._dialect.counts_as_it_goes:
+            books.settle_counts(counts, whole=False)
         else:
-            options = {"include_usage": True, "continuous_usage_stats": True}
-            chunks: list[bytes] = []
-            try:
-                async with aclosing(
-                    self._http.stream(url, body | {"stream": True, "stream_options": options})
-                ) as pieces:
-                    async for piece in pieces:
-                        chunks.append(piece)  # noqa: PERF401 (what came before an error is needed)
-            except BaseException:
-                books.settle_counts(counted(chunks))
-                raise
-            reply = joined(chunks, self._http.host)
-        books.settle_counts(reply.usage)
-        return reply
+            books.settle_written(len(pieces))
 
-    async def _completions(self, reply: Reply, request: Request) -> list[Completion]:
-        choices = [choice for choice in reply.choices if 0 <= choice.index < request.n and ended(choice)]
-        top = request.sampling.top_logprobs
-        samples = {each.index: await self._spelled(completion(each, top), each.token_ids, request) for each in choices}
-        return self._whole(samples, request.n)
+    def _settle(self, reply: Body, request: Request, books: Books) -> None:
+        """Book a whole reply by the server's count, if that can be, or else by what came."""
+        written = written_tokens(reply)
+        counts = reply.usage
+        if counts and counts.is_sound(self.context, books.output) and (counts.completion_tokens or not written):
+            self._overhead = max(self._overhead, counts.prompt_tokens - self._at_most(request) + self._overhead)
+            books.settle_counts(counts)
+            return
+        self._say("its counts cannot be" if counts else "it does not count tokens: they are estimated")
+        books.settle_written(written)
 
-    def _whole(self, samples: dict[int, Completion], n: int, errors: Sequence[TransientError] = ()) -> list[Completion]:
-        """All n, in order. Raises `TransientError`, with those that came, if some are missing."""
-        if len(samples) == n:
-            return [samples[index] for index in range(n)]
-        error = errors[0] if errors else TransientError(f"{self.name} gave {len(samples)} of {n} samples")
-        error.completions = samples
-        raise error
+    async def _outcomes(self, reply: Body, request: Request) -> list[Outcome]:
+        """One outcome for each sample, in order; what did not come may be asked for again."""
+        outcomes: dict[int, Outcome] = {}
+        for choice in reply.choices:
+            if not 0 <= choice.index < request.n:
+                continue
+            if not is_known(choice):
+                self._say(f"it ends samples with the reason {choice.finish_reason!r}, which is taken for an end")
+            lost = loss_of(choice) or self._repeated(choice, reply, request)
+            outcomes[choice.index] = lost or await self._finish(choice, request)
+        came = sum(isinstance(each, Completion) for each in outcomes.values())
+        absent = TransientError(f"{self.name} gave {came} of {request.n} samples", sent=True)
+        return [outcomes.get(index, absent) for index in range(request.n)]
 
-    async def _spelled(self, one: Completion, ids: list[int] | None, request: Request) -> Completion:
-        """A step keeps its ids only if they spell just its text: a stop string may end inside its last token.
+    def _repeated(self, choice: Choice, reply: Body, request: Request) -> TransientError | None:
+        """What a stream says of itself when its pieces came twice, or not all: it is asked again."""
+        if request.n > 1 or not choice.token_ids or not reply.usage:
+            return None
+        if len(choice.token_ids) == reply.usage.completion_tokens or not reply.usage.completion_tokens:
+            return None
+        counted = reply.usage.completion_tokens
+        return TransientError(f"{self.name} counted {counted} tokens and sent {len(choice.token_ids)}", sent=True)
 
-        Nothing was cut off if the text ends with all of that token; else all ids are asked about.
-        """
-        if not (ids and one.stop and request.sampling.keep_stop):
-            return one
-        last = ids[-1]
-        if last not in self._ends:
-            self._ends[last] = await self._detokenized([last])
-        whole = self._ends[last] and one.text.endswith(self._ends[last])
-        return replace(one, tokens=tuple(ids)) if whole or await self._detokenized(ids) == one.text else one
-
-    async def _detokenized(self, ids: list[int]) -> str:
-        reply = await self._http.post(f"{self._http.root}/detokenize", {"model": self._model, "tokens": ids})
-        return str(reply.get("prompt"))
+    async def _finish(self, choice: Choice, request: Request) -> Completion:
+        """A sample, without our key if the server repeats it, and with the ids of a step that ends by a stop string."""
+        one = completion(choice, request.sampling.top_logprobs)
+        if (clean := self._http.key.scrub(one.text)) != one.text:
+            return replace(one, text=clean, tokens=())
+        return await self._tokens.spell(one, choice.token_ids) if request.sampling.keep_stop else one
 
     async def __aenter__(self) -> Self:
         await self._http.open()
@@ -233,44 +321,68 @@ class VLLMServer:
             if isinstance(error, Refused):
                 hint = "" if self._http.base.endswith("/v1") else f"; is its address {self._http.base}/v1?"
                 raise InputError(f"cannot use {self._http.base}: {error}{hint}") from None
+            if isinstance(error, BackendGone):
+                raise InputError(f"cannot use {self._http.base}: {error}") from None
             raise
         return self
 
     async def _explore(self) -> None:
         """Find out what the server serves and can do."""
-        self._model, card = await served(self._http, self._model)
-        self._context = self._context or card.get("max_model_len")
-        lost = [] if self._context else [f"its context is unknown: {CONTEXT} tokens are assumed"]
+        self._said.clear()
+        self._model, card = await find_model(self._http, self._model)
+        length = card.get("max_model_len")
+        self._context = self._context or (length if isinstance(length, int) and length > 0 else None)
+        if not self._context:
+            self._say(f"its context is unknown: {CONTEXT} tokens are assumed")
+        await self._speak(card)
+        if not self._dialect.tells_ids:
+            self._say(
+                "it tells no token ids, so prompts are counted from above"
+                if self._dialect.continues
+                else "it tells no token ids, so partial replies cannot be continued and prompts are counted from above"
+            )
+        if not self._dialect.returns_ids:
+            await self._explore_plain()
+        self._api = self._api if self._api != "auto" else "chat"
+
+    async def _speak(self, card: dict[str, Any]) -> None:
+        """Settle on the dialect that was given, or that the server names, or vLLM's if that works, or plain."""
+        named = DIALECTS.get(self._wanted) or of_owner(card)
+        self._dialect = named or DIALECTS["vllm"]
+        self._tokens = Tokens(self._http, self._dialect, self._model)
+        if not self._dialect.tells_ids:
+            return
         try:
-            await self._tokenized("1 + 1?", "")
-            self._templated = True
+            await self._tokens.explore()
         except TransientError:
             raise
         except GenerationError:
-            lost.append(
-                "it tells no token ids, so partial replies cannot be continued and prompts are counted from above"
-            )
-            await self._explore_plain(lost)
-        self._api = self._api if self._api != "auto" else "chat"
-        self.lost = tuple(lost)
+            self._dialect = DIALECTS["openai"]
 
-    async def _explore_plain(self, lost: list[str]) -> None:
-        """Whether a server without vLLM's extras draws several samples a request, and whether it chats."""
-        probe = {"model": self._model, "n": 2, "max_tokens": 1}
+    async def _explore_plain(self) -> None:
+        """Whether a server without vLLM's extras draws several samples a request, whether it chats, what it adds."""
+        probe = {"model": self._model, "n": 2, self._limit_name: 1} | self._extra
+        asked = Request("", "1")
         try:
             if self._api == "completions":
-                reply = await self._http.post(f"{self._http.base}/completions", probe | {"prompt": "1"})
+                reply = await self._http.post(self._http.base + COMPLETIONS, probe | {"prompt": "1"})
             else:
-                reply = await self._http.post(f"{self._http.base}/chat/completions", probe | {"messages": _turn("1")})
-            self._one_by_one = len(read(reply, self._http.host).choices) < 2
+                reply = await self._http.post(self._http.base + CHATS, probe | {"messages": turns("1")})
+            body = read(reply, self._http.host)
+            self._one_by_one = len(body.choices) < 2
+            if body.usage and 0 < body.usage.prompt_tokens < self.context:
+                self._overhead = max(self._overhead, self._overhead + body.usage.prompt_tokens - self._at_most(asked))
         except Refused as refused:
             if refused.status == 404 and self._api == "auto":
                 self._api = "completions"
-                await self._explore_plain(lost)
+                await self._explore_plain()
+                return
+            if self._learn(refused):
+                await self._explore_plain()
                 return
             self._one_by_one = True
         if self._one_by_one:
-            lost.append("it draws one sample a request")
+            self._say("it draws one sample a request")
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
@@ -278,18 +390,12 @@ class VLLMServer:
         await self._http.close()
 
 
-def _turn(prompt: str, partial: str = "") -> list[dict[str, str]]:
-    reply = [{"role": "assistant", "content": partial}] if partial else []
-    return [{"role": "user", "content": prompt}, *reply]
+class VLLMServer(OpenAIServer):
+    """The same under its earlier name."""
 
 
-def _logprobs(request: Request) -> dict[str, Any]:
+def _chat_logprobs(request: Request) -> dict[str, Any]:
     """As chats ask for them."""
     if top := request.sampling.top_logprobs:
         return {"logprobs": True, "top_logprobs": top}
     return {"logprobs": True} if request.sampling.logprobs else {}
-
-
-def _at_most(request: Request) -> int:
-    """A bound on the prompt's tokens, where its ids are unknown: a token a byte, and some for the chat template."""
-    return len((request.prompt + request.partial).encode()) + 16

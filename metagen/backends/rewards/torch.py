@@ -15,7 +15,7 @@ from metagen.backends.rewards.readings import Readings
 from metagen.budget import Usage
 from metagen.card.card import ModelCard
 from metagen.errors import BackendGone, GenerationError, InputError, MetagenError
-from metagen.request import Meter, Reading
+from metagen.request import Meter, Reading, RewardBackend
 from metagen.settings import whole
 from metagen.tasks import uninterrupted
 
@@ -31,7 +31,7 @@ class _Work:
     begun: bool = False
 
 
-class TorchReward:
+class TorchReward(RewardBackend):
     """A reward model in torch: for what vLLM does not serve, and where vLLM is not installed.
 
     Any family is read in one pass: heads of sequence and token classification, of Qwen2.5-Math's reward models and of
@@ -39,6 +39,9 @@ class TorchReward:
     came while the last one was computed. Each is counted whole; padding is not counted. A reading that is cancelled
     before its batch has begun costs nothing; later the batch goes on, and it is counted.
     """
+
+    name: str = ""
+    card: ModelCard | None = None
 
     def __init__(
         self,
@@ -56,7 +59,6 @@ class TorchReward:
         self._family: Family = family(self._model, config_of(self._model), like)
         self._batch, self._device, self._dtype = batch, device, dtype
         self.name = name or name_of(self._model)
-        self.card: ModelCard | None = None
         self._context = 0
         self._readings: Readings
         self._scorer: Any = None

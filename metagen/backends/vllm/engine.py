@@ -13,6 +13,7 @@ from metagen.backends.vllm import arguments
 from metagen.backends.vllm.enclosure import Enclosure
 from metagen.card.card import ModelCard
 from metagen.errors import BackendGone, GenerationError, InputError, MetagenError
+from metagen.request import Served
 from metagen.tasks import uninterrupted
 
 GRACE_SECONDS = 2.0
@@ -33,7 +34,7 @@ class Load:
     """Tokens that the engine has handed over since it was opened, by vLLM's own count."""
 
 
-class Engine:
+class Engine(Served):
     """A model in vLLM's `AsyncLLM`. Subclasses say what it is built with, and what is done with it."""
 
     def __init__(self, model: str | Path, name: str | None, engine_args: dict[str, Any]) -> None:

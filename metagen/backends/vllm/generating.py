@@ -9,10 +9,10 @@ from metagen.backends.vllm.flight import Flight
 from metagen.backends.vllm.prompts import Prompts
 from metagen.confidence import of_token
 from metagen.errors import GenerationError, InputError, MetagenError
-from metagen.request import Completion, Meter, Outcome, Request, Sampling
+from metagen.request import Backend, Completion, Meter, Outcome, Request, Sampling
 
 
-class VLLMEngine(Engine):
+class VLLMEngine(Engine, Backend):
     """A model in vLLM's `AsyncLLM`; `engine_args` are any fields of vLLM's `AsyncEngineArgs`.
 
     Beyond the promises of `Backend`: when a cancelled `generate` returns, the engine has stopped the request.

@@ -14,17 +14,17 @@ from metagen.backends.rewards.readings import Readings, share
 from metagen.backends.vllm.engine import Engine
 from metagen.budget import Usage
 from metagen.errors import InputError, MetagenError
-from metagen.request import Meter, Reading
+from metagen.request import Meter, Reading, RewardBackend
 from metagen.tasks import together
 
 
-class VLLMReward(Engine):
+class VLLMReward(Engine, RewardBackend):
     """A reward model in vLLM's `AsyncLLM`; `engine_args` are any fields of vLLM's `AsyncEngineArgs`.
 
-    What it is asked, and where its scores are read, is its family's (`metagen.backends.rewards.families`): found by the model's name or
-    its architecture, or given. The engine forms batches over all problems. A step is read once: what comes before it
-    stands in the prefix cache, and the scores of earlier steps are remembered. So a search that scores each step as it
-    comes reads little more than the steps. Causal models are asked for one token after each step.
+    What it is asked, and where its scores are read, is its family's (`metagen.backends.rewards.families`): found by the
+    model's name or its architecture, or given. The engine forms batches over all problems. A step is read once: what
+    comes before it stands in the prefix cache, and the scores of earlier steps are remembered. So a search that scores
+    each step as it comes reads little more than the steps. Causal models are asked for one token after each step.
     """
 
     def __init__(

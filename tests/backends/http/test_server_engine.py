@@ -20,6 +20,7 @@ from metagen import Model, Problem, ProblemFile, Request, Run, Sampling, Usage, 
 from metagen.candidate import Candidate
 from metagen.data import EVALUATION
 from metagen.models import SMALL
+from tests.support.outcomes import completed
 
 pytestmark = pytest.mark.engine
 
@@ -88,7 +89,7 @@ async def test_a_vote_over_a_server_is_right_and_counted_as_the_server_counts(
     before = await settled(url)
     problems = list(islice(ProblemFile(EVALUATION), 16))
     async with VLLMServer(url, api=api) as server:
-        assert (server.name, server.context, server.lost) == ("small", 2048, ())
+        assert (server.name, server.context, server.missing) == ("small", 2048, ())
         solutions = [each async for each in solve_all(problems, Vote(8, of=of), server)]
     usage = sum((each.usage for each in solutions), Usage())
     after = await settled(url)
@@ -103,12 +104,12 @@ async def test_a_step_continues_from_its_own_ids(url: str) -> None:
     (problem,) = islice(ProblemFile(EVALUATION), 1)
     greedy = Sampling(temperature=0.0)
     async with VLLMServer(url) as server:
-        (whole,) = await server.generate(Request("p", problem.prompt, sampling=greedy), lambda _: None)
+        (whole,) = completed(await server.generate(Request("p", problem.prompt, sampling=greedy), lambda _: None))
         text, ids, steps = "", tuple[int, ...](), 0
         while steps < 20:
             sampling = Sampling(temperature=0.0, stop=("\n",), keep_stop=True)
             request = Request("p", problem.prompt, partial=text, tokens=ids, sampling=sampling)
-            (step,) = await server.generate(request, lambda _: None)
+            (step,) = completed(await server.generate(request, lambda _: None))
             assert step.tokens
             text, ids, steps = text + step.text, ids + step.tokens, steps + 1
             if step.end != "stop":

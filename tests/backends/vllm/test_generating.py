@@ -22,6 +22,7 @@ from metagen.backends.vllm.generating import VLLMEngine
 from metagen.budget import Usage
 from metagen.errors import BackendGone, GenerationError, InputError
 from metagen.request import Completion, Request, Sampling
+from tests.support.outcomes import completed
 
 engine_test = pytest.mark.engine
 
@@ -53,7 +54,7 @@ def asking(prompt: str = PROMPT, *, n: int = 1, seed: int | None = None, **sampl
 
 
 async def ask(engine: VLLMEngine, request: Request) -> list[Completion]:
-    return await engine.generate(request, Books())
+    return completed(await engine.generate(request, Books()))
 
 
 def at_rest(engine: VLLMEngine) -> bool:
@@ -75,7 +76,7 @@ async def until(holds: Callable[[], bool], patience: float = 60.0) -> bool:
 @engine_test
 async def test_samples_come_in_order_and_are_counted(engine: VLLMEngine) -> None:
     books = Books()
-    samples = await engine.generate(asking(n=5, seed=3), books)
+    samples = completed(await engine.generate(asking(n=5, seed=3), books))
     assert len(samples) == 5
     assert len({sample.tokens for sample in samples}) > 1
     assert books.only.calls == 1

@@ -1,0 +1,77 @@
+"""A server's key: read from the environment, sent to its server alone, and blotted out wherever it comes back."""
+
+import os
+import re
+from base64 import b64encode, urlsafe_b64encode
+from functools import lru_cache
+from urllib.parse import quote, quote_plus
+
+from metagen.errors import InputError
+
+BLOT = "***"
+SHORTEST = 6
+"""Characters. A shorter key is looked for in messages alone: blotting it out of whole replies would spoil them."""
+
+
+class Key:
+    """The key in the environment variable `variable`; empty if there is none."""
+
+    def __init__(self, variable: str) -> None:
+        self.variable = variable
+
+    @property
+    def value(self) -> str:
+        return os.environ.get(self.variable, "").strip()
+
+    def headers(self) -> dict[str, str]:
+        """What is sent. Raises `InputError`, without telling it, for what cannot be a key."""
+        key = self.value
+        if not key.isprintable():
+            raise InputError(f"the environment variable {self.variable} holds no key: it has control characters")
+        return {"Authorization": f"Bearer {key}"} if key else {}
+
+    def scrub(self, text: str) -> str:
+        """The text without the key, however it is spelled: as it is, escaped, or in base64."""
+        key = self.value
+        return _pattern(key).sub(BLOT, text) if key else text
+
+    def scrub_body(self, body: bytes) -> bytes:
+        """The same for the bytes of a reply, before anything reads them."""
+        key = self.value
+        return _bytes_pattern(key).sub(BLOT.encode(), body) if len(key) >= SHORTEST else body
+
+
+@lru_cache(8)
+def _pattern(key: str) -> re.Pattern[str]:
+    return re.compile("|".join(map(_either_case, sorted(_spellings(key), key=len, reverse=True))))
+
+
+@lru_cache(8)
+def _bytes_pattern(key: str) -> re.Pattern[bytes]:
+    return re.compile(_pattern(key).pattern.encode())
+
+
+def _either_case(spelling: str) -> str:
+    r"""The digits of percent signs and of `\\u` may be written in either case."""
+    return re.sub(r"%([0-9A-F]{2})|\\\\u([0-9a-f]{4})", lambda found: f"(?i:{found[0]})", re.escape(spelling))
+
+
+def _spellings(key: str) -> set[str]:
+    plain = {key, quote(key, safe=""), quote(key), quote_plus(key), key.replace("/", r"\/")}
+    if len(key) < SHORTEST:
+        return plain
+    escaped = "".join(f"\\u{ord(letter):04x}" for letter in key)
+    raw = key.encode()
+    return plain | {raw.hex(), raw.hex().upper(), escaped} | _in_base64(raw)
+
+
+def _in_base64(raw: bytes) -> set[str]:
+    """What a key looks like inside base64, whatever stands before and behind it."""
+    found = set()
+    for encode in (b64encode, urlsafe_b64encode):
+        for before in range(3):
+            text = encode(b"\0" * before + raw).decode().rstrip("=")
+            first = (0, 2, 3)[before]  # characters that what stands before shares
+            last = len(text) - (1 if (before + len(raw)) % 3 else 0)  # and what stands behind
+            found.add(text[first:last])
+    return found

@@ -1,0 +1,93 @@
+"""The token ids of prompts and of steps, asked from a server once each."""
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import replace
+from typing import Any
+
+from metagen.backends.http.connection import Http, Refused, final
+from metagen.backends.http.dialects import Dialect, Messages
+from metagen.errors import GenerationError, TransientError
+from metagen.request import Completion, Request
+
+REMEMBERED = 4096
+"""Prompts whose token ids are kept."""
+
+
+class Tokens:
+    """Asks one server, in its dialect, for token ids and for what they spell, and remembers the answers."""
+
+    def __init__(self, http: Http, dialect: Dialect, model: str) -> None:
+        self._http = http
+        self._dialect = dialect
+        self._model = model
+        self._ids: OrderedDict[tuple[str, str], tuple[int, ...]] = OrderedDict()
+        self._asking: dict[tuple[str, str], asyncio.Lock] = {}
+        self._ends: dict[int, str] = {}
+        """The texts of tokens that ended steps; no more than there are in the vocabulary."""
+
+    async def of(self, request: Request) -> tuple[int, ...]:
+        """The ids of the prompt in the chat template of the server's model, and of the reply so far."""
+        if request.tokens and self._dialect.returns_ids:
+            return (*await self._tokenized(request.prompt, ""), *request.tokens)
+        return await self._tokenized(request.prompt, request.partial)
+
+    def known(self, request: Request) -> int | None:
+        """How many ids the prompt has, if they were asked for before."""
+        ids = self._ids.get((request.prompt, ""))
+        return None if ids is None else len(ids)
+
+    async def explore(self) -> None:
+        """Find out whether the server tells ids. Raises `GenerationError` if it does not."""
+        self._ids["1 + 1?", ""] = await self._dialect.tokenize(self._post, self._model, turns("1 + 1?"), partial=False)
+
+    async def _tokenized(self, prompt: str, partial: str) -> tuple[int, ...]:
+        key = (prompt, partial)
+        async with self._asking.setdefault(key, asyncio.Lock()):  # many samples of one prompt ask once
+            if key not in self._ids:
+                self._ids[key] = await self._tokenize(prompt, partial)
+        self._asking.pop(key, None)
+        self._ids.move_to_end(key)
+        ids = self._ids[key]
+        if len(self._ids) > REMEMBERED:
+            self._ids.popitem(last=False)
+        return ids
+
+    async def _tokenize(self, prompt: str, partial: str) -> tuple[int, ...]:
+        try:
+            messages = turns(prompt, partial)
+            return await self._dialect.tokenize(self._post, self._model, messages, partial=bool(partial))
+        except Refused as refused:
+            raise final(refused) from None
+        except TransientError:
+            raise
+        except GenerationError as error:  # it told ids when it was opened: so this may pass
+            raise TransientError(str(error), sent=True) from None
+
+    async def spell(self, step: Completion, ids: list[int] | None) -> Completion:
+        """A step with its ids, if they spell just its text: a stop string may end inside its last token.
+
+        Nothing was cut off if the text ends with all of that token; else all ids are asked about.
+        """
+        if not (ids and step.stop):
+            return step
+        last = ids[-1]
+        if last not in self._ends:
+            self._ends[last] = await self._detokenize([last])
+        whole = self._ends[last] and step.text.endswith(self._ends[last])
+        return replace(step, tokens=tuple(ids)) if whole or await self._detokenize(ids) == step.text else step
+
+    async def _detokenize(self, ids: list[int]) -> str:
+        try:
+            return await self._dialect.detokenize(self._post, self._model, ids)
+        except Refused as refused:
+            raise final(refused) from None
+
+    async def _post(self, path: str, body: dict[str, Any]) -> Any:
+        return await self._http.post(self._http.root + path, body)
+
+
+def turns(prompt: str, partial: str = "") -> Messages:
+    """The conversation: the user's turn, and a reply that is begun, if one is."""
+    reply = [{"role": "assistant", "content": partial}] if partial else []
+    return [{"role": "user", "content": prompt}, *reply]
