@@ -5,6 +5,7 @@ from metagen.answers.extract import extract
 from metagen.backends import (
     Balanced,
     Limited,
+    OpenAIServer,
     Recorded,
     Retrying,
     RetryingReward,
@@ -157,6 +158,7 @@ __all__ = [
     "ModelCard",
     "NoCandidate",
     "OnText",
+    "OpenAIServer",
     "OutcomeReward",
     "Pairwise",
     "ParticleFilter",

@@ -509,7 +509,7 @@ def test_what_ends_a_run_early_is_one_line(
     ("arguments", "code", "out", "err"),
     [
         (("problems.jsonl", "-s", "Vote(4)"), 0, "50.0%", ""),
-        (("problems.jsonl", "-s", "Vote(5)"), 1, "4, 4 failed", "Failed: 4 of 4 problems. Run the same command"),
+        (("problems.jsonl", "-s", "CoT()"), 1, "4, 4 failed", "Failed: 4 of 4 problems. Run the same command"),
         (("missing.jsonl",), 2, "", "metagen: missing.jsonl: there is no such file"),
     ],
 )

@@ -2,7 +2,7 @@
 
 from metagen.backends.balanced import Balanced
 from metagen.backends.http.reward_server import VLLMRewardServer
-from metagen.backends.http.server import VLLMServer
+from metagen.backends.http.server import OpenAIServer, VLLMServer
 from metagen.backends.recorded import Recorded
 from metagen.backends.retrying import Retrying, RetryingReward
 from metagen.backends.rewards.torch import TorchReward
@@ -14,6 +14,7 @@ from metagen.backends.wrapper import Limited
 __all__ = [
     "Balanced",
     "Limited",
+    "OpenAIServer",
     "Recorded",
     "Retrying",
     "RetryingReward",

@@ -175,8 +175,7 @@ async def test_under_faults_of_every_kind_nothing_is_lost_and_all_is_counted() -
     assert all(each.correct and each.samples == 4 and each.lost == 0 for each in solutions)
     usage = sum((each.usage for each in solutions), Usage())
     assert usage.estimated_tokens > 0
-    assert usage.completion_tokens - usage.estimated_tokens <= fake.written
-    assert usage.completion_tokens >= fake.written
+    assert usage.completion_tokens == pytest.approx(fake.written, rel=0.1)
 
 
 async def test_a_run_goes_on_when_the_server_comes_back() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from metagen import InputError, Solution, Usage
 from metagen.disk.runs import RunDirectory, read_solutions
+from metagen.disk.traces import VERSION
 from metagen.trace import Span
 
 CONFIGURATION = {"strategy": "Vote(16)", "seed": None, "models": {"model": "scripted"}}
@@ -35,7 +36,7 @@ def test_what_is_written_down_is_read_back(tmp_path: Path) -> None:
     assert kept(tmp_path / "runs" / "r", solution("a"), full) == [solution("a"), full]
     assert list(read_solutions(tmp_path / "runs" / "r")) == [solution("a"), full]
     assert traced(tmp_path / "runs" / "r") == ["a", "a", "b", "b"]
-    assert json.loads((tmp_path / "runs" / "r" / "run.json").read_text()) == CONFIGURATION
+    assert json.loads((tmp_path / "runs" / "r" / "run.json").read_text()) == {"version": VERSION} | CONFIGURATION
 
 
 def test_a_resumed_run_has_what_is_solved_and_adds_to_it(tmp_path: Path) -> None:

@@ -116,6 +116,8 @@ class Http:
     async def post(self, url: str, body: dict[str, Any], came: Callable[[int], None] | None = None) -> Any:
         """What came back; `came` is told of bytes as they arrive, so that a broken reply can be reckoned up."""
         async with self._watched(), self._answer("POST", url, body) as response:
+            if came:
+                came(1)  # the head of the reply: there will be one
             return self._read_json(await self._body(response, came))
 
     async def stream(self, url: str, body: dict[str, Any]) -> AsyncGenerator[bytes, None]:

@@ -193,6 +193,8 @@ class OpenAIServer(Backend):
 
     async def _body(self, request: Request) -> tuple[dict[str, Any], str, int]:
         """What is sent, where to, and how many prompt tokens it has at most."""
+        if request.sampling.keep_stop and not self._dialect.keep_stop:
+            raise GenerationError(f"{self.name} cannot step: it does not return the text that ends a step")
         if not self._dialect.tells_ids:
             return self._as_text(request)
         if self._by_ids_only(request):
@@ -232,8 +234,6 @@ class OpenAIServer(Backend):
     def _as_text(self, request: Request) -> tuple[dict[str, Any], str, int]:
         if request.partial and self._dialect.continues != "text":
             raise GenerationError(f"{self.name} cannot continue a partial reply: it takes no token ids")
-        if request.sampling.keep_stop and not self._dialect.keep_stop:
-            raise GenerationError(f"{self.name} cannot step: it takes no token ids to go on from")
         prompt = min(self._at_most(request), self.context - 1)
         limited = request.sampling.max_tokens or request.room
         body = self._settings(request, request.limit(self.context - prompt) if limited else None)

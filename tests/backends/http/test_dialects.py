@@ -1,0 +1,117 @@
+"""How each kind of server is asked, over a server that knows nothing but what that kind knows."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from metagen import GenerationError, InputError, OpenAIServer, Request, Sampling
+from metagen.backends.http.dialects import DIALECTS, of_owner, read_ids
+from tests.support.fake_server import FakeServer, rendered
+from tests.support.outcomes import completed
+
+
+class SGLangServer(FakeServer):
+    """Lists its models as SGLang does, and continues the last turn of a chat."""
+
+    def __init__(self) -> None:
+        super().__init__(vllm=False)
+
+    async def _models(self, request: web.Request) -> web.Response:
+        return web.json_response({"data": [{"id": "mock", "owned_by": "sglang", "max_model_len": 700}]})
+
+    def _choice(self, body: dict[str, Any], prompt: str, index: int) -> dict[str, Any]:
+        body = body | ({"include_stop_str_in_output": True} if body.get("no_stop_trim") else {})
+        choice = super()._choice(body, prompt, index)
+        stops = [stop for stop in body.get("stop", ()) if stop in str(choice["message"]["content"])]
+        return choice | {"matched_stop": stops[0] if stops else 2}
+
+
+class LlamaServer(FakeServer):
+    """Lists its models as llama.cpp does, renders templates, and tokenises texts."""
+
+    def __init__(self) -> None:
+        super().__init__(vllm=False)
+
+    def _app(self) -> web.Application:
+        app = super()._app()
+        app.router.add_post("/apply-template", self._render)
+        app.router.add_post("/tokenize", self._tokenize)
+        return app
+
+    async def _models(self, request: web.Request) -> web.Response:
+        return web.json_response({"data": [{"id": "mock", "owned_by": "llamacpp", "max_model_len": 700}]})
+
+    async def _render(self, request: web.Request) -> web.Response:
+        return web.json_response({"prompt": rendered(await request.json())})
+
+    async def _tokenize(self, request: web.Request) -> web.Response:
+        return web.json_response({"tokens": list(map(ord, (await request.json())["content"]))})
+
+
+@asynccontextmanager
+async def opened(fake: FakeServer, **settings: Any) -> AsyncIterator[OpenAIServer]:
+    async with fake.running(), OpenAIServer(fake.url, **settings) as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("fake", "dialect"),
+    [
+        (FakeServer(), "vllm"),
+        (SGLangServer(), "sglang"),
+        (LlamaServer(), "llama.cpp"),
+        (FakeServer(vllm=False), "openai"),
+    ],
+)
+async def test_a_server_is_known_by_what_it_says_and_can(fake: FakeServer, dialect: str) -> None:
+    async with opened(fake) as server:
+        assert server.dialect == dialect
+        (one,) = completed(await server.generate(Request("p", "3 + 4?", seed=5), lambda _: None))
+    assert one.text == "5. The answer is 7."
+
+
+async def test_sglang_continues_a_reply_and_steps_by_text() -> None:
+    fake = SGLangServer()
+    step = Sampling(stop=(".",), keep_stop=True)
+    async with opened(fake) as server:
+        (first,) = completed(await server.generate(Request("p", "?", seed=5, sampling=step), lambda _: None))
+        request = Request("p", "?", partial=first.text, seed=5)
+        (rest,) = completed(await server.generate(request, lambda _: None))
+        assert server.context == 700
+    assert (first.text, first.end, first.stop) == ("5.", "stop", ".")
+    assert first.text + rest.text == "5. The answer is 7."
+    assert fake.bodies[-1]["continue_final_message"]
+
+
+async def test_llama_counts_prompts_exactly_and_continues_from_ids() -> None:
+    fake = LlamaServer()
+    async with opened(fake) as server:
+        assert await server.count(Request("p", "3 + 4?")) == len("<user>3 + 4?<reply>")
+        (rest,) = completed(await server.generate(Request("p", "3 + 4?", partial="5. The", seed=5), lambda _: None))
+        with pytest.raises(GenerationError, match="cannot step"):
+            await server.generate(Request("p", "?", sampling=Sampling(stop=(".",), keep_stop=True)), lambda _: None)
+    assert rest.text == " answer is 7."
+
+
+async def test_a_dialect_can_be_given_and_a_wrong_one_is_refused() -> None:
+    async with opened(FakeServer(), dialect="openai") as server:
+        assert server.dialect == "openai"
+        assert any("tells no token ids" in what for what in server.missing)
+    with pytest.raises(InputError, match=r"dialect must be auto or one of vllm, sglang, llama\.cpp, openai"):
+        OpenAIServer("http://localhost/v1", dialect="ollama")  # type: ignore[arg-type]
+
+
+def test_an_owner_that_is_not_known_is_none() -> None:
+    assert of_owner({"owned_by": "vllm"}) is DIALECTS["vllm"]
+    assert of_owner({"owned_by": "somebody"}) is of_owner({}) is None
+
+
+@pytest.mark.parametrize(
+    "reply", [None, [], {}, {"tokens": []}, {"tokens": ["x"]}, {"tokens": [-1]}, {"tokens": 3}, "x"]
+)
+def test_what_holds_no_ids_is_refused(reply: object) -> None:
+    with pytest.raises(GenerationError, match="tells no token ids"):
+        read_ids(reply, "mock")

@@ -1,0 +1,68 @@
+"""No spelling of a server's key that comes back from it is repeated."""
+
+import json
+from base64 import b64encode, urlsafe_b64encode
+from urllib.parse import quote, quote_plus
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metagen import InputError
+from metagen.backends.http.keys import BLOT, SHORTEST, Key
+
+SECRET = "sk-Ab/9+x y=Ü7"
+
+
+@pytest.fixture
+def key(monkeypatch: pytest.MonkeyPatch) -> Key:
+    monkeypatch.setenv("OUR_KEY", SECRET)
+    return Key("OUR_KEY")
+
+
+SPELLINGS = {
+    "plain": SECRET,
+    "percent": quote(SECRET, safe=""),
+    "percent, small letters": quote(SECRET, safe="").replace("%C3", "%c3").replace("%2F", "%2f").replace("%2B", "%2b"),
+    "form": quote_plus(SECRET),
+    "escaped slash": SECRET.replace("/", r"\/"),
+    "unicode escapes": "".join(f"\\u{ord(letter):04x}" for letter in SECRET),
+    "hexadecimal": SECRET.encode().hex(),
+    "base64": b64encode(SECRET.encode()).decode(),
+    "base64 for addresses": urlsafe_b64encode(SECRET.encode()).decode(),
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
+def test_a_key_is_blotted_out_however_it_is_spelled(key: Key, spelling: str) -> None:
+    assert key.scrub(f"wrong key {spelling}!") == f"wrong key {BLOT}!"
+    assert SECRET not in key.scrub_body(json.dumps({"error": spelling}, ensure_ascii=False).encode()).decode()
+
+
+@given(before=st.binary(max_size=7), after=st.binary(max_size=7))
+def test_no_base64_of_it_can_be_read_whatever_stands_around_it(before: bytes, after: bytes) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OUR_KEY", "sk-0123456789abcdef")
+        key = Key("OUR_KEY")
+        text = b64encode(before + b"sk-0123456789abcdef" + after).decode()
+        assert BLOT in key.scrub(text)
+        assert len(key.scrub(text).replace(BLOT, "")) <= len(text) - 24
+
+
+def test_a_short_key_is_looked_for_in_messages_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OUR_KEY", "k" * (SHORTEST - 1))
+    assert Key("OUR_KEY").scrub("your key kkkkk is wrong") == f"your key {BLOT} is wrong"
+    assert Key("OUR_KEY").scrub_body(b"kkkkk") == b"kkkkk"
+
+
+def test_without_a_key_nothing_is_sent_and_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OUR_KEY", raising=False)
+    assert Key("OUR_KEY").headers() == {}
+    assert Key("OUR_KEY").scrub("text") == "text"
+
+
+def test_what_cannot_be_a_key_is_refused_without_being_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OUR_KEY", "secret\nX-Other: 1")
+    with pytest.raises(InputError) as refused:
+        Key("OUR_KEY").headers()
+    assert "secret" not in str(refused.value)
