@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from metagen.backends.http.connection import Refused, final
 from metagen.backends.http.openai import Counts
 from metagen.budget import Usage
-from metagen.errors import TransientError
+from metagen.errors import BackendGone, TransientError
 from metagen.request import Meter
 
 
@@ -72,7 +72,7 @@ class Books:
 
 @contextmanager
 def reserved(spend: Meter, lengths: Lengths, prompt: int, output: int, samples: int = 1) -> Iterator[Books]:
-    """The books of what is sent inside, closed however it ends; a refusal is raised as what it means.
+    """The books of what is sent inside, closed however it ends: a refusal of every request ends the run.
 
     What was refused, or never sent, costs the call alone.
     """
@@ -81,7 +81,9 @@ def reserved(spend: Meter, lengths: Lengths, prompt: int, output: int, samples: 
         yield books
     except Refused as refused:
         books.settle(Usage(calls=1))
-        raise final(refused) from None
+        if isinstance(meant := final(refused), BackendGone):
+            raise meant from None
+        raise
     except TransientError as error:
         if not error.sent:
             books.settle(Usage(calls=1))

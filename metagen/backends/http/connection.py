@@ -132,17 +132,14 @@ class Http:
             raise TransientError(f"{self.host} broke off in the middle of a reply", sent=True)
 
     async def probe(self) -> None:
-        """Return if the server answers at all, with whatever; raise `TransientError` if it does not, or not soon."""
+        """Return if the server lists its models, or refuses to; raise `TransientError` if it does neither soon."""
         try:
             async with asyncio.timeout(PROBE_PATIENCE):
                 await self.get(f"{self.base}/models")
         except TimeoutError:
             raise TransientError(f"{self.host} does not answer within {PROBE_PATIENCE:g} seconds") from None
-        except TransientError as error:
-            if error.unreachable or error.sent:
-                raise
-        except GenerationError:
-            pass  # it answers, if only to refuse
+        except Refused:
+            return  # it answers, if only to refuse
 
     @asynccontextmanager
     async def _watched(self) -> "AsyncIterator[asyncio.Timeout]":
@@ -212,9 +209,9 @@ class Http:
         return Refused(response.status, said)
 
     async def _body(
-        self, response: "aiohttp.ClientResponse", came: Callable[[int], None] | None = None, most: int = LARGEST
+        self, response: "aiohttp.ClientResponse", came: Callable[[int], None] | None = None, most: int | None = None
     ) -> bytes:
-        pieces, size = [], 0
+        pieces, size, most = [], 0, most or LARGEST
         async for piece in response.content.iter_any():
             size += len(piece)
             if size > most:

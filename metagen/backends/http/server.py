@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from metagen.backends.http.books import Books, Lengths, reserved
-from metagen.backends.http.connection import PROBE_EVERY, Http, Refused, final, find_model
+from metagen.backends.http.connection import PROBE_EVERY, Http, Refused, find_model
 from metagen.backends.http.dialects import DIALECTS, Dialect, of_owner
 from metagen.backends.http.openai import (
     Body,
@@ -137,7 +137,7 @@ class OpenAIServer(Backend):
                 return await self._generate(request, spend)
             except Refused as refused:
                 if not self._learn(refused):
-                    raise final(refused) from None
+                    raise
 
     async def _generate(self, request: Request, spend: Meter) -> list[Outcome]:
         body, path, prompt = await self._body(request)

@@ -1,0 +1,471 @@
+"""What real servers do that nobody wrote down: it costs at most the sample it concerns, and is counted as it came."""
+
+import asyncio
+import gzip
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from metagen import (
+    BackendGone,
+    Budget,
+    Completion,
+    GenerationError,
+    InputError,
+    Model,
+    OpenAIServer,
+    Problem,
+    Request,
+    Retrying,
+    Sampling,
+    TransientError,
+    Usage,
+    Vote,
+    solve,
+)
+from metagen.backends.http import connection
+from metagen.budget import Account
+from metagen.solve import solve_all
+from tests.support.fake_server import FakeServer
+from tests.support.outcomes import completed
+
+ASKED = Request("p", "3 + 4?", n=4, seed=5)
+PROBLEM = Problem("p", "3 + 4?", "7")
+
+
+@asynccontextmanager
+async def opened(fake: FakeServer, **settings: Any) -> AsyncIterator[OpenAIServer]:
+    async with fake.running(), OpenAIServer(fake.url, **settings) as server:
+        yield server
+
+
+class Saying(FakeServer):
+    """Answers requests with what a function makes of its own reply, once `odd` is set."""
+
+    def __init__(self, change: Callable[[dict[str, Any]], Any], **settings: Any) -> None:
+        super().__init__(**settings)
+        self.change, self.odd = change, False
+
+    async def _whole(
+        self, request: web.Request, prompt: str, choices: list[dict[str, Any]], fault: str
+    ) -> web.StreamResponse:
+        response = await super()._whole(request, prompt, choices, fault)
+        if not self.odd:
+            return response
+        assert isinstance(response, web.Response)
+        assert isinstance(response.body, bytes)
+        return web.json_response(self.change(json.loads(response.body)))
+
+
+async def changed(
+    change: Callable[[dict[str, Any]], Any], request: Request = ASKED, **settings: Any
+) -> tuple[list[Any], Usage, OpenAIServer]:
+    """The outcomes and the books of one request to a server with an oddity."""
+    fake, books = Saying(change, **settings), list[Usage]()
+    async with opened(fake) as server:
+        fake.odd = True
+        outcomes: list[Any] = list(await server.generate(request, books.append))
+    return outcomes, sum(books, Usage()), server
+
+
+def ending(reason: str | None, index: int = 1) -> Callable[[dict[str, Any]], Any]:
+    def change(reply: dict[str, Any]) -> dict[str, Any]:
+        reply["choices"][index] |= {"finish_reason": reason, "stop_reason": None}
+        return reply
+
+    return change
+
+
+@pytest.mark.parametrize("reason", ["content_filter", "SAFETY", "refusal", "recitation"])
+async def test_a_sample_that_is_withheld_costs_no_sibling(reason: str) -> None:
+    (first, lost, third, fourth), usage, _ = await changed(ending(reason))
+    assert [one.text[0] for one in completed([first, third, fourth])] == ["5", "7", "8"]
+    assert type(lost) is GenerationError
+    assert reason in str(lost)
+    assert usage.estimated_tokens == 0
+
+
+async def test_the_siblings_of_a_lost_sample_vote_and_its_reason_is_in_the_trace() -> None:
+    fake = Saying(ending("content_filter"))
+    async with opened(fake) as server:
+        fake.odd = True
+        solution = await solve(PROBLEM, Vote(4), server)
+    assert (solution.answer, solution.samples, solution.lost) == ("7", 3, 1)
+    assert any("withheld a sample: content_filter" in span.error for span in solution.trace.walk())
+
+
+@pytest.mark.parametrize("reason", ["eos_token", "end_turn", "STOP", "stop_sequence", "EOS"])
+async def test_the_ends_that_servers_name_otherwise_are_ends(reason: str) -> None:
+    outcomes, _, server = await changed(ending(reason))
+    assert [one.end for one in completed(outcomes)] == ["eos"] * 4
+    assert server.missing == ()
+
+
+@pytest.mark.parametrize("reason", ["max_tokens", "MAX_TOKENS", "max_output_tokens", "length"])
+async def test_the_limits_that_servers_name_otherwise_are_limits(reason: str) -> None:
+    outcomes, _, _ = await changed(ending(reason))
+    assert [one.end for one in completed(outcomes)] == ["eos", "length", "eos", "eos"]
+
+
+async def test_an_end_that_nobody_knows_is_kept_and_said_once() -> None:
+    outcomes, _, server = await changed(ending("because"))
+    assert len(completed(outcomes)) == 4
+    assert server.missing == ("it ends samples with the reason 'because', which is taken for an end",)
+
+
+USAGES: dict[str, Any] = {
+    "none": None,
+    "negative": {"prompt_tokens": -5, "completion_tokens": 10},
+    "negative samples": {"prompt_tokens": 19, "completion_tokens": -10},
+    "absurd": {"prompt_tokens": 19, "completion_tokens": 10**12},
+    "absurd prompt": {"prompt_tokens": 10**12, "completion_tokens": 10},
+    "nothing for a text": {"prompt_tokens": 19, "completion_tokens": 0},
+    "empty": {},
+}
+
+
+@pytest.mark.parametrize("usage", USAGES.values(), ids=USAGES)
+async def test_a_count_that_cannot_be_is_replaced_by_what_came(usage: Any) -> None:
+    outcomes, spent, server = await changed(lambda reply: reply | {"usage": usage})
+    written = sum(len(one.text) for one in completed(outcomes))
+    assert spent == Usage(calls=1, prompt_tokens=22, completion_tokens=written, estimated_tokens=22 + written)
+    assert len(server.missing) == 1
+
+
+async def test_a_count_of_more_cached_tokens_than_there_are_is_bounded() -> None:
+    counts = {"prompt_tokens": 19, "completion_tokens": 9, "prompt_tokens_details": {"cached_tokens": 10**9}}
+    _, spent, _ = await changed(lambda reply: reply | {"usage": counts})
+    assert spent == Usage(calls=1, prompt_tokens=19, cached_tokens=19, completion_tokens=9)
+
+
+async def test_a_text_beside_an_empty_content_is_found() -> None:
+    def moved(reply: dict[str, Any]) -> dict[str, Any]:
+        for choice in reply["choices"]:
+            choice["text"], choice["message"] = choice["message"]["content"], {"content": None}
+        return reply
+
+    outcomes, _, _ = await changed(moved)
+    assert [one.text[0] for one in completed(outcomes)] == ["5", "6", "7", "8"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda reply: [],
+        lambda reply: {"choices": "x"},
+        lambda reply: {"choices": [{"index": "first"}]},
+        lambda reply: {"choices": [{"logprobs": {"content": [3]}}]},
+        lambda reply: {"choices": [{"token_ids": ["a"]}]},
+        lambda reply: {"error": {"message": "out of memory"}},
+        lambda reply: {"error": "overloaded"},
+        lambda reply: None,
+    ],
+)
+async def test_what_is_no_reply_is_asked_for_again(change: Callable[[dict[str, Any]], Any]) -> None:
+    with pytest.raises(TransientError) as raised:
+        await changed(change)
+    assert raised.value.sent
+
+
+async def test_of_single_requests_one_that_is_refused_costs_no_other() -> None:
+    class Picky(FakeServer):
+        async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+            if body.get("seed") == 6:
+                return web.json_response({"error": {"message": "no"}}, status=400)
+            return await super()._answer(request, body)
+
+    fake, books = Picky(vllm=False, several=False), list[Usage]()
+    async with opened(fake) as server:
+        first, lost, *rest = await server.generate(ASKED, books.append)
+    assert [one.text[0] for one in completed([first, *rest])] == ["5", "7", "8"]
+    assert isinstance(lost, GenerationError)
+    usage = sum(books, Usage())
+    assert (usage.calls, usage.estimated_tokens) == (4, 0)
+
+
+class Streaming(FakeServer):
+    """Streams these lines in place of a reply."""
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__()
+        self.lines = lines
+
+    async def _stream(
+        self, request: web.Request, body: dict[str, Any], prompt: str, choice: dict[str, Any]
+    ) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write("".join(f"{line}\n\n" for line in self.lines).encode())
+        return response
+
+
+def piece(text: str, *, count: int, end: str | None = None) -> str:
+    choice = {"index": 0, "delta": {"content": text}, "finish_reason": end, "token_ids": list(map(ord, text))}
+    return "data: " + json.dumps({"choices": [choice], "usage": {"prompt_tokens": 19, "completion_tokens": count}})
+
+
+async def test_keepalives_and_comments_of_a_stream_are_passed_over() -> None:
+    lines = [": ping", "data:", "data: ", "data: keepalive", "event: ping", piece("It is ", count=6), "data: 3"]
+    async with opened(Streaming(*lines, piece("7.", count=8, end="stop"), "data: [DONE]")) as server:
+        (one,) = completed(await server.generate(Request("p", "3 + 4?"), lambda _: None))
+    assert one.text == "It is 7."
+
+
+async def test_pieces_that_came_twice_are_noticed_and_asked_for_again() -> None:
+    twice = piece("It is ", count=6)
+    async with opened(Streaming(twice, twice, piece("7.", count=8, end="stop"), "data: [DONE]")) as server:
+        (lost,) = await server.generate(Request("p", "3 + 4?"), lambda _: None)
+    assert isinstance(lost, TransientError)
+    assert "counted 8 tokens and sent 14" in str(lost)
+
+
+async def test_a_stream_that_breaks_off_counts_what_had_come() -> None:
+    books: list[Usage] = []
+    async with opened(Streaming(piece("It is ", count=6))) as server:
+        with pytest.raises(TransientError, match="broke off in the middle"):
+            await server.generate(Request("p", "3 + 4?"), books.append)
+    assert books == [Usage(calls=1, prompt_tokens=19, completion_tokens=6)]
+
+
+async def test_samples_that_may_be_cancelled_are_streamed_together_and_counted_as_they_come() -> None:
+    fake = FakeServer()
+    async with opened(fake) as server:
+        await server.generate(Request("p", "3 + 4?", n=1, passing=True), lambda _: None)
+        await server.generate(ASKED, lambda _: None)
+    assert [bool(body.get("stream")) for body in fake.bodies] == [True, False]
+    assert fake.bodies[0]["stream_options"] == {"include_usage": True, "continuous_usage_stats": True}
+
+
+class Strict(FakeServer):
+    """Refuses settings by name, as OpenAI's newest models do."""
+
+    def __init__(self, *refused: str, says: str = "Unsupported parameter: '{}'", **settings: Any) -> None:
+        super().__init__(**settings)
+        self.refused, self.says, self.refusals = refused, says, 0
+
+    async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        for name in self.refused:
+            if name in body:
+                self.refusals += 1
+                return web.json_response({"error": {"message": self.says.format(name)}}, status=400)
+        if "max_completion_tokens" in body:
+            body = body | {"max_tokens": body["max_completion_tokens"]}
+        return await super()._answer(request, body)
+
+
+async def test_a_limit_that_a_server_calls_otherwise_is_learnt_once() -> None:
+    says = "Unsupported parameter: '{}' is not supported with this model. Use 'max_completion_tokens' instead."
+    fake = Strict("max_tokens", says=says, vllm=False)
+    async with opened(fake) as server:
+        for _ in range(3):
+            outcomes = await server.generate(Request("p", "?", n=2, sampling=Sampling(max_tokens=4)), lambda _: None)
+            assert [one.length or len(one.text) for one in completed(outcomes)] == [4, 4]
+        assert "it draws one sample a request" not in server.missing
+    assert fake.refusals == 1
+
+
+async def test_a_setting_that_a_server_refuses_is_left_out_and_said() -> None:
+    fake = Strict("temperature", vllm=False)
+    async with opened(fake) as server:
+        for _ in range(3):
+            completed(await server.generate(Request("p", "?", sampling=Sampling(temperature=0.5)), lambda _: None))
+        assert "it refuses temperature, which is left out" in server.missing
+    assert fake.refusals == 1
+
+
+@pytest.mark.parametrize("status", [404, 401, 405])
+async def test_a_server_that_lists_no_models_serves_the_one_that_is_named(status: int) -> None:
+    class Silent(FakeServer):
+        async def _models(self, request: web.Request) -> web.Response:
+            return web.json_response({"error": "no"}, status=status)
+
+    async with opened(Silent(), model="mine") as server:
+        assert server.name == "mine"
+        completed(await server.generate(ASKED, lambda _: None))
+    with pytest.raises(InputError, match=f"answered {status}"):
+        async with opened(Silent()):
+            pass
+
+
+async def test_an_adapter_has_the_context_of_its_parent() -> None:
+    class Adapted(FakeServer):
+        async def _models(self, request: web.Request) -> web.Response:
+            cards = [{"id": "base", "max_model_len": 700}, {"id": "lora", "parent": "base", "max_model_len": None}]
+            return web.json_response({"data": cards})
+
+    async with opened(Adapted(), model="lora") as server:
+        assert (server.name, server.context) == ("lora", 700)
+
+
+async def test_of_many_models_a_few_are_named() -> None:
+    with pytest.raises(InputError, match="and 290 more") as refused:
+        async with opened(FakeServer(models=tuple(f"model-{number}" for number in range(300)))):
+            pass
+    assert len(str(refused.value)) < 400
+
+
+async def test_what_a_template_adds_is_learnt_and_reserved_for() -> None:
+    class Wordy(FakeServer):
+        async def _whole(
+            self, request: web.Request, prompt: str, choices: list[dict[str, Any]], fault: str
+        ) -> web.StreamResponse:
+            return await super()._whole(request, prompt + "x" * 70, choices, fault)
+
+    account = Account(Budget(tokens=1000))
+    problems = [Problem(str(number), "3 + 4?", "7") for number in range(40)]
+    async with opened(Wordy(vllm=False)) as server:
+        assert await server.count(Request("p", "3 + 4?")) >= 6 + 70
+        async for _ in solve_all(problems, Vote(2, of=Model(max_tokens=20)), server, account=account, concurrency=8):
+            pass
+    assert 0 < account.spent.tokens <= 1000
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_refused_and_the_prompt_stays_here(status: int) -> None:
+    class Moved(FakeServer):
+        async def _generate(self, request: web.Request) -> web.StreamResponse:
+            return web.Response(status=status, headers={"Location": "http://elsewhere.invalid/v1"})
+
+    async with opened(Moved()) as server:
+        with pytest.raises(GenerationError, match=r"redirects to http://elsewhere\.invalid/v1") as refused:
+            await server.generate(ASKED, lambda _: None)
+    assert not isinstance(refused.value, TransientError)
+
+
+async def test_a_body_that_unpacks_to_more_than_fits_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "LARGEST", connection.MIB)
+    bomb = gzip.compress(b'"' + b" " * (64 * connection.MIB) + b'"')
+
+    class Bomb(FakeServer):
+        async def _generate(self, request: web.Request) -> web.StreamResponse:
+            headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
+            return web.Response(body=bomb, headers=headers)
+
+    async with opened(Bomb()) as server:
+        with pytest.raises(GenerationError, match="more than 1 MiB"):
+            await server.generate(ASKED, lambda _: None)
+
+
+async def test_a_server_that_hangs_is_found_beside_the_requests_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "PROBE_PATIENCE", 0.05)
+    stuck = asyncio.Event()
+
+    class Hanging(FakeServer):
+        async def _models(self, request: web.Request) -> web.Response:
+            if self.bodies:
+                await stuck.wait()
+            return await super()._models(request)
+
+        async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+            await stuck.wait()
+            raise AssertionError
+
+    async with opened(Hanging(), probe_every=0.01) as server:
+        with pytest.raises(TransientError, match="hangs: it takes requests and answers nothing"):
+            await server.generate(ASKED, lambda _: None)
+
+
+async def test_a_slow_reply_of_a_server_that_lives_is_waited_for() -> None:
+    slow = asyncio.Event()
+
+    class Slow(FakeServer):
+        probes = 0
+
+        async def _models(self, request: web.Request) -> web.Response:
+            self.probes += 1
+            if self.probes > 5:
+                slow.set()
+            return await super()._models(request)
+
+        async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+            await slow.wait()
+            return await super()._answer(request, body)
+
+    async with opened(Slow(), probe_every=0.01) as server:
+        assert len(completed(await server.generate(ASKED, lambda _: None))) == 4
+
+
+async def test_an_outage_uses_up_no_attempts_and_ends_with_patience() -> None:
+    class Down(FakeServer):
+        down, refused = False, 0
+
+        async def _models(self, request: web.Request) -> web.Response:
+            return web.json_response({}, status=503) if self.down else await super()._models(request)
+
+        async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+            if self.down:
+                self.refused += 1
+                self.down = self.refused < 60
+                if request.transport:
+                    request.transport.abort()
+            return await super()._answer(request, body)
+
+    fake = Down()
+    async with fake.running(), Retrying(OpenAIServer(fake.url), attempts=3, wait=0.001, longest=0.002) as server:
+        fake.down = True
+        assert len(completed(await server.generate(ASKED, lambda _: None))) == 4
+    assert fake.refused == 60
+
+
+async def test_a_key_goes_over_plain_http_to_this_machine_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-0123456789")
+    for url in ("http://models.example/v1", "http://10.0.0.7:8000/v1"):
+        with pytest.raises(InputError, match="is not on this machine, and its address is plain HTTP") as refused:
+            await OpenAIServer(url).__aenter__()
+        assert "sk-0123456789" not in str(refused.value)
+    async with opened(FakeServer(key="sk-0123456789")) as server:
+        completed(await server.generate(ASKED, lambda _: None))
+
+
+SECRET = "sk-0123456789abcdef"
+LEAKS: dict[str, Callable[[], web.Response]] = {
+    "an error with status 200": lambda: web.json_response({"error": {"message": f"key {SECRET}"}}),
+    "an error body": lambda: web.json_response({"error": {"message": f"key {SECRET}"}}, status=400),
+    "a plain body": lambda: web.Response(text=f"key {SECRET}", status=500),
+    "a reason phrase": lambda: web.Response(status=400, reason=f"key {SECRET}"),
+    "a redirect": lambda: web.Response(status=302, headers={"Location": f"http://x/?key={SECRET}"}),
+    "a finish reason": lambda: answered(finish_reason=f"because {SECRET}"),
+    "a stop reason": lambda: answered(finish_reason="stop", stop_reason=SECRET),
+    "a text": lambda: answered(finish_reason="stop", text=f"The answer is {SECRET}."),
+    "a field": lambda: web.json_response({"choices": [{"finish_reason": {SECRET: 1}}]}),
+    "no JSON": lambda: web.Response(text=f"{{{SECRET}", content_type="application/json"),
+    "percent signs": lambda: web.json_response({"error": "%73k-0123456789abcdef".replace("%73", "s")}, status=403),
+}
+
+
+def answered(**choice: Any) -> web.Response:
+    return web.json_response({"choices": [{"index": 0, "text": "7"} | choice], "usage": {"completion_tokens": 1}})
+
+
+@pytest.mark.parametrize("leak", LEAKS.values(), ids=LEAKS)
+async def test_a_key_that_a_server_repeats_reaches_no_solution_and_no_trace(
+    leak: Callable[[], web.Response], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+
+    class Leaking(FakeServer):
+        async def _generate(self, request: web.Request) -> web.StreamResponse:
+            return leak()
+
+    told = ""
+    async with opened(Leaking(), api="completions") as server:
+        try:
+            solution = await solve(PROBLEM, Vote(2), server)
+            told = repr(solution) + repr(list(solution.trace.walk()))
+        except BackendGone as gone:
+            told = str(gone)
+        told += repr(server.missing)
+    assert SECRET not in told
+
+
+async def test_what_is_streamed_piece_by_piece_is_scrubbed_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    lines = [piece(text, count=number) for number, text in enumerate(["It is sk-01", "23456789", "abcdef."], 1)]
+    async with opened(Streaming(*lines, piece("", count=3, end="stop"), "data: [DONE]")) as server:
+        (one,) = await server.generate(Request("p", "?", passing=True), lambda _: None)
+    assert SECRET not in repr(one)
+    assert isinstance(one, TransientError | Completion)
