@@ -30,6 +30,7 @@ from metagen.cli.options import (
     ModelOption,
     SecondsOption,
     SeedOption,
+    ServerOption,
     StrategyOption,
     TokensOption,
 )
@@ -37,7 +38,7 @@ from metagen.cli.sweeps import sweep
 from metagen.cli.training import training_app
 from metagen.disk.problems import ProblemFile
 from metagen.errors import BackendGone, InputError
-from metagen.jobs.job import prepare
+from metagen.jobs.job import Order, prepare, read_named, read_settings
 from metagen.jobs.plans import cells, read_plan
 from metagen.solve import CONCURRENCY
 
@@ -80,13 +81,24 @@ def solve_command(
     answer_field: FieldOption = None,
     id_field: FieldOption = None,
     engine: EngineOption = None,
+    server: ServerOption = None,
     card: CardOption = None,
 ) -> None:
     """Answer a file of problems. The same call again goes on where it stopped."""
-    problems = ProblemFile(file, prompt_field, answer_field, id_field)
-    job = prepare(
-        problems, strategy, model, load, engine, limit, seed, Budget(tokens, seconds, flops), concurrency, card
+    order = Order(
+        problems=ProblemFile(file, prompt_field, answer_field, id_field),
+        strategy=strategy,
+        models=read_named(model or (), "--model"),
+        load=load or (),
+        engine=read_settings(engine or (), "--engine"),
+        server=read_settings(server or (), "--server"),
+        cards=read_named(card or (), "--card"),
+        limit=limit,
+        seed=seed,
+        budget=Budget(tokens, seconds, flops),
+        concurrency=concurrency,
     )
+    job = prepare(order)
     run = out_dir or Path("runs") / job.slug()
     raise typer.Exit(asyncio.run(solve_file(job, run)))
 
@@ -109,13 +121,24 @@ def sample_command(
     answer_field: FieldOption = None,
     id_field: FieldOption = None,
     engine: EngineOption = None,
+    server: ServerOption = None,
     card: CardOption = None,
 ) -> None:
     """Draw and keep N samples a problem. The same call again draws what is missing; `solve --model POOL` plays them."""
-    problems = ProblemFile(file, prompt_field, answer_field, id_field)
-    job = prepare(
-        problems, strategy, model, load, engine, limit, seed, Budget(tokens, seconds, flops), concurrency, card
+    order = Order(
+        problems=ProblemFile(file, prompt_field, answer_field, id_field),
+        strategy=strategy,
+        models=read_named(model or (), "--model"),
+        load=load or (),
+        engine=read_settings(engine or (), "--engine"),
+        server=read_settings(server or (), "--server"),
+        cards=read_named(card or (), "--card"),
+        limit=limit,
+        seed=seed,
+        budget=Budget(tokens, seconds, flops),
+        concurrency=concurrency,
     )
+    job = prepare(order)
     raise typer.Exit(asyncio.run(sample_file(job, n, out_file)))
 
 

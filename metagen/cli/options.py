@@ -34,6 +34,16 @@ EngineOption = Annotated[
     list[str] | None,
     typer.Option("--engine", metavar="KEY=VALUE", help="Any vLLM engine argument, such as tensor_parallel_size=2."),
 ]
+ServerOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--server",
+        metavar="[NAME.]KEY=VALUE",
+        help="A setting of the servers, or with NAME of one model's: api=completions, context=32768, "
+        """dialect=sglang, key_env=MY_KEY (the environment variable of its key), headers='{"X-Team": "a"}', """
+        """extra='{"chat_template_kwargs": {}}', silence=60, insecure_key=true.""",
+    ),
+]
 LimitOption = Annotated[int | None, typer.Option(min=1, help="Only the first so many problems.")]
 SeedOption = Annotated[int | None, typer.Option(help="Seed every request, so that a run can be repeated.")]
 TokensOption = Annotated[int | None, typer.Option(min=1, help="Tokens that this call may spend in all.")]

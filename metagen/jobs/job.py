@@ -2,8 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
@@ -14,14 +14,15 @@ from metagen.budget import Budget
 from metagen.card.card import ModelCard
 from metagen.disk.problems import ProblemFile
 from metagen.errors import InputError
-from metagen.jobs.loading import digest_of, load_names
-from metagen.jobs.opening import identity_of, make_backend
+from metagen.jobs.loading import digest_of, load_all
+from metagen.jobs.opening import identity_of, is_served, make_backend, split_by_model
 from metagen.model import named_models
 from metagen.models import SMALL
 from metagen.problem import Problem
 from metagen.request import AnyBackend, generates
 from metagen.run import Generator
 from metagen.settings import literal
+from metagen.solve import CONCURRENCY
 from metagen.spec.parse import foreign, parse
 
 
@@ -67,63 +68,96 @@ class Job:
         return f"{self.problems.path.stem}-{strategy}-{blake2b(text.encode(), digest_size=3).hexdigest()}"
 
 
-def prepare(
-    problems: ProblemFile,
-    spec: str,
-    models: list[str] | None,
-    load: list[Path] | None,
-    engine: list[str] | None,
-    limit: int | None,
-    seed: int | None,
-    budget: Budget,
-    concurrency: int,
-    cards: list[str] | None = None,
-) -> Job:
-    """Check everything that can be checked before a model is loaded."""
-    names: dict[str, Any] = {}
-    for path in load or ():
-        new = load_names(path)
-        if twice := sorted(names.keys() & new):
-            raise InputError(f"--load {path}: {twice[0]} is defined in another loaded file too: rename one")
-        names |= new
-    strategy = parse(spec, names)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What a run was asked to do, before anything of it is checked."""
+
+    problems: ProblemFile
+    strategy: str
+    models: Mapping[str, str] = field(default_factory=dict)
+    """By name: what `--model` takes. Without any, the model that ships."""
+    load: Sequence[Path] = ()
+    engine: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the engines in this process."""
+    server: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the servers; those of one model as `NAME.KEY`."""
+    cards: Mapping[str, str | Path] = field(default_factory=dict)
+    limit: int | None = None
+    seed: int | None = None
+    budget: Budget = field(default_factory=Budget)
+    concurrency: int = CONCURRENCY
+
+
+def prepare(order: Order) -> Job:
+    """Check everything that can be checked before a model is loaded. Raises `InputError`."""
+    names = load_all(order.load)
+    strategy = parse(order.strategy, names)
     _check_spelling(strategy, names)
-    settings = dict(map(_setting, engine or ()))
-    named = dict(map(_named, models or [str(SMALL)]))
-    if len(named) < len(models or "1"):
-        raise InputError("--model is given several times with the same name: write NAME=MODEL")
-    known = {name: ModelCard.read(path) for name, path in map(_named, cards or ())}
-    if strange := known.keys() - named.keys():
+    named = dict(order.models) or {"model": str(SMALL)}
+    cards = {name: ModelCard.read(path) for name, path in order.cards.items()}
+    if strange := cards.keys() - named.keys():
         raise InputError(f"--card {strange.pop()}=...: no model has this name; there is {', '.join(named)}")
-    backends = {name: make_backend(model, settings, names, known.get(name)) for name, model in named.items()}
+    servers = split_by_model(order.server, named)
+    backends = {
+        name: make_backend(model, order.engine, names, cards.get(name), servers[name]) for name, model in named.items()
+    }
     if not any(map(generates, backends.values())):
         named |= {"model": str(SMALL)}
-        backends |= {"model": make_backend(str(SMALL), settings, names, known.get("model"))}
+        backends |= {"model": make_backend(str(SMALL), order.engine, names, cards.get("model"), {})}
     for name in named_models(strategy):
         if name and name not in backends:
             raise InputError(f"the strategy names a model {name!r}: give it with --model {name}=MODEL")
-    if settings and not any(isinstance(backend, VLLMEngine | VLLMReward) for backend in backends.values()):
+    _check_used(order, named, backends)
+    total, digest = order.problems.check()
+    loaded = sorted(f"{path.name} ({digest_of(path)})" for path in order.load) + foreign(order.strategy, names)
+    return Job(
+        problems=order.problems,
+        strategy=strategy,
+        models=backends,
+        given={name: identity_of(model, names) for name, model in named.items()},
+        total=total,
+        digest=digest,
+        limit=order.limit,
+        seed=order.seed,
+        budget=order.budget,
+        concurrency=order.concurrency,
+        engine=order.engine,
+        loaded=loaded,
+    )
+
+
+def read_named(texts: Iterable[str], option: str) -> dict[str, str]:
+    """Models by name, from `NAME=MODEL` or `MODEL` alone, which has the usual name. Raises `InputError` for twins."""
+    named: dict[str, str] = {}
+    for text in texts:
+        name, equals, model = text.partition("=")
+        name, model = (name, model) if equals and name.isidentifier() else ("model", text)
+        if name in named:
+            raise InputError(f"{option} is given several times with the same name, {name}: write NAME=MODEL")
+        named[name] = model
+    return named
+
+
+def read_settings(texts: Iterable[str], option: str) -> dict[str, Any]:
+    """Settings from `KEY=VALUE`; a value is JSON, or else a text."""
+    settings = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise InputError(f"{option} {text!r}: write KEY=VALUE")
+        try:
+            settings[name.replace("-", "_")] = json.loads(value)
+        except (ValueError, RecursionError):
+            settings[name.replace("-", "_")] = value
+    return settings
+
+
+def _check_used(order: Order, named: Mapping[str, str], backends: Mapping[str, AnyBackend]) -> None:
+    """Refuse settings that set nothing."""
+    if order.engine and not any(isinstance(backend, VLLMEngine | VLLMReward) for backend in backends.values()):
         raise InputError("--engine sets nothing here: no model of this run is loaded in this process")
-    total, digest = problems.check()
-    given = {name: identity_of(model, names) for name, model in named.items()}
-    loaded = sorted(f"{path.name} ({digest_of(path)})" for path in load or ()) + foreign(spec, names)
-    return Job(problems, strategy, backends, given, total, digest, limit, seed, budget, concurrency, settings, loaded)
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise InputError(f"--engine {text!r}: write KEY=VALUE, such as tensor_parallel_size=2")
-    try:
-        return name.replace("-", "_"), json.loads(value)
-    except ValueError:
-        return name.replace("-", "_"), value
-
-
-def _named(text: str) -> tuple[str, str]:
-    """The name in `NAME=MODEL`, or the usual one, and the model."""
-    name, equals, model = text.partition("=")
-    return (name, model) if equals and name.isidentifier() else ("model", text)
+    if order.server and not any(map(is_served, named.values())):
+        raise InputError("--server sets nothing here: no model of this run is behind a server")
 
 
 def _check_spelling(strategy: Generator, names: Mapping[str, Any]) -> None:

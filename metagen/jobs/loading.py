@@ -1,16 +1,31 @@
 """Names from a user's own Python files, for specs."""
 
 import sys
+from collections.abc import Iterable
 from hashlib import blake2b
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
 from metagen.errors import InputError
+from metagen.spec.parse import CONSTRUCTORS
+
+
+def load_all(paths: Iterable[Path]) -> dict[str, Any]:
+    """The names of all files together. Raises `InputError` for one that two files define, or that is metagen's own."""
+    names: dict[str, Any] = {}
+    for path in paths:
+        new = load_names(path)
+        if twice := sorted(names.keys() & new):
+            raise InputError(f"--load {path}: {twice[0]} is defined in another loaded file too: rename one")
+        if shadowed := sorted(new.keys() & CONSTRUCTORS.keys()):
+            raise InputError(f"--load {path}: {shadowed[0]} is a name of metagen's own: rename yours")
+        names |= new
+    return names
 
 
 def load_names(path: Path) -> dict[str, Any]:
-    """The public functions and classes that a file of Python defines."""
+    """The public functions and classes that a file of Python defines, and its constants of plain data."""
     spec = spec_from_file_location(f"_loaded_{path.stem}", path)
     if not path.is_file() or spec is None or spec.loader is None:
         raise InputError(f"--load {path}: there is no such file of Python")
@@ -21,7 +36,12 @@ def load_names(path: Path) -> dict[str, Any]:
     except (Exception, SystemExit) as error:  # the user's file may raise anything
         raise InputError(f"--load {path}: {type(error).__name__}: {error}") from error
     own = {name: value for name, value in vars(module).items() if getattr(value, "__module__", None) == spec.name}
-    return {name: value for name, value in own.items() if callable(value) and not name.startswith("_")}
+    plain = {name: value for name, value in vars(module).items() if isinstance(value, str | int | float | tuple)}
+    return {name: value for name, value in (own | plain).items() if _is_public(name, value)}
+
+
+def _is_public(name: str, value: object) -> bool:
+    return not name.startswith("_") and (callable(value) or not isinstance(value, type))
 
 
 def digest_of(path: Path) -> str:

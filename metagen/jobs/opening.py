@@ -1,11 +1,14 @@
-"""From a model's name and settings to an opened backend."""
+"""From a model's name and settings to its backend, which opens nothing yet."""
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from metagen.backends import (
     Balanced,
+    OpenAIServer,
     Recorded,
     Retrying,
     RetryingReward,
@@ -13,7 +16,6 @@ from metagen.backends import (
     VLLMEngine,
     VLLMReward,
     VLLMRewardServer,
-    VLLMServer,
 )
 from metagen.backends.folder import config_of
 from metagen.backends.rewards.families import FAMILIES, family, known_family
@@ -25,43 +27,90 @@ from metagen.request import AnyBackend, Backend, generates
 
 def open_model(model: str) -> Backend:
     """The backend of one generating model that is named as on the command line; it is not open yet."""
-    backend = make_backend(model, {}, {}, None)
+    backend = make_backend(model, {}, {}, None, {})
     if not generates(backend):
         raise InputError(f"{model} is a reward model, and one that generates is needed")
     return backend
 
 
 def make_backend(
-    model: str, settings: Mapping[str, Any], names: Mapping[str, Any], card: ModelCard | None
+    model: str,
+    engine: Mapping[str, Any],
+    names: Mapping[str, Any],
+    card: ModelCard | None,
+    server: Mapping[str, Any],
 ) -> AnyBackend:
+    """The backend of what `--model` names; it is not open yet. Raises `InputError`."""
     like, plus, rest = model.partition("+")
     if plus and like in FAMILIES:
-        return _reward(rest, settings, card, like)
-    if model.startswith(("http://", "https://")):
-        servers = [VLLMServer(*url.split("#", 1), card=card) for url in model.split(",")]
+        return _make_reward(rest, engine, card, server, like)
+    if is_served(model):
+        servers = [_make_server(OpenAIServer, url, server, card=card) for url in model.split(",")]
         return Retrying(servers[0] if len(servers) == 1 else Balanced(*servers))
     if model.endswith(".jsonl"):
         return Recorded(model, card=card)
     if card:
         raise InputError(f"--card is for servers and pools; {model} has its own")
     if model in names:
-        return _made(model, names[model])
+        return _call(model, names[model])
     model = str(SHIPPED.get(model, model))
-    return _reward(model, settings, None) if known_family(model, config_of(model)) else VLLMEngine(model, **settings)
+    if known_family(model, config_of(model)):
+        return _make_reward(model, engine, None, server)
+    return VLLMEngine(model, **engine)
 
 
-def _reward(model: str, settings: Mapping[str, Any], card: ModelCard | None, like: str | None = None) -> AnyBackend:
+def _make_reward(
+    model: str,
+    engine: Mapping[str, Any],
+    card: ModelCard | None,
+    server: Mapping[str, Any],
+    like: str | None = None,
+) -> AnyBackend:
     """A reward model on a server, on vLLM in this process, or in torch where vLLM lacks its architecture."""
-    if model.startswith(("http://", "https://")):
-        return RetryingReward(VLLMRewardServer(*model.split("#", 1), like=like, card=card))
+    if is_served(model):
+        return RetryingReward(_make_server(VLLMRewardServer, model, server, like=like, card=card))
     if card:
         raise InputError(f"--card is for servers and pools; {model} has its own")
     if not family(model, config_of(model), like).served:
         return TorchReward(model, like=like)
-    return VLLMReward(model, like=like, **settings)
+    return VLLMReward(model, like=like, **engine)
 
 
-def _made(model: str, make: Callable[[], Any]) -> AnyBackend:
+def is_served(model: str) -> bool:
+    """Whether it is behind a server, of a family that may stand before the address."""
+    like, plus, rest = model.partition("+")
+    return (rest if plus and like in FAMILIES else model).startswith(("http://", "https://"))
+
+
+def split_by_model(settings: Mapping[str, Any], models: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """The settings of each model's server: those of all, and over them its own, which are written `NAME.KEY`."""
+    split: dict[str, dict[str, Any]] = {name: {} for name in models}
+    for key, value in sorted(settings.items(), key=lambda setting: "." in setting[0]):
+        name, dot, rest = key.rpartition(".")
+        if dot and name not in split:
+            raise InputError(f"--server {key}=...: no model is named {name!r}; there is {', '.join(split)}")
+        for each in (name,) if dot else split:
+            split[each][rest] = value
+    return split
+
+
+Made = TypeVar("Made")
+
+
+def _make_server(make: Callable[..., Made], address: str, settings: Mapping[str, Any], **more: Any) -> Made:
+    """A server with its settings. Raises `InputError` for one that it does not have."""
+    known = inspect.signature(make).parameters.keys() - {"url", "model", "card", "like"}
+    if strange := sorted(settings.keys() - known):
+        close = get_close_matches(strange[0], known, 1)
+        hint = f"did you mean {close[0]}?" if close else f"there is {', '.join(sorted(known))}"
+        raise InputError(f"--server {strange[0]}=...: a server has no such setting: {hint}")
+    try:
+        return make(*address.split("#", 1), **settings, **more)
+    except TypeError as error:
+        raise InputError(f"--server: {error}") from None
+
+
+def _call(model: str, make: Callable[[], Any]) -> AnyBackend:
     try:
         made = make()
     except Exception as error:  # the user's function may raise anything

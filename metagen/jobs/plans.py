@@ -1,11 +1,10 @@
 """Strategies x budgets x models x seeds over problem files: what a plan asks for, and what came out of its runs."""
 
-import json
 import re
 import tomllib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,10 +12,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from metagen.analysis.fronts import Point, point
-from metagen.budget import Budget
 from metagen.disk.problems import ProblemFile
 from metagen.errors import InputError
-from metagen.jobs.job import Job, prepare
+from metagen.jobs.job import Job, Order, prepare
 from metagen.models import SMALL
 from metagen.solve import CONCURRENCY
 
@@ -54,6 +52,7 @@ class Plan(BaseModel):
     cards: dict[str, Path] = {}
     """By model: the `config.json` of what stands behind a server or a pool."""
     engine: dict[str, Any] = {}
+    server: dict[str, Any] = {}
     concurrency: Annotated[int, Field(gt=0)] = CONCURRENCY
 
 
@@ -99,25 +98,23 @@ def read_plan(path: Path) -> Plan:
 def cells(path: Path, plan: Plan) -> list[Cell]:
     """All runs, model by model, each checked as far as can be before a model is loaded. Raises `InputError`."""
     here = path.parent
-    loads = [here / file for file in plan.load]
-    engine = [f"{name}={json.dumps(value)}" for name, value in plan.engine.items()]
     found = []
     for (model, where), file, seed in product(plan.models.items(), plan.problems, plan.seeds):
-        cards = [str(here / plan.cards[model])] if model in plan.cards else None
+        order = Order(
+            problems=ProblemFile(here / file),
+            strategy="",
+            models={"model": _at(here, where)},
+            load=[here / each for each in plan.load],
+            engine=plan.engine,
+            server=plan.server,
+            cards={"model": here / plan.cards[model]} if model in plan.cards else {},
+            limit=plan.limit,
+            seed=seed,
+            concurrency=plan.concurrency,
+        )
         for (strategy, spec), (budget, limit) in product(plan.strategies.items(), plan.budgets.items()):
             try:
-                job = prepare(
-                    ProblemFile(here / file),
-                    limit.around(spec),
-                    [_at(here, where)],
-                    loads,
-                    engine,
-                    plan.limit,
-                    seed,
-                    Budget(),
-                    plan.concurrency,
-                    cards,
-                )
+                job = prepare(replace(order, strategy=limit.around(spec)))
             except InputError as error:
                 raise InputError(f"{path}: {strategy} on {file} with {model}: {error}") from None
             found.append(Cell(Path(file).stem, model, strategy, budget, seed, job))

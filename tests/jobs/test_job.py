@@ -12,7 +12,7 @@ from tests.support.tiny_rewards import make
 
 
 def backend(model: str) -> AnyBackend:
-    return make_backend(model, {}, {}, None)
+    return make_backend(model, {}, {}, None, {})
 
 
 def test_a_reward_model_is_known_by_its_architecture(tmp_path: Path) -> None:
