@@ -51,12 +51,9 @@ class Books:
         if spend:
             spend(usage)
 
-    def settle_counts(self, counts: Counts | None, *, whole: bool = True) -> None:
-        """Book what the server counted, if it did; of a whole reply also remember how long its samples were."""
-        if counts is None:
-            return
-        if whole:
-            self._lengths.add(self._samples, counts.completion_tokens)
+    def settle_counts(self, counts: Counts) -> None:
+        """Book what the server counted of a whole reply, and remember how long its samples were."""
+        self._lengths.add(self._samples, counts.completion_tokens)
         self.settle(counts.usage())
 
     def settle_written(self, tokens: int) -> None:

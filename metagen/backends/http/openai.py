@@ -140,6 +140,18 @@ def last_counts(pieces: Sequence[bytes], host: str) -> Counts | None:
     return None
 
 
+def count_ids(pieces: Iterable[bytes], host: str) -> int:
+    """The tokens in the pieces of a stream, of all samples together, where they are told."""
+    total = 0
+    for piece in pieces:
+        try:
+            body = read_piece(piece, host)
+        except TransientError:
+            continue  # as above
+        total += sum(len(choice.token_ids or ()) for choice in body.choices) if body else 0
+    return total
+
+
 def join(pieces: Iterable[bytes], host: str) -> Body:
     """The whole reply, from the pieces of a stream."""
     whole: dict[int, Choice] = {}

@@ -13,6 +13,7 @@ from metagen.backends.http.openai import (
     Body,
     Choice,
     completion,
+    count_ids,
     is_known,
     join,
     last_counts,
@@ -22,6 +23,7 @@ from metagen.backends.http.openai import (
     written_tokens,
 )
 from metagen.backends.http.tokens import Tokens, turns
+from metagen.budget import Usage
 from metagen.errors import BackendGone, BudgetExceeded, GenerationError, InputError, SampleError, TransientError
 from metagen.request import Backend, Card, Completion, Meter, Outcome, Request
 from metagen.tasks import together
@@ -262,13 +264,18 @@ class OpenAIServer(Backend):
         return join(pieces, self._http.host)
 
     def _settle_pieces(self, pieces: list[bytes], books: Books) -> None:
-        """Book what had come of a stream that broke off: by its last count, or else a token a piece of text."""
-        if not pieces:
-            return
+        """Book what had come of a stream that broke off.
+
+        A server that counts as it goes sends its first piece when it has read the prompt, so one that sent nothing had
+        read nothing. Its counts are of one sample each, so the tokens themselves are counted.
+        """
         counts = last_counts(pieces, self._http.host)
-        if counts and counts.is_sound(self.context, books.output) and self._dialect.counts_as_it_goes:
-            books.settle_counts(counts, whole=False)
-        else:
+        if self._dialect.counts_as_it_goes and not pieces:
+            books.settle(Usage(calls=1))
+        elif self._dialect.counts_as_it_goes and counts and counts.is_sound(self.context, books.output):
+            tokens = min(count_ids(pieces, self._http.host) or counts.completion_tokens, books.output)
+            books.settle(replace(counts.usage(), completion_tokens=tokens))
+        elif pieces:
             books.settle_written(len(pieces))
 
     def _settle(self, reply: Body, request: Request, books: Books) -> None:
