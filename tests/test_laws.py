@@ -33,6 +33,7 @@ from metagen.request import Meter
 from metagen.strategies import __all__ as every_strategy
 from metagen.trace import Span
 from tests.support.scripts import NAMES, SPECS, WRAPPERS, Counting, dice, late
+from tests.support.timing import Clock
 
 PROBLEM = Problem("p", "What is 3 + 4?", "7")
 PROBLEMS = [Problem(str(number), f"What is {number} + 4?", str(number + 4)) for number in range(4)]
@@ -141,15 +142,6 @@ async def test_no_budget_in_flops_is_ever_passed(spec: str, flops: int, inner: i
                 assert span.total().all_flops <= inner
     assert account.spent.all_flops <= flops
     assert account.fits(0, flops - account.spent.all_flops), "something stayed reserved"
-
-
-class Clock:
-    """A clock that goes on when the model works."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Watched(Scripted):

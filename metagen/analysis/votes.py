@@ -15,11 +15,11 @@ ERROR = 0.001
 """The largest Monte Carlo standard error of a mean that is accepted: a tenth of a point."""
 
 
-_SUBSETS = 20_000
+SUBSETS = 20_000
 """Draws of k of n, at most, that are all gone through."""
 
 
-_WORK = 5e7
+WORK = 5e7
 """Samples looked at, at most, to go through them for all problems."""
 
 
@@ -97,7 +97,7 @@ def _shares(groups: Index, right: NDArray[np.bool_]) -> Array:
 def _expected(ballots: _Ballots, k: int, rng: np.random.Generator, error: float) -> tuple[Array, Array]:
     """([P], [P]): the expected outcome of a vote of k, and the variance of that estimate."""
     problems, n = ballots.groups.shape
-    if (subsets := comb(n, k)) <= _SUBSETS and subsets * problems * k <= max(_WORK, problems * n):
+    if (subsets := comb(n, k)) <= SUBSETS and subsets * problems * k <= max(WORK, problems * n):
         every = np.fromiter(chain.from_iterable(combinations(range(n), k)), np.intp, subsets * k).reshape(subsets, k)
         return _outcomes(ballots, every)[0] / subsets, np.zeros(problems)
     return _sampled(ballots, k, rng, error)

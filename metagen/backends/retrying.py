@@ -1,6 +1,6 @@
 """A backend that is asked again where a failure may pass, and given up when it is gone."""
 
-import time
+import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Self, TypeVar
@@ -65,9 +65,10 @@ class _Patience:
         if error.completions:
             self._failures = 0
             return
-        self._since = self._since if self._failures else time.monotonic()
+        now = asyncio.get_running_loop().time()
+        self._since = self._since if self._failures else now
         self._failures += 1
-        if self._failures >= TRIES_BEFORE_GONE and time.monotonic() - self._since >= self._patience:
+        if self._failures >= TRIES_BEFORE_GONE and now - self._since >= self._patience:
             self._gone = BackendGone(
                 f"{self.name} has not answered for {self._patience:g} seconds; the last error: {error}"
             )

@@ -122,8 +122,8 @@ def many(problems: int = 40, n: int = 40, seed: int = 0) -> Samples:
 
 def enumerated(samples: Samples, k: int, rule: Callable[..., Curve], monkeypatch: pytest.MonkeyPatch) -> Curve:
     with monkeypatch.context() as patch:
-        patch.setattr("metagen.curves._SUBSETS", 10**9)
-        patch.setattr("metagen.curves._WORK", 1e12)
+        patch.setattr("metagen.analysis.votes.SUBSETS", 10**9)
+        patch.setattr("metagen.analysis.votes.WORK", 1e12)
         return rule(samples, [k])
 
 
@@ -133,7 +133,7 @@ def test_a_monte_carlo_mean_is_within_its_stated_error(
 ) -> None:
     samples = many(n=24)
     exact = enumerated(samples, 4, rule, monkeypatch)
-    monkeypatch.setattr("metagen.curves._SUBSETS", 0)
+    monkeypatch.setattr("metagen.analysis.votes.SUBSETS", 0)
     estimates = [rule(samples, [4], seed=seed, error=0.01) for seed in range(100)]
     errors = np.array([float(curve.errors[0]) for curve in estimates])
     misses = np.array([float(curve.means[0] - exact.means[0]) for curve in estimates])
@@ -146,14 +146,14 @@ def test_a_monte_carlo_mean_is_within_its_stated_error(
 def test_samples_that_are_sorted_alike_do_not_add_up_their_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     # All problems are the same, with the right half first. A draw shared by all would err alike for all.
     samples = Samples(np.tile(np.repeat([0, 1], 12), (200, 1)), np.tile(np.repeat([True, False], 12), (200, 1)))
-    monkeypatch.setattr("metagen.curves._SUBSETS", 0)
+    monkeypatch.setattr("metagen.analysis.votes.SUBSETS", 0)
     estimates = [majority_vote(samples, [3], seed=seed, error=0.01) for seed in range(60)]
     misses = np.array([float(curve.means[0]) - 0.5 for curve in estimates])
     assert np.sqrt(np.mean(misses**2)) < 1.3 * float(estimates[0].errors[0])
 
 
 def test_a_rare_outcome_is_not_taken_for_certain(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("metagen.curves._SUBSETS", 0)
+    monkeypatch.setattr("metagen.analysis.votes.SUBSETS", 0)
     samples = Samples(np.array([[0, *[1] * 99]]), np.array([[True, *[False] * 99]]))
     curve = majority_vote(samples, [1])
     assert curve.means[0] == pytest.approx(0.01, abs=0.003)
@@ -163,7 +163,7 @@ def test_a_rare_outcome_is_not_taken_for_certain(monkeypatch: pytest.MonkeyPatch
 def test_blocks_of_memory_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     samples = many(problems=7, n=12)
     whole = weighted_vote(samples, [1, 5, 12])
-    monkeypatch.setattr("metagen.curves._BLOCK", 50)
+    monkeypatch.setattr("metagen.analysis.votes.BLOCK", 50)
     assert weighted_vote(samples, [1, 5, 12]).values == pytest.approx(whole.values)
     assert resampled_means(whole.values, 100).shape == (100, 3)
 

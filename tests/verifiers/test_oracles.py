@@ -36,9 +36,8 @@ async def judged(reference: str | None, *texts: str, seconds: float = PATIENT) -
 
 
 def workers(of: int | None = None) -> list[psutil.Process]:
-    return [
-        child for child in psutil.Process(of).children() if _alive(child) and "_grading" in " ".join(child.cmdline())
-    ]
+    children = filter(_alive, psutil.Process(of).children())
+    return [child for child in children if "checker_program" in " ".join(child.cmdline())]
 
 
 def _alive(process: psutil.Process) -> bool:
