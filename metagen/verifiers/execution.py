@@ -4,7 +4,7 @@ import json
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from pathlib import Path
+from importlib.resources import files
 from typing import TypeAlias, TypeGuard
 
 from metagen.candidate import Candidate, Score
@@ -18,7 +18,7 @@ from metagen.run import Run
 from metagen.settings import spelled
 from metagen.tasks import together
 
-_HARNESS = Path(__file__).with_name("_testing.py")
+_HARNESS = files("metagen.execution") / "harness.py"
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -7,7 +7,7 @@ import pytest
 from metagen import Candidate, InputError, Problem, ProcessReward, Reading, Run, Score, ScriptedReward, VerifierError
 from metagen.analysis.processbench import Case, Findings, best_threshold, first_error, found, read_cases, step_scores
 
-SHARED = Path(__file__).parents[2] / "shared" / "data" / "rewards" / "processbench_gsm8k.json"
+SHARED = Path(__file__).parents[3] / "shared" / "data" / "rewards" / "processbench_gsm8k.json"
 published = pytest.mark.skipif(not SHARED.exists(), reason="needs ProcessBench's GSM8K part beside the project")
 
 CASES = [

@@ -16,7 +16,7 @@ from metagen.models import SMALL
 from metagen.run import Generator
 from metagen.solve import solve_all
 
-PUBLISHED = Path(__file__).parents[2] / "shared/data/pools/gsm8k_200x16.jsonl"
+PUBLISHED = Path(__file__).parents[3] / "shared/data/pools/gsm8k_200x16.jsonl"
 Row = dict[str, Any]
 PROBLEMS: list[Row] = [
     {"id": "a", "prompt": "1 + 1?", "answer": "2", "level": 1, "subject": "Sums"},
@@ -131,7 +131,7 @@ def test_a_verdict_that_the_grader_does_not_reach_counts_as_wrong_and_is_said(
     async def undecided(answer: str | None, reference: str) -> bool | None:
         return None if answer == "5" else True
 
-    monkeypatch.setattr("metagen.samples.grade", undecided)
+    monkeypatch.setattr("metagen.analysis.reading.grade", undecided)
     source = read(lines(tmp_path / "pool.jsonl", POOL), problems)
     assert source.curves["coverage"].at(1).tolist() == [1.0, 0.5]
     assert "1 samples have no verdict of the grader and count as wrong" in source.notes

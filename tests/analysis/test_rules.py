@@ -18,7 +18,7 @@ from metagen.answers.grade import grade
 from metagen.errors import InputError, WeightError
 from metagen.strategies.choosing import best, majority, weighted_majority
 
-POOL = Path(__file__).parents[2] / "shared/data/pools/gsm8k_200x16.jsonl"
+POOL = Path(__file__).parents[3] / "shared/data/pools/gsm8k_200x16.jsonl"
 
 
 NAN = float("nan")
