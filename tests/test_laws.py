@@ -27,6 +27,7 @@ from metagen import (
     solve,
     solve_all,
 )
+from metagen.budget import Hold
 from metagen.disk.traces import row_of
 from metagen.models import SMALL
 from metagen.request import Meter
@@ -216,7 +217,7 @@ async def test_no_budget_is_passed_under_deadlines_and_cancellations(
             assert spent.tokens <= (most.tokens or inf)
             assert spent.all_flops <= (most.flops or inf)
             assert each.in_flight == 0
-            assert (each._held_tokens, each._held_flops) == (0, 0), "something stayed reserved"
+            assert each.held == Hold(), "something stayed reserved"
     assert backend.in_flight == 0
     assert asyncio.all_tasks() == before
 

@@ -64,32 +64,32 @@ def test_folders_to_read_are_absolute() -> None:
 
 
 async def test_without_bubblewrap_it_is_said_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    module._check_bubblewrap.cache_clear()
+    module.check_bubblewrap.cache_clear()
     monkeypatch.setattr(module, "which", lambda name: None if name == "bwrap" else f"/usr/bin/{name}")
     try:
         with pytest.raises(InputError, match=r"no command bwrap.*install bubblewrap.*unsafe=True"):
             await Sandbox().run(["true"])
     finally:
-        module._check_bubblewrap.cache_clear()
+        module.check_bubblewrap.cache_clear()
 
 
 async def test_where_bubblewrap_does_not_work_it_is_said_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    module._check_bubblewrap.cache_clear()
+    module.check_bubblewrap.cache_clear()
     monkeypatch.setattr(module, "which", lambda name: "/bin/false" if name == "bwrap" else f"/usr/bin/{name}")
     try:
         with pytest.raises(InputError, match=r"bubblewrap does not work here \(exit code 1\): install"):
             await Sandbox().run(["true"])
     finally:
-        module._check_bubblewrap.cache_clear()
+        module.check_bubblewrap.cache_clear()
 
 
 @needs_sandbox
 async def test_a_sandbox_that_does_not_start_says_nothing_of_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     Sandbox().check()
-    monkeypatch.setattr(module, "_limited", lambda *_, **__: ["false"])
+    monkeypatch.setattr(module, "with_limits", lambda *_, **__: ["false"])
     with pytest.raises(ToolError, match="did not start"):
         await Sandbox().run(["true"])
-    monkeypatch.setattr(module, "_limited", lambda *_, **__: ["nonesuch"])
+    monkeypatch.setattr(module, "with_limits", lambda *_, **__: ["nonesuch"])
     with pytest.raises(ToolError, match="nonesuch"):
         await Sandbox(unsafe=True).run(["true"])
 

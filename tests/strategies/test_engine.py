@@ -62,13 +62,13 @@ async def test_voting_beats_one_sample_and_an_oracle_beats_voting(engine: VLLMEn
     voted = await tally(Vote(16), engine)
     assert voted.accuracy.value > voted.single
     assert voted.coverage.value >= voted.accuracy.value
-    chosen = await tally(BestOf(16, by=MatchesReference()), engine)
+    chosen = await tally(BestOf(8, by=MatchesReference()), engine, 20)
     assert chosen.accuracy == chosen.coverage
 
 
 async def test_until_spends_less_than_drawing_all(engine: VLLMEngine) -> None:
-    stopped = await tally(Until(MatchesReference(), limit=32, window=4), engine)
-    every = await tally(Vote(32), engine)
+    stopped = await tally(Until(MatchesReference(), limit=16, window=4), engine, 20)
+    every = await tally(Vote(16), engine, 20)
     assert stopped.usage.completion_tokens < every.usage.completion_tokens
     await idle(engine)
 

@@ -51,7 +51,7 @@ class FakeServer:
     async def running(self, port: int = 0) -> AsyncIterator["FakeServer"]:
         runner = web.AppRunner(self._app(), handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", port, backlog=4096, reuse_port=True)
+        site = web.TCPSite(runner, "127.0.0.1", port, backlog=4096)
         await site.start()
         self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
         try:
@@ -193,7 +193,7 @@ class FakeServer:
 def reserved_port() -> Iterator[int]:
     """A port where nobody listens but a server that is told of it: no other process is given it meanwhile."""
     with socket.socket() as held:
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         held.bind(("127.0.0.1", 0))
         yield held.getsockname()[1]
 

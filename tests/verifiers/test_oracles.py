@@ -202,7 +202,7 @@ async def test_an_answer_too_long_for_the_pipe_is_not_sent() -> None:
 
 
 async def test_a_checker_that_cannot_start_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_checkers, "_PROGRAM", (sys.executable, "-c", "raise SystemExit(3)"))
+    monkeypatch.setattr(_checkers, "PROGRAM", (sys.executable, "-c", "raise SystemExit(3)"))
     checker = Checker()
     with pytest.raises(VerifierError, match="exit code 3"):
         checker.check("x", "y", 1.0)

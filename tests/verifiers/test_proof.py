@@ -210,8 +210,8 @@ class TestWithCoq:
         assert await judged(f"Axiom mine : 1 = 2.\n{FALSE}", "exact mine.") == [PROVED]
 
     async def test_what_the_text_lets_pass_the_assumptions_do_not(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(formal, "_check", lambda *_: None)
-        monkeypatch.setattr(formal, "_GIVES_UP", re.compile("(nothing)"))
+        monkeypatch.setattr(formal, "check_sentence", lambda *_: None)
+        monkeypatch.setattr(formal, "GIVES_UP", re.compile("(nothing)"))
         cheats = (
             "Axiom before the proof",
             "Axiom",

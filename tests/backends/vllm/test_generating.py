@@ -23,7 +23,7 @@ from metagen.budget import Usage
 from metagen.errors import BackendGone, GenerationError, InputError
 from metagen.models import SMALL
 from metagen.request import Completion, Request, Sampling
-from tests.support.timing import until
+from tests.support.timing import turns, until
 
 engine_test = pytest.mark.engine
 
@@ -200,6 +200,7 @@ async def test_cancelled_requests_are_counted_to_the_token_and_leave_nothing(eng
 
     async def one(i: int, moment: int) -> bool:
         task = asyncio.create_task(engine.generate(asking(f"{i % 9} {PROMPT}", n=chance.choice([1, 1, 3, 8])), books))
+        await turns(1)
         await until(lambda: task.done() or engine.load().written >= before + moment)
         finished = task.done()
         task.cancel()
@@ -298,11 +299,10 @@ async def test_a_value_that_vllm_refuses_is_told_in_one_line(engine: VLLMEngine)
 PROGRAM = """
 import asyncio
 import signal
-from metagen.backends.vllm import VLLMEngine
-from metagen.request import Request, Sampling
+from metagen import Request, Sampling, VLLMEngine
 
 async def main():
-    async with VLLMEngine({model!r}, kv_cache_memory_bytes=1 << 26, max_num_seqs=4) as engine:
+    async with VLLMEngine({model!r}, kv_cache_memory_bytes=1 << 28, max_num_seqs=4) as engine:
         spent = []
         await engine.generate(Request("p", "hello", sampling=Sampling(max_tokens=4)), spent.append)
         print("ready", flush=True)
@@ -346,6 +346,7 @@ class Program:
         assert self._process.stdout.readline() == "ready\n", self.output()
 
     def descendants(self) -> list[psutil.Process]:
+        assert self._process.poll() is None, self.output()
         return list(psutil.Process(self._process.pid).children(recursive=True))
 
     def kill(self) -> None:
@@ -388,7 +389,7 @@ def _is_engine(process: psutil.Process) -> bool:
 @asynccontextmanager
 async def doomed(engine: VLLMEngine) -> AsyncIterator[VLLMEngine]:
     """A second engine beside the first, to be killed."""
-    async with VLLMEngine(SMALL, kv_cache_memory_bytes=1 << 26, max_num_seqs=4) as second:
+    async with VLLMEngine(SMALL, kv_cache_memory_bytes=1 << 28, max_num_seqs=4) as second:
         yield second
     assert second.processes() == []
 
