@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import signal
 import subprocess
 import sys
 import urllib.request
@@ -33,15 +34,24 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with reserved_port() as port, log.open("w") as file:
         where = ("--model", str(SMALL), "--served-model-name", "small", "--host", "127.0.0.1", "--port", str(port))
         process = subprocess.Popen(
-            [sys.executable, "-m", SERVE, *where, *OPTIONS], stdout=file, stderr=file, env=environment
+            [sys.executable, "-m", SERVE, *where, *OPTIONS], stdout=file, stderr=file, env=environment, process_group=0
         )
         try:
             block_until(lambda: process.poll() is not None or answers(f"http://127.0.0.1:{port}/health"))
             assert process.poll() is None, log.read_text()[-2000:]
             yield f"http://127.0.0.1:{port}/v1"
         finally:
-            process.terminate()
-            process.wait()
+            end(process)
+
+
+def end(process: "subprocess.Popen[bytes]") -> None:
+    """With what belongs to it, even while it is starting: then it does not hear that it is to end."""
+    process.terminate()
+    try:
+        process.wait(60)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def answers(address: str) -> bool:
