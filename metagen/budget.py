@@ -141,6 +141,11 @@ class Account:
         return min(ends, default=None)
 
     @property
+    def held(self) -> Hold:
+        """What is set aside for requests that are not settled yet."""
+        return Hold(tokens=self._held_tokens, flops=self._held_flops)
+
+    @property
     def limited(self) -> bool:
         """Whether this account or one around it has a limit in tokens or FLOPs."""
         return self.priced or any(account.budget.tokens is not None for account in self._around)

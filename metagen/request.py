@@ -66,7 +66,8 @@ class Request:
     passing: bool = field(default=False, compare=False)
     """Whether it may be cancelled before it is done: then a backend should learn as it goes what there is to count."""
     deadline: float | None = field(default=None, compare=False)
-    """The moment, by `time.monotonic()`, after which it must not be sent any more."""
+    """The moment, by `clock`, after which it must not be sent any more."""
+    clock: Callable[[], float] = field(default=time.monotonic, compare=False, repr=False)
 
     def limit(self, context: int) -> int:
         """The longest completion, in tokens, where the context leaves room for `context` tokens."""
@@ -74,7 +75,7 @@ class Request:
 
     def check_time(self) -> None:
         """Raise `BudgetExceeded` if it is too late to send this; for backends that let requests wait."""
-        _check_time(self.deadline)
+        _check_time(self.deadline, self.clock)
 
     def part(self, first: int, n: int) -> "Request":
         """The request for `n` of these samples, from number `first` on."""
@@ -119,11 +120,12 @@ class Reading:
     prompt: str
     steps: tuple[str, ...]
     deadline: float | None = field(default=None, compare=False)
-    """The moment, by `time.monotonic()`, after which it must not be sent any more."""
+    """The moment, by `clock`, after which it must not be sent any more."""
+    clock: Callable[[], float] = field(default=time.monotonic, compare=False, repr=False)
 
     def check_time(self) -> None:
         """Raise `BudgetExceeded` if it is too late to send this."""
-        _check_time(self.deadline)
+        _check_time(self.deadline, self.clock)
 
 
 class Card(Protocol):
@@ -222,8 +224,8 @@ def scores(backend: AnyBackend) -> TypeGuard[RewardBackend]:
     return hasattr(backend, "rate")
 
 
-def _check_time(deadline: float | None) -> None:
-    if deadline is not None and time.monotonic() > deadline:
+def _check_time(deadline: float | None, clock: Callable[[], float]) -> None:
+    if deadline is not None and clock() > deadline:
         raise BudgetExceeded("the deadline passed while the request waited, so it was not sent")
 
 

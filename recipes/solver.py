@@ -20,7 +20,7 @@ from recipes.trainer import Plan, Trainer, make_optimizer
 CLEAN = Recipe(noise=Noise(0.0, 0.0), mix=Mix(1.0, 0.0, 0.0, 0.0))
 """Right solutions to plain questions."""
 console = Console(highlight=False)
-_PLAN = Plan(minutes=25.0, threads=1, recipe=CLEAN)
+PLAN = Plan(minutes=25.0, threads=1, recipe=CLEAN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +61,13 @@ def make_trainer(shape: Shape, plan: Plan) -> Trainer:
 
 def main(
     out: Annotated[Path, typer.Option(help="The model folder to write.")],
-    minutes: Annotated[float, typer.Option(help="Training time.")] = _PLAN.minutes,
+    minutes: Annotated[float, typer.Option(help="Training time.")] = PLAN.minutes,
     steps: Annotated[int | None, typer.Option(help="Train for so many steps instead.")] = None,
     seed: Annotated[int, typer.Option(help="Decides weights and data.")] = 0,
 ) -> None:
     """Train a dense model on right solutions to training problems."""
     torch.set_num_threads(1)
-    trainer = make_trainer(Shape(), replace(_PLAN, minutes=minutes, steps=steps, seed=seed))
+    trainer = make_trainer(Shape(), replace(PLAN, minutes=minutes, steps=steps, seed=seed))
     for found in trainer.train():
         if trainer.step % trainer.plan.report_every == 0:
             console.print(f"{trainer.progress:6.1%}  step {trainer.step}  loss {found.text.item():.4f}")

@@ -1,6 +1,7 @@
 """The shape of the package: imports point inward, one module prints, nothing runs text as code, tests mirror it all."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -216,3 +217,74 @@ def test_every_module_has_its_tests(module: str) -> None:
 
 def test_every_exception_from_the_mirror_is_a_module() -> None:
     assert set(TESTED_ELSEWHERE) <= set(MODULES)
+
+
+TESTS = [path for path in sorted((ROOT / "tests").rglob("*.py")) if path != Path(__file__)]
+WAITS = {
+    "tests/support/timing.py": "the one place where tests look again and again at what another process does",
+    "tests/execution/test_sandbox.py": "cancels at any moment of a program's start, and lets programs overlap",
+}
+"""The files of tests that let time pass, each with its reason."""
+LEAST_SECONDS = 60
+"""A wait for an event may end a test that hangs, but must not be what a busy machine fails by."""
+SLEEP_IN_PROGRAM = re.compile(r"\bsleep[( ]([\d.]+)")
+LIMITED_WAITS = {"timeout", "wait", "wait_for", "wait_procs", "communicate", "join", "urlopen"}
+
+
+def name_called(call: ast.Call) -> str:
+    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+
+
+def seconds_slept(tree: ast.Module) -> Iterator[str]:
+    """The sleeps that are not a bare turn of the event loop, those in programs of a test too."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and name_called(node) == "sleep":
+            if [ast.unparse(argument) for argument in node.args] != ["0"]:
+                yield f"line {node.lineno} sleeps"
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            for seconds in SLEEP_IN_PROGRAM.findall(node.value):
+                if 0 < float(seconds) < LEAST_SECONDS:
+                    yield f"a program in line {node.lineno} sleeps for {seconds} seconds"
+
+
+def short_waits(tree: ast.Module) -> Iterator[str]:
+    """The waits for an event that end after a few seconds."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and name_called(node) in LIMITED_WAITS:
+            given = [*node.args, *(keyword.value for keyword in node.keywords if keyword.arg == "timeout")]
+            for limit in (each.value for each in given if isinstance(each, ast.Constant)):
+                if isinstance(limit, int | float) and 0 < limit < LEAST_SECONDS:
+                    yield f"line {node.lineno} waits for {limit} seconds"
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_test_depends_on_how_fast_the_machine_is(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert list(short_waits(tree)) == []
+    if str(path.relative_to(ROOT)) not in WAITS:
+        assert list(seconds_slept(tree)) == []
+
+
+def test_every_file_that_lets_time_pass_does() -> None:
+    for name in WAITS:
+        assert list(seconds_slept(ast.parse((ROOT / name).read_text(encoding="utf-8")))), name
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "await asyncio.sleep(0.4)",
+        "time.sleep(PAUSE)",
+        "sleep(random())",
+        "code = 'import time; time.sleep(0.05)'",
+        "run(['sh', '-c', 'sleep 5'])",
+        "await asyncio.wait_for(task, 20)",
+        "async with asyncio.timeout(0.02): pass",
+        "process.communicate(timeout=5)",
+        "await asyncio.wait([task], timeout=0.5)",
+        "up.wait(10)",
+    ],
+)
+def test_a_bet_on_the_speed_of_the_machine_is_found(program: str) -> None:
+    tree = ast.parse(f"async def test() -> None:\n    {program}")
+    assert [*seconds_slept(tree), *short_waits(tree)]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from metagen import cli
-from tests.support.fake_server import FakeServer
+from tests.support.fake_server import FakeServer, reserved_port
 
 OWN = """
 from metagen import Retrying, VLLMServer
@@ -23,7 +23,7 @@ def server():
 
 
 @contextmanager
-def running(fake: FakeServer, port: int = 0, requests: int | None = None) -> Iterator[None]:
+def running(fake: FakeServer, port: int, requests: int | None = None) -> Iterator[None]:
     """The server in a thread, until the block ends or it has seen so many requests."""
     loop, end = asyncio.new_event_loop(), asyncio.Event()
     up = threading.Event()
@@ -41,7 +41,7 @@ def running(fake: FakeServer, port: int = 0, requests: int | None = None) -> Ite
     fake.script = script
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
     thread.start()
-    up.wait(10)
+    up.wait()
     try:
         yield
     finally:
@@ -50,8 +50,14 @@ def running(fake: FakeServer, port: int = 0, requests: int | None = None) -> Ite
         loop.close()
 
 
+@pytest.fixture
+def port() -> Iterator[int]:
+    with reserved_port() as reserved:
+        yield reserved
+
+
 def test_a_run_ends_with_one_line_and_goes_on_when_the_server_is_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], port: int
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("problems.jsonl").write_text(
@@ -68,8 +74,8 @@ def test_a_run_ends_with_one_line_and_goes_on_when_the_server_is_back(
     def kept() -> Counter[str]:
         return Counter(json.loads(line)["problem"] for line in Path("run/solutions.jsonl").read_text().splitlines())
 
-    first = FakeServer(pause=0.01)
-    with running(first, requests=60):
+    first = FakeServer()
+    with running(first, port, requests=60):
         Path("own.py").write_text(OWN.format(url=first.url))
         code, said = command()
     assert code == 1
@@ -81,7 +87,7 @@ def test_a_run_ends_with_one_line_and_goes_on_when_the_server_is_back(
     assert 30 <= len(before) < 200
 
     again = FakeServer()
-    with running(again, int(first.url.split(":")[2].split("/")[0])):
+    with running(again, port):
         assert command()[0] == 0
     after = kept()
     assert len(after) == 200

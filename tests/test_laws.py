@@ -26,12 +26,14 @@ from metagen import (
     solve,
     solve_all,
 )
+from metagen.budget import Hold
 from metagen.disk.traces import row_of
 from metagen.models import SMALL
 from metagen.request import Meter, Outcome
 from metagen.strategies import __all__ as every_strategy
 from metagen.trace import Span
 from tests.support.scripts import NAMES, SPECS, WRAPPERS, Counting, dice, late
+from tests.support.timing import Clock
 
 PROBLEM = Problem("p", "What is 3 + 4?", "7")
 PROBLEMS = [Problem(str(number), f"What is {number} + 4?", str(number + 4)) for number in range(4)]
@@ -142,15 +144,6 @@ async def test_no_budget_in_flops_is_ever_passed(spec: str, flops: int, inner: i
     assert account.fits(0, flops - account.spent.all_flops), "something stayed reserved"
 
 
-class Clock:
-    """A clock that goes on when the model works."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 class Watched(Scripted):
     """A model of random latency, by a clock of its own, that sees to it that nothing comes too late."""
 
@@ -223,7 +216,7 @@ async def test_no_budget_is_passed_under_deadlines_and_cancellations(
             assert spent.tokens <= (most.tokens or inf)
             assert spent.all_flops <= (most.flops or inf)
             assert each.in_flight == 0
-            assert (each._held_tokens, each._held_flops) == (0, 0), "something stayed reserved"
+            assert each.held == Hold(), "something stayed reserved"
     assert backend.in_flight == 0
     assert asyncio.all_tasks() == before
 

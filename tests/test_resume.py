@@ -7,15 +7,14 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
 from metagen.models import SMALL
+from tests.support.timing import block_until
 
 SLOW = """
 import asyncio, random
@@ -69,16 +68,11 @@ def test_killed_at_50_random_moments_and_resumed(tmp_path: Path) -> None:
     call += ["--strategy", "Vote(3, of=Vote(2))", "--out", str(run), "--concurrency", "8", "--seed", "1"]
     rng = random.Random(0)
     progress: list[int] = []
-    start = 0.0  # what it takes until a problem is solved, on a machine that may be busy
-    for kill in range(50):
+    for _ in range(50):
         process = FORKS.Process(target=metagen, args=call)
-        begun = time.monotonic()
         process.start()
-        if kill < 2:  # the first waits for the imports too
-            wait_for(solving(run, sum(progress)))
-            start = min(1.0, time.monotonic() - begun)
-        else:
-            time.sleep(start * rng.uniform(0.1, 2.0))
+        enough = lines(run) + rng.randrange(30)
+        block_until(lambda: lines(run) >= enough)  # noqa: B023 (it is called in this round)
         process.kill()
         process.join()
         assert process.exitcode == -signal.SIGKILL
@@ -98,18 +92,18 @@ def test_killed_over_the_engine_no_process_is_left_and_the_run_goes_on(tmp_path:
     call = [sys.executable, "-m", "metagen", "solve", str(problems(tmp_path, 3000)), "--model", str(SMALL)]
     call += ["--strategy", "Vote(4)", "--out", str(run), "--concurrency", "64"]
     process = subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_for(solving(run, 200))
+    block_until(lambda: lines(run) > 40)
     children = family(process)
     process.kill()
     process.wait()
-    gone, alive = psutil.wait_procs(children, timeout=20)
+    gone, alive = psutil.wait_procs(children, timeout=120)
     assert not alive
     assert gone
     assert lines(run) < 3000
-    assert subprocess.run([*call, "--limit", "1000"], capture_output=True, check=False).returncode == 0
+    assert subprocess.run([*call, "--limit", "100"], capture_output=True, check=False).returncode == 0
     assert set(solved(run).values()) == {1}
     assert solved(run) == traced(run)
-    assert {f"p{number}" for number in range(1000)} <= solved(run).keys()
+    assert {f"p{number}" for number in range(100)} <= solved(run).keys()
 
 
 def family(process: Process) -> list[psutil.Process]:
@@ -119,14 +113,3 @@ def family(process: Process) -> list[psutil.Process]:
 def lines(run: Path) -> int:
     path = run / "solutions.jsonl"
     return len(path.read_bytes().splitlines()) if path.exists() else 0
-
-
-def solving(run: Path, count: int) -> Callable[[], bool]:
-    return lambda: lines(run) > count
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 200) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it took too long"
-        time.sleep(0.05)

@@ -22,6 +22,7 @@ from metagen import (
     solve,
     solve_all,
 )
+from metagen.backends.vllm.prompts import Prompts
 from tests.support import hotpot, smollm2
 from tests.support.outcomes import completed
 
@@ -55,7 +56,7 @@ async def test_a_prompt_is_rendered_by_the_models_own_template(model: VLLMEngine
     turn = [{"role": "user", "content": prompt}]
     rendered = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
     assert "<|im_start|>assistant" in rendered
-    assert model._prompts.ids(Request("p", prompt)) == tokenizer.encode(rendered, add_special_tokens=False)
+    assert Prompts(tokenizer).ids(Request("p", prompt)) == tokenizer.encode(rendered, add_special_tokens=False)
     assert await model.count(Request("p", prompt)) == len(tokenizer.encode(rendered, add_special_tokens=False))
 
 
@@ -92,13 +93,13 @@ async def test_a_stop_string_may_end_inside_a_token(model: VLLMEngine, tokenizer
     assert rest.text
 
 
-async def test_logprobs_are_those_of_torch(model: VLLMEngine) -> None:
+async def test_logprobs_are_those_of_torch(model: VLLMEngine, tokenizer: Any) -> None:
     import torch
     from transformers import AutoModelForCausalLM
 
     request = replace(ASKED, sampling=Sampling(temperature=1.0, max_tokens=24, logprobs=True))
     (one,) = await drawn(model, request)
-    prompt = model._prompts.ids(request)
+    prompt = Prompts(tokenizer).ids(request)
     reference = AutoModelForCausalLM.from_pretrained(smollm2.folder(), dtype=torch.float32)
     with torch.inference_mode():
         logits = reference(torch.tensor([[*prompt, *one.tokens]])).logits[0]

@@ -35,8 +35,8 @@ def draw(panels: Mapping[str, Mapping[str, Curve]], folder: Path) -> list[Path]:
     know their FLOPs, the same against FLOPs, as `flops.png` and `flops.svg`. Returns the files.
     """
     known = all(curve.flops is not None for curves in panels.values() for curve in curves.values())
-    files = _draw(panels, folder, "curves", _against_samples)
-    return [*files, *(_draw(panels, folder, "flops", _against_flops) if known else ())]
+    files = _draw(panels, folder, "curves", draw_against_samples)
+    return [*files, *(_draw(panels, folder, "flops", draw_against_flops) if known else ())]
 
 
 def _draw(
@@ -68,11 +68,11 @@ def draw_fronts(panels: Mapping[str, Sequence[Point]], folder: Path) -> list[Pat
 
     figure = Figure(figsize=(5.5 * len(panels), 4), layout="constrained")
     for axes, (name, points) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
-        _front(axes, name, points)
+        draw_front(axes, name, points)
     return saved(figure, folder, "sweep")
 
 
-def _front(axes: "Axes", name: str, points: Sequence[Point]) -> None:
+def draw_front(axes: "Axes", name: str, points: Sequence[Point]) -> None:
     from matplotlib.ticker import NullFormatter  # noqa: PLC0415 (optional)
 
     for number, series in enumerate(dict.fromkeys(map(_series, points))):
@@ -115,7 +115,7 @@ def saved(figure: "Figure", folder: Path, name: str) -> list[Path]:
     return files
 
 
-def _against_samples(axes: "Axes", curves: Mapping[str, Curve]) -> None:
+def draw_against_samples(axes: "Axes", curves: Mapping[str, Curve]) -> None:
     for rule, curve in curves.items():
         _curve(axes, rule, curve, curve.ks)
     ks = sorted({k for curve in curves.values() for k in curve.ks})
@@ -125,7 +125,7 @@ def _against_samples(axes: "Axes", curves: Mapping[str, Curve]) -> None:
     axes.set_xlabel("samples a problem")
 
 
-def _against_flops(axes: "Axes", curves: Mapping[str, Curve]) -> None:
+def draw_against_flops(axes: "Axes", curves: Mapping[str, Curve]) -> None:
     for rule, curve in curves.items():
         if curve.flops is not None:
             _curve(axes, rule, curve, curve.flops.mean(0))

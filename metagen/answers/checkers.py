@@ -30,7 +30,7 @@ PATIENCE = 8
 START_SECONDS = 60.0
 """math-verify loads in one or two seconds on an idle machine."""
 
-_PROGRAM = (sys.executable, "-P", "-W", "ignore", str(Path(__file__).with_name("checker_program.py")))
+PROGRAM = (sys.executable, "-P", "-W", "ignore", str(Path(__file__).with_name("checker_program.py")))
 _VERDICTS = {b"true\n": True, b"false\n": False}
 
 
@@ -124,7 +124,7 @@ def _checkers(_process: int) -> Checkers:
 
 
 def _started() -> subprocess.Popen[bytes]:
-    process = subprocess.Popen(_PROGRAM, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+    process = subprocess.Popen(PROGRAM, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
     if _reply(process, START_SECONDS) != b"\n":
         _end(process)
         raise VerifierError(

@@ -1,7 +1,6 @@
 """Several servers of one model."""
 
 import asyncio
-import time
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -85,7 +84,7 @@ class Balanced(Backend):
 
     async def _pick(self) -> _Member:
         """Who is least busy among those that are not resting; if all are, whoever rests the shortest."""
-        now = time.monotonic()
+        now = asyncio.get_running_loop().time()
         awake = [member for member in self._members if member.rests_until <= now]
         member = min(awake or self._members, key=lambda member: (member.in_flight, member.rests_until))
         async with member.opening:
@@ -94,7 +93,7 @@ class Balanced(Backend):
         return member
 
     async def _open(self, member: _Member) -> None:
-        member.rests_until = time.monotonic() + self._rest  # meanwhile others go elsewhere
+        member.rests_until = asyncio.get_running_loop().time() + self._rest  # meanwhile others go elsewhere
         await member.backend.__aenter__()
         member.opened, member.rests_until = True, 0.0
         names = {each.backend.name for each in self._members if each.opened}
@@ -103,7 +102,7 @@ class Balanced(Backend):
 
     def _note(self, member: _Member, error: TransientError) -> None:
         if error.unreachable:
-            member.rests_until = time.monotonic() + self._rest
+            member.rests_until = asyncio.get_running_loop().time() + self._rest
 
     async def __aenter__(self) -> Self:
         try:

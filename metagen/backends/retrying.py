@@ -1,7 +1,6 @@
 """A backend that is asked again where a failure may pass, and given up when it is gone."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Self, TypeVar
@@ -86,9 +85,10 @@ class Patience:
 
     def _failed(self, error: TransientError) -> None:
         """Count a failure; when there were only failures for too long, the server is gone."""
-        self._since = self._since if self._failures else time.monotonic()
+        now = asyncio.get_running_loop().time()
+        self._since = self._since if self._failures else now
         self._failures += 1
-        if self._failures >= TRIES_BEFORE_GONE and time.monotonic() - self._since >= self._patience:
+        if self._failures >= TRIES_BEFORE_GONE and now - self._since >= self._patience:
             self._gone = BackendGone(
                 f"{self._of.name} has not answered for {self._patience:g} seconds; the last error: {error}"
             )

@@ -54,10 +54,13 @@ class Scripted(Backend):
 
         limit = request.limit(self.context - prompt)
         try:
-            return await together(map(complete, range(request.n)))
+            outcomes = await together(map(complete, range(request.n)))
         finally:
             written = sum(len(completion.tokens) for completion in done)
             spend(Usage(calls=1, prompt_tokens=prompt, completion_tokens=written))
+        if not done:
+            raise next(outcome for outcome in outcomes if isinstance(outcome, SampleError))
+        return outcomes
 
     async def count(self, request: Request) -> int:
         return len(request.prompt) + len(request.partial)

@@ -22,7 +22,7 @@ _BEFORE = re.compile(r"(?:[\s{}+*-]|(?:all|par|!|\d+(?:\s*[-,]\s*\d+)*|\[\s*[\w'
 """Bullets, braces and goals, which stand before a tactic."""
 _WORD = re.compile(r"[^\W\d][\w']*|\S|\Z")
 _TACTIC = re.compile(r"[a-z_(\[]|\Z")
-_GIVES_UP = re.compile(r"(?<![\w'.])(admit|give_up|Admitted|bypass_check)(?![\w'])")
+GIVES_UP = re.compile(r"(?<![\w'.])(admit|give_up|Admitted|bypass_check)(?![\w'])")
 _REQUIRE = re.compile(r"(?:From\s+(?:Coq|Stdlib)\s+)?Require\s+(?:Import\s+|Export\s+)?((?:[\w']+(?:\.[\w']+)*\s*)+)\.")
 _OPEN_HOLE = re.compile(rf"\(\* (.*?) \*\)\n{re.escape(HOLE)}", re.DOTALL)
 _BY_ADMIT = re.compile(r"\s+by\s+\(?admit\)?\.(?=\s|\Z)")
@@ -101,13 +101,13 @@ def _proof(parts: Sequence[str], known: set[str], libraries: set[str], *, sketch
         if sentence == "Proof." or sentence in known:
             continue
         if not (sketch and _is_hole(part)):
-            _check(sentence, libraries)
+            check_sentence(sentence, libraries)
         yield part
 
 
-def _check(sentence: str, libraries: set[str]) -> None:
+def check_sentence(sentence: str, libraries: set[str]) -> None:
     """Refuse all but tactics and the loading of libraries. Tactics begin with small letters, and commands do not."""
-    if given_up := _GIVES_UP.search(sentence):
+    if given_up := GIVES_UP.search(sentence):
         raise Refused(f"refused: {given_up[1]}")
     sentence = _bare(sentence)
     loads = _loaded(sentence)

@@ -96,7 +96,7 @@ class Sandbox:
         if not sys.platform.startswith("linux") or not which("prlimit"):
             raise InputError("a sandbox needs Linux and the command prlimit of util-linux")
         if not self.unsafe:
-            _check_bubblewrap(self.readable)
+            check_bubblewrap(self.readable)
 
     async def run(
         self,
@@ -149,7 +149,7 @@ async def _in_folder(files: dict[str, bytes], limits: Limits) -> AsyncIterator[_
     with TemporaryDirectory(prefix="metagen-", ignore_cleanup_errors=True) as folder:
         _write(folder, files)
         # the kernel would count all processes of this user, so their number has no limit here
-        yield _limited(limits, processes=None), folder, ()
+        yield with_limits(limits, processes=None), folder, ()
 
 
 def _write(folder: str, files: Mapping[str, bytes]) -> None:
@@ -170,7 +170,7 @@ def _bubblewrap(readable: Sequence[str], limits: Limits, placed: Sequence[str] =
         *placed,
         *("--remount-ro", "/dev", "--remount-ro", "/", "--chdir", WORK, "--"),
         *(_other_user() if _is_root() else ()),
-        *_limited(limits, limits.processes),
+        *with_limits(limits, limits.processes),
     ]  # fmt: skip
 
 
@@ -194,7 +194,7 @@ def _other_user() -> list[str]:
     return ["setpriv", f"--reuid={user}", f"--regid={user}", *nothing]
 
 
-def _limited(limits: Limits, processes: int | None) -> list[str]:
+def with_limits(limits: Limits, processes: int | None) -> list[str]:
     seconds = ceil(limits.seconds)
     values = {
         "cpu": (resource.RLIMIT_CPU, seconds, seconds + 1),
@@ -242,7 +242,7 @@ def _folders(readable: Sequence[str]) -> list[str]:
 
 
 @cache
-def _check_bubblewrap(readable: tuple[str, ...]) -> None:
+def check_bubblewrap(readable: tuple[str, ...]) -> None:
     if which("bwrap") is None:
         raise InputError(f"there is no command bwrap to confine code with: {_HINT}")
     if _is_root() and which("setpriv") is None:

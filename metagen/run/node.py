@@ -98,7 +98,15 @@ class Node:
         drawn = (model, request.prompt, request.partial, request.sampling)
         draw = self._scope.draws[drawn]
         self._scope.draws[drawn] += request.n
-        return replace(request, draw=draw, seed=self._seed(), deadline=self._account.deadline, passing=self._passing)
+        account = self._account
+        return replace(
+            request,
+            draw=draw,
+            seed=self._seed(),
+            deadline=account.deadline,
+            clock=account.clock,
+            passing=self._passing,
+        )
 
     def _seed(self) -> int | None:
         if self._scope.seed is None:

@@ -61,7 +61,7 @@ class Sending(Node):
         """
         backend = self._rewarder(model)
         self._account.check_time()
-        reading = replace(reading, deadline=self._account.deadline)
+        reading = replace(reading, deadline=self._account.deadline, clock=self._account.clock)
         held = await self._reserved_for(backend, reading) if self._account.limited else Hold()
         try:
             with self._metered(backend, 1) as meter:

@@ -70,7 +70,7 @@ class Search:
         Raises `InputError` for a corpus that cannot be read, and a cache that cannot be written.
         """
         with _opening:
-            return _opened(Path(self.corpus), Path(self.cache) if self.cache is not None else _cache())
+            return open_index(Path(self.corpus), Path(self.cache) if self.cache is not None else _cache())
 
 
 class Index:
@@ -123,10 +123,10 @@ def _of_lines(file: Path) -> Iterator[Passage]:
 
 
 @lru_cache(OPEN)
-def _opened(corpus: Path, cache: Path) -> Index:
+def open_index(corpus: Path, cache: Path) -> Index:
     passages = read_passages(corpus)
     kept = cache / _digest(passages)
-    return Index(passages, _read(kept) or _built(passages, kept))
+    return Index(passages, _read(kept) or build_index(passages, kept))
 
 
 def _read(kept: Path) -> Any:
@@ -137,7 +137,7 @@ def _read(kept: Path) -> Any:
         return None
 
 
-def _built(passages: Sequence[Passage], kept: Path) -> Any:
+def build_index(passages: Sequence[Passage], kept: Path) -> Any:
     """The index, which is kept in a folder that appears whole or not at all."""
     bm25 = _bm25s().BM25()
     bm25.index(_words([f"{passage.title} {passage.text}" for passage in passages]), show_progress=False)

@@ -62,7 +62,7 @@ class Tuning(Generic[Item]):
     def run(self, checkpoint: Path | None = None) -> Iterator[Progress]:
         """Train to the end, from the checkpoint if there is one; it is deleted at the end."""
         schedule = self.schedule
-        batches = [batch for epoch in range(schedule.epochs) for batch in self._epoch(epoch)]
+        batches = [batch for epoch in range(schedule.epochs) for batch in self.epoch_batches(epoch)]
         optimizer = optimizer_of(self.model, schedule.rate, schedule.decay)
         plan = str(asdict(schedule))
         begun = load(self.model, optimizer, checkpoint, plan) if checkpoint and checkpoint.exists() else 0
@@ -84,7 +84,7 @@ class Tuning(Generic[Item]):
         optimizer.step()
         return float(loss.detach())
 
-    def _epoch(self, epoch: int) -> list[list[Item]]:
+    def epoch_batches(self, epoch: int) -> list[list[Item]]:
         """The examples in batches of about the same length, in an order of this epoch's own."""
         rng = Random(f"{self.schedule.seed} epoch {epoch}")
         order = sorted(rng.sample(self.items, len(self.items)), key=lambda item: len(item.ids))

@@ -33,7 +33,7 @@ def test_each_source_has_a_panel_with_its_curves(tmp_path: Path, names: list[str
 
 def test_the_axis_is_logarithmic_and_intervals_are_shaded() -> None:
     axes = pytest.importorskip("matplotlib.figure").Figure().subplots()
-    plots._against_samples(axes, {"coverage": CURVE})
+    plots.draw_against_samples(axes, {"coverage": CURVE})
     assert axes.get_xscale() == "log"
     assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "2", "4"]
     assert axes.lines[0].get_ydata() == pytest.approx([20, 30, 60])
@@ -50,7 +50,7 @@ def test_curves_that_know_their_flops_are_drawn_against_them(tmp_path: Path) -> 
     assert [file.name for file in files] == ["curves.png", "curves.svg", "flops.png", "flops.svg"]
     assert ">FLOPs a problem</text>" in files[3].read_text()
     axes = pytest.importorskip("matplotlib.figure").Figure().subplots()
-    plots._against_flops(axes, {"coverage": curve})
+    plots.draw_against_flops(axes, {"coverage": curve})
     assert axes.get_xscale() == "log"
     assert axes.lines[0].get_xdata() == pytest.approx([2e9, 3e9, 6e9])
 
@@ -73,6 +73,6 @@ def test_colours_are_those_that_all_can_tell_apart() -> None:
 def test_no_two_strategies_of_a_front_look_alike() -> None:
     axes = pytest.importorskip("matplotlib.figure").Figure().subplots()
     points = [Point("p", "m", f"{name}4", "", 1, 9, 0.5, 0.4, 0.6, 10, 1e9, 1) for name in "abcdefghijklmnopqrst"]
-    plots._front(axes, "many", points)
+    plots.draw_front(axes, "many", points)
     looks = {(line.get_color(), line.get_marker(), line.get_linestyle()) for line, *_ in axes.containers}
     assert len(looks) == len(points)

@@ -1,7 +1,7 @@
 """Failures that pass, and those that do not."""
 
 import asyncio
-import time
+from math import inf
 
 import psutil
 import pytest
@@ -26,9 +26,11 @@ from metagen import (
     Vote,
     solve_all,
 )
+from metagen.backends.wrapper import Wrapper
 from metagen.request import Meter, Outcome
-from tests.support.fake_server import FakeServer
+from tests.support.fake_server import FakeServer, reserved_port
 from tests.support.outcomes import completed
+from tests.support.timing import advance, turns, until
 
 REQUEST = Request("p", "3 + 4?", n=4, seed=10)
 
@@ -88,20 +90,32 @@ async def test_after_its_attempts_the_last_error_is_raised() -> None:
 
 
 async def test_the_server_says_how_long_to_wait() -> None:
-    backend = Failing(TransientError("busy", retry_after=0.2))
-    begun = time.monotonic()
-    await quick(backend).generate(REQUEST, lambda _: None)
-    assert time.monotonic() - begun >= 0.2
+    backend = Failing(TransientError("busy", retry_after=3600.0))
+    task = asyncio.create_task(quick(backend, patience=inf).generate(REQUEST, lambda _: None))
+    await until(lambda: backend.requests)
+    advance(3000)
+    await turns()
+    assert len(backend.requests) == 1
+    advance(600)
+    await task
+    assert len(backend.requests) == 2
 
 
 async def test_a_server_that_stays_silent_is_given_up_once_for_all() -> None:
-    backend = Failing(*(TransientError("no") for _ in range(1000)))
-    retrying = quick(backend, attempts=1000, patience=0.05)
+    class Silent(Failing):
+        async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
+            self.errors = [TransientError("no")]
+            advance(60)
+            return await super().generate(request, spend)
+
+    backend = Silent()
+    retrying = quick(backend, attempts=1000, patience=3600)
     attempts = (retrying.generate(REQUEST, lambda _: None) for _ in range(20))
     errors = await asyncio.gather(*attempts, return_exceptions=True)
-    assert {str(error) for error in errors} == {"scripted has not answered for 0.05 seconds; the last error: no"}
+    assert {str(error) for error in errors} == {"scripted has not answered for 3600 seconds; the last error: no"}
     assert all(isinstance(error, BackendGone) for error in errors)
     asked = len(backend.requests)
+    assert 60 <= asked <= 61 + len(errors)
     with pytest.raises(BackendGone):
         await retrying.generate(REQUEST, lambda _: None)
     assert len(backend.requests) == asked
@@ -140,37 +154,50 @@ async def test_no_budget_is_passed_by_tries_that_were_paid_for(tokens: int) -> N
 
 
 async def test_a_request_is_not_asked_again_after_the_deadline() -> None:
-    backend = Failing(*(TransientError("busy", retry_after=0.1) for _ in range(100)))
-    account = Account(Budget(seconds=0.25))
-    (solution,) = [each async for each in solve_all([Problem("p", "?")], None, quick(backend), account=account)]
+    backend = Failing(*(TransientError("busy", retry_after=1800.0) for _ in range(100)))
+    account = Account(Budget(seconds=5000), clock=lambda: asyncio.get_running_loop().time())
+    solutions = solve_all([Problem("p", "?")], None, quick(backend, patience=inf), account=account)
+    task = asyncio.ensure_future(anext(solutions))
+    for tries in (1, 2, 3):
+        await until(lambda: len(backend.requests) == tries)  # noqa: B023 (it is awaited here)
+        await turns(50)  # so that it waits
+        advance(2000)
+    solution = await task
+    await solutions.aclose()
     assert "the deadline passed" in solution.error
-    assert len(backend.requests) <= 3
+    assert len(backend.requests) == 3
 
 
 async def test_where_nothing_listens_the_first_word_is_an_error_of_the_user() -> None:
-    begun = time.monotonic()
-    with pytest.raises(InputError, match=r"cannot connect to 127\.0\.0\.1:9.*is the server running\?"):
-        async with Retrying(VLLMServer("http://127.0.0.1:9/v1")):
-            pass
-    assert time.monotonic() - begun < 5
+    class Knocking(VLLMServer):
+        knocks = 0
+
+        async def __aenter__(self) -> "Knocking":
+            self.knocks += 1
+            return await super().__aenter__()
+
+    with reserved_port() as port:
+        server = Knocking(f"http://127.0.0.1:{port}/v1")
+        with pytest.raises(InputError, match=rf"cannot connect to 127\.0\.0\.1:{port}.*is the server running\?"):
+            async with Retrying(server):
+                pass
+    assert server.knocks == 1
 
 
 async def test_under_faults_of_every_kind_nothing_is_lost_and_all_is_counted() -> None:
-    kinds = ["429", "500", "reset", "truncated", "malformed", "fewer", "hang", "", "", "", "", "", "", ""]
+    kinds = ["429", "500", "reset", "truncated", "malformed", "fewer", "", "", "", "", "", "", ""]
     fake = FakeServer()
     before = psutil.Process().num_fds(), len(asyncio.all_tasks())
     async with (
         fake.running(),
-        Retrying(VLLMServer(fake.url, silence=0.5), wait=0.01, longest=0.05, attempts=99) as server,
+        Retrying(VLLMServer(fake.url, silence=60), wait=0.01, longest=0.05, attempts=99, patience=inf) as server,
     ):
         fake.faults = kinds * 70
         problems = [Problem(str(number), f"What is {number} + 1?", "7") for number in range(500)]
         solutions = [each async for each in solve_all(problems, Vote(4), server, seed=1)]
         assert fake.in_flight == 0
-    await asyncio.sleep(0.1)
-    after = psutil.Process().num_fds(), len(asyncio.all_tasks())
-    assert after[0] <= before[0], "a connection is left"
-    assert after[1] <= before[1], "a task is left"
+    await until(lambda: psutil.Process().num_fds() <= before[0])  # else a connection is left
+    await until(lambda: len(asyncio.all_tasks()) <= before[1])  # else a task is left
     assert len(solutions) == 500
     assert all(each.correct and each.samples == 4 and each.lost == 0 for each in solutions)
     usage = sum((each.usage for each in solutions), Usage())
@@ -179,18 +206,30 @@ async def test_under_faults_of_every_kind_nothing_is_lost_and_all_is_counted() -
 
 
 async def test_a_run_goes_on_when_the_server_comes_back() -> None:
-    fake = FakeServer(pause=0.02)
+    class Noting(Wrapper):
+        failures = 0
+
+        async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
+            try:
+                return await super().generate(request, spend)
+            except TransientError:
+                self.failures += 1
+                raise
+
+    fake = FakeServer()
     problems = [Problem(str(number), "3 + 4?", "7") for number in range(60)]
-    async with fake.running():
-        port = int(fake.url.split(":")[2].split("/")[0])
-        server = Retrying(VLLMServer(fake.url), wait=0.01, longest=0.05, attempts=1000)
-        await server.__aenter__()
-        run = asyncio.create_task(collect(problems, server))
-        await asyncio.sleep(0.1)
-    await asyncio.sleep(0.2)
-    async with fake.running(port):
-        assert len(await run) == 60
-        await server.__aexit__(None, None, None)
+    with reserved_port() as port:
+        noting = Noting(VLLMServer(f"http://127.0.0.1:{port}/v1"))
+        server = Retrying(noting, wait=0.01, longest=0.05, attempts=1000)
+        async with fake.running(port):
+            await server.__aenter__()
+            run = asyncio.create_task(collect(problems, server))
+            await until(lambda: len(fake.bodies) >= 10)
+        await until(lambda: noting.failures >= 20)
+        assert not run.done()
+        async with fake.running(port):
+            assert len(await run) == 60
+            await server.__aexit__(None, None, None)
 
 
 async def collect(problems: list[Problem], server: Retrying) -> list[str]:

@@ -109,18 +109,33 @@ async def test_what_is_cancelled_has_spent_its_prompt_and_what_was_done() -> Non
     assert spent == [Usage(calls=1, prompt_tokens=3, completion_tokens=4)]
 
 
-@pytest.mark.parametrize("error", [GenerationError("no"), KeyError("a bug")])
-async def test_what_a_script_raises_is_raised_and_counted(error: Exception) -> None:
+async def test_a_sample_error_of_a_script_loses_that_sample_alone() -> None:
+    lost = GenerationError("no")
+    spent: list[Usage] = []
+
     def script(request: Request) -> str:
         if request.draw:
+            raise lost
+        return "done"
+
+    first, second = await Scripted(script).generate(asking(n=2), spent.append)
+    assert completed([first])[0].text == "done"
+    assert second is lost
+    assert spent == [Usage(calls=1, prompt_tokens=3, completion_tokens=4)]
+
+
+@pytest.mark.parametrize(("error", "n"), [(GenerationError("no"), 1), (KeyError("a bug"), 2)])
+async def test_what_a_script_raises_is_raised_and_counted(error: Exception, n: int) -> None:
+    def script(request: Request) -> str:
+        if request.draw or n == 1:
             raise error
         return "done"
 
     spent: list[Usage] = []
     with pytest.raises(type(error)) as caught:
-        await Scripted(script).generate(asking(n=2), spent.append)
+        await Scripted(script).generate(asking(n=n), spent.append)
     assert caught.value is error
-    assert spent == [Usage(calls=1, prompt_tokens=3, completion_tokens=4)]
+    assert spent == [Usage(calls=1, prompt_tokens=3, completion_tokens=4 * (n - 1))]
 
 
 @pytest.mark.parametrize("script", ["same", lambda request: "same"])

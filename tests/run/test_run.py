@@ -33,6 +33,7 @@ from metagen import (
 from metagen.disk.traces import row_of
 from tests.support.scripts import Counting, dice, late, length
 from tests.support.spans import kept_spans
+from tests.support.timing import Clock, forever, turns
 
 PROBLEM = Problem("p", "What is 3 + 4?", "7")
 
@@ -77,7 +78,7 @@ async def test_a_bug_a_dead_model_and_a_wrong_setting_stop_the_run_as_they_are(e
         if request.draw == 2:
             raise error
         try:
-            await asyncio.sleep(60)
+            await forever()
         except asyncio.CancelledError:
             cancelled.append(request.draw)
             raise
@@ -97,7 +98,7 @@ async def test_a_stream_hands_over_in_the_order_of_issue_within_its_window() -> 
 
     async def script(request: Request) -> str:
         started.append(request.draw)
-        await asyncio.sleep(0.02 if request.draw % 3 == 0 else 0)
+        await turns(20 if request.draw % 3 == 0 else 1)
         return f"The answer is {request.draw}."
 
     async def first_five(problem: Problem, run: Run) -> Candidate:
@@ -156,12 +157,6 @@ async def test_a_verifier_that_raises_never_reads_as_wrong() -> None:
 
 
 async def test_without_room_for_verdicts_the_majority_decides_and_a_note_says_so() -> None:
-    class Clock:
-        now = 0.0
-
-        def __call__(self) -> float:
-            return self.now
-
     clock = Clock()
 
     def slow(request: Request) -> str:
@@ -292,15 +287,18 @@ async def test_a_window_or_a_concurrency_of_nothing_is_refused() -> None:
 async def test_what_waits_past_the_deadline_is_not_sent() -> None:
     sent = []
 
+    clock = Clock()
+
     async def slow(request: Request) -> str:
         sent.append(request.draw)
-        await asyncio.sleep(0.2)
+        await turns()
+        clock.now += 2
         return "The answer is 7."
 
     async def singly(problem: Problem, run: Run) -> Candidate:
         return await run.ask(None, problem)
 
-    account = Account(Budget(seconds=0.3))
+    account = Account(Budget(seconds=3), clock=clock)
     backend = Limited(Scripted(slow), 1)
     (solution,) = [each async for each in solve_all([PROBLEM], Vote(5, of=singly), backend, account=account)]
     assert (len(sent), solution.lost, solution.answer) == (2, 3, "7")
@@ -348,7 +346,9 @@ async def test_spawned_work_is_taken_in_the_order_of_its_beginning_and_the_rest_
         return Candidate(tuple(taken))
 
     async def script(request: Request) -> str:
-        await asyncio.sleep({"a": 0.02, "d": 9.0}.get(request.prompt, 0.0))
+        if request.prompt == "d":
+            await forever()
+        await turns(20 if request.prompt == "a" else 1)
         return request.prompt.upper()
 
     solution = await solve(PROBLEM, strategy, Scripted(script), seed=1)

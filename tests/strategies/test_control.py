@@ -22,6 +22,7 @@ from metagen import (
     solve_all,
 )
 from tests.support.scripts import length
+from tests.support.timing import Clock, forever
 
 PROBLEM = Problem("p", "What is 3 + 4?", "7")
 
@@ -46,7 +47,7 @@ async def test_siblings_in_flight_are_cancelled_and_counted() -> None:
     async def script(request: Request) -> str:
         if request.draw > 2:
             try:
-                await asyncio.sleep(60)
+                await forever()
             except asyncio.CancelledError:
                 cancelled.append(request.draw)
                 raise
@@ -83,8 +84,12 @@ async def test_the_budget_around_it_ends_the_sampling_whatever_error_says_so() -
 
 
 async def test_the_choice_does_not_depend_on_which_comes_back_first() -> None:
+    done = [asyncio.Event() for _ in range(6)]
+    done[5].set()
+
     async def script(request: Request) -> str:
-        await asyncio.sleep(0.01 * (5 - request.draw))
+        await done[request.draw + 1].wait()  # the last comes back first
+        done[request.draw].set()
         return f"draw {request.draw}. The answer is {7 if request.draw in (2, 4) else 0}."
 
     solution = await solve(PROBLEM, Until(MatchesReference(), limit=5, window=5), Scripted(script))
@@ -104,14 +109,18 @@ async def test_within_no_tokens_at_all_the_problem_fails() -> None:
 
 
 async def test_nothing_starts_after_the_deadline() -> None:
-    async def script(request: Request) -> str:
-        await asyncio.sleep(0.02)
-        return f"The answer is {request.draw}."
+    clock = Clock()
 
-    solution = await solve(PROBLEM, Within(seconds=0.05, of=Until(MatchesReference(), limit=60)), Scripted(script))
-    assert solution.usage.calls < 6
+    def script(request: Request) -> str:
+        clock.now += 2
+        return f"The answer is {request.draw + 10}."
+
+    strategy = Within(seconds=5, of=Until(MatchesReference(), limit=60))
+    account = Account(clock=clock)
+    (solution,) = [each async for each in solve_all([PROBLEM], strategy, Scripted(script), account=account)]
+    assert solution.usage.calls == 3
     (within,) = [span for span in solution.trace.walk() if span.name == "Within"]
-    assert within.overshoot >= 0
+    assert within.overshoot == 1
 
 
 async def test_a_fallback_is_asked_only_if_the_one_before_fails() -> None:

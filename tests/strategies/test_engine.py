@@ -39,6 +39,7 @@ from metagen.data import EVALUATION, VALIDATION
 from metagen.run import Run
 from metagen.trace import Span
 from tests.support.spans import kept_spans
+from tests.support.timing import until
 
 pytestmark = pytest.mark.engine
 
@@ -54,25 +55,20 @@ async def tally(strategy: Generator, engine: VLLMEngine, count: int = 40, accoun
 
 async def idle(engine: VLLMEngine) -> None:
     """Wait until the engine says that it has nothing to do."""
-    for _ in range(500):
-        load = engine.load()
-        if (load.running, load.waiting, load.unfinished) == (0, 0, 0):
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError(f"the engine still has work: {engine.load()}")
+    await until(lambda: engine.load().running == engine.load().waiting == engine.load().unfinished == 0)
 
 
 async def test_voting_beats_one_sample_and_an_oracle_beats_voting(engine: VLLMEngine) -> None:
     voted = await tally(Vote(16), engine)
     assert voted.accuracy.value > voted.single
     assert voted.coverage.value >= voted.accuracy.value
-    chosen = await tally(BestOf(16, by=MatchesReference()), engine)
+    chosen = await tally(BestOf(8, by=MatchesReference()), engine, 20)
     assert chosen.accuracy == chosen.coverage
 
 
 async def test_until_spends_less_than_drawing_all(engine: VLLMEngine) -> None:
-    stopped = await tally(Until(MatchesReference(), limit=32, window=4), engine)
-    every = await tally(Vote(32), engine)
+    stopped = await tally(Until(MatchesReference(), limit=16, window=4), engine, 20)
+    every = await tally(Vote(16), engine, 20)
     assert stopped.usage.completion_tokens < every.usage.completion_tokens
     await idle(engine)
 
@@ -160,7 +156,7 @@ async def test_500_cancellations_anywhere_leave_nothing_behind(
     while cancelled < 500:
         batch = [await begin(engine, rng.choice(strategies), rng.choice(PROBLEMS), monkeypatch) for _ in range(20)]
         for task, _, _ in rng.sample(batch, len(batch)):
-            await asyncio.sleep(rng.expovariate(100))
+            await progress(engine, int(rng.expovariate(1 / 30)), [each for each, _, _ in batch])
             cancelled += task.cancel()
         await asyncio.wait([task for task, _, _ in batch])
         for _, account, span in batch:
@@ -172,6 +168,12 @@ async def test_500_cancellations_anywhere_leave_nothing_behind(
     await asyncio.sleep(0)
     assert asyncio.all_tasks() == before
     assert engine.load().written - written == counted.completion_tokens
+
+
+async def progress(engine: VLLMEngine, tokens: int, tasks: Sequence[asyncio.Task[object]]) -> None:
+    """Wait until the engine has written so many tokens more, or all tasks are done."""
+    enough = engine.load().written + tokens
+    await until(lambda: engine.load().written >= enough or all(task.done() for task in tasks))
 
 
 async def begin(

@@ -2,12 +2,17 @@
 
 import asyncio
 import json
+import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import Any
 
+import pytest
 from aiohttp import web
+
+from metagen.backends.http.connection import Http
+from tests.support.timing import advance, forever
 
 USER, REPLY = "<user>", "<reply>"
 
@@ -15,8 +20,9 @@ USER, REPLY = "<user>", "<reply>"
 class FakeServer:
     """Replies with `script(prompt, seed)`; a token is a character. `faults` are used up, one a request.
 
-    With `vllm`, it tells and takes token ids. `pause` is in seconds: before a whole reply, or between the tokens of one
-    that is streamed. With `together`, nobody is answered before so many requests are in flight.
+    With `vllm`, it tells and takes token ids. With `together`, no whole reply is sent before so many requests are in
+    flight. A streamed reply stops after `hold` tokens. A request that hangs has outlasted every time-out as soon as
+    only such requests are in flight: the event loop's clock is put forward.
     """
 
     def __init__(
@@ -29,16 +35,16 @@ class FakeServer:
         key: str = "",
         models: tuple[str, ...] = ("mock",),
         context: int = 2000,
-        pause: float = 0.0,
         together: int = 0,
+        hold: int | None = None,
     ) -> None:
         self.script, self.vllm, self.several, self.chat, self.key = script, vllm, several, chat, key
-        self.models, self.context, self.pause = models, context, pause
+        self.models, self.context, self.hold = models, context, hold
         self.together, self._crowd = together, asyncio.Event()
         self.faults: list[str] = []
         self.bodies: list[dict[str, Any]] = []
         self.seen: Counter[str] = Counter()
-        self.in_flight = self.peak = self.written = self.read = self.aborted = 0
+        self.in_flight = self.hanging = self.peak = self.written = self.read = self.aborted = 0
         self.url = ""
 
     @asynccontextmanager
@@ -93,6 +99,7 @@ class FakeServer:
             raise
         finally:
             self.in_flight -= 1
+            self._pass_time()
 
     async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         fault = self.faults.pop(0) if self.faults else ""
@@ -100,7 +107,7 @@ class FakeServer:
             headers = {"Retry-After": "0.05"} if fault == "429" else {}
             return web.json_response({"error": {"message": f"fault {fault}"}}, status=int(fault), headers=headers)
         if fault == "hang":
-            await asyncio.sleep(60)
+            await self._hang()
         prompt = text_of(body)
         if len(prompt) >= self.context:
             return web.json_response({"error": {"message": "maximum context length"}}, status=400)
@@ -108,9 +115,20 @@ class FakeServer:
         choices = [self._choice(body, prompt, index) for index in range(body.get("n", 1) if self.several else 1)]
         if body.get("stream"):
             return await self._stream(request, body, prompt, choices[0])
-        await asyncio.sleep(self.pause)
         await self._crowd.wait()
         return await self._whole(request, prompt, choices, fault)
+
+    async def _hang(self) -> None:
+        self.hanging += 1
+        self._pass_time()
+        try:
+            await forever()
+        finally:
+            self.hanging -= 1
+
+    def _pass_time(self) -> None:
+        if self.hanging and self.hanging == self.in_flight:
+            advance(3600)
 
     def _choice(self, body: dict[str, Any], prompt: str, index: int) -> dict[str, Any]:
         question, _, partial = prompt.partition(REPLY)
@@ -157,7 +175,7 @@ class FakeServer:
         text = choice["message"]["content"] if "messages" in body else choice["text"]
         del choice["_length"]
         for number, character in enumerate(text, 1):
-            await asyncio.sleep(self.pause)
+            await (asyncio.sleep(0) if self.hold is None or number <= self.hold else forever())
             self.written += 1
             last = number == len(text)
             said = {"delta": {"content": character}} if "messages" in body else {"text": character}
@@ -169,6 +187,15 @@ class FakeServer:
             await response.write(b"data: " + json.dumps({"choices": [piece], "usage": usage}).encode() + b"\n\n")
         await response.write(b"data: [DONE]\n\n")
         return response
+
+
+@contextmanager
+def reserved_port() -> Iterator[int]:
+    """A port where nobody listens but a server that is told of it: no other process is given it meanwhile."""
+    with socket.socket() as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
 
 
 def rendered(body: dict[str, Any]) -> str:
@@ -192,3 +219,21 @@ def text_of(body: dict[str, Any]) -> str:
         return rendered(body)
     prompt = body["prompt"]
     return prompt if isinstance(prompt, str) else "".join(map(chr, prompt))
+
+
+class Arrivals:
+    """What clients have read of each stream so far, by the number of the stream."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.streams: list[int] = []
+        stream = Http.stream
+
+        async def counted(http: Http, url: str, body: dict[str, Any]) -> AsyncGenerator[bytes, None]:
+            number = len(self.streams)
+            self.streams.append(0)
+            async with aclosing(stream(http, url, body)) as pieces:
+                async for piece in pieces:
+                    self.streams[number] += 1
+                    yield piece
+
+        monkeypatch.setattr(Http, "stream", counted)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from metagen import (
+    Account,
     BackendGone,
     Budget,
     Calculator,
@@ -21,14 +22,16 @@ from metagen import (
     ToolRefusal,
     Vote,
     solve,
+    solve_all,
 )
 from metagen.trace import Call
+from tests.support.timing import Clock, forever, outlast
 
 PROBLEM = Problem("p", "What is 3 + 4?", "7")
 
 
 async def hangs(text: str) -> str:
-    await asyncio.sleep(3600)
+    await outlast()
     return text
 
 
@@ -57,7 +60,7 @@ async def refuses(text: str) -> str:
 
 
 BROKEN = {
-    hangs: "ToolError: hangs took longer than 0.05 s",
+    hangs: "ToolError: hangs took longer than 60 s",
     raises: "ToolError: raises raised KeyError: '3 + 4'",
     floods: "ToolError: floods said 1000000 characters, and at most 20000 are read",
     times_out: "ToolError: times_out raised TimeoutError: the socket",
@@ -72,7 +75,7 @@ def calling(*tools: Tool) -> Generator:
 
     async def caller(problem: Problem, run: Run) -> Candidate:
         first = await run.ask(None, problem)
-        said = await run.call(tools[int(first.text) % len(tools)], "3 + 4", seconds=0.05)
+        said = await run.call(tools[int(first.text) % len(tools)], "3 + 4", seconds=60.0)
         return Candidate((f"The answer is {said}.",))
 
     return caller
@@ -115,26 +118,31 @@ async def test_no_call_begins_after_the_deadline() -> None:
         called.append(text)
         return text
 
-    async def slow(request: Request) -> str:
-        await asyncio.sleep(0.1)
+    def slow(request: Request) -> str:
+        clock.now += 6
         return "0"
 
-    solution = await solve(PROBLEM, calling(tool), Scripted(slow), budget=Budget(seconds=0.05))
+    clock = Clock()
+    account = Account(Budget(seconds=5), clock=clock)
+    (solution,) = [each async for each in solve_all([PROBLEM], calling(tool), Scripted(slow), account=account)]
     assert "BudgetExceeded" in solution.error
     assert not called
 
 
 async def test_a_cancelled_call_is_cancelled_inside() -> None:
-    ended: list[str] = []
+    begun, ended = asyncio.Event(), asyncio.Event()
 
     async def tool(text: str) -> str:
+        begun.set()
         try:
-            await asyncio.sleep(3600)
+            await forever()
         finally:
-            ended.append(text)
+            ended.set()
         return text
 
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.02):
-            await solve(PROBLEM, calling(tool), Scripted("0"))
-    assert ended == ["3 + 4"]
+    task = asyncio.create_task(solve(PROBLEM, calling(tool), Scripted("0")))
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended.is_set()

@@ -20,7 +20,7 @@ PASSAGES = [
 
 @pytest.fixture(autouse=True)
 def fresh() -> None:
-    search._opened.cache_clear()
+    search.open_index.cache_clear()
 
 
 @pytest.fixture
@@ -76,15 +76,15 @@ async def test_a_folder_holds_paragraphs(tmp_path: Path) -> None:
 async def test_an_index_is_built_once_and_kept(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = searching(corpus).index()
     assert searching(corpus, k=9).index() is first, "one corpus, one index"
-    search._opened.cache_clear()
-    monkeypatch.setattr(search, "_built", None)
+    search.open_index.cache_clear()
+    monkeypatch.setattr(search, "build_index", None)
     assert (await searching(corpus)("Babbage")).startswith("[Charles Babbage]"), "read, and not built again"
 
 
 def test_a_changed_corpus_has_an_index_of_its_own(corpus: Path) -> None:
     assert not searching(corpus).index().best("zebra", 1)
     corpus.write_text('{"text": "A zebra."}\n')
-    search._opened.cache_clear()
+    search.open_index.cache_clear()
     assert searching(corpus).index().best("zebra", 1) == [Passage("1", "A zebra.")]
 
 
@@ -92,7 +92,7 @@ async def test_a_broken_index_is_built_again(corpus: Path) -> None:
     searching(corpus).index()
     (kept,) = (corpus.parent / "cache").iterdir()
     (kept / "vocab.index.json").write_text("{")
-    search._opened.cache_clear()
+    search.open_index.cache_clear()
     assert await searching(corpus, k=1)("capital") == "[London] London is the capital of England."
     assert [path.name for path in (corpus.parent / "cache").iterdir()] == [kept.name]
 

@@ -34,10 +34,10 @@ def tuning(schedule: Schedule = SCHEDULE) -> Tuning[Number]:
 def test_every_example_is_seen_once_an_epoch_in_batches_of_a_size() -> None:
     made = tuning()
     for epoch in (0, 1):
-        groups = made._epoch(epoch)
+        groups = made.epoch_batches(epoch)
         assert sorted(item.ids[0] for group in groups for item in group) == list(range(40))
         assert all(len(group) * max(len(item.ids) for item in group) <= SCHEDULE.tokens for group in groups)
-    assert made._epoch(0) != made._epoch(1)
+    assert made.epoch_batches(0) != made.epoch_batches(1)
 
 
 def test_the_loss_falls() -> None:

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -21,6 +20,7 @@ from metagen.errors import InputError, VerifierError
 from metagen.problem import Problem
 from metagen.run import Run
 from metagen.verifiers.oracles import MatchesReference
+from tests.support.timing import block_until, until
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"
@@ -36,22 +36,17 @@ async def judged(reference: str | None, *texts: str, seconds: float = PATIENT) -
 
 
 def workers(of: int | None = None) -> list[psutil.Process]:
-    return [
-        child for child in psutil.Process(of).children() if _alive(child) and "_grading" in " ".join(child.cmdline())
-    ]
+    children = filter(_alive, psutil.Process(of).children())
+    return [child for child in children if "checker_program" in " ".join(child.cmdline())]
 
 
 def _alive(process: psutil.Process) -> bool:
     return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
 
 
-def until(condition: Callable[[], object], seconds: float) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.05)
-    return False
+def work(processes: list[psutil.Process]) -> float:
+    """Seconds of work that processes have done."""
+    return sum(float(process.cpu_times().user) for process in processes if _alive(process))
 
 
 @pytest.mark.parametrize(
@@ -118,9 +113,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("answer", HOSTILE.values(), ids=HOSTILE.keys())
 async def test_a_hostile_answer_costs_one_verdict(answer: str) -> None:
-    start = time.monotonic()
     assert await grade(answer, "x^2+1", 0.3) is None
-    assert time.monotonic() - start < 90
     assert await grade("1+x^2", "x^2+1", PATIENT) is True
 
 
@@ -174,11 +167,12 @@ def test_checks_one_at_a_time_need_one_process() -> None:
 
 async def test_a_process_killed_in_the_middle_costs_one_verdict() -> None:
     await grade("x+1", "1+x", PATIENT)
-    check = asyncio.create_task(grade(SLOW, "x+1", 30.0))
-    await asyncio.sleep(0.3)
+    before = work(workers())
+    check = asyncio.create_task(grade(SLOW, "x+1", PATIENT))
+    await until(lambda: work(workers()) > before + 0.1)
     for worker in workers():
         worker.kill()
-    assert await asyncio.wait_for(check, 30.0) is None
+    assert await check is None
     assert await grade("x+2", "2+x", PATIENT) is True
 
 
@@ -186,13 +180,14 @@ async def test_a_process_killed_while_idle_costs_nothing() -> None:
     await grade("x+1", "1+x", PATIENT)
     for worker in workers():
         worker.kill()
-        worker.wait(5.0)
+        worker.wait()
     assert await grade("x+3", "3+x", PATIENT) is True
 
 
 async def test_cancelling_leaves_no_process_behind_and_no_stale_reply() -> None:
-    checks = [asyncio.create_task(grade(answer, "x+4", 1.0)) for answer in ("4+x", SLOW, "4+x+x", SLOW + "1")]
-    await asyncio.sleep(0.1)
+    before = work(workers())
+    checks = [asyncio.create_task(grade(answer, "x+4", 3.0)) for answer in ("4+x", SLOW, "4+x+x", SLOW + "1")]
+    await until(lambda: work(workers()) > before + 0.1)
     for check in checks:
         check.cancel()
     ends = await asyncio.gather(*checks, return_exceptions=True)
@@ -207,14 +202,14 @@ async def test_an_answer_too_long_for_the_pipe_is_not_sent() -> None:
 
 
 async def test_a_checker_that_cannot_start_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_checkers, "_PROGRAM", (sys.executable, "-c", "raise SystemExit(3)"))
+    monkeypatch.setattr(_checkers, "PROGRAM", (sys.executable, "-c", "raise SystemExit(3)"))
     checker = Checker()
     with pytest.raises(VerifierError, match="exit code 3"):
         checker.check("x", "y", 1.0)
 
 
 def script(body: str, *options: str) -> subprocess.Popen[str]:
-    code = f"import asyncio, os\nfrom metagen.verifiers.oracles import grade\n{body}"
+    code = f"import asyncio, os\nfrom metagen.answers.grade import grade\n{body}"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
         [sys.executable, *options, "-c", code],
@@ -227,15 +222,16 @@ def script(body: str, *options: str) -> subprocess.Popen[str]:
 
 @pytest.mark.parametrize("busy", [False, True], ids=["idle", "in a check"])
 def test_no_process_outlives_a_parent_that_is_killed(busy: bool) -> None:
-    then = f"asyncio.run(grade({SLOW!r}, 'x+1', 1.0))" if busy else "import time; time.sleep(60)"
+    then = f"asyncio.run(grade({SLOW!r}, 'x+1', 3.0))" if busy else "import time; time.sleep(60)"
     with script(f"asyncio.run(grade('x+1', '1+x'))\nprint('ready', flush=True)\n{then}") as parent:
         assert parent.stdout is not None
         assert parent.stdout.readline() == "ready\n"
-        time.sleep(0.3)
         left = workers(parent.pid)
         assert len(left) == 1
+        begun = work(left)
+        block_until(lambda: not busy or work(left) > begun + 0.1)
         parent.send_signal(signal.SIGKILL)
-        assert until(lambda: not any(map(_alive, left)), 30.0)
+        block_until(lambda: not any(map(_alive, left)))
 
 
 def test_leaving_is_quiet_and_leaves_nothing() -> None:

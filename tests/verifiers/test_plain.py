@@ -56,7 +56,7 @@ async def test_the_loop_goes_on_while_a_function_works() -> None:
     gate = threading.Event()
 
     def waits(prompt: str, text: str) -> float:
-        return float(gate.wait(10))
+        return float(gate.wait())
 
     asking = asyncio.create_task(verdicts(waits, "a"))
     await asyncio.sleep(0)
@@ -70,7 +70,7 @@ async def test_who_is_cancelled_is_not_asked_about_the_next() -> None:
     def waits(prompt: str, text: str) -> float:
         seen.append(text)
         begun.set()
-        return float(gate.wait(10))
+        return float(gate.wait())
 
     asking = asyncio.create_task(verdicts(waits, "a", "b"))
     await asyncio.to_thread(begun.wait, 10)

@@ -28,6 +28,7 @@ from metagen import (
     solve,
     solve_all,
 )
+from metagen.budget import Hold
 from metagen.models import SMALL
 from metagen.solve import Models
 
@@ -160,7 +161,7 @@ async def test_no_budget_is_passed_by_reading(room: int) -> None:
         assert account.spent.tokens <= limit.get("tokens", 10**9)
         assert account.spent.all_flops <= limit.get("flops", 10**18)
         assert account.in_flight == 0
-        assert account._held_tokens == 0
+        assert account.held == Hold()
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ THREADS = "1"
 
 def check_names(given: dict[str, Any]) -> None:
     """Raise `InputError` if vLLM is missing or has no engine argument of a given name."""
-    known = _known_names()
+    known = known_names()
     for name in given:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=3)
@@ -36,7 +36,7 @@ def check_names(given: dict[str, Any]) -> None:
             raise InputError(f"vLLM has no engine argument {name!r}{hint}")
 
 
-def _known_names() -> set[str]:
+def known_names() -> set[str]:
     """The fields of vLLM's `AsyncEngineArgs`, read from its source, because importing it takes many seconds."""
     vllm = importlib.util.find_spec("vllm")
     if vllm is None or vllm.origin is None:

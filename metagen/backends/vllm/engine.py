@@ -71,6 +71,10 @@ class Engine(Served):
         """Drop what is kept of earlier requests, the prefix cache: so that what is measured next owes them nothing."""
         await self._open().reset_prefix_cache()
 
+    def processes(self) -> list[int]:
+        """The ids of the engine's own processes; none while it is closed."""
+        return self._enclosure.processes() if self._enclosure else []
+
     def _settings(self) -> dict[str, Any]:
         """What the engine is built with, unless the user says otherwise."""
         from vllm.platforms import current_platform  # noqa: PLC0415 (optional, slow to import)

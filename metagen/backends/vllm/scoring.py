@@ -36,7 +36,8 @@ class VLLMReward(Engine, RewardBackend):
             raise InputError(f"vLLM has no architecture for {self._family.name} models: use TorchReward")
         self._numbers = itertools.count()
         self._readings: Readings
-        self._remembered = _Remembered()
+        self.remembered = Remembered()
+        """Scores of steps that it has read."""
 
     @property
     def process(self) -> bool:
@@ -56,7 +57,7 @@ class VLLMReward(Engine, RewardBackend):
     async def forget(self) -> None:
         """Drop what is kept of earlier readings: the prefix cache and the scores of steps."""
         await super().forget()
-        self._remembered = _Remembered()
+        self.remembered = Remembered()
 
     async def rate(self, reading: Reading, spend: Meter) -> tuple[float, ...]:
         self._open()
@@ -96,14 +97,14 @@ class VLLMReward(Engine, RewardBackend):
     async def _marked(self, ids: list[int], places: list[int], spend: Meter) -> tuple[float, ...]:
         """A probability a mark."""
         keys = _prefixes(ids, places)
-        scores = self._remembered.find(keys)  # held here: while the engine computes, others may push them out
+        scores = self.remembered.find(keys)  # held here: while the engine computes, others may push them out
         usage = Usage()
         try:
             if len(scores) < len(keys):
                 usage = _whole_usage(ids)
                 data, cached = await self._pooled(ids, task="token_classify", skip_reading_prefix_cache=False)
                 usage = Usage(calls=1, prompt_tokens=len(ids), cached_tokens=cached)
-                scores |= self._remembered.find(keys) | _rows(data, keys, places, len(ids))
+                scores |= self.remembered.find(keys) | _rows(data, keys, places, len(ids))
             if len(scores) < len(keys):  # in the engine's cache, but forgotten here, or not yet told
                 usage = _whole_usage(ids)
                 data, _ = await self._pooled(ids[:cached], task="token_classify", skip_reading_prefix_cache=True)
@@ -111,7 +112,7 @@ class VLLMReward(Engine, RewardBackend):
                 scores |= _rows(data, keys, places, cached)
         finally:
             spend(usage)
-        self._remembered.add(scores)
+        self.remembered.add(scores)
         return tuple(scores[key] for key in keys)
 
     async def _pooled(self, ids: list[int], **params: Any) -> tuple[Any, int]:
@@ -143,7 +144,7 @@ class VLLMReward(Engine, RewardBackend):
         return share(good, bad)
 
 
-class _Remembered:
+class Remembered:
     """Scores of steps by all that the model read up to them; the oldest are forgotten."""
 
     def __init__(self, limit: int = 1 << 17) -> None:

@@ -28,6 +28,7 @@ from metagen import (
 from metagen.backends.rewards.readings import places, share
 from metagen.solve import Models
 from tests.support.fake_server import FakeServer
+from tests.support.timing import forever, until
 
 MARK, PLUS, MINUS = 1, 2, 3
 SPECIAL = {"<extra_0>": MARK, "+": PLUS, "-": MINUS}
@@ -72,7 +73,7 @@ class FakeRewards(FakeServer):
         if fault.isdigit():
             return web.json_response({"error": {"message": f"fault {fault}"}}, status=int(fault))
         if fault == "hang":
-            await asyncio.sleep(60)
+            await forever()
         ids = body.get("input") or body["prompt"]
         usage = {"prompt_tokens": len(ids), "completion_tokens": 1 if "prompt" in body else 0}
         return web.json_response({} if fault == "empty" else self._scored(request.path, ids) | {"usage": usage})
@@ -201,8 +202,7 @@ async def test_a_cancelled_reading_is_counted_as_an_estimate() -> None:
         fake.faults.append("hang")
         spent: list[Usage] = []
         task = asyncio.create_task(server.rate(READING, spent.append))
-        await asyncio.wait([task], timeout=0.5)
-        assert fake.bodies, "it was sent"
+        await until(lambda: fake.bodies)
         task.cancel()
         await asyncio.wait([task])
         tokens = await server.count(READING)

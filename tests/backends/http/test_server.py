@@ -29,8 +29,10 @@ from metagen import (
 )
 from metagen.backends.http.connection import read_seconds
 from metagen.backends.http.openai import join, last_counts, read
-from tests.support.fake_server import FakeServer, text_of
+from tests.support.fake_server import Arrivals, FakeServer, text_of
 from tests.support.outcomes import completed
+from tests.support.scripts import Counting
+from tests.support.timing import until
 
 ASKED = Request("p", "3 + 4?", n=3, seed=5)
 PROMPT = len("<user>3 + 4?<reply>")
@@ -180,29 +182,29 @@ async def test_a_server_that_draws_one_sample_a_request_is_asked_singly() -> Non
     assert usage.calls == 3
 
 
-async def test_a_cancelled_stream_is_counted_as_far_as_it_came_and_frees_the_server() -> None:
-    fake = FakeServer(lambda prompt, seed: "x" * 500, pause=0.005)
+async def test_a_cancelled_stream_is_counted_as_far_as_it_came_and_frees_the_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fake, arrivals = FakeServer(lambda prompt, seed: "x" * 500, hold=40), Arrivals(monkeypatch)
     async with serving(fake) as server:
         books: list[Usage] = []
         task = asyncio.create_task(server.generate(Request("p", "3 + 4?"), books.append))
-        await asyncio.sleep(0.3)
+        await until(lambda: arrivals.streams == [40])
         task.cancel()
         await asyncio.wait([task])
-        await asyncio.sleep(0.1)
-        assert (fake.in_flight, fake.aborted) == (0, 1)
-    (usage,) = books
-    assert usage.prompt_tokens == PROMPT
-    assert usage.estimated_tokens == 0
-    assert 0 < usage.completion_tokens <= fake.written <= usage.completion_tokens + 5
+        await until(lambda: fake.in_flight == 0)
+        assert fake.aborted == 1
+    assert books == [Usage(calls=1, prompt_tokens=PROMPT, completion_tokens=40)]
+    assert fake.written == 40
 
 
 async def test_a_cancelled_body_of_which_no_byte_came_counts_its_prompt_as_an_estimate() -> None:
-    fake = FakeServer(pause=30)
+    fake = FakeServer(together=2)
     async with serving(fake) as server:
         books: list[Usage] = []
         request = Request("p", "3 + 4?", n=2, sampling=Sampling(max_tokens=10))
         task = asyncio.create_task(server.generate(request, books.append))
-        await asyncio.sleep(0.1)
+        await until(lambda: fake.in_flight)
         task.cancel()
         await asyncio.wait([task])
     assert books == [Usage(calls=1, prompt_tokens=PROMPT, estimated_tokens=PROMPT)]
@@ -221,7 +223,7 @@ async def test_a_cancelled_body_of_which_no_byte_came_counts_its_prompt_as_an_es
 )
 async def test_what_may_pass_is_a_transient_error(fault: str, said: str, estimated: bool) -> None:
     fake = FakeServer()
-    async with serving(fake, silence=0.3) as server:
+    async with serving(fake, silence=60) as server:
         fake.faults = [fault]
         books: list[Usage] = []
         with pytest.raises(TransientError, match=said) as raised:
@@ -383,10 +385,17 @@ def test_an_address_that_is_none_is_refused_and_not_repeated_with_its_password(u
     assert "secret" not in str(raised.value)
 
 
+def everything(thing: object) -> str:
+    """What an object of metagen's, and all that it is made of, prints as."""
+    ours = type(thing).__module__.startswith("metagen")
+    parts = getattr(thing, "__dict__", {}).values() if ours else ()
+    return repr(thing) + "".join(map(everything, parts))
+
+
 async def test_a_key_is_sent_and_never_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", "sesame")
     async with serving(FakeServer(key="sesame"), key_env="MY_KEY") as server:
-        assert "sesame" not in repr(vars(server)) + repr(vars(server._http))
+        assert "sesame" not in everything(server)
     with pytest.raises(InputError, match=r"answered 401: wrong key Bearer \*\*\*"):
         async with serving(FakeServer(key="open"), key_env="MY_KEY"):
             pass
@@ -422,15 +431,19 @@ async def test_2000_requests_are_in_flight_at_once() -> None:
     assert sum(books, Usage()).completion_tokens == 4000
 
 
-async def test_an_accepted_sample_cancels_its_siblings_at_the_server() -> None:
-    fake = FakeServer(lambda prompt, seed: "The answer is 7." if len(fake.bodies) == 1 else "x" * 900, pause=0.01)
+async def test_an_accepted_sample_cancels_its_siblings_at_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem, strategy = Problem("p", "3 + 4?", "7"), Until(MatchesReference(), limit=8, window=4)
+    seeds = Counting(lambda _: "The answer is 7.")
+    await solve(problem, strategy, seeds, seed=1)
+    first = seeds.requests[0].seed
+    fake = FakeServer(lambda prompt, seed: "The answer is 7." if seed == first else "x" * 900, hold=30)
+    arrivals = Arrivals(monkeypatch)
     async with serving(fake) as server:
-        solution = await solve(Problem("p", "3 + 4?", "7"), Until(MatchesReference(), limit=8, window=4), server)
-        await asyncio.sleep(0.1)
+        solution = await solve(problem, strategy, server, seed=1)
         assert solution.correct
-        assert fake.in_flight == 0
-    assert solution.usage.estimated_tokens <= 22 * solution.usage.calls, "those of which no byte had come"
-    assert fake.written - 10 <= solution.usage.completion_tokens <= fake.written
+        await until(lambda: fake.in_flight == 0)
+    assert solution.usage.estimated_tokens == 0
+    assert solution.usage.completion_tokens == sum(arrivals.streams) <= fake.written
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import fields, replace
@@ -19,10 +18,13 @@ import pytest
 from metagen.backends.vllm import arguments as _engine_args
 from metagen.backends.vllm import warden as _warden
 from metagen.backends.vllm.generating import VLLMEngine
+from metagen.backends.vllm.prompts import Prompts
 from metagen.budget import Usage
 from metagen.errors import BackendGone, GenerationError, InputError
+from metagen.models import SMALL
 from metagen.request import Completion, Request, Sampling
 from tests.support.outcomes import completed
+from tests.support.timing import turns, until
 
 engine_test = pytest.mark.engine
 
@@ -61,16 +63,6 @@ def at_rest(engine: VLLMEngine) -> bool:
     """Whether nothing is running, waiting or expected."""
     load = engine.load()
     return load.running == load.waiting == load.unfinished == 0
-
-
-async def until(holds: Callable[[], bool], patience: float = 60.0) -> bool:
-    """Whether something comes true before patience ends."""
-    end = time.monotonic() + patience
-    while time.monotonic() < end:
-        if holds():
-            return True
-        await asyncio.sleep(0.02)
-    return False
 
 
 @engine_test
@@ -207,9 +199,10 @@ async def test_cancelled_requests_are_counted_to_the_token_and_leave_nothing(eng
     chance = random.Random(0)
     books, before = Books(), engine.load().written
 
-    async def one(i: int) -> bool:
+    async def one(i: int, moment: int) -> bool:
         task = asyncio.create_task(engine.generate(asking(f"{i % 9} {PROMPT}", n=chance.choice([1, 1, 3, 8])), books))
-        await asyncio.sleep(chance.choice([0.0, chance.random(), chance.random() * 2]))
+        await turns(1)
+        await until(lambda: task.done() or engine.load().written >= before + moment)
         finished = task.done()
         task.cancel()
         task.get_loop().call_soon(task.cancel)
@@ -217,10 +210,11 @@ async def test_cancelled_requests_are_counted_to_the_token_and_leave_nothing(eng
             await task
         return finished
 
-    finished = await asyncio.gather(*(one(i) for i in range(160)))
+    moments = [chance.choice([0, chance.randrange(1000), chance.randrange(4000)]) for _ in range(160)]
+    finished = await asyncio.gather(*(one(i, moment) for i, moment in enumerate(moments)))
     assert finished.count(False) >= 40
     assert len(books.entries) == 160
-    assert await until(lambda: at_rest(engine))
+    await until(lambda: at_rest(engine))
     assert books.written == engine.load().written - before
     assert await ask(engine, asking())
 
@@ -230,7 +224,7 @@ async def test_a_cancelled_request_has_stopped_when_the_cancellation_returns(eng
     before = engine.load().written
     noise = asking(n=4, max_tokens=None, temperature=2.0)  # hardly ends by itself
     task = asyncio.create_task(engine.generate(noise, books := Books()))
-    assert await until(lambda: engine.load().running > 0 and engine.load().written > before)
+    await until(lambda: engine.load().running > 0 and engine.load().written > before)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -238,8 +232,8 @@ async def test_a_cancelled_request_has_stopped_when_the_cancellation_returns(eng
     assert books.only.completion_tokens > 0
     assert books.only.prompt_tokens > 0
     written = engine.load().written
-    await asyncio.sleep(0.3)
-    assert engine.load().written == written
+    (other,) = await ask(engine, asking(max_tokens=8))  # by then, the engine has taken many more steps
+    assert engine.load().written == written + other.length
 
 
 def test_an_unknown_engine_argument_names_its_neighbours(tmp_path: Path) -> None:
@@ -258,7 +252,7 @@ def test_a_folder_without_a_model_is_refused_at_once(tmp_path: Path) -> None:
 async def test_the_known_arguments_are_those_of_vllm(engine: VLLMEngine) -> None:
     from vllm.engine.arg_utils import AsyncEngineArgs
 
-    assert _engine_args._known_names() == {field.name for field in fields(AsyncEngineArgs)}
+    assert _engine_args.known_names() == {field.name for field in fields(AsyncEngineArgs)}
 
 
 @engine_test
@@ -281,7 +275,7 @@ async def test_the_options_for_large_models_reach_vllms_configuration(
         "max_num_seqs": 64,
     }
     with pytest.raises(InputError, match="far enough"):
-        async with VLLMEngine(engine._model, quantization=None, gpu_memory_utilization=0.6, **options):
+        async with VLLMEngine(SMALL, quantization=None, gpu_memory_utilization=0.6, **options):
             pass
     ((args, config),) = built
     assert (args.quantization, args.gpu_memory_utilization) == (None, 0.6)
@@ -298,7 +292,7 @@ def test_importing_the_backend_imports_no_vllm() -> None:
 @engine_test
 async def test_a_value_that_vllm_refuses_is_told_in_one_line(engine: VLLMEngine) -> None:
     with pytest.raises(InputError, match="max_model_len") as refusal:
-        async with VLLMEngine(engine._model, max_model_len=10**9):
+        async with VLLMEngine(SMALL, max_model_len=10**9):
             pass
     assert "\n" not in str(refusal.value)
 
@@ -306,11 +300,10 @@ async def test_a_value_that_vllm_refuses_is_told_in_one_line(engine: VLLMEngine)
 PROGRAM = """
 import asyncio
 import signal
-from metagen.backends.vllm import VLLMEngine
-from metagen.request import Request, Sampling
+from metagen import Request, Sampling, VLLMEngine
 
 async def main():
-    async with VLLMEngine({model!r}) as engine:
+    async with VLLMEngine({model!r}, kv_cache_memory_bytes=1 << 28, max_num_seqs=4) as engine:
         spent = []
         await engine.generate(Request("p", "hello", sampling=Sampling(max_tokens=4)), spent.append)
         print("ready", flush=True)
@@ -328,9 +321,9 @@ if __name__ == "__main__":
 class Program:
     """A program of its own that opens an engine; `with` it, nothing of it is left at the end."""
 
-    def __init__(self, folder: Path, model: str) -> None:
+    def __init__(self, folder: Path) -> None:
         self._file = folder / "program.py"
-        self._file.write_text(PROGRAM.format(model=model))
+        self._file.write_text(PROGRAM.format(model=str(SMALL)))
         self._process: subprocess.Popen[str]
 
     def __enter__(self) -> "Program":
@@ -346,7 +339,7 @@ class Program:
         self._process.communicate()
 
     def output(self) -> tuple[str, str]:
-        return self._process.communicate(timeout=200)
+        return self._process.communicate()
 
     def start(self) -> None:
         """Wait until the engine has answered."""
@@ -354,6 +347,7 @@ class Program:
         assert self._process.stdout.readline() == "ready\n", self.output()
 
     def descendants(self) -> list[psutil.Process]:
+        assert self._process.poll() is None, self.output()
         return list(psutil.Process(self._process.pid).children(recursive=True))
 
     def kill(self) -> None:
@@ -370,7 +364,7 @@ def all_gone(processes: list[psutil.Process]) -> bool:
 
 @engine_test
 async def test_not_a_word_of_the_engine_reaches_the_screen(engine: VLLMEngine, tmp_path: Path) -> None:
-    with Program(tmp_path, engine._model) as program:
+    with Program(tmp_path) as program:
         await asyncio.to_thread(program.start)
         program.press_ctrl_c()
         assert await asyncio.to_thread(program.output) == ("interrupted\n", "")
@@ -379,12 +373,12 @@ async def test_not_a_word_of_the_engine_reaches_the_screen(engine: VLLMEngine, t
 @engine_test
 async def test_killed_outright_while_it_loads_we_leave_no_process(engine: VLLMEngine, tmp_path: Path) -> None:
     """Killed while it runs, in `tests/test_resume.py`."""
-    with Program(tmp_path, engine._model) as program:
-        assert await until(lambda: any(_is_engine(child) for child in program.descendants()), patience=120)
+    with Program(tmp_path) as program:
+        await until(lambda: any(_is_engine(child) for child in program.descendants()))
         family = program.descendants()
         assert len(family) >= 2
         program.kill()
-        assert await until(lambda: all_gone(family), patience=15)
+        await until(lambda: all_gone(family))
 
 
 def _is_engine(process: psutil.Process) -> bool:
@@ -396,9 +390,9 @@ def _is_engine(process: psutil.Process) -> bool:
 @asynccontextmanager
 async def doomed(engine: VLLMEngine) -> AsyncIterator[VLLMEngine]:
     """A second engine beside the first, to be killed."""
-    async with VLLMEngine(engine._model, kv_cache_memory_bytes=1 << 28) as second:
+    async with VLLMEngine(SMALL, kv_cache_memory_bytes=1 << 28, max_num_seqs=4) as second:
         yield second
-    assert second._enclosure is None
+    assert second.processes() == []
 
 
 @engine_test
@@ -406,12 +400,11 @@ async def test_the_engines_sudden_death_is_an_error_and_no_hang(engine: VLLMEngi
     books = Books()
     async with doomed(engine) as second:
         waiting = asyncio.create_task(second.generate(asking(n=2, max_tokens=None), books))
-        assert await until(lambda: second.load().running == 2)
-        assert second._enclosure
-        for pid in second._enclosure.processes():
+        await until(lambda: second.load().running == 2 and second.load().written)
+        for pid in second.processes():
             os.kill(pid, signal.SIGKILL)
         with pytest.raises(BackendGone, match=r"its log is .*engine\.log"):
-            await asyncio.wait_for(waiting, 30)
+            await waiting
         with pytest.raises(BackendGone):
             await second.generate(asking(), books)
     first, after = books.entries
@@ -439,8 +432,7 @@ def test_on_few_cores_an_engine_schedules_where_it_computes(given: dict[str, Any
 @engine_test
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) > 2, reason="with more cores, vLLM says how many processes there are")
 async def test_on_few_cores_an_engine_is_one_process_with_one_thread(engine: VLLMEngine) -> None:
-    assert engine._enclosure is not None
-    (pid,) = {each.pid for each in map(psutil.Process, engine._enclosure.processes()) if each.name().startswith("VLLM")}
+    (pid,) = {each.pid for each in map(psutil.Process, engine.processes()) if each.name().startswith("VLLM")}
     assert psutil.Process(pid).environ()["OMP_NUM_THREADS"] == "1"
     assert "OMP_NUM_THREADS" not in os.environ
 
@@ -462,7 +454,7 @@ async def test_threads_are_set_only_with_our_own_choice_of_processes(
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
     monkeypatch.setattr(AsyncLLM, "from_engine_args", build)
     with pytest.raises(InputError, match="far enough"):
-        async with VLLMEngine(engine._model, **given):
+        async with VLLMEngine(SMALL, **given):
             pass
     assert threads == [None if given else "1"]
 
@@ -472,26 +464,29 @@ async def test_a_token_that_holds_a_stop_string_ends_a_sample_in_the_engine(
     engine: VLLMEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else the engine has to be told, which costs it a token more."""
+    from transformers import AutoTokenizer
+    from vllm.v1.engine.core_client import AsyncMPClient
+
     told: list[list[str]] = []
-    core = engine._open().engine_core
-    monkeypatch.setattr(core, "abort_requests_async", recording(told, core.abort_requests_async))
+    monkeypatch.setattr(AsyncMPClient, "abort_requests_async", recording(told, AsyncMPClient.abort_requests_async))
+    tokenizer = AutoTokenizer.from_pretrained(SMALL)
     (free,) = await ask(engine, asking(seed=6, max_tokens=40))
-    one = engine._prompts._tokenizer.decode(free.tokens[8:9])
+    one = tokenizer.decode(free.tokens[8:9])
     (cut,) = await ask(engine, asking(seed=6, max_tokens=40, stop=(one,), keep_stop=True))
     assert cut.stop == one
     assert not told
-    two = engine._prompts._tokenizer.decode(free.tokens[8:10])
+    two = tokenizer.decode(free.tokens[8:10])
     assert two != one
-    assert not engine._prompts.enders((two,))
+    assert not Prompts(tokenizer).enders((two,))
     (cut,) = await ask(engine, asking(seed=6, max_tokens=40, stop=(two,), keep_stop=True))
     assert cut.stop == two
     assert len(told) == 1
 
 
 def recording(told: list[list[str]], real: Callable[..., Any]) -> Callable[..., Any]:
-    async def told_too(names: list[str], *rest: Any, **further: Any) -> Any:
+    async def told_too(core: Any, names: list[str]) -> Any:
         if names:
             told.append(names)
-        return await real(names, *rest, **further)
+        return await real(core, names)
 
     return told_too

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from metagen import BestOf, InputError, ProblemFile, ProcessReward, Reading, Usage, VLLMEngine, VLLMReward, solve
-from metagen.backends.vllm.scoring import _Remembered
+from metagen.backends.vllm.scoring import Remembered
 from metagen.card.card import ModelCard
 from metagen.data import VALIDATION
 from metagen.errors import GenerationError
 from metagen.models import SMALL, SMALL_PRM
 from metagen.request import AnyBackend
+from tests.support.timing import until
 
 pytestmark = pytest.mark.engine
 
@@ -65,7 +66,7 @@ async def test_a_step_is_read_once(prm: VLLMReward) -> None:
 async def test_a_step_that_was_forgotten_is_read_again(prm: VLLMReward) -> None:
     steps = WRONG * 8
     before, _ = await rated(prm, *steps)
-    prm._remembered = _Remembered()
+    prm.remembered = Remembered()
     after, usage = await rated(prm, *steps)
     assert after == pytest.approx(before, abs=1e-4)
     assert (usage.calls, usage.cached_tokens) == (1, 0)
@@ -81,7 +82,7 @@ async def test_after_forgetting_a_reading_costs_what_it_cost_first(prm: VLLMRewa
 
 
 def test_the_oldest_scores_are_forgotten() -> None:
-    remembered = _Remembered(limit=2)
+    remembered = Remembered(limit=2)
     remembered.add({b"a": 0.1})
     remembered.add({b"b": 0.2, b"c": 0.3})
     assert remembered.find([b"a", b"b", b"c"]) == {b"b": 0.2, b"c": 0.3}
@@ -90,11 +91,11 @@ def test_the_oldest_scores_are_forgotten() -> None:
 async def test_more_steps_than_are_remembered_are_scored_all_the_same(prm: VLLMReward) -> None:
     steps = RIGHT * 8
     before, _ = await rated(prm, *steps)
-    prm._remembered = _Remembered(limit=2)
+    prm.remembered = Remembered(limit=2)
     for part in (steps[:4], steps, steps[:2], steps):
         after, _ = await rated(prm, *part)
         assert after == pytest.approx(before[: len(part)], abs=1e-4)
-    prm._remembered = _Remembered()
+    prm.remembered = Remembered()
 
 
 async def test_a_mark_in_the_question_is_no_step(prm: VLLMReward) -> None:
@@ -118,15 +119,11 @@ async def test_cancelled_readings_leave_the_engine_and_are_counted(prm: VLLMRewa
     spent: list[Usage] = []
     readings = [Reading("p", f"{number} {QUESTION}", RIGHT) for number in range(50)]
     tasks = [asyncio.create_task(prm.rate(reading, spent.append)) for reading in readings]
-    await asyncio.sleep(0.01)
+    await until(lambda: prm.load().unfinished)
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
-    for _ in range(500):
-        if prm.load().unfinished == prm.load().running == 0:
-            break
-        await asyncio.sleep(0.02)
-    assert (prm.load().unfinished, prm.load().running) == (0, 0)
+    await until(lambda: prm.load().unfinished == prm.load().running == 0)
     assert len(spent) <= 50
     assert all(usage.estimated_tokens in {0, usage.prompt_tokens} for usage in spent)
 

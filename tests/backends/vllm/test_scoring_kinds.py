@@ -39,7 +39,7 @@ async def test_its_scores_are_torchs_and_its_books_are_honest(
     folder = make(tmp_path / name, architecture, SMALL)
     async with TorchReward(folder) as reward:
         expected = [(await rated(reward, reading))[0] for reading in READINGS]
-    async with VLLMReward(folder) as served:
+    async with VLLMReward(folder, kv_cache_memory_bytes=1 << 26, max_num_seqs=4) as served:
         first, again = [await asyncio.gather(*(rated(served, reading) for reading in READINGS)) for _ in range(2)]
         sizes = [await served.count(reading) for reading in READINGS]
     for done in (first, again):

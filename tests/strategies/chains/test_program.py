@@ -1,4 +1,3 @@
-import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +20,7 @@ from metagen.prompts import PROGRAM, corrected_program, program_of_thought
 from metagen.strategies.chains.program import outcome
 from tests.support.confined import needs_sandbox
 from tests.support.scripts import NAMES, Counting, compute, length
+from tests.support.timing import outlast
 
 PROBLEM = Problem("p", "What is 6 times 7?", "42")
 
@@ -96,7 +96,7 @@ async def test_after_its_rounds_the_sample_is_lost(rounds: int) -> None:
 
 
 async def hangs(text: str) -> str:
-    await asyncio.sleep(600)
+    await outlast()
     return text
 
 
@@ -114,7 +114,7 @@ async def test_a_tool_that_fails_costs_one_candidate(tool: Any) -> None:
         return await tool(text) if "one" in text else "42"
 
     replies = iter(["two", "one", "three"])
-    strategy = BestOf(3, by=length, of=ProgramOfThought(sometimes, seconds=0.2))
+    strategy = BestOf(3, by=length, of=ProgramOfThought(sometimes, seconds=60.0))
     solution = await solve(PROBLEM, strategy, Scripted(lambda _: next(replies)))
     assert (solution.samples, solution.lost, solution.correct) == (2, 1, True)
 
@@ -134,6 +134,6 @@ async def test_hostile_programs_cost_their_candidates_alone() -> None:
     def script(_: Request) -> str:
         return block(next(programs))
 
-    solution = await solve(PROBLEM, Vote(5, of=ProgramOfThought(Python(seconds=1.0))), Scripted(script))
+    solution = await solve(PROBLEM, Vote(5, of=ProgramOfThought(Python(seconds=4.0))), Scripted(script))
     assert (solution.samples, solution.answer) == (2, "42")
     assert solution.lost == 3
