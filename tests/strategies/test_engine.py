@@ -39,7 +39,7 @@ from metagen.data import EVALUATION, VALIDATION
 from metagen.run import Run
 from metagen.trace import Span
 from tests.support.spans import kept_spans
-from tests.support.timing import until
+from tests.support.timing import turns, until
 
 pytestmark = pytest.mark.engine
 
@@ -191,5 +191,5 @@ async def begin(
             await solutions.aclose()
 
     task: asyncio.Task[object] = asyncio.create_task(work())
-    await asyncio.sleep(0)  # the task begins, and with it the root of its trace
+    await turns(3)  # the problem's own task begins, and with it the root of its trace
     return task, account, spans[0]
