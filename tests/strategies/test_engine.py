@@ -39,7 +39,7 @@ from metagen.data import EVALUATION, VALIDATION
 from metagen.run import Run
 from metagen.trace import Span
 from tests.support.spans import kept_spans
-from tests.support.timing import until
+from tests.support.timing import turns, until
 
 pytestmark = pytest.mark.engine
 
@@ -149,6 +149,7 @@ async def test_500_cancellations_anywhere_leave_nothing_behind(
         MCTS(8, 2, by=chance, lookahead=None, window=3),
         Within(tokens=900, of=Rebase(6, by=chance, step=16)),
     ]
+    await solve(PROBLEMS[0], None, engine)  # vLLM's own tasks begin with its first request
     await idle(engine)
     before, written = asyncio.all_tasks(), engine.load().written
     counted = Usage()
@@ -191,5 +192,5 @@ async def begin(
             await solutions.aclose()
 
     task: asyncio.Task[object] = asyncio.create_task(work())
-    await asyncio.sleep(0)  # the task begins, and with it the root of its trace
+    await turns(3)  # the problem's own task begins, and with it the root of its trace
     return task, account, spans[0]

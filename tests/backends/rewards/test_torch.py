@@ -22,6 +22,7 @@ from metagen import (
     Usage,
     solve_all,
 )
+from metagen.backends.rewards.scorer import Scorer
 from metagen.card.card import ModelCard
 from metagen.models import SMALL
 from metagen.solve import Models
@@ -126,20 +127,22 @@ async def test_marks_in_the_question_are_no_steps(folder: Callable[[str], Path])
     assert len(scores) == 3
 
 
-async def test_readings_of_many_problems_make_one_batch(folder: Callable[[str], Path]) -> None:
+async def test_readings_of_many_problems_make_one_batch(
+    folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     batches: list[int] = []
     models: dict[str, Any] = {
         "model": Scripted("1 + 2 = 3\nThe answer is 3."),
         "prm": TorchReward(folder("Qwen2ForProcessRewardModel"), batch=8),
     }
-    async with models["prm"] as prm:
-        scorer = prm._scorer
+    async with models["prm"]:
+        score = Scorer.__call__
 
-        def counting(ids: list[list[int]], places: list[list[int]]) -> Any:
+        def counting(scorer: Scorer, ids: list[list[int]], places: list[list[int]]) -> Any:
             batches.append(len(ids))
-            return scorer(ids, places)
+            return score(scorer, ids, places)
 
-        prm._scorer = counting
+        monkeypatch.setattr(Scorer, "__call__", counting)
         problems = [Problem(str(number), f"{number} + 1?") for number in range(20)]
         solutions = [one async for one in solve_all(problems, BestOf(2, by=ProcessReward("prm")), models)]
     assert sum(batches) == 20, "equal samples are read once"
@@ -170,22 +173,23 @@ async def test_cancelled_readings_cost_what_was_begun(folder: Callable[[str], Pa
     assert spent[0].prompt_tokens > 0
 
 
-async def test_a_failure_of_torch_costs_its_batch_and_a_bug_is_a_bug(folder: Callable[[str], Path]) -> None:
+async def test_a_failure_of_torch_costs_its_batch_and_a_bug_is_a_bug(
+    folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def failing(error: Exception) -> Callable[..., None]:
-        def scorer(ids: object, places: object) -> None:
+        def scorer(self: object, ids: object, places: object) -> None:
             raise error
 
         return scorer
 
     async with opened(folder("Qwen2ForProcessRewardModel")) as reward:
-        scorer = reward._scorer
-        reward._scorer = failing(RuntimeError("no memory"))
-        with pytest.raises(GenerationError, match="torch failed: no memory"):
-            await rated(reward)
-        reward._scorer = failing(KeyError("bug"))
-        with pytest.raises(KeyError):
-            await rated(reward)
-        reward._scorer = scorer
+        with monkeypatch.context() as patch:
+            patch.setattr(Scorer, "__call__", failing(RuntimeError("no memory")))
+            with pytest.raises(GenerationError, match="torch failed: no memory"):
+                await rated(reward)
+            patch.setattr(Scorer, "__call__", failing(KeyError("bug")))
+            with pytest.raises(KeyError):
+                await rated(reward)
         assert len((await rated(reward))[0]) == 3
 
 
