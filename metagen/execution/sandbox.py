@@ -23,7 +23,7 @@ from weakref import WeakKeyDictionary
 
 from metagen.errors import InputError, ToolError
 from metagen.execution.processes import Finished, until_ended, watched
-from metagen.settings import spelled, whole
+from metagen.settings import require_whole, spelled
 
 MIB = 2**20
 WORK = "/sandbox"
@@ -64,7 +64,7 @@ class Limits:
         for name, value in (("seconds", self.seconds), ("clock", self.clock)):
             if not 0 < value < inf:
                 raise InputError(f"Limits: {name} must be positive and finite, not {value}")
-        whole(self, memory=self.memory, disk=self.disk, processes=self.processes, output=self.output)
+        require_whole(self, memory=self.memory, disk=self.disk, processes=self.processes, output=self.output)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
