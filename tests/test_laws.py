@@ -32,7 +32,8 @@ from metagen.models import SMALL
 from metagen.request import Meter
 from metagen.strategies import __all__ as every_strategy
 from metagen.trace import Span
-from tests.support.scripts import NAMES, SPECS, WRAPPERS, Counting, dice, late
+from tests.support.scripts import Counting, dice, late
+from tests.support.specs import NAMES, SPECS, WRAPPERS
 
 PROBLEM = Problem("p", "What is 3 + 4?", "7")
 PROBLEMS = [Problem(str(number), f"What is {number} + 4?", str(number + 4)) for number in range(4)]
