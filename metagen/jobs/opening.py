@@ -1,9 +1,12 @@
 """From a model's name and settings to an opened backend."""
 
+import inspect
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
+from metagen import backends
 from metagen.backends import (
     Balanced,
     Recorded,
@@ -21,10 +24,11 @@ from metagen.card.card import ModelCard
 from metagen.errors import InputError
 from metagen.models import SHIPPED, SMALL
 from metagen.request import AnyBackend, Backend, generates
+from metagen.spec import plugins
 
 
 def open_model(model: str) -> Backend:
-    """The backend of one generating model that is named as on the command line; it is not open yet."""
+    """The backend of one generating model, named as on the command line. It is not open yet."""
     backend = make_backend(model, {}, {}, None)
     if not generates(backend):
         raise InputError(f"{model} is a reward model, and one that generates is needed")
@@ -34,18 +38,24 @@ def open_model(model: str) -> Backend:
 def make_backend(
     model: str, settings: Mapping[str, Any], names: Mapping[str, Any], card: ModelCard | None
 ) -> AnyBackend:
+    """The backend that `--model` names. It is not open yet.
+
+    `names` are those of loaded files. `settings` go to the engine, if the model runs in this process.
+    """
     like, plus, rest = model.partition("+")
     if plus and like in FAMILIES:
         return _reward(rest, settings, card, like)
     if model.startswith(("http://", "https://")):
         servers = [VLLMServer(*url.split("#", 1), card=card) for url in model.split(",")]
         return Retrying(servers[0] if len(servers) == 1 else Balanced(*servers))
+    if name := _name_of(model):
+        return _called(model, _find(name, names), card)
     if model.endswith(".jsonl"):
         return Recorded(model, card=card)
+    if model in names:
+        return _called(model, names[model], card)
     if card:
         raise InputError(f"--card is for servers and pools; {model} has its own")
-    if model in names:
-        return _made(model, names[model])
     model = str(SHIPPED.get(model, model))
     return _reward(model, settings, None) if known_family(model, config_of(model)) else VLLMEngine(model, **settings)
 
@@ -61,9 +71,45 @@ def _reward(model: str, settings: Mapping[str, Any], card: ModelCard | None, lik
     return VLLMReward(model, like=like, **settings)
 
 
-def _made(model: str, make: Callable[[], Any]) -> AnyBackend:
+def _name_of(model: str) -> str:
+    """The name in `NAME:ARGUMENT`; empty where the model is written in another way, or is a path."""
+    name, colon, _ = model.partition(":")
+    return name if colon and name.isidentifier() and not Path(model).exists() else ""
+
+
+def _find(name: str, names: Mapping[str, Any]) -> Callable[..., Any]:
+    """What makes the backend: a function of a loaded file, a class of metagen's, or one of an installed package."""
+    known = {**_own(), **names}
+    made: Callable[..., Any] | None = known.get(name) or plugins.find(name, plugins.BACKENDS)
+    if made is None:
+        offered = known.keys() | plugins.names(plugins.BACKENDS)
+        close = get_close_matches(name, offered, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"there is {', '.join(sorted(offered))}"
+        raise InputError(f"--model {name}:...: there is no backend {name!r} that a text can open: {hint}")
+    return made
+
+
+def _own() -> dict[str, Callable[..., Any]]:
+    """Metagen's own backends that are made from a text, such as a path or an address; not those made from others."""
+    every = {name: getattr(backends, name) for name in backends.__all__}
+    return {name: make for name, make in every.items() if _takes_text(make)}
+
+
+def _takes_text(make: Callable[..., Any]) -> bool:
+    first = next(iter(inspect.signature(make).parameters.values()))
+    return str in (first.annotation, *get_args(first.annotation))
+
+
+def _called(model: str, make: Callable[..., Any], card: ModelCard | None) -> AnyBackend:
+    """The backend that a class or a function makes of the argument after the colon, if there is one."""
+    arguments = [text for text in model.partition(":")[2:] if text]
+    settings = {"card": card} if card else {}
+    if card and "card" not in inspect.signature(make).parameters:
+        raise InputError(f"--card is for servers and pools; {model} takes none")
     try:
-        made = make()
+        made = make(*arguments, **settings)
+    except InputError as error:
+        raise InputError(f"--model {model}: {error}") from error
     except Exception as error:  # the user's function may raise anything
         raise InputError(f"--model {model}: {type(error).__name__}: {error}") from error
     if not hasattr(made, "generate") and not hasattr(made, "rate"):
@@ -76,7 +122,9 @@ def identity_of(model: str, names: Mapping[str, Any]) -> str:
 
     What a path holds does not count, so a pool may have got more samples meanwhile.
     """
-    path = Path(model)
+    path, name = Path(model), _name_of(model)
+    if name and name not in {*names, *_own()}:
+        return f"{model}, by {plugins.origin(name, plugins.BACKENDS)}"
     if model in names or not path.exists():
         return model
     if path.resolve().parent == SMALL.parent.resolve():
