@@ -18,7 +18,7 @@ MODULES = {
 """By name, without `metagen.` before it; the package itself is `__init__`."""
 
 ORDER = [
-    "errors", "candidate", "confidence", "data", "models", "prompts", "tasks",
+    "errors", "system", "candidate", "confidence", "data", "models", "prompts", "tasks",
     "answers", "budget", "settings", "problem",
     "card", "execution", "request", "trace",
     "run", "solution",
