@@ -7,7 +7,7 @@ from dataclasses import KW_ONLY, dataclass
 from metagen import Candidate, Generator, Problem, Run, spelled
 from metagen.settings import require_generator, require_whole
 
-CHOICE = re.compile(r"[Rr]esponse (\d+)")
+CHOICE = re.compile(r"response (\d+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
