@@ -22,8 +22,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from metagen.strategies import __all__ as strategies
-
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs/strategies"
 CHAPTERS = ["Chains", "Refinement", "Parallel sampling", "Tree search", "Control"]
@@ -67,7 +65,7 @@ def read_entry(page: Path) -> Entry:
 
 def names_in_title(text: str) -> list[str]:
     """The strategies that the title of a page names, in their order."""
-    return [name for name in re.findall(r"`(\w+)`", text.partition("\n")[0]) if name in strategies]
+    return re.findall(r"`(\w+)`", text.partition("\n")[0])
 
 
 def index_rows(entries: list[Entry]) -> Iterator[str]:

@@ -74,7 +74,6 @@ TESTED_ELSEWHERE = {
     "request": "plain data, in tests/test_model.py and tests/backends",
     "run.contracts": "tests/run/test_run.py and tests/tools/test_calls.py",
     "run.node": "tests/run/test_run.py",
-    "run.protocols": "tests/run/test_run.py",
     "run.sending": "tests/run/test_run.py",
     "solve": "tests/run/test_run.py and tests/test_laws.py",
     "tasks": "tests/run/test_run.py",
