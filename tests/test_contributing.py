@@ -31,7 +31,8 @@ def read_walk(title: str) -> Walk:
     text = (ROOT / "CONTRIBUTING.md").read_text()
     section = text.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
     assert section, f"there is no section {title!r}"
-    files, commands = {}, []
+    files: dict[str, str] = {}
+    commands: list[str] = []
     for found in BLOCK.finditer(section):
         if found["kind"] == "sh":
             commands += found["text"].splitlines()

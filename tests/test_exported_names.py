@@ -34,7 +34,7 @@ def parts(room: types.ModuleType) -> list[type]:
 
 
 def is_part(value: type) -> bool:
-    return value.__repr__ is spelled or hasattr(value, "generate") or hasattr(value, "rate")
+    return getattr(value, "__repr__", None) is spelled or hasattr(value, "generate") or hasattr(value, "rate")
 
 
 @pytest.mark.parametrize("room", [strategies, verifiers, tools, backends])

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 class Generator(Protocol):
     """g: draws one candidate. Strategies are generators, and so is any `async def` of this shape.
 
-    async def read_twice(problem: Problem, run: Run) -> Candidate:
-        return await run.ask(Model(), problem.asking(f"{problem.text} {problem.text}"))
+        async def read_twice(problem: Problem, run: Run) -> Candidate:
+            return await run.ask(Model(), problem.asking(f"{problem.text} {problem.text}"))
+
+    It acts through `run` alone, which keeps seeds, spans and budgets.
     """
 
     async def __call__(self, problem: Problem, run: "Run", /) -> Candidate: ...

@@ -11,7 +11,7 @@ from typing import Any
 from metagen import BestOf, Generator, Scripted, Verifier, solve
 
 HEAD = "from collections.abc import Sequence\nfrom metagen import Candidate, Model, Problem, Run, Score\n\n"
-CODE = re.compile(r"^    async def (\w+)(?:.*\n)+\Z", re.MULTILINE)
+CODE = re.compile(r"^    async def (\w+).*\n(?: {8}.*\n)+", re.MULTILINE)
 
 
 def example(protocol: type, folder: Path) -> Callable[..., Any]:
