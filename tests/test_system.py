@@ -24,7 +24,7 @@ def bare(name, globals=None, locals=None, fromlist=(), level=0):
 
 builtins.__import__ = bare
 for name in ("sched_getaffinity", "pidfd_open", "memfd_create"):
-    delattr(os, name)
+    vars(os).pop(name, None)
 """
 """A system without what only Linux or only POSIX systems have, as far as metagen sees."""
 
@@ -33,7 +33,7 @@ PROGRAMS = {"__main__", "answers.checker_program"}
 
 SOLVE = """
 for name in ("fork", "killpg", "setsid", "geteuid", "sysconf"):
-    delattr(os, name)
+    vars(os).pop(name, None)
 from metagen import Scripted, Vote, solve
 print(asyncio.run(solve("What is 3 + 4?", Vote(3), Scripted("The answer is 7."))).answer)
 """
