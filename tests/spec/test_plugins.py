@@ -12,7 +12,7 @@ from metagen.jobs.opening import identity_of, make_backend
 from metagen.spec.parse import foreign
 from metagen.spec.plugins import BACKENDS, IN_SPECS, STRATEGIES, VERIFIERS, find, names, origin
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 MODEL = """
 from metagen import Scripted
 
