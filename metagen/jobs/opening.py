@@ -1,6 +1,7 @@
 """From a model's name and settings to an opened backend."""
 
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -49,11 +50,11 @@ def make_backend(
         servers = [VLLMServer(*url.split("#", 1), card=card) for url in model.split(",")]
         return Retrying(servers[0] if len(servers) == 1 else Balanced(*servers))
     if name := _name_of(model):
-        return _called(model, _find(name, names), card)
+        return _make(model, _find(name, names), card)
     if model.endswith(".jsonl"):
         return Recorded(model, card=card)
     if model in names:
-        return _called(model, names[model], card)
+        return _make(model, names[model], card)
     if card:
         raise InputError(f"--card is for servers and pools; {model} has its own")
     model = str(SHIPPED.get(model, model))
@@ -74,12 +75,12 @@ def _reward(model: str, settings: Mapping[str, Any], card: ModelCard | None, lik
 def _name_of(model: str) -> str:
     """The name in `NAME:ARGUMENT`; empty where the model is written in another way, or is a path."""
     name, colon, _ = model.partition(":")
-    return name if colon and name.isidentifier() and not Path(model).exists() else ""
+    return name if colon and name.isidentifier() and not os.path.exists(model) else ""
 
 
 def _find(name: str, names: Mapping[str, Any]) -> Callable[..., Any]:
     """What makes the backend: a function of a loaded file, a class of metagen's, or one of an installed package."""
-    known = {**_own(), **names}
+    known = {**_own_backends(), **names}
     made: Callable[..., Any] | None = known.get(name) or plugins.find(name, plugins.BACKENDS)
     if made is None:
         offered = known.keys() | plugins.names(plugins.BACKENDS)
@@ -89,7 +90,7 @@ def _find(name: str, names: Mapping[str, Any]) -> Callable[..., Any]:
     return made
 
 
-def _own() -> dict[str, Callable[..., Any]]:
+def _own_backends() -> dict[str, Callable[..., Any]]:
     """Metagen's own backends that are made from a text, such as a path or an address; not those made from others."""
     every = {name: getattr(backends, name) for name in backends.__all__}
     return {name: make for name, make in every.items() if _takes_text(make)}
@@ -100,7 +101,7 @@ def _takes_text(make: Callable[..., Any]) -> bool:
     return str in (first.annotation, *get_args(first.annotation))
 
 
-def _called(model: str, make: Callable[..., Any], card: ModelCard | None) -> AnyBackend:
+def _make(model: str, make: Callable[..., Any], card: ModelCard | None) -> AnyBackend:
     """The backend that a class or a function makes of the argument after the colon, if there is one."""
     arguments = [text for text in model.partition(":")[2:] if text]
     settings = {"card": card} if card else {}
@@ -122,9 +123,10 @@ def identity_of(model: str, names: Mapping[str, Any]) -> str:
 
     What a path holds does not count, so a pool may have got more samples meanwhile.
     """
-    path, name = Path(model), _name_of(model)
-    if name and name not in {*names, *_own()}:
-        return f"{model}, by {plugins.origin(name, plugins.BACKENDS)}"
+    if name := _name_of(model):
+        known = name in {*names, *_own_backends()}
+        return model if known else f"{model}, by {plugins.origin(name, plugins.BACKENDS)}"
+    path = Path(model)
     if model in names or not path.exists():
         return model
     if path.resolve().parent == SMALL.parent.resolve():
