@@ -49,12 +49,10 @@ def make_backend(
     if model.startswith(("http://", "https://")):
         servers = [VLLMServer(*url.split("#", 1), card=card) for url in model.split(",")]
         return Retrying(servers[0] if len(servers) == 1 else Balanced(*servers))
-    if name := _name_of(model):
+    if name := model if model in names else _name_of(model):
         return _make(model, _find(name, names), card)
     if model.endswith(".jsonl"):
         return Recorded(model, card=card)
-    if model in names:
-        return _make(model, names[model], card)
     if card:
         raise InputError(f"--card is for servers and pools; {model} has its own")
     model = str(SHIPPED.get(model, model))
