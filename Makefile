@@ -1,21 +1,28 @@
-# make demo    set up everything and solve 100 problems with the model that ships with metagen
-# make test    set up everything, lint, check types and run all tests
-# make system  install what the system must bring for tests of code and proofs, where that is possible
-# make check   lint and types alone
-# make bench   the benchmarks; each prints its own table
-.PHONY: demo test system check bench clean
+.PHONY: help demo test core system check cover docs bench clean
+.DEFAULT_GOAL := help
 
 PYTHON ?= python3
 BIN := .venv/bin
+READY := $(if $(filter file,$(origin BIN)),.venv/ready)
+# With BIN=... the tools are those of another environment, and none is made.
 
-demo: .venv/ready
+help: ## list what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+demo: $(READY) ## set up everything and solve 100 problems with the model that ships with metagen
 	$(BIN)/metagen solve metagen/data/evaluation.jsonl --limit 100 --strategy "Vote(16)" --out runs/demo
 
-test: system check
+test: system check ## set up everything, then lint, check types and run all tests
 	$(BIN)/python -m pytest -n 2 -m "not engine and not install"
 	$(BIN)/python -m pytest -m "engine or install"
 
-system:
+CORE := run spec strategies disk backends/http/test_server.py backends/test_*.py test_laws.py test_settings.py \
+	test_exported_names.py test_system.py test_budget.py test_model.py test_problem.py
+
+core: $(READY) ## run the tests that need no vLLM, no torch and no sandbox, on any system
+	$(BIN)/python -m pytest -n 2 -m "not engine and not install" $(addprefix tests/,$(CORE))
+
+system: ## install what the system must bring for tests of code and proofs, where that is possible
 	@if command -v bwrap >/dev/null && command -v coqc >/dev/null; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get update -qq && apt-get install -y -qq --no-install-recommends bubblewrap coq >/dev/null; \
@@ -23,19 +30,26 @@ system:
 	command -v bwrap >/dev/null || echo "no bubblewrap: tests of the sandbox and of all that runs in it are skipped"; \
 	command -v coqc >/dev/null || echo "no coqc: tests of proofs are skipped"
 
-check: .venv/ready
+check: $(READY) ## lint, formatting, spelling and types alone
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m codespell_lib
 	$(BIN)/mypy
 
-bench: .venv/ready
-	for benchmark in benchmarks/bench_*.py; do $(BIN)/python $$benchmark || exit 1; done
+cover: $(READY) ## run the tests without an engine and show which lines they miss
+	$(BIN)/python -m pytest -n 2 -m "not engine and not install" --cov --cov-report=term-missing:skip-covered
+
+docs: $(READY) ## write the tables of strategies in README.md and docs/strategies from their pages
+	$(BIN)/python docs/index.py
+
+bench: $(READY) ## run the benchmarks of speed; each prints its own table
+	for benchmark in $$(grep -l __main__ benchmarks/speed/*.py); do $(BIN)/python $$benchmark || exit 1; done
+
+clean: ## remove the environment, runs and builds
+	rm -rf .venv runs build dist *.egg-info
 
 .venv/ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --no-deps -r requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
-
-clean:
-	rm -rf .venv runs build dist *.egg-info

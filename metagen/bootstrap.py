@@ -8,7 +8,7 @@ from metagen.budget import Account
 from metagen.errors import InputError
 from metagen.problem import Problem
 from metagen.prompts import Trace
-from metagen.settings import whole
+from metagen.settings import require_whole
 from metagen.solution import Solution
 from metagen.solve import Models, solve_all
 from metagen.strategies import DSP
@@ -30,7 +30,7 @@ async def bootstrap(
     whose answers equal the reference are kept: the first ones, in the order of the problems. Where fewer than `limit`
     are right, the problems are tried again, up to `tries` times, each time with another seed.
     """
-    whole(program, limit=limit, tries=tries)
+    require_whole(program, limit=limit, tries=tries)
     problems = list(problems)
     if lacking := [problem.id for problem in problems if problem.answer is None]:
         raise InputError(f"problem {lacking[0]!r} has no reference answer, and a demonstration is one that is right")

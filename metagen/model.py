@@ -9,7 +9,7 @@ from metagen.errors import InputError
 from metagen.problem import Problem
 from metagen.request import Completion, Request, Sampling
 from metagen.run import Run
-from metagen.settings import spelled, whole
+from metagen.settings import require_whole, spelled
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -41,11 +41,11 @@ class Model:
         if not isinstance(self.name, str):
             raise InputError(f"Model: name must be a text, not {self.name!r}")
         if self.max_tokens is not None:
-            whole(self, max_tokens=self.max_tokens)
+            require_whole(self, max_tokens=self.max_tokens)
         if self.top_logprobs is not None:
-            whole(self, top_logprobs=self.top_logprobs)
+            require_whole(self, top_logprobs=self.top_logprobs)
         if self.top_k is not None:
-            whole(self, top_k=self.top_k, least=-1)
+            require_whole(self, top_k=self.top_k, least=-1)
         for name, most in (("temperature", float("inf")), ("top_p", 1.0), ("min_p", 1.0)):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int | float) or not 0 <= value <= most):

@@ -42,28 +42,28 @@ def literal(value: object) -> str:
     return repr(value)
 
 
-def whole(of: object, /, *, least: int = 1, **numbers: Any) -> None:
+def require_whole(of: object, /, *, least: int = 1, **numbers: Any) -> None:
     """Refuse what is not a whole number of at least `least`."""
     for name, value in numbers.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise InputError(f"{type(of).__name__}: {name} must be a whole number of {least} or more, not {value!r}")
 
 
-def number(of: object, /, **numbers: Any) -> None:
+def require_number(of: object, /, **numbers: Any) -> None:
     """Refuse what is not a finite number."""
     for name, value in numbers.items():
         if not isinstance(value, int | float) or isinstance(value, bool) or not isfinite(value):
             raise InputError(f"{type(of).__name__}: {name} must be a number, not {value!r}")
 
 
-def generators(of: object, /, **given: Any) -> None:
+def require_generator(of: object, /, **given: Any) -> None:
     """Refuse what is not called as `(problem, run)`."""
-    _called_with(of, given, 2, "a strategy, called with (problem, run)")
+    _require_call(of, given, 2, "a strategy, called with (problem, run)")
 
 
-def steppers(of: object, /, **given: Any) -> None:
+def require_stepper(of: object, /, **given: Any) -> None:
     """Refuse what is no strategy, or one that does not write a reply step by step."""
-    generators(of, **given)
+    require_generator(of, **given)
     for name, value in given.items():
         if not can_step(value):
             raise InputError(
@@ -80,25 +80,25 @@ def can_step(generator: object) -> bool:
     return generator is None or inspect.isfunction(generator) or bool(getattr(generator, "can_step", False))
 
 
-def verifiers(of: object, /, **given: Any) -> None:
+def require_verifier(of: object, /, **given: Any) -> None:
     """Refuse what is not called as `(problem, candidates, run)`."""
-    _called_with(of, given, 3, "a verifier, called with (problem, candidates, run)", PLAIN)
+    _require_call(of, given, 3, "a verifier, called with (problem, candidates, run)", PLAIN)
 
 
-def critics(of: object, /, **given: Any) -> None:
+def require_critic(of: object, /, **given: Any) -> None:
     """Refuse what is not called as `(problem, candidate, run)`."""
-    _called_with(of, given, 3, "a critic, called with (problem, candidate, run)")
+    _require_call(of, given, 3, "a critic, called with (problem, candidate, run)")
 
 
-def tools(of: object, /, **given: Any) -> None:
+def require_tool(of: object, /, **given: Any) -> None:
     """Refuse what is not called as `(text)`. No tool stands in for `None`."""
     for name, value in given.items():
         if value is None:
             raise InputError(f'{type(of).__name__}: {name} must be a tool, such as Search("passages.jsonl")')
-    _called_with(of, given, 1, "a tool, called with (text)")
+    _require_call(of, given, 1, "a tool, called with (text)")
 
 
-def _called_with(of: object, given: dict[str, Any], arguments: int, wanted: str, hint: str = "") -> None:
+def _require_call(of: object, given: dict[str, Any], arguments: int, wanted: str, hint: str = "") -> None:
     for name, value in given.items():
         where = f"{type(of).__name__}: {name}={literal(value)}"
         if isinstance(value, type):
@@ -121,7 +121,7 @@ def takes(value: object, arguments: int) -> bool:
     return True
 
 
-def check_seconds(of: object, seconds: object) -> None:
+def require_seconds(of: object, seconds: object) -> None:
     """Refuse a limit that is none."""
     if not isinstance(seconds, int | float) or not seconds > 0:
         raise InputError(f"{type(of).__name__}: seconds must be a number above 0, not {seconds!r}")

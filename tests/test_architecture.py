@@ -19,7 +19,7 @@ MODULES = {
 """By name, without `metagen.` before it; the package itself is `__init__`."""
 
 ORDER = [
-    "errors", "candidate", "confidence", "data", "models", "prompts", "tasks",
+    "errors", "system", "candidate", "confidence", "data", "models", "prompts", "tasks",
     "answers", "budget", "settings", "problem",
     "card", "execution", "request", "trace",
     "run", "solution",
@@ -76,7 +76,6 @@ TESTED_ELSEWHERE = {
     "request": "plain data, in tests/test_model.py and tests/backends",
     "run.contracts": "tests/run/test_run.py and tests/tools/test_calls.py",
     "run.node": "tests/run/test_run.py",
-    "run.protocols": "tests/run/test_run.py",
     "run.sending": "tests/run/test_run.py",
     "solve": "tests/run/test_run.py and tests/test_laws.py",
     "tasks": "tests/run/test_run.py",
@@ -152,10 +151,13 @@ def test_only_run_knows_spans_and_accounts(module: str) -> None:
 
 
 def test_the_package_itself_only_hands_on_names() -> None:
-    docstring, *imports, names = tree("__init__").body
+    docstring, *rest = tree("__init__").body
     assert isinstance(docstring, ast.Expr)
-    assert all(isinstance(node, ast.ImportFrom) for node in imports)
-    assert isinstance(names, ast.Assign)
+    assert all(isinstance(node, ast.ImportFrom | ast.Assign | ast.AugAssign) for node in rest)
+    targets = {
+        ast.unparse(node) for node in ast.walk(tree("__init__")) if isinstance(getattr(node, "ctx", None), ast.Store)
+    }
+    assert targets == {"__all__"}
 
 
 def test_metagen_imports_without_the_heavy_libraries() -> None:

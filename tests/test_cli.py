@@ -185,6 +185,11 @@ REFUSALS: list[tuple[tuple[str, ...], str]] = [
     (("solve", "problems.jsonl", *POOL, "--load", "own.py", "-s", "_private"), "'_private' is not known"),
     (("solve", "problems.jsonl", *POOL, "--load", "own.py", "-s", "decorated"), "prints as 'wrapper', which cannot be"),
     (("solve", "problems.jsonl", "--load", "own.py", "-m", "nothing"), "nothing: it returns NoneType, not a backend"),
+    (
+        ("solve", "problems.jsonl", "-m", "Scriptd:7"),
+        "no backend 'Scriptd' that a text can open: did you mean Scripted?",
+    ),
+    (("solve", "problems.jsonl", "-m", "Scripted:"), "--model Scripted:: TypeError"),
     (("solve", "problems.jsonl", "-m", "http://127.0.0.1:9/v1"), "cannot connect to 127.0.0.1:9"),
     (("solve", "problems.jsonl", "-m", "http://"), "is not the address of a server"),
     (("solve", "problems.jsonl", "-m", "http://me:secret@localhost/v1"), "may hold no user or password"),

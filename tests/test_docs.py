@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from metagen import Problem, Scripted, VLLMEngine, Vote, solve
+from metagen import Problem, Scripted, VLLMEngine, Vote, backends, solve, tools, verifiers
+from metagen.verifiers import critics
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("metagen/**/*.md")]
@@ -57,6 +58,13 @@ async def test_the_example_that_composes_runs(
     monkeypatch.setattr(example, "VLLMEngine", opened)
     await example.main()
     assert re.search(r"^\d+, after \d+ tokens$", capsys.readouterr().out, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", [*verifiers.__all__, *critics.__all__, *tools.__all__, *backends.__all__])
+def test_every_verifier_critic_tool_and_backend_is_on_a_page(name: str) -> None:
+    """Each strategy has a page of its own, which tests/test_strategy_pages.py sees to."""
+    shown = re.compile(rf"`[^`\n]*\b{name}\b[^`\n]*`")
+    assert any(shown.search(page.read_text()) for page in (ROOT / "docs").rglob("*.md"))
 
 
 async def test_the_example_verifier_weighs_votes() -> None:

@@ -1,10 +1,14 @@
 import inspect
 import types
+from importlib import import_module
+from pkgutil import walk_packages
 
 import pytest
 
 import metagen
 from metagen import backends, errors, strategies, tools, verifiers
+from metagen.settings import spelled
+from metagen.verifiers import critics
 
 
 @pytest.mark.parametrize("name", metagen.__all__)
@@ -18,6 +22,26 @@ def test_nothing_else_is_public(package: types.ModuleType) -> None:
     public = {name for name, value in vars(package).items() if not name.startswith("_") and not inspect.ismodule(value)}
     assert public == set(package.__all__)
     assert len(package.__all__) == len(public)
+
+
+def parts(room: types.ModuleType) -> list[type]:
+    """The finished strategies, verifiers, tools or backends that the modules of a room define, and not their bases."""
+    names = [each.name for each in walk_packages(room.__path__, f"{room.__name__}.")]
+    modules = [import_module(name) for name in names if name != "metagen.backends.rewards.scorer"]  # needs torch
+    classes = [value for module in modules for value in vars(module).values() if inspect.isclass(value)]
+    own = [each for each in classes if each.__module__ in names and not each.__name__.startswith("_")]
+    return [each for each in own if is_part(each) and not any(each in other.__mro__[1:] for other in own)]
+
+
+def is_part(value: type) -> bool:
+    return getattr(value, "__repr__", None) is spelled or hasattr(value, "generate") or hasattr(value, "rate")
+
+
+@pytest.mark.parametrize("room", [strategies, verifiers, tools, backends])
+def test_every_part_of_the_room_is_in_its_list(room: types.ModuleType) -> None:
+    listed = {*room.__all__, *critics.__all__}
+    assert {part.__name__ for part in parts(room)} <= listed, f"name it in {room.__name__}.__all__"
+    assert len(parts(room)) > 2
 
 
 def test_all_strategies_verifiers_tools_and_backends_are_exported() -> None:

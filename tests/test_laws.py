@@ -32,7 +32,8 @@ from metagen.models import SMALL
 from metagen.request import Meter, Outcome
 from metagen.strategies import __all__ as every_strategy
 from metagen.trace import Span
-from tests.support.scripts import NAMES, SPECS, WRAPPERS, Counting, dice, late
+from tests.support.scripts import Counting, dice, late
+from tests.support.specs import NAMES, SPECS, WRAPPERS
 from tests.support.timing import Clock
 
 PROBLEM = Problem("p", "What is 3 + 4?", "7")

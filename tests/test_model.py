@@ -19,6 +19,8 @@ from metagen import (
 )
 from metagen.model import named_models
 
+SPECS = ["Model()"]
+
 PROBLEM = Problem("p", "Count.")
 STEPS = "one\ntwo\nthree"
 

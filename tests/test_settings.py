@@ -3,7 +3,7 @@ from dataclasses import KW_ONLY, dataclass
 import pytest
 
 from metagen import CoT, InputError, MatchesReference, Model, Vote
-from metagen.settings import generators, literal, spelled, verifiers, whole
+from metagen.settings import literal, require_generator, require_verifier, require_whole, spelled
 
 
 @dataclass(frozen=True, repr=False)
@@ -60,14 +60,14 @@ def test_a_setting_is_written_as_a_literal(value: object, text: str) -> None:
 @pytest.mark.parametrize("value", [0, -1, True, 1.0, "1", None, float("nan")])
 def test_what_is_no_whole_number_is_refused(value: object) -> None:
     with pytest.raises(InputError) as error:
-        whole(Example(1), limit=value)
+        require_whole(Example(1), limit=value)
     assert str(error.value) == f"Example: limit must be a whole number of 1 or more, not {value!r}"
 
 
 def test_the_least_whole_number_can_be_chosen() -> None:
-    whole(Example(1), least=-1, k=-1)
+    require_whole(Example(1), least=-1, k=-1)
     with pytest.raises(InputError, match="-1 or more, not -2"):
-        whole(Example(1), least=-1, k=-2)
+        require_whole(Example(1), least=-1, k=-2)
 
 
 @pytest.mark.parametrize(
@@ -82,17 +82,17 @@ def test_the_least_whole_number_can_be_chosen() -> None:
 )
 def test_what_is_no_generator_is_refused(value: object, said: str) -> None:
     with pytest.raises(InputError, match=said):
-        generators(Example(1), of=value)
+        require_generator(Example(1), of=value)
 
 
 @pytest.mark.parametrize("value", [Vote, 8, Vote(2), Model()])
 def test_what_is_no_verifier_is_refused(value: object) -> None:
     with pytest.raises(InputError, match="Example: by="):
-        verifiers(Example(1), by=value)
+        require_verifier(Example(1), by=value)
 
 
 def test_what_fits_is_accepted() -> None:
-    generators(Example(1), of=None)
-    generators(Example(1), of=Model())
-    verifiers(Example(1), by=MatchesReference())
-    verifiers(Example(1), by=judge)
+    require_generator(Example(1), of=None)
+    require_generator(Example(1), of=Model())
+    require_verifier(Example(1), by=MatchesReference())
+    require_verifier(Example(1), by=judge)

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from metagen import MatchesReference, parse
 from metagen.strategies import __all__ as every_strategy
 from tests.support.confined import WHY_NO_COQ, WHY_NO_SANDBOX
 
-FOLDER = Path(__file__).parents[1] / "docs/strategies"
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "docs/strategies"
+INDEX = runpy.run_path(str(ROOT / "docs/index.py"))
 PAGES = sorted(set(FOLDER.glob("*.md")) - {FOLDER / "README.md"})
 RUN = re.compile(r"```python\n(.*?)```\n\n```text\n(.*?)```\n", re.DOTALL)
 
@@ -40,6 +43,33 @@ def test_a_page_gives_formula_prompt_cost_and_a_run(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_index_leads_to_it(page: Path) -> None:
     assert f"]({page.name})" in (FOLDER / "README.md").read_text()
+
+
+@pytest.mark.parametrize("document", [ROOT / "README.md", FOLDER / "README.md"], ids=["README", "index"])
+def test_the_tables_follow_from_the_pages(document: Path) -> None:
+    assert INDEX["texts"]()[document] == document.read_text(), "run `make docs`"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_specs_in_the_readme_can_be_read(page: Path) -> None:
+    for specs in INDEX["read_entry"](page).readme:
+        for spec in re.findall(r"`([^`]*)`", specs):
+            assert "…" in spec or parse(spec, {"verifier": MatchesReference()})
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ("", "has no entry for the index"),
+        ("<!-- index\nchapter = \n-->", "its entry for the index cannot be read"),
+        ('<!-- index\nchapter = "Chains"\n-->', "its entry for the index cannot be read: .*place"),
+        ('<!-- index\nchapter = "Chain"\nplace = 1\ncalls = "1"\ny = ""\n-->', "chapter must be one of Chains, "),
+    ],
+)
+def test_a_page_without_a_good_entry_is_named(entry: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "page.md").write_text(f"# `CoT`\n\n{entry}\n")
+    with pytest.raises(ValueError, match=rf"page\.md: {said}"):
+        INDEX["read_entry"](tmp_path / "page.md")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -9,7 +9,7 @@ from typing import Any, Self
 from metagen.card.layouts import FAMILIES, Config, attention_of, feed_forward_of, storage_of
 from metagen.card.parts import Attention, Storage, Weights
 from metagen.errors import InputError
-from metagen.settings import whole
+from metagen.settings import require_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class ModelCard:
 
     def kv_bytes(self, tokens: int) -> int:
         """Bytes of the KV cache for one sequence, in the type of the model; a windowed layer keeps its window."""
-        whole(self, least=0, tokens=tokens)
+        require_whole(self, least=0, tokens=tokens)
         return self.attention.kept(tokens) * self.storage.plain
 
     def flops_prompt(self, tokens: int, cached: int = 0) -> int:
@@ -102,8 +102,8 @@ class ModelCard:
         The head works once, at the last position: so this pays for the first generated token. That position is
         computed even if all are cached, for its logits. Raises `InputError`.
         """
-        whole(self, tokens=tokens)
-        whole(self, least=0, cached=cached)
+        require_whole(self, tokens=tokens)
+        require_whole(self, least=0, cached=cached)
         if cached > tokens:
             raise InputError(f"ModelCard: cached={cached} is more than the prompt's {tokens} tokens")
         after = min(cached, tokens - 1)
@@ -114,8 +114,8 @@ class ModelCard:
 
         The first comes from the prompt's last position, and the last is never read. Raises `InputError`.
         """
-        whole(self, prompt=prompt)
-        whole(self, least=0, tokens=tokens)
+        require_whole(self, prompt=prompt)
+        require_whole(self, least=0, tokens=tokens)
         passes = max(tokens - 1, 0)
         return self._flops(prompt, prompt + passes) + passes * self._flops_head
 

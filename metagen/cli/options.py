@@ -18,8 +18,9 @@ ModelOption = Annotated[
         "-m",
         metavar="[NAME=]MODEL",
         help="A folder or hub name that vLLM serves, the address of a server (http://HOST:PORT/v1, with #MODEL if it "
-        "serves several, and several servers with commas), a pool of samples (.jsonl) to play, or a function of a "
-        "loaded file that returns a backend. Repeat it with names to use several in one strategy. "
+        "serves several, and several servers with commas), a pool of samples (.jsonl) to play, a function of a "
+        "loaded file that returns a backend, or NAME:ARGUMENT, such as Scripted:7, for a backend that metagen, a "
+        "loaded file or an installed package defines. Repeat it with names to use several in one strategy. "
         "A reward model is known by its config.json or its name; FAMILY+MODEL says how it is asked, as for a server: "
         "prm=qwen-prm+http://HOST:PORT/v1. Default: the small mixture of experts that ships with "
         "metagen, small-moe; so do its reward model, small-prm, and its corrector, small-corrector.",

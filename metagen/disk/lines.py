@@ -1,6 +1,5 @@
 """JSON Lines on disk: whole lines, appended and flushed, so that a kill loses at most the line being written."""
 
-import fcntl
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from os import SEEK_END
@@ -9,6 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from metagen.errors import InputError
+from metagen.system import lock
 
 CHUNK = 1 << 16
 
@@ -55,7 +55,7 @@ class Appender:
         except OSError as error:
             raise InputError(f"{path}: cannot be written: {error.strerror}") from None
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(self._file)
         except OSError:
             self._file.close()
             raise InputError(f"{path}: is being written by another process") from None

@@ -4,7 +4,6 @@ The trace of a problem is written before its solution, in whole lines. So a kill
 way: a resumed one drops their spans, and takes up every problem that has no solution.
 """
 
-import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +17,7 @@ from metagen.disk.lines import Appender, read_lines
 from metagen.disk.traces import VERSION, check_version, row_of
 from metagen.errors import InputError
 from metagen.solution import Solution
+from metagen.system import lock
 
 _SOLUTION = TypeAdapter(Solution)
 
@@ -76,7 +76,7 @@ class RunDirectory:
 
     def _claim(self) -> None:
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(self._lock)
         except OSError:
             raise InputError(f"{self.path}: another process is writing to this run") from None
         self._lock.seek(0)

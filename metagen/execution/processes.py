@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias, cast
 
 from metagen.errors import ToolError
+from metagen.system import page_size
 
 Ended: TypeAlias = Literal["exit", "signal", "time", "memory", "output"]
 
@@ -20,7 +21,6 @@ GRACE_SECONDS = 1.0
 """How long output may follow the end of a process, and how long its killed group may take to end."""
 CLEARED_SECONDS = 0.01
 """How often it is looked whether anyone of the group is left."""
-PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +211,7 @@ def _tasks(process: int) -> list[Path]:
 
 def _resident(process: int) -> int:
     fields = _read(f"/proc/{process}/statm").split()
-    return int(fields[1]) * PAGE if fields else 0
+    return int(fields[1]) * page_size() if fields else 0
 
 
 def _proportional(process: int) -> int:

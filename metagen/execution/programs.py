@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from metagen.errors import InputError
 from metagen.execution.processes import Finished
 from metagen.execution.sandbox import MIB, Limits, Sandbox
-from metagen.settings import whole
+from metagen.settings import require_whole
 
 PYTHON_MEMORY = 128 * MIB
 """Bytes; with less, Python itself might not start, and that would read as a wrong program."""
@@ -24,7 +24,7 @@ def checked_settings(of: object, /, seconds: float, memory: int, least: int, san
         raise InputError(f"{type(of).__name__}: sandbox must be a Sandbox, not {sandbox!r}")
     if not 0 < seconds <= MOST_SECONDS:
         raise InputError(f"{type(of).__name__}: seconds must be positive and at most {MOST_SECONDS:g}, not {seconds}")
-    whole(of, least=least, memory=memory)
+    require_whole(of, least=least, memory=memory)
 
 
 def limits(seconds: float, memory: int) -> Limits:

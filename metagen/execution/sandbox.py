@@ -6,7 +6,6 @@
 import asyncio
 import os
 import re
-import resource
 import secrets
 import subprocess
 import sys
@@ -23,7 +22,8 @@ from weakref import WeakKeyDictionary
 
 from metagen.errors import InputError, ToolError
 from metagen.execution.processes import Finished, until_ended, watched
-from metagen.settings import spelled, whole
+from metagen.settings import require_whole, spelled
+from metagen.system import processors
 
 MIB = 2**20
 WORK = "/sandbox"
@@ -64,7 +64,7 @@ class Limits:
         for name, value in (("seconds", self.seconds), ("clock", self.clock)):
             if not 0 < value < inf:
                 raise InputError(f"Limits: {name} must be positive and finite, not {value}")
-        whole(self, memory=self.memory, disk=self.disk, processes=self.processes, output=self.output)
+        require_whole(self, memory=self.memory, disk=self.disk, processes=self.processes, output=self.output)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -195,6 +195,8 @@ def _other_user() -> list[str]:
 
 
 def with_limits(limits: Limits, processes: int | None) -> list[str]:
+    import resource  # noqa: PLC0415 (not on Windows)
+
     seconds = ceil(limits.seconds)
     values = {
         "cpu": (resource.RLIMIT_CPU, seconds, seconds + 1),
@@ -210,6 +212,8 @@ def with_limits(limits: Limits, processes: int | None) -> list[str]:
 
 def _below(which_limit: int, soft: int, hard: int) -> str:
     """Limits are never raised, which only root might."""
+    import resource  # noqa: PLC0415 (not on Windows)
+
     most = resource.getrlimit(which_limit)[1]
     if most == resource.RLIM_INFINITY:
         return f"{soft}:{hard}"
@@ -331,4 +335,4 @@ _SLOTS: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKe
 
 def _slots() -> asyncio.Semaphore:
     """One for each processor that this process may use, for all runs of an event loop together."""
-    return _SLOTS.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(len(os.sched_getaffinity(0))))
+    return _SLOTS.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(processors()))

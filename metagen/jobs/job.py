@@ -170,5 +170,5 @@ def _check_spelling(strategy: Generator, names: Mapping[str, Any]) -> None:
     if again != text:
         raise InputError(
             f"the strategy prints as {text[:200]!r}, which cannot be read back: give its class a `__repr__` that can "
-            "be, such as `__repr__ = metagen.settings.spelled` in a dataclass, and a function the name it is used by"
+            "be, such as `__repr__ = metagen.spelled` in a dataclass, and a function the name it is used by"
         )

@@ -1,11 +1,13 @@
 """From a model's name and settings to its backend, which opens nothing yet."""
 
 import inspect
+import os
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, get_args
 
+from metagen import backends
 from metagen.backends import (
     Balanced,
     OpenAIServer,
@@ -23,10 +25,11 @@ from metagen.card.card import ModelCard
 from metagen.errors import InputError
 from metagen.models import SHIPPED, SMALL
 from metagen.request import AnyBackend, Backend, generates
+from metagen.spec import plugins
 
 
 def open_model(model: str) -> Backend:
-    """The backend of one generating model that is named as on the command line; it is not open yet."""
+    """The backend of one generating model, named as on the command line. It is not open yet."""
     backend = make_backend(model, {}, {}, None, {})
     if not generates(backend):
         raise InputError(f"{model} is a reward model, and one that generates is needed")
@@ -40,19 +43,23 @@ def make_backend(
     card: ModelCard | None,
     server: Mapping[str, Any],
 ) -> AnyBackend:
-    """The backend of what `--model` names; it is not open yet. Raises `InputError`."""
+    """The backend that `--model` names. It is not open yet.
+
+    `names` are those of loaded files. `engine` holds settings of the engine, if the model runs in this
+    process, and `server` those of servers. Raises `InputError`.
+    """
     like, plus, rest = model.partition("+")
     if plus and like in FAMILIES:
         return _make_reward(rest, engine, card, server, like)
     if is_served(model):
         servers = [_make_server(OpenAIServer, url, server, card=card) for url in model.split(",")]
         return Retrying(servers[0] if len(servers) == 1 else Balanced(*servers))
+    if name := model if model in names else _name_of(model):
+        return _make(model, _find(name, names), card)
     if model.endswith(".jsonl"):
         return Recorded(model, card=card)
     if card:
         raise InputError(f"--card is for servers and pools; {model} has its own")
-    if model in names:
-        return _call(model, names[model])
     model = str(SHIPPED.get(model, model))
     if known_family(model, config_of(model)):
         return _make_reward(model, engine, None, server)
@@ -110,9 +117,45 @@ def _make_server(make: Callable[..., Made], address: str, settings: Mapping[str,
         raise InputError(f"--server: {error}") from None
 
 
-def _call(model: str, make: Callable[[], Any]) -> AnyBackend:
+def _name_of(model: str) -> str:
+    """The name in `NAME:ARGUMENT`; empty where the model is written in another way, or is a path."""
+    name, colon, _ = model.partition(":")
+    return name if colon and name.isidentifier() and not os.path.exists(model) else ""
+
+
+def _find(name: str, names: Mapping[str, Any]) -> Callable[..., Any]:
+    """What makes the backend: a function of a loaded file, a class of metagen's, or one of an installed package."""
+    known = {**_own_backends(), **names}
+    made: Callable[..., Any] | None = known.get(name) or plugins.find(name, plugins.BACKENDS)
+    if made is None:
+        offered = known.keys() | plugins.names(plugins.BACKENDS)
+        close = get_close_matches(name, offered, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"there is {', '.join(sorted(offered))}"
+        raise InputError(f"--model {name}:...: there is no backend {name!r} that a text can open: {hint}")
+    return made
+
+
+def _own_backends() -> dict[str, Callable[..., Any]]:
+    """Metagen's own backends that are made from a text, such as a path or an address; not those made from others."""
+    every = {name: getattr(backends, name) for name in backends.__all__}
+    return {name: make for name, make in every.items() if _takes_text(make)}
+
+
+def _takes_text(make: Callable[..., Any]) -> bool:
+    first = next(iter(inspect.signature(make).parameters.values()))
+    return str in (first.annotation, *get_args(first.annotation))
+
+
+def _make(model: str, make: Callable[..., Any], card: ModelCard | None) -> AnyBackend:
+    """The backend that a class or a function makes of the argument after the colon, if there is one."""
+    arguments = [text for text in model.partition(":")[2:] if text]
+    settings = {"card": card} if card else {}
+    if card and "card" not in inspect.signature(make).parameters:
+        raise InputError(f"--card is for servers and pools; {model} takes none")
     try:
-        made = make()
+        made = make(*arguments, **settings)
+    except InputError as error:
+        raise InputError(f"--model {model}: {error}") from error
     except Exception as error:  # the user's function may raise anything
         raise InputError(f"--model {model}: {type(error).__name__}: {error}") from error
     if not hasattr(made, "generate") and not hasattr(made, "rate"):
@@ -125,6 +168,9 @@ def identity_of(model: str, names: Mapping[str, Any]) -> str:
 
     What a path holds does not count, so a pool may have got more samples meanwhile.
     """
+    if name := _name_of(model):
+        known = name in {*names, *_own_backends()}
+        return model if known else f"{model}, by {plugins.origin(name, plugins.BACKENDS)}"
     path = Path(model)
     if model in names or not path.exists():
         return model

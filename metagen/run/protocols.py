@@ -11,7 +11,13 @@ if TYPE_CHECKING:
 
 
 class Generator(Protocol):
-    """g: draws one candidate. Strategies are generators, and so is any `async def` of this shape."""
+    """g: draws one candidate. Strategies are generators, and so is any `async def` of this shape.
+
+        async def read_twice(problem: Problem, run: Run) -> Candidate:
+            return await run.ask(Model(), problem.asking(f"{problem.text} {problem.text}"))
+
+    It acts through `run` alone, which keeps seeds, spans and budgets.
+    """
 
     async def __call__(self, problem: Problem, run: "Run", /) -> Candidate: ...
 
@@ -40,6 +46,9 @@ class Verifier(Protocol):
 
     It reads `problem.prompt`, which is the question as the user asked it, whatever was sent to the model.
     What it raises becomes a `VerifierError`; it never reads as "wrong".
+
+        async def brevity(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
+            return [Score(1 / len(candidate.text)) if candidate.text else None for candidate in candidates]
     """
 
     async def __call__(

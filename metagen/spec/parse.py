@@ -32,7 +32,7 @@ def parse(text: str, names: Mapping[str, Any] | None = None) -> Any:
 
     It may call metagen's strategies, verifiers, tools and critics and what `names` gives, and hold literals and names
     from `names` (functions and classes of the user's own). A name that is none of these is looked for among the
-    verifiers of installed packages. Raises `InputError`, which points at what cannot be read.
+    strategies and verifiers of installed packages. Raises `InputError`, which points at what cannot be read.
     """
     try:
         made = _value(_tree(text), CONSTRUCTORS | dict(names or {}))
@@ -44,9 +44,9 @@ def parse(text: str, names: Mapping[str, Any] | None = None) -> Any:
 
 
 def foreign(text: str, names: Mapping[str, Any] | None = None) -> list[str]:
-    """The names in a strategy that stand for verifiers of other packages, each with its package."""
+    """The names in a strategy that come from other packages, each with its package."""
     used = {node.id for node in ast.walk(_tree(text)) if isinstance(node, ast.Name)}
-    return [plugins.origin(name) for name in sorted(used - CONSTRUCTORS.keys() - set(names or ()))]
+    return [plugins.origin(name, *plugins.IN_SPECS) for name in sorted(used - CONSTRUCTORS.keys() - set(names or ()))]
 
 
 def _tree(text: str) -> ast.expr:
@@ -105,9 +105,9 @@ def _made(name: str, node: ast.Call, known: Mapping[str, Any]) -> Any:
 def _known(name: str, known: Mapping[str, Any]) -> Any:
     if name in known:
         return known[name]
-    if (found := plugins.find(name)) is not None:
+    if (found := plugins.find(name, *plugins.IN_SPECS)) is not None:
         return found
-    offered = known.keys() | plugins.names()
+    offered = known.keys() | plugins.names(*plugins.IN_SPECS)
     close = get_close_matches(name, offered, n=1)
     hint = f"did you mean {close[0]}?" if close else f"there is {', '.join(sorted(offered))}"
     raise InputError(f"{name!r} is not known: {hint}")

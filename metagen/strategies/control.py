@@ -8,7 +8,7 @@ from metagen.candidate import Candidate, Scored
 from metagen.errors import InputError, NoCandidate, SampleError
 from metagen.problem import Problem
 from metagen.run import Generator, Run, Verifier
-from metagen.settings import can_step, generators, literal, spelled, verifiers, whole
+from metagen.settings import can_step, literal, require_generator, require_verifier, require_whole, spelled
 from metagen.strategies.choosing import best
 
 
@@ -32,9 +32,9 @@ class Until:
     __repr__ = spelled
 
     def __post_init__(self) -> None:
-        whole(self, limit=self.limit, window=self.window)
-        generators(self, of=self.of)
-        verifiers(self, by=self.by)
+        require_whole(self, limit=self.limit, window=self.window)
+        require_generator(self, of=self.of)
+        require_verifier(self, by=self.by)
         if self.by is None:
             raise InputError("Until: needs a verifier, such as Until(MatchesReference())")
         if not isinstance(self.threshold, int | float) or isnan(self.threshold):
@@ -71,11 +71,11 @@ class Within:
     __repr__ = spelled
 
     def __post_init__(self) -> None:
-        generators(self, of=self.of)
+        require_generator(self, of=self.of)
         if self.tokens is None and self.seconds is None and self.flops is None:
             raise InputError("Within: needs a limit, such as Within(tokens=2000) or Within(seconds=60)")
         if self.tokens is not None:
-            whole(self, tokens=self.tokens)
+            require_whole(self, tokens=self.tokens)
         for name in ("seconds", "flops"):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, int | float) and value > 0):
@@ -102,7 +102,7 @@ class Fallback:
         if not of:
             raise InputError("Fallback: needs strategies to try, such as Fallback(Vote(8), CoT())")
         for generator in of:
-            generators(self, of=generator)
+            require_generator(self, of=generator)
         object.__setattr__(self, "of", of)
 
     async def __call__(self, problem: Problem, run: Run) -> Candidate:

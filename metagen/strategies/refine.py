@@ -9,7 +9,7 @@ from metagen.errors import InputError, SampleError
 from metagen.problem import Problem
 from metagen.prompts import revise
 from metagen.run import Critic, Generator, Run, Verifier
-from metagen.settings import critics, generators, number, spelled, verifiers, whole
+from metagen.settings import require_critic, require_generator, require_number, require_verifier, require_whole, spelled
 from metagen.strategies.choosing import best, values, vote_key
 
 
@@ -40,11 +40,11 @@ class Refine:
     __repr__ = spelled
 
     def __post_init__(self) -> None:
-        whole(self, rounds=self.rounds)
-        number(self, threshold=self.threshold)
-        critics(self, feedback=self.feedback)
-        generators(self, of=self.of)
-        verifiers(self, by=self.by)
+        require_whole(self, rounds=self.rounds)
+        require_number(self, threshold=self.threshold)
+        require_critic(self, feedback=self.feedback)
+        require_generator(self, of=self.of)
+        require_verifier(self, by=self.by)
         if self.keep not in ("last", "best"):
             raise InputError(f"Refine: keep must be last or best, not {self.keep!r}")
         if self.keep == "best" and self.by is None:
@@ -93,9 +93,9 @@ class Correct:
     __repr__ = spelled
 
     def __post_init__(self) -> None:
-        whole(self, rounds=self.rounds)
-        generators(self, corrector=self.corrector, of=self.of)
-        critics(self, feedback=self.feedback)
+        require_whole(self, rounds=self.rounds)
+        require_generator(self, corrector=self.corrector, of=self.of)
+        require_critic(self, feedback=self.feedback)
         if self.corrector is None:
             raise InputError('Correct: needs a corrector, such as Correct(Model("corrector"))')
 

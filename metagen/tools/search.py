@@ -16,7 +16,7 @@ import numpy as np
 
 from metagen.disk.lines import read_lines
 from metagen.errors import InputError
-from metagen.settings import spelled, whole
+from metagen.settings import require_whole, spelled
 
 TEXT_FIELDS = ("text", "passage", "contents")
 SUFFIXES = (".md", ".txt")
@@ -56,7 +56,7 @@ class Search:
     __repr__ = spelled
 
     def __post_init__(self) -> None:
-        whole(self, k=self.k)
+        require_whole(self, k=self.k)
         if not isinstance(self.corpus, str) or not isinstance(self.cache, str | None):
             raise InputError('Search: corpus and cache must be paths, written as texts: Search("passages.jsonl")')
 

@@ -13,7 +13,7 @@ from metagen.candidate import Candidate, Score
 from metagen.errors import InputError
 from metagen.problem import Problem
 from metagen.run import Run, Verifier
-from metagen.settings import number, spelled, verifiers
+from metagen.settings import require_number, require_verifier, spelled
 from metagen.tasks import together
 
 Numbers = Sequence[float]
@@ -45,7 +45,7 @@ class Threshold:
 
     def __post_init__(self) -> None:
         _needed(self, self.by)
-        number(self, at=self.at)
+        require_number(self, at=self.at)
 
     async def __call__(self, problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
         scores = await run.score(self.by, problem, candidates)
@@ -127,7 +127,7 @@ class Cascade:
         _several(self, of)
         object.__setattr__(self, "low", low)
         object.__setattr__(self, "high", high)
-        number(self, low=low, high=high)
+        require_number(self, low=low, high=high)
         if low >= high:
             raise InputError(f"Cascade: low must be below high, not {low!r} and {high!r}")
 
@@ -216,7 +216,7 @@ def _replaced(
 
 
 def _needed(of: object, by: Verifier | None) -> None:
-    verifiers(of, by=by)
+    require_verifier(of, by=by)
     if by is None:
         name = type(of).__name__
         raise InputError(f"{name}: needs a verifier, such as {name}(MatchesReference())")
@@ -227,7 +227,7 @@ def _several(of: object, parts: tuple[Verifier, ...]) -> None:
         name = type(of).__name__
         raise InputError(f"{name}: needs verifiers, such as {name}(one, another)")
     for part in parts:
-        verifiers(of, of=part)
+        require_verifier(of, of=part)
         if part is None:
             raise InputError(f"{type(of).__name__}: None is not a verifier")
     object.__setattr__(of, "of", parts)

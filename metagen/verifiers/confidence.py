@@ -13,7 +13,7 @@ from metagen.confidence import lowest_group, mean
 from metagen.errors import InputError
 from metagen.problem import Problem
 from metagen.run import Run
-from metagen.settings import spelled, whole
+from metagen.settings import require_whole, spelled
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -65,7 +65,7 @@ class LowestGroupConfidence:
     __repr__ = spelled
 
     def __post_init__(self) -> None:
-        whole(self, size=self.size)
+        require_whole(self, size=self.size)
 
     async def __call__(self, _problem: Problem, candidates: Sequence[Candidate], _run: Run) -> list[Score | None]:
         return [self._verdict(candidate) for candidate in candidates]

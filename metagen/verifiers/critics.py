@@ -16,7 +16,7 @@ from metagen.errors import InputError, ToolRefusal, VerifierError
 from metagen.problem import Problem
 from metagen.prompts import criticise, criticism, quoted
 from metagen.run import Generator, Run, Verifier
-from metagen.settings import generators, literal, number, spelled, verifiers
+from metagen.settings import literal, require_generator, require_number, require_verifier, spelled
 
 __all__ = ["Arithmetic", "Intrinsic", "LowestStep", "Reason"]
 
@@ -40,7 +40,7 @@ class Intrinsic:
     __repr__ = spelled
 
     def __post_init__(self) -> None:
-        generators(self, of=self.of)
+        require_generator(self, of=self.of)
 
     async def __call__(self, problem: Problem, candidate: Candidate, run: Run, /) -> Feedback | None:
         reply = await run.ask(self.of, problem.aside(criticise(problem.prompt, candidate.text)))
@@ -66,7 +66,7 @@ class Reason:
 
     def __post_init__(self) -> None:
         _check_verifier(self, self.by)
-        number(self, threshold=self.threshold)
+        require_number(self, threshold=self.threshold)
 
     async def __call__(self, problem: Problem, candidate: Candidate, run: Run, /) -> Feedback | None:
         (score,) = await run.score(self.by, problem, [candidate])
@@ -95,7 +95,7 @@ class LowestStep:
 
     def __post_init__(self) -> None:
         _check_verifier(self, self.by)
-        number(self, threshold=self.threshold)
+        require_number(self, threshold=self.threshold)
 
     async def __call__(self, problem: Problem, candidate: Candidate, run: Run, /) -> Feedback | None:
         """Raises `VerifierError` if the verifier gives no scores of steps."""
@@ -175,6 +175,6 @@ def _lines(text: str) -> list[str]:
 
 
 def _check_verifier(of: object, by: Verifier | None) -> None:
-    verifiers(of, by=by)
+    require_verifier(of, by=by)
     if by is None:
         raise InputError(f"{type(of).__name__}: needs a verifier, such as by=ProcessReward()")

@@ -12,7 +12,7 @@ from metagen.candidate import Candidate, Score
 from metagen.problem import Problem
 from metagen.prompts import compare, grade, verify
 from metagen.run import Generator, Run
-from metagen.settings import generators, spelled, whole
+from metagen.settings import require_generator, require_whole, spelled
 
 WORD = re.compile(r"[^\W_]+")
 GRADE = re.compile(r"(?:\b(?:grade|score)(?: is)?\W*|^\W*)(\d+(?:\.\d+)?)", re.IGNORECASE)
@@ -39,9 +39,9 @@ class Judge:
     __repr__ = spelled
 
     def __post_init__(self) -> None:
-        generators(self, of=self.of)
-        whole(self, grades=self.grades, least=0)
-        whole(self, n=self.n)
+        require_generator(self, of=self.of)
+        require_whole(self, grades=self.grades, least=0)
+        require_whole(self, n=self.n)
 
     async def __call__(self, problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
         async def judged(candidate: Candidate, run: Run) -> Score | None:
@@ -73,7 +73,7 @@ class Pairwise:
     __repr__ = spelled
 
     def __post_init__(self) -> None:
-        generators(self, of=self.of)
+        require_generator(self, of=self.of)
 
     async def __call__(self, problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
         async def match(pair: tuple[int, int], run: Run) -> float | None:

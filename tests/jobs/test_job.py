@@ -4,8 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from metagen import InputError, RetryingReward, TorchReward, VLLMEngine, VLLMReward, VLLMRewardServer
-from metagen.jobs.opening import make_backend
+from metagen import (
+    InputError,
+    ModelCard,
+    RetryingReward,
+    Scripted,
+    TorchReward,
+    VLLMEngine,
+    VLLMReward,
+    VLLMRewardServer,
+    VLLMServer,
+)
+from metagen.jobs.opening import identity_of, make_backend
 from metagen.models import SMALL
 from metagen.request import AnyBackend
 from tests.support.tiny_rewards import make
@@ -35,3 +45,59 @@ def test_a_prefix_says_how_it_is_asked() -> None:
 def test_what_looks_like_a_prefix_is_part_of_a_name() -> None:
     with pytest.raises(InputError, match="there is no model at"):
         backend("./a+b")
+
+
+def test_a_name_and_a_text_open_one_of_our_own_backends() -> None:
+    assert isinstance(backend("Scripted:The answer is 7."), Scripted)
+    assert isinstance(backend("VLLMServer:http://localhost:8000/v1"), VLLMServer)
+    assert identity_of("Scripted:The answer is 7.", {}) == "Scripted:The answer is 7."
+    assert isinstance(backend("Scripted:" + "7" * 10_000), Scripted), "no path is so long"
+
+
+def test_a_path_that_exists_is_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("Scripted:x").mkdir()
+    with pytest.raises(InputError, match="holds no model"):
+        backend("Scripted:x")
+
+
+def test_a_function_of_a_loaded_file_gets_the_text_and_the_card() -> None:
+    def model(text: str = "none", card: ModelCard | None = None) -> Scripted:
+        return Scripted(text, name=text, card=card)
+
+    names, card = {"model": model}, ModelCard.read(SMALL)
+    assert make_backend("model:some", {}, names, None, {}).name == "some"
+    assert make_backend("model:", {}, names, None, {}).name == "none"
+    assert make_backend("model", {}, names, None, {}).name == "none"
+    assert getattr(make_backend("model:some", {}, names, card, {}), "card", None) is card
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("Scriptd:7", "there is no backend 'Scriptd' that a text can open: did you mean Scripted"),
+        ("Balanced:7", "there is no backend 'Balanced' that a text can open"),
+        ("Retrying:http://localhost", "there is no backend 'Retrying' that a text can open"),
+        ("Recorded:nowhere", "--model Recorded:nowhere: nowhere: there is no such pool"),
+        ("fails:7", "--model fails:7: ValueError: on purpose"),
+        ("nothing:7", "--model nothing:7: it returns int, not a backend"),
+        ("no_argument:7", "--model no_argument:7: TypeError: .*positional argument"),
+    ],
+)
+def test_what_no_backend_is_made_of_is_refused(model: str, said: str) -> None:
+    def fails(text: str) -> Scripted:
+        raise ValueError("on purpose")
+
+    def nothing(text: str) -> int:
+        return 7
+
+    def no_argument() -> Scripted:
+        return Scripted("7")
+
+    with pytest.raises(InputError, match=said):
+        make_backend(model, {}, {"fails": fails, "nothing": nothing, "no_argument": no_argument}, None, {})
+
+
+def test_a_card_is_refused_where_it_cannot_be_given() -> None:
+    with pytest.raises(InputError, match="--card is for servers and pools; model takes none"):
+        make_backend("model", {}, {"model": lambda: Scripted("7")}, ModelCard.read(SMALL), {})

@@ -24,6 +24,17 @@ from metagen import (
 from tests.support.scripts import length
 from tests.support.timing import Clock, forever
 
+SPECS = [
+    "Until(length, limit=6, window=3, threshold=60)",
+    "Within(tokens=100000, seconds=1000)",
+    "Fallback(fails, CoT())",
+]
+WRAPPERS = [
+    "Until(length, of={}, limit=4, window=2, threshold=60)",
+    "Within(tokens=100000, of={})",
+    "Fallback({}, Model())",
+]
+
 PROBLEM = Problem("p", "What is 3 + 4?", "7")
 
 

@@ -24,6 +24,16 @@ from metagen.prompts import revise
 from metagen.strategies.refine import unchanged
 from tests.support.scripts import Counting
 
+SPECS = [
+    "Refine()",
+    'Refine(Reason(by=length, threshold=60), by=length, keep="best", rounds=2, threshold=70)',
+    "Refine(Intrinsic(), rounds=1)",
+    "Refine(Arithmetic())",
+    "Refine(objects)",
+    "Correct(Model(), rounds=2)",
+]
+WRAPPERS = ["Refine(of={}, rounds=1)", "Correct(Model(), of={})"]
+
 PROBLEM = Problem("p", "What is 3 + 4?", "7")
 
 

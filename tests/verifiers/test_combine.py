@@ -29,6 +29,10 @@ from metagen import (
 )
 from metagen.verifiers.combine import joined, sigmoid, weighted_mean
 
+SPECS = [
+    "Vote(3, by=Cascade(Lowest(Cached(length), Product(length)), Mean(OnText(vowels), Threshold(length)), high=60))"
+]
+
 PROBLEM = Problem("p", "?")
 
 

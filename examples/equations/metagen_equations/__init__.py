@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from metagen import Candidate, InputError, Problem, Run, Score
-from metagen.settings import spelled
+from metagen import Candidate, InputError, Problem, Run, Score, spelled
 
 NUMBER = r"-?\d+(?:\.\d+)?"
 EQUATION = re.compile(rf"(?<![\d+*/-] )(?<![\d.])({NUMBER})((?: [-+*/] {NUMBER})+) = ({NUMBER})")

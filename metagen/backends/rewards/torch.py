@@ -16,7 +16,7 @@ from metagen.budget import Usage
 from metagen.card.card import ModelCard
 from metagen.errors import BackendGone, GenerationError, InputError, MetagenError
 from metagen.request import Meter, Reading, RewardBackend
-from metagen.settings import whole
+from metagen.settings import require_whole
 from metagen.tasks import uninterrupted
 
 
@@ -53,7 +53,7 @@ class TorchReward(RewardBackend):
         device: str = "cpu",
         dtype: str = "float32",
     ) -> None:
-        whole(self, batch=batch)
+        require_whole(self, batch=batch)
         self._model = str(model)
         check_model(self._model)
         self._family: Family = family(self._model, config_of(self._model), like)

@@ -14,6 +14,7 @@ from metagen.backends.vllm.enclosure import Enclosure
 from metagen.card.card import ModelCard
 from metagen.errors import BackendGone, GenerationError, InputError, MetagenError
 from metagen.request import Served
+from metagen.system import processors
 from metagen.tasks import uninterrupted
 
 GRACE_SECONDS = 2.0
@@ -81,7 +82,7 @@ class Engine(Served):
 
         if not current_platform.is_cpu():
             return arguments.defaults(cpu=False)
-        cores = len(os.sched_getaffinity(0))
+        cores = processors()
         return arguments.defaults(cpu=True) | arguments.one_process(self._given, cores)
 
     def _attached(self) -> None:

@@ -10,7 +10,7 @@ from metagen.problem import Problem
 from metagen.prompts import chain_of_thought, few_shot, filled, follow_on, without_distraction
 from metagen.run import Generator, Run
 from metagen.run.protocols import name_of
-from metagen.settings import can_step, generators, literal, spelled, takes
+from metagen.settings import can_step, literal, require_generator, spelled, takes
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -28,7 +28,7 @@ class CoT:
     __repr__ = spelled
 
     def __post_init__(self) -> None:
-        generators(self, of=self.of)
+        require_generator(self, of=self.of)
         check_shots(self, self.shots)
 
     @property
@@ -70,7 +70,7 @@ class Ask:
     __repr__ = spelled
 
     def __post_init__(self) -> None:
-        generators(self, of=self.of)
+        require_generator(self, of=self.of)
         check_shots(self, self.shots)
         if not isinstance(self.template, str) or not self.template.strip():
             raise InputError(f'Ask: needs a template, such as Ask("{{question}}\\nPlan first."), not {self.template!r}')
@@ -140,7 +140,7 @@ class System2Attention:
     __repr__ = spelled
 
     def __post_init__(self) -> None:
-        generators(self, of=self.of, by=self.by)
+        require_generator(self, of=self.of, by=self.by)
 
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
         rewritten = await run.ask(self.by, problem.aside(without_distraction(problem.text)))

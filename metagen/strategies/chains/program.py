@@ -8,7 +8,7 @@ from metagen.errors import ToolRefusal
 from metagen.problem import Problem
 from metagen.prompts import corrected_program, program_of_thought
 from metagen.run import Generator, Run, Tool
-from metagen.settings import check_seconds, generators, spelled, tools, whole
+from metagen.settings import require_generator, require_seconds, require_tool, require_whole, spelled
 
 WAITING = 600.0
 """Seconds by the clock for one call of a tool: programs have limits of their own, and wait for a free processor."""
@@ -35,10 +35,10 @@ class ProgramOfThought:
     __repr__ = spelled
 
     def __post_init__(self) -> None:
-        tools(self, interpreter=self.interpreter)
-        whole(self, least=0, rounds=self.rounds)
-        check_seconds(self, self.seconds)
-        generators(self, of=self.of)
+        require_tool(self, interpreter=self.interpreter)
+        require_whole(self, least=0, rounds=self.rounds)
+        require_seconds(self, self.seconds)
+        require_generator(self, of=self.of)
 
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
         reply = await run.ask(self.of, problem.aside(program_of_thought(problem.text)))

@@ -9,7 +9,7 @@ from metagen.execution.coq import HOLE, Refused, Statement, filled, goals_left, 
 from metagen.problem import Problem
 from metagen.prompts import corrected_sketch, formal_sketch, informal_proof, open_goal
 from metagen.run import Generator, Run, Tool
-from metagen.settings import check_seconds, generators, spelled, tools, whole
+from metagen.settings import require_generator, require_seconds, require_tool, require_whole, spelled
 from metagen.strategies.chains.program import WAITING
 
 
@@ -39,10 +39,10 @@ class DraftSketchProve:
     __repr__ = spelled
 
     def __post_init__(self) -> None:
-        tools(self, prover=self.prover)
-        whole(self, least=0, rounds=self.rounds)
-        check_seconds(self, self.seconds)
-        generators(self, of=self.of)
+        require_tool(self, prover=self.prover)
+        require_whole(self, least=0, rounds=self.rounds)
+        require_seconds(self, self.seconds)
+        require_generator(self, of=self.of)
 
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
         draft = await run.ask(self.of, problem.aside(informal_proof(problem.text)))

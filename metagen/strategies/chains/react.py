@@ -10,7 +10,7 @@ from metagen.errors import InputError, ToolRefusal
 from metagen.problem import Problem
 from metagen.prompts import REACT_STOP, action, react
 from metagen.run import Generator, Run, Tool
-from metagen.settings import check_seconds, generators, spelled, takes, whole
+from metagen.settings import require_generator, require_seconds, require_whole, spelled, takes
 from metagen.strategies.chains.chain import ended
 
 NAME = re.compile(r"[A-Za-z_][\w-]*")
@@ -41,9 +41,9 @@ class ReAct:
     __repr__ = spelled
 
     def __post_init__(self) -> None:
-        whole(self, turns=self.turns)
-        generators(self, of=self.of)
-        check_seconds(self, self.seconds)
+        require_whole(self, turns=self.turns)
+        require_generator(self, of=self.of)
+        require_seconds(self, self.seconds)
         _check_tools(self.tools)
 
     async def __call__(self, problem: Problem, run: Run) -> Candidate:

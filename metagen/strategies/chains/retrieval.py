@@ -7,7 +7,7 @@ from metagen.errors import InputError
 from metagen.problem import Problem
 from metagen.prompts import SELF_ASK_STOP, Trace, follow_up, next_query, query_of, self_ask, with_passages
 from metagen.run import Generator, Run, Tool
-from metagen.settings import check_seconds, generators, spelled, tools, whole
+from metagen.settings import require_generator, require_seconds, require_tool, require_whole, spelled
 from metagen.strategies.chains.chain import check_shots, ended
 
 FOLLOWED = (
@@ -46,8 +46,8 @@ class SelfAsk:
     __repr__ = spelled
 
     def __post_init__(self) -> None:
-        whole(self, hops=self.hops)
-        generators(self, of=self.of)
+        require_whole(self, hops=self.hops)
+        require_generator(self, of=self.of)
         check_search(self)
         check_shots(self, self.shots)
 
@@ -85,8 +85,8 @@ class DSP:
     __repr__ = spelled
 
     def __post_init__(self) -> None:
-        whole(self, hops=self.hops)
-        generators(self, of=self.of)
+        require_whole(self, hops=self.hops)
+        require_generator(self, of=self.of)
         check_search(self)
         for shot in self.shots:
             _check_trace(shot)
@@ -105,8 +105,8 @@ class DSP:
 
 def check_search(of: SelfAsk | DSP) -> None:
     """Refuse what cannot search."""
-    tools(of, search=of.search)
-    check_seconds(of, of.seconds)
+    require_tool(of, search=of.search)
+    require_seconds(of, of.seconds)
 
 
 def _check_trace(shot: object) -> None:

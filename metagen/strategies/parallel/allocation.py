@@ -9,7 +9,7 @@ from metagen.candidate import Candidate
 from metagen.errors import InputError, SampleError
 from metagen.problem import Problem
 from metagen.run import Generator, Run
-from metagen.settings import generators, spelled, whole
+from metagen.settings import require_generator, require_whole, spelled
 from metagen.strategies.choosing import majority, vote_key
 from metagen.strategies.parallel.stopping import Keys, stays, two_largest
 
@@ -46,10 +46,10 @@ class Allocate:
     __repr__ = spelled
 
     def __post_init__(self) -> None:
-        whole(self, n=self.n, rounds=self.rounds, among=self.among)
-        generators(self, of=self.of)
+        require_whole(self, n=self.n, rounds=self.rounds, among=self.among)
+        require_generator(self, of=self.of)
         if self.most is not None:
-            whole(self, most=self.most)
+            require_whole(self, most=self.most)
             if self.most < self.n:
                 raise InputError(f"Allocate: most={self.most} samples a problem are fewer than the average, n={self.n}")
 

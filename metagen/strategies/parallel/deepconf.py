@@ -7,7 +7,7 @@ from metagen.confidence import least_kept
 from metagen.errors import InputError
 from metagen.problem import Problem
 from metagen.run import Generator, Run, Verifier
-from metagen.settings import generators, spelled, verifiers, whole
+from metagen.settings import require_generator, require_verifier, require_whole, spelled
 from metagen.strategies.choosing import majority, vote_key, weighted_majority
 from metagen.strategies.parallel.stopping import Stop, check_rule
 
@@ -42,9 +42,9 @@ class DeepConf:
     __repr__ = spelled
 
     def __post_init__(self) -> None:
-        whole(self, n=self.n, warmup=self.warmup, chunk=self.chunk, window=self.window)
-        generators(self, of=self.of)
-        verifiers(self, by=self.by)
+        require_whole(self, n=self.n, warmup=self.warmup, chunk=self.chunk, window=self.window)
+        require_generator(self, of=self.of)
+        require_verifier(self, by=self.by)
         if self.by is None:
             raise InputError("DeepConf: needs a verifier, such as by=LowestGroupConfidence(2048)")
         if self.warmup > self.n:

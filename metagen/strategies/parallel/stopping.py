@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metagen.errors import InputError
-from metagen.settings import spelled, takes, whole
+from metagen.settings import require_whole, spelled, takes
 
 Keys = Sequence[Hashable | None]
 
@@ -80,7 +80,7 @@ class WindowStop:
     __repr__ = spelled
 
     def __post_init__(self) -> None:
-        whole(self, size=self.size, least=2)
+        require_whole(self, size=self.size, least=2)
 
     def __call__(self, keys: Keys, _weights: Sequence[float], _left: int, /) -> bool:
         last = keys[-self.size :]
@@ -142,7 +142,7 @@ class ConsensusStop:
 
     def __post_init__(self) -> None:
         _probability(self, self.threshold)
-        whole(self, least=self.least)
+        require_whole(self, least=self.least)
 
     def __call__(self, keys: Keys, weights: Sequence[float], _left: int, /) -> bool:
         sums: dict[Hashable, float] = {}

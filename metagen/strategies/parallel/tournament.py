@@ -7,7 +7,7 @@ from metagen.candidate import Candidate
 from metagen.errors import InputError
 from metagen.problem import Problem
 from metagen.run import Generator, Run, Verifier
-from metagen.settings import generators, spelled, verifiers, whole
+from metagen.settings import require_generator, require_verifier, require_whole, spelled
 from metagen.strategies.choosing import best, values
 from metagen.tasks import together
 
@@ -29,9 +29,9 @@ class Tournament:
     __repr__ = spelled
 
     def __post_init__(self) -> None:
-        whole(self, n=self.n)
-        generators(self, of=self.of)
-        verifiers(self, by=self.by)
+        require_whole(self, n=self.n)
+        require_generator(self, of=self.of)
+        require_verifier(self, by=self.by)
         if self.by is None:
             raise InputError(f"Tournament({self.n}): needs a verifier that compares, such as by=Pairwise()")
 

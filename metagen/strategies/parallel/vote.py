@@ -6,7 +6,7 @@ from metagen.candidate import Candidate, Score
 from metagen.errors import InputError, NoCandidate, WeightError
 from metagen.problem import Problem
 from metagen.run import Generator, Run, Verifier
-from metagen.settings import generators, literal, spelled, verifiers, whole
+from metagen.settings import literal, require_generator, require_verifier, require_whole, spelled
 from metagen.strategies.choosing import best, majority, values, vote_key, weighted_majority
 from metagen.strategies.parallel.stopping import Stop, check_rule
 
@@ -41,9 +41,9 @@ class Vote:
     __repr__ = spelled
 
     def __post_init__(self) -> None:
-        whole(self, n=self.n, window=self.window)
-        generators(self, of=self.of)
-        verifiers(self, by=self.by)
+        require_whole(self, n=self.n, window=self.window)
+        require_generator(self, of=self.of)
+        require_verifier(self, by=self.by)
         _check_stop(self)
 
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
@@ -108,9 +108,9 @@ class BestOf:
     __repr__ = spelled
 
     def __post_init__(self) -> None:
-        whole(self, n=self.n)
-        generators(self, of=self.of)
-        verifiers(self, by=self.by)
+        require_whole(self, n=self.n)
+        require_generator(self, of=self.of)
+        require_verifier(self, by=self.by)
         if self.by is None and self.n > 1:
             raise InputError(f"BestOf({self.n}): needs a verifier to choose by, such as by=MatchesReference()")
 

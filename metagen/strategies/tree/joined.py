@@ -7,7 +7,7 @@ from metagen.candidate import Candidate
 from metagen.errors import InputError
 from metagen.problem import Problem
 from metagen.run import Generator, Run
-from metagen.settings import can_step, literal, spelled, steppers, takes
+from metagen.settings import can_step, literal, require_stepper, spelled, takes
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -25,7 +25,7 @@ class Joined:
     __repr__ = spelled
 
     def __post_init__(self) -> None:
-        steppers(self, of=self.of)
+        require_stepper(self, of=self.of)
         if isinstance(self.until, type) or not takes(self.until, 1):
             raise InputError(f"Joined: until={literal(self.until)} is not a function of the text of a step")
 

@@ -9,7 +9,7 @@ from metagen.candidate import Candidate
 from metagen.errors import InputError, SampleError
 from metagen.problem import Problem
 from metagen.run import Run
-from metagen.settings import whole
+from metagen.settings import require_whole
 from metagen.strategies.tree.node import Draw, Leaf, Node, begin, finished, frontier, share_out
 from metagen.strategies.tree.search import TreeSearch
 from metagen.strategies.tree.shares import apportion, log_odds, softmax, systematic, top
@@ -52,8 +52,8 @@ class Beam(Levels):
     branch: int
 
     def __post_init__(self) -> None:
-        TreeSearch.__post_init__(self)
-        whole(self, width=self.width, branch=self.branch)
+        TreeSearch.__post_init__(self)  # a bare super() fails in a dataclass with slots
+        require_whole(self, width=self.width, branch=self.branch)
 
     @property
     def first(self) -> int:
@@ -79,8 +79,8 @@ class DVTS(TreeSearch):
     branch: int
 
     def __post_init__(self) -> None:
-        TreeSearch.__post_init__(self)
-        whole(self, subtrees=self.subtrees, branch=self.branch)
+        TreeSearch.__post_init__(self)  # a bare super() fails in a dataclass with slots
+        require_whole(self, subtrees=self.subtrees, branch=self.branch)
 
     async def _grown(self, problem: Problem, run: Run) -> Node:
         async def subtree(search: Beam, run: Run) -> Node:
@@ -119,8 +119,8 @@ class Rebase(Levels):
     temperature: float = field(default=0.2, kw_only=True)
 
     def __post_init__(self) -> None:
-        TreeSearch.__post_init__(self)
-        whole(self, n=self.n)
+        TreeSearch.__post_init__(self)  # a bare super() fails in a dataclass with slots
+        require_whole(self, n=self.n)
         _check_temperature(self, self.temperature)
 
     @property
@@ -150,8 +150,8 @@ class ParticleFilter(Levels):
     temperature: float = field(default=1.0, kw_only=True)
 
     def __post_init__(self) -> None:
-        TreeSearch.__post_init__(self)
-        whole(self, n=self.n)
+        TreeSearch.__post_init__(self)  # a bare super() fails in a dataclass with slots
+        require_whole(self, n=self.n)
         _check_temperature(self, self.temperature)
 
     @property

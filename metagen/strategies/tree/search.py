@@ -9,7 +9,7 @@ from metagen.candidate import Candidate
 from metagen.errors import InputError, NoCandidate, SampleError, WeightError
 from metagen.problem import Problem
 from metagen.run import Generator, Run, Verifier
-from metagen.settings import literal, spelled, steppers, verifiers, whole
+from metagen.settings import literal, require_stepper, require_verifier, require_whole, spelled
 from metagen.strategies.choosing import best, values
 from metagen.strategies.tree.answer import Rule, choice
 from metagen.strategies.tree.node import Draw, Leaf, Node, Path, State, at, expand, finished, key_of, merged, unfinished
@@ -59,11 +59,11 @@ class TreeSearch:
     __repr__ = spelled
 
     def __post_init__(self) -> None:
-        steppers(self, of=self.of)
-        verifiers(self, by=self.by, until=self.until)
-        whole(self, depth=self.depth)
+        require_stepper(self, of=self.of)
+        require_verifier(self, by=self.by, until=self.until)
+        require_whole(self, depth=self.depth)
         if self.lookahead is not None:
-            whole(self, least=0, lookahead=self.lookahead)
+            require_whole(self, least=0, lookahead=self.lookahead)
         name = type(self).__name__
         if self.by is None:
             raise InputError(f"{name}: needs a verifier that judges partial replies: by=...")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from metagen.errors import InputError
-from metagen.settings import whole
+from metagen.settings import require_whole
 from metagen.strategies.tree.node import Draw, Node, Path, begin
 from metagen.strategies.tree.search import TreeSearch
 from metagen.strategies.tree.shares import puct
@@ -20,8 +20,8 @@ class Windowed(TreeSearch):
     window: int = field(default=4, kw_only=True)
 
     def __post_init__(self) -> None:
-        TreeSearch.__post_init__(self)
-        whole(self, expansions=self.expansions, branch=self.branch, window=self.window)
+        TreeSearch.__post_init__(self)  # a bare super() fails in a dataclass with slots
+        require_whole(self, expansions=self.expansions, branch=self.branch, window=self.window)
 
     def select(self, root: Node) -> Path:
         """The open node to expand next; there is one."""
@@ -72,7 +72,7 @@ class MCTS(Windowed):
     exploration: float = field(default=1.0, kw_only=True)
 
     def __post_init__(self) -> None:
-        Windowed.__post_init__(self)
+        Windowed.__post_init__(self)  # a bare super() fails in a dataclass with slots
         if not isinstance(self.exploration, int | float) or not 0 <= self.exploration < float("inf"):
             raise InputError(f"MCTS: exploration must be a number of 0 or more, not {self.exploration!r}")
 

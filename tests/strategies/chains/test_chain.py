@@ -23,6 +23,14 @@ from metagen import (
 )
 from tests.support.scripts import Counting, dice
 
+SPECS = [
+    "CoT()",
+    'CoT(shots=(("1 + 1?", "The answer is 2."),))',
+    'Chain(Ask("{question} Plan."), CoT(), two_stages)',
+    "System2Attention()",
+]
+WRAPPERS = ["CoT(of={})", "Chain({}, Model())", "System2Attention(of={})"]
+
 PROBLEM = Problem("p", "What is 3 + 4?", "7")
 
 

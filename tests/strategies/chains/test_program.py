@@ -22,6 +22,9 @@ from tests.support.confined import needs_sandbox
 from tests.support.scripts import NAMES, Counting, compute, length
 from tests.support.timing import outlast
 
+SPECS = ["ProgramOfThought(compute, rounds=1)"]
+WRAPPERS = ["ProgramOfThought(compute, of={})"]
+
 PROBLEM = Problem("p", "What is 6 times 7?", "42")
 
 

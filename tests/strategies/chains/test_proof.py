@@ -24,6 +24,9 @@ from tests.support.proofs import CHEATS, FALSE, SHARED, SUM
 from tests.support.scripts import NAMES, Counting
 from tests.support.sketches import SKETCHES
 
+SPECS = ["DraftSketchProve(prove, rounds=1)"]
+WRAPPERS = ["DraftSketchProve(prove, of={})"]
+
 NO_RUN = cast("Run", None)
 QUESTION = f"Prove that addition commutes.\n```coq\n{SUM}```"
 PROBLEM = Problem("p", QUESTION)

@@ -12,6 +12,9 @@ from tests.support.confined import needs_sandbox
 from tests.support.injections import INJECTIONS
 from tests.support.scripts import Counting
 
+SPECS = ['ReAct((("lookup", lookup),), turns=2)']
+WRAPPERS = ['ReAct((("lookup", lookup),), of={}, turns=1)']
+
 PROBLEM = Problem("p", "How old was Ada in 1850?", "35")
 DELETED: list[str] = []
 

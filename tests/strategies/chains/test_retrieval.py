@@ -9,6 +9,9 @@ from metagen import DSP, InputError, Model, Problem, Request, SelfAsk, Solution,
 from tests.support.injections import INJECTIONS
 from tests.support.scripts import Counting
 
+SPECS = ["SelfAsk(lookup, shots=(), hops=2)", "DSP(lookup, hops=2)"]
+WRAPPERS = ["SelfAsk(lookup, of={}, shots=(), hops=1)", "DSP(lookup, of={}, hops=1)"]
+
 PROBLEM = Problem("p", "Who led England when Ada was born?", "George III")
 
 

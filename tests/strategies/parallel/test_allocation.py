@@ -26,6 +26,8 @@ from metagen import (
 )
 from metagen.strategies.parallel.allocation import shares
 
+SPECS = ["Allocate(4, most=9, among=3)"]
+
 some_votes = st.lists(st.lists(st.sampled_from(["a", "b", None]), min_size=1, max_size=9), min_size=1, max_size=9)
 
 

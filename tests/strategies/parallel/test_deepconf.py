@@ -18,6 +18,8 @@ from metagen import (
 )
 from tests.support.scripts import Counting
 
+SPECS = ["DeepConf(5, by=length, warmup=2, keep=0.5, chunk=16, until=ConsensusStop(0.9), window=2)"]
+
 PROBLEM = Problem("p", "What is 3 + 4?", "7")
 CONFIDENT = "DeepConf({n}, by=LowestGroupConfidence(4), of=Model(top_logprobs=5), warmup=2, chunk=4, {more})"
 SEVEN, EIGHT = "{}. The answer is 7.", "{}. The answer is 8."

@@ -28,6 +28,16 @@ from metagen import (
 from metagen.strategies.choosing import majority
 from metagen.strategies.parallel.stopping import Stop, beats, leads, stays
 
+SPECS = [
+    "Vote(6, until=BetaStop(0.9), window=2)",
+    "Vote(6, until=DirichletStop(0.9))",
+    "Vote(8, until=WindowStop(2), window=2)",
+    "Vote(7, until=ExactStop(), window=3)",
+    "Vote(9, until=PredictiveStop(0.9), window=2)",
+    "Vote(6, by=length, until=ConsensusStop(0.9, least=2), window=2)",
+]
+WRAPPERS = ["Vote(5, of={}, until=WindowStop(2), window=3)"]
+
 PROBLEM = Problem("p", "What is 3 + 4?", "7")
 some_keys = st.lists(st.sampled_from(["a", "b", "c", None]), min_size=1, max_size=12)
 

@@ -4,6 +4,11 @@ import pytest
 
 from metagen import Candidate, InputError, Pairwise, Problem, Request, Run, Score, Scripted, Tournament, parse, solve
 
+SPECS = [
+    "Tournament(3, by=Mean(Pairwise(), Judge(of=Model(top_logprobs=2)), SelfCertainty()), of=Model(top_logprobs=2))"
+]
+WRAPPERS = ["Tournament(2, of={}, by=length)"]
+
 PROBLEM = Problem("p", "?")
 
 

@@ -21,6 +21,9 @@ from metagen import (
     solve,
 )
 
+SPECS = ["Vote(5)", "Vote(3, by=length)", "Vote(5, until=two_votes)", "BestOf(4, by=length)"]
+WRAPPERS = ["Vote(3, of={})", "Vote(3, of={}, by=length)", "BestOf(2, of={}, by=length)"]
+
 PROBLEM = Problem("p", "What is 3 + 4?", "7")
 
 

@@ -3,6 +3,8 @@ import pytest
 from metagen import Beam, Candidate, InputError, Joined, Scripted, Vote, solve
 from tests.support.trees import PROBLEM, Lines, spelled
 
+SPECS = ["Beam(2, 2, of=Joined(short), by=brief, lookahead=1)"]
+
 LINES = {"": ["so\n"], "so\n": ["0.5\n"], "so\n0.5\n": ["and\n"], "so\n0.5\nand\n": ["0.7 The answer is 7."]}
 
 

@@ -19,6 +19,13 @@ from metagen import (
 from metagen.strategies.tree.node import Draw, at
 from tests.support.trees import PROBLEM, Lines, node, spelled, values
 
+SPECS = [
+    "Beam(2, 2, by=brief)",
+    'DVTS(2, 2, by=brief, answer="majority", depth=30)',
+    'Rebase(4, by=brief, temperature=0.5, answer="weighted")',
+    "ParticleFilter(4, by=brief, of=CoT())",
+]
+
 UNUSED = Random(0)
 
 

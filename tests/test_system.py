@@ -1,0 +1,101 @@
+"""metagen imports, and solves, where what only Linux or only POSIX systems have is missing."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from metagen.system import lock, page_size, processors
+from tests.test_architecture import MODULES
+
+BARE = """
+import asyncio, builtins, os, sys
+from importlib import import_module
+
+MISSING = {"fcntl", "resource", "pwd", "grp", "termios", "pty", "tty", "syslog", "posix"}
+real = builtins.__import__
+
+def bare(name, globals=None, locals=None, fromlist=(), level=0):
+    importer = (globals or {}).get("__name__", "")
+    if name.partition(".")[0] in MISSING and importer.startswith("metagen"):
+        raise ImportError(f"{importer} imports {name}, which this system lacks")
+    return real(name, globals, locals, fromlist, level)
+
+builtins.__import__ = bare
+for name in ("sched_getaffinity", "pidfd_open", "memfd_create"):
+    vars(os).pop(name, None)
+"""
+"""A system without what only Linux or only POSIX systems have, as far as metagen sees."""
+
+PROGRAMS = {"__main__", "answers.checker_program"}
+"""They are run, and imported by nobody."""
+
+OF_TORCH = ("train", "backends.rewards.scorer")
+"""They import torch at once."""
+
+SOLVE = """
+for name in ("fork", "killpg", "setsid", "geteuid", "sysconf"):
+    vars(os).pop(name, None)
+from metagen import Scripted, Vote, solve
+print(asyncio.run(solve("What is 3 + 4?", Vote(3), Scripted("The answer is 7."))).answer)
+"""
+
+KEEP = """
+import sys
+from pathlib import Path
+from metagen.disk.lines import Appender
+from metagen.errors import InputError
+try:
+    Appender(Path(sys.argv[1]))
+except InputError as error:
+    print(error)
+"""
+
+
+def run_bare(program: str, *arguments: str) -> str:
+    call = [sys.executable, "-W", "error::ResourceWarning", "-c", BARE + program, *arguments]
+    done = subprocess.run(call, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "ResourceWarning" not in done.stderr
+    return done.stdout
+
+
+def modules(*, torch: bool) -> list[str]:
+    names = sorted(name for name in MODULES.keys() - PROGRAMS if name.startswith(OF_TORCH) == torch)
+    return [f"metagen.{name}".removesuffix(".__init__") for name in names]
+
+
+@pytest.mark.parametrize("torch", [False, True])
+def test_every_module_imports_on_a_bare_system(torch: bool) -> None:
+    if torch:
+        pytest.importorskip("torch", reason="needs torch")
+        pytest.importorskip("transformers", reason="needs transformers")
+    run_bare(f"for name in {modules(torch=torch)!r}: import_module(name)")
+
+
+def test_problems_are_solved_on_a_bare_system() -> None:
+    assert run_bare(SOLVE) == "7\n"
+
+
+def test_what_cannot_be_locked_is_refused_by_name(tmp_path: Path) -> None:
+    said = run_bare(KEEP, str(tmp_path / "pool.jsonl"))
+    assert said == f"{tmp_path}/pool.jsonl: this system cannot lock files: keep runs and pools on Linux or macOS\n"
+
+
+def test_a_locked_file_is_claimed_until_it_is_closed(tmp_path: Path) -> None:
+    first, second = (tmp_path / "file").open("w"), (tmp_path / "file").open("w")
+    with second:
+        with first:
+            lock(first)
+            with pytest.raises(OSError, match="unavailable"):
+                lock(second)
+        lock(second)
+
+
+def test_processors_and_pages_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert processors() >= 1
+    monkeypatch.delattr("os.sched_getaffinity", raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: None)
+    assert processors() == 1
+    assert page_size() % 4096 == 0
