@@ -99,27 +99,10 @@ def mcnemar(only_first: int, only_second: int, *, exact: bool = False) -> float:
     The mid-p variant, which counts half of the observed outcome (Fagerland, Lydersen and Laake 2013), or the `exact`
     one, which is conservative.
     """
-    chances = _binomial(only_first + only_second, 0.5)
+    chances = binomial(only_first + only_second, 0.5)
     fewer = min(only_first, only_second)
     tail = chances[: fewer + 1].sum() - (0.0 if exact else chances[fewer] / 2)
     return float(min(1.0, 2 * tail))
-
-
-def power(
-    problems: int, only_first: float, only_second: float, alpha: float = 1 - LEVEL, *, exact: bool = False
-) -> float:
-    """How often McNemar's test claims a difference (p < `alpha`), exactly, summed over all outcomes.
-
-    `only_first` and `only_second` are the chances that only the one or the other run gets a problem right. So with
-    equal chances this is the share of false claims.
-    """
-    differing = only_first + only_second
-    if not (only_first >= 0 and only_second >= 0 and differing <= 1):
-        raise InputError(f"the chances {only_first} and {only_second} must be 0 or more, and at most 1 together")
-    if not differing:
-        return 0.0
-    claimed = [_claimed(count, only_second / differing, alpha, exact=exact) for count in range(problems + 1)]
-    return float(_binomial(problems, differing) @ claimed)
 
 
 def cost_to_reach(
@@ -170,21 +153,13 @@ def at_equal_cost(
     ]
 
 
-def _binomial(n: int, p: float) -> Array:
+def binomial(n: int, p: float) -> Array:
     """[n + 1]: the chance of each number of successes."""
     if p in {0.0, 1.0}:
         return np.asarray(np.eye(n + 1)[round(p * n)])
     ways = np.array([lgamma(n + 1) - lgamma(i + 1) - lgamma(n - i + 1) for i in range(n + 1)])
     successes = np.arange(n + 1)
     return np.asarray(np.exp(ways + successes * np.log(p) + (n - successes) * np.log1p(-p)))
-
-
-def _claimed(differing: int, share: float, alpha: float, *, exact: bool) -> float:
-    """The chance that the test claims a difference, of `differing` problems each in favour of the second by `share`."""
-    evens = _binomial(differing, 0.5)
-    lower = evens.cumsum() - (0 if exact else evens / 2)
-    claims = 2 * np.minimum(lower, lower[::-1]) < alpha
-    return float(_binomial(differing, share)[claims].sum())
 
 
 def _costs(curve: Curve) -> Array:

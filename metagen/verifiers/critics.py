@@ -166,7 +166,8 @@ def _computed(side: str) -> Fraction | None:
 
 
 def _wrong_step(place: int, why: str) -> Feedback:
-    return Feedback(f"Step {place} is wrong.{chr(10) * bool(why)}{why}")
+    said = f"Step {place} is wrong."
+    return Feedback(f"{said}\n{why}" if why else said)
 
 
 def _lines(text: str) -> list[str]:

@@ -69,8 +69,8 @@ def whole(system: str = "") -> Forming:
 
 def shepherd(prompt: str, steps: Sequence[str]) -> str:
     """`question Step 1: … ки` and a line a step (Math-Shepherd-Mistral-7B-PRM; Wang et al. 2024)."""
-    lines = (f"{_numbered(number, step.strip())} ки" for number, step in enumerate(steps, 1))
-    return f"{prompt} {chr(10).join(lines)}"
+    lines = "\n".join(f"{_numbered(number, step.strip())} ки" for number, step in enumerate(steps, 1))
+    return f"{prompt} {lines}"
 
 
 def rlhflow(prompt: str, steps: Sequence[str]) -> Turns:
