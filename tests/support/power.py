@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from metagen.analysis.compare import binomial
 from metagen.analysis.intervals import LEVEL
 
 
