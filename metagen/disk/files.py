@@ -27,14 +27,26 @@ def refused_by_disk(path: Path) -> Iterator[None]:
         raise StorageError(f"{path}: the disk takes no more: {error.strerror}") from None
 
 
-def make_folder(path: Path) -> None:
+def why_not(path: Path, error: OSError) -> str:
+    """The reason in words; that of a link is not the system's own."""
+    return "it is a link, so name the file itself" if os.path.islink(path) else str(error.strerror)
+
+
+def check_file(path: Path) -> None:
+    """Raise `InputError` if there is something at this place that is no file, such as a link."""
+    if os.path.lexists(path) and (path.is_symlink() or not path.is_file()):
+        why = "it is a link, so name the file itself" if path.is_symlink() else "it is no file"
+        raise InputError(f"{path}: cannot be written: {why}")
+
+
+def make_folder(path: Path, what: str = "a folder") -> None:
     """Make a folder and those around it. Raises `InputError` where there can be none."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         if error.errno in FULL:
             raise StorageError(f"{path}: the disk takes no more: {error.strerror}") from None
-        raise InputError(f"{path}: cannot be made a folder: {error.strerror}") from None
+        raise InputError(f"{path}: cannot be {what}: {error.strerror}") from None
 
 
 def check_ours(path: Path, ours: bytes | re.Pattern[bytes]) -> None:
@@ -45,8 +57,7 @@ def check_ours(path: Path, ours: bytes | re.Pattern[bytes]) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        said = "it is a link" if path.is_symlink() else error.strerror
-        raise InputError(f"{path}: cannot be replaced: {said}") from None
+        raise InputError(f"{path}: cannot be replaced: {why_not(path, error)}") from None
     known = beginning.startswith(ours) if isinstance(ours, bytes) else ours.search(beginning)
     if beginning and not known:
         raise InputError(f"{path}: was not written by metagen: move it away, or name another folder with --out")

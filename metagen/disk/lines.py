@@ -10,7 +10,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +18,7 @@ from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 import msgspec
 
-from metagen.disk.files import NO_LINK, keep_torn, refused_by_disk
+from metagen.disk.files import NO_LINK, keep_torn, refused_by_disk, replace_file, why_not
 from metagen.errors import InputError
 
 CHUNK = 1 << 16
@@ -94,6 +94,64 @@ def read_lines(path: Path, *, torn: bool = False) -> Iterator[tuple[int, dict[st
     return ((line.number, line.row) for line in _OBJECTS.read(path, torn=torn))
 
 
+Wanted = Callable[[Mapping[str, Any]], bool]
+
+
+def rewrite(path: Path, wanted: Wanted) -> None:
+    """Replace a file by one with only the lines that are wanted; a torn last one is kept in `NAME.torn`."""
+
+    def write(new: Path) -> None:
+        with path.open("rb") as file, new.open("wb") as kept:
+            for line in _OBJECTS.read(path, torn=True):
+                file.seek(line.start)
+                text = file.readline().rstrip(b"\n")
+                if wanted(line.row):
+                    kept.write(text + b"\n")
+            if torn := file.read().strip():
+                keep_torn(path, torn)
+
+    if path.exists():
+        replace_file(path, write)
+
+
+def cut_end(path: Path, wanted: Wanted) -> None:
+    """Move the last lines of a file to `NAME.torn`, up to the last that is wanted. Only these are read, backwards.
+
+    Raises `InputError`, naming the line, for what is not a JSON object.
+    """
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        start = _after_wanted(file.fileno(), end, path, wanted)
+        if start == end:
+            return
+        file.seek(start)
+        keep_torn(path, file.read())
+    with refused_by_disk(path):
+        os.truncate(path, start)
+
+
+def _after_wanted(file: int, end: int, path: Path, wanted: Wanted) -> int:
+    """Where the last line that is wanted ends."""
+    while end > 0:
+        start = _after_last_end(file, end - 1)
+        line = os.pread(file, end - start, start)
+        torn = not line.endswith(b"\n") and is_torn(line, path, alone=not start)
+        if not torn and not line.isspace() and wanted(_numbered(file, line, path, start)):
+            break
+        end = start
+    return end
+
+
+def _numbered(file: int, line: bytes, path: Path, start: int) -> Mapping[str, Any]:
+    """The line that begins at `start` as an object; its number is counted only for an error."""
+    try:
+        return _OBJECTS.row(line, path, 0)
+    except InputError:
+        return _OBJECTS.row(line, path, 1 + os.pread(file, start, 0).count(b"\n"))
+
+
 def is_torn(line: bytes, path: Path, *, alone: bool) -> bool:
     """Whether a last line without its end was cut short; if it is a whole object, only its end is missing.
 
@@ -160,15 +218,19 @@ class Appender:
 
     def write(self, rows: Iterable[Mapping[str, Any]]) -> list[int]:
         """Append all rows with one flush; return where each begins, in bytes from the start of the file."""
-        if self._end is None:
-            self._end = self._mended()
         lines = [_line(row) for row in rows]
-        starts = list(accumulate(map(len, lines), initial=self._end))
+        starts = list(accumulate(map(len, lines), initial=self.mend()))
         self._append(b"".join(lines), starts)
         self._end = starts[-1]
         if time.monotonic() >= self._due:
             self.sync()
         return starts[:-1]
+
+    def mend(self) -> int:
+        """End the last line, or cut it off, as before the first row; return where the file ends then."""
+        if self._end is None:
+            self._end = self._mended()
+        return self._end
 
     def sync(self) -> None:
         """Force what is appended onto the disk."""
@@ -208,7 +270,6 @@ class Appender:
         return start
 
     def _mended(self) -> int:
-        """End the last line, or cut it off; return where the file ends then."""
         end = os.lseek(self._file, 0, os.SEEK_END)
         if self._tail == end:
             return end
@@ -238,11 +299,6 @@ def write_all(file: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(file, view) :]
-
-
-def why_not(path: Path, error: OSError) -> str:
-    """The reason in words; that of a link is not the system's own."""
-    return "it is a link, so name the file itself" if os.path.islink(path) else str(error.strerror)
 
 
 def _line(row: Mapping[str, Any]) -> bytes:

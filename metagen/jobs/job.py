@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +43,7 @@ class Job:
     loaded: list[str]
 
     def left(self, done: set[str]) -> Iterator[Problem]:
-        return (problem for problem in islice(self.problems, self.limit) if problem.id not in done)
+        return self.problems.lacking(done, self.limit)
 
     def size(self) -> int:
         return min(self.total, self.limit or self.total)
