@@ -461,7 +461,7 @@ def test_a_report_counts_flops_by_a_card_and_says_what_an_accuracy_costs(metagen
 def test_without_matplotlib_a_report_has_no_pictures(
     metagen: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("metagen.plots.available", lambda: False)
+    monkeypatch.setattr("metagen.analysis.plots.available", lambda: False)
     code, _, err = metagen(*REPORT, "--out", "report")
     assert (code, err) == (0, "No pictures: they need matplotlib (install metagen[plot]).\n")
     assert sorted(path.name for path in (folder / "report").iterdir()) == ["table.csv", "table.json", "table.md"]

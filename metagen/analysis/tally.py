@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, fields
 from math import nan
 from operator import add, attrgetter
+from typing import Any
 
 from metagen.analysis.intervals import Share
 from metagen.budget import Usage
@@ -29,7 +30,7 @@ class Tally:
     judged: int = 0
     unjudged: int = 0
     lost: int = 0
-    _spent: list[float] = field(default_factory=lambda: [0] * len(COUNTS))
+    _spent: list[Any] = field(default_factory=lambda: [0] * len(COUNTS))
     _drawn: int = 0
     _covered: int = 0
     _single: float = 0.0

@@ -16,7 +16,7 @@ from metagen.analysis.reading import read
 from metagen.analysis.tables import Source
 from metagen.budget import Budget
 from metagen.card.card import ModelCard
-from metagen.cli.console import out, table_of, write
+from metagen.cli.console import check_report, out, table_of, write
 from metagen.cli.jobs import sample_file, solve_file
 from metagen.cli.options import (
     CardOption,
@@ -162,6 +162,7 @@ def report_command(
     problems = ProblemFile(problem_file, prompt_field, answer_field, id_field)
     if twice := next((source for source in sources if sources.count(source) > 1), None):
         raise InputError(f"{twice} is given twice: name each pool and run once")
+    check_report(out_dir, "table", "curves", "flops")
     cards = [ModelCard.read(path) for path in card or ()]
     if len(cards) not in {0, 1, len(sources)}:
         raise InputError(f"--card is given {len(cards)} times for {len(sources)} sources: give one, or one for each")

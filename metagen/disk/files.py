@@ -49,8 +49,8 @@ def make_folder(path: Path, what: str = "a folder") -> None:
         raise InputError(f"{path}: cannot be {what}: {error.strerror}") from None
 
 
-def check_ours(path: Path, ours: bytes | re.Pattern[bytes]) -> None:
-    """Raise `InputError` if there is something else than a file whose beginning is `ours`; an empty one is nobody's."""
+def check_ours(path: Path, ours: re.Pattern[bytes]) -> None:
+    """Raise `InputError` if there is anything but a file whose beginning matches `ours`; an empty one is nobody's."""
     try:
         with open(os.open(path, os.O_RDONLY | NO_LINK | os.O_NONBLOCK), "rb") as file:
             beginning = file.read(_MOST_READ)
@@ -58,8 +58,7 @@ def check_ours(path: Path, ours: bytes | re.Pattern[bytes]) -> None:
         return
     except OSError as error:
         raise InputError(f"{path}: cannot be replaced: {why_not(path, error)}") from None
-    known = beginning.startswith(ours) if isinstance(ours, bytes) else ours.search(beginning)
-    if beginning and not known:
+    if beginning and not ours.search(beginning):
         raise InputError(f"{path}: was not written by metagen: move it away, or name another folder with --out")
 
 

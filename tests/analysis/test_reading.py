@@ -131,7 +131,7 @@ def test_a_verdict_that_the_grader_does_not_reach_counts_as_wrong_and_is_said(
     async def undecided(answer: str | None, reference: str) -> bool | None:
         return None if answer == "5" else True
 
-    monkeypatch.setattr("metagen.samples.grade", undecided)
+    monkeypatch.setattr("metagen.analysis.reading.grade", undecided)
     source = read(lines(tmp_path / "pool.jsonl", POOL), problems)
     assert source.curves["coverage"].at(1).tolist() == [1.0, 0.5]
     assert "1 samples have no verdict of the grader and count as wrong" in source.notes
@@ -218,7 +218,7 @@ def test_a_published_pool_gives_its_published_curve(tmp_path: Path, monkeypatch:
         return False
 
     # All references are whole numbers, so what is no number is wrong: no symbolic check, with a limit by the clock.
-    monkeypatch.setattr("metagen.verifiers.oracles.compare", never)
+    monkeypatch.setattr("metagen.answers.grade.compare", never)
     published = [json.loads(line) for line in PUBLISHED.read_text().splitlines()]
     names = [{"id": str(row["i"]), "prompt": row["question"], "answer": row["gold"]} for row in published]
     pool = [
