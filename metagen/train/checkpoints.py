@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -12,18 +11,17 @@ from torch import nn
 
 from metagen.disk.files import make_folder, refused_by_disk, replace_file
 from metagen.errors import InputError, StorageError
-from metagen.train.finetune import Schedule
 
 
-def save(model: nn.Module, optimizer: torch.optim.Optimizer, step: int, file: Path, schedule: Schedule) -> None:
-    """Write weights and optimizer state to one file, replaced as a whole."""
+def save(model: nn.Module, optimizer: torch.optim.Optimizer, step: int, file: Path, schedule: str) -> None:
+    """Write weights and optimizer state to one file, replaced as a whole; `schedule` says of which training."""
     tensors = {"step": torch.tensor(step)}
     for name, parameter in model.named_parameters():
         tensors[name] = parameter.detach()
         tensors |= {f"{name}|{key}": value for key, value in optimizer.state[parameter].items()}
     make_folder(file.parent)
     with saving(file):
-        replace_file(file, lambda new: save_file(tensors, new, metadata={"schedule": str(asdict(schedule))}))
+        replace_file(file, lambda new: save_file(tensors, new, metadata={"schedule": schedule}))
 
 
 @contextmanager
@@ -36,10 +34,10 @@ def saving(path: Path) -> Iterator[None]:
             raise StorageError(f"{path}: the disk takes no more: {error}") from None
 
 
-def load(model: nn.Module, optimizer: torch.optim.Optimizer, file: Path, schedule: Schedule) -> int:
+def load(model: nn.Module, optimizer: torch.optim.Optimizer, file: Path, schedule: str) -> int:
     """Take up what `save` wrote; returns the steps that are done."""
     with safe_open(file, "pt") as checkpoint:
-        if checkpoint.metadata()["schedule"] != str(asdict(schedule)):
+        if checkpoint.metadata()["schedule"] != schedule:
             raise InputError(f"{file} is the checkpoint of another training: delete it, or name another --out")
         tensors = {name: checkpoint.get_tensor(name) for name in checkpoint.keys()}  # noqa: SIM118  # not a mapping
     for name, parameter in model.named_parameters():

@@ -1,7 +1,7 @@
 """Fine-tuning, whatever is learned: epochs over examples, with checkpoints that a killed run goes on from."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
 from typing import Generic, Protocol, TypeVar
@@ -64,14 +64,16 @@ class Tuning(Generic[Item]):
         schedule = self.schedule
         batches = [batch for epoch in range(schedule.epochs) for batch in self._epoch(epoch)]
         optimizer = optimizer_of(self.model, schedule.rate, schedule.decay)
-        begun = load(self.model, optimizer, checkpoint, schedule) if checkpoint and checkpoint.exists() else 0
+        kind, begun = str(asdict(schedule)), 0
+        if checkpoint and checkpoint.exists():
+            begun = load(self.model, optimizer, checkpoint, kind)
         self.model.train()
         for step, batch in enumerate(batches[begun:], begun + 1):
             for group in optimizer.param_groups:
                 group["lr"] = schedule.rate * rate_factor(step / len(batches), schedule.warm_up)
             yield Progress(step, len(batches), self._step(batch, optimizer))
             if checkpoint and step % schedule.save_every == 0:
-                save(self.model, optimizer, step, checkpoint, schedule)
+                save(self.model, optimizer, step, checkpoint, kind)
         if checkpoint:
             checkpoint.unlink(missing_ok=True)
 
