@@ -53,7 +53,7 @@ def check_report(folder: Path | None, *kinds: str) -> None:
 
 def write(folder: Path, texts: Mapping[str, str], pictures: Callable[[], list[Path]] | None) -> list[str]:
     """Write the files of a report; return their names. Raises `StorageError` if the disk takes no more."""
-    make_folder(folder, "the folder of a report")
+    make_folder(folder, "a report cannot be written there")
     for name, text in texts.items():
         replace_text(folder / name, text)
     if not pictures:

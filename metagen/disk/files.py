@@ -39,14 +39,14 @@ def check_file(path: Path) -> None:
         raise InputError(f"{path}: cannot be written: {why}")
 
 
-def make_folder(path: Path, what: str = "a folder") -> None:
+def make_folder(path: Path, refusal: str = "cannot be a folder") -> None:
     """Make a folder and those around it. Raises `InputError` where there can be none."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         if error.errno in FULL:
             raise StorageError(f"{path}: the disk takes no more: {error.strerror}") from None
-        raise InputError(f"{path}: cannot be {what}: {error.strerror}") from None
+        raise InputError(f"{path}: {refusal}: {error.strerror}") from None
 
 
 def check_ours(path: Path, ours: re.Pattern[bytes]) -> None:
@@ -54,7 +54,7 @@ def check_ours(path: Path, ours: re.Pattern[bytes]) -> None:
     try:
         with open(os.open(path, os.O_RDONLY | NO_LINK | os.O_NONBLOCK), "rb") as file:
             beginning = file.read(_MOST_READ)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:
         raise InputError(f"{path}: cannot be replaced: {why_not(path, error)}") from None

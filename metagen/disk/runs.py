@@ -44,7 +44,7 @@ class RunDirectory:
 
     def __enter__(self) -> Self:
         self._check_rows()
-        make_folder(self.path, "a run's folder")
+        make_folder(self.path, "cannot be a run's folder")
         with ExitStack() as files:
             self._claim(files)
             self._mend()

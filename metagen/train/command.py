@@ -55,7 +55,7 @@ def check(base: str, out: Path) -> None:
     if base.startswith((".", "/", "~")) and not (Path(base) / "config.json").exists():
         raise InputError(f"--model {base}: holds no model: it has no config.json")
     check_out(out)
-    make_folder(out, "the folder of a model")
+    make_folder(out, "cannot be made")
 
 
 def check_out(out: Path) -> None:
