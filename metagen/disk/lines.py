@@ -40,6 +40,13 @@ class Line(NamedTuple, Generic[Row]):
     row: Row
 
 
+def _needed(form: type) -> tuple[str, ...]:
+    """The fields that every row of this form has."""
+    if not issubclass(form, msgspec.Struct):
+        return ()
+    return tuple(each.name for each in msgspec.structs.fields(form) if each.required)
+
+
 class Reader(Generic[Row]):
     """Reads the lines of a file as rows of one form: a `msgspec.Struct`, or `dict[str, Any]` for any object."""
 
@@ -181,13 +188,6 @@ def _object(line: bytes, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InputError(f'{where}: must be a JSON object, such as {{"prompt": ...}}, not {type(value).__name__}')
     return value
-
-
-def _needed(form: type) -> tuple[str, ...]:
-    """The fields that every row of this form has."""
-    if not issubclass(form, msgspec.Struct):
-        return ()
-    return tuple(each.name for each in msgspec.structs.fields(form) if each.required)
 
 
 def _fault(said: str) -> str:
