@@ -11,6 +11,7 @@ from rich.table import Table
 
 from metagen.analysis.tables import Sheet
 from metagen.disk.files import check_ours, make_folder, replace_text
+from metagen.errors import InputError
 
 out = Console(highlight=False, markup=False, emoji=False)
 err = Console(stderr=True, highlight=False, markup=False, emoji=False)
@@ -46,6 +47,8 @@ OURS = {
 
 def check_report(folder: Path | None, *kinds: str) -> None:
     """Raise `InputError` if a report there would take the place of a file that is none, before anything is spent."""
+    if folder and folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: a report cannot be written there: it is no folder")
     for name, beginning in OURS.items():
         if folder and name.partition(".")[0] in kinds:
             check_ours(folder / name, re.compile(beginning))

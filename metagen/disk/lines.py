@@ -10,7 +10,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
@@ -29,7 +29,7 @@ stops does. By the clock, and not by the line, it costs under one per cent at an
 Row = TypeVar("Row")
 
 _AT = re.compile(r" - at `\$\.?(.*?)`$")
-_UNNAMED = re.compile(r"Object contains unknown field `(.*)`")
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*?)`")
 
 
 class Line(NamedTuple, Generic[Row]):
@@ -82,12 +82,11 @@ class Reader(Generic[Row]):
 
     def _converted(self, line: bytes, where: str) -> Row:
         value = _object(line, where)
-        if missing := next((name for name in self._needed if name not in value), None):
-            raise InputError(f"{where}: field {missing!r}: Field required")
         try:
             return msgspec.convert(value, self._form, strict=False)
         except msgspec.ValidationError as error:
-            raise InputError(f"{where}: {_fault(str(error))}") from None
+            missing = [name for name in self._needed if name not in value]
+            raise InputError(f"{where}: {_fault(str(error), missing)}") from None
         except RecursionError:
             raise InputError(f"{where}: is nested too deeply") from None
 
@@ -190,13 +189,13 @@ def _object(line: bytes, where: str) -> dict[str, Any]:
     return value
 
 
-def _fault(said: str) -> str:
-    """What msgspec says is wrong, with the field in front."""
-    if found := _UNNAMED.match(said):
-        return f"field {found[1]!r}: there is no such field"
-    if found := _AT.search(said):
-        return f"field {found[1]!r}: {said[: found.start()]}"
-    return said
+def _fault(said: str, missing: Sequence[str]) -> str:
+    """What msgspec says is wrong, with the field in front; one that is missing says more than one too many."""
+    if not (found := _AT.search(said)) and missing:
+        return f"field {missing[0]!r}: Field required"
+    if unknown := _UNKNOWN.match(said):
+        return f"field {unknown[1]!r}: there is no such field"
+    return f"field {found[1]!r}: {said[: found.start()]}" if found else said
 
 
 class Appender:
