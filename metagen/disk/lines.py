@@ -87,6 +87,8 @@ class Reader(Generic[Row]):
         except msgspec.ValidationError as error:
             missing = [name for name in self._needed if name not in value]
             raise InputError(f"{where}: {_fault(str(error), missing)}") from None
+        except UnicodeError:  # half of a surrogate pair where a number should be
+            raise InputError(f"{where}: has a text that is none in UTF-8") from None
         except RecursionError:
             raise InputError(f"{where}: is nested too deeply") from None
 
