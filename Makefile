@@ -3,7 +3,8 @@
 # make system  install what the system must bring for tests of code and proofs, where that is possible
 # make check   lint and types alone
 # make bench   the benchmarks; each prints its own table
-.PHONY: demo test system check bench clean
+# make torture kills, full disks, hostile files and attempts to leave the sandbox; writes the tables of docs/trust.md
+.PHONY: demo test system check bench torture clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -30,6 +31,9 @@ check: .venv/ready
 
 bench: .venv/ready
 	for benchmark in benchmarks/bench_*.py; do $(BIN)/python $$benchmark || exit 1; done
+
+torture: system .venv/ready
+	for script in kills full_disks hostile_files sandbox_attacks; do $(BIN)/python benchmarks/torture/$$script.py || exit 1; done
 
 .venv/ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -1,7 +1,8 @@
 """The samples of a report as columns: a few bytes each, where objects would need hundreds."""
 
 from array import array
-from dataclasses import dataclass, field
+from bisect import bisect_left
+from dataclasses import dataclass
 from math import nan
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metagen.analysis.intervals import Index
 from metagen.disk.problems import ProblemFile
 from metagen.errors import InputError
 
@@ -36,31 +36,42 @@ class Texts:
         return len(self._ends) - 1
 
 
-@dataclass(slots=True)
 class Questions:
-    """The problems of a file: where each stands, its reference and its tags."""
+    """The problems of a file: their ids, references and tags, by their places from 0.
 
-    path: Path
-    places: dict[str, int] = field(default_factory=dict)
-    """From the id to the number, from 0."""
-    references: Texts = field(default_factory=Texts)
-    tags: dict[str, dict[int, str]] = field(default_factory=dict)
-    """By tag, the values of the problems that have it."""
+    An id is found by its hash in a sorted array, since a dict would need as much memory as all the rest.
+    """
 
-    @classmethod
-    def read(cls, problems: ProblemFile) -> "Questions":
+    def __init__(self, problems: ProblemFile) -> None:
         """Raises `InputError`, naming the line, for what cannot be read."""
-        read = cls(problems.path)
-        for place, problem in enumerate(problems):
-            read.places[problem.id] = place
-            read.references.append(problem.answer)
+        self.path = problems.path
+        self.ids: list[str] = []
+        self.references = Texts()
+        self.tags: dict[str, dict[int, str]] = {}
+        """By tag, the values of the problems that have it."""
+        for problem in problems:
             for name, value in problem.tags.items():
-                read.tags.setdefault(name, {})[place] = value
-        return read
+                self.tags.setdefault(name, {})[len(self.ids)] = value
+            self.ids.append(problem.id)
+            self.references.append(problem.answer)
+        hashes = np.fromiter(map(hash, self.ids), np.int64, len(self.ids))
+        self._places = array("i", hashes.argsort().astype(np.int32).tobytes())
+        hashes.sort()
+        self._hashes = array("q", hashes.tobytes())
+
+    def find(self, name: str) -> int | None:
+        """Where a problem stands; `None` if it is not in the file."""
+        wanted = hash(name)
+        at = bisect_left(self._hashes, wanted)
+        while at < len(self._hashes) and self._hashes[at] == wanted:
+            if self.ids[self._places[at]] == name:
+                return self._places[at]
+            at += 1
+        return None
 
     def place(self, name: str, source: Path) -> int:
-        """Where a problem stands of which `source` has samples. Raises `InputError` if it is not in this file."""
-        if (place := self.places.get(name)) is None:
+        """The same for a problem of which `source` has samples. Raises `InputError` if it is not in this file."""
+        if (place := self.find(name)) is None:
             raise InputError(f"{source}: problem {name!r} is not in {self.path}: give the file it was drawn for")
         return place
 
@@ -81,9 +92,9 @@ class Columns:
     """Samples in the order in which they were read."""
 
     def __init__(self) -> None:
-        self.places, self.numbers = array("q"), array("q")
+        self.places, self.numbers = array("i"), array("i")
         self.answers = Texts()
-        self.tokens, self.prompts = array("q"), array("q")
+        self.tokens, self.prompts = array("i"), array("i")
         self.scores = array("d")
         self.scored = array("b")
         """Whether each was scored."""
@@ -98,14 +109,17 @@ class Columns:
         self.scores.append(nan if draw.score is None else draw.score)
         self.scored.append(draw.score is not None)
 
-    def order(self) -> Index:
+    def order(self) -> "NDArray[np.int32]":
         """The samples by problem, and each problem's by their numbers."""
-        return np.asarray(np.lexsort((as_array(self.numbers), as_array(self.places))))
+        return np.asarray(np.lexsort((as_array(self.numbers), as_array(self.places))), np.int32)
 
-    def repeated(self, order: Index) -> int | None:
+    def repeated(self, order: "NDArray[np.int32]") -> int | None:
         """A sample that has the problem and the number of one before it; `None` if there is none."""
-        places, numbers = (as_array(column)[order] for column in (self.places, self.numbers))
-        twice = np.flatnonzero((places[1:] == places[:-1]) & (numbers[1:] == numbers[:-1]))
+        same = np.ones(max(0, len(order) - 1), np.bool_)
+        for column in (self.places, self.numbers):
+            values = as_array(column)[order]
+            same &= values[1:] == values[:-1]
+        twice = np.flatnonzero(same)
         return int(order[twice[0] + 1]) if len(twice) else None
 
 

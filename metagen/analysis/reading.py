@@ -47,7 +47,7 @@ def read(path: Path, problems: ProblemFile, n: int | None = None, card: ModelCar
     noted. With the `card` of the model that drew them, FLOPs are counted. Raises `InputError` for what is no pool or
     run of these problems, or where samples cannot be told apart.
     """
-    questions = Questions.read(problems)
+    questions = Questions(problems)
     is_run = path.is_dir()
     columns = _of_run(path, problems, questions) if is_run else _of_pool(path, questions)
     chosen, notes = _chosen(path, questions, columns)
@@ -59,12 +59,13 @@ def read(path: Path, problems: ProblemFile, n: int | None = None, card: ModelCar
             notes.append("the lengths of prompts are not known, so reading them is not among the FLOPs")
     if unjudged:
         notes.append(f"{unjudged} samples have no verdict of the grader and count as wrong")
-    names = list(questions.places)
-    correct = _handed_over(path, questions, names) if is_run else None
-    del columns, rows, questions
+    del columns, rows
+    correct = _handed_over(path, questions) if is_run else None
+    ids = tuple(questions.ids[place] for place in chosen.tolist())
+    del questions
     return Source(
         name=str(path),
-        ids=tuple(names[place] for place in chosen.tolist()),
+        ids=ids,
         curves=_curves(samples, notes),
         labels=samples.labels,
         scored_by="" if samples.scores is None else VERIFIER if is_run else LIKELIHOOD,
@@ -83,8 +84,8 @@ def _chosen(path: Path, questions: Questions, columns: Columns) -> tuple[Index, 
     if not len(chosen):
         raise InputError(f"{path}: none of its problems has a reference answer in {questions.path}")
     notes = []
-    if missing := len(questions.places) - len(drawn):
-        notes.append(f"{missing} of {len(questions.places)} problems have no samples and are left out")
+    if missing := len(questions.ids) - len(drawn):
+        notes.append(f"{missing} of {len(questions.ids)} problems have no samples and are left out")
     if silent := len(drawn) - len(chosen):
         notes.append(f"{silent} problems have no reference answer and are left out")
     return chosen, notes
@@ -103,11 +104,11 @@ def _curves(samples: Samples, notes: list[str]) -> dict[str, Curve]:
 
 def _even(path: Path, questions: Questions, columns: Columns, chosen: Index, n: int | None) -> Index:
     """[P, n]: the first n samples of each problem, once it is sure that each has so many."""
-    counts = np.bincount(as_array(columns.places))
+    counts = np.bincount(as_array(columns.places)).astype(np.int32)
     having = counts[chosen]
     wanted = n or int(having.max())
     if (have := int(having.min())) < wanted:
-        name = list(questions.places)[chosen[having.argmin()]]
+        name = questions.ids[chosen[having.argmin()]]
         raise InputError(
             f"{path}: problem {name!r} has {have} samples, and {wanted} are needed: draw the rest, or report on "
             f"the first {have} of each with --n {have}"
@@ -130,7 +131,7 @@ async def _graded(questions: Questions, columns: Columns, chosen: Index, rows: I
         name: [values.get(place, "") for place in chosen.tolist()] for name, values in sorted(questions.tags.items())
     }
     scores = as_array(columns.scores)[rows] if _is_scored(columns, rows) else None
-    tokens = as_array(columns.tokens)[rows]
+    tokens = as_array(columns.tokens)[rows].astype(np.int64)
     return Samples(groups=groups, right=right, scores=scores, tokens=tokens, labels=labels), unjudged
 
 
@@ -170,7 +171,7 @@ def _groups(answers: Iterable[str | None]) -> list[int]:
 
 def _of_pool(path: Path, questions: Questions) -> Columns:
     columns = Columns()
-    requests = array("q", bytes(8 * len(questions.places)))
+    requests = array("q", bytes(8 * len(questions.ids)))
     for number, _, sample in _SAMPLES.read(path):
         where = f"{path}, line {number}"
         if sample.partial:
@@ -213,11 +214,15 @@ def _of_run(path: Path, problems: ProblemFile, questions: Questions) -> Columns:
     _check_problems(path, problems)
     columns, solved = Columns(), _Solved(path, questions)
     for name, rows in read_traces(path, solved):
-        place = questions.places[name]
-        for number, draw in enumerate(_of_trace(rows, f"{path}, problem {name!r}")):
-            columns.add(place, number, draw)
+        place = questions.place(name, path)
+        where = f"{path}, problem {name!r}"
+        try:
+            for number, draw in enumerate(_of_trace(rows, where)):
+                columns.add(place, number, draw)
+        except (OverflowError, ValueError):
+            raise InputError(f"{where}: a span has a number of tokens that is none") from None
     if (again := columns.repeated(columns.order())) is not None:
-        name = list(questions.places)[columns.places[again]]
+        name = questions.ids[columns.places[again]]
         raise InputError(f"{path}: problem {name!r} stands in trace.jsonl twice")
     return columns
 
@@ -226,13 +231,14 @@ class _Solved:
     """The ids of the problems that a run solved, one byte each."""
 
     def __init__(self, path: Path, questions: Questions) -> None:
-        self._places = questions.places
-        self._solved = bytearray(len(self._places))
+        self._questions = questions
+        self._solved = bytearray(len(questions.ids))
         for row in read_rows(path / "solutions.jsonl"):
             self._solved[questions.place(row.problem, path)] = not row.failed
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name in self._places and bool(self._solved[self._places[name]])
+        place = self._questions.find(name) if isinstance(name, str) else None
+        return place is not None and bool(self._solved[place])
 
 
 def _check_problems(path: Path, problems: ProblemFile) -> None:
@@ -271,7 +277,7 @@ def _completions(row: SpanRow) -> Iterator[Draw]:
         yield Draw(extract(each.text, finished=not each.cut), each.tokens, None, prompt)
 
 
-def _handed_over(path: Path, questions: Questions, names: Sequence[str]) -> dict[str, bool]:
+def _handed_over(path: Path, questions: Questions) -> dict[str, bool]:
     """Which problems a run solved; without a verdict, and failed, they are in neither."""
     rows = read_rows(path / "solutions.jsonl")
-    return {names[questions.place(row.problem, path)]: row.correct for row in rows if row.correct is not None}
+    return {questions.ids[questions.place(row.problem, path)]: row.correct for row in rows if row.correct is not None}

@@ -37,7 +37,7 @@ from metagen.cli.stopping import abandon_output, is_unwritable, until_stopped
 from metagen.cli.sweeps import sweep
 from metagen.cli.training import training_app
 from metagen.disk.problems import ProblemFile
-from metagen.errors import BackendGone, InputError, StorageError
+from metagen.errors import BackendGone, InputError, MetagenError, StorageError
 from metagen.jobs.job import prepare
 from metagen.jobs.plans import cells, read_plan
 from metagen.solve import CONCURRENCY
@@ -200,6 +200,8 @@ def main() -> NoReturn:
             _fail(error.format_message() if isinstance(error, TyperException) else str(error), 2)
         except (BackendGone, StorageError) as error:
             _fail(f"{error}. What is solved is kept: run the same command to go on", 1)
+        except MetagenError as error:
+            _fail(str(error), 1)
         except OSError as error:
             if not is_unwritable(error):
                 raise

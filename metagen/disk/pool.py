@@ -12,7 +12,7 @@ from metagen.request import Completion, Request, Sampling
 
 Key = bytes
 """A digest of 16 bytes: of pools with long prompts, the keys would need more memory than all else."""
-Count = Annotated[int, Meta(ge=0, le=2**53)]
+Count = Annotated[int, Meta(ge=0, lt=2**31)]
 Setting = bool | int | float | str | list[str] | None
 
 

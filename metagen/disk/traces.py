@@ -109,7 +109,7 @@ def read_configuration(folder: Path) -> dict[str, Any]:
     """What `run.json` says. Raises `InputError` if the folder holds no run, or one of another version."""
     try:
         configuration = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         configuration = None
     if not isinstance(configuration, dict):
         raise InputError(f"{folder}: is neither a pool of samples nor a run's folder: it has no run.json")
