@@ -143,6 +143,17 @@ def test_output_that_nobody_takes_is_one_line(folder: Path) -> None:
     assert len(rows(folder / "run" / "solutions.jsonl")) == COUNT
 
 
+def test_a_text_that_no_output_can_hold_is_printed_as_an_escape(folder: Path) -> None:
+    row = {"id": "p", "prompt": "?", "answer": "7", "level": "\ud800"}
+    (folder / "problems.jsonl").write_text(json.dumps(row) + "\n" + json.dumps(row | {"id": "q"}) + "\n")
+    assert subprocess.run(call("sample", "fast"), cwd=folder, capture_output=True, check=False).returncode == 0
+    report = [sys.executable, "-m", "metagen", "report", "pool.jsonl", "--problems", "problems.jsonl", "--out", "out"]
+    done = subprocess.run(report, cwd=folder, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\\ud800" in done.stdout
+    assert "\\ud800" in (folder / "out" / "table.md").read_text()
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_that_may_not_be_written_to_is_one_line(folder: Path) -> None:
     folder.chmod(0o555)

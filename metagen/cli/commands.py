@@ -33,7 +33,7 @@ from metagen.cli.options import (
     StrategyOption,
     TokensOption,
 )
-from metagen.cli.stopping import abandon_output, is_unwritable, until_stopped
+from metagen.cli.stopping import abandon_output, is_unwritable, print_any_text, until_stopped
 from metagen.cli.sweeps import sweep
 from metagen.cli.training import training_app
 from metagen.disk.problems import ProblemFile
@@ -192,6 +192,7 @@ def main() -> NoReturn:
     A full disk, or a model that is gone, is exit code 1. Ctrl-C, SIGTERM and SIGHUP are 130, 143 and 129, and end it in
     the same way: what is under way is cancelled, and what is written is whole.
     """
+    print_any_text()
     with until_stopped() as stopped:
         try:
             code = app(prog_name="metagen", standalone_mode=False)

@@ -1,6 +1,7 @@
 """How a command ends before its time: by a signal, or because nobody takes its output."""
 
 import errno
+import io
 import os
 import signal
 import sys
@@ -34,6 +35,12 @@ def until_stopped() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def print_any_text() -> None:
+    """Let what no output can hold, such as half of a surrogate pair in an id, be printed as an escape."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def is_unwritable(error: OSError) -> bool:

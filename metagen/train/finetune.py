@@ -60,7 +60,7 @@ class Tuning(Generic[Item]):
     schedule: Schedule
 
     def run(self, checkpoint: Path | None = None) -> Iterator[Progress]:
-        """Train to the end, from the checkpoint if there is one; it is deleted at the end."""
+        """Train to the end, from the checkpoint if there is one; the caller deletes it once the model is kept."""
         schedule = self.schedule
         batches = [batch for epoch in range(schedule.epochs) for batch in self._epoch(epoch)]
         optimizer = optimizer_of(self.model, schedule.rate, schedule.decay)
@@ -74,8 +74,6 @@ class Tuning(Generic[Item]):
             yield Progress(step, len(batches), self._step(batch, optimizer))
             if checkpoint and step % schedule.save_every == 0:
                 save(self.model, optimizer, step, checkpoint, kind)
-        if checkpoint:
-            checkpoint.unlink(missing_ok=True)
 
     def _step(self, batch: Sequence[Item], optimizer: torch.optim.Optimizer) -> float:
         optimizer.zero_grad()

@@ -38,7 +38,7 @@ class Course:
 
     @property
     def checkpoint(self) -> Path:
-        """Where a killed training is taken up; it is deleted at the end."""
+        """Where a killed training is taken up; it is deleted once the model is kept."""
         return self.out / "checkpoint.safetensors"
 
 
@@ -79,6 +79,7 @@ def learn_corrector(
     with saving(course.out):
         model.half().save_pretrained(course.out)
         tokenizer.save_pretrained(course.out)
+    course.checkpoint.unlink(missing_ok=True)
     return report
 
 
@@ -103,6 +104,7 @@ def _learn_reward(
     report = _written(course, {"samples": len(items), "held out": found})
     with saving(course.out):
         model.save(course.out, tokenizer)
+    course.checkpoint.unlink(missing_ok=True)
     return report
 
 
