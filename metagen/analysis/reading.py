@@ -191,10 +191,8 @@ def _of_pool(path: Path, questions: Questions) -> Columns:
 
 def _refuse_twins(path: Path, columns: Columns) -> None:
     if (again := columns.repeated(columns.order())) is not None:
-        line = next(islice(_SAMPLES.read(path), again, None))
-        raise InputError(
-            f"{path}, line {line.number}: sample {line.row.draw} of problem {line.row.problem!r} stands here again"
-        )
+        number, _, sample = next(islice(_SAMPLES.read(path), again, None))
+        raise InputError(f"{path}, line {number}: sample {sample.draw} of problem {sample.problem!r} stands here again")
 
 
 def _drawn(sample: Sample) -> Draw:

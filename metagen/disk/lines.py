@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, NamedTuple, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import msgspec
 
@@ -32,14 +32,6 @@ _AT = re.compile(r" - at `\$\.?(.*?)`$")
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*?)`")
 
 
-class Line(NamedTuple, Generic[Row]):
-    """One row of a file: where it stands, by its number from 1 and by its first byte, and what it says."""
-
-    number: int
-    start: int
-    row: Row
-
-
 def _needed(form: type) -> tuple[str, ...]:
     """The fields that every row of this form has."""
     if not issubclass(form, msgspec.Struct):
@@ -55,8 +47,8 @@ class Reader(Generic[Row]):
         self._decoder = msgspec.json.Decoder(form, strict=False)
         self._needed = _needed(form)
 
-    def read(self, path: Path, *, torn: bool = False) -> Iterator[Line[Row]]:
-        """The rows of a file, one at a time. Blank lines are passed over.
+    def read(self, path: Path, *, torn: bool = False) -> Iterator[tuple[int, int, Row]]:
+        """The rows of a file with their line numbers and first bytes, one at a time. Blank lines are passed over.
 
         With `torn`, a last line that a kill cut short is passed over too. Raises `InputError`, naming the line, for
         what is not a JSON object of this form in UTF-8.
@@ -68,7 +60,7 @@ class Reader(Generic[Row]):
                     if torn and not line.endswith(b"\n") and is_torn(line, path, alone=not start):
                         return
                     if not line.isspace():
-                        yield Line(number, start, self.row(line, path, number))
+                        yield number, start, self.row(line, path, number)
                     start += len(line)
         except OSError as error:
             raise InputError(f"{path}: cannot be read: {error.strerror}") from None
@@ -102,7 +94,7 @@ def read_lines(path: Path, *, torn: bool = False) -> Iterator[tuple[int, dict[st
     With `torn`, a last line that a kill cut short is passed over too. Raises `InputError`, naming the line, for what is
     not a JSON object in UTF-8.
     """
-    return ((line.number, line.row) for line in _OBJECTS.read(path, torn=torn))
+    return ((number, row) for number, _, row in _OBJECTS.read(path, torn=torn))
 
 
 Wanted = Callable[[Mapping[str, Any]], bool]
@@ -113,10 +105,10 @@ def rewrite(path: Path, wanted: Wanted) -> None:
 
     def write(new: Path) -> None:
         with path.open("rb") as file, new.open("wb") as kept:
-            for line in _OBJECTS.read(path, torn=True):
-                file.seek(line.start)
+            for _, start, row in _OBJECTS.read(path, torn=True):
+                file.seek(start)
                 text = file.readline().rstrip(b"\n")
-                if wanted(line.row):
+                if wanted(row):
                     kept.write(text + b"\n")
             if torn := file.read().strip():
                 keep_torn(path, torn)

@@ -69,14 +69,14 @@ class ProblemFile:
         Memory is 8 bytes a problem. Raises `InputError` for what cannot be read, an empty file, or an id that occurs
         twice.
         """
-        digest, ids = blake2b(digest_size=8), array("Q")
+        digest, ids = blake2b(digest_size=8), array("q")
         for place, row in self._rows():
             said = self._said(row, place)
             digest.update(repr(said).encode())
-            ids.append(_hash(said[0]))
+            ids.append(hash(said[0]))
         if not ids:
             raise InputError(f"{self.path}: holds no problems")
-        hashes = np.frombuffer(ids, dtype=np.uint64)
+        hashes = np.frombuffer(ids, dtype=np.int64)
         hashes.sort()
         if repeated := set(hashes[1:][hashes[1:] == hashes[:-1]].tolist()):
             self._refuse_twins(repeated)
@@ -155,7 +155,7 @@ class ProblemFile:
         first: dict[str, str] = {}
         for place, row in self._rows():
             name = self._problem(row, place).id
-            if _hash(name) in hashes and first.setdefault(name, place) != place:
+            if hash(name) in hashes and first.setdefault(name, place) != place:
                 raise InputError(f"{self.path}, {place}: the id {name!r} occurs twice, first on {first[name]}")
 
 
@@ -175,6 +175,8 @@ def _field(
 def _text(field: tuple[str, Any], where: str, *, needed: bool = False) -> str | None:
     """A field as text: numbers are written out, whole ones without a fraction."""
     name, value = field
+    if isinstance(value, str) and (value.strip() or not needed):
+        return value
     if value is None and not needed:
         return None
     if isinstance(value, float) and value.is_integer():
@@ -190,7 +192,3 @@ def _after_body(body: str, question: str) -> str:
     """SVAMP's two parts as one text; the first often lacks its period."""
     body = body.strip()
     return f"{body}{'' if body.endswith(('.', '!', '?', ',')) else '.'} {question}"
-
-
-def _hash(text: str) -> int:
-    return int.from_bytes(blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest())

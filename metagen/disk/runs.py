@@ -150,12 +150,12 @@ class RunDirectory:
 def read_rows(path: Path, *, torn: bool = False) -> Iterator[SolutionRow]:
     """The rows of a file of solutions; none if there is no file. Raises `InputError`, naming the line."""
     if os.path.lexists(path):
-        yield from (line.row for line in _SOLUTIONS.read(path, torn=torn))
+        yield from (row for _, _, row in _SOLUTIONS.read(path, torn=torn))
 
 
 def read_solutions(run: Path) -> Iterator[Solution]:
     """The solutions of a run's folder, one at a time. Raises `InputError`, naming the line, for a damaged one."""
-    return (line.row.solution() for line in _SOLUTIONS.read(run / "solutions.jsonl"))
+    return (row.solution() for _, _, row in _SOLUTIONS.read(run / "solutions.jsonl"))
 
 
 def _size(path: Path) -> int:

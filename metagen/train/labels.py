@@ -149,7 +149,7 @@ def samples_of(pool: Path) -> dict[str, list[str]]:
 
 def read_labels(path: Path, *, torn: bool = False) -> Iterator[Labelled]:
     """The lines of a file of labels. Raises `InputError`, naming the line and the field."""
-    return (line.row for line in _LABELS.read(path, torn=torn))
+    return (row for _, _, row in _LABELS.read(path, torn=torn))
 
 
 def kept(path: Path) -> list[Labelled]:
