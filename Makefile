@@ -1,4 +1,4 @@
-.PHONY: help demo test core system check cover docs bench clean
+.PHONY: help demo test core system check cover docs bench torture clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -47,6 +47,9 @@ bench: $(READY) ## run the benchmarks of speed; each prints its own table
 
 clean: ## remove the environment, runs and builds
 	rm -rf .venv runs build dist *.egg-info
+
+torture: system $(READY) ## kill, starve and attack everything; writes the tables of docs/trust.md
+	for script in kills full_disks hostile_files sandbox_attacks counts; do $(BIN)/python benchmarks/torture/$$script.py || exit 1; done
 
 .venv/ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from math import inf
+from operator import add, attrgetter
 from typing import NoReturn, Self
 
 from metagen.errors import BudgetExceeded, InputError
@@ -41,7 +42,7 @@ class Usage:
     """Those among all tokens that were estimated (by their reservation), because no count came back."""
 
     def __add__(self, other: "Usage") -> "Usage":
-        return Usage(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)})
+        return Usage(**dict(zip(_NAMES, map(add, _COUNTS(self), _COUNTS(other)), strict=True)))
 
     def row(self) -> dict[str, float]:
         """What is not nothing, for a line on disk; seconds in microseconds' precision."""
@@ -67,6 +68,10 @@ class Usage:
             verifier_seconds=self.seconds + self.verifier_seconds,
             estimated_tokens=self.estimated_tokens,
         )
+
+
+_NAMES = tuple(each.name for each in fields(Usage))
+_COUNTS = attrgetter(*_NAMES)
 
 
 @dataclass(frozen=True, slots=True)

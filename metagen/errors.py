@@ -4,6 +4,7 @@
     ├── InputError            the caller's input is wrong: nothing is spent, exit code 2
     │   └── WeightError       a weighted vote was given a weight that cannot be one
     ├── BackendGone           the model cannot be reached any more: the run ends, and can be resumed
+    ├── StorageError          the disk takes no more: the run ends, and can be resumed; exit code 1
     └── SampleError           costs one sample, is written on its span, and the search goes on
         ├── GenerationError   the model refused or failed this one request
         │   └── TransientError    asked again, it may answer: what `Retrying` waits for
@@ -32,6 +33,10 @@ class WeightError(InputError):
 
 class BackendGone(MetagenError):
     """The model cannot be reached any more. The run ends, keeps what it has and can be resumed."""
+
+
+class StorageError(MetagenError):
+    """A file cannot be written any further, as on a full disk. The run ends, keeps what it has and can be resumed."""
 
 
 class SampleError(MetagenError):

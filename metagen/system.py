@@ -11,8 +11,8 @@ from typing import IO, Any
 from metagen.errors import InputError
 
 
-def lock(file: IO[Any]) -> None:
-    """Claim an open file for this process, until it is closed.
+def lock(file: IO[Any] | int, path: object) -> None:
+    """Claim the open file at `path`, or its descriptor, for this process, until it is closed.
 
     Raises:
         OSError: another process has claimed it.
@@ -21,8 +21,7 @@ def lock(file: IO[Any]) -> None:
     try:
         import fcntl  # noqa: PLC0415 (not on Windows)
     except ImportError:
-        file.close()
-        raise InputError(f"{file.name}: this system cannot lock files: keep runs and pools on Linux or macOS") from None
+        raise InputError(f"{path}: this system cannot lock files: keep runs and pools on Linux or macOS") from None
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 

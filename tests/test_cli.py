@@ -483,6 +483,69 @@ def test_runs_and_pools_are_reported_on_side_by_side(metagen: Command) -> None:
     assert out.count("pool.jsonl - vote") == 2
 
 
+FOREIGN = {
+    "list.jsonl": '[{"name": "mine"}]',
+    "notes.jsonl": "notes without an end",
+    "one.jsonl": '{"name": "mine"}',
+    "more.jsonl": '{"name": "mine"}\n',
+    "ours/run.json": '{"name": "my-package", "version": "1.0.0"}',
+    "rows/solutions.jsonl": '{"problem": "p1", "answer": "2"}\n',
+    "spans/trace.jsonl": "mine",
+    "table/table.md": "# mine",
+    "csv/table.csv": "a,b\n1,2\n",
+    "json/table.json": "{}",
+    "picture/curves.png": "\x89PNG mine",
+    "drawing/curves.svg": "<svg/>",
+    "swept/sweep.json": "[]",
+    "pools/pools": "mine",
+}
+PLAN = 'problems = ["problems.jsonl"]\nstrategies = { one = "Vote(2)" }\nmodels = { pool = "pool.jsonl" }\n'
+OVER_FOREIGN = [
+    *(("sample", name) for name in ("list.jsonl", "notes.jsonl", "one.jsonl", "more.jsonl", "table/table.md", "ours")),
+    *(("solve", name) for name in ("ours", "rows", "spans", "list.jsonl")),
+    *(("report", name) for name in ("table", "csv", "json", "picture", "drawing", "one.jsonl")),
+    *(("sweep", name) for name in ("swept", "pools", "more.jsonl")),
+]
+
+
+@pytest.mark.parametrize("linked", [False, True], ids=["itself", "a link"])
+@pytest.mark.parametrize(("command", "name"), OVER_FOREIGN)
+def test_a_file_of_someone_else_is_refused_and_left_as_it_was(
+    metagen: Command, folder: Path, command: str, name: str, linked: bool
+) -> None:
+    for path, text in (FOREIGN | {"plan.toml": PLAN}).items():
+        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).write_text(text)
+    target = name
+    if linked:
+        target = f"link-{name.replace('/', '-')}"
+        (folder / target).symlink_to(folder / name)
+    before = contents(folder)
+    arguments = {
+        "sample": ("problems.jsonl", "--load", "own.py", "--model", "model", "--n", "2"),
+        "solve": ("problems.jsonl", *POOL, "-s", "Vote(2)"),
+        "report": ("pool.jsonl", "--problems", "problems.jsonl"),
+        "sweep": ("plan.toml",),
+    }[command]
+    code, out, err = metagen(command, *arguments, "--out", target)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert target.rstrip("/") in err
+    assert contents(folder) == before
+
+
+def test_what_a_kill_cut_off_is_kept_beside_the_pool(metagen: Command, folder: Path) -> None:
+    draw = ("sample", "problems.jsonl", "--load", "own.py", "--model", "model", "--n", "2", "--out", "new.jsonl")
+    assert metagen(*draw).code == 0
+    whole = (folder / "new.jsonl").read_bytes()
+    for cut in (1, 9, 60):
+        (folder / "new.jsonl").write_bytes(whole[:-cut])
+        torn = whole[:-cut].splitlines()[-1]
+        assert metagen(*draw).code == 0
+        assert sorted((folder / "new.jsonl").read_bytes().splitlines()) == sorted(whole.splitlines())
+        kept = folder / "new.jsonl.torn"
+        assert (kept.read_bytes() if kept.exists() else b"").endswith(torn + b"\n" if cut > 1 else b"")
+
+
 def test_without_a_command_it_says_what_it_can_do(metagen: Command) -> None:
     for arguments in ((), ("--help",)):
         code, out, err = metagen(*arguments)

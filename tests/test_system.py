@@ -87,10 +87,10 @@ def test_a_locked_file_is_claimed_until_it_is_closed(tmp_path: Path) -> None:
     first, second = (tmp_path / "file").open("w"), (tmp_path / "file").open("w")
     with second:
         with first:
-            lock(first)
+            lock(first, "file")
             with pytest.raises(OSError, match="unavailable"):
-                lock(second)
-        lock(second)
+                lock(second, "file")
+        lock(second, "file")
 
 
 def test_processors_and_pages_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:

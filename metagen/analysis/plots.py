@@ -9,6 +9,7 @@ import numpy as np
 
 from metagen.analysis.curve import Curve
 from metagen.analysis.fronts import Point
+from metagen.disk.files import replace_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -110,8 +111,8 @@ def saved(figure: "Figure", folder: Path, name: str) -> list[Path]:
 
     files = [folder / f"{name}.png", folder / f"{name}.svg"]
     with rc_context({"svg.hashsalt": "metagen", "svg.fonttype": "none"}):
-        figure.savefig(files[0], dpi=150)
-        figure.savefig(files[1], metadata={"Date": None})
+        replace_file(files[0], lambda new: figure.savefig(new, dpi=150, metadata={"Software": "metagen"}))
+        replace_file(files[1], lambda new: figure.savefig(new, metadata={"Date": None, "Creator": "metagen"}))
     return files
 
 

@@ -1,52 +1,43 @@
 """Where the samples of a report come from: a pool as `metagen sample` keeps it, or the folder of a run.
 
-Samples are read one line at a time, and only what a report needs of them is kept: the answer, its cost, its score.
+Samples are read one line at a time, and only what a report needs of them is kept, in columns: the answer, its cost, its
+score.
 """
 
 import asyncio
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
 from math import exp, nan
 from pathlib import Path
-from statistics import fmean
-from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
 
+from metagen.analysis.columns import Columns, Draw, Questions, as_array
 from metagen.analysis.curve import Curve, Samples
+from metagen.analysis.intervals import Index
 from metagen.analysis.rules import all_rules, best_of, coverage, majority_vote, powers_of_two
 from metagen.analysis.tables import Source
 from metagen.answers.canonical import canonical
 from metagen.answers.extract import extract
 from metagen.answers.grade import grade
 from metagen.card.card import ModelCard
-from metagen.disk.lines import read_lines
+from metagen.disk.lines import Reader
 from metagen.disk.pool import Sample
 from metagen.disk.problems import ProblemFile
-from metagen.disk.runs import read_solutions
+from metagen.disk.runs import read_rows
 from metagen.disk.traces import SpanRow, read_configuration, read_traces
 from metagen.errors import InputError, WeightError
-from metagen.problem import Problem
 from metagen.tasks import together
 
 LIKELIHOOD = "mean token probability"
 """What scores the samples of a pool with log-probabilities: the geometric mean over tokens, from 0 to 1."""
 VERIFIER = "the run's verifier"
-
-
-@dataclass(frozen=True, slots=True)
-class Draw:
-    """What a report needs of one sample."""
-
-    answer: str | None
-    tokens: int
-    score: float | None = None
-    """nan is no verdict; `None` where nothing scored it."""
-    prompt: int = 0
-    """The tokens of the prompt; 0 where nobody counted them."""
+MOST_LOGPROB = 1e-3
+"""Of a mean over tokens: rounding may lift the logarithm of a probability a little above 0, and no more."""
+_SAMPLES = Reader(Sample)
 
 
 def read(path: Path, problems: ProblemFile, n: int | None = None, card: ModelCard | None = None) -> Source:
@@ -56,42 +47,45 @@ def read(path: Path, problems: ProblemFile, n: int | None = None, card: ModelCar
     noted. With the `card` of the model that drew them, FLOPs are counted. Raises `InputError` for what is no pool or
     run of these problems, or where samples cannot be told apart.
     """
-    by_id = {problem.id: problem for problem in problems}
-    drawn, scored_by = _of_run(path, problems) if path.is_dir() else _of_pool(path)
-    chosen, notes = _chosen(path, problems, by_id, drawn)
-    rows = _even(path, {problem.id: drawn[problem.id] for problem in chosen}, n)
-    samples, unjudged = asyncio.run(_graded(chosen, rows))
+    questions = Questions(problems)
+    is_run = path.is_dir()
+    columns = _of_run(path, problems, questions) if is_run else _of_pool(path, questions)
+    chosen, notes = _chosen(path, questions, columns)
+    rows = _even(path, questions, columns, chosen, n)
+    samples, unjudged = asyncio.run(_graded(questions, columns, chosen, rows))
     if card:
-        samples = _priced(samples, rows, card)
-        if not all(row[0].prompt for row in rows):
+        samples, counted = _priced(samples, columns, rows, card)
+        if not counted:
             notes.append("the lengths of prompts are not known, so reading them is not among the FLOPs")
     if unjudged:
         notes.append(f"{unjudged} samples have no verdict of the grader and count as wrong")
+    del columns, rows
+    correct = _handed_over(path, questions) if is_run else None
+    ids = tuple(questions.ids[place] for place in chosen.tolist())
+    del questions
     return Source(
         name=str(path),
-        ids=tuple(problem.id for problem in chosen),
+        ids=ids,
         curves=_curves(samples, notes),
         labels=samples.labels,
-        scored_by="" if samples.scores is None else scored_by,
+        scored_by="" if samples.scores is None else VERIFIER if is_run else LIKELIHOOD,
         notes=tuple(notes),
-        correct=_handed_over(path) if path.is_dir() else None,
+        correct=correct,
     )
 
 
-def _chosen(
-    path: Path, problems: ProblemFile, by_id: Mapping[str, Problem], drawn: Mapping[str, list[Draw]]
-) -> tuple[list[Problem], list[str]]:
-    """The problems that can be reported on, in the order of their file, and notes on those that cannot."""
-    if not drawn:
+def _chosen(path: Path, questions: Questions, columns: Columns) -> tuple[Index, list[str]]:
+    """The places of the problems that can be reported on, and notes on those that cannot."""
+    drawn = np.unique(as_array(columns.places))
+    if not len(drawn):
         raise InputError(f"{path}: holds no samples")
-    if unknown := next((name for name in drawn if name not in by_id), None):
-        raise InputError(f"{path}: problem {unknown!r} is not in {problems.path}: give the file it was drawn for")
-    chosen = [problem for name, problem in by_id.items() if name in drawn and problem.answer is not None]
-    if not chosen:
-        raise InputError(f"{path}: none of its problems has a reference answer in {problems.path}")
+    answered = [questions.references[place] is not None for place in drawn.tolist()]
+    chosen = drawn[np.array(answered)]
+    if not len(chosen):
+        raise InputError(f"{path}: none of its problems has a reference answer in {questions.path}")
     notes = []
-    if missing := len(by_id) - len(drawn):
-        notes.append(f"{missing} of {len(by_id)} problems have no samples and are left out")
+    if missing := len(questions.ids) - len(drawn):
+        notes.append(f"{missing} of {len(questions.ids)} problems have no samples and are left out")
     if silent := len(drawn) - len(chosen):
         notes.append(f"{silent} problems have no reference answer and are left out")
     return chosen, notes
@@ -108,44 +102,65 @@ def _curves(samples: Samples, notes: list[str]) -> dict[str, Curve]:
         return {curve.rule: curve for curve in curves}
 
 
-def _even(path: Path, drawn: Mapping[str, list[Draw]], n: int | None) -> list[list[Draw]]:
-    """The first n samples of each problem, once it is sure that each has so many."""
-    fewest = min(drawn, key=lambda name: len(drawn[name]))
-    most = max(len(draws) for draws in drawn.values())
-    if (have := len(drawn[fewest])) < (n or most):
+def _even(path: Path, questions: Questions, columns: Columns, chosen: Index, n: int | None) -> Index:
+    """[P, n]: the first n samples of each problem, once it is sure that each has so many."""
+    counts = np.bincount(as_array(columns.places)).astype(np.int32)
+    having = counts[chosen]
+    wanted = n or int(having.max())
+    if (have := int(having.min())) < wanted:
+        name = questions.ids[chosen[having.argmin()]]
         raise InputError(
-            f"{path}: problem {fewest!r} has {have} samples, and {n or most} are needed: draw the rest, or report on "
+            f"{path}: problem {name!r} has {have} samples, and {wanted} are needed: draw the rest, or report on "
             f"the first {have} of each with --n {have}"
         )
-    return [draws[:n] for draws in drawn.values()]
+    starts = np.cumsum(counts) - counts
+    return np.asarray(columns.order()[starts[chosen][:, None] + np.arange(wanted)])
 
 
-async def _graded(problems: Sequence[Problem], rows: Sequence[Sequence[Draw]]) -> tuple[Samples, int]:
+async def _graded(questions: Questions, columns: Columns, chosen: Index, rows: Index) -> tuple[Samples, int]:
     """The samples as arrays, and how many the grader had no verdict on."""
-    verdicts = [await _verdicts(problem, row) for problem, row in zip(problems, rows, strict=True)]
-    tags = sorted({name for problem in problems for name in problem.tags})
-    samples = Samples(
-        groups=np.array([_groups([draw.answer for draw in row]) for row in rows]),
-        right=np.array([[verdict is True for verdict in row] for row in verdicts]),
-        scores=_scores(rows),
-        tokens=np.array([[draw.tokens for draw in row] for row in rows]),
-        labels={name: [problem.tags.get(name, "") for problem in problems] for name in tags},
-    )
-    return samples, sum(row.count(None) for row in verdicts)
+    groups, right = np.empty(rows.shape, np.int64), np.empty(rows.shape, np.bool_)
+    unjudged = 0
+    for number, (place, row) in enumerate(zip(chosen.tolist(), rows, strict=True)):
+        answers = [columns.answers[index] for index in row.tolist()]
+        verdicts = await _verdicts(answers, questions.references[place] or "")
+        groups[number] = _groups(answers)
+        right[number] = [verdict is True for verdict in verdicts]
+        unjudged += verdicts.count(None)
+    labels = {
+        name: [values.get(place, "") for place in chosen.tolist()] for name, values in sorted(questions.tags.items())
+    }
+    scores = as_array(columns.scores)[rows] if _is_scored(columns, rows) else None
+    tokens = as_array(columns.tokens)[rows].astype(np.int64)
+    return Samples(groups=groups, right=right, scores=scores, tokens=tokens, labels=labels), unjudged
 
 
-def _priced(samples: Samples, rows: Sequence[Sequence[Draw]], card: ModelCard) -> Samples:
-    """The samples with their FLOPs: the prompt is read once, and each sample written after it."""
-    written = [[card.flops_generated(max(1, draw.prompt), draw.tokens) for draw in row] for row in rows]
-    read = [card.flops_prompt(row[0].prompt) if row[0].prompt else 0 for row in rows]
-    return replace(samples, flops=np.array(written, np.float64), prompt_flops=np.array(read, np.float64))
+def _is_scored(columns: Columns, rows: Index) -> bool:
+    """Whether everything was scored."""
+    return bool((as_array(columns.scored)[rows] == 1).all())
 
 
-async def _verdicts(problem: Problem, row: Sequence[Draw]) -> list[bool | None]:
-    distinct = list(dict.fromkeys(draw.answer for draw in row))
-    judged = await together(grade(answer, problem.answer or "") for answer in distinct)
+def _priced(samples: Samples, columns: Columns, rows: Index, card: ModelCard) -> tuple[Samples, bool]:
+    """The samples with their FLOPs, and whether all prompts were counted.
+
+    The prompt is read once, and each sample is written after it.
+    """
+    tokens, prompts = as_array(columns.tokens), as_array(columns.prompts)
+    written = [
+        [card.flops_generated(max(1, prompt), length) for prompt, length in zip(*row, strict=True)]
+        for row in zip(prompts[rows].tolist(), tokens[rows].tolist(), strict=True)
+    ]
+    first = prompts[rows[:, 0]].tolist()
+    read = [card.flops_prompt(prompt) if prompt else 0 for prompt in first]
+    flops, prompt_flops = np.array(written, np.float64), np.array(read, np.float64)
+    return replace(samples, flops=flops, prompt_flops=prompt_flops), all(first)
+
+
+async def _verdicts(answers: Sequence[str | None], reference: str) -> list[bool | None]:
+    distinct = list(dict.fromkeys(answers))
+    judged = await together(grade(answer, reference) for answer in distinct)
     verdict = dict(zip(distinct, judged, strict=True))
-    return [verdict[draw.answer] for draw in row]
+    return [verdict[answer] for answer in answers]
 
 
 def _groups(answers: Iterable[str | None]) -> list[int]:
@@ -154,54 +169,74 @@ def _groups(answers: Iterable[str | None]) -> list[int]:
     return [-1 if answer is None else numbers.setdefault(canonical(answer), len(numbers)) for answer in answers]
 
 
-def _scores(rows: Sequence[Sequence[Draw]]) -> np.ndarray[Any, np.dtype[np.float64]] | None:
-    """The scores as an array, if everything was scored."""
-    scores = [[draw.score for draw in row] for row in rows]
-    return None if any(None in row for row in scores) else np.array(scores, dtype=np.float64)
-
-
-def _of_pool(path: Path) -> tuple[dict[str, list[Draw]], str]:
-    drawn: dict[str, dict[int, Draw]] = defaultdict(dict)
-    requests: dict[str, tuple[str, ...]] = {}
-    for number, row in read_lines(path):
+def _of_pool(path: Path, questions: Questions) -> Columns:
+    columns = Columns()
+    requests = array("q", bytes(8 * len(questions.ids)))
+    for number, _, sample in _SAMPLES.read(path):
         where = f"{path}, line {number}"
-        sample = _sample(row, where)
-        request = (sample.prompt, sample.partial, sample.model, json.dumps(sample.sampling, sort_keys=True))
         if sample.partial:
             raise InputError(f"{where}: continues a partial reply, and a report needs whole samples")
-        if requests.setdefault(sample.problem, request) != request:
+        place = questions.place(sample.problem, path)
+        request = hash((sample.prompt, sample.model, json.dumps(sample.sampling, sort_keys=True)))
+        if requests[place] not in (0, request):
             raise InputError(
                 f"{where}: problem {sample.problem!r} has samples of two prompts, models or settings: give each a pool "
                 "of its own"
             )
-        if sample.draw in drawn[sample.problem]:
-            raise InputError(f"{where}: sample {sample.draw} of problem {sample.problem!r} stands here again")
-        drawn[sample.problem][sample.draw] = _drawn(sample)
-    return {name: [draws[draw] for draw in sorted(draws)] for name, draws in drawn.items()}, LIKELIHOOD
+        requests[place] = request
+        columns.add(place, sample.draw, _drawn(sample))
+    _refuse_twins(path, columns)
+    return columns
 
 
-def _sample(row: Mapping[str, Any], where: str) -> Sample:
-    try:
-        return Sample.model_validate(row)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(f"{where}: field {'.'.join(map(str, first['loc']))!r}: {first['msg']}") from None
+def _refuse_twins(path: Path, columns: Columns) -> None:
+    if (again := columns.repeated(columns.order())) is not None:
+        number, _, sample = next(islice(_SAMPLES.read(path), again, None))
+        raise InputError(f"{path}, line {number}: sample {sample.draw} of problem {sample.problem!r} stands here again")
 
 
 def _drawn(sample: Sample) -> Draw:
     answer = extract(sample.text, finished=sample.end != "length")
-    score = exp(fmean(sample.logprobs)) if sample.logprobs else None
-    return Draw(answer, sample.tokens, score, sample.prompt_tokens)
+    return Draw(answer, sample.tokens, _likelihood(sample.logprobs), sample.prompt_tokens)
 
 
-def _of_run(path: Path, problems: ProblemFile) -> tuple[dict[str, list[Draw]], str]:
+def _likelihood(logprobs: Sequence[float]) -> float | None:
+    """The geometric mean of the probabilities of tokens; nan, which is no verdict, if they are none."""
+    if not logprobs:
+        return None
+    mean = sum(logprobs) / len(logprobs)
+    return exp(mean) if mean <= MOST_LOGPROB else nan
+
+
+def _of_run(path: Path, problems: ProblemFile, questions: Questions) -> Columns:
     _check_problems(path, problems)
-    solved = {solution.problem for solution in read_solutions(path) if not solution.failed}
-    drawn: dict[str, list[Draw]] = {}
+    columns, solved = Columns(), _Solved(path, questions)
     for name, rows in read_traces(path, solved):
-        if draws := _of_trace(rows, f"{path}, problem {name!r}"):
-            drawn[name] = draws
-    return drawn, VERIFIER
+        place = questions.place(name, path)
+        where = f"{path}, problem {name!r}"
+        try:
+            for number, draw in enumerate(_of_trace(rows, where)):
+                columns.add(place, number, draw)
+        except (OverflowError, ValueError):
+            raise InputError(f"{where}: a span has a number of tokens that is none") from None
+    if (again := columns.repeated(columns.order())) is not None:
+        name = questions.ids[columns.places[again]]
+        raise InputError(f"{path}: problem {name!r} stands in trace.jsonl twice")
+    return columns
+
+
+class _Solved:
+    """The ids of the problems that a run solved, one byte each."""
+
+    def __init__(self, path: Path, questions: Questions) -> None:
+        self._questions = questions
+        self._solved = bytearray(len(questions.ids))
+        for row in read_rows(path / "solutions.jsonl"):
+            self._solved[questions.place(row.problem, path)] = not row.failed
+
+    def __contains__(self, name: object) -> bool:
+        place = self._questions.find(name) if isinstance(name, str) else None
+        return place is not None and bool(self._solved[place])
 
 
 def _check_problems(path: Path, problems: ProblemFile) -> None:
@@ -240,6 +275,7 @@ def _completions(row: SpanRow) -> Iterator[Draw]:
         yield Draw(extract(each.text, finished=not each.cut), each.tokens, None, prompt)
 
 
-def _handed_over(path: Path) -> dict[str, bool]:
+def _handed_over(path: Path, questions: Questions) -> dict[str, bool]:
     """Which problems a run solved; without a verdict, and failed, they are in neither."""
-    return {each.problem: each.correct for each in read_solutions(path) if each.correct is not None}
+    rows = read_rows(path / "solutions.jsonl")
+    return {questions.ids[questions.place(row.problem, path)]: row.correct for row in rows if row.correct is not None}

@@ -1,11 +1,18 @@
 """What a run or a pool of samples shows: accuracy with its interval, coverage, cost. Pure."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from math import nan
+from operator import add, attrgetter
+from typing import Any
 
 from metagen.analysis.intervals import Share
 from metagen.budget import Usage
+from metagen.disk.rows import SolutionRow
 from metagen.solution import Solution
+
+COUNTS = tuple(each.name for each in fields(Usage))
+_counts = attrgetter(*COUNTS)
+"""Of a `Usage`, or of a row that says the same: to add a million is a matter of seconds."""
 
 
 @dataclass(slots=True)
@@ -23,25 +30,30 @@ class Tally:
     judged: int = 0
     unjudged: int = 0
     lost: int = 0
-    usage: Usage = field(default_factory=Usage)
+    _spent: list[Any] = field(default_factory=lambda: [0] * len(COUNTS))
     _drawn: int = 0
     _covered: int = 0
     _single: float = 0.0
     _samples: int = 0
 
-    def add(self, solution: Solution) -> None:
+    def add(self, solution: Solution | SolutionRow) -> None:
         self.problems += 1
         self.failed += solution.failed
         self.correct += solution.correct is True
         self.judged += solution.correct is not None
         self.unjudged += solution.unjudged
         self.lost += solution.lost
-        self.usage += solution.usage
+        self._spent = list(map(add, self._spent, _counts(solution.usage)))
         if solution.samples:
             self._drawn += 1
             self._covered += solution.samples_correct > 0
             self._single += solution.samples_correct / solution.samples
             self._samples += solution.samples
+
+    @property
+    def usage(self) -> Usage:
+        """What all of them have cost."""
+        return Usage(**dict(zip(COUNTS, self._spent, strict=True)))
 
     @property
     def accuracy(self) -> Share:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, combinations
 from math import comb
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +36,7 @@ _TIE = 1e-12
 class _Ballots:
     """What votes need to know of problems, sorted by their number of different answers."""
 
-    groups: Index
+    groups: NDArray[np.int32]
     """[P, n], from 0; the samples of one problem in random order. The largest number stands for no answer."""
     weights: Array | None
     right: NDArray[np.bool_]
@@ -65,13 +66,18 @@ def _ballots(samples: Samples, weights: Array | None, rng: np.random.Generator) 
     All problems share the random draws. With the samples of each in a random order of its own, draws of two problems
     are independent all the same, so their errors do not add up.
     """
-    groups, sizes = _numbered(samples.groups)
+    groups, shares = np.empty(samples.groups.shape, np.int32), np.empty((samples.problems, samples.n + 1))
+    sizes = np.empty(samples.problems, np.intp)
+    for start in range(0, samples.problems, max(1, BLOCK // samples.n)):
+        part = slice(start, start + max(1, BLOCK // samples.n))
+        groups[part], sizes[part] = _numbered(samples.groups[part])
+        shares[part] = _shares(groups[part], samples.right[part])
     order = np.argsort(sizes, kind="stable")
-    shuffled = rng.permuted(np.tile(np.arange(samples.n), (samples.problems, 1)), axis=1)[order]
+    every = np.broadcast_to(np.arange(samples.n, dtype=np.int32), samples.groups.shape)
+    shuffled = rng.permuted(every, axis=1)[order]
     shuffle = (order[:, None], shuffled)
     weights = None if weights is None else weights[shuffle]
-    shares = _shares(groups, samples.right)[order]
-    return _Ballots(groups[shuffle], weights, samples.right[shuffle], shares, sizes[order]), order
+    return _Ballots(groups[shuffle], weights, samples.right[shuffle], shares[order], sizes[order]), order
 
 
 def _numbered(groups: NDArray[np.int64]) -> tuple[Index, Index]:
@@ -86,7 +92,7 @@ def _numbered(groups: NDArray[np.int64]) -> tuple[Index, Index]:
     return renumbered, numbers.max(1) + 1
 
 
-def _shares(groups: Index, right: NDArray[np.bool_]) -> Array:
+def _shares(groups: NDArray[np.int32], right: NDArray[np.bool_]) -> Array:
     """[P, n + 1]: the share of right ones in each group, 0 where there is none."""
     problems, n = groups.shape
     cells = (groups + (n + 1) * np.arange(problems)[:, None]).ravel()
@@ -162,7 +168,7 @@ def _outcome(ballots: _Ballots, draws: Index) -> Array:
     return chosen
 
 
-def _winners(groups: Index, shares: Array, weights: Array | None) -> Array:
+def _winners(groups: NDArray[Any], shares: Array, weights: Array | None) -> Array:
     """[P, D]: the share of right answers among those that may win; nan where nobody votes.
 
     `groups` and `weights` are [P, D, k], `shares` [P, G]; who is in group G does not vote. Of groups with equal sums

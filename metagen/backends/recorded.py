@@ -1,16 +1,14 @@
 """A pool of samples on disk: played, and recorded where another backend stands behind it."""
 
 import os
-from collections import defaultdict
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from pydantic import ValidationError
-
 from metagen.budget import Usage
-from metagen.disk.lines import Appender, read_lines
-from metagen.disk.pool import Key, Sample, key, sample_key, sampled
+from metagen.disk.lines import Appender
+from metagen.disk.pool import Sample, sampled
+from metagen.disk.samples import Samples
 from metagen.errors import BudgetExceeded, GenerationError, InputError
 from metagen.request import Backend, Card, Completion, Meter, Outcome, Request, card_of
 
@@ -27,19 +25,20 @@ class Recorded(Backend):
     Token ids are not kept, so a recorded sample cannot be cut. One that is longer than its limit (`max_tokens`) is
     played as cut off before it said anything, and one that a budget has no room for is refused. One that a budget cut
     when it was drawn is not recorded.
+
+    Samples stay on disk until they are played: in memory are their places in the file.
     """
 
     def __init__(self, path: str | Path, of: Backend | None = None, *, card: Card | None = None) -> None:
         self.path = Path(path)
         self._card = card
         self.of = of
-        self._pool: dict[Key, dict[int, Sample]] = defaultdict(dict)
+        self._samples = Samples(self.path)
         self._appender: Appender | None = None
-        self._longest = 0
         if of is None:
             if not os.path.isfile(self.path):  # unlike `Path.is_file`, it takes a name of any length
                 raise InputError(f"{self.path}: there is no such pool of samples; `metagen sample` makes one")
-            self._load()
+            self._samples.load()
 
     @property
     def name(self) -> str:
@@ -53,17 +52,17 @@ class Recorded(Backend):
     @property
     def context(self) -> int:
         """Of the model behind it, else the longest recorded prompt and completion together."""
-        return self.of.context if self.of else self._longest
+        return self.of.context if self.of else self._samples.longest
 
     async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
         draws = range(request.draw, request.draw + request.n)
-        pool = self._find(request)
+        pool = self._samples.find(request, draws)
         missing = [draw for draw in draws if draw not in pool] if self.of else []
         # One request from the first gap to the last: it reads the prompt once, as was reserved, and what it draws
         # between the gaps is drawn for nothing.
         asked = range(missing[0], missing[-1] + 1) if missing else range(0)
         drawn = await self._record(request, asked, spend) if missing else {}
-        known = {draw: played(pool[draw], request) for draw in draws if draw in pool}
+        known = {draw: played(sample, request) for draw, sample in pool.items()}
         if not known and not drawn:
             raise self._absent(request, draws[0])
         played_tokens = [one.length for draw, one in known.items() if isinstance(one, Completion) and draw not in asked]
@@ -76,18 +75,15 @@ class Recorded(Backend):
 
     def _absent(self, request: Request, draw: int) -> GenerationError:
         return GenerationError(
-            f"{self.path} has {len(self._find(request))} samples for problem {request.problem!r} with this prompt "
+            f"{self.path} has {self._samples.count(request)} samples for problem {request.problem!r} with this prompt "
             f"and these settings, and number {draw} was asked for"
         )
 
     async def count(self, request: Request) -> int:
         if self.of:
             return await self.of.count(request)
-        sample = next(iter(self._find(request).values()), None)
+        sample = self._samples.first(request)
         return sample.prompt_tokens if sample else 0
-
-    def _find(self, request: Request) -> dict[int, Sample]:
-        return self._pool.get(key(request, any_sampling=True), {}) | self._pool.get(key(request), {})
 
     async def _record(self, request: Request, draws: range, spend: Meter) -> dict[int, Outcome]:
         """Ask for samples, each with the seed of its own number, and keep those that are whole and new."""
@@ -96,14 +92,14 @@ class Recorded(Backend):
         prompt_tokens = await self.of.count(request)
         completions = await self.of.generate(request.part(draws[0] - request.draw, len(draws)), spend)
         drawn = dict(zip(draws, completions, strict=True))
-        known = self._pool[key(request)]
         samples = [
             sampled(request, draw, completion, prompt_tokens, self.of.name)
             for draw, completion in drawn.items()
-            if isinstance(completion, Completion) and draw not in known and not cut_by_budget(completion, request)
+            if isinstance(completion, Completion)
+            and not self._samples.has(request, draw)
+            and not cut_by_budget(completion, request)
         ]
-        self._appender.write(sample.model_dump(exclude_defaults=True) for sample in samples)
-        known.update((sample.draw, sample) for sample in samples)
+        self._samples.append(samples, self._appender)
         return drawn
 
     async def __aenter__(self) -> Self:
@@ -111,7 +107,7 @@ class Recorded(Backend):
             return self
         self._appender = Appender(self.path)
         try:
-            self._load()
+            self._samples.load(self.of.name)
             await self.of.__aenter__()
         except BaseException:
             self._close()
@@ -129,26 +125,6 @@ class Recorded(Backend):
         if self._appender:
             self._appender.close()
             self._appender = None
-
-    def _load(self) -> None:
-        self._pool.clear()
-        for number, row in read_lines(self.path):
-            try:
-                sample = Sample.model_validate(row)
-            except ValidationError as error:
-                first = error.errors()[0]
-                field = ".".join(map(str, first["loc"]))
-                raise InputError(f"{self.path}, line {number}: field {field!r}: {first['msg']}") from None
-            draws = self._pool[sample_key(sample)]
-            if sample.draw in draws:
-                raise InputError(f"{self.path}, line {number}: sample {sample.draw} of this request stands here again")
-            if self.of and sample.model not in ("", self.of.name):
-                raise InputError(
-                    f"{self.path}, line {number}: was drawn from {sample.model}, and this is {self.of.name}: "
-                    "give another pool"
-                )
-            draws[sample.draw] = sample
-            self._longest = max(self._longest, sample.prompt_tokens + sample.tokens)
 
 
 def cut_by_budget(completion: Completion, request: Request) -> bool:

@@ -16,7 +16,7 @@ from metagen.analysis.reading import read
 from metagen.analysis.tables import Source
 from metagen.budget import Budget
 from metagen.card.card import ModelCard
-from metagen.cli.console import out, table_of, write
+from metagen.cli.console import check_report, out, table_of, write
 from metagen.cli.jobs import sample_file, solve_file
 from metagen.cli.options import (
     CardOption,
@@ -34,10 +34,11 @@ from metagen.cli.options import (
     StrategyOption,
     TokensOption,
 )
+from metagen.cli.stopping import abandon_output, is_unwritable, print_any_text, until_stopped
 from metagen.cli.sweeps import sweep
 from metagen.cli.training import training_app
 from metagen.disk.problems import ProblemFile
-from metagen.errors import BackendGone, InputError
+from metagen.errors import BackendGone, InputError, MetagenError, StorageError
 from metagen.jobs.job import Order, prepare, read_named, read_settings
 from metagen.jobs.plans import cells, read_plan
 from metagen.solve import CONCURRENCY
@@ -184,6 +185,7 @@ def report_command(
     problems = ProblemFile(problem_file, prompt_field, answer_field, id_field)
     if twice := next((source for source in sources if sources.count(source) > 1), None):
         raise InputError(f"{twice} is given twice: name each pool and run once")
+    check_report(out_dir, "table", "curves", "flops")
     cards = [ModelCard.read(path) for path in card or ()]
     if len(cards) not in {0, 1, len(sources)}:
         raise InputError(f"--card is given {len(cards)} times for {len(sources)} sources: give one, or one for each")
@@ -208,21 +210,35 @@ def sweep_command(
 
 
 def main() -> NoReturn:
-    """Run the command; what the user got wrong is one line and exit code 2."""
-    try:
-        code = app(prog_name="metagen", standalone_mode=False)
-    except (InputError, TyperException) as error:
-        _fail(error.format_message() if isinstance(error, TyperException) else str(error), 2)
-    except BackendGone as error:
-        _fail(f"{error}. What is solved is kept: run the same command to go on", 1)
-    except (KeyboardInterrupt, asyncio.CancelledError, typer.Abort):
-        code = 130  # which is also what newer versions of typer make of Ctrl-C
-    if code == 130:
-        _fail("interrupted. What is solved is kept: run the same command to go on", 130)
-    sys.exit(code or 0)
+    """Run the command; what the user got wrong is one line and exit code 2.
+
+    A full disk, or a model that is gone, is exit code 1. Ctrl-C, SIGTERM and SIGHUP are 130, 143 and 129, and end it in
+    the same way: what is under way is cancelled, and what is written is whole.
+    """
+    print_any_text()
+    with until_stopped() as stopped:
+        try:
+            code = app(prog_name="metagen", standalone_mode=False)
+            sys.stdout.flush()
+        except (InputError, TyperException) as error:
+            _fail(error.format_message() if isinstance(error, TyperException) else str(error), 2)
+        except (BackendGone, StorageError) as error:
+            _fail(f"{error}. What is solved is kept: run the same command to go on", 1)
+        except MetagenError as error:
+            _fail(str(error), 1)
+        except OSError as error:
+            if not is_unwritable(error):
+                raise
+            _fail(f"the output cannot be written: {error.strerror}", 1)
+        except (KeyboardInterrupt, asyncio.CancelledError, typer.Abort):
+            code = 130  # which is also what newer versions of typer make of Ctrl-C
+        if code == 130 or stopped:
+            _fail("interrupted. What is solved is kept: run the same command to go on", 128 + (stopped or [2])[0])
+        sys.exit(code or 0)
 
 
 def _fail(text: str, code: int) -> NoReturn:
+    abandon_output()
     print("metagen: " + " ".join(text.split()), file=sys.stderr)
     sys.exit(code)
 

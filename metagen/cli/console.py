@@ -1,5 +1,6 @@
 """Where the command line writes to, and how its tables and bars look."""
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from metagen.analysis.tables import Sheet
+from metagen.disk.files import check_ours, make_folder, replace_text
 from metagen.errors import InputError
 
 out = Console(highlight=False, markup=False, emoji=False)
@@ -30,14 +32,33 @@ def table_of(sheet: Sheet) -> Table:
     return table
 
 
+OURS = {
+    "table.md": rb"\ARight answers in per cent",
+    "table.csv": rb"\Asource,label,value,rule,",
+    "table.json": rb'\A\{\n "rows": \[',
+    "sweep.md": rb"\A\*\*.*\*\*\n\n\|.* accuracy \|",
+    "sweep.csv": rb"\Aproblems,model,strategy,budget,",
+    "sweep.json": rb'\A\[\n \{\n  "problems": ',
+    **dict.fromkeys(("curves.png", "flops.png", "sweep.png"), rb"\A\x89PNG(?s:.*)Software\x00metagen"),
+    **dict.fromkeys(("curves.svg", "flops.svg", "sweep.svg"), rb"<dc:title>metagen</dc:title>"),
+}
+"""How the files of a report begin, by which they are known when another one is to take their place."""
+
+
+def check_report(folder: Path | None, *kinds: str) -> None:
+    """Raise `InputError` if a report there would take the place of a file that is none, before anything is spent."""
+    if folder and folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: a report cannot be written there: it is no folder")
+    for name, beginning in OURS.items():
+        if folder and name.partition(".")[0] in kinds:
+            check_ours(folder / name, re.compile(beginning))
+
+
 def write(folder: Path, texts: Mapping[str, str], pictures: Callable[[], list[Path]] | None) -> list[str]:
-    """Write the files of a report; return their names."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            (folder / name).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{folder}: a report cannot be written there: {error.strerror}") from None
+    """Write the files of a report; return their names. Raises `StorageError` if the disk takes no more."""
+    make_folder(folder, "a report cannot be written there")
+    for name, text in texts.items():
+        replace_text(folder / name, text)
     if not pictures:
         err.print("No pictures: they need matplotlib (install metagen[plot]).")
     return [*texts, *(path.name for path in pictures())] if pictures else list(texts)

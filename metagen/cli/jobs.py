@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from rich.table import Table
@@ -34,11 +35,8 @@ async def solve_file(job: Job, path: Path) -> int:
 
 async def fill(job: Job, path: Path, tally: Tally, account: Account) -> int:
     """Solve what a run's folder lacks; return the exit code."""
-    solved: set[str] = set()
-    with RunDirectory(path, job.configuration()) as run:
-        for solution in run.solutions():
-            tally.add(solution)
-            solved.add(solution.problem)
+    with RunDirectory(path, job.configuration(), tally.add) as run:
+        solved = run.solved
         if solved:
             err.print(f"Going on with {path}: {len(solved)} problems are solved already.")
         await _work(job, job.strategy, solved, tally, account, run.add)
@@ -76,7 +74,8 @@ async def _work(
     keep: Callable[[Solution], None],
 ) -> None:
     """Open the models, solve, add to `done`, and show how it goes. Loads nothing where nothing is left to do."""
-    if not any(job.left(done)):
+    left = job.left(done)
+    if (first := next(left, None)) is None:
         return
     async with AsyncExitStack() as stack:
         await _open(job.models, stack)
@@ -84,7 +83,12 @@ async def _work(
         async with (
             aclosing(
                 solve_all(
-                    job.left(done), strategy, job.models, seed=job.seed, account=account, concurrency=job.concurrency
+                    chain([first], left),
+                    strategy,
+                    job.models,
+                    seed=job.seed,
+                    account=account,
+                    concurrency=job.concurrency,
                 )
             ) as solutions,
             _progress(job, tally, account),

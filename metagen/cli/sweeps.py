@@ -13,15 +13,17 @@ from metagen.analysis.tally import Tally
 from metagen.backends import Recorded
 from metagen.backends.wrapper import Inner, Passing, RewardWrapper, Wrapper
 from metagen.budget import Account
-from metagen.cli.console import out, table_of, write
+from metagen.cli.console import check_report, out, table_of, write
 from metagen.cli.jobs import fill
+from metagen.disk.files import make_folder
 from metagen.jobs.plans import Cell, points
 from metagen.request import AnyBackend, Backend, RewardBackend, generates
 
 
 async def sweep(title: str, every: list[Cell], folder: Path) -> int:
     """Run what is not done yet, then print and write the report; return the exit code."""
-    (folder / "pools").mkdir(parents=True, exist_ok=True)
+    check_report(folder, "sweep")
+    make_folder(folder / "pools")
     code, number = 0, 0
     for _, of_model in groupby(every, key=lambda cell: cell.model):
         part = list(of_model)

@@ -2,35 +2,38 @@
 
 import json
 from dataclasses import asdict
-from typing import Any, Literal
+from hashlib import blake2b
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+import msgspec
+from msgspec import Meta
 
 from metagen.request import Completion, Request, Sampling
 
-Key = tuple[str, str, str, str]
+Key = bytes
+"""A digest of 16 bytes: of pools with long prompts, the keys would need more memory than all else."""
+Count = Annotated[int, Meta(ge=0, lt=2**31)]
+Setting = bool | int | float | str | list[str] | None
 
 
-class Sample(BaseModel):
+class Sample(msgspec.Struct, forbid_unknown_fields=True, frozen=True, omit_defaults=True, gc=False):
     """One line of a pool: a sample, and what it was drawn from."""
-
-    model_config = ConfigDict(extra="forbid")
 
     problem: str
     prompt: str
+    draw: Count
+    """The number of this sample among those of equal requests, from 0."""
+    text: str
     partial: str = ""
     model: str = ""
     """The name of the model that wrote it; empty in pools from elsewhere."""
-    sampling: dict[str, Any] | None = None
+    sampling: dict[str, Setting] | None = None
     """The sampling settings; `None`, in pools from elsewhere, stands for any."""
-    draw: int
-    """The number of this sample among those of equal requests, from 0."""
-    text: str
     end: Literal["eos", "stop", "length"] = "eos"
     stop: str = ""
-    tokens: int = 0
+    tokens: Count = 0
     """The length of the text in the tokens of the model that wrote it."""
-    prompt_tokens: int = 0
+    prompt_tokens: Count = 0
     logprobs: tuple[float, ...] = ()
     confidences: tuple[float, ...] = ()
     first: tuple[tuple[str, float], ...] = ()
@@ -38,16 +41,12 @@ class Sample(BaseModel):
 
 def key(request: Request, *, any_sampling: bool = False) -> Key:
     """Under what a request's samples are kept."""
-    return (
-        request.problem,
-        request.prompt,
-        request.partial,
-        "" if any_sampling else _spelled(settings(request.sampling)),
-    )
+    sampling = None if any_sampling else settings(request.sampling)
+    return _digest(request.problem, request.prompt, request.partial, sampling)
 
 
 def sample_key(sample: Sample) -> Key:
-    return sample.problem, sample.prompt, sample.partial, "" if sample.sampling is None else _spelled(sample.sampling)
+    return _digest(sample.problem, sample.prompt, sample.partial, sample.sampling)
 
 
 def settings(sampling: Sampling) -> dict[str, Any]:
@@ -79,5 +78,7 @@ def sampled(request: Request, draw: int, completion: Completion, prompt_tokens: 
     )
 
 
-def _spelled(sampling: dict[str, Any]) -> str:
-    return json.dumps(sampling, sort_keys=True)
+def _digest(problem: str, prompt: str, partial: str, sampling: dict[str, Any] | None) -> Key:
+    spelled = "" if sampling is None else json.dumps(sampling, sort_keys=True)
+    parts = "".join(f"{len(part)}:{part}" for part in (problem, prompt, partial, spelled))
+    return blake2b(parts.encode(errors="surrogatepass"), digest_size=16).digest()

@@ -3,9 +3,10 @@
 import json
 import os
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -56,19 +57,26 @@ class ProblemFile:
         for number, row in self._rows():
             yield self._problem(row, number)
 
+    def lacking(self, solved: Container[str], limit: int | None = None) -> Iterator[Problem]:
+        """Those of the first `limit` problems whose ids are not in `solved`; the others are hardly looked at."""
+        for number, row in islice(self._rows(), limit):
+            if self._name(row, number) not in solved:
+                yield self._problem(row, number)
+
     def check(self) -> tuple[int, str]:
         """Read the whole file once, before anything is spent: how many problems it holds, and a digest of them.
 
         Memory is 8 bytes a problem. Raises `InputError` for what cannot be read, an empty file, or an id that occurs
         twice.
         """
-        digest, ids = blake2b(digest_size=8), array("Q")
-        for problem in self:
-            digest.update(repr((problem.id, problem.prompt, problem.answer)).encode())
-            ids.append(_hash(problem.id))
+        digest, ids = blake2b(digest_size=8), array("q")
+        for place, row in self._rows():
+            said = self._said(row, place)
+            digest.update(repr(said).encode())
+            ids.append(hash(said[0]))
         if not ids:
             raise InputError(f"{self.path}: holds no problems")
-        hashes = np.frombuffer(ids, dtype=np.uint64)
+        hashes = np.frombuffer(ids, dtype=np.int64)
         hashes.sort()
         if repeated := set(hashes[1:][hashes[1:] == hashes[:-1]].tolist()):
             self._refuse_twins(repeated)
@@ -113,15 +121,24 @@ class ProblemFile:
         return rows
 
     def _problem(self, row: Mapping[str, Any], place: str) -> Problem:
+        name, prompt, answer = self._said(row, place)
+        tags = {name: str(row[name]) for name in TAG_FIELDS if isinstance(row.get(name), (str, int))}
+        return Problem(name, prompt, answer, tags=tags)
+
+    def _said(self, row: Mapping[str, Any], place: str) -> tuple[str, str, str | None]:
+        """The id, the prompt and the reference answer."""
         where = f"{self.path}, {place}"
         field, asked = _field(row, self.prompt_field, PROMPT_FIELDS, where)
         prompt = _text((field, asked), where, needed=True) or ""
         if field == "Question" and not self.prompt_field and row.get("Body"):
             prompt = _after_body(str(row["Body"]), prompt)
-        answer = self._answer(row, where)
-        name = _text(_field(row, self.id_field, ID_FIELDS, where, needed=False), where) or place.rpartition(" ")[2]
-        tags = {name: str(row[name]) for name in TAG_FIELDS if isinstance(row.get(name), str | int)}
-        return Problem(name, prompt, answer, tags=tags)
+        return self._name(row, place), prompt, self._answer(row, where)
+
+    def _name(self, row: Mapping[str, Any], place: str) -> str:
+        if not self.id_field and isinstance(name := row.get(ID_FIELDS[0]), str) and name:
+            return name
+        where = f"{self.path}, {place}"
+        return _text(_field(row, self.id_field, ID_FIELDS, where, needed=False), where) or place.rpartition(" ")[2]
 
     def _answer(self, row: Mapping[str, Any], where: str) -> str | None:
         field, given = _field(row, self.answer_field, ANSWER_FIELDS, where, needed=False)
@@ -138,7 +155,7 @@ class ProblemFile:
         first: dict[str, str] = {}
         for place, row in self._rows():
             name = self._problem(row, place).id
-            if _hash(name) in hashes and first.setdefault(name, place) != place:
+            if hash(name) in hashes and first.setdefault(name, place) != place:
                 raise InputError(f"{self.path}, {place}: the id {name!r} occurs twice, first on {first[name]}")
 
 
@@ -158,6 +175,8 @@ def _field(
 def _text(field: tuple[str, Any], where: str, *, needed: bool = False) -> str | None:
     """A field as text: numbers are written out, whole ones without a fraction."""
     name, value = field
+    if isinstance(value, str) and (value.strip() or not needed):
+        return value
     if value is None and not needed:
         return None
     if isinstance(value, float) and value.is_integer():
@@ -173,7 +192,3 @@ def _after_body(body: str, question: str) -> str:
     """SVAMP's two parts as one text; the first often lacks its period."""
     body = body.strip()
     return f"{body}{'' if body.endswith(('.', '!', '?', ',')) else '.'} {question}"
-
-
-def _hash(text: str) -> int:
-    return int.from_bytes(blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest())

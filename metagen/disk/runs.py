@@ -1,62 +1,65 @@
 """A run on disk: `run.json` says what it is, `trace.jsonl` what happened, `solutions.jsonl` what came out.
 
 The trace of a problem is written before its solution, in whole lines. So a killed run has lost only the problems under
-way: a resumed one drops their spans, and takes up every problem that has no solution.
+way: a resumed one moves their spans to `trace.jsonl.torn`, and takes up every problem that has no solution.
 """
 
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from pydantic import TypeAdapter, ValidationError
-
-from metagen.disk.lines import Appender, read_lines
+from metagen.disk.facts import FACTS, facts
+from metagen.disk.files import NO_LINK, check_file, make_folder, refused_by_disk, why_not
+from metagen.disk.lines import Appender, Reader, cut_end, rewrite, write_all
+from metagen.disk.rows import SolutionRow
 from metagen.disk.traces import VERSION, check_version, row_of
 from metagen.errors import InputError
 from metagen.solution import Solution
 from metagen.system import lock
 
-_SOLUTION = TypeAdapter(Solution)
+_SOLUTIONS = Reader(SolutionRow)
+ROWS = ("trace.jsonl", "solutions.jsonl")
 
 
 class RunDirectory:
-    """An open run. Used with `with`; one process at a time.
+    """An open run. Used with `with`; one process at a time. `seen` is called with each solution that is there.
 
-    Raises `InputError` if the folder holds a run with another configuration, naming the difference, or if another
-    process is writing to it.
+    Raises `InputError` if the folder holds a run with another configuration, naming the difference, or rows without a
+    record of their run, or if another process is writing to it; `StorageError` if the disk takes no more.
     """
 
-    def __init__(self, path: Path, configuration: Mapping[str, Any]) -> None:
+    def __init__(
+        self, path: Path, configuration: Mapping[str, Any], seen: Callable[[SolutionRow], object] | None = None
+    ) -> None:
         self.path = path
+        self.solved: set[str] = set()
+        """The ids of the problems that were solved when it was opened."""
         self._configuration = {"version": VERSION, **configuration}
+        self._seen = seen
+        self._files = ExitStack()
 
     def __enter__(self) -> Self:
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.path / "run.json").open("a+", encoding="utf-8", errors="backslashreplace")
-        except OSError as error:
-            raise InputError(f"{self.path}: cannot be a run's folder: {error.strerror}") from None
-        try:
-            self._claim()
+        self._check_rows()
+        make_folder(self.path, "cannot be a run's folder")
+        with ExitStack() as files:
+            self._claim(files)
             self._mend()
-        except BaseException:
-            self._lock.close()
-            raise
-        self._trace = Appender(self.path / "trace.jsonl")
-        self._solutions = Appender(self.path / "solutions.jsonl")
+            self._trace, self._solutions = (files.enter_context(Appender(self.path / name)) for name in ROWS)
+            self._trace.mend()
+            self._solutions.mend()
+            self._files = files.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
-        self._trace.close()
-        self._solutions.close()
-        if isinstance(error, InputError) and not (self.path / "solutions.jsonl").stat().st_size:
-            self._remove()
-        self._lock.close()
+        with self._files:
+            if isinstance(error, InputError) and not (self.path / "solutions.jsonl").stat().st_size:
+                self._remove()
 
     def add(self, solution: Solution) -> None:
         """Write a solution down, its trace first."""
@@ -67,71 +70,102 @@ class RunDirectory:
         """What is solved so far."""
         yield from read_solutions(self.path)
 
+    def _check_rows(self) -> None:
+        """Without `run.json`, rows are somebody else's."""
+        for name in (*ROWS, "run.json"):
+            check_file(self.path / name)
+        if _size(self.path / "run.json"):
+            return
+        if there := next((name for name in ROWS if _size(self.path / name)), None):
+            raise InputError(
+                f"{self.path}: holds {there} and no run.json that says which run it is of: name another --out"
+            )
+
     def _remove(self) -> None:
         """Nothing came of a wrong setting, so it is not to refuse the right one."""
-        for name in ("trace.jsonl", "solutions.jsonl", "run.json"):
+        for name in (*ROWS, "run.json"):
             (self.path / name).unlink()
         if not any(self.path.iterdir()):
             self.path.rmdir()
 
-    def _claim(self) -> None:
+    def _claim(self, files: ExitStack) -> None:
+        """Lock the record of the run for as long as this is open, and write or compare it."""
+        record = self.path / "run.json"
         try:
-            lock(self._lock)
+            file = os.open(record, os.O_RDWR | os.O_CREAT | NO_LINK, 0o666)
+        except OSError as error:
+            raise InputError(f"{record}: cannot be written: {why_not(record, error)}") from None
+        files.callback(os.close, file)
+        try:
+            lock(file, record)
         except OSError:
             raise InputError(f"{self.path}: another process is writing to this run") from None
-        self._lock.seek(0)
-        try:
-            before = json.loads(self._lock.read().strip() or "null")
-        except ValueError:
-            before = ...
-        if before is None:
-            self._lock.write(json.dumps(self._configuration, indent=2, ensure_ascii=False) + "\n")
-            self._lock.flush()
-        elif isinstance(before, dict):
-            check_version(self.path, before)
-            _refuse_difference(self.path, before, json.loads(json.dumps(self._configuration)))
+        if not os.fstat(file).st_size:
+            self._record(file, record)
         else:
-            raise InputError(f"{self.path / 'run.json'}: is not the record of a run")
+            self._compare(record)
+
+    def _record(self, file: int, record: Path) -> None:
+        text = json.dumps(self._configuration | {FACTS: facts()}, indent=2, ensure_ascii=False) + "\n"
+        with refused_by_disk(record):
+            try:
+                write_all(file, text.encode(errors="backslashreplace"))
+                os.fsync(file)
+            except OSError:
+                os.ftruncate(file, 0)
+                raise
+
+    def _compare(self, record: Path) -> None:
+        try:
+            before = json.loads(record.read_bytes())
+        except (ValueError, RecursionError):
+            before = None
+        if not isinstance(before, dict):
+            raise InputError(f"{record}: is not the record of a run")
+        check_version(self.path, before)
+        _refuse_difference(self.path, before, json.loads(json.dumps(self._configuration)))
 
     def _mend(self) -> None:
-        """Drop what a kill left half done: torn lines, failed problems, and spans without a solution."""
+        """Drop what a kill left half done: failed problems, and spans without a solution."""
         solutions, trace = self.path / "solutions.jsonl", self.path / "trace.jsonl"
-        for path in (solutions, trace):
-            Appender(path).close()  # which drops a torn line
-        _keep(solutions, lambda row: not row.get("error"))
-        solved = {solution.problem for solution in self.solutions()}
-        _keep(trace, lambda row: str(row.get("problem")) in solved)
+        failed = False
+        for row in read_rows(solutions, torn=True):
+            if row.error:
+                failed = True
+            else:
+                self.solved.add(row.problem)
+                if self._seen:
+                    self._seen(row)
+
+        def is_solved(row: Mapping[str, Any]) -> bool:
+            return str(row.get("problem")) in self.solved
+
+        if failed:  # the trace first: a kill between the two leaves the failed problems to be found again
+            rewrite(trace, is_solved)
+            rewrite(solutions, lambda row: not row.get("error"))
+        else:
+            cut_end(trace, is_solved)
+
+
+def read_rows(path: Path, *, torn: bool = False) -> Iterator[SolutionRow]:
+    """The rows of a file of solutions; none if there is no file. Raises `InputError`, naming the line."""
+    if os.path.lexists(path):
+        yield from (row for _, _, row in _SOLUTIONS.read(path, torn=torn))
 
 
 def read_solutions(run: Path) -> Iterator[Solution]:
     """The solutions of a run's folder, one at a time. Raises `InputError`, naming the line, for a damaged one."""
-    path = run / "solutions.jsonl"
-    for number, row in read_lines(path):
-        try:
-            yield _SOLUTION.validate_python(row)
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(map(str, first["loc"]))
-            raise InputError(f"{path}, line {number}: field {field!r}: {first['msg']}") from None
+    return (row.solution() for _, _, row in _SOLUTIONS.read(run / "solutions.jsonl"))
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
 
 
 def _refuse_difference(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    for name in sorted(before.keys() | now.keys()):
+    for name in sorted((before.keys() | now.keys()) - {FACTS}):
         if before.get(name) != now.get(name):
             raise InputError(
                 f"{path}: holds a run with another {name}: {before.get(name)} there, {now.get(name)} here. "
                 "Give the same, or another --out"
             )
-
-
-def _keep(path: Path, wanted: Callable[[Mapping[str, Any]], bool]) -> None:
-    """Rewrite a file with the lines that are wanted, if any is not; at no moment is a line lost."""
-    if all(wanted(row) for _, row in read_lines(path)):
-        return
-    new = path.with_suffix(".new")
-    new.unlink(missing_ok=True)
-    with Appender(new) as kept:
-        for _, row in read_lines(path):
-            if wanted(row):
-                kept.write([row])
-    os.replace(new, path)

@@ -4,7 +4,7 @@ A line leaves out what is empty. `VERSION` stands in `run.json`, and a run with 
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -88,7 +88,7 @@ def row_of(span: Span, problem: str) -> dict[str, Any]:
     return row
 
 
-def read_traces(folder: Path, wanted: set[str]) -> Iterator[tuple[str, list[SpanRow]]]:
+def read_traces(folder: Path, wanted: Container[object]) -> Iterator[tuple[str, list[SpanRow]]]:
     """The spans of each wanted problem of a run, in the order in which they were issued: they are written together.
 
     Raises `InputError`, naming the line and the field, for a line of another form.
@@ -99,7 +99,7 @@ def read_traces(folder: Path, wanted: set[str]) -> Iterator[tuple[str, list[Span
         if rows and line.get("problem") != rows[0].problem:
             yield rows[0].problem, rows
             rows = []
-        if line.get("problem") in wanted:
+        if isinstance(line.get("problem"), str) and line["problem"] in wanted:
             rows.append(_read_row(line, f"{path}, line {number}"))
     if rows:
         yield rows[0].problem, rows
@@ -109,7 +109,7 @@ def read_configuration(folder: Path) -> dict[str, Any]:
     """What `run.json` says. Raises `InputError` if the folder holds no run, or one of another version."""
     try:
         configuration = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         configuration = None
     if not isinstance(configuration, dict):
         raise InputError(f"{folder}: is neither a pool of samples nor a run's folder: it has no run.json")

@@ -15,19 +15,24 @@ from dataclasses import KW_ONLY, dataclass, replace
 from functools import cache
 from math import ceil, inf
 from pathlib import Path
+from platform import machine
 from shutil import which
 from tempfile import TemporaryDirectory
-from typing import TypeAlias
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from metagen.errors import InputError, ToolError
+from metagen.execution.groups import Group, memory_group
 from metagen.execution.processes import Finished, until_ended, watched
+from metagen.execution.seccomp import program
 from metagen.settings import require_whole, spelled
 from metagen.system import processors
 
 MIB = 2**20
 WORK = "/sandbox"
 """The working folder, as the command sees it."""
+SLACK = 64 * MIB
+"""Bytes that bubblewrap and the kernel's own books may need in the control group of a sandbox."""
 PROBE_SECONDS = 20.0
 END_SECONDS = 10.0
 """How long killed processes may take to end, on a machine that is busy."""
@@ -37,8 +42,15 @@ SETTINGS = ("/etc/alternatives", "/etc/ld.so.cache", "/etc/ocamlfind.conf", "/et
 """What programs and libraries need to find one another; the last are for Coq."""
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
 
-_LAUNCH = '{ echo 1000 >/proc/self/oom_score_adj; } 2>/dev/null; echo "$0" >&2; exec "$@"'
-"""Should memory run out, the kernel ends the sandbox first. The line on the error stream says that there is one."""
+ENTRANCE = Path(__file__).with_name("entrance.py")
+HIDDEN = (
+    *("/proc/keys", "/proc/key-users", "/proc/kcore", "/proc/kallsyms", "/proc/timer_list", "/proc/slabinfo"),
+    *(f"/proc/1/{name}" for name in ("environ", "mem", "maps", "smaps", "cmdline", "auxv", "mountinfo", "mounts")),
+)
+"""What the kernel says there of the machine, of others and of bubblewrap is nobody's business inside."""
+
+_LAUNCH = 'echo "$0" >&2; exec "$@"'
+"""The line on the error stream says that there is a sandbox."""
 _PROBE = ("sh", "-c", 'true & wait; exec "$0" -I -S -c ""')
 _HINT = "install bubblewrap 0.8 or newer (apt-get install bubblewrap), or see docs/sandbox.md on Sandbox(unsafe=True)"
 
@@ -119,8 +131,8 @@ class Sandbox:
         limits = limits or Limits()
         contents = {_bare(name): _bytes(content) for name, content in (files or {}).items()}
         enclose = _in_folder if self.unsafe else self._in_bubblewrap
-        async with _slots(), enclose(contents, limits) as (prefix, folder, descriptors):
-            return await _run(prefix, command, folder, descriptors, stdin, limits)
+        async with _slots(), enclose(contents, limits) as enclosure:
+            return await _run(enclosure, command, stdin, limits)
 
     @asynccontextmanager
     async def _in_bubblewrap(self, files: dict[str, bytes], limits: Limits) -> AsyncIterator["_Enclosure"]:
@@ -130,9 +142,14 @@ class Sandbox:
             for name, descriptor in descriptors.items():
                 placed += ["--perms", "0666", "--file", str(descriptor), f"{WORK}/{name}"]
             told, telling = stack.enter_context(_pipe())
-            prefix = _bubblewrap(self.readable, limits, [*placed, "--info-fd", str(telling)])
+            calls = stack.enter_context(_in_memory(program(machine())))
+            group = stack.enter_context(memory_group(limits.memory + 3 * limits.disk + SLACK))
+            prefix = [
+                *_entering(group),
+                *_bubblewrap(self.readable, limits, [*placed, "--info-fd", str(telling), "--seccomp", str(calls)]),
+            ]
             try:
-                yield prefix, None, (*descriptors.values(), telling)
+                yield _Enclosure(prefix, None, (*descriptors.values(), telling, calls), group)
             finally:
                 await _gone(told)
 
@@ -140,8 +157,15 @@ class Sandbox:
 CONFINED = Sandbox()
 """What verifiers use unless they are told otherwise."""
 
-_Enclosure: TypeAlias = tuple[list[str], str | None, tuple[int, ...]]
-"""What stands before a command, the folder it starts in, the descriptors it is handed."""
+
+class _Enclosure(NamedTuple):
+    prefix: list[str]
+    """What stands before a command."""
+    folder: str | None
+    """Where it starts."""
+    descriptors: tuple[int, ...] = ()
+    """What it is handed."""
+    group: Group | None = None
 
 
 @asynccontextmanager
@@ -149,7 +173,7 @@ async def _in_folder(files: dict[str, bytes], limits: Limits) -> AsyncIterator[_
     with TemporaryDirectory(prefix="metagen-", ignore_cleanup_errors=True) as folder:
         _write(folder, files)
         # the kernel would count all processes of this user, so their number has no limit here
-        yield with_limits(limits, processes=None), folder, ()
+        yield _Enclosure(with_limits(limits, processes=None), folder)
 
 
 def _write(folder: str, files: Mapping[str, bytes]) -> None:
@@ -168,10 +192,21 @@ def _bubblewrap(readable: Sequence[str], limits: Limits, placed: Sequence[str] =
         *size, "/tmp", *size, "/dev/shm", *size, WORK,
         *_bound(_folders(readable)),
         *placed,
-        *("--remount-ro", "/dev", "--remount-ro", "/", "--chdir", WORK, "--"),
+        *_hidden(),
+        *("--remount-ro", "/dev", "--remount-ro", "/proc", "--remount-ro", "/", "--chdir", WORK, "--"),
         *(_other_user() if _is_root() else ()),
         *with_limits(limits, limits.processes),
     ]  # fmt: skip
+
+
+def _entering(group: Group | None) -> list[str]:
+    """What leaves the caller behind, and then becomes bubblewrap."""
+    return [sys.executable, "-I", "-S", str(ENTRANCE), str(os.getpid()), str(group.entrance) if group else "-"]
+
+
+def _hidden() -> Iterator[str]:
+    for path in filter(os.path.exists, HIDDEN):
+        yield from ("--ro-bind", "/dev/null", path)
 
 
 _USERS_NAMESPACES = ("--unshare-all", "--unshare-user", "--disable-userns", "--uid", "1000", "--gid", "1000")
@@ -251,9 +286,17 @@ def check_bubblewrap(readable: tuple[str, ...]) -> None:
         raise InputError(f"there is no command bwrap to confine code with: {_HINT}")
     if _is_root() and which("setpriv") is None:
         raise InputError("as root, a sandbox needs the command setpriv of util-linux")
-    probe = [*_bubblewrap(readable, Limits()), *_PROBE, sys.executable]
     try:
-        done = subprocess.run(probe, capture_output=True, env=ENVIRONMENT, timeout=PROBE_SECONDS, check=False)
+        with _in_memory(program(machine())) as calls:
+            probe = [*_entering(None), *_bubblewrap(readable, Limits(), ["--seccomp", str(calls)]), *_PROBE]
+            done = subprocess.run(
+                [*probe, sys.executable],
+                capture_output=True,
+                env=ENVIRONMENT,
+                pass_fds=(calls,),
+                timeout=PROBE_SECONDS,
+                check=False,
+            )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise InputError(f"bubblewrap does not work here ({error}): {_HINT}") from error
     if done.returncode or done.stderr:
@@ -261,30 +304,24 @@ def check_bubblewrap(readable: tuple[str, ...]) -> None:
         raise InputError(f"bubblewrap does not work here ({said[:300]}): {_HINT}")
 
 
-async def _run(
-    prefix: Sequence[str],
-    command: Sequence[str],
-    folder: str | None,
-    descriptors: Sequence[int],
-    stdin: bytes,
-    limits: Limits,
-) -> Finished:
+async def _run(enclosure: _Enclosure, command: Sequence[str], stdin: bytes, limits: Limits) -> Finished:
     mark = secrets.token_hex(16)
     finished = await watched(
-        [*prefix, "sh", "-c", _LAUNCH, mark, *command],
+        [*enclosure.prefix, "sh", "-c", _LAUNCH, mark, *command],
         stdin,
         clock=limits.clock,
         memory=limits.memory,
         output=limits.output,
         environment=ENVIRONMENT,
-        folder=folder,
-        descriptors=descriptors,
+        folder=enclosure.folder,
+        descriptors=enclosure.descriptors,
     )
     before, started, err = finished.err.partition(f"{mark}\n".encode())
     if not started:
         said = " ".join(before.decode(errors="replace").split())
         raise ToolError(f"the sandbox did not start: {said[:300] or finished.ended}")
-    return replace(finished, err=err)
+    overflowed = finished.ended != "memory" and enclosure.group and enclosure.group.overflowed()
+    return replace(finished, err=err, ended="memory" if overflowed else finished.ended)
 
 
 def _bare(name: str) -> str:

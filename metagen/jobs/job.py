@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +44,7 @@ class Job:
     loaded: list[str]
 
     def left(self, done: set[str]) -> Iterator[Problem]:
-        return (problem for problem in islice(self.problems, self.limit) if problem.id not in done)
+        return self.problems.lacking(done, self.limit)
 
     def size(self) -> int:
         return min(self.total, self.limit or self.total)

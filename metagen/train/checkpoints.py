@@ -1,13 +1,16 @@
 """Checkpoints of a training, by which it is taken up again."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from metagen.errors import InputError
+from metagen.disk.files import make_folder, refused_by_disk, replace_file
+from metagen.errors import InputError, StorageError
 
 
 def save(model: nn.Module, optimizer: torch.optim.Optimizer, step: int, file: Path, plan: str) -> None:
@@ -16,10 +19,19 @@ def save(model: nn.Module, optimizer: torch.optim.Optimizer, step: int, file: Pa
     for name, parameter in model.named_parameters():
         tensors[name] = parameter.detach()
         tensors |= {f"{name}|{key}": value for key, value in optimizer.state[parameter].items()}
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".partial")
-    save_file(tensors, partial, metadata={"schedule": plan})
-    partial.replace(file)
+    make_folder(file.parent)
+    with saving(file):
+        replace_file(file, lambda new: save_file(tensors, new, metadata={"schedule": plan}))
+
+
+@contextmanager
+def saving(path: Path) -> Iterator[None]:
+    """Turn what the system or safetensors says when a write fails into `StorageError`."""
+    with refused_by_disk(path):
+        try:
+            yield
+        except SafetensorError as error:
+            raise StorageError(f"{path}: the disk takes no more: {error}") from None
 
 
 def load(model: nn.Module, optimizer: torch.optim.Optimizer, file: Path, plan: str) -> int:

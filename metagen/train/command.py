@@ -4,6 +4,7 @@ What needs problems, graders and engines is here; what needs torch is in `metage
 """
 
 import asyncio
+import re
 from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from metagen.answers.extract import extract
 from metagen.answers.grade import grade
+from metagen.disk.files import check_ours, make_folder
 from metagen.disk.problems import ProblemFile
 from metagen.errors import InputError
 from metagen.problem import Problem
@@ -29,6 +31,18 @@ Graded = Mapping[str, Sequence[tuple[str, bool]]]
 KEEP = 0.25
 """The share of right candidates that a corrector is taught to leave as they are."""
 
+REPORT = re.compile(rb'\A\{\n  "base": ')
+"""How `report.json` begins; it is written before the model."""
+MODEL_FILES = (
+    "*.safetensors.index.json",
+    "model*.safetensors",
+    "*config.json",
+    "*token*",
+    "*.jinja",
+    "*.model",
+    "*.txt",
+)
+
 Watch = Callable[[str, int, int, str], None]
 """Told what is being done, how much of it is done, of how much, and how it goes."""
 
@@ -40,10 +54,18 @@ def check(base: str, out: Path) -> None:
             raise InputError(f"training needs {module}: install metagen[train]")
     if base.startswith((".", "/", "~")) and not (Path(base) / "config.json").exists():
         raise InputError(f"--model {base}: holds no model: it has no config.json")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--out {out}: cannot be made: {error.strerror}") from None
+    check_out(out)
+    make_folder(out, "cannot be made")
+
+
+def check_out(out: Path) -> None:
+    """Raise `InputError` if a model there would take the place of files that are not of an earlier training."""
+    check_ours(out / "report.json", REPORT)
+    if (out / "report.json").exists():
+        return
+    for name in MODEL_FILES:
+        if there := next(iter(out.glob(name)), None):
+            raise InputError(f"{there}: is not of a training that was begun there: name another --out")
 
 
 def train(

@@ -60,12 +60,13 @@ class Tuning(Generic[Item]):
     schedule: Schedule
 
     def run(self, checkpoint: Path | None = None) -> Iterator[Progress]:
-        """Train to the end, from the checkpoint if there is one; it is deleted at the end."""
+        """Train to the end, from the checkpoint if there is one; the caller deletes it once the model is kept."""
         schedule = self.schedule
         batches = [batch for epoch in range(schedule.epochs) for batch in self.epoch_batches(epoch)]
         optimizer = optimizer_of(self.model, schedule.rate, schedule.decay)
-        plan = str(asdict(schedule))
-        begun = load(self.model, optimizer, checkpoint, plan) if checkpoint and checkpoint.exists() else 0
+        plan, begun = str(asdict(schedule)), 0
+        if checkpoint and checkpoint.exists():
+            begun = load(self.model, optimizer, checkpoint, plan)
         self.model.train()
         for step, batch in enumerate(batches[begun:], begun + 1):
             for group in optimizer.param_groups:
@@ -73,8 +74,6 @@ class Tuning(Generic[Item]):
             yield Progress(step, len(batches), self._step(batch, optimizer))
             if checkpoint and step % schedule.save_every == 0:
                 save(self.model, optimizer, step, checkpoint, plan)
-        if checkpoint:
-            checkpoint.unlink(missing_ok=True)
 
     def _step(self, batch: Sequence[Item], optimizer: torch.optim.Optimizer) -> float:
         optimizer.zero_grad()

@@ -16,13 +16,14 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+import msgspec
 
 from metagen.budget import Account, Usage
 from metagen.candidate import Candidate, steps_of
-from metagen.disk.lines import Appender, read_lines
+from metagen.disk.files import check_file
+from metagen.disk.lines import Appender, Reader
 from metagen.disk.pool import Sample
-from metagen.errors import InputError, SampleError
+from metagen.errors import SampleError
 from metagen.problem import Problem
 from metagen.request import Backend
 from metagen.run import Generator, Run
@@ -36,10 +37,8 @@ ROLLOUTS = 8
 """k; Math-Shepherd takes 8."""
 
 
-class Labelled(BaseModel):
+class Labelled(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """One line of a file of labels: a sample in steps, of which the first `good` are good."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     problem: str
     prompt: str
@@ -50,6 +49,9 @@ class Labelled(BaseModel):
     def right(self) -> bool:
         """Whether the sample is right as a whole."""
         return self.good == len(self.steps)
+
+
+_LABELS, _SAMPLES = Reader(Labelled), Reader(Sample)
 
 
 @dataclass(slots=True)
@@ -139,31 +141,21 @@ class Labeller:
 def samples_of(pool: Path) -> dict[str, list[str]]:
     """The whole samples of a pool, by problem. Raises `InputError`, naming the line."""
     texts: dict[str, list[str]] = defaultdict(list)
-    for number, row in read_lines(pool):
-        try:
-            sample = Sample.model_validate(row)
-        except ValidationError as error:
-            raise InputError(f"{pool}, line {number}: {error.errors()[0]['msg']}") from None
+    for _, _, sample in _SAMPLES.read(pool):
         if sample.end != "length" and not sample.partial:
             texts[sample.problem].append(sample.text)
     return dict(texts)
 
 
-def read_labels(path: Path) -> Iterator[Labelled]:
+def read_labels(path: Path, *, torn: bool = False) -> Iterator[Labelled]:
     """The lines of a file of labels. Raises `InputError`, naming the line and the field."""
-    for number, row in read_lines(path):
-        try:
-            yield Labelled.model_validate(row)
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise InputError(
-                f"{path}, line {number}: field {'.'.join(map(str, first['loc']))!r}: {first['msg']}"
-            ) from None
+    return (row for _, _, row in _LABELS.read(path, torn=torn))
 
 
 def kept(path: Path) -> list[Labelled]:
-    """What a file of labels holds so far."""
-    return list(read_labels(path)) if path.exists() else []
+    """What a file of labels holds so far; a last line that a kill cut short is passed over."""
+    check_file(path)
+    return list(read_labels(path, torn=True)) if path.exists() else []
 
 
 async def label(
@@ -190,5 +182,5 @@ async def label(
         async with aclosing(labelled):
             async for _, lines in labelled:
                 if not isinstance(lines, SampleError):
-                    file.write(line.model_dump() for line in lines)
+                    file.write(map(msgspec.to_builtins, lines))
                 yield account.spent

@@ -10,8 +10,10 @@ from typing import Any, TypeVar
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from metagen.disk.files import replace_text
 from metagen.errors import InputError
 from metagen.train import corrections, rewards
+from metagen.train.checkpoints import saving
 from metagen.train.experts import SORTED
 from metagen.train.finetune import Progress, Schedule, Tuning
 from metagen.train.metrics import auc, calibration_error
@@ -36,7 +38,7 @@ class Course:
 
     @property
     def checkpoint(self) -> Path:
-        """Where a killed training is taken up; it is deleted at the end."""
+        """Where a killed training is taken up; it is deleted once the model is kept."""
         return self.out / "checkpoint.safetensors"
 
 
@@ -73,9 +75,12 @@ def learn_corrector(
     model.eval()
     with torch.no_grad():
         losses = [float(corrections.loss(model, part)) for part in _parts(unseen)]
-    model.half().save_pretrained(course.out)
-    tokenizer.save_pretrained(course.out)
-    return _written(course, {"pairs": len(items), "held out": {"pairs": len(unseen), "loss": _mean(losses)}})
+    report = _written(course, {"pairs": len(items), "held out": {"pairs": len(unseen), "loss": _mean(losses)}})
+    with saving(course.out):
+        model.half().save_pretrained(course.out)
+        tokenizer.save_pretrained(course.out)
+    course.checkpoint.unlink(missing_ok=True)
+    return report
 
 
 def _learn_reward(
@@ -96,8 +101,11 @@ def _learn_reward(
     for progress in Tuning(model, items, loss, course.schedule).run(course.checkpoint):
         watch(progress)
     found = quality(model, unseen, pad)
-    model.save(course.out, tokenizer)
-    return _written(course, {"samples": len(items), "held out": found})
+    report = _written(course, {"samples": len(items), "held out": found})
+    with saving(course.out):
+        model.save(course.out, tokenizer)
+    course.checkpoint.unlink(missing_ok=True)
+    return report
 
 
 def quality(model: rewards.RewardModel, items: Sequence[rewards.Encoded], pad: int) -> dict[str, float]:
@@ -139,9 +147,9 @@ def _seeded(course: Course, make: Callable[[], Any]) -> Any:
 
 
 def _written(course: Course, found: dict[str, Any]) -> dict[str, Any]:
-    """Keep the report beside the model, with what it came from."""
+    """Keep the report where the model goes, with what it came from. It comes first: by it, the folder is known."""
     report = {"base": Path(course.base).name, "schedule": asdict(course.schedule), **found}
-    (course.out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    replace_text(course.out / "report.json", json.dumps(report, indent=2) + "\n")
     return report
 
 

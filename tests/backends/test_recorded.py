@@ -1,5 +1,6 @@
 import asyncio
 import json
+import tracemalloc
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from metagen import (
     Sampling,
     Scripted,
     Solution,
+    StorageError,
     Usage,
     Vote,
     solve,
@@ -370,3 +372,39 @@ async def test_a_published_pool_gives_its_published_figures(tmp_path: Path, monk
     assert 100 * tally.single == pytest.approx(36.2, abs=0.3)
     assert 100 * tally.coverage.value == pytest.approx(74.5, abs=0.3)
     assert 100 * tally.accuracy.value == pytest.approx(54.8, abs=1)
+
+
+def test_a_sample_that_is_not_played_is_not_in_memory(tmp_path: Path) -> None:
+    samples = 5000
+    path = pool(tmp_path / "pool.jsonl", ({"problem": f"p{n}", "draw": 0, "text": "x" * 5000} for n in range(samples)))
+    tracemalloc.start()
+    try:
+        backend = Recorded(path)
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 800 * samples
+    assert kept < 600 * samples
+    assert backend.context == 0
+
+
+async def test_a_pool_that_changes_while_it_is_played_is_named(tmp_path: Path) -> None:
+    path = pool(tmp_path / "pool.jsonl", rows(0, 1))
+    async with Recorded(path) as backend:
+        path.write_text(path.read_text()[5:])
+        with pytest.raises(StorageError, match=r"pool.jsonl: was changed or taken away while it was in use"):
+            await texts(backend, REQUEST)
+        path.unlink()
+        with pytest.raises(StorageError, match="was changed or taken away"):
+            await texts(backend, REQUEST)
+
+
+@pytest.mark.parametrize("content", [b'[{"problem": "p"}]', b"text", b'{"a": 1}', b'{"a": 1}\n', b"\0" * 9])
+async def test_a_file_that_is_no_pool_is_not_recorded_into(tmp_path: Path, content: bytes) -> None:
+    path, model = tmp_path / "pool.jsonl", Counting()
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"pool\.jsonl"):
+        async with Recorded(path, model):
+            pass
+    assert path.read_bytes() == content
+    assert not model.open

@@ -1,3 +1,8 @@
+import json
+import os
+import resource
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -5,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metagen.disk.lines import CHUNK, Appender, drop_torn_line, read_lines
-from metagen.errors import InputError
+from metagen.disk.lines import CHUNK, SYNC_SECONDS, Appender, read_lines
+from metagen.errors import InputError, StorageError
 
 lone_surrogates = st.text(st.characters(categories=["Cs"], max_codepoint=0xDBFF), max_size=3)
 values: st.SearchStrategy[Any] = st.recursive(
@@ -43,23 +48,139 @@ def test_a_file_is_readable_text(tmp_path: Path) -> None:
     assert written(tmp_path / "rows.jsonl", [{"text": "½ 日本\n\u2028"}]) == '{"text": "½ 日本\\n\u2028"}\n'.encode()
 
 
-def test_a_line_torn_at_any_byte_is_dropped_and_no_other(tmp_path: Path) -> None:
-    path = tmp_path / "rows.jsonl"
-    rows: list[dict[str, Any]] = [{"a": 1}, {"b": "日本"}, {"c": [True]}]
-    whole = written(path, rows)
+ROWS: list[dict[str, Any]] = [{"a": 1}, {"b": "日本"}, {"c": [True]}]
+
+
+def test_a_line_torn_at_any_byte_is_cut_off_and_kept_beside_it(tmp_path: Path) -> None:
+    path, torn = tmp_path / "rows.jsonl", tmp_path / "rows.jsonl.torn"
+    lines = written(path, ROWS).splitlines(keepends=True)
+    whole = b"".join(lines)
     for length in range(len(whole) + 1):
         path.write_bytes(whole[:length])
-        complete = whole[:length].count(b"\n")
-        assert written(path, [{"new": 1}]) == written(tmp_path / f"{length}.jsonl", [*rows[:complete], {"new": 1}])
+        torn.unlink(missing_ok=True)
+        rows = [line for line in lines if whole.index(line) + len(line) - 1 <= length]
+        assert written(path, [{"new": 1}]) == b"".join(rows) + b'{"new": 1}\n'
+        cut = whole[len(b"".join(rows)) : length]
+        assert (torn.read_bytes() if cut else torn.exists()) == (cut + b"\n" if cut else False)
+
+
+def test_a_whole_last_line_that_lacks_its_end_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    for text in ('{"a": 1}', '{"a": 1}\n{"b": 2}', '{"a": 1}\n{"b": 2}  '):
+        path.write_text(text)
+        assert written(path, [{"c": 3}]).decode() == text + '\n{"c": 3}\n'
+    assert [file.name for file in tmp_path.iterdir()] == ["rows.jsonl"]
 
 
 @pytest.mark.parametrize("torn", [1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK])
 def test_a_torn_line_may_be_longer_than_what_is_read_at_once(tmp_path: Path, torn: int) -> None:
     path = tmp_path / "rows.jsonl"
-    for whole in (b"", b"{}\n"):
-        path.write_bytes(whole + b"x" * torn)
-        drop_torn_line(path)
-        assert path.read_bytes() == whole
+    path.write_bytes(b"{}\n" + b"x" * torn)
+    assert written(path, [{}]) == b"{}\n{}\n"
+    assert (tmp_path / "rows.jsonl.torn").read_bytes() == b"x" * torn + b"\n"
+
+
+FOREIGN = [
+    b'[{"a": 1}]',
+    b"x",
+    b"notes without an end",
+    b"\x00\x00",
+    b" ",
+    b'"',
+    b"7",
+    b"{ int main; }",
+    b"PK\x03\x04\xff",
+]
+
+
+@pytest.mark.parametrize("content", FOREIGN)
+def test_a_file_that_is_not_ours_is_refused_and_left_as_it_was(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"rows.jsonl: was not written by metagen: move it away"):
+        Appender(path)
+    with pytest.raises(InputError, match="was not written by metagen"):
+        list(read_lines(path, torn=True))
+    assert path.read_bytes() == content
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_nothing_is_changed_before_the_first_row_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b'{"a": 1}\n{"b')
+    with Appender(path):
+        assert list(read_lines(path, torn=True)) == [(1, {"a": 1})]
+    assert path.read_bytes() == b'{"a": 1}\n{"b'
+
+
+@pytest.mark.parametrize("target", [b"", b'{"a": 1}\n', b"text", None])
+def test_a_link_is_not_followed(tmp_path: Path, target: bytes | None) -> None:
+    other, link = tmp_path / "other", tmp_path / "rows.jsonl"
+    if target is not None:
+        other.write_bytes(target)
+    link.symlink_to(other)
+    with pytest.raises(InputError, match="cannot be written: it is a link, so name the file itself"):
+        Appender(link)
+    assert (other.read_bytes() if other.exists() else None) == target
+
+
+def test_what_is_torn_is_not_kept_behind_a_link(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_text("mine")
+    (tmp_path / "rows.jsonl.torn").symlink_to(other)
+    (tmp_path / "rows.jsonl").write_bytes(b'{"a": 1}\n{"b')
+    with pytest.raises(StorageError):
+        written(tmp_path / "rows.jsonl", [{}])
+    assert other.read_text() == "mine"
+    assert (tmp_path / "rows.jsonl").read_bytes() == b'{"a": 1}\n{"b'
+
+
+def test_rows_begin_where_it_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b'{"a": 1}')
+    with Appender(path) as appender:
+        starts = [*appender.write(ROWS), *appender.write([]), *appender.write(ROWS[:1])]
+    whole = path.read_bytes()
+    assert [json.loads(whole[start:].splitlines()[0]) for start in starts] == [*ROWS, ROWS[0]]
+
+
+@pytest.fixture
+def full(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
+    """Sets after how many bytes of one file the system takes no more."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_on_a_full_disk_a_file_ends_with_its_last_whole_row(tmp_path: Path, full: Callable[[int], None]) -> None:
+    path = tmp_path / "rows.jsonl"
+    row = {"text": "x" * 100}
+    length = len(json.dumps(row)) + 1
+    for room in (0, length // 2, length, 5 * length // 2, 3 * length):
+        path.unlink(missing_ok=True)
+        with Appender(path) as appender:
+            full(room)
+            with pytest.raises(StorageError, match=r"rows.jsonl: the disk takes no more: File too large"):
+                appender.write([row] * 4)
+            full(1 << 20)
+        assert list(read_lines(path)) == list(enumerate([row] * (room // length), 1))
+        assert written(path, [{}]).endswith(b"}\n{}\n" if room >= length else b"{}\n")
+
+
+def test_what_is_written_is_forced_onto_the_disk_in_a_rhythm_and_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    clock = [0.0]
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.fstat(file).st_size))
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    with Appender(tmp_path / "rows.jsonl") as appender:
+        for clock[0] in (0.0, 1.0, SYNC_SECONDS, SYNC_SECONDS + 1, 2 * SYNC_SECONDS, 3 * SYNC_SECONDS - 0.1):
+            appender.write([{}])
+    assert synced == [9, 15, 18]
+    with Appender(tmp_path / "rows.jsonl"):
+        pass
+    assert len(synced) == 3
 
 
 def test_rows_are_on_disk_before_the_file_is_closed(tmp_path: Path) -> None:

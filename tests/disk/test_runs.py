@@ -1,12 +1,23 @@
 import json
+import os
+import platform
+import re
+import resource
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from metagen import InputError, Solution, Usage
+from metagen.disk import runs
+from metagen.disk.lines import rewrite
+from metagen.disk.rows import SolutionRow
 from metagen.disk.runs import RunDirectory, read_solutions
 from metagen.disk.traces import VERSION
+from metagen.errors import StorageError
 from metagen.trace import Span
 
 CONFIGURATION = {"strategy": "Vote(16)", "seed": None, "models": {"model": "scripted"}}
@@ -36,13 +47,39 @@ def test_what_is_written_down_is_read_back(tmp_path: Path) -> None:
     assert kept(tmp_path / "runs" / "r", solution("a"), full) == [solution("a"), full]
     assert list(read_solutions(tmp_path / "runs" / "r")) == [solution("a"), full]
     assert traced(tmp_path / "runs" / "r") == ["a", "a", "b", "b"]
-    assert json.loads((tmp_path / "runs" / "r" / "run.json").read_text()) == {"version": VERSION} | CONFIGURATION
+    record = json.loads((tmp_path / "runs" / "r" / "run.json").read_text())
+    assert record == {"version": VERSION, **CONFIGURATION, "begun": record["begun"]}
+
+
+def test_a_run_says_when_with_what_and_where_it_was_begun_and_goes_on_elsewhere(tmp_path: Path) -> None:
+    kept(tmp_path, solution("a"))
+    record = json.loads((tmp_path / "run.json").read_text())
+    begun = record["begun"]
+    assert datetime.now(UTC) - datetime.fromisoformat(begun["at"]) < timedelta(minutes=5)
+    assert begun["metagen"] == version("metagen")
+    assert begun["python"] == platform.python_version()
+    assert begun["machine"]["processors"] == os.cpu_count()
+    assert {"vllm"} <= begun.keys()
+    other = record | {"begun": {"at": "1999-12-31T00:00:00+00:00", "metagen": "0.0.9"}}
+    (tmp_path / "run.json").write_text(json.dumps(other))
+    assert kept(tmp_path, solution("b")) == [solution("a"), solution("b")]
+    assert json.loads((tmp_path / "run.json").read_text()) == other
+    (tmp_path / "run.json").write_text(json.dumps({key: record[key] for key in record if key != "begun"}))
+    assert kept(tmp_path) == [solution("a"), solution("b")]
 
 
 def test_a_resumed_run_has_what_is_solved_and_adds_to_it(tmp_path: Path) -> None:
     kept(tmp_path, solution("a"))
     assert kept(tmp_path, solution("b")) == [solution("a"), solution("b")]
     assert kept(tmp_path) == [solution("a"), solution("b")]
+
+
+def test_what_is_solved_is_known_and_seen_when_it_is_opened(tmp_path: Path) -> None:
+    kept(tmp_path, solution("a", correct=True, samples=2), solution("b", error="lost"))
+    seen: list[SolutionRow] = []
+    with RunDirectory(tmp_path, CONFIGURATION, seen.append) as run:
+        assert run.solved == {"a"}
+    assert [row.solution() for row in seen] == [solution("a", correct=True, samples=2)]
 
 
 def test_a_failed_problem_is_taken_up_again(tmp_path: Path) -> None:
@@ -134,12 +171,87 @@ def test_a_damaged_file_is_named_and_left_alone(tmp_path: Path, name: str, text:
     assert (tmp_path / name).read_bytes() == text
 
 
-def test_spans_of_no_problem_are_dropped(tmp_path: Path) -> None:
+def test_spans_of_no_problem_are_moved_away(tmp_path: Path) -> None:
     kept(tmp_path, solution("a"))
+    more = '{"name": "x"}\n\n{"problem": ["a"]}\n{"problem": "a", "pa'
     with (tmp_path / "trace.jsonl").open("a") as trace:
-        trace.write('{"name": "x"}\n{"problem": ["a"]}\n')
+        trace.write(more)
     kept(tmp_path)
     assert traced(tmp_path) == ["a", "a"]
+    assert (tmp_path / "trace.jsonl.torn").read_text() == more + "\n"
+
+
+def test_a_kill_between_the_two_rewritings_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept(tmp_path, solution("a"), solution("b", error="lost"), solution("c"))
+    rewritten: list[str] = []
+
+    def once(path: Path, wanted: Any) -> None:
+        if rewritten:
+            raise KeyboardInterrupt
+        rewritten.append(path.name)
+        rewrite(path, wanted)
+
+    monkeypatch.setattr(runs, "rewrite", once)
+    with pytest.raises(KeyboardInterrupt):
+        kept(tmp_path)
+    monkeypatch.undo()
+    assert kept(tmp_path, solution("b")) == [solution("a"), solution("c"), solution("b")]
+    assert traced(tmp_path) == ["a", "a", "c", "c", "b", "b"]
+
+
+FOREIGN = {
+    "solutions.jsonl": b'{"problem": "a", "answer": "7"}\n',
+    "trace.jsonl": b'{"problem": "a"}',
+    "run.json": b'{"name": "my-package"}',
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_folder_with_files_of_someone_else_is_refused_and_left_as_it_was(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(FOREIGN[name])
+    with pytest.raises(InputError, match=re.escape(str(tmp_path))):
+        kept(tmp_path, solution("b"))
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {name: FOREIGN[name]}
+
+
+@pytest.mark.parametrize("name", ["run.json", "solutions.jsonl", "trace.jsonl"])
+@pytest.mark.parametrize("target", [b"precious", None])
+def test_no_link_in_a_run_is_followed(tmp_path: Path, name: str, target: bytes | None) -> None:
+    run, other = tmp_path / "run", tmp_path / "other"
+    kept(run)
+    (run / name).unlink()
+    (run / name).symlink_to(other)
+    if target:
+        other.write_bytes(target)
+    with pytest.raises(InputError, match=r"is a link|was not written by metagen"):
+        kept(run, solution("a"))
+    assert (other.read_bytes() if other.exists() else None) == target
+
+
+@pytest.fixture
+def full() -> Iterator[Callable[[int], None]]:
+    """Sets after how many bytes of one file the system takes no more."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_on_a_full_disk_what_is_written_is_whole_and_the_run_can_go_on(
+    tmp_path: Path, full: Callable[[int], None]
+) -> None:
+    all_solved = [solution(name * 30) for name in "abcdef"]
+    whole = tmp_path / "whole"
+    kept(whole, *all_solved)
+    for room in range(0, (whole / "trace.jsonl").stat().st_size, 97):
+        run = tmp_path / str(room)
+        full(room)
+        with pytest.raises(StorageError, match=f"{run}.*: the disk takes no more: File too large"):
+            kept(run, *all_solved)
+        full(1 << 20)
+        solved = kept(run)
+        assert solved == all_solved[: len(solved)]
+        assert kept(run, *all_solved[len(solved) :]) == all_solved
+        assert traced(run) == traced(whole)
 
 
 @pytest.mark.parametrize("name", ["", "run.json", "solutions.jsonl", "trace.jsonl"])

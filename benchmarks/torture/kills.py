@@ -1,0 +1,71 @@
+"""`solve` and `sample` are killed at random moments and run again, until they are done: nothing is lost or doubled.
+
+    python benchmarks/torture/kills.py [--kills 100] [--seed 0]
+
+A process is killed by SIGKILL, SIGTERM or SIGHUP in turn, at a moment between its first import and its end.
+"""
+
+import multiprocessing
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import typer
+from trust_page import command, file_of, keys, prepare, publish, wanted
+
+COUNT = 20_000
+SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
+FORKS = multiprocessing.get_context("forkserver")
+
+
+def main(kills: int = 100, seed: int = 0) -> None:
+    FORKS.set_forkserver_preload(["metagen.cli"])
+    rows = []
+    for name in ("solve", "sample"):
+        with tempfile.TemporaryDirectory() as place:
+            rows.append(killed(name, Path(place), kills // 2, random.Random(seed)))
+    publish("kills", ("command", "kills", "while it wrote", "lines", "lost", "doubled", "bad"), rows)
+
+
+def killed(name: str, folder: Path, kills: int, rng: random.Random) -> tuple[object, ...]:
+    prepare(folder, COUNT)
+    wrote = bad = before = 0
+    for number in range(kills):
+        process = FORKS.Process(target=metagen, args=(folder, command(name, "slow", "--concurrency", "8")))
+        process.start()
+        time.sleep(rng.uniform(0.2, 3.0))
+        os.kill(process.pid or 0, SIGNALS[number % len(SIGNALS)])
+        process.join()
+        bad += process.exitcode not in (-9, 143, 129)
+        size = (folder / file_of(name)).stat().st_size if (folder / file_of(name)).exists() else 0
+        wrote, before = wrote + (size > before), size
+    process = FORKS.Process(target=metagen, args=(folder, command(name, "fast")))
+    if name == "solve":  # which must be the same to go on
+        process = FORKS.Process(target=metagen, args=(folder, command(name, "slow", "--concurrency", "2000")))
+    process.start()
+    process.join()
+    found, all_of_them = Counter(keys(folder / file_of(name))), Counter(wanted(name, COUNT))
+    lost, doubled = (all_of_them - found).total(), (found - all_of_them).total()
+    bad += lost + doubled + bool(process.exitcode)
+    return f"`{name}`", kills, wrote, found.total(), lost, doubled, bad
+
+
+def metagen(folder: Path, arguments: list[str]) -> None:
+    """The command, in a process whose imports are done."""
+    from metagen.cli import main as cli  # noqa: PLC0415 (in the other process)
+
+    os.chdir(folder)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    sys.argv = ["metagen", *arguments]
+    cli()
+
+
+if __name__ == "__main__":
+    typer.run(main)

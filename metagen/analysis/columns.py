@@ -1,0 +1,128 @@
+"""The samples of a report as columns: a few bytes each, where objects would need hundreds."""
+
+from array import array
+from bisect import bisect_left
+from dataclasses import dataclass
+from math import nan
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metagen.disk.problems import ProblemFile
+from metagen.errors import InputError
+
+_NOTHING = b"\xff"
+"""Stands for no text; no text in UTF-8 has this byte."""
+
+
+class Texts:
+    """A list of short texts, of which some are missing, in one piece of memory."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+        self._ends = array("Q", (0,))
+
+    def append(self, text: str | None) -> None:
+        self._bytes += _NOTHING if text is None else text.encode(errors="surrogatepass")
+        self._ends.append(len(self._bytes))
+
+    def __getitem__(self, index: int) -> str | None:
+        piece = self._bytes[self._ends[index] : self._ends[index + 1]]
+        return None if piece == _NOTHING else piece.decode(errors="surrogatepass")
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+
+class Questions:
+    """The problems of a file: their ids, references and tags, by their places from 0.
+
+    An id is found by its hash in a sorted array, since a dict would need as much memory as all the rest.
+    """
+
+    def __init__(self, problems: ProblemFile) -> None:
+        """Raises `InputError`, naming the line, for what cannot be read."""
+        self.path = problems.path
+        self.ids: list[str] = []
+        self.references = Texts()
+        self.tags: dict[str, dict[int, str]] = {}
+        """By tag, the values of the problems that have it."""
+        for problem in problems:
+            for name, value in problem.tags.items():
+                self.tags.setdefault(name, {})[len(self.ids)] = value
+            self.ids.append(problem.id)
+            self.references.append(problem.answer)
+        hashes = np.fromiter(map(hash, self.ids), np.int64, len(self.ids))
+        self._places = array("i", hashes.argsort().astype(np.int32).tobytes())
+        hashes.sort()
+        self._hashes = array("q", hashes.tobytes())
+
+    def find(self, name: str) -> int | None:
+        """Where a problem stands; `None` if it is not in the file."""
+        wanted = hash(name)
+        at = bisect_left(self._hashes, wanted)
+        while at < len(self._hashes) and self._hashes[at] == wanted:
+            if self.ids[self._places[at]] == name:
+                return self._places[at]
+            at += 1
+        return None
+
+    def place(self, name: str, source: Path) -> int:
+        """The same for a problem of which `source` has samples. Raises `InputError` if it is not in this file."""
+        if (place := self.find(name)) is None:
+            raise InputError(f"{source}: problem {name!r} is not in {self.path}: give the file it was drawn for")
+        return place
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """What a report needs of one sample."""
+
+    answer: str | None
+    tokens: int
+    score: float | None = None
+    """nan is no verdict; `None` where nothing scored it."""
+    prompt: int = 0
+    """The tokens of the prompt; 0 where nobody counted them."""
+
+
+class Columns:
+    """Samples in the order in which they were read."""
+
+    def __init__(self) -> None:
+        self.places, self.numbers = array("i"), array("i")
+        self.answers = Texts()
+        self.tokens, self.prompts = array("i"), array("i")
+        self.scores = array("d")
+        self.scored = array("b")
+        """Whether each was scored."""
+
+    def add(self, place: int, number: int, draw: Draw) -> None:
+        """Add sample `number` of the problem at `place`."""
+        self.places.append(place)
+        self.numbers.append(number)
+        self.answers.append(draw.answer)
+        self.tokens.append(draw.tokens)
+        self.prompts.append(draw.prompt)
+        self.scores.append(nan if draw.score is None else draw.score)
+        self.scored.append(draw.score is not None)
+
+    def order(self) -> "NDArray[np.int32]":
+        """The samples by problem, and each problem's by their numbers."""
+        return np.asarray(np.lexsort((as_array(self.numbers), as_array(self.places))), np.int32)
+
+    def repeated(self, order: "NDArray[np.int32]") -> int | None:
+        """A sample that has the problem and the number of one before it; `None` if there is none."""
+        same = np.ones(max(0, len(order) - 1), np.bool_)
+        for column in (self.places, self.numbers):
+            values = as_array(column)[order]
+            same &= values[1:] == values[:-1]
+        twice = np.flatnonzero(same)
+        return int(order[twice[0] + 1]) if len(twice) else None
+
+
+def as_array(column: "array[Any]") -> NDArray[Any]:
+    """The same memory as an array of numpy."""
+    return np.frombuffer(column, dtype=column.typecode) if column else np.empty(0, dtype=column.typecode)

@@ -1,0 +1,64 @@
+"""The schema of `solutions.jsonl`: one line for each problem. What each field holds is said by `metagen.Solution`."""
+
+from dataclasses import fields
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from metagen.budget import Usage
+from metagen.solution import Solution
+
+Count = Annotated[int, Meta(ge=0, le=2**53)]
+MOST_FLOPS = 10**30
+"""More than that is damage, and would not fit into the sums of a report."""
+
+
+class UsageRow(msgspec.Struct, frozen=True, gc=False):
+    """What of a `metagen.Usage` is not zero."""
+
+    calls: Count = 0
+    prompt_tokens: Count = 0
+    cached_tokens: Count = 0
+    completion_tokens: Count = 0
+    flops: int = 0
+    seconds: float = 0.0
+    verifier_calls: Count = 0
+    verifier_tokens: Count = 0
+    verifier_flops: int = 0
+    verifier_seconds: float = 0.0
+    estimated_tokens: Count = 0
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError`, which msgspec turns into an error that names the place."""
+        if not (0 <= self.flops <= MOST_FLOPS and 0 <= self.verifier_flops <= MOST_FLOPS):
+            raise ValueError(f"FLOPs must be from 0 to {MOST_FLOPS:g}")
+
+    def usage(self) -> Usage:
+        return Usage(**{each.name: getattr(self, each.name) for each in fields(Usage)})
+
+
+class SolutionRow(msgspec.Struct, frozen=True, gc=False):
+    """One line of `solutions.jsonl`: the answer, whether it is right, and what it cost."""
+
+    problem: str
+    answer: str | None
+    text: str = ""
+    correct: bool | None = None
+    unjudged: bool = False
+    samples: Count = 0
+    samples_correct: Count = 0
+    lost: Count = 0
+    notes: tuple[str, ...] = ()
+    error: str = ""
+    usage: UsageRow = UsageRow()
+    seconds: float = 0.0
+
+    @property
+    def failed(self) -> bool:
+        return bool(self.error)
+
+    def solution(self) -> Solution:
+        """The same as it was handed over, without its trace."""
+        rest = {name: getattr(self, name) for name in self.__struct_fields__ if name != "usage"}
+        return Solution(**rest, usage=self.usage.usage())

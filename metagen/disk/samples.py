@@ -1,0 +1,90 @@
+"""The samples of a pool: found by request and number, read from the file when they are wanted."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from metagen.disk.lines import Appender, Reader
+from metagen.disk.pool import Key, Sample, key, sample_key
+from metagen.errors import InputError, StorageError
+from metagen.request import Request
+
+_READER = Reader(Sample)
+_NONE: dict[int, int] = {}
+
+
+class Samples:
+    """An index of the file of a pool. In memory, a sample is its number and the place where its line begins."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.longest = 0
+        """The most tokens that a prompt and its completion have together."""
+        self._places: dict[Key, dict[int, int]] = {}
+
+    def load(self, model: str = "") -> None:
+        """Read the index anew. With the name of a `model`, all samples must be its own, and the file may end torn.
+
+        Raises `InputError`, naming the line, for what is no pool, two equal samples, or those of another model.
+        """
+        self._places.clear()
+        for number, start, sample in _READER.read(self.path, torn=bool(model)):
+            places = self._places.setdefault(sample_key(sample), {})
+            if sample.draw in places:
+                raise InputError(f"{self.path}, line {number}: sample {sample.draw} of this request stands here again")
+            if model and sample.model not in ("", model):
+                raise InputError(
+                    f"{self.path}, line {number}: was drawn from {sample.model}, and this is {model}: give another pool"
+                )
+            self._add(places, sample, start)
+
+    def append(self, samples: Sequence[Sample], file: Appender) -> None:
+        """Write samples to the end of the file, and know them from now on."""
+        starts = file.write(map(msgspec.to_builtins, samples))
+        for sample, start in zip(samples, starts, strict=True):
+            self._add(self._places.setdefault(sample_key(sample), {}), sample, start)
+
+    def find(self, request: Request, draws: Iterable[int]) -> dict[int, Sample]:
+        """Those of a request's samples with these numbers that there are, by number."""
+        anywhere, own = self._of(request)
+        places = {draw: own.get(draw, anywhere.get(draw)) for draw in draws}
+        return self._read({draw: place for draw, place in places.items() if place is not None})
+
+    def first(self, request: Request) -> Sample | None:
+        """Any sample of a request."""
+        places = (place for places in self._of(request) for place in places.items())
+        return next(iter(self._read(dict(islice(places, 1))).values()), None)
+
+    def count(self, request: Request) -> int:
+        """How many samples of a request there are."""
+        anywhere, own = self._of(request)
+        return len(anywhere.keys() | own.keys())
+
+    def has(self, request: Request, draw: int) -> bool:
+        """Whether this sample was drawn with these very settings."""
+        return draw in self._of(request)[1]
+
+    def _of(self, request: Request) -> tuple[dict[int, int], dict[int, int]]:
+        """Places by number: of samples that serve any settings, and of those with the request's own."""
+        anywhere = self._places.get(key(request, any_sampling=True), _NONE)
+        return anywhere, self._places.get(key(request), _NONE)
+
+    def _add(self, places: dict[int, int], sample: Sample, start: int) -> None:
+        places[sample.draw] = start
+        self.longest = max(self.longest, sample.prompt_tokens + sample.tokens)
+
+    def _read(self, places: Mapping[int, int]) -> dict[int, Sample]:
+        if not places:
+            return {}
+        try:
+            with self.path.open("rb") as file:
+                return {draw: self._line(file, place) for draw, place in places.items()}
+        except (OSError, InputError) as error:
+            raise StorageError(f"{self.path}: was changed or taken away while it was in use ({error})") from None
+
+    def _line(self, file: BinaryIO, place: int) -> Sample:
+        file.seek(place)
+        return _READER.row(file.readline(), self.path, 0)

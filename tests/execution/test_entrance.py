@@ -1,0 +1,36 @@
+import subprocess
+import sys
+
+import pytest
+
+from metagen.execution.sandbox import ENTRANCE
+
+SEARCH = """
+import ctypes, os
+number = {"x86_64": 250, "aarch64": 219}.get(os.uname().machine, -1)
+print(ctypes.CDLL(None).syscall(number, 10, -3, b"user", b"metagen-key", 0) > 0)
+"""
+WITH_A_KEY = """
+import ctypes, os, subprocess, sys
+entrance, search = sys.argv[1:]
+keyctl, add_key = {"x86_64": (250, 248), "aarch64": (219, 217)}.get(os.uname().machine, (-1, -1))
+call = ctypes.CDLL(None).syscall
+if call(keyctl, 1, None) < 0 or call(add_key, b"user", b"metagen-key", b"x", 1, -3) < 0:
+    sys.exit("no keys")
+for prefix in ([], [sys.executable, "-I", "-S", entrance, str(os.getpid()), "-"]):
+    subprocess.run([*prefix, sys.executable, "-c", search])
+"""
+
+
+def test_the_keyring_of_the_caller_is_left_behind() -> None:
+    command = [sys.executable, "-c", WITH_A_KEY, str(ENTRANCE), SEARCH]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.stderr == "no keys\n":
+        pytest.skip("this process may have no keys")
+    assert done.stdout.split() == ["True", "False"], done.stderr
+
+
+def test_it_ends_where_its_parent_has_ended() -> None:
+    command = [sys.executable, "-I", "-S", str(ENTRANCE), "1", "-", "/bin/echo", "begun"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "the parent has ended\n")
