@@ -15,14 +15,15 @@ from tests.support.timing import block_until
 
 MODELS = """
 import asyncio
+from pathlib import Path
 from metagen import Scripted
 
 def slow():
     asked = []
     async def script(request):
         asked.append(request)
-        if len(asked) > 100:
-            await asyncio.Event().wait()  # until it is stopped
+        while len(asked) > 100 and (len(asked) > 200 or not Path("go").exists()):
+            await asyncio.sleep(0)  # until it is told to go, and then until it is stopped
         return "The answer is 7."
     return Scripted(script)
 
@@ -82,6 +83,7 @@ def test_a_signal_that_was_ignored_stays_so(folder: Path) -> None:
         block_until(lambda: path.exists() and path.stat().st_size > 5000)
         process.send_signal(signal.SIGHUP)
         before = path.stat().st_size
+        (folder / "go").touch()
         block_until(lambda: path.stat().st_size > before)
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=60)
@@ -120,7 +122,7 @@ def test_a_report_that_does_not_fit_leaves_the_one_that_was_there(folder: Path) 
         "--problems",
         "problems.jsonl",
         "--out",
-        "report",
+        "out",
     ]
     assert subprocess.run(report, cwd=folder, capture_output=True, check=False).returncode == 0
     before = {path.name: path.read_bytes() for path in (folder / "out").iterdir()}
