@@ -20,7 +20,7 @@ from queue import LifoQueue
 from metagen.errors import VerifierError
 
 CHECKERS = 2
-"""Processes, each of up to 2 GiB (see `_grading.MEMORY`) and one core."""
+"""Processes, each of up to 2 GiB (see `checker_program.MEMORY`) and one core."""
 REMEMBERED = 4096
 """Verdicts."""
 LONGEST_LINE = 60_000
@@ -30,7 +30,7 @@ PATIENCE = 8
 START_SECONDS = 60.0
 """math-verify loads in one or two seconds on an idle machine."""
 
-_PROGRAM = (sys.executable, "-P", "-W", "ignore", str(Path(__file__).with_name("_grading.py")))
+_PROGRAM = (sys.executable, "-P", "-W", "ignore", str(Path(__file__).with_name("checker_program.py")))
 _VERDICTS = {b"true\n": True, b"false\n": False}
 
 

@@ -37,7 +37,7 @@ async def judged(reference: str | None, *texts: str, seconds: float = PATIENT) -
 
 def workers(of: int | None = None) -> list[psutil.Process]:
     return [
-        child for child in psutil.Process(of).children() if _alive(child) and "_grading" in " ".join(child.cmdline())
+        child for child in psutil.Process(of).children() if _alive(child) and "checker_program" in " ".join(child.cmdline())
     ]
 
 
@@ -214,7 +214,7 @@ async def test_a_checker_that_cannot_start_is_an_error(monkeypatch: pytest.Monke
 
 
 def script(body: str, *options: str) -> subprocess.Popen[str]:
-    code = f"import asyncio, os\nfrom metagen.verifiers.oracles import grade\n{body}"
+    code = f"import asyncio, os\nfrom metagen.answers.grade import grade\n{body}"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
         [sys.executable, *options, "-c", code],
