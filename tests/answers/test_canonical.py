@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from metagen.answers.canonical import LONGEST, canonical, equal_numbers
 from metagen.answers.extract import extract
 
-DATA = Path(__file__).parents[1].parent / "shared" / "data"
+DATA = Path(__file__).parents[2].parent / "shared" / "data"
 
 
 @pytest.mark.parametrize(
