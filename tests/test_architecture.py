@@ -18,9 +18,9 @@ MODULES = {
 """By name, without `metagen.` before it; the package itself is `__init__`."""
 
 ORDER = [
-    "errors", "candidate", "confidence", "data", "models", "prompts", "tasks",
-    "answers", "budget", "settings", "problem",
-    "card", "execution", "request", "trace",
+    "errors", "candidate", "confidence", "data", "models", "prompts", "settings", "calls", "tasks", "execution",
+    "answers", "budget", "problem",
+    "card", "request", "trace",
     "run", "solution",
     "disk", "model", "strategies", "verifiers",
     "backends", "solve", "tools",
@@ -44,9 +44,15 @@ TESTED_ELSEWHERE = {
     "answers.checker_program": "tests/verifiers/test_oracles.py",
     "answers.checkers": "tests/verifiers/test_oracles.py",
     "answers.grade": "tests/verifiers/test_oracles.py",
+    "answers.kinds": "tests/answers/test_answers.py",
+    "answers.protocol": "tests/answers/test_answers.py",
+    "answers.rows": "tests/disk/test_problems.py",
+    "answers.spec": "tests/answers/test_answers.py",
+    "answers.structured": "tests/answers/test_answers.py",
     "answers.numerals": "tests/answers/test_decide.py",
     "answers.spelling": "tests/answers/test_decide.py",
     "answers.units": "tests/answers/test_decide.py",
+    "calls": "tests/spec/test_parse.py",
     "backends.folder": "tests/backends/vllm",
     "backends.http.books": "tests/backends/http/test_server.py",
     "backends.http.connection": "tests/backends/http/test_server.py",

@@ -19,9 +19,9 @@ from pydantic import ValidationError
 from metagen.analysis.curve import Curve, Samples
 from metagen.analysis.rules import all_rules, best_of, coverage, majority_vote, powers_of_two
 from metagen.analysis.tables import Source
-from metagen.answers.canonical import canonical
-from metagen.answers.extract import extract
-from metagen.answers.grade import grade
+from metagen.analysis.tally import silence
+from metagen.answers.kinds import MATHS
+from metagen.answers.protocol import Answers, verdicts
 from metagen.card.card import ModelCard
 from metagen.disk.lines import read_lines
 from metagen.disk.pool import Sample
@@ -30,7 +30,6 @@ from metagen.disk.runs import read_solutions
 from metagen.disk.traces import SpanRow, read_configuration, read_traces
 from metagen.errors import InputError, WeightError
 from metagen.problem import Problem
-from metagen.tasks import together
 
 LIKELIHOOD = "mean token probability"
 """What scores the samples of a pool with log-probabilities: the geometric mean over tokens, from 0 to 1."""
@@ -42,11 +41,15 @@ class Draw:
     """What a report needs of one sample."""
 
     answer: str | None
+    key: str | None
+    """Under which the answer votes."""
     tokens: int
     score: float | None = None
     """nan is no verdict; `None` where nothing scored it."""
     prompt: int = 0
     """The tokens of the prompt; 0 where nobody counted them."""
+    cut: bool = False
+    """A length limit cut it off."""
 
 
 def read(path: Path, problems: ProblemFile, n: int | None = None, card: ModelCard | None = None) -> Source:
@@ -57,7 +60,7 @@ def read(path: Path, problems: ProblemFile, n: int | None = None, card: ModelCar
     run of these problems, or where samples cannot be told apart.
     """
     by_id = {problem.id: problem for problem in problems}
-    drawn, scored_by = _of_run(path, problems) if path.is_dir() else _of_pool(path)
+    drawn, scored_by = _of_run(path, problems, by_id) if path.is_dir() else _of_pool(path, by_id)
     chosen, notes = _chosen(path, problems, by_id, drawn)
     rows = _even(path, {problem.id: drawn[problem.id] for problem in chosen}, n)
     samples, unjudged = asyncio.run(_graded(chosen, rows))
@@ -65,6 +68,8 @@ def read(path: Path, problems: ProblemFile, n: int | None = None, card: ModelCar
         samples = _priced(samples, rows, card)
         if not all(row[0].prompt for row in rows):
             notes.append("the lengths of prompts are not known, so reading them is not among the FLOPs")
+    if silent := _silence(rows):
+        notes.append(f"no answer: {silent}")
     if unjudged:
         notes.append(f"{unjudged} samples have no verdict of the grader and count as wrong")
     return Source(
@@ -122,16 +127,16 @@ def _even(path: Path, drawn: Mapping[str, list[Draw]], n: int | None) -> list[li
 
 async def _graded(problems: Sequence[Problem], rows: Sequence[Sequence[Draw]]) -> tuple[Samples, int]:
     """The samples as arrays, and how many the grader had no verdict on."""
-    verdicts = [await _verdicts(problem, row) for problem, row in zip(problems, rows, strict=True)]
+    judged = [await _verdicts(problem, row) for problem, row in zip(problems, rows, strict=True)]
     tags = sorted({name for problem in problems for name in problem.tags})
     samples = Samples(
-        groups=np.array([_groups([draw.answer for draw in row]) for row in rows]),
-        right=np.array([[verdict is True for verdict in row] for row in verdicts]),
+        groups=np.array([_groups(draw.key for draw in row) for row in rows]),
+        right=np.array([[verdict is True for verdict in row] for row in judged]),
         scores=_scores(rows),
         tokens=np.array([[draw.tokens for draw in row] for row in rows]),
         labels={name: [problem.tags.get(name, "") for problem in problems] for name in tags},
     )
-    return samples, sum(row.count(None) for row in verdicts)
+    return samples, sum(row.count(None) for row in judged)
 
 
 def _priced(samples: Samples, rows: Sequence[Sequence[Draw]], card: ModelCard) -> Samples:
@@ -142,16 +147,24 @@ def _priced(samples: Samples, rows: Sequence[Sequence[Draw]], card: ModelCard) -
 
 
 async def _verdicts(problem: Problem, row: Sequence[Draw]) -> list[bool | None]:
-    distinct = list(dict.fromkeys(draw.answer for draw in row))
-    judged = await together(grade(answer, problem.answer or "") for answer in distinct)
-    verdict = dict(zip(distinct, judged, strict=True))
+    verdict = await verdicts(problem.answers, (draw.answer for draw in row), problem.answer or "")
     return [verdict[draw.answer] for draw in row]
 
 
-def _groups(answers: Iterable[str | None]) -> list[int]:
-    """Equal numbers for equal canonical keys; −1 for no answer."""
+def _silence(rows: Sequence[Sequence[Draw]]) -> str:
+    silent = [draw for row in rows for draw in row if draw.answer is None]
+    return silence(len(silent), sum(map(len, rows)), sum(draw.cut for draw in silent))
+
+
+def _groups(keys: Iterable[str | None]) -> list[int]:
+    """Equal numbers for equal keys; −1 for no answer."""
     numbers: dict[str, int] = {}
-    return [-1 if answer is None else numbers.setdefault(canonical(answer), len(numbers)) for answer in answers]
+    return [-1 if key is None else numbers.setdefault(key, len(numbers)) for key in keys]
+
+
+def _kind(problems: Mapping[str, Problem], name: str) -> Answers:
+    """The kind of answers to a problem; of one that is not in the file, which is refused later, the usual one."""
+    return problems[name].answers if name in problems else MATHS
 
 
 def _scores(rows: Sequence[Sequence[Draw]]) -> np.ndarray[Any, np.dtype[np.float64]] | None:
@@ -160,7 +173,7 @@ def _scores(rows: Sequence[Sequence[Draw]]) -> np.ndarray[Any, np.dtype[np.float
     return None if any(None in row for row in scores) else np.array(scores, dtype=np.float64)
 
 
-def _of_pool(path: Path) -> tuple[dict[str, list[Draw]], str]:
+def _of_pool(path: Path, by_id: Mapping[str, Problem]) -> tuple[dict[str, list[Draw]], str]:
     drawn: dict[str, dict[int, Draw]] = defaultdict(dict)
     requests: dict[str, tuple[str, ...]] = {}
     for number, row in read_lines(path):
@@ -176,7 +189,7 @@ def _of_pool(path: Path) -> tuple[dict[str, list[Draw]], str]:
             )
         if sample.draw in drawn[sample.problem]:
             raise InputError(f"{where}: sample {sample.draw} of problem {sample.problem!r} stands here again")
-        drawn[sample.problem][sample.draw] = _drawn(sample)
+        drawn[sample.problem][sample.draw] = _drawn(sample, _kind(by_id, sample.problem))
     return {name: [draws[draw] for draw in sorted(draws)] for name, draws in drawn.items()}, LIKELIHOOD
 
 
@@ -188,30 +201,40 @@ def _sample(row: Mapping[str, Any], where: str) -> Sample:
         raise InputError(f"{where}: field {'.'.join(map(str, first['loc']))!r}: {first['msg']}") from None
 
 
-def _drawn(sample: Sample) -> Draw:
-    answer = extract(sample.text, finished=sample.end != "length")
+def _drawn(sample: Sample, kind: Answers) -> Draw:
     score = exp(fmean(sample.logprobs)) if sample.logprobs else None
-    return Draw(answer, sample.tokens, score, sample.prompt_tokens)
+    draw = _read(kind, sample.text, sample.tokens, cut=sample.end == "length")
+    return replace(draw, score=score, prompt=sample.prompt_tokens)
 
 
-def _of_run(path: Path, problems: ProblemFile) -> tuple[dict[str, list[Draw]], str]:
+def _read(kind: Answers, text: str, tokens: int, *, cut: bool) -> Draw:
+    answer = kind.extract(text, finished=not cut)
+    return Draw(answer, None if answer is None else kind.key(answer), tokens, cut=cut)
+
+
+def _of_run(path: Path, problems: ProblemFile, by_id: Mapping[str, Problem]) -> tuple[dict[str, list[Draw]], str]:
     _check_problems(path, problems)
     solved = {solution.problem for solution in read_solutions(path) if not solution.failed}
     drawn: dict[str, list[Draw]] = {}
     for name, rows in read_traces(path, solved):
-        if draws := _of_trace(rows, f"{path}, problem {name!r}"):
+        if draws := _of_trace(rows, _kind(by_id, name), f"{path}, problem {name!r}"):
             drawn[name] = draws
     return drawn, VERIFIER
 
 
 def _check_problems(path: Path, problems: ProblemFile) -> None:
     """A run says in `run.json` over which problems it went."""
-    went_over, digest = str(read_configuration(path).get("problems", "")), problems.check()[1]
+    configuration, digest = read_configuration(path), problems.check()[1]
+    went_over = str(configuration.get("problems", ""))
     if f"({digest})" not in went_over:
         raise InputError(f"{path}: went over {went_over}, and {problems.path} is another file ({digest})")
+    read_as = str(configuration.get("answers", ""))
+    if read_as != problems.kind:
+        wanted = f"give --answers {read_as!r}" if read_as else "leave --answers out"
+        raise InputError(f"{path}: its answers were read as {read_as or 'the file says'}: {wanted}")
 
 
-def _of_trace(rows: Iterable[SpanRow], where: str) -> list[Draw]:
+def _of_trace(rows: Iterable[SpanRow], kind: Answers, where: str) -> list[Draw]:
     """The samples that were drawn at the bottom, with the verdicts given on them if each has just one."""
     draws: list[Draw] = []
     scores: list[float | None] = []
@@ -223,7 +246,7 @@ def _of_trace(rows: Iterable[SpanRow], where: str) -> list[Draw]:
                 scores += row.verdicts or ()
         elif row.request and row.completions and row.status != "cancelled":
             prompts.add((row.request.prompt, row.request.partial))
-            draws += _completions(row)
+            draws += _completions(row, kind)
     if len(prompts) > 1 or any(partial for _, partial in prompts):
         raise InputError(
             f"{where}: its strategy sends more than one prompt, so what one sample is cannot be told: draw a pool of "
@@ -234,10 +257,10 @@ def _of_trace(rows: Iterable[SpanRow], where: str) -> list[Draw]:
     return [replace(draw, score=nan if score is None else score) for draw, score in zip(draws, scores, strict=True)]
 
 
-def _completions(row: SpanRow) -> Iterator[Draw]:
+def _completions(row: SpanRow, kind: Answers) -> Iterator[Draw]:
     prompt = int(row.usage.get("prompt_tokens", 0))
     for each in row.completions:
-        yield Draw(extract(each.text, finished=not each.cut), each.tokens, None, prompt)
+        yield replace(_read(kind, each.text, each.tokens, cut=each.cut), prompt=prompt)
 
 
 def _handed_over(path: Path) -> dict[str, bool]:

@@ -19,6 +19,7 @@ from metagen.card.card import ModelCard
 from metagen.cli.console import out, table_of, write
 from metagen.cli.jobs import sample_file, solve_file
 from metagen.cli.options import (
+    AnswersOption,
     CardOption,
     ConcurrencyOption,
     EngineOption,
@@ -38,6 +39,7 @@ from metagen.cli.training import training_app
 from metagen.disk.problems import ProblemFile
 from metagen.errors import BackendGone, InputError
 from metagen.jobs.job import prepare
+from metagen.jobs.loading import load_all
 from metagen.jobs.plans import cells, read_plan
 from metagen.solve import CONCURRENCY
 
@@ -79,11 +81,12 @@ def solve_command(
     prompt_field: FieldOption = None,
     answer_field: FieldOption = None,
     id_field: FieldOption = None,
+    answers: AnswersOption = None,
     engine: EngineOption = None,
     card: CardOption = None,
 ) -> None:
     """Answer a file of problems. The same call again goes on where it stopped."""
-    problems = ProblemFile(file, prompt_field, answer_field, id_field)
+    problems = ProblemFile(file, prompt_field, answer_field, id_field, answers or "")
     job = prepare(
         problems, strategy, model, load, engine, limit, seed, Budget(tokens, seconds, flops), concurrency, card
     )
@@ -108,11 +111,12 @@ def sample_command(
     prompt_field: FieldOption = None,
     answer_field: FieldOption = None,
     id_field: FieldOption = None,
+    answers: AnswersOption = None,
     engine: EngineOption = None,
     card: CardOption = None,
 ) -> None:
     """Draw and keep N samples a problem. The same call again draws what is missing; `solve --model POOL` plays them."""
-    problems = ProblemFile(file, prompt_field, answer_field, id_field)
+    problems = ProblemFile(file, prompt_field, answer_field, id_field, answers or "")
     job = prepare(
         problems, strategy, model, load, engine, limit, seed, Budget(tokens, seconds, flops), concurrency, card
     )
@@ -151,6 +155,8 @@ def report_command(
     prompt_field: FieldOption = None,
     answer_field: FieldOption = None,
     id_field: FieldOption = None,
+    answers: AnswersOption = None,
+    load: LoadOption = None,
 ) -> None:
     """Show how accuracy grows with samples.
 
@@ -158,7 +164,7 @@ def report_command(
     subject. Of several pools and runs, it says how each differs from the first on the same problems, with as many
     samples and at equal cost.
     """
-    problems = ProblemFile(problem_file, prompt_field, answer_field, id_field)
+    problems = ProblemFile(problem_file, prompt_field, answer_field, id_field, answers or "").reading(load_all(load))
     if twice := next((source for source in sources if sources.count(source) > 1), None):
         raise InputError(f"{twice} is given twice: name each pool and run once")
     cards = [ModelCard.read(path) for path in card or ()]

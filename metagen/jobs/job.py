@@ -14,14 +14,14 @@ from metagen.budget import Budget
 from metagen.card.card import ModelCard
 from metagen.disk.problems import ProblemFile
 from metagen.errors import InputError
-from metagen.jobs.loading import digest_of, load_names
+from metagen.jobs.loading import digest_of, load_all
 from metagen.jobs.opening import identity_of, make_backend
 from metagen.model import named_models
 from metagen.models import SMALL
 from metagen.problem import Problem
 from metagen.request import AnyBackend, generates
 from metagen.run import Generator
-from metagen.settings import literal
+from metagen.settings import literal, takes
 from metagen.spec.parse import foreign, parse
 
 
@@ -58,7 +58,7 @@ class Job:
             "seed": self.seed,
             "engine": dict(self.engine),
             "loaded": self.loaded,
-        }
+        } | ({"answers": self.problems.kind} if self.problems.kind else {})
 
     def slug(self) -> str:
         """A folder's name that is the same for the same configuration."""
@@ -80,13 +80,11 @@ def prepare(
     cards: list[str] | None = None,
 ) -> Job:
     """Check everything that can be checked before a model is loaded."""
-    names: dict[str, Any] = {}
-    for path in load or ():
-        new = load_names(path)
-        if twice := sorted(names.keys() & new):
-            raise InputError(f"--load {path}: {twice[0]} is defined in another loaded file too: rename one")
-        names |= new
+    names = load_all(load)
+    problems = problems.reading(names)
     strategy = parse(spec, names)
+    if not takes(strategy, 2):
+        raise InputError(f"{spec[:80]!r} is a kind of answers: give it with --answers, and a strategy such as Vote(16)")
     _check_spelling(strategy, names)
     settings = dict(map(_setting, engine or ()))
     named = dict(map(_named, models or [str(SMALL)]))

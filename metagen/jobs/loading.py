@@ -1,6 +1,7 @@
 """Names from a user's own Python files, for specs."""
 
 import sys
+from collections.abc import Iterable
 from hashlib import blake2b
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -22,6 +23,17 @@ def load_names(path: Path) -> dict[str, Any]:
         raise InputError(f"--load {path}: {type(error).__name__}: {error}") from error
     own = {name: value for name, value in vars(module).items() if getattr(value, "__module__", None) == spec.name}
     return {name: value for name, value in own.items() if callable(value) and not name.startswith("_")}
+
+
+def load_all(paths: Iterable[Path] | None) -> dict[str, Any]:
+    """The public functions and classes of several files."""
+    names: dict[str, Any] = {}
+    for path in paths or ():
+        new = load_names(path)
+        if twice := sorted(names.keys() & new):
+            raise InputError(f"--load {path}: {twice[0]} is defined in another loaded file too: rename one")
+        names |= new
+    return names
 
 
 def digest_of(path: Path) -> str:

@@ -50,6 +50,8 @@ class Plan(BaseModel):
     seeds: Annotated[list[int], Field(min_length=1)] = [0]
     limit: Annotated[int, Field(gt=0)] | None = None
     """Only the first so many problems of each file."""
+    answers: str = ""
+    """The kind of answers of all files, such as `Number()`."""
     load: list[Path] = []
     cards: dict[str, Path] = {}
     """By model: the `config.json` of what stands behind a server or a pool."""
@@ -107,7 +109,7 @@ def cells(path: Path, plan: Plan) -> list[Cell]:
         for (strategy, spec), (budget, limit) in product(plan.strategies.items(), plan.budgets.items()):
             try:
                 job = prepare(
-                    ProblemFile(here / file),
+                    ProblemFile(here / file, answers=plan.answers),
                     limit.around(spec),
                     [_at(here, where)],
                     loads,
