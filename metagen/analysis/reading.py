@@ -68,8 +68,6 @@ def read(path: Path, problems: ProblemFile, n: int | None = None, card: ModelCar
         samples = _priced(samples, rows, card)
         if not all(row[0].prompt for row in rows):
             notes.append("the lengths of prompts are not known, so reading them is not among the FLOPs")
-    if silent := _silence(rows):
-        notes.append(f"no answer: {silent}")
     if unjudged:
         notes.append(f"{unjudged} samples have no verdict of the grader and count as wrong")
     return Source(
@@ -80,6 +78,7 @@ def read(path: Path, problems: ProblemFile, n: int | None = None, card: ModelCar
         scored_by="" if samples.scores is None else scored_by,
         notes=tuple(notes),
         correct=_handed_over(path) if path.is_dir() else None,
+        silence=_silence(rows),
     )
 
 

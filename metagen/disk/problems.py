@@ -153,17 +153,24 @@ class ProblemFile:
 
     def _kind(self, row: Mapping[str, Any], prompt: str, where: str) -> tuple[Answers, str]:
         """The kind of answers to a row, and its prompt with the choices that it does not list."""
-        spec = self.answers or _text(("answers", row.get("answers")), where)
+        kind = self._said_kind(row, where)
+        if kind is not None and not isinstance(kind, Choice):
+            return kind, prompt
         try:
-            kind = parse_answers(spec, self.names) if spec else None
-            choices = choices_of(row) if kind is None or isinstance(kind, Choice) else None
+            choices = choices_of(row)
         except InputError as error:
-            raise InputError(
-                f"{where}: field 'answers': {error}" if spec and not self.answers else str(error)
-            ) from None
-        if choices is None:
-            return kind or MATHS, prompt
-        return choices, with_choices(prompt, choices)
+            raise InputError(f"{where}: {error}") from None
+        return (kind or MATHS, prompt) if choices is None else (choices, with_choices(prompt, choices))
+
+    def _said_kind(self, row: Mapping[str, Any], where: str) -> Answers | None:
+        """The kind of answers that the file or else the row is said to have."""
+        if self.answers:
+            return parse_answers(self.answers, self.names)
+        spec = _text(("answers", row.get("answers")), where)
+        try:
+            return parse_answers(spec, self.names) if spec else None
+        except InputError as error:
+            raise InputError(f"{where}: field 'answers': {error}") from None
 
     def _answer(self, row: Mapping[str, Any], kind: Answers, where: str) -> str | None:
         field, given = _field(row, self.answer_field, ANSWER_FIELDS, where, needed=False)
