@@ -174,11 +174,12 @@ async def _judged(problem: Problem, candidate: Candidate | None, error: str, tra
     """The solution, with the grader's verdicts on the answer and on the samples it was chosen from."""
     samples = (trace.compared(candidate) or [candidate]) if candidate else []
     notes = trace.all_notes()
+    answer, *answers = [None]
     try:
-        answer, *answers = [_answer(problem, each) for each in (candidate, *samples) if each] or [None]
+        answer, *answers = _answers(problem, [each for each in (candidate, *samples) if each]) or [None]
         judged = await _verdicts(problem, (answer, *answers))
     except VerifierError as failed:
-        samples, answer, answers, judged = [], None, [], {None: None}
+        samples, judged = samples[: len(answers)], dict.fromkeys((answer, *answers))
         notes.append(f"not graded: {failed}")
     verdict, right = judged[answer], [judged[each] for each in answers]
     silent = [each for each, given in zip(samples, answers, strict=True) if given is None]
@@ -202,8 +203,8 @@ async def _judged(problem: Problem, candidate: Candidate | None, error: str, tra
     )
 
 
-def _answer(problem: Problem, candidate: Candidate) -> str | None:
-    return problem.answers.extract(candidate.text, finished=candidate.finished)
+def _answers(problem: Problem, candidates: Iterable[Candidate]) -> list[str | None]:
+    return [problem.answers.extract(each.text, finished=each.finished) for each in candidates]
 
 
 async def _verdicts(problem: Problem, answers: Iterable[str | None]) -> dict[str | None, bool | None]:

@@ -62,7 +62,7 @@ _NAMED = re.compile(
 
 
 _CHOSEN = re.compile(
-    r"(?:(?:option|choice|answer)\s+\(?(?P<option>[A-J])\)?"
+    r"(?:(?:the\s+)?(?:correct\s+)?(?:option|choice|answer)\s*(?:is\b|:)?\s+\(?(?P<option>[A-J])\)?"
     rf"|(?:{_TEXT}\{{)?\(?(?P<letter>[A-J])(?:\)\}}?[.:]?\s*|[.:]\}}?\s+)[^\s=].*)",
     re.IGNORECASE | re.DOTALL,
 )
@@ -72,6 +72,7 @@ _CHOSEN = re.compile(
 _RATIO = re.compile(r"[0-9][0-9./]*(?:\s*:\s*[0-9][0-9./]*)+")
 _CLOCK = re.compile(r"[0-2]?[0-9]:[0-5][0-9](?::[0-5][0-9])?")
 _LISTED = re.compile(rf",?(?:\s+(?:and|or)\s+|\s*{_TEXT}\{{\s*,?\s*(?:and|or)\s*\}}\s*)|,\s*(?:and|or)\s+")
+_EITHER = re.compile(r"^(?:either|both)\s+")
 _PROSE = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{2,}")
 
 
@@ -215,7 +216,7 @@ def _ratio(text: str) -> str | None:
 
 def _listed(text: str) -> str | None:
     """A list in prose with commas, if what it lists are numbers and formulas."""
-    spelled, count = _LISTED.subn(", ", text)
+    spelled, count = _LISTED.subn(", ", _EITHER.sub("", text))
     pieces = _pieces(spelled) if count else None
     if not pieces or not all(map(_is_formula, pieces)):
         return None

@@ -22,6 +22,8 @@ _EXPONENT = re.compile(r"(?:[eE]|10\s*\^\s*\{?\s*)([+-]?[0-9]{1,3})")
 _DATE = re.compile(r"[0-9]{1,4}([-/.])[0-9]{1,4}\1[0-9]{1,4}(?:\1[0-9]{1,4})*")
 """A version, an address and a telephone number with two marks look alike."""
 _TELEPHONE = re.compile(r"[0-9]{3}-[0-9]{4}")
+_RANGE = re.compile(r"[0-9]+-[0-9]+")
+"""A range or a score; against another one, it is no difference."""
 _UNENDING = re.compile(r"-?[0-9]*\.[0-9]+\s*\\ldots")
 _CLOCK = re.compile(r"[0-2]?[0-9]:[0-5][0-9](?::[0-5][0-9])?(?: ?[ap]m)?", re.IGNORECASE)
 _FIGURES = re.compile(r"[-0-9:./ apm]+")
@@ -115,15 +117,18 @@ def _as_text(one: str, other: str) -> bool | None:
     bases = _BASED.fullmatch(one), _BASED.fullmatch(other)
     if any(bases):
         return _in_base(one, other, bases)
-    if _LABEL.fullmatch(one) or _LABEL.fullmatch(other):
+    if _LABEL.fullmatch(one) or _LABEL.fullmatch(other) or _is_another_number(one) or _is_another_number(other):
         return False
-    if any(pattern.fullmatch(key) for pattern in (_DATE, _TELEPHONE, _CLOCK) for key in (one, other)):
-        return False if _FIGURES.fullmatch(one) and _FIGURES.fullmatch(other) else None
-    if (_UNENDING.fullmatch(one) and exact(other)) or (_UNENDING.fullmatch(other) and exact(one)):
-        return False
-    if any(map(_is_another_number, (one, other))):
-        return False
-    return None
+    return False if _are_figures(one, other) or _are_figures(other, one) else None
+
+
+def _are_figures(one: str, other: str) -> bool:
+    """Whether one is a date, a time, a range or the like, or a decimal without end, and the other has figures too."""
+    if any(pattern.fullmatch(one) for pattern in (_DATE, _TELEPHONE, _CLOCK)):
+        return bool(_FIGURES.fullmatch(other))
+    if _UNENDING.fullmatch(one):
+        return exact(other) is not None
+    return bool(_RANGE.fullmatch(one) and _RANGE.fullmatch(other))
 
 
 def _in_base(one: str, other: str, bases: tuple[re.Match[str] | None, re.Match[str] | None]) -> bool | None:

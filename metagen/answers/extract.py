@@ -21,7 +21,7 @@ _BOX_TOKEN = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])\s*(?:(?P<brace>\{)|(?P<ba
 
 
 _LABEL = re.compile(
-    r"(?:\\(?:text(?:bf|it|rm)?|mathbf|mathrm)\s*\{)?\s*(?:the\s+)?(?:final\s+)?answer\s*(?:is\b|[:=])\s*:?(?:\s*\})?\s*",
+    r"(?:\\(?:text(?:bf|it|rm)?|mathbf|mathrm)\s*\{)?\s*(?:the\s+)?(?:final\s+)?answer\s*\}?\s*(?:is\b|[:=])\s*:?(?:\s*\})?\s*",
     re.IGNORECASE,
 )
 """What a box may say before the answer."""
@@ -31,27 +31,30 @@ _HASHES = re.compile(r"####[ \t]*([^\n#]{1,60}?)[ \t]*$", re.MULTILINE)
 
 
 _HEADING = re.compile(
-    r"^[ \t]*(?:#{1,6}[ \t]*(?:\*\*)?|\*\*)(?:the[ \t]+)?(?:final[ \t]+)?answer(?:\*\*|:){0,2}[ \t]*\n"
+    r"^[ \t]*(?:(?:#{1,6}[ \t]*(?:\*\*)?|\*\*)(?:the[ \t]+)?(?:final[ \t]+)?|final[ \t]+)answer(?:\*\*|:){0,2}[ \t]*\n"
     r"(?:\s|\\\[|\$\$)*+([^\n]{1,60}?)[ \t]*$",
     re.MULTILINE | re.IGNORECASE,
 )
 """A heading, and the first line under it."""
 
 
-_LINE = re.compile(r"^[ \t]*(?:\*\*)?A(?:\*\*)?:(?:\*\*)?[ \t]*([^\n]{1,60}?)[ \t]*$", re.MULTILINE)
+_LINE = re.compile(
+    r"^[ \t]*(?:\*\*)?A(?:ns)?(?:\*\*)?(?::|(?<=ns)\.)(?:\*\*)?[ \t]*([^\n]{1,60}?)[ \t]*$", re.MULTILINE
+)
 _CHOICE_LINE = re.compile(r"^[ \t]*(?:\*\*)?B(?:\*\*)?:", re.MULTILINE)
 
 
-_OPENED = r"(?:\s|\*\*|\$|\\[(\[]|\})*+(?!that\b)"
-_SENTENCE = re.compile(rf"\banswer(?:\*\*)?\s*is\b\s*:?{_OPENED}", re.IGNORECASE)
-_LABELLED = re.compile(rf"\banswer(?:\*\*)?\s*[:=]{_OPENED}", re.IGNORECASE)
+_OPENED = r"(?:\s|[*_]{1,2}|\$|\\[(\[]|\})*+(?!that\b)"
+_SENTENCE = re.compile(rf"\banswer(?:[*_]{{1,2}}|\}})?\s*is\b\s*:?{_OPENED}", re.IGNORECASE)
+_LABELLED = re.compile(rf"(?<![a-zA-Z0-9])answer(?:[*_]{{1,2}}|\}})?\s*[:=]{_OPENED}", re.IGNORECASE)
 
 
+_SOME_WORDS = re.compile(r"\b[a-zA-Z]+\b[^\n]*\b[a-zA-Z]+\b")
 _PARAGRAPH = re.compile(r"\n[ \t]*\n")
 
 
 _SAID = re.compile(
-    r"(.{1,60}?)(?:[.!?](?=[\s*$]|\\[)\]]|\Z)|\*\*|,?\s(?:because|since|which)\b|\s\((?=[a-zA-Z]{2})|\n|\Z)"
+    r"(.{1,60}?)(?:[.!?](?=[\s*$]|\\[)\]]|\Z)|\*\*|(?:\$|\\\))(?=\s+(?!and\b|or\b)[a-z]{2,}\b)|,?\s(?:because|since|which)\b|\s\((?=[a-zA-Z]{2})|\n|\Z)"
 )
 """What follows the cue, to the end of the sentence. What is longer than 60 characters is prose and not an answer."""
 
@@ -84,9 +87,9 @@ def extract(text: str, *, finished: bool = True) -> str | None:
     Marked on purpose are the content of `\boxed{…}` or `\fbox{…}` (or the word after `\boxed `), what follows `Answer:`
     to the end of the sentence, and a value in the line under the heading `Final Answer` or after `A:`. The last of
     them counts. `#### n` with a value to the end of the line, so that a heading is none, and the sentence `the answer
-    is …` count where nothing is marked before them, or where they stand in a later paragraph: what was marked on
-    purpose outranks what a sentence happens to say, but an early box is not the last word. Where there is none of
-    these, a value in bold counts that opens the last line, or follows "there are".
+    is …` count where nothing is marked before them, or where some words or the end of a paragraph stand between: what
+    was marked on purpose outranks what the next line happens to say, but an early box is not the last word. Where there
+    is none of these, a value in bold counts that opens the last line, or follows "there are".
 
     An answer comes without its period, currency, Markdown and dollar signs and plain units, and never has a brace
     without its partner. An unclosed or empty box gives nothing. Of a text that was cut off, not `finished`, nothing
@@ -144,8 +147,11 @@ def _said(text: str, end: int, before: Found | None) -> Found | None:
 
 
 def _outranks(text: str, start: int, before: Found | None) -> bool:
-    """Whether what is at `start` is in a later paragraph than what was found before."""
-    return before is None or bool(_PARAGRAPH.search(text, before[0], max(start, before[0])))
+    """Whether what is at `start` follows what was found before in a later paragraph, or after more than a word."""
+    if before is None:
+        return True
+    between = text[before[0] + len(before[1]) : start]
+    return start > before[0] and bool(_PARAGRAPH.search(between) or _SOME_WORDS.search(between))
 
 
 def _headed(text: str, end: int) -> Iterator[Found]:

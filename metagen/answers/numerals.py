@@ -61,12 +61,16 @@ _PARTS = dict(zip(_ORDINALS.split(), range(2, 11), strict=True)) | {
 }
 _IN_WORDS = re.compile(
     rf"([0-9][0-9.,]*|an?|{_COUNTED})((?:[\s-]+(?:and[\s-]+)?(?:{_COUNTED})s?\b)*)(?:[\s-]+({'|'.join(_PARTS)})s?)?"
+    r"(\s+and\s+a\s+half\b)?"
     r"(?![A-Za-z0-9^_(\\])(.*)",
     re.IGNORECASE,
 )
 
+_MINUS = re.compile(r"(?:minus|negative)\s+", re.IGNORECASE)
+
 _BASED = re.compile(
-    r"([0-9][0-9A-F]*)\s*(?:_\s*\{?\s*\(?\s*(?:\\text\s*\{\s*)?|\(?\s*base\s+)([0-9]{1,2}|[a-z]+)[\s})]*", re.IGNORECASE
+    r"\(?([0-9][0-9A-F]*)\)?\s*(?:_\s*\{?\s*\(?\s*(?:\\text\s*\{\s*)?|\(?\s*base\s+)([0-9]{1,2}|[a-z]+)[\s})]*",
+    re.IGNORECASE,
 )
 
 
@@ -108,14 +112,15 @@ def in_digits(text: str) -> str | None:
 
     `two dozen eggs` is `24 eggs`, `1.5 million` is `1500000`, `two thirds` is `2/3`.
     """
-    found = _IN_WORDS.fullmatch(text)
-    if not found or not (found[2] or found[3] or found[1].lower() in _UNITS):
+    signed = _MINUS.match(text)
+    found = _IN_WORDS.fullmatch(text, signed.end() if signed else 0)
+    if not found or not (found[2] or found[3] or found[4] or found[1].lower() in _UNITS):
         return None
     value = _counted(found[1], found[2])
     if value is None:
         return None
-    part = _PARTS[found[3].lower()] if found[3] else 1
-    return f"{value / part}{found[4]}"
+    value = value + Fraction(1, 2) if found[4] else value / (_PARTS[found[3].lower()] if found[3] else 1)
+    return f"{'-' * bool(signed)}{value}{found[5]}"
 
 
 def _value(found: re.Match[str]) -> Fraction | None:

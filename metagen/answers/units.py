@@ -83,6 +83,7 @@ def _is_unit(rest: str, *, one: bool) -> bool:
     rest, texts = _TEXT.subn(" ", rest) if "\\" in rest else (rest, 0)
     if "\\" in rest and not (texts or fractions or "cdot" in rest):
         return False
+    divided = "/" in rest or "^{-" in rest or "^-" in rest
     spaced, rest = rest[:1].isspace() or bool(texts), _POWER.sub("", rest).replace("{", "").replace("}", "").strip()
     if not rest:
         return bool(marked or texts)
@@ -90,20 +91,20 @@ def _is_unit(rest: str, *, one: bool) -> bool:
         return False
     if not spaced and (len(rest) == 1 or rest in _PRODUCTS):
         return False
-    return _is_symbol(rest, texts > 0) or (spaced and _names_things(rest, one=one))
+    return _is_symbol(rest, sure=texts > 0, divided=divided) or (spaced and _names_things(rest, one=one))
 
 
-def _is_symbol(rest: str, in_text: bool) -> bool:
-    """Whether it is `cm` or `m/s`."""
+def _is_symbol(rest: str, *, sure: bool, divided: bool) -> bool:
+    """Whether it is `cm` or `m/s`. Symbols of one letter are units only where that is `sure`, or in a quotient."""
     if _OPERATORS.sub("", _SPELLED.sub("", rest)):
         return False
     above, _, below = (_SPELLED.findall(part) for part in rest.replace("cdot", " ").partition("/"))
     every = [*above, *below]
     if not every or not all(symbol in _SYMBOLS or symbol in _LETTERS for symbol in every):
         return False
-    if in_text or all(symbol in _SYMBOLS for symbol in every):
+    if sure or all(symbol in _SYMBOLS for symbol in every):
         return True
-    return bool(rest.count("/") == 1 and above and below and set(below) <= _BELOW)
+    return divided and rest.count("/") <= 1 and len(every) > 1 and set(below or every[1:]) <= _BELOW
 
 
 def _names_things(rest: str, *, one: bool) -> bool:

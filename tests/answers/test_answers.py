@@ -360,3 +360,13 @@ async def test_a_solution_counts_the_samples_without_an_answer() -> None:
     assert (solution.compared, solution.unanswered, solution.cut) == (6, 4, 2)
     unknown = await solve(Problem("p", "?", answers=PROBLEM.answers), strategy, model)
     assert (unknown.compared, unknown.unanswered, unknown.cut) == (6, 4, 2)
+
+
+async def test_a_function_that_fails_in_the_end_is_no_verdict() -> None:
+    def reads(text: str) -> str | None:
+        raise KeyError(text)
+
+    solution = await solve(Problem("p", "?", "7", answers=Function(reads)), None, Scripted("It is 7."))
+    assert (solution.answer, solution.correct, solution.unjudged, solution.text) == (None, None, True, "It is 7.")
+    assert solution.notes == ("not graded: reads: KeyError: 'It is 7.'",)
+    assert (solution.compared, solution.unanswered) == (0, 0)
