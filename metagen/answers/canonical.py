@@ -191,7 +191,7 @@ def _simpler(text: str) -> str:
 def _of_another_form(text: str) -> str | None:
     """What a number in words or to a base, a ratio, a choice with its text or a list in prose come to."""
     if chosen := _CHOSEN.fullmatch(text):
-        return str(chosen["option"] or chosen["letter"])
+        return str(chosen["letter"] or chosen["option"].upper())
     if ":" in text and (found := _ratio(text)):
         return found
     if ("_" in text or "base" in text) and (found := based(text)):

@@ -40,8 +40,9 @@ _FUNCTION = re.compile(r"\b(?:pi|sqrt|sin|cos|tan|log|ln|exp)\b")
 _PRODUCT = re.compile(r"-?[0-9][0-9.,/]* ?[A-Za-z]{1,4}")
 _LISTED = re.compile(r"\b(?:and|or)\b")
 _PROSE = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{2,}")
+_AFTER_LETTER = re.compile(r"[).:]\s*\S")
 _LAST_LETTERS = re.compile(r"(?<=[0-9}\s])(?<![a-zA-Z]\s)[a-zA-Z]{1,4}(?=\s*\$?$)")
-_LEFT = re.compile(r"\s*([a-zA-Z](?:_(?:\w|\{\w+\}))?)\s*=(?!.*=)")
+_LEFT = re.compile(r"\s*([a-zA-Z](?:_(?:\w|\{\w+\})|\([A-Z0-9][^()=]*\))?)\s*=(?!.*=)")
 
 
 def decide(answer: str, reference: str) -> bool | None:
@@ -62,13 +63,16 @@ def decide(answer: str, reference: str) -> bool | None:
 def for_symbols(answer: str) -> str:
     """Return an answer as the symbolic comparison is to read it.
 
-    A list in prose is its key, and letters at the end of a formula stand apart, so that they are taken for variables.
+    A list in prose and a choice with its text are their keys, and letters at the end of a formula stand apart, so that
+    they are taken for variables.
     """
     answer = to_ascii(answer)
     if _LISTED.search(answer) and not _PROSE.search(key := canonical(answer)):
         return key
     if _PRODUCT.fullmatch(key := canonical(answer)):
         answer = f"${key}$"
+    if len(key) == 1 and key.isalpha() and _AFTER_LETTER.search(answer):
+        return key
     return _LAST_LETTERS.sub(_apart, answer)
 
 
@@ -77,7 +81,7 @@ def _apart(found: re.Match[str]) -> str:
 
 
 def _name_others(answer: str, reference: str) -> bool:
-    """Whether both sides of the comparison name what they give, a letter each, and it is not the same letter."""
+    """Whether both sides of the comparison name what they give, such as `x` or `P(A)`, and not by the same name."""
     names = [found[1] for text in (answer, reference) if (found := _LEFT.match(text.replace("$", "")))]
     return len(names) == 2 and names[0] != names[1]
 

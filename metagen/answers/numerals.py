@@ -60,7 +60,7 @@ _PARTS = dict(zip(_ORDINALS.split(), range(2, 11), strict=True)) | {
     "millionth": 10**6,
 }
 _IN_WORDS = re.compile(
-    rf"([0-9][0-9.,]*|an?|{_COUNTED})((?:[\s-]+(?:and[\s-]+)?(?:{_COUNTED})s?\b)*)(?:[\s-]+({'|'.join(_PARTS)})s?)?"
+    rf"([0-9][0-9.,]*(?:/[0-9]+)?|an?|{_COUNTED})((?:[\s-]+(?:and[\s-]+)?(?:{_COUNTED})s?\b)*)(?:[\s-]+({'|'.join(_PARTS)})s?)?"
     r"(\s+and\s+a\s+half\b)?"
     r"(?![A-Za-z0-9^_(\\])(.*)",
     re.IGNORECASE,

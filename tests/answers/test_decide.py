@@ -44,7 +44,7 @@ EQUAL = {
     "numbers in words": [
         ("1 million", "1000000"), ("2 dozen", "24"), ("twenty-five", "25"), ("1.5 million dollars", "1,500,000"),
         ("three hundred and four", "304"), ("two dozen eggs", "24"), ("two thirds", "2/3"), ("a hundred", "100"),
-        ("five thousandths", "0.005"), ("minus five", "-5"), ("two and a half", "2.5"),
+        ("five thousandths", "0.005"), ("minus five", "-5"), ("two and a half", "2.5"), ("1/2 million", "500000"),
     ],
     "repeating decimals": [
         (r"0.\overline{3}", r"\frac13"), (r"0.1\overline{6}", "1/6"), ("0.333...", "1/3"), ("0.(3)", "1/3"),
@@ -52,7 +52,7 @@ EQUAL = {
     ],
     "a letter with its text": [
         ("C) 42", "C"), ("(C) 42", "C"), ("Option C", "C"), (r"\textbf{(C)}\ 42", r"\text{(C)}"), ("C. the third", "C"),
-        ("choice (C)", "C"), ("C: 42", "C"), ("The correct option is C", "C"), ("Answer: C", "C"),
+        ("choice (C)", "C"), ("C: 42", "C"), ("The correct option is C", "C"), ("Answer: C", "C"), ("option c", "C"),
     ],
     "lists in prose": [
         ("1 and 2", "1, 2"), ("2 or 1", "1, 2"), ("1, 2, and 3", "3,2,1"), (r"1\text{ and }2", "1,2"),
@@ -89,6 +89,8 @@ UNEQUAL = {
         ("0.333...", "0.333"), (r"0.\overline{3}", "0.3"), ("0.27...", "0.27"), (r"3.14\ldots", "3.14"),
     ],
     "complex numbers": [("i", "1"), ("2i", "2"), ("a+bi", "a-bi"), (r"\sqrt{-4}", "2")],
+    "choices": [("C) 42", "D) 42"), ("(A) 1", "(B) 1"), ("C", "42")],
+    "ratios": [("1:2", "2:1"), ("1:2:3", "1:2:4")],
     "division by zero": [("1/0", "1"), ("1/0", "2/0"), (r"\frac{5}{0}", "5")],
 }  # fmt: skip
 
@@ -113,6 +115,7 @@ async def test_these_are_not_equal(one: str, other: str) -> None:
 async def test_two_names_of_one_number_are_not_one_equation() -> None:
     assert await grade("x = 5", "y = 5") is False
     assert await grade("x = 5", "x=5") is True
+    assert await grade("P(A) = 1/2", "P(B) = 1/2") is False
     assert await grade("f(x) = 5", "y = 5") is True
 
 
