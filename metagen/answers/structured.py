@@ -1,6 +1,7 @@
 """Answers that have a form of their own: JSON objects and code."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass
 from textwrap import dedent
@@ -13,6 +14,8 @@ from metagen.settings import spelled
 
 _WORK = 8
 """Characters looked at for each character of a reply, at most, in the search for an object."""
+_OPENED = re.compile(r"\{(?=[ \t\r\n]{0,1000}[\"}])")
+"""What may be the beginning of an object."""
 
 
 @dataclass(frozen=True, slots=True, repr=False, init=False)
@@ -97,18 +100,19 @@ class Code:
 
 def _objects(text: str) -> Iterator[tuple[int, int, dict[str, Any]]]:
     """Each outermost JSON object in a text, with its place."""
-    decoder, work = json.JSONDecoder(parse_constant=_refuse), 0
-    start = text.find("{")
-    while start >= 0 and work <= _WORK * len(text):
+    decoder, work, end = json.JSONDecoder(parse_constant=_refuse), 0, 0
+    for found in _OPENED.finditer(text):
+        start = found.start()
+        if start < end or work > _WORK * len(text):
+            continue
         try:
             value, end = decoder.raw_decode(text, start)
         except json.JSONDecodeError as error:
-            work, end = work + error.pos - start, start + 1
+            work += error.pos - start + error.pos // 100  # the error counts the lines before it
         except (ValueError, RecursionError):
-            work, end = work + len(text) - start, start + 1
+            work += len(text) - start
         else:
             yield start, end, value
-        start = text.find("{", end)
 
 
 def _loaded(text: str) -> Any:
