@@ -25,7 +25,7 @@ from metagen import (
     solve_all,
 )
 from metagen.analysis.tally import Tally
-from metagen.verifiers import oracles
+from metagen.answers import grade
 from tests.support.scripts import dice
 
 PUBLISHED = Path(__file__).parents[2].parent / "shared" / "data" / "pools" / "gsm8k_200x16.jsonl"
@@ -349,7 +349,7 @@ async def test_a_published_pool_gives_its_published_figures(tmp_path: Path, monk
         return False
 
     # All references are whole numbers, so what is no number is wrong: no symbolic check, with a limit by the clock.
-    monkeypatch.setattr(oracles, "compare", never)
+    monkeypatch.setattr(grade, "compare", never)
     tally = Tally()
     async with Recorded(path) as backend:
         async for solution in solve_all(problems, Vote(16), backend):
