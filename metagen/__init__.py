@@ -3,6 +3,10 @@
 from metagen import backends, strategies, tools, verifiers
 from metagen.answers.canonical import canonical
 from metagen.answers.extract import extract
+from metagen.answers.kinds import Choice, Function, Label, LastNumber, Maths, Number, Pattern, Text
+from metagen.answers.protocol import Answers, Form
+from metagen.answers.spec import parse_answers
+from metagen.answers.structured import Code, Json
 from metagen.backends import *
 from metagen.bootstrap import bootstrap
 from metagen.budget import Account, Budget, Usage
@@ -42,25 +46,36 @@ from metagen.verifiers.critics import *
 
 __all__ = [
     "Account",
+    "Answers",
     "Backend",
     "BackendGone",
     "Batched",
     "Budget",
     "BudgetExceeded",
     "Candidate",
+    "Choice",
+    "Code",
     "Completion",
     "Critic",
     "Feedback",
     "Finished",
+    "Form",
+    "Function",
     "GenerationError",
     "Generator",
     "InputError",
     "Joint",
+    "Json",
+    "Label",
+    "LastNumber",
     "Limits",
+    "Maths",
     "MetagenError",
     "Model",
     "ModelCard",
     "NoCandidate",
+    "Number",
+    "Pattern",
     "Problem",
     "ProblemFile",
     "Reading",
@@ -74,6 +89,7 @@ __all__ = [
     "Scored",
     "Solution",
     "StorageError",
+    "Text",
     "Tool",
     "ToolError",
     "ToolRefusal",
@@ -86,6 +102,7 @@ __all__ = [
     "canonical",
     "extract",
     "parse",
+    "parse_answers",
     "solve",
     "solve_all",
     "spelled",

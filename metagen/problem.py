@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self
 
+from metagen.answers.kinds import MATHS
+from metagen.answers.protocol import Answers
 from metagen.candidate import Candidate
 from metagen.errors import InputError
 
@@ -28,6 +30,8 @@ class Problem:
     """What ends a step: a string, such as a newline, or a number of tokens; `None` asks for the whole reply."""
     tags: Mapping[str, str] = field(default_factory=dict, compare=False)
     """What kind of problem it is, such as its level and subject, for reports."""
+    answers: Answers = MATHS
+    """What counts as an answer, and when two are equal."""
 
     @property
     def text(self) -> str:

@@ -26,6 +26,12 @@ class Solution:
     samples: int = 0
     """How many candidates the outermost strategy compared and the grader judged."""
     samples_correct: int = 0
+    compared: int = 0
+    """How many candidates the outermost strategy compared, with a reference or without."""
+    unanswered: int = 0
+    """How many of them gave no answer."""
+    cut: int = 0
+    """How many of those were cut off by a length limit."""
     lost: int = 0
     """Samples that were lost to errors or a budget."""
     notes: tuple[str, ...] = ()

@@ -7,8 +7,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
-from metagen.answers.extract import extract
-from metagen.answers.grade import grade
+from metagen.answers.protocol import verdicts
 from metagen.budget import Account, Budget
 from metagen.candidate import Candidate
 from metagen.errors import InputError, SampleError, VerifierError
@@ -19,7 +18,6 @@ from metagen.run import Generator, Run
 from metagen.run.node import Scope
 from metagen.run.protocols import is_joint
 from metagen.solution import Solution
-from metagen.tasks import together
 from metagen.trace import Span
 
 CONCURRENCY = 256
@@ -175,14 +173,16 @@ async def _called(
 async def _judged(problem: Problem, candidate: Candidate | None, error: str, trace: Span, account: Account) -> Solution:
     """The solution, with the grader's verdicts on the answer and on the samples it was chosen from."""
     samples = (trace.compared(candidate) or [candidate]) if candidate else []
-    answer, *answers = [extract(each.text, finished=each.finished) for each in (candidate, *samples) if each] or [None]
     notes = trace.all_notes()
+    answer, *answers = [None]
     try:
-        verdicts = await _verdicts({answer, *answers}, problem.answer)
+        answer, *answers = _answers(problem, [each for each in (candidate, *samples) if each]) or [None]
+        judged = await _verdicts(problem, (answer, *answers))
     except VerifierError as failed:
-        verdicts = dict.fromkeys((answer, *answers))
+        samples, judged = samples[: len(answers)], dict.fromkeys((answer, *answers))
         notes.append(f"not graded: {failed}")
-    verdict, right = verdicts[answer], [verdicts[each] for each in answers]
+    verdict, right = judged[answer], [judged[each] for each in answers]
+    silent = [each for each, given in zip(samples, answers, strict=True) if given is None]
     return Solution(
         problem=problem.id,
         answer=answer,
@@ -191,6 +191,9 @@ async def _judged(problem: Problem, candidate: Candidate | None, error: str, tra
         unjudged=problem.answer is not None and verdict is None,
         samples=sum(one is not None for one in right),
         samples_correct=right.count(True),
+        compared=len(samples),
+        unanswered=len(silent),
+        cut=sum(each.cut for each in silent),
         lost=trace.count_lost(),
         notes=tuple(notes),
         error=error,
@@ -200,12 +203,15 @@ async def _judged(problem: Problem, candidate: Candidate | None, error: str, tra
     )
 
 
-async def _verdicts(answers: set[str | None], reference: str | None) -> dict[str | None, bool | None]:
+def _answers(problem: Problem, candidates: Iterable[Candidate]) -> list[str | None]:
+    return [problem.answers.extract(each.text, finished=each.finished) for each in candidates]
+
+
+async def _verdicts(problem: Problem, answers: Iterable[str | None]) -> dict[str | None, bool | None]:
     """Which answers are right; without a reference there are no verdicts."""
-    if reference is None:
+    if problem.answer is None:
         return dict.fromkeys(answers)
-    verdicts = await together(grade(answer, reference) for answer in answers)
-    return dict(zip(answers, verdicts, strict=True))
+    return await verdicts(problem.answers, answers, problem.answer)
 
 
 def _named(model: Models | None, strategy: Generator | None) -> Mapping[str, AnyBackend]:

@@ -91,6 +91,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "no_prompt.jsonl": lines({"promt": "?"}),
         "twins.jsonl": lines({"id": 1, "prompt": "?"}, {"id": 1, "prompt": "!"}),
         "no_model/README.md": "",
+        "strange.jsonl": lines({"prompt": "?", "answers": "Numbr()"}),
+        "outside.jsonl": lines({"prompt": "?", "choices": ["x", "y"], "answer": "D"}),
     }
     (tmp_path / "no_model").mkdir()
     for name, text in files.items():
@@ -217,6 +219,19 @@ REFUSALS: list[tuple[tuple[str, ...], str]] = [
     (("report", "pool.jsonl", "--problems", "problems.jsonl", "--answer-field", "x"), "line 1: there is no field 'x'"),
     (("slove", "problems.jsonl"), "No such command 'slove'"),
     (("--verson",), "No such option"),
+]
+REFUSALS += [
+    (("solve", "problems.jsonl", *POOL, "--answers", "Numbr()"), "'Numbr' is not known: did you mean Number?"),
+    (("solve", "problems.jsonl", *POOL, "--answers", "Vote(3)"), "'Vote' is not known"),
+    (("solve", "problems.jsonl", *POOL, "--answers", "Choice("), "the kind of answers 'Choice(' cannot be read"),
+    (("solve", "problems.jsonl", *POOL, "--answers", "reads"), "'reads' is not known"),
+    (("solve", "problems.jsonl", *POOL, "-s", "Number()"), "'Number()' is a kind of answers: give it with --answers"),
+    (("solve", "strange.jsonl", *POOL), "strange.jsonl, line 1: field 'answers': 'Numbr' is not known"),
+    (("solve", "outside.jsonl", *POOL), "outside.jsonl, line 1: field 'answer': 'D' is none of the choices A, B"),
+    (
+        ("report", "pool.jsonl", "--problems", "problems.jsonl", "--answers", "Number"),
+        "'Number' is not a kind of answers",
+    ),
 ]
 OF_THE_ENGINE: list[tuple[tuple[str, ...], str]] = [
     (("-m", "./nothing"), "there is no model at ./nothing"),
@@ -590,3 +605,59 @@ def test_the_command_in_a_process_of_its_own(
     assert out in done.stdout
     assert done.stderr.startswith(err)
     assert done.stderr.count("\n") == bool(err)
+
+
+@pytest.fixture
+def labels(folder: Path) -> None:
+    """Problems whose answers are words, and a pool of replies to them, one of which gives none."""
+    rows = [{"id": name, "prompt": f"How is {name}?", "answer": "positive"} for name in "ab"]
+    texts = {"a": ["It is positive.", "Positive!", "negative"], "b": ["negative", "I say negative", "I do not"]}
+    pool = [
+        {
+            "problem": row["id"],
+            "prompt": row["prompt"],
+            "draw": draw,
+            "text": text,
+            "end": "length" if "not" in text else "eos",
+        }
+        for row in rows
+        for draw, text in enumerate(texts[row["id"]])
+    ]
+    (folder / "labels.jsonl").write_text(lines(*rows))
+    (folder / "words.jsonl").write_text(lines(*pool))
+    (folder / "reads.py").write_text("def reads(text):\n    return text.split()[-1].strip('.!').lower()\n")
+
+
+LABELS = ("--answers", 'Label("positive", "negative")')
+WORDS = ("labels.jsonl", "-m", "words.jsonl", "-s", "Vote(3)")
+
+
+@pytest.mark.usefixtures("labels")
+def test_what_is_an_answer_can_be_said(metagen: Command) -> None:
+    out = metagen("solve", *WORDS, *LABELS, "--out", "run").out
+    table = {cells[0]: cells[1] for line in out.splitlines() if len(cells := cells_of(line)) > 1}
+    assert table["accuracy"].startswith("50.0%")
+    assert table["no answer"] == "1 of 6, of them 1 cut: raise max_tokens"
+    own = metagen("solve", *WORDS, "--answers", "reads", "--load", "reads.py", "--out", "own").out
+    assert "50.0%" in own
+    silent = metagen("solve", *WORDS, "--out", "maths").out
+    assert "6 of 6, of them 1 cut" in silent
+    assert "choose another kind of answers with" in " ".join(silent.split())
+
+
+@pytest.mark.usefixtures("labels")
+def test_a_run_is_taken_up_again_with_the_same_answers_alone(metagen: Command) -> None:
+    assert metagen("solve", *WORDS, *LABELS, "--out", "run").code == 0
+    again = metagen("solve", *WORDS, "--answers", "Text()", "--out", "run")
+    assert (again.code, "another answers: Label(" in again.err) == (2, True)
+    without = metagen("report", "run", "--problems", "labels.jsonl")
+    assert (without.code, "give --answers" in without.err) == (2, True)
+    assert "no answer: 1 of 6, of them 1 cut" in metagen("report", "run", "--problems", "labels.jsonl", *LABELS).out
+
+
+@pytest.mark.usefixtures("labels")
+def test_a_pool_is_reported_by_the_answers_that_are_given(metagen: Command) -> None:
+    out = metagen("report", "words.jsonl", "--problems", "labels.jsonl", *LABELS).out
+    assert "no answer: 1 of 6, of them 1 cut" in out
+    own = metagen("report", "words.jsonl", "--problems", "labels.jsonl", "--answers", "reads", "--load", "reads.py")
+    assert own.code == 0

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from metagen.answers.kinds import MATHS
+from metagen.answers.protocol import Answers
 from metagen.disk.problems import ProblemFile
 from metagen.errors import InputError
 
@@ -49,15 +51,23 @@ class Questions:
         self.references = Texts()
         self.tags: dict[str, dict[int, str]] = {}
         """By tag, the values of the problems that have it."""
+        self._kinds: dict[int, Answers] = {}
+        """Of the problems whose answers are not mathematics."""
         for problem in problems:
             for name, value in problem.tags.items():
                 self.tags.setdefault(name, {})[len(self.ids)] = value
+            if problem.answers != MATHS:
+                self._kinds[len(self.ids)] = problem.answers
             self.ids.append(problem.id)
             self.references.append(problem.answer)
         hashes = np.fromiter(map(hash, self.ids), np.int64, len(self.ids))
         self._places = array("i", hashes.argsort().astype(np.int32).tobytes())
         hashes.sort()
         self._hashes = array("q", hashes.tobytes())
+
+    def kind(self, place: int) -> Answers:
+        """The kind of answers to the problem at `place`."""
+        return self._kinds.get(place, MATHS)
 
     def find(self, name: str) -> int | None:
         """Where a problem stands; `None` if it is not in the file."""
@@ -86,6 +96,8 @@ class Draw:
     """nan is no verdict; `None` where nothing scored it."""
     prompt: int = 0
     """The tokens of the prompt; 0 where nobody counted them."""
+    cut: bool = False
+    """A length limit cut it off."""
 
 
 class Columns:
@@ -96,8 +108,8 @@ class Columns:
         self.answers = Texts()
         self.tokens, self.prompts = array("i"), array("i")
         self.scores = array("d")
-        self.scored = array("b")
-        """Whether each was scored."""
+        self.scored, self.cut = array("b"), array("b")
+        """Whether each was scored, and whether a length limit cut it off."""
 
     def add(self, place: int, number: int, draw: Draw) -> None:
         """Add sample `number` of the problem at `place`."""
@@ -108,6 +120,7 @@ class Columns:
         self.prompts.append(draw.prompt)
         self.scores.append(nan if draw.score is None else draw.score)
         self.scored.append(draw.score is not None)
+        self.cut.append(draw.cut)
 
     def order(self) -> "NDArray[np.int32]":
         """The samples by problem, and each problem's by their numbers."""

@@ -20,9 +20,8 @@ from metagen.analysis.curve import Curve, Samples
 from metagen.analysis.intervals import Index
 from metagen.analysis.rules import all_rules, best_of, coverage, majority_vote, powers_of_two
 from metagen.analysis.tables import Source
-from metagen.answers.canonical import canonical
-from metagen.answers.extract import extract
-from metagen.answers.grade import grade
+from metagen.analysis.tally import silence
+from metagen.answers.protocol import Answers, verdicts
 from metagen.card.card import ModelCard
 from metagen.disk.lines import Reader
 from metagen.disk.pool import Sample
@@ -30,7 +29,6 @@ from metagen.disk.problems import ProblemFile
 from metagen.disk.runs import read_rows
 from metagen.disk.traces import SpanRow, read_configuration, read_traces
 from metagen.errors import InputError, WeightError
-from metagen.tasks import together
 
 LIKELIHOOD = "mean token probability"
 """What scores the samples of a pool with log-probabilities: the geometric mean over tokens, from 0 to 1."""
@@ -59,6 +57,7 @@ def read(path: Path, problems: ProblemFile, n: int | None = None, card: ModelCar
             notes.append("the lengths of prompts are not known, so reading them is not among the FLOPs")
     if unjudged:
         notes.append(f"{unjudged} samples have no verdict of the grader and count as wrong")
+    silent = _silence(columns, rows)
     del columns, rows
     correct = _handed_over(path, questions) if is_run else None
     ids = tuple(questions.ids[place] for place in chosen.tolist())
@@ -71,6 +70,7 @@ def read(path: Path, problems: ProblemFile, n: int | None = None, card: ModelCar
         scored_by="" if samples.scores is None else VERIFIER if is_run else LIKELIHOOD,
         notes=tuple(notes),
         correct=correct,
+        silence=silent,
     )
 
 
@@ -122,11 +122,12 @@ async def _graded(questions: Questions, columns: Columns, chosen: Index, rows: I
     groups, right = np.empty(rows.shape, np.int64), np.empty(rows.shape, np.bool_)
     unjudged = 0
     for number, (place, row) in enumerate(zip(chosen.tolist(), rows, strict=True)):
-        answers = [columns.answers[index] for index in row.tolist()]
-        verdicts = await _verdicts(answers, questions.references[place] or "")
-        groups[number] = _groups(answers)
-        right[number] = [verdict is True for verdict in verdicts]
-        unjudged += verdicts.count(None)
+        answers, kind = [columns.answers[index] for index in row.tolist()], questions.kind(place)
+        verdict = await verdicts(kind, answers, questions.references[place] or "")
+        judged = [verdict[answer] for answer in answers]
+        groups[number] = _groups(kind, answers)
+        right[number] = [each is True for each in judged]
+        unjudged += judged.count(None)
     labels = {
         name: [values.get(place, "") for place in chosen.tolist()] for name, values in sorted(questions.tags.items())
     }
@@ -156,17 +157,16 @@ def _priced(samples: Samples, columns: Columns, rows: Index, card: ModelCard) ->
     return replace(samples, flops=flops, prompt_flops=prompt_flops), all(first)
 
 
-async def _verdicts(answers: Sequence[str | None], reference: str) -> list[bool | None]:
-    distinct = list(dict.fromkeys(answers))
-    judged = await together(grade(answer, reference) for answer in distinct)
-    verdict = dict(zip(distinct, judged, strict=True))
-    return [verdict[answer] for answer in answers]
+def _silence(columns: Columns, rows: Index) -> str:
+    """How many of the samples that are reported on gave no answer."""
+    silent = [index for index in rows.ravel().tolist() if columns.answers[index] is None]
+    return silence(len(silent), rows.size, sum(columns.cut[index] for index in silent))
 
 
-def _groups(answers: Iterable[str | None]) -> list[int]:
-    """Equal numbers for equal canonical keys; −1 for no answer."""
+def _groups(kind: Answers, answers: Iterable[str | None]) -> list[int]:
+    """Equal numbers for equal keys; −1 for no answer."""
     numbers: dict[str, int] = {}
-    return [-1 if answer is None else numbers.setdefault(canonical(answer), len(numbers)) for answer in answers]
+    return [-1 if answer is None else numbers.setdefault(kind.key(answer), len(numbers)) for answer in answers]
 
 
 def _of_pool(path: Path, questions: Questions) -> Columns:
@@ -184,7 +184,7 @@ def _of_pool(path: Path, questions: Questions) -> Columns:
                 "of its own"
             )
         requests[place] = request
-        columns.add(place, sample.draw, _drawn(sample))
+        columns.add(place, sample.draw, _drawn(sample, questions.kind(place)))
     _refuse_twins(path, columns)
     return columns
 
@@ -195,9 +195,10 @@ def _refuse_twins(path: Path, columns: Columns) -> None:
         raise InputError(f"{path}, line {number}: sample {sample.draw} of problem {sample.problem!r} stands here again")
 
 
-def _drawn(sample: Sample) -> Draw:
-    answer = extract(sample.text, finished=sample.end != "length")
-    return Draw(answer, sample.tokens, _likelihood(sample.logprobs), sample.prompt_tokens)
+def _drawn(sample: Sample, kind: Answers) -> Draw:
+    cut = sample.end == "length"
+    answer = kind.extract(sample.text, finished=not cut)
+    return Draw(answer, sample.tokens, _likelihood(sample.logprobs), sample.prompt_tokens, cut)
 
 
 def _likelihood(logprobs: Sequence[float]) -> float | None:
@@ -215,7 +216,7 @@ def _of_run(path: Path, problems: ProblemFile, questions: Questions) -> Columns:
         place = questions.place(name, path)
         where = f"{path}, problem {name!r}"
         try:
-            for number, draw in enumerate(_of_trace(rows, where)):
+            for number, draw in enumerate(_of_trace(rows, questions.kind(place), where)):
                 columns.add(place, number, draw)
         except (OverflowError, ValueError):
             raise InputError(f"{where}: a span has a number of tokens that is none") from None
@@ -241,12 +242,16 @@ class _Solved:
 
 def _check_problems(path: Path, problems: ProblemFile) -> None:
     """A run says in `run.json` over which problems it went."""
-    went_over, digest = str(read_configuration(path).get("problems", "")), problems.check()[1]
+    configuration, digest = read_configuration(path), problems.check()[1]
+    went_over = str(configuration.get("problems", ""))
     if f"({digest})" not in went_over:
         raise InputError(f"{path}: went over {went_over}, and {problems.path} is another file ({digest})")
+    if (read_as := str(configuration.get("answers", ""))) != problems.kind:
+        wanted = f"give --answers {read_as!r}" if read_as else "leave --answers out"
+        raise InputError(f"{path}: its answers were read as {read_as or 'the file says'}: {wanted}")
 
 
-def _of_trace(rows: Iterable[SpanRow], where: str) -> list[Draw]:
+def _of_trace(rows: Iterable[SpanRow], kind: Answers, where: str) -> list[Draw]:
     """The samples that were drawn at the bottom, with the verdicts given on them if each has just one."""
     draws: list[Draw] = []
     scores: list[float | None] = []
@@ -258,7 +263,7 @@ def _of_trace(rows: Iterable[SpanRow], where: str) -> list[Draw]:
                 scores += row.verdicts or ()
         elif row.request and row.completions and row.status != "cancelled":
             prompts.add((row.request.prompt, row.request.partial))
-            draws += _completions(row)
+            draws += _completions(row, kind)
     if len(prompts) > 1 or any(partial for _, partial in prompts):
         raise InputError(
             f"{where}: its strategy sends more than one prompt, so what one sample is cannot be told: draw a pool of "
@@ -269,10 +274,10 @@ def _of_trace(rows: Iterable[SpanRow], where: str) -> list[Draw]:
     return [replace(draw, score=nan if score is None else score) for draw, score in zip(draws, scores, strict=True)]
 
 
-def _completions(row: SpanRow) -> Iterator[Draw]:
+def _completions(row: SpanRow, kind: Answers) -> Iterator[Draw]:
     prompt = int(row.usage.get("prompt_tokens", 0))
     for each in row.completions:
-        yield Draw(extract(each.text, finished=not each.cut), each.tokens, None, prompt)
+        yield Draw(kind.extract(each.text, finished=not each.cut), each.tokens, None, prompt, each.cut)
 
 
 def _handed_over(path: Path, questions: Questions) -> dict[str, bool]:

@@ -37,6 +37,8 @@ class Source:
     notes: tuple[str, ...] = ()
     correct: Mapping[str, bool] | None = None
     """Of a run, whether its answers are right, by problem."""
+    silence: str = ""
+    """How many samples gave no answer; empty if all gave one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,8 @@ def sheets(source: Source, rows: Iterable[Row]) -> Iterator[Sheet]:
 
 def remarks(source: Source) -> Iterator[str]:
     """What is to be known beside the numbers: what was left out, and where more samples made it worse."""
+    if source.silence:
+        yield f"no answer: {source.silence}"
     yield from source.notes
     for rule in ("best-of", "weighted vote"):
         if rule in source.curves and (fall := over_optimised(source.curves[rule])):

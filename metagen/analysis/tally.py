@@ -14,6 +14,9 @@ COUNTS = tuple(each.name for each in fields(Usage))
 _counts = attrgetter(*COUNTS)
 """Of a `Usage`, or of a row that says the same: to add a million is a matter of seconds."""
 
+HINT_CUT = "raise max_tokens"
+HINT_ASK = "say in the prompt how to answer, or choose another kind of answers with --answers"
+
 
 @dataclass(slots=True)
 class Tally:
@@ -30,6 +33,10 @@ class Tally:
     judged: int = 0
     unjudged: int = 0
     lost: int = 0
+    compared: int = 0
+    """Samples that strategies compared, in all."""
+    unanswered: int = 0
+    cut: int = 0
     _spent: list[Any] = field(default_factory=lambda: [0] * len(COUNTS))
     _drawn: int = 0
     _covered: int = 0
@@ -43,12 +50,19 @@ class Tally:
         self.judged += solution.correct is not None
         self.unjudged += solution.unjudged
         self.lost += solution.lost
+        self.compared += solution.compared
+        self.unanswered += solution.unanswered
+        self.cut += solution.cut
         self._spent = list(map(add, self._spent, _counts(solution.usage)))
         if solution.samples:
             self._drawn += 1
             self._covered += solution.samples_correct > 0
             self._single += solution.samples_correct / solution.samples
             self._samples += solution.samples
+
+    def silence(self) -> str:
+        """How many samples gave no answer, with a hint; empty if all gave one."""
+        return silence(self.unanswered, self.compared, self.cut)
 
     @property
     def usage(self) -> Usage:
@@ -74,3 +88,11 @@ class Tally:
     def samples(self) -> float:
         """Compared samples a problem, on average."""
         return self._samples / self._drawn if self._drawn else nan
+
+
+def silence(unanswered: int, total: int, cut: int) -> str:
+    """How many samples gave no answer, such as `126 of 160, of them 74 cut: raise max_tokens`; empty if all did."""
+    if not unanswered:
+        return ""
+    hints = [HINT_CUT] * (cut > 0) + [HINT_ASK] * (unanswered > cut)
+    return f"{unanswered:,} of {total:,}, of them {cut:,} cut: {'; '.join(hints)}"

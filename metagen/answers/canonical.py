@@ -1,36 +1,37 @@
-r"""The answer at the end of a solution, and the key under which equal answers vote together. Pure text in, text out.
-
-`extract` reads only what was given as the answer. It never falls back on the last number of the text: an answer that
-was never given must not vote. A reply that was cut off, or that gave up, ends in some number all the same, and such
-numbers would form a party of their own.
+r"""The key under which equal answers vote together. Pure text in, text out.
 
 `canonical` is a function of one answer, so that grouping by it is an equivalence by construction; a pairwise symbolic
 check is neither symmetric nor transitive, and is left to the oracles. Its conventions:
 
-- Numbers become exact fractions in lowest terms: `0.5`, `.50`, `1/2`, `\frac12` and `\dfrac{1}{2}` are `1/2`;
+- Numbers become exact fractions in lowest terms: `0.5`, `.50`, `1/2`, `½`, `\frac12` and `\dfrac{1}{2}` are `1/2`;
   `1,234`, `1 234`, `1234.0`, `1.234e3`, `1.234 \times 10^3` and `\$1,234` are `1234`. `3\frac{1}{2}` and `3 1/2` are
-  mixed numbers, `7/2`, if the fraction is proper.
+  mixed numbers, `7/2`, if the fraction is proper. `0.\overline{3}` and `0.333...` are `1/3`, and `2 dozen` is `24`.
 - Currency, degrees and the per cent sign are dropped, as by the graders of MATH (Hendrycks et al. 2021): `50\%` is
-  `50`, not `1/2`. So are units in words or in `\text{…}`, whatever the unit: `5 apples` and `5\text{ m}^2` are `5`. But
-  `5m` and `5 m` may be products and `5 million` is another number: they stay.
-- `x = 5` and `x \in [0, 1)` lose the name; `(5)` and `\text{(C)}` lose the brackets.
+  `50`, not `1/2`. So are units and counted things: `5 apples`, `9.8 m/s^2` and `5\text{ m}^2` lose theirs. But `5m`,
+  `5 m` and `6 ab` may be products and `5 thousandths` is another number: they stay. `units` has the list.
+- `x = 5` and `x \in [0, 1)` lose the name, and a formula on the left stays: `\cos(x) = 1`. `(5)` and `\text{(C)}` lose
+  the brackets, and `(C) 42` is `C`.
 - Tuples, intervals and bare lists go element by element, and keep their brackets and their order; `\{…\}` is sorted.
+  `1 and 2` is a list, and `2:4:6` is the ratio `1:2:3`, but `10:30` may be a time and stays.
+- A number to a base keeps it: `4210_{5}` is `4210_5`.
 - Words are lower-cased, single letters are not. A formula loses spacing and `\left`, and stays as written otherwise.
 
-What is longer than `LONGEST` characters is its own key, so that no input takes more than some milliseconds.
+What is longer than `LONGEST` characters is its own key, so that no input takes more than some milliseconds. Braces
+without a partner are dropped.
 """
 
 import re
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import lru_cache
+from math import gcd, lcm
+
+from metagen.answers.numerals import NUMBER_KEY, based, exact, in_digits, number_key
+from metagen.answers.spelling import to_ascii
+from metagen.answers.units import without_unit
 
 LONGEST = 1000
 """Characters of the longest answer that is looked into."""
-
-
-_LONGEST_NUMBER = 300
-"""Characters; a product of two such numbers is within the smallest limit `sys.set_int_max_str_digits` allows, 640."""
 
 
 _DEEPEST = 10
@@ -44,22 +45,6 @@ _NEARLY = 100_000
 _ROUNDS = 50
 """Passes until a key is stable; three do for nearly all answers."""
 
-_DECIMAL = r"(?:(?:[1-9][0-9]{0,2}(?:,[0-9]{3})+|[1-9][0-9]{0,2}(?:[ ][0-9]{3})+|[0-9]+)(?:\.[0-9]*)?|\.[0-9]+)"
-
-
-_NUMBER = re.compile(
-    rf"""(?P<sign>[+-]?)\s*
-    (?: (?P<decimal>{_DECIMAL})
-        (?: [eE](?P<e>[+-]?[0-9]{{1,3}}) | \s*(?:\\times|\\cdot|\*)\s*10\s*\^\s*\{{?(?P<ten>[+-]?[0-9]{{1,3}})\}}? )?
-      | (?P<whole>[0-9]+(?:\s+|(?=\\)))?
-        (?: (?P<top>{_DECIMAL}) \s*/\s* (?P<bottom>{_DECIMAL})
-          | \\frac\s*\{{\s*(?P<above>[+-]?{_DECIMAL})\s*\}}\s*\{{\s*(?P<below>[+-]?{_DECIMAL})\s*\}} ) )""",
-    re.VERBOSE,
-)
-
-
-_NUMBER_KEY = re.compile(r"-?[0-9]+(?:/[0-9]+)?")
-
 
 _PERCENT = re.compile(r"%|\bper ?cent|\bpct\b", re.IGNORECASE)
 
@@ -69,25 +54,26 @@ _TEXT = r"\\(?:text(?:bf|it|rm|normal)?|mbox|mathrm|mathbf|operatorname)\s*"
 _IN_TEXT = re.compile(_TEXT + r"\{([^{}]*)\}")
 
 
-_UNIT = re.compile(
-    rf"""(?P<number>.*?[0-9.}}])
-    (?: \s* (?: \\?% | ° | \^\s*\{{?\s*\\circ\s*\}}? | {_TEXT}\{{(?P<text>[^{{}}0-9]*)\}} )
-      | \s+ (?P<words>[a-zA-Z]{{2,}}(?:[ /-][a-zA-Z]+){{0,4}}) )
-    \s*(?:\^\s*\{{?[23]\}}?)?""",
-    re.VERBOSE,
+_NAMED = re.compile(
+    r"(?!\\(?:arc)?(?:sin|cos|tan|cot|sec|csc|log|ln|exp|lim|det|gcd|max|min)(?![a-zA-Z])|(?:arc)?(?:sin|cos|tan|log|ln)\b)"
+    r"\\?[a-zA-Z]+(?:_(?:\w|\{\w+\}))?(?:\([a-zA-Z]\))?\s*(?:=|\\in(?![a-zA-Z]))\s*(?P<value>[^=<>]+)"
 )
+"""A name and what it is; a function of something is no name."""
 
 
-_NOT_UNIT = re.compile(
-    r"\b(?:am|pm|hundred|thousand|million|billion|trillion|dozen|pi|sqrt|sin|cos|tan|log|ln|exp|mod|factorial|squared"
-    r"|cubed|half|halves|thirds?|quarters?|(?:fif|six|seven|eigh|nin|ten|hundred)ths|or|and|to|over|times|by|plus|minus"
-    r"|base)\b",
-    re.IGNORECASE,
+_CHOSEN = re.compile(
+    r"(?:(?:the\s+)?(?:correct\s+)?(?:option|choice|answer)\s*(?:is\b|:)?\s+\(?(?P<option>[A-J])\)?"
+    rf"|(?:{_TEXT}\{{)?\(?(?P<letter>[A-J])(?:\)\}}?[.:]?\s*|[.:]\}}?\s+)[^\s=].*)",
+    re.IGNORECASE | re.DOTALL,
 )
-"""Words after a number that are no unit: with them it is another number, or more than one."""
+"""A choice with its text or a word before it."""
 
 
-_NAMED = re.compile(r"\\?[a-zA-Z]+(?:_(?:\w|\{\w+\}))?(?:\([a-zA-Z]\))?\s*(?:=|\\in(?![a-zA-Z]))\s*(?P<value>[^=<>]+)")
+_RATIO = re.compile(r"[0-9][0-9./]*(?:\s*:\s*[0-9][0-9./]*)+")
+_CLOCK = re.compile(r"[0-2]?[0-9]:[0-5][0-9](?::[0-5][0-9])?")
+_LISTED = re.compile(rf",?(?:\s+(?:and|or)\s+|\s*{_TEXT}\{{\s*,?\s*(?:and|or)\s*\}}\s*)|,\s*(?:and|or)\s+")
+_EITHER = re.compile(r"^(?:either|both)\s+")
+_PROSE = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{2,}")
 
 
 _WORDS = re.compile(r"[^\W\d_]{2,}(?:[\s'-]+[^\W\d_]+)*")
@@ -99,27 +85,37 @@ _BRACKET = re.compile(r"\\[{}]|\\.|[()\[\]{},;]")
 _TIGHT = re.compile(r"\s*(\\\\|[^\w\s\\])\s*|\s+(?=\\)")
 
 
-_SYMBOLS = str.maketrans({"−": "-", "×": r"\times ", "π": r"\pi ", "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge "})
+_NO_BRACES = str.maketrans("", "", "{}")
+_CURRENCY = str.maketrans("", "", "€£¥₹")
 
 
 _REWRITES = (
-    (re.compile(r",\\!\s*"), ","),
-    (re.compile(r"(?<!\\)\\[!,;:> ]|~|\\(?:left|right|displaystyle|q?quad)(?![a-zA-Z])"), " "),
-    (re.compile(r"(?<=[0-9])\{,\}(?=[0-9]{3})"), ","),
-    (re.compile(r"(?<!\\)\\[()\[\]]|\\?\$|[€£¥₹]|`|^\*\*|\*\*$"), ""),
-    (re.compile(r"\\[dtc]frac(?![a-zA-Z])"), r"\\frac"),
-    (re.compile(r"\\frac\s*([0-9])"), r"\\frac{\1}"),
-    (re.compile(r"(\\frac\s*\{[^{}]*\})\s*([0-9])"), r"\1{\2}"),
-    (re.compile(r"\\sqrt\s*([0-9a-z])"), r"\\sqrt{\1}"),
+    ("\\!", re.compile(r",\\!\s*"), ","),
+    ("{,", re.compile(r"(?<=[0-9])\{,\}(?=[0-9]{3})"), ","),
+    ("\\", re.compile(r"(?<!\\)\\[!,;:> ]|\\(?:left|right|displaystyle|q?quad)(?![a-zA-Z])"), " "),
+    ("~", re.compile(r"~"), " "),
+    ("\\", re.compile(r"(?<!\\)\\[()\[\]]"), ""),
+    ("$", re.compile(r"\\?\$"), ""),
+    ("`", re.compile(r"`"), ""),
+    ("**", re.compile(r"^\*\*|\*\*$"), ""),
+    ("frac", re.compile(r"\\[dtc]frac(?![a-zA-Z])"), r"\\frac"),
+    ("frac", re.compile(r"\\frac\s*([0-9])"), r"\\frac{\1}"),
+    ("frac", re.compile(r"(\\frac\s*\{[^{}]*\})\s*([0-9])"), r"\1{\2}"),
+    ("sqrt", re.compile(r"\\sqrt\s*([0-9a-z])"), r"\\sqrt{\1}"),
+    ("..", re.compile(r"(?<=[0-9])\s*\.{3,}"), r"\\ldots"),
+    ("dots", re.compile(r"(?<=[0-9])\s*\\[lc]?dots(?![a-zA-Z])"), r"\\ldots"),
 )
+"""What a text must hold for a rewrite to be tried, the pattern, and what takes its place."""
 
 
 @lru_cache(4096)
 def canonical(answer: str) -> str:
     """Return the key under which `answer` votes. Idempotent; never raises. The module's docstring has the rules."""
-    if len(answer) > LONGEST:
+    if answer.isdecimal() and answer.isascii() and len(answer) <= LONGEST // 4:
+        return str(int(answer))
+    if len(answer) > LONGEST and len(answer := answer.translate(_NO_BRACES)) > LONGEST:
         return answer
-    given = " ".join(answer.split())
+    given = balanced(" ".join(answer.split()))
     text = given
     for _ in range(_ROUNDS):
         text, before = _simpler(text), text
@@ -135,38 +131,107 @@ def equal_numbers(first: str, second: str) -> bool | None:
     are nearly the same, as one may be the other in decimals. Equal keys are equal numbers all the same.
     """
     keys = canonical(first), canonical(second)
-    if not all(map(_NUMBER_KEY.fullmatch, keys)):
+    if not all(map(NUMBER_KEY.fullmatch, keys)):
         return None
     if keys[0] == keys[1]:
         return True
-    if bool(_PERCENT.search(first)) != bool(_PERCENT.search(second)):
+    if has_percent(first) != has_percent(second):
         return None
-    one, other = map(_exactly, keys)
+    one, other = map(exact, keys)
+    if one is None or other is None:
+        return None
     return None if _NEARLY * abs(one - other) <= max(abs(one), abs(other)) else False
 
 
-def _exactly(key: str) -> Fraction:
-    """The number; whole ones without the search for a common divisor."""
-    return Fraction(key) if "/" in key else Fraction(int(key))
+def has_percent(text: str) -> bool:
+    return bool(_PERCENT.search(text))
+
+
+def balanced(text: str) -> str:
+    """Return `text` without the braces that have no partner. Braces after a backslash count as a kind of their own."""
+    if "{" not in text and "}" not in text:
+        return text
+    open_at: dict[str, list[int]] = {"{": [], "\\{": []}
+    lonely: list[tuple[int, int]] = []
+    for token in _BRACES.finditer(text):
+        kind = open_at.get(token[0].replace("}", "{"))
+        if kind is None:
+            continue
+        if token[0].endswith("{"):
+            kind.append(token.start())
+        elif kind:
+            kind.pop()
+        else:
+            lonely.append(token.span())
+    lonely += [(start, start + len(brace)) for brace, starts in open_at.items() for start in starts]
+    return _without(text, sorted(lonely)) if lonely else text
+
+
+_BRACES = re.compile(r"\\.|[{}]", re.DOTALL)
+
+
+def _without(text: str, spans: list[tuple[int, int]]) -> str:
+    edges = [0, *(edge for span in spans for edge in span), len(text)]
+    return "".join(text[start:end] for start, end in zip(edges[::2], edges[1::2], strict=True))
 
 
 def _simpler(text: str) -> str:
     """One pass over a whole answer; what it returns is nearer to the key, or is the key."""
     text = _cleaned(text)
-    number = _number(text)
+    number = number_key(text)
     if number is not None:
         return number
     if bare := without_unit(text):
         return bare
     if named := _NAMED.fullmatch(text):
         return named["value"].strip()
-    return _part(text)
+    return _of_another_form(text) or _part(text)
+
+
+def _of_another_form(text: str) -> str | None:
+    """What a number in words or to a base, a ratio, a choice with its text or a list in prose come to."""
+    if chosen := _CHOSEN.fullmatch(text):
+        return str(chosen["letter"] or chosen["option"].upper())
+    if ":" in text and (found := _ratio(text)):
+        return found
+    if ("_" in text or "base" in text) and (found := based(text)):
+        return found
+    if _PROSE.search(text):
+        return in_digits(text) or _listed(text)
+    return _listed(text) if _LISTED.search(text) else None
+
+
+def _ratio(text: str) -> str | None:
+    """A ratio in lowest terms; what may be a time of day stays as it is."""
+    if not _RATIO.fullmatch(text) or _CLOCK.fullmatch(text):
+        return None
+    parts = [exact(number_key(part.strip()) or "") for part in text.split(":")]
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts) or not any(known):
+        return None
+    scale = Fraction(lcm(*(part.denominator for part in known)))
+    whole = [int(part * scale) for part in known]
+    return ":".join(str(part // gcd(*whole)) for part in whole)
+
+
+def _listed(text: str) -> str | None:
+    """A list in prose with commas, if what it lists are numbers and formulas."""
+    spelled, count = _LISTED.subn(", ", _EITHER.sub("", text))
+    pieces = _pieces(spelled) if count else None
+    if not pieces or not all(map(_is_formula, pieces)):
+        return None
+    return ", ".join(piece.strip() for piece in pieces)
+
+
+def _is_formula(text: str) -> bool:
+    text = text.strip()
+    return bool(text) and (number_key(text) is not None or not _PROSE.search(text))
 
 
 def _part(text: str) -> str:
     """One pass over an element. It keeps its name, since `x = 1, y = 2` is not `y = 1, x = 2`."""
     text = text.strip()
-    number = _number(text)
+    number = number_key(text)
     if number is not None:
         return number
     composite = _composite(text)
@@ -174,43 +239,12 @@ def _part(text: str) -> str:
 
 
 def _cleaned(text: str) -> str:
-    text = text.translate(_SYMBOLS)
-    for pattern, replacement in _REWRITES:
-        text = pattern.sub(replacement, text)
+    if not text.isascii():
+        text = to_ascii(text).translate(_CURRENCY)
+    for needed, pattern, replacement in _REWRITES:
+        if needed in text:
+            text = pattern.sub(replacement, text)
     return " ".join(text.split()).rstrip(".,;: ")
-
-
-def _number(text: str) -> str | None:
-    """The key of a number, or `None` if `text` is not one number."""
-    found = _NUMBER.fullmatch(text) if len(text) <= _LONGEST_NUMBER else None
-    value = found and (_decimal(found) if found["decimal"] else _ratio(found))
-    return None if found is None or value is None else str(-value if found["sign"] == "-" else value)
-
-
-def _decimal(found: re.Match[str]) -> Fraction | None:
-    exponent = int(found["e"] or found["ten"] or 0)
-    return _fraction(found["decimal"]) * Fraction(10) ** exponent if abs(exponent) <= _LONGEST_NUMBER else None
-
-
-def _ratio(found: re.Match[str]) -> Fraction | None:
-    top, bottom = _fraction(found["top"] or found["above"]), _fraction(found["bottom"] or found["below"])
-    if not bottom:
-        return None
-    if not found["whole"]:
-        return top / bottom
-    return int(found["whole"]) + top / bottom if 0 <= top < bottom else None
-
-
-def _fraction(digits: str) -> Fraction:
-    return Fraction(digits.replace(",", "").replace(" ", ""))
-
-
-def without_unit(text: str) -> str | None:
-    """The number that stands before a unit, or `None` if `text` is not a number with a unit."""
-    found = _UNIT.fullmatch(text)
-    if found is None or _number(found["number"]) is None:
-        return None
-    return None if _NOT_UNIT.search(found["text"] or found["words"] or "") else found["number"]
 
 
 def _composite(text: str) -> str | None:

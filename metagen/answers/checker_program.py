@@ -20,6 +20,7 @@ from functools import wraps
 from math import ceil
 from typing import Any
 
+import sympy
 from math_verify import grader, parse, parser, verify
 
 MEMORY = 2 * 2**30
@@ -29,6 +30,17 @@ PATIENCE = 8
 GRACE = 1.0
 """Seconds that a check may go on after the limit by the clock, which is for the parent to enforce."""
 
+SMALL = 1e-3
+"""Six decimals say little of a number below."""
+RELATIVE = 1e-4
+"""The relative difference below which two such numbers are equal."""
+
+numeric_eq = grader.sympy_numeric_eq
+_IMAGINARY = re.compile(r"(?<![a-zA-Z\\])i(?![a-zA-Z])|\\sqrt\s*\{\s*-")
+_SINE_OF_DEGREES = re.compile(
+    r"(?P<function>\\(?:sin|cos|tan|cot|sec|csc)(?:\s*\^\s*(?:\{[0-9]+\}|[0-9]))?)(?![a-zA-Z])\s*(?:\\left)?\s*[({]?\s*"
+    r"(?P<angle>-?(?:[0-9.]+|\\[dt]?frac\s*\{[0-9.]+\}\s*\{[0-9.]+\}))\s*\^\s*\{?\s*\\circ\s*\}?\s*(?:\\right)?\s*[)}]?"
+)
 _DELIMITED = re.compile(r"\$|\\\(|\\\[|\\boxed")
 _FUNCTION = re.compile(r"(?<![\\a-zA-Z])(sin|cos|tan|cot|sec|csc|log|ln|exp|pi)(?![a-zA-Z])")
 _POWER = re.compile(r"\^\s*([0-9]{2,})")
@@ -63,12 +75,50 @@ def limit(seconds: float) -> None:
 
 
 def equal(reference: str, answer: str) -> bool:
-    """Ask math-verify, which is asymmetric: the reference comes first. Its own limits are off, the process has one."""
-    return bool(verify(parsed(reference), parsed(answer), timeout_seconds=None))
+    """Ask math-verify, which is asymmetric: the reference comes first. Its own limits are off, the process has one.
+
+    Where `i` stands in one of them it is a variable first, and the imaginary unit then.
+    """
+    sides = parsed(reference), parsed(answer)
+    if verified(*sides):
+        return True
+    return any(map(_IMAGINARY.search, (reference, answer))) and verified(*map(with_imaginary, sides))
+
+
+def verified(reference: list[Any], answer: list[Any]) -> bool:
+    return bool(verify(reference, answer, timeout_seconds=None))
 
 
 def parsed(text: str) -> list[Any]:
-    return [expression for reading in readings(text) for expression in parse(reading, parsing_timeout=None)]
+    readings_of_it = readings(in_radians(text))
+    return [expression for reading in readings_of_it for expression in parse(reading, parsing_timeout=None)]
+
+
+def with_imaginary(expressions: list[Any]) -> list[Any]:
+    """Return the expressions, those without other variables multiplied out, with `i` as the imaginary unit."""
+    return [_multiplied_out(each) if isinstance(each, sympy.Expr) else each for each in expressions]
+
+
+def _multiplied_out(expression: sympy.Expr) -> sympy.Expr:
+    variables = {each: sympy.I for each in expression.free_symbols if str(each) == "i"}
+    complex_one = expression.subs(variables)
+    return complex_one if complex_one.free_symbols else sympy.simplify(sympy.expand_complex(complex_one.doit()))
+
+
+def in_radians(text: str) -> str:
+    """Write the sine of 60 degrees as that of 60π/180, since a degree sign is dropped elsewhere."""
+    return _SINE_OF_DEGREES.sub(r"\g<function>(\\frac{(\g<angle>) \\pi}{180})", text.replace("°", r"^\circ"))
+
+
+def close(a: Any, b: Any, *settings: int) -> bool:
+    """Compare as math-verify does, whose difference may round to zero, and relatively too: 10^-20 is not 10^-21."""
+    if not numeric_eq(a, b, *settings):
+        return False
+    if not all(isinstance(each, sympy.Expr) and each.is_number for each in (a, b)):
+        return True
+    one, other = (sympy.N(each.doit()) for each in (a, b))
+    size = sympy.Max(abs(one), abs(other))
+    return not size.is_comparable or bool(size >= SMALL or abs(one - other) <= RELATIVE * size)
 
 
 def readings(text: str) -> list[str]:
@@ -118,6 +168,7 @@ def speak_up() -> None:
         (parser, ("extract_target_from_pred", "normalize_latex", "latex2sympy", "parse_expr")),
         (grader, ("sympy_expr_eq", "simplify", "solve")),
     )
+    grader.sympy_numeric_eq = close
     for module, names in inner:
         for name in names:
             setattr(module, name, loud(getattr(module, name)))

@@ -1,76 +1,231 @@
-"""Find the final answer in a reply."""
+"""Find the final answer in a reply.
+
+`extract` reads only what was given as the answer. It never falls back on the last number of the text: an answer that
+was never given must not vote. A reply that was cut off, or that gave up, ends in some number all the same, and such
+numbers would form a party of their own.
+"""
 
 import re
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import chain
 
-from metagen.answers.canonical import without_unit
+from metagen.answers.canonical import balanced, canonical
+from metagen.answers.numerals import NUMBER_KEY
+from metagen.answers.units import without_unit
+
+Found = tuple[int, str]
+"""Where an answer is given, and the answer."""
 
 _BOX_TOKEN = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])\s*(?:(?P<brace>\{)|(?P<bare>[^\s{}$]+))|\\.|[{}]", re.DOTALL)
 
 
-_HASHES = re.compile(r"####[ \t]*([-+]?[$€£]?[-+]?[0-9.,/]*[0-9])\.?[ \t]*$", re.MULTILINE)
+_LABEL = re.compile(
+    r"(?:\\(?:text(?:bf|it|rm)?|mathbf|mathrm)\s*\{)?\s*(?:the\s+)?(?:final\s+)?answer\s*\}?\s*(?:is\b|[:=])\s*:?(?:\s*\})?\s*",
+    re.IGNORECASE,
+)
+"""What a box may say before the answer."""
 
 
-_CUE = re.compile(r"\banswer(?:\*\*)?\s*(?:is\b\s*:?|[:=])(?:\s|\*\*|\$|\\[(\[])*+(?!that\b)", re.IGNORECASE)
+_HASHES = re.compile(r"####[ \t]*([^\n#]{1,60}?)[ \t]*$", re.MULTILINE)
 
 
-_SAID = re.compile(r"(.{1,60}?)(?:[.!?](?=[\s*$]|\\[)\]]|\Z)|,?\s(?:because|since|which)\b|\n|\Z)")
+_HEADING = re.compile(
+    r"^[ \t]*(?:(?:#{1,6}[ \t]*(?:\*\*)?|\*\*)(?:the[ \t]+)?(?:final[ \t]+)?|final[ \t]+)answer(?:\*\*|:){0,2}[ \t]*\n"
+    r"(?:\s|\\\[|\$\$)*+([^\n]{1,60}?)[ \t]*$",
+    re.MULTILINE | re.IGNORECASE,
+)
+"""A heading, and the first line under it."""
+
+
+_LINE = re.compile(
+    r"^[ \t]*(?:\*\*)?A(?:ns)?(?:\*\*)?(?::|(?<=ns)\.)(?:\*\*)?[ \t]*([^\n]{1,60}?)[ \t]*$", re.MULTILINE
+)
+_CHOICE_LINE = re.compile(r"^[ \t]*(?:\*\*)?B(?:\*\*)?:", re.MULTILINE)
+
+
+_OPENED = r"(?:\s|[*_]{1,2}|\$|\\[(\[]|\})*+(?!that\b)"
+_SENTENCE = re.compile(rf"\banswer(?:[*_]{{1,2}}|\}})?\s*is\b\s*:?{_OPENED}", re.IGNORECASE)
+_LABELLED = re.compile(rf"(?<![a-zA-Z0-9])answer(?:[*_]{{1,2}}|\}})?\s*[:=]{_OPENED}", re.IGNORECASE)
+
+
+_SOME_WORDS = re.compile(r"\b[a-zA-Z]+\b[^\n]*\b[a-zA-Z]+\b")
+_PARAGRAPH = re.compile(r"\n[ \t]*\n")
+
+
+_SAID = re.compile(
+    r"(.{1,60}?)(?:[.!?](?=[\s*$]|\\[)\]]|\Z)|\*\*|(?:\$|\\\))(?=\s+(?!and\b|or\b)[a-z]{2,}\b)|,?\s(?:because|since|which)\b|\s\((?=[a-zA-Z]{2})|\n|\Z)"
+)
 """What follows the cue, to the end of the sentence. What is longer than 60 characters is prose and not an answer."""
 
 
+_LED = re.compile(r"([-+]?[$€£¥]?[0-9][0-9.,/]*[ ]?\\?%?)\s+(?:of|such|in|as|for|from|on|are|were|is|who|that|when)\s")
+"""A number that the cue's sentence goes on after, as in `60% of the students`."""
+
+
 _WRAPPING = re.compile(r"^(?:\s|\*\*|`|\\?[$€£¥₹]|\\[(\[])+|(?:\s|\*\*|`|\\?\$|[€£¥₹]|\\[)\]]|[.,;:])+$")
+
+
+_AMOUNT = re.compile(r"[-+]?[$€£]?[-+]?[0-9.,/]*[0-9]")
+_NUMBERED = re.compile(r"[0-9]+[.):]\s")
+
+
+_BOLD = re.compile(
+    r"(?:^|\bthere (?:are|is) )\*\*([^*\n]{1,40}?)\*\*|\*\*([^*\n]{1,40}?)\*\*(?= such\b)", re.IGNORECASE
+)
+"""A value in bold that opens the line or says how many there are; bold elsewhere may be for emphasis."""
+
+
+_PROSE = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{2,}")
+_FORMULA = re.compile(r"[\\=^_(\[{]|[0-9]")
 
 
 @lru_cache(512)
 def extract(text: str, *, finished: bool = True) -> str | None:
     r"""Return the final answer that a solution gives, or `None` if it gives none.
 
-    By kind first, since what was marked on purpose outranks what a sentence happens to say, and within a kind the
-    last one: the content of `\boxed{…}` or `\fbox{…}` (or the word after `\boxed `); `#### n` with a number to the end
-    of the line, so that a heading is none; `the answer is …`, `final answer: …` to the end of the sentence, without
-    its period, currency, Markdown and dollar signs, and without plain units. An unclosed or empty box gives nothing.
-    Of a text that was cut off, not `finished`, nothing counts that reaches its end: "The answer is 12" may have been
-    on its way to 123.
+    Marked on purpose are the content of `\boxed{…}` or `\fbox{…}` (or the word after `\boxed `), what follows `Answer:`
+    to the end of the sentence, and a value in the line under the heading `Final Answer` or after `A:`. The last of
+    them counts. `#### n` with a value to the end of the line, so that a heading is none, and the sentence `the answer
+    is …` count where nothing is marked before them, or where some words or the end of a paragraph stand between: what
+    was marked on purpose outranks what the next line happens to say, but an early box is not the last word. Where there
+    is none of these, a value in bold counts that opens the last line, or follows "there are".
+
+    An answer comes without its period, currency, Markdown and dollar signs and plain units, and never has a brace
+    without its partner. An unclosed or empty box gives nothing. Of a text that was cut off, not `finished`, nothing
+    counts that reaches its end: "The answer is 12" may have been on its way to 123.
     """
     end = len(text) + finished
-    return _boxed(text) or _hashed(text, end) or _said(text, end)
+    found = max(chain(_boxes(text), _headed(text, end), _lined(text, end)), default=None)
+    found = _hashed(text, end, found) or found
+    found = _labelled(text, end, found) or found
+    found = _said(text, end, found) or found
+    if found:
+        return found[1]
+    return _bold(text) if finished else None
 
 
-def _boxed(text: str) -> str | None:
-    """The content of the box that begins last; one that was cut off before it was closed does not count."""
-    return max(_boxes(text), default=(-1, None))[1]
-
-
-def _boxes(text: str) -> Iterator[tuple[int, str]]:
+def _boxes(text: str) -> Iterator[Found]:
     """Where each closed and filled box begins, and what is in it, in one pass over all braces."""
+    if r"\boxed" not in text and r"\fbox" not in text:
+        return
     openings: list[int | None] = []
     for token in _BOX_TOKEN.finditer(text):
         if token["bare"]:
-            yield token.start(), token["bare"].rstrip(".,;")
+            yield token.start(), balanced(token["bare"].rstrip(".,;"))
         elif token["brace"]:
             openings.append(token.end())
         elif token[0] == "{":
             openings.append(None)
         elif token[0] == "}" and openings:
             start = openings.pop()
-            content = "" if start is None else text[start : token.start()].strip()
+            content = "" if start is None else _unlabelled(text[start : token.start()])
             if start is not None and content:
                 yield start, content
 
 
-def _hashed(text: str, end: int) -> str | None:
-    found = [match[1] for match in _HASHES.finditer(text) if match.end() < end]
-    return found[-1] if found else None
+def _unlabelled(content: str) -> str:
+    content = content.strip()
+    label = _LABEL.match(content)
+    return balanced((content[label.end() :] if label else content).strip())
 
 
-def _said(text: str, end: int) -> str | None:
-    """What the last sentence of the form "the answer is …" says that is short enough and ends before `end`."""
-    for cue in reversed(list(_CUE.finditer(text))):
-        found = _SAID.match(text, cue.end())
-        if found and found.end() >= end:
+def _labelled(text: str, end: int, before: Found | None) -> Found | None:
+    """What follows the last `answer:` that comes after `before`."""
+    return _cued(text, end, before, _LABELLED) if "nswer" in text or "NSWER" in text else None
+
+
+def _hashed(text: str, end: int, before: Found | None) -> Found | None:
+    found = next(_values(_HASHES, text, end), None) if "####" in text else None
+    return found if found and _outranks(text, found[0], before) else None
+
+
+def _said(text: str, end: int, before: Found | None) -> Found | None:
+    """What the last sentence of the form "the answer is …" says, in a paragraph after `before`."""
+    found = _cued(text, end, before, _SENTENCE) if "nswer" in text or "NSWER" in text else None
+    return found if found and _outranks(text, found[0], before) else None
+
+
+def _outranks(text: str, start: int, before: Found | None) -> bool:
+    """Whether what is at `start` follows what was found before in a later paragraph, or after more than a word."""
+    if before is None:
+        return True
+    between = text[before[0] + len(before[1]) : start]
+    return start > before[0] and bool(_PARAGRAPH.search(between) or _SOME_WORDS.search(between))
+
+
+def _headed(text: str, end: int) -> Iterator[Found]:
+    return _values(_HEADING, text, end)
+
+
+def _lined(text: str, end: int) -> Iterator[Found]:
+    """What stands after `A:`, unless it is the first of several choices."""
+    for start, value in _values(_LINE, text, end) if "A" in text else ():
+        if not _CHOICE_LINE.search(text, start):
+            yield start, value
+
+
+def _values(pattern: re.Pattern[str], text: str, end: int) -> Iterator[Found]:
+    """The values that are marked so, the last one first, and no more than that one."""
+    for found in reversed(list(pattern.finditer(text))):
+        given = found[1].rstrip(". ")
+        value = given if _AMOUNT.fullmatch(given) else _trimmed(given)
+        if found.end() < end and value and not _NUMBERED.match(given) and _is_value(value):
+            yield found.start(1), value
+            return
+
+
+def _cued(text: str, end: int, before: Found | None, cues: re.Pattern[str]) -> Found | None:
+    """What follows the last of the `cues` that is short enough and ends before `end`.
+
+    With something found before, it must follow that and be a value.
+    """
+    after = before[0] if before else -1
+    for cue in reversed(list(cues.finditer(text))):
+        if cue.start() <= after:
+            return None
+        found = _LED.match(text, cue.end()) or _SAID.match(text, cue.end())
+        if not found or found.end() >= end or r"\boxed" in found[1]:
             continue
-        said = _WRAPPING.sub("", found[1]) if found else ""
-        if re.search(r"\w", said) and r"\boxed" not in said:
-            return without_unit(said) or said
+        said = _trimmed(found[1])
+        if said and re.search(r"\w", said) and (after < 0 or _is_value(said)):
+            return cue.start(), said
+    return None
+
+
+def _trimmed(text: str) -> str | None:
+    """What is said without what wraps it, up to a brace that was opened before; `None` if one stays open."""
+    text = _WRAPPING.sub("", _closed(text))
+    text = re.sub(r"^\*\*(.*)\*\*$", r"\1", text)
+    if balanced(text) != text:
+        return None
+    return text if text.endswith("%") else without_unit(text) or text
+
+
+def _closed(text: str) -> str:
+    """`text` up to the first brace that closes what was not opened in it."""
+    depth = 0
+    for token in re.finditer(r"\\.|[{}]", text):
+        depth += (token[0] == "{") - (token[0] == "}")
+        if depth < 0:
+            return text[: token.start()]
+    return text
+
+
+def _is_value(text: str) -> bool:
+    """Whether it is a number, a letter or a formula rather than prose."""
+    key = canonical(text)
+    if NUMBER_KEY.fullmatch(key) or (len(key) == 1 and key.isalpha()):
+        return True
+    return bool(_FORMULA.search(key)) and not _PROSE.search(key)
+
+
+def _bold(text: str) -> str | None:
+    """The last value in bold that the last line is about."""
+    *_, line = text.rstrip().splitlines() or [""]
+    for first, second in reversed(_BOLD.findall(line.strip())):
+        given = first or second
+        value = _trimmed(given)
+        if value and not given.rstrip().endswith((".", ":", ")")) and NUMBER_KEY.fullmatch(canonical(value)):
+            return value
     return None

@@ -19,6 +19,7 @@ from metagen.card.card import ModelCard
 from metagen.cli.console import check_report, out, table_of, write
 from metagen.cli.jobs import sample_file, solve_file
 from metagen.cli.options import (
+    AnswersOption,
     CardOption,
     ConcurrencyOption,
     EngineOption,
@@ -40,6 +41,7 @@ from metagen.cli.training import training_app
 from metagen.disk.problems import ProblemFile
 from metagen.errors import BackendGone, InputError, MetagenError, StorageError
 from metagen.jobs.job import Order, prepare, read_named, read_settings
+from metagen.jobs.loading import load_all
 from metagen.jobs.plans import cells, read_plan
 from metagen.solve import CONCURRENCY
 
@@ -81,13 +83,14 @@ def solve_command(
     prompt_field: FieldOption = None,
     answer_field: FieldOption = None,
     id_field: FieldOption = None,
+    answers: AnswersOption = None,
     engine: EngineOption = None,
     server: ServerOption = None,
     card: CardOption = None,
 ) -> None:
     """Answer a file of problems. The same call again goes on where it stopped."""
     order = Order(
-        problems=ProblemFile(file, prompt_field, answer_field, id_field),
+        problems=ProblemFile(file, prompt_field, answer_field, id_field, answers or ""),
         strategy=strategy,
         models=read_named(model or (), "--model"),
         load=load or (),
@@ -121,13 +124,14 @@ def sample_command(
     prompt_field: FieldOption = None,
     answer_field: FieldOption = None,
     id_field: FieldOption = None,
+    answers: AnswersOption = None,
     engine: EngineOption = None,
     server: ServerOption = None,
     card: CardOption = None,
 ) -> None:
     """Draw and keep N samples a problem. The same call again draws what is missing; `solve --model POOL` plays them."""
     order = Order(
-        problems=ProblemFile(file, prompt_field, answer_field, id_field),
+        problems=ProblemFile(file, prompt_field, answer_field, id_field, answers or ""),
         strategy=strategy,
         models=read_named(model or (), "--model"),
         load=load or (),
@@ -175,6 +179,8 @@ def report_command(
     prompt_field: FieldOption = None,
     answer_field: FieldOption = None,
     id_field: FieldOption = None,
+    answers: AnswersOption = None,
+    load: LoadOption = None,
 ) -> None:
     """Show how accuracy grows with samples.
 
@@ -182,7 +188,9 @@ def report_command(
     subject. Of several pools and runs, it says how each differs from the first on the same problems, with as many
     samples and at equal cost.
     """
-    problems = ProblemFile(problem_file, prompt_field, answer_field, id_field)
+    problems = ProblemFile(problem_file, prompt_field, answer_field, id_field, answers or "").reading(
+        load_all(load or ())
+    )
     if twice := next((source for source in sources if sources.count(source) > 1), None):
         raise InputError(f"{twice} is given twice: name each pool and run once")
     check_report(out_dir, "table", "curves", "flops")

@@ -144,6 +144,8 @@ def summary(tally: Tally, title: str, account: Account, chosen: str = "accuracy"
         table.add_row("coverage", f"{_share(tally.coverage)}: some sample is right")
     if tally.unjudged:
         table.add_row("no verdict", f"{tally.unjudged} answers that the grader could not judge")
+    if silent := tally.silence():
+        table.add_row("no answer", silent)
     table.add_row("tokens", f"{usage.tokens:,}")
     table.add_row("  prompt", f"{usage.prompt_tokens:,}, of them {usage.cached_tokens:,} cached")
     table.add_row("  completion", f"{usage.completion_tokens:,}")

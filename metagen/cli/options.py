@@ -31,6 +31,15 @@ LoadOption = Annotated[
     list[Path] | None,
     typer.Option("--load", metavar="FILE.py", help="Make the functions and classes of this file known to SPEC."),
 ]
+AnswersOption = Annotated[
+    str | None,
+    typer.Option(
+        "--answers",
+        metavar="SPEC",
+        help="What counts as an answer: a kind, such as 'Number()' or 'Choice(\"ABCD\")', or a function of a loaded "
+        "file. Default: what the field `answers` or `choices` of a row says, else mathematics.",
+    ),
+]
 EngineOption = Annotated[
     list[str] | None,
     typer.Option("--engine", metavar="KEY=VALUE", help="Any vLLM engine argument, such as tensor_parallel_size=2."),

@@ -48,6 +48,9 @@ class SolutionRow(msgspec.Struct, frozen=True, gc=False):
     unjudged: bool = False
     samples: Count = 0
     samples_correct: Count = 0
+    compared: Count = 0
+    unanswered: Count = 0
+    cut: Count = 0
     lost: Count = 0
     notes: tuple[str, ...] = ()
     error: str = ""

@@ -6,18 +6,36 @@ from collections.abc import Collection
 PYTHON = ("python", "py", "python3")
 COQ = ("coq", "rocq", "v")
 
-_BLOCK = re.compile(r"^ {0,3}```[ \t]*([\w+-]*)[^\n]*\n(.*?)(?:^ {0,3}```|\Z)", re.MULTILINE | re.DOTALL)
-"""The last one may lack its end, as where a stop string or a length limit was reached."""
+_BLOCK = re.compile(
+    r"^(?P<indent>[ \t]*)(?P<item>(?:>[ \t]?|[-*+][ \t]+|[0-9]{1,9}[.)][ \t]+)*)(?P<fence>`{3,}|~{3,})[ \t]*"
+    r"(?P<language>[\w+-]*)[^`\n]*\n(?P<code>.*?)(?:^[ \t>]*(?P=fence)|\Z)",
+    re.MULTILINE | re.DOTALL,
+)
+"""The last one may lack its end, as where a stop string or a length limit was reached. It may stand in a list."""
 
 
 def last_block(text: str, languages: Collection[str]) -> str:
     """Return the last fenced block in one of `languages`; else the last that names none; else the whole text."""
-    blocks: list[tuple[str, str]] = [(language.lower(), code) for language, code in _BLOCK.findall(text)]
+    blocks = [(found["language"].lower(), _flush(found)) for found in _BLOCK.finditer(text)]
     for wanted in (languages, ("",)):
         found = [code for language, code in blocks if language in wanted]
         if found:
             return found[-1]
     return text
+
+
+def _flush(block: re.Match[str]) -> str:
+    """The code of a block, without as much indentation as its fence has, and without the marks of a quotation."""
+    quoted = block["item"].count(">")
+    width = len((block["indent"] + block["item"]).expandtabs(4))
+    return "".join(_unindented(line, width, quoted) for line in block["code"].splitlines(keepends=True))
+
+
+def _unindented(line: str, width: int, quoted: int) -> str:
+    if quoted:
+        return re.sub(rf"^(?:[ \t]*> ?){{1,{quoted}}}", "", line)
+    line = line.expandtabs(4) if width and line[:1] == "\t" else line
+    return line[min(width, len(line) - len(line.lstrip(" "))) :]
 
 
 def fenced(code: str, language: str) -> str:

@@ -20,7 +20,7 @@ from metagen.models import SMALL
 from metagen.problem import Problem
 from metagen.request import AnyBackend, generates
 from metagen.run import Generator
-from metagen.settings import literal
+from metagen.settings import literal, takes
 from metagen.solve import CONCURRENCY
 from metagen.spec.parse import foreign, parse
 
@@ -58,7 +58,7 @@ class Job:
             "seed": self.seed,
             "engine": dict(self.engine),
             "loaded": self.loaded,
-        }
+        } | ({"answers": self.problems.kind} if self.problems.kind else {})
 
     def slug(self) -> str:
         """A folder's name that is the same for the same configuration."""
@@ -90,7 +90,11 @@ class Order:
 def prepare(order: Order) -> Job:
     """Check everything that can be checked before a model is loaded. Raises `InputError`."""
     names = load_all(order.load)
+    problems = order.problems.reading(names)
     strategy = parse(order.strategy, names)
+    if not takes(strategy, 2):
+        spec = order.strategy[:80]
+        raise InputError(f"{spec!r} is a kind of answers: give it with --answers, and a strategy such as Vote(16)")
     _check_spelling(strategy, names)
     named = dict(order.models) or {"model": str(SMALL)}
     cards = {name: ModelCard.read(path) for name, path in order.cards.items()}
@@ -107,10 +111,10 @@ def prepare(order: Order) -> Job:
         if name and name not in backends:
             raise InputError(f"the strategy names a model {name!r}: give it with --model {name}=MODEL")
     _check_used(order, named, backends)
-    total, digest = order.problems.check()
+    total, digest = problems.check()
     loaded = sorted(f"{path.name} ({digest_of(path)})" for path in order.load) + foreign(order.strategy, names)
     return Job(
-        problems=order.problems,
+        problems=problems,
         strategy=strategy,
         models=backends,
         given={name: identity_of(model, names) for name, model in named.items()},

@@ -48,6 +48,8 @@ class Plan(BaseModel):
     seeds: Annotated[list[int], Field(min_length=1)] = [0]
     limit: Annotated[int, Field(gt=0)] | None = None
     """Only the first so many problems of each file."""
+    answers: str = ""
+    """The kind of answers of all files, such as `Number()`."""
     load: list[Path] = []
     cards: dict[str, Path] = {}
     """By model: the `config.json` of what stands behind a server or a pool."""
@@ -101,7 +103,7 @@ def cells(path: Path, plan: Plan) -> list[Cell]:
     found = []
     for (model, where), file, seed in product(plan.models.items(), plan.problems, plan.seeds):
         order = Order(
-            problems=ProblemFile(here / file),
+            problems=ProblemFile(here / file, answers=plan.answers),
             strategy="",
             models={"model": _at(here, where)},
             load=[here / each for each in plan.load],

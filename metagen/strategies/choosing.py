@@ -1,12 +1,12 @@
 """Choosing among candidates: pure functions over plain data. Each returns the index of its choice."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from math import isfinite
 
-from metagen.answers.canonical import canonical
-from metagen.answers.extract import extract
+from metagen.answers.protocol import Answers
 from metagen.candidate import Candidate, Score
 from metagen.errors import WeightError
+from metagen.problem import Problem
 
 
 def values(scores: list[Score | None]) -> list[float | None]:
@@ -14,10 +14,20 @@ def values(scores: list[Score | None]) -> list[float | None]:
     return [None if score is None else score.value for score in scores]
 
 
-def vote_key(candidate: Candidate) -> str | None:
-    """The canonical key of the answer that a candidate votes for; `None` if it has none."""
-    answer = extract(candidate.text, finished=candidate.finished)
-    return None if answer is None else canonical(answer)
+def vote_key(problem: Problem, candidate: Candidate) -> str | None:
+    """The key of the answer that a candidate votes for, as the problem reads it; `None` if it has none."""
+    return key_of(problem.answers, candidate)
+
+
+def vote_keys(problem: Problem, candidates: Iterable[Candidate]) -> list[str | None]:
+    """The keys of the answers that candidates vote for."""
+    return [vote_key(problem, candidate) for candidate in candidates]
+
+
+def key_of(answers: Answers, candidate: Candidate) -> str | None:
+    """The key of the answer that a candidate gives, as that kind of answers reads it; `None` if it gives none."""
+    answer = answers.extract(candidate.text, finished=candidate.finished)
+    return None if answer is None else answers.key(answer)
 
 
 def majority(keys: Sequence[Hashable | None]) -> int | None:

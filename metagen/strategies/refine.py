@@ -4,13 +4,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Literal
 
+from metagen.answers.kinds import MATHS
+from metagen.answers.protocol import Answers
 from metagen.candidate import Candidate, Score
 from metagen.errors import InputError, SampleError
 from metagen.problem import Problem
 from metagen.prompts import revise
 from metagen.run import Critic, Generator, Run, Verifier
 from metagen.settings import require_critic, require_generator, require_number, require_verifier, require_whole, spelled
-from metagen.strategies.choosing import best, values, vote_key
+from metagen.strategies.choosing import best, key_of, values
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -142,13 +144,13 @@ async def _revision(
     except SampleError as error:
         run.note(f"not revised: {type(error).__name__}: {error}")
         return None
-    return None if unchanged(version, revision) else revision
+    return None if unchanged(version, revision, problem.answers) else revision
 
 
-def unchanged(before: Candidate, after: Candidate) -> bool:
+def unchanged(before: Candidate, after: Candidate, answers: Answers = MATHS) -> bool:
     """Whether a revision has the answer of the version before or, where one has no answer, its text."""
-    answers = vote_key(before), vote_key(after)
-    return before.text == after.text if None in answers else answers[0] == answers[1]
+    keys = key_of(answers, before), key_of(answers, after)
+    return before.text == after.text if None in keys else keys[0] == keys[1]
 
 
 def _whole(problem: Problem) -> Problem:

@@ -12,14 +12,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from metagen.answers.extract import extract
-from metagen.answers.grade import grade
+from metagen.answers.protocol import verdicts
 from metagen.disk.files import check_ours, make_folder
 from metagen.disk.problems import ProblemFile
 from metagen.errors import InputError
 from metagen.problem import Problem
 from metagen.request import Backend
-from metagen.tasks import together
 from metagen.train.labels import ROLLOUTS, Labelled, kept, label, samples_of
 
 if TYPE_CHECKING:
@@ -140,10 +138,10 @@ async def graded_pool(pool: Path, problems: ProblemFile) -> Graded:
     graded: dict[str, list[tuple[str, bool]]] = defaultdict(list)
     for name, texts in samples.items():
         problem, distinct = known[name], list(dict.fromkeys(texts))
-        verdicts = await together(grade(extract(text), problem.answer or "") for text in distinct)
-        graded[problem.prompt] += [
-            (text, right) for text, right in zip(distinct, verdicts, strict=True) if right is not None
-        ]
+        answers = [problem.answers.extract(text) for text in distinct]
+        verdict = await verdicts(problem.answers, answers, problem.answer or "")
+        judged = [(text, verdict[answer]) for text, answer in zip(distinct, answers, strict=True)]
+        graded[problem.prompt] += [(text, right) for text, right in judged if right is not None]
     return graded
 
 

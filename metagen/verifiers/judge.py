@@ -15,7 +15,17 @@ from metagen.run import Generator, Run
 from metagen.settings import require_generator, require_whole, spelled
 
 WORD = re.compile(r"[^\W_]+")
-GRADE = re.compile(r"(?:\b(?:grade|score)(?: is)?\W*|^\W*)(\d+(?:\.\d+)?)", re.IGNORECASE)
+_NUMBER = (
+    r"(?P<grade>[0-9]+(?:\.[0-9]+)?)(?!\.?[0-9]|\s*%|\s*[-–]\s*[0-9])(?:\s*(?:/|out\s+of)\W{0,3}(?P<most>[0-9]+))?"
+)
+_RANGE = r"(?:\s*\(?\s*(?:from\s+)?[0-9]+\s*(?:-|–|to)\s*[0-9]+\s*\)?|\s*\([^()\n]{0,40}\))?"
+NAMED = re.compile(
+    rf"\b(?:grade|score|rating|mark)\b{_RANGE}(?:[^\w\n]|\b(?:is|of|would be|should be)\b){{0,12}}{_NUMBER}",
+    re.IGNORECASE,
+)
+"""A grade that is called one; after its name may stand the range of grades."""
+OUT_OF = re.compile(_NUMBER, re.IGNORECASE)
+ALONE = re.compile(rf"[^\w\n]*{_NUMBER}[^\w\n]*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -113,9 +123,23 @@ def preferred(reply: Candidate, this: str, other: str) -> float | None:
 
 
 def graded(reply: Candidate, most: int) -> float | None:
-    """The last grade in a reply as a share of `most`; `None` if there is none up to that."""
-    found = GRADE.findall(reply.text)
-    return float(found[-1]) / most if found and float(found[-1]) <= most else None
+    """The last grade in a reply as a share of `most`; `None` if there is none up to that.
+
+    A grade is called one (`Grade (0-10): 8`), is out of `most` (`4 out of 10`), or is alone in the first or the last
+    line. Other numbers, such as those of steps, are no grades.
+    """
+    text = reply.text.strip()
+    grades = [*NAMED.finditer(text), *(found for found in OUT_OF.finditer(text) if found["most"] == str(most))]
+    if grades:
+        return _share(max(grades, key=lambda found: found.end()), most)
+    lines = text.splitlines() or [""]
+    alone = ALONE.fullmatch(lines[-1]) or ALONE.fullmatch(lines[0])
+    return _share(alone, most) if alone else None
+
+
+def _share(found: re.Match[str], most: int) -> float | None:
+    grade, scale = float(found["grade"]), float(found["most"] or most)
+    return grade / scale if scale and grade <= scale else None
 
 
 def _word(text: str) -> str:

@@ -1,17 +1,17 @@
 """Verifiers that know the right answer: for measuring, for training data, and for upper bounds."""
 
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING
 
-from metagen.answers.extract import extract
-from metagen.answers.grade import SECONDS, grade
+from metagen.answers.grade import SECONDS
+from metagen.answers.kinds import Maths
+from metagen.answers.protocol import verdicts
 from metagen.candidate import Candidate, Score
 from metagen.errors import InputError
 from metagen.problem import Problem
 from metagen.settings import spelled
-from metagen.tasks import together
 
 if TYPE_CHECKING:
     from metagen.run.run import Run
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class MatchesReference:
-    """The oracle: the candidate's answer equals `problem.answer`, as `grade` decides.
+    """The oracle: the candidate's answer equals `problem.answer`, as `problem.answers` decides.
 
     1 if it does; 0 if it does not, or if the candidate gives no answer; no verdict where that cannot be found out, as
     with a tower of powers that outlasts the limit of `seconds`. What is out of the ordinary costs a few seconds of
@@ -44,10 +44,11 @@ class MatchesReference:
         """
         if problem.answer is None:
             raise InputError(f"problem {problem.id!r} has no reference answer, and MatchesReference compares with one")
-        answers = [extract(candidate.text, finished=candidate.finished) for candidate in candidates]
-        distinct = list(dict.fromkeys(answers))
-        verdicts = await together(grade(answer, problem.answer, self.seconds) for answer in distinct)
-        verdict = dict(zip(distinct, verdicts, strict=True))
+        kind = problem.answers
+        if isinstance(kind, Maths) and self.seconds != SECONDS:
+            kind = replace(kind, seconds=self.seconds)
+        answers = [kind.extract(candidate.text, finished=candidate.finished) for candidate in candidates]
+        verdict = await verdicts(kind, answers, problem.answer)
         return [_score(answer, verdict[answer]) for answer in answers]
 
 

@@ -9,12 +9,13 @@ import pytest
 
 from metagen import BestOf, Candidate, CoT, MatchesReference, Model, Problem, ProblemFile, Run, Score, Scripted, Vote
 from metagen.analysis.reading import LIKELIHOOD, VERIFIER, read
+from metagen.analysis.tables import remarks
 from metagen.card.card import ModelCard
 from metagen.disk.runs import RunDirectory
 from metagen.errors import InputError
 from metagen.models import SMALL
 from metagen.run import Generator
-from metagen.solve import solve_all
+from metagen.solve import solve, solve_all
 
 PUBLISHED = Path(__file__).parents[3] / "shared/data/pools/gsm8k_200x16.jsonl"
 Row = dict[str, Any]
@@ -61,6 +62,8 @@ def test_a_pool_is_read_in_the_order_of_the_problems_and_draws(tmp_path: Path, p
         "1 of 4 problems have no samples and are left out",
         "1 problems have no reference answer and are left out",
     )
+    assert source.silence == "1 of 4, of them 1 cut: raise max_tokens"
+    assert next(remarks(source)) == "no answer: 1 of 4, of them 1 cut: raise max_tokens"
     assert source.correct is None
     assert list(source.curves) == ["coverage", "majority"]
 
@@ -128,12 +131,12 @@ def test_what_is_no_pool_of_these_problems_is_refused(
 def test_a_verdict_that_the_grader_does_not_reach_counts_as_wrong_and_is_said(
     tmp_path: Path, problems: ProblemFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def undecided(answer: str | None, reference: str) -> bool | None:
+    async def undecided(answer: str, reference: str, seconds: float) -> bool | None:
         return None if answer == "5" else True
 
-    monkeypatch.setattr("metagen.analysis.reading.grade", undecided)
+    monkeypatch.setattr("metagen.answers.kinds.grade", undecided)
     source = read(lines(tmp_path / "pool.jsonl", POOL), problems)
-    assert source.curves["coverage"].at(1).tolist() == [1.0, 0.5]
+    assert source.curves["coverage"].at(1).tolist() == [0.5, 0.5]
     assert "1 samples have no verdict of the grader and count as wrong" in source.notes
 
 
@@ -234,3 +237,32 @@ def test_a_published_pool_gives_its_published_curve(tmp_path: Path, monkeypatch:
     costs = curves["majority"].costs
     assert costs is not None
     assert costs[:, -1].sum() == pytest.approx(985_545)
+
+
+def test_a_pool_is_read_by_the_answers_of_its_problems(tmp_path: Path) -> None:
+    rows: list[Row] = [
+        {"id": "a", "prompt": "How?", "answer": "Positive"},
+        {"id": "b", "prompt": "How?", "answer": "negative"},
+    ]
+    file = ProblemFile(lines(tmp_path / "labels.jsonl", rows), answers='Label("positive", "negative")')
+    texts = {"a": ["positive", "It is positive.", "negative"], "b": ["hm", "negative", "Negative!"]}
+    pool = [
+        {"problem": name, "prompt": "How?", "draw": draw, "text": text}
+        for name in texts
+        for draw, text in enumerate(texts[name])
+    ]
+    source = read(lines(tmp_path / "pool.jsonl", pool), file)
+    assert source.curves["majority"].at(1).tolist() == pytest.approx([2 / 3, 2 / 3])
+    assert source.silence.startswith("1 of 6, of them 0 cut")
+
+
+def test_a_run_is_read_as_it_was_solved(tmp_path: Path) -> None:
+    path = lines(tmp_path / "labels.jsonl", [{"id": "a", "prompt": "How?", "answer": "positive"}])
+    file = ProblemFile(path, answers='Label("positive", "negative")')
+    configuration = {"problems": f"labels.jsonl ({file.check()[1]})", "answers": file.kind}
+    solution = asyncio.run(solve(next(iter(file)), Vote(2), Scripted("positive")))
+    with RunDirectory(tmp_path / "run", configuration) as run:
+        run.add(solution)
+    assert read(tmp_path / "run", file).curves["coverage"].at(1).tolist() == [1.0]
+    with pytest.raises(InputError, match=r"its answers were read as Label.*: give --answers"):
+        read(tmp_path / "run", ProblemFile(path))

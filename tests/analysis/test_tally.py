@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from metagen import Solution, Usage
 from metagen.analysis.intervals import Share
-from metagen.analysis.tally import Tally
+from metagen.analysis.tally import Tally, silence
 
 shares = st.integers(1, 10**6).flatmap(lambda total: st.builds(Share, st.integers(0, total), st.just(total)))
 
@@ -82,3 +82,29 @@ def test_of_nothing_no_figure_is_known() -> None:
     assert isnan(tally.single)
     assert isnan(tally.samples)
     assert tally.coverage.interval() == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ((0, 160, 0), ""),
+        ((74, 160, 74), "74 of 160, of them 74 cut: raise max_tokens"),
+        ((3, 160, 0), "3 of 160, of them 0 cut: say in the prompt how to answer"),
+        ((126, 1160, 74), "126 of 1,160, of them 74 cut: raise max_tokens; say in the prompt"),
+    ],
+)
+def test_samples_without_an_answer_are_counted_with_a_hint(counts: tuple[int, int, int], said: str) -> None:
+    assert silence(*counts).startswith(said)
+    assert bool(silence(*counts)) is bool(said)
+
+
+def test_a_tally_adds_up_the_samples_without_an_answer() -> None:
+    tally = Tally()
+    for solution in [
+        Solution("a", "7", compared=4, unanswered=3, cut=1),
+        Solution("b", None, compared=1, unanswered=1),
+        Solution("c", "7", compared=4),
+    ]:
+        tally.add(solution)
+    assert (tally.compared, tally.unanswered, tally.cut) == (9, 4, 1)
+    assert tally.silence().startswith("4 of 9, of them 1 cut")

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from metagen import InputError, Problem, ProblemFile
+from metagen import Choice, InputError, Json, Label, Maths, Number, Problem, ProblemFile
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "problems"
 
@@ -282,3 +282,74 @@ def test_the_files_of_the_field_are_read(name: str, count: int) -> None:
         pytest.skip("needs the data of the field")
     assert ProblemFile(DATA / name).check()[0] == count
     assert all(problem.answer and "#" not in problem.answer for problem in ProblemFile(DATA / name))
+
+
+COLOURS = Choice("ABC", texts=("red", "blue", "green"))
+LISTED = "Which?\nA) red\nB) blue\nC) green"
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ({"prompt": "?"}, Problem("1", "?", answers=Maths())),
+        ({"prompt": "?", "answers": "Number()"}, Problem("1", "?", answers=Number())),
+        ({"prompt": "?", "answers": None}, Problem("1", "?")),
+        (
+            {"prompt": "Which?", "choices": ["red", "blue", "green"], "answer": "B"},
+            Problem("1", LISTED, "B", answers=COLOURS),
+        ),
+        (
+            {"prompt": "Which?", "choices": ["red", "blue", "green"], "answer": "blue"},
+            Problem("1", LISTED, "blue", answers=COLOURS),
+        ),
+        (
+            {"question": "Which?", "choices": ["red", "blue", "green"], "answer": 1},
+            Problem("1", LISTED, "B", answers=COLOURS),
+        ),
+        (
+            {"prompt": "Which?", "options": {"A": "red", "B": "blue", "C": "green"}},
+            Problem("1", LISTED, answers=COLOURS),
+        ),
+        ({"prompt": LISTED, "choices": ["red", "blue", "green"]}, Problem("1", LISTED, answers=COLOURS)),
+        (
+            {"prompt": "Two?", "choices": {"text": ["x", "y"], "label": ["1", "2"]}, "answer": "2"},
+            Problem("1", "Two?\n1) x\n2) y", "2", answers=Choice("12", texts=("x", "y"))),
+        ),
+        (
+            {"prompt": "Two?", "choices": ["x", "y"], "answers": 'Label("x", "y")', "answer": "y"},
+            Problem("1", "Two?", "y", answers=Label("x", "y")),
+        ),
+        ({"prompt": "?", "answers": 'Json("a")', "answer": {"a": 1}}, Problem("1", "?", '{"a": 1}', answers=Json("a"))),
+    ],
+)
+@pytest.mark.parametrize("name", ["problems.jsonl", "problems.json"])
+def test_a_row_says_what_its_answers_are(tmp_path: Path, name: str, row: dict[str, Any], problem: Problem) -> None:
+    assert list(ProblemFile(saved(tmp_path / name, [row]))) == [problem]
+
+
+def test_the_answers_of_a_file_go_before_those_of_its_rows(tmp_path: Path) -> None:
+    path = saved(tmp_path / "problems.jsonl", [{"prompt": "?", "answers": "Number()"}])
+    assert [problem.answers for problem in ProblemFile(path, answers='Label("x", "y")')] == [Label("x", "y")]
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"prompt": "?", "answers": "Numbr()"}, "line 1: field 'answers': 'Numbr' is not known: did you mean Number"),
+        ({"prompt": "?", "answers": ["a"]}, "line 1: field 'answers' must be a text"),
+        ({"prompt": "?", "choices": ["x"]}, "line 1: field 'choices': there are 1 choices"),
+        ({"prompt": "?", "choices": "xy"}, "line 1: field 'choices' must be a list of texts, not str"),
+        ({"prompt": "?", "choices": ["x", None]}, "line 1: field 'choices' must hold texts"),
+        ({"prompt": "?", "options": {"A": "x", "AB": "y"}}, "line 1: field 'options': a choice is named by one letter"),
+        ({"prompt": "?", "choices": ["x", "y"], "answer": 2}, "line 1: field 'answer': there is no choice 2"),
+        (
+            {"prompt": "?", "choices": ["x", "y"], "answer": "z"},
+            "line 1: field 'answer': 'z' is none of the choices A, B",
+        ),
+    ],
+)
+def test_bad_answers_and_choices_are_named(tmp_path: Path, row: dict[str, Any], said: str) -> None:
+    path = saved(tmp_path / "problems.jsonl", [row])
+    with pytest.raises(InputError) as refused:
+        ProblemFile(path).check()
+    assert f"problems.jsonl, {said}" in str(refused.value)

@@ -264,10 +264,10 @@ async def test_two_models_that_are_called_alike_are_told_apart() -> None:
 
 
 async def test_a_grader_that_fails_keeps_the_solution_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def broken(answer: str | None, reference: str) -> bool:
+    async def broken(answer: str, reference: str, seconds: float) -> bool:
         raise VerifierError("the process that compares answers did not start")
 
-    monkeypatch.setattr(sys.modules["metagen.solve"], "grade", broken)
+    monkeypatch.setattr(sys.modules["metagen.answers.kinds"], "grade", broken)
     solution = await solve(PROBLEM, Vote(2), Scripted("The answer is 7."))
     assert (solution.answer, solution.correct, solution.unjudged) == ("7", None, True)
     assert solution.notes == ("not graded: the process that compares answers did not start",)

@@ -299,6 +299,18 @@ async def test_what_is_accepted_for_the_reference_of_another_case(cases: list[tu
     assert {pair[:2] for pair in accepted if canonical(pair[1]) != canonical(pair[2])} == set(ACCEPTED_FOR_ANOTHER)
 
 
+async def test_at_most_12_of_2000_references_of_math_500_are_accepted_for_others() -> None:
+    path = DATA / "problems" / "math500.jsonl"
+    if not path.exists():
+        pytest.skip("the shared problems are not here")
+    references = [json.loads(line)["answer"] for line in path.read_text().splitlines()]
+    pairs = [(one, references[n - shift]) for shift in (1, 7, 50, 101) for n, one in enumerate(references)]
+    verdicts = await asyncio.gather(*(grade(one, other, PATIENT) for one, other in pairs))
+    accepted = [pair for pair, verdict in zip(pairs, verdicts, strict=True) if verdict and pair[0] != pair[1]]
+    assert (len(pairs), verdicts.count(None)) == (2000, 0)
+    assert len(accepted) <= 12, accepted
+
+
 def test_no_two_unequal_answers_vote_together(cases: list[tuple[str, str, bool]]) -> None:
     together = [(gold, pred) for gold, pred, equal in cases if canonical(gold) == canonical(pred) and not equal]
     assert together == []

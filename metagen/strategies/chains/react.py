@@ -4,7 +4,8 @@ import inspect
 import re
 from dataclasses import KW_ONLY, dataclass
 
-from metagen.answers.extract import extract
+from metagen.answers.kinds import MATHS
+from metagen.answers.protocol import Answers
 from metagen.candidate import Candidate
 from metagen.errors import InputError, ToolRefusal
 from metagen.problem import Problem
@@ -55,7 +56,7 @@ class ReAct:
             reply = await run.ask(self.of, problem.aside(text).stepping(REACT_STOP))
             said = reply.text.partition(REACT_STOP)[0].strip()
             act = action(said)
-            if last or reply.cut or (act is None and gives_answer(said)):
+            if last or reply.cut or (act is None and gives_answer(said, problem.answers)):
                 return ended(reply)
             turns.append((said, NO_ACTION if act is None else await self._observed(*act, run)))
 
@@ -69,9 +70,9 @@ class ReAct:
             return f"{name} cannot take that: {refusal}"
 
 
-def gives_answer(reply: str) -> bool:
-    """Whether a reply ends by the answer that was asked for."""
-    return extract(reply) is not None
+def gives_answer(reply: str, answers: Answers = MATHS) -> bool:
+    """Whether a reply gives an answer of the kind that the problem has."""
+    return answers.extract(reply) is not None
 
 
 def described(tool: Tool) -> str:

@@ -10,7 +10,7 @@ from metagen.errors import InputError, SampleError
 from metagen.problem import Problem
 from metagen.run import Generator, Run
 from metagen.settings import require_generator, require_whole, spelled
-from metagen.strategies.choosing import majority, vote_key
+from metagen.strategies.choosing import majority, vote_keys
 from metagen.strategies.parallel.stopping import Keys, stays, two_largest
 
 DOUBT = 1e-9
@@ -145,7 +145,7 @@ class _Member:
             candidates = await self._drawn(problem, run)
         finally:
             self.table.leave(self.number)
-        chosen = majority(list(map(vote_key, candidates)))
+        chosen = majority(vote_keys(problem, candidates))
         if chosen is None:
             run.note(f"none of {len(candidates)} samples has an answer: the first is handed over")
         return candidates[chosen or 0]
@@ -164,5 +164,5 @@ class _Member:
                         raise
                     run.note(f"no more than {len(candidates)} samples: {error}")
                     break
-            more = await self.table.turn(self.number, list(map(vote_key, candidates)))
+            more = await self.table.turn(self.number, vote_keys(problem, candidates))
         return candidates

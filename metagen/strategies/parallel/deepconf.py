@@ -8,7 +8,7 @@ from metagen.errors import InputError
 from metagen.problem import Problem
 from metagen.run import Generator, Run, Verifier
 from metagen.settings import require_generator, require_verifier, require_whole, spelled
-from metagen.strategies.choosing import majority, vote_key, weighted_majority
+from metagen.strategies.choosing import majority, vote_key, vote_keys, weighted_majority
 from metagen.strategies.parallel.stopping import Stop, check_rule
 
 
@@ -62,9 +62,9 @@ class DeepConf:
         if bar is None:
             run.note("no sample of the warm-up has a verdict: all are drawn whole")
         seen = [Scored(*each) for each in zip(warmup, scores, strict=True)]
-        if not self._settled(seen, bar, run):
+        if not self._settled(seen, bar, problem, run):
             await self._draw(seen, bar, problem, run)
-        return seen[_chosen(seen, bar, run)].candidate
+        return seen[_chosen(seen, bar, problem, run)].candidate
 
     async def _draw(self, seen: list[Scored], bar: float | None, problem: Problem, run: Run) -> None:
         """Draw the samples after the warm-up, and see each."""
@@ -73,13 +73,13 @@ class DeepConf:
             async for candidate in drawn:
                 (score,) = await run.score(self.by, problem, [candidate])
                 seen.append(Scored(candidate, score))
-                if self._settled(seen, bar, run):
+                if self._settled(seen, bar, problem, run):
                     break
 
-    def _settled(self, seen: list[Scored], bar: float | None, run: Run) -> bool:
+    def _settled(self, seen: list[Scored], bar: float | None, problem: Problem, run: Run) -> bool:
         if self.until is None or len(seen) == self.n:
             return False
-        settled = self.until(*_votes(seen, bar), self.n - len(seen))
+        settled = self.until(*_votes(seen, bar, problem), self.n - len(seen))
         if settled:
             run.note(f"settled after {len(seen)} of {self.n} samples")
         return settled
@@ -108,21 +108,21 @@ class Watched:
         return score is not None and score.value < self.bar
 
 
-def _votes(seen: list[Scored], bar: float | None) -> tuple[list[str | None], list[float]]:
+def _votes(seen: list[Scored], bar: float | None, problem: Problem) -> tuple[list[str | None], list[float]]:
     """What each sample votes for, with which weight; who is under the bar votes for nothing."""
     keys, weights = [], []
     for candidate, score in ((each.candidate, each.score) for each in seen):
         votes = score is not None and bar is not None and score.value >= bar
-        keys.append(vote_key(candidate) if votes else None)
+        keys.append(vote_key(problem, candidate) if votes else None)
         weights.append(score.value if score is not None else 0.0)
     return keys, weights
 
 
-def _chosen(seen: list[Scored], bar: float | None, run: Run) -> int:
-    keys, weights = _votes(seen, bar)
+def _chosen(seen: list[Scored], bar: float | None, problem: Problem, run: Run) -> int:
+    keys, weights = _votes(seen, bar, problem)
     stopped = sum(each.score is not None and bar is not None and each.score.value < bar for each in seen)
     run.note(f"{stopped} of {len(seen)} samples are under the bar")
     if (chosen := weighted_majority(keys, weights)) is not None:
         return chosen
     run.note("none that votes has an answer: the majority of all decides")
-    return majority([vote_key(each.candidate) for each in seen]) or 0
+    return majority(vote_keys(problem, [each.candidate for each in seen])) or 0

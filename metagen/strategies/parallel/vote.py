@@ -7,7 +7,7 @@ from metagen.errors import InputError, NoCandidate, WeightError
 from metagen.problem import Problem
 from metagen.run import Generator, Run, Verifier
 from metagen.settings import literal, require_generator, require_verifier, require_whole, spelled
-from metagen.strategies.choosing import best, majority, values, vote_key, weighted_majority
+from metagen.strategies.choosing import best, majority, values, vote_key, vote_keys, weighted_majority
 from metagen.strategies.parallel.stopping import Stop, check_rule
 
 
@@ -18,10 +18,10 @@ class Vote:
     y⁽¹⁾ … y⁽ⁿ⁾ ~ g(· | x);  argmax over answers a of Σᵢ v(x, y⁽ⁱ⁾)·[answer(y⁽ⁱ⁾) = a], with v = 1 without `by`.
     (Self-consistency, Wang et al. 2023; weighted, Li et al. 2023.)
 
-    Answers are grouped by their canonical key, so 1/2, 0.5 and \frac12 vote together. A candidate without an answer,
-    or without a verdict, does not vote. Ties go to the answer that was drawn first. What is returned is the first
-    sample with the winning answer, or with `by` the best of them. If no candidate has a verdict, the majority decides;
-    if none has an answer, the first sample is returned. Both are noted.
+    Answers are grouped by their keys, which `problem.answers` gives: 1/2, 0.5 and \frac12 vote together. A
+    candidate without an answer, or without a verdict, does not vote. Ties go to the answer that was drawn first.
+    What is returned is the first sample with the winning answer, or with `by` the best of them. If no candidate has
+    a verdict, the majority decides; if none has an answer, the first sample is returned. Both are noted.
 
     With `until`, samples are drawn `window` at a time and judged in the order of their numbers, and no more are drawn
     once the rule says that the vote is settled, as in `Vote(40, until=BetaStop(0.95), window=4)`. Those in flight are
@@ -50,7 +50,7 @@ class Vote:
         if self.until is None:
             candidates = await run.sample(self.of, problem, self.n)
             scores = await run.score(self.by, problem, candidates) if self.by else []
-            keys = list(map(vote_key, candidates))
+            keys = vote_keys(problem, candidates)
         else:
             candidates, scores, keys = await self._until_settled(self.until, problem, run)
         chosen = majority(keys) if self.by is None else self._weighted(keys, scores, run)
@@ -69,7 +69,7 @@ class Vote:
                 (score,) = await run.score(self.by, problem, [candidate]) if self.by else [Score(1.0)]
                 candidates.append(candidate)
                 scores.append(score)
-                keys.append(vote_key(candidate))
+                keys.append(vote_key(problem, candidate))
                 voting = [key if score else None for key, score in zip(keys, scores, strict=True)]
                 weights = [score.value if score else 0.0 for score in scores]
                 if settled(voting, weights, self.n - len(candidates)):

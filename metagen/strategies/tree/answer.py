@@ -3,13 +3,15 @@
 from collections.abc import Hashable, Sequence
 from typing import Literal
 
-from metagen.strategies.choosing import best, vote_key, weighted_majority
+from metagen.answers.kinds import MATHS
+from metagen.answers.protocol import Answers
+from metagen.strategies.choosing import best, key_of, weighted_majority
 from metagen.strategies.tree.node import Leaf
 
 Rule = Literal["best", "majority", "weighted"]
 
 
-def choice(leaves: Sequence[Leaf], rule: Rule) -> tuple[int, str]:
+def choice(leaves: Sequence[Leaf], rule: Rule, answers: Answers = MATHS) -> tuple[int, str]:
     """The place of the answer, and what is to be said about how it was found.
 
     The `best` verdict; the `majority`, to which each leaf gives as many votes as it was drawn; or the vote `weighted`
@@ -21,7 +23,7 @@ def choice(leaves: Sequence[Leaf], rule: Rule) -> tuple[int, str]:
     values = [leaf.value for leaf in leaves]
     if rule == "best":
         return best(values), ""
-    keys = [vote_key(leaf.candidate) for leaf in leaves]
+    keys = [key_of(answers, leaf.candidate) for leaf in leaves]
     unjudged = rule == "weighted" and all(value is None for value in values)
     weighted = rule == "weighted" and not unjudged
     winner = weighted_majority(keys, [_weight(leaf) if weighted else leaf.count for leaf in leaves])

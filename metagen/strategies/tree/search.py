@@ -89,7 +89,7 @@ class TreeSearch:
 
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
         try:
-            return self._answered(await self._grown(replace(problem, step=None), run), run)
+            return self._answered(await self._grown(replace(problem, step=None), run), problem, run)
         except WeightError as error:
             raise WeightError(
                 f"{self!r}: {error}. If {literal(self.by)} gives logits, write by=Sigmoid({literal(self.by)})"
@@ -176,14 +176,14 @@ class TreeSearch:
                 "It must hand the problem on, with its partial reply and its step, to a model"
             )
 
-    def _answered(self, root: Node, run: Run) -> Candidate:
+    def _answered(self, root: Node, problem: Problem, run: Run) -> Candidate:
         replies = self.replies(root)
         accepted = [leaf for leaf in replies if leaf.accepted]
         if accepted:
             run.note(f"accepted after {root.sums.expansions} expansions")
             chosen = accepted[0]
         elif replies:
-            place, said = choice(replies, self.answer)
+            place, said = choice(replies, self.answer, problem.answers)
             if said:
                 run.note(said)
             chosen = replies[place]

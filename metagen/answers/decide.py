@@ -1,0 +1,155 @@
+r"""Decides without symbols whether an answer equals its reference, where that can be done.
+
+What is no arithmetic is never worked out: a date is no difference, `IV` is no product, and `5 thousandths` is not 5.
+"""
+
+import re
+from fractions import Fraction
+
+from metagen.answers.canonical import canonical, equal_numbers, has_percent
+from metagen.answers.numerals import exact, number_key, repeating
+from metagen.answers.spelling import to_ascii
+from metagen.answers.units import is_numeral, is_symbol
+
+_NOISE = Fraction(1, 10**12)
+"""The relative difference that rounding in floating point leaves."""
+_CLOSEST = Fraction(1, 10**5)
+"""The relative difference below which a decimal may stand for a number."""
+
+_DECIMAL = re.compile(r"([0-9][0-9 ,]*)?\.([0-9]+)")
+_EXPONENT = re.compile(r"(?:[eE]|10\s*\^\s*\{?\s*)([+-]?[0-9]{1,3})")
+
+_DATE = re.compile(r"[0-9]{1,4}([-/.])[0-9]{1,4}\1[0-9]{1,4}(?:\1[0-9]{1,4})*")
+"""A version, an address and a telephone number with two marks look alike."""
+_TELEPHONE = re.compile(r"[0-9]{3}-[0-9]{4}")
+_RANGE = re.compile(r"[0-9]+-[0-9]+")
+"""A range or a score; against another one, it is no difference."""
+_UNENDING = re.compile(r"-?[0-9]*\.[0-9]+\s*\\ldots")
+_CLOCK = re.compile(r"[0-2]?[0-9]:[0-5][0-9](?::[0-5][0-9])?(?: ?[ap]m)?", re.IGNORECASE)
+_FIGURES = re.compile(r"[-0-9:./ apm]+")
+_LABEL = re.compile(r"[A-Za-z]+[0-9][A-Za-z0-9]*|[0-9]+[A-Z][A-Z0-9]*[0-9][A-Z0-9]*")
+_BASED = re.compile(r"([0-9A-F]+)_([0-9]+)")
+_PHRASE = re.compile(r"[A-Za-z]{2,}(?:[ '-][A-Za-z]+)*")
+_SHORT_WORDS = """
+    ad ah am an as at be by do ed eh em en er ex go ha he hi if in is it ma me my no of oh ok on or ox pa so to up us
+    we ye yo
+"""
+_ENGLISH = frozenset(_SHORT_WORDS.split())
+_NUMBER_AND_WORDS = re.compile(r"(-?[0-9][0-9.,/]*) ([A-Za-z]+(?:[ -][A-Za-z]+){0,5})")
+_FUNCTION = re.compile(r"\b(?:pi|sqrt|sin|cos|tan|log|ln|exp)\b")
+_PRODUCT = re.compile(r"-?[0-9][0-9.,/]* ?[A-Za-z]{1,4}")
+_LISTED = re.compile(r"\b(?:and|or)\b")
+_PROSE = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{2,}")
+_AFTER_LETTER = re.compile(r"[).:]\s*\S")
+_LAST_LETTERS = re.compile(r"(?<=[0-9}\s])(?<![a-zA-Z]\s)[a-zA-Z]{1,4}(?=\s*\$?$)")
+_LEFT = re.compile(r"\s*([a-zA-Z](?:_(?:\w|\{\w+\})|\([A-Z0-9][^()=]*\))?)\s*=(?!.*=)")
+
+
+def decide(answer: str, reference: str) -> bool | None:
+    """Return whether `answer` equals `reference`, or `None` where only symbols can tell."""
+    answer, reference = to_ascii(answer), to_ascii(reference)
+    keys = canonical(answer), canonical(reference)
+    if keys[0] == keys[1]:
+        return not _name_others(answer, reference)
+    if (equal := equal_numbers(answer, reference)) is not None:
+        return equal
+    if (equal := _nearly(answer, reference)) is not None:
+        return equal
+    if _PHRASE.fullmatch(keys[0]) and _PHRASE.fullmatch(keys[1]):
+        return None if _may_be_product(answer.strip()) and _may_be_product(reference.strip()) else False
+    return _as_text(*keys)
+
+
+def for_symbols(answer: str) -> str:
+    """Return an answer as the symbolic comparison is to read it.
+
+    A list in prose and a choice with its text are their keys, and letters at the end of a formula stand apart, so that
+    they are taken for variables.
+    """
+    answer = to_ascii(answer)
+    if _LISTED.search(answer) and not _PROSE.search(key := canonical(answer)):
+        return key
+    if _PRODUCT.fullmatch(key := canonical(answer)):
+        answer = f"${key}$"
+    if len(key) == 1 and key.isalpha() and _AFTER_LETTER.search(answer):
+        return key
+    return _LAST_LETTERS.sub(_apart, answer)
+
+
+def _apart(found: re.Match[str]) -> str:
+    return found[0] if is_symbol(found[0]) else "".join(f"{{{letter}}}" for letter in found[0])
+
+
+def _name_others(answer: str, reference: str) -> bool:
+    """Whether both sides of the comparison name what they give, such as `x` or `P(A)`, and not by the same name."""
+    names = [found[1] for text in (answer, reference) if (found := _LEFT.match(text.replace("$", "")))]
+    return len(names) == 2 and names[0] != names[1]
+
+
+def _nearly(answer: str, reference: str) -> bool | None:
+    """Whether one of two numbers is the other in decimals; `None` if they are no numbers, or one is per cent."""
+    if has_percent(answer) != has_percent(reference):
+        return None
+    one, other = _known(answer), _known(reference)
+    if one is None or other is None:
+        return None
+    return _is_written(answer, one, other) or _is_written(reference, other, one)
+
+
+def _known(text: str) -> Fraction | None:
+    key = canonical(text)
+    value = exact(key)
+    return repeating(key) if value is None else value
+
+
+def _is_written(text: str, value: Fraction, other: Fraction) -> bool:
+    """Whether `text`, which has this value, is `other` rounded or cut off to the decimals that it has."""
+    if value == other:
+        return True
+    found, difference = _DECIMAL.search(text), abs(value - other)
+    if not found or difference >= _CLOSEST * max(abs(value), abs(other)):
+        return False
+    if difference <= _NOISE * max(abs(value), abs(other)):
+        return True
+    exponent = _EXPONENT.search(text)
+    scale = Fraction(10) ** (len(found[2]) - int(exponent[1] if exponent else 0))
+    return value in {Fraction(round(other * scale)) / scale, Fraction(int(other * scale)) / scale}
+
+
+def _as_text(one: str, other: str) -> bool | None:
+    """Whether two keys that differ are equal all the same, where one of them is no arithmetic; else `None`."""
+    bases = _BASED.fullmatch(one), _BASED.fullmatch(other)
+    if any(bases):
+        return _in_base(one, other, bases)
+    if _LABEL.fullmatch(one) or _LABEL.fullmatch(other) or _is_another_number(one) or _is_another_number(other):
+        return False
+    return False if _are_figures(one, other) or _are_figures(other, one) else None
+
+
+def _are_figures(one: str, other: str) -> bool:
+    """Whether one is a date, a time, a range or the like, or a decimal without end, and the other has figures too."""
+    if any(pattern.fullmatch(one) for pattern in (_DATE, _TELEPHONE, _CLOCK)):
+        return bool(_FIGURES.fullmatch(other))
+    if _UNENDING.fullmatch(one):
+        return exact(other) is not None
+    return bool(_RANGE.fullmatch(one) and _RANGE.fullmatch(other))
+
+
+def _in_base(one: str, other: str, bases: tuple[re.Match[str] | None, re.Match[str] | None]) -> bool | None:
+    """A number to a base may come without it, and never with another."""
+    if all(bases):
+        return False
+    bare, found = (one, bases[1]) if bases[1] else (other, bases[0])
+    return bool(found and found[1] == bare) if number_key(bare) is not None else None
+
+
+def _is_another_number(key: str) -> bool:
+    """Whether it is a number with words that are no unit, such as `5 thousandths`, and no product such as `6 ab`."""
+    found = _NUMBER_AND_WORDS.fullmatch(key)
+    if not found or _FUNCTION.search(found[2]):
+        return False
+    return is_numeral(found[2]) or not _PRODUCT.fullmatch(key)
+
+
+def _may_be_product(word: str) -> bool:
+    return len(word) == 2 and word.islower() and word not in _ENGLISH

@@ -1,0 +1,225 @@
+r"""Numbers as people and models write them, read as exact fractions.
+
+Digits with separators, decimals, fractions, mixed numbers, scientific notation, repeating decimals (`0.\overline{3}`,
+`0.333...`), numbers in words (`two dozen`, `1.5 million`) and numbers to a base (`4210_{5}`).
+"""
+
+import re
+from fractions import Fraction
+
+LONGEST_NUMBER = 300
+"""Characters; a product of two such numbers is within the smallest limit `sys.set_int_max_str_digits` allows, 640."""
+
+DECIMAL = r"(?:(?:[1-9][0-9]{0,2}(?:,[0-9]{3})+|[1-9][0-9]{0,2}(?:[ ][0-9]{3})+|[0-9]+)(?:\.[0-9]*)?|\.[0-9]+)"
+
+NUMBER = (
+    rf"""(?P<sign>[+-]?)\s*
+    (?: (?P<whole>[0-9]+(?:\s+|(?=\\)))?
+        (?: (?P<top>{DECIMAL}) \s*/\s* (?P<bottom>{DECIMAL})
+          | \\frac\s*\{{\s*(?P<above>[+-]?{DECIMAL})\s*\}}\s*\{{\s*(?P<below>[+-]?{DECIMAL})\s*\}} )
+      | (?P<power>10\s*\^\s*(?:\{{\s*[+-]?[0-9]{{1,3}}\s*\}}|[+-]?[0-9]{{1,3}}))
+      | (?P<decimal>{DECIMAL})
+        (?: [eE](?P<e>[+-]?[0-9]{{1,3}})
+          | \s*(?:\\times|\\cdot|\*)\s*10\s*\^\s*\{{?\s*(?P<ten>[+-]?[0-9]{{1,3}})\s*\}}? )? )"""
+)  # fmt: skip
+"""The pattern of a number, for `re.VERBOSE`."""
+_NUMBER = re.compile(NUMBER, re.VERBOSE)
+_EXPONENT = re.compile(r"[+-]?[0-9]+")
+
+NUMBER_KEY = re.compile(r"-?[0-9]+(?:/[0-9]+)?")
+
+_SEPARATED = re.compile(r"([+-]?)([0-9]{1,3}(?:\.[0-9]{3})+),([0-9]+)|([+-]?[0-9]{1,3}(?:\.[0-9]{3}){2,})")
+"""`1.234,56` and `1.234.567`, as on the continent; `1.234` and `1,234` alone are read as in English."""
+_APOSTROPHES = re.compile(r"[+-]?[1-9][0-9]{0,2}(?:'[0-9]{3})+(?:\.[0-9]+)?")
+_SPACED = re.compile(r"([+-]?[1-9][0-9]{0,2}(?: [0-9]{3})+),([0-9]{1,2})")
+
+_REPEATING = re.compile(
+    r"""(?P<sign>[+-]?)\s*(?P<whole>[0-9]*)\.(?P<once>[0-9]*)
+    (?: \\(?:overline|bar|dot)\s*\{?(?P<line>[0-9]+)\}? | \((?P<brackets>[0-9]+)\)
+      | (?P<dots>\s*\\ldots) | (?P<said>\s+repeating) )""",
+    re.VERBOSE,
+)
+_PERIOD = re.compile(r"([0-9]*?)(?:([0-9])\2\2+|([0-9]{2,8}?)\3+)")
+
+_SMALL = """
+    zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
+    eighteen nineteen
+"""
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+_UNITS = {word: value for value, word in enumerate(_SMALL.split())} | {
+    word: value for value, word in zip(range(20, 100, 10), _TENS.split(), strict=True)
+}
+_FACTORS = {"dozen": 12, "hundred": 100}
+_SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "lakh": 10**5, "crore": 10**7}
+_COUNTED = "|".join((*_UNITS, *_FACTORS, *_SCALES))
+_ORDINALS = "half third fourth fifth sixth seventh eighth ninth tenth"
+_PARTS = dict(zip(_ORDINALS.split(), range(2, 11), strict=True)) | {
+    "halve": 2,
+    "hundredth": 100,
+    "thousandth": 1000,
+    "millionth": 10**6,
+}
+_IN_WORDS = re.compile(
+    rf"([0-9][0-9.,]*(?:/[0-9]+)?|an?|{_COUNTED})((?:[\s-]+(?:and[\s-]+)?(?:{_COUNTED})s?\b)*)(?:[\s-]+({'|'.join(_PARTS)})s?)?"
+    r"(\s+and\s+a\s+half\b)?"
+    r"(?![A-Za-z0-9^_(\\])(.*)",
+    re.IGNORECASE,
+)
+
+_MINUS = re.compile(r"(?:minus|negative)\s+", re.IGNORECASE)
+
+_BASED = re.compile(
+    r"\(?([0-9][0-9A-F]*)\)?\s*(?:_\s*\{?\s*\(?\s*(?:\\text\s*\{\s*)?|\(?\s*base\s+)([0-9]{1,2}|[a-z]+)[\s})]*",
+    re.IGNORECASE,
+)
+
+
+def number_key(text: str) -> str | None:
+    """Return the key of a number, `3` or `-7/2`, or `None` if `text` is not one number."""
+    if len(text) > LONGEST_NUMBER:
+        return None
+    if text.isascii() and text.isdecimal():
+        return str(int(text))
+    found = _NUMBER.fullmatch(text)
+    value = _value(found) if found else _foreign(text)
+    return None if value is None else str(value)
+
+
+def leading_number(text: str) -> re.Match[str] | None:
+    """Return the number that `text` begins with."""
+    return _NUMBER.match(text) if len(text) <= LONGEST_NUMBER else None
+
+
+def exact(key: str) -> Fraction | None:
+    """Return the value of a number's key, or `None` if it is not one, is too long or divides by zero."""
+    if len(key) > 2 * LONGEST_NUMBER + 2 or not NUMBER_KEY.fullmatch(key):
+        return None
+    top, _, bottom = key.partition("/")
+    return None if bottom and not int(bottom) else Fraction(int(top), int(bottom or 1))
+
+
+def based(text: str) -> str | None:
+    """Return the key of a number to a base, such as `4210_5`, or `None` if `text` is not one."""
+    found = _BASED.fullmatch(text)
+    if not found:
+        return None
+    base = _UNITS.get(found[2].lower(), found[2])
+    return f"{found[1].upper()}_{base}" if str(base).isdecimal() else None
+
+
+def in_digits(text: str) -> str | None:
+    """Return `text` with the number in words that it begins with in digits; `None` if it begins with none.
+
+    `two dozen eggs` is `24 eggs`, `1.5 million` is `1500000`, `two thirds` is `2/3`.
+    """
+    signed = _MINUS.match(text)
+    found = _IN_WORDS.fullmatch(text, signed.end() if signed else 0)
+    if not found or not (found[2] or found[3] or found[4] or found[1].lower() in _UNITS):
+        return None
+    value = _counted(found[1], found[2])
+    if value is None:
+        return None
+    value = value + Fraction(1, 2) if found[4] else value / (_PARTS[found[3].lower()] if found[3] else 1)
+    return f"{'-' * bool(signed)}{value}{found[5]}"
+
+
+def _value(found: re.Match[str]) -> Fraction | None:
+    value = _power(found) if found["power"] else _decimal(found) if found["decimal"] else _ratio(found)
+    return -value if value is not None and found["sign"] == "-" else value
+
+
+def _power(found: re.Match[str]) -> Fraction | None:
+    exponent = int(_EXPONENT.findall(found["power"].partition("^")[2])[0])
+    return Fraction(10) ** exponent if abs(exponent) < LONGEST_NUMBER else None
+
+
+def _decimal(found: re.Match[str]) -> Fraction | None:
+    exponent = int(found["e"] or found["ten"] or 0)
+    if abs(exponent) > LONGEST_NUMBER:
+        return None
+    value = _fraction(found["decimal"])
+    return value * Fraction(10) ** exponent if exponent else value
+
+
+def _ratio(found: re.Match[str]) -> Fraction | None:
+    top, bottom = _fraction(found["top"] or found["above"]), _fraction(found["bottom"] or found["below"])
+    if not bottom:
+        return None
+    if not found["whole"]:
+        return top / bottom
+    return int(found["whole"]) + top / bottom if 0 <= top < bottom else None
+
+
+def _fraction(digits: str) -> Fraction:
+    return Fraction(digits.replace(",", "").replace(" ", ""))
+
+
+def _foreign(text: str) -> Fraction | None:
+    """A number with the separators of another country."""
+    if not ("." in text or "'" in text or "," in text):
+        return None
+    if found := _SEPARATED.fullmatch(text):
+        whole, rest = (found[4], "0") if found[4] else (found[1] + found[2], found[3])
+        return Fraction(f"{whole.replace('.', '')}.{rest}")
+    if found := _SPACED.fullmatch(text):
+        return Fraction(f"{found[1].replace(' ', '')}.{found[2]}")
+    if _APOSTROPHES.fullmatch(text):
+        return Fraction(text.replace("'", ""))
+    return None
+
+
+def repeating(text: str) -> Fraction | None:
+    r"""Return the value of a decimal that repeats, or `None` if `text` is none.
+
+    It is marked as in `0.1\overline{6}` or `0.1(6)`, or has dots after a figure that stands thrice or a group twice.
+    """
+    found = _REPEATING.fullmatch(text)
+    if not found:
+        return None
+    once, period = found["once"], found["line"] or found["brackets"]
+    if found["said"]:
+        once, period = once[:-1], once[-1:]
+    if found["dots"]:
+        repeated = _PERIOD.fullmatch(once)
+        once, period = (repeated[1], repeated[2] or repeated[3]) if repeated else ("", None)
+    if not period:
+        return None
+    value = Fraction(int((found["whole"] or "0") + once), 10 ** len(once))
+    value += Fraction(int(period), (10 ** len(period) - 1) * 10 ** len(once))
+    return -value if found["sign"] == "-" else value
+
+
+def _counted(first: str, rest: str) -> Fraction | None:
+    """The value of a first word or number in digits and the number words after it."""
+    words = rest.lower().replace("-", " ").split()
+    start = first.lower()
+    if start in {"a", "an"}:
+        total, current = Fraction(0), Fraction(1)
+    elif start[0].isdigit():
+        key = number_key(start.rstrip(".,"))
+        if key is None:
+            return None
+        total, current = Fraction(0), Fraction(key)
+    else:
+        words, total, current = [start, *words], Fraction(0), Fraction(0)
+    for word in words:
+        added = _added(total, current, word)
+        if added is None:
+            return None
+        total, current = added
+    return total + current
+
+
+def _added(total: Fraction, current: Fraction, word: str) -> tuple[Fraction, Fraction] | None:
+    """The sum of what is complete, and of what is not, after one more word; `None` where that word cannot follow."""
+    singular = word if word in _UNITS else word.removesuffix("s")
+    if word == "and":
+        return (total, current) if total or current >= 100 else None
+    if singular in _UNITS:
+        value = _UNITS[singular]
+        room = current % 100 == 0 if value >= 10 else current % 10 == 0 and current % 100 != 10
+        return (total, current + value) if room and (value or not (total or current)) else None
+    if singular in _FACTORS:
+        return total, (current or Fraction(1)) * _FACTORS[singular]
+    scale = _SCALES[singular]
+    return total + (current or 1) * scale, Fraction(0)

@@ -1,0 +1,67 @@
+"""What every kind of answers can do, and how answers of any kind are judged."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from metagen.tasks import together
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """The form of a reply for guided decoding: one of a JSON schema, a regular expression, and texts to choose from."""
+
+    schema: Mapping[str, Any] | None = None
+    regex: str | None = None
+    choices: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Answers(Protocol):
+    r"""What counts as an answer to a problem, and when two are equal. `Maths()` is the default.
+
+    One of your own reads, say, the move of a game:
+
+        class Move:
+            asks, form = "End with: My move is X.", None
+
+            def extract(self, text: str, *, finished: bool = True) -> str | None:
+                before, found, move = text.rpartition("My move is ")
+                return move.strip(" .\n") or None if found and finished else None
+
+            def key(self, answer: str) -> str:
+                return answer.lower()
+
+            async def equal(self, answer: str, reference: str) -> bool | None:
+                return self.key(answer) == self.key(reference)
+    """
+
+    @property
+    def asks(self) -> str:
+        """A sentence that says how the answer is to be given, for prompts."""
+
+    @property
+    def form(self) -> Form | None:
+        """The form of a reply for guided decoding, where there is one."""
+
+    def extract(self, text: str, *, finished: bool = True) -> str | None:
+        """Return the answer in a reply, or `None`. In a text that was cut off, nothing counts that reaches its end."""
+
+    def key(self, answer: str) -> str:
+        """Return the key under which an answer votes: equal keys are equal answers."""
+
+    async def equal(self, answer: str, reference: str) -> bool | None:
+        """Decide whether an answer is the reference; `None` is no verdict."""
+
+
+def is_answers(value: object) -> bool:
+    """Return whether `value` is a kind of answers, not the class of one."""
+    return not isinstance(value, type) and isinstance(value, Answers)
+
+
+async def verdicts(kind: Answers, answers: Iterable[str | None], reference: str) -> dict[str | None, bool | None]:
+    """Judge each distinct answer once. No answer is not right; `None` is no verdict."""
+    distinct = list(dict.fromkeys(answers))
+    given = [answer for answer in distinct if answer is not None]
+    judged = await together(kind.equal(answer, reference) for answer in given)
+    return dict.fromkeys(distinct, False) | dict(zip(given, judged, strict=True))

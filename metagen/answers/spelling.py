@@ -1,0 +1,53 @@
+r"""Writes the characters of other alphabets and of typography as the ASCII and LaTeX in which most answers come.
+
+`４２` becomes `42`, `½` becomes `1/2`, `x²` becomes `x^{2}`, `√2` becomes `\sqrt{2}`, and any dash becomes a minus.
+"""
+
+import re
+import unicodedata
+
+_SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿⁱ", "0123456789+-=()ni", strict=True))
+_SUBSCRIPTS = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎", "0123456789+-=()", strict=True))
+
+_NAMES = {
+    **dict.fromkeys("−–—‐‑‒―﹣", "-"),
+    **dict.fromkeys("‘’‛′", "'"),
+    **dict.fromkeys("“”", '"'),
+    "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "∙": r"\cdot ", "÷": "/", "∕": "/", "⁄": "/",
+    "±": r"\pm ", "∓": r"\mp ", "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "≈": r"\approx ",
+    "∈": r"\in ", "∪": r"\cup ", "∩": r"\cap ", "∅": r"\emptyset ", "∠": r"\angle ", "º": "°", "˚": "°",
+    "π": r"\pi ", "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "ℕ": r"\mathbb{N}", "ℚ": r"\mathbb{Q}", "ℂ": r"\mathbb{C}",
+}  # fmt: skip
+_SYMBOLS = str.maketrans(_NAMES)
+
+_VULGAR = re.compile(r"(?P<whole>[0-9]?)(?P<fraction>[¼-¾⅐-⅞↉])")
+_OVERLINE = "\N{COMBINING OVERLINE}"
+_OVERLINED = re.compile(f"(?:[0-9]{_OVERLINE})+")
+_ROOT = re.compile(r"(?P<root>[√∛∜])\s*(?:\((?P<inner>[^()]*)\)|(?P<bare>[0-9]+(?:\.[0-9]+)?|[A-Za-z]))")
+_ROOTS = {"√": r"\sqrt", "∛": r"\sqrt[3]", "∜": r"\sqrt[4]"}
+
+
+_RAISED, _LOWERED = (re.compile(f"[{''.join(signs)}]+") for signs in (_SUPERSCRIPTS, _SUBSCRIPTS))
+
+
+def to_ascii(text: str) -> str:
+    """Return `text` with what is not ASCII spelled as LaTeX where it has a name there. Letters of words stay."""
+    if text.isascii():
+        return text
+    text = _RAISED.sub(lambda run: "^{" + "".join(map(_SUPERSCRIPTS.__getitem__, run[0])) + "}", text)
+    text = _LOWERED.sub(lambda run: "_{" + "".join(map(_SUBSCRIPTS.__getitem__, run[0])) + "}", text)
+    text = _VULGAR.sub(_fraction, text)
+    text = _OVERLINED.sub(lambda run: r"\overline{" + run[0].replace(_OVERLINE, "") + "}", text)
+    text = _ROOT.sub(lambda found: f"{_ROOTS[found['root']]}{{{found['inner'] or found['bare'] or ''}}}", text)
+    text = unicodedata.normalize("NFKC", text.translate(_SYMBOLS)).translate(_SYMBOLS)
+    return text if text.isascii() else "".join(map(_digit, text))
+
+
+def _fraction(found: re.Match[str]) -> str:
+    """`3½` is a mixed number."""
+    written = unicodedata.normalize("NFKC", found["fraction"]).replace("\N{FRACTION SLASH}", "/")
+    return f"{found['whole']} {written}" if found["whole"] else written
+
+
+def _digit(character: str) -> str:
+    return str(unicodedata.decimal(character)) if character.isdecimal() else character

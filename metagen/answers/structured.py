@@ -1,0 +1,135 @@
+"""Answers that have a form of their own: JSON objects and code."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import KW_ONLY, dataclass
+from textwrap import dedent
+from typing import Any
+
+from metagen.answers.protocol import Form
+from metagen.errors import InputError
+from metagen.execution.blocks import PYTHON, last_block
+from metagen.settings import spelled
+
+_WORK = 8
+"""Characters looked at for each character of a reply, at most, in the search for an object."""
+_OPENED = re.compile(r"\{(?=[ \t\r\n]{0,1000}[\"}])")
+"""What may be the beginning of an object."""
+
+
+@dataclass(frozen=True, slots=True, repr=False, init=False)
+class Json:
+    """The last JSON object in a reply that has these fields, as in `Json("name", "age")`; without fields, any object.
+
+    Two are equal if these fields are, whatever the order, spaces and other fields; 1.0 is 1.
+    """
+
+    fields: tuple[str, ...]
+
+    __repr__ = spelled
+
+    def __init__(self, *fields: str) -> None:
+        object.__setattr__(self, "fields", fields)
+        if not all(isinstance(field, str) and field for field in fields) or len(set(fields)) < len(fields):
+            raise InputError(f"Json: fields must be different names, not {fields!r}")
+
+    @property
+    def asks(self) -> str:
+        named = f" with the fields {', '.join(map(json.dumps, self.fields))}" if self.fields else ""
+        return f"End with a JSON object{named}."
+
+    @property
+    def form(self) -> Form:
+        properties: dict[str, Any] = {field: {} for field in self.fields}
+        return Form(schema={"type": "object", "properties": properties, "required": list(self.fields)})
+
+    def extract(self, text: str, *, finished: bool = True) -> str | None:
+        """Return the text of the object; one that ends the text is whole, even if the reply was cut off there."""
+        del finished
+        found = None
+        for start, end, value in _objects(text):
+            if all(field in value for field in self.fields):
+                found = text[start:end]
+        return found
+
+    def key(self, answer: str) -> str:
+        value = _loaded(answer)
+        if isinstance(value, dict) and self.fields:
+            value = {field: value.get(field) for field in self.fields}
+        return answer.strip() if value is None else json.dumps(_plain(value), sort_keys=True)
+
+    async def equal(self, answer: str, reference: str) -> bool | None:
+        return self.key(answer) == self.key(reference)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Code:
+    """The last block of code in `language`, or the last that names no language. Equal code is equal line by line.
+
+    Whether other code does the same is for `PassesTests`.
+    """
+
+    language: str = "python"
+    _: KW_ONLY
+
+    __repr__ = spelled
+
+    @property
+    def asks(self) -> str:
+        return f"End with the code between ```{self.language} and ```."
+
+    @property
+    def form(self) -> None:
+        return None
+
+    def extract(self, text: str, *, finished: bool = True) -> str | None:
+        """Return the code; `None` without a block, or if the reply was cut off inside of it."""
+        if not ("```" in text or "~~~" in text) or (not finished and text.count("```") % 2):
+            return None
+        code = last_block(text, PYTHON if self.language in PYTHON else (self.language,))
+        return None if code == text or not code.strip() else code
+
+    def key(self, answer: str) -> str:
+        code = last_block(answer, PYTHON if self.language in PYTHON else (self.language,))
+        return "\n".join(line.rstrip() for line in dedent(code).splitlines() if line.strip())
+
+    async def equal(self, answer: str, reference: str) -> bool | None:
+        return self.key(answer) == self.key(reference)
+
+
+def _objects(text: str) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """Each outermost JSON object in a text, with its place."""
+    decoder, work, end = json.JSONDecoder(parse_constant=_refuse), 0, 0
+    for found in _OPENED.finditer(text):
+        start = found.start()
+        if start < end or work > _WORK * len(text):
+            continue
+        try:
+            value, end = decoder.raw_decode(text, start)
+        except json.JSONDecodeError as error:
+            work += error.pos - start + error.pos // 100  # the error counts the lines before it
+        except (ValueError, RecursionError):
+            work += len(text) - start
+        else:
+            yield start, end, value
+
+
+def _loaded(text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _refuse(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _plain(value: Any) -> Any:
+    """A value with whole numbers written as such."""
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,0 +1,121 @@
+r"""Units after a number: which words and symbols are units, and which words make another number of it.
+
+Units are the listed ones (SI, imperial, money, time) and counted things, which are plural nouns: `5 apples` is 5. A
+letter or an unknown word may be a variable or a product, `6 ab`, and stays. So do numeral words, `5 thousandths`.
+"""
+
+import re
+
+from metagen.answers.numerals import leading_number
+
+_LISTED_WORDS = """
+    metre meter kilometre kilometer centimetre centimeter millimetre millimeter
+    micrometre micrometer nanometre nanometer
+    inch inches foot feet yard mile league furlong fathom acre hectare square cubic sq cu
+    litre liter millilitre milliliter gallon quart pint cup ounce tablespoon teaspoon barrel bushel
+    gram gramme kilogram milligram tonne ton pound stone carat
+    second minute hour day week month year decade century centuries hr hrs min mins sec secs yr yrs
+    dollar cent euro yen yuan rupee peso franc rouble ruble penny pennies pence nickel dime buck usd eur gbp jpy inr
+    newton joule watt kilowatt megawatt volt ampere amp ohm hertz pascal kelvin celsius fahrenheit coulomb tesla mole
+    calorie kilocalorie kilojoule electronvolt decibel lumen lux candela farad henry weber becquerel
+    degree radian steradian percent percentage pct point unit mph kph kmh bit byte kilobyte megabyte gigabyte pixel
+    people person man men woman women child children tooth teeth goose geese mouse mice sheep fish deer dice cattle
+    way piece item
+"""
+_WORDS = frozenset(_LISTED_WORDS.split())
+
+_LISTED_SYMBOLS = """
+    nm mm cm dm km in ft yd mi mg kg ml mL cl cL dl dL lb lbs oz gal qt pt hr hrs min mins sec secs ms ns yr yrs
+    mph kph kmh Hz kHz MHz GHz kW MW GW kWh kJ kcal cal Pa kPa MPa atm bar mmHg mol kmol eV keV MeV rad deg sq
+    dB rpm psi Nm ha USD EUR GBP kB KB MB GB TB kN bpm
+"""
+_SYMBOLS = frozenset(_LISTED_SYMBOLS.split())
+
+_LETTERS = frozenset("mgshLlNJWVAKCFT")
+"""Symbols of one letter: units inside `\\text{…}`, and before or after a slash, as in `m/s^2`."""
+_BELOW = _SYMBOLS | frozenset("smhLlK")
+"""What may stand below the slash where only one letter stands above it."""
+
+_PRODUCTS = frozenset(("mg", "ms", "ns", "in"))
+"""Symbols that right after a figure are rather a product of variables."""
+
+_OTHER_NUMBER = re.compile(
+    r"\b(?:am|pm|hundreds?|thousands?|(?:m|b|tr)illions?|lakhs?|crores?|dozens?|gross|score|pi|sqrt|sin|cos|tan|log|ln|exp"
+    r"|mod|factorial|choose|squared|cubed|half|halves|thirds?|fourths?|quarters?|(?:fif|six|seven|eigh|nin|ten"
+    r"|hundred|thousand|million)ths?|tens|ones|twos|or|and|to|over|times|by|plus|minus|base|less|fewer|than)\b",
+    re.IGNORECASE,
+)
+"""Words after a number that are no unit: with them it is another number, or more than one."""
+
+_TEXT = re.compile(r"\\(?:text(?:bf|it|rm|normal)?|mbox|mathrm|mathbf|operatorname|rm)(?![a-zA-Z])\s*")
+_PERCENT = re.compile(r"\\?%|°[CF]?|\^\s*\{?\s*\\circ\s*\}?(?:\s*[CF])?")
+_POWER = re.compile(r"\s*\^\s*\{?\s*-?[0-9]\s*\}?")
+_PHRASE = re.compile(r"[a-zA-Z]+(?:(?:[ /.-]| per )+[a-zA-Z]+){0,5}\.?")
+_SPELLED = re.compile(r"[a-zA-Zμ]+")
+_OPERATORS = re.compile(r"[\s/*()\\,.-]|\\cdot|cdot")
+_PLURAL = re.compile(r"(?=[a-z-]*[aeiouy])[a-z-]{2,}[^\Wsiu_]s")
+_FRACTION = re.compile(r"\\frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}")
+
+
+def without_unit(text: str) -> str | None:
+    """Return the number that stands before a unit, or `None` if `text` is not a number with a unit."""
+    found = leading_number(text)
+    if found is None or found.end() == len(text):
+        return None
+    rest = text[found.end() :]
+    return found[0].strip() if _is_unit(rest, one=found[0].strip() == "1") else None
+
+
+def is_numeral(words: str) -> bool:
+    """Return whether words after a number make another number of it."""
+    return bool(_OTHER_NUMBER.search(words))
+
+
+def is_symbol(letters: str) -> bool:
+    """Return whether letters are the symbol of a unit and not a single one, which may be a variable."""
+    return letters in _SYMBOLS
+
+
+def _is_unit(rest: str, *, one: bool) -> bool:
+    """Whether what follows a number is a unit; a symbol right after its figure may be a product."""
+    rest, marked = _PERCENT.subn(" ", rest, count=1)
+    rest, fractions = _FRACTION.subn(r" \1/\2", rest) if "frac" in rest else (rest, 0)
+    rest, texts = _TEXT.subn(" ", rest) if "\\" in rest else (rest, 0)
+    if "\\" in rest and not (texts or fractions or "cdot" in rest):
+        return False
+    divided = "/" in rest or "^{-" in rest or "^-" in rest
+    spaced, rest = rest[:1].isspace() or bool(texts), _POWER.sub("", rest).replace("{", "").replace("}", "").strip()
+    if not rest:
+        return bool(marked or texts)
+    if not rest.isascii() and "μ" not in rest:
+        return False
+    if not spaced and (len(rest) == 1 or rest in _PRODUCTS):
+        return False
+    return _is_symbol(rest, sure=texts > 0, divided=divided) or (spaced and _names_things(rest, one=one))
+
+
+def _is_symbol(rest: str, *, sure: bool, divided: bool) -> bool:
+    """Whether it is `cm` or `m/s`. Symbols of one letter are units only where that is `sure`, or in a quotient."""
+    if _OPERATORS.sub("", _SPELLED.sub("", rest)):
+        return False
+    above, _, below = (_SPELLED.findall(part) for part in rest.replace("cdot", " ").partition("/"))
+    every = [*above, *below]
+    if not every or not all(symbol in _SYMBOLS or symbol in _LETTERS for symbol in every):
+        return False
+    if sure or all(symbol in _SYMBOLS for symbol in every):
+        return True
+    return divided and rest.count("/") <= 1 and len(every) > 1 and set(below or every[1:]) <= _BELOW
+
+
+def _names_things(rest: str, *, one: bool) -> bool:
+    """Whether it is words, one of which is a unit or a plural noun, and none of which is a numeral."""
+    if not _PHRASE.fullmatch(rest) or _OTHER_NUMBER.search(rest):
+        return False
+    words = re.findall(r"[a-z]+", rest.lower())
+    if any(len(word) == 1 and word != "a" for word in words):
+        return False
+    return any(_is_thing(word) for word in words) or (one and all(len(word) > 3 for word in words))
+
+
+def _is_thing(word: str) -> bool:
+    return word in _WORDS or word.removesuffix("s") in _WORDS or bool(_PLURAL.fullmatch(word))

@@ -1,0 +1,376 @@
+"""Kinds of answers: what each reads, when two are equal, how it is written, and who goes by it."""
+
+import json
+import re
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metagen import (
+    Answers,
+    Candidate,
+    Choice,
+    Code,
+    Completion,
+    Function,
+    InputError,
+    Json,
+    Label,
+    LastNumber,
+    MatchesReference,
+    Maths,
+    Number,
+    Pattern,
+    Problem,
+    Request,
+    Run,
+    Score,
+    Scripted,
+    Text,
+    VerifierError,
+    parse,
+    parse_answers,
+    solve,
+    solve_all,
+)
+from metagen.answers.protocol import is_answers, verdicts
+from metagen.answers.spec import CONSTRUCTORS
+from metagen.strategies.choosing import vote_key
+from metagen.strategies.refine import unchanged
+from metagen.strategies.tree.answer import choice
+from metagen.strategies.tree.node import Leaf
+
+
+def last_word(text: str) -> str | None:
+    return text.rsplit(maxsplit=1)[-1].strip(".") if text.split() else None
+
+
+COLOURS = Choice("ABC", texts=("the red one", "the blue one", "green"))
+SENTIMENT = Label("positive", "negative", "very negative")
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "answer"),
+    [
+        (Maths(), r"So \boxed{\frac12}.", r"\frac12"),
+        (Maths(), "It is positive.", None),
+        (Number(), "The answer is 5 apples.", "5"),
+        (Number(), r"\boxed{\frac{1}{2}}", r"\frac{1}{2}"),
+        (Number(), "The answer is about 5 or so.", "5"),
+        (Number(), r"\boxed{x+1}", "1"),
+        (Number(), "The answer is x.", None),
+        (Number(), "It is 5.", None),
+        (LastNumber(), "First 3, then 4 make 7 in all.", "7"),
+        (LastNumber(), "It costs $1,234.50.", "$1,234.50"),
+        (LastNumber(), "So 10-5", "5"),
+        (LastNumber(), "It falls to -3 degrees.", "-3"),
+        (LastNumber(), "none", None),
+        (Choice("ABCD"), "The answer is (C).", "C"),
+        (Choice("ABCD"), "The answer is C) 42", "C"),
+        (Choice("ABCD"), r"\boxed{\text{B}}", "B"),
+        (Choice("ABCD"), r"\boxed{\textbf{(D) } 7}", "D"),
+        (Choice("ABCD"), "The correct option is **D**.", "D"),
+        (Choice("ABCD"), "Looking at it, (B) is correct.", "B"),
+        (Choice("ABCD"), "b", "B"),
+        (Choice("ABCD"), "C. Because it fits.", "C"),
+        (Choice("ABCD"), "I think so.\nA", "A"),
+        (Choice("ABCD"), "A dog is a friend.", None),
+        (Choice("ABCD"), "The answer is E.", None),
+        (Choice("12"), "The answer is 2.", "2"),
+        (COLOURS, "The answer is the blue one.", "B"),
+        (COLOURS, "Green!", "C"),
+        (COLOURS, "The answer is yellow.", None),
+        (SENTIMENT, "It is positive.", "positive"),
+        (SENTIMENT, "The answer is Negative.", "negative"),
+        (SENTIMENT, "I say: very negative", "very negative"),
+        (SENTIMENT, "Not positive but negative.", None),
+        (SENTIMENT, "The positive parts are few.\nNegative", "negative"),
+        (SENTIMENT, "I cannot tell.", None),
+        (Json("name"), 'Here: {"name": "Ada"} and so on', '{"name": "Ada"}'),
+        (Json("name"), '{"name": 1}\n```json\n{"name": {"first": 2}}\n```', '{"name": {"first": 2}}'),
+        (Json("name"), '{"name": 1} {"other": 2}', '{"name": 1}'),
+        (Json(), r"\frac{1}{2} {not json} {}", "{}"),
+        (Json("name"), '{"name": ', None),
+        (Json("name"), '{"name": NaN}', None),
+        (Code(), "So:\n```python\nx = 1\n```\nDone.", "x = 1\n"),
+        (Code("rust"), "```rust\nfn main() {}\n```", "fn main() {}\n"),
+        (Code(), "There is no code.", None),
+        (Text(), "The answer is Paris.", "Paris"),
+        (Text(), " Paris \n", "Paris"),
+        (Text(), " ", None),
+        (Pattern(r"move ([a-h][1-8])"), "First move e4, then move d5.", "d5"),
+        (Pattern(r"[a-h][1-8]"), "e4 d5", "d5"),
+        (Pattern(r"[a-h][1-8]"), "none", None),
+        (Function(last_word), "It is Paris.", "Paris"),
+        (Function(last_word), "", None),
+    ],
+)
+def test_what_a_kind_reads(kind: Answers, text: str, answer: str | None) -> None:
+    assert kind.extract(text) == answer
+
+
+CUT = [
+    (Number(), "The answer is 12"),
+    (LastNumber(), "It is 12"),
+    (Choice("ABCD"), "The answer is C"),
+    (Choice("ABCD"), "C"),
+    (SENTIMENT, "very"),
+    (SENTIMENT, "negative"),
+    (Code(), "```python\nx = 1"),
+    (Text(), "Par"),
+    (Pattern(r"[0-9]+"), "12"),
+    (Function(last_word), "It is Par"),
+]
+
+
+@pytest.mark.parametrize(("kind", "text"), CUT)
+def test_what_reaches_the_end_of_a_reply_that_was_cut_off_does_not_count(kind: Answers, text: str) -> None:
+    assert kind.extract(text, finished=False) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "one", "other", "equal"),
+    [
+        (Maths(), "x+1", "1+x", True),
+        (Number(), "1/2", "0.5", True),
+        (Number(), "$1,234", "1234", True),
+        (Number(), "0.3333333", "1/3", True),
+        (Number(), "5", "6", False),
+        (LastNumber(), "5.0", "5", True),
+        (Choice("ABCD"), "c", "C", True),
+        (Choice("ABCD"), "(C)", r"\text{(C)}", True),
+        (Choice("ABCD"), "C", "D", False),
+        (COLOURS, "B", "The Blue One", True),
+        (SENTIMENT, "Positive", "positive", True),
+        (Json("a"), '{"a": 1.0, "b": 2}', '{"b": 3, "a": 1}', True),
+        (Json("a"), '{"a": 1}', '{"a": 2}', False),
+        (Json(), '{"a": 1, "b": [1, 2]}', '{ "b":[1,2],"a":1 }', True),
+        (Json(), '{"a": true}', '{"a": 1}', False),
+        (Code(), "x = 1\n\ny = 2", "```python\nx = 1  \ny = 2\n```", True),
+        (Code(), "if x:\n    y", "if x:\ny", False),
+        (Text(), "The Eiffel Tower!", "eiffel tower", True),
+        (Text(), "Paris", "London", False),
+        (Pattern("[a-z]+"), "abc", "abc", True),
+        (Function(last_word), "Paris", "paris", False),
+    ],
+)
+async def test_what_is_equal(kind: Answers, one: str, other: str, equal: bool) -> None:
+    assert await kind.equal(one, other) is equal
+    assert await kind.equal(other, one) is equal
+    if not isinstance(kind, Maths) and "1/3" not in other:
+        assert (kind.key(one) == kind.key(other)) is equal
+
+
+KINDS = [
+    Maths(), Maths(seconds=1.0), Number(), LastNumber(), Choice("ABCD"), Choice(), COLOURS, SENTIMENT, Json(),
+    Json("name", "age"), Code(), Code("rust"), Text(), Pattern(r"move ([a-h]\d)"), Function(last_word),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=repr)
+def test_the_repr_of_a_kind_is_its_spec(kind: Answers) -> None:
+    names = {"last_word": last_word}
+    assert parse_answers(repr(kind), names) == kind
+    assert parse(repr(kind), names) == kind
+    assert repr(parse_answers(repr(kind), names)) == repr(kind)
+    assert hash(kind) == hash(parse_answers(repr(kind), names))
+
+
+def test_each_kind_can_be_written_and_each_is_among_the_examples() -> None:
+    assert {type(kind) for kind in KINDS} == set(CONSTRUCTORS.values())
+    assert repr(Choice("ABC")) == 'Choice("ABC")'
+    assert repr(Label("yes", "no")) == 'Label("yes", "no")'
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=repr)
+def test_a_kind_says_what_it_asks_for_and_a_reply_of_its_form_is_read(kind: Answers) -> None:
+    assert is_answers(kind)
+    assert kind.asks or isinstance(kind, Function)
+    form = kind.form
+    if form and form.choices:
+        assert {kind.extract(choice) for choice in form.choices} == set(form.choices)
+    if form and form.regex and not isinstance(kind, Pattern):
+        reply = "Two and two.\nThe answer is 4."
+        assert re.fullmatch(form.regex, reply)
+        assert kind.extract(reply) == "4"
+    if form and form.schema:
+        reply = json.dumps(dict.fromkeys(form.schema["required"], 1))
+        assert kind.extract(reply) == reply
+
+
+def test_a_function_stands_for_its_kind() -> None:
+    assert parse_answers("last_word", {"last_word": last_word}) == Function(last_word)
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("Vote(16)", "'Vote' is not known"),
+        ("Numbr()", "did you mean Number"),
+        ("Number", "is not a kind of answers; write one such as"),
+        ("5", "is not a kind of answers"),
+        ("Choice(", "the kind of answers 'Choice\\(' cannot be read"),
+        ('Choice("AA")', "letters must be different"),
+        ('Choice("A-B")', "letters must be different"),
+        ('Choice("AB", texts=("x",))', "2 letters and 1 texts"),
+        ('Label("yes")', "two words or more"),
+        ('Label("yes", "Yes")', "are one word"),
+        ('Json("a", "a")', "different names"),
+        ('Pattern("(")', "no regular expression"),
+        ("Maths(seconds=0)", "seconds must be positive"),
+        ("Function(5)", "not called with"),
+        ("__import__('os')", "not known"),
+    ],
+)
+def test_what_is_no_kind_is_refused(spec: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        parse_answers(spec)
+
+
+@pytest.mark.parametrize("fails", ["raises", "returns a number"])
+def test_a_function_that_fails_is_no_answer_and_no_silence(fails: str) -> None:
+    def reads(_text: str) -> Any:
+        return 1 / 0 if fails == "raises" else 5
+
+    with pytest.raises(VerifierError, match=r"ZeroDivisionError|returned int"):
+        Function(reads).extract("x")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if not isinstance(kind, Function)], ids=repr)
+@given(text=st.text() | st.lists(st.sampled_from([*'{}[]":,1.-/()ABab \n`*\\', "answer is ", "```"])).map("".join))
+def test_no_kind_raises_on_any_text(kind: Answers, text: str) -> None:
+    for finished in (True, False):
+        answer = kind.extract(text, finished=finished)
+        if answer is not None:
+            assert kind.key(answer) == kind.key(answer)
+    kind.key(text)
+
+
+def test_an_object_is_looked_for_no_longer_than_the_reply_is_long() -> None:
+    start = time.process_time()
+    assert Json("a").extract('{"a":' * 50_000) is None
+    assert Json("a").extract('{"a": "' * 30_000) is None
+    assert Json("a").extract("{" * 200_000) is None
+    assert time.process_time() - start < 2
+
+
+async def test_each_answer_is_judged_once_and_no_answer_is_not_right() -> None:
+    judged: list[str] = []
+
+    class Slow(Text):
+        async def equal(self, answer: str, reference: str) -> bool | None:
+            judged.append(answer)
+            return None if answer == "?" else answer == reference
+
+    assert await verdicts(Slow(), ["a", "b", None, "a", "?"], "a") == {"a": True, "b": False, None: False, "?": None}
+    assert sorted(judged) == ["?", "a", "b"]
+
+
+class Move:
+    """A kind of the user's own."""
+
+    asks, form = "End with: My move is X.", None
+
+    def extract(self, text: str, *, finished: bool = True) -> str | None:
+        _, found, move = text.rpartition("My move is ")
+        return move.strip(" .\n") or None if found and finished else None
+
+    def key(self, answer: str) -> str:
+        return answer.lower()
+
+    async def equal(self, answer: str, reference: str) -> bool | None:
+        return self.key(answer) == self.key(reference)
+
+
+REPLIES = ["It is negative.", "I say positive", "positive", "The sentiment: Positive!", "Negative"]
+PROBLEM = Problem("p", "How is it?", "positive", answers=Label("positive", "negative"))
+
+
+def speaker(request: Request) -> Completion:
+    return Completion(REPLIES[request.draw % len(REPLIES)], confidences=(1.0,) * 8, logprobs=(-1.0,) * 8)
+
+
+async def same(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
+    return [Score(0.5) for _ in candidates]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "Vote(5)",
+        "Vote(5, by=same)",
+        "Vote(5, until=two_of_one, window=1)",
+        "DeepConf(5, by=same, warmup=5)",
+        "BestOf(5, by=MatchesReference())",
+        "Until(MatchesReference(), limit=5)",
+        "Beam(5, 1, by=same, answer='majority')",
+    ],
+)
+async def test_strategies_read_the_answers_of_the_problem(spec: str) -> None:
+    def two_of_one(keys: Sequence[Any], weights: Sequence[float], left: int) -> bool:
+        return any(keys.count(key) >= 3 for key in keys if key is not None)
+
+    solution = await solve(PROBLEM, parse(spec, {"same": same, "two_of_one": two_of_one}), Scripted(speaker))
+    assert (solution.answer, solution.correct, solution.error) == ("positive", True, "")
+
+
+async def test_a_group_of_problems_reads_the_answers_of_each() -> None:
+    problems = [PROBLEM, Problem("q", "How?", "ANSWER", answers=Function(last_word))]
+    answers = {each.problem: each.answer async for each in solve_all(problems, parse("Allocate(5)"), Scripted(speaker))}
+    assert answers == {"p": "positive", "q": "negative"}
+
+
+async def test_a_kind_of_your_own_serves() -> None:
+    problem = Problem("p", "White to move", "E4", answers=Move())
+    replies = ["My move is d4.", "My move is e4.", "My move is E4."]
+    solution = await solve(problem, parse("Vote(3)"), Scripted(lambda request: replies[request.draw]))
+    assert (solution.answer, solution.correct, solution.samples_correct) == ("e4", True, 2)
+
+
+async def test_the_oracle_reads_the_answers_of_the_problem() -> None:
+    async def strategy(problem: Problem, run: Run) -> Candidate:
+        scores = await run.score(MatchesReference(seconds=1.0), problem, [Candidate((text,)) for text in REPLIES])
+        assert [score and score.value for score in scores] == [0.0, 1.0, 1.0, 1.0, 0.0]
+        return Candidate((REPLIES[1],))
+
+    assert (await solve(PROBLEM, strategy, Scripted(speaker))).correct
+
+
+def test_keys_are_those_of_the_problem() -> None:
+    assert vote_key(PROBLEM, Candidate(("It is Positive!",))) == "positive"
+    assert vote_key(Problem("p", "?"), Candidate(("It is Positive!",))) is None
+    assert vote_key(PROBLEM, Candidate(("positive",), finished=False)) is None
+
+
+def test_a_revision_with_the_same_label_changes_nothing() -> None:
+    one, other = Candidate(("positive",)), Candidate(("I stay with positive",))
+    assert unchanged(one, other, PROBLEM.answers)
+    assert not unchanged(one, other)
+
+
+def test_the_leaves_of_a_tree_vote_by_label() -> None:
+    leaves = [Leaf(Candidate((text,)), 0.5, 1) for text in REPLIES]
+    assert choice(leaves, "majority", PROBLEM.answers)[0] == 1
+
+
+async def test_a_solution_counts_the_samples_without_an_answer() -> None:
+    replies = ["It goes on and on", "and on and on", "?", "positive", "?", "positive"]
+    model, strategy = Scripted(lambda request: replies[request.draw]), parse("Vote(6, of=Model(max_tokens=10))")
+    solution = await solve(PROBLEM, strategy, model)
+    assert (solution.compared, solution.unanswered, solution.cut) == (6, 4, 2)
+    unknown = await solve(Problem("p", "?", answers=PROBLEM.answers), strategy, model)
+    assert (unknown.compared, unknown.unanswered, unknown.cut) == (6, 4, 2)
+
+
+async def test_a_function_that_fails_in_the_end_is_no_verdict() -> None:
+    def reads(text: str) -> str | None:
+        raise KeyError(text)
+
+    solution = await solve(Problem("p", "?", "7", answers=Function(reads)), None, Scripted("It is 7."))
+    assert (solution.answer, solution.correct, solution.unjudged, solution.text) == (None, None, True, "It is 7.")
+    assert solution.notes == ("not graded: reads: KeyError: 'It is 7.'",)
+    assert (solution.compared, solution.unanswered) == (0, 0)

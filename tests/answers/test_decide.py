@@ -1,0 +1,150 @@
+"""What is equal and what is not, kind by kind, and both ways round."""
+
+import pytest
+
+from metagen.answers.canonical import canonical
+from metagen.answers.decide import decide
+from metagen.answers.grade import grade
+
+PATIENT = 60.0
+
+EQUAL = {
+    "units": [
+        ("9.8 m/s^2", "9.8"), (r"9.8 \frac{m}{s^2}", "9.8"), (r"9.8\ \mathrm{m/s^2}", "9.8"), ("60 km/h", "60"),
+        ("3 km", "3"), ("20°C", "20"), ("12 slices of pizza", "12"), (r"8\pi\text{ cm}^2", r"8\pi"), ("1 apple", "1"),
+        ("9.8 m s^{-2}", "9.8"), ("20 dollars per hour", "20"), ("60% of the students", "60"), ("5cm", "5"),
+    ],
+    "variables after a number": [
+        ("6ab", "6 ba"), (r"\frac12 bh", r"\frac{bh}{2}"), ("xy", "yx"), ("2 pi r", r"2\pi r"),
+    ],
+    "bases": [
+        (r"4210_{5}", "4210_5"), (r"4210_{\text{five}}", "4210_5"), ("4210 base 5", "4210_5"), ("52", "52_8"),
+        ("(101)_2", "101_2"),
+    ],
+    "scientific notation": [
+        (r"2.314814814815 \times 10^{-3}", r"\frac{1}{432}"), ("2.314814814815e-3", "1/432"),
+        ("0.0023148148148", r"\frac{1}{432}"), (r"6.022\times10^{23}", "6.022e23"), ("1e-20", "10^{-20}"),
+        (r"3.3333333 \cdot 10^{-1}", "1/3"), ("0.30000000000000004", "0.3"),
+    ],
+    "complex numbers": [
+        ("i^2", "-1"), ("(1+i)^2", "2i"), (r"e^{i\pi}", "-1"), ("|3+4i|", "5"), (r"\frac{1}{i}", "-i"),
+        (r"\sqrt{-4}", "2i"), ("(2+i)(2-i)", "5"),
+    ],
+    "degrees": [
+        (r"\sin 60^\circ", r"\frac{\sqrt3}{2}"), (r"\cos 120^\circ", "-1/2"), ("\\tan(45°)", "1"),
+        (r"\sin^2 30^\circ", "1/4"), (r"2\cos\left(30^{\circ}\right)", r"\sqrt{3}"),
+    ],
+    "characters": [
+        ("４２", "42"), ("½", r"\frac12"), ("3½", "7/2"), ("x²", "x^2"), ("x³+1", "1+x^3"), ("√2", r"\sqrt{2}"),
+        ("2√3", r"2\sqrt{3}"), ("√(x+1)", r"\sqrt{x+1}"), ("–5", "-5"), ("10⁻²", "0.01"), ("٤٢", "42"), ("x₁ = 3", "3"),
+    ],
+    "other lands": [
+        ("1.234,56", "1234.56"), ("1.234.567", "1234567"), ("1 234,56", "1234.56"), ("1'234.5", "1234.5"),
+    ],
+    "numbers in words": [
+        ("1 million", "1000000"), ("2 dozen", "24"), ("twenty-five", "25"), ("1.5 million dollars", "1,500,000"),
+        ("three hundred and four", "304"), ("two dozen eggs", "24"), ("two thirds", "2/3"), ("a hundred", "100"),
+        ("five thousandths", "0.005"), ("minus five", "-5"), ("two and a half", "2.5"), ("1/2 million", "500000"),
+    ],
+    "repeating decimals": [
+        (r"0.\overline{3}", r"\frac13"), (r"0.1\overline{6}", "1/6"), ("0.333...", "1/3"), ("0.(3)", "1/3"),
+        (r"0.1666\ldots", "1/6"), (r"-1.\bar{6}", "-5/3"), ("0.3\u0305", "1/3"),
+    ],
+    "a letter with its text": [
+        ("C) 42", "C"), ("(C) 42", "C"), ("Option C", "C"), (r"\textbf{(C)}\ 42", r"\text{(C)}"), ("C. the third", "C"),
+        ("choice (C)", "C"), ("C: 42", "C"), ("The correct option is C", "C"), ("Answer: C", "C"), ("option c", "C"),
+    ],
+    "lists in prose": [
+        ("1 and 2", "1, 2"), ("2 or 1", "1, 2"), ("1, 2, and 3", "3,2,1"), (r"1\text{ and }2", "1,2"),
+        (r"x=1 \text{ or } x=2", "1, 2"), (r"\sqrt2 and \pi", r"\pi, \sqrt{2}"),
+    ],
+    "ratios": [("2:4:6", "1:2:3"), ("12 : 8", "3:2"), ("0.5:1", "1:2"), (r"a:b = 7:32", "7:32")],
+    "names": [("m+n=101", "101"), (r"\sin A=\frac35", "3/5"), ("y = 2x+3", "2x+3"), ("x = 5", "5")],
+}  # fmt: skip
+
+UNEQUAL = {
+    "words after a number": [
+        (r"\frac12\,mv^2", r"\frac12"), ("6 ab", "6 cd"), ("6ab", "6cd"), ("6 ab", "6"), ("5 thousandths", "5"),
+        ("3 tenths", "3"), (r"5\text{ hundredths}", "5"), (r"\frac12 mgh", r"\frac12"), ("6 abc", "6 xyz"), ("3h", "3"),
+        (r"\frac{1}{2} h", r"\frac{1}{2}"), (r"2\pi r", r"2\pi"), ("5 million", "5"), ("5 mod 7", "5"), ("5 half", "5"),
+        (r"5\text{ ab}", r"5\text{ cd}"), ("2 m/n", "2"),
+    ],
+    "no arithmetic": [
+        ("2024-01-05", "2024-05-01"), ("12/05/2024", "05/12/2024"), ("2024-01-05", "2018"), ("IV", "VI"), ("XL", "LX"),
+        ("no", "on"), ("OK", "KO"), ("US", "SU"), ("A1", "1A"), ("10:30", "1:3"), ("1.2.3", "1.23"),
+        ("555-1234", "-679"), ("3-1", "4-2"), ("March 5", "May 3"), ("AM", "MA"), ("192.168.1.1", "192.168.1.2"),
+    ],
+    "bases": [("10_2", "10_3"), ("52_8", "52_9"), (r"101_{2}", "5"), ("101_2", "1")],
+    "tiny numbers": [
+        ("10^{-20}", "10^{-21}"), ("2^{-70}", "2^{-71}"), ("e^{-50}", "e^{-51}"),
+        (r"1.5\times 10^{-9}", r"2\times10^{-9}"), ("10^{-20}", "0"), ("0.0000673", "0.0000672"),
+        (r"\frac{1}{2^{60}}", r"\frac{1}{2^{61}}"),
+    ],
+    "decimals": [("0.333", "1/3"), ("0.33333", "1/3"), ("1000000.1", "1000000"), ("1000000", "1000001")],
+    "the left side": [
+        (r"\cos(x)=\frac12", r"\sin(x)=\frac12"), (r"\log(x)=2", r"\ln(x)=2"), ("a^2+b^2=c^2", "a^2-b^2=c^2"),
+        ("x^2=4", "y^2=4"),
+    ],
+    "repeating decimals": [
+        ("0.333...", "0.333"), (r"0.\overline{3}", "0.3"), ("0.27...", "0.27"), (r"3.14\ldots", "3.14"),
+    ],
+    "complex numbers": [("i", "1"), ("2i", "2"), ("a+bi", "a-bi"), (r"\sqrt{-4}", "2")],
+    "choices": [("C) 42", "D) 42"), ("(A) 1", "(B) 1"), ("C", "42")],
+    "ratios": [("1:2", "2:1"), ("1:2:3", "1:2:4")],
+    "division by zero": [("1/0", "1"), ("1/0", "2/0"), (r"\frac{5}{0}", "5")],
+}  # fmt: skip
+
+
+def cases(kinds: dict[str, list[tuple[str, str]]]) -> list[object]:
+    return [pytest.param(*pair, id=f"{kind}: {pair[0]} ~ {pair[1]}") for kind, pairs in kinds.items() for pair in pairs]
+
+
+@pytest.mark.parametrize(("one", "other"), cases(EQUAL))
+async def test_these_are_equal(one: str, other: str) -> None:
+    assert await grade(one, other, PATIENT) is True
+    assert await grade(other, one, PATIENT) is True
+
+
+@pytest.mark.parametrize(("one", "other"), cases(UNEQUAL))
+async def test_these_are_not_equal(one: str, other: str) -> None:
+    assert await grade(one, other, PATIENT) is False
+    assert await grade(other, one, PATIENT) is False
+    assert canonical(one) != canonical(other)
+
+
+async def test_two_names_of_one_number_are_not_one_equation() -> None:
+    assert await grade("x = 5", "y = 5") is False
+    assert await grade("x = 5", "x=5") is True
+    assert await grade("P(A) = 1/2", "P(B) = 1/2") is False
+    assert await grade("f(x) = 5", "y = 5") is True
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("1/2", "0.5"), ("5 apples", "6"), ("1/3", "0.3333333"), ("10_2", "10_3"), ("IV", "VI"), ("2:4", "1:2")],
+)
+def test_plain_answers_need_no_symbols(one: str, other: str) -> None:
+    assert decide(one, other) is not None
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("4210_{5}", "4210_5"),
+        ("1 million", "1000000"),
+        ("C) 42", "C"),
+        ("Option B", "B"),
+        ("2:4:6", "1:2:3"),
+        ("1 and 2", "1, 2"),
+        ("9.8 m/s^2", "9.8"),
+        ("４２", "42"),
+        ("1.234,56", "1234.56"),
+    ],
+)
+def test_these_vote_together(one: str, other: str) -> None:
+    assert canonical(one) == canonical(other)
+
+
+def test_a_european_number_is_no_list() -> None:
+    assert "," not in canonical("1.234,56")
+    assert canonical("1,22") == "1, 22"

@@ -1,0 +1,189 @@
+"""What the replies of models give as their answer, whatever form it has."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from metagen.answers.canonical import canonical, equal_numbers
+from metagen.answers.extract import extract
+from metagen.answers.grade import grade
+
+PROBLEMS = Path(__file__).parents[3] / "shared" / "data" / "problems"
+PATIENT = 60.0
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("6 * 7 = 42\n#### 42 apples", "42"),
+        ("#### **42**", "42"),
+        (r"#### \frac{1}{2}", r"\frac{1}{2}"),
+        ("#### x = 5", "x = 5"),
+        ("#### C", "C"),
+        ("Work.\n\n### Final Answer\n42", "42"),
+        ("Work.\n\n## Answer:\n\n\\[ 42 \\]", "42"),
+        ("**Final Answer**\n\n$\\frac12$\n", r"\frac12"),
+        ("Q: 20 + 6?\nA: 26", "26"),
+        ("Work.\n**A:** $26", "$26"),
+        ("So there are\n\n**9** such divisors.", "9"),
+        ("Hence there are **9** such divisors.", "9"),
+        ("The answer is 60% of the students who came.", "60%"),
+        ("The answer is 60% of the students.", "60%"),
+        ("The answer is 12 of the boxes which stand in the cellar of the house of the oldest man of the town.", "12"),
+        (r"\[ \text{ANSWER: } 22 \]", "22"),
+        (r"\[ \textbf{Answer: } \frac{1}{2} \]", r"\frac{1}{2}"),
+        (r"$\boxed{\text{ANSWER: }101}$", "101"),
+        (r"\boxed{\text{Answer: } x^{2}}", "x^{2}"),
+        (r"\boxed{Answer: 7}", "7"),
+        ("**ANSWER: 2** (Since m = 1)", "2"),
+        (r"\boxed{\text{Answer}: 5}", "5"),
+        (r"$\text{Answer} = 12$", "12"),
+        ("*Answer:* 5", "5"),
+        ("__Answer:__ 5", "5"),
+        ("Final Answer\n42", "42"),
+        ("Ans. 26", "26"),
+        (r"The answer is $\frac{1}{2}$ of the pie.", r"\frac{1}{2}"),
+        ("ANSWER: 2 (because m = 1)", "2"),
+        ("**Final answer:** 12 (rounded up)", "12"),
+    ],
+)
+def test_an_answer_is_found_in_each_form(text: str, answer: str) -> None:
+    assert extract(text) == answer
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("First \\boxed{x}. But that is not all.\nANSWER: 703", "703"),
+        ("\\boxed{5} is what we get.\n\nNo: the answer is 6.", "6"),
+        ("\\boxed{5} is early, but the answer is 7.", "7"),
+        ("\\boxed{5}\n\nI was wrong.\n\n#### 6", "6"),
+        ("\\boxed{5}\n\n### Final Answer\n6", "6"),
+        ("The answer is 4.\n\nSo \\boxed{5}.", "5"),
+        ("\\boxed{5}\n\nThis answer is correct.", "5"),
+        ("\\boxed{5}\n\nThe answer: see above.", "5"),
+        ("ANSWER: 7\n\\boxed{8}", "8"),
+        ("\\boxed{1}\n#### 2\nThe answer is 3.", "1"),
+    ],
+)
+def test_the_last_word_counts(text: str, answer: str) -> None:
+    assert extract(text) == answer
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#### 3. Then add",
+        "### Final Answer\n\nThe shop sells many apples.",
+        "A: 26\nB: 27\nC: 28",
+        "A: a long story.",
+        "Therefore, she used **6** eggs.",
+        "**Step 2: 6**",
+        "**6.** Then add.",
+        r"The answer is \frac{1. 5}{2}",
+    ],
+)
+def test_what_is_no_answer_is_none(text: str) -> None:
+    assert extract(text) is None
+
+
+def test_a_line_that_was_cut_off_is_no_answer() -> None:
+    assert extract("A: 2", finished=False) is None
+    assert extract("### Final Answer\n2", finished=False) is None
+    assert extract("There are **9** such", finished=False) is None
+
+
+PIECES = [
+    *"0123456789.,;:/+-=%$ ()[]{}\\^_xeiAB\n°−½²√٣\0\ud800`*#",
+    r"\frac", r"\text{", r"\{", r"\}", r"\boxed{", r"\boxed ", "ANSWER: ", "The answer is ", "#### ",
+    "### Final Answer\n", "\nA: ", r"\[", r"\]", r"\left(", r"\ldots", " and ", " of ", "million", "cm", "m/s^2",
+    "**", "\n\n",
+]  # fmt: skip
+TEXTS = st.lists(st.sampled_from(PIECES), max_size=40).map("".join) | st.text(max_size=60)
+
+
+def is_balanced(text: str) -> bool:
+    depth = 0
+    for character in text.replace(r"\{", "").replace(r"\}", "").replace("\\\\", ""):
+        depth += (character == "{") - (character == "}")
+        if depth < 0:
+            return False
+    return depth == 0 and text.replace("\\\\", "").count(r"\{") == text.replace("\\\\", "").count(r"\}")
+
+
+@settings(max_examples=500)
+@given(TEXTS, st.booleans())
+def test_no_answer_and_no_key_has_a_brace_without_its_partner(text: str, finished: bool) -> None:
+    answer = extract(text, finished=finished)
+    assert answer is None or is_balanced(answer)
+    assert is_balanced(canonical(answer or ""))
+    assert is_balanced(canonical(text))
+
+
+@settings(max_examples=500)
+@given(TEXTS)
+def test_a_key_of_any_text_is_its_own_key(text: str) -> None:
+    assert canonical(canonical(text)) == canonical(text)
+
+
+@settings(max_examples=300)
+@given(TEXTS, TEXTS)
+def test_two_numbers_of_any_form_are_compared(one: str, other: str) -> None:
+    assert equal_numbers(one, other) == equal_numbers(other, one)
+
+
+MONSTERS = {
+    "4,301 digits in a box": rf"\boxed{{{'7' * 4301}}}",
+    "a long fraction": rf"\boxed{{{'7' * 4301}/{'3' * 4301}}}",
+    "200,000 brackets": "(" * 200_000,
+    "200,000 brackets in a box": rf"\boxed{{{'(' * 100_000 + ')' * 100_000}}}",
+    "braces": r"\boxed{" + "{" * 100_000 + "}" * 100_001,
+    "half surrogates": "\\boxed{" + "\ud800" * 100_000 + "}",
+    "nul": r"\boxed{1" + "\0" * 100_000 + "}",
+    "nul in an answer": "The answer is \0.",
+    "division by zero": r"\boxed{1/0}",
+    "cues": "answer: \n" * 50_000,
+    "boxes": r"\boxed{1" * 50_000,
+    "headings": "### Final Answer\n" * 30_000,
+    "spaces": "### Final Answer" + " " * 200_000 + "\n" * 200_000,
+    "hashes": "####" * 50_000 + "\n",
+    "bold": "**" * 100_000,
+    "fractions": r"\boxed{" + r"\frac" * 50_000 + "}",
+    "lines": "A: \n" * 60_000,
+}
+
+
+@pytest.mark.parametrize("text", MONSTERS.values(), ids=MONSTERS.keys())
+async def test_no_text_is_too_much(text: str) -> None:
+    start = time.process_time()
+    answer = extract(text)
+    key = canonical(answer or "")
+    assert time.process_time() - start < 1.0
+    assert is_balanced(answer or "")
+    assert canonical(key) == key
+    for reference in ("5", "1/0", "x+1", answer or ""):
+        assert await grade(answer, reference, 1.0) in {True, False, None}
+
+
+def solutions(name: str) -> list[dict[str, str]]:
+    path = PROBLEMS / name
+    if not path.exists():
+        pytest.skip("the shared problems are not here")
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+async def test_each_solution_of_math_500_gives_its_answer() -> None:
+    rows = solutions("math500.jsonl")
+    found = [await grade(extract(row["solution"]), row["answer"], PATIENT) for row in rows]
+    assert (len(rows), found.count(True)) == (500, 500)
+
+
+async def test_each_solution_of_gsm8k_gives_its_answer() -> None:
+    rows = solutions("gsm8k_test.jsonl")
+    answers = [row["answer"].rpartition("####")[2].strip() for row in rows]
+    found = [await grade(extract(row["answer"]), answer) for row, answer in zip(rows, answers, strict=True)]
+    assert (len(rows), found.count(True)) == (1319, 1319)
