@@ -1,6 +1,6 @@
 """Disks that take no more, at every size: one line, exit code 1, whole lines, and the same command goes on.
 
-    python benchmarks/torture/full_disks.py [--sizes 12]
+    python benchmarks/torture/full_disks.py [--sizes 6]
 
 A limit on the size of a file stands for a full disk, since it can be had everywhere and at every byte; where a disk may
 be mounted, a small one of its own is filled too, and made read-only.
@@ -16,10 +16,10 @@ from pathlib import Path
 import typer
 from trust_page import command, file_of, keys, prepare, publish, run, wanted
 
-COUNT = 2000
+COUNT = 500
 
 
-def main(sizes: int = 12) -> None:
+def main(sizes: int = 6) -> None:
     rows = [limited(name, sizes) for name in ("solve", "sample", "report")]
     rows += [row for name in ("solve", "sample") if (row := mounted(name))]
     publish("disks", ("command", "what takes no more", "times", "not one line", "lost or doubled", "bad"), rows)
@@ -77,10 +77,10 @@ def at_most(size: int) -> Callable[[], None]:
 
 
 def mounted(name: str) -> tuple[object, ...] | None:
-    """A disk of 256 kB that is full, then read-only, then large enough."""
+    """A disk of 128 kB that is full, then read-only, then large enough."""
     with tempfile.TemporaryDirectory() as place:
         disk = Path(place)
-        if mount(disk, "-t", "tmpfs", "-o", "size=512k", "none"):
+        if mount(disk, "-t", "tmpfs", "-o", "size=128k", "none"):
             return None
         try:
             prepare(disk, COUNT)
@@ -94,7 +94,7 @@ def mounted(name: str) -> tuple[object, ...] | None:
             lost = difference(name, disk)
         finally:
             subprocess.run(["umount", str(disk)], check=True)
-    return f"`{name}`", "a disk of 512 kB, then one that is read-only", 2, unsaid, lost, unsaid + lost
+    return f"`{name}`", "a disk of 128 kB, then one that is read-only", 2, unsaid, lost, unsaid + lost
 
 
 def mount(place: Path, *options: str) -> int:

@@ -20,6 +20,8 @@ from trust_page import command, file_of, keys, prepare, publish, wanted
 
 COUNT = 20_000
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
+ENDS = (-9, -15, -1, 143, 129)
+"""By a signal, or with its exit code; without one before the command has begun to listen to it."""
 FORKS = multiprocessing.get_context("forkserver")
 
 
@@ -39,9 +41,10 @@ def killed(name: str, folder: Path, kills: int, rng: random.Random) -> tuple[obj
         process = FORKS.Process(target=metagen, args=(folder, command(name, "slow", "--concurrency", "8")))
         process.start()
         time.sleep(rng.uniform(0.2, 3.0))
-        os.kill(process.pid or 0, SIGNALS[number % len(SIGNALS)])
+        if process.exitcode is None:
+            os.kill(process.pid or 0, SIGNALS[number % len(SIGNALS)])
         process.join()
-        bad += process.exitcode not in (-9, 143, 129)
+        bad += process.exitcode not in ENDS
         size = (folder / file_of(name)).stat().st_size if (folder / file_of(name)).exists() else 0
         wrote, before = wrote + (size > before), size
     process = FORKS.Process(target=metagen, args=(folder, command(name, "fast")))

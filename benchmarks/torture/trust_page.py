@@ -15,7 +15,7 @@ from metagen import Scripted
 
 def slow():
     async def script(request):
-        await asyncio.sleep(random.expovariate(100))
+        await asyncio.sleep(random.expovariate(30))
         return f"The answer is {request.draw % 3}."
     return Scripted(script)
 
