@@ -334,7 +334,10 @@ def test_what_failed_is_tried_again_however_much_else_is_solved(metagen: Command
     whole = (folder / "pool.jsonl").read_text()
     (folder / "pool.jsonl").write_text("".join(whole.splitlines(keepends=True)[4:]))
     call = ("solve", "problems.jsonl", *POOL, "-s", "Vote(4)", "--out", "run")
-    assert metagen(*call)[::2] == (1, "Failed: 1 of 4 problems. Run the same command to try them again.\n")
+    failed = metagen(*call)
+    told, reason = failed.err.splitlines()
+    assert (failed.code, told) == (1, "Failed: 1 of 4 problems. Run the same command to try them again.")
+    assert reason.startswith("The reason of 1 of them: GenerationError: pool.jsonl has 0 samples for problem 'p1'")
     (folder / "pool.jsonl").write_text(whole)
     assert metagen(*call, "--limit", "1").code == 0
     assert len((folder / "run" / "solutions.jsonl").read_text().splitlines()) == 4

@@ -1,5 +1,6 @@
 """What a run or a pool of samples shows: accuracy with its interval, coverage, cost. Pure."""
 
+from collections import Counter
 from dataclasses import dataclass, field, fields
 from math import nan
 from operator import add, attrgetter
@@ -38,6 +39,8 @@ class Tally:
     unanswered: int = 0
     cut: int = 0
     _spent: list[Any] = field(default_factory=lambda: [0] * len(COUNTS))
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Why problems failed, and how many share each reason."""
     _drawn: int = 0
     _covered: int = 0
     _single: float = 0.0
@@ -46,6 +49,8 @@ class Tally:
     def add(self, solution: Solution | SolutionRow) -> None:
         self.problems += 1
         self.failed += solution.failed
+        if solution.error:
+            self.reasons[solution.error] += 1
         self.correct += solution.correct is True
         self.judged += solution.correct is not None
         self.unjudged += solution.unjudged
@@ -59,6 +64,10 @@ class Tally:
             self._covered += solution.samples_correct > 0
             self._single += solution.samples_correct / solution.samples
             self._samples += solution.samples
+
+    def reason(self) -> tuple[str, int]:
+        """The most frequent reason why problems failed, the first of equals, and how many share it."""
+        return self.reasons.most_common(1)[0] if self.reasons else ("", 0)
 
     def silence(self) -> str:
         """How many samples gave no answer, with a hint; empty if all gave one."""

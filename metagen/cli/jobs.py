@@ -23,6 +23,9 @@ from metagen.solution import Solution
 from metagen.solve import solve_all
 from metagen.strategies import Vote
 
+LINE_SECONDS = 30.0
+"""Between two lines that say how a run goes, where there is no terminal."""
+
 
 async def solve_file(job: Job, path: Path) -> int:
     """Solve what is not solved yet, and say what came out; return the exit code."""
@@ -118,7 +121,13 @@ async def _progress(job: Job, tally: Tally, account: Account) -> AsyncIterator[N
                 bar.update(task, completed=tally.problems, state=_state(tally, account))
                 await asyncio.sleep(0.2)
 
-        watcher = asyncio.create_task(watch())
+        async def report() -> None:
+            """For those who read a file: a bar is drawn on terminals only."""
+            while True:
+                await asyncio.sleep(LINE_SECONDS)
+                err.print(f"{tally.problems:,} of {job.size():,} problems, {_state(tally, account)}.", soft_wrap=True)
+
+        watcher = asyncio.create_task(watch() if err.is_terminal else report())
         try:
             yield
         finally:
@@ -127,8 +136,14 @@ async def _progress(job: Job, tally: Tally, account: Account) -> AsyncIterator[N
 
 def _state(tally: Tally, account: Account) -> str:
     right = f"{tally.accuracy.value:.1%} right, " if tally.judged else ""
-    speed = account.spent.completion_tokens / max(account.seconds(), 1e-9)
-    return f"{right}{speed:,.0f} tokens/s, {account.in_flight} in flight"
+    failed = f", {tally.failed:,} failed" if tally.failed else ""
+    return f"{right}{_speed(account):,.0f} tokens/s, {account.in_flight} in flight{failed}"
+
+
+def _speed(account: Account) -> float:
+    """Completion tokens a second, without those that are estimates."""
+    spent = account.spent
+    return max(0, spent.completion_tokens - spent.estimated_tokens) / max(account.seconds(), 1e-9)
 
 
 def summary(tally: Tally, title: str, account: Account, chosen: str = "accuracy") -> Table:
@@ -150,14 +165,15 @@ def summary(tally: Tally, title: str, account: Account, chosen: str = "accuracy"
     table.add_row("  prompt", f"{usage.prompt_tokens:,}, of them {usage.cached_tokens:,} cached")
     table.add_row("  completion", f"{usage.completion_tokens:,}")
     table.add_row("  verifier", f"{usage.verifier_tokens:,}")
+    if usage.estimated_tokens:
+        table.add_row("  estimated", f"{usage.estimated_tokens:,} of the tokens: no count came back for them")
     if usage.all_flops:
         verifier = f", of them {usage.verifier_flops:.3g} by verifiers" if usage.verifier_flops else ""
         table.add_row("FLOPs", f"{usage.all_flops:.4g}{verifier}")
     if account.spent.calls:
         seconds = account.seconds()
-        speed = account.spent.completion_tokens / seconds
         late = f", {account.overshoot():,.1f} s past the limit" if account.overshoot() else ""
-        table.add_row("wall time", f"{seconds:,.1f} s{late}, {speed:,.0f} completion tokens/s")
+        table.add_row("wall time", f"{seconds:,.1f} s{late}, {_speed(account):,.0f} completion tokens/s")
     table.add_row("samples lost", f"{tally.lost:,}")
     return table
 
@@ -174,4 +190,6 @@ def _exit_code(job: Job, done: set[str], tally: Tally, account: Account) -> int:
         err.print(f"Not begun{why}: {left:,} of {job.size():,} problems. Run the same command to go on.")
     if tally.failed:
         err.print(f"Failed: {tally.failed:,} of {job.size():,} problems. Run the same command to try them again.")
+        reason, count = tally.reason()
+        err.print(f"The reason of {count:,} of them: {reason}", soft_wrap=True)
     return 1 if left or tally.failed else 0

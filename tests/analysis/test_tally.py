@@ -108,3 +108,11 @@ def test_a_tally_adds_up_the_samples_without_an_answer() -> None:
         tally.add(solution)
     assert (tally.compared, tally.unanswered, tally.cut) == (9, 4, 1)
     assert tally.silence().startswith("4 of 9, of them 1 cut")
+
+
+def test_the_reason_that_most_failures_share_is_told() -> None:
+    tally = Tally()
+    for number, error in enumerate(["no room", "refused", "refused", ""]):
+        tally.add(Solution(str(number), None, error=error))
+    assert tally.reason() == ("refused", 2)
+    assert Tally().reason() == ("", 0)
