@@ -335,9 +335,10 @@ def test_what_failed_is_tried_again_however_much_else_is_solved(metagen: Command
     (folder / "pool.jsonl").write_text("".join(whole.splitlines(keepends=True)[4:]))
     call = ("solve", "problems.jsonl", *POOL, "-s", "Vote(4)", "--out", "run")
     failed = metagen(*call)
-    told, reason = failed.err.splitlines()
-    assert (failed.code, told) == (1, "Failed: 1 of 4 problems. Run the same command to try them again.")
-    assert reason.startswith("The reason of 1 of them: GenerationError: pool.jsonl has 0 samples for problem 'p1'")
+    reason = "GenerationError: pool.jsonl has 0 samples for problem 'p1'"
+    assert failed.code == 1
+    assert failed.err.startswith(f"Failed: 1 of 4 problems, 1 of them for this reason: {reason}")
+    assert failed.err.endswith(". Run the same command to try them again.\n")
     (folder / "pool.jsonl").write_text(whole)
     assert metagen(*call, "--limit", "1").code == 0
     assert len((folder / "run" / "solutions.jsonl").read_text().splitlines()) == 4
@@ -595,7 +596,7 @@ def test_what_ends_a_run_early_is_one_line(
     ("arguments", "code", "out", "err"),
     [
         (("problems.jsonl", "-s", "Vote(4)"), 0, "50.0%", ""),
-        (("problems.jsonl", "-s", "CoT()"), 1, "4, 4 failed", "Failed: 4 of 4 problems. Run the same command"),
+        (("problems.jsonl", "-s", "CoT()"), 1, "4, 4 failed", "Failed: 4 of 4 problems, 1 of them for this reason: "),
         (("missing.jsonl",), 2, "", "metagen: missing.jsonl: there is no such file"),
     ],
 )

@@ -189,7 +189,7 @@ def _exit_code(job: Job, done: set[str], tally: Tally, account: Account) -> int:
         why = " because the budget is spent" if account.refused else ""
         err.print(f"Not begun{why}: {left:,} of {job.size():,} problems. Run the same command to go on.")
     if tally.failed:
-        err.print(f"Failed: {tally.failed:,} of {job.size():,} problems. Run the same command to try them again.")
         reason, count = tally.reason()
-        err.print(f"The reason of {count:,} of them: {reason}", soft_wrap=True)
+        failed = f"Failed: {tally.failed:,} of {job.size():,} problems, {count:,} of them for this reason: {reason}"
+        err.print(f"{failed}. Run the same command to try them again.", soft_wrap=True)
     return 1 if left or tally.failed else 0
