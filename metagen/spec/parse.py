@@ -9,7 +9,7 @@ from typing import Any
 from metagen import strategies, tools, verifiers
 from metagen.errors import InputError
 from metagen.model import Model
-from metagen.settings import takes
+from metagen.settings import GENERATOR, literal, require_async, takes
 from metagen.spec import plugins
 from metagen.verifiers import critics
 
@@ -40,6 +40,7 @@ def parse(text: str, names: Mapping[str, Any] | None = None) -> Any:
         raise InputError("the strategy is nested too deeply") from None
     if isinstance(made, type) or not takes(made, 2):
         raise InputError(f"{text[:80]!r} is not a strategy; write one such as Vote(16)")
+    require_async(made, literal(made), GENERATOR)
     return made
 
 

@@ -10,7 +10,7 @@ from metagen.problem import Problem
 from metagen.prompts import chain_of_thought, few_shot, filled, follow_on, without_distraction
 from metagen.run import Generator, Run
 from metagen.run.protocols import name_of
-from metagen.settings import can_step, literal, require_generator, spelled, takes
+from metagen.settings import GENERATOR, can_step, literal, require_async, require_generator, spelled, takes
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -98,6 +98,8 @@ class Chain:
         for stage in of:
             if isinstance(stage, type) or not (takes(stage, 2) or takes(stage, 3)):
                 raise InputError(f"Chain: {literal(stage)} is neither a stage nor a strategy")
+            signature = ("problem", "earlier", "run") if takes(stage, 3) else GENERATOR
+            require_async(stage, f"Chain: {literal(stage)}", signature)
         object.__setattr__(self, "of", of)
 
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
