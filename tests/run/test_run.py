@@ -290,7 +290,7 @@ async def test_what_are_no_problems_is_refused_before_one_is_begun(problems: Any
 
 
 async def test_texts_are_problems_called_by_their_number() -> None:
-    problems = ["a", Problem("own", "b"), "c"]
+    problems: list[Problem | str] = ["a", Problem("own", "b"), "c"]
     solutions = [each async for each in solve_all(problems, None, Scripted(lambda request: request.prompt))]
     assert {each.problem: each.text for each in solutions} == {"1": "a", "own": "b", "3": "c"}
     streamed = [each async for each in solve_all(iter(["a"]), None, Scripted("x"))]
