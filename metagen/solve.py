@@ -48,7 +48,7 @@ async def solve(
     require_strategy("solve", strategy=strategy)
     _check_numbers(seed, budget)
     asked = _as_problem(problem, 1)
-    return await _solve(asked, strategy or Model(), _named(model, strategy), seed, Account(budget))
+    return await _solve(asked, strategy or Model(), name_models(model, strategy), seed, Account(budget))
 
 
 async def solve_all(
@@ -71,7 +71,7 @@ async def solve_all(
     require_strategy("solve_all", strategy=strategy)
     _check_numbers(seed, concurrency=concurrency)
     account = account or Account()
-    models = _named(model, strategy)
+    models = name_models(model, strategy)
     for tasks, at_once in _parts(_as_problems(problems), strategy or Model(), concurrency):
         calls = (partial(_solve, problem, member, models, seed, account) for problem, member in tasks)
         async with aclosing(_in_turn(calls, account, at_once)) as solutions:
@@ -96,7 +96,7 @@ async def map_problems(
     what the function returned, or with the `SampleError` that it raised, in the order in which they are done.
     """
     _check_numbers(seed, concurrency=concurrency)
-    account, opened = account or Account(), _named(models, None)
+    account, opened = account or Account(), name_models(models, None)
     calls = (partial(_called, function, problem, opened, seed, account) for problem in _as_problems(problems))
     async with aclosing(_in_turn(calls, account, concurrency)) as results:
         async for result in results:
@@ -160,7 +160,7 @@ async def _in_turn(
             begun.discard(task := await done.get())
             yield task.result()
     finally:
-        await _cancel(begun)
+        await cancel(begun)
 
 
 def _root(
@@ -233,7 +233,7 @@ async def _verdicts(answers: set[str | None], reference: str | None) -> dict[str
     return dict(zip(answers, verdicts, strict=True))
 
 
-def _named(model: Models | None, strategy: Generator | None) -> Mapping[str, AnyBackend]:
+def name_models(model: Models | None, strategy: Generator | None) -> Mapping[str, AnyBackend]:
     """The run's models by name, once it is sure that the strategy mentions no others."""
     models = {} if model is None else model if isinstance(model, Mapping) else {"model": model}
     for name, backend in models.items():
@@ -245,7 +245,7 @@ def _named(model: Models | None, strategy: Generator | None) -> Mapping[str, Any
     return models
 
 
-async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
+async def cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
     tasks = list(tasks)
     for task in tasks:
         task.cancel()
