@@ -1,6 +1,6 @@
 """metagen: meta-generation, y ~ G(y | x; g₁ … g_G, φ). Answer better by calling a model many times."""
 
-from metagen import backends, strategies, tools, verifiers
+from metagen import backends, strategies, sync, tools, verifiers  # noqa: F401 (sync.solve needs no import of its own)
 from metagen.answers.canonical import canonical
 from metagen.answers.extract import extract
 from metagen.answers.kinds import Choice, Function, Label, LastNumber, Maths, Number, Pattern, Text

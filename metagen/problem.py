@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from math import floor, isfinite
+from numbers import Rational, Real
 from typing import Self
 
 from metagen.answers.kinds import MATHS
@@ -21,7 +24,7 @@ class Problem:
     id: str
     prompt: str
     answer: str | None = None
-    """The reference answer, which only oracles read."""
+    """The reference answer, which only oracles read. A number is kept as text: 7 and 7.0 as "7"."""
     asked: str | None = None
     """What is sent in place of `prompt`."""
     partial: Candidate | None = None
@@ -32,6 +35,12 @@ class Problem:
     """What kind of problem it is, such as its level and subject, for reports."""
     answers: Answers = MATHS
     """What counts as an answer, and when two are equal."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "id", _as_text(self.id, "a problem's id"))
+        _require_text(self.prompt, f"problem {self.id!r}: prompt")
+        if self.answer is not None:
+            object.__setattr__(self, "answer", _as_text(self.answer, f"problem {self.id!r}: answer"))
 
     @property
     def text(self) -> str:
@@ -58,3 +67,19 @@ class Problem:
         if isinstance(end, bool) or not isinstance(end, str | int) or not end or (isinstance(end, int) and end < 1):
             raise InputError(f"a step ends with a text, such as a newline, or after so many tokens, not {end!r}")
         return replace(self, step=end)
+
+
+def _require_text(value: object, where: str) -> None:
+    if not isinstance(value, str):
+        raise InputError(f"{where} must be a text, not {value!r}")
+
+
+def _as_text(value: object, where: str) -> str:
+    """A number in digits, a whole one without a fraction."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, Real | Decimal) or not isfinite(value):
+        raise InputError(f"{where} must be a text or a number, not {value!r}")
+    if value == floor(value):
+        return str(floor(value))
+    return str(value) if isinstance(value, Rational) else format(Decimal(str(value)), "f")

@@ -3,15 +3,18 @@
 A strategy is a frozen dataclass. With `__repr__ = spelled`, its `repr` is the text that `metagen.parse` reads back.
 """
 
+import functools
 import inspect
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite, isinf
 from typing import Any
 
 from metagen.errors import InputError
 
 PLAIN = "; a plain function of (prompt, text) goes into OnText(...)"
+GENERATOR = ("problem", "run")
+"""What a generator is called with."""
 
 
 def spelled(self: object) -> str:
@@ -57,8 +60,8 @@ def require_number(of: object, /, **numbers: Any) -> None:
 
 
 def require_generator(of: object, /, **given: Any) -> None:
-    """Refuse what is not called as `(problem, run)`."""
-    _require_call(of, given, 2, "a strategy, called with (problem, run)")
+    """Refuse what is not an async function called as `(problem, run)`."""
+    _require_call(type(of).__name__, given, "a strategy", GENERATOR)
 
 
 def require_stepper(of: object, /, **given: Any) -> None:
@@ -81,35 +84,66 @@ def can_step(generator: object) -> bool:
 
 
 def require_verifier(of: object, /, **given: Any) -> None:
-    """Refuse what is not called as `(problem, candidates, run)`."""
-    _require_call(of, given, 3, "a verifier, called with (problem, candidates, run)", PLAIN)
+    """Refuse what is not an async function called as `(problem, candidates, run)`."""
+    _require_call(type(of).__name__, given, "a verifier", ("problem", "candidates", "run"), PLAIN)
 
 
 def require_critic(of: object, /, **given: Any) -> None:
-    """Refuse what is not called as `(problem, candidate, run)`."""
-    _require_call(of, given, 3, "a critic, called with (problem, candidate, run)")
+    """Refuse what is not an async function called as `(problem, candidate, run)`."""
+    _require_call(type(of).__name__, given, "a critic", ("problem", "candidate", "run"))
 
 
 def require_tool(of: object, /, **given: Any) -> None:
-    """Refuse what is not called as `(text)`. No tool stands in for `None`."""
+    """Refuse what is not an async function called as `(text)`. No tool stands in for `None`."""
     for name, value in given.items():
         if value is None:
             raise InputError(f'{type(of).__name__}: {name} must be a tool, such as Search("passages.jsonl")')
-    _require_call(of, given, 1, "a tool, called with (text)")
+    _require_call(type(of).__name__, given, "a tool", ("text",))
 
 
-def _require_call(of: object, given: dict[str, Any], arguments: int, wanted: str, hint: str = "") -> None:
+def require_strategy(where: str, /, **given: Any) -> None:
+    """Refuse what no run can start with; `where` names the call that was given it."""
+    _require_call(where, given, "a strategy", GENERATOR)
+
+
+def require_async(value: object, where: str, signature: Sequence[str]) -> None:
+    """Refuse a plain function where an async one is awaited: it would fail after its samples are paid for."""
+    if not is_async(value):
+        name = getattr(value, "__name__", "__call__").replace("<lambda>", "NAME")
+        raise InputError(f"{where} is not async: write async def {name}({', '.join(signature)})")
+
+
+def _require_call(owner: str, given: Mapping[str, Any], wanted: str, signature: Sequence[str], hint: str = "") -> None:
     for name, value in given.items():
-        where = f"{type(of).__name__}: {name}={literal(value)}"
+        if value is None:
+            continue
+        where = f"{owner}: {name}={literal(value)}"
         if isinstance(value, type):
-            raise InputError(f"{where.replace(literal(value), value.__name__)} is a class: write {value.__name__}(...)")
-        if value is not None and not takes(value, arguments):
-            raise InputError(f"{where} is not {wanted}{hint if _is_plain(value) else ''}")
+            raise InputError(f"{owner}: {name}={value.__name__} is a class: write {value.__name__}(...)")
+        if not takes(value, len(signature)):
+            called = f"called with ({', '.join(signature)})"
+            raise InputError(f"{where} is not {wanted}, {called}{hint if _is_plain(value) else ''}")
+        require_async(value, where, signature)
+
+
+def require_plain(value: object, where: str) -> None:
+    """Refuse an async function where a plain one is called: what it returned would count as true."""
+    if is_async(value):
+        raise InputError(f"{where} is async: write a plain def")
+
+
+def is_async(value: object) -> bool:
+    """Whether it is awaited when called: an `async def`, an object whose `__call__` is one, or a wrapper of either."""
+    while isinstance(value, functools.partial):
+        value = value.func
+    return any(
+        inspect.iscoroutinefunction(inspect.unwrap(each)) for each in (value, type(value).__call__) if callable(each)
+    )
 
 
 def _is_plain(value: object) -> bool:
     """Whether it is a function of two texts, as it seems."""
-    return inspect.isfunction(value) and not inspect.iscoroutinefunction(value) and takes(value, 2)
+    return inspect.isfunction(value) and not is_async(value) and takes(value, 2)
 
 
 def takes(value: object, arguments: int) -> bool:

@@ -1,10 +1,11 @@
 """The data flow: a problem goes in, a strategy runs on it, a solution comes out. Read this first."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 from itertools import islice
+from numbers import Integral
 from typing import Any, TypeVar
 
 from metagen.answers.protocol import verdicts
@@ -13,10 +14,11 @@ from metagen.candidate import Candidate
 from metagen.errors import InputError, SampleError, VerifierError
 from metagen.model import Model, named_models
 from metagen.problem import Problem
-from metagen.request import AnyBackend
+from metagen.request import AnyBackend, generates, scores
 from metagen.run import Generator, Run
 from metagen.run.node import Scope
 from metagen.run.protocols import is_joint
+from metagen.settings import require_strategy
 from metagen.solution import Solution
 from metagen.trace import Span
 
@@ -41,13 +43,14 @@ async def solve(
     lost the solution says so in `error`; whether it is right it says in `correct`, if the problem has an answer.
     Raises `InputError` for settings that cannot work and `BackendGone` if the model cannot be reached.
     """
-    if isinstance(problem, str):
-        problem = Problem(id="1", prompt=problem)
-    return await _solve(problem, strategy or Model(), _named(model, strategy), seed, Account(budget))
+    require_strategy("solve", strategy=strategy)
+    _check_numbers(seed, budget)
+    asked = _as_problem(problem, 1)
+    return await _solve(asked, strategy or Model(), name_models(model, strategy), seed, Account(budget))
 
 
 async def solve_all(
-    problems: Iterable[Problem],
+    problems: Iterable[Problem | str],
     strategy: Generator | None = None,
     model: Models | None = None,
     *,
@@ -57,15 +60,17 @@ async def solve_all(
 ) -> AsyncGenerator[Solution, None]:
     """Answer problems, `concurrency` at a time, and hand over each solution as it is done.
 
+    A question that is a text is called by its number, from 1.
     Problems are taken from the iterable only when they are begun, so a stream of any length will do. A strategy that
     decides over many together, such as `Allocate`, takes them in groups, and samples for `concurrency` at a time. The
     `account` keeps the books of the whole: its budget ends the taking of new problems, its counts can be read at any
     time. Whoever stops early should close the generator (`contextlib.aclosing`), which cancels what is under way.
     """
-    _check_concurrency(concurrency)
+    require_strategy("solve_all", strategy=strategy)
+    _check_numbers(seed, concurrency=concurrency)
     account = account or Account()
-    models = _named(model, strategy)
-    for tasks, at_once in _parts(problems, strategy or Model(), concurrency):
+    models = name_models(model, strategy)
+    for tasks, at_once in _parts(_as_problems(problems), strategy or Model(), concurrency):
         calls = (partial(_solve, problem, member, models, seed, account) for problem, member in tasks)
         async with aclosing(_in_turn(calls, account, at_once)) as solutions:
             async for solution in solutions:
@@ -76,7 +81,7 @@ async def solve_all(
 
 async def map_problems(
     function: Callable[[Problem, Run], Awaitable[Result]],
-    problems: Iterable[Problem],
+    problems: Iterable[Problem | str],
     models: Models,
     *,
     seed: int | None = None,
@@ -88,17 +93,37 @@ async def map_problems(
     This is `solve_all` for what is no strategy: labelling samples, scoring recorded solutions. Each problem comes with
     what the function returned, or with the `SampleError` that it raised, in the order in which they are done.
     """
-    _check_concurrency(concurrency)
-    account, opened = account or Account(), _named(models, None)
-    calls = (partial(_called, function, problem, opened, seed, account) for problem in problems)
+    _check_numbers(seed, concurrency=concurrency)
+    account, opened = account or Account(), name_models(models, None)
+    calls = (partial(_called, function, problem, opened, seed, account) for problem in _as_problems(problems))
     async with aclosing(_in_turn(calls, account, concurrency)) as results:
         async for result in results:
             yield result
 
 
-def _check_concurrency(concurrency: int) -> None:
-    if concurrency < 1:
-        raise InputError(f"concurrency must be 1 or more, not {concurrency}")
+def _check_numbers(seed: object, budget: object = None, concurrency: object = 1) -> None:
+    if not isinstance(concurrency, int) or concurrency < 1:
+        raise InputError(f"concurrency must be 1 or more, not {concurrency!r}")
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, Integral)):
+        raise InputError(f"seed must be a whole number, not {seed!r}")
+    if budget is not None and not isinstance(budget, Budget):
+        raise InputError(f"budget must be a Budget, such as Budget(tokens=1000), not {budget!r}")
+
+
+def _as_problems(problems: Iterable[Problem | str]) -> Iterable[Problem]:
+    """The problems; those of a list are all checked before the first is begun, those of a stream one by one."""
+    if isinstance(problems, str | bytes | Mapping) or not isinstance(problems, Iterable):
+        raise InputError(f"problems must be a list of texts or Problems, not {problems!r}; solve(...) takes one")
+    checked = (_as_problem(problem, number) for number, problem in enumerate(problems, 1))
+    return list(checked) if isinstance(problems, Sequence) else checked
+
+
+def _as_problem(problem: object, number: int) -> Problem:
+    if isinstance(problem, str):
+        return Problem(str(number), problem)
+    if not isinstance(problem, Problem):
+        raise InputError(f"problem {number} must be a text or a Problem, such as Problem('1', '?'), not {problem!r}")
+    return problem
 
 
 def _parts(
@@ -133,7 +158,7 @@ async def _in_turn(
             begun.discard(task := await done.get())
             yield task.result()
     finally:
-        await _cancel(begun)
+        await cancel(begun)
 
 
 def _root(
@@ -214,16 +239,19 @@ async def _verdicts(problem: Problem, answers: Iterable[str | None]) -> dict[str
     return await verdicts(problem.answers, answers, problem.answer)
 
 
-def _named(model: Models | None, strategy: Generator | None) -> Mapping[str, AnyBackend]:
+def name_models(model: Models | None, strategy: Generator | None) -> Mapping[str, AnyBackend]:
     """The run's models by name, once it is sure that the strategy mentions no others."""
     models = {} if model is None else model if isinstance(model, Mapping) else {"model": model}
+    for name, backend in models.items():
+        if isinstance(backend, type) or not (generates(backend) or scores(backend)):
+            raise InputError(f"{name} must be a backend, such as VLLMEngine('small-moe'), not {backend!r}")
     for name in named_models(strategy):
         if name and name not in models:
             raise InputError(f"the strategy names a model {name!r}, and this run has {', '.join(models) or 'none'}")
     return models
 
 
-async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
+async def cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
     tasks = list(tasks)
     for task in tasks:
         task.cancel()

@@ -24,7 +24,7 @@ ORDER = [
     "card", "request", "trace",
     "run", "solution",
     "disk", "model", "strategies", "verifiers",
-    "backends", "solve", "tools",
+    "backends", "solve", "sync", "tools",
     "analysis", "bootstrap", "spec", "train",
     "__init__", "jobs", "cli", "__main__",
 ]  # fmt: skip

@@ -1,8 +1,27 @@
+import functools
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
+from typing import Any
 
 import pytest
 
-from metagen import CoT, InputError, MatchesReference, Model, Vote
+from metagen import (
+    BestOf,
+    Chain,
+    CoT,
+    Fallback,
+    InputError,
+    Joined,
+    MatchesReference,
+    Mean,
+    Model,
+    ProgramOfThought,
+    ReAct,
+    Refine,
+    Until,
+    Vote,
+    parse,
+)
 from metagen.settings import literal, require_generator, require_verifier, require_whole, spelled
 
 
@@ -96,3 +115,69 @@ def test_what_fits_is_accepted() -> None:
     require_generator(Example(1), of=Model())
     require_verifier(Example(1), by=MatchesReference())
     require_verifier(Example(1), by=judge)
+
+
+def plain_generator(problem: Any, run: Any) -> Any: ...
+
+
+def plain_verifier(problem: Any, candidates: Any, run: Any) -> Any:
+    return [1.0]
+
+
+def plain_tool(text: str) -> str:
+    return text
+
+
+class PlainGenerator:
+    def __call__(self, problem: Any, run: Any) -> Any: ...
+
+    def __repr__(self) -> str:
+        return "PlainGenerator()"
+
+
+async def async_rule(keys: object, weights: object, left: object) -> bool:
+    return True
+
+
+async def async_step(text: str) -> bool:
+    return True
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Vote(2, of=plain_generator), "Vote: of=plain_generator is not async: write async def plain_generator"),
+        (lambda: Vote(2, of=lambda problem, run: None), r"is not async: write async def NAME\(problem, run\)"),  # type: ignore[arg-type]
+        (lambda: Vote(2, of=PlainGenerator()), r"is not async: write async def __call__\(problem, run\)"),
+        (
+            lambda: BestOf(2, by=plain_verifier),
+            r"not async: write async def plain_verifier\(problem, candidates, run\)",
+        ),
+        (lambda: BestOf(2, by=functools.partial(plain_verifier)), "is not async"),
+        (lambda: Until(plain_verifier), "Until: by=plain_verifier is not async"),
+        (lambda: Mean(MatchesReference(), plain_verifier), "Mean: of=plain_verifier is not async"),
+        (lambda: Refine(by=plain_verifier), "is not async"),
+        (lambda: ProgramOfThought(plain_tool), "ProgramOfThought: interpreter=plain_tool is not async"),  # type: ignore[arg-type]
+        (lambda: ReAct((("look", plain_tool),)), r"ReAct: look is not async: write async def plain_tool\(text\)"),  # type: ignore[arg-type]
+        (lambda: Chain(plain_generator), "Chain: plain_generator is not async"),
+        (lambda: Chain(plain_verifier), r"is not async: write async def plain_verifier\(problem, earlier, run\)"),
+        (lambda: Fallback(CoT(), plain_generator), "Fallback: of=plain_generator is not async"),
+        (lambda: parse("given", {"given": plain_generator}), "^plain_generator is not async: write async def"),
+        (lambda: parse("Vote(2, of=given)", {"given": plain_generator}), "Vote: of=plain_generator is not async"),
+        (lambda: Joined(async_step), "Joined: until=async_step is async: write a plain def"),  # type: ignore[arg-type]
+        (lambda: Vote(2, until=async_rule), "Vote: until=async_rule is async: write a plain def"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_plain_function_is_refused_where_one_is_awaited_and_the_reverse(make: Callable[[], Any], said: str) -> None:
+    with pytest.raises(InputError, match=said) as refused:
+        make()
+    assert "\n" not in str(refused.value)
+
+
+def test_wrappers_of_async_functions_are_async() -> None:
+    @functools.wraps(judge)
+    def logged(*args: Any) -> Any:
+        return judge(*args)
+
+    for verifier in (judge, functools.partial(judge), logged, MatchesReference().__call__):
+        require_verifier(Example(1), by=verifier)

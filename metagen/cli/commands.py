@@ -17,6 +17,7 @@ from metagen.analysis.tables import Source
 from metagen.budget import Budget
 from metagen.card.card import ModelCard
 from metagen.cli.console import check_report, out, table_of, write
+from metagen.cli.doctor import examine
 from metagen.cli.jobs import sample_file, solve_file
 from metagen.cli.options import (
     AnswersOption,
@@ -215,6 +216,21 @@ def sweep_command(
     """
     every = cells(plan, read_plan(plan))
     raise typer.Exit(asyncio.run(sweep(plan.stem, every, out_dir or Path("runs") / plan.stem)))
+
+
+@app.command("doctor")
+def doctor_command(
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", metavar="MODEL", help="Open this model too, such as http://localhost:8000/v1."),
+    ] = None,
+) -> None:
+    """Say what works here, to paste into a bug report.
+
+    Python, vLLM, the GPU, the sandbox, Coq, the extras and the models that ship. Of a server it says the dialect, the
+    context and what it lacks. The exit code is 1 if the model cannot be used, else 0.
+    """
+    raise typer.Exit(asyncio.run(examine(model)))
 
 
 def main() -> NoReturn:

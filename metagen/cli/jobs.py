@@ -16,6 +16,7 @@ from metagen.budget import Account
 from metagen.cli.console import err, out, progress
 from metagen.disk.runs import RunDirectory
 from metagen.jobs.job import Job
+from metagen.jobs.remarks import remarks
 from metagen.request import AnyBackend, generates
 from metagen.run import Generator
 from metagen.settings import literal
@@ -82,6 +83,8 @@ async def _work(
         return
     async with AsyncExitStack() as stack:
         await _open(job.models, stack)
+        for remark in await remarks(strategy, job.models, job.seed):
+            err.print(remark, soft_wrap=True)
         account.start()
         async with (
             aclosing(

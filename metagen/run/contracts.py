@@ -1,13 +1,15 @@
 """What a verifier, critic or tool may return: their contracts, checked where they are called."""
 
 import asyncio
+from collections.abc import Awaitable
 from dataclasses import replace
+from inspect import isawaitable
 from math import isnan
-from numbers import Real
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, SupportsFloat, TypeVar
 
 from metagen.candidate import Candidate, Feedback, Score
 from metagen.errors import (
+    InputError,
     MetagenError,
     ToolError,
     ToolRefusal,
@@ -19,10 +21,12 @@ from metagen.run.protocols import Critic, Tool, Verifier, name_of
 if TYPE_CHECKING:
     from metagen.run.run import Run
 
+Result = TypeVar("Result")
+
 
 async def obtain_feedback(critic: Critic, problem: Problem, candidate: Candidate, run: "Run") -> Feedback | None:
     try:
-        feedback = await critic(problem, candidate, run)
+        feedback = await awaited(critic(problem, candidate, run), critic)
     except MetagenError:
         raise
     except Exception as error:  # whatever a user's critic raises is a critic's failure
@@ -36,7 +40,7 @@ async def call_tool(tool: Tool, text: str, seconds: float, characters: int) -> s
     name = name_of(tool)
     try:
         async with asyncio.timeout(seconds) as limit:
-            said = await tool(text)
+            said = await awaited(tool(text), tool)
     except ToolRefusal as refusal:
         return refusal
     except MetagenError:
@@ -51,14 +55,27 @@ async def call_tool(tool: Tool, text: str, seconds: float, characters: int) -> s
     return said
 
 
-def check_verdict(score: Score, verifier: Verifier) -> Score:
-    """The score in plain floats."""
-    if isinstance(score, Score):
-        numbers = (score.value, *score.steps)
-        if all(map(_is_number, numbers)):
-            return replace(score, value=float(score.value), steps=tuple(map(float, score.steps)))
-    raise VerifierError(f"{name_of(verifier)} gave {score!r}: a verdict is a Score with a number, or None")
+async def awaited(result: Awaitable[Result], function: object) -> Result:
+    """What an async function returns. Raises `InputError` for what a plain function returned."""
+    if not isawaitable(result):
+        raise InputError(f"{name_of(function)} is not async: write async def")
+    return await result
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isnan(value)
+def check_verdict(verdict: object, verifier: Verifier) -> Score:
+    """The verdict in plain floats; a number of any kind stands for a `Score` of it."""
+    score = verdict if isinstance(verdict, Score) else Score(verdict)  # type: ignore[arg-type]
+    try:
+        return replace(score, value=_as_number(score.value), steps=tuple(map(_as_number, score.steps)))
+    except (TypeError, ValueError, OverflowError):
+        name = name_of(verifier)
+        raise VerifierError(f"{name} gave {verdict!r}: a verdict is a Score with a number, or None") from None
+
+
+def _as_number(value: object) -> float:
+    """Raises `TypeError` or `ValueError` for what is none: a text, an array, NaN."""
+    if not isinstance(value, SupportsFloat) or getattr(value, "shape", None):
+        raise TypeError(f"{value!r} is not a number")
+    if isnan(number := float(value)):
+        raise ValueError("NaN is not a number")
+    return number

@@ -44,6 +44,8 @@ class Joint(Protocol):
 class Verifier(Protocol):
     """φ: says how good candidates are, one verdict each, in order. `None` is no verdict, never a zero.
 
+    A number stands for a `Score` of it.
+
     It reads `problem.prompt`, which is the question as the user asked it, whatever was sent to the model.
     What it raises becomes a `VerifierError`; it never reads as "wrong".
 
@@ -53,7 +55,7 @@ class Verifier(Protocol):
 
     async def __call__(
         self, problem: Problem, candidates: Sequence[Candidate], run: "Run", /
-    ) -> Sequence[Score | None]: ...
+    ) -> Sequence[Score | float | None]: ...
 
 
 class Critic(Protocol):

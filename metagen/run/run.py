@@ -21,7 +21,7 @@ from metagen.errors import (
     VerifierError,
 )
 from metagen.problem import Problem
-from metagen.run.contracts import call_tool, check_verdict, obtain_feedback
+from metagen.run.contracts import awaited, call_tool, check_verdict, obtain_feedback
 from metagen.run.node import Key
 from metagen.run.protocols import Critic, Generator, Tool, Verifier, is_batched, name_of
 from metagen.run.sending import Sending
@@ -201,7 +201,7 @@ class Run(Sending):
         self, generator: Generator, problem: Problem, key: tuple[Key, ...], *, passing: bool = False
     ) -> Candidate:
         with self._child(name_of(generator), key, passing=passing) as run:
-            candidate = await generator(problem, run)
+            candidate = await awaited(generator(problem, run), generator)
             if not isinstance(candidate, Candidate):
                 raise TypeError(f"{name_of(generator)} returned {type(candidate).__name__}, not a Candidate")
             return candidate
@@ -250,7 +250,7 @@ class Run(Sending):
         self, verifier: Verifier, problem: Problem, candidates: Sequence[Candidate]
     ) -> list[Score | None]:
         try:
-            scores = list(await verifier(problem, candidates, self))
+            scores = list(await awaited(verifier(problem, candidates, self), verifier))
         except MetagenError:
             raise
         except Exception as error:  # whatever a user's verifier raises is a verifier's failure

@@ -11,7 +11,7 @@ from metagen.answers.protocol import is_answers
 from metagen.calls import Reader
 from metagen.errors import InputError
 from metagen.model import Model
-from metagen.settings import takes
+from metagen.settings import GENERATOR, literal, require_async, takes
 from metagen.spec import plugins
 from metagen.verifiers import critics
 
@@ -36,6 +36,7 @@ def parse(text: str, names: Mapping[str, Any] | None = None) -> Any:
     made = _reader(names).read(text)
     if isinstance(made, type) or not (takes(made, 2) or is_answers(made)):
         raise InputError(f"{text[:80]!r} is not a strategy; write one such as Vote(16)")
+    require_async(made, literal(made), GENERATOR)
     return made
 
 

@@ -1,6 +1,7 @@
 """Strategies: meta-generators G, each a frozen dataclass that is itself a generator."""
 
 from metagen.strategies.chains.chain import Ask, Chain, CoT, System2Attention
+from metagen.strategies.chains.mapped import Mapped
 from metagen.strategies.chains.program import ProgramOfThought
 from metagen.strategies.chains.proof import DraftSketchProve
 from metagen.strategies.chains.react import ReAct
@@ -41,6 +42,7 @@ __all__ = [
     "ExactStop",
     "Fallback",
     "Joined",
+    "Mapped",
     "ParticleFilter",
     "PredictiveStop",
     "ProgramOfThought",

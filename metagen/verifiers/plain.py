@@ -1,7 +1,6 @@
 """Plain functions on texts as verifiers."""
 
 import asyncio
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -9,7 +8,7 @@ from metagen.candidate import Candidate, Score
 from metagen.errors import InputError
 from metagen.problem import Problem
 from metagen.run import Run
-from metagen.settings import literal, spelled, takes
+from metagen.settings import is_async, literal, spelled, takes
 
 VERIFIER = "async def (problem, candidates, run) -> list[Score | None]"
 
@@ -31,7 +30,7 @@ class OnText:
     def __post_init__(self) -> None:
         if isinstance(self.function, type) or not takes(self.function, 2):
             raise InputError(f"OnText: {literal(self.function)} is not a function of (prompt, text)")
-        if inspect.iscoroutinefunction(self.function):
+        if is_async(self.function):
             raise InputError(f"OnText: {literal(self.function)} is async: make it a verifier, {VERIFIER}")
 
     async def __call__(self, problem: Problem, candidates: Sequence[Candidate], _run: Run) -> list[Score | None]:

@@ -4,6 +4,9 @@ import json
 import random
 import sys
 from collections.abc import Sequence
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -136,11 +139,13 @@ async def test_seeds_follow_the_structure() -> None:
     [
         ([Score(1.0)], "gave 1 verdicts for 3 candidates"),
         ([Score(float("nan"))] * 3, "a verdict is a Score with a number, or None"),
-        ([1.0] * 3, "a verdict is a Score with a number, or None"),
+        (["1.0"] * 3, "a verdict is a Score with a number, or None"),
+        ([float("nan")] * 3, "a verdict is a Score with a number, or None"),
+        ([np.array([1.0])] * 3, "a verdict is a Score with a number, or None"),
     ],
 )
-async def test_a_verifier_that_breaks_its_contract_fails(verdicts: list[Score], said: str) -> None:
-    async def verifier(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score]:
+async def test_a_verifier_that_breaks_its_contract_fails(verdicts: list[Any], said: str) -> None:
+    async def verifier(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Any]:
         return verdicts
 
     solution = await solve(PROBLEM, Vote(3, by=verifier), Scripted("The answer is 7."))
@@ -209,6 +214,87 @@ async def test_numbers_of_any_kind_are_verdicts_in_plain_floats() -> None:
     solution = await solve(PROBLEM, BestOf(1, by=verifier), Scripted("The answer is 7."))
     (span,) = [span for span in solution.trace.walk() if span.verifying]
     assert json.dumps(row_of(span, "p")["verdicts"]) == "[0.5]"
+
+
+@pytest.mark.parametrize(
+    "verdict", [0.5, 1, True, np.float32(0.5), np.int64(3), np.bool_(1), np.array(2.0), Decimal("0.5"), Fraction(1, 2)]
+)
+async def test_a_number_stands_for_a_score(verdict: Any) -> None:
+    async def verifier(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Any]:
+        return [None, verdict]
+
+    solution = await solve(PROBLEM, BestOf(2, by=verifier), Scripted(lambda request: f"{request.draw}"))
+    assert solution.text == "1"
+    (span,) = [span for span in solution.trace.walk() if span.verifying]
+    assert span.verdicts == [None, float(verdict)]
+
+
+@pytest.mark.parametrize("kind", ["score", "ask", "call", "criticise"])
+async def test_a_plain_function_stops_the_run_where_only_the_run_meets_it(kind: str) -> None:
+    def plain(*args: object) -> str:
+        return "?"
+
+    async def strategy(problem: Problem, run: Run) -> Candidate:
+        candidate = await run.ask(None, problem)
+        arguments = {
+            "score": (problem, [candidate]),
+            "ask": (problem,),
+            "call": ("x",),
+            "criticise": (problem, candidate),
+        }
+        await getattr(run, kind)(plain, *arguments[kind])
+        return candidate
+
+    with pytest.raises(InputError, match=r"^plain is not async: write async def$"):
+        await solve(PROBLEM, strategy, Scripted("x"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"problem": 7}, "problem 1 must be a text or a Problem"),
+        ({"problem": {"prompt": "?"}}, "problem 1 must be a text or a Problem"),
+        ({"strategy": "Vote(4)"}, r'solve: strategy="Vote\(4\)" is not a strategy, called with \(problem, run\)'),
+        ({"strategy": Vote}, "solve: strategy=Vote is a class"),
+        ({"strategy": lambda problem, run: None}, "is not async"),
+        ({"model": "http://localhost:8000/v1"}, "model must be a backend, such as"),
+        ({"model": Scripted}, "model must be a backend"),
+        ({"model": {"a": 3}}, "a must be a backend"),
+        ({"seed": "1"}, "seed must be a whole number, not '1'"),
+        ({"budget": 100}, r"budget must be a Budget, such as Budget\(tokens=1000\), not 100"),
+    ],
+)
+async def test_arguments_of_the_wrong_type_are_one_line(arguments: dict[str, Any], said: str) -> None:
+    given: dict[str, Any] = {"problem": "?", "model": Scripted("x")} | arguments
+    with pytest.raises(InputError, match=said) as refused:
+        await solve(**given)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("problems", "said"),
+    [
+        ("What?", "problems must be a list of texts or Problems"),
+        (PROBLEM, "problems must be a list"),
+        ({"1": "?"}, "problems must be a list"),
+        (7, "problems must be a list"),
+        (["a", 7], "problem 2 must be a text or a Problem"),
+        (("a", None), "problem 2 must be a text or a Problem"),
+    ],
+)
+async def test_what_are_no_problems_is_refused_before_one_is_begun(problems: Any, said: str) -> None:
+    backend = Counting(lambda request: "x")
+    with pytest.raises(InputError, match=said):
+        _ = [each async for each in solve_all(problems, None, backend)]
+    assert backend.requests == []
+
+
+async def test_texts_are_problems_called_by_their_number() -> None:
+    problems: list[Problem | str] = ["a", Problem("own", "b"), "c"]
+    solutions = [each async for each in solve_all(problems, None, Scripted(lambda request: request.prompt))]
+    assert {each.problem: each.text for each in solutions} == {"1": "a", "own": "b", "3": "c"}
+    streamed = [each async for each in solve_all(iter(["a"]), None, Scripted("x"))]
+    assert [each.problem for each in streamed] == ["1"]
 
 
 @pytest.mark.parametrize("value", ["high", None, float("nan"), 1j])

@@ -37,10 +37,13 @@ class FakeServer:
         context: int = 2000,
         together: int = 0,
         hold: int | None = None,
+        version: str = "",
+        metrics: str = "",
     ) -> None:
         self.script, self.vllm, self.several, self.chat, self.key = script, vllm, several, chat, key
         self.models, self.context, self.hold = models, context, hold
         self.together, self._crowd = together, asyncio.Event()
+        self.version, self.metrics = version, metrics
         self.faults: list[str] = []
         self.bodies: list[dict[str, Any]] = []
         self.seen: Counter[str] = Counter()
@@ -65,6 +68,10 @@ class FakeServer:
         app.router.add_post("/v1/completions", self._generate)
         if self.chat:
             app.router.add_post("/v1/chat/completions", self._generate)
+        if self.version:
+            app.router.add_get("/version", self._version)
+        if self.metrics:
+            app.router.add_get("/metrics", self._metrics)
         if self.vllm:
             app.router.add_post("/tokenize", self._tokenize)
             app.router.add_post("/detokenize", self._detokenize)
@@ -76,6 +83,12 @@ class FakeServer:
             return web.json_response({"error": {"message": f"wrong key {got}"}}, status=401)
         length = {"max_model_len": self.context} if self.vllm else {}
         return web.json_response({"data": [{"id": name} | length for name in self.models]})
+
+    async def _version(self, _: web.Request) -> web.Response:
+        return web.json_response({"version": self.version})
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        return web.Response(text=self.metrics)
 
     async def _tokenize(self, request: web.Request) -> web.Response:
         self.seen["tokenize"] += 1
@@ -106,6 +119,9 @@ class FakeServer:
         if fault.isdigit():
             headers = {"Retry-After": "0.05"} if fault == "429" else {}
             return web.json_response({"error": {"message": f"fault {fault}"}}, status=int(fault), headers=headers)
+        if fault == "crash":
+            said = "EngineCore encountered an issue. See stack trace (above) for the root cause."
+            return web.json_response({"error": {"message": said}}, status=500)
         if fault == "hang":
             await self._hang()
         prompt = text_of(body)

@@ -113,6 +113,10 @@ class Http:
         async with self._answer("GET", url, None) as response:
             return self._read_json(await self._body(response))
 
+    async def get_text(self, url: str) -> str:
+        async with self._answer("GET", url, None) as response:
+            return (await self._body(response)).decode(errors="replace")
+
     async def post(self, url: str, body: dict[str, Any], came: Callable[[int], None] | None = None) -> Any:
         """What came back; `came` is told of bytes as they arrive, so that a broken reply can be reckoned up."""
         async with self._watched(), self._answer("POST", url, body) as response:

@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 from metagen.backends.http.books import Books, Lengths, reserved
 from metagen.backends.http.connection import PROBE_EVERY, Http, Refused, find_model
 from metagen.backends.http.dialects import DIALECTS, Dialect, of_owner
+from metagen.backends.http.hardware import add_remedy, is_crash, seems_cpu
 from metagen.backends.http.openai import (
     Body,
     Choice,
@@ -44,7 +45,7 @@ class OpenAIServer(Backend):
 
     What the server can do is its `dialect`: `vllm`, `sglang`, `llama.cpp` or plain `openai`. It is found out when the
     server is opened, and `missing` says what cannot be done. vLLM is asked in chats, and by token ids where a partial
-    reply is continued or the length is limited; the prompt's ids are then asked once. With `api="completions"` it is
+    reply is continued. Where the length is limited the prompt is counted first, once. With `api="completions"` it is
     always asked by ids. Where ids are unknown, prompts are counted from above (a token a byte, and what the chat
     template adds, which the first count of the server tells).
 
@@ -104,6 +105,7 @@ class OpenAIServer(Backend):
         self._limit_name = "max_tokens"
         self._tokens = Tokens(self._http, self._dialect, model)
         self._said: dict[str, None] = {}
+        self._crashed = False
 
     @property
     def name(self) -> str:
@@ -128,6 +130,19 @@ class OpenAIServer(Backend):
         """What this server cannot do, and what was odd about its replies so far."""
         return tuple(self._said)
 
+    async def seems_cpu(self) -> bool:
+        """Whether it seems to be vLLM on a CPU, where a request with a seed can end it; call it once it is open."""
+        if self._dialect.name != "vllm":
+            return False
+        return seems_cpu(await self._told("/version"), await self._told("/metrics"))
+
+    async def _told(self, path: str) -> str:
+        """What the server tells at a path that it need not have; empty where it tells nothing."""
+        try:
+            return await self._http.get_text(self._http.root + path)
+        except GenerationError:  # nothing but a warning depends on it
+            return ""
+
     async def probe(self) -> None:
         await self._http.probe()
 
@@ -140,6 +155,11 @@ class OpenAIServer(Backend):
             except Refused as refused:
                 if not self._learn(refused):
                     raise
+            except TransientError as error:
+                self._crashed |= request.seed is not None and is_crash(error)
+                if self._crashed and (error.unreachable or is_crash(error)):
+                    raise add_remedy(error) from None
+                raise
 
     async def _generate(self, request: Request, spend: Meter) -> list[Outcome]:
         body, path, prompt = await self._body(request)
@@ -199,19 +219,23 @@ class OpenAIServer(Backend):
             raise GenerationError(f"{self.name} cannot step: it does not return the text that ends a step")
         if not self._dialect.tells_ids:
             return self._as_text(request)
-        if self._by_ids_only(request):
+        if self._api == "completions" or request.partial:
             return await self._as_ids(request)
-        # Without a length of its own, vLLM may render the prompt itself: that saves asking for its ids.
+        if request.sampling.max_tokens and request.room is None:
+            ids, room = await self._ids_and_room(request)
+            return self._settings(request, request.limit(room)) | self._chat(request), CHATS, len(ids)
+        # Without a length of its own, the server renders the prompt itself: that saves asking for its ids.
         prompt = min(self._tokens.known(request) or self._at_most(request), self.context - 1)
         body = self._settings(request, request.room and request.limit(request.room))
         return body | self._chat(request), CHATS, prompt
 
-    def _by_ids_only(self, request: Request) -> bool:
-        return (
-            self._api == "completions"
-            or bool(request.partial)
-            or bool(request.sampling.max_tokens and request.room is None)
-        )
+    async def _ids_and_room(self, request: Request) -> tuple[tuple[int, ...], int]:
+        """The prompt's ids, and how many tokens the context leaves for the reply."""
+        ids = await self._tokens.of(request)
+        room = self.context - len(ids)
+        if room < 1:
+            raise GenerationError(f"the prompt has {len(ids)} tokens, and {self.name} has a context of {self.context}")
+        return ids, room
 
     def _settings(self, request: Request, limit: int | None) -> dict[str, Any]:
         settings = settings_of(request, self._model, limit) | self._dialect.settings(request.sampling)
@@ -224,10 +248,7 @@ class OpenAIServer(Backend):
         return {"messages": turns(request.prompt, request.partial)} | extras | _chat_logprobs(request)
 
     async def _as_ids(self, request: Request) -> tuple[dict[str, Any], str, int]:
-        ids = await self._tokens.of(request)
-        room = self.context - len(ids)
-        if room < 1:
-            raise GenerationError(f"the prompt has {len(ids)} tokens, and {self.name} has a context of {self.context}")
+        ids, room = await self._ids_and_room(request)
         body = self._settings(request, request.limit(room)) | self._dialect.extras(partial=False)
         if request.sampling.logprobs or request.sampling.top_logprobs:
             body["logprobs"] = request.sampling.top_logprobs or 0
@@ -336,6 +357,7 @@ class OpenAIServer(Backend):
     async def _explore(self) -> None:
         """Find out what the server serves and can do."""
         self._said.clear()
+        self._crashed = False
         self._model, card = await find_model(self._http, self._model)
         length = card.get("max_model_len")
         self._context = self._context or (length if isinstance(length, int) and length > 0 else None)

@@ -1,6 +1,6 @@
 """Chains: prompts that build on each other."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Protocol, cast
 
@@ -10,7 +10,16 @@ from metagen.problem import Problem
 from metagen.prompts import chain_of_thought, few_shot, filled, follow_on, without_distraction
 from metagen.run import Generator, Run
 from metagen.run.protocols import name_of
-from metagen.settings import can_step, literal, require_generator, spelled, takes
+from metagen.settings import (
+    GENERATOR,
+    can_step,
+    literal,
+    require_async,
+    require_generator,
+    require_plain,
+    spelled,
+    takes,
+)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -56,13 +65,14 @@ class Stage(Protocol):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Ask:
-    """A stage that is a prompt: y_t ~ g(· | template(x, y₁ … y_{t-1})).
+    """A prompt of your own: y ~ g(· | template(x)); as a stage of a chain, y_t ~ g(· | template(x, y₁ … y_{t-1})).
 
-    In the template `{question}` stands for x, `{1}`, `{2}`, … for earlier replies, `{last}` for the last. `shots` =
-    ((filled template, reply), …) are worked examples that go before it.
+    In a text `{question}` stands for x, `{1}`, `{2}`, … for earlier replies, `{last}` for the last. Instead of a text,
+    `template` may be a plain function `(problem) -> str`; x is `problem.text`. `shots` = ((filled template, reply), …)
+    are worked examples that go before it. All samples of one problem are one request, as without it.
     """
 
-    template: str
+    template: str | Callable[[Problem], str]
     _: KW_ONLY
     shots: tuple[tuple[str, str], ...] = ()
     of: Generator | None = None
@@ -72,12 +82,38 @@ class Ask:
     def __post_init__(self) -> None:
         require_generator(self, of=self.of)
         check_shots(self, self.shots)
-        if not isinstance(self.template, str) or not self.template.strip():
-            raise InputError(f'Ask: needs a template, such as Ask("{{question}}\\nPlan first."), not {self.template!r}')
+        template = self.template
+        if isinstance(template, type) or not ((isinstance(template, str) and template.strip()) or takes(template, 1)):
+            raise InputError(f'Ask: needs a template, such as Ask("{{question}}\\nPlan first."), not {template!r}')
+        require_plain(template, f"Ask: template={literal(template)}")
 
-    async def __call__(self, problem: Problem, earlier: Sequence[Candidate], run: Run) -> Candidate:
-        text = filled(self.template, problem.text, [candidate.text for candidate in earlier])
-        return await run.ask(self.of, problem.aside(few_shot(text, self.shots) if self.shots else text))
+    @property
+    def can_step(self) -> bool:
+        return can_step(self.of)
+
+    async def __call__(self, problem: Problem, run: Run) -> Candidate:
+        return await self.follow(problem, (), run)
+
+    async def sample(self, problem: Problem, run: Run, n: int) -> list[Candidate]:
+        """Draw `n` candidates for the one prompt."""
+        return await run.sample(self.of, self._asking(problem, ()), n)
+
+    async def follow(self, problem: Problem, earlier: Sequence[Candidate], run: Run) -> Candidate:
+        """Draw one candidate that may read earlier replies: a `Stage`."""
+        return await run.ask(self.of, self._asking(problem, earlier))
+
+    def _asking(self, problem: Problem, earlier: Sequence[Candidate]) -> Problem:
+        text = self._filled(problem, [candidate.text for candidate in earlier])
+        asking = problem.asking(few_shot(text, self.shots) if self.shots else text)
+        return asking if problem.partial is None else asking.continuing(problem.partial)
+
+    def _filled(self, problem: Problem, replies: Sequence[str]) -> str:
+        if isinstance(self.template, str):
+            return filled(self.template, problem.text, replies)
+        text = self.template(problem)
+        if not isinstance(text, str):
+            raise InputError(f"Ask: {literal(self.template)} returned {type(text).__name__}, not a text")
+        return text
 
 
 @dataclass(frozen=True, slots=True, repr=False, init=False)
@@ -98,13 +134,15 @@ class Chain:
         for stage in of:
             if isinstance(stage, type) or not (takes(stage, 2) or takes(stage, 3)):
                 raise InputError(f"Chain: {literal(stage)} is neither a stage nor a strategy")
+            signature = ("problem", "earlier", "run") if takes(stage, 3) else GENERATOR
+            require_async(stage, f"Chain: {literal(stage)}", signature)
         object.__setattr__(self, "of", of)
 
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
         earlier: list[Candidate] = []
         for stage in self.of:
-            if takes(stage, 3):
-                generator: Generator = _Bound(cast(Stage, stage), tuple(earlier))
+            if isinstance(stage, Ask) or takes(stage, 3):
+                generator: Generator = _Bound(cast(Stage | Ask, stage), tuple(earlier))
                 asking = problem.aside(problem.text)
             else:
                 generator = cast(Generator, stage)
@@ -116,12 +154,13 @@ class Chain:
 class _Bound:
     """A stage with what was written before it: a generator."""
 
-    def __init__(self, stage: Stage, earlier: Sequence[Candidate]) -> None:
+    def __init__(self, stage: "Stage | Ask", earlier: Sequence[Candidate]) -> None:
         self._stage, self._earlier = stage, earlier
         self.__name__ = name_of(stage)
 
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
-        return await self._stage(problem, self._earlier, run)
+        stage = self._stage.follow if isinstance(self._stage, Ask) else self._stage
+        return await stage(problem, self._earlier, run)
 
 
 @dataclass(frozen=True, slots=True, repr=False)

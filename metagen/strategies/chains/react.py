@@ -11,7 +11,7 @@ from metagen.errors import InputError, ToolRefusal
 from metagen.problem import Problem
 from metagen.prompts import REACT_STOP, action, react
 from metagen.run import Generator, Run, Tool
-from metagen.settings import require_generator, require_seconds, require_whole, spelled, takes
+from metagen.settings import require_async, require_generator, require_seconds, require_whole, spelled, takes
 from metagen.strategies.chains.chain import ended
 
 NAME = re.compile(r"[A-Za-z_][\w-]*")
@@ -90,5 +90,6 @@ def _check_tools(named: object) -> None:
             raise InputError(f"ReAct: tools are pairs of a name in one word and a tool, as in {example}, not {pair!r}")
         if isinstance(pair[1], type) or not takes(pair[1], 1):
             raise InputError(f"ReAct: {pair[0]} is not a tool, called with (text)")
+        require_async(pair[1], f"ReAct: {pair[0]}", ("text",))
     if len(dict(named)) < len(named):
         raise InputError("ReAct: two tools have one name")

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metagen.errors import InputError
-from metagen.settings import require_whole, spelled, takes
+from metagen.settings import literal, require_plain, require_whole, spelled, takes
 
 Keys = Sequence[Hashable | None]
 
@@ -162,6 +162,7 @@ def check_rule(of: object, until: Stop, *, weighted: bool) -> None:
     name = type(of).__name__
     if isinstance(until, type) or not takes(until, 3):
         raise InputError(f"{name}: until={until!r} is not a rule: write one such as until=BetaStop(0.95)")
+    require_plain(until, f"{name}: until={literal(until)}")
     if weighted and isinstance(until, COUNTING):
         raise InputError(f"{name}: {until!r} counts votes, and by= weighs them: use until=ConsensusStop(0.95)")
 

@@ -7,7 +7,7 @@ from metagen.candidate import Candidate
 from metagen.errors import InputError
 from metagen.problem import Problem
 from metagen.run import Generator, Run
-from metagen.settings import can_step, literal, require_stepper, spelled, takes
+from metagen.settings import can_step, literal, require_plain, require_stepper, spelled, takes
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -28,6 +28,7 @@ class Joined:
         require_stepper(self, of=self.of)
         if isinstance(self.until, type) or not takes(self.until, 1):
             raise InputError(f"Joined: until={literal(self.until)} is not a function of the text of a step")
+        require_plain(self.until, f"Joined: until={literal(self.until)}")
 
     @property
     def can_step(self) -> bool:

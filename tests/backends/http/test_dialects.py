@@ -73,6 +73,49 @@ async def test_a_server_is_known_by_what_it_says_and_can(fake: FakeServer, diale
     assert one.text == "5. The answer is 7."
 
 
+@pytest.mark.parametrize("fake", [FakeServer(), LlamaServer(), SGLangServer(), FakeServer(vllm=False)])
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        Sampling(),
+        Sampling(max_tokens=60),
+        Sampling(max_tokens=1, top_logprobs=2),
+        Sampling(max_tokens=60, stop=("!",)),
+        Sampling(max_tokens=10**6),
+    ],
+)
+async def test_a_limit_does_not_change_how_a_model_is_asked(fake: FakeServer, sampling: Sampling) -> None:
+    fake.bodies.clear()
+    async with opened(fake) as server:
+        await server.generate(Request("p", "3 + 4?", n=2, seed=5, sampling=sampling), lambda _: None)
+        room = server.context - await server.count(Request("p", "3 + 4?"))
+    body = fake.bodies[-1]
+    assert body["messages"] == [{"role": "user", "content": "3 + 4?"}]
+    assert "prompt" not in body
+    assert body.get("max_tokens") == (sampling.max_tokens and min(sampling.max_tokens, room))
+
+
+async def test_the_prompt_of_limited_samples_is_counted_once() -> None:
+    fake = FakeServer()
+    limited = Sampling(max_tokens=60)
+    async with opened(fake) as server:
+        fake.seen.clear()
+        for seed in range(3):
+            await server.generate(Request("p", "3 + 4?", seed=seed, sampling=limited), lambda _: None)
+    assert fake.seen["tokenize"] == 1
+
+
+async def test_a_limited_chat_is_continued_from_its_ids() -> None:
+    fake = FakeServer()
+    limited = Sampling(max_tokens=6)
+    async with opened(fake) as server:
+        (begun,) = completed(await server.generate(Request("p", "?", seed=5, sampling=limited), lambda _: None))
+        further = Request("p", "?", partial=begun.text, tokens=begun.tokens, seed=5, sampling=limited)
+        (rest,) = completed(await server.generate(further, lambda _: None))
+    assert begun.text + rest.text == "5. The answer is 7."[:12]
+    assert fake.bodies[-1]["prompt"] == [*map(ord, "<user>?<reply>"), *begun.tokens]
+
+
 async def test_sglang_continues_a_reply_and_steps_by_text() -> None:
     fake = SGLangServer()
     step = Sampling(stop=(".",), keep_stop=True)

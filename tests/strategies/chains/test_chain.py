@@ -23,18 +23,27 @@ from metagen import (
 )
 from tests.support.scripts import Counting, dice
 
+
+def hurried(problem: Problem) -> str:
+    """A prompt that is a function."""
+    return f"{problem.text}\nBe quick."
+
+
 SPECS = [
     "CoT()",
     'CoT(shots=(("1 + 1?", "The answer is 2."),))',
     'Chain(Ask("{question} Plan."), CoT(), two_stages)',
     "System2Attention()",
+    'Ask("{question} Answer.")',
+    "Ask(hurried, of=CoT())",
 ]
-WRAPPERS = ["CoT(of={})", "Chain({}, Model())", "System2Attention(of={})"]
+WRAPPERS = ["CoT(of={})", "Chain({}, Model())", "System2Attention(of={})", "Ask(hurried, of={})"]
+GIVEN = {"hurried": hurried}
 
 PROBLEM = Problem("p", "What is 3 + 4?", "7")
 
 
-async def asked(strategy: CoT | Vote) -> list[tuple[str, int]]:
+async def asked(strategy: Generator) -> list[tuple[str, int]]:
     backend = Counting(dice)
     await solve(PROBLEM, strategy, backend)
     return [(request.prompt, request.n) for request in backend.requests]
@@ -53,6 +62,43 @@ async def test_few_shot_shows_examples_first() -> None:
 async def test_samples_of_a_chain_share_one_request() -> None:
     strategy = Vote(3, of=CoT(of=Model(temperature=0.5)))
     assert await asked(strategy) == [("What is 3 + 4?\n\nLet's think step by step.", 3)]
+
+
+@pytest.mark.parametrize("strategy", [Ask("{question} Plan."), Ask(lambda problem: f"{problem.text} Plan.")])
+async def test_samples_of_a_prompt_of_ones_own_share_one_request(strategy: Ask) -> None:
+    assert await asked(Vote(8, of=strategy)) == [("What is 3 + 4? Plan.", 8)]
+    assert await asked(Vote(8, of=Ask("{question} So?", of=strategy))) == [("What is 3 + 4? So? Plan.", 8)]
+    assert await asked(strategy) == [("What is 3 + 4? Plan.", 1)]
+
+
+async def test_a_prompt_of_ones_own_can_step() -> None:
+    async def steps(problem: Problem, run: Run) -> Candidate:
+        return await run.ask(Ask("{question}!"), problem.stepping("\n").continuing(Candidate(("x\n",))))
+
+    _, requests = await sent(steps, "x\ny\nz")
+    assert [(each.prompt, each.partial, each.sampling.stop) for each in requests] == [
+        ("What is 3 + 4?!", "x\n", ("\n",))
+    ]
+    assert Ask(hurried).can_step
+    assert not Ask(hurried, of=Vote(2)).can_step
+
+
+async def test_a_prompt_that_is_no_text_is_an_error_in_one_line() -> None:
+    with pytest.raises(InputError, match=r"^Ask: wrong_prompt returned int, not a text$"):
+        await asked(Ask(wrong_prompt))  # type: ignore[arg-type]
+
+
+def wrong_prompt(problem: Problem) -> int:
+    return 3
+
+
+async def late_prompt(problem: Problem) -> str:
+    return "?"
+
+
+async def test_a_function_is_a_prompt_in_a_chain_too() -> None:
+    _, requests = await sent(Chain(Ask(hurried), Ask("{last} {question}")), "a", "b")
+    assert [request.prompt for request in requests] == ["What is 3 + 4?\nBe quick.", "a What is 3 + 4?"]
 
 
 @pytest.mark.parametrize("shots", [("ab",), (("only one",),), ((1, 2),), (("a", "b", "c"),)])
@@ -138,6 +184,9 @@ async def test_where_rewriting_fails_the_question_is_asked_as_it_is(rewritten: s
         (lambda: Chain(CoT), "Chain: .* is neither a stage nor a strategy"),  # type: ignore[arg-type]
         (lambda: Chain("plan"), 'Chain: "plan" is neither'),  # type: ignore[arg-type]
         (lambda: Ask(" "), "Ask: needs a template"),
+        (lambda: Ask(str), "Ask: needs a template"),
+        (lambda: Ask(lambda: "x"), "Ask: needs a template"),  # type: ignore[arg-type, misc]
+        (lambda: Ask(late_prompt), "Ask: template=late_prompt is async: write a plain def"),  # type: ignore[arg-type]
         (lambda: Ask(3), "Ask: needs a template"),  # type: ignore[arg-type]
         (lambda: Ask("x", shots=("ab",)), "Ask: shots must be pairs"),  # type: ignore[arg-type]
         (lambda: System2Attention(by=3), "System2Attention: by=3 is not a strategy"),  # type: ignore[arg-type]

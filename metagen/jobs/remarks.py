@@ -1,0 +1,69 @@
+"""What the user should know as a run starts: nothing is wrong, and something may surprise."""
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+
+from metagen.backends import OpenAIServer, Recorded, Scripted
+from metagen.backends.http.hardware import REMEDY
+from metagen.model import Model
+from metagen.request import AnyBackend, Backend, generates
+from metagen.run import Generator
+
+
+async def remarks(strategy: Generator, models: Mapping[str, AnyBackend], seed: int | None = None) -> list[str]:
+    """What may surprise about opened models: replies without a limit, and a server that a seed can end."""
+    by_seeds = [] if seed is None else [line async for line in _ended_by_seeds(models)]
+    return [*_without_limit(strategy, models), *by_seeds]
+
+
+def _without_limit(strategy: Generator, models: Mapping[str, AnyBackend]) -> Iterator[str]:
+    first = next((name for name, backend in models.items() if generates(backend)), "")
+    unlimited = dict.fromkeys(leaf.name or first for leaf in find_leaves(strategy) if leaf.max_tokens is None)
+    for name in unlimited:
+        backend = models.get(name)
+        if backend is not None and generates(backend) and _writes(backend):
+            yield (
+                f"{backend.name}: no max_tokens is set, so a reply may run to the end of the context, "
+                f"{backend.context:,} tokens; to limit it, write Model({_quoted(name, first)}max_tokens=1024) in the "
+                "strategy."
+            )
+
+
+async def _ended_by_seeds(models: Mapping[str, AnyBackend]) -> AsyncIterator[str]:
+    for server in find_servers(tuple(models.values())):
+        if await server.seems_cpu():
+            yield f"{server.name}: it seems to be vLLM on a CPU, where a request with --seed can end it: {REMEDY}."
+
+
+def find_servers(backend: object) -> Iterator[OpenAIServer]:
+    """The servers inside what asks them again or balances them."""
+    if isinstance(backend, OpenAIServer):
+        yield backend
+    elif isinstance(backend, tuple):
+        for each in backend:
+            yield from find_servers(each)
+    elif (inner := getattr(backend, "of", None)) is not None:
+        yield from find_servers(inner)
+
+
+def find_leaves(strategy: object) -> Iterator[Model]:
+    """The models at the bottom of a strategy; a generator that is left out is the run's model, without settings."""
+    if isinstance(strategy, Model):
+        yield strategy
+    elif isinstance(strategy, tuple):
+        for part in strategy:
+            yield from find_leaves(part)
+    elif is_dataclass(strategy):
+        for field in fields(strategy):
+            value = getattr(strategy, field.name)
+            is_left_out = value is None and "Generator" in str(field.type)
+            yield from find_leaves(Model() if is_left_out else value)
+
+
+def _writes(backend: Backend) -> bool:
+    """Whether it asks a model, and does not play what is written already."""
+    return not isinstance(backend, Scripted) and not (isinstance(backend, Recorded) and backend.of is None)
+
+
+def _quoted(name: str, first: str) -> str:
+    return "" if name == first else f'"{name}", '

@@ -1,0 +1,84 @@
+"""`metagen doctor`, whose lines go into bug reports."""
+
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+import pytest
+
+from metagen.cli import doctor
+from metagen.errors import InputError
+from metagen.execution import sandbox
+from metagen.models import SHIPPED
+from tests.support.fake_server import FakeServer, reserved_port
+
+
+def test_every_part_is_named_with_its_state() -> None:
+    lines = dict(doctor.machine())
+    assert lines["metagen"] == version("metagen")
+    assert lines["Python"].startswith(".".join(map(str, sys.version_info[:3])))
+    assert {"platform", "vLLM", "GPU", "bubblewrap", "Coq", *SHIPPED} <= lines.keys()
+    assert {"metagen[server]", "metagen[parquet]", "metagen[plot]", "metagen[search]", "metagen[train]"} <= lines.keys()
+    assert "metagen[dev]" not in lines
+    assert all(lines.values())
+    assert all("\n" not in line for line in lines.values())
+
+
+def test_what_is_missing_is_said_with_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(package: str) -> str:
+        if package == "metagen":
+            return "1.0"
+        raise PackageNotFoundError(package)
+
+    def broken(*_: object) -> None:
+        raise InputError("bubblewrap does not work here (no user namespaces)")
+
+    monkeypatch.setattr(doctor, "version", absent)
+    monkeypatch.setattr(doctor, "which", lambda _: None)
+    monkeypatch.setattr(sandbox, "check_bubblewrap", broken)
+    lines = dict(doctor.machine())
+    assert lines["vLLM"].startswith("missing: pip install 'metagen[vllm]' or pip install 'metagen[cpu]'")
+    assert lines["metagen[plot]"] == "missing matplotlib: pip install 'metagen[plot]'"
+    assert lines["GPU"] == "none is seen"
+    assert lines["Coq"].startswith("missing: apt-get install coq")
+    assert lines["bubblewrap"] == "does not work: bubblewrap does not work here (no user namespaces)"
+
+
+async def test_a_server_is_described(capsys: pytest.CaptureFixture[str]) -> None:
+    async with FakeServer().running() as server:
+        assert await doctor.examine(server.url) == 0
+    said = capsys.readouterr().out
+    assert "mock: can be used" in said
+    assert "dialect          vllm" in said
+    assert "context          2,000 tokens" in said
+    assert "lacks            nothing" in said
+
+
+async def test_what_a_server_lacks_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    async with FakeServer(vllm=False, several=False).running() as server:
+        assert await doctor.examine(server.url) == 0
+    said = capsys.readouterr().out
+    assert "dialect          openai" in said
+    assert "lacks            it draws one sample a request" in said
+    assert "lacks            its context is unknown: 8192 tokens are assumed" in said
+
+
+@pytest.mark.parametrize("kind", ["nobody", "not served", "no backend"])
+async def test_a_model_that_cannot_be_opened_is_exit_code_1(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    async with FakeServer().running() as server:
+        with reserved_port() as port:
+            models = {
+                "nobody": f"http://127.0.0.1:{port}/v1",
+                "not served": f"{server.url}#other",
+                "no backend": "Scriptd:7",
+            }
+            assert await doctor.examine(models[kind]) == 1
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith(f"model              {models[kind]}: cannot be used: ")
+
+
+def test_the_command_prints_and_succeeds() -> None:
+    call = [sys.executable, "-m", "metagen", "doctor", "--model", "Scripted:7"]
+    done = subprocess.run(call, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "8,192 tokens" in done.stdout

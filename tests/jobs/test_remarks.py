@@ -1,0 +1,85 @@
+"""What a run says as it starts."""
+
+from pathlib import Path
+
+import pytest
+
+from metagen import Generator, Limited, ProblemFile, Recorded, Scripted, ScriptedReward, Vote, parse
+from metagen.cli.jobs import solve_file
+from metagen.jobs.job import Order, prepare
+from metagen.jobs.remarks import find_leaves, remarks
+from metagen.request import AnyBackend
+from tests.support.fake_server import FakeServer
+from tests.support.scripts import NAMES
+
+LINE = (
+    "scripted: no max_tokens is set, so a reply may run to the end of the context, 8,192 tokens; "
+    "to limit it, write Model(max_tokens=1024) in the strategy."
+)
+
+
+def read(spec: str) -> Generator:
+    strategy: Generator = parse(spec, NAMES)
+    return strategy
+
+
+def model(context: int = 8192) -> AnyBackend:
+    """A model that may write as long as it likes, as far as anyone can tell."""
+    return Limited(Scripted("x", context=context), 1)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "Model()",
+        "Vote(4)",
+        "Vote(4, of=CoT())",
+        "Vote(4, of=CoT(of=Model(temperature=0.5)))",
+        'Chain(Ask("{question}", of=Model(max_tokens=5)), CoT())',
+        "BestOf(4, of=Model(max_tokens=5), by=Judge())",
+        "Fallback(Model(max_tokens=5), Model())",
+        "Within(tokens=100)",
+    ],
+)
+async def test_a_leaf_without_a_limit_is_said_once(spec: str) -> None:
+    assert await remarks(read(spec), {"model": model()}) == [LINE]
+
+
+@pytest.mark.parametrize(
+    "spec", ["Model(max_tokens=5)", "Vote(4, of=CoT(of=Model(max_tokens=5)))", "asks_twice", "Vote(2, of=asks_twice)"]
+)
+async def test_where_all_leaves_have_a_limit_or_are_unknown_nothing_is_said(spec: str) -> None:
+    assert await remarks(read(spec), {"model": model()}) == []
+
+
+async def test_each_model_has_its_line_and_its_context() -> None:
+    strategy = read('Chain(Ask("{question}", of=Model("b")), Model("a", max_tokens=9), Model())')
+    lines = await remarks(strategy, {"prm": ScriptedReward(lambda _: [1.0]), "a": model(), "b": model(100)})
+    assert [line.split(";")[0].rpartition("context, ")[2] for line in lines] == ["100 tokens", "8,192 tokens"]
+    assert 'Model("b", max_tokens=1024)' in lines[0]
+
+
+async def test_who_only_plays_is_not_spoken_of(tmp_path: Path) -> None:
+    (tmp_path / "pool.jsonl").write_text("")
+    assert await remarks(Vote(2), {"model": Scripted("x")}) == []
+    assert await remarks(Vote(2), {"model": Recorded(tmp_path / "pool.jsonl")}) == []
+    assert len(await remarks(Vote(2), {"model": Recorded(tmp_path / "new.jsonl", Limited(Scripted("x"), 1))})) == 1
+
+
+def test_leaves_are_found_in_tuples_and_verifiers() -> None:
+    strategy = read("BestOf(2, of=Fallback(Model(), Model(top_k=2)), by=Judge(of=Model(top_k=3)))")
+    assert [leaf.top_k for leaf in find_leaves(strategy)] == [None, 2, 3]
+
+
+@pytest.mark.parametrize(("strategy", "lines"), [("Vote(2)", 1), ("Vote(2, of=Model(max_tokens=50))", 0)])
+async def test_solving_says_it_on_stderr(
+    strategy: str, lines: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    problems = tmp_path / "problems.jsonl"
+    problems.write_text('{"prompt": "3 + 4?", "answer": 7}\n{"prompt": "4 + 3?", "answer": 7}\n')
+    async with FakeServer().running() as server:
+        order = Order(problems=ProblemFile(problems), strategy=strategy, models={"model": server.url})
+        assert await solve_file(prepare(order), tmp_path / "run") == 0
+    said = capsys.readouterr()
+    assert said.err.count("mock: no max_tokens is set, so a reply may run to the end of the context, 2,000") == lines
+    assert "max_tokens is set" not in said.out
