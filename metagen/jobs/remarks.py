@@ -62,7 +62,9 @@ def find_leaves(strategy: object) -> Iterator[Model]:
 
 def _writes(backend: Backend) -> bool:
     """Whether it asks a model, and does not play what is written already."""
-    return not isinstance(backend, Scripted) and not (isinstance(backend, Recorded) and backend.of is None)
+    if isinstance(backend, Recorded):
+        return backend.of is not None and _writes(backend.of)
+    return not isinstance(backend, Scripted)
 
 
 def _quoted(name: str, first: str) -> str:

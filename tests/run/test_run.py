@@ -229,7 +229,7 @@ async def test_a_number_stands_for_a_score(verdict: Any) -> None:
     assert span.verdicts == [None, float(verdict)]
 
 
-@pytest.mark.parametrize("kind", ["score", "ask", "call", "criticise"])
+@pytest.mark.parametrize("kind", ["score", "ask", "criticise"])
 async def test_a_plain_function_stops_the_run_where_only_the_run_meets_it(kind: str) -> None:
     def plain(*args: object) -> str:
         return "?"
