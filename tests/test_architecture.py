@@ -19,7 +19,7 @@ MODULES = {
 """By name, without `metagen.` before it; the package itself is `__init__`."""
 
 ORDER = [
-    "errors", "system", "candidate", "confidence", "data", "models", "prompts", "tasks",
+    "errors", "distribution", "system", "candidate", "confidence", "data", "models", "prompts", "tasks",
     "answers", "budget", "settings", "problem",
     "card", "execution", "request", "trace",
     "run", "solution",

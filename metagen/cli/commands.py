@@ -3,7 +3,6 @@
 import asyncio
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version as installed
 from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -11,6 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 from typer.exceptions import TyperException
 
+from metagen import distribution
 from metagen.analysis import formats, plots, tables
 from metagen.analysis.reading import read
 from metagen.analysis.tables import Source
@@ -57,7 +57,7 @@ def root(
     version: Annotated[bool, typer.Option("--version", help="Say which version this is.")] = False,
 ) -> None:
     if version:
-        out.print(f"metagen {installed('metagen')}")
+        out.print(f"metagen {distribution.version()}")
     elif context.invoked_subcommand is None:
         out.print(context.get_help())
 

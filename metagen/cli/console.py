@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from metagen.analysis.tables import Sheet
+from metagen.distribution import how_to_install
 from metagen.errors import InputError
 
 out = Console(highlight=False, markup=False, emoji=False)
@@ -39,5 +40,5 @@ def write(folder: Path, texts: Mapping[str, str], pictures: Callable[[], list[Pa
     except OSError as error:
         raise InputError(f"{folder}: a report cannot be written there: {error.strerror}") from None
     if not pictures:
-        err.print("No pictures: they need matplotlib (install metagen[plot]).")
+        err.print(f"No pictures: they need matplotlib: {how_to_install('plot')}", soft_wrap=True)
     return [*texts, *(path.name for path in pictures())] if pictures else list(texts)

@@ -13,6 +13,7 @@ import numpy as np
 
 from metagen.answers.extract import extract
 from metagen.disk.lines import read_lines
+from metagen.distribution import how_to_install
 from metagen.errors import InputError
 from metagen.problem import Problem
 
@@ -92,7 +93,7 @@ class ProblemFile:
         try:
             from pyarrow import ArrowException, parquet  # noqa: PLC0415 (optional)
         except ImportError:
-            raise InputError(f"{self.path}: reading Parquet needs pyarrow: install metagen[parquet]") from None
+            raise InputError(f"{self.path}: reading Parquet needs pyarrow: {how_to_install('parquet')}") from None
         number = 0
         try:
             with parquet.ParquetFile(self.path) as file:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from metagen.answers.extract import extract
 from metagen.answers.grade import grade
 from metagen.disk.problems import ProblemFile
+from metagen.distribution import how_to_install
 from metagen.errors import InputError
 from metagen.problem import Problem
 from metagen.request import Backend
@@ -37,7 +38,7 @@ def check(base: str, out: Path) -> None:
     """Raise `InputError` before anything is spent, if the training cannot work."""
     for module in ("torch", "transformers", "safetensors"):
         if find_spec(module) is None:
-            raise InputError(f"training needs {module}: install metagen[train]")
+            raise InputError(f"training needs {module}: {how_to_install('train')}")
     if base.startswith((".", "/", "~")) and not (Path(base) / "config.json").exists():
         raise InputError(f"--model {base}: holds no model: it has no config.json")
     try:
