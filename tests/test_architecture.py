@@ -62,7 +62,6 @@ TESTED_ELSEWHERE = {
     "card.layouts": "tests/card/test_card.py",
     "card.parts": "tests/card/test_card.py",
     "cli.commands": "tests/test_cli.py",
-    "cli.console": "tests/test_cli.py",
     "cli.jobs": "tests/test_cli.py",
     "cli.options": "tests/test_cli.py",
     "cli.sweeps": "tests/jobs/test_plans.py",

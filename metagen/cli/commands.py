@@ -16,7 +16,7 @@ from metagen.analysis.reading import read
 from metagen.analysis.tables import Source
 from metagen.budget import Budget
 from metagen.card.card import ModelCard
-from metagen.cli.console import out, table_of, write
+from metagen.cli.console import err, guard_interpreter, out, table_of, visible, write
 from metagen.cli.jobs import sample_file, solve_file
 from metagen.cli.options import (
     CardOption,
@@ -209,6 +209,7 @@ def sweep_command(
 
 def main() -> NoReturn:
     """Run the command; what the user got wrong is one line and exit code 2."""
+    guard_interpreter()
     try:
         code = app(prog_name="metagen", standalone_mode=False)
     except (InputError, TyperException) as error:
@@ -223,7 +224,7 @@ def main() -> NoReturn:
 
 
 def _fail(text: str, code: int) -> NoReturn:
-    print("metagen: " + " ".join(text.split()), file=sys.stderr)
+    err.print("metagen: " + " ".join(text.split()), soft_wrap=True)
     sys.exit(code)
 
 
@@ -252,6 +253,6 @@ def report(sources: list[Source], folder: Path | None, reach: Sequence[float] = 
             "table.csv": formats.as_csv(every),
             "table.json": formats.as_json(every, found, notes, equal),
         }
-        panels = {source.name: source.curves for source in sources}
+        panels = {visible(source.name): source.curves for source in sources}
         pictures = (lambda: plots.draw(panels, folder)) if plots.available() else None
         out.print(f"Kept in {folder}/ ({', '.join(write(folder, texts, pictures))}).", soft_wrap=True)
