@@ -54,7 +54,7 @@ def known_names() -> set[str]:
 
 def defaults(*, cpu: bool) -> dict[str, Any]:
     """What an engine is built with, unless the user says otherwise."""
-    everywhere = {"enable_prefix_caching": True, "disable_log_stats": True}
+    everywhere = {"enable_prefix_caching": True, "disable_log_stats": True, "trust_remote_code": False}
     if not cpu:
         return everywhere
     # Half precision is emulated on most CPUs, and then several times slower.
