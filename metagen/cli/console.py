@@ -67,6 +67,14 @@ class VisibleColumn(TextColumn):
         return Text(visible(self.text_format.format(task=task)))
 
 
+class Bars(Progress):
+    """Bars that print nothing at all where they are disabled."""
+
+    def stop(self) -> None:
+        if not self.disable:  # before rich 14.3, an empty line is printed nevertheless
+            super().stop()
+
+
 out = Terminal()
 err = Terminal(stderr=True)
 
@@ -92,7 +100,7 @@ def progress() -> Progress:
     """A line with a bar that goes away at the end; nothing where nobody looks."""
     what, how = (VisibleColumn(field) for field in ("{task.description}", "{task.fields[state]}"))
     columns = what, BarColumn(), MofNCompleteColumn(), how, TimeElapsedColumn()
-    return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
+    return Bars(*columns, console=err, transient=True, disable=not err.is_terminal)
 
 
 def table_of(sheet: Sheet) -> Table:
