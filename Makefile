@@ -47,7 +47,7 @@ bench: $(READY) ## run the benchmarks of speed; each prints its own table
 
 sbom: $(READY) ## list the installed packages and their licences in build/sbom.json, in CycloneDX's form
 	mkdir -p build
-	$(BIN)/python -m pip inspect 2>/dev/null | $(BIN)/python .ci/sbom.py > build/sbom.json
+	$(BIN)/python -m pip inspect | $(BIN)/python .ci/sbom.py > build/sbom.json
 
 clean: ## remove the environment, runs and builds
 	rm -rf .venv runs build dist *.egg-info
