@@ -1,4 +1,4 @@
-.PHONY: help demo test core system check cover docs bench torture clean
+.PHONY: help demo test core system check cover docs bench torture sbom clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -44,6 +44,10 @@ docs: $(READY) ## write the tables of strategies in README.md and docs/strategie
 
 bench: $(READY) ## run the benchmarks of speed; each prints its own table
 	for benchmark in $$(grep -l __main__ benchmarks/speed/*.py); do $(BIN)/python $$benchmark || exit 1; done
+
+sbom: $(READY) ## list the installed packages and their licences in build/sbom.json, in CycloneDX's form
+	mkdir -p build
+	$(BIN)/python -m pip inspect | $(BIN)/python .ci/sbom.py > build/sbom.json
 
 clean: ## remove the environment, runs and builds
 	rm -rf .venv runs build dist *.egg-info

@@ -146,7 +146,7 @@ class Reader(nn.Module):  # type: ignore[misc]
 
 def grown(solver: Path | str, kept: int) -> Any:
     """The first layers of a dense Qwen2, and two new ones: one that looks at the token before, and one on top."""
-    old = AutoModel.from_pretrained(solver, dtype=torch.float32)
+    old = AutoModel.from_pretrained(solver, dtype=torch.float32, trust_remote_code=False)
     config = old.config
     dropped = tuple(f"layers.{layer}." for layer in range(kept, config.num_hidden_layers))
     config.num_hidden_layers = kept + 2

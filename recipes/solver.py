@@ -54,7 +54,7 @@ def make_config(shape: Shape, tokenizer: PreTrainedTokenizerFast) -> Qwen2Config
 def make_trainer(shape: Shape, plan: Plan) -> Trainer:
     """A trainer at its first step, with the tokenizer of the generator that is to be judged."""
     torch.manual_seed(plan.seed)
-    tokenizer = AutoTokenizer.from_pretrained(SMALL)
+    tokenizer = AutoTokenizer.from_pretrained(SMALL, trust_remote_code=False)
     model = Qwen2ForCausalLM(make_config(shape, tokenizer))
     return Trainer(model, tokenizer, plan, make_optimizer(model, plan))
 

@@ -19,7 +19,8 @@ MODULES = {
 """By name, without `metagen.` before it; the package itself is `__init__`."""
 
 ORDER = [
-    "errors", "system", "candidate", "confidence", "data", "models", "prompts", "settings", "calls", "tasks",
+    "errors", "distribution", "system", "candidate", "confidence", "data", "models", "prompts", "settings", "calls",
+    "tasks",
     "execution", "answers", "budget", "problem",
     "card", "request", "trace",
     "run", "solution",
@@ -71,7 +72,6 @@ TESTED_ELSEWHERE = {
     "card.layouts": "tests/card/test_card.py",
     "card.parts": "tests/card/test_card.py",
     "cli.commands": "tests/test_cli.py",
-    "cli.console": "tests/test_cli.py",
     "cli.jobs": "tests/test_cli.py",
     "cli.options": "tests/test_cli.py",
     "cli.stopping": "tests/test_stopped.py",

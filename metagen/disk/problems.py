@@ -19,6 +19,7 @@ from metagen.answers.rows import choices_of, with_choices
 from metagen.answers.spec import parse_answers
 from metagen.answers.structured import Json
 from metagen.disk.lines import read_lines
+from metagen.distribution import how_to_install
 from metagen.errors import InputError
 from metagen.problem import Problem
 from metagen.settings import literal
@@ -127,7 +128,7 @@ class ProblemFile:
         try:
             from pyarrow import ArrowException, parquet  # noqa: PLC0415 (optional)
         except ImportError:
-            raise InputError(f"{self.path}: reading Parquet needs pyarrow: install metagen[parquet]") from None
+            raise InputError(f"{self.path}: reading Parquet needs pyarrow: {how_to_install('parquet')}") from None
         number = 0
         try:
             with parquet.ParquetFile(self.path) as file:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from metagen.disk.lines import read_lines
+from metagen.distribution import how_to_install
 from metagen.errors import InputError
 from metagen.settings import require_whole, spelled
 
@@ -43,7 +44,8 @@ class Search:
     The corpus is JSON Lines with a `text` (or `passage`, `contents`) and perhaps a `title`; or a folder, where each
     paragraph of its .txt and .md files is a passage, titled by the file's name. A passage that shares no word with the
     query, stop words aside, is not found. The index is built at the first call and kept in the folder `cache` (default
-    `~/.cache/metagen/search`) by what the corpus holds; a process reads a corpus once. Needs bm25s: metagen[search].
+    `~/.cache/metagen/search`) by what the corpus holds; a process reads a corpus once. It needs the extra
+    `search` (bm25s).
 
     To search otherwise, write an `async def` that takes a query and returns such lines: it is a tool as well.
     """
@@ -160,7 +162,7 @@ def _bm25s() -> Any:
     try:
         import bm25s  # noqa: PLC0415 (optional)
     except ImportError:
-        raise InputError("Search needs bm25s: install metagen[search]") from None
+        raise InputError(f"Search needs bm25s: {how_to_install('search')}") from None
     return bm25s
 
 

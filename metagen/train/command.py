@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from metagen.answers.protocol import verdicts
 from metagen.disk.files import check_ours, make_folder
 from metagen.disk.problems import ProblemFile
+from metagen.distribution import how_to_install
 from metagen.errors import InputError
 from metagen.problem import Problem
 from metagen.request import Backend
@@ -49,7 +50,7 @@ def check(base: str, out: Path) -> None:
     """Raise `InputError` before anything is spent, if the training cannot work."""
     for module in ("torch", "transformers", "safetensors"):
         if find_spec(module) is None:
-            raise InputError(f"training needs {module}: install metagen[train]")
+            raise InputError(f"training needs {module}: {how_to_install('train')}")
     if base.startswith((".", "/", "~")) and not (Path(base) / "config.json").exists():
         raise InputError(f"--model {base}: holds no model: it has no config.json")
     check_out(out)

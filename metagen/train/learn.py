@@ -61,10 +61,12 @@ def learn_corrector(
     graded: Mapping[str, Sequence[tuple[str, bool]]], course: Course, keep: float, watch: Watch
 ) -> dict[str, Any]:
     """Train a corrector on pairs of a worse and a better candidate; the report has its loss on problems kept back."""
-    tokenizer = AutoTokenizer.from_pretrained(course.base)
+    tokenizer = AutoTokenizer.from_pretrained(course.base, trust_remote_code=False)
     pairs = list(corrections.pairs(graded, keep, course.schedule.seed))
     kept, learned = _split(pairs, lambda pair: pair.question)
-    model = _seeded(course, lambda: AutoModelForCausalLM.from_pretrained(course.base, dtype=torch.float32))
+    model = _seeded(
+        course, lambda: AutoModelForCausalLM.from_pretrained(course.base, dtype=torch.float32, trust_remote_code=False)
+    )
     if model.config.model_type == "qwen3_moe":
         model.config._experts_implementation = SORTED  # many times faster on a CPU
     items, unseen = ([corrections.encode(tokenizer, pair) for pair in part] for part in (learned, kept))

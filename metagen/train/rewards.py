@@ -72,7 +72,7 @@ class ProcessRewardModel(nn.Module):  # type: ignore[misc]
 
         A process reward model that was saved here goes on with the head that it has.
         """
-        decoder = AutoModel.from_pretrained(base, dtype=torch.float32)
+        decoder = AutoModel.from_pretrained(base, dtype=torch.float32, trust_remote_code=False)
         make_room(decoder, tokenizer)
         made = cls(decoder)
         if "Qwen2ForProcessRewardModel" in (decoder.config.architectures or ()):
@@ -120,7 +120,9 @@ class OutcomeRewardModel(nn.Module):  # type: ignore[misc]
     @classmethod
     def over(cls, base: Path | str, tokenizer: PreTrainedTokenizerBase) -> Self:
         """A new head over a causal model."""
-        made = AutoModelForSequenceClassification.from_pretrained(base, num_labels=1, dtype=torch.float32)
+        made = AutoModelForSequenceClassification.from_pretrained(
+            base, num_labels=1, dtype=torch.float32, trust_remote_code=False
+        )
         made.config.pad_token_id = tokenizer.pad_token_id
         return cls(made)
 
@@ -139,7 +141,7 @@ RewardModel = ProcessRewardModel | OutcomeRewardModel
 
 def tokenizer_of(base: Path | str, *, marked: bool) -> PreTrainedTokenizerBase:
     """The tokenizer of the base, which knows the mark of a step where it is to be `marked`."""
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(base)
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(base, trust_remote_code=False)
     if not tokenizer.chat_template:
         raise InputError(f"{base}: has no chat template, and a reward model reads a question and its answer in one")
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token

@@ -2,10 +2,11 @@
 
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError
 
 import pytest
 
+from metagen import distribution
 from metagen.cli import doctor
 from metagen.errors import InputError
 from metagen.execution import sandbox
@@ -15,7 +16,7 @@ from tests.support.fake_server import FakeServer, reserved_port
 
 def test_every_part_is_named_with_its_state() -> None:
     lines = dict(doctor.machine())
-    assert lines["metagen"] == version("metagen")
+    assert lines["metagen"] == distribution.version()
     assert lines["Python"].startswith(".".join(map(str, sys.version_info[:3])))
     assert {"platform", "vLLM", "GPU", "bubblewrap", "Coq", *SHIPPED} <= lines.keys()
     assert {"metagen[server]", "metagen[parquet]", "metagen[plot]", "metagen[search]", "metagen[train]"} <= lines.keys()

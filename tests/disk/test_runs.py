@@ -5,7 +5,6 @@ import re
 import resource
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from metagen.disk.lines import rewrite
 from metagen.disk.rows import SolutionRow
 from metagen.disk.runs import RunDirectory, read_solutions
 from metagen.disk.traces import VERSION
+from metagen.distribution import version
 from metagen.errors import StorageError
 from metagen.trace import Span
 
@@ -56,7 +56,7 @@ def test_a_run_says_when_with_what_and_where_it_was_begun_and_goes_on_elsewhere(
     record = json.loads((tmp_path / "run.json").read_text())
     begun = record["begun"]
     assert datetime.now(UTC) - datetime.fromisoformat(begun["at"]) < timedelta(minutes=5)
-    assert begun["metagen"] == version("metagen")
+    assert begun["metagen"] == version()
     assert begun["python"] == platform.python_version()
     assert begun["machine"]["processors"] == os.cpu_count()
     assert {"vllm"} <= begun.keys()

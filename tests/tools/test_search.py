@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from metagen import InputError, Search
+from metagen.distribution import how_to_install
 from metagen.tools import search
 from metagen.tools.search import Passage, read_passages
 
@@ -154,4 +155,4 @@ try: Search({str(corpus)!r}).index()
 except InputError as error: print(error)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=os.environ)
-    assert done.stdout.strip() == "Search needs bm25s: install metagen[search]"
+    assert done.stdout.strip() == f"Search needs bm25s: {how_to_install('search')}"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
 from metagen.backends.http.keys import Key
+from metagen.distribution import how_to_install
 from metagen.errors import BackendGone, GenerationError, InputError, TransientError
 
 if TYPE_CHECKING:
@@ -80,9 +81,7 @@ class Http:
         try:
             import aiohttp  # noqa: PLC0415 (optional)
         except ImportError:
-            raise InputError(
-                "a model behind HTTP needs aiohttp: install metagen with the extra `server`, see the README"
-            ) from None
+            raise InputError(f"a model behind HTTP needs aiohttp: {how_to_install('server')}") from None
         key = self.key.headers()
         if key and not self._private:
             raise InputError(

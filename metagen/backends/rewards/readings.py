@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from math import exp
 from typing import Any
 
+from metagen.backends.chat import Chat
 from metagen.backends.rewards.families import Family, Form
 from metagen.errors import GenerationError, InputError
 from metagen.request import Reading
@@ -15,8 +16,9 @@ class Readings:
     def __init__(self, family: Family, tokenizer: Any, name: str, context: int) -> None:
         self.family = family
         self._tokenizer = tokenizer
+        self._chat = Chat(tokenizer)
         self._name, self._context = name, context
-        if isinstance(family.form("?", ("?",)), list) and not getattr(tokenizer, "chat_template", None):
+        if isinstance(family.form("?", ("?",)), list) and not self._chat.templated:
             raise InputError(f"{name} has no chat template, in which {family.name} models read")
         self.mark = self._special(family.mark) if family.mark else -1
         self.good, self.bad = (self._last(token) if token else -1 for token in (family.good, family.bad))
@@ -46,13 +48,12 @@ class Readings:
 
     def _ids(self, form: Form, *, ends: bool) -> list[int]:
         if isinstance(form, str):
-            return list(self._tokenizer.encode(form))
+            return self._chat.encode_text(form, begins=True)
         if isinstance(form, tuple):
             first = self._tokenizer.bos_token_id
-            pieces = (self._tokenizer.encode(piece, add_special_tokens=False) for piece in form)
+            pieces = (self._chat.encode_text(piece) for piece in form)
             return [*([] if first is None else [first]), *(token for piece in pieces for token in piece)]
-        text = self._tokenizer.apply_chat_template(form, tokenize=False, add_generation_prompt=not ends)
-        return list(self._tokenizer.encode(text, add_special_tokens=False))
+        return self._chat.encode_turns(form, prompting=not ends, mark=self.family.mark)
 
     def _fitting(self, ids: list[int]) -> list[int]:
         return fitting(ids, self._name, self._context)

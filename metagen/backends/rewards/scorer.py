@@ -24,7 +24,9 @@ from metagen.errors import InputError
 
 
 def tokenizer_and_config(model: str) -> tuple[Any, Any]:
-    return AutoTokenizer.from_pretrained(model), AutoConfig.from_pretrained(model)
+    return AutoTokenizer.from_pretrained(model, trust_remote_code=False), AutoConfig.from_pretrained(
+        model, trust_remote_code=False
+    )
 
 
 class Scorer:
@@ -80,17 +82,17 @@ def _quiet() -> Iterator[None]:
 
 def _parts(model: str, family: Family, tokens: tuple[int, int]) -> tuple[nn.Module, nn.Module]:
     """The decoder and the head. Raises `InputError` for a head that is not known."""
-    architecture = str((AutoConfig.from_pretrained(model).architectures or [""])[0])
+    architecture = str((AutoConfig.from_pretrained(model, trust_remote_code=False).architectures or [""])[0])
     if family.reads == "next":
-        causal = AutoModelForCausalLM.from_pretrained(model)
+        causal = AutoModelForCausalLM.from_pretrained(model, trust_remote_code=False)
         return causal.base_model, _linear(causal.get_output_embeddings().weight[list(tokens)])
     if architecture.endswith("ForSequenceClassification"):
-        whole = AutoModelForSequenceClassification.from_pretrained(model)
+        whole = AutoModelForSequenceClassification.from_pretrained(model, trust_remote_code=False)
         return whole.base_model, whole.score
     if architecture.endswith("ForTokenClassification"):
-        each = AutoModelForTokenClassification.from_pretrained(model)
+        each = AutoModelForTokenClassification.from_pretrained(model, trust_remote_code=False)
         return each.base_model, getattr(each, "score", None) or each.classifier
-    return AutoModel.from_pretrained(model), _head(dict(_tensors(model)), model)
+    return AutoModel.from_pretrained(model, trust_remote_code=False), _head(dict(_tensors(model)), model)
 
 
 def _head(weights: dict[str, Tensor], model: str) -> nn.Module:

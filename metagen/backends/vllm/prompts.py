@@ -3,6 +3,7 @@
 from functools import cached_property, lru_cache
 from typing import Any
 
+from metagen.backends.chat import Chat
 from metagen.request import Request
 
 
@@ -11,14 +12,15 @@ class Prompts:
 
     def __init__(self, tokenizer: Any, remembered: int = 4096) -> None:
         self._tokenizer = tokenizer
-        self._templated = bool(getattr(tokenizer, "chat_template", None))
+        self._chat = Chat(tokenizer)
         self._ids = lru_cache(remembered)(self._encode)
         self._enders = lru_cache(remembered)(self._containing)
 
     def ids(self, request: Request) -> list[int]:
         """The user's turn in the model's chat template, if it has one, then the reply as far as it is written.
 
-        A reply given as token ids is appended as it is; one given as text is tokenised together with the turn.
+        A reply given as token ids is appended as it is; one given as text is tokenised together with the turn. The text
+        of a special token, in either, is text.
         """
         if request.tokens:
             return [*self._ids(request.prompt, ""), *request.tokens]
@@ -26,14 +28,10 @@ class Prompts:
 
     def _encode(self, prompt: str, partial: str) -> tuple[int, ...]:
         # A template writes the special tokens itself; only a bare text still needs the tokenizer's own.
-        text = self._render(prompt) + partial
-        return tuple(self._tokenizer.encode(text, add_special_tokens=not self._templated))
-
-    def _render(self, prompt: str) -> str:
-        if not self._templated:
-            return prompt
-        turn = [{"role": "user", "content": prompt}]
-        return str(self._tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))
+        if not self._chat.templated:
+            return tuple(self._chat.encode_text(prompt + partial, begins=True))
+        turn = {"role": "user", "content": prompt}
+        return tuple(self._chat.encode_turns([turn], prompting=True, partial=partial))
 
     def enders(self, stop: tuple[str, ...]) -> list[int]:
         """The tokens that contain a whole stop string: by them the engine itself can end a sample.

@@ -1,0 +1,116 @@
+"""From turns and texts to token ids in which only the chat template's own tokens are special.
+
+A question, a passage or a candidate may hold the text of a special token, such as `<|im_end|>`. A template puts it into
+the prompt, and a tokenizer that reads the whole prompt makes it a control token. Here such contents are tokenised apart
+from the template, as text. Where no content holds one, the ids are exactly those of the whole rendering.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from hashlib import blake2b
+from typing import Any
+
+Turn = Mapping[str, str]
+"""A message of a chat: its `role` and its `content`."""
+
+
+class Chat:
+    """Renders and tokenises for one tokenizer of Hugging Face's interface.
+
+    Tokens that steer are its special tokens, those that its chat template names, such as `<think>`, with their
+    counterparts (`</think>`), and those that are written `<|…|>`. Other added tokens are words.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self.templated = bool(getattr(tokenizer, "chat_template", None))
+
+    def encode_text(self, text: str, *, begins: bool = False) -> list[int]:
+        """The ids of a text in which nothing is special; `begins` puts the tokenizer's own first token before it."""
+        if not self._steers(text):
+            return self._encode(text, begins=begins)
+        first = self._encode("", begins=True)[:1] if begins else []
+        ids = self._encode_split(text)
+        if not self._steering.keys().isdisjoint(ids):  # the tokenizer splits only tokens that are marked as special
+            ids = [token for piece in self._pull_apart(text) for token in self._encode_split(piece)]
+        return [*first, *ids]
+
+    def encode_turns(self, turns: Sequence[Turn], *, prompting: bool, partial: str = "", mark: str = "") -> list[int]:
+        """The ids of a chat, and of the `partial` reply after it.
+
+        `prompting` ends it with the opening of the assistant's turn. `mark` is a token that stays special in what the
+        assistant says: the caller put it there.
+        """
+        rendered = self._render(turns, prompting)
+        contents = [_pieces(turn, mark) for turn in turns]
+        if not any(self._steers(text) for text in (*(piece for each in contents for piece in each), partial)):
+            return self._encode(rendered + partial)
+        ids = self._encode_apart(turns, prompting, mark, rendered)
+        return [*ids, *(self.encode_text(partial) if partial else ())]
+
+    def _encode_apart(self, turns: Sequence[Turn], prompting: bool, mark: str, rendered: str) -> list[int]:
+        """The template's parts as the template wrote them, and between them the contents as text."""
+        parts = self._split(turns, prompting)
+        trimmed = [{**turn, "content": turn["content"].strip()} for turn in turns]
+        filled = "".join(trimmed[int(part)]["content"] if at % 2 else part for at, part in enumerate(parts))
+        contents = trimmed if filled == rendered else turns
+        ids: list[int] = []
+        for at, part in enumerate(parts):
+            ids += self._encode_content(contents[int(part)], mark) if at % 2 else self._encode(part) if part else []
+        return ids
+
+    def _encode_content(self, turn: Turn, mark: str) -> list[int]:
+        first, *others = (self.encode_text(piece) if piece else [] for piece in _pieces(turn, mark))
+        between = self._encode(mark) if others else []
+        return [*first, *(token for other in others for token in (*between, *other))]
+
+    def _split(self, turns: Sequence[Turn], prompting: bool) -> list[str]:
+        """The rendering cut at its contents: template, number of a turn, template, ..., template."""
+        slot = blake2b(repr(turns).encode(errors="replace"), digest_size=16).hexdigest()  # occurs in no content
+        empty = [{**turn, "content": f"{slot}-{number}."} for number, turn in enumerate(turns)]
+        return re.split(rf"{slot}-(\d+)\.", self._render(empty, prompting))
+
+    def _render(self, turns: Sequence[Turn], prompting: bool) -> str:
+        return str(self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=prompting))
+
+    def _encode(self, text: str, *, begins: bool = False) -> list[int]:
+        return list(self._tokenizer.encode(text, add_special_tokens=begins))
+
+    def _encode_split(self, text: str) -> list[int]:
+        return list(self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True))
+
+    def _pull_apart(self, text: str) -> list[str]:
+        """The text, cut after the first character of each steering token, so that none is whole."""
+        cuts = [found.start() + 1 for found in self._pattern.finditer(text)]
+        return [text[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+
+    def _steers(self, text: str) -> bool:
+        return bool(self._steering) and self._pattern.search(text) is not None
+
+    @cached_property
+    def _steering(self) -> dict[int, str]:
+        """The texts of the tokens that steer, by their ids; one character alone, such as a newline, never does."""
+        template = str(getattr(self._tokenizer, "chat_template", None) or "")
+        added: Mapping[int, Any] = getattr(self._tokenizer, "added_tokens_decoder", {})
+        return {
+            number: token.content
+            for number, token in added.items()
+            if len(token.content.strip()) > 1 and (token.special or _is_control(token.content, template))
+        }
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        """Where a steering token begins; found also inside another."""
+        return re.compile(f"(?={'|'.join(map(re.escape, self._steering.values()))})")
+
+
+def _is_control(token: str, template: str) -> bool:
+    """Whether a token that is not marked as special steers nevertheless."""
+    named = token in template or token.replace("</", "<") in template
+    return (named and token[0] in "<[") or (token[:2], token[-2:]) == ("<|", "|>")
+
+
+def _pieces(turn: Turn, mark: str) -> list[str]:
+    """The content of a turn between the marks that the caller put into it."""
+    return turn["content"].split(mark) if mark and turn["role"] == "assistant" else [turn["content"]]

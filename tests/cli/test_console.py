@@ -1,0 +1,216 @@
+"""Text that others wrote neither steers the terminal nor is read as markup, whatever command prints it."""
+
+import json
+import re
+import sys
+import warnings
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.progress import Progress
+from rich.table import Table
+
+from metagen.cli import console
+from metagen.cli.console import Terminal, visible
+from tests import test_cli
+from tests.test_cli import Command, Result, lines
+
+folder, metagen = test_cli.folder, test_cli.metagen
+
+HOSTILE = [
+    "\x1b[2J\x1b[H",
+    "\x1b[31mred\x1b[0m",
+    "\x1b]0;title\x07",
+    "\x1b]8;;file:evil\x1b\\link\x1b]8;;\x1b\\",
+    "\x1b]52;c;cm0=\x07",
+    "\x1bP0;1|17\x1b\\",
+    "\x1bc",
+    "\x9b31mC1",
+    "\x9d0;title\x9c",
+    "\x90q\x9c",
+    "\x85next",
+    "a\rb",
+    "a\x08\x08b",
+    "a\x07b",
+    "a\x0b\x0cb",
+    "a\x00b",
+    "a\x7fb",
+    "\u202egnp.exe",
+    "\u202a\u202b\u202c\u202dab",
+    "\u2066a\u2067b\u2068c\u2069",
+    "a\u200db\u200cc",
+    "a\u200bb\ufeffc\u2060d",
+    "a\u200eb\u200fc\u061cd",
+    "a\u2028b\u2029c",
+    "a\udc80b",
+    "a\U000e0041b",
+    "[bold red]a[/bold red]",
+    "[/]",
+    "[link=file:evil]a[/link]",
+    ":skull:",
+]
+STEERS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
+)
+NO_NAME = re.compile("[\x00/]")
+"""What no file's name and no argument can hold."""
+
+
+@pytest.fixture(params=HOSTILE, ids=ascii)
+def hostile(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def shown(text: str) -> str:
+    """How a terminal must show it: control characters as escapes, markup as it is written."""
+    return STEERS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+@pytest.fixture
+def pages() -> tuple[Terminal, StringIO]:
+    """A console over a terminal, and what is written to it."""
+    file = StringIO()
+    return Terminal(file=file, width=200, color_system=None, force_terminal=True), file
+
+
+def test_a_hostile_text_is_made_visible(hostile: str) -> None:
+    assert visible(hostile) == shown(hostile)
+    assert not STEERS.search(visible(hostile))
+    assert visible(visible(hostile)) == visible(hostile)
+
+
+@pytest.mark.parametrize("text", ["plain", "a\n\tb", "Grüße 日本 🙂 עברית", "± – ½ \\x1b", ""])
+def test_an_honest_text_stays_as_it_is(text: str) -> None:
+    assert visible(text) == text
+
+
+def test_lines_and_tables_show_it(hostile: str, pages: tuple[Terminal, StringIO]) -> None:
+    terminal, file = pages
+    table = Table("column " + hostile, title="title " + hostile)
+    table.add_row("cell " + hostile)
+    for each in (hostile, table):
+        terminal.print(each, soft_wrap=True)
+    assert file.getvalue().count(shown(hostile)) == 4
+    assert not STEERS.search(file.getvalue())
+
+
+def test_tables_stay_aligned(pages: tuple[Terminal, StringIO]) -> None:
+    terminal, file = pages
+    table = Table("a")
+    for each in ("\x1b[2J", "\u202ex", "plain"):
+        table.add_row(each)
+    terminal.print(table)
+    assert len({len(line) for line in file.getvalue().splitlines()}) == 1
+
+
+def test_bars_and_waits_show_it(
+    hostile: str, pages: tuple[Terminal, StringIO], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal, file = pages
+    monkeypatch.setattr(console, "err", terminal)
+    bar: Progress = console.progress()
+    bar.add_task(hostile, total=2, state=f"state {hostile}")
+    terminal.print(bar.get_renderable())
+    with terminal.status(hostile):
+        pass
+    written = re.sub(r"\x1b\[\??[0-9]*[A-Za-z]|\r", "", file.getvalue())  # the bar's own
+    assert not STEERS.search(written)
+    assert written.count(shown(hostile)) == 3
+
+
+def printed(*results: Result) -> str:
+    text = "".join(f"{one.out}{one.err}" for one in results)
+    assert text
+    assert not STEERS.search(text), ascii(text)
+    return text
+
+
+def test_solve_shows_it(hostile: str, metagen: Command, folder: Path) -> None:
+    """In a file's name, a strategy, ids, a folder, and a model's own errors."""
+    name = NO_NAME.sub("", hostile)
+    (folder / f"p{name}.jsonl").write_text(lines({"id": hostile, "prompt": hostile, "answer": hostile}))
+    (folder / "model.py").write_text(
+        "from metagen import GenerationError, Scripted\n\ndef bad():\n"
+        f"    return Scripted(lambda request: 'The answer is 2.', name={hostile!r})\n\n"
+        f"def raising():\n    raise RuntimeError({hostile!r})\n"
+    )
+    call = ("solve", f"p{name}.jsonl", "--load", "model.py", "-s", f"Model(stop=({NO_NAME.sub('', hostile)!r},))")
+    done = metagen(*call, "-m", "bad", "--out", f"run{name}")
+    assert done.code == 0, done.err
+    assert shown(name) in printed(done)
+    assert printed(metagen(*call, "-m", "raising", "--out", "other"))
+    solution = json.loads((folder / f"run{name}/solutions.jsonl").read_text())
+    assert solution["problem"] == hostile, "what is written stays as it is"
+
+
+@pytest.fixture
+def unpainted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without pictures, which take seconds."""
+    monkeypatch.setattr("metagen.analysis.plots.available", lambda: False)
+
+
+@pytest.mark.usefixtures("unpainted")
+def test_sample_and_report_show_it(hostile: str, metagen: Command, folder: Path) -> None:
+    """In labels, in sources, and in what is said of them."""
+    name = NO_NAME.sub("", hostile)
+    rows = [{"id": f"p{n}", "prompt": f"What is {n} + {n}?", "answer": 2 * n, "level": hostile} for n in (1, 2)]
+    (folder / "leveled.jsonl").write_text(lines(*rows))
+    drawn = metagen("sample", "leveled.jsonl", "--load", "own.py", "-m", "model", "--n", "2", "--out", f"{name}.jsonl")
+    assert shown(name) in printed(drawn)
+    done = metagen("report", f"{name}.jsonl", "--problems", "leveled.jsonl", "--out", f"report{name}")
+    assert done.code == 0, done.err
+    assert printed(done).count(shown(name)) > 1
+
+
+def test_names_in_pictures_raise_no_warning(metagen: Command, folder: Path) -> None:
+    name = "".join(each for each in HOSTILE[:-4] if "\x00" not in each).replace("/", "")
+    (folder / f"{name}.jsonl").write_text((folder / "pool.jsonl").read_text())
+    done = metagen("report", f"{name}.jsonl", "--problems", "problems.jsonl", "--out", "report")
+    assert done.code == 0, "warnings are errors here"
+    assert "curves.png" in printed(done)
+
+
+@pytest.mark.usefixtures("unpainted")
+def test_sweep_and_train_show_it(hostile: str, metagen: Command, folder: Path) -> None:
+    name = NO_NAME.sub("", hostile)
+    (folder / f"plan{name}.toml").write_text(
+        'problems = ["problems.jsonl"]\nload = ["own.py"]\n[models]\nown = "model"\n[strategies]\none = "Model()"\n'
+    )
+    assert shown(name) in printed(metagen("sweep", f"plan{name}.toml", "--out", f"sweep{name}"))
+    refused = metagen("train", "orm", f"{name}.jsonl", "--problems", "problems.jsonl", "-m", f"./{name}", "--out", "o")
+    assert refused.code == 2
+    assert printed(refused)
+
+
+def test_refusals_show_it(hostile: str, metagen: Command, folder: Path) -> None:
+    """A foreign run, twin ids, options that there are not, files that are not there."""
+    name = NO_NAME.sub("", hostile)
+    (folder / "twins.jsonl").write_text(lines(*[{"id": hostile, "prompt": "?"}] * 2))
+    assert metagen("solve", "problems.jsonl", "-m", "pool.jsonl", "--out", "run").code == 0
+    record = json.loads((folder / "run/run.json").read_text())
+    (folder / "run/run.json").write_text(json.dumps(record | {"strategy": hostile, hostile: hostile}))
+    for call in (
+        ("solve", "problems.jsonl", "-m", "pool.jsonl", "--out", "run"),
+        ("solve", "twins.jsonl", "-m", "pool.jsonl"),
+        ("solve", f"absent{name}", "-m", "pool.jsonl"),
+        ("solve", "problems.jsonl", "-m", f"absent{name}"),
+        ("solve", "problems.jsonl", "-s", f"Vote({name}"),
+        ("report", f"absent{name}", "--problems", "problems.jsonl"),
+        ("sweep", f"absent{name}"),
+        ("solve", "problems.jsonl", f"--absent{name}"),
+        (f"absent{name}",),
+    ):
+        refused = metagen(*call)
+        assert refused.code == 2, call
+        assert printed(refused).count("\n") == 1
+
+
+def test_the_traceback_of_a_bug_and_a_warning_show_it(hostile: str, capsys: pytest.CaptureFixture[str]) -> None:
+    console.guard_interpreter()
+    error = ValueError(hostile)
+    sys.excepthook(ValueError, error, None)
+    sys.stderr.write(warnings.formatwarning(hostile, UserWarning, "file.py", 1, ""))
+    written = capsys.readouterr().err
+    assert written.count(shown(hostile)) == 2
+    assert not STEERS.search(written)
