@@ -61,6 +61,7 @@ TESTED_ELSEWHERE = {
     "backends.http.connection": "tests/backends/http/test_server.py",
     "backends.http.openai": "tests/backends/http/test_server.py",
     "backends.http.tokens": "tests/backends/http/test_server.py",
+    "backends.http.wording": "tests/backends/http/test_server.py and test_oddities.py",
     "backends.rewards.readings": "tests/backends/rewards/test_torch.py",
     "backends.rewards.scorer": "tests/backends/rewards/test_torch.py",
     "backends.vllm.arguments": "tests/backends/vllm",

@@ -1,6 +1,5 @@
 """Models behind a server that speaks OpenAI's interface: vLLM, SGLang, llama.cpp and others."""
 
-import re
 from contextlib import aclosing
 from dataclasses import replace
 from types import TracebackType
@@ -8,7 +7,7 @@ from typing import Any, Literal, Self
 
 from metagen.backends.http.books import Books, Lengths, reserved
 from metagen.backends.http.connection import PROBE_EVERY, Http, Refused, find_model
-from metagen.backends.http.dialects import DIALECTS, Dialect, of_owner
+from metagen.backends.http.dialects import DIALECTS, of_owner
 from metagen.backends.http.hardware import add_remedy, is_crash, seems_cpu
 from metagen.backends.http.openai import (
     Body,
@@ -20,24 +19,16 @@ from metagen.backends.http.openai import (
     last_counts,
     loss_of,
     read,
-    settings_of,
     written_tokens,
 )
-from metagen.backends.http.tokens import Tokens, turns
+from metagen.backends.http.wording import CONTEXT, PROBE, Wording
 from metagen.budget import Usage
 from metagen.errors import BackendGone, BudgetExceeded, GenerationError, InputError, SampleError, TransientError
 from metagen.request import Backend, Card, Completion, Meter, Outcome, Request
 from metagen.tasks import together
 
-CONTEXT = 8192
-"""Tokens, where the server does not tell and the caller does not know."""
 SILENCE = 600.0
 """Seconds without a byte: a long generation that is not streamed says nothing until it is done."""
-COMPLETIONS, CHATS = "/completions", "/chat/completions"
-OVERHEAD = 16
-"""Tokens that a chat template adds to a prompt, until the server's first count tells."""
-DROPPED = ("temperature", "top_p", "top_k", "min_p", "seed", "stream_options")
-"""Settings that a server may refuse and be asked without, which is said."""
 
 
 class OpenAIServer(Backend):
@@ -90,30 +81,21 @@ class OpenAIServer(Backend):
             insecure_key=insecure_key,
             probe_every=probe_every,
         )
-        self._model = model
         self._name = name
-        self._api = api
         self._wanted = dialect
-        self._dialect: Dialect = DIALECTS["openai"]
-        self._context = context
         self._given_card = card
-        self._extra = extra or {}
+        self._words = Wording(self._http, model, api, extra or {}, context)
         self._lengths = Lengths()
-        self._overhead = OVERHEAD
         self._one_by_one = False
-        self._unsupported: set[str] = set()
-        self._limit_name = "max_tokens"
-        self._tokens = Tokens(self._http, self._dialect, model)
-        self._said: dict[str, None] = {}
         self._crashed = False
 
     @property
     def name(self) -> str:
-        return self._name or self._model or self._http.host
+        return self._name or self._words.model or self._http.host
 
     @property
     def context(self) -> int:
-        return self._context or CONTEXT
+        return self._words.room
 
     @property
     def card(self) -> Card | None:
@@ -123,16 +105,16 @@ class OpenAIServer(Backend):
     @property
     def dialect(self) -> str:
         """What the server speaks, once it is open."""
-        return self._dialect.name
+        return self._words.dialect.name
 
     @property
     def missing(self) -> tuple[str, ...]:
         """What this server cannot do, and what was odd about its replies so far."""
-        return tuple(self._said)
+        return tuple(self._words.said)
 
     async def seems_cpu(self) -> bool:
         """Whether it seems to be vLLM on a CPU, where a request with a seed can end it; call it once it is open."""
-        if self._dialect.name != "vllm":
+        if self.dialect != "vllm":
             return False
         return seems_cpu(await self._told("/version"), await self._told("/metrics"))
 
@@ -153,7 +135,7 @@ class OpenAIServer(Backend):
             try:
                 return await self._generate(request, spend)
             except Refused as refused:
-                if not self._learn(refused):
+                if not self._words.learn(refused):
                     raise
             except TransientError as error:
                 self._crashed |= request.seed is not None and is_crash(error)
@@ -162,31 +144,13 @@ class OpenAIServer(Backend):
                 raise
 
     async def _generate(self, request: Request, spend: Meter) -> list[Outcome]:
-        body, path, prompt = await self._body(request)
+        body, path, prompt = await self._words.body(request)
         output = request.n * request.limit(self.context - prompt)
         with reserved(spend, self._lengths, prompt, output, request.n) as books:
-            streamed = request.passing or (request.n == 1 and self._dialect.counts_as_it_goes)
+            streamed = request.passing or (request.n == 1 and self._words.dialect.counts_as_it_goes)
             reply = await (self._streamed if streamed else self._awaited)(path, body, books)
             self._settle(reply, request, books)
         return await self._outcomes(reply, request)
-
-    def _learn(self, refused: Refused) -> bool:
-        """Whether the refusal names a setting that the server can be asked without, or calls otherwise."""
-        text = str(refused)
-        if refused.status not in {400, 422}:
-            return False
-        if self._limit_name not in self._unsupported and "max_completion_tokens" in text and "max_tokens" in text:
-            self._unsupported.add(self._limit_name)
-            self._limit_name = "max_completion_tokens"
-            return True
-        named = set(re.findall(r"[a-z_]+", text)) & set(DROPPED) - self._unsupported
-        for name in named:
-            self._unsupported.add(name)
-            self._say(f"it refuses {name}, which is left out")
-        return bool(named)
-
-    def _say(self, what: str) -> None:
-        self._said[what] = None
 
     async def _singly(self, request: Request, spend: Meter) -> list[Outcome]:
         """One request a sample. Each reads the prompt, which was reserved once: so under a budget each writes less."""
@@ -205,75 +169,13 @@ class OpenAIServer(Backend):
         return await together(single(index) for index in range(request.n))
 
     async def count(self, request: Request) -> int:
-        if self._dialect.tells_ids:
-            return len(await self._tokens.of(request))
-        return self._at_most(request)
-
-    def _at_most(self, request: Request) -> int:
-        """A bound on the prompt's tokens, where its ids are unknown: a token a byte, and some for the chat template."""
-        return len((request.prompt + request.partial).encode(errors="replace")) + self._overhead
-
-    async def _body(self, request: Request) -> tuple[dict[str, Any], str, int]:
-        """What is sent, where to, and how many prompt tokens it has at most."""
-        if request.sampling.keep_stop and not self._dialect.keep_stop:
-            raise GenerationError(f"{self.name} cannot step: it does not return the text that ends a step")
-        if not self._dialect.tells_ids:
-            return self._as_text(request)
-        if self._api == "completions" or request.partial:
-            return await self._as_ids(request)
-        if request.sampling.max_tokens and request.room is None:
-            ids, room = await self._ids_and_room(request)
-            return self._settings(request, request.limit(room)) | self._chat(request), CHATS, len(ids)
-        # Without a length of its own, the server renders the prompt itself: that saves asking for its ids.
-        prompt = min(self._tokens.known(request) or self._at_most(request), self.context - 1)
-        body = self._settings(request, request.room and request.limit(request.room))
-        return body | self._chat(request), CHATS, prompt
-
-    async def _ids_and_room(self, request: Request) -> tuple[tuple[int, ...], int]:
-        """The prompt's ids, and how many tokens the context leaves for the reply."""
-        ids = await self._tokens.of(request)
-        room = self.context - len(ids)
-        if room < 1:
-            raise GenerationError(f"the prompt has {len(ids)} tokens, and {self.name} has a context of {self.context}")
-        return ids, room
-
-    def _settings(self, request: Request, limit: int | None) -> dict[str, Any]:
-        settings = settings_of(request, self._model, limit) | self._dialect.settings(request.sampling)
-        if "max_tokens" in settings:
-            settings[self._limit_name] = settings.pop("max_tokens")
-        return {name: value for name, value in settings.items() if name not in self._unsupported} | self._extra
-
-    def _chat(self, request: Request) -> dict[str, Any]:
-        extras = self._dialect.extras(partial=bool(request.partial))
-        return {"messages": turns(request.prompt, request.partial)} | extras | _chat_logprobs(request)
-
-    async def _as_ids(self, request: Request) -> tuple[dict[str, Any], str, int]:
-        ids, room = await self._ids_and_room(request)
-        body = self._settings(request, request.limit(room)) | self._dialect.extras(partial=False)
-        if request.sampling.logprobs or request.sampling.top_logprobs:
-            body["logprobs"] = request.sampling.top_logprobs or 0
-        return body | {"prompt": list(ids)}, COMPLETIONS, len(ids)
-
-    def _as_text(self, request: Request) -> tuple[dict[str, Any], str, int]:
-        if request.partial and self._dialect.continues != "text":
-            raise GenerationError(f"{self.name} cannot continue a partial reply: it takes no token ids")
-        prompt = min(self._at_most(request), self.context - 1)
-        limited = request.sampling.max_tokens or request.room
-        body = self._settings(request, request.limit(self.context - prompt) if limited else None)
-        if self._api == "completions":
-            return body | {"prompt": request.prompt + request.partial}, COMPLETIONS, prompt
-        return body | self._chat(request), CHATS, prompt
+        return await self._words.count(request)
 
     async def _awaited(self, path: str, body: dict[str, Any], books: Books) -> Body:
         return read(await self._http.post(self._http.base + path, body, books.note_bytes), self._http.host)
 
     async def _streamed(self, path: str, body: dict[str, Any], books: Books) -> Body:
-        options: dict[str, Any] = {"include_usage": True}
-        if self._dialect.counts_as_it_goes:
-            options["continuous_usage_stats"] = True
-        asked = body | {"stream": True}
-        if "stream_options" not in self._unsupported:
-            asked["stream_options"] = options
+        asked = body | self._words.stream_settings()
         pieces: list[bytes] = []
         try:
             async with aclosing(self._http.stream(self._http.base + path, asked)) as stream:
@@ -291,9 +193,9 @@ class OpenAIServer(Backend):
         read nothing. Its counts are of one sample each, so the tokens themselves are counted.
         """
         counts = last_counts(pieces, self._http.host)
-        if self._dialect.counts_as_it_goes and not pieces:
+        if self._words.dialect.counts_as_it_goes and not pieces:
             books.settle(Usage(calls=1))
-        elif self._dialect.counts_as_it_goes and counts and counts.is_sound(self.context, books.output):
+        elif self._words.dialect.counts_as_it_goes and counts and counts.is_sound(self.context, books.output):
             tokens = min(count_ids(pieces, self._http.host) or counts.completion_tokens, books.output)
             books.settle(replace(counts.usage(), completion_tokens=tokens))
         elif pieces:
@@ -304,10 +206,10 @@ class OpenAIServer(Backend):
         written = written_tokens(reply)
         counts = reply.usage
         if counts and counts.is_sound(self.context, books.output) and (counts.completion_tokens or not written):
-            self._overhead = max(self._overhead, counts.prompt_tokens - self._at_most(request) + self._overhead)
+            self._words.learn_overhead(request.prompt + request.partial, counts.prompt_tokens)
             books.settle_counts(counts)
             return
-        self._say("its counts cannot be" if counts else "it does not count tokens: they are estimated")
+        self._words.say("its counts cannot be" if counts else "it does not count tokens: they are estimated")
         books.settle_written(written)
 
     async def _outcomes(self, reply: Body, request: Request) -> list[Outcome]:
@@ -317,7 +219,7 @@ class OpenAIServer(Backend):
             if not 0 <= choice.index < request.n:
                 continue
             if not is_known(choice):
-                self._say(f"it ends samples with the reason {choice.finish_reason!r}, which is taken for an end")
+                self._words.say(f"it ends samples with the reason {choice.finish_reason!r}, which is taken for an end")
             lost = loss_of(choice) or self._repeated(choice, reply, request)
             outcomes[choice.index] = lost or await self._finish(choice, request)
         came = sum(isinstance(each, Completion) for each in outcomes.values())
@@ -338,7 +240,7 @@ class OpenAIServer(Backend):
         one = completion(choice, request.sampling.top_logprobs)
         if (clean := self._http.key.scrub(one.text)) != one.text:
             return replace(one, text=clean, tokens=())
-        return await self._tokens.spell(one, choice.token_ids) if request.sampling.keep_stop else one
+        return await self._words.tokens.spell(one, choice.token_ids) if request.sampling.keep_stop else one
 
     async def __aenter__(self) -> Self:
         await self._http.open()
@@ -356,62 +258,56 @@ class OpenAIServer(Backend):
 
     async def _explore(self) -> None:
         """Find out what the server serves and can do."""
-        self._said.clear()
+        words = self._words
+        words.said.clear()
         self._crashed = False
-        self._model, card = await find_model(self._http, self._model)
+        words.model, card = await find_model(self._http, words.model)
         length = card.get("max_model_len")
-        self._context = self._context or (length if isinstance(length, int) and length > 0 else None)
-        if not self._context:
-            self._say(f"its context is unknown: {CONTEXT} tokens are assumed")
-        await self._speak(card)
-        if not self._dialect.tells_ids:
-            self._say(
-                "it tells no token ids, so prompts are counted from above"
-                if self._dialect.continues
-                else "it tells no token ids, so partial replies cannot be continued and prompts are counted from above"
-            )
-        if not self._dialect.returns_ids:
+        words.context = words.context or (length if isinstance(length, int) and length > 0 else None)
+        if not words.context:
+            words.say(f"its context is unknown: {CONTEXT} tokens are assumed")
+        await self._find_dialect(card)
+        if not words.dialect.tells_ids:
+            lacking = "" if words.dialect.continues else "partial replies cannot be continued and "
+            words.say(f"it tells no token ids, so {lacking}prompts are counted from above")
+        if not words.dialect.returns_ids:
             await self._explore_plain()
-        self._api = self._api if self._api != "auto" else "chat"
+        words.api = words.api if words.api != "auto" else "chat"
 
-    async def _speak(self, card: dict[str, Any]) -> None:
+    async def _find_dialect(self, card: dict[str, Any]) -> None:
         """Settle on the dialect that was given, or that the server names, or vLLM's if that works, or plain."""
-        named = DIALECTS.get(self._wanted) or of_owner(card)
-        self._dialect = named or DIALECTS["vllm"]
-        self._tokens = Tokens(self._http, self._dialect, self._model)
-        if not self._dialect.tells_ids:
+        self._words.speak(DIALECTS.get(self._wanted) or of_owner(card) or DIALECTS["vllm"])
+        if not self._words.dialect.tells_ids:
             return
         try:
-            await self._tokens.explore()
+            await self._words.tokens.explore()
         except TransientError:
             raise
         except GenerationError:
-            self._dialect = DIALECTS["openai"]
+            self._words.speak(DIALECTS["openai"])
 
     async def _explore_plain(self) -> None:
         """Whether a server without vLLM's extras draws several samples a request, whether it chats, what it adds."""
-        probe = {"model": self._model, "n": 2, self._limit_name: 1} | self._extra
-        asked = Request("", "1")
+        body, path = self._words.probe()
         try:
-            if self._api == "completions":
-                reply = await self._http.post(self._http.base + COMPLETIONS, probe | {"prompt": "1"})
-            else:
-                reply = await self._http.post(self._http.base + CHATS, probe | {"messages": turns("1")})
-            body = read(reply, self._http.host)
-            self._one_by_one = len(body.choices) < 2
-            if body.usage and 0 < body.usage.prompt_tokens < self.context:
-                self._overhead = max(self._overhead, self._overhead + body.usage.prompt_tokens - self._at_most(asked))
+            reply = read(await self._http.post(self._http.base + path, body), self._http.host)
         except Refused as refused:
-            if refused.status == 404 and self._api == "auto":
-                self._api = "completions"
-                await self._explore_plain()
+            if refused.status == 404 and self._words.api == "auto":
+                self._words.api = "completions"
+            elif not self._words.learn(refused):
+                self._draw_singly()
                 return
-            if self._learn(refused):
-                await self._explore_plain()
-                return
-            self._one_by_one = True
-        if self._one_by_one:
-            self._say("it draws one sample a request")
+            await self._explore_plain()
+            return
+        self._one_by_one = False
+        if len(reply.choices) < 2:
+            self._draw_singly()
+        if reply.usage:
+            self._words.learn_overhead(PROBE, reply.usage.prompt_tokens)
+
+    def _draw_singly(self) -> None:
+        self._one_by_one = True
+        self._words.say("it draws one sample a request")
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
@@ -421,10 +317,3 @@ class OpenAIServer(Backend):
 
 class VLLMServer(OpenAIServer):
     """The same under its earlier name."""
-
-
-def _chat_logprobs(request: Request) -> dict[str, Any]:
-    """As chats ask for them."""
-    if top := request.sampling.top_logprobs:
-        return {"logprobs": True, "top_logprobs": top}
-    return {"logprobs": True} if request.sampling.logprobs else {}

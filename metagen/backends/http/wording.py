@@ -1,0 +1,163 @@
+"""How one server is asked: the bodies of requests in its dialect, and what it refuses or calls otherwise."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from metagen.backends.http.connection import Http, Refused
+from metagen.backends.http.dialects import DIALECTS, Dialect
+from metagen.backends.http.openai import settings_of
+from metagen.backends.http.tokens import Tokens, turns
+from metagen.errors import GenerationError
+from metagen.request import Request
+
+CONTEXT = 8192
+"""Tokens, where the server does not tell and the caller does not know."""
+COMPLETIONS, CHATS = "/completions", "/chat/completions"
+OVERHEAD = 16
+"""Tokens that a chat template adds to a prompt, until the server's first count tells."""
+DROPPED = ("temperature", "top_p", "top_k", "min_p", "seed", "stream_options")
+"""Settings that a server may refuse and be asked without, which is said."""
+
+
+@dataclass(slots=True)
+class Wording:
+    """What is known of one server, and the words for it. It learns from refusals and from the first counts."""
+
+    http: Http
+    model: str
+    api: str
+    extra: Mapping[str, Any]
+    context: int | None = None
+    dialect: Dialect = field(default_factory=lambda: DIALECTS["openai"])
+    said: dict[str, None] = field(default_factory=dict)
+    """What is missing or odd, each once, in the order in which it was noticed."""
+    limit_name: str = "max_tokens"
+    overhead: int = OVERHEAD
+    unsupported: set[str] = field(default_factory=set)
+    tokens: Tokens = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.speak(self.dialect)
+
+    @property
+    def room(self) -> int:
+        """The most tokens of a prompt and its reply together."""
+        return self.context or CONTEXT
+
+    def speak(self, dialect: Dialect) -> None:
+        """Use a dialect from here on."""
+        self.dialect = dialect
+        self.tokens = Tokens(self.http, dialect, self.model)
+
+    def say(self, what: str) -> None:
+        """Note what the user should know."""
+        self.said[what] = None
+
+    def learn(self, refused: Refused) -> bool:
+        """Whether the refusal names a setting that the server can be asked without, or calls otherwise."""
+        text = str(refused)
+        if refused.status not in {400, 422}:
+            return False
+        if self.limit_name not in self.unsupported and "max_completion_tokens" in text and "max_tokens" in text:
+            self.unsupported.add(self.limit_name)
+            self.limit_name = "max_completion_tokens"
+            return True
+        named = set(re.findall(r"[a-z_]+", text)) & set(DROPPED) - self.unsupported
+        for name in named:
+            self.unsupported.add(name)
+            self.say(f"it refuses {name}, which is left out")
+        return bool(named)
+
+    def learn_overhead(self, prompt: str, counted: int) -> None:
+        """From the server's count of a prompt, what its chat template adds."""
+        if 0 < counted < self.room:
+            self.overhead = max(self.overhead, counted - _bytes(prompt))
+
+    async def count(self, request: Request) -> int:
+        """The prompt's tokens, or a bound on them."""
+        return len(await self.tokens.of(request)) if self.dialect.tells_ids else self.at_most(request)
+
+    def at_most(self, request: Request) -> int:
+        """A bound on the prompt's tokens, where its ids are unknown: a token a byte, and some for the chat template."""
+        return _bytes(request.prompt + request.partial) + self.overhead
+
+    async def body(self, request: Request) -> tuple[dict[str, Any], str, int]:
+        """What is sent, where to, and how many prompt tokens it has at most. Raises `GenerationError`."""
+        if request.sampling.keep_stop and not self.dialect.keep_stop:
+            raise GenerationError(f"{self.model} cannot step: it does not return the text that ends a step")
+        if not self.dialect.tells_ids:
+            return self._as_text(request)
+        if self.api == "completions" or request.partial:
+            return await self._as_ids(request)
+        if request.sampling.max_tokens and request.room is None:
+            ids, room = await self._ids_and_room(request)
+            return self._settings(request, request.limit(room)) | self._chat(request), CHATS, len(ids)
+        # Without a length of its own, the server renders the prompt itself: that saves asking for its ids.
+        prompt = min(self.tokens.known(request) or self.at_most(request), self.room - 1)
+        body = self._settings(request, request.room and request.limit(request.room))
+        return body | self._chat(request), CHATS, prompt
+
+    def stream_settings(self) -> dict[str, Any]:
+        """What asks for a stream, with its count."""
+        if "stream_options" in self.unsupported:
+            return {"stream": True}
+        options = {"include_usage": True} | ({"continuous_usage_stats": True} if self.dialect.counts_as_it_goes else {})
+        return {"stream": True, "stream_options": options}
+
+    def probe(self) -> tuple[dict[str, Any], str]:
+        """A small request for two samples, and where it goes."""
+        body = {"model": self.model, "n": 2, self.limit_name: 1} | dict(self.extra)
+        if self.api == "completions":
+            return body | {"prompt": PROBE}, COMPLETIONS
+        return body | {"messages": turns(PROBE)}, CHATS
+
+    async def _ids_and_room(self, request: Request) -> tuple[tuple[int, ...], int]:
+        """The prompt's ids, and how many tokens the context leaves for the reply."""
+        ids = await self.tokens.of(request)
+        room = self.room - len(ids)
+        if room < 1:
+            raise GenerationError(f"the prompt has {len(ids)} tokens, and {self.model} has a context of {self.room}")
+        return ids, room
+
+    def _settings(self, request: Request, limit: int | None) -> dict[str, Any]:
+        settings = settings_of(request, self.model, limit) | self.dialect.settings(request.sampling)
+        if "max_tokens" in settings:
+            settings[self.limit_name] = settings.pop("max_tokens")
+        return {name: value for name, value in settings.items() if name not in self.unsupported} | dict(self.extra)
+
+    def _chat(self, request: Request) -> dict[str, Any]:
+        extras = self.dialect.extras(partial=bool(request.partial))
+        return {"messages": turns(request.prompt, request.partial)} | extras | _chat_logprobs(request)
+
+    async def _as_ids(self, request: Request) -> tuple[dict[str, Any], str, int]:
+        ids, room = await self._ids_and_room(request)
+        body = self._settings(request, request.limit(room)) | self.dialect.extras(partial=False)
+        if request.sampling.logprobs or request.sampling.top_logprobs:
+            body["logprobs"] = request.sampling.top_logprobs or 0
+        return body | {"prompt": list(ids)}, COMPLETIONS, len(ids)
+
+    def _as_text(self, request: Request) -> tuple[dict[str, Any], str, int]:
+        if request.partial and self.dialect.continues != "text":
+            raise GenerationError(f"{self.model} cannot continue a partial reply: it takes no token ids")
+        prompt = min(self.at_most(request), self.room - 1)
+        limited = request.sampling.max_tokens or request.room
+        body = self._settings(request, request.limit(self.room - prompt) if limited else None)
+        if self.api == "completions":
+            return body | {"prompt": request.prompt + request.partial}, COMPLETIONS, prompt
+        return body | self._chat(request), CHATS, prompt
+
+
+PROBE = "1"
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode(errors="replace"))
+
+
+def _chat_logprobs(request: Request) -> dict[str, Any]:
+    """As chats ask for them."""
+    if top := request.sampling.top_logprobs:
+        return {"logprobs": True, "top_logprobs": top}
+    return {"logprobs": True} if request.sampling.logprobs else {}
