@@ -36,7 +36,7 @@ from metagen.request import Backend, Completion, Reading, Request, RewardBackend
 from metagen.run import Batched, Critic, Generator, Joint, Run, Tool, Verifier
 from metagen.settings import spelled
 from metagen.solution import Solution
-from metagen.solve import solve, solve_all
+from metagen.solve import map_problems, solve, solve_all
 from metagen.spec.parse import parse
 from metagen.strategies import *
 from metagen.tools import *
@@ -101,6 +101,7 @@ __all__ = [
     "bootstrap",
     "canonical",
     "extract",
+    "map_problems",
     "parse",
     "parse_answers",
     "solve",

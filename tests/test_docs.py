@@ -85,6 +85,10 @@ async def test_the_example_that_escalates_asks_the_large_model_only_where_needed
     assert (await solve(Problem("p", "?"), escalate, models)).answer == "4"
 
 
+def test_the_example_without_asyncio_runs() -> None:
+    assert loaded(ROOT / "examples/synchronous.py").solution.answer == "7"
+
+
 def test_the_help_is_the_one_that_is_documented() -> None:
     text = (ROOT / "docs/cli.md").read_text()
     for command in ([], ["solve"], ["sample"], ["report"], ["sweep"], ["doctor"]):
