@@ -9,6 +9,9 @@ from metagen.budget import Usage
 from metagen.errors import BackendGone, TransientError
 from metagen.request import Meter
 
+BYTES = 4
+"""Of a token, about, in a reply."""
+
 
 class Lengths:
     """How long samples of one server are on average, in tokens: what one is reckoned at of which no count came."""
@@ -23,9 +26,9 @@ class Lengths:
     def expect(self, samples: int, most: int, came: int) -> int:
         """The tokens of samples of which `came` bytes arrived: as many as usual, and never more than `most`.
 
-        Where nothing is known yet, a byte that came is a token at most.
+        Where nothing is known yet, four bytes that came are a token.
         """
-        usual = samples * self._tokens // self._samples if self._samples else came
+        usual = samples * self._tokens // self._samples if self._samples else came // BYTES
         return min(most, usual)
 
 
