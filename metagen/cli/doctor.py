@@ -71,8 +71,7 @@ def unwrapped(backend: AnyBackend) -> AnyBackend:
 
 def engine() -> str:
     found = [f"{package} {known}" for package in ENGINES.values() if (known := installed(package))]
-    wanted = " or ".join(f"pip install 'metagen[{name}]'" for name in ENGINES)
-    return ", ".join(found) or f"missing: {wanted} (servers can be used without)"
+    return ", ".join(found) or f"missing (servers can be used without): {distribution.how_to_install('vllm')}"
 
 
 def graphics() -> str:
@@ -100,7 +99,7 @@ def extras() -> dict[str, list[str]]:
 
 def extra(name: str, packages: list[str]) -> str:
     if missing := [package for package in packages if not installed(package)]:
-        return f"missing {', '.join(missing)}: pip install 'metagen[{name}]'"
+        return f"missing {', '.join(missing)}: {distribution.how_to_install(name)}"
     return ", ".join(f"{package} {installed(package)}" for package in packages)
 
 

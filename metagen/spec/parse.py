@@ -36,7 +36,8 @@ def parse(text: str, names: Mapping[str, Any] | None = None) -> Any:
     made = _reader(names).read(text)
     if isinstance(made, type) or not (takes(made, 2) or is_answers(made)):
         raise InputError(f"{text[:80]!r} is not a strategy; write one such as Vote(16)")
-    require_async(made, literal(made), GENERATOR)
+    if not is_answers(made):
+        require_async(made, literal(made), GENERATOR)
     return made
 
 

@@ -38,8 +38,8 @@ def test_what_is_missing_is_said_with_how_to_get_it(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(doctor, "which", lambda _: None)
     monkeypatch.setattr(sandbox, "check_bubblewrap", broken)
     lines = dict(doctor.machine())
-    assert lines["vLLM"].startswith("missing: pip install 'metagen[vllm]' or pip install 'metagen[cpu]'")
-    assert lines["metagen[plot]"] == "missing matplotlib: pip install 'metagen[plot]'"
+    assert lines["vLLM"].startswith("missing (servers can be used without): in a clone of metagen, run `pip install")
+    assert lines["metagen[plot]"].startswith('missing matplotlib: in a clone of metagen, run `pip install ".[plot]"`')
     assert lines["GPU"] == "none is seen"
     assert lines["Coq"].startswith("missing: apt-get install coq")
     assert lines["bubblewrap"] == "does not work: bubblewrap does not work here (no user namespaces)"

@@ -20,7 +20,7 @@ LIMITS = Limits(seconds=120, clock=240)
 pytestmark = [needs_sandbox, pytest.mark.skipif(platform.machine() not in {"x86_64", "aarch64"}, reason="no filter")]
 
 AS_A_USER = """
-import asyncio, json, os, sys
+import asyncio, json, os, resource, sys
 from metagen import Limits, Sandbox
 os.chdir("/")
 os.setgroups([])

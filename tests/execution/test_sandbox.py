@@ -445,7 +445,7 @@ class TestUnsafe:
 
 
 AS_A_USER = """
-import asyncio, os, sys
+import asyncio, os, resource, sys
 from metagen import Limits, Sandbox
 os.setgroups([])
 os.setresgid(61000, 61000, 61000)

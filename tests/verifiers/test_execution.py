@@ -191,7 +191,7 @@ def double(x):
             "ended by signal 9": "import os\nos.kill(os.getpid(), 9)",
             "PermissionError": "import os; os.kill(1, 9); os.setuid(0)",
             "Read-only file system": "open('/usr/x', 'w')",
-            "unreachable": "import socket; socket.create_connection(('1.1.1.1', 53))",
+            "not supported by protocol": "import socket; socket.socket(socket.AF_INET)",
             "no end within 5 seconds ": "import os\nfor _ in range(4): os.fork()\nwhile True: pass",
         }
         scores = await judged(TESTS, RIGHT, *hostile.values(), f"{RIGHT}\n", seconds=5)
