@@ -37,7 +37,7 @@ def test_without_an_installation_the_version_says_so(monkeypatch: pytest.MonkeyP
 def test_every_extra_that_code_names_is_there() -> None:
     modules = [path.read_text() for path in (ROOT / "metagen").rglob("*.py")]
     named = {extra for text in modules for extra in re.findall(r"how_to_install\(['\"](\w+)['\"]\)", text)}
-    assert named == {"cpu", "parquet", "plot", "search", "server", "train"}
+    assert named == {"cpu", "parquet", "plot", "search", "server", "train", "vllm"}
     assert named <= set(PROJECT["optional-dependencies"])
 
 
