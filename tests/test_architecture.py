@@ -305,3 +305,9 @@ def test_every_file_that_lets_time_pass_does() -> None:
 def test_a_bet_on_the_speed_of_the_machine_is_found(program: str) -> None:
     tree = ast.parse(f"async def test() -> None:\n    {program}")
     assert [*seconds_slept(tree), *short_waits(tree)]
+
+
+def test_no_script_has_the_name_of_a_standard_module() -> None:
+    """The folder of a script comes first where Python looks for modules, so `http.py` would hide the standard one."""
+    scripts = [path for folder in ("benchmarks", "examples") for path in (ROOT / folder).rglob("*.py")]
+    assert [path.name for path in scripts if path.stem in sys.stdlib_module_names] == []

@@ -1,6 +1,6 @@
 """Which HTTP client: aiohttp beside httpx, 500 requests at once to one mock server.
 
-    python benchmarks/speed/http.py [--requests 500] [--rounds 3]
+    python benchmarks/speed/http_clients.py [--requests 500] [--rounds 3]
 
 Each client posts the same body and reads a reply of 16 samples as JSON; they take turns. The server answers them
 together
