@@ -43,7 +43,7 @@ class Entry:
     readme: dict[str, str] = field(default_factory=dict)
 
     def rank(self) -> tuple[int, int, str]:
-        """Where it stands in the tables."""
+        """The key that sorts the tables."""
         return CHAPTERS.index(self.chapter), self.place, self.file
 
 

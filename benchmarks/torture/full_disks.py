@@ -2,8 +2,8 @@
 
     python benchmarks/torture/full_disks.py [--sizes 6]
 
-A limit on the size of a file stands for a full disk, since it can be had everywhere and at every byte; where a disk may
-be mounted, a small one of its own is filled too, and made read-only.
+A full disk is imitated by a limit on the size of a file: it needs no rights, and can fall on any byte. Where this user
+may mount disks, a small real one is filled too, and then made read-only.
 """
 
 import resource

@@ -16,7 +16,7 @@ from metagen.disk.problems import ProblemFile
 from metagen.errors import InputError
 
 _NOTHING = b"\xff"
-"""Stands for no text; no text in UTF-8 has this byte."""
+"""Marks a missing text. No text in UTF-8 contains this byte."""
 
 
 class Texts:

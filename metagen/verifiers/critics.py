@@ -11,7 +11,7 @@ from fractions import Fraction
 from itertools import pairwise
 
 from metagen.answers.arithmetic import value, written
-from metagen.candidate import Candidate, Feedback
+from metagen.candidate import Candidate, Feedback, Score
 from metagen.errors import InputError, ToolRefusal, VerifierError
 from metagen.problem import Problem
 from metagen.prompts import criticise, criticism, quoted
@@ -69,11 +69,8 @@ class Reason:
         require_number(self, threshold=self.threshold)
 
     async def __call__(self, problem: Problem, candidate: Candidate, run: Run, /) -> Feedback | None:
-        (score,) = await run.score(self.by, problem, [candidate])
-        if score is None:
-            run.note("there is no verdict, so no feedback")
-            return None
-        if score.value >= self.threshold:
+        score = await _verdict(self.by, problem, candidate, run)
+        if score is None or score.value >= self.threshold:
             return None
         said = f":\n{quoted(score.reason)}" if score.reason else "."
         return Feedback(f"A check of the solution failed{said}", opinion=self.opinion)
@@ -99,9 +96,8 @@ class LowestStep:
 
     async def __call__(self, problem: Problem, candidate: Candidate, run: Run, /) -> Feedback | None:
         """Raises `VerifierError` if the verifier gives no scores of steps."""
-        (score,) = await run.score(self.by, problem, [candidate])
+        score = await _verdict(self.by, problem, candidate, run)
         if score is None:
-            run.note("there is no verdict, so no feedback")
             return None
         if not score.steps:
             raise VerifierError(f"{literal(self.by)} scores no steps: LowestStep needs one that does, a ProcessReward")
@@ -179,3 +175,10 @@ def _check_verifier(of: object, by: Verifier | None) -> None:
     require_verifier(of, by=by)
     if by is None:
         raise InputError(f"{type(of).__name__}: needs a verifier, such as by=ProcessReward()")
+
+
+async def _verdict(by: Verifier, problem: Problem, candidate: Candidate, run: Run) -> Score | None:
+    (score,) = await run.score(by, problem, [candidate])
+    if score is None:
+        run.note("there is no verdict, so no feedback")
+    return score

@@ -139,7 +139,7 @@ FAMILIES = {
 READ = (
     *("/proc/kcore", "/proc/1/root/etc/passwd", "/proc/kpageflags", "/dev/mem"),
     *("/dev/kmsg", "/dev/kvm", "/dev/vsock", "/dev/fuse", "/dev/net/tun", "/dev/userfaultfd", "/dev/tty", "/dev/vda"),
-    *("/etc/shadow", "/etc/passwd", "/root/.ssh", "/home", "/sys/kernel", "/run", "/var", "/dev/input", "/dev/disk"),
+    *("/etc/shadow", "/etc/passwd", "/sys/kernel", "/run", "/var", "/dev/input", "/dev/disk"),
 )
 WRITE = (
     *("/proc/self/oom_score_adj", "/proc/self/mem", "/proc/self/uid_map", "/proc/self/setgroups", "/proc/1/mem"),

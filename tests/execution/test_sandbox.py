@@ -135,7 +135,7 @@ async def test_one_that_ignores_the_limit_of_work_ends_all_the_same(sandbox: San
 
 async def test_one_that_sleeps_ends_by_the_clock(sandbox: Sandbox) -> None:
     token = secrets.token_hex(8)
-    done = await python("import time; time.sleep(600)", token, limits=Limits(clock=1), sandbox=sandbox)
+    done = await python("import signal; signal.pause()", token, limits=Limits(clock=1), sandbox=sandbox)
     assert done.ended == "time"
     assert done.seconds < 60
     assert not alive(token)
@@ -149,12 +149,12 @@ async def test_memory_has_a_limit(sandbox: Sandbox) -> None:
 
 async def test_memory_has_a_limit_for_all_processes_together(sandbox: Sandbox) -> None:
     code = """
-import os, time
+import os, signal
 for _ in range(6):
     if not os.fork():
         memory = b"1" * (100 << 20)
-        time.sleep(600)
-time.sleep(600)
+        signal.pause()
+signal.pause()
 """
     done = await python(code, limits=Limits(clock=120, memory=400 * MIB), sandbox=sandbox)
     assert done.ended == "memory"
@@ -183,7 +183,7 @@ async def test_a_signal_that_ends_a_command_is_named(sandbox: Sandbox) -> None:
 
 async def test_cancelling_leaves_nothing(sandbox: Sandbox) -> None:
     token = secrets.token_hex(8)
-    task = asyncio.create_task(python("import time; time.sleep(600)", token, sandbox=sandbox))
+    task = asyncio.create_task(python("import signal; signal.pause()", token, sandbox=sandbox))
     await until(lambda: alive(token))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -195,7 +195,7 @@ async def test_cancelling_at_any_moment_leaves_nothing(sandbox: Sandbox) -> None
     """Also bubblewrap has moments in which it does not yet end with its parent."""
     token = secrets.token_hex(8)
     for moment in range(0, 40, 2):
-        task = asyncio.create_task(python("import time; time.sleep(600)", token, sandbox=sandbox))
+        task = asyncio.create_task(python("import signal; signal.pause()", token, sandbox=sandbox))
         await asyncio.sleep(moment / 1000)  # at none of these moments is it assumed how far it has come
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -278,13 +278,13 @@ class TestConfined:
         """The bomb is a small one, of 2⁷ processes: should the limit fail, the machine must live."""
         token = secrets.token_hex(8)
         code = """
-import os, time
+import os, signal
 first, log = os.getpid(), os.open("log", os.O_CREAT | os.O_APPEND | os.O_RDWR)
 for _ in range(7):
     try: os.fork() or os.write(log, b"+")
     except OSError: pass
 os.write(log, b"-")
-if os.getpid() != first: time.sleep(600)
+if os.getpid() != first: signal.pause()
 while (lines := os.pread(log, 1000, 0)).count(b"-") < lines.count(b"+") + 1: os.sched_yield()
 print(lines.count(b"-"))
 """
@@ -294,22 +294,26 @@ print(lines.count(b"-"))
 
     async def test_two_do_not_share_a_limit_of_processes(self) -> None:
         token, limits = secrets.token_hex(8), Limits(clock=600, processes=12)
-        code = "import os, sys, time\nfor _ in range(8): os.fork() or time.sleep(600)\ntime.sleep(int(sys.argv[1]))"
-        other = asyncio.create_task(python(code, "600", token, limits=limits))
+        code = """
+import os, signal, sys
+for _ in range(8): os.fork() or signal.pause()
+if sys.argv[1] == "stay": signal.pause()
+"""
+        other = asyncio.create_task(python(code, "stay", token, limits=limits))
         await until(lambda: len(alive(token)) >= 9)
-        assert (await python(code, "0", limits=limits)).code == 0
+        assert (await python(code, "leave", limits=limits)).code == 0
         other.cancel()
         await asyncio.wait([other])
 
     async def test_nobody_is_left_behind(self) -> None:
         token = secrets.token_hex(8)
         code = """
-import os, sys, time
+import os, signal, sys
 if not os.fork():
     os.setsid()
     if not os.fork():
         for descriptor in range(3): os.close(descriptor)
-        time.sleep(600)
+        signal.pause()
     os._exit(0)
 os.wait()
 print("left")
@@ -430,7 +434,7 @@ print("alive")
 class TestUnsafe:
     async def test_its_process_group_is_ended(self) -> None:
         token = secrets.token_hex(8)
-        code = "import os, time\nif not os.fork(): time.sleep(600)"
+        code = "import os, signal\nif not os.fork(): signal.pause()"
         done = await python(code, token, limits=Limits(clock=600), sandbox=Sandbox(unsafe=True))
         assert done.ended == "exit"
         assert done.seconds < 60, "it has not waited for the others"
@@ -453,10 +457,10 @@ os.setresuid(61000, 61000, 61000)
 sys.prefix = sys.base_prefix = "/usr"
 sys.executable = "/usr/bin/python3"
 FORKS = '''
-import os, time
+import os, signal
 try:
     for number in range(100):
-        if not os.fork(): time.sleep(60)
+        if not os.fork(): signal.pause()
 except OSError: print(number)
 '''
 

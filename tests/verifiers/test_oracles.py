@@ -209,7 +209,7 @@ async def test_a_checker_that_cannot_start_is_an_error(monkeypatch: pytest.Monke
 
 
 def script(body: str, *options: str) -> subprocess.Popen[str]:
-    code = f"import asyncio, os\nfrom metagen.answers.grade import grade\n{body}"
+    code = f"import asyncio, os, signal\nfrom metagen.answers.grade import grade\n{body}"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
         [sys.executable, *options, "-c", code],
@@ -222,7 +222,7 @@ def script(body: str, *options: str) -> subprocess.Popen[str]:
 
 @pytest.mark.parametrize("busy", [False, True], ids=["idle", "in a check"])
 def test_no_process_outlives_a_parent_that_is_killed(busy: bool) -> None:
-    then = f"asyncio.run(grade({SLOW!r}, 'x+1', 3.0))" if busy else "import time; time.sleep(60)"
+    then = f"asyncio.run(grade({SLOW!r}, 'x+1', 3.0))" if busy else "signal.pause()"
     with script(f"asyncio.run(grade('x+1', '1+x'))\nprint('ready', flush=True)\n{then}") as parent:
         assert parent.stdout is not None
         assert parent.stdout.readline() == "ready\n"

@@ -1,6 +1,6 @@
 """JSON over HTTP to one server: bodies and streams, and what can go wrong on the way, translated.
 
-All that a server says enters here, and nowhere else: its size is limited, and our key is blotted out of it.
+All that a server says enters here, and nowhere else: its size is limited, and our key is removed from it.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""A server's key: read from the environment, sent to its server alone, and blotted out wherever it comes back."""
+"""A server's key: read from the environment, sent to its server alone, and removed wherever it comes back."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from metagen.errors import InputError
 
 BLOT = "***"
 SHORTEST = 6
-"""Characters. A shorter key is looked for in messages alone: blotting it out of whole replies would spoil them."""
+"""Characters. A shorter key is looked for in messages alone: removing it from whole replies would spoil them."""
 
 
 class Key:

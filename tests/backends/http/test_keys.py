@@ -34,7 +34,7 @@ SPELLINGS = {
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
-def test_a_key_is_blotted_out_however_it_is_spelled(key: Key, spelling: str) -> None:
+def test_a_key_is_removed_however_it_is_spelled(key: Key, spelling: str) -> None:
     assert key.scrub(f"wrong key {spelling}!") == f"wrong key {BLOT}!"
     assert SECRET not in key.scrub_body(json.dumps({"error": spelling}, ensure_ascii=False).encode()).decode()
 
