@@ -28,8 +28,9 @@ from metagen.errors import (
     VerifierError,
     WeightError,
 )
+from metagen.execution.limits import Limits
 from metagen.execution.processes import Finished
-from metagen.execution.sandbox import Limits, Sandbox
+from metagen.execution.sandbox import Sandbox
 from metagen.model import Model
 from metagen.problem import Problem
 from metagen.request import Backend, Completion, Reading, Request, RewardBackend, Sampling

@@ -3,7 +3,6 @@
 import asyncio
 import sys
 from collections.abc import Sequence
-from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -195,12 +194,18 @@ def report_command(
     if twice := next((source for source in sources if sources.count(source) > 1), None):
         raise InputError(f"{twice} is given twice: name each pool and run once")
     check_report(out_dir, "table", "curves", "flops")
-    cards = [ModelCard.read(path) for path in card or ()]
-    if len(cards) not in {0, 1, len(sources)}:
-        raise InputError(f"--card is given {len(cards)} times for {len(sources)} sources: give one, or one for each")
-    known = cards * len(sources) if len(cards) == 1 else cards
-    found = [read(source, problems, n, one) for source, one in zip_longest(sources, known)]
+    found = [
+        read(source, problems, n, one) for source, one in zip(sources, cards(card or (), len(sources)), strict=True)
+    ]
     report(found, out_dir, [percent / 100 for percent in reach or ()])
+
+
+def cards(paths: Sequence[str], sources: int) -> list[ModelCard | None]:
+    """The card of each source: its own, the only one given, or none."""
+    given: list[ModelCard | None] = [ModelCard.read(path) for path in paths]
+    if len(given) not in {0, 1, sources}:
+        raise InputError(f"--card is given {len(given)} times for {sources} sources: give one, or one for each")
+    return given if len(given) == sources else (given or [None]) * sources
 
 
 @app.command("sweep")

@@ -5,8 +5,9 @@ import sys
 from collections.abc import Mapping
 
 from metagen.errors import InputError
+from metagen.execution.limits import MIB, Limits
 from metagen.execution.processes import Finished
-from metagen.execution.sandbox import MIB, Limits, Sandbox
+from metagen.execution.sandbox import Sandbox
 from metagen.settings import require_whole
 
 PYTHON_MEMORY = 128 * MIB

@@ -17,9 +17,10 @@ from metagen.execution.coq import (
     read_file,
     spaced,
 )
+from metagen.execution.limits import MIB
 from metagen.execution.processes import Finished
 from metagen.execution.programs import COQ_MEMORY, checked_settings, coqs_message, limits, run_coq, worked
-from metagen.execution.sandbox import CONFINED, MIB, Sandbox
+from metagen.execution.sandbox import CONFINED, Sandbox
 from metagen.settings import spelled
 from metagen.tasks import together
 

@@ -4,8 +4,9 @@ from dataclasses import KW_ONLY, dataclass
 
 from metagen.errors import ToolRefusal
 from metagen.execution.blocks import PYTHON, last_block
+from metagen.execution.limits import MIB
 from metagen.execution.programs import PYTHON_MEMORY, checked_settings, limits, run_python, why, worked
-from metagen.execution.sandbox import CONFINED, MIB, Sandbox
+from metagen.execution.sandbox import CONFINED, Sandbox
 from metagen.settings import spelled
 
 

@@ -10,9 +10,10 @@ from typing import TypeAlias, TypeGuard
 from metagen.candidate import Candidate, Score
 from metagen.errors import InputError, ToolError
 from metagen.execution.blocks import PYTHON, last_block
+from metagen.execution.limits import MIB
 from metagen.execution.processes import Finished
 from metagen.execution.programs import PYTHON_MEMORY, checked_settings, limits, run_python, why, worked
-from metagen.execution.sandbox import CONFINED, MIB, Sandbox
+from metagen.execution.sandbox import CONFINED, Sandbox
 from metagen.problem import Problem
 from metagen.run import Run
 from metagen.settings import spelled

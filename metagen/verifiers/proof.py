@@ -9,8 +9,9 @@ from metagen.candidate import Candidate, Score
 from metagen.errors import InputError, ToolError, VerifierError
 from metagen.execution.blocks import COQ, last_block
 from metagen.execution.coq import LIBRARIES, Refused, Statement, proof_of, read_statement, spaced
+from metagen.execution.limits import MIB
 from metagen.execution.programs import COQ_MEMORY, checked_settings, coqs_message, limits, run_coq, worked
-from metagen.execution.sandbox import CONFINED, MIB, Sandbox
+from metagen.execution.sandbox import CONFINED, Sandbox
 from metagen.problem import Problem
 from metagen.run import Run
 from metagen.settings import spelled

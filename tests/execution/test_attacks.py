@@ -10,7 +10,7 @@ import pytest
 from metagen import Limits, Sandbox
 from metagen.execution import sandbox
 from metagen.execution.groups import memory_group
-from metagen.execution.sandbox import MIB
+from metagen.execution.limits import MIB
 from tests.execution import attacks
 from tests.support.confined import needs_sandbox
 

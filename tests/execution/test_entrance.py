@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from metagen.execution.sandbox import ENTRANCE
+from metagen.execution.bubblewrap import ENTRANCE
 
 SEARCH = """
 import ctypes, os

@@ -12,8 +12,9 @@ import psutil
 import pytest
 
 from metagen import Finished, InputError, Limits, Sandbox, ToolError
+from metagen.execution import bubblewrap
 from metagen.execution import sandbox as module
-from metagen.execution.sandbox import MIB
+from metagen.execution.limits import MIB
 from tests.support.confined import needs_sandbox
 from tests.support.timing import block_until, until
 
@@ -64,29 +65,29 @@ def test_folders_to_read_are_absolute() -> None:
 
 
 async def test_without_bubblewrap_it_is_said_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    module.check_bubblewrap.cache_clear()
-    monkeypatch.setattr(module, "which", lambda name: None if name == "bwrap" else f"/usr/bin/{name}")
+    bubblewrap.check_bubblewrap.cache_clear()
+    monkeypatch.setattr(bubblewrap, "which", lambda name: None if name == "bwrap" else f"/usr/bin/{name}")
     try:
         with pytest.raises(InputError, match=r"no command bwrap.*install bubblewrap.*unsafe=True"):
             await Sandbox().run(["true"])
     finally:
-        module.check_bubblewrap.cache_clear()
+        bubblewrap.check_bubblewrap.cache_clear()
 
 
 async def test_where_bubblewrap_does_not_work_it_is_said_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    module.check_bubblewrap.cache_clear()
-    monkeypatch.setattr(module, "which", lambda name: "/bin/false" if name == "bwrap" else f"/usr/bin/{name}")
+    bubblewrap.check_bubblewrap.cache_clear()
+    monkeypatch.setattr(bubblewrap, "which", lambda name: "/bin/false" if name == "bwrap" else f"/usr/bin/{name}")
     try:
         with pytest.raises(InputError, match=r"bubblewrap does not work here \(exit code 1\): install"):
             await Sandbox().run(["true"])
     finally:
-        module.check_bubblewrap.cache_clear()
+        bubblewrap.check_bubblewrap.cache_clear()
 
 
 @needs_sandbox
 async def test_a_sandbox_that_does_not_start_says_nothing_of_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     Sandbox().check()
-    monkeypatch.setattr(module, "with_limits", lambda *_, **__: ["false"])
+    monkeypatch.setattr(bubblewrap, "with_limits", lambda *_, **__: ["false"])
     with pytest.raises(ToolError, match="did not start"):
         await Sandbox().run(["true"])
     monkeypatch.setattr(module, "with_limits", lambda *_, **__: ["nonesuch"])
@@ -355,7 +356,7 @@ for path in sys.argv[2:]:
 """
         secret = Path.home() / f".metagen-{secrets.token_hex(8)}"
         secret.write_text("secret")
-        known = ":".join((sys.prefix, sys.base_prefix, *module.SETTINGS))
+        known = ":".join((sys.prefix, sys.base_prefix, *bubblewrap.SETTINGS))
         folders = ("/etc", "/var", "/opt", "/home", "/root", "/mnt", "/srv", "/boot", "/run", "/sys")
         try:
             done = await python(code, known, str(Path.home()), str(ROOT), *folders)
