@@ -39,10 +39,10 @@ class Usage:
     verifier_flops: int = 0
     verifier_seconds: float = field(default=0.0, compare=False)
     estimated_tokens: int = 0
-    """Those among all tokens that were estimated (by their reservation), because no count came back."""
+    """Those among all tokens that were estimated, because no count came back."""
 
     def __add__(self, other: "Usage") -> "Usage":
-        return Usage(**dict(zip(_NAMES, map(add, _COUNTS(self), _COUNTS(other)), strict=True)))
+        return Usage(**dict(zip(COUNTS, map(add, counts_of(self), counts_of(other)), strict=True)))
 
     def row(self) -> dict[str, float]:
         """What is not nothing, for a line on disk; seconds in microseconds' precision."""
@@ -70,8 +70,8 @@ class Usage:
         )
 
 
-_NAMES = tuple(each.name for each in fields(Usage))
-_COUNTS = attrgetter(*_NAMES)
+COUNTS = tuple(each.name for each in fields(Usage))
+counts_of = attrgetter(*COUNTS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import ast
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -81,10 +81,13 @@ class Reader:
             return self.known[name]
         if (found := self.find(name)) is not None:
             return found
-        offered = self.known.keys() | set(self.offered())
-        close = get_close_matches(name, offered, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"there is {', '.join(sorted(offered))}"
-        raise InputError(f"{name!r} is not known: {hint}")
+        raise InputError(f"{name!r} is not known: {hint(name, self.known.keys() | set(self.offered()))}")
+
+
+def hint(name: str, offered: Collection[str]) -> str:
+    """The end of an error's sentence on a name that is not known: the one that may be meant, or all that there are."""
+    close = get_close_matches(name, offered, n=1)
+    return f"did you mean {close[0]}?" if close else f"there is {', '.join(sorted(offered))}"
 
 
 def _call(name: str, make: Callable[..., Any], args: list[Any], settings: dict[str, Any]) -> Any:

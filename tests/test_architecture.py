@@ -250,6 +250,9 @@ SLEEP_IN_PROGRAM = re.compile(r"\bsleep[( ]([\d.]+)")
 LIMITED_WAITS = {"timeout", "wait", "wait_for", "wait_procs", "communicate", "join", "urlopen"}
 
 
+CLOCKS = {"process_time", "thread_time", "perf_counter", "monotonic", "process_time_ns", "perf_counter_ns"}
+
+
 def name_called(call: ast.Call) -> str:
     return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
 
@@ -276,10 +279,18 @@ def short_waits(tree: ast.Module) -> Iterator[str]:
                     yield f"line {node.lineno} waits for {limit} seconds"
 
 
+def clocks_read(tree: ast.Module) -> Iterator[str]:
+    """The calls that measure how long something took."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and name_called(node) in CLOCKS:
+            yield f"line {node.lineno} reads a clock"
+
+
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_test_depends_on_how_fast_the_machine_is(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     assert list(short_waits(tree)) == []
+    assert list(clocks_read(tree)) == []
     if str(path.relative_to(ROOT)) not in WAITS:
         assert list(seconds_slept(tree)) == []
 
@@ -302,11 +313,12 @@ def test_every_file_that_lets_time_pass_does() -> None:
         "process.communicate(timeout=5)",
         "await asyncio.wait([task], timeout=0.5)",
         "up.wait(10)",
+        "start = time.process_time()",
     ],
 )
 def test_a_bet_on_the_speed_of_the_machine_is_found(program: str) -> None:
     tree = ast.parse(f"async def test() -> None:\n    {program}")
-    assert [*seconds_slept(tree), *short_waits(tree)]
+    assert [*seconds_slept(tree), *short_waits(tree), *clocks_read(tree)]
 
 
 def test_no_script_has_the_name_of_a_standard_module() -> None:

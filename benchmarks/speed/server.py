@@ -6,7 +6,7 @@
 Each way is a process of its own, and they take turns on one server: the mock (`mock_server.py`, 10 ms a token), or with
 `--real` vLLM's own server with the shipped model.
 
-- metagen: `solve_all` with `Vote(16)` over `Retrying(VLLMServer(url))`
+- metagen: `solve_all` with `Vote(16)` over `Retrying(OpenAIServer(url))`
 - bare: one request with n=16 a problem, by aiohttp, all at once; the reply is read and its text taken
 - its-hub: `SelfConsistency` with a budget of 16 on all problems at once, with its best setting, `LMOrchestrator(-1)`;
   left out without `--peer`
@@ -32,7 +32,7 @@ from typing import Any
 
 import typer
 
-from metagen import ProblemFile, Retrying, VLLMServer, Vote, solve_all
+from metagen import OpenAIServer, ProblemFile, Retrying, Vote, solve_all
 from metagen.data import EVALUATION
 from metagen.models import SMALL
 
@@ -94,7 +94,7 @@ def timed(name: str, peer: Path, url: str, model: str, problems: int, prompts: l
 
 
 async def metagen(url: str, problems: list[Any]) -> tuple[float, float]:
-    async with Retrying(VLLMServer(url)) as server:
+    async with Retrying(OpenAIServer(url)) as server:
         wall, cpu = time.perf_counter(), time.process_time()
         solutions = [each async for each in solve_all(problems, Vote(N), server)]
         assert all(each.samples == N for each in solutions)

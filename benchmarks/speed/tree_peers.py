@@ -29,7 +29,7 @@ from typing import Any
 import typer
 from aiohttp import web
 
-from metagen import MCTS, Beam, Candidate, Problem, Request, Run, Score, Scripted, VLLMServer, solve, solve_all
+from metagen import MCTS, Beam, Candidate, OpenAIServer, Problem, Request, Run, Score, Scripted, solve, solve_all
 
 CALL, VERDICT, STEPS, WIDTH = 0.1, 0.05, 6, 4
 CALLS, SEEDS = 320, 20
@@ -114,7 +114,7 @@ def told(command: list[str]) -> Any:
 async def beams(url: str, budget: int, problems: int) -> float:
     every = [Problem(str(number), f"Question {number}?") for number in range(problems)]
     search = Beam(WIDTH, budget // WIDTH, by=slowly)
-    async with VLLMServer(url, api="completions") as server:
+    async with OpenAIServer(url, api="completions") as server:
         begun = time.perf_counter()
         async for solution in solve_all(every, search, server):
             depth = max(span.path[-1].count("/") for span in solution.trace.walk() if span.name == "expansion")  # type: ignore[union-attr]

@@ -25,7 +25,7 @@ from typing import Annotated
 import typer
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from metagen import MatchesReference, Model, ProblemFile, Retrying, Solution, Until, VLLMEngine, VLLMServer, solve_all
+from metagen import MatchesReference, Model, OpenAIServer, ProblemFile, Retrying, Solution, Until, VLLMEngine, solve_all
 from metagen.analysis.compare import mcnemar
 from metagen.analysis.intervals import Share
 from metagen.analysis.tally import Tally
@@ -80,7 +80,7 @@ async def opened(way: str, folder: Path) -> AsyncIterator[Backend]:
             yield engine
         return
     with serving(folder) as url:
-        async with Retrying(VLLMServer(url)) as server:
+        async with Retrying(OpenAIServer(url)) as server:
             yield server
 
 

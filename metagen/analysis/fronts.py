@@ -76,8 +76,8 @@ def point(key: tuple[str, str, str, str], folders: Sequence[Path]) -> Point:
     for folder in folders:
         for solution in read_solutions(folder):
             solved.append(solution)
-            if solution.correct is not None or solution.failed:
-                right[solution.problem].append(solution.correct is True)
+            if solution.correct is not None:
+                right[solution.problem].append(solution.correct)
     if not right:
         raise InputError(f"{folders[0]}: no answer there has a verdict, so there is nothing to report")
     values = np.array([[fmean(each)] for each in right.values()])

@@ -281,6 +281,6 @@ def _completions(row: SpanRow, kind: Answers) -> Iterator[Draw]:
 
 
 def _handed_over(path: Path, questions: Questions) -> dict[str, bool]:
-    """Which problems a run solved; without a verdict, and failed, they are in neither."""
+    """Which problems a run solved; those without a verdict are left out."""
     rows = read_rows(path / "solutions.jsonl")
     return {questions.ids[questions.place(row.problem, path)]: row.correct for row in rows if row.correct is not None}

@@ -135,23 +135,28 @@ def remarks(source: Source) -> Iterator[str]:
             yield _said(rule, fall)
 
 
+def shared(first: Source, second: Source) -> list[Index]:
+    """Where the problems that both have are in the first, and where in the second; [problems] each."""
+    places = [{name: place for place, name in enumerate(source.ids)} for source in (first, second)]
+    names = [name for name in first.ids if name in places[1]]
+    return [np.array([place[name] for name in names], dtype=np.intp) for place in places]
+
+
 def versus(first: Source, second: Source) -> Iterator[Versus]:
     """Every rule of two sources, problem by problem."""
-    shared = [name for name in first.ids if name in set(second.ids)]
-    places = [np.array([source.ids.index(name) for name in shared], dtype=np.intp) for source in (first, second)]
-    for rule in first.curves if shared else ():
+    places = shared(first, second)
+    for rule in first.curves if len(places[0]) else ():
         one, other = first.curves[rule], second.curves.get(rule)
         if other and (ks := set(one.ks) & set(other.ks)):
             k = max(ks)
             between = difference(one.at(k)[places[0]], other.at(k)[places[1]])
-            yield Versus(first.name, second.name, rule, k, len(shared), between)
+            yield Versus(first.name, second.name, rule, k, len(places[0]), between)
 
 
 def equals(first: Source, second: Source) -> Iterator[Equal]:
     """Every rule of two sources at equal cost: in FLOPs where both know them, else in tokens."""
-    shared = [name for name in first.ids if name in set(second.ids)]
-    places = [np.array([source.ids.index(name) for name in shared], dtype=np.intp) for source in (first, second)]
-    for rule in [rule for rule in first.curves if rule in second.curves] if shared else ():
+    places = shared(first, second)
+    for rule in [rule for rule in first.curves if rule in second.curves] if len(places[0]) else ():
         one, other = first.curves[rule].of(places[0]), second.curves[rule].of(places[1])
         unit = TOKENS if one.flops is None or other.flops is None else FLOPS
         if unit == FLOPS:

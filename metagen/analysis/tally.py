@@ -1,19 +1,15 @@
 """What a run or a pool of samples shows: accuracy with its interval, coverage, cost. Pure."""
 
 from collections import Counter
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from math import nan
-from operator import add, attrgetter
+from operator import add
 from typing import Any
 
 from metagen.analysis.intervals import Share
-from metagen.budget import Usage
+from metagen.budget import COUNTS, Usage, counts_of
 from metagen.disk.rows import SolutionRow
 from metagen.solution import Solution
-
-COUNTS = tuple(each.name for each in fields(Usage))
-_counts = attrgetter(*COUNTS)
-"""Of a `Usage`, or of a row that says the same: to add a million is a matter of seconds."""
 
 HINT_CUT = "raise max_tokens"
 HINT_ASK = "say in the prompt how to answer, or choose another kind of answers with --answers"
@@ -58,7 +54,7 @@ class Tally:
         self.compared += solution.compared
         self.unanswered += solution.unanswered
         self.cut += solution.cut
-        self._spent = list(map(add, self._spent, _counts(solution.usage)))
+        self._spent = list(map(add, self._spent, counts_of(solution.usage)))
         if solution.samples:
             self._drawn += 1
             self._covered += solution.samples_correct > 0

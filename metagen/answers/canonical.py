@@ -73,7 +73,7 @@ _RATIO = re.compile(r"[0-9][0-9./]*(?:\s*:\s*[0-9][0-9./]*)+")
 _CLOCK = re.compile(r"[0-2]?[0-9]:[0-5][0-9](?::[0-5][0-9])?")
 _LISTED = re.compile(rf",?(?:\s+(?:and|or)\s+|\s*{_TEXT}\{{\s*,?\s*(?:and|or)\s*\}}\s*)|,\s*(?:and|or)\s+")
 _EITHER = re.compile(r"^(?:either|both)\s+")
-_PROSE = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{2,}")
+PROSE = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{2,}")
 
 
 _WORDS = re.compile(r"[^\W\d_]{2,}(?:[\s'-]+[^\W\d_]+)*")
@@ -196,7 +196,7 @@ def _of_another_form(text: str) -> str | None:
         return found
     if ("_" in text or "base" in text) and (found := based(text)):
         return found
-    if _PROSE.search(text):
+    if PROSE.search(text):
         return in_digits(text) or _listed(text)
     return _listed(text) if _LISTED.search(text) else None
 
@@ -225,7 +225,7 @@ def _listed(text: str) -> str | None:
 
 def _is_formula(text: str) -> bool:
     text = text.strip()
-    return bool(text) and (number_key(text) is not None or not _PROSE.search(text))
+    return bool(text) and (number_key(text) is not None or not PROSE.search(text))
 
 
 def _part(text: str) -> str:

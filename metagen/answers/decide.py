@@ -6,7 +6,7 @@ What is no arithmetic is never worked out: a date is no difference, `IV` is no p
 import re
 from fractions import Fraction
 
-from metagen.answers.canonical import canonical, equal_numbers, has_percent
+from metagen.answers.canonical import PROSE, canonical, equal_numbers, has_percent
 from metagen.answers.numerals import exact, number_key, repeating
 from metagen.answers.spelling import to_ascii
 from metagen.answers.units import is_numeral, is_symbol
@@ -39,7 +39,6 @@ _NUMBER_AND_WORDS = re.compile(r"(-?[0-9][0-9.,/]*) ([A-Za-z]+(?:[ -][A-Za-z]+){
 _FUNCTION = re.compile(r"\b(?:pi|sqrt|sin|cos|tan|log|ln|exp)\b")
 _PRODUCT = re.compile(r"-?[0-9][0-9.,/]* ?[A-Za-z]{1,4}")
 _LISTED = re.compile(r"\b(?:and|or)\b")
-_PROSE = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{2,}")
 _AFTER_LETTER = re.compile(r"[).:]\s*\S")
 _LAST_LETTERS = re.compile(r"(?<=[0-9}\s])(?<![a-zA-Z]\s)[a-zA-Z]{1,4}(?=\s*\$?$)")
 _LEFT = re.compile(r"\s*([a-zA-Z](?:_(?:\w|\{\w+\})|\([A-Z0-9][^()=]*\))?)\s*=(?!.*=)")
@@ -67,7 +66,7 @@ def for_symbols(answer: str) -> str:
     they are taken for variables.
     """
     answer = to_ascii(answer)
-    if _LISTED.search(answer) and not _PROSE.search(key := canonical(answer)):
+    if _LISTED.search(answer) and not PROSE.search(key := canonical(answer)):
         return key
     if _PRODUCT.fullmatch(key := canonical(answer)):
         answer = f"${key}$"

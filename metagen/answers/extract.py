@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from itertools import chain
 
-from metagen.answers.canonical import balanced, canonical
+from metagen.answers.canonical import PROSE, balanced, canonical
 from metagen.answers.numerals import NUMBER_KEY
 from metagen.answers.units import without_unit
 
@@ -76,7 +76,6 @@ _BOLD = re.compile(
 """A value in bold that opens the line or says how many there are; bold elsewhere may be for emphasis."""
 
 
-_PROSE = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{2,}")
 _FORMULA = re.compile(r"[\\=^_(\[{]|[0-9]")
 
 
@@ -217,7 +216,7 @@ def _is_value(text: str) -> bool:
     key = canonical(text)
     if NUMBER_KEY.fullmatch(key) or (len(key) == 1 and key.isalpha()):
         return True
-    return bool(_FORMULA.search(key)) and not _PROSE.search(key)
+    return bool(_FORMULA.search(key)) and not PROSE.search(key)
 
 
 def _bold(text: str) -> str | None:

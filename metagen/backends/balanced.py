@@ -32,7 +32,7 @@ class Balanced(Backend):
 
     def __init__(self, *of: Backend, rest: float = REST) -> None:
         if not of:
-            raise InputError("Balanced: needs backends, such as Balanced(VLLMServer(...), VLLMServer(...))")
+            raise InputError("Balanced: needs backends, such as Balanced(OpenAIServer(...), OpenAIServer(...))")
         self.of = of
         self._members = [_Member(backend) for backend in of]
         self._rest = rest

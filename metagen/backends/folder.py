@@ -1,38 +1,31 @@
 """The folder of a model: what must be in it, what it is called, and its `config.json`."""
 
-import json
+import os
 from pathlib import Path
 from typing import Any
 
+from metagen.card.layouts import read_config
 from metagen.errors import InputError
 
 
 def check_model(model: str) -> None:
     """Raise `InputError` if `model` is a folder without a model, or looks like a path and is none."""
-    path = Path(model)
-    if path.is_dir():
-        if not (path / "config.json").exists():
+    if os.path.isdir(model):  # unlike `Path.is_dir`, it takes a name of any length
+        if not os.path.exists(os.path.join(model, "config.json")):
             raise InputError(f"{model} holds no model: it has no config.json")
-    elif model.startswith((".", "/", "~")) and not path.exists():
+    elif model.startswith((".", "/", "~")) and not os.path.exists(model):
         raise InputError(f"there is no model at {model}: give the folder of a model, or its name on the hub")
 
 
 def name_of(model: str) -> str:
     """What a model is called: a folder by its own name."""
-    path = Path(model)
-    return path.resolve().name if path.exists() else model
+    return Path(model).resolve().name if os.path.exists(model) else model
 
 
 def config_of(model: str) -> dict[str, Any]:
     """The `config.json` of a model that is a folder; nothing of one that is a name on the hub."""
     path = Path(model) / "config.json"
-    if not path.exists():
-        return {}
-    try:
-        config = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise InputError(f"{path}: is not JSON: {error}") from None
-    return config if isinstance(config, dict) else {}
+    return read_config(path) if os.path.exists(path) else {}
 
 
 def one_line(error: BaseException) -> str:

@@ -1,12 +1,11 @@
 """What a model costs: parameters, FLOPs and bytes, from its `config.json`."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from metagen.card.layouts import FAMILIES, Config, attention_of, feed_forward_of, storage_of
+from metagen.card.layouts import FAMILIES, Config, attention_of, feed_forward_of, read_config, storage_of
 from metagen.card.parts import Attention, Storage, Weights
 from metagen.errors import InputError
 from metagen.settings import require_whole
@@ -36,15 +35,7 @@ class ModelCard:
     def read(cls, path: str | Path) -> Self:
         """From a `config.json` or the folder it is in. Raises `InputError`, naming file and field."""
         file = Path(path) / "config.json" if Path(path).is_dir() else Path(path)
-        try:
-            config = json.loads(file.read_bytes())
-        except OSError as error:
-            raise InputError(f"{file}: cannot be read: {error.strerror}") from None
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{file}: is not JSON: {error}") from None
-        if not isinstance(config, dict):
-            raise InputError(f"{file}: must hold a JSON object, not {type(config).__name__}")
-        return cls._made(Config(config, str(file)), file.absolute().parent.name)
+        return cls._made(Config(read_config(file), str(file)), file.absolute().parent.name)
 
     @classmethod
     def of(cls, config: Mapping[str, Any], name: str = "") -> Self:

@@ -5,8 +5,10 @@ FLOPs are those that the model's definition asks for, whatever kernels compute t
 attended to. Norms, biases, activations and the softmax are left out, as is usual: they are far below one percent.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from metagen.card.parts import Attention, Storage, Weights
@@ -78,6 +80,19 @@ FAMILIES = {
 
 _SCORING = {"ForProcessRewardModel": 2, "ForRewardModel": 1, "ForSequenceClassification": 1}
 """How the architectures of reward models end, and how many numbers they give."""
+
+
+def read_config(file: Path) -> dict[str, Any]:
+    """The fields of a `config.json`. Raises `InputError`, naming the file."""
+    try:
+        config = json.loads(file.read_bytes())
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{file}: is not JSON: {error}") from None
+    if not isinstance(config, dict):
+        raise InputError(f"{file}: must hold a JSON object, not {type(config).__name__}")
+    return config
 
 
 @dataclass(frozen=True, slots=True)

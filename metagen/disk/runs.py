@@ -16,7 +16,7 @@ from metagen.disk.facts import FACTS, facts
 from metagen.disk.files import NO_LINK, check_file, make_folder, refused_by_disk, why_not
 from metagen.disk.lines import Appender, Reader, cut_end, rewrite, write_all
 from metagen.disk.rows import SolutionRow
-from metagen.disk.traces import VERSION, check_version, row_of
+from metagen.disk.traces import VERSION, read_configuration, row_of
 from metagen.errors import InputError
 from metagen.solution import Solution
 from metagen.system import lock
@@ -103,7 +103,7 @@ class RunDirectory:
         if not os.fstat(file).st_size:
             self._record(file, record)
         else:
-            self._compare(record)
+            self._compare()
 
     def _record(self, file: int, record: Path) -> None:
         text = json.dumps(self._configuration | {FACTS: facts()}, indent=2, ensure_ascii=False) + "\n"
@@ -115,14 +115,8 @@ class RunDirectory:
                 os.ftruncate(file, 0)
                 raise
 
-    def _compare(self, record: Path) -> None:
-        try:
-            before = json.loads(record.read_bytes())
-        except (ValueError, RecursionError):
-            before = None
-        if not isinstance(before, dict):
-            raise InputError(f"{record}: is not the record of a run")
-        check_version(self.path, before)
+    def _compare(self) -> None:
+        before = read_configuration(self.path)
         _refuse_difference(self.path, before, json.loads(json.dumps(self._configuration)))
 
     def _mend(self) -> None:

@@ -107,12 +107,17 @@ def read_traces(folder: Path, wanted: Container[object]) -> Iterator[tuple[str, 
 
 def read_configuration(folder: Path) -> dict[str, Any]:
     """What `run.json` says. Raises `InputError` if the folder holds no run, or one of another version."""
+    record = folder / "run.json"
     try:
-        configuration = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        configuration = json.loads(record.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{folder}: is neither a pool of samples nor a run's folder: it has no run.json") from None
+    except OSError as error:
+        raise InputError(f"{record}: cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError):
         configuration = None
     if not isinstance(configuration, dict):
-        raise InputError(f"{folder}: is neither a pool of samples nor a run's folder: it has no run.json")
+        raise InputError(f"{record}: is not the record of a run")
     check_version(folder, configuration)
     return configuration
 

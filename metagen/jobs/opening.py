@@ -3,9 +3,8 @@
 import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_args
+from typing import Any, TypeVar, get_args
 
 from metagen import backends
 from metagen.backends import (
@@ -21,10 +20,11 @@ from metagen.backends import (
 )
 from metagen.backends.folder import config_of
 from metagen.backends.rewards.families import FAMILIES, family, known_family
+from metagen.calls import hint
 from metagen.card.card import ModelCard
 from metagen.errors import InputError
 from metagen.models import SHIPPED, SMALL
-from metagen.request import AnyBackend, Backend, generates
+from metagen.request import AnyBackend, Backend, generates, scores
 from metagen.spec import plugins
 
 
@@ -108,9 +108,7 @@ def _make_server(make: Callable[..., Made], address: str, settings: Mapping[str,
     """A server with its settings. Raises `InputError` for one that it does not have."""
     known = inspect.signature(make).parameters.keys() - {"url", "model", "card", "like"}
     if strange := sorted(settings.keys() - known):
-        close = get_close_matches(strange[0], known, 1)
-        hint = f"did you mean {close[0]}?" if close else f"there is {', '.join(sorted(known))}"
-        raise InputError(f"--server {strange[0]}=...: a server has no such setting: {hint}")
+        raise InputError(f"--server {strange[0]}=...: a server has no such setting: {hint(strange[0], known)}")
     try:
         return make(*address.split("#", 1), **settings, **more)
     except TypeError as error:
@@ -129,9 +127,9 @@ def _find(name: str, names: Mapping[str, Any]) -> Callable[..., Any]:
     made: Callable[..., Any] | None = known.get(name) or plugins.find(name, plugins.BACKENDS)
     if made is None:
         offered = known.keys() | plugins.names(plugins.BACKENDS)
-        close = get_close_matches(name, offered, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"there is {', '.join(sorted(offered))}"
-        raise InputError(f"--model {name}:...: there is no backend {name!r} that a text can open: {hint}")
+        raise InputError(
+            f"--model {name}:...: there is no backend {name!r} that a text can open: {hint(name, offered)}"
+        )
     return made
 
 
@@ -158,9 +156,9 @@ def _make(model: str, make: Callable[..., Any], card: ModelCard | None) -> AnyBa
         raise InputError(f"--model {model}: {error}") from error
     except Exception as error:  # the user's function may raise anything
         raise InputError(f"--model {model}: {type(error).__name__}: {error}") from error
-    if not hasattr(made, "generate") and not hasattr(made, "rate"):
+    if not (generates(made) or scores(made)):
         raise InputError(f"--model {model}: it returns {type(made).__name__}, not a backend")
-    return cast(AnyBackend, made)
+    return made
 
 
 def identity_of(model: str, names: Mapping[str, Any]) -> str:
@@ -172,7 +170,7 @@ def identity_of(model: str, names: Mapping[str, Any]) -> str:
         known = name in {*names, *_own_backends()}
         return model if known else f"{model}, by {plugins.origin(name, plugins.BACKENDS)}"
     path = Path(model)
-    if model in names or not path.exists():
+    if model in names or not os.path.exists(model):
         return model
     if path.resolve().parent == SMALL.parent.resolve():
         return f"{path.resolve().name} (shipped)"

@@ -86,6 +86,8 @@ def read_plan(path: Path) -> Plan:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: is not UTF-8 text") from None
     try:
         plan = Plan.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:

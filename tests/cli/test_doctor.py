@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError
 
 import pytest
 
@@ -26,15 +25,10 @@ def test_every_part_is_named_with_its_state() -> None:
 
 
 def test_what_is_missing_is_said_with_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    def absent(package: str) -> str:
-        if package == "metagen":
-            return "1.0"
-        raise PackageNotFoundError(package)
-
     def broken(*_: object) -> None:
         raise InputError("bubblewrap does not work here (no user namespaces)")
 
-    monkeypatch.setattr(doctor, "version", absent)
+    monkeypatch.setattr(doctor, "installed", lambda _: None)
     monkeypatch.setattr(doctor, "which", lambda _: None)
     monkeypatch.setattr(sandbox, "check_bubblewrap", broken)
     lines = dict(doctor.machine())

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import cast
 
@@ -12,8 +11,9 @@ import psutil
 import pytest
 
 from metagen.answers import checkers as _checkers
+from metagen.answers import grade as grading
 from metagen.answers.canonical import canonical
-from metagen.answers.checkers import LONGEST_LINE, Checker
+from metagen.answers.checkers import LONGEST_LINE, Checker, compare
 from metagen.answers.grade import grade
 from metagen.candidate import Candidate, Score
 from metagen.errors import InputError, VerifierError
@@ -316,14 +316,18 @@ def test_no_two_unequal_answers_vote_together(cases: list[tuple[str, str, bool]]
     assert together == []
 
 
-async def test_the_pool_is_graded_almost_without_symbols() -> None:
+async def test_the_pool_is_graded_almost_without_symbols(monkeypatch: pytest.MonkeyPatch) -> None:
     path = DATA / "pools" / "gsm8k_200x16.jsonl"
     if not path.exists():
         pytest.skip("the shared pool is not here")
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    await grade("x+1", "1+x", PATIENT)
-    start = time.process_time()
+    asked: list[str] = []
+
+    async def counted(reference: str, answer: str, seconds: float) -> bool | None:
+        asked.append(answer)
+        return await compare(reference, answer, seconds)
+
+    monkeypatch.setattr(grading, "compare", counted)
     verdicts = [await grade(sample["answer"], line["gold"]) for line in lines for sample in line["trajectories"]]
-    spent = time.process_time() - start
     assert (verdicts.count(True), verdicts.count(None)) == (1159, 0)
-    assert spent < 2
+    assert len(asked) < len(verdicts) / 100

@@ -4,7 +4,6 @@ import os
 import re
 from base64 import b64encode, urlsafe_b64encode
 from functools import lru_cache
-from urllib.parse import quote, quote_plus
 
 from metagen.errors import InputError
 
@@ -43,7 +42,12 @@ class Key:
 
 @lru_cache(8)
 def _pattern(key: str) -> re.Pattern[str]:
-    return re.compile("|".join(map(_either_case, sorted(_spellings(key), key=len, reverse=True))))
+    spelled = "".join(map(_letter, key))
+    if len(key) < SHORTEST:
+        return re.compile(spelled)
+    raw = key.encode()
+    others = sorted({raw.hex(), raw.hex().upper(), *_in_base64(raw)}, key=len, reverse=True)
+    return re.compile("|".join([spelled, *map(re.escape, others)]))
 
 
 @lru_cache(8)
@@ -51,18 +55,13 @@ def _bytes_pattern(key: str) -> re.Pattern[bytes]:
     return re.compile(_pattern(key).pattern.encode())
 
 
-def _either_case(spelling: str) -> str:
-    r"""The digits of percent signs and of `\\u` may be written in either case."""
-    return re.sub(r"%([0-9A-F]{2})|\\\\u([0-9a-f]{4})", lambda found: f"(?i:{found[0]})", re.escape(spelling))
-
-
-def _spellings(key: str) -> set[str]:
-    plain = {key, quote(key, safe=""), quote(key), quote_plus(key), key.replace("/", r"\/")}
-    if len(key) < SHORTEST:
-        return plain
-    escaped = "".join(f"\\u{ord(letter):04x}" for letter in key)
-    raw = key.encode()
-    return plain | {raw.hex(), raw.hex().upper(), escaped} | _in_base64(raw)
+def _letter(letter: str) -> str:
+    r"""A letter as it is, behind percent signs, and as JSON escapes it: servers mix these in one key."""
+    percent = "".join(f"%{byte:02x}" for byte in letter.encode())
+    code = letter.encode("utf-16-be").hex()
+    escaped = "".join(rf"\\u{code[at : at + 4]}" for at in range(0, len(code), 4))
+    short = {"/": r"|\\/", '"': r'|\\"', "\\": r"|\\\\", " ": r"|\+"}.get(letter, "")
+    return f"(?:{re.escape(letter)}|(?i:{percent}|{escaped}){short})"
 
 
 def _in_base64(raw: bytes) -> set[str]:

@@ -1,7 +1,8 @@
 """What an OpenAI-compatible server is asked and what it replies, as plain data. Pure."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
@@ -130,26 +131,20 @@ def read_piece(piece: bytes, host: str) -> Body | None:
 
 def last_counts(pieces: Sequence[bytes], host: str) -> Counts | None:
     """The latest count in the pieces of a stream."""
-    for piece in reversed(pieces):
-        try:
-            body = read_piece(piece, host)
-        except TransientError:
-            continue  # a piece that cannot be read counts nothing
-        if body and body.usage:
-            return body.usage
-    return None
+    return next((body.usage for body in _readable(reversed(pieces), host) if body.usage), None)
 
 
 def count_ids(pieces: Iterable[bytes], host: str) -> int:
     """The tokens in the pieces of a stream, of all samples together, where they are told."""
-    total = 0
+    return sum(len(choice.token_ids or ()) for body in _readable(pieces, host) for choice in body.choices)
+
+
+def _readable(pieces: Iterable[bytes], host: str) -> Iterator[Body]:
+    """What the pieces say; one that cannot be read counts nothing."""
     for piece in pieces:
-        try:
-            body = read_piece(piece, host)
-        except TransientError:
-            continue  # as above
-        total += sum(len(choice.token_ids or ()) for choice in body.choices) if body else 0
-    return total
+        with suppress(TransientError):
+            if body := read_piece(piece, host):
+                yield body
 
 
 def join(pieces: Iterable[bytes], host: str) -> Body:

@@ -27,6 +27,8 @@ SPELLINGS = {
     "form": quote_plus(SECRET),
     "escaped slash": SECRET.replace("/", r"\/"),
     "unicode escapes": "".join(f"\\u{ord(letter):04x}" for letter in SECRET),
+    "one letter behind percent signs": SECRET.replace("k", "%6b"),
+    "one letter escaped": SECRET.replace("k", r"\u006B"),
     "hexadecimal": SECRET.encode().hex(),
     "base64": b64encode(SECRET.encode()).decode(),
     "base64 for addresses": urlsafe_b64encode(SECRET.encode()).decode(),
@@ -37,6 +39,19 @@ SPELLINGS = {
 def test_a_key_is_removed_however_it_is_spelled(key: Key, spelling: str) -> None:
     assert key.scrub(f"wrong key {spelling}!") == f"wrong key {BLOT}!"
     assert SECRET not in key.scrub_body(json.dumps({"error": spelling}, ensure_ascii=False).encode()).decode()
+
+
+@given(ways=st.lists(st.sampled_from(["as it is", "percent", "escaped"]), min_size=len(SECRET), max_size=len(SECRET)))
+def test_no_mixture_of_spellings_is_repeated(ways: list[str]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OUR_KEY", SECRET)
+        spell = {"as it is": str, "percent": percent, "escaped": lambda letter: f"\\u{ord(letter):04x}"}
+        mixed = "".join(spell[way](letter) for way, letter in zip(ways, SECRET, strict=True))
+        assert Key("OUR_KEY").scrub(f"wrong key {mixed}!") == f"wrong key {BLOT}!"
+
+
+def percent(letter: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in letter.encode())
 
 
 @given(before=st.binary(max_size=7), after=st.binary(max_size=7))
