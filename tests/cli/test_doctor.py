@@ -39,6 +39,14 @@ def test_what_is_missing_is_said_with_how_to_get_it(monkeypatch: pytest.MonkeyPa
     assert lines["bubblewrap"] == "does not work: bubblewrap does not work here (no user namespaces)"
 
 
+def test_from_its_sources_alone_it_says_what_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distribution, "DISTRIBUTION", "nobody-has-this-one")
+    lines = dict(doctor.machine())
+    assert lines["metagen"] == "(nobody-has-this-one is not installed)"
+    assert "Coq" in lines
+    assert not any(name.startswith("metagen[") for name in lines)
+
+
 async def test_a_server_is_described(capsys: pytest.CaptureFixture[str]) -> None:
     async with FakeServer().running() as server:
         assert await doctor.examine(server.url) == 0

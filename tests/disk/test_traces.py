@@ -90,9 +90,21 @@ def test_a_run_of_an_earlier_form_is_refused_in_one_line(tmp_path: Path) -> None
         read_configuration(tmp_path)
 
 
-@pytest.mark.parametrize("text", [None, "[1]", "{"])
-def test_a_folder_without_a_record_is_no_run(tmp_path: Path, text: str | None) -> None:
-    if text is not None:
-        (tmp_path / "run.json").write_text(text)
-    with pytest.raises(InputError, match=r"it has no run\.json"):
+def test_a_folder_without_a_record_is_no_run(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for folder in (tmp_path, tmp_path / "none", tmp_path / "file"):
+        with pytest.raises(InputError, match=r"it has no run\.json"):
+            read_configuration(folder)
+
+
+@pytest.mark.parametrize("content", [b"[1]", b"{", b"", b'"\xff"', b"[" * 100_000])
+def test_a_damaged_record_is_not_called_missing(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "run.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"run\.json: is not the record of a run"):
+        read_configuration(tmp_path)
+
+
+def test_a_record_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "run.json").mkdir()
+    with pytest.raises(InputError, match=r"run\.json: cannot be read: Is a directory"):
         read_configuration(tmp_path)

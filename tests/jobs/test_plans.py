@@ -125,6 +125,12 @@ def test_a_plan_that_is_not_there_is_named(folder: Path) -> None:
         read_plan(Path("no.toml"))
 
 
+def test_a_plan_in_another_encoding_is_named(folder: Path) -> None:
+    Path("latin.toml").write_bytes("# é".encode("latin-1"))
+    with pytest.raises(InputError, match=r"latin\.toml: is not UTF-8 text"):
+        read_plan(Path("latin.toml"))
+
+
 async def test_each_run_of_a_sweep_begins_cold() -> None:
     class Keeping(Scripted):
         forgot = 0

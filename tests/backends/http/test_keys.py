@@ -2,6 +2,7 @@
 
 import json
 from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Callable
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -45,9 +46,13 @@ def test_a_key_is_removed_however_it_is_spelled(key: Key, spelling: str) -> None
 def test_no_mixture_of_spellings_is_repeated(ways: list[str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OUR_KEY", SECRET)
-        spell = {"as it is": str, "percent": percent, "escaped": lambda letter: f"\\u{ord(letter):04x}"}
+        spell: dict[str, Callable[[str], str]] = {"as it is": str, "percent": percent, "escaped": escaped}
         mixed = "".join(spell[way](letter) for way, letter in zip(ways, SECRET, strict=True))
         assert Key("OUR_KEY").scrub(f"wrong key {mixed}!") == f"wrong key {BLOT}!"
+
+
+def escaped(letter: str) -> str:
+    return f"\\u{ord(letter):04x}"
 
 
 def percent(letter: str) -> str:

@@ -1,0 +1,40 @@
+"""The points of a sweep: what counts as right, and of how many problems."""
+
+from pathlib import Path
+
+import pytest
+
+from metagen import InputError
+from metagen.analysis.fronts import point
+
+KEY = ("problems", "model", "strategy", "budget")
+
+
+def run(folder: Path, *rows: str) -> Path:
+    folder.mkdir()
+    (folder / "solutions.jsonl").write_text("".join(f"{row}\n" for row in rows))
+    return folder
+
+
+def test_what_has_no_verdict_is_in_no_share(tmp_path: Path) -> None:
+    folder = run(
+        tmp_path / "one",
+        '{"problem": "right", "answer": "7", "correct": true}',
+        '{"problem": "failed, with a reference", "answer": null, "correct": false, "error": "refused"}',
+        '{"problem": "failed, without one", "answer": null, "error": "refused"}',
+        '{"problem": "without a reference", "answer": "7"}',
+        '{"problem": "without a verdict", "answer": "x", "unjudged": true}',
+    )
+    found = point(KEY, [folder])
+    assert (found.count, found.accuracy) == (2, 0.5)
+
+
+def test_seeds_of_a_problem_are_taken_together(tmp_path: Path) -> None:
+    rows = ('{"problem": "p", "answer": "7", "correct": true}', '{"problem": "p", "answer": "8", "correct": false}')
+    found = point(KEY, [run(tmp_path / str(seed), row) for seed, row in enumerate(rows)])
+    assert (found.seeds, found.count, found.accuracy) == (2, 1, 0.5)
+
+
+def test_without_any_verdict_it_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no answer there has a verdict"):
+        point(KEY, [run(tmp_path / "one", '{"problem": "p", "answer": null, "error": "refused"}')])
