@@ -18,6 +18,17 @@ Anything that is not a `MetagenError` is a bug: it cancels its siblings and stop
 Foreign errors are translated once, where the foreign code is called.
 """
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+
+def first_fault(error: "ValidationError") -> str:
+    """The first thing that pydantic found wrong in what was read: the field, and what it must be."""
+    first = error.errors()[0]
+    return f"field {'.'.join(map(str, first['loc']))!r}: {first['msg']}"
+
 
 class MetagenError(Exception):
     """The root of all errors that metagen raises on purpose."""

@@ -323,3 +323,13 @@ def test_no_script_has_the_name_of_a_standard_module() -> None:
     """The folder of a script comes first where Python looks for modules, so `http.py` would hide the standard one."""
     scripts = [path for folder in ("benchmarks", "examples") for path in (ROOT / folder).rglob("*.py")]
     assert [path.name for path in scripts if path.stem in sys.stdlib_module_names] == []
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "benchmarks").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_a_script_finds_what_it_imports(path: Path) -> None:
+    """Python looks in the script's own folder: another folder of the repository must be made known to it."""
+    text = path.read_text(encoding="utf-8")
+    from_root = re.search(r"^\s*(?:from|import) (?:recipes|tests)\b", text, re.MULTILINE)
+    assert from_root is None or "sys.path.insert" in text[: from_root.start()]

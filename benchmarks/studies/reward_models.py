@@ -7,6 +7,7 @@ recomputed: the problems are drawn again, with their operations, and a step is g
 from the right solution. Scores are those of the folders MODEL, in torch, one a sample: that of its lowest step.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -23,6 +24,8 @@ from metagen.candidate import steps_of
 from metagen.train.labels import samples_of
 from metagen.train.metrics import auc, calibration_error
 from metagen.train.rewards import Example, ProcessRewardModel, collate, encode, tokenizer_of
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
 from recipes.problems.arithmetic import answer_of, first_error
 from recipes.problems.problem_sets import problem_set
 from recipes.problems.words import WordProblem

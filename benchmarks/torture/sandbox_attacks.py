@@ -16,7 +16,7 @@ import typer
 from trust_page import ROOT, publish
 
 INSIDE = """
-import asyncio, json, os, sys
+import asyncio, json, os, resource, sys
 from metagen import InputError, Limits, Sandbox
 if sys.argv[1] == "a user":
     os.chdir("/")

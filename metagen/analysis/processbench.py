@@ -15,7 +15,7 @@ from statistics import harmonic_mean, mean
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from metagen.candidate import Candidate, Score
-from metagen.errors import InputError, SampleError
+from metagen.errors import InputError, SampleError, first_fault
 from metagen.problem import Problem
 from metagen.run import Run, Verifier
 from metagen.solve import Models, map_problems
@@ -59,8 +59,7 @@ def read_cases(path: Path) -> list[Case]:
     try:
         return TypeAdapter(list[Case]).validate_python(json.loads(path.read_bytes()))
     except ValidationError as error:
-        where = ".".join(map(str, error.errors()[0]["loc"]))
-        raise InputError(f"{path}: {where}: {error.errors()[0]['msg']}") from None
+        raise InputError(f"{path}: {first_fault(error)}") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as a list of cases: {error}") from None
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from metagen.candidate import Feedback
 from metagen.disk.lines import read_lines
-from metagen.errors import InputError
+from metagen.errors import InputError, first_fault
 from metagen.trace import Asked, Call, Expansion, Span, Status, Written
 
 VERSION = 2
@@ -135,5 +135,4 @@ def _read_row(line: Mapping[str, Any], where: str) -> SpanRow:
     try:
         return SpanRow.model_validate(line)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(f"{where}: field {'.'.join(map(str, first['loc']))!r}: {first['msg']}") from None
+        raise InputError(f"{where}: {first_fault(error)}") from None

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from metagen.execution.processes import read_if_there
+
 ROOT = Path("/sys/fs/cgroup")
 LIMITS = ("memory.max", "memory.limit_in_bytes")
 """The file that holds the limit, in the second and the first version of control groups."""
@@ -25,7 +27,7 @@ class Group:
 
     def overflowed(self) -> bool:
         """Whether the kernel has ended a process because the group was at its limit."""
-        texts = (_read(self.folder / name) for name in ("memory.events", "memory.oom_control"))
+        texts = (read_if_there(self.folder / name) for name in ("memory.events", "memory.oom_control"))
         counts = (line.split() for text in texts for line in text.splitlines())
         return any(count[0] == "oom_kill" and count[1] != "0" for count in counts if len(count) == 2)
 
@@ -62,7 +64,7 @@ def _made(parent: Path, limit: int) -> Group | None:
 @cache
 def _parent() -> Path | None:
     """Where this process may make groups: below its own, or beside it."""
-    for line in _read(Path("/proc/self/cgroup")).splitlines():
+    for line in read_if_there(Path("/proc/self/cgroup")).splitlines():
         _, controllers, path = line.split(":", 2)
         mounts = (ROOT, ROOT / "unified") if not controllers else (ROOT / controllers,)
         if controllers and "memory" not in controllers.split(","):
@@ -73,10 +75,3 @@ def _parent() -> Path | None:
                     made.folder.rmdir()
                     return folder
     return None
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""

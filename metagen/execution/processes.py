@@ -198,29 +198,29 @@ def _tree(process: int) -> Iterator[int]:
 
 
 def _children(process: int) -> list[int]:
-    texts = (_read(f"{task}/children") for task in _tasks(process))
+    texts = (read_if_there(f"{task}/children") for task in _tasks(process))
     return [int(child) for text in texts for child in text.split()]
 
 
 def _tasks(process: int) -> list[Path]:
     try:
         return list(Path(f"/proc/{process}/task").iterdir())
-    except OSError:  # it has ended
+    except OSError:  # such as a process that has ended
         return []
 
 
 def _resident(process: int) -> int:
-    fields = _read(f"/proc/{process}/statm").split()
+    fields = read_if_there(f"/proc/{process}/statm").split()
     return int(fields[1]) * page_size() if fields else 0
 
 
 def _proportional(process: int) -> int:
-    lines = _read(f"/proc/{process}/smaps_rollup").splitlines()
+    lines = read_if_there(f"/proc/{process}/smaps_rollup").splitlines()
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
 
 
-def _read(path: str) -> str:
+def read_if_there(path: str | Path) -> str:
     try:
         return Path(path).read_text(encoding="utf-8", errors="replace")
-    except OSError:  # it has ended
+    except OSError:  # such as a process that has ended
         return ""

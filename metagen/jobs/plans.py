@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from metagen.analysis.fronts import Point, point
 from metagen.disk.problems import ProblemFile
-from metagen.errors import InputError
+from metagen.errors import InputError, first_fault
 from metagen.jobs.job import Job, Order, prepare
 from metagen.models import SMALL
 from metagen.solve import CONCURRENCY
@@ -93,8 +93,7 @@ def read_plan(path: Path) -> Plan:
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path}: is not TOML: {error}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(f"{path}: field {'.'.join(map(str, first['loc']))!r}: {first['msg']}") from None
+        raise InputError(f"{path}: {first_fault(error)}") from None
     _check_names(path, plan)
     return plan
 

@@ -12,6 +12,7 @@ from metagen.run import Generator, Run
 from metagen.settings import require_generator, require_whole, spelled
 from metagen.strategies.choosing import majority, vote_keys
 from metagen.strategies.parallel.stopping import Keys, stays, two_largest
+from metagen.strategies.parallel.vote import elected
 
 DOUBT = 1e-9
 """A leader that is less likely than this to be caught is settled; sums of chances are rounded."""
@@ -145,10 +146,7 @@ class _Member:
             candidates = await self._drawn(problem, run)
         finally:
             self.table.leave(self.number)
-        chosen = majority(vote_keys(problem, candidates))
-        if chosen is None:
-            run.note(f"none of {len(candidates)} samples has an answer: the first is handed over")
-        return candidates[chosen or 0]
+        return elected(candidates, majority(vote_keys(problem, candidates)), run)
 
     async def _drawn(self, problem: Problem, run: Run) -> list[Candidate]:
         """All its samples. What is lost in a later round ends them."""

@@ -1,5 +1,6 @@
 """Parallel sampling: draw m candidates and choose one."""
 
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 
 from metagen.candidate import Candidate, Score
@@ -54,9 +55,7 @@ class Vote:
         else:
             candidates, scores, keys = await self._until_settled(self.until, problem, run)
         chosen = majority(keys) if self.by is None else self._weighted(keys, scores, run)
-        if chosen is None:
-            run.note(f"none of {len(candidates)} samples has an answer: the first is handed over")
-        return candidates[chosen or 0]
+        return elected(candidates, chosen, run)
 
     async def _until_settled(
         self, settled: Stop, problem: Problem, run: Run
@@ -122,6 +121,13 @@ class BestOf:
         if all(score is None for score in scores):
             run.note("no sample has a verdict: the first is handed over")
         return candidates[best(values(scores))]
+
+
+def elected(candidates: Sequence[Candidate], chosen: int | None, run: Run) -> Candidate:
+    """The chosen candidate; if no candidate votes, the first one, which a note says."""
+    if chosen is None:
+        run.note(f"none of {len(candidates)} samples has an answer: the first is handed over")
+    return candidates[chosen or 0]
 
 
 def _check_stop(vote: Vote) -> None:
