@@ -6,7 +6,7 @@ The work runs in an event loop of its own, in a thread of its own, so it may be 
 import asyncio
 from collections.abc import Coroutine, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -74,29 +74,30 @@ class Session:
         self._thread = ThreadPoolExecutor(1, "metagen.sync")
         self._begun: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any] | None]] = Future()
         self._ready: Future[None] = Future()
-        self._ended: Future[None] | None = None
+        self._ended: Future[None] = Future()
+        self._entered = self._stopping = False
 
     def __enter__(self) -> Self:
-        if self._ended:
+        if self._entered:
             raise InputError("a Session is entered once: make another")
-        self._ended = self._thread.submit(asyncio.run, self._serve())
+        self._entered = True
         try:
+            self._thread.submit(self._work)
             wait([self._ready, self._ended], return_when=FIRST_COMPLETED)
             if self._ended.done():
                 self._ended.result()
         except BaseException:
-            self._stop(self._ended)
+            self._stop()
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
-        if self._ended:
-            self._stop(self._ended)
-            failure = self._ended.exception()
-            if failure and not isinstance(failure, asyncio.CancelledError):
-                raise failure
+        self._stop()
+        failure = self._ended.exception()
+        if failure and not isinstance(failure, asyncio.CancelledError):
+            raise failure
 
     def solve(
         self,
@@ -149,10 +150,12 @@ class Session:
             tasks[0].add_done_callback(done.set_result)
 
         def stop() -> None:
+            if not tasks:
+                begin()
             tasks[0].cancel()
 
-        loop.call_soon_threadsafe(begin)
-        try:
+        try:  # around the handing over too: an interrupt may come in the middle of it, with the work begun or not
+            loop.call_soon_threadsafe(begin)
             return done.result().result()
         except KeyboardInterrupt:
             loop.call_soon_threadsafe(stop)
@@ -160,11 +163,19 @@ class Session:
             raise
 
     def _open(self) -> bool:
-        return self._ready.done() and self._ended is not None and not self._ended.done()
+        return self._ready.done() and not self._ended.done()
+
+    def _work(self) -> None:
+        try:
+            self._ended.set_result(asyncio.run(self._serve()))
+        except BaseException as error:
+            self._ended.set_exception(error)
 
     async def _serve(self) -> None:
         """Open the models, and keep them open until this is cancelled."""
         self._begun.set_result((asyncio.get_running_loop(), asyncio.current_task()))
+        if self._stopping:
+            return
         async with AsyncExitStack() as stack:
             for backend in {id(backend): backend for backend in self._models.values()}.values():
                 await stack.enter_async_context(backend)
@@ -174,10 +185,12 @@ class Session:
             finally:
                 await cancel(asyncio.all_tasks() - {asyncio.current_task()})
 
-    def _stop(self, ended: Future[None]) -> None:
-        """Cancel all work, close the models and wait for that."""
-        loop, serving = self._begun.result()
-        if serving and not ended.done():
-            loop.call_soon_threadsafe(serving.cancel)
-        wait([ended])
-        self._thread.shutdown()
+    def _stop(self) -> None:
+        """Cancel all work, close the models and wait for that, also where an interrupt came before the thread began."""
+        self._stopping = True
+        if self._begun.done() and not self._ended.done():
+            loop, serving = self._begun.result()
+            if serving:
+                with suppress(RuntimeError):  # the loop has just closed by itself
+                    loop.call_soon_threadsafe(serving.cancel)
+        self._thread.shutdown(cancel_futures=True)

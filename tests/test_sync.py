@@ -2,6 +2,7 @@ import asyncio
 import signal
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any
 
@@ -94,6 +95,52 @@ def test_an_interrupt_cancels_what_is_under_way_and_closes_the_models(front: str
     with pytest.raises(KeyboardInterrupt):
         calls[front]()
     assert (backend.cancelled, backend.closed) == (1, 1)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("metagen.sync")]
+
+
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("front", ["solve", "solve_all", "session"])
+def test_an_interrupt_while_the_work_is_handed_over_leaves_nothing_behind(
+    front: str, before: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when Ctrl-C comes inside of `call_soon_threadsafe`, on either side of its effect."""
+    backend = Tracked(lambda request: hang(backend))
+    handed = asyncio.BaseEventLoop.call_soon_threadsafe
+
+    def interrupted(loop: Any, call: Callable[..., object], *given: Any, **options: Any) -> object:
+        if getattr(call, "__name__", "") != "begin":
+            return handed(loop, call, *given, **options)
+        monkeypatch.undo()
+        if not before:
+            handed(loop, call, *given, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "call_soon_threadsafe", interrupted)
+    calls: dict[str, Callable[[], object]] = {
+        "solve": lambda: sync.solve("?", Model(), backend),
+        "solve_all": lambda: list(sync.solve_all(["?"], Model(), backend)),
+        "session": lambda: solve_in_session(backend),
+    }
+    with pytest.raises(KeyboardInterrupt):
+        calls[front]()
+    assert backend.closed == 1
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("metagen.sync")]
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_an_interrupt_while_the_thread_is_begun_leaves_none(before: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    submit = ThreadPoolExecutor.submit
+
+    def interrupted(pool: Any, work: Callable[..., object]) -> object:
+        if not before:
+            submit(pool, work)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", interrupted)
+    backend = Tracked(answer)
+    with pytest.raises(KeyboardInterrupt):
+        sync.solve(PROBLEMS[3], None, backend)
+    assert backend.opened == backend.closed
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("metagen.sync")]
 
 
