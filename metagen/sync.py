@@ -168,8 +168,9 @@ class Session:
     def _work(self) -> None:
         try:
             self._ended.set_result(asyncio.run(self._serve()))
-        except BaseException as error:  # noqa: BLE001 (it is raised again by whoever waits for the end)
+        except BaseException as error:
             self._ended.set_exception(error)
+            raise
 
     async def _serve(self) -> None:
         """Open the models, and keep them open until this is cancelled."""
