@@ -88,7 +88,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "syntax.py": "def (:",
         "empty.jsonl": "",
         "bad.jsonl": lines(PROBLEMS[0]) + "{bad}\n",
-        "list.json": "{}",
+        "list.json": '{"data": [{}]}',
         "no_prompt.jsonl": lines({"promt": "?"}),
         "twins.jsonl": lines({"id": 1, "prompt": "?"}, {"id": 1, "prompt": "!"}),
         "no_model/README.md": "",

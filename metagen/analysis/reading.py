@@ -242,7 +242,7 @@ class _Solved:
 
 def _check_problems(path: Path, problems: ProblemFile) -> None:
     """A run says in `run.json` over which problems it went."""
-    configuration, digest = read_configuration(path), problems.check()[1]
+    configuration, digest = read_configuration(path), problems.check().digest
     went_over = str(configuration.get("problems", ""))
     if f"({digest})" not in went_over:
         raise InputError(f"{path}: went over {went_over}, and {problems.path} is another file ({digest})")

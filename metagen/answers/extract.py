@@ -27,6 +27,10 @@ _LABEL = re.compile(
 """What a box may say before the answer."""
 
 
+LONGEST = 60
+"""Characters of an answer that no box marks. What is longer is prose."""
+
+
 _HASHES = re.compile(r"####[ \t]*([^\n#]{1,60}?)[ \t]*$", re.MULTILINE)
 
 
@@ -102,6 +106,13 @@ def extract(text: str, *, finished: bool = True) -> str | None:
     if found:
         return found[1]
     return _bold(text) if finished else None
+
+
+def alone(text: str) -> str | None:
+    """What a text says that is nothing but an answer, such as `7`, `7 apples` or `x = 3`; `None` if it says more."""
+    text = text.strip()
+    value = _trimmed(text) if len(text) <= LONGEST and "\n" not in text else None
+    return value if value and _is_value(value) else None
 
 
 def _boxes(text: str) -> Iterator[Found]:

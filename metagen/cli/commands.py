@@ -89,20 +89,7 @@ def solve_command(
     card: CardOption = None,
 ) -> None:
     """Answer a file of problems. The same call again goes on where it stopped."""
-    order = Order(
-        problems=ProblemFile(file, prompt_field, answer_field, id_field, answers or ""),
-        strategy=strategy,
-        models=read_named(model or (), "--model"),
-        load=load or (),
-        engine=read_settings(engine or (), "--engine"),
-        server=read_settings(server or (), "--server"),
-        cards=read_named(card or (), "--card"),
-        limit=limit,
-        seed=seed,
-        budget=Budget(tokens, seconds, flops),
-        concurrency=concurrency,
-    )
-    job = prepare(order)
+    job = prepare(_order(**locals()))
     run = out_dir or Path("runs") / job.slug()
     raise typer.Exit(asyncio.run(solve_file(job, run)))
 
@@ -130,7 +117,33 @@ def sample_command(
     card: CardOption = None,
 ) -> None:
     """Draw and keep N samples a problem. The same call again draws what is missing; `solve --model POOL` plays them."""
-    order = Order(
+    job = prepare(_order(**locals()))
+    raise typer.Exit(asyncio.run(sample_file(job, n, out_file)))
+
+
+def _order(
+    *,
+    file: Path,
+    strategy: str,
+    model: list[str] | None,
+    load: list[Path] | None,
+    limit: int | None,
+    seed: int | None,
+    tokens: int | None,
+    seconds: float | None,
+    flops: float | None,
+    concurrency: int,
+    prompt_field: str | None,
+    answer_field: str | None,
+    id_field: str | None,
+    answers: str | None,
+    engine: list[str] | None,
+    server: list[str] | None,
+    card: list[str] | None,
+    **_: object,
+) -> Order:
+    """What the options that `solve` and `sample` share ask for."""
+    return Order(
         problems=ProblemFile(file, prompt_field, answer_field, id_field, answers or ""),
         strategy=strategy,
         models=read_named(model or (), "--model"),
@@ -143,8 +156,6 @@ def sample_command(
         budget=Budget(tokens, seconds, flops),
         concurrency=concurrency,
     )
-    job = prepare(order)
-    raise typer.Exit(asyncio.run(sample_file(job, n, out_file)))
 
 
 @app.command("report")

@@ -1,7 +1,7 @@
 """Runs a job while a bar shows how it goes, and says what came out."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import replace
 from itertools import chain
@@ -16,7 +16,7 @@ from metagen.budget import Account
 from metagen.cli.console import err, out, progress
 from metagen.disk.runs import RunDirectory
 from metagen.jobs.job import Job
-from metagen.jobs.remarks import remarks
+from metagen.jobs.remarks import of_problems, remarks
 from metagen.request import AnyBackend, generates
 from metagen.run import Generator
 from metagen.settings import literal
@@ -31,6 +31,7 @@ LINE_SECONDS = 30.0
 async def solve_file(job: Job, path: Path) -> int:
     """Solve what is not solved yet, and say what came out; return the exit code."""
     tally, account = Tally(), Account(job.budget)
+    say_surprises([job])
     code = await fill(job, path, tally, account)
     out.print(summary(tally, f"{literal(job.strategy)} on {job.problems.path.name}", account))
     out.print(f"Kept in {path}/ (run.json, trace.jsonl, solutions.jsonl).", soft_wrap=True)
@@ -53,6 +54,7 @@ async def sample_file(job: Job, n: int, path: Path) -> int:
     name, backend = next((name, model) for name, model in job.models.items() if generates(model))
     recorded = replace(job, models={**job.models, name: Recorded(path, backend)})
     account = Account(job.budget)
+    say_surprises([job])
     drawn: set[str] = set()
     short = 0
 
@@ -67,6 +69,12 @@ async def sample_file(job: Job, n: int, path: Path) -> int:
     if short:
         err.print(f"Short of samples: {short:,} of {job.size():,} problems. Run the same command to draw the rest.")
     return max(short > 0, _exit_code(job, drawn, tally, account))
+
+
+def say_surprises(jobs: Iterable[Job]) -> None:
+    """Say what may surprise about the problems of jobs, each thing once."""
+    for line in dict.fromkeys(chain.from_iterable(map(of_problems, jobs))):
+        err.print(line, soft_wrap=True)
 
 
 async def _work(

@@ -8,7 +8,8 @@ import typer
 File = Annotated[
     Path,
     typer.Argument(
-        help="Problems: JSON Lines, a JSON list or Parquet; ours, GSM8K's, MATH's, SVAMP's, or with named fields."
+        help="Problems: JSON Lines, a JSON list, CSV, TSV or Parquet, packed (.gz, .bz2, .xz, .zst) or not; ours, "
+        "GSM8K's, MATH's, SVAMP's, or with named fields."
     ),
 ]
 ModelOption = Annotated[

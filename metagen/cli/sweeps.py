@@ -14,7 +14,7 @@ from metagen.backends import Recorded
 from metagen.backends.wrapper import Inner, Passing, RewardWrapper, Wrapper
 from metagen.budget import Account
 from metagen.cli.console import check_report, out, table_of, visible, write
-from metagen.cli.jobs import fill
+from metagen.cli.jobs import fill, say_surprises
 from metagen.disk.files import make_folder
 from metagen.jobs.plans import Cell, points
 from metagen.request import AnyBackend, Backend, RewardBackend, generates
@@ -24,6 +24,7 @@ async def sweep(title: str, every: list[Cell], folder: Path) -> int:
     """Run what is not done yet, then print and write the report; return the exit code."""
     check_report(folder, "sweep")
     make_folder(folder / "pools")
+    say_surprises(cell.job for cell in every)
     code, number = 0, 0
     for _, of_model in groupby(every, key=lambda cell: cell.model):
         part = list(of_model)

@@ -18,6 +18,7 @@ from typing import Any, Generic, Self, TypeVar
 import msgspec
 
 from metagen.disk.files import NO_LINK, keep_torn, refused_by_disk, replace_file, why_not
+from metagen.disk.streams import read_stream
 from metagen.errors import InputError
 from metagen.system import lock
 
@@ -89,13 +90,15 @@ class Reader(Generic[Row]):
 _OBJECTS: Reader[dict[str, Any]] = Reader(dict[str, Any])
 
 
-def read_lines(path: Path, *, torn: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """The objects of a file with their line numbers, one at a time. Blank lines are passed over.
 
-    With `torn`, a last line that a kill cut short is passed over too. Raises `InputError`, naming the line, for what is
-    not a JSON object in UTF-8.
+    The file may be packed, and in any Unicode, as `read_stream` takes it. Raises `InputError`, naming the line, for
+    what is not a JSON object.
     """
-    return ((number, row) for number, _, row in _OBJECTS.read(path, torn=torn))
+    for number, line in enumerate(read_stream(path), 1):
+        if not line.isspace():
+            yield number, _OBJECTS.row(line, path, number)
 
 
 Wanted = Callable[[Mapping[str, Any]], bool]
@@ -172,9 +175,9 @@ def is_torn(line: bytes, path: Path, *, alone: bool) -> bool:
 
 def _object(line: bytes, where: str) -> dict[str, Any]:
     try:
-        value = json.loads(line.decode())
+        value = json.loads(line.decode("utf-8-sig"))  # editors put a byte order mark there
     except UnicodeDecodeError:
-        raise InputError(f"{where}: is not UTF-8 text") from None
+        raise InputError(f"{where}: is not UTF-8 text: save it as UTF-8") from None
     except RecursionError:
         raise InputError(f"{where}: is nested too deeply") from None
     except ValueError as error:

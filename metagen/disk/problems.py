@@ -1,4 +1,4 @@
-"""Problem files: JSON Lines, JSON lists and Parquet, read as a stream."""
+"""Problem files: what the rows of a file ask, and what they say is right."""
 
 import json
 import os
@@ -12,46 +12,59 @@ from typing import Any, Self
 
 import numpy as np
 
-from metagen.answers.extract import extract
-from metagen.answers.kinds import MATHS, Choice
+from metagen.answers.extract import alone, extract
+from metagen.answers.kinds import MATHS, Choice, Label, LastNumber, Maths, Number
 from metagen.answers.protocol import Answers
 from metagen.answers.rows import choices_of, with_choices
 from metagen.answers.spec import parse_answers
 from metagen.answers.structured import Json
-from metagen.disk.lines import read_lines
-from metagen.distribution import how_to_install
+from metagen.disk.fields import (
+    ANSWER_FIELDS,
+    ID_FIELDS,
+    PROMPT_FIELDS,
+    TAG_FIELDS,
+    UsedFields,
+    find_field,
+    plain,
+    text_of,
+)
+from metagen.disk.sources import Rows, read_source
 from metagen.errors import InputError
 from metagen.problem import Problem
 from metagen.settings import literal
 
-PROMPT_FIELDS = ("prompt", "question", "problem", "Question")
-
-
-ANSWER_FIELDS = ("answer", "Answer", "solution")
-
-
-ID_FIELDS = ("id", "unique_id", "ID")
-
-
-TAG_FIELDS = ("level", "subject", "type")
-
-
 GSM8K_MARK = "####"
 
 
-BATCH = 1024
-"""Rows of a Parquet file that are in memory at once."""
+KINDS = 256
+"""Specs of answers that are remembered once they are read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a file of problems holds."""
+
+    total: int
+    """Problems."""
+    digest: str
+    """Of what is asked and of the references: two files with the same have the same problems."""
+    unused: tuple[str, ...] = ()
+    """The fields of rows that nothing reads."""
+    blank: int = 0
+    """Problems with an answer that is none, such as `NaN` or a solution without its result."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProblemFile:
-    """A file of problems: JSON Lines or Parquet, read as a stream, or a JSON list in a file that ends in `.json`.
+    """A file of problems: JSON Lines, CSV, TSV or Parquet, read as a stream, or a JSON list in a `.json` file.
+
+    It may be packed by gzip, bzip2, xz or zstd, and in UTF-8, UTF-16 or UTF-32. Parquet and zstd need pyarrow.
 
     Fields are found by their usual names (`prompt`, `question` or `problem`; `answer`; `id` or `unique_id`) unless
     they are named here. So GSM8K is read as it comes, where an answer that ends in `#### n` stands for n; MATH, where a
-    `solution` stands for what is in its box if there is no `answer`; and SVAMP, whose `Body` goes before its
-    `Question`. Without an id, a problem is called by the number of its line or row. A `level`, `subject` or `type`
-    becomes a tag. Parquet needs pyarrow.
+    `solution` stands for what is in its box, or for itself where it is nothing but an answer, if there is no
+    `answer`; and SVAMP, whose `Body` goes before its `Question`. Without an id, a problem is called by the number of
+    its line or row. A `level`, `subject` or `type` becomes a tag. A number that is none, such as `NaN`, is no answer.
 
     What counts as an answer is said by `answers` for the whole file, else by the field `answers` of a row, as a spec.
     A row with `choices` (or `options`) has them for answers: its prompt lists them by letter if it does not yet, and
@@ -66,18 +79,20 @@ class ProblemFile:
     """The kind of answers of all problems, as a spec such as `Choice("ABCD")`; empty leaves it to the rows."""
     names: Mapping[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Functions and classes of the user's own, which specs may name."""
+    _known: dict[str, Answers] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Kinds of answers by their specs, so that each is read once and not for each row."""
 
     @property
     def kind(self) -> str:
         """The spec of the kind of answers, written as its `repr`; empty where it is left to the rows."""
-        return literal(parse_answers(self.answers, self.names)) if self.answers else ""
+        return literal(self._parsed(self.answers)) if self.answers else ""
 
     def reading(self, names: Mapping[str, Any]) -> Self:
         """The same file, whose specs may name what is in `names`. Raises `InputError` where its own cannot be read."""
         file = replace(self)
         object.__setattr__(file, "names", names)
         if self.answers:
-            parse_answers(self.answers, names)
+            file._parsed(self.answers)
         return file
 
     def __iter__(self) -> Iterator[Problem]:
@@ -91,62 +106,36 @@ class ProblemFile:
             if self._name(row, number) not in solved:
                 yield self._problem(row, number)
 
-    def check(self) -> tuple[int, str]:
-        """Read the whole file once, before anything is spent: how many problems it holds, and a digest of them.
+    def check(self) -> Contents:
+        """Read the whole file once, before anything is spent.
 
         Memory is 8 bytes a problem. Raises `InputError` for what cannot be read, an empty file, or an id that occurs
         twice.
         """
-        digest, ids = blake2b(digest_size=8), array("q")
+        digest, ids, blank, fields = (
+            blake2b(digest_size=8),
+            array("q"),
+            0,
+            UsedFields(self.prompt_field, self.answer_field, self.id_field),
+        )
         for place, row in self._rows():
             name, prompt, answer, _ = self._said(row, place)
             digest.update(repr((name, prompt, answer)).encode())
             ids.append(hash(name))
+            fields.add(row)
+            blank += answer is None and fields.answers(row)
         if not ids:
             raise InputError(f"{self.path}: holds no problems")
         hashes = np.frombuffer(ids, dtype=np.int64)
         hashes.sort()
         if repeated := set(hashes[1:][hashes[1:] == hashes[:-1]].tolist()):
             self._refuse_twins(repeated)
-        return len(ids), digest.hexdigest()
+        return Contents(len(ids), digest.hexdigest(), tuple(fields.unused), blank)
 
-    def _rows(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    def _rows(self) -> Rows:
         if not os.path.exists(self.path):  # unlike `Path.exists`, it takes a name of any length
             raise InputError(f"{self.path}: there is no such file")
-        if self.path.suffix == ".parquet":
-            yield from self._parquet()
-            return
-        if self.path.suffix != ".json":
-            yield from ((f"line {number}", row) for number, row in read_lines(self.path))
-            return
-        for number, row in enumerate(self._list(), 1):
-            if not isinstance(row, dict):
-                raise InputError(f"{self.path}, item {number}: must be an object, not {type(row).__name__}")
-            yield f"item {number}", row
-
-    def _parquet(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        try:
-            from pyarrow import ArrowException, parquet  # noqa: PLC0415 (optional)
-        except ImportError:
-            raise InputError(f"{self.path}: reading Parquet needs pyarrow: {how_to_install('parquet')}") from None
-        number = 0
-        try:
-            with parquet.ParquetFile(self.path) as file:
-                for batch in file.iter_batches(BATCH):
-                    for row in batch.to_pylist():
-                        number += 1
-                        yield f"row {number}", row
-        except (ArrowException, OSError) as error:
-            raise InputError(f"{self.path}: cannot be read as Parquet after row {number}: {error}") from None
-
-    def _list(self) -> list[Any]:
-        try:
-            rows = json.loads(self.path.read_bytes())
-        except (OSError, ValueError, RecursionError) as error:
-            raise InputError(f"{self.path}: is not a JSON file: {error}") from None
-        if not isinstance(rows, list):
-            raise InputError(f"{self.path}: must hold a list of problems; JSON Lines go in a file that ends in .jsonl")
-        return rows
+        return read_source(self.path)
 
     def _problem(self, row: Mapping[str, Any], place: str) -> Problem:
         name, prompt, answer, kind = self._said(row, place)
@@ -156,8 +145,8 @@ class ProblemFile:
     def _said(self, row: Mapping[str, Any], place: str) -> tuple[str, str, str | None, Answers]:
         """The id, the prompt, the reference answer and the kind of answers."""
         where = f"{self.path}, {place}"
-        field, asked = _field(row, self.prompt_field, PROMPT_FIELDS, where)
-        prompt = _text((field, asked), where, needed=True) or ""
+        field, asked = find_field(row, self.prompt_field, PROMPT_FIELDS, where)
+        prompt = text_of((field, asked), where, needed=True) or ""
         if field == "Question" and not self.prompt_field and row.get("Body"):
             prompt = _after_body(str(row["Body"]), prompt)
         kind, prompt = self._kind(row, prompt, where)
@@ -167,7 +156,9 @@ class ProblemFile:
         if not self.id_field and isinstance(name := row.get(ID_FIELDS[0]), str) and name:
             return name
         where = f"{self.path}, {place}"
-        return _text(_field(row, self.id_field, ID_FIELDS, where, needed=False), where) or place.rpartition(" ")[2]
+        return (
+            text_of(find_field(row, self.id_field, ID_FIELDS, where, needed=False), where) or place.rpartition(" ")[2]
+        )
 
     def _kind(self, row: Mapping[str, Any], prompt: str, where: str) -> tuple[Answers, str]:
         """The kind of answers to a row, and its prompt with the choices that it does not list."""
@@ -183,22 +174,29 @@ class ProblemFile:
     def _said_kind(self, row: Mapping[str, Any], where: str) -> Answers | None:
         """The kind of answers that the file or else the row is said to have."""
         if self.answers:
-            return parse_answers(self.answers, self.names)
-        spec = _text(("answers", row.get("answers")), where)
+            return self._parsed(self.answers)
+        spec = text_of(("answers", row.get("answers")), where)
         try:
-            return parse_answers(spec, self.names) if spec else None
+            return self._parsed(spec) if spec else None
         except InputError as error:
             raise InputError(f"{where}: field 'answers': {error}") from None
 
+    def _parsed(self, spec: str) -> Answers:
+        if spec not in self._known:
+            if len(self._known) >= KINDS:
+                self._known.clear()
+            self._known[spec] = parse_answers(spec, self.names)
+        return self._known[spec]
+
     def _answer(self, row: Mapping[str, Any], kind: Answers, where: str) -> str | None:
-        field, given = _field(row, self.answer_field, ANSWER_FIELDS, where, needed=False)
+        field, given = find_field(row, self.answer_field, ANSWER_FIELDS, where, needed=False)
         if isinstance(kind, Json) and isinstance(given, dict):
-            return json.dumps(given)
+            return json.dumps(given, default=plain)
         if isinstance(kind, Choice) and kind.texts and isinstance(given, int) and not isinstance(given, bool):
             return _choice(kind, given, f"{where}: field {field!r}")
-        answer = _text((field, given), where)
-        if answer is not None and field == "solution":
-            return extract(answer)
+        answer = text_of((field, given), where)
+        if answer is not None and field == "solution" and not self.answer_field:
+            answer = _solved(answer, kind)
         if answer is not None and GSM8K_MARK in answer:
             answer = answer.rpartition(GSM8K_MARK)[2].strip()
         if answer is not None and isinstance(kind, Choice) and kind.texts and kind.key(answer) not in kind.letters:
@@ -217,33 +215,11 @@ class ProblemFile:
                 raise InputError(f"{self.path}, {place}: the id {name!r} occurs twice, first on {first[name]}")
 
 
-def _field(
-    row: Mapping[str, Any], named: str | None, usual: tuple[str, ...], where: str, *, needed: bool = True
-) -> tuple[str, Any]:
-    """The first of the fields that is there, with its name."""
-    for name in (named,) if named else usual:
-        if name in row:
-            return name, row[name]
-    if needed or named:
-        wanted = repr(named) if named else " or ".join(map(repr, usual))
-        raise InputError(f"{where}: there is no field {wanted}; there is {', '.join(map(repr, row)) or 'nothing'}")
-    return "", None
-
-
-def _text(field: tuple[str, Any], where: str, *, needed: bool = False) -> str | None:
-    """A field as text: numbers are written out, whole ones without a fraction."""
-    name, value = field
-    if isinstance(value, str) and (value.strip() or not needed):
-        return value
-    if value is None and not needed:
-        return None
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise InputError(f"{where}: field {name!r} must be a text or a number, not {json.dumps(value)[:40]}")
-    if needed and not str(value).strip():
-        raise InputError(f"{where}: field {name!r} is empty")
-    return str(value)
+def _solved(solution: str, kind: Answers) -> str | None:
+    """What a solution stands for: the answer that it gives, or itself where it is nothing but an answer."""
+    if isinstance(kind, Maths | Number | LastNumber):
+        return extract(solution) or alone(solution)
+    return (kind.extract(solution) if isinstance(kind, Choice | Label) else None) or solution
 
 
 def _choice(kind: Choice, given: int, where: str) -> str:

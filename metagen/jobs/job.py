@@ -11,7 +11,7 @@ from typing import Any
 from metagen.backends import VLLMEngine, VLLMReward
 from metagen.budget import Budget
 from metagen.card.card import ModelCard
-from metagen.disk.problems import ProblemFile
+from metagen.disk.problems import Contents, ProblemFile
 from metagen.errors import InputError
 from metagen.jobs.loading import digest_of, load_all
 from metagen.jobs.opening import identity_of, is_served, make_backend, split_by_model
@@ -34,8 +34,7 @@ class Job:
     models: Mapping[str, AnyBackend]
     given: Mapping[str, str]
     """Which models these are, told apart for good."""
-    total: int
-    digest: str
+    contents: Contents
     limit: int | None
     seed: int | None
     budget: Budget
@@ -47,14 +46,14 @@ class Job:
         return self.problems.lacking(done, self.limit)
 
     def size(self) -> int:
-        return min(self.total, self.limit or self.total)
+        return min(self.contents.total, self.limit or self.contents.total)
 
     def configuration(self) -> dict[str, Any]:
         """What may not change within one run."""
         return {
             "strategy": literal(self.strategy),
             "models": dict(self.given),
-            "problems": f"{self.problems.path.name} ({self.digest})",
+            "problems": f"{self.problems.path.name} ({self.contents.digest})",
             "seed": self.seed,
             "engine": dict(self.engine),
             "loaded": self.loaded,
@@ -111,15 +110,14 @@ def prepare(order: Order) -> Job:
         if name and name not in backends:
             raise InputError(f"the strategy names a model {name!r}: give it with --model {name}=MODEL")
     _check_used(order, named, backends)
-    total, digest = problems.check()
+    contents = problems.check()
     loaded = sorted(f"{path.name} ({digest_of(path)})" for path in order.load) + foreign(order.strategy, names)
     return Job(
         problems=problems,
         strategy=strategy,
         models=backends,
         given={name: identity_of(model, names) for name, model in named.items()},
-        total=total,
-        digest=digest,
+        contents=contents,
         limit=order.limit,
         seed=order.seed,
         budget=order.budget,

@@ -5,9 +5,23 @@ from dataclasses import fields, is_dataclass
 
 from metagen.backends import OpenAIServer, Recorded, Scripted
 from metagen.backends.http.hardware import REMEDY
+from metagen.disk.fields import named_in
+from metagen.jobs.job import Job
 from metagen.model import Model
 from metagen.request import AnyBackend, Backend, generates
 from metagen.run import Generator
+
+
+def of_problems(job: Job) -> Iterator[str]:
+    """What may surprise about a file of problems: fields that nothing reads, and answers that are none."""
+    name, contents = job.problems.path.name, job.contents
+    if contents.unused:
+        yield f"{name}: these fields are not used: {named_in(contents.unused)}."
+    if contents.blank:
+        yield (
+            f"{name}: {contents.blank:,} of {contents.total:,} problems have an answer that is none, such as NaN or a "
+            "solution without its result: they are solved, and count in no accuracy."
+        )
 
 
 async def remarks(strategy: Generator, models: Mapping[str, AnyBackend], seed: int | None = None) -> list[str]:

@@ -156,7 +156,7 @@ REPLIES = ["The answer is 2, since 1 + 1 is 2.", "The answer is 3.", "none", "Th
 
 async def ran(path: Path, strategy: Generator, problems: ProblemFile, **settings: Any) -> Path:
     backend = Scripted(lambda request: REPLIES[request.draw % 4], **settings)
-    with RunDirectory(path, {"problems": f"problems.jsonl ({problems.check()[1]})"}) as run:
+    with RunDirectory(path, {"problems": f"problems.jsonl ({problems.check().digest})"}) as run:
         async for solution in solve_all(list(problems)[:2], strategy, backend, concurrency=1):
             run.add(solution)
     return path
@@ -259,7 +259,7 @@ def test_a_pool_is_read_by_the_answers_of_its_problems(tmp_path: Path) -> None:
 def test_a_run_is_read_as_it_was_solved(tmp_path: Path) -> None:
     path = lines(tmp_path / "labels.jsonl", [{"id": "a", "prompt": "How?", "answer": "positive"}])
     file = ProblemFile(path, answers='Label("positive", "negative")')
-    configuration = {"problems": f"labels.jsonl ({file.check()[1]})", "answers": file.kind}
+    configuration = {"problems": f"labels.jsonl ({file.check().digest})", "answers": file.kind}
     solution = asyncio.run(solve(next(iter(file)), Vote(2), Scripted("positive")))
     with RunDirectory(tmp_path / "run", configuration) as run:
         run.add(solution)

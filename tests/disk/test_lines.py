@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metagen.disk.lines import CHUNK, SYNC_SECONDS, Appender, read_lines
+from metagen.disk.lines import CHUNK, SYNC_SECONDS, Appender, Reader, read_lines
 from metagen.errors import InputError, StorageError
+
+OBJECTS: Reader[dict[str, Any]] = Reader(dict[str, Any])
 
 lone_surrogates = st.text(st.characters(categories=["Cs"], max_codepoint=0xDBFF), max_size=3)
 values: st.SearchStrategy[Any] = st.recursive(
@@ -93,6 +95,13 @@ FOREIGN = [
 ]
 
 
+def test_a_byte_order_mark_may_begin_any_line(tmp_path: Path) -> None:
+    """Editors put one at the start, and `cat` puts it in the middle."""
+    (tmp_path / "a.jsonl").write_bytes(b'\xef\xbb\xbf{"a": 1}\n{"a": 2}\n\xef\xbb\xbf{"a": 3}\n')
+    assert [row["a"] for _, row in read_lines(tmp_path / "a.jsonl")] == [1, 2, 3]
+    assert [row["a"] for *_, row in OBJECTS.read(tmp_path / "a.jsonl")] == [1, 2, 3]
+
+
 @pytest.mark.parametrize("content", FOREIGN)
 def test_a_file_that_is_not_ours_is_refused_and_left_as_it_was(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "rows.jsonl"
@@ -100,7 +109,7 @@ def test_a_file_that_is_not_ours_is_refused_and_left_as_it_was(tmp_path: Path, c
     with pytest.raises(InputError, match=r"rows.jsonl: was not written by metagen: move it away"):
         Appender(path)
     with pytest.raises(InputError, match="was not written by metagen"):
-        list(read_lines(path, torn=True))
+        list(OBJECTS.read(path, torn=True))
     assert path.read_bytes() == content
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -109,7 +118,7 @@ def test_nothing_is_changed_before_the_first_row_is_written(tmp_path: Path) -> N
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b'{"a": 1}\n{"b')
     with Appender(path):
-        assert list(read_lines(path, torn=True)) == [(1, {"a": 1})]
+        assert list(OBJECTS.read(path, torn=True)) == [(1, 0, {"a": 1})]
     assert path.read_bytes() == b'{"a": 1}\n{"b'
 
 
@@ -204,7 +213,7 @@ def test_blank_lines_are_passed_over_and_counted(tmp_path: Path) -> None:
         (b'{"a": 1} {"b": 2}', "is not JSON"),
         (b'{"a": 1', "is not JSON"),
         (b'{"n": ' + b"9" * 5000 + b"}", "is not JSON"),
-        (b'\xef\xbb\xbf{"a": 1}', "is not JSON"),
+        (b'\xef\xbb\xbf\xef\xbb\xbf{"a": 1}', "is not JSON"),
         (b'{"a": "\xff"}', "is not UTF-8 text"),
         ('{"a": 1}'.encode("utf-16-le"), "is not JSON"),
         (b"\x00", "is not JSON"),

@@ -1,7 +1,7 @@
 import json
 import tracemalloc
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from metagen import Choice, InputError, Json, Label, Maths, Number, Problem, ProblemFile
+from metagen import Choice, InputError, Json, Label, Maths, Number, Problem, ProblemFile, Text
+from metagen.answers.protocol import Answers
+from metagen.answers.spec import parse_answers
+from metagen.disk import problems
+from metagen.disk.problems import Contents
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "problems"
 
@@ -47,6 +51,17 @@ def saved(path: Path, rows: Iterable[Any]) -> Path:
             Problem("1", "x?", r"\frac12"),
         ),
         ({"problem": "x?", "solution": "Prove it."}, Problem("1", "x?")),
+        ({"problem": "x?", "solution": "7"}, Problem("1", "x?", "7")),
+        ({"problem": "x?", "solution": 7}, Problem("1", "x?", "7")),
+        ({"problem": "x?", "solution": " 7 apples "}, Problem("1", "x?", "7")),
+        ({"problem": "x?", "solution": "$x = 3$"}, Problem("1", "x?", "x = 3")),
+        ({"problem": "x?", "solution": "12 is what they all said"}, Problem("1", "x?")),
+        ({"problem": "x?", "solution": "7\n8"}, Problem("1", "x?")),
+        (
+            {"problem": "x?", "solution": "yes", "answers": 'Label("yes", "no")'},
+            Problem("1", "x?", "yes", answers=Label("yes", "no")),
+        ),
+        ({"problem": "x?", "solution": "Hello.", "answers": "Text()"}, Problem("1", "x?", "Hello.", answers=Text())),
         (
             {"Body": "Tom has 3 apples ", "Question": "How many?", "Answer": 3.0, "ID": "chal-1"},
             Problem("chal-1", "Tom has 3 apples. How many?", "3"),
@@ -69,9 +84,9 @@ def test_parquet_is_read_as_a_stream(tmp_path: Path) -> None:
     path = tmp_path / "problems.parquet"
     rows = [{"question": f"{n} + 1?", "answer": f"so\n#### {n + 1}"} for n in range(3000)]
     parquet.write_table(pyarrow.Table.from_pylist(rows), path)
-    problems = list(ProblemFile(path))
-    assert problems[2999] == Problem("3000", "2999 + 1?", "3000")
-    assert ProblemFile(path).check()[0] == 3000
+    every = list(ProblemFile(path))
+    assert every[2999] == Problem("3000", "2999 + 1?", "3000")
+    assert ProblemFile(path).check().total == 3000
 
 
 @pytest.mark.parametrize(
@@ -114,15 +129,15 @@ def test_level_and_subject_are_tags_that_make_no_other_problem(tmp_path: Path) -
 def test_public_files_are_read_as_they_come(name: str, count: int) -> None:
     if not DATA.exists():
         pytest.skip("needs the public files")
-    problems = list(ProblemFile(DATA / f"{name}.jsonl"))
-    assert len(problems) == count
-    assert all(problem.prompt and problem.answer for problem in problems)
+    every = list(ProblemFile(DATA / f"{name}.jsonl"))
+    assert len(every) == count
+    assert all(problem.prompt and problem.answer for problem in every)
 
 
 def test_fields_can_be_named(tmp_path: Path) -> None:
     path = saved(tmp_path / "svamp.jsonl", [{"prompt": "no", "Q": "1 + 1?", "A": 2.0, "key": "k", "id": "no"}])
-    problems = ProblemFile(path, prompt_field="Q", answer_field="A", id_field="key")
-    assert list(problems) == [Problem("k", "1 + 1?", "2")]
+    file = ProblemFile(path, prompt_field="Q", answer_field="A", id_field="key")
+    assert list(file) == [Problem("k", "1 + 1?", "2")]
 
 
 def test_without_an_id_a_problem_is_called_by_its_line(tmp_path: Path) -> None:
@@ -144,6 +159,65 @@ texts = st.text(st.characters(exclude_categories=())).filter(str.strip)
 def test_any_text_comes_through_as_it_is(scratch: Path, rows: list[tuple[str, str | None]]) -> None:
     saved(scratch, ({"prompt": prompt, "answer": answer} for prompt, answer in rows))
     assert [(problem.prompt, problem.answer) for problem in ProblemFile(scratch)] == rows
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+@pytest.mark.parametrize("name", ["p.jsonl", "p.json"])
+def test_a_number_that_is_none_is_no_reference_and_no_id(tmp_path: Path, name: str, number: str) -> None:
+    row = f'{{"prompt": "?", "answer": {number}, "id": {number}}}'
+    (tmp_path / name).write_text(f"[{row}]" if name.endswith(".json") else row)
+    assert list(ProblemFile(tmp_path / name)) == [Problem("1", "?")]
+    assert ProblemFile(tmp_path / name).check().blank == 1
+
+
+def test_a_solution_is_the_answer_itself_where_it_is_named_as_such(tmp_path: Path) -> None:
+    path = saved(tmp_path / "p.jsonl", [{"prompt": "?", "solution": "Prove it."}])
+    assert next(iter(ProblemFile(path, answer_field="solution"))).answer == "Prove it."
+
+
+@pytest.mark.parametrize(
+    ("row", "named", "unused"),
+    [
+        ({"prompt": "?", "answer": 1, "id": 2, "level": 3, "answers": "Number()"}, {}, ()),
+        ({"prompt": "?", "image": "cat.png", "test": "assert f(1)"}, {}, ("image", "test")),
+        ({"problem": "?", "solution": "Well.", "answer": 1}, {}, ("solution",)),
+        ({"Body": "B.", "Question": "?"}, {}, ()),
+        ({"Body": "B.", "question": "?"}, {}, ("Body",)),
+        ({"prompt": "?", "Q": "?", "id": 1, "key": 2}, {"prompt_field": "Q", "id_field": "key"}, ("prompt", "id")),
+        ({"prompt": "?", "choices": ["x", "y"]}, {}, ()),
+    ],
+)
+def test_fields_that_nothing_reads_are_told(
+    tmp_path: Path, row: dict[str, Any], named: dict[str, Any], unused: tuple[str, ...]
+) -> None:
+    path = saved(tmp_path / "p.jsonl", [row | {"id": 1}, row] if "id" not in row else [row])
+    assert ProblemFile(path, **named).check().unused == unused
+
+
+def test_answers_that_are_none_are_counted(tmp_path: Path) -> None:
+    rows = [{"problem": "?", "solution": each} for each in ("7", "Prove it.", None, r"\boxed{2}")]
+    assert ProblemFile(saved(tmp_path / "p.jsonl", rows)).check().blank == 1
+    assert (
+        ProblemFile(saved(tmp_path / "p.jsonl", [{"prompt": "?"}, {"prompt": "!", "answer": None}])).check().blank == 0
+    )
+
+
+@pytest.mark.parametrize("answers", ['Label("x", "y")', ""])
+def test_a_spec_of_answers_is_read_once_for_all_rows(
+    tmp_path: Path, answers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def noted(spec: str, names: Mapping[str, Any]) -> Answers:
+        read.append(spec)
+        return parse_answers(spec, names)
+
+    monkeypatch.setattr(problems, "parse_answers", noted)
+    row = {"prompt": "?", "answer": "x"} | ({} if answers else {"answers": 'Label("x", "y")'})
+    path = saved(tmp_path / "p.jsonl", [row] * 50)
+    file = ProblemFile(path, answers=answers).reading({})
+    assert len(list(file)) == file.check().total == 50
+    assert read == ['Label("x", "y")']
 
 
 GOOD = b'{"prompt": "?"}\n'
@@ -188,15 +262,15 @@ def test_a_bad_field_is_named_with_its_place(tmp_path: Path, name: str, line: st
         ("bad.jsonl", GOOD + b'{"prompt": "a', ", line 2: is not JSON"),
         ("bad.jsonl", GOOD + b'{"prompt": "\xe9"}', ", line 2: is not UTF-8"),
         ("bad.jsonl", GOOD + b'["prompt"]\n', ", line 2: must be a JSON object"),
-        ("bad.jsonl", b"[" * 9**5, ", line 1: is nested too deeply"),
-        ("bad.jsonl", b'[\n{"prompt": "?"}\n]', ", line 1: is not JSON"),
-        ("bad.csv", b"prompt,answer\n1 + 1?,2\n", ", line 1: is not JSON"),
+        ("bad.jsonl", GOOD + b"[" * 9**5, ", line 2: is nested too deeply"),
+        ("bad.jsonl", b"[" * 9**5, ": is not a JSON file"),
+        ("bad.jsonl", b'[\n{"prompt": ""}\n]', ", item 1: field 'prompt' is empty"),
+        ("bad.csv", b"promt,answer\n1 + 1?,2\n", ", row 1: there is no field 'prompt'"),
         ("bad.json", b"", ": is not a JSON file"),
         ("bad.json", b"{", ": is not a JSON file"),
         ("bad.json", b'["\xe9"]', ": is not a JSON file"),
         ("bad.json", b"[" * 9**5, ": is not a JSON file"),
-        ("bad.json", GOOD, ": must hold a list of problems; JSON Lines go in a file that ends in .jsonl"),
-        ("bad.json", GOOD + GOOD, ": is not a JSON file"),
+        ("bad.json", GOOD + b"{}", ", line 2: there is no field 'prompt'"),
         ("bad.json", b'[{"prompt": "?"}, "?"]', ", item 2: must be an object, not str"),
         ("bad.json", b"3", ": must hold a list of problems"),
     ],
@@ -237,9 +311,9 @@ def test_an_id_that_occurs_twice_is_named_with_both_places(tmp_path: Path, rows:
     assert complaint(ProblemFile(path)) == f"{path}, {said}"
 
 
-def complaint(problems: ProblemFile) -> str:
+def complaint(file: ProblemFile) -> str:
     with pytest.raises(InputError) as error:
-        problems.check()
+        file.check()
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -253,10 +327,11 @@ def test_the_digest_tells_files_apart_by_what_is_asked(tmp_path: Path) -> None:
         row | {"answer": "3"},
         row | {"answer": None},
     ]
-    count, digest = ProblemFile(saved(tmp_path / "p.jsonl", [row])).check()
-    assert count == 1
-    assert ProblemFile(saved(tmp_path / "q.json", [same])).check() == (1, digest)
-    digests = {ProblemFile(saved(tmp_path / "q.jsonl", [other])).check()[1] for other in others}
+    contents = ProblemFile(saved(tmp_path / "p.jsonl", [row])).check()
+    digest = contents.digest
+    assert contents == Contents(1, digest)
+    assert ProblemFile(saved(tmp_path / "q.json", [same])).check() == Contents(1, digest, unused=("note",))
+    digests = {ProblemFile(saved(tmp_path / "q.jsonl", [other])).check().digest for other in others}
     assert len(digests - {digest}) == len(others)
 
 
@@ -280,7 +355,7 @@ def peak_of(work: Callable[[], Any]) -> int:
 def test_the_files_of_the_field_are_read(name: str, count: int) -> None:
     if not (DATA / name).exists():
         pytest.skip("needs the data of the field")
-    assert ProblemFile(DATA / name).check()[0] == count
+    assert ProblemFile(DATA / name).check().total == count
     assert all(problem.answer and "#" not in problem.answer for problem in ProblemFile(DATA / name))
 
 

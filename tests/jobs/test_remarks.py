@@ -1,13 +1,15 @@
 """What a run says as it starts."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from metagen import Generator, Limited, ProblemFile, Recorded, Scripted, ScriptedReward, Vote, parse
-from metagen.cli.jobs import solve_file
+from metagen.cli.jobs import sample_file, solve_file
 from metagen.jobs.job import Order, prepare
-from metagen.jobs.remarks import find_leaves, remarks
+from metagen.jobs.remarks import find_leaves, of_problems, remarks
 from metagen.request import AnyBackend
 from tests.support.fake_server import FakeServer
 from tests.support.scripts import NAMES
@@ -83,3 +85,32 @@ async def test_solving_says_it_on_stderr(
     said = capsys.readouterr()
     assert said.err.count("mock: no max_tokens is set, so a reply may run to the end of the context, 2,000") == lines
     assert "max_tokens is set" not in said.out
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"prompt": "3 + 4?", "answer": 7}, []),
+        ({"prompt": "3 + 4?", "image": "cat.png"}, ["p.jsonl: these fields are not used: 'image'."]),
+        (
+            {"prompt": "3 + 4?"} | {f"f{number}": 1 for number in range(10)},
+            ["p.jsonl: these fields are not used: 'f0', 'f1', 'f2', 'f3', 'f4', 'f5', 'f6', 'f7' and 2 more."],
+        ),
+        (
+            {"prompt": "3 + 4?", "answer": float("nan")},
+            ["p.jsonl: 2 of 2 problems have an answer that is none, such as NaN or a solution without"],
+        ),
+    ],
+)
+async def test_what_is_not_read_of_a_file_is_said_once(
+    row: dict[str, Any], said: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "p.jsonl").write_text(2 * (json.dumps(row) + "\n"))
+    order = Order(problems=ProblemFile(tmp_path / "p.jsonl"), strategy="Vote(2)", models={"model": "Scripted:7"})
+    job = prepare(order)
+    assert [line.partition(" its result")[0] for line in of_problems(job)] == said
+    assert await solve_file(job, tmp_path / "run") == 0
+    printed = capsys.readouterr().err
+    assert all(printed.count(line) == 1 for line in said)
+    assert await sample_file(job, 2, tmp_path / "pool.jsonl") == 0
+    assert all(capsys.readouterr().err.count(line) == 1 for line in said)

@@ -1,0 +1,123 @@
+"""Fields of rows: found by their usual names, and read as text."""
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import date, time
+from decimal import Decimal
+from math import isfinite
+from typing import Any
+from uuid import UUID
+
+from metagen.answers.rows import FIELDS as CHOICE_FIELDS
+from metagen.errors import InputError
+
+PROMPT_FIELDS = ("prompt", "question", "problem", "Question")
+ANSWER_FIELDS = ("answer", "Answer", "solution")
+ID_FIELDS = ("id", "unique_id", "ID")
+TAG_FIELDS = ("level", "subject", "type")
+
+SHAPES = 256
+"""Rows that differ in their fields are looked at, up to so many, for fields that nothing reads."""
+
+NAMES = 8
+"""Fields, at most, that are named in a line."""
+
+
+class UsedFields:
+    """Which fields of the rows of a file are read. Rows of the same fields are looked at once."""
+
+    def __init__(self, prompt: str | None, answer: str | None, name: str | None) -> None:
+        """By the fields that are named; `None` means the usual ones."""
+        named = (prompt, PROMPT_FIELDS), (answer, ANSWER_FIELDS), (name, ID_FIELDS)
+        self._sought = [(name,) if name else usual for name, usual in named]
+        self._seen: set[tuple[str, ...]] = set()
+        self.unused: dict[str, None] = {}
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Note which fields of a row nothing reads."""
+        if (names := tuple(row)) in self._seen or len(self._seen) >= SHAPES:
+            return
+        self._seen.add(names)
+        read = {self._first(row, sought) for sought in self._sought} | {*TAG_FIELDS, "answers", *CHOICE_FIELDS}
+        read |= {"Body"} if "Question" in read else set()
+        self.unused |= dict.fromkeys(name for name in names if name not in read)
+
+    def answers(self, row: Mapping[str, Any]) -> bool:
+        """Whether a row has anything for an answer."""
+        return row.get(self._first(row, self._sought[1])) is not None
+
+    @staticmethod
+    def _first(row: Mapping[str, Any], sought: Iterable[str]) -> str:
+        return next((name for name in sought if name in row), "")
+
+
+def find_field(
+    row: Mapping[str, Any], named: str | None, usual: tuple[str, ...], where: str, *, needed: bool = True
+) -> tuple[str, Any]:
+    """The first of the fields that is there, with its name."""
+    for name in (named,) if named else usual:
+        if name in row:
+            return name, row[name]
+    if needed or named:
+        wanted = repr(named) if named else " or ".join(map(repr, usual))
+        raise InputError(f"{where}: there is no field {wanted}; there is {named_in(row) or 'nothing'}")
+    return "", None
+
+
+def named_in(names: Iterable[str]) -> str:
+    """Names for a line, the first few of many."""
+    every = list(names)
+    more = f" and {len(every) - NAMES} more" if len(every) > NAMES else ""
+    return ", ".join(map(repr, every[:NAMES])) + more
+
+
+def text_of(field: tuple[str, Any], where: str, *, needed: bool = False) -> str | None:
+    """A field as text: numbers are written out, whole ones without a fraction."""
+    name, value = field[0], plain(field[1])
+    if isinstance(value, str) and (value.strip() or not needed):
+        return value
+    if value is None and not needed:
+        return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise InputError(f"{where}: field {name!r} must be a text or a number, not {_shown(value)}")
+    if needed and not str(value).strip():
+        raise InputError(f"{where}: field {name!r} is empty")
+    return str(value)
+
+
+def _shown(value: Any) -> str:
+    try:
+        return json.dumps(value)[:40]
+    except TypeError:  # Parquet has values that JSON has not
+        return type(value).__name__
+
+
+def plain(value: Any) -> Any:
+    """A value of a row as JSON would have it: `None` for a number that is none, and texts for what JSON has not.
+
+    A decimal keeps all its digits, a date is in the order of ISO 8601, bytes are the text that they are in UTF-8. What
+    is nothing of this kind is returned as it is.
+    """
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    if isinstance(value, Decimal):
+        return _digits(value) if value.is_finite() else None
+    if isinstance(value, bytes):
+        return _decoded(value)
+    if isinstance(value, date | time):
+        return value.isoformat()
+    return str(value) if isinstance(value, UUID) else value
+
+
+def _digits(value: Decimal) -> str:
+    text = f"{value:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _decoded(value: bytes) -> str | bytes:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value

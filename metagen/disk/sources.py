@@ -1,0 +1,108 @@
+"""The rows of a file of others: JSON Lines, a JSON list, CSV, TSV or Parquet, packed or not."""
+
+import csv
+import json
+from codecs import BOM_UTF8
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from metagen.disk.lines import read_lines
+from metagen.disk.streams import begins, read_stream
+from metagen.distribution import how_to_install
+from metagen.errors import InputError
+
+Rows = Iterator[tuple[str, Mapping[str, Any]]]
+"""Each row with its place, such as `line 3`."""
+
+BATCH = 1024
+"""Rows of a Parquet file that are in memory at once."""
+
+_PACKED = {".gz", ".bz2", ".xz", ".zst", ".zstd"}
+_PARQUET = b"PAR1"
+_TABLES = {".csv": ",;\t", ".tsv": "\t"}
+"""What may stand between the cells of a table; the one that the header has most of does."""
+
+
+def read_source(path: Path) -> Rows:
+    """The rows of a file, one at a time; a JSON list alone is in memory as a whole.
+
+    CSV, TSV and Parquet are known by their names, in letters of any case and before an end such as `.gz`; Parquet by
+    how it begins too, and a list by its bracket; all else is JSON Lines. Raises `InputError`, naming file and place.
+    """
+    suffix = next((each for each in reversed(path.suffixes) if each.lower() not in _PACKED), "").lower()
+    if suffix in _TABLES:
+        return _table(path, _TABLES[suffix])
+    if suffix == ".parquet" or begins(path, 4) == _PARQUET:
+        return _parquet(path)
+    is_json = suffix == ".json" or next(read_stream(path), b"").removeprefix(BOM_UTF8).lstrip().startswith(b"[")
+    return _json(path) if is_json else _lines(path)
+
+
+def _lines(path: Path) -> Rows:
+    return ((f"line {number}", row) for number, row in read_lines(path))
+
+
+def _json(path: Path) -> Rows:
+    """The items of a list, or the lines of what is called `.json` and is JSON Lines."""
+    try:
+        rows = json.loads(b"".join(read_stream(path)).decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, json.JSONDecodeError) and error.msg == "Extra data":
+            yield from _lines(path)
+            return
+        raise InputError(f"{path}: is not a JSON file: {error}") from None
+    for number, row in enumerate(_listed(rows, path), 1):
+        if not isinstance(row, dict):
+            raise InputError(f"{path}, item {number}: must be an object, not {type(row).__name__}")
+        yield f"item {number}", row
+
+
+def _listed(value: Any, path: Path) -> list[Any]:
+    """The list that a file holds; one object is one problem, unless it holds a list of them."""
+    if not isinstance(value, dict | list):
+        raise InputError(f"{path}: must hold a list of problems, not {type(value).__name__}")
+    if isinstance(value, list):
+        return value
+    for name, inner in value.items():
+        if isinstance(inner, list) and inner and all(isinstance(each, dict) for each in inner):
+            raise InputError(f"{path}: must hold a list of problems, not an object that has it in {name!r}: save that")
+    return [value]
+
+
+def _table(path: Path, delimiters: str) -> Rows:
+    """The rows under a header. An empty cell has no value."""
+    lines = (line.decode("utf-8-sig" if first else "utf-8") for first, line in _numbered(path))
+    number = 0
+    try:
+        header = next(lines, "")
+        delimiter = max(delimiters, key=header.count)
+        for number, row in enumerate(csv.DictReader(chain([header], lines), delimiter=delimiter), 1):
+            if None in row:
+                raise InputError(f"{path}, row {number}: has more cells than the header has names")
+            yield f"row {number}", {name: cell or None for name, cell in row.items()}
+    except UnicodeDecodeError:
+        raise InputError(f"{path}, after row {number}: is not UTF-8 text: save it as UTF-8") from None
+    except csv.Error as error:
+        raise InputError(f"{path}, after row {number}: is not CSV: {error}; JSON Lines hold any text") from None
+
+
+def _numbered(path: Path) -> Iterator[tuple[bool, bytes]]:
+    return ((number == 0, line) for number, line in enumerate(read_stream(path)))
+
+
+def _parquet(path: Path) -> Rows:
+    try:
+        from pyarrow import ArrowException, parquet  # noqa: PLC0415 (optional)
+    except ImportError:
+        raise InputError(f"{path}: reading Parquet needs pyarrow: {how_to_install('parquet')}") from None
+    number = 0
+    try:
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(BATCH):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield f"row {number}", row
+    except (ArrowException, OSError, ValueError, OverflowError) as error:  # the last two: dates that Python has not
+        raise InputError(f"{path}: cannot be read as Parquet after row {number}: {error}") from None

@@ -1,0 +1,103 @@
+import gzip
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pytest
+from pyarrow import parquet
+
+from metagen import InputError
+from metagen.disk.sources import read_source
+
+ROWS: list[dict[str, Any]] = [{"prompt": "1 + 1?", "answer": "2"}, {"prompt": "a, b;\tc\nd?", "answer": None}]
+LINES = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
+LIST = json.dumps(ROWS, indent=2).encode()
+CSV = b'prompt,answer\n1 + 1?,2\n"a, b;\tc\nd?",\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "place"),
+    [
+        ("p.jsonl", LINES, "line"),
+        ("p.JSONL", LINES, "line"),
+        ("p.txt", LINES, "line"),
+        ("p", LINES, "line"),
+        ("p.jsonl.gz", gzip.compress(LINES), "line"),
+        ("p.json", LIST, "item"),
+        ("p.jsonl", LIST, "item"),
+        ("p.jsonl", b"\xef\xbb\xbf" + LIST, "item"),
+        ("p.jsonl.gz", gzip.compress(json.dumps(ROWS).encode()), "item"),
+        ("p.JSON", LIST, "item"),
+        ("p.json", b"\xef\xbb\xbf" + LIST, "item"),
+        ("p.json.gz", gzip.compress(LIST), "item"),
+        ("p.json", json.dumps(ROWS).encode("utf-16"), "item"),
+        ("p.json", LINES, "line"),
+        ("p.json", b"\xef\xbb\xbf" + LINES, "line"),
+        ("p.json", LINES.decode().encode("utf-16"), "line"),
+        ("p.csv", CSV, "row"),
+        ("p.CSV", CSV, "row"),
+        ("p.csv.gz", gzip.compress(CSV), "row"),
+        ("p.csv", b"\xef\xbb\xbf" + CSV.replace(b"answer", b'"answer"'), "row"),
+        ("p.csv", b'prompt;answer\r\n1 + 1?;2\r\n"a, b;\tc\nd?";\r\n', "row"),
+        ("p.tsv", b'prompt\tanswer\n1 + 1?\t2\n"a, b;\tc\nd?"\t\n', "row"),
+        ("p.tsv", 'prompt\tanswer\n1 + 1?\t2\n"a, b;\tc\nd?"\t\n'.encode("utf-16"), "row"),
+    ],
+)
+def test_a_file_is_read_by_its_name_and_its_beginning(tmp_path: Path, name: str, data: bytes, place: str) -> None:
+    (tmp_path / name).write_bytes(data)
+    assert list(read_source(tmp_path / name)) == [(f"{place} {number}", row) for number, row in enumerate(ROWS, 1)]
+
+
+@pytest.mark.parametrize("name", ["p.parquet", "p.PARQUET", "p.pq", "train-00000-of-00001"])
+def test_parquet_is_known_by_its_name_or_its_beginning(tmp_path: Path, name: str) -> None:
+    parquet.write_table(pyarrow.Table.from_pylist(ROWS), tmp_path / name)
+    assert [row for _, row in read_source(tmp_path / name)] == ROWS
+
+
+def test_a_date_that_python_has_not_is_one_line(tmp_path: Path) -> None:
+    column = pyarrow.array([10**15], pyarrow.timestamp("s"))
+    parquet.write_table(pyarrow.table({"prompt": ["?"], "when": column}), tmp_path / "p.parquet")
+    with pytest.raises(InputError, match=r"p\.parquet: cannot be read as Parquet after row 0"):
+        list(read_source(tmp_path / "p.parquet"))
+    parquet.write_table(pyarrow.table({"prompt": ["?"], "when": [date(2024, 1, 2)]}), tmp_path / "p.parquet")
+    assert [row["when"] for _, row in read_source(tmp_path / "p.parquet")] == [date(2024, 1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("p.json", b'{"data": [{"prompt": "?"}]}', "must hold a list of problems, not an object that has it in 'data'"),
+        ("p.json", b"7", "must hold a list of problems, not int"),
+        ("p.json", b"[7]", "item 1: must be an object, not int"),
+        ("p.json", b'{"prompt": "?"}\n7\n', "line 2: must be a JSON object"),
+        ("p.json", b'{\n"prompt"', "is not a JSON file"),
+        ("p.json", b'["\xff"]', "is not a JSON file"),
+        ("p.json", b"[" * 100_000, "is not a JSON file"),
+        ("p.csv", b"prompt,answer\n?,1,2\n", "row 1: has more cells than the header has names"),
+        ("p.csv", "prompt\nGröße?\n".encode("latin-1"), "after row 0: is not UTF-8 text: save it as UTF-8"),
+        ("p.csv", b"prompt\n" + b"x" * 200_000, "is not CSV: field larger than field limit"),
+        ("p.csv", b"prompt\ra?\rb?\r", "is not CSV"),
+        ("p.xlsx", b"PK\x03\x04", "is a ZIP archive"),
+    ],
+)
+def test_what_is_wrong_is_one_line(tmp_path: Path, name: str, data: bytes, said: str) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(InputError) as error:
+        list(read_source(tmp_path / name))
+    assert str(error.value).startswith(str(tmp_path / name))
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("data", [b'{"prompt": "?"}', b'{"prompt": "?"}\n', b'{\n "prompt": "?"\n}\n'])
+def test_one_object_is_one_problem(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "p.json").write_bytes(data)
+    assert list(read_source(tmp_path / "p.json")) == [("item 1", {"prompt": "?"})]
+
+
+@pytest.mark.parametrize("data", [b"", b"prompt,answer\n", b"\n\n"])
+def test_a_table_without_rows_has_none(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "p.csv").write_bytes(data)
+    assert list(read_source(tmp_path / "p.csv")) == []
