@@ -58,7 +58,8 @@ def sheet(title: str, found: Iterable[Point]) -> Sheet:
         for each in found
     ]
     kept = [place for place in range(len(columns)) if place in {4, 5, 7} or len({row[place] for row in rows}) > 1]
-    return Sheet(title, tuple(columns[each] for each in kept), tuple(tuple(row[each] for each in kept) for row in rows))
+    shown = tuple(tuple(row[each] for each in kept) for row in rows)
+    return Sheet(title, tuple(columns[each] for each in kept), shown, keys=kept.index(4))
 
 
 def fronts(found: Iterable[Point]) -> dict[str, list[Point]]:

@@ -68,6 +68,8 @@ class Sheet:
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    keys: int = 1
+    """The first so many columns say what a row is about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +182,7 @@ def at_equal(found: Iterable[Equal]) -> Sheet:
         for each in found
     )
     columns = ("what", "rule", "cost a problem", "first", "second", "difference")
-    return Sheet("Differences in points at equal cost, in pairs", columns, rows)
+    return Sheet("Differences in points at equal cost, in pairs", columns, rows, keys=2)
 
 
 def reaching(sources: Iterable[Source], accuracy: float) -> Sheet:
@@ -194,7 +196,7 @@ def reaching(sources: Iterable[Source], accuracy: float) -> Sheet:
                 cost, low, high = map(_cost, (found.cost, found.low, found.high))
                 rows.append((source.name, rule, f"{cost} ({low}–{high})", unit))
     title = f"What {100 * accuracy:g} per cent cost a problem, with 95 % bootstrap intervals over problems"
-    return Sheet(title, ("source", "rule", "cost", "in"), tuple(rows))
+    return Sheet(title, ("source", "rule", "cost", "in"), tuple(rows), keys=2)
 
 
 def answers(first: Source, second: Source) -> Comparison | None:
@@ -212,7 +214,7 @@ def comparisons(found: Iterable[Versus]) -> Sheet:
         (f"{each.second} - {each.first}", each.rule, str(each.k), str(each.problems), _points(each.difference))
         for each in found
     )
-    return Sheet("Differences in points, in pairs", ("what", "rule", "k", "problems", "difference"), rows)
+    return Sheet("Differences in points, in pairs", ("what", "rule", "k", "problems", "difference"), rows, keys=2)
 
 
 def said(first: Source, second: Source, found: Comparison) -> str:

@@ -15,7 +15,7 @@ from metagen.analysis.reading import read
 from metagen.analysis.tables import Source
 from metagen.budget import Budget
 from metagen.card.card import ModelCard
-from metagen.cli.console import check_report, err, guard_interpreter, out, table_of, visible, write
+from metagen.cli.console import check_report, err, guard_interpreter, out, show, visible, write
 from metagen.cli.doctor import examine
 from metagen.cli.jobs import sample_file, solve_file
 from metagen.cli.options import (
@@ -297,8 +297,7 @@ def report(sources: list[Source], folder: Path | None, reach: Sequence[float] = 
     pages += [tables.at_equal(equal)] if equal else []
     pages += [tables.reaching(sources, accuracy) for accuracy in reach]
     for each in pages:
-        out.print(each.title, soft_wrap=True)
-        out.print(table_of(each))
+        show(each)
     for note in (*notes, tables.FOOT):
         out.print(note, soft_wrap=True)
     if folder:

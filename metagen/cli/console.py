@@ -4,13 +4,15 @@ import re
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from types import TracebackType
 from typing import Any
 from unicodedata import category
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeElapsedColumn
 from rich.segment import Segment
@@ -105,13 +107,59 @@ def progress() -> Progress:
     return Bars(*columns, console=err, transient=True, disable=not err.is_terminal)
 
 
-def table_of(sheet: Sheet) -> Table:
+def show(sheet: Sheet) -> None:
+    """Print a sheet under its title, in as many tables as it takes."""
+    out.print(sheet.title, soft_wrap=True)
+    for table in tables_of(sheet, out.width):
+        out.print(table)
+
+
+def tables_of(sheet: Sheet, width: int) -> Iterator[Table]:
+    """A sheet as tables no wider than `width`: where one is not enough, each has some columns, and all have the keys.
+
+    No number is broken: a column that is too wide for any table is broken between its words. Keys, which are names, are
+    folded where they would take more than half the width.
+    """
+    part: list[int] = []
+    for column in range(sheet.keys, len(sheet.columns)):
+        if part and _width(_table(sheet, [*part, column], width)) > width:
+            yield _table(sheet, part, width)
+            part = []
+        part.append(column)
+    yield _table(sheet, part, width)
+
+
+def _table(sheet: Sheet, columns: Sequence[int], width: int) -> Table:
+    """The keys of a sheet and some of its columns."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for column in sheet.columns:
-        table.add_column(column, justify="right", overflow="fold")
-    for row in sheet.rows:
-        table.add_row(*(cell.replace(" (", "\n").removesuffix(")") for cell in row))
+    most = width // (2 * sheet.keys) if _is_wide(sheet, width) else None
+    for place, name in enumerate(sheet.columns[: sheet.keys]):
+        is_number = all(row[place].isdecimal() for row in sheet.rows)
+        table.add_column(name, justify="right" if is_number else "left", overflow="fold", max_width=most)
+    cells = [[_in_lines(row[place]) for row in sheet.rows] for place in columns]
+    for place, column in zip(columns, cells, strict=True):
+        longest = max(map(len, "\n".join(column).split("\n")), default=1)
+        header = fill(sheet.columns[place], max(1, longest), break_long_words=False)
+        table.add_column(header, justify="right", overflow="fold")
+    for row, *shown in zip(sheet.rows, *cells, strict=True):
+        table.add_row(*row[: sheet.keys], *shown)
     return table
+
+
+def _in_lines(cell: str) -> str:
+    """A mean, and its interval without the brackets under it."""
+    return cell.replace(" (", "\n").removesuffix(")")
+
+
+def _is_wide(sheet: Sheet, width: int) -> bool:
+    """Whether the keys take more than half the width."""
+    named = (sheet.columns, *sheet.rows)
+    return sum(max(cell_len(visible(row[key])) for row in named) + 2 for key in range(sheet.keys)) > width // 2
+
+
+def _width(table: Table) -> int:
+    """How wide a table is if nothing is folded that need not be."""
+    return out.measure(table, options=out.options.update_width(10_000)).maximum
 
 
 OURS = {

@@ -13,7 +13,7 @@ from metagen.analysis.tally import Tally
 from metagen.backends import Recorded
 from metagen.backends.wrapper import Inner, Passing, RewardWrapper, Wrapper
 from metagen.budget import Account
-from metagen.cli.console import check_report, out, table_of, visible, write
+from metagen.cli.console import check_report, out, show, visible, write
 from metagen.cli.jobs import fill, say_surprises
 from metagen.disk.files import make_folder
 from metagen.jobs.plans import Cell, points
@@ -42,7 +42,7 @@ async def sweep(title: str, every: list[Cell], folder: Path) -> int:
                     code = max(code, await fill(job, folder / cell.folder, Tally(), Account(job.budget)))
     found = points(folder, every)
     page, rows = sheet(title, found), [asdict(point) for point in found]
-    out.print(table_of(page))
+    show(page)
     texts = {
         "sweep.md": formats.markdown(page),
         "sweep.csv": formats.lines_as_csv(rows),

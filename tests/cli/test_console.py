@@ -11,8 +11,13 @@ import pytest
 from rich.progress import Progress
 from rich.table import Table
 
+from metagen.analysis.tables import Sheet
+from metagen.analysis.tally import Tally
+from metagen.budget import Account, Usage
 from metagen.cli import console
-from metagen.cli.console import Terminal, visible
+from metagen.cli.console import Terminal, tables_of, visible
+from metagen.cli.jobs import summary
+from metagen.solution import Solution
 from tests import test_cli
 from tests.test_cli import Command, Result, lines
 
@@ -214,3 +219,70 @@ def test_the_traceback_of_a_bug_and_a_warning_show_it(hostile: str, capsys: pyte
     written = capsys.readouterr().err
     assert written.count(shown(hostile)) == 2
     assert not STEERS.search(written)
+
+
+NUMBER = re.compile(r"[+-]?[\d,]*\.?\d+(?:e[+-]\d+)?")
+CELL = "57.5 ±0.05 (48.2–100.0)"
+SHEETS = [
+    Sheet(
+        "a pool of all rules",
+        ("k", "tokens", "FLOPs", "coverage", "majority", "weighted vote", "best-of"),
+        tuple((str(2**k), f"{12_345 * 2**k:,}", "1.23e+15", *[CELL] * 4) for k in range(8)),
+    ),
+    Sheet(
+        "by level",
+        ("level", "problems", "one sample", "coverage", "majority", "weighted vote", "best-of"),
+        tuple((f"Intermediate Algebra {n}", f"{n}", *[CELL] * 5) for n in (1, 2000)),
+    ),
+    Sheet(
+        "differences",
+        ("what", "rule", "k", "problems", "difference"),
+        (("runs/a-" + "very-" * 20 + "long - runs/another", "weighted vote", "16", "1,319", "+10.2 [-100.0, +12.3]"),),
+        keys=2,
+    ),
+    Sheet("no keys", ("accuracy", "tokens", "calls"), ((CELL, "1,234,567", "16"),), keys=0),
+    Sheet("one column", ("k",), (("1",),)),
+]
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120])
+@pytest.mark.parametrize("sheet", SHEETS, ids=lambda sheet: sheet.title)
+def test_no_number_of_a_table_is_broken(sheet: Sheet, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = StringIO()
+    monkeypatch.setattr(console, "out", Terminal(file=file, width=width, color_system=None))
+    console.show(sheet)
+    shown = file.getvalue()
+    assert max(map(len, shown.splitlines())) <= width
+    wanted = {number for row in sheet.rows for cell in row[sheet.keys :] for number in NUMBER.findall(cell)}
+    assert wanted <= set(NUMBER.findall(shown))
+    words = {word for name in sheet.columns[sheet.keys :] for word in name.split()}
+    assert words <= set(shown.split())
+
+
+@pytest.mark.parametrize(("width", "tables"), [(60, 2), (75, 2), (80, 1), (120, 1)])
+def test_columns_that_do_not_fit_have_a_table_of_their_own_with_the_keys(width: int, tables: int) -> None:
+    parts = list(tables_of(SHEETS[0], width))
+    assert len(parts) == tables
+    assert {part.columns[0].header for part in parts} == {"k"}
+    assert sum(len(part.columns) - 1 for part in parts) == len(SHEETS[0].columns) - 1
+
+
+def test_a_column_wider_than_all_is_broken_between_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = StringIO()
+    monkeypatch.setattr(console, "out", Terminal(file=file, width=20, color_system=None))
+    console.show(Sheet("wide", ("k", "difference"), (("1", "+10.2 [-100.0, +12.3]"),)))
+    assert NUMBER.findall(file.getvalue()) == ["1", "+10.2", "-100.0", "+12.3"]
+
+
+USED = Usage(calls=1, prompt_tokens=123_456_789, completion_tokens=9_876_543)
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_summary_of_a_run_breaks_no_number(width: int) -> None:
+    tally = Tally(problems=1319, correct=700, judged=1319, compared=1_048_576, unanswered=104_857, cut=74_000)
+    for _ in range(3):
+        tally.add(Solution("p", "7", "7", True, samples=16, samples_correct=7, usage=USED))
+    file = StringIO()
+    Terminal(file=file, width=width, color_system=None).print(summary(tally, "Vote(16) on problems", Account()))
+    assert max(map(len, file.getvalue().splitlines())) <= width
+    assert {"1,048,576", "104,857", "74,000", "370,370,367", "29,629,629"} <= set(NUMBER.findall(file.getvalue()))
