@@ -500,7 +500,9 @@ def test_runs_and_pools_are_reported_on_side_by_side(metagen: Command) -> None:
     assert "oracle: 4 problems, 4 samples each, scored by the run's verifier" in out
     assert "Answers of oracle - vote: +25.0 [" in out
     assert "right in one run only 1 and 0, p = 0.5 (McNemar's mid-p)" in out
-    assert out.count("pool.jsonl - vote") == 2
+    with_as_many_samples, at_equal_cost = out.partition("Differences in points, in pairs")[2].split("at equal cost")
+    assert with_as_many_samples.count("pool.jsonl - vote") == 2
+    assert at_equal_cost.count("pool.jsonl - vote") == 6, "two rules at three costs"
 
 
 FOREIGN = {
