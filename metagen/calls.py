@@ -58,6 +58,8 @@ class Reader:
                 return -self._value(number)
             case ast.Tuple(elts=parts) | ast.List(elts=parts):
                 return tuple(self._value(part) for part in parts)
+            case ast.Dict(keys=keys, values=values) if all(isinstance(key, ast.Constant) for key in keys):
+                return {self._value(key): self._value(value) for key, value in zip(keys, values, strict=True) if key}
             case ast.Name(id=name):
                 return self._known(name)
             case ast.Call(func=ast.Name(id=name)):

@@ -1,16 +1,17 @@
-"""What is asked; how problem files are read."""
+"""What is asked: a question, alone or as the last turn of a conversation."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from math import floor, isfinite
 from numbers import Rational, Real
-from typing import Self
+from typing import Any, Self, cast
 
 from metagen.answers.kinds import MATHS
 from metagen.answers.protocol import Answers
 from metagen.candidate import Candidate
 from metagen.errors import InputError
+from metagen.messages import Message, Turns, question_at, question_of, read_messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +19,14 @@ class Problem:
     """A question x, what is already written of its answer, and where the next step ends.
 
     `prompt` never changes, so a verifier always reads the question that the user asked; a strategy that sends
-    something else says so with `asking`.
+    something else says so with `asking`. A question in a conversation is given by its turns, and its prompt is the
+    last turn of the user's; what a strategy sends in its place keeps all the others:
+
+        Problem("1", messages=[{"role": "system", "content": "Be brief."}, {"role": "user", "content": "3 + 4?"}])
     """
 
     id: str
-    prompt: str
+    prompt: str = ""
     answer: str | None = None
     """The reference answer, which only oracles read. A number is kept as text: 7 and 7.0 as "7"."""
     asked: str | None = None
@@ -35,12 +39,40 @@ class Problem:
     """What kind of problem it is, such as its level and subject, for reports."""
     answers: Answers = MATHS
     """What counts as an answer, and when two are equal."""
+    messages: Sequence[Message | Mapping[str, Any]] = ()
+    """The whole conversation, the question in it; empty where the question stands alone. A list of objects with `role`
+    (system, user, assistant or tool) and `content`, as OpenAI's API has it, is read."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "id", _as_text(self.id, "a problem's id"))
+        if self.messages:
+            self._read_messages()
         _require_text(self.prompt, f"problem {self.id!r}: prompt")
         if self.answer is not None:
             object.__setattr__(self, "answer", _as_text(self.answer, f"problem {self.id!r}: answer"))
+
+    def _read_messages(self) -> None:
+        where = f"problem {self.id!r}: messages"
+        turns = read_messages(self.messages, where)
+        question = question_of(turns)
+        if self.prompt not in ("", question):
+            raise InputError(f"{where}: the last turn of the user's is the prompt; leave out prompt={self.prompt!r}")
+        object.__setattr__(self, "messages", turns)
+        object.__setattr__(self, "prompt", question)
+
+    @property
+    def before(self) -> Turns:
+        """The turns before the question: a system turn, earlier questions and their answers."""
+        return self._turns[: question_at(self._turns)] if self.messages else ()
+
+    @property
+    def after(self) -> Turns:
+        """The turns after the question: calls of tools, and what the tools said."""
+        return self._turns[question_at(self._turns) + 1 :] if self.messages else ()
+
+    @property
+    def _turns(self) -> Turns:
+        return cast("Turns", self.messages)
 
     @property
     def text(self) -> str:
@@ -48,12 +80,16 @@ class Problem:
         return self.prompt if self.asked is None else self.asked
 
     def asking(self, text: str) -> Self:
-        """The same problem, with `text` sent in its place and nothing of a reply written yet."""
+        """The same problem, with `text` sent in its question's place and nothing of a reply written yet."""
         return replace(self, asked=text, partial=None)
 
     def aside(self, text: str) -> Self:
         """The same problem, with `text` sent in its place and a whole reply wanted: for what is asked on the way."""
         return replace(self, asked=text, partial=None, step=None)
+
+    def apart(self, text: str) -> "Problem":
+        """Another question in the same conversation, such as a judge's, which has no reference of its own."""
+        return Problem(self.id, messages=(*self.before, Message("user", text), *self.after))
 
     def continuing(self, candidate: Candidate) -> Self:
         """The same problem, with the reply begun as in `candidate`."""

@@ -1,13 +1,15 @@
 """What a model is asked, what it replies, and the protocol of whoever serves it."""
 
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import Literal, Protocol, Self, TypeGuard, runtime_checkable
+from typing import Any, Literal, Protocol, Self, TypeGuard, runtime_checkable
 
 from metagen.budget import Usage
 from metagen.errors import BudgetExceeded, SampleError
+from metagen.messages import Message, Turns
 
 Meter = Callable[[Usage], None]
 """Where a backend reports what it spent: as often as it likes, also when it fails or is cancelled."""
@@ -40,13 +42,34 @@ class Sampling:
     """Whether to return the log-probability of each generated token."""
     top_logprobs: int | None = None
     """Return them, and how sure the model was of each token by the so many most probable ones at its place."""
+    repetition_penalty: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    min_tokens: int | None = None
+    """No sample ends before it has so many tokens."""
+    logit_bias: Mapping[int, float] | None = field(default=None, hash=False)
+    """What is added to the logits of tokens, by their ids."""
+    bad_words: tuple[str, ...] = ()
+    stop_token_ids: tuple[int, ...] = ()
+    ignore_eos: bool = False
+    adapter: str | None = None
+    """A LoRA adapter: its folder, or its name at a server."""
+    chat_template_kwargs: Mapping[str, Any] | None = field(default=None, hash=False)
+    """What the chat template reads beside the turns."""
+    extra: Mapping[str, Any] | None = field(default=None, hash=False)
+    """Settings of a server's, or of vLLM's own, that have no name here."""
+
+
+def options_of(sampling: Sampling) -> str:
+    """What a chat template reads beside the turns, as a text: an object in JSON, or nothing."""
+    return json.dumps(sampling.chat_template_kwargs, sort_keys=True) if sampling.chat_template_kwargs else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """Ask for `n` independent completions of one prompt.
 
-    `prompt` is the text of one user turn. `partial` is the beginning of the reply, already written; `tokens` are its
+    `prompt` is the text of the user's turn. `partial` is the beginning of the reply, already written; `tokens` are its
     ids if this very model made them, and then the reply is continued from them without tokenising again.
     """
 
@@ -63,11 +86,20 @@ class Request:
     sampling: Sampling = Sampling()
     room: int | None = None
     """The most tokens a sample that the budget leaves; `None` if no budget limits tokens."""
+    before: Turns = ()
+    """The turns of the conversation before the prompt."""
+    after: Turns = ()
+    """The turns after it, of tools that were called."""
     passing: bool = field(default=False, compare=False)
     """Whether it may be cancelled before it is done: then a backend should learn as it goes what there is to count."""
     deadline: float | None = field(default=None, compare=False)
     """The moment, by `clock`, after which it must not be sent any more."""
     clock: Callable[[], float] = field(default=time.monotonic, compare=False, repr=False)
+
+    @property
+    def turns(self) -> Turns:
+        """The whole conversation, without the reply."""
+        return (*self.before, Message("user", self.prompt), *self.after)
 
     def limit(self, context: int) -> int:
         """The longest completion, in tokens, where the context leaves room for `context` tokens."""
@@ -193,6 +225,10 @@ class Backend(Served, Protocol):
     async def count(self, request: Request) -> int:
         """How many prompt tokens `generate` would read (partial reply included)."""
 
+    def refuses(self, sampling: Sampling) -> str:  # noqa: ARG002
+        """Which of these settings it cannot follow, and what to do, as the rest of a sentence; empty if it can all."""
+        return ""
+
 
 class RewardBackend(Served, Protocol):
     """Serves one reward model. Opened with `async with`, in the event loop that uses it.
@@ -227,6 +263,12 @@ def scores(backend: AnyBackend) -> TypeGuard[RewardBackend]:
 def _check_time(deadline: float | None, clock: Callable[[], float]) -> None:
     if deadline is not None and clock() > deadline:
         raise BudgetExceeded("the deadline passed while the request waited, so it was not sent")
+
+
+def refusal(backend: Backend, sampling: Sampling) -> str:
+    """What a backend refuses of settings; one of one's own may leave that out."""
+    refuses = getattr(backend, "refuses", None)
+    return refuses(sampling) if refuses else ""
 
 
 def card_of(backend: AnyBackend) -> Card | None:

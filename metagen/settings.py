@@ -40,6 +40,8 @@ def literal(value: object) -> str:
         return "1e999" if value > 0 else "-1e999"
     if isinstance(value, tuple):
         return f"({', '.join(map(literal, value))}{',' * (len(value) == 1)})"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{literal(key)}: {literal(each)}" for key, each in value.items()) + "}"
     if inspect.isfunction(value):
         return value.__name__
     return repr(value)
@@ -52,10 +54,15 @@ def require_whole(of: object, /, *, least: int = 1, **numbers: Any) -> None:
             raise InputError(f"{type(of).__name__}: {name} must be a whole number of {least} or more, not {value!r}")
 
 
+def is_number(value: object) -> bool:
+    """Whether it is a finite number, and no `True`."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+
+
 def require_number(of: object, /, **numbers: Any) -> None:
     """Refuse what is not a finite number."""
     for name, value in numbers.items():
-        if not isinstance(value, int | float) or isinstance(value, bool) or not isfinite(value):
+        if not is_number(value):
             raise InputError(f"{type(of).__name__}: {name} must be a number, not {value!r}")
 
 

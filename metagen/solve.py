@@ -12,7 +12,7 @@ from metagen.answers.protocol import verdicts
 from metagen.budget import Account, Budget
 from metagen.candidate import Candidate
 from metagen.errors import InputError, SampleError, VerifierError
-from metagen.model import Model, named_models
+from metagen.model import Model, check_settings, named_models
 from metagen.problem import Problem
 from metagen.request import AnyBackend, generates, scores
 from metagen.run import Generator, Run
@@ -45,8 +45,9 @@ async def solve(
     """
     require_strategy("solve", strategy=strategy)
     _check_numbers(seed, budget)
-    asked = _as_problem(problem, 1)
-    return await _solve(asked, strategy or Model(), name_models(model, strategy), seed, Account(budget))
+    asked, models = _as_problem(problem, 1), name_models(model, strategy)
+    check_settings(strategy or Model(), models)
+    return await _solve(asked, strategy or Model(), models, seed, Account(budget))
 
 
 async def solve_all(
@@ -70,6 +71,7 @@ async def solve_all(
     _check_numbers(seed, concurrency=concurrency)
     account = account or Account()
     models = name_models(model, strategy)
+    check_settings(strategy or Model(), models)
     for tasks, at_once in _parts(_as_problems(problems), strategy or Model(), concurrency):
         calls = (partial(_solve, problem, member, models, seed, account) for problem, member in tasks)
         async with aclosing(_in_turn(calls, account, at_once)) as solutions:

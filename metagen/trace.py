@@ -1,8 +1,8 @@
 """What happened: a tree of spans for each problem, each with what was asked, written, judged and chosen there."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from metagen.budget import Usage
 from metagen.candidate import Candidate, Feedback
@@ -17,6 +17,8 @@ class Asked:
     prompt: str
     partial: str = ""
     n: int = 1
+    messages: Sequence[Mapping[str, Any]] = ()
+    """The whole conversation, where there are other turns than the prompt."""
 
 
 @dataclass(frozen=True, slots=True)

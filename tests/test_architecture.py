@@ -21,7 +21,7 @@ MODULES = {
 ORDER = [
     "errors", "distribution", "system", "candidate", "confidence", "data", "models", "prompts", "settings", "calls",
     "tasks",
-    "execution", "answers", "budget", "problem",
+    "execution", "answers", "budget", "messages", "problem",
     "card", "request", "trace",
     "run", "solution",
     "disk", "model", "strategies", "verifiers",

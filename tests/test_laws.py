@@ -257,6 +257,27 @@ async def test_without_an_oracle_the_reference_changes_no_request(spec: str) -> 
     assert seen[0] == seen[1] == seen[2]
 
 
+TALK = Problem(
+    "p",
+    answer="7",
+    messages=[
+        {"role": "system", "content": "You are brief."},
+        {"role": "user", "content": "Do you know numbers?"},
+        {"role": "assistant", "content": "Yes."},
+        {"role": "user", "content": PROBLEM.prompt},
+    ],
+)
+
+
+@pytest.mark.parametrize("spec", [*NESTED, *ORACLES])
+async def test_a_system_turn_and_earlier_turns_reach_every_request(spec: str) -> None:
+    backend, alone = Counting(dice), Counting(dice)
+    await solve(TALK, read(spec), backend, seed=2)
+    await solve(PROBLEM, read(spec), alone, seed=2)
+    assert {request.before for request in backend.requests} == {TALK.before}
+    assert [request.prompt for request in backend.requests] == [request.prompt for request in alone.requests]
+
+
 @given(spec_texts)
 def test_the_repr_of_a_strategy_is_its_spec(spec: str) -> None:
     strategy = read(spec)

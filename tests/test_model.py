@@ -15,6 +15,7 @@ from metagen import (
     Sampling,
     Scripted,
     Vote,
+    parse,
     solve,
 )
 from metagen.model import named_models
@@ -197,3 +198,59 @@ def test_the_models_that_a_strategy_names_are_found_wherever_they_stand() -> Non
     assert list(named_models(strategy)) == ["a", "b"]
     assert list(named_models(Model())) == [""]
     assert list(named_models(None)) == []
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "Model(repetition_penalty=1.1, presence_penalty=-0.5, frequency_penalty=0.5, min_tokens=4)",
+        'Model(logit_bias={42: -100, 7: 1.5}, bad_words=("no",), stop_token_ids=(3, 4), ignore_eos=True)',
+        'Model(adapter="mine", chat_template_kwargs={"thinking": False, "effort": "low"}, extra={"a": {"b": 1}})',
+    ],
+)
+def test_every_setting_is_part_of_the_spec(spec: str) -> None:
+    assert repr(parse(spec)) == spec
+    assert parse(spec) != Model()
+    assert hash(parse(spec)) == hash(parse(spec))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"repetition_penalty": 0}, "repetition_penalty must be above 0"),
+        ({"presence_penalty": 3}, "presence_penalty must be a number from -2 to 2, not 3"),
+        ({"min_tokens": -1}, "min_tokens must be a whole number of 0 or more"),
+        ({"bad_words": "no"}, "bad_words must be a tuple of texts"),
+        ({"stop_token_ids": (1.5,)}, "token id must be a whole number"),
+        ({"stop_token_ids": 3}, "stop_token_ids must be a tuple of token ids"),
+        ({"logit_bias": {"x": 1}}, "token id must be a whole number"),
+        ({"logit_bias": {1: "x"}}, "logit_bias must be numbers by token id"),
+        ({"chat_template_kwargs": (1,)}, "chat_template_kwargs must be settings by name"),
+        ({"extra": {1: 2}}, "extra must be settings by name"),
+        ({"adapter": ""}, "adapter must be the folder or the name of an adapter"),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_one_line(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=rf"^Model: {said}"):
+        Model(**settings)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "Vote(4, of=Model(temperature=0))",
+        "BestOf(2, of=CoT(of=Model(temperature=0.0)), by=MatchesReference())",
+        "Refine(of=Vote(4, of=Model(temperature=0)))",
+        "Vote(4, by=Judge(n=3, of=Model(temperature=0)))",
+    ],
+)
+async def test_equal_samples_are_refused_at_the_start(spec: str) -> None:
+    backend = Counting()
+    with pytest.raises(InputError, match=r"draws [0-9] samples that are all the same, since temperature=0 makes no"):
+        await solve(PROBLEM, parse(spec), backend)
+    assert backend.requests == []
+
+
+async def test_one_greedy_sample_and_greedy_parts_are_fine() -> None:
+    for spec in ("Model(temperature=0)", "Vote(1, of=Model(temperature=0))", "Fallback(Model(temperature=0), Model())"):
+        assert not (await solve(PROBLEM, parse(spec), Counting())).failed

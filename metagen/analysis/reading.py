@@ -177,7 +177,8 @@ def _of_pool(path: Path, questions: Questions) -> Columns:
         if sample.partial:
             raise InputError(f"{where}: continues a partial reply, and a report needs whole samples")
         place = questions.place(sample.problem, path)
-        request = hash((sample.prompt, sample.model, json.dumps(sample.sampling, sort_keys=True)))
+        drawn_from = (sample.prompt, sample.model, sample.sampling, sample.messages)
+        request = hash(json.dumps(drawn_from, sort_keys=True))
         if requests[place] not in (0, request):
             raise InputError(
                 f"{where}: problem {sample.problem!r} has samples of two prompts, models or settings: give each a pool "

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from metagen.errors import InputError, TransientError
-from metagen.request import Backend, Card, Meter, Outcome, Request, card_of
+from metagen.request import Backend, Card, Meter, Outcome, Request, Sampling, card_of, refusal
 
 REST = 10.0
 """Seconds for which a server that could not be reached is left out."""
@@ -53,6 +53,9 @@ class Balanced(Backend):
     def missing(self) -> tuple[str, ...]:
         """What some of them cannot do."""
         return tuple({what: None for member in self._members for what in member.backend.missing})
+
+    def refuses(self, sampling: Sampling) -> str:
+        return next(filter(None, (refusal(member.backend, sampling) for member in self._members)), "")
 
     async def forget(self) -> None:
         for member in self._members:

@@ -9,10 +9,16 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from hashlib import blake2b
+from types import MappingProxyType
 from typing import Any
 
-Turn = Mapping[str, str]
-"""A message of a chat: its `role` and its `content`."""
+from metagen.errors import GenerationError
+from metagen.messages import Turns, merged, plain
+
+NO_SYSTEM = "its chat template takes no system turn: what one says is put before the first question"
+
+Turn = Mapping[str, Any]
+"""A message of a chat: its `role`, its `content`, and what else its template reads."""
 
 
 class Chat:
@@ -36,22 +42,56 @@ class Chat:
             ids = [token for piece in self._pull_apart(text) for token in self._encode_split(piece)]
         return [*first, *ids]
 
-    def encode_turns(self, turns: Sequence[Turn], *, prompting: bool, partial: str = "", mark: str = "") -> list[int]:
+    def encode_conversation(
+        self, turns: Turns, partial: str = "", options: Mapping[str, Any] | None = None
+    ) -> list[int]:
+        """The ids of a conversation, of the opening of the assistant's turn, and of the `partial` reply after it.
+
+        `options` are what the chat template reads beside the turns, such as `enable_thinking`. Without a template the
+        contents are read one after the other. Raises `GenerationError` where the template refuses the conversation.
+        """
+        if not self.templated:  # a template writes the special tokens itself; a bare text needs the tokenizer's own
+            return self.encode_text(plain(turns) + partial, begins=True)
+        if not self.takes_system:
+            turns = merged(turns)
+        fields = [turn.fields() for turn in turns]
+        return self.encode_turns(fields, prompting=True, partial=partial, options=options or {})
+
+    @cached_property
+    def takes_system(self) -> bool:
+        """Whether the chat template shows a system turn to the model; some refuse it, and some leave it out."""
+        turns = [{"role": "system", "content": "\N{SNOWMAN}"}, {"role": "user", "content": "?"}]
+        try:
+            return "\N{SNOWMAN}" in self._render(turns, True, {})
+        except GenerationError:
+            return False
+
+    def encode_turns(
+        self,
+        turns: Sequence[Turn],
+        *,
+        prompting: bool,
+        partial: str = "",
+        mark: str = "",
+        options: Mapping[str, Any] = MappingProxyType({}),
+    ) -> list[int]:
         """The ids of a chat, and of the `partial` reply after it.
 
         `prompting` ends it with the opening of the assistant's turn. `mark` is a token that stays special in what the
         assistant says: the caller put it there.
         """
-        rendered = self._render(turns, prompting)
+        rendered = self._render(turns, prompting, options)
         contents = [_pieces(turn, mark) for turn in turns]
         if not any(self._steers(text) for text in (*(piece for each in contents for piece in each), partial)):
             return self._encode(rendered + partial)
-        ids = self._encode_apart(turns, prompting, mark, rendered)
+        ids = self._encode_apart(turns, prompting, mark, options, rendered)
         return [*ids, *(self.encode_text(partial) if partial else ())]
 
-    def _encode_apart(self, turns: Sequence[Turn], prompting: bool, mark: str, rendered: str) -> list[int]:
+    def _encode_apart(
+        self, turns: Sequence[Turn], prompting: bool, mark: str, options: Mapping[str, Any], rendered: str
+    ) -> list[int]:
         """The template's parts as the template wrote them, and between them the contents as text."""
-        parts = self._split(turns, prompting)
+        parts = self._split(turns, prompting, options)
         trimmed = [{**turn, "content": turn["content"].strip()} for turn in turns]
         filled = "".join(trimmed[int(part)]["content"] if at % 2 else part for at, part in enumerate(parts))
         contents = trimmed if filled == rendered else turns
@@ -65,14 +105,18 @@ class Chat:
         between = self._encode(mark) if others else []
         return [*first, *(token for other in others for token in (*between, *other))]
 
-    def _split(self, turns: Sequence[Turn], prompting: bool) -> list[str]:
+    def _split(self, turns: Sequence[Turn], prompting: bool, options: Mapping[str, Any]) -> list[str]:
         """The rendering cut at its contents: template, number of a turn, template, ..., template."""
         slot = blake2b(repr(turns).encode(errors="replace"), digest_size=16).hexdigest()  # occurs in no content
         empty = [{**turn, "content": f"{slot}-{number}."} for number, turn in enumerate(turns)]
-        return re.split(rf"{slot}-(\d+)\.", self._render(empty, prompting))
+        return re.split(rf"{slot}-(\d+)\.", self._render(empty, prompting, options))
 
-    def _render(self, turns: Sequence[Turn], prompting: bool) -> str:
-        return str(self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=prompting))
+    def _render(self, turns: Sequence[Turn], prompting: bool, options: Mapping[str, Any]) -> str:
+        render = self._tokenizer.apply_chat_template
+        try:
+            return str(render(turns, tokenize=False, add_generation_prompt=prompting, **options))
+        except Exception as error:  # a template may raise anything
+            raise GenerationError(f"the chat template refuses this conversation: {error}") from error
 
     def _encode(self, text: str, *, begins: bool = False) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=begins))

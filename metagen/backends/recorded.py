@@ -10,7 +10,7 @@ from metagen.disk.lines import Appender
 from metagen.disk.pool import Sample, sampled
 from metagen.disk.samples import Samples
 from metagen.errors import BudgetExceeded, GenerationError, InputError
-from metagen.request import Backend, Card, Completion, Meter, Outcome, Request, card_of
+from metagen.request import Backend, Card, Completion, Meter, Outcome, Request, Sampling, card_of, refusal
 
 
 class Recorded(Backend):
@@ -84,6 +84,9 @@ class Recorded(Backend):
             return await self.of.count(request)
         sample = self._samples.first(request)
         return sample.prompt_tokens if sample else 0
+
+    def refuses(self, sampling: Sampling) -> str:
+        return refusal(self.of, sampling) if self.of else ""
 
     async def _record(self, request: Request, draws: range, spend: Meter) -> dict[int, Outcome]:
         """Ask for samples, each with the seed of its own number, and keep those that are whole and new."""

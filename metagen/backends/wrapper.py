@@ -5,7 +5,19 @@ from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 from metagen.errors import InputError
-from metagen.request import AnyBackend, Backend, Card, Meter, Outcome, Reading, Request, RewardBackend, card_of
+from metagen.request import (
+    AnyBackend,
+    Backend,
+    Card,
+    Meter,
+    Outcome,
+    Reading,
+    Request,
+    RewardBackend,
+    Sampling,
+    card_of,
+    refusal,
+)
 
 Inner = TypeVar("Inner", bound=AnyBackend)
 
@@ -56,6 +68,9 @@ class Wrapper(Passing[Backend]):
 
     async def count(self, request: Request) -> int:
         return await self.of.count(request)
+
+    def refuses(self, sampling: Sampling) -> str:
+        return refusal(self.of, sampling)
 
 
 class RewardWrapper(Passing[RewardBackend]):

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -33,12 +34,16 @@ from metagen.cli.options import (
     SeedOption,
     ServerOption,
     StrategyOption,
+    SystemOption,
+    TemplateOption,
     TokensOption,
 )
 from metagen.cli.stopping import abandon_output, is_unwritable, print_any_text, until_stopped
 from metagen.cli.sweeps import sweep
 from metagen.cli.training import training_app
+from metagen.disk.fields import ANSWER_FIELDS
 from metagen.disk.problems import ProblemFile
+from metagen.disk.templates import read_template, read_text
 from metagen.errors import BackendGone, InputError, MetagenError, StorageError
 from metagen.jobs.job import Order, prepare, read_named, read_settings
 from metagen.jobs.loading import load_all
@@ -84,6 +89,8 @@ def solve_command(
     answer_field: FieldOption = None,
     id_field: FieldOption = None,
     answers: AnswersOption = None,
+    system: SystemOption = None,
+    template: TemplateOption = None,
     engine: EngineOption = None,
     server: ServerOption = None,
     card: CardOption = None,
@@ -112,6 +119,8 @@ def sample_command(
     answer_field: FieldOption = None,
     id_field: FieldOption = None,
     answers: AnswersOption = None,
+    system: SystemOption = None,
+    template: TemplateOption = None,
     engine: EngineOption = None,
     server: ServerOption = None,
     card: CardOption = None,
@@ -137,6 +146,8 @@ def _order(
     answer_field: str | None,
     id_field: str | None,
     answers: str | None,
+    system: str | None,
+    template: Path | None,
     engine: list[str] | None,
     server: list[str] | None,
     card: list[str] | None,
@@ -144,7 +155,7 @@ def _order(
 ) -> Order:
     """What the options that `solve` and `sample` share ask for."""
     return Order(
-        problems=ProblemFile(file, prompt_field, answer_field, id_field, answers or ""),
+        problems=asking(ProblemFile(file, prompt_field, answer_field, id_field, answers or ""), system, template),
         strategy=strategy,
         models=read_named(model or (), "--model"),
         load=load or (),
@@ -209,6 +220,14 @@ def report_command(
         read(source, problems, n, one) for source, one in zip(sources, cards(card or (), len(sources)), strict=True)
     ]
     report(found, out_dir, [percent / 100 for percent in reach or ()])
+
+
+def asking(problems: ProblemFile, system: str | None, template: Path | None) -> ProblemFile:
+    """The same problems, with a system turn and a template, where they are given."""
+    if system and system.startswith("@"):
+        system = read_text(Path(system[1:]))
+    names = (problems.answer_field,) if problems.answer_field else ANSWER_FIELDS
+    return replace(problems, system=system or "", template=read_template(template, names) if template else None)
 
 
 def cards(paths: Sequence[str], sources: int) -> list[ModelCard | None]:

@@ -32,6 +32,18 @@ LoadOption = Annotated[
     list[Path] | None,
     typer.Option("--load", metavar="FILE.py", help="Make the functions and classes of this file known to SPEC."),
 ]
+SystemOption = Annotated[
+    str | None,
+    typer.Option("--system", metavar="TEXT|@FILE", help="A system turn before every problem; @FILE reads it."),
+]
+TemplateOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--template",
+        metavar="FILE",
+        help="What every question is written into: a text with {prompt}, and any field of the row as {name}.",
+    ),
+]
 AnswersOption = Annotated[
     str | None,
     typer.Option(

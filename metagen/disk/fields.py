@@ -11,7 +11,8 @@ from uuid import UUID
 from metagen.answers.rows import FIELDS as CHOICE_FIELDS
 from metagen.errors import InputError
 
-PROMPT_FIELDS = ("prompt", "question", "problem", "Question")
+MESSAGES = "messages"
+PROMPT_FIELDS = ("prompt", "question", "problem", "Question", MESSAGES)
 ANSWER_FIELDS = ("answer", "Answer", "solution")
 ID_FIELDS = ("id", "unique_id", "ID")
 TAG_FIELDS = ("level", "subject", "type")

@@ -13,7 +13,7 @@ from metagen.request import Completion, Request, Sampling
 Key = bytes
 """A digest of 16 bytes: of pools with long prompts, the keys would need more memory than all else."""
 Count = Annotated[int, Meta(ge=0, lt=2**31)]
-Setting = bool | int | float | str | list[str] | None
+Setting = Any
 
 
 class Sample(msgspec.Struct, forbid_unknown_fields=True, frozen=True, omit_defaults=True, gc=False):
@@ -25,6 +25,8 @@ class Sample(msgspec.Struct, forbid_unknown_fields=True, frozen=True, omit_defau
     """The number of this sample among those of equal requests, from 0."""
     text: str
     partial: str = ""
+    messages: list[dict[str, Any]] | None = None
+    """The whole conversation as it was sent, where there are other turns than the prompt."""
     model: str = ""
     """The name of the model that wrote it; empty in pools from elsewhere."""
     sampling: dict[str, Setting] | None = None
@@ -42,21 +44,29 @@ class Sample(msgspec.Struct, forbid_unknown_fields=True, frozen=True, omit_defau
 def key(request: Request, *, any_sampling: bool = False) -> Key:
     """Under what a request's samples are kept."""
     sampling = None if any_sampling else settings(request.sampling)
-    return _digest(request.problem, request.prompt, request.partial, sampling)
+    return _digest(request.problem, request.prompt, request.partial, sampling, conversation(request))
 
 
 def sample_key(sample: Sample) -> Key:
-    return _digest(sample.problem, sample.prompt, sample.partial, sample.sampling)
+    return _digest(sample.problem, sample.prompt, sample.partial, sample.sampling, sample.messages)
+
+
+def conversation(request: Request) -> list[dict[str, Any]] | None:
+    """The turns of a request, as they are written down; `None` where the prompt stands alone."""
+    return [turn.fields() for turn in request.turns] if request.before or request.after else None
 
 
 def settings(sampling: Sampling) -> dict[str, Any]:
     """What bends the distribution: all settings that were given."""
-    return {name: value for name, value in asdict(sampling).items() if _is_given(value)}
+    given = {name: value for name, value in asdict(sampling).items() if _is_given(value)}
+    if bias := given.get("logit_bias"):  # JSON has texts for keys
+        given["logit_bias"] = {str(token): value for token, value in bias.items()}
+    return given
 
 
 def _is_given(value: object) -> bool:
     """Whether a setting was given; a temperature of 0 is, though it equals `False`."""
-    return not (value is None or value is False or value == ())
+    return not (value is None or value is False or value in ((), {}))
 
 
 def sampled(request: Request, draw: int, completion: Completion, prompt_tokens: int, model: str) -> Sample:
@@ -65,6 +75,7 @@ def sampled(request: Request, draw: int, completion: Completion, prompt_tokens: 
         problem=request.problem,
         prompt=request.prompt,
         partial=request.partial,
+        messages=conversation(request),
         sampling=settings(request.sampling),
         draw=draw,
         text=completion.text,
@@ -78,7 +89,10 @@ def sampled(request: Request, draw: int, completion: Completion, prompt_tokens: 
     )
 
 
-def _digest(problem: str, prompt: str, partial: str, sampling: dict[str, Any] | None) -> Key:
+def _digest(
+    problem: str, prompt: str, partial: str, sampling: dict[str, Any] | None, messages: list[dict[str, Any]] | None
+) -> Key:
     spelled = "" if sampling is None else json.dumps(sampling, sort_keys=True)
-    parts = "".join(f"{len(part)}:{part}" for part in (problem, prompt, partial, spelled))
+    said = [json.dumps(messages, sort_keys=True)] if messages else []
+    parts = "".join(f"{len(part)}:{part}" for part in (problem, prompt, partial, spelled, *said))
     return blake2b(parts.encode(errors="surrogatepass"), digest_size=16).digest()

@@ -21,6 +21,7 @@ from metagen.answers.structured import Json
 from metagen.disk.fields import (
     ANSWER_FIELDS,
     ID_FIELDS,
+    MESSAGES,
     PROMPT_FIELDS,
     TAG_FIELDS,
     UsedFields,
@@ -29,7 +30,9 @@ from metagen.disk.fields import (
     text_of,
 )
 from metagen.disk.sources import Rows, read_source
+from metagen.disk.templates import Template
 from metagen.errors import InputError
+from metagen.messages import Turns, asking, question_of, read_messages, with_system
 from metagen.problem import Problem
 from metagen.settings import literal
 
@@ -63,8 +66,10 @@ class ProblemFile:
     Fields are found by their usual names (`prompt`, `question` or `problem`; `answer`; `id` or `unique_id`) unless
     they are named here. So GSM8K is read as it comes, where an answer that ends in `#### n` stands for n; MATH, where a
     `solution` stands for what is in its box, or for itself where it is nothing but an answer, if there is no
-    `answer`; and SVAMP, whose `Body` goes before its `Question`. Without an id, a problem is called by the number of
-    its line or row. A `level`, `subject` or `type` becomes a tag. A number that is none, such as `NaN`, is no answer.
+    `answer`; and SVAMP, whose `Body` goes before its `Question`. Where a row has `messages`, as OpenAI's API has them,
+    the user's last turn is the question; a list in the place of the prompt is read so too. Without an id, a problem is
+    called by the number of its line or row. A `level`, `subject` or `type` becomes a tag. A number that is none, such
+    as `NaN`, is no answer.
 
     What counts as an answer is said by `answers` for the whole file, else by the field `answers` of a row, as a spec.
     A row with `choices` (or `options`) has them for answers: its prompt lists them by letter if it does not yet, and
@@ -77,6 +82,10 @@ class ProblemFile:
     id_field: str | None = None
     answers: str = ""
     """The kind of answers of all problems, as a spec such as `Choice("ABCD")`; empty leaves it to the rows."""
+    system: str = ""
+    """A system turn before every problem."""
+    template: Template | None = None
+    """What every question is written into."""
     names: Mapping[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Functions and classes of the user's own, which specs may name."""
     _known: dict[str, Answers] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -120,7 +129,10 @@ class ProblemFile:
         )
         for place, row in self._rows():
             name, prompt, answer, _ = self._said(row, place)
-            digest.update(repr((name, prompt, answer)).encode())
+            said = [turn.fields() for turn in self._turns(row, place)]
+            digest.update(repr((name, prompt, answer, *([said] if said else ()))).encode())
+            if self.system or self.template:
+                self._problem(row, place)
             ids.append(hash(name))
             fields.add(row)
             blank += answer is None and fields.answers(row)
@@ -130,7 +142,9 @@ class ProblemFile:
         hashes.sort()
         if repeated := set(hashes[1:][hashes[1:] == hashes[:-1]].tolist()):
             self._refuse_twins(repeated)
-        return Contents(len(ids), digest.hexdigest(), tuple(fields.unused), blank)
+        named = self.template.names if self.template else set()
+        unused = tuple(name for name in fields.unused if name not in named)
+        return Contents(len(ids), digest.hexdigest(), unused, blank)
 
     def _rows(self) -> Rows:
         if not os.path.exists(self.path):  # unlike `Path.exists`, it takes a name of any length
@@ -140,12 +154,27 @@ class ProblemFile:
     def _problem(self, row: Mapping[str, Any], place: str) -> Problem:
         name, prompt, answer, kind = self._said(row, place)
         tags = {name: str(row[name]) for name in TAG_FIELDS if isinstance(row.get(name), (str, int))}
-        return Problem(name, prompt, answer, tags=tags, answers=kind)
+        turns = self._turns(row, place)
+        if self.template:
+            prompt = self.template.fill(prompt, row, f"{self.path}, {place}")
+        if self.system or turns:
+            turns = asking(turns, prompt)
+        if self.system:
+            turns = with_system(turns, self.system, f"{self.path}, {place}")
+        return Problem(name, prompt, answer, tags=tags, answers=kind, messages=turns)
+
+    def _turns(self, row: Mapping[str, Any], place: str) -> Turns:
+        """The conversation that a row holds; empty where it holds a question alone."""
+        name = self.prompt_field or next((name for name in PROMPT_FIELDS if name in row), "")
+        given = row.get(name)
+        return read_messages(given, f"{self.path}, {place}: field {name!r}") if _is_talk(name, given) else ()
 
     def _said(self, row: Mapping[str, Any], place: str) -> tuple[str, str, str | None, Answers]:
         """The id, the prompt, the reference answer and the kind of answers."""
         where = f"{self.path}, {place}"
         field, asked = find_field(row, self.prompt_field, PROMPT_FIELDS, where)
+        if _is_talk(field, asked):
+            asked = question_of(read_messages(asked, f"{where}: field {field!r}"))
         prompt = text_of((field, asked), where, needed=True) or ""
         if field == "Question" and not self.prompt_field and row.get("Body"):
             prompt = _after_body(str(row["Body"]), prompt)
@@ -213,6 +242,11 @@ class ProblemFile:
             name = self._name(row, place)
             if hash(name) in hashes and first.setdefault(name, place) != place:
                 raise InputError(f"{self.path}, {place}: the id {name!r} occurs twice, first on {first[name]}")
+
+
+def _is_talk(field: str, value: object) -> bool:
+    """Whether a field holds a conversation."""
+    return field == MESSAGES or (isinstance(value, list) and any(isinstance(each, dict) for each in value))
 
 
 def _solved(solution: str, kind: Answers) -> str | None:

@@ -71,6 +71,8 @@ def row_of(span: Span, problem: str) -> dict[str, Any]:
         row["verifying"] = True
     if asked := span.request:
         row["request"] = {"prompt": asked.prompt, "partial": asked.partial, "n": asked.n}
+        if asked.messages:
+            row["request"]["messages"] = list(asked.messages)
     if span.completions:
         row["completions"] = [
             {"text": each.text, "tokens": each.tokens, **({"cut": True} if each.cut else {})}

@@ -57,7 +57,14 @@ class Job:
             "seed": self.seed,
             "engine": dict(self.engine),
             "loaded": self.loaded,
-        } | ({"answers": self.problems.kind} if self.problems.kind else {})
+        } | {name: said for name, said in self._of_problems() if said}
+
+    def _of_problems(self) -> Iterator[tuple[str, str]]:
+        """What the problems are asked with, beside what their file says."""
+        yield "answers", self.problems.kind
+        yield "system", self.problems.system
+        if template := self.problems.template:
+            yield "template", template.text
 
     def slug(self) -> str:
         """A folder's name that is the same for the same configuration."""

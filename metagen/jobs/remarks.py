@@ -1,13 +1,12 @@
 """What the user should know as a run starts: nothing is wrong, and something may surprise."""
 
 from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import fields, is_dataclass
 
 from metagen.backends import OpenAIServer, Recorded, Scripted
 from metagen.backends.http.hardware import REMEDY
 from metagen.disk.fields import named_in
 from metagen.jobs.job import Job
-from metagen.model import Model
+from metagen.model import find_leaves
 from metagen.request import AnyBackend, Backend, generates
 from metagen.run import Generator
 
@@ -58,20 +57,6 @@ def find_servers(backend: object) -> Iterator[OpenAIServer]:
             yield from find_servers(each)
     elif (inner := getattr(backend, "of", None)) is not None:
         yield from find_servers(inner)
-
-
-def find_leaves(strategy: object) -> Iterator[Model]:
-    """The models at the bottom of a strategy; a generator that is left out is the run's model, without settings."""
-    if isinstance(strategy, Model):
-        yield strategy
-    elif isinstance(strategy, tuple):
-        for part in strategy:
-            yield from find_leaves(part)
-    elif is_dataclass(strategy):
-        for field in fields(strategy):
-            value = getattr(strategy, field.name)
-            is_left_out = value is None and "Generator" in str(field.type)
-            yield from find_leaves(Model() if is_left_out else value)
 
 
 def _writes(backend: Backend) -> bool:

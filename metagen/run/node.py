@@ -95,7 +95,7 @@ class Node:
 
     def _numbered(self, request: Request, model: str) -> Request:
         """The request with its seed, its deadline, and the number of its first sample among equal requests."""
-        drawn = (model, request.prompt, request.partial, request.sampling)
+        drawn = (model, request.turns, request.partial, request.sampling)
         draw = self._scope.draws[drawn]
         self._scope.draws[drawn] += request.n
         account = self._account

@@ -56,7 +56,7 @@ class Judge:
     async def __call__(self, problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
         async def judged(candidate: Candidate, run: Run) -> Score | None:
             asked = self._asked(problem.prompt, candidate.text)
-            replies = await run.sample(self.of, Problem(problem.id, asked), self.n)
+            replies = await run.sample(self.of, problem.apart(asked), self.n)
             return _mean(map(self._read, replies), replies[0].text)
 
         return await run.map(judged, candidates)
@@ -88,7 +88,7 @@ class Pairwise:
     async def __call__(self, problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
         async def match(pair: tuple[int, int], run: Run) -> float | None:
             first, second = (candidates[number].text for number in pair)
-            reply = await run.ask(self.of, Problem(problem.id, compare(problem.prompt, first, second)))
+            reply = await run.ask(self.of, problem.apart(compare(problem.prompt, first, second)))
             return preferred(reply, "a", "b")
 
         pairs = list(permutations(range(len(candidates)), 2))

@@ -14,8 +14,10 @@ from metagen.backends.rewards.families import FAMILIES
 from metagen.backends.rewards.readings import Readings
 from metagen.backends.vllm import arguments
 from metagen.backends.vllm.prompts import Prompts
+from metagen.errors import GenerationError
+from metagen.messages import read_messages
 from metagen.models import SMALL, SMALL_PRM
-from metagen.request import Reading, Request
+from metagen.request import Reading, Request, Sampling
 from tests.support import smollm2, tiny_rewards
 
 transformers = pytest.importorskip("transformers", reason="needs transformers")
@@ -111,6 +113,61 @@ def test_special_tokens_in_a_question_are_text(tokenizer: Any) -> None:
         assert steering(tokenizer, whole(tokenizer, user(text))) != plain, "the whole rendering is fooled"
         rendered = tokenizer.apply_chat_template(user(text), tokenize=False, add_generation_prompt=True)
         assert tokenizer.decode(ids) == rendered, "the model reads the same text"
+
+
+TALK = read_messages(
+    [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Hello."},
+        {"role": "assistant", "content": "Yes?"},
+        {"role": "user", "content": "3 + 4?"},
+    ],
+    "x",
+)
+
+
+def test_a_conversation_has_the_ids_of_its_template(tokenizer: Any) -> None:
+    request = Request("p", "3 + 4?", "It is", before=TALK[:-1])
+    assert Prompts(tokenizer).ids(request) == whole(tokenizer, [turn.fields() for turn in TALK], "It is")
+
+
+REFUSING = """{% for message in messages %}{% if message['role'] == 'system' %}
+{{ raise_exception('System role not supported') }}{% endif %}<|user|>{{ message['content'] }}<|end|>{% endfor %}"""
+IGNORING = """{% for message in messages %}{% if message['role'] != 'system' %}
+<|user|>{{ message['content'] }}<|end|>{% endif %}{% endfor %}"""
+
+
+@pytest.mark.parametrize("template", [REFUSING, IGNORING])
+def test_a_template_without_system_turns_gets_it_in_the_first_question(template: str) -> None:
+    tokenizer = opened("small-moe")
+    tokenizer.chat_template = template
+    prompts = Prompts(tokenizer)
+    assert not prompts.takes_system
+    first, *others = [turn.fields() for turn in TALK[1:]]
+    expected = [{"role": "user", "content": f"Be brief.\n\n{first['content']}"}, *others]
+    assert prompts.ids(Request("p", "3 + 4?", before=TALK[:-1])) == whole(tokenizer, expected)
+
+
+def test_what_a_template_refuses_is_an_error_of_the_request() -> None:
+    tokenizer = opened("small-moe")
+    tokenizer.chat_template = "{{ raise_exception('roles must alternate') }}"
+    with pytest.raises(GenerationError, match=r"^the chat template refuses this conversation: roles must alternate$"):
+        Prompts(tokenizer).ids(Request("p", "3 + 4?"))
+
+
+def test_a_template_reads_its_own_settings() -> None:
+    tokenizer = opened("small-moe")
+    tokenizer.chat_template = "{{ messages[0]['content'] }}{% if enable_thinking %}<|assistant|>{% endif %}"
+    on = Request("p", "a", sampling=Sampling(chat_template_kwargs={"enable_thinking": True}))
+    ids = [tokenizer.decode(Prompts(tokenizer).ids(request)) for request in (on, Request("p", "a"))]
+    assert ids == ["a<|assistant|>", "a"]
+
+
+def test_a_model_without_a_template_reads_the_contents() -> None:
+    tokenizer = opened("small-moe")
+    tokenizer.chat_template = None
+    ids = Prompts(tokenizer).ids(Request("p", "3 + 4?", " 7", before=TALK[:-1]))
+    assert tokenizer.decode(ids).endswith("Be brief.\n\nHello.\n\nYes?\n\n3 + 4? 7")
 
 
 def test_special_tokens_in_any_turn_are_text(tokenizer: Any) -> None:

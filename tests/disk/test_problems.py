@@ -16,6 +16,7 @@ from metagen.answers.protocol import Answers
 from metagen.answers.spec import parse_answers
 from metagen.disk import problems
 from metagen.disk.problems import Contents
+from metagen.disk.templates import Template
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "problems"
 
@@ -226,8 +227,11 @@ GOOD = b'{"prompt": "?"}\n'
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("{}", "there is no field 'prompt' or 'question' or 'problem' or 'Question'; there is nothing"),
-        ('{"promt": "?"}', "there is no field 'prompt' or 'question' or 'problem' or 'Question'; there is 'promt'"),
+        ("{}", "there is no field 'prompt' or 'question' or 'problem' or 'Question' or 'messages'; there is nothing"),
+        (
+            '{"promt": "?"}',
+            "there is no field 'prompt' or 'question' or 'problem' or 'Question' or 'messages'; there is 'promt'",
+        ),
         ('{"prompt": ""}', "field 'prompt' is empty"),
         ('{"question": " \\n"}', "field 'question' is empty"),
         ('{"prompt": null}', "field 'prompt' must be a text or a number, not null"),
@@ -294,7 +298,8 @@ def test_a_folder_is_no_file(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("field", ["prompt_field", "answer_field", "id_field"])
 def test_a_named_field_must_be_there(tmp_path: Path, field: str) -> None:
     path = saved(tmp_path / "p.jsonl", [{"prompt": "?", "answer": 1, "id": 2}])
-    said = complaint(ProblemFile(path, **{field: "X"}))
+    fields: dict[str, Any] = {field: "X"}
+    said = complaint(ProblemFile(path, **fields))
     assert said == f"{path}, line 1: there is no field 'X'; there is 'prompt', 'answer', 'id'"
 
 
@@ -428,3 +433,35 @@ def test_bad_answers_and_choices_are_named(tmp_path: Path, row: dict[str, Any], 
     with pytest.raises(InputError) as refused:
         ProblemFile(path).check()
     assert f"problems.jsonl, {said}" in str(refused.value)
+
+
+TALK = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "1 + 1?"}]
+
+
+@pytest.mark.parametrize("field", ["messages", "prompt", "question"])
+def test_a_row_may_hold_a_conversation(tmp_path: Path, field: str) -> None:
+    path = saved(tmp_path / "p.jsonl", [{"id": "a", field: TALK, "answer": 2}])
+    assert list(ProblemFile(path)) == [Problem("a", messages=TALK, answer="2")]
+
+
+def test_a_conversation_counts_in_the_digest(tmp_path: Path) -> None:
+    rows = [TALK, [TALK[0] | {"content": "Be long."}, TALK[1]], TALK[1:]]
+    digests = {ProblemFile(saved(tmp_path / "p.jsonl", [{"messages": row}])).check().digest for row in rows}
+    assert len(digests) == 3
+
+
+def test_a_conversation_that_is_none_is_named_with_its_place(tmp_path: Path) -> None:
+    path = saved(tmp_path / "p.jsonl", [{"messages": TALK}, {"messages": TALK[:1]}])
+    said = complaint(ProblemFile(path))
+    assert said.startswith(f"{path}, line 2: field 'messages': there is no turn of the user's")
+
+
+def test_a_system_turn_and_a_template_go_around_every_question(tmp_path: Path) -> None:
+    path = saved(tmp_path / "p.jsonl", [{"prompt": "1 + 1?", "level": "easy"}, {"messages": TALK[1:], "level": "hard"}])
+    file = ProblemFile(path, system="Be brief.", template=Template("{prompt} ({level})", Path("t.txt")))
+    first, second = file
+    assert (first.prompt, second.prompt) == ("1 + 1? (easy)", "1 + 1? (hard)")
+    assert [turn.content for turn in (*first.before, *second.before)] == ["Be brief.", "Be brief."]
+    assert file.check() == ProblemFile(path).check()
+    path = saved(tmp_path / "q.jsonl", [{"messages": TALK, "level": "hard"}])
+    assert complaint(ProblemFile(path, system="x")).startswith(f"{path}, line 1: has a system turn already")

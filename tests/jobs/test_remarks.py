@@ -9,7 +9,8 @@ import pytest
 from metagen import Generator, Limited, ProblemFile, Recorded, Scripted, ScriptedReward, Vote, parse
 from metagen.cli.jobs import sample_file, solve_file
 from metagen.jobs.job import Order, prepare
-from metagen.jobs.remarks import find_leaves, of_problems, remarks
+from metagen.jobs.remarks import of_problems, remarks
+from metagen.model import find_leaves
 from metagen.request import AnyBackend
 from tests.support.fake_server import FakeServer
 from tests.support.scripts import NAMES

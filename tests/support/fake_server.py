@@ -215,8 +215,9 @@ def reserved_port() -> Iterator[int]:
 
 
 def rendered(body: dict[str, Any]) -> str:
-    turn, *reply = body["messages"]
-    return f"{USER}{turn['content']}{REPLY}{reply[0]['content'] if reply else ''}"
+    turns = list(body["messages"])
+    partial = turns.pop()["content"] if turns[-1]["role"] == "assistant" else ""
+    return "".join(f"<{turn['role']}>{turn['content']}" for turn in turns) + REPLY + partial
 
 
 def _logprobs(text: str, body: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,8 @@ more object here, and one more line in `DIALECTS`.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal
 
 from metagen.errors import GenerationError
@@ -14,6 +15,7 @@ from metagen.request import Sampling
 Post = Callable[[str, dict[str, Any]], Awaitable[Any]]
 """Sends a body to a path below the server's root, and returns what came back."""
 Messages = list[dict[str, Any]]
+NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +35,24 @@ class Dialect:
     """Whether each piece of a stream holds the count so far."""
     keep_stop: str = ""
     """The setting that keeps a stop string in the text; without one there are no steps."""
+    lacks: frozenset[str] = frozenset({"min_tokens", "bad_words", "stop_token_ids", "ignore_eos", "repetition_penalty"})
+    """Sampling settings that such servers do not have."""
+    calls: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Sampling settings that they have under another name."""
 
-    async def tokenize(self, post: Post, model: str, messages: Messages, *, partial: bool) -> tuple[int, ...]:  # noqa: ARG002
-        """The ids of a conversation; with `partial` its last turn is a reply to continue."""
+    async def tokenize(
+        self,
+        post: Post,  # noqa: ARG002
+        model: str,
+        messages: Messages,  # noqa: ARG002
+        *,
+        partial: bool,  # noqa: ARG002
+        options: Mapping[str, Any] = NO_OPTIONS,  # noqa: ARG002
+    ) -> tuple[int, ...]:
+        """The ids of a conversation; with `partial` its last turn is a reply to continue.
+
+        `options` are what the chat template reads beside the turns.
+        """
         raise GenerationError(f"{model} tells no token ids")
 
     async def detokenize(self, post: Post, model: str, ids: list[int]) -> str:  # noqa: ARG002
@@ -44,7 +61,8 @@ class Dialect:
 
     def settings(self, sampling: Sampling) -> dict[str, Any]:
         """The settings that are this dialect's own words."""
-        return {self.keep_stop: True} if self.keep_stop and sampling.keep_stop else {}
+        own = {word: value for name, word in self.calls.items() if (value := getattr(sampling, name)) is not None}
+        return own | ({self.keep_stop: True} if self.keep_stop and sampling.keep_stop else {})
 
     def extras(self, *, partial: bool) -> dict[str, Any]:  # noqa: ARG002
         """What a chat asks for beside its messages and settings."""
@@ -62,9 +80,19 @@ class VLLM(Dialect):
     continues: Literal["", "ids", "text"] = "ids"
     counts_as_it_goes: bool = True
     keep_stop: str = "include_stop_str_in_output"
+    lacks: frozenset[str] = frozenset()
 
-    async def tokenize(self, post: Post, model: str, messages: Messages, *, partial: bool) -> tuple[int, ...]:
-        body = {"model": model, "messages": messages, "add_generation_prompt": not partial}
+    async def tokenize(
+        self,
+        post: Post,
+        model: str,
+        messages: Messages,
+        *,
+        partial: bool,
+        options: Mapping[str, Any] = NO_OPTIONS,
+    ) -> tuple[int, ...]:
+        body: dict[str, Any] = {"model": model, "messages": messages, "add_generation_prompt": not partial}
+        body |= {"chat_template_kwargs": dict(options)} if options else {}
         return read_ids(await post("/tokenize", body | ({"continue_final_message": True} if partial else {})), model)
 
     async def detokenize(self, post: Post, model: str, ids: list[int]) -> str:
@@ -80,6 +108,7 @@ class SGLang(Dialect):
     owner: str = "sglang"
     continues: Literal["", "ids", "text"] = "text"
     keep_stop: str = "no_stop_trim"
+    lacks: frozenset[str] = frozenset({"bad_words"})
 
     def extras(self, *, partial: bool) -> dict[str, Any]:
         return {"continue_final_message": True} if partial else {}
@@ -93,10 +122,21 @@ class LlamaCpp(Dialect):
     owner: str = "llamacpp"
     tells_ids: bool = True
     continues: Literal["", "ids", "text"] = "ids"
+    lacks: frozenset[str] = frozenset({"min_tokens", "bad_words", "stop_token_ids"})
+    calls: Mapping[str, str] = field(default_factory=lambda: {"repetition_penalty": "repeat_penalty"}, hash=False)
 
-    async def tokenize(self, post: Post, model: str, messages: Messages, *, partial: bool) -> tuple[int, ...]:
+    async def tokenize(
+        self,
+        post: Post,
+        model: str,
+        messages: Messages,
+        *,
+        partial: bool,
+        options: Mapping[str, Any] = NO_OPTIONS,
+    ) -> tuple[int, ...]:
         turns = messages[:-1] if partial else messages
-        rendered = await post("/apply-template", {"messages": turns})
+        asked = {"messages": turns} | ({"chat_template_kwargs": dict(options)} if options else {})
+        rendered = await post("/apply-template", asked)
         text = rendered.get("prompt") if isinstance(rendered, Mapping) else None
         if not isinstance(text, str):
             raise GenerationError(f"{model} renders no prompt")

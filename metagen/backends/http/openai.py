@@ -177,18 +177,27 @@ def _add(choice: Choice, piece: Choice) -> None:
 def settings_of(request: Request, model: str, limit: int | None) -> dict[str, Any]:
     """The settings of a request in the words of OpenAI's API; what was not set is left out."""
     sampling = request.sampling
-    settings = {
-        "model": model,
+    settings: dict[str, Any] = {
+        "model": sampling.adapter or model,
         "n": request.n if request.n > 1 else None,
         "max_tokens": limit,
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "top_k": sampling.top_k,
         "min_p": sampling.min_p,
+        "presence_penalty": sampling.presence_penalty,
+        "frequency_penalty": sampling.frequency_penalty,
+        "repetition_penalty": sampling.repetition_penalty,
+        "min_tokens": sampling.min_tokens,
+        "logit_bias": {str(token): bias for token, bias in (sampling.logit_bias or {}).items()} or None,
+        "bad_words": list(sampling.bad_words) or None,
+        "stop_token_ids": list(sampling.stop_token_ids) or None,
+        "ignore_eos": sampling.ignore_eos or None,
+        "chat_template_kwargs": dict(sampling.chat_template_kwargs or {}) or None,
         "stop": list(sampling.stop) or None,
         "seed": request.seed,
     }
-    return {name: value for name, value in settings.items() if value is not None}
+    return {name: value for name, value in settings.items() if value is not None} | dict(sampling.extra or {})
 
 
 def written_tokens(body: Body) -> int:

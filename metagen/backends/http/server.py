@@ -24,7 +24,7 @@ from metagen.backends.http.openai import (
 from metagen.backends.http.wording import CONTEXT, PROBE, Wording
 from metagen.budget import Usage
 from metagen.errors import BackendGone, BudgetExceeded, GenerationError, InputError, SampleError, TransientError
-from metagen.request import Backend, Card, Completion, Meter, Outcome, Request
+from metagen.request import Backend, Card, Completion, Meter, Outcome, Request, Sampling
 from metagen.tasks import together
 
 SILENCE = 600.0
@@ -128,6 +128,9 @@ class OpenAIServer(Backend):
     async def probe(self) -> None:
         await self._http.probe()
 
+    def refuses(self, sampling: Sampling) -> str:
+        return self._words.refuses(sampling)
+
     async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
         if request.n > 1 and self._one_by_one:
             return await self._singly(request, spend)
@@ -206,7 +209,8 @@ class OpenAIServer(Backend):
         written = written_tokens(reply)
         counts = reply.usage
         if counts and counts.is_sound(self.context, books.output) and (counts.completion_tokens or not written):
-            self._words.learn_overhead(request.prompt + request.partial, counts.prompt_tokens)
+            if len(request.turns) == 1:
+                self._words.learn_overhead(request.prompt + request.partial, counts.prompt_tokens)
             books.settle_counts(counts)
             return
         self._words.say("its counts cannot be" if counts else "it does not count tokens: they are estimated")

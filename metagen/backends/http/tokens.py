@@ -1,6 +1,7 @@
 """The token ids of prompts and of steps, asked from a server once each."""
 
 import asyncio
+import json
 from collections import OrderedDict
 from dataclasses import replace
 from typing import Any
@@ -8,10 +9,14 @@ from typing import Any
 from metagen.backends.http.connection import Http, Refused, final
 from metagen.backends.http.dialects import Dialect, Messages
 from metagen.errors import GenerationError, TransientError
-from metagen.request import Completion, Request
+from metagen.messages import Message, Turns, merged
+from metagen.request import Completion, Request, options_of
 
 REMEMBERED = 4096
 """Prompts whose token ids are kept."""
+PROBE = "1 + 1?"
+Key = tuple[Turns, str, str]
+"""What is tokenised: the conversation, the reply so far, and what the chat template reads beside them."""
 
 
 class Tokens:
@@ -21,31 +26,64 @@ class Tokens:
         self._http = http
         self._dialect = dialect
         self._model = model
-        self._ids: OrderedDict[tuple[str, str], tuple[int, ...]] = OrderedDict()
-        self._asking: dict[tuple[str, str], asyncio.Lock] = {}
+        self._ids: OrderedDict[Key, tuple[int, ...]] = OrderedDict()
+        self._asking: dict[Key, asyncio.Lock] = {}
+        self.merges = False
+        """Whether a system turn is put before the first question, because the chat template takes none."""
+        self._looked = False
+        self._looking = asyncio.Lock()
         self._ends: dict[int, str] = {}
         """The texts of tokens that ended steps; no more than there are in the vocabulary."""
 
     async def of(self, request: Request) -> tuple[int, ...]:
-        """The ids of the prompt in the chat template of the server's model, and of the reply so far."""
+        """The ids of the conversation in the chat template of the server's model, and of the reply so far."""
         if request.tokens and self._dialect.returns_ids:
-            return (*await self._tokenized(request.prompt, ""), *request.tokens)
-        return await self._tokenized(request.prompt, request.partial)
+            return (*await self._tokenized(_key(request)), *request.tokens)
+        return await self._tokenized(_key(request, request.partial))
 
     def known(self, request: Request) -> int | None:
         """How many ids the prompt has, if they were asked for before."""
-        ids = self._ids.get((request.prompt, ""))
+        ids = self._ids.get(_key(request))
         return None if ids is None else len(ids)
+
+    def messages(self, request: Request) -> Messages:
+        """The conversation as it is sent, and a reply that is begun, if one is."""
+        return self._spelled(request.turns, request.partial)
+
+    def _spelled(self, turns: Turns, partial: str) -> Messages:
+        reply = [{"role": "assistant", "content": partial}] if partial else []
+        return [*(turn.fields() for turn in (merged(turns) if self.merges else turns)), *reply]
+
+    async def check_system(self, request: Request) -> None:
+        """With the first system turn, find out whether the chat template shows it to the model, where ids are told."""
+        if self._looked or not any(turn.role == "system" for turn in request.turns):
+            return
+        async with self._looking:
+            if not self._looked:
+                self.merges = not await self._shows_system()
+                self._looked = True
+
+    async def _shows_system(self) -> bool:
+        question = Message("user", PROBE)
+        try:
+            seen = await self._tokenize((Message("system", PROBE), question), "", "")
+        except TransientError:
+            raise
+        except GenerationError:
+            return False
+        return seen != await self._tokenize((question,), "", "")
 
     async def explore(self) -> None:
         """Find out whether the server tells ids. Raises `GenerationError` if it does not."""
-        self._ids["1 + 1?", ""] = await self._dialect.tokenize(self._post, self._model, turns("1 + 1?"), partial=False)
+        turns = (Message("user", PROBE),)
+        self._ids[turns, "", ""] = await self._dialect.tokenize(
+            self._post, self._model, self._spelled(turns, ""), partial=False
+        )
 
-    async def _tokenized(self, prompt: str, partial: str) -> tuple[int, ...]:
-        key = (prompt, partial)
+    async def _tokenized(self, key: Key) -> tuple[int, ...]:
         async with self._asking.setdefault(key, asyncio.Lock()):  # many samples of one prompt ask once
             if key not in self._ids:
-                self._ids[key] = await self._tokenize(prompt, partial)
+                self._ids[key] = await self._tokenize(*key)
         self._asking.pop(key, None)
         self._ids.move_to_end(key)
         ids = self._ids[key]
@@ -53,10 +91,11 @@ class Tokens:
             self._ids.popitem(last=False)
         return ids
 
-    async def _tokenize(self, prompt: str, partial: str) -> tuple[int, ...]:
+    async def _tokenize(self, turns: Turns, partial: str, options: str) -> tuple[int, ...]:
+        read = json.loads(options or "{}")
         try:
-            messages = turns(prompt, partial)
-            return await self._dialect.tokenize(self._post, self._model, messages, partial=bool(partial))
+            messages = self._spelled(turns, partial)
+            return await self._dialect.tokenize(self._post, self._model, messages, partial=bool(partial), options=read)
         except Refused as refused:
             raise final(refused) from None
         except TransientError:
@@ -87,7 +126,5 @@ class Tokens:
         return await self._http.post(self._http.root + path, body)
 
 
-def turns(prompt: str, partial: str = "") -> Messages:
-    """The conversation: the user's turn, and a reply that is begun, if one is."""
-    reply = [{"role": "assistant", "content": partial}] if partial else []
-    return [{"role": "user", "content": prompt}, *reply]
+def _key(request: Request, partial: str = "") -> Key:
+    return request.turns, partial, options_of(request.sampling)

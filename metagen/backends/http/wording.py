@@ -5,16 +5,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from metagen.backends.chat import NO_SYSTEM
 from metagen.backends.http.connection import Http, Refused
 from metagen.backends.http.dialects import DIALECTS, Dialect
 from metagen.backends.http.openai import settings_of
-from metagen.backends.http.tokens import Tokens, turns
+from metagen.backends.http.tokens import Tokens
 from metagen.errors import GenerationError
-from metagen.request import Request
+from metagen.messages import plain
+from metagen.request import Request, Sampling
 
 CONTEXT = 8192
 """Tokens, where the server does not tell and the caller does not know."""
 COMPLETIONS, CHATS = "/completions", "/chat/completions"
+TURN = 16
+"""Tokens that a chat template adds to each further turn at most."""
 OVERHEAD = 16
 """Tokens that a chat template adds to a prompt, until the server's first count tells."""
 DROPPED = ("temperature", "top_p", "top_k", "min_p", "seed", "stream_options")
@@ -60,6 +64,10 @@ class Wording:
         text = str(refused)
         if refused.status not in {400, 422}:
             return False
+        if not self.tokens.merges and re.search(r"\bsystem\b", text, re.IGNORECASE) and "role" in text.lower():
+            self.tokens.merges = True
+            self.say(NO_SYSTEM)
+            return True
         if self.limit_name not in self.unsupported and "max_completion_tokens" in text and "max_tokens" in text:
             self.unsupported.add(self.limit_name)
             self.limit_name = "max_completion_tokens"
@@ -70,6 +78,14 @@ class Wording:
             self.say(f"it refuses {name}, which is left out")
         return bool(named)
 
+    def refuses(self, sampling: Sampling) -> str:
+        """What this kind of server cannot do of these settings, and the remedy."""
+        lacking = [name for name in sorted(self.dialect.lacks) if getattr(sampling, name) not in (None, False, ())]
+        if not lacking:
+            return ""
+        remedy = "if the server has it by some name, give it in extra={...}"
+        return f"speaks the dialect {self.dialect.name!r}, which has no {lacking[0]}: {remedy}"
+
     def learn_overhead(self, prompt: str, counted: int) -> None:
         """From the server's count of a prompt, what its chat template adds."""
         if 0 < counted < self.room:
@@ -77,11 +93,17 @@ class Wording:
 
     async def count(self, request: Request) -> int:
         """The prompt's tokens, or a bound on them."""
-        return len(await self.tokens.of(request)) if self.dialect.tells_ids else self.at_most(request)
+        if not self.dialect.tells_ids:
+            return self.at_most(request)
+        await self._check_system(request)
+        return len(await self.tokens.of(request))
 
     def at_most(self, request: Request) -> int:
         """A bound on the prompt's tokens, where its ids are unknown: a token a byte, and some for the chat template."""
-        return _bytes(request.prompt + request.partial) + self.overhead
+        turns = sum(
+            len(repr(turn.fields()).encode(errors="replace")) + TURN for turn in (*request.before, *request.after)
+        )
+        return _bytes(request.prompt + request.partial) + turns + self.overhead
 
     async def body(self, request: Request) -> tuple[dict[str, Any], str, int]:
         """What is sent, where to, and how many prompt tokens it has at most. Raises `GenerationError`."""
@@ -89,6 +111,7 @@ class Wording:
             raise GenerationError(f"{self.model} cannot step: it does not return the text that ends a step")
         if not self.dialect.tells_ids:
             return self._as_text(request)
+        await self._check_system(request)
         if self.api == "completions" or request.partial:
             return await self._as_ids(request)
         if request.sampling.max_tokens and request.room is None:
@@ -111,7 +134,12 @@ class Wording:
         body = {"model": self.model, "n": 2, self.limit_name: 1} | dict(self.extra)
         if self.api == "completions":
             return body | {"prompt": PROBE}, COMPLETIONS
-        return body | {"messages": turns(PROBE)}, CHATS
+        return body | {"messages": [{"role": "user", "content": PROBE}]}, CHATS
+
+    async def _check_system(self, request: Request) -> None:
+        await self.tokens.check_system(request)
+        if self.tokens.merges:
+            self.say(NO_SYSTEM)
 
     async def _ids_and_room(self, request: Request) -> tuple[tuple[int, ...], int]:
         """The prompt's ids, and how many tokens the context leaves for the reply."""
@@ -123,13 +151,15 @@ class Wording:
 
     def _settings(self, request: Request, limit: int | None) -> dict[str, Any]:
         settings = settings_of(request, self.model, limit) | self.dialect.settings(request.sampling)
+        for name in self.dialect.calls:
+            settings.pop(name, None)
         if "max_tokens" in settings:
             settings[self.limit_name] = settings.pop("max_tokens")
         return {name: value for name, value in settings.items() if name not in self.unsupported} | dict(self.extra)
 
     def _chat(self, request: Request) -> dict[str, Any]:
         extras = self.dialect.extras(partial=bool(request.partial))
-        return {"messages": turns(request.prompt, request.partial)} | extras | _chat_logprobs(request)
+        return {"messages": self.tokens.messages(request)} | extras | _chat_logprobs(request)
 
     async def _as_ids(self, request: Request) -> tuple[dict[str, Any], str, int]:
         ids, room = await self._ids_and_room(request)
@@ -145,7 +175,7 @@ class Wording:
         limited = request.sampling.max_tokens or request.room
         body = self._settings(request, request.limit(self.room - prompt) if limited else None)
         if self.api == "completions":
-            return body | {"prompt": request.prompt + request.partial}, COMPLETIONS, prompt
+            return body | {"prompt": plain(request.turns) + request.partial}, COMPLETIONS, prompt
         return body | self._chat(request), CHATS, prompt
 
 

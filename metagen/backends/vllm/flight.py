@@ -42,10 +42,10 @@ class Flight:
             completion_tokens=written,
         )
 
-    async def output(self, prompt: list[int], params: Any) -> Any:
-        """The final `RequestOutput`, with all samples. Raises vLLM's errors."""
+    async def output(self, prompt: list[int], params: Any, adapter: Any = None) -> Any:
+        """The final `RequestOutput`, with all samples, drawn by an `adapter` if one is given. Raises vLLM's errors."""
         try:
-            await self._submit(prompt, params)
+            await self._submit(prompt, params, adapter)
             self._output = await self._queue.get()
         except asyncio.CancelledError:
             await uninterrupted(self._stop())
@@ -54,8 +54,9 @@ class Flight:
             self._collect()
         return self._output
 
-    async def _submit(self, prompt: list[int], params: Any) -> None:
-        self._queue = await self._llm.add_request(self._name, {"type": "token", "prompt_token_ids": prompt}, params)
+    async def _submit(self, prompt: list[int], params: Any, adapter: Any) -> None:
+        tokens = {"type": "token", "prompt_token_ids": prompt}
+        self._queue = await self._llm.add_request(self._name, tokens, params, lora_request=adapter)
         processor = self._llm.output_processor
         self._samples = [processor.request_states[name] for name in self._running()]
 

@@ -1,15 +1,31 @@
 """vLLM's engine, in this process's event loop; its computing processes are our children."""
 
+import inspect
 import itertools
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
+from metagen.backends.chat import NO_SYSTEM
 from metagen.backends.vllm.engine import Engine
 from metagen.backends.vllm.flight import Flight
 from metagen.backends.vllm.prompts import Prompts
 from metagen.confidence import of_token
 from metagen.errors import GenerationError, InputError, MetagenError
 from metagen.request import Backend, Completion, Meter, Outcome, Request, Sampling
+
+SHARED = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "repetition_penalty",
+    "presence_penalty",
+    "frequency_penalty",
+    "min_tokens",
+    "logit_bias",
+)
+"""Settings that vLLM calls as we do; `None` leaves them to the model's own defaults."""
 
 
 class VLLMEngine(Engine, Backend):
@@ -26,12 +42,14 @@ class VLLMEngine(Engine, Backend):
         self._numbers = itertools.count()
         self._prompts: Prompts
         self._sampling_defaults: dict[str, Any] = {}
+        self._adapters = Adapters()
 
     async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
         flight = Flight(self._open(), f"{request.problem}-{next(self._numbers)}")
         try:
             prompt = self._prompt(request)
-            output = await flight.output(prompt, self._params(request, len(prompt)))
+            adapter = self._adapters.of(request.sampling.adapter)
+            output = await flight.output(prompt, self._params(request, len(prompt)), adapter)
             return [self._outcome(sample, request.sampling) for sample in output.outputs]
         except MetagenError:
             raise
@@ -45,6 +63,19 @@ class VLLMEngine(Engine, Backend):
     async def count(self, request: Request) -> int:
         self._open()
         return len(self._prompts.ids(request))
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        return () if self._llm is None or self._prompts.takes_system else (NO_SYSTEM,)
+
+    def refuses(self, sampling: Sampling) -> str:
+        if unknown := set(sampling.extra or {}) - engine_settings():
+            return f"has no setting {min(unknown)!r}: extra takes fields of vLLM's SamplingParams"
+        if sampling.adapter and not self._given.get("enable_lora"):
+            return "was opened without adapters: open it with enable_lora=True (--engine enable_lora=true)"
+        if sampling.adapter and not (Path(sampling.adapter) / "adapter_config.json").is_file():
+            return f"finds no adapter in the folder {sampling.adapter!r}: it has no adapter_config.json"
+        return ""
 
     def _attached(self) -> None:
         self._prompts = Prompts(self._llm.get_tokenizer())
@@ -66,14 +97,16 @@ class VLLMEngine(Engine, Backend):
 
         sampling = request.sampling
         _check_top(sampling.top_logprobs, self._llm.model_config)
-        chosen = {field: getattr(sampling, field) for field in ("temperature", "top_p", "top_k", "min_p")}
+        chosen = {field: value for field in SHARED if (value := getattr(sampling, field)) is not None}
         return SamplingParams(
-            **self._sampling_defaults | {field: value for field, value in chosen.items() if value is not None},
+            **self._sampling_defaults | chosen | dict(sampling.extra or {}),
             n=request.n,
             seed=request.seed,
             max_tokens=request.limit(self.context - prompt_tokens),
             stop=list(sampling.stop),
-            stop_token_ids=self._prompts.enders(sampling.stop) if sampling.stop else [],
+            stop_token_ids=[*sampling.stop_token_ids, *(self._prompts.enders(sampling.stop) if sampling.stop else ())],
+            bad_words=list(sampling.bad_words),
+            ignore_eos=sampling.ignore_eos,
             # Without the stop string, vLLM leaves out all of a token that ends a sample, and what stands before in it.
             include_stop_str_in_output=bool(sampling.stop),
             logprobs=sampling.top_logprobs or (0 if sampling.logprobs else None),
@@ -103,6 +136,31 @@ class VLLMEngine(Engine, Backend):
             first=tops[0] if tops else (),
             length=len(sample.token_ids),
         )
+
+
+class Adapters:
+    """LoRA adapters by their folders, as vLLM wants to be told of them: each with a number of its own."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Any] = {}
+
+    def of(self, folder: str | None) -> Any:
+        """VLLM's request for this adapter; `None` for none."""
+        if folder is None:
+            return None
+        if folder not in self._known:
+            from vllm.lora.request import LoRARequest  # noqa: PLC0415 (optional, slow to import)
+
+            self._known[folder] = LoRARequest(folder, len(self._known) + 1, folder)
+        return self._known[folder]
+
+
+def engine_settings() -> set[str]:
+    """The fields of vLLM's `SamplingParams` that have no name of ours."""
+    from vllm.sampling_params import SamplingParams  # noqa: PLC0415 (optional, slow to import)
+
+    ours = {each.name for each in fields(Sampling)} | {"n", "seed", "output_kind", "include_stop_str_in_output"}
+    return set(inspect.signature(SamplingParams).parameters) - ours
 
 
 def _ending(sample: Any) -> tuple[Literal["eos", "stop", "length"], str]:

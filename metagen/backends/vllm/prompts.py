@@ -1,10 +1,12 @@
 """From a request to the token ids that the model reads, and to those that end what it writes."""
 
+import json
 from functools import cached_property, lru_cache
 from typing import Any
 
 from metagen.backends.chat import Chat
-from metagen.request import Request
+from metagen.messages import Turns
+from metagen.request import Request, options_of
 
 
 class Prompts:
@@ -17,21 +19,23 @@ class Prompts:
         self._enders = lru_cache(remembered)(self._containing)
 
     def ids(self, request: Request) -> list[int]:
-        """The user's turn in the model's chat template, if it has one, then the reply as far as it is written.
+        """The conversation in the model's chat template, if it has one, then the reply as far as it is written.
 
         A reply given as token ids is appended as it is; one given as text is tokenised together with the turn. The text
-        of a special token, in either, is text.
+        of a special token, in either, is text. Raises `GenerationError` where the template refuses the conversation.
         """
+        options = options_of(request.sampling)
         if request.tokens:
-            return [*self._ids(request.prompt, ""), *request.tokens]
-        return list(self._ids(request.prompt, request.partial))
+            return [*self._ids(request.turns, "", options), *request.tokens]
+        return list(self._ids(request.turns, request.partial, options))
 
-    def _encode(self, prompt: str, partial: str) -> tuple[int, ...]:
-        # A template writes the special tokens itself; only a bare text still needs the tokenizer's own.
-        if not self._chat.templated:
-            return tuple(self._chat.encode_text(prompt + partial, begins=True))
-        turn = {"role": "user", "content": prompt}
-        return tuple(self._chat.encode_turns([turn], prompting=True, partial=partial))
+    @property
+    def takes_system(self) -> bool:
+        """Whether the model is shown a system turn as such."""
+        return not self._chat.templated or self._chat.takes_system
+
+    def _encode(self, turns: Turns, partial: str, options: str) -> tuple[int, ...]:
+        return tuple(self._chat.encode_conversation(turns, partial, json.loads(options or "{}")))
 
     def enders(self, stop: tuple[str, ...]) -> list[int]:
         """The tokens that contain a whole stop string: by them the engine itself can end a sample.

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from metagen import GenerationError, InputError, OpenAIServer, Request, Sampling
+from metagen import GenerationError, InputError, Model, OpenAIServer, Request, Sampling, Vote, solve
+from metagen.backends.chat import NO_SYSTEM
 from metagen.backends.http.dialects import DIALECTS, of_owner, read_ids
+from metagen.messages import read_messages
 from tests.support.fake_server import FakeServer, rendered
 from tests.support.outcomes import completed
 
@@ -158,3 +160,118 @@ def test_an_owner_that_is_not_known_is_none() -> None:
 def test_what_holds_no_ids_is_refused(reply: object) -> None:
     with pytest.raises(GenerationError, match="tells no token ids"):
         read_ids(reply, "mock")
+
+
+EVERY = Sampling(
+    repetition_penalty=1.1,
+    presence_penalty=0.5,
+    frequency_penalty=0.25,
+    min_tokens=2,
+    logit_bias={7: -1.5},
+    bad_words=("no",),
+    stop_token_ids=(3,),
+    ignore_eos=True,
+    adapter="mine",
+    chat_template_kwargs={"enable_thinking": False},
+    extra={"priority": 1},
+)
+SENT = {
+    "model": "mine",
+    "repetition_penalty": 1.1,
+    "presence_penalty": 0.5,
+    "frequency_penalty": 0.25,
+    "min_tokens": 2,
+    "logit_bias": {"7": -1.5},
+    "bad_words": ["no"],
+    "stop_token_ids": [3],
+    "ignore_eos": True,
+    "chat_template_kwargs": {"enable_thinking": False},
+    "priority": 1,
+}
+
+
+async def test_every_setting_reaches_a_server_under_its_name() -> None:
+    fake = FakeServer()
+    async with opened(fake) as server:
+        assert not server.refuses(EVERY)
+        await server.generate(Request("p", "3 + 4?", sampling=EVERY), lambda _: None)
+    assert {name: fake.bodies[-1].get(name) for name in SENT} == SENT
+
+
+async def test_a_setting_that_is_called_otherwise_is_sent_so() -> None:
+    fake = LlamaServer()
+    async with opened(fake) as server:
+        await server.generate(Request("p", "?", sampling=Sampling(repetition_penalty=1.5)), lambda _: None)
+    assert fake.bodies[-1]["repeat_penalty"] == 1.5
+    assert "repetition_penalty" not in fake.bodies[-1]
+
+
+@pytest.mark.parametrize(
+    ("fake", "setting"),
+    [
+        (FakeServer(vllm=False), {"min_tokens": 2}),
+        (FakeServer(vllm=False), {"bad_words": ("no",)}),
+        (SGLangServer(), {"bad_words": ("no",)}),
+        (LlamaServer(), {"stop_token_ids": (3,)}),
+    ],
+)
+async def test_what_a_server_cannot_do_is_refused_before_anything_is_sent(
+    fake: FakeServer, setting: dict[str, Any]
+) -> None:
+    (name,) = setting
+    async with opened(fake) as server:
+        before = len(fake.bodies)
+        with pytest.raises(InputError, match=rf"has no {name}: if the server has it by some name, give it in extra="):
+            await solve("?", Vote(2, of=Model(**setting)), server)
+        assert len(fake.bodies) == before
+
+
+TALK = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "Hello."},
+    {"role": "assistant", "content": "Yes?"},
+    {"role": "user", "content": "3 + 4?"},
+]
+BEFORE = read_messages(TALK, "x")[:-1]
+MERGED = [{"role": "user", "content": "Be brief.\n\nHello."}, *TALK[2:]]
+
+
+@pytest.mark.parametrize("fake", [FakeServer(), LlamaServer(), SGLangServer(), FakeServer(vllm=False)])
+async def test_a_conversation_is_sent_turn_by_turn(fake: FakeServer) -> None:
+    async with opened(fake) as server:
+        request = Request("p", "3 + 4?", before=BEFORE, sampling=Sampling(max_tokens=60))
+        assert await server.count(request) >= sum(len(turn["content"]) for turn in TALK)
+        await server.generate(request, lambda _: None)
+        assert server.missing == () or server.dialect != "vllm"
+    assert fake.bodies[-1]["messages"] == TALK
+
+
+class Refusing(FakeServer):
+    """A server whose chat template takes no system turn: it says so, or leaves it out."""
+
+    def __init__(self, *, says: bool, vllm: bool) -> None:
+        super().__init__(vllm=vllm)
+        self.says = says
+
+    async def _tokenize(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        if self.says and body["messages"][0]["role"] == "system":
+            return web.json_response({"error": {"message": "System role not supported"}}, status=400)
+        shown = [turn for turn in body["messages"] if turn["role"] != "system"]
+        return web.json_response({"tokens": list(map(ord, rendered({"messages": shown})))})
+
+    async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        if body["messages"][0]["role"] == "system":
+            assert self.says, "a system turn that the template leaves out was sent"
+            return web.json_response({"error": {"message": "System role not supported"}}, status=400)
+        return await super()._answer(request, body)
+
+
+@pytest.mark.parametrize(("says", "vllm"), [(True, True), (False, True), (True, False)])
+async def test_a_template_without_system_turns_gets_it_in_the_first_question(says: bool, vllm: bool) -> None:
+    fake = Refusing(says=says, vllm=vllm)
+    async with opened(fake) as server:
+        for _ in range(2):
+            completed(await server.generate(Request("p", "3 + 4?", before=BEFORE), lambda _: None))
+        assert NO_SYSTEM in server.missing
+    assert fake.bodies[-1]["messages"] == MERGED

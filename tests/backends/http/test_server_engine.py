@@ -8,12 +8,26 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Literal
 
 import pytest
 
-from metagen import Model, Problem, ProblemFile, Request, Run, Sampling, Usage, VLLMServer, Vote, solve_all
+from metagen import (
+    Model,
+    OpenAIServer,
+    Problem,
+    ProblemFile,
+    Request,
+    Run,
+    Sampling,
+    Usage,
+    VLLMServer,
+    Vote,
+    solve_all,
+)
+from metagen.backends.vllm.prompts import Prompts
 from metagen.candidate import Candidate
 from metagen.data import EVALUATION
 from metagen.models import SMALL
@@ -132,3 +146,27 @@ async def test_cancelling_frees_the_server_and_counts_to_a_token(url: str, monke
     assert usage.estimated_tokens == 0
     assert 16 <= usage.completion_tokens <= written
     assert written < 16 * context / 2, "what nobody waits for any more is not written to its end"
+
+
+async def test_a_conversation_has_the_same_ids_as_in_process(url: str) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(SMALL)
+    turns = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Hello."},
+        {"role": "assistant", "content": "Yes?"},
+        {"role": "user", "content": "What is 3 + 4?"},
+    ]
+    problem = Problem("p", messages=turns)
+    request = Request("p", problem.text, before=problem.before, sampling=Sampling(temperature=0.0, max_tokens=20))
+    rendered = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    expected = tokenizer.encode(rendered, add_special_tokens=False)
+    assert Prompts(tokenizer).ids(request) == expected
+    async with OpenAIServer(url) as server:
+        assert await server._words.tokens.of(request) == tuple(expected)
+        spent: list[Usage] = []
+        (one,) = completed(await server.generate(request, spent.append))
+        assert spent[0].prompt_tokens == len(expected)
+        longer = replace(request, partial=one.text[:5])
+        assert await server._words.tokens.of(longer) == tuple(Prompts(tokenizer).ids(longer))
