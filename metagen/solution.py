@@ -32,6 +32,12 @@ class Solution:
     """How many of them gave no answer."""
     cut: int = 0
     """How many of those were cut off by a length limit."""
+    scored: int = 0
+    """How many verdicts were asked of the verifiers of the strategy."""
+    unscored: int = 0
+    """How many of them they did not give."""
+    why_unscored: str = ""
+    """The first reason for that."""
     lost: int = 0
     """Samples that were lost to errors or a budget."""
     notes: tuple[str, ...] = ()

@@ -209,6 +209,7 @@ async def _judged(problem: Problem, candidate: Candidate | None, error: str, tra
         samples, judged = samples[: len(answers)], dict.fromkeys((answer, *answers))
         notes.append(f"not graded: {failed}")
     verdict, right = judged[answer], [judged[each] for each in answers]
+    verifiers = list(trace.verified())
     silent = [each for each, given in zip(samples, answers, strict=True) if given is None]
     return Solution(
         problem=problem.id,
@@ -221,6 +222,9 @@ async def _judged(problem: Problem, candidate: Candidate | None, error: str, tra
         compared=len(samples),
         unanswered=len(silent),
         cut=sum(each.cut for each in silent),
+        scored=sum(len(span.verdicts or ()) for span in verifiers),
+        unscored=sum(span.unscored for span in verifiers),
+        why_unscored=next((span.why_unscored() for span in verifiers if span.unscored), ""),
         lost=trace.count_lost(),
         notes=tuple(notes),
         error=error,

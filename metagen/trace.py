@@ -7,6 +7,9 @@ from typing import Any, Literal
 from metagen.budget import Usage
 from metagen.candidate import Candidate, Feedback
 
+SAID = 60
+"""Characters of a reply that are shown as a reason."""
+
 Status = Literal["open", "ok", "lost", "cancelled", "failed"]
 
 
@@ -137,6 +140,28 @@ class Span:
     def why_lost(self) -> str:
         """The first error at or below this span that cost a sample; empty if there is none."""
         return next((span.error for span in self.counted() if span.status == "lost" and span.error), "")
+
+    def verified(self) -> Iterator["Span"]:
+        """The verifiers that gave verdicts at or below this span, without those that another verifier asked."""
+        if self.status == "cancelled":
+            return
+        if self.verifying and self.verdicts is not None:
+            yield self
+            return
+        for child in self._sorted():
+            yield from child.verified()
+
+    @property
+    def unscored(self) -> int:
+        """How many candidates a verifier gave no verdict on."""
+        return sum(verdict is None for verdict in self.verdicts or ())
+
+    def why_unscored(self) -> str:
+        """Why a verifier gave no verdict, as far as its span tells: an error, a note, or a reply that holds none."""
+        replies = (repr(each.text[:SAID]) for span in self.counted() for each in span.completions)
+        reasons = (self.error, self.why_lost(), *self.all_notes(), *(f"it replied {reply}" for reply in replies))
+        said = next(filter(None, reasons), "it does not say why")
+        return f"{self.name}: {said}"
 
     def all_notes(self) -> list[str]:
         """What strategies at or below this span had to say about how they answered."""

@@ -30,6 +30,10 @@ async def twice(problem, run):
     return (await run.sample(None, problem, 2))[-1]
 
 
+async def silent(problem, candidates, run):
+    return [None] * len(candidates)
+
+
 async def length(problem, candidates, run):
     return [Score(float(len(candidate.text))) for candidate in candidates]
 
@@ -503,6 +507,26 @@ def test_runs_and_pools_are_reported_on_side_by_side(metagen: Command) -> None:
     with_as_many_samples, at_equal_cost = out.partition("Differences in points, in pairs")[2].split("at equal cost")
     assert with_as_many_samples.count("pool.jsonl - vote") == 2
     assert at_equal_cost.count("pool.jsonl - vote") == 6, "two rules at three costs"
+
+
+@pytest.mark.parametrize(
+    ("spec", "why"),
+    [
+        ("BestOf(4, by=silent)", "silent: it does not say why"),
+        ("Vote(4, by=silent)", "silent: it does not say why"),
+        ("BestOf(4, by=Threshold(silent, 1.0))", "Threshold: it does not say why"),
+        ('BestOf(4, by=Judge(of=Model("judge")))', "Judge: it replied 'Good.'"),
+        ('Vote(4, by=Judge(of=Model("judge")))', "Judge: it replied 'Good.'"),
+    ],
+)
+def test_where_no_verifier_gave_a_verdict_it_is_said_with_the_reason(metagen: Command, spec: str, why: str) -> None:
+    judge = ("--model", "judge=Scripted:Good.") if "judge" in spec else ()
+    solved = metagen("solve", "problems.jsonl", *POOL, *judge, "--load", "own.py", "-s", spec, "--out", "run")
+    assert solved.code == 0, solved.err
+    assert "│ no verdict   │ 16 of 16" in solved.out
+    assert why in " ".join(solved.out.replace("│", " ").split())
+    reported = metagen("report", "run", "--problems", "problems.jsonl")
+    assert f"run: no verdict: 16 of 16 ({why})" in reported.out
 
 
 FOREIGN = {

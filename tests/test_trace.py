@@ -1,10 +1,11 @@
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from metagen import Candidate, Usage
-from metagen.trace import Expansion, Span
+from metagen.trace import Expansion, Span, Written
 
 
 def span(*path: int | str, tokens: int = 0, n: int = 1, below: list[Span] | None = None, **more: Any) -> Span:
@@ -84,3 +85,25 @@ def test_the_first_error_says_why_samples_were_lost() -> None:
 @given(st.permutations(range(12)))
 def test_numbers_come_in_the_order_of_numbers(order: list[int]) -> None:
     assert [each.path[0] for each in span(below=[span(n) for n in order]).walk() if each.path] == list(range(12))
+
+
+def test_only_the_outermost_verifiers_count() -> None:
+    inner = span(0, 0, 1, verifying=True, verdicts=[None])
+    outer = span(0, 0, verifying=True, verdicts=[None, 1.0], below=[inner])
+    left = span(1, status="cancelled", below=[span(1, 0, verifying=True, verdicts=[None])])
+    assert list(span(below=[span(0, below=[outer]), left]).verified()) == [outer]
+    assert outer.unscored == 1
+
+
+@pytest.mark.parametrize(
+    ("judge", "said"),
+    [
+        (span(error="the budget is spent", notes=["a note"]), "x: the budget is spent"),
+        (span(below=[span(0, status="lost", error="refused")], notes=["a note"]), "x: refused"),
+        (span(below=[span(0, notes=["a note"], completions=[Written("Good.")])]), "x: a note"),
+        (span(below=[span(0, completions=[Written("Good." + 90 * "!")])]), "x: it replied 'Good." + 55 * "!" + "'"),
+        (span(below=[span(0, status="cancelled", completions=[Written("Good.")])]), "x: it does not say why"),
+    ],
+)
+def test_why_there_is_no_verdict_is_told_as_far_as_the_span_knows(judge: Span, said: str) -> None:
+    assert judge.why_unscored() == said

@@ -7,6 +7,7 @@ score.
 import asyncio
 import json
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -20,7 +21,7 @@ from metagen.analysis.curve import Curve, Samples
 from metagen.analysis.intervals import Index
 from metagen.analysis.rules import all_rules, best_of, coverage, majority_vote, powers_of_two
 from metagen.analysis.tables import Source
-from metagen.analysis.tally import silence
+from metagen.analysis.tally import silence, without_verdict
 from metagen.answers.protocol import Answers, verdicts
 from metagen.card.card import ModelCard
 from metagen.disk.lines import Reader
@@ -58,6 +59,7 @@ def read(path: Path, problems: ProblemFile, n: int | None = None, card: ModelCar
     if unjudged:
         notes.append(f"{unjudged} samples have no verdict of the grader and count as wrong")
     silent = _silence(columns, rows)
+    notes += _without_verdict(path, samples)
     del columns, rows
     correct = _handed_over(path, questions) if is_run else None
     ids = tuple(questions.ids[place] for place in chosen.tolist())
@@ -161,6 +163,14 @@ def _silence(columns: Columns, rows: Index) -> str:
     """How many of the samples that are reported on gave no answer."""
     silent = [index for index in rows.ravel().tolist() if columns.answers[index] is None]
     return silence(len(silent), rows.size, sum(columns.cut[index] for index in silent))
+
+
+def _without_verdict(path: Path, samples: Samples) -> Iterator[str]:
+    """How many samples have no verdict, with the reason that most problems of a run share."""
+    if samples.scores is not None and (unscored := int(np.isnan(samples.scores).sum())):
+        rows = read_rows(path / "solutions.jsonl") if path.is_dir() else ()
+        whys = Counter(row.why_unscored for row in rows if row.why_unscored)
+        yield f"no verdict: {without_verdict(unscored, samples.scores.size, whys)}"
 
 
 def _groups(kind: Answers, answers: Iterable[str | None]) -> list[int]:

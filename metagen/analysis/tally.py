@@ -34,6 +34,11 @@ class Tally:
     """Samples that strategies compared, in all."""
     unanswered: int = 0
     cut: int = 0
+    scored: int = 0
+    """Verdicts that were asked of verifiers, in all."""
+    unscored: int = 0
+    whys: Counter[str] = field(default_factory=Counter)
+    """Why verifiers gave no verdict, and how many problems share each reason."""
     _spent: list[Any] = field(default_factory=lambda: [0] * len(COUNTS))
     reasons: Counter[str] = field(default_factory=Counter)
     """Why problems failed, and how many share each reason."""
@@ -54,6 +59,10 @@ class Tally:
         self.compared += solution.compared
         self.unanswered += solution.unanswered
         self.cut += solution.cut
+        self.scored += solution.scored
+        self.unscored += solution.unscored
+        if solution.why_unscored:
+            self.whys[solution.why_unscored] += 1
         self._spent = list(map(add, self._spent, counts_of(solution.usage)))
         if solution.samples:
             self._drawn += 1
@@ -68,6 +77,10 @@ class Tally:
     def silence(self) -> str:
         """How many samples gave no answer, with a hint; empty if all gave one."""
         return silence(self.unanswered, self.compared, self.cut)
+
+    def without_verdict(self) -> str:
+        """How many verdicts verifiers did not give, with the most frequent reason; empty if they gave all."""
+        return without_verdict(self.unscored, self.scored, self.whys)
 
     @property
     def usage(self) -> Usage:
@@ -101,3 +114,11 @@ def silence(unanswered: int, total: int, cut: int) -> str:
         return ""
     hints = [HINT_CUT] * (cut > 0) + [HINT_ASK] * (unanswered > cut)
     return f"{unanswered:,} of {total:,}, of them {cut:,} cut: {'; '.join(hints)}"
+
+
+def without_verdict(unscored: int, total: int, whys: Counter[str]) -> str:
+    """How many verdicts were not given, such as `8 of 8 (Judge: it replied 'Good.')`; empty if all were."""
+    if not unscored:
+        return ""
+    why = f" ({whys.most_common(1)[0][0]})" if whys else ""
+    return f"{unscored:,} of {total:,}{why}"

@@ -169,7 +169,9 @@ def summary(tally: Tally, title: str, account: Account, chosen: str = "accuracy"
         table.add_row("gained", f"{100 * (tally.accuracy.value - tally.single):+.1f} points over one sample")
         table.add_row("coverage", f"{_share(tally.coverage)}: some sample is right")
     if tally.unjudged:
-        table.add_row("no verdict", f"{tally.unjudged} answers that the grader could not judge")
+        table.add_row("not graded", f"{tally.unjudged} answers that the grader could not judge")
+    if unscored := tally.without_verdict():
+        table.add_row("no verdict", unscored)
     if silent := tally.silence():
         table.add_row("no answer", silent)
     table.add_row("tokens", f"{usage.tokens:,}")

@@ -51,6 +51,9 @@ class SolutionRow(msgspec.Struct, frozen=True, gc=False):
     compared: Count = 0
     unanswered: Count = 0
     cut: Count = 0
+    scored: Count = 0
+    unscored: Count = 0
+    why_unscored: str = ""
     lost: Count = 0
     notes: tuple[str, ...] = ()
     error: str = ""

@@ -135,6 +135,7 @@ class Run(Sending):
                 scores = await run._verdicts(verifier, problem, candidates)
             except BudgetExceeded as refused:
                 self.note(f"not verified: {refused}")
+                run._span.error = str(refused)
                 scores = [None] * len(candidates)
             run._span.verdicts = [None if score is None else score.value for score in scores]
         return scores

@@ -1,5 +1,6 @@
 import asyncio
 import json
+from collections import Counter
 from math import exp
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,28 @@ def test_the_samples_of_a_run_are_those_drawn_at_the_bottom(
     costs = source.curves["coverage"].costs
     assert costs is not None
     assert costs[0, 0] == pytest.approx(np.mean([len(reply) for reply in REPLIES[:n]]))
+
+
+async def test_at_all_samples_a_report_and_a_run_agree_but_on_ties(tmp_path: Path) -> None:
+    """As the foot of a report says: a tie counts by its share of right samples, and a run takes what came first."""
+    rng = np.random.default_rng(0)
+    rows = [{"id": f"p{number}", "prompt": f"{number}?", "answer": "2"} for number in range(200)]
+    said = {(row["id"], draw): int(rng.integers(1, 4)) for row in rows for draw in range(5)}
+    problems = ProblemFile(lines(tmp_path / "problems.jsonl", rows))
+    backend = Scripted(lambda request: f"The answer is {said[request.problem, request.draw]}.")
+    with RunDirectory(tmp_path / "run", {"problems": f"problems.jsonl ({problems.check().digest})"}) as run:
+        async for solution in solve_all(problems, Vote(5), backend):
+            run.add(solution)
+    source = await asyncio.to_thread(read, tmp_path / "run", problems)
+    assert source.correct is not None
+    ties = 0
+    for place, value in enumerate(source.curves["majority"].at(5).tolist()):
+        votes = Counter(said[source.ids[place], draw] for draw in range(5))
+        best = [answer for answer, count in votes.items() if count == max(votes.values())]
+        assert value == pytest.approx((2 in best) / len(best))
+        ties += len(best) > 1
+        assert len(best) > 1 or value == source.correct[source.ids[place]]
+    assert ties > 20
 
 
 def test_verdicts_of_a_run_choose_the_best_of_its_samples(tmp_path: Path, problems: ProblemFile) -> None:

@@ -116,3 +116,11 @@ def test_the_reason_that_most_failures_share_is_told() -> None:
         tally.add(Solution(str(number), None, error=error))
     assert tally.reason() == ("refused", 2)
     assert Tally().reason() == ("", 0)
+
+
+def test_a_tally_adds_up_the_verdicts_that_were_not_given() -> None:
+    tally = Tally()
+    for why in ("Judge: it replied 'Good.'", "Judge: refused", "Judge: refused", ""):
+        tally.add(Solution("a", "7", scored=4, unscored=4 if why else 0, why_unscored=why))
+    assert tally.without_verdict() == "12 of 16 (Judge: refused)"
+    assert Tally().without_verdict() == ""
