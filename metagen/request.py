@@ -188,6 +188,11 @@ class Served(Protocol):
         """What it cannot do, in words for the user, once it is open."""
         return ()
 
+    @property
+    def waits(self) -> str:
+        """What it waits for just now, in words for the user; empty where it works."""
+        return ""
+
     async def forget(self) -> None:
         """Drop what it keeps of earlier requests, such as a prefix cache: so that a measurement begins cold."""
         return None  # noqa: RET501 (a body: those who keep nothing inherit it)

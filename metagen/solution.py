@@ -40,6 +40,8 @@ class Solution:
     """The first reason for that."""
     lost: int = 0
     """Samples that were lost to errors or a budget."""
+    why_lost: str = ""
+    """The first reason for that."""
     notes: tuple[str, ...] = ()
     error: str = ""
     """Why there is no candidate at all, if there is none."""

@@ -226,6 +226,7 @@ async def _judged(problem: Problem, candidate: Candidate | None, error: str, tra
         unscored=sum(span.unscored for span in verifiers),
         why_unscored=next((span.why_unscored() for span in verifiers if span.unscored), ""),
         lost=trace.count_lost(),
+        why_lost=trace.why_lost(),
         notes=tuple(notes),
         error=error,
         usage=account.spent,

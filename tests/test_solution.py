@@ -21,6 +21,7 @@ def test_a_row_holds_all_but_the_trace() -> None:
         "unscored": 0,
         "why_unscored": "",
         "lost": 0,
+        "why_lost": "",
         "notes": ["a"],
         "error": "",
         "usage": {"calls": 2},

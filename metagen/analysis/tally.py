@@ -39,11 +39,14 @@ class Tally:
     unscored: int = 0
     whys: Counter[str] = field(default_factory=Counter)
     """Why verifiers gave no verdict, and how many problems share each reason."""
+    losses: Counter[str] = field(default_factory=Counter)
+    """Why samples were lost, and how many problems share each reason."""
     _spent: list[Any] = field(default_factory=lambda: [0] * len(COUNTS))
     reasons: Counter[str] = field(default_factory=Counter)
     """Why problems failed, and how many share each reason."""
     _drawn: int = 0
     _covered: int = 0
+    _chosen: int = 0
     _single: float = 0.0
     _samples: int = 0
 
@@ -56,6 +59,8 @@ class Tally:
         self.judged += solution.correct is not None
         self.unjudged += solution.unjudged
         self.lost += solution.lost
+        if solution.why_lost:
+            self.losses[solution.why_lost] += 1
         self.compared += solution.compared
         self.unanswered += solution.unanswered
         self.cut += solution.cut
@@ -67,6 +72,7 @@ class Tally:
         if solution.samples:
             self._drawn += 1
             self._covered += solution.samples_correct > 0
+            self._chosen += solution.correct is True
             self._single += solution.samples_correct / solution.samples
             self._samples += solution.samples
 
@@ -96,6 +102,11 @@ class Tally:
     def single(self) -> float:
         """The mean, over problems, of the share of right ones among the samples that were compared: pass@1."""
         return self._single / self._drawn if self._drawn else nan
+
+    @property
+    def gained(self) -> float:
+        """How much more often the answer is right than one sample, over the problems that have samples."""
+        return self._chosen / self._drawn - self.single if self._drawn else nan
 
     @property
     def coverage(self) -> Share:

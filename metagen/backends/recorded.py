@@ -54,6 +54,14 @@ class Recorded(Backend):
         """Of the model behind it, else the longest recorded prompt and completion together."""
         return self.of.context if self.of else self._samples.longest
 
+    @property
+    def missing(self) -> tuple[str, ...]:
+        return self.of.missing if self.of else ()
+
+    @property
+    def waits(self) -> str:
+        return self.of.waits if self.of else ""
+
     async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
         draws = range(request.draw, request.draw + request.n)
         pool = self._samples.find(request, draws)

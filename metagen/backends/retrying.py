@@ -15,6 +15,8 @@ from metagen.request import AnyBackend, Backend, Meter, Outcome, Reading, Renewi
 
 Result = TypeVar("Result")
 
+SAID = 100
+"""Characters of the last error that are shown while requests wait."""
 TRIES_BEFORE_GONE = 5
 """Failures in a row, over all requests, before a server can be given up."""
 
@@ -33,6 +35,16 @@ class Patience:
         self._since = 0.0
         self._probing: asyncio.Task[bool] | None = None
         self._gone: BackendGone | None = None
+        self._waiting = 0
+        """Requests between two tries."""
+        self._last = ""
+
+    @property
+    def waits(self) -> str:
+        """How many requests wait to be sent again, and why; empty if none does."""
+        if not self._waiting:
+            return ""
+        return f"{self._of.name}: {self._waiting:,} waiting to be sent again after: {self._last[:SAID]}"
 
     async def watched(self, work: Callable[[], Awaitable[Result]]) -> Result:
         """Do it, unless the server is gone, and keep count of failures."""
@@ -59,6 +71,7 @@ class Patience:
             retry=retry_if_exception(lambda error: _may_pass(error, opening=opening) and worth()),
             stop=tired,  # type: ignore[arg-type]  # it may be async, as its documentation says
             wait=self._pause,
+            sleep=self._sleep,
             reraise=True,
         )
 
@@ -77,6 +90,13 @@ class Patience:
             self._probing = None
         return True
 
+    async def _sleep(self, seconds: float) -> None:
+        self._waiting += 1
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self._waiting -= 1
+
     def _pause(self, state: RetryCallState) -> float:
         assert state.outcome
         error = state.outcome.exception()
@@ -85,7 +105,7 @@ class Patience:
 
     def _failed(self, error: TransientError) -> None:
         """Count a failure; when there were only failures for too long, the server is gone."""
-        now = asyncio.get_running_loop().time()
+        now, self._last = asyncio.get_running_loop().time(), str(error)
         self._since = self._since if self._failures else now
         self._failures += 1
         if self._failures >= TRIES_BEFORE_GONE and now - self._since >= self._patience:
@@ -120,6 +140,10 @@ class Retrying(Wrapper):
     ) -> None:
         super().__init__(of)
         self._patience = Patience(of, attempts, wait, longest, patience)
+
+    @property
+    def waits(self) -> str:
+        return self._patience.waits
 
     async def __aenter__(self) -> Self:
         await self._patience.opened(super().__aenter__)
@@ -187,6 +211,10 @@ class RetryingReward(RewardWrapper):
     ) -> None:
         super().__init__(of)
         self._patience = Patience(of, attempts, wait, longest, patience)
+
+    @property
+    def waits(self) -> str:
+        return self._patience.waits
 
     async def __aenter__(self) -> Self:
         await self._patience.opened(super().__aenter__)

@@ -44,6 +44,10 @@ class Passing(Generic[Inner]):
     def missing(self) -> tuple[str, ...]:
         return self.of.missing
 
+    @property
+    def waits(self) -> str:
+        return self.of.waits
+
     async def forget(self) -> None:
         await self.of.forget()
 

@@ -1,7 +1,7 @@
 """Runs a job while a bar shows how it goes, and says what came out."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import replace
 from itertools import chain
@@ -24,6 +24,8 @@ from metagen.solution import Solution
 from metagen.solve import solve_all
 from metagen.strategies import Vote
 
+REASON = 60
+"""Characters of the reason of failures that are shown beside a bar."""
 LINE_SECONDS = 30.0
 """Between two lines that say how a run goes, where there is no terminal."""
 
@@ -123,20 +125,28 @@ async def _open(models: Mapping[str, AnyBackend], stack: AsyncExitStack) -> None
 
 @asynccontextmanager
 async def _progress(job: Job, tally: Tally, account: Account) -> AsyncIterator[None]:
-    """A live line: problems done, accuracy so far, tokens a second, samples in flight."""
+    """A live line: problems solved, accuracy so far, speed, samples in flight, time left, what is waited for."""
+    size, before = job.size(), tally.problems
+
+    def state() -> str:
+        waits = [backend.waits for backend in job.models.values()]
+        parts = (*_figures(tally, account), time_left(tally.problems - before, size - tally.problems, account), *waits)
+        return ", ".join(filter(None, parts))
+
     with progress() as bar:
-        task = bar.add_task("Solving", total=job.size(), state="")
+        task = bar.add_task("Solving", total=size, state="")
 
         async def watch() -> None:
             while True:
-                bar.update(task, completed=tally.problems, state=_state(tally, account))
+                bar.update(task, completed=tally.problems - tally.failed, state=state())
                 await asyncio.sleep(0.2)
 
         async def report() -> None:
             """For those who read a file: a bar is drawn on terminals only."""
             while True:
                 await asyncio.sleep(LINE_SECONDS)
-                err.print(f"{tally.problems:,} of {job.size():,} problems, {_state(tally, account)}.", soft_wrap=True)
+                solved = tally.problems - tally.failed
+                err.print(f"{solved:,} of {size:,} problems solved, {state()}.", soft_wrap=True)
 
         watcher = asyncio.create_task(watch() if err.is_terminal else report())
         try:
@@ -145,10 +155,22 @@ async def _progress(job: Job, tally: Tally, account: Account) -> AsyncIterator[N
             watcher.cancel()
 
 
-def _state(tally: Tally, account: Account) -> str:
-    right = f"{tally.accuracy.value:.1%} right, " if tally.judged else ""
-    failed = f", {tally.failed:,} failed" if tally.failed else ""
-    return f"{right}{_speed(account):,.0f} tokens/s, {account.in_flight} in flight{failed}"
+def _figures(tally: Tally, account: Account) -> Iterator[str]:
+    if tally.judged:
+        yield f"{tally.accuracy.value:.1%} right"
+    yield f"{_speed(account):,.0f} tokens/s"
+    yield f"{account.in_flight:,} in flight"
+    if tally.failed:
+        yield f"{tally.failed:,} failed ({tally.reason()[0][:REASON]})"
+
+
+def time_left(done: int, left: int, account: Account) -> str:
+    """How long what is left takes at the pace of what this call has done; empty before the first and after the last."""
+    if not (done and left > 0):
+        return ""
+    seconds = account.seconds() * left / done
+    unit, name = next((unit for unit in ((3600, "h"), (60, "min")) if seconds >= 2 * unit[0]), (1, "s"))
+    return f"about {seconds / unit:,.0f} {name} left"
 
 
 def _speed(account: Account) -> float:
@@ -166,7 +188,7 @@ def summary(tally: Tally, title: str, account: Account, chosen: str = "accuracy"
         table.add_row(chosen, _share(tally.accuracy))
     if tally.samples > 1:
         table.add_row("one sample", f"{tally.single:.1%}  mean of the {tally.samples:.4g} samples it chose from")
-        table.add_row("gained", f"{100 * (tally.accuracy.value - tally.single):+.1f} points over one sample")
+        table.add_row("gained", f"{100 * tally.gained:+.1f} points over one sample")
         table.add_row("coverage", f"{_share(tally.coverage)}: some sample is right")
     if tally.unjudged:
         table.add_row("not graded", f"{tally.unjudged} answers that the grader could not judge")
@@ -187,7 +209,8 @@ def summary(tally: Tally, title: str, account: Account, chosen: str = "accuracy"
         seconds = account.seconds()
         late = f", {account.overshoot():,.1f} s past the limit" if account.overshoot() else ""
         table.add_row("wall time", f"{seconds:,.1f} s{late}, {_speed(account):,.0f} completion tokens/s")
-    table.add_row("samples lost", f"{tally.lost:,}")
+    why = f"  {tally.losses.most_common(1)[0][0]}" if tally.lost and tally.losses else ""
+    table.add_row("samples lost", f"{tally.lost:,}{why}")
     return table
 
 

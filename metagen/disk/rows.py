@@ -55,6 +55,7 @@ class SolutionRow(msgspec.Struct, frozen=True, gc=False):
     unscored: Count = 0
     why_unscored: str = ""
     lost: Count = 0
+    why_lost: str = ""
     notes: tuple[str, ...] = ()
     error: str = ""
     usage: UsageRow = UsageRow()

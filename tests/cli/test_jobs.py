@@ -1,10 +1,35 @@
 """What a run shows while it works and at its end."""
 
-from rich.console import Console
+import asyncio
+import json
+import re
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
 
-from metagen import Account, Usage
+import pytest
+from rich.console import Console
+from rich.progress import Progress
+
+from metagen import (
+    Account,
+    GenerationError,
+    Model,
+    ProblemFile,
+    Recorded,
+    Request,
+    Retrying,
+    Scripted,
+    ScriptedReward,
+    TransientError,
+    Usage,
+)
 from metagen.analysis.tally import Tally
-from metagen.cli import jobs
+from metagen.cli import console, jobs
+from metagen.cli.console import Terminal
+from metagen.cli.jobs import solve_file, time_left
+from metagen.jobs.job import Job, Order, prepare
+from metagen.request import AnyBackend, Meter, Outcome
 from metagen.solution import Solution
 from tests.support.timing import Clock
 
@@ -31,3 +56,117 @@ def test_without_estimates_nothing_is_said_of_them() -> None:
     text = shown(Usage(calls=1, prompt_tokens=10, completion_tokens=300), seconds=10)
     assert "estimated" not in text
     assert "30 completion tokens/s" in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "done", "left", "said"),
+    [
+        (10, 0, 5, ""),
+        (10, 5, 0, ""),
+        (10, 5, 5, "about 10 s left"),
+        (60, 1, 1, "about 60 s left"),
+        (119, 1, 1, "about 119 s left"),
+        (120, 1, 1, "about 2 min left"),
+        (600, 5, 50, "about 100 min left"),
+        (600, 1, 1000, "about 167 h left"),
+    ],
+)
+def test_the_time_left_is_told_from_what_this_call_has_done(seconds: float, done: int, left: int, said: str) -> None:
+    clock = Clock()
+    account = Account(clock=clock)
+    clock.now = seconds
+    assert time_left(done, left, account) == said
+
+
+class Slow(Scripted):
+    """Lets the others work before it answers, and is not reached at first."""
+
+    async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
+        await asyncio.sleep(0)
+        return await super().generate(request, spend)
+
+
+def reply(request: Request) -> str:
+    if int(request.problem) % 2:
+        raise GenerationError("no odd numbers")
+    return "The answer is 7."
+
+
+def job_over(backend: AnyBackend, tmp_path: Path, count: int = 6) -> Job:
+    rows = [{"id": str(number), "prompt": "3 + 4?", "answer": 7} for number in range(count)]
+    (tmp_path / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    order = Order(problems=ProblemFile(tmp_path / "p.jsonl"), strategy="Vote(2)", models={"model": "Scripted:7"})
+    job = prepare(order)
+    return replace(job, models={"model": backend})
+
+
+async def test_where_there_is_no_terminal_lines_tell_how_a_run_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(jobs, "LINE_SECONDS", 0)
+    assert await solve_file(job_over(Slow(reply), tmp_path), tmp_path / "run") == 1
+    said = capsys.readouterr().err
+    assert re.search(r"0 of 6 problems solved, [\d,]+ tokens/s, 12 in flight\.", said)
+    assert "0 of 6 problems solved, 0.0% right" in said
+    assert "failed (GenerationError: no odd numbers)" in said
+
+
+async def test_failed_problems_do_not_count_as_done_in_the_bar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal(file=StringIO(), width=200, force_terminal=True, color_system=None)
+    bars = []
+    made = console.progress
+
+    def kept() -> Progress:
+        bars.append(made())
+        return bars[-1]
+
+    for module in (console, jobs):
+        monkeypatch.setattr(module, "err", terminal)
+    monkeypatch.setattr(jobs, "progress", kept)
+    real = asyncio.sleep
+    monkeypatch.setattr(asyncio, "sleep", lambda _: real(0))
+    await solve_file(replace(job_over(Slow(reply), tmp_path), concurrency=1), tmp_path / "run")
+    (task,) = bars[0].tasks
+    assert (task.completed, task.total) == (3, 6), "as it is shown while the last, which fails, is under way"
+    assert "2 failed" in task.fields["state"]
+    assert "left" in task.fields["state"]
+
+
+class Unreached(Scripted):
+    """Is not reached until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda _: "The answer is 7.")
+        self.up = asyncio.Event()
+
+    async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
+        if not self.up.is_set():
+            raise TransientError("nobody answers at port 8000")
+        return await super().generate(request, spend)
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+async def test_what_is_waited_for_is_told(tmp_path: Path, recorded: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    server = Unreached()
+    retrying = Retrying(server, wait=0, longest=0, attempts=10**9)
+    backend = Recorded(tmp_path / "pool.jsonl", retrying) if recorded else retrying
+    solving = asyncio.ensure_future(solve_file(job_over(backend, tmp_path), tmp_path / "run"))
+    said: set[str] = set()
+    while not any("6 waiting to be sent again after: nobody answers at port 8000" in each for each in said):
+        await asyncio.sleep(0)
+        said.add(backend.waits)
+    server.up.set()
+    assert await solving == 0
+    assert backend.waits == ""
+    assert ScriptedReward(lambda _: [1.0]).waits == ""
+    assert "6" in capsys.readouterr().out
+
+
+async def test_why_samples_were_lost_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A pool of one sample a problem: the vote is among what there is."""
+    one = job_over(Recorded(tmp_path / "pool.jsonl", Scripted(lambda _: "The answer is 7.")), tmp_path)
+    assert await solve_file(replace(one, strategy=Model()), tmp_path / "once") == 0
+    assert await solve_file(job_over(Recorded(tmp_path / "pool.jsonl"), tmp_path), tmp_path / "run") == 0
+    said = " ".join(capsys.readouterr().out.partition("Vote(2)")[2].replace("│", " ").split())
+    assert "accuracy 100.0%" in said
+    assert "samples lost 6 GenerationError:" in said
