@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from recipes.formats import Exchange, Recipe, exchange
+from recipes.formats import Exchange, Recipe
 from recipes.tokenizer import ASSISTANT, END, USER
 
 POOL = 2048
@@ -18,7 +18,7 @@ POOL = 2048
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """The tokens of an exchange, and where the assistant's turn begins."""
+    """The tokens of an exchange, and where what is learned begins."""
 
     ids: list[int]
     reply: int
@@ -43,7 +43,7 @@ class Batch:
 
 def encode(tokenizer: PreTrainedTokenizerFast, exchanges: Sequence[Exchange]) -> list[Encoded]:
     """Put exchanges in the chat template (the test holds it against the tokenizer's own) and tokenize them."""
-    prompts = [f"{USER}{item.prompt}{END}{ASSISTANT}" for item in exchanges]
+    prompts = [f"{USER}{item.prompt}{END}{ASSISTANT}{item.opening}" for item in exchanges]
     replies = [f"{item.reply}{END}" for item in exchanges]
     pairs = zip(tokenizer(prompts).input_ids, tokenizer(replies).input_ids, strict=True)
     return [Encoded([*prompt, *reply], len(prompt)) for prompt, reply in pairs]
@@ -70,7 +70,7 @@ def batches(
     pool = 0
     while True:
         rng = Random(f"{seed} pool {pool}")
-        drawn = encode(tokenizer, [exchange(rng, recipe) for _ in range(POOL)])
+        drawn = encode(tokenizer, [recipe.exchange(rng) for _ in range(POOL)])
         groups = _grouped(sorted((item for item in drawn if len(item.ids) <= longest), key=_length), tokens)
         rng.shuffle(groups)
         for group in groups[skip:]:

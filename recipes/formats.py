@@ -35,6 +35,16 @@ class Mix:
 
 
 @dataclass(frozen=True, slots=True)
+class Exchange:
+    """One user turn and the assistant's turn that the model learns."""
+
+    prompt: str
+    reply: str
+    opening: str = ""
+    """What the assistant's turn already begins with; the model continues it and does not learn to write it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """What the training set is drawn from."""
 
@@ -42,25 +52,24 @@ class Recipe:
     mix: Mix = field(default_factory=Mix)
     trap_share: float = 1 / 3
 
+    def exchange(self, rng: Random) -> Exchange:
+        """A training problem in a random prompt form, with the assistant's turn."""
+        problem = draw_any(rng, "training", self.trap_share)
+        return self.answered(problem, self.asked(problem, rng), rng)
 
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """One user turn and the assistant's turn that the model learns."""
+    def asked(self, problem: WordProblem, rng: Random) -> str:
+        """The user's turn, in a random prompt form."""
+        mix = self.mix
+        forms: tuple[Asking, ...] = (_plain, _chain_of_thought, _few_shot, _revise)
+        asking = rng.choices(forms, (mix.plain, mix.chain_of_thought, mix.few_shot, mix.revise))[0]
+        return asking(problem, rng, self.noise)
 
-    prompt: str
-    reply: str
+    def answered(self, problem: WordProblem, prompt: str, rng: Random) -> Exchange:
+        """The prompt with a solution from the noisy distribution.
 
-
-def exchange(rng: Random, recipe: Recipe) -> Exchange:
-    """A training problem in a random prompt form, with a solution from the noisy distribution.
-
-    The reply does not depend on what the prompt shows besides the question: a revision is a fresh attempt.
-    """
-    problem = draw_any(rng, "training", recipe.trap_share)
-    mix = recipe.mix
-    forms: tuple[Asking, ...] = (_plain, _chain_of_thought, _few_shot, _revise)
-    asking = rng.choices(forms, (mix.plain, mix.chain_of_thought, mix.few_shot, mix.revise))[0]
-    return Exchange(asking(problem, rng, recipe.noise), attempt(problem, rng, recipe.noise).text)
+        The reply does not depend on what the prompt shows besides the question: a revision is a fresh attempt.
+        """
+        return Exchange(prompt, attempt(problem, rng, self.noise).text)
 
 
 def _plain(problem: WordProblem, _rng: Random, _noise: Noise) -> str:

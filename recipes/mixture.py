@@ -24,7 +24,7 @@ from transformers import (
 
 from metagen.train.experts import SORTED
 from recipes.batches import Batch
-from recipes.formats import Exchange, Recipe, exchange
+from recipes.formats import Exchange, Recipe
 from recipes.problems.words import Noise, Split, WordProblem, attempt, draw_any
 from recipes.tokenizer import train_tokenizer
 from recipes.trainer import Losses, Plan, Trainer, load_checkpoint, make_optimizer, save_checkpoint
@@ -88,7 +88,7 @@ def make_config(shape: Shape, tokenizer: PreTrainedTokenizerFast) -> Qwen3Config
 def make_tokenizer(shape: Shape, recipe: Recipe) -> PreTrainedTokenizerFast:
     """A tokenizer learned from the generator's own text."""
     rng = Random("tokenizer")
-    drawn = [exchange(rng, recipe) for _ in range(8000)]
+    drawn = [recipe.exchange(rng) for _ in range(8000)]
     return train_tokenizer((text for item in drawn for text in (item.prompt, item.reply)), shape.vocabulary, CONTEXT)
 
 

@@ -154,7 +154,7 @@ def save_checkpoint(trainer: Trainer, file: Path) -> None:
 
 
 def load_checkpoint(trainer: Trainer, file: Path) -> None:
-    """Continue where `save_checkpoint` was last called; only the length of the training may differ."""
+    """Continue where `save_checkpoint` was last called; only the length of the training and its threads may differ."""
     with safe_open(file, "pt") as checkpoint:
         plan = checkpoint.metadata()["plan"]
         if plan != _identity(trainer.plan):
@@ -170,4 +170,4 @@ def load_checkpoint(trainer: Trainer, file: Path) -> None:
 
 
 def _identity(plan: Plan) -> str:
-    return repr(replace(plan, minutes=0.0, steps=None))
+    return repr(replace(plan, minutes=0.0, steps=None, threads=1))

@@ -24,7 +24,8 @@ ModelOption = Annotated[
         "loaded file or an installed package defines. Repeat it with names to use several in one strategy. "
         "A reward model is known by its config.json or its name; FAMILY+MODEL says how it is asked, as for a server: "
         "prm=qwen-prm+http://HOST:PORT/v1. Default: the small mixture of experts that ships with "
-        "metagen, small-moe; so do its reward model, small-prm, and its corrector, small-corrector.",
+        "metagen, small-moe; so do its reward model, small-prm, its corrector, small-corrector, and a model that "
+        "thinks first, small-reasoner.",
     ),
 ]
 StrategyOption = Annotated[str, typer.Option("--strategy", "-s", metavar="SPEC", help="Such as 'Vote(16, of=CoT())'.")]

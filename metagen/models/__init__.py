@@ -10,6 +10,8 @@ SMALL_PRM = _HERE / "small-prm"
 """A process reward model for the steps that `SMALL` writes."""
 SMALL_CORRECTOR = _HERE / "small-corrector"
 """A corrector of what `SMALL` writes."""
+SMALL_REASONER = _HERE / "small-reasoner"
+"""`SMALL` taught to think between `<think>` and `</think>` before it answers."""
 
-SHIPPED = {path.name: path for path in (SMALL, SMALL_PRM, SMALL_CORRECTOR)}
+SHIPPED = {path.name: path for path in (SMALL, SMALL_PRM, SMALL_CORRECTOR, SMALL_REASONER)}
 """By the names under which the command line knows them."""
