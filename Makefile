@@ -53,7 +53,7 @@ clean: ## remove the environment, runs and builds
 	rm -rf .venv runs build dist *.egg-info
 
 torture: system $(READY) ## kill, starve and attack everything; writes the tables of docs/trust.md
-	for script in kills full_disks hostile_files sandbox_attacks servers counts; do $(BIN)/python benchmarks/torture/$$script.py || exit 1; done
+	for script in kills full_disks hostile_files fuzz sandbox_attacks servers counts; do $(BIN)/python benchmarks/torture/$$script.py || exit 1; done
 
 .venv/ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv

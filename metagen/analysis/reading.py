@@ -21,7 +21,7 @@ from metagen.analysis.curve import Curve, Samples
 from metagen.analysis.intervals import Index
 from metagen.analysis.rules import all_rules, best_of, coverage, majority_vote, powers_of_two
 from metagen.analysis.tables import Source
-from metagen.analysis.tally import silence, without_verdict
+from metagen.analysis.tally import one_line, silence, without_verdict
 from metagen.answers.protocol import Answers, verdicts
 from metagen.card.card import ModelCard
 from metagen.disk.lines import Reader
@@ -169,7 +169,7 @@ def _without_verdict(path: Path, samples: Samples) -> Iterator[str]:
     """How many samples have no verdict, with the reason that most problems of a run share."""
     if samples.scores is not None and (unscored := int(np.isnan(samples.scores).sum())):
         rows = read_rows(path / "solutions.jsonl") if path.is_dir() else ()
-        whys = Counter(row.why_unscored for row in rows if row.why_unscored)
+        whys = Counter(one_line(row.why_unscored) for row in rows if row.why_unscored)
         yield f"no verdict: {without_verdict(unscored, samples.scores.size, whys)}"
 
 

@@ -54,20 +54,20 @@ class Tally:
         self.problems += 1
         self.failed += solution.failed
         if solution.error:
-            self.reasons[solution.error] += 1
+            self.reasons[one_line(solution.error)] += 1
         self.correct += solution.correct is True
         self.judged += solution.correct is not None
         self.unjudged += solution.unjudged
         self.lost += solution.lost
         if solution.why_lost:
-            self.losses[solution.why_lost] += 1
+            self.losses[one_line(solution.why_lost)] += 1
         self.compared += solution.compared
         self.unanswered += solution.unanswered
         self.cut += solution.cut
         self.scored += solution.scored
         self.unscored += solution.unscored
         if solution.why_unscored:
-            self.whys[solution.why_unscored] += 1
+            self.whys[one_line(solution.why_unscored)] += 1
         self._spent = list(map(add, self._spent, counts_of(solution.usage)))
         if solution.samples:
             self._drawn += 1
@@ -117,6 +117,11 @@ class Tally:
     def samples(self) -> float:
         """Compared samples a problem, on average."""
         return self._samples / self._drawn if self._drawn else nan
+
+
+def one_line(text: str) -> str:
+    """A reason without its line ends: what others raise may have several lines."""
+    return " ".join(text.split())
 
 
 def silence(unanswered: int, total: int, cut: int) -> str:

@@ -18,7 +18,7 @@ from typing import Any, Generic, Self, TypeVar
 import msgspec
 
 from metagen.disk.files import NO_LINK, keep_torn, refused_by_disk, replace_file, why_not
-from metagen.disk.streams import read_stream
+from metagen.disk.streams import packed_as, read_stream
 from metagen.errors import InputError
 from metagen.system import lock
 
@@ -177,7 +177,8 @@ def _object(line: bytes, where: str) -> dict[str, Any]:
     try:
         value = json.loads(line.decode("utf-8-sig"))  # editors put a byte order mark there
     except UnicodeDecodeError:
-        raise InputError(f"{where}: is not UTF-8 text: save it as UTF-8") from None
+        remedy = "is packed: unpack it first" if packed_as(line) else "is not UTF-8 text: save it as UTF-8"
+        raise InputError(f"{where}: {remedy}") from None
     except RecursionError:
         raise InputError(f"{where}: is nested too deeply") from None
     except ValueError as error:

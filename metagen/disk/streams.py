@@ -61,12 +61,15 @@ def begins(path: Path, size: int = 32) -> bytes:
 
 
 def _unpacked(path: Path) -> IO[bytes]:
-    head = begins(path)
-    for magic, unpack in _PACKED.items():
-        if head.startswith(magic):
-            file: IO[bytes] = unpack(path)
-            return file
-    return path.open("rb")
+    if (magic := packed_as(begins(path))) is None:
+        return path.open("rb")
+    file: IO[bytes] = _PACKED[magic](path)
+    return file
+
+
+def packed_as(data: bytes) -> bytes | None:
+    """How packed data begins; `None` for what is not packed."""
+    return next((magic for magic in _PACKED if data.startswith(magic)), None)
 
 
 def _zstd(path: Path) -> IO[bytes]:

@@ -27,6 +27,9 @@ from metagen.models import SHIPPED, SMALL
 from metagen.request import AnyBackend, Backend, generates, scores
 from metagen.spec import plugins
 
+POOLS = (".jsonl", ".jsonl.gz", ".jsonl.bz2", ".jsonl.xz", ".jsonl.zst")
+"""The ends of names of pools; one that is packed is refused by its content."""
+
 
 def open_model(model: str) -> Backend:
     """The backend of one generating model, named as on the command line. It is not open yet."""
@@ -56,7 +59,7 @@ def make_backend(
         return Retrying(servers[0] if len(servers) == 1 else Balanced(*servers))
     if name := model if model in names else _name_of(model):
         return _make(model, _find(name, names), card)
-    if model.endswith(".jsonl"):
+    if model.lower().endswith(POOLS):
         return Recorded(model, card=card)
     if card:
         raise InputError(f"--card is for servers and pools; {model} has its own")

@@ -83,7 +83,7 @@ class Cell:
 def read_plan(path: Path) -> Plan:
     """Raises `InputError`, naming the file and the field or line."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -204,7 +204,10 @@ class Run(Sending):
         with self._child(name_of(generator), key, passing=passing) as run:
             candidate = await awaited(generator(problem, run), generator)
             if not isinstance(candidate, Candidate):
-                raise TypeError(f"{name_of(generator)} returned {type(candidate).__name__}, not a Candidate")
+                raise InputError(
+                    f"{name_of(generator)} returned {type(candidate).__name__}, not a Candidate: return what "
+                    "`await run.sample(...)` or `await run.ask(...)` gave, or Candidate((text,))"
+                )
             return candidate
 
     async def _called(

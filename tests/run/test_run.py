@@ -390,11 +390,11 @@ async def test_what_waits_past_the_deadline_is_not_sent() -> None:
     assert (len(sent), solution.lost, solution.answer) == (2, 3, "7")
 
 
-async def test_what_is_no_candidate_is_a_bug() -> None:
+async def test_a_strategy_that_returns_no_candidate_is_refused() -> None:
     async def wrong(problem: Problem, run: Run) -> str:
         return "7"
 
-    with pytest.raises(TypeError, match="wrong returned str, not a Candidate"):
+    with pytest.raises(InputError, match="wrong returned str, not a Candidate"):
         await solve(PROBLEM, wrong, Scripted(""))  # type: ignore[arg-type]
 
 

@@ -15,7 +15,9 @@ from metagen.request import Completion, Request
 
 LENGTH = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"})
 STOP = frozenset({"stop", "eos", "eos_token", "end_turn", "stop_sequence", "stop_token", "complete", "completed"})
-GIVEN_UP = frozenset({"abort", "aborted", "cancelled", "error", "timeout"})
+UNREADABLE = "unreadable"
+"""Our own name for the end of a sample that cannot be read."""
+GIVEN_UP = frozenset({"abort", "aborted", "cancelled", "error", "timeout", UNREADABLE})
 """The server did not finish the sample, and may be asked for it again."""
 WITHHELD = frozenset({"content_filter", "content-filter", "safety", "recitation", "refusal", "blocklist"})
 """The server made the sample and keeps it back: asked again, it would do so again."""
@@ -50,26 +52,36 @@ class Message(BaseModel):
     content: str | None = None
 
 
+class Likely(BaseModel):
+    """A token that may have stood at a place, and the logarithm of its probability."""
+
+    token: str = ""
+    logprob: float = 0.0
+
+
+class Token(Likely):
+    """One token of a chat's reply, with the most probable ones at its place."""
+
+    top_logprobs: list[Likely] | None = None
+
+
 class Logprobs(BaseModel):
     """Of completions (`token_logprobs`) or of chats (`content`)."""
 
     token_logprobs: list[float | None] | None = None
     top_logprobs: list[dict[str, float] | None] | None = None
-    content: list[dict[str, Any]] | None = None
+    content: list[Token] | None = None
 
     def values(self) -> tuple[float, ...]:
         if self.content is not None:
-            return tuple(float(token.get("logprob", 0.0)) for token in self.content)
+            return tuple(token.logprob for token in self.content)
         return tuple(value or 0.0 for value in self.token_logprobs or ())
 
     def tops(self) -> list[dict[str, float]]:
         """The most probable tokens at each place, if they were asked for."""
         if self.content is None:
             return [top or {} for top in self.top_logprobs or ()]
-        return [
-            {str(top["token"]): float(top["logprob"]) for top in token.get("top_logprobs") or ()}
-            for token in self.content
-        ]
+        return [{top.token: top.logprob for top in token.top_logprobs or ()} for token in self.content]
 
 
 class Choice(BaseModel):
@@ -116,8 +128,32 @@ def read(reply: object, host: str) -> Body:
     try:
         return Body.model_validate(reply)
     except ValidationError as error:
+        if body := _readable_part(reply):
+            return body
         field = ".".join(map(str, error.errors()[0]["loc"]))
         raise TransientError(f"{host} sent a reply that cannot be read (field {field!r})", sent=True) from None
+
+
+def _readable_part(reply: object) -> Body | None:
+    """What can be read of a reply: one sample that cannot costs no other, and a count that cannot costs none."""
+    given = reply.get("choices") if isinstance(reply, dict) else None
+    if not isinstance(reply, dict) or not isinstance(given, list):
+        return None
+    choices = [_choice(each, place) for place, each in enumerate(given)]
+    if not any(choice.reason != UNREADABLE for choice in choices):
+        return None
+    try:
+        return Body(choices=choices, usage=reply.get("usage"))
+    except ValidationError:
+        return Body(choices=choices)
+
+
+def _choice(given: object, place: int) -> Choice:
+    try:
+        return Choice.model_validate(given)
+    except ValidationError:
+        index = given.get("index") if isinstance(given, dict) else None
+        return Choice(index=index if isinstance(index, int) else place, finish_reason=UNREADABLE)
 
 
 def read_piece(piece: bytes, host: str) -> Body | None:
@@ -162,7 +198,8 @@ def join(pieces: Iterable[bytes], host: str) -> Body:
 
 def _add(choice: Choice, piece: Choice) -> None:
     choice.text = (choice.text or "") + piece.written
-    choice.finish_reason = piece.finish_reason or choice.finish_reason
+    if choice.finish_reason != UNREADABLE:  # a part of it is missing for good
+        choice.finish_reason = piece.finish_reason or choice.finish_reason
     choice.stop_reason = piece.stop_reason if piece.stop_reason is not None else choice.stop_reason
     choice.matched_stop = piece.matched_stop if piece.matched_stop is not None else choice.matched_stop
     choice.token_ids = [*(choice.token_ids or ()), *piece.token_ids] if piece.token_ids else choice.token_ids

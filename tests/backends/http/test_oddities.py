@@ -99,6 +99,48 @@ async def test_the_siblings_of_a_lost_sample_vote_and_its_reason_is_in_the_trace
     assert any("withheld a sample: content_filter" in span.error for span in solution.trace.walk())
 
 
+def unreadable(part: dict[str, Any], index: int = 1) -> Callable[[dict[str, Any]], Any]:
+    def change(reply: dict[str, Any]) -> dict[str, Any]:
+        reply["choices"][index] = part if "index" in part else reply["choices"][index] | part
+        return reply
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"message": {"content": 7}},
+        {"message": "text"},
+        {"finish_reason": 5},
+        {"token_ids": ["a"]},
+        {"logprobs": {"content": [{"token": "7", "logprob": "much"}]}},
+        {"logprobs": {"content": [{"top_logprobs": [{"token": 7}]}]}},
+        {"logprobs": {"token_logprobs": ["a"]}},
+        {"logprobs": 3},
+        {"index": 1, "message": []},
+    ],
+)
+async def test_a_sample_that_cannot_be_read_costs_no_sibling(part: dict[str, Any]) -> None:
+    (first, lost, third, fourth), usage, _ = await changed(unreadable(part))
+    assert [one.text[0] for one in completed([first, third, fourth])] == ["5", "7", "8"]
+    assert isinstance(lost, TransientError)
+    assert "unreadable" in str(lost)
+    assert usage.completion_tokens == 4 * len("5. The answer is 7.")
+
+
+@pytest.mark.parametrize("usage", [{"prompt_tokens": "many"}, 7, {"completion_tokens": []}, {"prompt_tokens": 1e99}])
+async def test_a_count_that_cannot_be_read_costs_no_sample(usage: Any) -> None:
+    outcomes, books, _ = await changed(lambda reply: reply | {"usage": usage})
+    assert len(completed(outcomes)) == 4
+    assert books.estimated_tokens > 0
+
+
+async def test_where_no_sample_can_be_read_the_field_is_named() -> None:
+    with pytest.raises(TransientError, match=r"cannot be read \(field 'choices\.0"):
+        await changed(lambda reply: reply | {"choices": [{"index": "a"}, 7]})
+
+
 @pytest.mark.parametrize("reason", ["eos_token", "end_turn", "STOP", "stop_sequence", "EOS"])
 async def test_the_ends_that_servers_name_otherwise_are_ends(reason: str) -> None:
     outcomes, _, server = await changed(ending(reason))
