@@ -29,6 +29,8 @@ class Usage:
     """Those among `prompt_tokens` that the prefix cache already held."""
     completion_tokens: int = 0
     """Written by generators, those of cancelled requests too."""
+    thought_tokens: int = 0
+    """Those among `completion_tokens` that were thought, as far as it is known."""
     flops: int = 0
     """Floating-point operations of generators, where the backend has a card (`metagen.card`)."""
     seconds: float = field(default=0.0, compare=False)

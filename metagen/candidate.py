@@ -1,11 +1,11 @@
 """What comes back, and what it is worth."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A completion y, whole or partial.
+    """A completion y, whole or partial: a thought, where the model thinks first, and a text.
 
     `steps` are pieces of text that join to the whole without loss. A generator that is not asked to step gives one.
     `tokens` are the ids behind the text in the vocabulary of `model`; they are empty where they are unknown, and
@@ -24,10 +24,53 @@ class Candidate:
     """The most probable tokens where the last completion begins, with their log-probabilities, where asked for."""
     cut: bool = False
     """True if a length limit cut it, perhaps in the middle of a step; what stands at the end of a step is not cut."""
+    thoughts: tuple[str, ...] = ()
+    """The pieces of the thought, which join without loss. `tokens` and `logprobs` hold it too, before the text."""
+    open: bool = False
+    """Whether the thought has not ended: then there is no answer, whatever was guessed in it."""
+    thought_tokens: int = 0
+    """How many of its tokens are the thought's, without the mark that ends it."""
+    closing: bool = False
+    """Whether a strategy ends the thought here; the model has not read that yet."""
+    forced: str = ""
+    """What a strategy writes next, into the thought or after it; the model has not read that yet."""
 
     @property
     def text(self) -> str:
+        """What is said: what votes, and what verifiers read."""
         return "".join(self.steps)
+
+    @property
+    def thought(self) -> str:
+        """What was thought before; never an answer."""
+        return "".join(self.thoughts)
+
+    def concluding(self, text: str = "") -> "Candidate":
+        """The same reply, to be continued with its thought ended here and with `text` as the beginning of its text.
+
+        A thought that has ended already is left as it is.
+        """
+        if not self.open:
+            return self
+        return replace(self, closing=True, forced=text, finished=False, cut=False)
+
+    def thinking_on(self, text: str) -> "Candidate":
+        """The same thought without its end and without what was said, to be continued after `text`, such as "Wait".
+
+        (Budget forcing, Muennighoff et al. 2025, section 3.1.) It is continued from token ids, so it needs them.
+        """
+        return replace(
+            self,
+            steps=(),
+            tokens=self.tokens[: self.thought_tokens],
+            logprobs=self.logprobs[: self.thought_tokens],
+            confidences=self.confidences[: self.thought_tokens],
+            open=True,
+            forced=text,
+            closing=False,
+            finished=False,
+            cut=False,
+        )
 
 
 def steps_of(text: str, end: str = "\n") -> tuple[str, ...]:

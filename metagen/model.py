@@ -3,14 +3,16 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field, fields, is_dataclass, replace
 from math import inf
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
+from metagen.answers.protocol import Form
 from metagen.candidate import Candidate
-from metagen.errors import InputError
+from metagen.errors import GenerationError, InputError
 from metagen.problem import Problem
-from metagen.request import AnyBackend, Completion, Request, Sampling, generates, refusal
+from metagen.request import AnyBackend, Backend, Completion, Request, Sampling, generates, refusal, thinking_of
 from metagen.run import Run
 from metagen.settings import is_number, literal, require_whole, spelled
+from metagen.thinking import FAMILIES, Family
 
 WHOLE = {"max_tokens": 1, "top_logprobs": 1, "min_tokens": 0, "top_k": -1}
 """Settings that are whole numbers, with the least that makes sense."""
@@ -65,6 +67,12 @@ class Model:
     """What the chat template reads beside the turns, such as `{"enable_thinking": False}`."""
     extra: Mapping[str, Any] | None = field(default=None, hash=False)
     """Settings that have no name here: of a server's own, or of vLLM's `SamplingParams`."""
+    thinking: bool | int | None = None
+    """Whether a reasoning model thinks first, or how many tokens its thought may have: at so many it is ended, and the
+    model answers. `None` leaves it to the model."""
+    form: Literal[True] | Mapping[str, Any] | None = field(default=None, hash=False)
+    """What the reply must look like, after its thought: `{"json": schema}`, `{"choice": (…)}`, `{"regex": "…"}` or
+    `{"grammar": "…"}`; `True` is the form of the task's answers. What is thought is free."""
 
     can_step: ClassVar[bool] = True
     __repr__ = spelled
@@ -89,6 +97,10 @@ class Model:
         self._check_others()
 
     def _check_others(self) -> None:
+        if self.thinking is not None and not isinstance(self.thinking, bool):
+            require_whole(self, thinking=self.thinking)
+        if self.form is not None and self.form is not True:
+            form_of(self.form)
         if not isinstance(self.stop_token_ids, tuple):
             raise InputError(f"Model: stop_token_ids must be a tuple of token ids, not {self.stop_token_ids!r}")
         for number in (*self.stop_token_ids, *(self.logit_bias or ())):
@@ -106,31 +118,112 @@ class Model:
         return (await self.sample(problem, run, 1))[0]
 
     async def sample(self, problem: Problem, run: Run, n: int) -> list[Candidate]:
-        """Draw `n` candidates in one request. Fewer come back only where a budget had no room for all."""
+        """Draw `n` candidates in one request. Fewer come back only where a budget had no room for all.
+
+        Where the thought needs a request of its own, each candidate is then continued by a request of its own.
+        """
+        family = run.thinking(self.name)
+        begun = await self._begun(problem.partial, run, family)
+        if not self._thinks_apart(problem, family, begun):
+            return await self._draw(
+                problem, run, n, begun, self._sampling(problem.step, self.max_tokens, family, self._form(problem))
+            )
+        thought = replace(self._sampling(None, self._cap(), family), stop=(), thought_only=True)
+        thoughts = await self._draw(problem, run, n, begun, thought)
+
+        async def answer(thought: Candidate, run: Run) -> Candidate:
+            return await self._answered(problem, run, thought, family)
+
+        return [each for each in await run.map(answer, thoughts) if each]
+
+    def _thinks_apart(self, problem: Problem, family: Family | None, begun: Candidate) -> bool:
+        """Whether the thought is drawn first: what ends a step or forms an answer must not touch it."""
+        if family is None or not family.apart or self.thinking is False or not (begun.open or begun == Candidate(())):
+            return False
+        return bool(isinstance(self._cap_set(), int) or self.stop or problem.step or self._form(problem))
+
+    def _cap_set(self) -> int | None:
+        return None if self.thinking is None or isinstance(self.thinking, bool) else self.thinking
+
+    def _cap(self) -> int | None:
+        """The most tokens that the thought may have."""
+        given = [limit for limit in (self._cap_set(), self.max_tokens) if limit is not None]
+        return min(given) if given else None
+
+    async def _answered(self, problem: Problem, run: Run, thought: Candidate, family: Family | None) -> Candidate:
+        """The candidate that says something after its thought, which is ended here if it reached its limit."""
+        left = None if self.max_tokens is None else self.max_tokens - len(thought.tokens)
+        capped = self._cap_set() is not None and thought.cut and (left is None or left > 0)
+        if (thought.open and not capped) or (left is not None and left < 1):
+            return thought
+        if thought.open:
+            begun = await self._begun(thought.concluding(), run, family)
+        elif thought.tokens and family and family.gap:  # as the model goes on: else a step would end in this gap
+            ids = await run.encode(self.name, family.gap)
+            begun = forced(thought, ids, thought.model)
+        else:
+            begun = thought
+        sampling = self._sampling(problem.step, left, family, self._form(problem))
+        return (await self._draw(problem, run, 1, begun, sampling))[0]
+
+    async def _begun(self, partial: Candidate | None, run: Run, family: Family | None) -> Candidate:
+        """What is written of the reply, with what a strategy put at its end as token ids."""
+        begun = partial or Candidate(())
+        if partial is None and self.thinking is False and family and not family.off:
+            begun = Candidate((), thoughts=(), open=True, closing=True)
+        if not (begun.closing or begun.forced):
+            return begun
+        if family is None and (begun.closing or begun.open):
+            raise GenerationError(f"{run.identity(self.name)} is not known to think, so no thought of its can be ended")
+        known = begun.model == run.identity(self.name) or not begun.tokens
+        before = family.opening if family and begun.open and not begun.tokens else ""
+        text = before + (family.closing if family and begun.closing else "") + begun.forced
+        ids = await run.encode(self.name, text) if known else ()
+        return forced(begun, ids, run.identity(self.name))
+
+    async def _draw(self, problem: Problem, run: Run, n: int, begun: Candidate, sampling: Sampling) -> list[Candidate]:
         identity = run.identity(self.name)
-        begun = problem.partial or Candidate(())
         request = Request(
             problem=problem.id,
             prompt=problem.text,
             partial=begun.text,
             tokens=begun.tokens if begun.model == identity else (),
             n=n,
-            sampling=self._sampling(problem.step),
+            sampling=sampling,
             before=problem.before,
             after=problem.after,
+            thought=begun.thought,
+            open=begun.open,
         )
         completions = await run.generate(self.name, request)
-        return [self._candidate(completion, begun, request, identity, problem.step) for completion in completions]
+        step = None if sampling.thought_only else problem.step
+        return [self._candidate(completion, begun, request, identity, step) for completion in completions]
 
-    def _sampling(self, step: str | int | None) -> Sampling:
-        if isinstance(step, int) and self.max_tokens is not None and self.max_tokens < step:
+    def _form(self, problem: Problem) -> Form | None:
+        if self.form is None:
+            return None
+        return problem.answers.form if self.form is True else form_of(self.form)
+
+    def _sampling(
+        self, step: str | int | None, limit: int | None, family: Family | None = None, form: Form | None = None
+    ) -> Sampling:
+        if isinstance(step, int) and limit is not None and limit < step:
             raise InputError(f"{self!r} cannot write steps of {step} tokens: give it a larger max_tokens, or none")
         return Sampling(
             **{name: getattr(self, name) for name in SHARED},
-            max_tokens=step if isinstance(step, int) else self.max_tokens,
+            chat_template_kwargs=self._options(family),
+            max_tokens=step if isinstance(step, int) else limit,
             stop=(*self.stop, step) if isinstance(step, str) else self.stop,
             keep_stop=step is not None,
+            form=form,
         )
+
+    def _options(self, family: Family | None) -> Mapping[str, Any] | None:
+        """What the chat template reads, the switch of thinking among it."""
+        if family is None or self.thinking is None:
+            return self.chat_template_kwargs
+        switch = family.off if self.thinking is False else family.on
+        return {**switch, **(self.chat_template_kwargs or {})} or None
 
     @property
     def greedy(self) -> bool:
@@ -140,23 +233,77 @@ class Model:
     def _candidate(
         self, completion: Completion, begun: Candidate, request: Request, identity: str, step: str | int | None
     ) -> Candidate:
+        if request.sampling.thought_only and completion.text and not completion.thought:
+            return replace(begun, finished=False)  # it did not think: what it said is drawn anew, as it was asked for
         ended_step = _ends_step(completion, step)
         if step is not None and not ended_step:
             completion = _without_stop(completion)
-        ids_known = bool(completion.tokens) and (not begun.text or bool(request.tokens))
+        ids_known = bool(completion.tokens) and (not (begun.text or begun.thought) or bool(request.tokens))
+        thinks = completion.open or bool(completion.thought) or bool(begun.thoughts)
+        thoughts = (*begun.thoughts, completion.thought) if completion.thought else begun.thoughts
+        known = begun.thought_tokens if not begun.open else len(request.tokens)
         return Candidate(
-            steps=(*begun.steps, completion.text),
-            finished=completion.end != "length" and not ended_step,
+            steps=begun.steps if completion.open or request.sampling.thought_only else (*begun.steps, completion.text),
+            finished=completion.end != "length" and not ended_step and not _goes_on(completion, request),
             tokens=(*request.tokens, *completion.tokens) if ids_known else (),
             model=identity if ids_known else "",
             logprobs=(*begun.logprobs, *completion.logprobs),
             confidences=(*begun.confidences, *completion.confidences),
             first=completion.first,
             cut=completion.end == "length" and not ended_step,
+            thoughts=thoughts,
+            open=completion.open,
+            thought_tokens=known + completion.thought_tokens if thinks else 0,
         )
 
 
-_OWN = {"stop", "max_tokens"}
+def _goes_on(completion: Completion, request: Request) -> bool:
+    """Whether a thought that was drawn alone has ended, so that the text comes next."""
+    return request.sampling.thought_only and not completion.open
+
+
+def forced(begun: Candidate, ids: tuple[int, ...], model: str) -> Candidate:
+    """A reply with what a strategy wrote at its end as a part of it; what was written has probability 1."""
+    told = bool(ids) and (bool(begun.tokens) or not (begun.text or begun.thought))
+    sure = (0.0,) * len(ids)
+    in_thought = begun.open and not begun.closing
+    added = (begun.forced,) if begun.forced else ()
+    return replace(
+        begun,
+        steps=begun.steps if in_thought else (*begun.steps, *added),
+        thoughts=(*begun.thoughts, *added) if in_thought else begun.thoughts,
+        tokens=(*begun.tokens, *ids) if told else (),
+        model=model if told else "",
+        logprobs=(*begun.logprobs, *sure) if begun.logprobs else (),
+        confidences=(*begun.confidences, *sure) if begun.confidences else (),
+        thought_tokens=len(begun.tokens) + (len(ids) if in_thought else 0) if begun.open else begun.thought_tokens,
+        open=in_thought,
+        closing=False,
+        forced="",
+    )
+
+
+def form_of(given: Mapping[str, Any]) -> Form:
+    """The form that settings such as `{"choice": ("yes", "no")}` describe. Raises `InputError`."""
+    if not isinstance(given, Mapping) or len(given) != 1 or (name := next(iter(given))) not in FORMS:
+        raise InputError(f"Model: form must be True or one of {', '.join(FORMS)}, such as {{'regex': '[0-9]+'}}")
+    value = given[name]
+    if not isinstance(value, FORMS[name][1]) or not value:
+        raise InputError(f"Model: form: {name} cannot be {value!r}")
+    settings: dict[str, Any] = {FORMS[name][0]: value}
+    return Form(**settings)
+
+
+FORMS: dict[str, tuple[str, type]] = {
+    "json": ("schema", Mapping),
+    "choice": ("choices", tuple),
+    "regex": ("regex", str),
+    "grammar": ("grammar", str),
+}
+"""What a form may be, as vLLM calls it, with the field of `Form` and its type."""
+
+
+_OWN = {"stop", "max_tokens", "form", "chat_template_kwargs"}
 SHARED = tuple({each.name for each in fields(Model)} & {each.name for each in fields(Sampling)} - _OWN)
 """The settings that go on as they are."""
 
@@ -193,8 +340,10 @@ def check_settings(strategy: object, models: Mapping[str, AnyBackend]) -> None:
     writing = {name: backend for name, backend in models.items() if generates(backend)}
     for leaf in find_leaves(strategy):
         backend = writing.get(leaf.name or next(iter(writing), ""))
-        if backend and (reason := refusal(backend, leaf._sampling(None))):
+        if backend and (reason := refusal(backend, leaf._sampling(None, leaf.max_tokens))):
             raise InputError(f"{literal(leaf)}: {backend.name} {reason}")
+        if backend and leaf.thinking is not None:
+            _check_thinking(leaf, backend)
     for part in _parts(strategy):
         drawn = [(name, getattr(part, name, 1)) for name in SAMPLES]
         several = next(((name, count) for name, count in drawn if isinstance(count, int) and count > 1), None)
@@ -204,6 +353,20 @@ def check_settings(strategy: object, models: Mapping[str, AnyBackend]) -> None:
                 f"{literal(part)}: draws {several[1]} samples that are all the same, since temperature=0 makes no "
                 f"choice: leave temperature out, or draw one sample with {literal(getattr(part, 'of', None))}"
             )
+
+
+def _check_thinking(leaf: Model, backend: Backend) -> None:
+    """Refuse to switch or limit thoughts where that cannot be done."""
+    if (family := thinking_of(backend)) is None:
+        raise InputError(
+            f"{literal(leaf)}: {backend.name} is not known to think: name the family of its marks with "
+            f"--server thinking=FAMILY or --engine thinking=FAMILY, one of {', '.join(FAMILIES)}"
+        )
+    if not family.apart and (leaf._cap_set() is not None or (leaf.thinking is False and not family.off)):
+        raise InputError(
+            f"{literal(leaf)}: {backend.name} continues no reply from token ids, so its thoughts cannot be ended: "
+            "leave thinking out, or give the server's own setting in extra={...}"
+        )
 
 
 def _parts(strategy: object, left_out: object = None) -> Iterator[object]:

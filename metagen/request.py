@@ -7,9 +7,11 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self, TypeGuard, runtime_checkable
 
+from metagen.answers.protocol import Form
 from metagen.budget import Usage
-from metagen.errors import BudgetExceeded, SampleError
+from metagen.errors import BudgetExceeded, GenerationError, SampleError
 from metagen.messages import Message, Turns
+from metagen.thinking import USUAL, Family
 
 Meter = Callable[[Usage], None]
 """Where a backend reports what it spent: as often as it likes, also when it fails or is cancelled."""
@@ -58,6 +60,10 @@ class Sampling:
     """What the chat template reads beside the turns."""
     extra: Mapping[str, Any] | None = field(default=None, hash=False)
     """Settings of a server's, or of vLLM's own, that have no name here."""
+    form: Form | None = field(default=None, hash=False)
+    """What the completion must look like."""
+    thought_only: bool = False
+    """Whether the completion ends with its thought."""
 
 
 def options_of(sampling: Sampling) -> str:
@@ -69,8 +75,9 @@ def options_of(sampling: Sampling) -> str:
 class Request:
     """Ask for `n` independent completions of one prompt.
 
-    `prompt` is the text of the user's turn. `partial` is the beginning of the reply, already written; `tokens` are its
-    ids if this very model made them, and then the reply is continued from them without tokenising again.
+    `prompt` is the text of the user's turn. `partial` is the beginning of the reply, already written, and `thought`
+    what was thought before it; `tokens` are the ids of both if this very model made them, and then the reply is
+    continued from them without tokenising again.
     """
 
     problem: str
@@ -90,6 +97,9 @@ class Request:
     """The turns of the conversation before the prompt."""
     after: Turns = ()
     """The turns after it, of tools that were called."""
+    thought: str = ""
+    open: bool = False
+    """Whether the thought goes on where the completion begins."""
     passing: bool = field(default=False, compare=False)
     """Whether it may be cancelled before it is done: then a backend should learn as it goes what there is to count."""
     deadline: float | None = field(default=None, compare=False)
@@ -100,6 +110,11 @@ class Request:
     def turns(self) -> Turns:
         """The whole conversation, without the reply."""
         return (*self.before, Message("user", self.prompt), *self.after)
+
+    @property
+    def reply(self) -> str:
+        """The reply so far, with the usual marks around its thought; nothing where none is written."""
+        return USUAL.written(self.thought, self.partial, is_open=self.open)
 
     def limit(self, context: int) -> int:
         """The longest completion, in tokens, where the context leaves room for `context` tokens."""
@@ -120,8 +135,9 @@ class Completion:
     """One sampled continuation, without the partial reply it continues."""
 
     text: str
+    """What is said, without what was thought before."""
     tokens: tuple[int, ...] = ()
-    """The ids that decode to `text`; empty where the backend does not tell, or where they decode to more."""
+    """The ids of all that was written; empty where the backend does not tell, or where they decode to more."""
     end: Literal["eos", "stop", "length"] = "eos"
     """Ended by the model itself, by a stop string, or by a length limit."""
     stop: str = ""
@@ -133,6 +149,11 @@ class Completion:
     """For each token −1/k Σ log p over the k most probable ones at its place, where `top_logprobs` asked for k."""
     first: tuple[tuple[str, float], ...] = ()
     """The most probable first tokens and their log-probabilities, where `top_logprobs` asked for them."""
+    thought: str = ""
+    open: bool = False
+    """Whether the thought has not ended."""
+    thought_tokens: int = 0
+    """How many tokens the thought has, without the mark that ends it."""
 
     def __post_init__(self) -> None:
         if not self.length:
@@ -193,6 +214,11 @@ class Served(Protocol):
         """What it waits for just now, in words for the user; empty where it works."""
         return ""
 
+    @property
+    def thinking(self) -> Family | None:
+        """How its model marks what it thinks, once it is open; `None` where it is not known to think."""
+        return None
+
     async def forget(self) -> None:
         """Drop what it keeps of earlier requests, such as a prefix cache: so that a measurement begins cold."""
         return None  # noqa: RET501 (a body: those who keep nothing inherit it)
@@ -229,6 +255,13 @@ class Backend(Served, Protocol):
 
     async def count(self, request: Request) -> int:
         """How many prompt tokens `generate` would read (partial reply included)."""
+
+    async def encode(self, text: str) -> tuple[int, ...]:  # noqa: ARG002
+        """The ids of a text inside a reply, in which the marks of its thought are marks.
+
+        Raises `GenerationError` where ids cannot be had, so that nothing can be forced into a reply.
+        """
+        raise GenerationError(f"{self.name} tells no token ids, so nothing can be written into a reply")
 
     def refuses(self, sampling: Sampling) -> str:  # noqa: ARG002
         """Which of these settings it cannot follow, and what to do, as the rest of a sentence; empty if it can all."""
@@ -274,6 +307,12 @@ def refusal(backend: Backend, sampling: Sampling) -> str:
     """What a backend refuses of settings; one of one's own may leave that out."""
     refuses = getattr(backend, "refuses", None)
     return refuses(sampling) if refuses else ""
+
+
+def thinking_of(backend: AnyBackend) -> Family | None:
+    """How its model marks what it thinks; a backend of one's own may leave that out."""
+    family: Family | None = getattr(backend, "thinking", None)
+    return family
 
 
 def card_of(backend: AnyBackend) -> Card | None:

@@ -31,6 +31,10 @@ class Written:
     text: str
     tokens: int = 0
     cut: bool = False
+    thought: str = ""
+    """What was thought before the text."""
+    open: bool = False
+    """Whether the thought has not ended."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from metagen.analysis.tally import one_line, silence, without_verdict
 from metagen.answers.protocol import Answers, verdicts
 from metagen.card.card import ModelCard
 from metagen.disk.lines import Reader
-from metagen.disk.pool import Sample
+from metagen.disk.pool import Sample, reply_of
 from metagen.disk.problems import ProblemFile
 from metagen.disk.runs import read_rows
 from metagen.disk.traces import SpanRow, read_configuration, read_traces
@@ -208,7 +208,7 @@ def _refuse_twins(path: Path, columns: Columns) -> None:
 
 def _drawn(sample: Sample, kind: Answers) -> Draw:
     cut = sample.end == "length"
-    answer = kind.extract(sample.text, finished=not cut)
+    answer = kind.extract(reply_of(sample).text, finished=not cut)
     return Draw(answer, sample.tokens, _likelihood(sample.logprobs), sample.prompt_tokens, cut)
 
 

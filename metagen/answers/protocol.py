@@ -9,11 +9,18 @@ from metagen.tasks import together
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """The form of a reply for guided decoding: one of a JSON schema, a regular expression, and texts to choose from."""
+    """The form of a reply for guided decoding: one of a JSON schema, a regular expression, a grammar, and texts."""
 
     schema: Mapping[str, Any] | None = None
     regex: str | None = None
     choices: tuple[str, ...] = ()
+    grammar: str | None = None
+    """A context-free grammar, in the form of Lark's or of GBNF."""
+
+    def settings(self) -> dict[str, Any]:
+        """The form in the words of vLLM's structured outputs."""
+        named = {"json": self.schema, "regex": self.regex, "choice": list(self.choices), "grammar": self.grammar}
+        return {name: value for name, value in named.items() if value}
 
 
 @runtime_checkable

@@ -6,7 +6,8 @@ from types import TracebackType
 from typing import Self
 
 from metagen.errors import InputError, TransientError
-from metagen.request import Backend, Card, Meter, Outcome, Request, Sampling, card_of, refusal
+from metagen.request import Backend, Card, Meter, Outcome, Request, Sampling, card_of, refusal, thinking_of
+from metagen.thinking import Family
 
 REST = 10.0
 """Seconds for which a server that could not be reached is left out."""
@@ -53,6 +54,13 @@ class Balanced(Backend):
     def missing(self) -> tuple[str, ...]:
         """What some of them cannot do."""
         return tuple({what: None for member in self._members for what in member.backend.missing})
+
+    @property
+    def thinking(self) -> Family | None:
+        return thinking_of(self._first())
+
+    async def encode(self, text: str) -> tuple[int, ...]:
+        return await self._first().encode(text)
 
     def refuses(self, sampling: Sampling) -> str:
         return next(filter(None, (refusal(member.backend, sampling) for member in self._members)), "")

@@ -7,10 +7,11 @@ from typing import Self
 
 from metagen.budget import Usage
 from metagen.disk.lines import Appender
-from metagen.disk.pool import Sample, sampled
+from metagen.disk.pool import Sample, reply_of, sampled
 from metagen.disk.samples import Samples
 from metagen.errors import BudgetExceeded, GenerationError, InputError
-from metagen.request import Backend, Card, Completion, Meter, Outcome, Request, Sampling, card_of, refusal
+from metagen.request import Backend, Card, Completion, Meter, Outcome, Request, Sampling, card_of, refusal, thinking_of
+from metagen.thinking import USUAL, Family
 
 
 class Recorded(Backend):
@@ -93,6 +94,17 @@ class Recorded(Backend):
         sample = self._samples.first(request)
         return sample.prompt_tokens if sample else 0
 
+    @property
+    def thinking(self) -> Family | None:
+        """Of the model behind it; without one, samples whose thoughts were drawn alone are found as they were asked."""
+        if self.of:
+            return thinking_of(self.of)
+        return USUAL if self._samples.thought_alone else None
+
+    async def encode(self, text: str) -> tuple[int, ...]:
+        """Of the model behind it; a pool keeps no ids, and its samples are found by their texts."""
+        return await self.of.encode(text) if self.of else ()
+
     def refuses(self, sampling: Sampling) -> str:
         return refusal(self.of, sampling) if self.of else ""
 
@@ -149,5 +161,13 @@ def played(sample: Sample, request: Request) -> Outcome:
         return BudgetExceeded(f"the budget leaves {request.room} tokens, and the recorded sample has {sample.tokens}")
     if sample.tokens > (limit := request.limit(sample.tokens)):
         return Completion("", (), "length", length=limit)
-    known = {name: getattr(sample, name) for name in ("text", "end", "stop", "logprobs", "confidences", "first")}
-    return Completion(**known, length=sample.tokens)
+    known = {name: getattr(sample, name) for name in ("end", "stop", "logprobs", "confidences", "first")}
+    said = reply_of(sample)
+    return Completion(
+        said.text,
+        **known,
+        length=sample.tokens,
+        thought=said.thought,
+        open=said.open,
+        thought_tokens=sample.thought_tokens,
+    )

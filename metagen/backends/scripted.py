@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Self
 
@@ -9,6 +10,7 @@ from metagen.budget import Usage
 from metagen.errors import GenerationError, SampleError
 from metagen.request import Backend, Card, Completion, Meter, Outcome, Reading, Request, RewardBackend, Sampling
 from metagen.tasks import together
+from metagen.thinking import USUAL, Family, find_family, split
 
 Reply = str | Completion
 Script = Callable[[Request], Reply | Awaitable[Reply]]
@@ -24,6 +26,9 @@ class Scripted(Backend):
     a script that knows better returns a `Completion`, whose `logprobs`, `confidences` and `first` are used. A
     `SampleError` that the script raises loses that sample; whatever else it raises is raised. A cancelled request has
     spent its prompt and the samples that were done.
+
+    What a reply has between `<think>` and `</think>` is its thought. With `thinking`, such as "think", it is a model
+    that is known to think, by the marks of that family, and whose thoughts can be limited and ended.
     """
 
     card: Card | None = None
@@ -31,9 +36,16 @@ class Scripted(Backend):
     context = 8192
 
     def __init__(
-        self, script: Script | str, *, name: str = "scripted", context: int = 8192, card: Card | None = None
+        self,
+        script: Script | str,
+        *,
+        name: str = "scripted",
+        context: int = 8192,
+        card: Card | None = None,
+        thinking: str | None = None,
     ) -> None:
         self._script = script
+        self._family = find_family(thinking, "", "scripted")
         self.card = card
         self.name = name
         self.context = context
@@ -49,7 +61,7 @@ class Scripted(Backend):
                 reply = await self._reply(request.part(index, 1))
             except SampleError as lost:
                 return lost
-            done.append(completion := cut(reply, request.sampling, limit))
+            done.append(completion := cut(reply, request.sampling, limit, self._family, is_open=request.open))
             return completion
 
         limit = request.limit(self.context - prompt)
@@ -57,13 +69,21 @@ class Scripted(Backend):
             outcomes = await together(map(complete, range(request.n)))
         finally:
             written = sum(len(completion.tokens) for completion in done)
-            spend(Usage(calls=1, prompt_tokens=prompt, completion_tokens=written))
+            thought = sum(completion.thought_tokens for completion in done)
+            spend(Usage(calls=1, prompt_tokens=prompt, completion_tokens=written, thought_tokens=thought))
         if not done:
             raise next(outcome for outcome in outcomes if isinstance(outcome, SampleError))
         return outcomes
 
     async def count(self, request: Request) -> int:
-        return len(request.prompt) + len(request.partial)
+        return len(request.prompt) + (len(request.tokens) if request.thought else len(request.partial))
+
+    @property
+    def thinking(self) -> Family | None:
+        return self._family
+
+    async def encode(self, text: str) -> tuple[int, ...]:
+        return tuple(map(ord, text))
 
     async def _reply(self, request: Request) -> Reply:
         if isinstance(self._script, str):
@@ -128,31 +148,50 @@ class ScriptedReward(RewardBackend):
         return None
 
 
-def cut(reply: Reply, sampling: Sampling, limit: int) -> Completion:
+def cut(
+    reply: Reply, sampling: Sampling, limit: int, family: Family | None = None, *, is_open: bool = False
+) -> Completion:
     """The completion that stops where the sampling settings say, within `limit` characters."""
     whole = reply if isinstance(reply, Completion) else _sure(reply)
+    stops = (family.close,) if family and sampling.thought_only else sampling.stop
     text = whole.text
-    at, stop = min(((at, stop) for stop in sampling.stop if (at := text.find(stop)) >= 0), default=(len(text), ""))
+    at, stop = min(((at, stop) for stop in stops if (at := text.find(stop)) >= 0), default=(len(text), ""))
+    ended = _End(whole, sampling, family, is_open=is_open)
     if at + len(stop) > limit:
-        return _completion(whole, limit, "length", "", sampling)
-    return _completion(whole, at + len(stop) * sampling.keep_stop, "stop" if stop else "eos", stop, sampling)
+        return ended.at(limit, "length", "")
+    if sampling.thought_only:
+        return ended.at(at + len(stop), "eos", "")
+    return ended.at(at + len(stop) * sampling.keep_stop, "stop" if stop else "eos", stop)
 
 
 def _sure(text: str) -> Completion:
     return Completion(text, logprobs=(0.0,) * len(text), confidences=(1.0,) * len(text), first=((text[:1], 0.0),))
 
 
-def _completion(
-    whole: Completion, length: int, end: Literal["eos", "stop", "length"], stop: str, sampling: Sampling
-) -> Completion:
-    text, asked = whole.text[:length], bool(sampling.top_logprobs)
-    return Completion(
-        text=text,
-        tokens=tuple(map(ord, text)),
-        end=end,
-        stop=stop,
-        logprobs=whole.logprobs[:length] if sampling.logprobs or asked else (),
-        confidences=whole.confidences[:length] if asked else (),
-        first=whole.first[: sampling.top_logprobs] if asked else (),
-        length=len(text),
-    )
+@dataclass(frozen=True, slots=True)
+class _End:
+    """A reply that may be cut anywhere."""
+
+    whole: Completion
+    sampling: Sampling
+    family: Family | None
+    is_open: bool = False
+
+    def at(self, length: int, end: Literal["eos", "stop", "length"], stop: str) -> Completion:
+        text, asked = self.whole.text[:length], bool(self.sampling.top_logprobs)
+        said = split(text, self.family, opened=self.is_open)
+        close = self.family.close if self.family else USUAL.close
+        thinks = said.open or bool(said.thought) or self.is_open
+        return Completion(
+            text=said.text,
+            tokens=tuple(map(ord, text)),
+            end=end,
+            stop=stop,
+            logprobs=self.whole.logprobs[:length] if self.sampling.logprobs or asked else (),
+            confidences=self.whole.confidences[:length] if asked else (),
+            first=self.whole.first[: self.sampling.top_logprobs] if asked else (),
+            length=len(text),
+            thought=said.thought,
+            open=said.open,
+            thought_tokens=len(text.partition(close)[0]) if thinks else 0,
+        )

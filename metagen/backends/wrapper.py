@@ -17,7 +17,9 @@ from metagen.request import (
     Sampling,
     card_of,
     refusal,
+    thinking_of,
 )
+from metagen.thinking import Family
 
 Inner = TypeVar("Inner", bound=AnyBackend)
 
@@ -48,6 +50,10 @@ class Passing(Generic[Inner]):
     def waits(self) -> str:
         return self.of.waits
 
+    @property
+    def thinking(self) -> Family | None:
+        return thinking_of(self.of)
+
     async def forget(self) -> None:
         await self.of.forget()
 
@@ -72,6 +78,9 @@ class Wrapper(Passing[Backend]):
 
     async def count(self, request: Request) -> int:
         return await self.of.count(request)
+
+    async def encode(self, text: str) -> tuple[int, ...]:
+        return await self.of.encode(text)
 
     def refuses(self, sampling: Sampling) -> str:
         return refusal(self.of, sampling)

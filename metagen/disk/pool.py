@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from metagen.request import Completion, Request, Sampling
+from metagen.thinking import Reply, split
 
 Key = bytes
 """A digest of 16 bytes: of pools with long prompts, the keys would need more memory than all else."""
@@ -39,16 +40,31 @@ class Sample(msgspec.Struct, forbid_unknown_fields=True, frozen=True, omit_defau
     logprobs: tuple[float, ...] = ()
     confidences: tuple[float, ...] = ()
     first: tuple[tuple[str, float], ...] = ()
+    thought: str = ""
+    """What was thought before; in pools from elsewhere it may stand in the text, between its marks."""
+    open: bool = False
+    """Whether the thought has not ended."""
+    thought_tokens: Count = 0
+    before: str = ""
+    """The partial reply with what was thought before it, in the usual marks."""
+
+
+def reply_of(sample: Sample) -> Reply:
+    """The thought and the text of a sample."""
+    if sample.thought or sample.open:
+        return Reply(sample.thought, sample.text, sample.open)
+    return split(sample.text)
 
 
 def key(request: Request, *, any_sampling: bool = False) -> Key:
     """Under what a request's samples are kept."""
     sampling = None if any_sampling else settings(request.sampling)
-    return _digest(request.problem, request.prompt, request.partial, sampling, conversation(request))
+    return _digest(request.problem, request.prompt, request.reply, sampling, conversation(request))
 
 
 def sample_key(sample: Sample) -> Key:
-    return _digest(sample.problem, sample.prompt, sample.partial, sample.sampling, sample.messages)
+    reply = sample.before or sample.partial
+    return _digest(sample.problem, sample.prompt, reply, sample.sampling, sample.messages)
 
 
 def conversation(request: Request) -> list[dict[str, Any]] | None:
@@ -86,6 +102,10 @@ def sampled(request: Request, draw: int, completion: Completion, prompt_tokens: 
         logprobs=completion.logprobs,
         confidences=completion.confidences,
         first=completion.first,
+        thought=completion.thought,
+        open=completion.open,
+        thought_tokens=completion.thought_tokens,
+        before="" if request.reply == request.partial else request.reply,
     )
 
 

@@ -21,6 +21,7 @@ class UsageRow(msgspec.Struct, frozen=True, gc=False):
     prompt_tokens: Count = 0
     cached_tokens: Count = 0
     completion_tokens: Count = 0
+    thought_tokens: Count = 0
     flops: int = 0
     seconds: float = 0.0
     verifier_calls: Count = 0

@@ -24,6 +24,8 @@ class Samples:
         self.longest = 0
         """The most tokens that a prompt and its completion have together."""
         self._places: dict[Key, dict[int, int]] = {}
+        self.thought_alone = False
+        """Whether some sample is a thought that was drawn by itself."""
 
     def load(self, model: str = "") -> None:
         """Read the index anew. With the name of a `model`, all samples must be its own, and the file may end torn.
@@ -73,6 +75,7 @@ class Samples:
         return anywhere, self._places.get(key(request), _NONE)
 
     def _add(self, places: dict[int, int], sample: Sample, start: int) -> None:
+        self.thought_alone |= bool((sample.sampling or {}).get("thought_only"))
         places[sample.draw] = start
         self.longest = max(self.longest, sample.prompt_tokens + sample.tokens)
 

@@ -75,7 +75,7 @@ def row_of(span: Span, problem: str) -> dict[str, Any]:
             row["request"]["messages"] = list(asked.messages)
     if span.completions:
         row["completions"] = [
-            {"text": each.text, "tokens": each.tokens, **({"cut": True} if each.cut else {})}
+            {name: value for name, value in asdict(each).items() if value or name in ("text", "tokens")}
             for each in span.completions
         ]
     if span.verdicts is not None:

@@ -12,8 +12,9 @@ from typing import Any, Self
 
 from metagen.budget import Account, Usage
 from metagen.errors import InputError, SampleError
-from metagen.request import AnyBackend, Backend, Request, RewardBackend, generates, scores
+from metagen.request import AnyBackend, Backend, Request, RewardBackend, generates, scores, thinking_of
 from metagen.run.protocols import Generator
+from metagen.thinking import Family
 from metagen.trace import Span, Status
 
 Key = int | str
@@ -93,9 +94,17 @@ class Node:
             return backend.name
         return f"{backend.name} ({next(name for name in alike if self._scope.backends[name] is backend)})"
 
+    def thinking(self, model: str) -> Family | None:
+        """How a model marks what it thinks; `None` where it is not known to think."""
+        return thinking_of(self._backend(model))
+
+    async def encode(self, model: str, text: str) -> tuple[int, ...]:
+        """The ids of a text that is written into a model's reply. Raises `GenerationError` where none can be had."""
+        return await self._backend(model).encode(text)
+
     def _numbered(self, request: Request, model: str) -> Request:
         """The request with its seed, its deadline, and the number of its first sample among equal requests."""
-        drawn = (model, request.turns, request.partial, request.sampling)
+        drawn = (model, request.turns, request.reply, request.sampling)
         draw = self._scope.draws[drawn]
         self._scope.draws[drawn] += request.n
         account = self._account

@@ -31,7 +31,7 @@ class Ledger:
 def _asked(request: Request) -> Asked:
     """A request as a trace keeps it."""
     alone = not (request.before or request.after)
-    return Asked(request.prompt, request.partial, request.n, () if alone else [each.fields() for each in request.turns])
+    return Asked(request.prompt, request.reply, request.n, () if alone else [each.fields() for each in request.turns])
 
 
 class Sending(Node):
@@ -137,7 +137,9 @@ class Sending(Node):
         for number, outcome in enumerate(outcomes):
             if isinstance(outcome, SampleError):
                 self._lose(number, outcome)
-        self._span.completions = [Written(each.text, each.length, each.end == "length") for each in completions]
+        self._span.completions = [
+            Written(each.text, each.length, each.end == "length", each.thought, each.open) for each in completions
+        ]
         return completions
 
     def _lose(self, number: int, error: SampleError) -> None:

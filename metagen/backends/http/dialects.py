@@ -55,6 +55,10 @@ class Dialect:
         """
         raise GenerationError(f"{model} tells no token ids")
 
+    async def encode(self, post: Post, model: str, text: str) -> tuple[int, ...]:  # noqa: ARG002
+        """The ids of a text, in which special tokens are special."""
+        raise GenerationError(f"{model} tells no token ids, so nothing can be written into a reply")
+
     async def detokenize(self, post: Post, model: str, ids: list[int]) -> str:  # noqa: ARG002
         """The text of token ids."""
         raise GenerationError(f"{model} spells no token ids")
@@ -94,6 +98,9 @@ class VLLM(Dialect):
         body: dict[str, Any] = {"model": model, "messages": messages, "add_generation_prompt": not partial}
         body |= {"chat_template_kwargs": dict(options)} if options else {}
         return read_ids(await post("/tokenize", body | ({"continue_final_message": True} if partial else {})), model)
+
+    async def encode(self, post: Post, model: str, text: str) -> tuple[int, ...]:
+        return read_ids(await post("/tokenize", {"model": model, "prompt": text, "add_special_tokens": False}), model)
 
     async def detokenize(self, post: Post, model: str, ids: list[int]) -> str:
         reply = await post("/detokenize", {"model": model, "tokens": ids})
@@ -142,6 +149,10 @@ class LlamaCpp(Dialect):
             raise GenerationError(f"{model} renders no prompt")
         written = str(messages[-1]["content"]) if partial else ""
         body = {"content": text + written, "add_special": True, "parse_special": True}
+        return read_ids(await post("/tokenize", body), model)
+
+    async def encode(self, post: Post, model: str, text: str) -> tuple[int, ...]:
+        body = {"content": text, "add_special": False, "parse_special": True}
         return read_ids(await post("/tokenize", body), model)
 
 

@@ -12,6 +12,7 @@ from metagen.budget import Usage
 from metagen.confidence import of_token
 from metagen.errors import GenerationError, TransientError
 from metagen.request import Completion, Request
+from metagen.thinking import Family, Reply, split
 
 LENGTH = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"})
 STOP = frozenset({"stop", "eos", "eos_token", "end_turn", "stop_sequence", "stop_token", "complete", "completed"})
@@ -27,12 +28,17 @@ class Cached(BaseModel):
     cached_tokens: int | None = None
 
 
+class Detailed(BaseModel):
+    reasoning_tokens: int | None = None
+
+
 class Counts(BaseModel):
     """The `usage` of a reply, or of the part of it that has come."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     prompt_tokens_details: Cached | None = None
+    completion_tokens_details: Detailed | None = None
 
     def usage(self) -> Usage:
         cached = (self.prompt_tokens_details and self.prompt_tokens_details.cached_tokens) or 0
@@ -41,7 +47,14 @@ class Counts(BaseModel):
             prompt_tokens=self.prompt_tokens,
             cached_tokens=min(max(cached, 0), self.prompt_tokens),
             completion_tokens=self.completion_tokens,
+            thought_tokens=min(max(self.thought or 0, 0), self.completion_tokens),
         )
+
+    @property
+    def thought(self) -> int | None:
+        """The tokens of thoughts, where the server tells."""
+        details = self.completion_tokens_details
+        return details.reasoning_tokens if details else None
 
     def is_sound(self, prompt: int, output: int) -> bool:
         """Whether a request can have cost that, at up to `prompt` tokens to read and `output` to write."""
@@ -50,6 +63,13 @@ class Counts(BaseModel):
 
 class Message(BaseModel):
     content: str | None = None
+    reasoning: str | None = None
+    reasoning_content: str | None = None
+    """The same under its earlier name."""
+
+    @property
+    def thought(self) -> str:
+        return self.reasoning or self.reasoning_content or ""
 
 
 class Likely(BaseModel):
@@ -96,11 +116,19 @@ class Choice(BaseModel):
     stop_reason: int | str | None = None
     matched_stop: int | str | None = None
     token_ids: list[int] | None = None
+    reasoned: str = ""
+    """The thought, from the pieces of a stream."""
 
     @property
     def written(self) -> str:
         said = self.message or self.delta
         return (said.content if said else None) or self.text or ""
+
+    @property
+    def thought(self) -> str:
+        """What the server's own parser took for the thought; empty where it has none."""
+        said = self.message or self.delta
+        return (said.thought if said else "") or self.reasoned
 
     @property
     def reason(self) -> str:
@@ -198,6 +226,7 @@ def join(pieces: Iterable[bytes], host: str) -> Body:
 
 def _add(choice: Choice, piece: Choice) -> None:
     choice.text = (choice.text or "") + piece.written
+    choice.reasoned += piece.thought
     if choice.finish_reason != UNREADABLE:  # a part of it is missing for good
         choice.finish_reason = piece.finish_reason or choice.finish_reason
     choice.stop_reason = piece.stop_reason if piece.stop_reason is not None else choice.stop_reason
@@ -230,6 +259,7 @@ def settings_of(request: Request, model: str, limit: int | None) -> dict[str, An
         "bad_words": list(sampling.bad_words) or None,
         "stop_token_ids": list(sampling.stop_token_ids) or None,
         "ignore_eos": sampling.ignore_eos or None,
+        "structured_outputs": sampling.form and sampling.form.settings(),
         "chat_template_kwargs": dict(sampling.chat_template_kwargs or {}) or None,
         "stop": list(sampling.stop) or None,
         "seed": request.seed,
@@ -239,7 +269,7 @@ def settings_of(request: Request, model: str, limit: int | None) -> dict[str, An
 
 def written_tokens(body: Body) -> int:
     """The tokens of what came, where nobody counted them: its ids, or else a token a byte at most."""
-    return sum(len(each.token_ids or ()) or len(each.written.encode()) for each in body.choices)
+    return sum(len(each.token_ids or ()) or len((each.thought + each.written).encode()) for each in body.choices)
 
 
 def loss_of(choice: Choice) -> GenerationError | None:
@@ -256,8 +286,26 @@ def is_known(choice: Choice) -> bool:
     return choice.reason in LENGTH | STOP | GIVEN_UP | WITHHELD | {""}
 
 
-def completion(choice: Choice, top: int | None = None) -> Completion:
-    """One sample. Its ids are left out where a stop string ended it: they may spell more than the text."""
+def reply_of(choice: Choice, family: Family | None, *, opened: bool = False) -> Reply:
+    """The thought and the text: as the server's parser has parted them, or else by their marks.
+
+    A thought after which nothing was said has not ended: parsers do not tell.
+    """
+    if not choice.thought:
+        return split(choice.written, family, opened=opened)
+    said = split(choice.written, family)
+    thought = "\n".join(filter(None, (choice.thought.strip(), said.thought)))
+    return Reply(thought, said.text.lstrip(), said.open or not said.text.strip())
+
+
+def completion(
+    choice: Choice, top: int | None = None, reply: Reply | None = None, closes: int | None = None
+) -> Completion:
+    """One sample. Its ids are left out where a stop string ended it: they may spell more than the text.
+
+    `closes` is the id of the mark that ends a thought.
+    """
+    reply = reply or Reply("", choice.written)
     end: Literal["eos", "stop", "length"] = "eos"
     if choice.reason in LENGTH:
         end = "length"
@@ -267,7 +315,7 @@ def completion(choice: Choice, top: int | None = None) -> Completion:
     logprobs = choice.logprobs or Logprobs()
     tops = [_most_probable(each, top) for each in logprobs.tops()] if top else []
     return Completion(
-        text=choice.written,
+        text=reply.text,
         tokens=() if end == "stop" else ids,
         end=end,
         stop=choice.stop if end == "stop" else "",
@@ -275,7 +323,17 @@ def completion(choice: Choice, top: int | None = None) -> Completion:
         confidences=tuple(of_token([logprob for _, logprob in each]) for each in tops) if all(tops) else (),
         first=tops[0] if tops else (),
         length=len(ids),
+        thought=reply.thought,
+        open=reply.open,
+        thought_tokens=_thought_tokens(ids, reply, closes),
     )
+
+
+def _thought_tokens(ids: Sequence[int], reply: Reply, closes: int | None) -> int:
+    """The tokens of a thought, without its last mark."""
+    if reply.open:
+        return len(ids)
+    return ids.index(closes) if reply.thought and closes in ids else 0
 
 
 def _most_probable(tokens: dict[str, float], k: int) -> tuple[tuple[str, float], ...]:

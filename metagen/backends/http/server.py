@@ -12,7 +12,6 @@ from metagen.backends.http.hardware import add_remedy, is_crash, seems_cpu
 from metagen.backends.http.openai import (
     Body,
     Choice,
-    completion,
     count_ids,
     is_known,
     join,
@@ -26,6 +25,7 @@ from metagen.budget import Usage
 from metagen.errors import BackendGone, BudgetExceeded, GenerationError, InputError, SampleError, TransientError
 from metagen.request import Backend, Card, Completion, Meter, Outcome, Request, Sampling
 from metagen.tasks import together
+from metagen.thinking import Family, find_family
 
 SILENCE = 600.0
 """Seconds without a byte: a long generation that is not streamed says nothing until it is done."""
@@ -43,6 +43,9 @@ class OpenAIServer(Backend):
     Samples that are all awaited (n > 1) come in one body. Those that may be cancelled are streamed, so that they are
     counted as far as they came. Cancelling closes the connection, and vLLM then stops the request. Where no count came
     back, an estimate is counted, and marked as one: the prompt, and samples of the usual length if any byte had come.
+
+    Thoughts come parted from the text by the server's own parser, or are found by their marks: those of the family that
+    the model's name shows, or that `thinking` names: one of `metagen.thinking.FAMILIES`, or "none".
 
     The key is read from the environment variable `key_env`, and sent over plain HTTP to this machine alone unless
     `insecure_key` is set. `headers` and `extra` go with each request. Connections are not capped. A reply may be silent
@@ -67,7 +70,9 @@ class OpenAIServer(Backend):
         connect: float = 10.0,
         silence: float = SILENCE,
         probe_every: float = PROBE_EVERY,
+        thinking: str | None = None,
     ) -> None:
+        find_family(thinking, "")
         if api not in {"auto", "completions", "chat"}:
             raise InputError(f"OpenAIServer: api must be auto, completions or chat, not {api!r}")
         if dialect not in {"auto", *DIALECTS}:
@@ -83,6 +88,7 @@ class OpenAIServer(Backend):
         )
         self._name = name
         self._wanted = dialect
+        self._wanted_family = thinking
         self._given_card = card
         self._words = Wording(self._http, model, api, extra or {}, context)
         self._lengths = Lengths()
@@ -127,6 +133,13 @@ class OpenAIServer(Backend):
 
     async def probe(self) -> None:
         await self._http.probe()
+
+    @property
+    def thinking(self) -> Family | None:
+        return self._words.family
+
+    async def encode(self, text: str) -> tuple[int, ...]:
+        return await self._words.tokens.encode(text)
 
     def refuses(self, sampling: Sampling) -> str:
         return self._words.refuses(sampling)
@@ -241,9 +254,10 @@ class OpenAIServer(Backend):
 
     async def _finish(self, choice: Choice, request: Request) -> Completion:
         """A sample, without our key if the server repeats it, and with the ids of a step that ends by a stop string."""
-        one = completion(choice, request.sampling.top_logprobs)
-        if (clean := self._http.key.scrub(one.text)) != one.text:
-            return replace(one, text=clean, tokens=())
+        one = self._words.understood(choice, request)
+        scrub = self._http.key.scrub
+        if scrub(one.thought + one.text) != one.thought + one.text:
+            return replace(one, text=scrub(one.text), thought=scrub(one.thought), tokens=())
         return await self._words.tokens.spell(one, choice.token_ids) if request.sampling.keep_stop else one
 
     async def __aenter__(self) -> Self:
@@ -277,6 +291,7 @@ class OpenAIServer(Backend):
         if not words.dialect.returns_ids:
             await self._explore_plain()
         words.api = words.api if words.api != "auto" else "chat"
+        await words.find_family(self._wanted_family)
 
     async def _find_dialect(self, card: dict[str, Any]) -> None:
         """Settle on the dialect that was given, or that the server names, or vLLM's if that works, or plain."""

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,7 @@ from metagen.backends.http.dialects import Dialect, Messages
 from metagen.errors import GenerationError, TransientError
 from metagen.messages import Message, Turns, merged
 from metagen.request import Completion, Request, options_of
+from metagen.thinking import Family
 
 REMEMBERED = 4096
 """Prompts whose token ids are kept."""
@@ -30,16 +32,40 @@ class Tokens:
         self._asking: dict[Key, asyncio.Lock] = {}
         self.merges = False
         """Whether a system turn is put before the first question, because the chat template takes none."""
+        self._texts: OrderedDict[str, tuple[int, ...]] = OrderedDict()
         self._looked = False
         self._looking = asyncio.Lock()
         self._ends: dict[int, str] = {}
         """The texts of tokens that ended steps; no more than there are in the vocabulary."""
 
-    async def of(self, request: Request) -> tuple[int, ...]:
-        """The ids of the conversation in the chat template of the server's model, and of the reply so far."""
+    async def of(self, request: Request, family: Family | None = None) -> tuple[int, ...]:
+        """The ids of the conversation in the chat template of the server's model, and of the reply so far.
+
+        With a `family` the reply so far may begin with a thought.
+        """
         if request.tokens and self._dialect.returns_ids:
             return (*await self._tokenized(_key(request)), *request.tokens)
+        if family and (request.thought or request.open):
+            written = family.written(request.thought, request.partial, is_open=request.open)
+            return (*await self._tokenized(_key(request)), *await self.encode(written))
         return await self._tokenized(_key(request, request.partial))
+
+    async def encode(self, text: str) -> tuple[int, ...]:
+        """The ids of a text inside a reply, asked for once."""
+        if not text:
+            return ()
+        if text not in self._texts:
+            try:
+                self._texts[text] = await self._dialect.encode(self._post, self._model, text)
+            except Refused as refused:
+                raise final(refused) from None
+            if len(self._texts) > REMEMBERED:
+                self._texts.popitem(last=False)
+        return self._texts[text]
+
+    async def spelled(self, ids: Sequence[int]) -> str:
+        """What ids spell, special tokens too."""
+        return await self._detokenize(list(ids))
 
     def known(self, request: Request) -> int | None:
         """How many ids the prompt has, if they were asked for before."""

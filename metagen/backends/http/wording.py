@@ -2,17 +2,19 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from metagen.backends.chat import NO_SYSTEM
 from metagen.backends.http.connection import Http, Refused
 from metagen.backends.http.dialects import DIALECTS, Dialect
-from metagen.backends.http.openai import settings_of
+from metagen.backends.http.openai import Choice, completion, reply_of, settings_of
 from metagen.backends.http.tokens import Tokens
+from metagen.backends.thoughts import TAIL
 from metagen.errors import GenerationError
 from metagen.messages import plain
-from metagen.request import Request, Sampling
+from metagen.request import Completion, Request, Sampling
+from metagen.thinking import Family, find_family
 
 CONTEXT = 8192
 """Tokens, where the server does not tell and the caller does not know."""
@@ -40,6 +42,10 @@ class Wording:
     limit_name: str = "max_tokens"
     overhead: int = OVERHEAD
     unsupported: set[str] = field(default_factory=set)
+    family: Family | None = None
+    """How the model marks its thoughts."""
+    closes: tuple[int, ...] = ()
+    """The ids of the mark that ends one, where ids are known."""
     tokens: Tokens = field(init=False)
 
     def __post_init__(self) -> None:
@@ -86,6 +92,27 @@ class Wording:
         remedy = "if the server has it by some name, give it in extra={...}"
         return f"speaks the dialect {self.dialect.name!r}, which has no {lacking[0]}: {remedy}"
 
+    async def find_family(self, wanted: str | None) -> None:
+        """Find out how the model marks its thoughts, by its name, and whether its chat template opens them."""
+        self.closes = ()
+        self.family = find_family(wanted, self.model)
+        if self.family and self.dialect.continues != "ids":
+            self.family = replace(self.family, apart=False)
+        elif self.family and self.dialect.returns_ids:
+            self.closes = await self.tokens.encode(self.family.close)
+            end = await self.tokens.spelled((await self.tokens.of(Request("", PROBE)))[-TAIL:])
+            self.family = replace(self.family, opened=end.rstrip().endswith(self.family.open))
+
+    def understood(self, choice: Choice, request: Request) -> Completion:
+        """One sample, its thought apart from its text."""
+        anew = not request.reply and not request.tokens
+        opened = request.open or bool(self.family and self.family.opened and anew)
+        closes = self.closes[0] if len(self.closes) == 1 else None
+        one = completion(choice, request.sampling.top_logprobs, reply_of(choice, self.family, opened=opened), closes)
+        if request.sampling.thought_only and one.end == "stop":  # by the mark, which is no stop string of the user's
+            return replace(one, end="eos", stop="", tokens=tuple(choice.token_ids or ()))
+        return one
+
     def learn_overhead(self, prompt: str, counted: int) -> None:
         """From the server's count of a prompt, what its chat template adds."""
         if 0 < counted < self.room:
@@ -96,14 +123,14 @@ class Wording:
         if not self.dialect.tells_ids:
             return self.at_most(request)
         await self._check_system(request)
-        return len(await self.tokens.of(request))
+        return len(await self.tokens.of(request, self.family))
 
     def at_most(self, request: Request) -> int:
         """A bound on the prompt's tokens, where its ids are unknown: a token a byte, and some for the chat template."""
         turns = sum(
             len(repr(turn.fields()).encode(errors="replace")) + TURN for turn in (*request.before, *request.after)
         )
-        return _bytes(request.prompt + request.partial) + turns + self.overhead
+        return _bytes(request.prompt + request.reply) + turns + self.overhead
 
     async def body(self, request: Request) -> tuple[dict[str, Any], str, int]:
         """What is sent, where to, and how many prompt tokens it has at most. Raises `GenerationError`."""
@@ -112,7 +139,7 @@ class Wording:
         if not self.dialect.tells_ids:
             return self._as_text(request)
         await self._check_system(request)
-        if self.api == "completions" or request.partial:
+        if self.api == "completions" or request.partial or request.tokens or request.sampling.thought_only:
             return await self._as_ids(request)
         if request.sampling.max_tokens and request.room is None:
             ids, room = await self._ids_and_room(request)
@@ -143,7 +170,7 @@ class Wording:
 
     async def _ids_and_room(self, request: Request) -> tuple[tuple[int, ...], int]:
         """The prompt's ids, and how many tokens the context leaves for the reply."""
-        ids = await self.tokens.of(request)
+        ids = await self.tokens.of(request, self.family)
         room = self.room - len(ids)
         if room < 1:
             raise GenerationError(f"the prompt has {len(ids)} tokens, and {self.model} has a context of {self.room}")
@@ -164,9 +191,19 @@ class Wording:
     async def _as_ids(self, request: Request) -> tuple[dict[str, Any], str, int]:
         ids, room = await self._ids_and_room(request)
         body = self._settings(request, request.limit(room)) | self.dialect.extras(partial=False)
+        if self.family:  # its marks may be special tokens, which are left out of texts
+            body |= {"skip_special_tokens": False} | self._end_of_thought(request)
         if request.sampling.logprobs or request.sampling.top_logprobs:
             body["logprobs"] = request.sampling.top_logprobs or 0
         return body | {"prompt": list(ids)}, COMPLETIONS, len(ids)
+
+    def _end_of_thought(self, request: Request) -> dict[str, Any]:
+        """What ends a completion with its thought."""
+        if not (request.sampling.thought_only and self.family):
+            return {}
+        if len(self.closes) == 1:
+            return {"stop_token_ids": [*request.sampling.stop_token_ids, *self.closes]}
+        return {"stop": [self.family.close], self.dialect.keep_stop: True}
 
     def _as_text(self, request: Request) -> tuple[dict[str, Any], str, int]:
         if request.partial and self.dialect.continues != "text":

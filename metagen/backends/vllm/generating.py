@@ -2,17 +2,20 @@
 
 import inspect
 import itertools
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from metagen.answers.protocol import Form
 from metagen.backends.chat import NO_SYSTEM
+from metagen.backends.thoughts import Marks
 from metagen.backends.vllm.engine import Engine
 from metagen.backends.vllm.flight import Flight
 from metagen.backends.vllm.prompts import Prompts
 from metagen.confidence import of_token
 from metagen.errors import GenerationError, InputError, MetagenError
 from metagen.request import Backend, Completion, Meter, Outcome, Request, Sampling
+from metagen.thinking import Family, find_family, split
 
 SHARED = (
     "temperature",
@@ -34,11 +37,17 @@ class VLLMEngine(Engine, Backend):
     Beyond the promises of `Backend`: when a cancelled `generate` returns, the engine has stopped the request.
     Opening takes half a minute or more, in a thread; the event loop goes on. Nothing is written to standard output
     or error: the engine's own output is in a log file, which every error that concerns it names.
+    How the model marks its thoughts is found by its chat template and its name, or said by `thinking`: one of
+    `metagen.thinking.FAMILIES`, or "none".
     Not promised: equal completions for equal seeds when other requests run beside (batches round differently).
     """
 
-    def __init__(self, model: str | Path, *, name: str | None = None, **engine_args: Any) -> None:
+    def __init__(
+        self, model: str | Path, *, name: str | None = None, thinking: str | None = None, **engine_args: Any
+    ) -> None:
         super().__init__(model, name, engine_args)
+        find_family(thinking, "")
+        self._wanted = thinking
         self._numbers = itertools.count()
         self._prompts: Prompts
         self._sampling_defaults: dict[str, Any] = {}
@@ -46,11 +55,14 @@ class VLLMEngine(Engine, Backend):
 
     async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
         flight = Flight(self._open(), f"{request.problem}-{next(self._numbers)}")
+        thought_tokens = 0
         try:
             prompt = self._prompt(request)
             adapter = self._adapters.of(request.sampling.adapter)
             output = await flight.output(prompt, self._params(request, len(prompt)), adapter)
-            return [self._outcome(sample, request.sampling) for sample in output.outputs]
+            opened = request.open or (not request.tokens and self._opened(request, prompt))
+            outcomes = [self._outcome(sample, request.sampling, opened=opened) for sample in output.outputs]
+            thought_tokens = sum(each.thought_tokens for each in outcomes if isinstance(each, Completion))
         except MetagenError:
             raise
         except Exception as error:
@@ -58,7 +70,8 @@ class VLLMEngine(Engine, Backend):
                 raise known from error
             raise
         finally:
-            spend(flight.usage)
+            spend(replace(flight.usage, thought_tokens=thought_tokens) if thought_tokens else flight.usage)
+        return outcomes
 
     async def count(self, request: Request) -> int:
         self._open()
@@ -67,6 +80,20 @@ class VLLMEngine(Engine, Backend):
     @property
     def missing(self) -> tuple[str, ...]:
         return () if self._llm is None or self._prompts.takes_system else (NO_SYSTEM,)
+
+    @property
+    def thinking(self) -> Family | None:
+        marks = self._prompts.marks if self._llm else None
+        return marks.family if marks else None
+
+    async def encode(self, text: str) -> tuple[int, ...]:
+        self._open()
+        return tuple(self._prompts.encode(text))
+
+    def _opened(self, request: Request, prompt: list[int]) -> bool:
+        """Whether a reply that begins anew is inside a thought from its first token on."""
+        marks = self._prompts.marks
+        return marks is not None and not request.partial and marks.is_open(prompt)
 
     def refuses(self, sampling: Sampling) -> str:
         if unknown := set(sampling.extra or {}) - engine_settings():
@@ -78,7 +105,12 @@ class VLLMEngine(Engine, Backend):
         return ""
 
     def _attached(self) -> None:
-        self._prompts = Prompts(self._llm.get_tokenizer())
+        tokenizer = self._llm.get_tokenizer()
+        self._prompts = Prompts(tokenizer)
+        template = getattr(tokenizer, "chat_template", None)
+        if family := find_family(self._wanted, self._model, template if isinstance(template, str) else ""):
+            marks = Marks(tokenizer, family)
+            self._prompts.marks = marks.known_from(self._prompts.ids(Request("", "?"))) if template else marks
         self._sampling_defaults = self._llm.model_config.get_diff_sampling_param()
         self._sampling_defaults.pop("max_tokens", None)  # here, `None` is what the context leaves
 
@@ -103,31 +135,37 @@ class VLLMEngine(Engine, Backend):
             n=request.n,
             seed=request.seed,
             max_tokens=request.limit(self.context - prompt_tokens),
-            stop=list(sampling.stop),
-            stop_token_ids=[*sampling.stop_token_ids, *(self._prompts.enders(sampling.stop) if sampling.stop else ())],
+            stop=self._prompts.stops(sampling),
+            stop_token_ids=self._prompts.ends(sampling),
+            structured_outputs=_form(sampling.form),
             bad_words=list(sampling.bad_words),
             ignore_eos=sampling.ignore_eos,
             # Without the stop string, vLLM leaves out all of a token that ends a sample, and what stands before in it.
-            include_stop_str_in_output=bool(sampling.stop),
+            include_stop_str_in_output=bool(sampling.stop) or sampling.thought_only,
             logprobs=sampling.top_logprobs or (0 if sampling.logprobs else None),
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
 
-    def _outcome(self, sample: Any, sampling: Sampling) -> Outcome:
+    def _outcome(self, sample: Any, sampling: Sampling, *, opened: bool) -> Outcome:
         if sample.finish_reason not in {"stop", "length"}:
             return GenerationError(f"the engine ended a sample early: {sample.finish_reason}")
-        return self._completion(sample, sampling)
+        return self._completion(sample, sampling, opened=opened)
 
-    def _completion(self, sample: Any, sampling: Sampling) -> Completion:
+    def _completion(self, sample: Any, sampling: Sampling, *, opened: bool) -> Completion:
         end, stop = _ending(sample)
+        if sampling.thought_only and end == "stop":  # the mark that ends a thought is no stop string of the user's
+            end, stop = "eos", ""
         tokens = tuple(sample.token_ids)
+        text = sample.text if sampling.keep_stop else sample.text.removesuffix(stop)
+        marks = self._prompts.marks
+        reply, thought_tokens = marks.split(tokens, text, opened=opened) if marks else (split(text), 0)
         steps = sample.logprobs or ()
         logprobs = tuple(step[token].logprob for step, token in zip(steps, tokens, strict=False))
         tops = [_top(step, sampling.top_logprobs) for step in steps] if sampling.top_logprobs else []
         if stop and not (sampling.keep_stop and self._prompts.spells(tokens, sample.text)):
             tokens = ()
         return Completion(
-            text=sample.text if sampling.keep_stop else sample.text.removesuffix(stop),
+            text=reply.text,
             tokens=tokens,
             end=end,
             stop=stop,
@@ -135,7 +173,19 @@ class VLLMEngine(Engine, Backend):
             confidences=tuple(of_token([logprob for _, logprob in top]) for top in tops),
             first=tops[0] if tops else (),
             length=len(sample.token_ids),
+            thought=reply.thought,
+            open=reply.open,
+            thought_tokens=thought_tokens,
         )
+
+
+def _form(form: Form | None) -> Any:
+    """A form as vLLM wants to be told of it."""
+    if form is None:
+        return None
+    from vllm.sampling_params import StructuredOutputsParams  # noqa: PLC0415 (optional, slow to import)
+
+    return StructuredOutputsParams(**form.settings())
 
 
 class Adapters:

@@ -5,8 +5,9 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from metagen.backends.chat import Chat
+from metagen.backends.thoughts import Marks
 from metagen.messages import Turns
-from metagen.request import Request, options_of
+from metagen.request import Request, Sampling, options_of
 
 
 class Prompts:
@@ -15,6 +16,8 @@ class Prompts:
     def __init__(self, tokenizer: Any, remembered: int = 4096) -> None:
         self._tokenizer = tokenizer
         self._chat = Chat(tokenizer)
+        self.marks: Marks | None = None
+        """Of the model's thoughts, if it is known to think."""
         self._ids = lru_cache(remembered)(self._encode)
         self._enders = lru_cache(remembered)(self._containing)
 
@@ -27,7 +30,15 @@ class Prompts:
         options = options_of(request.sampling)
         if request.tokens:
             return [*self._ids(request.turns, "", options), *request.tokens]
+        if self.marks and (request.thought or request.open):
+            return [*self._ids(request.turns, "", options), *self._thought(self.marks, request)]
         return list(self._ids(request.turns, request.partial, options))
+
+    def _thought(self, marks: Marks, request: Request) -> list[int]:
+        """The ids of a reply that begins with a thought; in both, the text of a mark is text."""
+        text = self._chat.encode_text
+        ids = [*marks.encode(marks.family.opening), *text(request.thought)]
+        return ids if request.open else [*ids, *marks.encode(marks.family.closing), *text(request.partial)]
 
     @property
     def takes_system(self) -> bool:
@@ -42,7 +53,24 @@ class Prompts:
 
         A stop string as such is found in this process, when the engine is already computing the token after it.
         """
-        return list(self._enders(stop))
+        return list(self._enders(stop)) if stop else []
+
+    def ends(self, sampling: Sampling) -> list[int]:
+        """The tokens that end a sample."""
+        if not sampling.thought_only:
+            return [*sampling.stop_token_ids, *self.enders(sampling.stop)]
+        closes = self.marks.closes if self.marks else None
+        return [*sampling.stop_token_ids, *([] if closes is None else [closes])]
+
+    def stops(self, sampling: Sampling) -> list[str]:
+        """The texts that end a sample: its stop strings, or the mark of a thought that is more than one token."""
+        if sampling.thought_only:
+            return [self.marks.family.close] if self.marks and self.marks.closes is None else []
+        return list(sampling.stop)
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text inside a reply, in which the marks of its thought are marks."""
+        return self.marks.encode(text) if self.marks else self._chat.encode_text(text)
 
     def _containing(self, stop: tuple[str, ...]) -> tuple[int, ...]:
         return tuple(
