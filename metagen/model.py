@@ -125,10 +125,10 @@ class Model:
         family = run.thinking(self.name)
         begun = await self._begun(problem.partial, run, family)
         if not self._thinks_apart(problem, family, begun):
-            return await self._draw(
-                problem, run, n, begun, self._sampling(problem.step, self.max_tokens, family, self._form(problem))
-            )
-        thought = replace(self._sampling(None, self._cap(), family), stop=(), thought_only=True)
+            sampling = self._sampling(problem.step, self.max_tokens, family, self._form(problem))
+            return await self._draw(problem, run, n, begun, sampling)
+        limit = self._limit_of_thought(problem, begun)
+        thought = replace(self._sampling(None, limit, family), stop=(), thought_only=True)
         thoughts = await self._draw(problem, run, n, begun, thought)
 
         async def answer(thought: Candidate, run: Run) -> Candidate:
@@ -140,29 +140,32 @@ class Model:
         """Whether the thought is drawn first: what ends a step or forms an answer must not touch it."""
         if family is None or not family.apart or self.thinking is False or not (begun.open or begun == Candidate(())):
             return False
-        return bool(isinstance(self._cap_set(), int) or self.stop or problem.step or self._form(problem))
-
-    def _cap_set(self) -> int | None:
-        return None if self.thinking is None or isinstance(self.thinking, bool) else self.thinking
+        return bool(self._cap() or self.stop or problem.step or self._form(problem))
 
     def _cap(self) -> int | None:
-        """The most tokens that the thought may have."""
-        given = [limit for limit in (self._cap_set(), self.max_tokens) if limit is not None]
-        return min(given) if given else None
+        """The most tokens that a thought may have, where it is limited apart from the reply."""
+        return None if self.thinking is None or isinstance(self.thinking, bool) else self.thinking
+
+    def _limit_of_thought(self, problem: Problem, begun: Candidate) -> int | None:
+        """How many tokens of thought are drawn at once."""
+        cap = self._cap()
+        left = None if cap is None else max(1, cap - begun.thought_tokens)
+        step = problem.step if isinstance(problem.step, int) else None
+        return min((limit for limit in (left, step, self.max_tokens) if limit is not None), default=None)
 
     async def _answered(self, problem: Problem, run: Run, thought: Candidate, family: Family | None) -> Candidate:
-        """The candidate that says something after its thought, which is ended here if it reached its limit."""
+        """The candidate that says something after its thought, which is ended here if it reached its limit.
+
+        A step of so many tokens is whole where the thought has them, and ends with the thought.
+        """
+        cap = self._cap()
+        capped = cap is not None and thought.cut and thought.thought_tokens >= cap
+        if isinstance(problem.step, int) and thought.tokens and not (thought.open and capped):
+            return replace(thought, cut=False)
         left = None if self.max_tokens is None else self.max_tokens - len(thought.tokens)
-        capped = self._cap_set() is not None and thought.cut and (left is None or left > 0)
         if (thought.open and not capped) or (left is not None and left < 1):
             return thought
-        if thought.open:
-            begun = await self._begun(thought.concluding(), run, family)
-        elif thought.tokens and family and family.gap:  # as the model goes on: else a step would end in this gap
-            ids = await run.encode(self.name, family.gap)
-            begun = forced(thought, ids, thought.model)
-        else:
-            begun = thought
+        begun = await self._begun(thought.concluding(), run, family)
         sampling = self._sampling(problem.step, left, family, self._form(problem))
         return (await self._draw(problem, run, 1, begun, sampling))[0]
 
@@ -170,16 +173,23 @@ class Model:
         """What is written of the reply, with what a strategy put at its end as token ids."""
         begun = partial or Candidate(())
         if partial is None and self.thinking is False and family and not family.off:
-            begun = Candidate((), thoughts=(), open=True, closing=True)
-        if not (begun.closing or begun.forced):
+            begun = Candidate((), open=True, closing=True)
+        text = self._put(begun, family)
+        if not (begun.closing or begun.forced or text):
             return begun
         if family is None and (begun.closing or begun.open):
             raise GenerationError(f"{run.identity(self.name)} is not known to think, so no thought of its can be ended")
         known = begun.model == run.identity(self.name) or not begun.tokens
-        before = family.opening if family and begun.open and not begun.tokens else ""
-        text = before + (family.closing if family and begun.closing else "") + begun.forced
-        ids = await run.encode(self.name, text) if known else ()
-        return forced(begun, ids, run.identity(self.name))
+        return forced(begun, await run.encode(self.name, text) if known else (), run.identity(self.name))
+
+    def _put(self, begun: Candidate, family: Family | None) -> str:
+        """What is put at the end of a reply before the model goes on, marks of its thought among it."""
+        if family is None:
+            return begun.forced
+        opening = family.opening if begun.open and not begun.tokens and begun.closing else ""
+        ended = not begun.open and bool(begun.tokens) and not begun.steps
+        gap = family.gap if ended else ""  # as the model goes on: else a step would end in it
+        return opening + gap + (family.closing if begun.closing else "") + begun.forced
 
     async def _draw(self, problem: Problem, run: Run, n: int, begun: Candidate, sampling: Sampling) -> list[Candidate]:
         identity = run.identity(self.name)
@@ -362,7 +372,7 @@ def _check_thinking(leaf: Model, backend: Backend) -> None:
             f"{literal(leaf)}: {backend.name} is not known to think: name the family of its marks with "
             f"--server thinking=FAMILY or --engine thinking=FAMILY, one of {', '.join(FAMILIES)}"
         )
-    if not family.apart and (leaf._cap_set() is not None or (leaf.thinking is False and not family.off)):
+    if not family.apart and (leaf._cap() is not None or (leaf.thinking is False and not family.off)):
         raise InputError(
             f"{literal(leaf)}: {backend.name} continues no reply from token ids, so its thoughts cannot be ended: "
             "leave thinking out, or give the server's own setting in extra={...}"

@@ -179,6 +179,26 @@ def verify(question: str, solution: str) -> str:
     return f"{_shown(question, Solution=solution)}\n\nIs the solution correct? Answer Yes or No."
 
 
+_VERDICTS = (
+    "Check the solution step by step. Then write one line for each step, such as\nStep 1: correct\nStep 2: incorrect"
+)
+
+
+def verify_steps(question: str, steps: Sequence[str]) -> str:
+    """Ask for a verdict on each step (ThinkPRM; Khalifa et al. 2025, appendix)."""
+    return f"{_shown(question, Solution=_numbered(steps))}\n\n{_VERDICTS}"
+
+
+def recheck_steps(question: str, steps: Sequence[str], reply: str, printed: str) -> str:
+    """Ask again with what a program of the verification printed (GenPRM; Zhao et al. 2025, section 3)."""
+    shown = _shown(question, Solution=_numbered(steps), Verification=reply, Printed=printed)
+    return f"{QUOTED}\n\n{shown}\n\n{_VERDICTS}"
+
+
+def _numbered(steps: Sequence[str]) -> str:
+    return "\n".join(f"Step {number}: {step.strip()}" for number, step in enumerate(steps, 1))
+
+
 def grade(question: str, solution: str, most: int) -> str:
     """Ask for a grade from 0 to `most` (Zheng et al. 2023, figure 6, without its 1 for the worst)."""
     asked = f"Grade the solution from 0 (wrong) to {most} (right and complete). End with: The grade is N."

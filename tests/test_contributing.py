@@ -97,9 +97,9 @@ def test_a_strategy_is_written_as_the_walk_says(tree: Path) -> None:
     write(tree, walk.files)
     *_, tested, solved = [call(tree, command) for command in walk.commands]
     assert int(re.findall(r"(\d+) passed", tested)[0]) > 100, "the laws are tried on it, alone and around all others"
-    assert "Shortest(4) on evaluation.jsonl" in solved
+    assert "Briefest(4) on evaluation.jsonl" in solved
     for index in ("README.md", "docs/strategies/README.md"):
-        assert "Shortest" in (tree / index).read_text()
+        assert "Briefest" in (tree / index).read_text()
     call(tree, "ruff check . && ruff format --check metagen tests")
     call(
         tree,
@@ -110,9 +110,9 @@ def test_a_strategy_is_written_as_the_walk_says(tree: Path) -> None:
 @pytest.mark.parametrize(
     ("left_out", "missed_by"),
     [
-        ("docs/strategies/shortest.md", "tests/test_strategy_pages.py::test_every_strategy_has_one_page"),
-        ("tests/strategies/parallel/test_shortest.py", "tests/test_laws.py::test_all_strategies_are_tried"),
-        ("tests/strategies/parallel/test_shortest.py", "tests/test_architecture.py::test_every_module_has_its_tests"),
+        ("docs/strategies/briefest.md", "tests/test_strategy_pages.py::test_every_strategy_has_one_page"),
+        ("tests/strategies/parallel/test_briefest.py", "tests/test_laws.py::test_all_strategies_are_tried"),
+        ("tests/strategies/parallel/test_briefest.py", "tests/test_architecture.py::test_every_module_has_its_tests"),
         ("metagen/strategies/__init__.py", "tests/test_exported_names.py::test_every_part_of_the_room_is_in_its_list"),
     ],
 )

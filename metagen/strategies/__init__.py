@@ -20,6 +20,7 @@ from metagen.strategies.parallel.stopping import (
 from metagen.strategies.parallel.tournament import Tournament
 from metagen.strategies.parallel.vote import BestOf, Vote
 from metagen.strategies.refine import Correct, Refine
+from metagen.strategies.thinking import EarlyExit, Shortest, Think
 from metagen.strategies.tree import DVTS, MCTS, Beam, BestFirst, Joined, ParticleFilter, Rebase
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "DeepConf",
     "DirichletStop",
     "DraftSketchProve",
+    "EarlyExit",
     "ExactStop",
     "Fallback",
     "Joined",
@@ -50,7 +52,9 @@ __all__ = [
     "Rebase",
     "Refine",
     "SelfAsk",
+    "Shortest",
     "System2Attention",
+    "Think",
     "Tournament",
     "Until",
     "Vote",

@@ -8,6 +8,7 @@ from metagen.verifiers.oracles import MatchesReference
 from metagen.verifiers.plain import OnText
 from metagen.verifiers.proof import Proves
 from metagen.verifiers.reward import OutcomeReward, ProcessReward
+from metagen.verifiers.stepjudge import StepJudge
 
 __all__ = [
     "Cached",
@@ -27,5 +28,6 @@ __all__ = [
     "Proves",
     "SelfCertainty",
     "Sigmoid",
+    "StepJudge",
     "Threshold",
 ]

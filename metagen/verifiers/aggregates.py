@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from statistics import fmean
 
+from metagen.errors import InputError
+
 Aggregate = Callable[[Sequence[float]], float]
 
 AGGREGATES: Mapping[str, Aggregate] = {
@@ -13,3 +15,11 @@ AGGREGATES: Mapping[str, Aggregate] = {
     "last": lambda scores: scores[-1],
 }
 """By name. The lowest step and the product: Lightman et al. 2024, section 2.5; the last: Snell et al. 2024."""
+
+
+def require_aggregate(of: object, aggregate: object, step: object) -> None:
+    """Refuse what makes no number of the scores of steps, or ends no step."""
+    if aggregate not in AGGREGATES:
+        raise InputError(f"{type(of).__name__}: aggregate must be one of {', '.join(AGGREGATES)}, not {aggregate!r}")
+    if not isinstance(step, str) or not step:
+        raise InputError(f"{type(of).__name__}: step must be the text that ends a step, not {step!r}")

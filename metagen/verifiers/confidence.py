@@ -77,7 +77,7 @@ class LowestGroupConfidence:
 
 
 def _known(by: object, candidate: Candidate, numbers: tuple[float, ...], model: str) -> tuple[float, ...]:
-    if candidate.text and not numbers:
+    if (candidate.text or candidate.thought) and not numbers:
         raise InputError(
             f"{by!r} reads what the model returns beside its tokens: sample with of={model}, from a model that does"
         )

@@ -11,7 +11,7 @@ from metagen.request import Reading
 from metagen.run import Run
 from metagen.settings import spelled
 from metagen.tasks import together
-from metagen.verifiers.aggregates import AGGREGATES
+from metagen.verifiers.aggregates import AGGREGATES, require_aggregate
 from metagen.verifiers.combine import sigmoid
 
 TRANSFORMS: Mapping[str, Callable[[float], float]] = {"sigmoid": sigmoid, "none": lambda logit: logit}
@@ -32,20 +32,20 @@ class ProcessReward:
     _: KW_ONLY
     aggregate: Literal["min", "prod", "mean", "last"] = "min"
     step: str = "\n"
+    thought: bool = False
+    """Whether the steps are those of the thought, and not of what is said after it."""
 
     reward_model: ClassVar[bool] = True
     __repr__ = spelled
 
     def __post_init__(self) -> None:
         _check_name(self, self.name)
-        if self.aggregate not in AGGREGATES:
-            raise InputError(f"ProcessReward: aggregate must be one of {', '.join(AGGREGATES)}, not {self.aggregate!r}")
-        if not isinstance(self.step, str) or not self.step:
-            raise InputError(f"ProcessReward: step must be the text that ends a step, not {self.step!r}")
+        require_aggregate(self, self.aggregate, self.step)
 
     async def __call__(self, problem: Problem, candidates: Sequence[Candidate], run: Run, /) -> list[Score | None]:
         """Score each candidate. Raises `InputError` if the run has no such reward model."""
-        steps = [steps_of(candidate.text, self.step) for candidate in candidates]
+        read = [candidate.thought if self.thought else candidate.text for candidate in candidates]
+        steps = [steps_of(text, self.step) for text in read]
         rows = await _rated(self.name, problem, steps, run)
         return [self._score(given, row) for given, row in zip(steps, rows, strict=True)]
 

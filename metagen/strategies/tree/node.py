@@ -6,7 +6,7 @@ making those nodes anew, and a selection walks down one path.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Literal, NamedTuple
@@ -181,10 +181,10 @@ def unfinished(root: Node) -> Iterator[Leaf]:
 
 def merged(candidates: Sequence[Candidate]) -> list[tuple[Candidate, int]]:
     """Siblings with equal ones counted: the first of each, and how many there are."""
-    first: dict[tuple[str, bool, bool], Candidate] = {}
-    counts: defaultdict[tuple[str, bool, bool], int] = defaultdict(int)
+    first: dict[Hashable, Candidate] = {}
+    counts: defaultdict[Hashable, int] = defaultdict(int)
     for candidate in candidates:
-        key = (candidate.text, candidate.finished, candidate.cut)
+        key = (candidate.thought, candidate.text, candidate.finished, candidate.cut)
         first.setdefault(key, candidate)
         counts[key] += 1
     return [(first[key], count) for key, count in counts.items()]

@@ -1,0 +1,177 @@
+"""How long a reasoning model thinks: thoughts that are ended, gone on with, and given up.
+
+A thought is continued from its token ids, so each part reads what was written before it from the prefix cache. `of`
+must be a model, or pass the problem on as it is. What does not think is taken as it comes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, replace
+from math import log
+
+from metagen.candidate import Candidate
+from metagen.errors import NoCandidate
+from metagen.problem import Problem
+from metagen.run import Generator, Run, Verifier
+from metagen.settings import (
+    require_generator,
+    require_number,
+    require_stepper,
+    require_verifier,
+    require_whole,
+    spelled,
+)
+from metagen.strategies.choosing import majority, vote_key, vote_keys
+from metagen.strategies.parallel.vote import elected
+
+HURRY = "The answer is"
+WORD = "Wait"
+
+
+def goes_on(candidate: Candidate) -> bool:
+    """Whether a thought can be continued."""
+    return candidate.open and not candidate.finished and not candidate.cut
+
+
+async def answered(of: Generator | None, problem: Problem, thought: Candidate, hurry: str, run: Run) -> Candidate:
+    """The whole reply: a thought that is open is ended, and the answer begins with `hurry`."""
+    if thought.finished or thought.cut:
+        return thought
+    return await run.ask(of, problem.continuing(thought.concluding(hurry)))
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Think:
+    """Thinks for up to `tokens` tokens, and on after each of `waits` ends; then answers (budget forcing).
+
+    A thought of `tokens` tokens is ended, and the answer begins with `hurry`. A thought that ends earlier is made to go
+    on by `word` in the place of its end, `waits` times. (s1, Muennighoff et al. 2025, section 3.1.)
+    """
+
+    tokens: int
+    _: KW_ONLY
+    waits: int = 0
+    word: str = WORD
+    hurry: str = HURRY
+    of: Generator | None = None
+
+    __repr__ = spelled
+
+    def __post_init__(self) -> None:
+        require_whole(self, tokens=self.tokens)
+        require_whole(self, waits=self.waits, least=0)
+        require_generator(self, of=self.of)
+        require_stepper(self, of=self.of)
+
+    async def __call__(self, problem: Problem, run: Run) -> Candidate:
+        thought = await run.ask(self.of, problem.stepping(self.tokens))
+        for _ in range(self.waits):
+            left = self.tokens - thought.thought_tokens
+            if thought.open or not thought.thought or left < 1:
+                break
+            going_on = problem.stepping(left).continuing(thought.thinking_on(self.word))
+            thought = await run.ask(self.of, going_on)
+        if thought.open:
+            run.note(f"the thought was ended after {thought.thought_tokens} tokens")
+        return await answered(self.of, problem, thought, self.hurry, run)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class EarlyExit:
+    """Thinks until it is sure: after every `every` tokens of thought a short answer is probed.
+
+    Without `by`, the thought ends when the last `agree` probes give the same answer (Dynasor, Fu et al. 2025, section
+    3). With a verifier, such as `by=MeanLogprob()` over `Model(logprobs=True)`, it ends when the verdict on the probe
+    alone is `sure` or more, as in DEER (Yang et al. 2025, section 3), which takes the mean probability of the answer's
+    tokens for it. A probe has up to `short` tokens and begins with `hurry`. After `tokens` tokens the thought ends in
+    any case. What was probed counts in the cost.
+    """
+
+    every: int
+    _: KW_ONLY
+    by: Verifier | None = None
+    sure: float = round(log(0.95), 4)
+    agree: int = 2
+    tokens: int | None = None
+    short: int = 16
+    hurry: str = HURRY
+    of: Generator | None = None
+
+    __repr__ = spelled
+
+    def __post_init__(self) -> None:
+        require_whole(self, every=self.every, agree=self.agree, short=self.short)
+        if self.tokens is not None:
+            require_whole(self, tokens=self.tokens)
+        require_number(self, sure=self.sure)
+        require_verifier(self, by=self.by)
+        require_generator(self, of=self.of)
+        require_stepper(self, of=self.of)
+
+    async def __call__(self, problem: Problem, run: Run) -> Candidate:
+        thought = await run.ask(self.of, problem.stepping(self.every))
+        keys: list[str | None] = []
+        while goes_on(thought) and (self.tokens is None or thought.thought_tokens < self.tokens):
+            probe = await run.ask(self.of, problem.stepping(self.short).continuing(thought.concluding(self.hurry)))
+            keys.append(vote_key(problem, probe))
+            if await self._is_sure(keys, probe, thought, problem, run):
+                run.note(f"sure after {thought.thought_tokens} tokens of thought")
+                return probe if probe.finished else await run.ask(self.of, problem.continuing(probe))
+            before, thought = thought, await run.ask(self.of, problem.stepping(self.every).continuing(thought))
+            if thought.thought_tokens <= before.thought_tokens:  # nothing came: it would go on for ever
+                break
+        return await answered(self.of, problem, thought, self.hurry, run)
+
+    async def _is_sure(
+        self, keys: Sequence[str | None], probe: Candidate, thought: Candidate, problem: Problem, run: Run
+    ) -> bool:
+        if self.by is None:
+            last = keys[-self.agree :]
+            return len(last) == self.agree and last[0] is not None and len(set(last)) == 1
+        said = len(thought.logprobs)
+        alone = replace(probe, thoughts=(), logprobs=probe.logprobs[said:], confidences=probe.confidences[said:])
+        (score,) = await run.score(self.by, problem, [alone])
+        return keys[-1] is not None and score is not None and score.value >= self.sure
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Shortest:
+    """The majority of the `k` of `n` samples that need the fewest tokens (short-m@k, Hassid et al. 2025, section 4).
+
+    All are written `every` tokens at a time, side by side; when k are done, the others are given up. So what is first
+    is told by tokens, not by the clock. Ties of the vote go to the shorter.
+    """
+
+    k: int
+    _: KW_ONLY
+    n: int
+    every: int = 256
+    of: Generator | None = None
+
+    __repr__ = spelled
+
+    def __post_init__(self) -> None:
+        require_whole(self, k=self.k, n=self.n, every=self.every)
+        require_whole(self, **{"n - k": self.n - self.k}, least=0)
+        require_generator(self, of=self.of)
+        require_stepper(self, of=self.of)
+
+    async def __call__(self, problem: Problem, run: Run) -> Candidate:
+        step = problem.stepping(self.every)
+
+        async def grow(candidate: Candidate | None, run: Run) -> Candidate:
+            grown = await run.ask(self.of, step.continuing(candidate) if candidate else step)
+            return replace(grown, cut=True) if grown == candidate else grown
+
+        growing: Sequence[Candidate | None] = [None] * self.n
+        done: list[Candidate] = []
+        while growing and len(done) < self.k:
+            grown = [each for each in await run.map(grow, growing) if each]
+            done += [each for each in grown if each.finished or each.cut]
+            growing = [each for each in grown if not (each.finished or each.cut)]
+        if not done:
+            raise NoCandidate(f"all {self.n} samples were lost{run.why_lost()}")
+        chosen = sorted(done, key=lambda each: (len(each.tokens), len(each.thought + each.text)))[: self.k]
+        run.compare(chosen)
+        if growing:
+            run.note(f"{len(growing)} of {self.n} samples were given up")
+        return elected(chosen, majority(vote_keys(problem, chosen)), run)

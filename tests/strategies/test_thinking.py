@@ -1,0 +1,183 @@
+"""Thoughts that are ended, gone on with, and given up, over a model that thinks letter by letter."""
+
+import re
+from typing import Any
+
+import pytest
+
+from metagen import (
+    DeepConf,
+    EarlyExit,
+    InputError,
+    LowestGroupConfidence,
+    MeanLogprob,
+    Model,
+    Problem,
+    Request,
+    Scripted,
+    Shortest,
+    Solution,
+    Think,
+    Vote,
+    parse,
+    solve,
+)
+from metagen.run import Generator
+
+SPECS = ["Think(40, waits=2)", "EarlyExit(16, tokens=64)", "Shortest(2, n=3, every=16)"]
+
+PROBLEM = Problem("p", "What is 3 + 4?", "7")
+
+
+class Thinker(Scripted):
+    """Thinks so many letters: `a`, and after each Wait the next letter. It answers with the last letter it thought.
+
+    The probability of what it says is the share of its thought that it has written.
+    """
+
+    def __init__(self, *lengths: int) -> None:
+        super().__init__(self._go_on, thinking="qwen3")
+        self.lengths = lengths or (30,)
+        self.requests: list[Request] = []
+        self.drawn = 0
+
+    def _go_on(self, request: Request) -> str:
+        self.requests.append(request)
+        written = "".join(map(chr, request.tokens))
+        if not written:
+            self.drawn += 1
+            return self._thought("a", self.lengths[(self.drawn - 1) % len(self.lengths)])
+        if request.open:
+            *_, last = re.split(r"Wait|<think>\n", written)
+            letter = chr(ord("a") + written.count("Wait"))
+            return self._thought(letter, self.lengths[0] - len(last), begun=True)
+        thought = re.findall(r"[a-z](?=[^a-z]*</think>)", written)[-1]
+        said = written.rpartition("</think>")[2].strip()
+        return f"The answer is {thought}."[len(said) :]
+
+    def _thought(self, letter: str, length: int, *, begun: bool = False) -> str:
+        return f"{'' if begun else '<think>' + chr(10)}{letter * max(length, 0)}\n</think>\n\nThe answer is {letter}."
+
+
+async def solved(strategy: Generator, backend: Scripted) -> Solution:
+    return await solve(Problem("p", "?"), strategy, backend, seed=1)
+
+
+async def test_a_thought_that_fits_is_left_alone() -> None:
+    backend = Thinker(20)
+    solution = await solved(Think(100), backend)
+    assert (solution.text, solution.notes) == ("The answer is a.", ())
+
+
+async def test_a_thought_that_is_too_long_is_ended_and_answered() -> None:
+    backend = Thinker(500)
+    solution = await solved(Think(50), backend)
+    assert solution.text == "The answer is a."
+    assert solution.notes == ("the thought was ended after 50 tokens",)
+    first, second = backend.requests
+    assert first.sampling.max_tokens == 50
+    assert "".join(map(chr, second.tokens)).endswith("aaa\n</think>\n\nThe answer is")
+
+
+@pytest.mark.parametrize(("waits", "answer"), [(0, "a"), (1, "b"), (2, "c"), (4, "e")])
+async def test_the_end_of_a_thought_is_replaced_by_a_word(waits: int, answer: str) -> None:
+    backend = Thinker(10)
+    solution = await solved(Think(1000, waits=waits), backend)
+    assert solution.text == f"The answer is {answer}."
+    assert "".join(map(chr, backend.requests[-1].tokens)).count("Wait") == waits
+
+
+async def test_waiting_ends_with_the_tokens() -> None:
+    solution = await solved(Think(40, waits=9), Thinker(10))
+    assert solution.notes[0].startswith("the thought was ended after ")
+    assert solution.usage.thought_tokens <= 60
+
+
+async def test_a_model_that_does_not_think_is_taken_as_it_comes() -> None:
+    for strategy in (Think(10), EarlyExit(10), Shortest(1, n=2, every=10)):
+        solution = await solve(PROBLEM, strategy, Scripted(lambda each: "The answer is 7."[len(each.partial) :]))
+        assert solution.text == "The answer is 7."
+
+
+async def test_a_thought_ends_when_probes_agree() -> None:
+    backend = Thinker(500)
+    solution = await solved(EarlyExit(20, agree=3), backend)
+    assert solution.text == "The answer is a."
+    assert solution.notes == ("sure after 60 tokens of thought",)
+    probes = [request for request in backend.requests if not request.open and request.tokens]
+    assert len(probes) == 3
+
+
+async def test_a_thought_that_ends_before_it_is_sure_is_answered() -> None:
+    solution = await solved(EarlyExit(20, agree=9), Thinker(50))
+    assert (solution.text, solution.notes) == ("The answer is a.", ())
+
+
+async def test_a_thought_ends_at_its_limit() -> None:
+    solution = await solved(EarlyExit(20, agree=99, tokens=60), Thinker(500))
+    assert (solution.text, solution.usage.thought_tokens) == ("The answer is a.", 60)
+
+
+@pytest.mark.parametrize(("sure", "tokens"), [(-0.1, 20), (0.1, 500)])
+async def test_a_thought_ends_when_the_answer_is_sure(sure: float, tokens: int) -> None:
+    strategy = EarlyExit(20, by=MeanLogprob(), sure=sure, tokens=500, of=Model(logprobs=True))
+    solution = await solved(strategy, Thinker(1000))
+    assert solution.usage.thought_tokens == tokens
+
+
+async def test_the_first_by_tokens_vote_and_the_others_are_given_up() -> None:
+    backend = Thinker(25, 400, 15, 300)
+    solution = await solved(Shortest(2, n=4, every=50), backend)
+    assert solution.notes == ("2 of 4 samples were given up",)
+    assert solution.compared == 2
+    assert solution.usage.thought_tokens <= 25 + 15 + 2 * 100 + 4 * len("<think>\n\n")
+
+
+async def test_a_tie_goes_to_the_shorter() -> None:
+    replies = iter(["<think>\nlonger\n</think>\n\nThe answer is 5.", "<think>\nlong\n</think>\n\nThe answer is 6."])
+    whole: dict[int, str] = {}
+
+    def script(request: Request) -> str:
+        if not request.tokens:
+            whole[request.draw] = next(replies)
+            return whole[request.draw]
+        written = "".join(map(chr, request.tokens))
+        return next(each.removeprefix(written) for each in whole.values() if each.startswith(written))
+
+    assert (await solved(Shortest(2, n=2), Scripted(script, thinking="qwen3"))).answer == "6"
+
+
+async def test_samples_are_given_up_inside_their_thoughts() -> None:
+    backend = Thinker(200)
+    strategy = DeepConf(4, by=LowestGroupConfidence(8), of=Model(top_logprobs=2), warmup=2, chunk=16)
+    solution = await solved(strategy, backend)
+    assert solution.text == "The answer is a."
+    assert any(request.open and request.sampling.max_tokens == 16 for request in backend.requests)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        'Think(512, waits=2, word="Hmm", hurry="So", of=Model(temperature=0.6))',
+        "EarlyExit(64, by=MeanLogprob(), sure=-0.1, tokens=1024, short=8, of=Model(logprobs=True))",
+        "Shortest(3, n=8, every=128)",
+    ],
+)
+def test_the_repr_is_the_spec(spec: str) -> None:
+    assert repr(parse(spec)) == spec
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Think(0), "Think: tokens must be a whole number"),
+        (lambda: Think(9, waits=-1), "Think: waits must be a whole number of 0"),
+        (lambda: Think(9, of=Vote(2)), "cannot step"),
+        (lambda: EarlyExit(0), "EarlyExit: every must be a whole number"),
+        (lambda: EarlyExit(9, sure=float("nan")), "EarlyExit: sure must be a number"),
+        (lambda: Shortest(3, n=2), "Shortest: n - k must be a whole number of 0"),
+    ],
+)
+def test_nonsense_is_refused(make: Any, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        make()
