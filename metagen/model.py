@@ -277,7 +277,8 @@ def forced(begun: Candidate, ids: tuple[int, ...], model: str) -> Candidate:
     told = bool(ids) and (bool(begun.tokens) or not (begun.text or begun.thought))
     sure = (0.0,) * len(ids)
     in_thought = begun.open and not begun.closing
-    added = (begun.forced,) if begun.forced else ()
+    between = "\n" if in_thought and begun.thought and not begun.thought.endswith("\n") else ""
+    added = (between + begun.forced,) if begun.forced else ()
     return replace(
         begun,
         steps=begun.steps if in_thought else (*begun.steps, *added),

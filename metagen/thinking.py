@@ -151,13 +151,14 @@ def split(raw: str, family: Family | None = None, *, opened: bool = False) -> Re
             thoughts.append(raw[at:begin])
             at = end
     (thoughts if thinking else texts).append(raw[at:])
-    return join(thoughts, texts, is_open=thinking)
+    return join(thoughts, texts, opened=opened, is_open=thinking)
 
 
-def join(thoughts: list[str], texts: list[str], *, is_open: bool) -> Reply:
-    """The parts without the blanks around marks; a thought that goes on keeps its end."""
-    *others, last = thoughts or [""]
-    kept = [each.strip() for each in others] + [last.lstrip() if is_open else last.strip()]
+def join(thoughts: list[str], texts: list[str], *, opened: bool, is_open: bool) -> Reply:
+    """The parts without the blanks around marks; a thought keeps them where it went on before, or goes on after."""
+    last = len(thoughts) - 1
+    ended = [each if is_open and place == last else each.rstrip() for place, each in enumerate(thoughts)]
+    kept = [each if opened and not place else each.lstrip() for place, each in enumerate(ended)]
     said = "".join(texts)
     return Reply("\n".join(filter(None, kept)), said.lstrip() if thoughts else said, is_open)
 
@@ -188,7 +189,7 @@ def _split_channels(raw: str, *, opened: bool) -> Reply:
         content = raw[piece.end() : following.start() if following else len(raw)]
         (texts if piece[1] == "final" else thoughts).append(_until_end(content))
         is_open = piece[1] != "final"
-    return join(thoughts, texts, is_open=is_open)
+    return join(thoughts, texts, opened=opened, is_open=is_open)
 
 
 def _until_end(content: str) -> str:

@@ -48,7 +48,7 @@ class Marks:
             last = end if thinking else last
         if texts and not thinking and (excess := len(self._decode(ids)) - len(text)) > 0:
             texts[-1] = texts[-1][: -excess or None]  # a stop string was cut off
-        return join(thoughts, texts, is_open=thinking), last
+        return join(thoughts, texts, opened=opened, is_open=thinking), last
 
     def _pieces(self, ids: Sequence[int], *, opened: bool) -> Iterator[tuple[int, int, bool]]:
         """Where thoughts and texts begin and end, in turn, and which each is."""

@@ -298,13 +298,8 @@ def reply_of(choice: Choice, family: Family | None, *, opened: bool = False) -> 
     return Reply(thought, said.text.lstrip(), said.open or not said.text.strip())
 
 
-def completion(
-    choice: Choice, top: int | None = None, reply: Reply | None = None, closes: int | None = None
-) -> Completion:
-    """One sample. Its ids are left out where a stop string ended it: they may spell more than the text.
-
-    `closes` is the id of the mark that ends a thought.
-    """
+def completion(choice: Choice, top: int | None = None, reply: Reply | None = None) -> Completion:
+    """One sample. Its ids are left out where a stop string ended it: they may spell more than the text."""
     reply = reply or Reply("", choice.written)
     end: Literal["eos", "stop", "length"] = "eos"
     if choice.reason in LENGTH:
@@ -325,15 +320,7 @@ def completion(
         length=len(ids),
         thought=reply.thought,
         open=reply.open,
-        thought_tokens=_thought_tokens(ids, reply, closes),
     )
-
-
-def _thought_tokens(ids: Sequence[int], reply: Reply, closes: int | None) -> int:
-    """The tokens of a thought, without its last mark."""
-    if reply.open:
-        return len(ids)
-    return ids.index(closes) if reply.thought and closes in ids else 0
 
 
 def _most_probable(tokens: dict[str, float], k: int) -> tuple[tuple[str, float], ...]:

@@ -224,7 +224,7 @@ class OpenAIServer(Backend):
         if counts and counts.is_sound(self.context, books.output) and (counts.completion_tokens or not written):
             if len(request.turns) == 1:
                 self._words.learn_overhead(request.prompt + request.partial, counts.prompt_tokens)
-            books.settle_counts(counts)
+            books.settle_counts(self._words.with_thoughts(counts, reply, request))
             return
         self._words.say("its counts cannot be" if counts else "it does not count tokens: they are estimated")
         books.settle_written(written)
@@ -254,7 +254,7 @@ class OpenAIServer(Backend):
 
     async def _finish(self, choice: Choice, request: Request) -> Completion:
         """A sample, without our key if the server repeats it, and with the ids of a step that ends by a stop string."""
-        one = self._words.understood(choice, request)
+        one = await self._words.understood(choice, request)
         scrub = self._http.key.scrub
         if scrub(one.thought + one.text) != one.thought + one.text:
             return replace(one, text=scrub(one.text), thought=scrub(one.thought), tokens=())

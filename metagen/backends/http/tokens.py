@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -33,6 +32,8 @@ class Tokens:
         self.merges = False
         """Whether a system turn is put before the first question, because the chat template takes none."""
         self._texts: OrderedDict[str, tuple[int, ...]] = OrderedDict()
+        self._spelt: dict[tuple[int, ...], str] = {}
+        """Of ends of replies and of one prompt: no more than there are special tokens."""
         self._looked = False
         self._looking = asyncio.Lock()
         self._ends: dict[int, str] = {}
@@ -63,9 +64,11 @@ class Tokens:
                 self._texts.popitem(last=False)
         return self._texts[text]
 
-    async def spelled(self, ids: Sequence[int]) -> str:
-        """What ids spell, special tokens too."""
-        return await self._detokenize(list(ids))
+    async def spelled(self, *ids: int) -> str:
+        """What ids spell, special tokens too, asked for once."""
+        if ids not in self._spelt:
+            self._spelt[ids] = await self._detokenize(list(ids))
+        return self._spelt[ids]
 
     def known(self, request: Request) -> int | None:
         """How many ids the prompt has, if they were asked for before."""

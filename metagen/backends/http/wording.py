@@ -8,7 +8,7 @@ from typing import Any
 from metagen.backends.chat import NO_SYSTEM
 from metagen.backends.http.connection import Http, Refused
 from metagen.backends.http.dialects import DIALECTS, Dialect
-from metagen.backends.http.openai import Choice, completion, reply_of, settings_of
+from metagen.backends.http.openai import LENGTH, Body, Choice, Counts, Detailed, completion, reply_of, settings_of
 from metagen.backends.http.tokens import Tokens
 from metagen.backends.thoughts import TAIL
 from metagen.errors import GenerationError
@@ -44,8 +44,9 @@ class Wording:
     unsupported: set[str] = field(default_factory=set)
     family: Family | None = None
     """How the model marks its thoughts."""
+    opens: tuple[int, ...] = ()
     closes: tuple[int, ...] = ()
-    """The ids of the mark that ends one, where ids are known."""
+    """The ids of the marks that open and end one, where ids are known."""
     tokens: Tokens = field(init=False)
 
     def __post_init__(self) -> None:
@@ -94,24 +95,54 @@ class Wording:
 
     async def find_family(self, wanted: str | None) -> None:
         """Find out how the model marks its thoughts, by its name, and whether its chat template opens them."""
-        self.closes = ()
+        self.opens = self.closes = ()
         self.family = find_family(wanted, self.model)
         if self.family and self.dialect.continues != "ids":
             self.family = replace(self.family, apart=False)
         elif self.family and self.dialect.returns_ids:
+            self.opens = await self.tokens.encode(self.family.open)
             self.closes = await self.tokens.encode(self.family.close)
-            end = await self.tokens.spelled((await self.tokens.of(Request("", PROBE)))[-TAIL:])
+            end = await self.tokens.spelled(*(await self.tokens.of(Request("", PROBE)))[-TAIL:])
             self.family = replace(self.family, opened=end.rstrip().endswith(self.family.open))
 
-    def understood(self, choice: Choice, request: Request) -> Completion:
+    async def understood(self, choice: Choice, request: Request) -> Completion:
         """One sample, its thought apart from its text."""
-        anew = not request.reply and not request.tokens
-        opened = request.open or bool(self.family and self.family.opened and anew)
-        closes = self.closes[0] if len(self.closes) == 1 else None
-        one = completion(choice, request.sampling.top_logprobs, reply_of(choice, self.family, opened=opened), closes)
+        if self.family and not choice.thought and choice.token_ids and choice.text is not None:
+            choice.text = await self._shown(choice.text, choice.token_ids, choice.reason)
+        opened = self.opened(request)
+        one = completion(choice, request.sampling.top_logprobs, reply_of(choice, self.family, opened=opened))
+        one = replace(one, thought_tokens=self.thought_tokens(choice, opened=opened))
         if request.sampling.thought_only and one.end == "stop":  # by the mark, which is no stop string of the user's
             return replace(one, end="eos", stop="", tokens=tuple(choice.token_ids or ()))
         return one
+
+    def opened(self, request: Request) -> bool:
+        """Whether a completion is inside a thought from its first token on."""
+        anew = not request.reply and not request.tokens
+        return request.open or bool(self.family and self.family.opened and anew)
+
+    def with_thoughts(self, counts: Counts, reply: Body, request: Request) -> Counts:
+        """The server's counts, with the tokens of thoughts where it does not tell them and ids show them."""
+        if counts.thought is not None or not self.closes:
+            return counts
+        opened = self.opened(request)
+        tokens = sum(self.thought_tokens(choice, opened=opened) for choice in reply.choices)
+        return counts.model_copy(update={"completion_tokens_details": Detailed(reasoning_tokens=tokens)})
+
+    async def _shown(self, text: str, ids: list[int], reason: str) -> str:
+        """The text without the token that ended the reply, and with the mark that ended a thought."""
+        if not self.family or reason in LENGTH:
+            return text
+        if (ids[-1],) == self.closes:
+            return text if text.endswith(self.family.close) else text + self.family.close
+        return text.removesuffix(await self.tokens.spelled(ids[-1]))
+
+    def thought_tokens(self, choice: Choice, *, opened: bool) -> int:
+        """The tokens of a sample's thought, without its last mark, by its ids."""
+        ids = choice.token_ids or []
+        if len(self.closes) == 1 and self.closes[0] in ids:
+            return ids.index(self.closes[0])
+        return len(ids) if opened or (len(self.opens) == 1 and self.opens[0] in ids) else 0
 
     def learn_overhead(self, prompt: str, counted: int) -> None:
         """From the server's count of a prompt, what its chat template adds."""
