@@ -24,7 +24,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs/strategies"
-CHAPTERS = ["Chains", "Refinement", "Parallel sampling", "Tree search", "Control"]
+CHAPTERS = ["Chains", "Refinement", "Parallel sampling", "Thinking", "Tree search", "Control"]
 ENTRY = re.compile(r"^<!-- index\n(.*?)^-->$", re.DOTALL | re.MULTILINE)
 TABLE = re.compile(r"(^<!-- strategies: [^\n]*-->\n).*?(^<!-- end -->$)", re.DOTALL | re.MULTILINE)
 
