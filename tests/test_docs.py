@@ -67,6 +67,15 @@ def test_every_verifier_critic_tool_and_backend_is_on_a_page(name: str) -> None:
     assert any(shown.search(page.read_text()) for page in (ROOT / "docs").rglob("*.md"))
 
 
+def test_every_promise_names_tests_that_are_there() -> None:
+    page = (ROOT / "docs/trust.md").read_text()
+    rows = re.findall(r"^\| .* \| (`tests/.*`) \|$", page, re.MULTILINE)
+    named = [test.strip("`").split("::") for row in rows for test in row.split(", ")]
+    assert len(rows) > 10
+    for file, test in named:
+        assert re.search(rf"^(?:async )?def {test}\(", (ROOT / file).read_text(), re.MULTILINE), (file, test)
+
+
 async def test_the_example_verifier_weighs_votes() -> None:
     checker = loaded(ROOT / "examples/checker.py")
     replies = ["1 + 1 = 3\nThe answer is 3.", "1 + 1 = 4\nThe answer is 3.", "1 + 1 = 2\nThe answer is 2."]

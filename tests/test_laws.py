@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from metagen import (
     Account,
     Budget,
+    GenerationError,
     Generator,
     Limited,
     ModelCard,
@@ -237,6 +238,19 @@ async def cancelled(work: Coroutine[Any, Any, None], turns: int | None) -> None:
         task.cancel()
     with suppress(asyncio.CancelledError):
         await task
+
+
+@pytest.mark.parametrize("spec", [*SPECS, *(wrapper.format("Vote(2)") for wrapper in WRAPPERS)])
+async def test_one_samples_failure_costs_no_sibling(spec: str) -> None:
+    """Each second sample of a request is lost; the first of each is there, and so is an answer."""
+
+    def half(request: Request) -> str:
+        if request.draw % 2:
+            raise GenerationError("an odd one")
+        return dice(request)
+
+    solution = await solve(PROBLEM, read(spec), Scripted(half, context=2000), seed=1)
+    assert "an odd one" not in solution.error
 
 
 async def test_an_inner_verdict_never_reaches_an_outer_vote() -> None:

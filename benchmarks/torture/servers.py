@@ -1,6 +1,6 @@
 """Servers that fail, clients that leave, budgets, keys and specs: what is lost, leaked, passed or run.
 
-    python benchmarks/torture/servers.py [--problems 200] [--cancelled 600] [--limits 300]
+    python benchmarks/torture/servers.py [--problems 200] [--cancelled 600] [--limits 300] [--mixed 500]
 
 It uses the fake server and the strategies of the tests.
 """
@@ -28,7 +28,13 @@ from tests.support.specs import NAMES, SPECS
 from tests.support.timing import until
 
 FAULTS = ("408", "409", "425", "429", "500", "502", "503", "504", "reset", "truncated", "malformed", "fewer")
-MIXED = "all, mixed"
+ODDITIES = ("because", "abort", "unreadable", "uncounted", "keepalive")
+"""What costs a sample or its count, and no failure of the whole request."""
+MEGABYTES = 8
+"""How much more memory the second half of the problems may take than the first."""
+SHARE = 0.3
+"""Of the requests that meet something."""
+SEARCH = "Beam(2, 2, by=length)"
 STRATEGIES = ("Vote(4)", "Until(MatchesReference(), limit=8, window=4)", "Refine(rounds=1)")
 HOSTILE = (
     "__import__('os').system('touch {file}')",
@@ -58,27 +64,55 @@ def open_things() -> tuple[int, int]:
 async def faults(problems: int) -> list[tuple[object, ...]]:
     """Each fault in three of ten requests, under each strategy."""
     rows = []
-    for fault in (*FAULTS, MIXED):
+    for fault in (*FAULTS, *ODDITIES):
         for spec in STRATEGIES:
             before, fake, account = open_things(), FakeServer(), Account()
             async with fake.running(), retrying(fake) as server:
-                fake.faults = [kind_of(fault, number) if number % 10 < 3 else "" for number in range(20 * problems)]
+                fake.faults = [fault if number % 10 < 3 else "" for number in range(20 * problems)]
                 tasks = [Problem(str(number), f"{number} + 1?", "7") for number in range(problems)]
                 lost = [each.lost async for each in solve_all(tasks, parse(spec), server, seed=1, account=account)]
             await asyncio.sleep(0.05)
             left = [max(0, now - then) for now, then in zip(open_things(), before, strict=True)]
             off = account.spent.completion_tokens / max(1, fake.written) - 1
-            bad = sum(lost) + sum(left) + (fault == MIXED and abs(off) > 0.1)
+            bad = sum(lost) + sum(left)
             rows.append((fault, f"`{spec}`", problems, sum(lost), *left, f"{off:+.1%}", bad))
     return rows
 
 
+async def mixture(problems: int) -> list[tuple[object, ...]]:
+    """All of them at random, and what is lost, open, miscounted and kept in memory afterwards."""
+    rows = []
+    for spec in (*STRATEGIES, SEARCH):
+        rng, before, fake, account = random.Random(spec), open_things(), FakeServer(), Account()
+        fake.bodies = NoList()
+        tasks = (Problem(str(number), f"{number} + 1?", "7") for number in range(problems))
+        async with fake.running(), retrying(fake) as server:
+            every = (*FAULTS, *ODDITIES)
+            fake.faults = [rng.choice(every) if rng.random() < SHARE else "" for _ in range(40 * problems)]
+            lost, megabytes = 0, [0.0]
+            async for each in solve_all(tasks, parse(spec, NAMES), server, seed=1, account=account, concurrency=50):
+                lost += each.lost
+                megabytes.append(psutil.Process().memory_info().rss / 2**20)
+        await asyncio.sleep(0.05)
+        left = [max(0, now - then) for now, then in zip(open_things(), before, strict=True)]
+        grown = max(megabytes[problems // 2 :]) - max(megabytes[: problems // 2])
+        spent = account.spent
+        off = spent.completion_tokens / max(1, fake.written) - 1
+        bad = lost + sum(left) + (abs(off) > 0.1) + (grown > MEGABYTES)
+        figures = lost, *left, f"{off:+.1%}", f"{spent.estimated_tokens / spent.tokens:.1%}", f"{grown:.1f}", bad
+        rows.append((f"`{spec}`", problems, *figures))
+    return rows
+
+
+class NoList(list[dict[str, Any]]):
+    """Keeps nothing."""
+
+    def append(self, _: dict[str, Any]) -> None:
+        return None
+
+
 def retrying(fake: FakeServer) -> Retrying:
     return Retrying(OpenAIServer(fake.url), wait=0.001, longest=0.01, attempts=99)
-
-
-def kind_of(fault: str, number: int) -> str:
-    return FAULTS[number // 10 % len(FAULTS)] if fault == MIXED else fault
 
 
 async def cancellations(count: int) -> list[tuple[object, ...]]:
@@ -166,10 +200,12 @@ def specs() -> list[tuple[object, ...]]:
     return [(len(HOSTILE), refused, ran, ran + len(HOSTILE) - refused)]
 
 
-def main(problems: int = 200, cancelled: int = 600, limits: int = 300) -> None:
+def main(problems: int = 200, cancelled: int = 600, limits: int = 300, mixed: int = 500) -> None:
     logging.getLogger("aiohttp.server").disabled = True  # the fake server breaks off on purpose
     columns = ("fault", "strategy", "problems", "samples lost", "sockets left", "tasks left", "tokens off", "bad")
     publish("faults", columns, asyncio.run(faults(problems)))
+    kept = ("sockets left", "tasks left", "tokens off", "estimated", "MB more in the second half", "bad")
+    publish("mixture", ("strategy", "problems", "samples lost", *kept), asyncio.run(mixture(mixed)))
     leaving = ("strategy", "cancelled", "sockets left", "tasks left", "requests held", "bad")
     publish("cancellations", leaving, asyncio.run(cancellations(cancelled)))
     publish("budgets", ("limits", "passed", "left reserved", "bad"), asyncio.run(budgets(limits)))

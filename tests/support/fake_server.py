@@ -22,7 +22,8 @@ class FakeServer:
 
     With `vllm`, it tells and takes token ids. With `together`, no whole reply is sent before so many requests are in
     flight. A streamed reply stops after `hold` tokens. A request that hangs has outlasted every time-out as soon as
-    only such requests are in flight: the event loop's clock is put forward.
+    only such requests are in flight: the event loop's clock is put forward. `_whole`, `_stream` and `_make_odd` say
+    which faults there are besides statuses.
     """
 
     def __init__(
@@ -130,7 +131,7 @@ class FakeServer:
         self.read += len(prompt)
         choices = [self._choice(body, prompt, index) for index in range(body.get("n", 1) if self.several else 1)]
         if body.get("stream"):
-            return await self._stream(request, body, prompt, choices[0])
+            return await self._stream(request, body, prompt, choices[0], fault)
         await self._crowd.wait()
         return await self._whole(request, prompt, choices, fault)
 
@@ -169,8 +170,10 @@ class FakeServer:
         self.written += written
         if fault == "fewer":
             del choices[0]
+        for choice in choices[:1]:
+            self._make_odd(choice, fault)
         usage = {"prompt_tokens": len(prompt), "completion_tokens": written, "prompt_tokens_details": None}
-        data = json.dumps({"choices": choices, "usage": usage}).encode()
+        data = json.dumps({"choices": choices, "usage": None if fault == "uncounted" else usage}).encode()
         if fault == "malformed":
             return web.Response(body=data[: len(data) // 2], content_type="application/json")
         if fault in {"truncated", "reset"}:
@@ -183,13 +186,21 @@ class FakeServer:
             return response
         return web.Response(body=data, content_type="application/json")
 
+    def _make_odd(self, choice: dict[str, Any], fault: str) -> None:
+        """What servers do to one sample: an end that nobody knows, one that they make again, one that is unreadable."""
+        if fault in {"because", "abort"}:
+            choice |= {"finish_reason": fault, "stop_reason": None}
+        if fault == "unreadable":
+            choice["logprobs"] = "none"
+
     async def _stream(
-        self, request: web.Request, body: dict[str, Any], prompt: str, choice: dict[str, Any]
+        self, request: web.Request, body: dict[str, Any], prompt: str, choice: dict[str, Any], fault: str
     ) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         text = choice["message"]["content"] if "messages" in body else choice["text"]
         del choice["_length"]
+        self._make_odd(choice, fault)
         for number, character in enumerate(text, 1):
             await (asyncio.sleep(0) if self.hold is None or number <= self.hold else forever())
             self.written += 1
@@ -197,10 +208,14 @@ class FakeServer:
             said = {"delta": {"content": character}} if "messages" in body else {"text": character}
             end = {"finish_reason": choice["finish_reason"], "stop_reason": choice.get("stop_reason")} if last else {}
             ids = {"token_ids": [ord(character)]} if self.vllm else {}
-            logprobs = {"logprobs": _logprobs(character, body)} if "logprobs" in body else {}
+            logprobs: dict[str, Any] = {"logprobs": _logprobs(character, body)} if "logprobs" in body else {}
+            logprobs |= {"logprobs": "none"} if fault == "unreadable" and last else {}
+            if fault == "keepalive":
+                await response.write(b": alive\n\ndata:\n\ndata: ping\n\n")
             piece = {"index": 0} | said | end | ids | logprobs
             usage = {"prompt_tokens": len(prompt), "completion_tokens": number}
-            await response.write(b"data: " + json.dumps({"choices": [piece], "usage": usage}).encode() + b"\n\n")
+            counted = {} if fault == "uncounted" else {"usage": usage}
+            await response.write(b"data: " + json.dumps({"choices": [piece], **counted}).encode() + b"\n\n")
         await response.write(b"data: [DONE]\n\n")
         return response
 

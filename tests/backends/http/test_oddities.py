@@ -238,7 +238,7 @@ class Streaming(FakeServer):
         self.lines = lines
 
     async def _stream(
-        self, request: web.Request, body: dict[str, Any], prompt: str, choice: dict[str, Any]
+        self, request: web.Request, body: dict[str, Any], prompt: str, choice: dict[str, Any], fault: str
     ) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
