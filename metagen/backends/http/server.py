@@ -197,10 +197,10 @@ class OpenAIServer(Backend):
             async with aclosing(self._http.stream(self._http.base + path, asked)) as stream:
                 async for piece in stream:
                     pieces.append(piece)  # noqa: PERF401 (what came before an error is needed)
+            return join(pieces, self._http.host)
         except BaseException:
             self._settle_pieces(pieces, books)
             raise
-        return join(pieces, self._http.host)
 
     def _settle_pieces(self, pieces: list[bytes], books: Books) -> None:
         """Book what had come of a stream that broke off.

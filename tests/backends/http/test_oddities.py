@@ -266,6 +266,15 @@ async def test_pieces_that_came_twice_are_noticed_and_asked_for_again() -> None:
     assert "counted 8 tokens and sent 14" in str(lost)
 
 
+async def test_a_stream_with_a_piece_that_cannot_be_read_counts_what_came() -> None:
+    bad = piece("7.", count=8, end="stop").replace('"finish_reason": "stop"', '"finish_reason": 5')
+    books: list[Usage] = []
+    async with opened(Streaming(piece("It is ", count=6), bad, "data: [DONE]")) as server:
+        with pytest.raises(TransientError, match="cannot be read"):
+            await server.generate(Request("p", "3 + 4?"), books.append)
+    assert sum(books, Usage()).completion_tokens == 6
+
+
 async def test_a_stream_that_breaks_off_counts_what_had_come() -> None:
     books: list[Usage] = []
     async with opened(Streaming(piece("It is ", count=6))) as server:
