@@ -1,11 +1,7 @@
 """A real `vllm serve` with the shipped model, end to end."""
 
 import asyncio
-import os
 import re
-import signal
-import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
@@ -31,50 +27,19 @@ from metagen.backends.vllm.prompts import Prompts
 from metagen.candidate import Candidate
 from metagen.data import EVALUATION
 from metagen.models import SMALL
-from tests.support.fake_server import Arrivals, reserved_port
+from tests.support.fake_server import Arrivals
 from tests.support.outcomes import completed
-from tests.support.timing import block_until, until
+from tests.support.served import serving
+from tests.support.timing import until
 
 pytestmark = pytest.mark.engine
-
-SERVE = "vllm.entrypoints.openai.api_server"
-OPTIONS = ("--enforce-eager", "--dtype", "float32", "--block-size", "32", "--no-enable-chunked-prefill")
 
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of the server, once it is up."""
-    log = tmp_path_factory.mktemp("server") / "log"
-    environment = os.environ | {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"}
-    with reserved_port() as port, log.open("w") as file:
-        where = ("--model", str(SMALL), "--served-model-name", "small", "--host", "127.0.0.1", "--port", str(port))
-        process = subprocess.Popen(
-            [sys.executable, "-m", SERVE, *where, *OPTIONS], stdout=file, stderr=file, env=environment, process_group=0
-        )
-        try:
-            block_until(lambda: process.poll() is not None or answers(f"http://127.0.0.1:{port}/health"))
-            assert process.poll() is None, log.read_text()[-2000:]
-            yield f"http://127.0.0.1:{port}/v1"
-        finally:
-            end(process)
-
-
-def end(process: "subprocess.Popen[bytes]") -> None:
-    """With what belongs to it, even while it is starting: then it does not hear that it is to end."""
-    process.terminate()
-    try:
-        process.wait(60)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def answers(address: str) -> bool:
-    try:
-        urllib.request.urlopen(address).close()
-    except OSError:
-        return False
-    return True
+    with serving(SMALL, tmp_path_factory.mktemp("server")) as address:
+        yield address
 
 
 def metric(url: str, name: str) -> float:
