@@ -33,7 +33,7 @@ async def reasoner() -> AsyncIterator[VLLMEngine]:
 
 @pytest.fixture(scope="module", params=["in process", "auto"])
 async def model(request: pytest.FixtureRequest, reasoner: VLLMEngine, url: str) -> AsyncIterator[Backend]:
-    """The reasoner in this process, and behind a server that parts thoughts itself, and is asked by ids for the rest."""
+    """The reasoner in this process, and behind a server that parts thoughts itself."""
     if request.param == "in process":
         yield reasoner
         return
