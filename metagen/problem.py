@@ -9,6 +9,7 @@ from typing import Any, Self, cast
 
 from metagen.answers.kinds import MATHS
 from metagen.answers.protocol import Answers
+from metagen.answers.structured import Code
 from metagen.candidate import Candidate
 from metagen.errors import InputError
 from metagen.messages import Message, Turns, question_at, question_of, read_messages
@@ -38,10 +39,13 @@ class Problem:
     tags: Mapping[str, str] = field(default_factory=dict, compare=False)
     """What kind of problem it is, such as its level and subject, for reports."""
     answers: Answers = MATHS
-    """What counts as an answer, and when two are equal."""
+    """What counts as an answer, and when two are equal. Left out, it is code where there are tests, or a theorem of Coq
+    to prove; else mathematics."""
     messages: Sequence[Message | Mapping[str, Any]] = ()
     """The whole conversation, the question in it; empty where the question stands alone. A list of objects with `role`
     (system, user, assistant or tool) and `content`, as OpenAI's API has it, is read."""
+    tests: str | None = None
+    """What decides about code, which only oracles read: Python, or a JSON object of `inputs` and `outputs`."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "id", _as_text(self.id, "a problem's id"))
@@ -50,6 +54,15 @@ class Problem:
         _require_text(self.prompt, f"problem {self.id!r}: prompt")
         if self.answer is not None:
             object.__setattr__(self, "answer", _as_text(self.answer, f"problem {self.id!r}: answer"))
+        if self.tests is not None:
+            _require_text(self.tests, f"problem {self.id!r}: tests")
+        if self.answers is MATHS and (language := "python" if self.tests else "coq" if self.to_prove else ""):
+            object.__setattr__(self, "answers", Code(language))
+
+    @property
+    def to_prove(self) -> bool:
+        """Whether the reference states a theorem of Coq, without its proof."""
+        return self.answer is not None and self.answer.rstrip().endswith("Admitted.")
 
     def _read_messages(self) -> None:
         where = f"problem {self.id!r}: messages"

@@ -113,6 +113,11 @@ def require_strategy(where: str, /, **given: Any) -> None:
     _require_call(where, given, "a strategy", GENERATOR)
 
 
+def require_grade(where: str, /, **given: Any) -> None:
+    """Refuse a grade that is no verifier; `where` names the call that was given it."""
+    _require_call(where, given, "a verifier", ("problem", "candidates", "run"), PLAIN)
+
+
 def require_async(value: object, where: str, signature: Sequence[str]) -> None:
     """Refuse a plain function where an async one is awaited: it would fail after its samples are paid for."""
     if not is_async(value):

@@ -3,24 +3,25 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from numbers import Integral
 from typing import Any, TypeVar
 
-from metagen.answers.protocol import verdicts
-from metagen.budget import Account, Budget
+from metagen.budget import Account, Budget, Usage
 from metagen.candidate import Candidate
 from metagen.errors import InputError, SampleError, VerifierError
 from metagen.model import Model, check_settings, named_models
 from metagen.problem import Problem
 from metagen.request import AnyBackend, generates, scores
-from metagen.run import Generator, Run
+from metagen.run import Generator, Run, Verifier
 from metagen.run.node import Scope
 from metagen.run.protocols import is_joint
-from metagen.settings import require_strategy
+from metagen.settings import require_grade, require_strategy
 from metagen.solution import Solution
 from metagen.trace import Span
+from metagen.verifiers.grading import grades, oracle_of
 
 CONCURRENCY = 256
 """Problems at once. An engine queues what it cannot run yet, so more costs only memory."""
@@ -34,20 +35,24 @@ async def solve(
     strategy: Generator | None = None,
     model: Models | None = None,
     *,
+    grade: Verifier | None = None,
     seed: int | None = None,
     budget: Budget | None = None,
 ) -> Solution:
     """Answer one problem with a strategy (default: one sample) over an opened model, or several by name.
 
     An omitted `of` in the strategy means the first model. With a `seed` each request is seeded. If every sample is
-    lost the solution says so in `error`; whether it is right it says in `correct`, if the problem has an answer.
+    lost the solution says so in `error`. Whether it is right it says in `correct`: a verifier `grade` decides by a
+    verdict of 1 or more, else the problem's own tests, its theorem or its reference answer. What grading uses is not
+    counted.
     Raises `InputError` for settings that cannot work and `BackendGone` if the model cannot be reached.
     """
     require_strategy("solve", strategy=strategy)
+    require_grade("solve", grade=grade)
     _check_numbers(seed, budget)
-    asked, models = _as_problem(problem, 1), name_models(model, strategy)
-    check_settings(strategy or Model(), models)
-    return await _solve(asked, strategy or Model(), models, seed, Account(budget))
+    asked, whole = _as_problem(problem, 1), Whole(name_models(model, strategy, grade), seed, Account(budget), grade)
+    check_settings(strategy or Model(), whole.models)
+    return await _solve(asked, strategy or Model(), whole)
 
 
 async def solve_all(
@@ -55,25 +60,27 @@ async def solve_all(
     strategy: Generator | None = None,
     model: Models | None = None,
     *,
+    grade: Verifier | None = None,
     seed: int | None = None,
     account: Account | None = None,
     concurrency: int = CONCURRENCY,
 ) -> AsyncGenerator[Solution, None]:
     """Answer problems, `concurrency` at a time, and hand over each solution as it is done.
 
-    A question that is a text is called by its number, from 1.
+    A question that is a text is called by its number, from 1. Each is graded as by `solve`.
     Problems are taken from the iterable only when they are begun, so a stream of any length will do. A strategy that
     decides over many together, such as `Allocate`, takes them in groups, and samples for `concurrency` at a time. The
     `account` keeps the books of the whole: its budget ends the taking of new problems, its counts can be read at any
     time. Whoever stops early should close the generator (`contextlib.aclosing`), which cancels what is under way.
     """
     require_strategy("solve_all", strategy=strategy)
+    require_grade("solve_all", grade=grade)
     _check_numbers(seed, concurrency=concurrency)
     account = account or Account()
-    models = name_models(model, strategy)
-    check_settings(strategy or Model(), models)
+    whole = Whole(name_models(model, strategy, grade), seed, account, grade)
+    check_settings(strategy or Model(), whole.models)
     for tasks, at_once in _parts(_as_problems(problems), strategy or Model(), concurrency):
-        calls = (partial(_solve, problem, member, models, seed, account) for problem, member in tasks)
+        calls = (partial(_solve, problem, member, whole) for problem, member in tasks)
         async with aclosing(_in_turn(calls, account, at_once)) as solutions:
             async for solution in solutions:
                 yield solution
@@ -96,9 +103,9 @@ async def map_problems(
     what the function returned, or with the `SampleError` that it raised, in the order in which they are done.
     """
     _check_numbers(seed, concurrency=concurrency)
-    account, opened = account or Account(), name_models(models, None)
-    calls = (partial(_called, function, problem, opened, seed, account) for problem in _as_problems(problems))
-    async with aclosing(_in_turn(calls, account, concurrency)) as results:
+    whole = Whole(name_models(models), seed, account or Account())
+    calls = (partial(_called, function, problem, whole) for problem in _as_problems(problems))
+    async with aclosing(_in_turn(calls, whole.account, concurrency)) as results:
         async for result in results:
             yield result
 
@@ -163,60 +170,66 @@ async def _in_turn(
         await cancel(begun)
 
 
-def _root(
-    problem: Problem, models: Mapping[str, AnyBackend], seed: int | None, account: Account
-) -> tuple[Run, Span, Account]:
-    """The run of one problem, with the span and the account that it writes to."""
-    inner, span = account.inner(), Span("solve")
-    return Run(Scope(problem.id, models, Model(), inner.clock(), seed), span, inner), span, inner
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """What all problems of a call share."""
+
+    models: Mapping[str, AnyBackend]
+    seed: int | None
+    account: Account
+    grade: Verifier | None = None
+
+    def root(self, problem: Problem) -> tuple[Run, Span, Account]:
+        """The run of one problem, with the span and the account that it writes to."""
+        inner, span = self.account.inner(), Span("solve")
+        return self._run(problem, span, inner), span, inner
+
+    def grading(self, problem: Problem) -> tuple[Run, Span]:
+        """The run of the grade: it is no part of the answer, so it has books of its own, without a limit."""
+        span = Span("grade")
+        return self._run(problem, span, Account()), span
+
+    def _run(self, problem: Problem, span: Span, account: Account) -> Run:
+        return Run(Scope(problem.id, self.models, Model(), account.clock(), self.seed), span, account)
 
 
-async def _solve(
-    problem: Problem, strategy: Generator, models: Mapping[str, AnyBackend], seed: int | None, account: Account
-) -> Solution:
-    root, span, inner = _root(problem, models, seed, account)
+async def _solve(problem: Problem, strategy: Generator, whole: Whole) -> Solution:
+    root, span, inner = whole.root(problem)
     candidate, error = None, ""
     try:
         candidate = await root.ask(strategy, problem)
     except SampleError as lost:
         error = f"{type(lost).__name__}: {lost}"
     span.seconds, span.status = inner.seconds(), "lost" if error else "ok"
-    return await _judged(problem, candidate, error, span, inner)
+    return await _judged(problem, candidate, error, span, inner.spent, whole)
 
 
 async def _called(
-    function: Callable[[Problem, Run], Awaitable[Result]],
-    problem: Problem,
-    models: Mapping[str, AnyBackend],
-    seed: int | None,
-    account: Account,
+    function: Callable[[Problem, Run], Awaitable[Result]], problem: Problem, whole: Whole
 ) -> tuple[Problem, Result | SampleError]:
     try:
-        return problem, await function(problem, _root(problem, models, seed, account)[0])
+        return problem, await function(problem, whole.root(problem)[0])
     except SampleError as lost:
         return problem, lost
 
 
-async def _judged(problem: Problem, candidate: Candidate | None, error: str, trace: Span, account: Account) -> Solution:
+async def _judged(
+    problem: Problem, candidate: Candidate | None, error: str, trace: Span, spent: Usage, whole: Whole
+) -> Solution:
     """The solution, with the grader's verdicts on the answer and on the samples it was chosen from."""
     samples = (trace.compared(candidate) or [candidate]) if candidate else []
-    notes = trace.all_notes()
-    answer, *answers = [None]
-    try:
-        answer, *answers = _answers(problem, [each for each in (candidate, *samples) if each]) or [None]
-        judged = await _verdicts(problem, (answer, *answers))
-    except VerifierError as failed:
-        samples, judged = samples[: len(answers)], dict.fromkeys((answer, *answers))
-        notes.append(f"not graded: {failed}")
-    verdict, right = judged[answer], [judged[each] for each in answers]
+    candidates = [candidate, *samples] if candidate else []
+    (verdict, *right), notes = await _verdicts(problem, candidates, whole)
+    (answer, *answers), unread = _answers(problem, candidates)
+    notes = [*trace.all_notes(), *dict.fromkeys(notes + unread)]
     verifiers = list(trace.verified())
-    silent = [each for each, given in zip(samples, answers, strict=True) if given is None]
+    silent = [each for each, given in zip(samples, answers, strict=False) if given is None]
     return Solution(
         problem=problem.id,
         answer=answer,
         text=candidate.text if candidate else "",
         correct=verdict,
-        unjudged=problem.answer is not None and verdict is None,
+        unjudged=verdict is None and (whole.grade or oracle_of(problem)) is not None,
         samples=sum(one is not None for one in right),
         samples_correct=right.count(True),
         compared=len(samples),
@@ -229,30 +242,43 @@ async def _judged(problem: Problem, candidate: Candidate | None, error: str, tra
         why_lost=trace.why_lost(),
         notes=tuple(notes),
         error=error,
-        usage=account.spent,
+        usage=spent,
         seconds=trace.seconds,
         trace=trace,
     )
 
 
-def _answers(problem: Problem, candidates: Iterable[Candidate]) -> list[str | None]:
-    return [problem.answers.extract(each.text, finished=each.finished) for each in candidates]
+def _answers(problem: Problem, candidates: Sequence[Candidate]) -> tuple[list[str | None], list[str]]:
+    """The answers of candidates; none, with a note, where the user's function that reads them fails."""
+    try:
+        return [problem.answers.extract(each.text, finished=each.finished) for each in candidates] or [None], []
+    except VerifierError as failed:
+        return [None], [f"not graded: {failed}"]
 
 
-async def _verdicts(problem: Problem, answers: Iterable[str | None]) -> dict[str | None, bool | None]:
-    """Which answers are right; without a reference there are no verdicts."""
-    if problem.answer is None:
-        return dict.fromkeys(answers)
-    return await verdicts(problem.answers, answers, problem.answer)
+async def _verdicts(
+    problem: Problem, candidates: Sequence[Candidate], whole: Whole
+) -> tuple[Sequence[bool | None], list[str]]:
+    """Which candidates are right, with the notes of the grade; none is said to be where that fails.
+
+    Without a candidate the answer is wrong, where anything could be right.
+    """
+    if not candidates:
+        return [None if (whole.grade or oracle_of(problem)) is None else False], []
+    run, span = whole.grading(problem)
+    try:
+        return await grades(whole.grade, problem, candidates, run), span.all_notes()
+    except (VerifierError, SampleError) as failed:
+        return [None], [*span.all_notes(), f"not graded: {failed}"]
 
 
-def name_models(model: Models | None, strategy: Generator | None) -> Mapping[str, AnyBackend]:
-    """The run's models by name, once it is sure that the strategy mentions no others."""
+def name_models(model: Models | None, *parts: object) -> Mapping[str, AnyBackend]:
+    """The run's models by name, once it is sure that its strategy and its grade mention no others."""
     models = {} if model is None else model if isinstance(model, Mapping) else {"model": model}
     for name, backend in models.items():
         if isinstance(backend, type) or not (generates(backend) or scores(backend)):
             raise InputError(f"{name} must be a backend, such as VLLMEngine('small-moe'), not {backend!r}")
-    for name in named_models(strategy):
+    for name in named_models(parts):
         if name and name not in models:
             raise InputError(f"the strategy names a model {name!r}, and this run has {', '.join(models) or 'none'}")
     return models

@@ -13,7 +13,7 @@ from typing import Any, Self, TypeVar
 from metagen.budget import Account, Budget
 from metagen.errors import InputError
 from metagen.problem import Problem
-from metagen.run import Generator
+from metagen.run import Generator, Verifier
 from metagen.settings import require_strategy
 from metagen.solution import Solution
 from metagen.solve import CONCURRENCY, Models, cancel, name_models
@@ -28,6 +28,7 @@ def solve(
     strategy: Generator | None = None,
     model: Models | None = None,
     *,
+    grade: Verifier | None = None,
     seed: int | None = None,
     budget: Budget | None = None,
 ) -> Solution:
@@ -37,8 +38,8 @@ def solve(
     problems over one engine, use `solve_all`, or a `Session`, which keeps it open. Ctrl-C cancels what is under way.
     """
     require_strategy("solve", strategy=strategy)
-    with Session(name_models(model, strategy)) as session:
-        return session.solve(problem, strategy, seed=seed, budget=budget)
+    with Session(name_models(model, strategy, grade)) as session:
+        return session.solve(problem, strategy, grade=grade, seed=seed, budget=budget)
 
 
 def solve_all(
@@ -46,6 +47,7 @@ def solve_all(
     strategy: Generator | None = None,
     model: Models | None = None,
     *,
+    grade: Verifier | None = None,
     seed: int | None = None,
     account: Account | None = None,
     concurrency: int = CONCURRENCY,
@@ -56,8 +58,10 @@ def solve_all(
     the last. Closing the iterator, or Ctrl-C, cancels what is under way.
     """
     require_strategy("solve_all", strategy=strategy)
-    with Session(name_models(model, strategy)) as session:
-        yield from session.solve_all(problems, strategy, seed=seed, account=account, concurrency=concurrency)
+    with Session(name_models(model, strategy, grade)) as session:
+        yield from session.solve_all(
+            problems, strategy, grade=grade, seed=seed, account=account, concurrency=concurrency
+        )
 
 
 class Session:
@@ -70,7 +74,7 @@ class Session:
     """
 
     def __init__(self, model: Models | None = None) -> None:
-        self._models = name_models(model, None)
+        self._models = name_models(model)
         self._thread = ThreadPoolExecutor(1, "metagen.sync")
         self._begun: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any] | None]] = Future()
         self._ready: Future[None] = Future()
@@ -104,24 +108,26 @@ class Session:
         problem: Problem | str,
         strategy: Generator | None = None,
         *,
+        grade: Verifier | None = None,
         seed: int | None = None,
         budget: Budget | None = None,
     ) -> Solution:
         """As `metagen.solve`."""
-        return self._call(solve_async(problem, strategy, self._models, seed=seed, budget=budget))
+        return self._call(solve_async(problem, strategy, self._models, grade=grade, seed=seed, budget=budget))
 
     def solve_all(
         self,
         problems: Iterable[Problem | str],
         strategy: Generator | None = None,
         *,
+        grade: Verifier | None = None,
         seed: int | None = None,
         account: Account | None = None,
         concurrency: int = CONCURRENCY,
     ) -> Iterator[Solution]:
         """As `metagen.solve_all`."""
         solutions = solve_all_async(
-            problems, strategy, self._models, seed=seed, account=account, concurrency=concurrency
+            problems, strategy, self._models, grade=grade, seed=seed, account=account, concurrency=concurrency
         )
 
         async def take() -> Solution | None:

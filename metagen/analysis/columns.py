@@ -14,6 +14,10 @@ from metagen.answers.kinds import MATHS
 from metagen.answers.protocol import Answers
 from metagen.disk.problems import ProblemFile
 from metagen.errors import InputError
+from metagen.problem import Problem
+from metagen.run import Verifier
+from metagen.verifiers.grading import oracle_of
+from metagen.verifiers.oracles import MatchesReference
 
 _NOTHING = b"\xff"
 """Marks a missing text. No text in UTF-8 contains this byte."""
@@ -44,7 +48,7 @@ class Questions:
     An id is found by its hash in a sorted array, since a dict would need as much memory as all the rest.
     """
 
-    def __init__(self, problems: ProblemFile) -> None:
+    def __init__(self, problems: ProblemFile, grade: Verifier | None = None) -> None:
         """Raises `InputError`, naming the line, for what cannot be read."""
         self.path = problems.path
         self.ids: list[str] = []
@@ -53,11 +57,15 @@ class Questions:
         """By tag, the values of the problems that have it."""
         self._kinds: dict[int, Answers] = {}
         """Of the problems whose answers are not mathematics."""
+        self.whole: dict[int, Problem] = {}
+        """Those that are graded by more than their reference: by `grade`, by tests, by Coq."""
         for problem in problems:
             for name, value in problem.tags.items():
                 self.tags.setdefault(name, {})[len(self.ids)] = value
             if problem.answers != MATHS:
                 self._kinds[len(self.ids)] = problem.answers
+            if not isinstance(grade or oracle_of(problem), MatchesReference | None):
+                self.whole[len(self.ids)] = problem
             self.ids.append(problem.id)
             self.references.append(problem.answer)
         hashes = np.fromiter(map(hash, self.ids), np.int64, len(self.ids))
@@ -68,6 +76,10 @@ class Questions:
     def kind(self, place: int) -> Answers:
         """The kind of answers to the problem at `place`."""
         return self._kinds.get(place, MATHS)
+
+    def has_grade(self, place: int) -> bool:
+        """Whether the answers to the problem at `place` can be right or wrong."""
+        return place in self.whole or self.references[place] is not None
 
     def find(self, name: str) -> int | None:
         """Where a problem stands; `None` if it is not in the file."""
@@ -98,6 +110,8 @@ class Draw:
     """The tokens of the prompt; 0 where nobody counted them."""
     cut: bool = False
     """A length limit cut it off."""
+    text: str | None = None
+    """All of it, for a grade that reads more than the answer."""
 
 
 class Columns:
@@ -105,7 +119,7 @@ class Columns:
 
     def __init__(self) -> None:
         self.places, self.numbers = array("i"), array("i")
-        self.answers = Texts()
+        self.answers, self.texts = Texts(), Texts()
         self.tokens, self.prompts = array("i"), array("i")
         self.scores = array("d")
         self.scored, self.cut = array("b"), array("b")
@@ -116,6 +130,7 @@ class Columns:
         self.places.append(place)
         self.numbers.append(number)
         self.answers.append(draw.answer)
+        self.texts.append(draw.text)
         self.tokens.append(draw.tokens)
         self.prompts.append(draw.prompt)
         self.scores.append(nan if draw.score is None else draw.score)

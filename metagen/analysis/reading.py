@@ -23,6 +23,8 @@ from metagen.analysis.rules import all_rules, best_of, coverage, majority_vote, 
 from metagen.analysis.tables import Source
 from metagen.analysis.tally import one_line, silence, without_verdict
 from metagen.answers.protocol import Answers, verdicts
+from metagen.budget import Account
+from metagen.candidate import Candidate
 from metagen.card.card import ModelCard
 from metagen.disk.lines import Reader
 from metagen.disk.pool import Sample, reply_of
@@ -30,6 +32,11 @@ from metagen.disk.problems import ProblemFile
 from metagen.disk.runs import read_rows
 from metagen.disk.traces import SpanRow, read_configuration, read_traces
 from metagen.errors import InputError, WeightError
+from metagen.problem import Problem
+from metagen.run import Verifier
+from metagen.settings import literal
+from metagen.solve import Whole
+from metagen.verifiers.grading import grades
 
 LIKELIHOOD = "mean token probability"
 """What scores the samples of a pool with log-probabilities: the geometric mean over tokens, from 0 to 1."""
@@ -39,19 +46,26 @@ MOST_LOGPROB = 1e-3
 _SAMPLES = Reader(Sample)
 
 
-def read(path: Path, problems: ProblemFile, n: int | None = None, card: ModelCard | None = None) -> Source:
+def read(
+    path: Path,
+    problems: ProblemFile,
+    n: int | None = None,
+    card: ModelCard | None = None,
+    grade: Verifier | None = None,
+) -> Source:
     """Read and grade a pool or a run, with the first `n` samples of each problem; without `n` all need equally many.
 
-    Problems without a reference are left out, and samples on which the grader has no verdict count as wrong; both are
-    noted. With the `card` of the model that drew them, FLOPs are counted. Raises `InputError` for what is no pool or
-    run of these problems, or where samples cannot be told apart.
+    A `grade` decides what is right, else each problem's own oracle. Problems that have none are left out, and samples
+    on which the grader has no verdict count as wrong; both are noted. With the `card` of the model that drew them,
+    FLOPs are counted. Raises `InputError` for what is no pool or run of these problems, or where samples cannot be told
+    apart.
     """
-    questions = Questions(problems)
+    questions = Questions(problems, grade)
     is_run = path.is_dir()
-    columns = _of_run(path, problems, questions) if is_run else _of_pool(path, questions)
+    columns = _of_run(path, problems, questions, grade) if is_run else _of_pool(path, questions)
     chosen, notes = _chosen(path, questions, columns)
     rows = _even(path, questions, columns, chosen, n)
-    samples, unjudged = asyncio.run(_graded(questions, columns, chosen, rows))
+    samples, unjudged = asyncio.run(_graded(questions, columns, chosen, rows, grade))
     if card:
         samples, counted = _priced(samples, columns, rows, card)
         if not counted:
@@ -81,7 +95,7 @@ def _chosen(path: Path, questions: Questions, columns: Columns) -> tuple[Index, 
     drawn = np.unique(as_array(columns.places))
     if not len(drawn):
         raise InputError(f"{path}: holds no samples")
-    answered = [questions.references[place] is not None for place in drawn.tolist()]
+    answered = [questions.has_grade(place) for place in drawn.tolist()]
     chosen = drawn[np.array(answered)]
     if not len(chosen):
         raise InputError(f"{path}: none of its problems has a reference answer in {questions.path}")
@@ -119,14 +133,19 @@ def _even(path: Path, questions: Questions, columns: Columns, chosen: Index, n: 
     return np.asarray(columns.order()[starts[chosen][:, None] + np.arange(wanted)])
 
 
-async def _graded(questions: Questions, columns: Columns, chosen: Index, rows: Index) -> tuple[Samples, int]:
+async def _graded(
+    questions: Questions, columns: Columns, chosen: Index, rows: Index, grade: Verifier | None
+) -> tuple[Samples, int]:
     """The samples as arrays, and how many the grader had no verdict on."""
     groups, right = np.empty(rows.shape, np.int64), np.empty(rows.shape, np.bool_)
     unjudged = 0
     for number, (place, row) in enumerate(zip(chosen.tolist(), rows, strict=True)):
         answers, kind = [columns.answers[index] for index in row.tolist()], questions.kind(place)
-        verdict = await verdicts(kind, answers, questions.references[place] or "")
-        judged = [verdict[answer] for answer in answers]
+        if place in questions.whole:
+            judged = await _judged(questions.whole[place], columns, row.tolist(), grade)
+        else:
+            verdict = await verdicts(kind, answers, questions.references[place] or "")
+            judged = [verdict[answer] for answer in answers]
         groups[number] = _groups(kind, answers)
         right[number] = [each is True for each in judged]
         unjudged += judged.count(None)
@@ -136,6 +155,14 @@ async def _graded(questions: Questions, columns: Columns, chosen: Index, rows: I
     scores = as_array(columns.scores)[rows] if _is_scored(columns, rows) else None
     tokens = as_array(columns.tokens)[rows].astype(np.int64)
     return Samples(groups=groups, right=right, scores=scores, tokens=tokens, labels=labels), unjudged
+
+
+async def _judged(problem: Problem, columns: Columns, row: Sequence[int], grade: Verifier | None) -> list[bool | None]:
+    """Whether the samples in these rows of the columns are right, by a grade that reads all of them."""
+    texts = [(columns.texts[index] or "", bool(columns.cut[index])) for index in row]
+    candidates = [Candidate((text,), finished=not cut) for text, cut in texts]
+    run, _ = Whole({}, None, Account()).grading(problem)
+    return await grades(grade, problem, candidates, run)
 
 
 def _is_scored(columns: Columns, rows: Index) -> bool:
@@ -195,7 +222,7 @@ def _of_pool(path: Path, questions: Questions) -> Columns:
                 "of its own"
             )
         requests[place] = request
-        columns.add(place, sample.draw, _drawn(sample, questions.kind(place)))
+        columns.add(place, sample.draw, _drawn(sample, questions, place))
     _refuse_twins(path, columns)
     return columns
 
@@ -206,10 +233,12 @@ def _refuse_twins(path: Path, columns: Columns) -> None:
         raise InputError(f"{path}, line {number}: sample {sample.draw} of problem {sample.problem!r} stands here again")
 
 
-def _drawn(sample: Sample, kind: Answers) -> Draw:
+def _drawn(sample: Sample, questions: Questions, place: int) -> Draw:
     cut = sample.end == "length"
-    answer = kind.extract(reply_of(sample).text, finished=not cut)
-    return Draw(answer, sample.tokens, _likelihood(sample.logprobs), sample.prompt_tokens, cut)
+    reply = reply_of(sample).text
+    answer = questions.kind(place).extract(reply, finished=not cut)
+    text = reply if place in questions.whole else None
+    return Draw(answer, sample.tokens, _likelihood(sample.logprobs), sample.prompt_tokens, cut, text)
 
 
 def _likelihood(logprobs: Sequence[float]) -> float | None:
@@ -220,14 +249,14 @@ def _likelihood(logprobs: Sequence[float]) -> float | None:
     return exp(mean) if mean <= MOST_LOGPROB else nan
 
 
-def _of_run(path: Path, problems: ProblemFile, questions: Questions) -> Columns:
-    _check_problems(path, problems)
+def _of_run(path: Path, problems: ProblemFile, questions: Questions, grade: Verifier | None) -> Columns:
+    _check_problems(path, problems, literal(grade) if grade else "")
     columns, solved = Columns(), _Solved(path, questions)
     for name, rows in read_traces(path, solved):
         place = questions.place(name, path)
         where = f"{path}, problem {name!r}"
         try:
-            for number, draw in enumerate(_of_trace(rows, questions.kind(place), where)):
+            for number, draw in enumerate(_of_trace(rows, questions, place, where)):
                 columns.add(place, number, draw)
         except (OverflowError, ValueError):
             raise InputError(f"{where}: a span has a number of tokens that is none") from None
@@ -251,7 +280,7 @@ class _Solved:
         return place is not None and bool(self._solved[place])
 
 
-def _check_problems(path: Path, problems: ProblemFile) -> None:
+def _check_problems(path: Path, problems: ProblemFile, grade: str) -> None:
     """A run says in `run.json` over which problems it went."""
     configuration, digest = read_configuration(path), problems.check().digest
     went_over = str(configuration.get("problems", ""))
@@ -260,9 +289,12 @@ def _check_problems(path: Path, problems: ProblemFile) -> None:
     if (read_as := str(configuration.get("answers", ""))) != problems.kind:
         wanted = f"give --answers {read_as!r}" if read_as else "leave --answers out"
         raise InputError(f"{path}: its answers were read as {read_as or 'the file says'}: {wanted}")
+    if (graded := str(configuration.get("grade", ""))) != grade:
+        wanted = f"give --grade {graded!r}" if graded else "leave --grade out"
+        raise InputError(f"{path}: was graded by {graded or 'what the problems bring'}: {wanted}")
 
 
-def _of_trace(rows: Iterable[SpanRow], kind: Answers, where: str) -> list[Draw]:
+def _of_trace(rows: Iterable[SpanRow], questions: Questions, place: int, where: str) -> list[Draw]:
     """The samples that were drawn at the bottom, with the verdicts given on them if each has just one."""
     draws: list[Draw] = []
     scores: list[float | None] = []
@@ -274,7 +306,7 @@ def _of_trace(rows: Iterable[SpanRow], kind: Answers, where: str) -> list[Draw]:
                 scores += row.verdicts or ()
         elif row.request and row.completions and row.status != "cancelled":
             prompts.add((row.request.prompt, row.request.partial))
-            draws += _completions(row, kind)
+            draws += _completions(row, questions, place)
     if len(prompts) > 1 or any(partial for _, partial in prompts):
         raise InputError(
             f"{where}: its strategy sends more than one prompt, so what one sample is cannot be told: draw a pool of "
@@ -285,10 +317,11 @@ def _of_trace(rows: Iterable[SpanRow], kind: Answers, where: str) -> list[Draw]:
     return [replace(draw, score=nan if score is None else score) for draw, score in zip(draws, scores, strict=True)]
 
 
-def _completions(row: SpanRow, kind: Answers) -> Iterator[Draw]:
+def _completions(row: SpanRow, questions: Questions, place: int) -> Iterator[Draw]:
     prompt = int(row.usage.get("prompt_tokens", 0))
     for each in row.completions:
-        yield Draw(kind.extract(each.text, finished=not each.cut), each.tokens, None, prompt, each.cut)
+        answer = questions.kind(place).extract(each.text, finished=not each.cut)
+        yield Draw(answer, each.tokens, None, prompt, each.cut, each.text if place in questions.whole else None)
 
 
 def _handed_over(path: Path, questions: Questions) -> dict[str, bool]:

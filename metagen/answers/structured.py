@@ -9,7 +9,8 @@ from typing import Any
 
 from metagen.answers.protocol import Form
 from metagen.errors import InputError
-from metagen.execution.blocks import PYTHON, last_block
+from metagen.execution.blocks import COQ, PYTHON, last_block
+from metagen.execution.suites import does_something
 from metagen.settings import spelled
 
 _WORK = 8
@@ -67,7 +68,8 @@ class Json:
 class Code:
     """The last block of code in `language`, or the last that names no language. Equal code is equal line by line.
 
-    Whether other code does the same is for `PassesTests`.
+    A whole reply without a block is code if it is Python, such as a function or what stands inside of one, or ends as a
+    proof of Coq does. Whether other code does the same is for `PassesTests`.
     """
 
     language: str = "python"
@@ -84,15 +86,27 @@ class Code:
         return None
 
     def extract(self, text: str, *, finished: bool = True) -> str | None:
-        """Return the code; `None` without a block, or if the reply was cut off inside of it."""
-        if not ("```" in text or "~~~" in text) or (not finished and text.count("```") % 2):
+        """Return the code; `None` where there is none, or if the reply was cut off inside of its block."""
+        if not ("```" in text or "~~~" in text):
+            return text if finished and self._is_code(text) else None
+        if not finished and text.count("```") % 2:
             return None
-        code = last_block(text, PYTHON if self.language in PYTHON else (self.language,))
+        code = last_block(text, self._languages)
         return None if code == text or not code.strip() else code
 
     def key(self, answer: str) -> str:
-        code = last_block(answer, PYTHON if self.language in PYTHON else (self.language,))
+        code = last_block(answer, self._languages)
         return "\n".join(line.rstrip() for line in dedent(code).splitlines() if line.strip())
+
+    @property
+    def _languages(self) -> tuple[str, ...]:
+        return next((names for names in (PYTHON, COQ) if self.language in names), (self.language,))
+
+    def _is_code(self, text: str) -> bool:
+        """Whether a text without a block is code in this language."""
+        if self._languages == PYTHON:
+            return does_something(text)
+        return self._languages == COQ and text.rstrip().endswith(("Qed.", "Defined."))
 
     async def equal(self, answer: str, reference: str) -> bool | None:
         return self.key(answer) == self.key(reference)

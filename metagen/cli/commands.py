@@ -27,6 +27,7 @@ from metagen.cli.options import (
     FieldOption,
     File,
     FlopsOption,
+    GradeOption,
     LimitOption,
     LoadOption,
     ModelOption,
@@ -49,6 +50,7 @@ from metagen.jobs.job import Order, prepare, read_named, read_settings
 from metagen.jobs.loading import load_all
 from metagen.jobs.plans import cells, read_plan
 from metagen.solve import CONCURRENCY
+from metagen.spec.parse import parse_grade
 
 app = typer.Typer(
     help="Answer better by calling a language model many times.",
@@ -91,6 +93,7 @@ def solve_command(
     answers: AnswersOption = None,
     system: SystemOption = None,
     template: TemplateOption = None,
+    grade: GradeOption = None,
     engine: EngineOption = None,
     server: ServerOption = None,
     card: CardOption = None,
@@ -121,6 +124,7 @@ def sample_command(
     answers: AnswersOption = None,
     system: SystemOption = None,
     template: TemplateOption = None,
+    grade: GradeOption = None,
     engine: EngineOption = None,
     server: ServerOption = None,
     card: CardOption = None,
@@ -148,6 +152,7 @@ def _order(
     answers: str | None,
     system: str | None,
     template: Path | None,
+    grade: str | None,
     engine: list[str] | None,
     server: list[str] | None,
     card: list[str] | None,
@@ -166,6 +171,7 @@ def _order(
         seed=seed,
         budget=Budget(tokens, seconds, flops),
         concurrency=concurrency,
+        grade=grade or "",
     )
 
 
@@ -202,6 +208,7 @@ def report_command(
     answer_field: FieldOption = None,
     id_field: FieldOption = None,
     answers: AnswersOption = None,
+    grade: GradeOption = None,
     load: LoadOption = None,
 ) -> None:
     """Show how accuracy grows with samples.
@@ -210,14 +217,15 @@ def report_command(
     subject. Of several pools and runs, it says how each differs from the first on the same problems, with as many
     samples and at equal cost.
     """
-    problems = ProblemFile(problem_file, prompt_field, answer_field, id_field, answers or "").reading(
-        load_all(load or ())
-    )
+    names = load_all(load or ())
+    problems = ProblemFile(problem_file, prompt_field, answer_field, id_field, answers or "").reading(names)
+    graded = parse_grade(grade, names) if grade else None
     if twice := next((source for source in sources if sources.count(source) > 1), None):
         raise InputError(f"{twice} is given twice: name each pool and run once")
     check_report(out_dir, "table", "curves", "flops")
     found = [
-        read(source, problems, n, one) for source, one in zip(sources, cards(card or (), len(sources)), strict=True)
+        read(source, problems, n, one, graded)
+        for source, one in zip(sources, cards(card or (), len(sources)), strict=True)
     ]
     report(found, out_dir, [percent / 100 for percent in reach or ()])
 

@@ -102,6 +102,7 @@ async def _work(
                     chain([first], left),
                     strategy,
                     job.models,
+                    grade=job.grade,
                     seed=job.seed,
                     account=account,
                     concurrency=job.concurrency,

@@ -9,7 +9,7 @@ File = Annotated[
     Path,
     typer.Argument(
         help="Problems: JSON Lines, a JSON list, CSV, TSV or Parquet, packed (.gz, .bz2, .xz, .zst) or not; ours, "
-        "GSM8K's, MATH's, SVAMP's, or with named fields."
+        "GSM8K's, MATH's, SVAMP's, HumanEval's, MBPP's, or with named fields."
     ),
 ]
 ModelOption = Annotated[
@@ -52,6 +52,15 @@ AnswersOption = Annotated[
         metavar="SPEC",
         help="What counts as an answer: a kind, such as 'Number()' or 'Choice(\"ABCD\")', or a function of a loaded "
         "file. Default: what the field `answers` or `choices` of a row says, else mathematics.",
+    ),
+]
+GradeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--grade",
+        metavar="SPEC",
+        help="What says whether an answer is right, by a verdict of 1: a verifier, such as 'PassesTests()'. Default: "
+        "the tests of a row, Coq for a theorem, else the reference answer.",
     ),
 ]
 EngineOption = Annotated[

@@ -9,12 +9,13 @@ from typing import Any
 from uuid import UUID
 
 from metagen.answers.rows import FIELDS as CHOICE_FIELDS
+from metagen.disk.tested import FIELDS as TEST_FIELDS
 from metagen.errors import InputError
 
 MESSAGES = "messages"
-PROMPT_FIELDS = ("prompt", "question", "problem", "Question", MESSAGES)
+PROMPT_FIELDS = ("prompt", "question", "problem", "Question", "text", MESSAGES)
 ANSWER_FIELDS = ("answer", "Answer", "solution")
-ID_FIELDS = ("id", "unique_id", "ID")
+ID_FIELDS = ("id", "unique_id", "ID", "task_id")
 TAG_FIELDS = ("level", "subject", "type")
 
 SHAPES = 256
@@ -39,7 +40,7 @@ class UsedFields:
         if (names := tuple(row)) in self._seen or len(self._seen) >= SHAPES:
             return
         self._seen.add(names)
-        read = {self._first(row, sought) for sought in self._sought} | {*TAG_FIELDS, "answers", *CHOICE_FIELDS}
+        read = {self._first(row, sought) for sought in self._sought} | {*TAG_FIELDS, "answers", *CHOICE_FIELDS, *TEST_FIELDS}
         read |= {"Body"} if "Question" in read else set()
         self.unused |= dict.fromkeys(name for name in names if name not in read)
 

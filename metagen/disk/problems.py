@@ -31,7 +31,9 @@ from metagen.disk.fields import (
 )
 from metagen.disk.sources import Rows, read_source
 from metagen.disk.templates import Template
+from metagen.disk.tested import tests_of
 from metagen.errors import InputError
+from metagen.execution.sandbox import CONFINED
 from metagen.messages import Turns, asking, question_of, read_messages, with_system
 from metagen.problem import Problem
 from metagen.settings import literal
@@ -73,7 +75,8 @@ class ProblemFile:
 
     What counts as an answer is said by `answers` for the whole file, else by the field `answers` of a row, as a spec.
     A row with `choices` (or `options`) has them for answers: its prompt lists them by letter if it does not yet, and
-    its answer may be the letter, the text or the number from 0.
+    its answer may be the letter, the text or the number from 0. A row with tests, as HumanEval, MBPP and APPS have
+    them, asks for code, which is graded by running them; an answer that states a theorem of Coq asks for its proof.
     """
 
     path: Path
@@ -119,29 +122,28 @@ class ProblemFile:
         """Read the whole file once, before anything is spent.
 
         Memory is 8 bytes a problem. Raises `InputError` for what cannot be read, an empty file, or an id that occurs
-        twice.
+        twice, and where there are tests and no sandbox to run them in.
         """
-        digest, ids, blank, fields = (
-            blake2b(digest_size=8),
-            array("q"),
-            0,
-            UsedFields(self.prompt_field, self.answer_field, self.id_field),
-        )
+        digest, ids, blank, any_tests = blake2b(digest_size=8), array("q"), 0, False
+        fields = UsedFields(self.prompt_field, self.answer_field, self.id_field)
         for place, row in self._rows():
-            name, prompt, answer, _ = self._said(row, place)
+            name, prompt, answer, _, tests = self._said(row, place)
             said = [turn.fields() for turn in self._turns(row, place)]
-            digest.update(repr((name, prompt, answer, *([said] if said else ()))).encode())
+            digest.update(repr((name, prompt, answer, *([said] if said else ()), *([tests] if tests else ()))).encode())
             if self.system or self.template:
                 self._problem(row, place)
             ids.append(hash(name))
             fields.add(row)
-            blank += answer is None and fields.answers(row)
+            any_tests = any_tests or tests is not None
+            blank += answer is None and tests is None and fields.answers(row)
         if not ids:
             raise InputError(f"{self.path}: holds no problems")
         hashes = np.frombuffer(ids, dtype=np.int64)
         hashes.sort()
         if repeated := set(hashes[1:][hashes[1:] == hashes[:-1]].tolist()):
             self._refuse_twins(repeated)
+        if any_tests:
+            CONFINED.check()
         named = self.template.names if self.template else set()
         unused = tuple(name for name in fields.unused if name not in named)
         return Contents(len(ids), digest.hexdigest(), unused, blank)
@@ -152,7 +154,7 @@ class ProblemFile:
         return read_source(self.path)
 
     def _problem(self, row: Mapping[str, Any], place: str) -> Problem:
-        name, prompt, answer, kind = self._said(row, place)
+        name, prompt, answer, kind, tests = self._said(row, place)
         tags = {name: str(row[name]) for name in TAG_FIELDS if isinstance(row.get(name), (str, int))}
         turns = self._turns(row, place)
         if self.template:
@@ -161,7 +163,7 @@ class ProblemFile:
             turns = asking(turns, prompt)
         if self.system:
             turns = with_system(turns, self.system, f"{self.path}, {place}")
-        return Problem(name, prompt, answer, tags=tags, answers=kind, messages=turns)
+        return Problem(name, prompt, answer, tags=tags, answers=kind, messages=turns, tests=tests)
 
     def _turns(self, row: Mapping[str, Any], place: str) -> Turns:
         """The conversation that a row holds; empty where it holds a question alone."""
@@ -169,8 +171,8 @@ class ProblemFile:
         given = row.get(name)
         return read_messages(given, f"{self.path}, {place}: field {name!r}") if _is_talk(name, given) else ()
 
-    def _said(self, row: Mapping[str, Any], place: str) -> tuple[str, str, str | None, Answers]:
-        """The id, the prompt, the reference answer and the kind of answers."""
+    def _said(self, row: Mapping[str, Any], place: str) -> tuple[str, str, str | None, Answers, str | None]:
+        """The id, the prompt, the reference answer, the kind of answers and the tests."""
         where = f"{self.path}, {place}"
         field, asked = find_field(row, self.prompt_field, PROMPT_FIELDS, where)
         if _is_talk(field, asked):
@@ -179,7 +181,9 @@ class ProblemFile:
         if field == "Question" and not self.prompt_field and row.get("Body"):
             prompt = _after_body(str(row["Body"]), prompt)
         kind, prompt = self._kind(row, prompt, where)
-        return self._name(row, place), prompt, self._answer(row, kind, where), kind
+        name = self._name(row, place)
+        tests = _tests(row, name, where)
+        return name, prompt, None if tests else self._answer(row, kind, where), kind, tests
 
     def _name(self, row: Mapping[str, Any], place: str) -> str:
         if not self.id_field and isinstance(name := row.get(ID_FIELDS[0]), str) and name:
@@ -263,6 +267,14 @@ def _choice(kind: Choice, given: int, where: str) -> str:
     if not 0 <= given < len(kind.letters):
         raise InputError(f"{where}: there is no choice {given}: there are {len(kind.letters)}, counted from 0")
     return kind.letters[given]
+
+
+def _tests(row: Mapping[str, Any], name: str, where: str) -> str | None:
+    """The tests of a row."""
+    try:
+        return tests_of(row, name)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
 
 
 def _after_body(body: str, question: str) -> str:

@@ -1,14 +1,22 @@
 """The program that tests a candidate's code, inside the sandbox: it is run as a file and imports nothing of metagen.
 
 The code is a module, so its part for `__main__` is not run; the tests are the main program and see its names. Standard
-input holds a word, which goes out at the end if nothing was raised.
+input holds a word, which goes out at the end if nothing was raised, and the name of what runs the tests that are
+defined and not called: unittest or pytest, or nothing.
 """
 
 import importlib
 import os
-import runpy
 import sys
 import traceback
+import unittest
+from collections.abc import Iterator, Mapping
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
+from types import ModuleType
+from typing import Any
+
+TESTS = "test_code.py"
 
 sys.path.insert(0, os.getcwd())
 sys.dont_write_bytecode = True
@@ -16,16 +24,87 @@ sys.dont_write_bytecode = True
 
 def main() -> None:
     """Test the code; let what it raises end this process, with an exit code that is not 0."""
-    word = os.read(0, 64)
+    word, _, runner = os.read(0, 64).partition(b" ")
     output = os.dup(1)
     try:
-        module = importlib.import_module("candidate")
-        names = {name: value for name, value in vars(module).items() if not name.startswith("__")}
-        runpy.run_path("tests.py", init_globals=names, run_name="__main__")
+        code = importlib.import_module("candidate")
+        tests = as_main({name: value for name, value in vars(code).items() if not name.startswith("__")})
+        if runner:
+            {b"unittest": run_unittest, b"pytest": run_pytest}[runner](tests)
     except SystemExit as end:
         if end.code or _left_by_the_code(end):
             raise SystemExit(f"SystemExit: {end.code}") from end
     os.write(output, word)
+
+
+def as_main(names: Mapping[str, Any]) -> ModuleType:
+    """Run the file of tests as the main program, which sees `names`; it may leave by `unittest.main()`."""
+    loader = SourceFileLoader("__main__", os.path.abspath(TESTS))
+    spec = spec_from_loader("__main__", loader)
+    if spec is None:
+        raise ImportError(TESTS)
+    module = module_from_spec(spec)
+    vars(module).update(names)
+    sys.modules["__main__"] = sys.modules["test_code"] = module
+    try:
+        loader.exec_module(module)
+    except SystemExit as end:
+        if end.code or _left_by_the_code(end):
+            raise
+    return module
+
+
+def run_unittest(tests: ModuleType) -> None:
+    """Run the classes of unittest and the functions `test...` that take nothing."""
+    suite, result = unittest.TestSuite(_collected(tests)), unittest.TestResult()
+    suite.run(result)
+    _end([text for _, text in result.failures + result.errors], result.testsRun - len(result.skipped))
+
+
+def _collected(tests: ModuleType) -> Iterator[unittest.TestSuite | unittest.TestCase]:
+    for name, value in list(vars(tests).items()):
+        if getattr(value, "__module__", None) != "__main__":
+            continue
+        if isinstance(value, type) and issubclass(value, unittest.TestCase):
+            yield unittest.defaultTestLoader.loadTestsFromTestCase(value)
+        elif name.startswith("test") and callable(value):
+            yield unittest.FunctionTestCase(value)
+
+
+class Reports:
+    """What pytest says about each test."""
+
+    def __init__(self) -> None:
+        self.passed = 0
+        self.failed: list[str] = []
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        self.passed += report.when == "call" and report.passed
+        if report.failed:
+            self.failed.append(getattr(getattr(report.longrepr, "reprcrash", None), "message", str(report.longrepr)))
+
+    def pytest_collectreport(self, report: Any) -> None:
+        if report.failed:
+            self.failed.append(str(report.longrepr))
+
+
+def run_pytest(tests: ModuleType) -> None:
+    """Run the tests as pytest does; it finds the module that is loaded already."""
+    for name, value in vars(tests).items():
+        if name.lower().startswith("test") and getattr(value, "__module__", None) == "candidate":
+            value.__test__ = False  # the code's own tests are not asked
+    reports = Reports()
+    pytest = importlib.import_module("pytest")
+    pytest.main(["-q", "-p", "no:cacheprovider", "--noconftest", "-c", os.devnull, TESTS], plugins=[reports])
+    _end(reports.failed, reports.passed)
+
+
+def _end(failed: list[str], ran: int) -> None:
+    """Raises `SystemExit`, with the last line of the first failure, unless something ran and all of it passed."""
+    if failed:
+        raise SystemExit(failed[0].strip().rpartition("\n")[2] or "failed")
+    if not ran:
+        raise SystemExit("no test ran")
 
 
 def _left_by_the_code(end: SystemExit) -> bool:

@@ -19,10 +19,10 @@ from metagen.model import named_models
 from metagen.models import SMALL
 from metagen.problem import Problem
 from metagen.request import AnyBackend, generates
-from metagen.run import Generator
+from metagen.run import Generator, Verifier
 from metagen.settings import literal, takes
 from metagen.solve import CONCURRENCY
-from metagen.spec.parse import foreign, parse
+from metagen.spec.parse import foreign, parse, parse_grade
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Job:
     concurrency: int
     engine: Mapping[str, Any]
     loaded: list[str]
+    grade: Verifier | None = None
 
     def left(self, done: set[str]) -> Iterator[Problem]:
         return self.problems.lacking(done, self.limit)
@@ -65,6 +66,8 @@ class Job:
         yield "system", self.problems.system
         if template := self.problems.template:
             yield "template", template.text
+        if self.grade:
+            yield "grade", literal(self.grade)
 
     def slug(self) -> str:
         """A folder's name that is the same for the same configuration."""
@@ -91,6 +94,8 @@ class Order:
     seed: int | None = None
     budget: Budget = field(default_factory=Budget)
     concurrency: int = CONCURRENCY
+    grade: str = ""
+    """A verifier that says what is right; empty leaves it to the problems."""
 
 
 def prepare(order: Order) -> Job:
@@ -101,6 +106,7 @@ def prepare(order: Order) -> Job:
     if not takes(strategy, 2):
         spec = order.strategy[:80]
         raise InputError(f"{spec!r} is a kind of answers: give it with --answers, and a strategy such as Vote(16)")
+    grade = parse_grade(order.grade, names) if order.grade else None
     _check_spelling(strategy, names)
     named = dict(order.models) or {"model": str(SMALL)}
     cards = {name: ModelCard.read(path) for name, path in order.cards.items()}
@@ -113,12 +119,13 @@ def prepare(order: Order) -> Job:
     if not any(map(generates, backends.values())):
         named |= {"model": str(SMALL)}
         backends |= {"model": make_backend(str(SMALL), order.engine, names, cards.get("model"), {})}
-    for name in named_models(strategy):
+    for name in named_models((strategy, grade)):
         if name and name not in backends:
-            raise InputError(f"the strategy names a model {name!r}: give it with --model {name}=MODEL")
+            raise InputError(f"the strategy or the grade names a model {name!r}: give it with --model {name}=MODEL")
     _check_used(order, named, backends)
     contents = problems.check()
-    loaded = sorted(f"{path.name} ({digest_of(path)})" for path in order.load) + foreign(order.strategy, names)
+    loaded = sorted(f"{path.name} ({digest_of(path)})" for path in order.load)
+    loaded += [origin for spec in (order.strategy, order.grade) if spec for origin in foreign(spec, names)]
     return Job(
         problems=problems,
         strategy=strategy,
@@ -131,6 +138,7 @@ def prepare(order: Order) -> Job:
         concurrency=order.concurrency,
         engine=order.engine,
         loaded=loaded,
+        grade=grade,
     )
 
 

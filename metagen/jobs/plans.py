@@ -50,6 +50,8 @@ class Plan(BaseModel):
     """Only the first so many problems of each file."""
     answers: str = ""
     """The kind of answers of all files, such as `Number()`."""
+    grade: str = ""
+    """What says whether an answer is right, such as `PassesTests()`."""
     load: list[Path] = []
     cards: dict[str, Path] = {}
     """By model: the `config.json` of what stands behind a server or a pool."""
@@ -114,6 +116,7 @@ def cells(path: Path, plan: Plan) -> list[Cell]:
             limit=plan.limit,
             seed=seed,
             concurrency=plan.concurrency,
+            grade=plan.grade,
         )
         for (strategy, spec), (budget, limit) in product(plan.strategies.items(), plan.budgets.items()):
             try:

@@ -11,7 +11,8 @@ from metagen.answers.protocol import is_answers
 from metagen.calls import Reader
 from metagen.errors import InputError
 from metagen.model import Model
-from metagen.settings import GENERATOR, literal, require_async, takes
+from metagen.run import Verifier
+from metagen.settings import GENERATOR, literal, require_async, require_grade, takes
 from metagen.spec import plugins
 from metagen.verifiers import critics
 
@@ -39,6 +40,15 @@ def parse(text: str, names: Mapping[str, Any] | None = None) -> Any:
     if not is_answers(made):
         require_async(made, literal(made), GENERATOR)
     return made
+
+
+def parse_grade(text: str, names: Mapping[str, Any] | None = None) -> Verifier:
+    """Read a verifier that says whether an answer is right, such as `PassesTests()`. Raises `InputError`."""
+    made = _reader(names).read(text)
+    if isinstance(made, type) or not takes(made, 3):
+        raise InputError(f"{text[:80]!r} is not a verifier; write one such as MatchesReference() or PassesTests()")
+    require_grade("--grade", grade=made)
+    return made  # type: ignore[no-any-return]
 
 
 def foreign(text: str, names: Mapping[str, Any] | None = None) -> list[str]:

@@ -1,11 +1,9 @@
 """Verifiers that run a candidate's code, in a sandbox."""
 
-import json
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from importlib.resources import files
-from typing import TypeAlias, TypeGuard
 
 from metagen.candidate import Candidate, Score
 from metagen.errors import InputError, ToolError
@@ -14,6 +12,7 @@ from metagen.execution.limits import MIB
 from metagen.execution.processes import Finished
 from metagen.execution.programs import PYTHON_MEMORY, checked_settings, limits, run_python, why, worked
 from metagen.execution.sandbox import CONFINED, Sandbox
+from metagen.execution.suites import Cases, Suite, are_texts, completes, read_tests
 from metagen.problem import Problem
 from metagen.run import Run
 from metagen.settings import spelled
@@ -26,10 +25,12 @@ _HARNESS = files("metagen.execution") / "harness.py"
 class PassesTests:
     """The oracle for code (Chen et al. 2021): the candidate's Python passes the unit tests.
 
-    The code is the candidate's last fenced block of Python, or its whole text. The tests are `problem.answer`, or
-    `tests`: one text for all problems, or one for each by the problem's id. They are Python, which sees the code's
-    names and passes if it raises nothing; or, as in APPS (Hendrycks et al. 2021), a JSON object of `inputs` and
-    `outputs`: what the code must print for each standard input, up to space at the ends of lines.
+    The code is the candidate's last fenced block of Python, or its whole text; behind a prompt that begins a program,
+    as HumanEval's do. The tests are `tests` (one text for all problems, or one for each by the problem's id), else
+    `problem.tests`, else `problem.answer`. They are Python, which sees the code's names and passes if it raises
+    nothing: statements, classes of unittest, functions as pytest runs them. Or, as in APPS (Hendrycks et al. 2021),
+    they are a JSON object of `inputs` and `outputs`: what the code must print for each standard input, up to space at
+    the ends of lines. Tests that run nothing are refused.
 
     1 if all pass, else 0, and the reason is the last line of the errors. No verdict where the sandbox failed. `seconds`
     of work and `memory` in bytes are for each run of the code.
@@ -56,38 +57,40 @@ class PassesTests:
         Raises:
             InputError: there are no tests for the problem, or no sandbox can be had here.
         """
-        tests = self._tests(problem)
-        cases = read_cases(tests, problem.id)
-        codes = [last_block(candidate.text, PYTHON) for candidate in candidates]
+        tests = read_tests(self._tests(problem), problem.id)
+        codes = [completes(problem.prompt, last_block(candidate.text, PYTHON)) for candidate in candidates]
         distinct = list(dict.fromkeys(codes))
-        judged = await together(self._judged(code, tests, cases, run) for code in distinct)
+        judged = await together(self._judged(code, tests, run) for code in distinct)
         verdicts = dict(zip(distinct, judged, strict=True))
         return [verdicts[code] for code in codes]
 
     def _tests(self, problem: Problem) -> str:
         given = self.tests if isinstance(self.tests, str) else dict(self.tests or ()).get(problem.id)
-        tests = problem.answer if given is None else given
+        tests = next((each for each in (given, problem.tests, problem.answer) if each is not None), None)
         if tests is None or not tests.strip():
-            raise InputError(f"problem {problem.id!r} has no tests: they are its answer, or PassesTests(tests=...)")
+            raise InputError(
+                f"problem {problem.id!r} has no tests: they are its `tests`, its answer, or PassesTests(tests=...)"
+            )
         return tests
 
-    async def _judged(self, code: str, tests: str, cases: "Cases | None", run: Run) -> Score | None:
+    async def _judged(self, code: str, tests: Suite | Cases, run: Run) -> Score | None:
         try:
-            wrong = await (self._tested(code, tests) if cases is None else self._compared(code, cases))
+            wrong = await (self._tested(code, tests) if isinstance(tests, Suite) else self._compared(code, tests))
         except ToolError as error:
             run.note(f"not verified: {error}")
             return None
         return Score(0.0, reason=wrong) if wrong else Score(1.0, reason="passed")
 
-    async def _tested(self, code: str, tests: str) -> str:
+    async def _tested(self, code: str, tests: Suite) -> str:
         """What is wrong with the code, if anything is."""
         word = secrets.token_hex(16)
-        files: dict[str, bytes | str] = {"candidate.py": code, "tests.py": tests, "run.py": _HARNESS.read_bytes()}
-        finished = await self._python("run.py", files, word)
+        harness = _HARNESS.read_bytes()
+        files: dict[str, bytes | str] = {"candidate.py": code, "test_code.py": tests.text, "run.py": harness}
+        finished = await self._python("run.py", files, f"{word} {tests.runner}".strip())
         passed = worked(finished) and word.encode() in finished.out
         return "" if passed else why(finished, self.seconds)
 
-    async def _compared(self, code: str, cases: "Cases") -> str:
+    async def _compared(self, code: str, cases: Cases) -> str:
         for number, (given, expected) in enumerate(cases, 1):
             finished = await self._python("candidate.py", {"candidate.py": code}, given)
             if not worked(finished):
@@ -100,35 +103,9 @@ class PassesTests:
         return await run_python(program, files, stdin, self.sandbox, limits(self.seconds, self.memory))
 
 
-Cases: TypeAlias = Sequence[tuple[str, str]]
-"""Standard inputs, and what is to be printed for each."""
-
-
-def read_cases(tests: str, problem: str) -> Cases | None:
-    """Read `{"inputs": [...], "outputs": [...]}`; `None` for what is no JSON object, and so Python.
-
-    Raises:
-        InputError: an object that does not hold as many outputs as inputs, all texts.
-    """
-    try:
-        cases = json.loads(tests)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(cases, dict):
-        return None
-    inputs, outputs = cases.get("inputs"), cases.get("outputs")
-    if not (_are_texts(inputs) and _are_texts(outputs) and len(inputs) == len(outputs) > 0):
-        raise InputError(f"problem {problem!r}: its tests need as many outputs as inputs, one or more, which are texts")
-    return list(zip(inputs, outputs, strict=True))
-
-
 def _lines(text: str) -> list[str]:
     return [line.rstrip() for line in text.rstrip().splitlines()]
 
 
-def _are_texts(value: object) -> TypeGuard[list[str]]:
-    return isinstance(value, list) and all(isinstance(text, str) for text in value)
-
-
 def _are_pairs(value: object) -> bool:
-    return isinstance(value, tuple) and all(isinstance(pair, tuple) and _are_texts(list(pair[:2])) for pair in value)
+    return isinstance(value, tuple) and all(isinstance(pair, tuple) and are_texts(list(pair[:2])) for pair in value)

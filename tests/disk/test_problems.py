@@ -227,10 +227,13 @@ GOOD = b'{"prompt": "?"}\n'
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("{}", "there is no field 'prompt' or 'question' or 'problem' or 'Question' or 'messages'; there is nothing"),
+        (
+            "{}",
+            "there is no field 'prompt' or 'question' or 'problem' or 'Question' or 'text' or 'messages'; there is nothing",
+        ),
         (
             '{"promt": "?"}',
-            "there is no field 'prompt' or 'question' or 'problem' or 'Question' or 'messages'; there is 'promt'",
+            "'problem' or 'Question' or 'text' or 'messages'; there is 'promt'",
         ),
         ('{"prompt": ""}', "field 'prompt' is empty"),
         ('{"question": " \\n"}', "field 'question' is empty"),

@@ -18,7 +18,7 @@ from metagen import (
     solve,
 )
 from metagen.execution.processes import Finished
-from metagen.verifiers.execution import read_cases
+from metagen.execution.suites import read_cases
 from tests.support.confined import needs_sandbox
 
 NO_RUN = cast("Run", None)

@@ -1,0 +1,61 @@
+"""Tests that a row of a problem file brings."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from metagen.errors import InputError
+from metagen.execution.suites import read_tests
+
+SETUP_FIELDS = ("test_setup_code", "test_imports")
+FIELDS = ("test_list", "tests", "test", "entry_point", "inputs", "outputs", *SETUP_FIELDS)
+
+
+def tests_of(row: Mapping[str, Any], problem: str) -> str | None:
+    """Return the tests of a row as `Problem.tests` has them, or `None` if it has none.
+
+    They are `test_list` as MBPP has it, `tests` (a text, a list of texts, or an object of `inputs` and `outputs`),
+    `test` with the `entry_point` that its `check` is called with, as HumanEval has them, or `inputs` and `outputs`.
+    Raises `InputError`, naming the field, for what is none of these, and for tests that run nothing.
+    """
+    found = _listed(row, "test_list") or _tests(row) or _checked(row) or _pairs(row)
+    if found is not None:
+        read_tests(found, problem)
+    return found
+
+
+def _tests(row: Mapping[str, Any]) -> str | None:
+    given = row.get("tests")
+    if isinstance(given, Mapping):
+        return json.dumps(given)
+    return given if isinstance(given, str) and given.strip() else _listed(row, "tests")
+
+
+def _listed(row: Mapping[str, Any], field: str) -> str | None:
+    """A list of statements, behind what sets them up."""
+    given = row.get(field)
+    if given is None or given in ([], ""):
+        return None
+    if not isinstance(given, list) or not all(isinstance(text, str) for text in given):
+        raise InputError(f"field {field!r} must be a text or a list of texts, not {json.dumps(given)[:40]}")
+    setup = [row.get(name) or "" for name in SETUP_FIELDS]
+    lines = [text for each in setup for text in ([each] if isinstance(each, str) else each) if text]
+    return "\n".join([*map(str, lines), *given])
+
+
+def _checked(row: Mapping[str, Any]) -> str | None:
+    """A text that defines `check(candidate)`, with its call."""
+    test, name = row.get("test"), row.get("entry_point")
+    if not isinstance(test, str) or ("def " not in test and "assert" not in test):
+        return None
+    if name is None:
+        return test
+    if not isinstance(name, str) or not name.isidentifier():
+        raise InputError(f"field 'entry_point' must be the name of a function, not {json.dumps(name)[:40]}")
+    return f"{test}\n\ncheck({name})\n" if "def check(" in test else test
+
+
+def _pairs(row: Mapping[str, Any]) -> str | None:
+    if not (isinstance(row.get("inputs"), list) and isinstance(row.get("outputs"), list)):
+        return None
+    return json.dumps({"inputs": row["inputs"], "outputs": row["outputs"]})

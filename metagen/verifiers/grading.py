@@ -1,0 +1,39 @@
+"""The grade at the end: whether an answer is right, as the task or `--grade` says."""
+
+from collections.abc import Sequence
+
+from metagen.candidate import Candidate
+from metagen.problem import Problem
+from metagen.run import Run, Verifier
+from metagen.verifiers.execution import PassesTests
+from metagen.verifiers.oracles import MatchesReference
+from metagen.verifiers.proof import Proves
+
+RIGHT = 1.0
+"""The least verdict that is called right; `Threshold` makes one of any other."""
+
+
+def oracle_of(problem: Problem) -> Verifier | None:
+    """Return the oracle that a problem brings, by its form: its tests, its statement of Coq, or its reference.
+
+    `None` where it has none of them.
+    """
+    if problem.tests is not None:
+        return PassesTests()
+    if problem.answer is None:
+        return None
+    return Proves() if problem.to_prove else MatchesReference()
+
+
+async def grades(
+    grade: Verifier | None, problem: Problem, candidates: Sequence[Candidate], run: Run
+) -> list[bool | None]:
+    """Say of each candidate whether it is right by `grade`, else by the problem's own oracle; `None` is no verdict.
+
+    Raises:
+        VerifierError: the grade failed.
+    """
+    grade = grade or oracle_of(problem)
+    if grade is None:
+        return [None] * len(candidates)
+    return [None if score is None else score.value >= RIGHT for score in await run.score(grade, problem, candidates)]

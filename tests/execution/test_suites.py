@@ -1,0 +1,88 @@
+import pytest
+
+from metagen import InputError
+from metagen.execution.suites import Suite, completes, does_something, read_tests
+
+CASE = "import unittest\nclass Test(unittest.TestCase):\n    def test(self):\n        {}\n"
+
+
+@pytest.mark.parametrize(
+    "tests",
+    [
+        "assert double(2) == 4",
+        "def check(candidate):\n    assert candidate(2) == 4\ncheck(double)",
+        "for x in range(3):\n    assert double(x) == 2 * x",
+        "import random\nrandom.seed(0)\nprint(double(2))",
+        "from candidate import double\ndouble(2)",
+        "if double(2) != 4:\n    raise SystemExit(1)",
+        "def many():\n    assert double(2)\nif __name__ == '__main__':\n    many()",
+    ],
+)
+def test_statements_are_tests(tests: str) -> None:
+    assert read_tests(tests, "p") == Suite(tests)
+
+
+@pytest.mark.parametrize(
+    ("tests", "runner"),
+    [
+        (CASE.format("self.assertTrue(f())"), "unittest"),
+        (CASE.format("self.assertTrue(f())") + "unittest.main()", "unittest"),
+        ("def test_it():\n    assert f()", "unittest"),
+        ("def test_it(tmp_path):\n    assert f()", "pytest"),
+        ("class TestIt:\n    def test_it(self):\n        assert f()", "pytest"),
+        ("import pytest\ndef test_it():\n    assert f()", "pytest"),
+    ],
+)
+def test_what_is_defined_and_not_called_needs_a_runner(tests: str, runner: str) -> None:
+    assert read_tests(tests, "p") == Suite(tests, runner)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("tests", "said"),
+    [
+        ("", "run nothing"),
+        ("pass", "run nothing"),
+        ("import math", "run nothing"),
+        ("METADATA = {'author': 'x'}", "run nothing"),
+        ("import sys\nsys.setrecursionlimit(1000)\nprint('ok')", "run nothing"),
+        ("def verify():\n    assert double(2) == 4", "run nothing"),
+        ("def check(candidate):\n    pass\ncheck(3)", "run nothing"),
+        (CASE.format("pass"), "run nothing"),
+        (CASE.replace("def test", "def run").format("self.fail()") + "unittest.main()", "run nothing"),
+        ("def test_it():\n    pass", "run nothing"),
+        ("def check(candidate):\n    assert candidate(2) == 4", "define check\\(\\) and never call it: give the field"),
+        ("import random\nrandom.seed(0)\ndef check(candidate):\n    assert candidate(2)", "define check"),
+        ("assert double(2", "are not Python"),
+        ("Double two must be four.", "are not Python"),
+        ("from solution import double\nassert double(2) == 4", "import 'solution', which is not installed here"),
+    ],
+)
+def test_tests_that_run_nothing_or_cannot_run_are_refused_in_one_line(tests: str, said: str) -> None:
+    with pytest.raises(InputError, match=f"problem 'p': its tests {said}") as refused:
+        read_tests(tests, "p")
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "code", "program"),
+    [
+        ("Write f.", "def f(): return 1", "def f(): return 1"),
+        ("def f():\n", "    return 1", "def f():\n    return 1"),
+        ('def f():\n    """One."""', "    return 1", 'def f():\n    """One."""\n    return 1'),
+        ('def f():\n    """One."""\n', "def f(): return 1", 'def f():\n    """One."""\ndef f(): return 1'),
+        ('def f():\n    """One."""\n', "  return 1", 'def f():\n    """One."""\n  return 1'),
+        ("x = 1", "def f(): return 1", "def f(): return 1"),
+    ],
+)
+def test_code_goes_behind_a_prompt_that_begins_it(prompt: str, code: str, program: str) -> None:
+    assert completes(prompt, code) == program
+
+
+@pytest.mark.parametrize("text", ["def f(): return 1", "    return 1", "return 1", "print(1)", "x = 1", "import os"])
+def test_code_is_known(text: str) -> None:
+    assert does_something(text)
+
+
+@pytest.mark.parametrize("text", ["", "Yes", "42", "It is 7.", "x < 3", "(" * 100_000, "\0"])
+def test_a_word_is_no_code(text: str) -> None:
+    assert not does_something(text)
