@@ -211,6 +211,58 @@ def compare(question: str, first: str, second: str) -> str:
     return f"{shown}\n\nWhich solution is better? Answer A or B."
 
 
+WISHES = {
+    "consistent": "Which response agrees with most of the others? Compare their answers.",
+    "best": "Which response is the best? Compare how right and complete they are.",
+}
+
+
+def select(question: str, responses: Sequence[str], wish: str) -> str:
+    """Ask which of several responses to take (universal self-consistency; Chen et al. 2023, figure 2)."""
+    asked = f"{WISHES[wish]} End with: The selected response is N. N is a number from 1 to {len(responses)}."
+    return f"{QUOTED}\n\nQuestion:\n{question}\n\n{_numbered(responses)}\n\n{asked}"
+
+
+_SELECTED = re.compile(
+    r"(?:response|candidate|option|answer)\W{0,3}(?:(?:is|number|no)\W{1,3}){0,2}(?:response\W+)?(\d+)", re.IGNORECASE
+)
+
+
+def selected(reply: str, count: int) -> int | None:
+    """The index, from 0, that a reply to `select` names last; else its only number; `None` if it names none."""
+    named = [int(number) for number in _SELECTED.findall(reply)] or [int(each) for each in re.findall(r"\d+", reply)]
+    choices = [number - 1 for number in named if 1 <= number <= count]
+    return choices[-1] if choices and (_SELECTED.search(reply) or len(set(named)) == 1) else None
+
+
+def fuse(question: str, responses: Sequence[str], asks: str = "") -> str:
+    """Ask for one reply made of several (mixture of agents; Wang et al. 2024, table 1)."""
+    asked = (
+        "Above are responses to the question, some of which may be wrong. Judge them, take over what is right, and "
+        "write one complete reply of your own that is better than each of them."
+    )
+    form = f" {asks}" if asks else ""
+    return f"{QUOTED}\n\nQuestion:\n{question}\n\n{_numbered(responses)}\n\n{asked}{form}"
+
+
+def write_calls(question: str, count: int) -> str:
+    """Ask for calls that tell programs apart (the test inputs of AlphaCode; Li et al. 2022, section 4.6)."""
+    wish = (
+        f"Do not solve this. Write {count} different calls of the function, one a line, that a solution can be tried on"
+    )
+    return f"{question}\n\n{wish}, edge cases among them. Put them between ```python and ```."
+
+
+def write_tests(question: str, count: int) -> str:
+    """Ask for tests of a program that is not written yet (CodeT; Chen et al. 2023, section 2.1)."""
+    wish = f"Do not solve this. Write {count} assertions that a right solution passes, each on one line, such as"
+    return f"{question}\n\n{wish} `assert f(1) == 2`. Put them between ```python and ```."
+
+
+def _numbered(responses: Sequence[str]) -> str:
+    return "\n\n".join(f"Response {number}:\n{quoted(text)}" for number, text in enumerate(responses, 1))
+
+
 def _shown(question: str, **solutions: str) -> str:
     return "\n\n".join([f"Question:\n{question}", *(f"{name}:\n{text}" for name, text in solutions.items())])
 

@@ -221,9 +221,10 @@ async def _judged(
     candidates = [candidate, *samples] if candidate else []
     (verdict, *right), notes = await _verdicts(problem, candidates, whole)
     (answer, *answers), unread = _answers(problem, candidates)
+    samples = samples[: len(answers)]
     notes = [*trace.all_notes(), *dict.fromkeys(notes + unread)]
     verifiers = list(trace.verified())
-    silent = [each for each, given in zip(samples, answers, strict=False) if given is None]
+    silent = [each for each, given in zip(samples, answers, strict=True) if given is None]
     return Solution(
         problem=problem.id,
         answer=answer,

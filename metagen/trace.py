@@ -48,11 +48,13 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """One child of an expanded node: how many equal samples it stands for, its verdict, and what becomes of it."""
+    """One child of an expanded node: how many equal samples it stands for, its verdict, and what it is."""
 
     count: int
     value: float | None
     state: str
+    became: str = ""
+    """What the search made of it: `drawn` if it was kept and expanded, `closed` if it was dropped."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,8 @@ TESTED_ELSEWHERE = {
     "errors": "tests/test_exported_names.py and every test of a refusal",
     "execution.bubblewrap": "tests/execution/test_sandbox.py and test_attacks.py",
     "execution.harness": "tests/verifiers/test_execution.py",
+    "execution.prober": "tests/strategies/parallel/test_behaviour.py",
+    "execution.probes": "tests/strategies/parallel/test_behaviour.py",
     "execution.limits": "tests/execution/test_sandbox.py",
     "execution.processes": "tests/execution/test_sandbox.py",
     "jobs.loading": "tests/test_cli.py",

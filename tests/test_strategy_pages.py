@@ -16,7 +16,7 @@ INDEX = runpy.run_path(str(ROOT / "docs/index.py"))
 PAGES = sorted(set(FOLDER.glob("*.md")) - {FOLDER / "README.md"})
 RUN = re.compile(r"```python\n(.*?)```\n\n```text\n(.*?)```\n", re.DOTALL)
 
-WHY_NOT = {"programofthought": WHY_NO_SANDBOX, "draftsketchprove": WHY_NO_COQ}
+WHY_NOT = {"programofthought": WHY_NO_SANDBOX, "draftsketchprove": WHY_NO_COQ, "codevote": WHY_NO_SANDBOX}
 """Why the code of a page cannot run on this machine, if so."""
 
 

@@ -55,7 +55,7 @@ class Run(Sending):
         `NoCandidate` if all are lost.
         """
         generator, key = self._resolve(generator), self._key()
-        if n > 1 and is_batched(generator):
+        if is_batched(generator):
             with self._child(name_of(generator), key) as run:
                 candidates = await generator.sample(problem, run, n)
         else:

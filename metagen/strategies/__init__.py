@@ -8,7 +8,11 @@ from metagen.strategies.chains.react import ReAct
 from metagen.strategies.chains.retrieval import DSP, SelfAsk
 from metagen.strategies.control import Fallback, Until, Within
 from metagen.strategies.parallel.allocation import Allocate
+from metagen.strategies.parallel.behaviour import CodeT, CodeVote
 from metagen.strategies.parallel.deepconf import DeepConf
+from metagen.strategies.parallel.medoid import Medoid
+from metagen.strategies.parallel.selection import Fuse, Select
+from metagen.strategies.parallel.similarity import Cosine
 from metagen.strategies.parallel.stopping import (
     BetaStop,
     ConsensusStop,
@@ -35,22 +39,28 @@ __all__ = [
     "BetaStop",
     "Chain",
     "CoT",
+    "CodeT",
+    "CodeVote",
     "ConsensusStop",
     "Correct",
+    "Cosine",
     "DeepConf",
     "DirichletStop",
     "DraftSketchProve",
     "EarlyExit",
     "ExactStop",
     "Fallback",
+    "Fuse",
     "Joined",
     "Mapped",
+    "Medoid",
     "ParticleFilter",
     "PredictiveStop",
     "ProgramOfThought",
     "ReAct",
     "Rebase",
     "Refine",
+    "Select",
     "SelfAsk",
     "Shortest",
     "System2Attention",

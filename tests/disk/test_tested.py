@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from metagen import InputError
+from metagen.disk import tested
 from metagen.disk.problems import ProblemFile
-from metagen.disk.tested import tests_of
 from tests.support.confined import needs_sandbox
 
 CHECK = "def check(candidate):\n    assert candidate(2) == 4\n"
@@ -30,7 +30,7 @@ CHECK = "def check(candidate):\n    assert candidate(2) == 4\n"
     ],
 )
 def test_tests_are_read_from_the_usual_fields(row: dict[str, Any], tests: str | None) -> None:
-    assert tests_of(row, "p") == tests
+    assert tested.tests_of(row, "p") == tests
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_tests_are_read_from_the_usual_fields(row: dict[str, Any], tests: str | 
 )
 def test_tests_that_are_none_are_refused(row: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=said):
-        tests_of(row, "p")
+        tested.tests_of(row, "p")
 
 
 def test_the_error_names_file_and_line(tmp_path: Path) -> None:

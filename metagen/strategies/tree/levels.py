@@ -10,7 +10,18 @@ from metagen.errors import InputError, SampleError
 from metagen.problem import Problem
 from metagen.run import Run
 from metagen.settings import require_whole
-from metagen.strategies.tree.node import Draw, Leaf, Node, begin, finished, frontier, share_out
+from metagen.strategies.tree.node import (
+    Draw,
+    Leaf,
+    Node,
+    Path,
+    begin,
+    finished,
+    frontier,
+    nodes_on,
+    share_out,
+    value_of,
+)
 from metagen.strategies.tree.search import TreeSearch
 from metagen.strategies.tree.shares import apportion, log_odds, softmax, systematic, top
 
@@ -36,7 +47,14 @@ class Levels(TreeSearch):
         if root.sums.drawing or not root.sums.open:
             return root, []
         leaves = frontier(root)
-        return share_out(root, leaves, self.allocate([leaf for _, leaf in leaves], random))
+        depth = max(len(path) for path, _ in leaves)
+        ranked = sorted(range(len(leaves)), key=lambda place: self.tie(root, leaves[place][0], depth))
+        shares = dict(zip(ranked, self.allocate([leaves[place][1] for place in ranked], random), strict=True))
+        return share_out(root, leaves, [shares[place] for place in range(len(leaves))])
+
+    def tie(self, root: Node, path: Path, depth: int) -> tuple[float, ...]:  # noqa: ARG002 (the order of the paths)
+        """What comes first of equal leaves: the one with the lowest; ties go to whoever was drawn first."""
+        return ()
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -45,7 +63,8 @@ class Beam(Levels):
 
     (Guided by process rewards: Snell et al. 2024, section 5.2, where N = width · branch and M = branch.) It begins with
     width · branch first steps. A finished reply competes with its verdict and keeps its place while it is among the
-    best; the search ends when all that stay are finished. No verdict ranks last; ties go to whoever was drawn first.
+    best; the search ends when all that stay are finished. No verdict ranks last. Of equal candidates the one stays
+    whose parent ranked higher in its depth, then the one that was drawn first.
     """
 
     width: int
@@ -59,7 +78,14 @@ class Beam(Levels):
     def first(self) -> int:
         return self.width * self.branch
 
+    def tie(self, root: Node, path: Path, depth: int) -> tuple[float, ...]:
+        """The verdicts on its parents, the last first. A finished reply was in each depth what it is now."""
+        verdicts = [value_of(node) for node in nodes_on(root, path)]
+        verdicts += verdicts[-1:] * (depth - len(path))
+        return tuple(-value for value in reversed(verdicts[:-1]))
+
     def allocate(self, leaves: Sequence[Node], random: Random) -> list[int]:  # noqa: ARG002 (nothing is random here)
+        # equal leaves come in the order of their parents' ranks, and `top` takes the first
         kept = top([leaf.value for leaf in leaves], self.width)
         return [
             (leaf.count if leaf.state == "finished" else self.branch) if place in kept else 0

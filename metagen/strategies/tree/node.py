@@ -67,7 +67,7 @@ class Node:
 
 def _own(node: Node) -> Sums:
     opened, drawing, judged = node.state == "open", node.state == "drawing", node.value is not None
-    value = -inf if node.value is None else node.value
+    value = value_of(node)
     return Sums(
         alive=int(opened or node.state == "finished"),
         open=int(opened),
@@ -115,6 +115,18 @@ def at(root: Node, path: Path) -> Node:
     for index in path:
         root = root.children[index]
     return root
+
+
+def nodes_on(root: Node, path: Path) -> Iterator[Node]:
+    """The nodes on the way to a path, from the first step on."""
+    for index in path:
+        root = root.children[index]
+        yield root
+
+
+def value_of(node: Node) -> float:
+    """The verdict on a node; lowest without one."""
+    return -inf if node.value is None else node.value
 
 
 def amended(root: Node, changes: Mapping[Path, Node]) -> Node:

@@ -97,8 +97,11 @@ class TreeSearch:
 
     async def _grown(self, problem: Problem, run: Run) -> Node:
         """The tree when nothing more is to be drawn, a budget is used up, or the oracle has accepted a reply."""
+        spans: dict[Path, tuple[int, Run]] = {}
+        made: dict[Path, Sequence[Node]] = {}
 
         async def expansion(item: tuple[Draw, Candidate], run: Run) -> Sequence[Node]:
+            spans[item[0].path] = item[0].n, run
             return await self._expansion(problem, *item, run)
 
         root, random, refused, ended = Node(problem.partial or Candidate(())), run.random(), False, False
@@ -116,6 +119,9 @@ class TreeSearch:
                     grown[draw.path] = () if isinstance(children, SampleError) else children
                     ended = any(child.accepted for child in grown[draw.path])
                 root = expand(root, grown)
+                made |= grown
+        for path, children in made.items():
+            _record(children, at(root, path).children, *spans[path])
         if refused:
             run.note(f"the budget ended the search after {root.sums.expansions} expansions")
         return root
@@ -201,6 +207,12 @@ class TreeSearch:
             f"no reply is finished after {root.sums.expansions} expansions: the best unfinished one is handed over"
         )
         return leaves
+
+
+def _record(made: Sequence[Node], now: Sequence[Node], n: int, run: Run) -> None:
+    """Write down what became of the n children that were asked for: this says what each depth kept."""
+    pairs = zip(made, now, strict=True)
+    run.record(Expansion(n, tuple(Child(then.count, then.value, then.state, each.state) for then, each in pairs)))
 
 
 def _state(candidate: Candidate, *, last: bool) -> State:

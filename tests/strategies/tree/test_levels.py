@@ -46,6 +46,39 @@ def test_a_beam_ends_when_all_that_stay_are_finished() -> None:
     assert at(tree, (0,)).state == "closed"
 
 
+def test_of_equal_candidates_a_beam_keeps_those_of_the_better_parent() -> None:
+    """As in Yao et al. 2023: whoever comes first in the tree is no better for it."""
+    grown = node(
+        "", None, node("a", 0.5, node("aa", 0.7), node("ab", 0.7)), node("b", 0.9, node("ba", 0.7), node("bb", 0.7))
+    )
+    tree, draws = Beam(2, 3, by=spelled).choose(grown, UNUSED)
+    assert draws == [Draw((1, 0), 3), Draw((1, 1), 3)]
+    assert [child.state for child in tree.children[0].children] == ["closed", "closed"]
+
+
+@pytest.mark.parametrize(("verdict", "stays"), [(0.6, False), (0.7, True)])
+def test_a_finished_reply_ranked_in_each_depth_as_it_does_now(verdict: float, stays: bool) -> None:
+    """Between the two parents, 0.5 and 0.65, and all that is left equal to it."""
+    grown = node(
+        "", None, node("a", 0.5, node("aa", verdict)), node("b.", verdict), node("c", 0.65, node("ca", verdict))
+    )
+    tree, _ = Beam(1, 2, by=spelled).choose(grown, UNUSED)
+    assert (at(tree, (1,)).state == "finished") is stays
+    assert at(tree, (0, 0)).state == "closed"
+
+
+async def test_the_trace_says_what_each_depth_kept() -> None:
+    lines = {"": ["0.5\n", "0.9\n"], "0.9\n": ["0.7\n", "0.6\n"], "0.9\n0.7\n": ["0.8 It is 8."]}
+    solution = await solve(PROBLEM, Beam(1, 2, by=spelled), Scripted(Lines(lines)))
+    kept = {
+        span.path[-1]: [(child.value, child.became) for child in span.expansion.children]
+        for span in solution.trace.walk()
+        if span.expansion
+    }
+    assert kept["/"] == [(0.5, "closed"), (0.9, "drawn")]
+    assert kept["/1"] == [(0.7, "drawn"), (0.6, "closed")]
+
+
 def test_rebase_shares_its_budget_by_the_papers_formula() -> None:
     """exp(0.9 / 0.2), exp(0.5 / 0.2) and exp(0.1 / 0.2) are 0.8668, 0.1173 and 0.0159 of their sum."""
     leaves = [node("a", 0.9), node("b", 0.5), node("c", 0.1)]

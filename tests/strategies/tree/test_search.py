@@ -58,7 +58,7 @@ async def test_equal_siblings_are_judged_once() -> None:
     solution = await solve(PROBLEM, Beam(2, 3, by=judge, answer="majority"), Scripted(Lines(lines)))
     assert judged == [2, 1, 1], "six first steps are two, and three answers are one"
     first, *_ = spans(solution.trace, "expansion")
-    assert first.expansion == Expansion(6, (Child(4, 0.5, "open"), Child(2, 0.5, "open")))
+    assert first.expansion == Expansion(6, (Child(4, 0.5, "open", "drawn"), Child(2, 0.5, "open", "drawn")))
 
 
 async def test_children_are_drawn_in_one_request_from_their_own_tokens() -> None:
@@ -95,7 +95,7 @@ async def test_a_step_cut_by_length_is_not_finished_and_not_gone_on_with() -> No
     solution = await solve(PROBLEM, Beam(2, 1, of=Model(max_tokens=14), by=spelled), model)
     assert solution.text == "0.1\n0.1 It is 7."
     assert spans(solution.trace, "expansion")[0].expansion == Expansion(
-        2, (Child(1, 0.9, "closed"), Child(1, 0.1, "open"))
+        2, (Child(1, 0.9, "closed", "closed"), Child(1, 0.1, "open", "drawn"))
     )
 
 
@@ -135,7 +135,7 @@ async def test_a_lookahead_is_judged_in_place_of_the_step_and_what_it_finishes_i
     search = BestFirst(1, 2, by=spelled, lookahead=1)
     solution = await solve(PROBLEM, search, Scripted(Lines(lines)))
     (expansion,) = spans(solution.trace, "expansion")
-    assert expansion.expansion == Expansion(2, (Child(1, 0.2, "open"), Child(1, 0.8, "open")))
+    assert expansion.expansion == Expansion(2, (Child(1, 0.2, "open", "open"), Child(1, 0.8, "open", "open")))
     assert (solution.answer, solution.samples) == ("7", 1)
 
 

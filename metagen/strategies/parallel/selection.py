@@ -1,0 +1,115 @@
+"""A model reads all samples: it selects one of them, or writes one from them."""
+
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Literal
+
+from metagen.candidate import Candidate
+from metagen.errors import InputError, NoCandidate, SampleError
+from metagen.problem import Problem
+from metagen.prompts import fuse, select, selected
+from metagen.run import Generator, Run
+from metagen.settings import require_generator, require_whole, spelled
+from metagen.strategies.choosing import majority, vote_keys
+from metagen.strategies.parallel.vote import elected
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Select:
+    """The sample that a model selects: y⁽¹⁾ … y⁽ⁿ⁾ ~ g(· | x);  i ~ `by`(· | x, y⁽¹⁾ … y⁽ⁿ⁾).
+
+    With `wish="consistent"` it is asked for the one that agrees with most (universal self-consistency; Chen et al.
+    2023, section 3), so texts without an answer to count can vote; with `"best"` for the best (GenSelect; Toshniwal et
+    al. 2025). Equal texts are shown once, in the order in which they were drawn. Where its reply names none, or is
+    lost, the majority decides, as in `Vote`, which a note says.
+    """
+
+    n: int
+    _: KW_ONLY
+    of: Generator | None = None
+    by: Generator | None = None
+    """What selects; without it, the run's model."""
+    wish: Literal["consistent", "best"] = "consistent"
+
+    __repr__ = spelled
+
+    def __post_init__(self) -> None:
+        require_whole(self, n=self.n)
+        require_generator(self, of=self.of, by=self.by)
+        if self.wish not in ("consistent", "best"):
+            raise InputError(f"Select: wish must be consistent or best, not {self.wish!r}")
+
+    async def __call__(self, problem: Problem, run: Run) -> Candidate:
+        candidates = await run.sample(self.of, problem, self.n)
+        distinct = list({each.text: each for each in reversed(candidates)}.values())[::-1]
+        if len(distinct) == 1:
+            return distinct[0]
+        try:
+            reply = await run.ask(self.by, problem.aside(select(problem.text, texts(distinct), self.wish)))
+            if (number := selected(reply.text, len(distinct))) is not None:
+                return distinct[number]
+            why = "names none"
+        except SampleError as error:
+            why = f"is lost ({error})"
+        run.note(f"the reply that selects {why}: the majority decides")
+        return elected(candidates, majority(vote_keys(problem, candidates)), run)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Fuse:
+    """A reply written from all samples: y⁽¹⁾ … y⁽ⁿ⁾ ~ g(· | x);  y ~ `by`(· | x, y⁽¹⁾ … y⁽ⁿ⁾).
+
+    (The aggregator of a mixture of agents; Wang et al. 2024, section 2.) `of` may hold several generators, such as
+    (Model("a"), Model("b")): n samples of each. With `layers` above one, each further layer draws samples anew, which
+    read those of the layer before. The reply is asked for in the form that `problem.answers` reads. If it is
+    lost, the majority of the last layer decides, which a note says.
+    """
+
+    n: int
+    _: KW_ONLY
+    of: Generator | tuple[Generator, ...] | None = None
+    by: Generator | None = None
+    """What writes the reply; without it, the run's model."""
+    layers: int = 1
+
+    __repr__ = spelled
+
+    def __post_init__(self) -> None:
+        require_whole(self, n=self.n, layers=self.layers)
+        require_generator(self, by=self.by)
+        if self.of == ():
+            raise InputError('Fuse: of must hold generators, such as (Model("a"), Model("b"))')
+        for generator in self._agents:
+            require_generator(self, of=generator)
+
+    @property
+    def _agents(self) -> tuple[Generator | None, ...]:
+        return self.of if isinstance(self.of, tuple) else (self.of,)
+
+    async def __call__(self, problem: Problem, run: Run) -> Candidate:
+        candidates = await self._layer(problem, run)
+        for _ in range(self.layers - 1):
+            candidates = await self._layer(_reading(problem, candidates), run)
+        try:
+            return await run.ask(self.by, _reading(problem, candidates))
+        except SampleError as error:
+            run.note(f"the reply that fuses is lost ({error}): the majority decides")
+        return elected(candidates, majority(vote_keys(problem, candidates)), run)
+
+    async def _layer(self, problem: Problem, run: Run) -> list[Candidate]:
+        """Samples of all agents, one agent after the other so that the order is theirs; one may lose all of its own."""
+        drawn = await run.map(lambda agent, inner: inner.sample(agent, problem, self.n), self._agents)
+        candidates = [candidate for part in drawn for candidate in part or ()]
+        if not candidates:
+            raise NoCandidate(f"all samples were lost{run.why_lost()}")
+        run.compare(candidates)
+        return candidates
+
+
+def _reading(problem: Problem, candidates: Sequence[Candidate]) -> Problem:
+    """The problem, asked with what is written so far."""
+    return problem.aside(fuse(problem.text, texts(candidates), problem.answers.asks))
+
+
+def texts(candidates: Sequence[Candidate]) -> list[str]:
+    return [candidate.text for candidate in candidates]

@@ -1,0 +1,129 @@
+"""How alike two texts are, from 0 to 1. Pure."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from metagen.answers.kinds import normalised
+from metagen.errors import InputError, VerifierError
+from metagen.settings import literal, spelled, takes
+
+Similarity = Callable[[str, str], float]
+"""Of a text and another that stands in for its reference."""
+
+_ORDERS = range(1, 7)
+_BETA = 2
+
+
+def token_f1(text: str, other: str) -> float:
+    """The F1 of the words of two texts, without case, articles and punctuation (SQuAD; Rajpurkar et al. 2016)."""
+    words, wanted = (Counter(normalised(each).split()) for each in (text, other))
+    if not words or not wanted:
+        return float(words == wanted)
+    return 2 * (words & wanted).total() / (words.total() + wanted.total())
+
+
+def chrf(text: str, other: str) -> float:
+    """Return chrF with its usual settings: n-grams of 1 to 6 characters, without space, β = 2 (Popović 2015).
+
+    Precision and recall are means over the orders that both texts are long enough for.
+    """
+    bare, wanted = ("".join(each.split()) for each in (text, other))
+    orders = [order for order in _ORDERS if order <= min(len(bare), len(wanted))]
+    if not orders:
+        return float(bare == wanted)
+    shared = [_shared(_grams(bare, order), _grams(wanted, order)) for order in orders]
+    precision = sum(n / (len(bare) - order + 1) for n, order in zip(shared, orders, strict=True)) / len(orders)
+    recall = sum(n / (len(wanted) - order + 1) for n, order in zip(shared, orders, strict=True)) / len(orders)
+    if not precision and not recall:
+        return 0.0
+    return (1 + _BETA**2) * precision * recall / (_BETA**2 * precision + recall)
+
+
+def edit_similarity(text: str, other: str) -> float:
+    """1 − d/m, for the edit distance d (Levenshtein 1966) and the length m of the longer text."""
+    longest = max(len(text), len(other))
+    return 1 - edit_distance(text, other) / longest if longest else 1.0
+
+
+def edit_distance(text: str, other: str) -> int:
+    """Insertions, deletions and substitutions of characters (Myers 1999, as in Hyyrö 2003, on whole integers)."""
+    if not text:
+        return len(other)
+    places: dict[str, int] = {}
+    for index, character in enumerate(text):
+        places[character] = places.get(character, 0) | 1 << index
+    every, last = (1 << len(text)) - 1, 1 << (len(text) - 1)
+    more, less, distance = every, 0, len(text)
+    for character in other:
+        here = places.get(character, 0)
+        diagonal = ((((here & more) + more) ^ more) | here | less) & every
+        up, down = less | (~(diagonal | more) & every), diagonal & more
+        distance += bool(up & last) - bool(down & last)
+        up, down = ((up << 1) | 1) & every, (down << 1) & every
+        more, less = down | (~(diagonal | up) & every), up & diagonal
+    return distance
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Cosine:
+    """The cosine of two embeddings; `embed` is a plain function of texts that returns a vector for each."""
+
+    embed: Callable[[Sequence[str]], Any]
+
+    __repr__ = spelled
+
+    def __post_init__(self) -> None:
+        if isinstance(self.embed, type) or not takes(self.embed, 1):
+            raise InputError(f"Cosine: embed={literal(self.embed)} is not called with (texts)")
+
+    def __call__(self, text: str, other: str) -> float:
+        return float(self.matrix([text, other])[0, 1])
+
+    def matrix(self, texts: Sequence[str]) -> np.ndarray[Any, Any]:
+        """[n, n]: the similarities of n texts, each embedded once."""
+        vectors = np.asarray(self.embed(texts), float)
+        if vectors.ndim != 2 or len(vectors) != len(texts):
+            raise InputError(f"{self!r}: a vector for each of {len(texts)} texts is needed, not {vectors.shape}")
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        unit = vectors / np.where(lengths, lengths, 1)
+        return np.asarray(unit @ unit.T)
+
+
+NAMED: dict[str, Similarity] = {"f1": token_f1, "chrf": chrf, "edit": edit_similarity}
+
+
+def similarities(texts: Sequence[str], similarity: Similarity) -> np.ndarray[Any, Any]:
+    """[n, n]: how alike each of n texts, in rows, is to each, in columns; equal texts are compared once.
+
+    Raises:
+        VerifierError: the user's function failed, or gave something else than a number.
+    """
+    distinct = list(dict.fromkeys(texts))
+    try:
+        matrix = getattr(similarity, "matrix", None) or (lambda these: _pairs(these, similarity))
+        alike = np.asarray(matrix(distinct), float)
+    except Exception as error:  # whatever a user's function raises is its failure
+        raise VerifierError(f"{literal(similarity)}: {type(error).__name__}: {error}") from error
+    if not np.isfinite(alike).all():
+        raise VerifierError(f"{literal(similarity)} gave what is no finite number")
+    places = [distinct.index(text) for text in texts]
+    return alike[np.ix_(places, places)]
+
+
+def _pairs(texts: Sequence[str], similarity: Similarity) -> list[list[float]]:
+    return [[float(similarity(text, other)) for other in texts] for text in texts]
+
+
+def _shared(grams: Counter[str], others: Counter[str]) -> int:
+    """How many n-grams two texts share, each as often as both have it."""
+    return sum(min(grams[each], others[each]) for each in grams.keys() & others.keys())
+
+
+@lru_cache(1024)  # each text of a vote meets all others
+def _grams(text: str, order: int) -> Counter[str]:
+    return Counter(text[start : start + order] for start in range(len(text) - order + 1))

@@ -1,0 +1,78 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metagen import Cosine, InputError, VerifierError
+from metagen.strategies.parallel.similarity import (
+    NAMED,
+    chrf,
+    edit_distance,
+    edit_similarity,
+    similarities,
+    token_f1,
+)
+
+TEXTS = st.text("abc ", max_size=80)
+
+
+def plain_distance(text: str, other: str) -> int:
+    """The edit distance as it is taught."""
+    row = list(range(len(other) + 1))
+    for index, character in enumerate(text, 1):
+        before, row[0] = row[0], index
+        for place, wanted in enumerate(other, 1):
+            changed = before + (character != wanted)
+            before, row[place] = row[place], min(row[place] + 1, row[place - 1] + 1, changed)
+    return row[-1]
+
+
+@given(TEXTS, TEXTS)
+def test_the_edit_distance_is_the_one_that_is_taught(text: str, other: str) -> None:
+    assert edit_distance(text, other) == plain_distance(text, other)
+
+
+@pytest.mark.parametrize("name", NAMED)
+@given(text=TEXTS, other=TEXTS)
+def test_a_similarity_is_a_share_and_1_for_equal_texts(name: str, text: str, other: str) -> None:
+    assert 0 <= NAMED[name](text, other) <= 1 + 1e-9
+    assert NAMED[name](text, text) == pytest.approx(1)
+
+
+def test_known_values() -> None:
+    assert edit_similarity("kitten", "sitting") == pytest.approx(4 / 7)
+    assert token_f1("The cat sat.", "a cat ran off") == pytest.approx(2 * 1 / (2 + 3))
+    assert token_f1("x", "y") == 0
+    # one bigram of two, two letters of three, and no trigram: precision and recall are 7/18
+    assert chrf("abc", "abd") == pytest.approx((2 / 3 + 1 / 2 + 0) / 3)
+    assert chrf("ab", "abcd") == pytest.approx(5 * 1 * (5 / 12) / (4 + 5 / 12))
+
+
+def test_equal_texts_are_compared_once() -> None:
+    asked = []
+
+    def alike(text: str, other: str) -> float:
+        asked.append((text, other))
+        return float(text == other)
+
+    assert similarities(["a", "b", "a"], alike).tolist() == [[1, 0, 1], [0, 1, 0], [1, 0, 1]]
+    assert len(asked) == 4
+
+
+def test_embeddings_are_compared_by_their_angle() -> None:
+    vectors = {"a": [1.0, 0.0], "b": [0.0, 2.0], "c": [3.0, 3.0], "": [0.0, 0.0]}
+    cosine = Cosine(lambda texts: [vectors[text] for text in texts])
+    assert similarities(["a", "b", "c"], cosine)[2].tolist() == pytest.approx([0.5**0.5, 0.5**0.5, 1])
+    assert cosine("a", "") == 0
+
+
+@pytest.mark.parametrize(
+    "similarity", [lambda text, other: 1 / 0, lambda text, other: float("nan"), Cosine(lambda texts: [[1.0]])]
+)
+def test_a_function_that_fails_is_named(similarity: object) -> None:
+    with pytest.raises(VerifierError):
+        similarities(["a", "b"], similarity)  # type: ignore[arg-type]
+
+
+def test_what_is_no_embedding_is_refused() -> None:
+    with pytest.raises(InputError, match="Cosine: embed="):
+        Cosine(3)  # type: ignore[arg-type]
