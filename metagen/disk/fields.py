@@ -40,7 +40,12 @@ class UsedFields:
         if (names := tuple(row)) in self._seen or len(self._seen) >= SHAPES:
             return
         self._seen.add(names)
-        read = {self._first(row, sought) for sought in self._sought} | {*TAG_FIELDS, "answers", *CHOICE_FIELDS, *TEST_FIELDS}
+        read = {self._first(row, sought) for sought in self._sought} | {
+            *TAG_FIELDS,
+            "answers",
+            *CHOICE_FIELDS,
+            *TEST_FIELDS,
+        }
         read |= {"Body"} if "Question" in read else set()
         self.unused |= dict.fromkeys(name for name in names if name not in read)
 

@@ -229,7 +229,7 @@ GOOD = b'{"prompt": "?"}\n'
     [
         (
             "{}",
-            "there is no field 'prompt' or 'question' or 'problem' or 'Question' or 'text' or 'messages'; there is nothing",
+            "or 'question' or 'problem' or 'Question' or 'text' or 'messages'; there is nothing",
         ),
         (
             '{"promt": "?"}',

@@ -63,7 +63,7 @@ def test_other_tests_are_another_file(tmp_path: Path) -> None:
     path, digests = tmp_path / "code.jsonl", set()
     for tests in ("assert f(1)", "assert f(2)"):
         path.write_text(json.dumps({"prompt": "?", "tests": tests}) + "\n")
-        digests.add(ProblemFile(path).check()[1])
+        digests.add(ProblemFile(path).check().digest)
     assert len(digests) == 2
 
 
