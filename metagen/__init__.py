@@ -1,8 +1,11 @@
 """metagen: meta-generation, y ~ G(y | x; g₁ … g_G, φ). Answer better by calling a model many times."""
 
 from metagen import backends, strategies, sync, tools, verifiers  # noqa: F401 (sync.solve needs no import of its own)
+from metagen.analysis.compare import compare
+from metagen.analysis.rules import curves
 from metagen.answers.canonical import canonical
 from metagen.answers.extract import extract
+from metagen.answers.grade import grade
 from metagen.answers.kinds import Choice, Function, Label, LastNumber, Maths, Number, Pattern, Text
 from metagen.answers.protocol import Answers, Form
 from metagen.answers.spec import parse_answers
@@ -101,7 +104,10 @@ __all__ = [
     "WeightError",
     "bootstrap",
     "canonical",
+    "compare",
+    "curves",
     "extract",
+    "grade",
     "map_problems",
     "parse",
     "parse_answers",

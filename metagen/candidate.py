@@ -34,6 +34,8 @@ class Candidate:
     """Whether a strategy ends the thought here; the model has not read that yet."""
     forced: str = ""
     """What a strategy writes next, into the thought or after it; the model has not read that yet."""
+    recorded: "Score | None" = None
+    """The verdict that a pool holds beside it, which only `RecordedScore()` reads."""
 
     @property
     def text(self) -> str:

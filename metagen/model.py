@@ -264,6 +264,7 @@ class Model:
             thoughts=thoughts,
             open=completion.open,
             thought_tokens=known + completion.thought_tokens if thinks else 0,
+            recorded=completion.recorded,
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol, Self, TypeGuard, runtime_checkable
 
 from metagen.answers.protocol import Form
 from metagen.budget import Usage
+from metagen.candidate import Score
 from metagen.errors import BudgetExceeded, GenerationError, SampleError
 from metagen.messages import Message, Turns
 from metagen.thinking import USUAL, Family
@@ -154,6 +155,8 @@ class Completion:
     """Whether the thought has not ended."""
     thought_tokens: int = 0
     """How many tokens the thought has, without the mark that ends it."""
+    recorded: Score | None = None
+    """The verdict that a pool holds beside it."""
 
     def __post_init__(self) -> None:
         if not self.length:

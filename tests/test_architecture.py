@@ -90,6 +90,7 @@ TESTED_ELSEWHERE = {
     "execution.processes": "tests/execution/test_sandbox.py",
     "jobs.loading": "tests/test_cli.py",
     "jobs.opening": "tests/jobs/test_job.py",
+    "verifiers.recorded": "tests/test_elsewhere.py",
     "request": "plain data, in tests/test_model.py and tests/backends",
     "run.contracts": "tests/run/test_run.py and tests/tools/test_calls.py",
     "run.node": "tests/run/test_run.py",

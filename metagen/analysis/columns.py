@@ -122,6 +122,8 @@ class Columns:
         self.answers, self.texts = Texts(), Texts()
         self.tokens, self.prompts = array("i"), array("i")
         self.scores = array("d")
+        self.recorded = False
+        """Whether a score was recorded with some sample."""
         self.scored, self.cut = array("b"), array("b")
         """Whether each was scored, and whether a length limit cut it off."""
 

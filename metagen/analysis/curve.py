@@ -45,6 +45,12 @@ class Samples:
         if np.min(self.groups) < -1:
             raise InputError(f"a group is a number of 0 or more, or -1 for no answer, not {np.min(self.groups)}")
 
+    def first(self, k: int) -> "Samples":
+        """The first k samples of each problem."""
+        names = ("groups", "right", "scores", "tokens", "flops")
+        cut = {name: each[:, :k] for name in names if (each := getattr(self, name)) is not None}
+        return replace(self, **cut)
+
     @property
     def problems(self) -> int:
         return int(self.groups.shape[0])

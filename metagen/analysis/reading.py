@@ -19,15 +19,14 @@ import numpy as np
 from metagen.analysis.columns import Columns, Draw, Questions, as_array
 from metagen.analysis.curve import Curve, Samples
 from metagen.analysis.intervals import Index
-from metagen.analysis.rules import all_rules, best_of, coverage, majority_vote, powers_of_two
+from metagen.analysis.rules import all_rules, best_of, coverage, first_k, majority_vote, powers_of_two
 from metagen.analysis.tables import Source
 from metagen.analysis.tally import one_line, silence, without_verdict
 from metagen.answers.protocol import Answers, verdicts
 from metagen.budget import Account
 from metagen.candidate import Candidate
 from metagen.card.card import ModelCard
-from metagen.disk.lines import Reader
-from metagen.disk.pool import Sample, reply_of
+from metagen.disk.pool import Sample, read_samples, reply_of
 from metagen.disk.problems import ProblemFile
 from metagen.disk.runs import read_rows
 from metagen.disk.traces import SpanRow, read_configuration, read_traces
@@ -41,9 +40,9 @@ from metagen.verifiers.grading import grades
 LIKELIHOOD = "mean token probability"
 """What scores the samples of a pool with log-probabilities: the geometric mean over tokens, from 0 to 1."""
 VERIFIER = "the run's verifier"
+SCORE = "the pool's score"
 MOST_LOGPROB = 1e-3
 """Of a mean over tokens: rounding may lift the logarithm of a probability a little above 0, and no more."""
-_SAMPLES = Reader(Sample)
 
 
 def read(
@@ -52,13 +51,15 @@ def read(
     n: int | None = None,
     card: ModelCard | None = None,
     grade: Verifier | None = None,
+    *,
+    first: bool = False,
 ) -> Source:
     """Read and grade a pool or a run, with the first `n` samples of each problem; without `n` all need equally many.
 
     A `grade` decides what is right, else each problem's own oracle. Problems that have none are left out, and samples
     on which the grader has no verdict count as wrong; both are noted. With the `card` of the model that drew them,
-    FLOPs are counted. Raises `InputError` for what is no pool or run of these problems, or where samples cannot be told
-    apart.
+    FLOPs are counted. `first` adds what the first k samples come to as they stand. Raises `InputError` for what is no
+    pool or run of these problems, or where samples cannot be told apart.
     """
     questions = Questions(problems, grade)
     is_run = path.is_dir()
@@ -74,7 +75,7 @@ def read(
         notes.append(f"{unjudged} samples have no verdict of the grader and count as wrong")
     silent = _silence(columns, rows)
     notes += _without_verdict(path, samples)
-    del columns, rows
+    del rows
     correct = _handed_over(path, questions) if is_run else None
     ids = tuple(questions.ids[place] for place in chosen.tolist())
     del questions
@@ -83,7 +84,8 @@ def read(
         ids=ids,
         curves=_curves(samples, notes),
         labels=samples.labels,
-        scored_by="" if samples.scores is None else VERIFIER if is_run else LIKELIHOOD,
+        first=first_k(samples) if first else {},
+        scored_by="" if samples.scores is None else VERIFIER if is_run else SCORE if columns.recorded else LIKELIHOOD,
         notes=tuple(notes),
         correct=correct,
         silence=silent,
@@ -209,11 +211,10 @@ def _groups(kind: Answers, answers: Iterable[str | None]) -> list[int]:
 def _of_pool(path: Path, questions: Questions) -> Columns:
     columns = Columns()
     requests = array("q", bytes(8 * len(questions.ids)))
-    for number, _, sample in _SAMPLES.read(path):
-        where = f"{path}, line {number}"
+    for where, _, sample in read_samples(path):
         if sample.partial:
             raise InputError(f"{where}: continues a partial reply, and a report needs whole samples")
-        place = questions.place(sample.problem, path)
+        place = questions.place(sample.id, path)
         drawn_from = (sample.prompt, sample.model, sample.sampling, sample.messages)
         request = hash(json.dumps(drawn_from, sort_keys=True))
         if requests[place] not in (0, request):
@@ -222,15 +223,16 @@ def _of_pool(path: Path, questions: Questions) -> Columns:
                 "of its own"
             )
         requests[place] = request
-        columns.add(place, sample.draw, _drawn(sample, questions, place))
+        columns.recorded = columns.recorded or sample.recorded is not None
+        columns.add(place, sample.number, _drawn(sample, questions, place))
     _refuse_twins(path, columns)
     return columns
 
 
 def _refuse_twins(path: Path, columns: Columns) -> None:
     if (again := columns.repeated(columns.order())) is not None:
-        number, _, sample = next(islice(_SAMPLES.read(path), again, None))
-        raise InputError(f"{path}, line {number}: sample {sample.draw} of problem {sample.problem!r} stands here again")
+        where, _, sample = next(islice(read_samples(path), again, None))
+        raise InputError(f"{where}: sample {sample.number} of problem {sample.problem!r} stands here again")
 
 
 def _drawn(sample: Sample, questions: Questions, place: int) -> Draw:
@@ -238,7 +240,8 @@ def _drawn(sample: Sample, questions: Questions, place: int) -> Draw:
     reply = reply_of(sample).text
     answer = questions.kind(place).extract(reply, finished=not cut)
     text = reply if place in questions.whole else None
-    return Draw(answer, sample.tokens, _likelihood(sample.logprobs), sample.prompt_tokens, cut, text)
+    score = _likelihood(sample.logprobs) if sample.recorded is None else sample.recorded.value
+    return Draw(answer, sample.tokens, score, sample.prompt_tokens, cut, text)
 
 
 def _likelihood(logprobs: Sequence[float]) -> float | None:

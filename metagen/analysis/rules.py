@@ -4,15 +4,19 @@ Of n samples each, drawn once, every smaller number k is estimated by the expect
 replacement. Draws come in random order, which decides ties as the strategies do: first seen wins.
 """
 
-from collections.abc import Iterable
-from math import comb
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from math import comb, nan
 
 import numpy as np
 
 from metagen.analysis.curve import Curve, Samples, check_ks, flop_costs, scores_of, token_costs
 from metagen.analysis.intervals import Array, Index
 from metagen.analysis.votes import ERROR, vote_curve
-from metagen.errors import WeightError
+from metagen.errors import InputError, WeightError
+
+VOTES = ("majority", "weighted vote")
+"""The rules that need answers."""
 
 
 def pass_at_k(right: int, n: int, k: int) -> float:
@@ -82,6 +86,59 @@ def all_rules(samples: Samples, ks: Iterable[int], seed: int = 0) -> dict[str, C
     if samples.scores is not None:
         curves += [weighted_vote(samples, ks, seed), best_of(samples, ks)]
     return {curve.rule: curve for curve in curves}
+
+
+def first_k(samples: Samples) -> dict[str, Curve]:
+    """What the first k samples come to as they stand, for k = 1, 2, 4 …: one draw of each, and no expectation.
+
+    This is what papers report that draw k samples and count once.
+    """
+    ks = powers_of_two(samples.n)
+    try:
+        each = [all_rules(samples.first(k), (k,)) for k in ks]
+    except WeightError:
+        each = [all_rules(replace(samples.first(k), scores=None), (k,)) for k in ks]
+    return {rule: _joined([curves[rule] for curves in each]) for rule in each[0]}
+
+
+def _joined(curves: Sequence[Curve]) -> Curve:
+    """Curves of one k each as one."""
+    ks = tuple(k for curve in curves for k in curve.ks)
+    values, variances = (np.hstack([getattr(each, name) for each in curves]) for name in ("values", "variances"))
+    costs = [each.costs for each in curves if each.costs is not None]
+    flops = [each.flops for each in curves if each.flops is not None]
+    spent = (np.hstack(each) if each else None for each in (costs, flops))
+    return Curve(curves[0].rule, ks, values, variances, *spent)
+
+
+def curves(
+    right: Sequence[Sequence[bool]],
+    answers: Sequence[Sequence[str | None]] | None = None,
+    scores: Sequence[Sequence[float | None]] | None = None,
+    tokens: Sequence[Sequence[int]] | None = None,
+    ks: Iterable[int] | None = None,
+) -> dict[str, Curve]:
+    """Return how accuracy grows with samples, by rule, for samples graded anywhere.
+
+    Each argument holds a list a problem, with as many values for each: whether a sample is right; the key of its
+    answer, equal for equal answers, `None` without one (`canonical` makes keys of mathematics); a verdict, `None` for
+    none; its length. Without `answers` there are no votes. `ks` are 1, 2, 4 … and n. Raises `InputError` for what does
+    not fit.
+    """
+    if len({len(row) for row in right}) != 1:
+        raise InputError("curves: right must hold a list a problem, all of one length")
+    keys = [[None] * len(row) for row in right] if answers is None else answers
+    known = [{key: number for number, key in enumerate(dict.fromkeys(row)) if key is not None} for row in keys]
+    groups = [[-1 if key is None else each[key] for key in row] for row, each in zip(keys, known, strict=True)]
+    judged = None if scores is None else [[nan if score is None else score for score in row] for row in scores]
+    samples = Samples(
+        np.array(groups, np.int64),
+        np.array(right, np.bool_),
+        None if judged is None else np.array(judged, np.float64),
+        None if tokens is None else np.array(tokens, np.int64),
+    )
+    found = all_rules(samples, powers_of_two(samples.n) if ks is None else ks)
+    return {rule: curve for rule, curve in found.items() if answers is not None or rule not in VOTES}
 
 
 def _missing(n: int, ks: tuple[int, ...]) -> Array:

@@ -1,7 +1,7 @@
 """A report as plain data: what was measured, as rows for machines and as sheets for people. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -20,6 +20,10 @@ FOOT = (
 
 
 FLOPS, TOKENS = "FLOPs", "tokens"
+
+
+FIRST = "first k, "
+"""Before the rule of a row that counts the first k samples as they stand."""
 
 
 WHOLE = ""
@@ -41,6 +45,8 @@ class Source:
     """Of a run, whether its answers are right, by problem."""
     silence: str = ""
     """How many samples gave no answer; empty if all gave one."""
+    first: Mapping[str, Curve] = field(default_factory=dict)
+    """By rule, what the first k samples come to as they stand; empty where nobody asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +111,13 @@ def measured(source: Source) -> Iterator[Row]:
     for label, value, problems in _parts(source):
         for curve in source.curves.values():
             yield from _rows(source.name, label, value, curve.of(problems))
+    for curve in source.first.values():
+        yield from _rows(source.name, WHOLE, WHOLE, replace(curve, rule=f"{FIRST}{curve.rule}"))
 
 
 def sheets(source: Source, rows: Iterable[Row]) -> Iterator[Sheet]:
     """The curves of a source, and what they reach by level and subject, if its problems say so."""
-    rows = list(rows)
+    rows, drawn = _parted(rows)
     whole = [row for row in rows if row.label == WHOLE]
     ks = list(dict.fromkeys(row.k for row in whole))
     title = f"{source.name}: {whole[0].problems} problems, {ks[-1]} samples each"
@@ -118,6 +126,12 @@ def sheets(source: Source, rows: Iterable[Row]) -> Iterator[Sheet]:
         ("k", "tokens", *(("FLOPs",) if whole[0].flops else ()), *source.curves),
         tuple(_line(str(k), [row for row in whole if row.k == k]) for k in ks),
     )
+    if drawn:
+        yield Sheet(
+            f"{source.name}: the first k samples as they stand, beside the expectations above",
+            ("k", *(row.rule.removeprefix(FIRST) for row in drawn if row.k == 1)),
+            tuple((str(k), *(_cell(row) for row in drawn if row.k == k)) for k in ks),
+        )
     for label in source.labels:
         yield Sheet(
             f"{source.name}, by {label}, with {ks[-1]} samples",
@@ -127,6 +141,14 @@ def sheets(source: Source, rows: Iterable[Row]) -> Iterator[Sheet]:
                 for value in dict.fromkeys(row.value for row in rows if row.label == label)
             ),
         )
+
+
+def _parted(rows: Iterable[Row]) -> tuple[list[Row], list[Row]]:
+    """The expectations, and what the first k samples come to."""
+    every = list(rows)
+    return [row for row in every if not row.rule.startswith(FIRST)], [
+        row for row in every if row.rule.startswith(FIRST)
+    ]
 
 
 def remarks(source: Source) -> Iterator[str]:

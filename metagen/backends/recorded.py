@@ -7,7 +7,7 @@ from typing import Self
 
 from metagen.budget import Usage
 from metagen.disk.lines import Appender
-from metagen.disk.pool import Sample, reply_of, sampled
+from metagen.disk.pool import Sample, is_list, reply_of, sampled
 from metagen.disk.samples import Samples
 from metagen.errors import BudgetExceeded, GenerationError, InputError
 from metagen.request import Backend, Card, Completion, Meter, Outcome, Request, Sampling, card_of, refusal, thinking_of
@@ -27,6 +27,9 @@ class Recorded(Backend):
     played as cut off before it said anything, and one that a budget has no room for is refused. One that a budget cut
     when it was drawn is not recorded.
 
+    Pools from elsewhere need less: a line without a prompt or settings serves any of its problem, and its `score`, and
+    the scores of its `steps`, are played by `RecordedScore()`. A file that ends in `.json` holds a list of samples.
+
     Samples stay on disk until they are played: in memory are their places in the file.
     """
 
@@ -36,6 +39,8 @@ class Recorded(Backend):
         self.of = of
         self._samples = Samples(self.path)
         self._appender: Appender | None = None
+        if of is not None and is_list(self.path):
+            raise InputError(f"{self.path}: a JSON list is a pool to play; to record, give a file that ends in .jsonl")
         if of is None:
             if not os.path.isfile(self.path):  # unlike `Path.is_file`, it takes a name of any length
                 raise InputError(f"{self.path}: there is no such pool of samples; `metagen sample` makes one")
@@ -161,7 +166,7 @@ def played(sample: Sample, request: Request) -> Outcome:
         return BudgetExceeded(f"the budget leaves {request.room} tokens, and the recorded sample has {sample.tokens}")
     if sample.tokens > (limit := request.limit(sample.tokens)):
         return Completion("", (), "length", length=limit)
-    known = {name: getattr(sample, name) for name in ("end", "stop", "logprobs", "confidences", "first")}
+    known = {name: getattr(sample, name) for name in ("end", "stop", "logprobs", "confidences", "first", "recorded")}
     said = reply_of(sample)
     return Completion(
         said.text,

@@ -204,6 +204,9 @@ def report_command(
         list[float] | None,
         typer.Option(metavar="PERCENT", min=0, max=100, help="Say what so much accuracy costs; may be repeated."),
     ] = None,
+    first: Annotated[
+        bool, typer.Option("--first", help="Also count the first k samples as they stand, beside the expectations.")
+    ] = False,
     prompt_field: FieldOption = None,
     answer_field: FieldOption = None,
     id_field: FieldOption = None,
@@ -224,7 +227,7 @@ def report_command(
         raise InputError(f"{twice} is given twice: name each pool and run once")
     check_report(out_dir, "table", "curves", "flops")
     found = [
-        read(source, problems, n, one, graded)
+        read(source, problems, n, one, graded, first=first)
         for source, one in zip(sources, cards(card or (), len(sources)), strict=True)
     ]
     report(found, out_dir, [percent / 100 for percent in reach or ()])

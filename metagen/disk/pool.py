@@ -1,13 +1,19 @@
 """Samples on disk: one line of a pool, and the key by which a sample is found again."""
 
 import json
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict
 from hashlib import blake2b
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
+from metagen.candidate import Score
+from metagen.disk.lines import Reader
+from metagen.errors import InputError
 from metagen.request import Completion, Request, Sampling
 from metagen.thinking import Reply, split
 
@@ -20,11 +26,13 @@ Setting = Any
 class Sample(msgspec.Struct, forbid_unknown_fields=True, frozen=True, omit_defaults=True, gc=False):
     """One line of a pool: a sample, and what it was drawn from."""
 
-    problem: str
-    prompt: str
-    draw: Count
-    """The number of this sample among those of equal requests, from 0."""
+    problem: str | int
+    """The problem's id, in the end a text."""
     text: str
+    draw: Count | None = None
+    """The number of this sample among those of equal requests, from 0; in the end known, for what has none."""
+    prompt: str | None = None
+    """What it was drawn for; `None`, in pools from elsewhere, stands for any prompt of the problem."""
     partial: str = ""
     messages: list[dict[str, Any]] | None = None
     """The whole conversation as it was sent, where there are other turns than the prompt."""
@@ -47,6 +55,26 @@ class Sample(msgspec.Struct, forbid_unknown_fields=True, frozen=True, omit_defau
     thought_tokens: Count = 0
     before: str = ""
     """The partial reply with what was thought before it, in the usual marks."""
+    score: float | None = None
+    """A verdict on it, which `RecordedScore()` plays."""
+    steps: tuple[float, ...] = ()
+    """The scores of its steps."""
+
+    @property
+    def id(self) -> str:
+        return str(self.problem)
+
+    @property
+    def number(self) -> int:
+        """The number that it has, once it is read."""
+        return self.draw or 0
+
+    @property
+    def recorded(self) -> Score | None:
+        """The verdict that it holds: its score, else the lowest of its steps."""
+        if self.score is None and not self.steps:
+            return None
+        return Score(min(self.steps) if self.score is None else self.score, self.steps)
 
 
 def reply_of(sample: Sample) -> Reply:
@@ -56,15 +84,67 @@ def reply_of(sample: Sample) -> Reply:
     return split(sample.text)
 
 
-def key(request: Request, *, any_sampling: bool = False) -> Key:
+FORM = (
+    'a line of a pool is {"problem": ID, "text": REPLY}; it may also hold draw (0, 1, ...), prompt, tokens, score (a '
+    "number), steps (the scores of its steps), end (eos, stop or length), model, sampling and logprobs"
+)
+_READER = Reader(Sample)
+_LIST: msgspec.json.Decoder[list[dict[str, Any]]] = msgspec.json.Decoder(list[dict[str, Any]])
+
+
+def read_samples(path: Path, *, torn: bool = False) -> Iterator[tuple[str, int, Sample]]:
+    """The samples of a pool, with their places for messages, and where they begin: a byte, or a number in a JSON list.
+
+    Those without a number get one, in their order within a problem. Raises `InputError`, naming the line, for what is
+    no pool.
+    """
+    seen = Counter[str]()
+    for place, start, sample in _listed(path) if is_list(path) else _lines(path, torn=torn):
+        number = seen[sample.id] if sample.draw is None else sample.draw
+        seen[sample.id] += sample.draw is None
+        yield place, start, sample if sample.draw is not None else msgspec.structs.replace(sample, draw=number)
+
+
+def is_list(path: Path) -> bool:
+    """Whether a file is a JSON list, by its name."""
+    return path.suffix == ".json"
+
+
+def read_sample(line: bytes, path: Path) -> Sample:
+    return _READER.row(line, path, 0)
+
+
+def _lines(path: Path, *, torn: bool) -> Iterator[tuple[str, int, Sample]]:
+    try:
+        for number, start, sample in _READER.read(path, torn=torn):
+            yield f"{path}, line {number}", start, sample
+    except InputError as error:
+        raise InputError(f"{error}; {FORM}") from None
+
+
+def _listed(path: Path) -> Iterator[tuple[str, int, Sample]]:
+    try:
+        rows = _LIST.decode(path.read_bytes())
+    except (OSError, msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise InputError(f"{path}: is not a JSON list of samples: {error}; {FORM}") from None
+    for number, row in enumerate(rows):
+        where = f"{path}, item {number + 1}"
+        try:
+            yield where, number, msgspec.convert(row, Sample, strict=False)
+        except msgspec.ValidationError as error:
+            raise InputError(f"{where}: {error}; {FORM}") from None
+
+
+def key(request: Request, *, any_sampling: bool = False, any_prompt: bool = False) -> Key:
     """Under what a request's samples are kept."""
     sampling = None if any_sampling else settings(request.sampling)
-    return _digest(request.problem, request.prompt, request.reply, sampling, conversation(request))
+    prompt, said = (None, None) if any_prompt else (request.prompt, conversation(request))
+    return _digest(request.problem, prompt, request.reply, sampling, said)
 
 
 def sample_key(sample: Sample) -> Key:
     reply = sample.before or sample.partial
-    return _digest(sample.problem, sample.prompt, reply, sample.sampling, sample.messages)
+    return _digest(sample.id, sample.prompt, reply, sample.sampling, sample.messages)
 
 
 def conversation(request: Request) -> list[dict[str, Any]] | None:
@@ -110,9 +190,14 @@ def sampled(request: Request, draw: int, completion: Completion, prompt_tokens: 
 
 
 def _digest(
-    problem: str, prompt: str, partial: str, sampling: dict[str, Any] | None, messages: list[dict[str, Any]] | None
+    problem: str,
+    prompt: str | None,
+    partial: str,
+    sampling: dict[str, Any] | None,
+    messages: list[dict[str, Any]] | None,
 ) -> Key:
     spelled = "" if sampling is None else json.dumps(sampling, sort_keys=True)
     said = [json.dumps(messages, sort_keys=True)] if messages else []
-    parts = "".join(f"{len(part)}:{part}" for part in (problem, prompt, partial, spelled, *said))
+    parts = "".join(f"{len(part)}:{part}" for part in (problem, prompt or "", partial, spelled, *said))
+    parts += "any" if prompt is None else ""
     return blake2b(parts.encode(errors="surrogatepass"), digest_size=16).digest()

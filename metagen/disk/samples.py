@@ -7,12 +7,11 @@ from typing import BinaryIO
 
 import msgspec
 
-from metagen.disk.lines import Appender, Reader
-from metagen.disk.pool import Key, Sample, key, sample_key
+from metagen.disk.lines import Appender
+from metagen.disk.pool import Key, Sample, is_list, key, read_sample, read_samples, sample_key
 from metagen.errors import InputError, StorageError
 from metagen.request import Request
 
-_READER = Reader(Sample)
 _NONE: dict[int, int] = {}
 
 
@@ -26,6 +25,8 @@ class Samples:
         self._places: dict[Key, dict[int, int]] = {}
         self.thought_alone = False
         """Whether some sample is a thought that was drawn by itself."""
+        self._held: list[Sample] = []
+        """Those of a JSON list, which cannot be read one by one; their places are their numbers in it."""
 
     def load(self, model: str = "") -> None:
         """Read the index anew. With the name of a `model`, all samples must be its own, and the file may end torn.
@@ -33,15 +34,16 @@ class Samples:
         Raises `InputError`, naming the line, for what is no pool, two equal samples, or those of another model.
         """
         self._places.clear()
-        for number, start, sample in _READER.read(self.path, torn=bool(model)):
+        self._held.clear()
+        for where, start, sample in read_samples(self.path, torn=bool(model)):
             places = self._places.setdefault(sample_key(sample), {})
-            if sample.draw in places:
-                raise InputError(f"{self.path}, line {number}: sample {sample.draw} of this request stands here again")
+            if sample.number in places:
+                raise InputError(f"{where}: sample {sample.number} of this request stands here again")
             if model and sample.model not in ("", model):
-                raise InputError(
-                    f"{self.path}, line {number}: was drawn from {sample.model}, and this is {model}: give another pool"
-                )
+                raise InputError(f"{where}: was drawn from {sample.model}, and this is {model}: give another pool")
             self._add(places, sample, start)
+            if is_list(self.path):
+                self._held.append(sample)
 
     def append(self, samples: Sequence[Sample], file: Appender) -> None:
         """Write samples to the end of the file, and know them from now on."""
@@ -71,17 +73,21 @@ class Samples:
 
     def _of(self, request: Request) -> tuple[dict[int, int], dict[int, int]]:
         """Places by number: of samples that serve any settings, and of those with the request's own."""
-        anywhere = self._places.get(key(request, any_sampling=True), _NONE)
+        looser = ((True, False), (False, True), (True, True))
+        keys = (key(request, any_sampling=sampling, any_prompt=prompt) for sampling, prompt in looser)
+        anywhere = next((self._places[each] for each in keys if each in self._places), _NONE)
         return anywhere, self._places.get(key(request), _NONE)
 
     def _add(self, places: dict[int, int], sample: Sample, start: int) -> None:
         self.thought_alone |= bool((sample.sampling or {}).get("thought_only"))
-        places[sample.draw] = start
+        places[sample.number] = start
         self.longest = max(self.longest, sample.prompt_tokens + sample.tokens)
 
     def _read(self, places: Mapping[int, int]) -> dict[int, Sample]:
         if not places:
             return {}
+        if self._held:
+            return {draw: self._held[place] for draw, place in places.items()}
         try:
             with self.path.open("rb") as file:
                 return {draw: self._line(file, place) for draw, place in places.items()}
@@ -90,4 +96,4 @@ class Samples:
 
     def _line(self, file: BinaryIO, place: int) -> Sample:
         file.seek(place)
-        return _READER.row(file.readline(), self.path, 0)
+        return read_sample(file.readline(), self.path)

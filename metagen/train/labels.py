@@ -143,7 +143,7 @@ def samples_of(pool: Path) -> dict[str, list[str]]:
     texts: dict[str, list[str]] = defaultdict(list)
     for _, _, sample in _SAMPLES.read(pool):
         if sample.end != "length" and not sample.partial:
-            texts[sample.problem].append(sample.text)
+            texts[sample.id].append(sample.text)
     return dict(texts)
 
 

@@ -7,6 +7,7 @@ from metagen.verifiers.judge import Judge, Pairwise
 from metagen.verifiers.oracles import MatchesReference
 from metagen.verifiers.plain import OnText
 from metagen.verifiers.proof import Proves
+from metagen.verifiers.recorded import RecordedScore
 from metagen.verifiers.reward import OutcomeReward, ProcessReward
 from metagen.verifiers.stepjudge import StepJudge
 
@@ -26,6 +27,7 @@ __all__ = [
     "ProcessReward",
     "Product",
     "Proves",
+    "RecordedScore",
     "SelfCertainty",
     "Sigmoid",
     "StepJudge",
