@@ -21,15 +21,19 @@ class Demonstration(NamedTuple):
     solution: str
 
 
-def chain_of_thought(question: str) -> str:
-    """Ask for the thought before the answer (zero-shot chain of thought; Kojima et al. 2022, section 3)."""
-    return f"{question}\n\n{THINK}"
+def chain_of_thought(question: str, asks: str = "") -> str:
+    """Ask for the thought before the answer (zero-shot chain of thought; Kojima et al. 2022, section 3).
+
+    `asks` says how the answer is to be given, in place of their second prompt, which extracts it.
+    """
+    return f"{question}\n\n{THINK} {asks}".rstrip(" ")
 
 
-def few_shot(question: str, shots: Sequence[tuple[str, str]]) -> str:
+def few_shot(question: str, shots: Sequence[tuple[str, str]], asks: str = "") -> str:
     """Show worked examples (question, solution) first (few-shot chain of thought; Wei et al. 2022, section 2)."""
     shown = "".join(f"Question: {asked}\nAnswer: {solution}\n\n" for asked, solution in shots)
-    return f"{shown}Question: {question}\nAnswer:"
+    wish = f"{asks}\n\n" if asks else ""
+    return f"{wish}{shown}Question: {question}\nAnswer:"
 
 
 def revise(question: str, attempt: str, feedback: str = "") -> str:

@@ -23,6 +23,7 @@ from tests.support.injections import INJECTIONS
 
 def test_chain_of_thought() -> None:
     assert chain_of_thought("1 + 1?") == "1 + 1?\n\nLet's think step by step."
+    assert chain_of_thought("1 + 1?", "End.") == "1 + 1?\n\nLet's think step by step. End."
 
 
 def test_few_shot() -> None:
@@ -31,6 +32,7 @@ def test_few_shot() -> None:
         "Question: 1 + 1?\nAnswer: It is\n2.\n\nQuestion: 2 + 2?\nAnswer: 4\n\nQuestion: 3 + 3?\nAnswer:"
     )
     assert few_shot("3 + 3?", []) == "Question: 3 + 3?\nAnswer:"
+    assert few_shot("3 + 3?", [], "End.") == "End.\n\nQuestion: 3 + 3?\nAnswer:"
 
 
 def test_revise() -> None:

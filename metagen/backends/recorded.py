@@ -51,6 +51,11 @@ class Recorded(Backend):
         return self.of.name if self.of else f"recorded:{self.path}"
 
     @property
+    def writer(self) -> str:
+        """The model whose samples are played; empty in pools from elsewhere."""
+        return self._samples.writer
+
+    @property
     def card(self) -> Card | None:
         """Of the model whose samples these are: as given, else of the backend behind it."""
         return self._card or (card_of(self.of) if self.of else None)

@@ -22,6 +22,8 @@ class Samples:
         self.path = path
         self.longest = 0
         """The most tokens that a prompt and its completion have together."""
+        self.writer = ""
+        """The name of a model that samples are of, where they say it."""
         self._places: dict[Key, dict[int, int]] = {}
         self.thought_alone = False
         """Whether some sample is a thought that was drawn by itself."""
@@ -42,6 +44,7 @@ class Samples:
             if model and sample.model not in ("", model):
                 raise InputError(f"{where}: was drawn from {sample.model}, and this is {model}: give another pool")
             self._add(places, sample, start)
+            self.writer = self.writer or sample.model
             if is_list(self.path):
                 self._held.append(sample)
 

@@ -12,6 +12,8 @@ from typing import Any, Self
 
 from metagen.budget import Account, Usage
 from metagen.errors import InputError, SampleError
+from metagen.models import SHIPPED
+from metagen.problem import Problem
 from metagen.request import AnyBackend, Backend, Request, RewardBackend, generates, scores, thinking_of
 from metagen.run.protocols import Generator
 from metagen.thinking import Family
@@ -85,6 +87,15 @@ class Node:
             )
             raise InputError(f"this run has no {wanted}")
         return first
+
+    def asks(self, problem: Problem, model: str = "") -> str:
+        """Return the sentence that asks for an answer in the form that the problem reads.
+
+        Empty for the models that ship with metagen: they know the form from training, and saw no such sentence there.
+        """
+        backends = self._scope.backends
+        backend: object = backends.get(model) or next(filter(generates, backends.values()), None)
+        return "" if drawn_from(backend) in SHIPPED else problem.answers.asks
 
     def identity(self, model: str) -> str:
         """Which model stands behind a name: token ids belong to it. Two that are called alike are told apart."""
@@ -190,6 +201,14 @@ class Node:
         """Why samples below this node were lost, as the end of a sentence; empty if none was."""
         error = self._span.why_lost()
         return f"; the first: {error}" if error else ""
+
+
+def drawn_from(backend: object) -> str:
+    """The last part of the name of the model behind what is wrapped around it; for a pool, of the one that wrote it."""
+    while (inner := getattr(backend, "of", None)) is not None and not isinstance(inner, tuple):
+        backend = inner
+    name = getattr(backend, "writer", "") or getattr(backend, "name", "")
+    return str(name).rpartition("/")[2]
 
 
 def status_of(error: BaseException) -> Status:

@@ -6,6 +6,7 @@ from typing import Protocol, cast
 
 from metagen.candidate import Candidate
 from metagen.errors import InputError
+from metagen.model import named_models
 from metagen.problem import Problem
 from metagen.prompts import chain_of_thought, few_shot, filled, follow_on, without_distraction
 from metagen.run import Generator, Run
@@ -27,12 +28,15 @@ class CoT:
     """Chain of thought: the thought, then the answer, in one completion.
 
     z, y ~ g(· | x, "Let's think step by step."), zero-shot (Kojima et al. 2022), or after worked examples
-    `shots` = ((question, solution), …), few-shot (Wei et al. 2022).
+    `shots` = ((question, solution), …), few-shot (Wei et al. 2022). The answer is asked for in the form that the
+    problem reads, such as "End with: The answer is X.", unless `asks` is false, or the model is one that ships with
+    metagen, which knows the form.
     """
 
     _: KW_ONLY
     shots: tuple[tuple[str, str], ...] = ()
     of: Generator | None = None
+    asks: bool = True
 
     __repr__ = spelled
 
@@ -45,14 +49,15 @@ class CoT:
         return can_step(self.of)
 
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
-        return await run.ask(self.of, self._asking(problem))
+        return await run.ask(self.of, self._asking(problem, run))
 
     async def sample(self, problem: Problem, run: Run, n: int) -> list[Candidate]:
         """Draw `n` candidates for the one prompt."""
-        return await run.sample(self.of, self._asking(problem), n)
+        return await run.sample(self.of, self._asking(problem, run), n)
 
-    def _asking(self, problem: Problem) -> Problem:
-        text = few_shot(problem.text, self.shots) if self.shots else chain_of_thought(problem.text)
+    def _asking(self, problem: Problem, run: Run) -> Problem:
+        asks = run.asks(problem, next(named_models(self.of), "")) if self.asks else ""
+        text = few_shot(problem.text, self.shots, asks) if self.shots else chain_of_thought(problem.text, asks)
         asking = problem.asking(text)
         return asking if problem.partial is None else asking.continuing(problem.partial)
 

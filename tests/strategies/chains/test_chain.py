@@ -1,4 +1,5 @@
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,14 +12,17 @@ from metagen import (
     GenerationError,
     Generator,
     InputError,
+    Limited,
     Model,
     Problem,
+    Recorded,
     Request,
     Run,
     Scripted,
     Solution,
     System2Attention,
     Vote,
+    parse_answers,
     solve,
 )
 from tests.support.scripts import Counting, dice
@@ -50,17 +54,55 @@ async def asked(strategy: Generator) -> list[tuple[str, int]]:
 
 
 async def test_zero_shot_asks_for_the_thought() -> None:
-    assert await asked(CoT()) == [("What is 3 + 4?\n\nLet's think step by step.", 1)]
+    assert await asked(CoT(asks=False)) == [("What is 3 + 4?\n\nLet's think step by step.", 1)]
+
+
+@pytest.mark.parametrize(
+    ("spec", "asks"),
+    [
+        ("Maths()", "End with: The answer is X."),
+        ('Choice("ABC")', "End with: The answer is X. X is one of A, B, C."),
+        ('Json("name")', 'End with a JSON object with the fields "name".'),
+    ],
+)
+async def test_the_answer_is_asked_for_in_the_form_of_the_task(spec: str, asks: str) -> None:
+    problem = Problem("p", "What is it?", answers=parse_answers(spec))
+    for strategy, prompt in (
+        (CoT(), f"What is it?\n\nLet's think step by step. {asks}"),
+        (CoT(shots=(("?", "!"),)), f"{asks}\n\nQuestion: ?\nAnswer: !\n\nQuestion: What is it?\nAnswer:"),
+    ):
+        backend = Counting(dice)
+        await solve(problem, strategy, backend)
+        assert [request.prompt for request in backend.requests] == [prompt]
+
+
+async def test_the_models_that_ship_are_asked_as_in_training(tmp_path: Path) -> None:
+    """By their name, behind whatever is wrapped around them, in a pool of theirs, or at a server."""
+
+    def model(name: str) -> Scripted:
+        backend = Counting(dice)
+        backend.name = name
+        return backend
+
+    wrapped = Recorded(tmp_path / "pool.jsonl", Limited(model("small-moe"), 2))
+    async with wrapped:
+        first = await solve(PROBLEM, CoT(), wrapped)
+    played = await solve(PROBLEM, CoT(), Recorded(tmp_path / "pool.jsonl"))
+    assert (played.text, played.lost) == (first.text, 0)
+    for name, shipped in (("models/small-moe", True), ("small-moe-2", False)):
+        backends = {"a": model("other"), "b": model(name)}
+        await solve(PROBLEM, CoT(of=Model("b")), backends)
+        assert backends["b"].requests[0].prompt.endswith("step by step.") is shipped  # type: ignore[attr-defined]
 
 
 async def test_few_shot_shows_examples_first() -> None:
-    strategy = CoT(shots=(("1 + 1?", "1 + 1 = 2\nThe answer is 2."),))
+    strategy = CoT(shots=(("1 + 1?", "1 + 1 = 2\nThe answer is 2."),), asks=False)
     prompt = "Question: 1 + 1?\nAnswer: 1 + 1 = 2\nThe answer is 2.\n\nQuestion: What is 3 + 4?\nAnswer:"
     assert await asked(strategy) == [(prompt, 1)]
 
 
 async def test_samples_of_a_chain_share_one_request() -> None:
-    strategy = Vote(3, of=CoT(of=Model(temperature=0.5)))
+    strategy = Vote(3, of=CoT(of=Model(temperature=0.5), asks=False))
     assert await asked(strategy) == [("What is 3 + 4?\n\nLet's think step by step.", 3)]
 
 
@@ -171,7 +213,7 @@ async def test_system_2_attention_answers_what_it_rewrote() -> None:
 
 @pytest.mark.parametrize(("rewritten", "note"), [(" \n", "empty"), ("x" * 50, "cut off")])
 async def test_where_rewriting_fails_the_question_is_asked_as_it_is(rewritten: str, note: str) -> None:
-    strategy = System2Attention(by=Model(max_tokens=20), of=CoT())
+    strategy = System2Attention(by=Model(max_tokens=20), of=CoT(asks=False))
     solution, requests = await sent(strategy, rewritten, "The answer is 7.")
     assert requests[1].prompt == "What is 3 + 4?\n\nLet's think step by step."
     assert solution.notes == (f"the rewritten question was {note}: the original is asked",)
