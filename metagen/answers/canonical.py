@@ -5,7 +5,8 @@ check is neither symmetric nor transitive, and is left to the oracles. Its conve
 
 - Numbers become exact fractions in lowest terms: `0.5`, `.50`, `1/2`, `½`, `\frac12` and `\dfrac{1}{2}` are `1/2`;
   `1,234`, `1 234`, `1234.0`, `1.234e3`, `1.234 \times 10^3` and `\$1,234` are `1234`. `3\frac{1}{2}` and `3 1/2` are
-  mixed numbers, `7/2`, if the fraction is proper. `0.\overline{3}` and `0.333...` are `1/3`, and `2 dozen` is `24`.
+  mixed numbers, `7/2`, if the fraction is proper. `0.\overline{3}` and `0.333...` are `1/3`, `2 dozen` is `24`, and `half a dozen`
+  is `6`.
 - Currency, degrees and the per cent sign are dropped, as by the graders of MATH (Hendrycks et al. 2021): `50\%` is
   `50`, not `1/2`. So are units and counted things: `5 apples`, `9.8 m/s^2` and `5\text{ m}^2` lose theirs. But `5m`,
   `5 m` and `6 ab` may be products and `5 thousandths` is another number: they stay. `units` has the list.
@@ -13,7 +14,7 @@ check is neither symmetric nor transitive, and is left to the oracles. Its conve
   the brackets, and `(C) 42` is `C`.
 - Tuples, intervals and bare lists go element by element, and keep their brackets and their order; `\{…\}` is sorted.
   `1 and 2` is a list, and `2:4:6` is the ratio `1:2:3`, but `10:30` may be a time and stays.
-- A number to a base keeps it: `4210_{5}` is `4210_5`.
+- A number to a base keeps it: `4210_{5}` is `4210_5`, and `0b101` is `101_2`.
 - Words are lower-cased, single letters are not. A formula loses spacing and `\left`, and stays as written otherwise.
 
 What is longer than `LONGEST` characters is its own key, so that no input takes more than some milliseconds. Braces
@@ -194,7 +195,7 @@ def _of_another_form(text: str) -> str | None:
         return str(chosen["letter"] or chosen["option"].upper())
     if ":" in text and (found := _ratio(text)):
         return found
-    if ("_" in text or "base" in text) and (found := based(text)):
+    if ("_" in text or "base" in text or text[:1] == "0") and (found := based(text)):
         return found
     if PROSE.search(text):
         return in_digits(text) or _listed(text)

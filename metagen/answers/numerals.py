@@ -74,6 +74,12 @@ _BASED = re.compile(
 )
 
 
+_LITERAL = re.compile(r"0(?:b([01]+)|o([0-7]+)|x([0-9a-f]+))", re.IGNORECASE)
+"""A number as programs write it: `0b101` is `101_2`."""
+
+_HALF = re.compile(rf"half\s+(?:of\s+)?(?:an?\s+)?({'|'.join((*_FACTORS, *_SCALES))})\b(.*)", re.IGNORECASE)
+
+
 def number_key(text: str) -> str | None:
     """Return the key of a number, `3` or `-7/2`, or `None` if `text` is not one number."""
     if len(text) > LONGEST_NUMBER:
@@ -99,7 +105,10 @@ def exact(key: str) -> Fraction | None:
 
 
 def based(text: str) -> str | None:
-    """Return the key of a number to a base, such as `4210_5`, or `None` if `text` is not one."""
+    """Return the key of a number to a base, such as `4210_5` or `101_2` for `0b101`, or `None` if `text` is not one."""
+    if literal := _LITERAL.fullmatch(text):
+        digits = literal[1] or literal[2] or literal[3]
+        return f"{digits.upper()}_{2 if literal[1] else 8 if literal[2] else 16}"
     found = _BASED.fullmatch(text)
     if not found:
         return None
@@ -110,8 +119,10 @@ def based(text: str) -> str | None:
 def in_digits(text: str) -> str | None:
     """Return `text` with the number in words that it begins with in digits; `None` if it begins with none.
 
-    `two dozen eggs` is `24 eggs`, `1.5 million` is `1500000`, `two thirds` is `2/3`.
+    `two dozen eggs` is `24 eggs`, `1.5 million` is `1500000`, `two thirds` is `2/3`, `half a dozen` is `6`.
     """
+    if half := _HALF.fullmatch(text):
+        return f"{Fraction((_FACTORS | _SCALES)[half[1].lower()], 2)}{half[2]}"
     signed = _MINUS.match(text)
     found = _IN_WORDS.fullmatch(text, signed.end() if signed else 0)
     if not found or not (found[2] or found[3] or found[4] or found[1].lower() in _UNITS):

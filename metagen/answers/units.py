@@ -33,6 +33,8 @@ _SYMBOLS = frozenset(_LISTED_SYMBOLS.split())
 
 _LETTERS = frozenset("mgshLlNJWVAKCFT")
 """Symbols of one letter: units inside `\\text{…}`, and before or after a slash, as in `m/s^2`."""
+_ALONE = frozenset("NJWV")
+"""Those that are rather units than variables where they stand alone, a space after their number: `5 N`."""
 _BELOW = _SYMBOLS | frozenset("smhLlK")
 """What may stand below the slash where only one letter stands above it."""
 
@@ -91,7 +93,9 @@ def _is_unit(rest: str, *, one: bool) -> bool:
         return False
     if not spaced and (len(rest) == 1 or rest in _PRODUCTS):
         return False
-    return _is_symbol(rest, sure=texts > 0, divided=divided) or (spaced and _names_things(rest, one=one))
+    return _is_symbol(rest, sure=texts > 0 or (spaced and rest in _ALONE), divided=divided) or (
+        spaced and _names_things(rest, one=one)
+    )
 
 
 def _is_symbol(rest: str, *, sure: bool, divided: bool) -> bool:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metagen.answers.canonical import LONGEST, canonical, equal_numbers
+from metagen.answers.decide import decide
 from metagen.answers.extract import extract
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -294,3 +295,35 @@ def test_extract_agrees_with_the_pools_authors_but_for_seven_answers(pool: list[
         ("330 cows, 160 chickens", "330160"),
     }
     assert sum(ours is None for ours, _ in pairs) / 3200 == pytest.approx(0.287, abs=0.0005)
+
+
+@pytest.mark.parametrize(
+    ("answer", "key"),
+    [
+        ("5 N", "5"),
+        ("12 J", "12"),
+        ("5N", "5N"),
+        ("5 n", "5 n"),
+        ("5 A", "5 A"),
+        ("half a dozen", "6"),
+        ("Half a dozen eggs", "6"),
+        ("half a million", "500000"),
+        ("half of a thousand", "500"),
+        ("half", "half"),
+        ("half a dozenth", "half a dozenth"),
+        ("0b101", "101_2"),
+        ("0x1f", "1F_16"),
+        ("0o17", "17_8"),
+        ("0b102", "0b102"),
+        ("0x", "0x"),
+    ],
+)
+def test_units_alone_halves_and_numbers_of_programs(answer: str, key: str) -> None:
+    assert canonical(answer) == key
+
+
+def test_a_number_of_a_program_is_one_to_its_base() -> None:
+    assert decide("0b101", "101_{2}") is True
+    assert decide("0b101", "0x101") is False
+    assert decide("0b101", "7") is False
+    assert decide("x = 5", "y = 5") is False, "though both vote for 5, as 5 alone does"

@@ -222,6 +222,7 @@ def test_a_spec_of_answers_is_read_once_for_all_rows(
 
 
 GOOD = b'{"prompt": "?"}\n'
+USUAL = "'prompt' or 'question' or 'problem' or 'Question' or 'text' or 'messages'"
 
 
 @pytest.mark.parametrize(
@@ -229,11 +230,11 @@ GOOD = b'{"prompt": "?"}\n'
     [
         (
             "{}",
-            "or 'question' or 'problem' or 'Question' or 'text' or 'messages'; there is nothing",
+            f"there is no field {USUAL}; there is nothing",
         ),
         (
             '{"promt": "?"}',
-            "'problem' or 'Question' or 'text' or 'messages'; there is 'promt'",
+            f"there is no field {USUAL}; there is 'promt'",
         ),
         ('{"prompt": ""}', "field 'prompt' is empty"),
         ('{"question": " \\n"}', "field 'question' is empty"),
