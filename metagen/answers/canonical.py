@@ -5,8 +5,8 @@ check is neither symmetric nor transitive, and is left to the oracles. Its conve
 
 - Numbers become exact fractions in lowest terms: `0.5`, `.50`, `1/2`, `½`, `\frac12` and `\dfrac{1}{2}` are `1/2`;
   `1,234`, `1 234`, `1234.0`, `1.234e3`, `1.234 \times 10^3` and `\$1,234` are `1234`. `3\frac{1}{2}` and `3 1/2` are
-  mixed numbers, `7/2`, if the fraction is proper. `0.\overline{3}` and `0.333...` are `1/3`, `2 dozen` is `24`, and `half a dozen`
-  is `6`.
+  mixed numbers, `7/2`, if the fraction is proper. `0.\overline{3}` and `0.333...` are `1/3`; `2 dozen` is
+  `24`, and `half a dozen` is `6`.
 - Currency, degrees and the per cent sign are dropped, as by the graders of MATH (Hendrycks et al. 2021): `50\%` is
   `50`, not `1/2`. So are units and counted things: `5 apples`, `9.8 m/s^2` and `5\text{ m}^2` lose theirs. But `5m`,
   `5 m` and `6 ab` may be products and `5 thousandths` is another number: they stay. `units` has the list.

@@ -40,12 +40,8 @@ class UsedFields:
         if (names := tuple(row)) in self._seen or len(self._seen) >= SHAPES:
             return
         self._seen.add(names)
-        read = {self._first(row, sought) for sought in self._sought} | {
-            *TAG_FIELDS,
-            "answers",
-            *CHOICE_FIELDS,
-            *TEST_FIELDS,
-        }
+        tests = {*TEST_FIELDS} if "entry_point" in names else {*TEST_FIELDS} - {"test"}
+        read = {self._first(row, sought) for sought in self._sought} | {*TAG_FIELDS, "answers", *CHOICE_FIELDS, *tests}
         read |= {"Body"} if "Question" in read else set()
         self.unused |= dict.fromkeys(name for name in names if name not in read)
 

@@ -27,7 +27,7 @@ from metagen.models import SHIPPED, SMALL
 from metagen.request import AnyBackend, Backend, generates, scores
 from metagen.spec import plugins
 
-POOLS = (".jsonl", ".jsonl.gz", ".jsonl.bz2", ".jsonl.xz", ".jsonl.zst")
+POOLS = (".json", ".jsonl", ".jsonl.gz", ".jsonl.bz2", ".jsonl.xz", ".jsonl.zst")
 """The ends of names of pools; one that is packed is refused by its content."""
 
 
