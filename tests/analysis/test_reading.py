@@ -114,7 +114,7 @@ def test_the_first_n_samples_are_taken(tmp_path: Path, problems: ProblemFile) ->
         ([], "holds no samples"),
         ([sample("z", 0, "2")], "problem 'z' is not in .*problems.jsonl"),
         ([sample("d", 0, "2")], "none of its problems has a reference answer"),
-        ([{"problem": "a"}], r"pool.jsonl, line 1: field 'prompt': Field required"),
+        ([{"problem": "a"}], r"pool.jsonl, line 1: field 'text': Field required"),
         ([sample("a", 0, "2", partial="So")], "line 1: continues a partial reply"),
         ([sample("a", 0, "2"), sample("a", 1, "2", prompt="!")], "line 2: problem 'a' has samples of two prompts"),
         ([sample("a", 0, "2"), sample("a", 1, "2", model="m")], "of two prompts, models or settings"),
