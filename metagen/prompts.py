@@ -224,7 +224,7 @@ WISHES = {
 def select(question: str, responses: Sequence[str], wish: str) -> str:
     """Ask which of several responses to take (universal self-consistency; Chen et al. 2023, figure 2)."""
     asked = f"{WISHES[wish]} End with: The selected response is N. N is a number from 1 to {len(responses)}."
-    return f"{QUOTED}\n\nQuestion:\n{question}\n\n{_numbered(responses)}\n\n{asked}"
+    return f"{QUOTED}\n\nQuestion:\n{question}\n\n{_responses(responses)}\n\n{asked}"
 
 
 _SELECTED = re.compile(
@@ -246,7 +246,7 @@ def fuse(question: str, responses: Sequence[str], asks: str = "") -> str:
         "write one complete reply of your own that is better than each of them."
     )
     form = f" {asks}" if asks else ""
-    return f"{QUOTED}\n\nQuestion:\n{question}\n\n{_numbered(responses)}\n\n{asked}{form}"
+    return f"{QUOTED}\n\nQuestion:\n{question}\n\n{_responses(responses)}\n\n{asked}{form}"
 
 
 def write_calls(question: str, count: int) -> str:
@@ -263,7 +263,7 @@ def write_tests(question: str, count: int) -> str:
     return f"{question}\n\n{wish} `assert f(1) == 2`. Put them between ```python and ```."
 
 
-def _numbered(responses: Sequence[str]) -> str:
+def _responses(responses: Sequence[str]) -> str:
     return "\n\n".join(f"Response {number}:\n{quoted(text)}" for number, text in enumerate(responses, 1))
 
 
