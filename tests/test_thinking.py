@@ -1,5 +1,8 @@
 """Replies of reasoning models: what is thought, what is said, and what is asked of a model in which order."""
 
+import json
+from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +23,7 @@ from metagen import (
     Number,
     Pattern,
     Problem,
+    Recorded,
     Request,
     Run,
     Scripted,
@@ -271,3 +275,26 @@ NONSENSE: list[dict[str, Any]] = [
 def test_a_setting_that_makes_no_sense_is_one_line(settings: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=r"^Model: "):
         Model(**settings)
+
+
+CAPS = Path(__file__).parents[2] / "shared" / "data" / "reasoning" / "aime24_caps.jsonl"
+
+
+@pytest.mark.skipif(not CAPS.exists(), reason="needs recorded thoughts")
+async def test_recorded_thoughts_are_closed_and_right_as_often_as_they_are(tmp_path: Path) -> None:
+    """30 problems at each of seven caps, by DeepScaleR-1.5B: what is open has no answer, whatever was guessed.
+
+    At 4,096 tokens four more have the right answer inside a thought that is closed, and are cut before they say it.
+    """
+    closed: Counter[int] = Counter()
+    right: Counter[int] = Counter()
+    for row in map(json.loads, CAPS.read_text().splitlines()):
+        pool = tmp_path / f"{row['id']}-{row['cap']}.jsonl"
+        pool.write_text(json.dumps({"problem": row["id"], "prompt": row["prompt"], "draw": 0, "text": row["text"]}))
+        solution = await solve(Problem(row["id"], row["prompt"], row["answer"]), Model(), Recorded(pool))
+        (one,) = (each for span in solution.trace.walk() for each in span.completions)
+        assert not (one.open and solution.answer)
+        closed[row["cap"]] += not one.open
+        right[row["cap"]] += solution.correct is True
+    assert [closed[cap] for cap in sorted(closed)] == [0, 0, 0, 0, 1, 9, 16]
+    assert [right[cap] for cap in sorted(closed)] == [0, 0, 0, 0, 1, 3, 9]
