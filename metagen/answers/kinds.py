@@ -17,7 +17,7 @@ from metagen.errors import InputError, VerifierError
 from metagen.settings import literal, spelled, takes
 
 _ENDS = "End with: The answer is {}."
-_NUMBER = r"-?[0-9]+(?:\.[0-9]+)?"
+_NUMBER = r"-?[0-9]{1,15}(?:\.[0-9]{1,15})?"
 
 _ANY_NUMBER = re.compile(
     r"(?<![0-9.])-?[$€£]?(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?(?:/[0-9]+|\s?%)?|(?<![0-9])-?\.[0-9]+"
@@ -91,7 +91,7 @@ class _Numeric(_ByKey):
 
     @property
     def form(self) -> Form:
-        return Form(regex=rf"[\s\S]*The answer is {_NUMBER}\.")
+        return Form(regex=rf"The answer is {_NUMBER}\.")
 
     def key(self, answer: str) -> str:
         return canonical(answer)
