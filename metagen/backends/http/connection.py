@@ -260,7 +260,7 @@ async def find_model(http: Http, model: str) -> tuple[str, dict[str, Any]]:
     """
     try:
         listed = await http.get(f"{http.base}/models")
-        cards = {card["id"]: card for card in listed["data"]}
+        cards = _by_name(listed)
     except Refused as refused:
         if not model or refused.status < 400:
             raise
@@ -277,6 +277,14 @@ async def find_model(http: Http, model: str) -> tuple[str, dict[str, Any]]:
         wanted = f"does not serve {model!r}" if model else "serves several models"
         raise InputError(f"{http.base} {wanted}: name one of {_few(cards)}, as in URL#MODEL")
     return model, _with_parent(cards, cards[model])
+
+
+def _by_name(listed: Any) -> dict[str, Any]:
+    """The models that a server lists. Raises `TypeError` or `KeyError` for what is no such list."""
+    cards = {card["id"]: card for card in listed["data"] if isinstance(card["id"], str)}
+    if listed["data"] and not cards:
+        raise TypeError("no model has a name that is a text")
+    return cards
 
 
 def _with_parent(cards: dict[str, Any], card: dict[str, Any]) -> dict[str, Any]:

@@ -343,6 +343,18 @@ async def test_a_server_that_lists_no_models_serves_the_one_that_is_named(status
             pass
 
 
+@pytest.mark.parametrize("name", [None, 7, True, 0.5, ["mock"], {}])
+async def test_a_model_whose_name_is_no_text_is_asked_for_by_name(name: Any) -> None:
+    fake = FakeServer(models=(name,))
+    async with fake.running():
+        with pytest.raises(
+            InputError, match="does not list its models as OpenAI's API does: name one, as in URL#MODEL"
+        ):
+            await OpenAIServer(fake.url).__aenter__()
+        async with OpenAIServer(fake.url, "mock") as server:
+            assert server.name == "mock"
+
+
 async def test_an_adapter_has_the_context_of_its_parent() -> None:
     class Adapted(FakeServer):
         async def _models(self, request: web.Request) -> web.Response:
