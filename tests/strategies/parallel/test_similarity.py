@@ -43,7 +43,7 @@ def test_known_values() -> None:
     assert token_f1("The cat sat.", "a cat ran off") == pytest.approx(2 * 1 / (2 + 3))
     assert token_f1("x", "y") == 0
     # one bigram of two, two letters of three, and no trigram: precision and recall are 7/18
-    assert chrf("abc", "abd") == pytest.approx((2 / 3 + 1 / 2 + 0) / 3)
+    assert chrf("abc", "abx") == pytest.approx((2 / 3 + 1 / 2 + 0) / 3)
     assert chrf("ab", "abcd") == pytest.approx(5 * 1 * (5 / 12) / (4 + 5 / 12))
 
 
