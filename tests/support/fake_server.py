@@ -94,7 +94,7 @@ class FakeServer:
     async def _tokenize(self, request: web.Request) -> web.Response:
         self.seen["tokenize"] += 1
         body = await request.json()
-        return web.json_response({"tokens": list(map(ord, rendered(body)))})
+        return web.json_response({"tokens": list(map(ord, text_of(body)))})
 
     async def _detokenize(self, request: web.Request) -> web.Response:
         return web.json_response({"prompt": "".join(map(chr, (await request.json())["tokens"]))})

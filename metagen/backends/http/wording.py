@@ -135,7 +135,8 @@ class Wording:
             return text
         if (ids[-1],) == self.closes:
             return text if text.endswith(self.family.close) else text + self.family.close
-        return text.removesuffix(await self.tokens.spelled(ids[-1]))
+        last = await self.tokens.spelled(ids[-1])
+        return text.removesuffix(last) if ENDS.fullmatch(last) else text
 
     def thought_tokens(self, choice: Choice, *, opened: bool) -> int:
         """The tokens of a sample's thought, without its last mark, by its ids."""
@@ -248,6 +249,8 @@ class Wording:
 
 
 PROBE = "1"
+ENDS = re.compile(r"<\S+>|\[\S+\]")
+"""What tokens look like that end a reply, such as `<|im_end|>` and `</s>`."""
 
 
 def _bytes(text: str) -> int:

@@ -1,0 +1,132 @@
+"""Thoughts behind servers of all kinds: in the text, between marks, or parted by the server, whole and in streams."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from metagen import InputError, Model, OpenAIServer, Request, Sampling, solve
+from metagen.thinking import Reply
+from tests.backends.http.test_dialects import LlamaServer, SGLangServer
+from tests.support.fake_server import FakeServer
+from tests.support.outcomes import completed
+
+FORMS = [
+    ("<think>Is it 5?</think>\n\nThe answer is 7.", Reply("Is it 5?", "The answer is 7.")),
+    ("<think>\n\n</think>\n\nThe answer is 7.", Reply("", "The answer is 7.")),
+    ("<think>Is it 5?", Reply("Is it 5?", "", open=True)),
+    ("<think>a</think>One. <think>b</think>Two.", Reply("a\nb", "One. Two.")),
+    ("<think>a</think>Write `<think>`.", Reply("a", "Write `<think>`.")),
+    ("Is it 5?</think>The answer is 7.", Reply("Is it 5?", "The answer is 7.")),
+    ("The answer is 7.", Reply("", "The answer is 7.")),
+]
+
+
+class Parting(FakeServer):
+    """A server with a reasoning parser: what stands before the first closing mark is the thought."""
+
+    def __init__(self, field: str, raw: str, **settings: Any) -> None:
+        super().__init__(lambda prompt, seed: raw, **settings)
+        self.field = field
+
+    def parted(self, text: str) -> dict[str, str | None]:
+        thought, closed, said = text.removeprefix("<think>").partition("</think>")
+        if not closed and not text.startswith("<think>"):
+            return {"content": text}
+        return {self.field: thought, "content": said or None}
+
+    async def _whole(
+        self, request: web.Request, prompt: str, choices: list[dict[str, Any]], fault: str
+    ) -> web.StreamResponse:
+        parted = [each | {"message": self.parted(each["message"]["content"])} for each in choices]
+        return await super()._whole(request, prompt, parted, fault)
+
+    async def _stream(
+        self, request: web.Request, body: dict[str, Any], prompt: str, choice: dict[str, Any], fault: str
+    ) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        said = [
+            {name: letter} for name, text in self.parted(choice["message"]["content"]).items() for letter in text or ""
+        ]
+        for place, delta in enumerate(said, 1):
+            end = {"finish_reason": choice["finish_reason"]} if place == len(said) else {}
+            piece = {"choices": [{"index": 0, "delta": delta} | end]}
+            await response.write(b"data: " + json.dumps(piece).encode() + b"\n\n")
+        await response.write(b"data: [DONE]\n\n")
+        return response
+
+
+@asynccontextmanager
+async def opened(fake: FakeServer, thinking: str | None) -> AsyncIterator[OpenAIServer]:
+    async with fake.running(), OpenAIServer(fake.url, thinking=thinking) as server:
+        yield server
+
+
+def of_kind(kind: str, raw: str) -> FakeServer:
+    if kind in ("reasoning", "reasoning_content"):
+        return Parting(kind, raw)
+    plain = {"sglang": SGLangServer, "llama.cpp": LlamaServer}
+    fake: FakeServer = plain[kind]() if kind in plain else FakeServer(vllm=kind == "vllm")
+    fake.script = lambda prompt, seed: raw
+    return fake
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("thinking", [None, "think"])
+@pytest.mark.parametrize("kind", ["vllm", "openai", "sglang", "llama.cpp", "reasoning", "reasoning_content"])
+@pytest.mark.parametrize(("raw", "reply"), FORMS)
+async def test_a_reply_is_parted(raw: str, reply: Reply, kind: str, thinking: str | None, streamed: bool) -> None:
+    async with opened(of_kind(kind, raw), thinking) as server:
+        (one,) = completed(await server.generate(Request("p", "?", passing=streamed), lambda _: None))
+    assert Reply(one.thought, one.text, one.open) == reply
+
+
+async def test_a_server_tells_how_much_was_thought() -> None:
+    class Telling(FakeServer):
+        async def _whole(
+            self, request: web.Request, prompt: str, choices: list[dict[str, Any]], fault: str
+        ) -> web.StreamResponse:
+            response = await super()._whole(request, prompt, choices, fault)
+            assert isinstance(response, web.Response)
+            assert isinstance(response.body, bytes)
+            body = json.loads(response.body)
+            body["usage"]["completion_tokens_details"] = {"reasoning_tokens": 5}
+            return web.json_response(body)
+
+    async with opened(Telling(lambda prompt, seed: "The answer is 7.", vllm=False), None) as server:
+        solution = await solve("?", Model(), server)
+    assert solution.usage.thought_tokens == 5
+
+
+async def test_a_thought_is_drawn_alone_and_ended_by_ids() -> None:
+    """The fake's tokens are characters, so the marks are many, and are found in the text."""
+
+    def script(prompt: str, seed: int) -> str:
+        return "<think>\nIs it 5? Is it 6?\n</think>\n\nThe answer is 7."
+
+    fake = FakeServer(script)
+    async with opened(fake, "qwen3") as server:
+        solution = await solve("?", Model(thinking=100), server)
+        assert solution.text == "The answer is 7."
+        first, second = fake.bodies[-2:]
+        assert first["stop"] == ["</think>"]
+        assert first["skip_special_tokens"] is False
+        assert "".join(map(chr, second["prompt"])).endswith("Is it 6?\n</think>\n\n")
+
+
+async def test_thoughts_are_not_limited_where_nothing_can_be_continued() -> None:
+    async with opened(FakeServer(vllm=False), "qwen3") as server:
+        with pytest.raises(InputError, match="continues no reply from token ids, so its thoughts cannot be ended"):
+            await solve("?", Model(thinking=100), server)
+        await server.generate(
+            Request("p", "?", sampling=Sampling(chat_template_kwargs={"enable_thinking": False})), lambda _: None
+        )
+
+
+async def test_a_family_that_there_is_not_is_refused() -> None:
+    with pytest.raises(InputError, match=r"^thinking='quen': no family is called so"):
+        OpenAIServer("http://localhost:1/v1", thinking="quen")
