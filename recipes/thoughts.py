@@ -6,15 +6,15 @@
     Wait, let me check each step.
     Zoe has 14 + 9 = 23 beads.
     Zoe has 23 + 6 = 29 beads.
-    That gives 29, not 30.
+    That gives 29, and 30 - 29 = 1.
     Wait, let me read the question again.
     Zoe has 14 + 9 = 23 beads.
     Zoe has 23 + 6 = 29 beads.
-    That gives 29 again.
+    That gives 29, and 29 - 29 = 0.
 
-A try ends in its answer. An answer that an earlier try gave too is *settled*, and the thought may end there; now and
-then it doubts even that and goes on. Further tries are more careful than the first: they slip less, and where they read
-the question again they misread it less.
+A try ends in its answer and, from the second on, in the difference to the answer before. Where there is none, the answer
+is *settled*, and the thought may end; now and then it doubts even that and goes on. Further tries are more careful than
+the first: they slip less, and where they read the question again they misread it less.
 """
 
 import re
@@ -50,7 +50,7 @@ class Habits:
     """The share of the further tries that read the question again."""
     doubt: float = 0.3
     """The probability that a thought goes on although its answer is settled."""
-    longest: int = 6
+    longest: int = 8
     """The most tries."""
 
 
@@ -76,8 +76,8 @@ class Thought:
 
     @property
     def settled(self) -> bool:
-        """Whether the last answer was given before."""
-        return self.answers[-1] in self.answers[:-1]
+        """Whether the last two tries agree."""
+        return agree(self.answers)
 
     @property
     def text(self) -> str:
@@ -94,12 +94,21 @@ class Thought:
         ]
 
 
+def agree(answers: Sequence[int]) -> bool:
+    """Whether the last two are the same."""
+    return len(answers) > 1 and answers[-1] == answers[-2]
+
+
 def verdict(answers: Sequence[int]) -> str:
-    """What is said of the last answer: nothing of the first, else whether it was given before."""
-    *earlier, last = answers
-    if not earlier:
+    """What is said of the last answer: its difference to the one before, the larger first.
+
+    A model of this size can subtract. It did not learn to see that two numbers are the same.
+    """
+    last = answers[-1]
+    if len(answers) == 1:
         return str(last)
-    return f"{last} again" if last in earlier else f"{last}, not {earlier[-1]}"
+    more, less = sorted(answers[-2:], reverse=True)
+    return f"{last}, and {more} - {less} = {more - less}"
 
 
 def think(problem: WordProblem, rng: Random, habits: Habits) -> Thought:
@@ -144,7 +153,7 @@ def drill(rng: Random, habits: Habits) -> Exchange:
     right = rng.randint(2, 300)
     pool = [right, right, *(near(right, rng) for _ in range(3))]
     answers = [rng.choice(pool)]
-    while answers[-1] not in answers[:-1] or rng.random() < habits.doubt:
+    while not agree(answers) or rng.random() < habits.doubt:
         answers.append(rng.choice(pool))
     verdicts = [f"That gives {verdict(answers[: at + 1])}.\n" for at in range(len(answers))]
     lines = verdicts[0] + "".join(f"{rng.choice((CHECK, REREAD))}\n{each}" for each in verdicts[1:])
@@ -166,8 +175,8 @@ class Shares:
     """A thought that is ended from outside, and the answer in one line."""
     empty: float = 0.14
     """An empty thought, and a solution as the small model writes it."""
-    drill: float = 1.0
-    """An exercise in comparing answers. They are short: half of the turns are a sixth of the tokens."""
+    drill: float = 0.25
+    """An exercise in comparing answers. They are short."""
 
 
 @dataclass(frozen=True, slots=True)

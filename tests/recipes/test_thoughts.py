@@ -20,6 +20,7 @@ from recipes.thoughts import (
     Shares,
     Thinking,
     cut,
+    drill,
     think,
     think_rightly,
     verdict,
@@ -45,8 +46,8 @@ def test_a_whole_thought_settles_on_the_right_answer(seed: int) -> None:
     problem, rng = some(seed)
     thought = think_rightly(problem, rng, Habits())
     assert thought.answers[-1] == problem.right.answer
-    assert thought.answers.count(problem.right.answer) >= 2
-    assert thought.text.endswith(f"That gives {problem.right.answer} again.\n")
+    assert thought.answers[-2] == thought.answers[-1]
+    assert thought.text.endswith(" = 0.\n")
 
 
 def test_many_thoughts_begin_wrong_and_are_repaired() -> None:
@@ -86,9 +87,15 @@ def test_reading_again_repairs_a_misreading() -> None:
 
 @pytest.mark.parametrize(
     ("answers", "said"),
-    [([5], "5"), ([5, 7], "7, not 5"), ([5, 7, 7], "7 again"), ([5, 7, 5], "5 again"), ([5, 7, 8], "8, not 7")],
+    [
+        ([5], "5"),
+        ([5, 7], "7, and 7 - 5 = 2"),
+        ([7, 5], "5, and 7 - 5 = 2"),
+        ([5, 7, 7], "7, and 7 - 7 = 0"),
+        ([5, 7, 5], "5, and 7 - 5 = 2"),
+    ],
 )
-def test_the_verdict_compares_with_all_earlier_tries(answers: list[int], said: str) -> None:
+def test_the_verdict_is_the_difference_to_the_try_before(answers: list[int], said: str) -> None:
     assert verdict(answers) == said
 
 
@@ -140,6 +147,16 @@ def test_without_a_thought_the_steps_are_the_reply() -> None:
 def test_problems_are_those_of_the_training_split(seed: int) -> None:
     plain = replace(only(whole=1), mix=replace(Thinking().mix, chain_of_thought=0, few_shot=0, revise=0))
     assert split_of(plain.exchange(Random(seed)).prompt) == "training"
+
+
+@PATIENT
+@given(seed=st.integers(0))
+def test_a_drill_ends_once_two_answers_agree(seed: int) -> None:
+    made = drill(Random(seed), Habits(doubt=0.0))
+    *differences, last = re.findall(r" = (\d+)\.\n", made.reply)
+    assert last == "0"
+    assert "0" not in differences
+    assert made.reply.endswith(f"The answer is {re.findall('gives ([0-9]+)', made.reply)[-1]}.")
 
 
 def test_without_noise_all_that_is_written_is_true() -> None:
