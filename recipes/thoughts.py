@@ -12,9 +12,9 @@
     Zoe has 23 + 6 = 29 beads.
     That gives 29, and 29 - 29 = 0.
 
-A try ends in its answer and, from the second on, in the difference to the answer before. Where there is none, the answer
-is *settled*, and the thought may end; now and then it doubts even that and goes on. Further tries are more careful than
-the first: they slip less, and where they read the question again they misread it less.
+A try ends in its answer and, from the second on, in the difference to the answer before. Where there is none, the
+answer is *settled*, and the thought may end; now and then it doubts even that and goes on. Further tries are more
+careful than the first: they slip less, and where they read the question again they misread it less.
 """
 
 import re
