@@ -22,7 +22,7 @@ from recipes.thoughts import CHECK, CLOSE, EMPTY, OPEN, REREAD, Thinking
 from recipes.tokenizer import ASSISTANT, CHAT_TEMPLATE, END, PAD, SYSTEM, USER
 from recipes.trainer import Plan, Trainer, load_checkpoint, make_optimizer, save_checkpoint
 
-PLAN = Plan(minutes=40.0, rate=8e-4, tokens=2048, threads=1, report_every=50, recipe=Thinking())
+PLAN = Plan(minutes=40.0, rate=1e-3, tokens=2048, threads=1, report_every=50, recipe=Thinking())
 WORDS = f"{CHECK}\n{REREAD}\nThat gives 1, and"
 """What thoughts say that solutions do not: its words become tokens."""
 console = Console(highlight=False)

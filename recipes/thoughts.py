@@ -50,7 +50,7 @@ class Habits:
     """The share of the further tries that read the question again."""
     doubt: float = 0.3
     """The probability that a thought goes on although its answer is settled."""
-    longest: int = 8
+    longest: int = 6
     """The most tries."""
 
 
@@ -175,7 +175,7 @@ class Shares:
     """A thought that is ended from outside, and the answer in one line."""
     empty: float = 0.14
     """An empty thought, and a solution as the small model writes it."""
-    drill: float = 0.25
+    drill: float = 0.6
     """An exercise in comparing answers. They are short."""
 
 
