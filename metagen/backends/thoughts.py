@@ -39,6 +39,11 @@ class Marks:
             return reply, len(ids) if reply.open else 0
         if not opened and self.opens not in ids and self.closes not in ids:
             return Reply("", text), 0
+        if text.count(self.family.open) == ids.count(self.opens) and text.count(self.family.close) == ids.count(
+            self.closes
+        ):  # the text shows every mark and nothing that looks like one: then it need not be decoded again
+            reply = split(text, self.family, opened=opened)
+            return reply, len(ids) if reply.open else _last(ids, self.closes)
         thoughts: list[str] = []
         texts: list[str] = []
         thinking = opened
@@ -72,3 +77,8 @@ class Marks:
     def _single(self, mark: str) -> int | None:
         ids = self.encode(mark)
         return ids[0] if len(ids) == 1 else None
+
+
+def _last(ids: Sequence[int], mark: int) -> int:
+    """The place of the last mark; 0 where there is none."""
+    return max((place for place, token in enumerate(ids) if token == mark), default=0)
