@@ -79,7 +79,7 @@ def make_trainer(plan: Plan, begin: Path = SMALL) -> Trainer:
     """A trainer at its first step: the weights of a folder, the small model's, and random ones for the new tokens."""
     torch.manual_seed(plan.seed)
     tokenizer = make_tokenizer()
-    model = Qwen3MoeForCausalLM.from_pretrained(begin, dtype=torch.float32)
+    model = Qwen3MoeForCausalLM.from_pretrained(begin, dtype=torch.float32, trust_remote_code=False)
     model.config._experts_implementation = SORTED
     model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     return Trainer(model, tokenizer, plan, make_optimizer(model, plan))
