@@ -36,7 +36,11 @@ CURVES: dict[str, list[str]] = {
     "ended at a cap, answer forced": [f"Think({cap})" for cap in CAPS],
     "early exit": [f"EarlyExit(32, agree={agree}, tokens={LONGEST})" for agree in (2, 3)],
     "early exit by probability": [
-        f"EarlyExit({every}, by=MeanLogprob(), tokens={LONGEST}, of=Model(logprobs=True))" for every in (16, 32)
+        *(f"EarlyExit({every}, by=MeanLogprob(), tokens={LONGEST}, of=Model(logprobs=True))" for every in (16, 32)),
+        *(
+            f"EarlyExit(16, by=MeanLogprob(), sure={sure}, tokens={LONGEST}, of=Model(logprobs=True))"
+            for sure in (-0.01, -0.002)
+        ),
     ],
     "without a thought": ["Model(thinking=False)", *(f"Vote({n}, of=Model(thinking=False))" for n in (2, 4, 8, 16))],
     "vote": [FREE, *(f"Vote({n}, of={FREE})" for n in (2, 4))],
@@ -48,8 +52,8 @@ CURVES: dict[str, list[str]] = {
 }
 FORMS = {
     "regex": r"""Model(form={"regex": "The answer is [0-9]{1,6}\\."})""",
-    "json": """Model(form={"json": {"type": "object", "properties": {"answer": {"type": "integer"}}, """
-    """"required": ("answer",), "additionalProperties": False}})""",
+    "json": """Model(form={"json": {"type": "object", "properties": {"answer": {"type": "integer", "minimum": 0, """
+    """"maximum": 9999}}, "required": ("answer",), "additionalProperties": False}})""",
     "the task's own": "Model(form=True)",
 }
 

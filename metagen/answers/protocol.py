@@ -20,8 +20,7 @@ class Form:
     def settings(self) -> dict[str, Any]:
         """The form in the words of vLLM's structured outputs."""
         named = {"json": self.schema, "regex": self.regex, "choice": list(self.choices), "grammar": self.grammar}
-        compact = {"disable_any_whitespace": True} if self.schema else {}  # a small model may write blanks for ever
-        return {name: value for name, value in named.items() if value} | compact
+        return {name: value for name, value in named.items() if value}
 
 
 @runtime_checkable

@@ -21,7 +21,9 @@ PROBLEMS = list(islice(ProblemFile(EVALUATION), 8))
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server that parts thoughts itself."""
-    with serving(SMALL_REASONER, tmp_path_factory.mktemp("reasoner"), "--reasoning-parser", "qwen3") as address:
+    compact = json.dumps({"backend": "xgrammar", "disable_any_whitespace": True})
+    options = ("--reasoning-parser", "qwen3", "--structured-outputs-config", compact)
+    with serving(SMALL_REASONER, tmp_path_factory.mktemp("reasoner"), *options) as address:
         yield address
 
 
@@ -98,7 +100,8 @@ async def test_thoughts_that_are_written_in_parts_come_to_an_answer(model: Backe
 
 
 async def test_an_answer_has_its_form_and_the_thought_is_free(model: Backend) -> None:
-    form = {"type": "object", "properties": {"answer": {"type": "integer"}}, "required": ("answer",)}
+    number = {"type": "integer", "minimum": 0, "maximum": 999}
+    form = {"type": "object", "properties": {"answer": number}, "required": ("answer",)}
     for problem in PROBLEMS[:2]:
         solution = await solve(problem, Model(form={"json": form}, max_tokens=400), model)
         thought = next(each for span in solution.trace.walk() for each in span.completions)

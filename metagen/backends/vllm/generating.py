@@ -114,6 +114,13 @@ class VLLMEngine(Engine, Backend):
         self._sampling_defaults = self._llm.model_config.get_diff_sampling_param()
         self._sampling_defaults.pop("max_tokens", None)  # here, `None` is what the context leaves
 
+    def _settings(self) -> dict[str, Any]:
+        """As any engine's; and where a reply must be JSON it has no blanks, which a small model may write for ever."""
+        from vllm.config import StructuredOutputsConfig  # noqa: PLC0415 (optional, slow to import)
+
+        compact = StructuredOutputsConfig(backend="xgrammar", disable_any_whitespace=True)
+        return super()._settings() | {"structured_outputs_config": compact}
+
     def _prompt(self, request: Request) -> list[int]:
         ids = self._prompts.ids(request)
         if not 0 < len(ids) < self.context:
