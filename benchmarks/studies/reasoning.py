@@ -122,10 +122,10 @@ async def study(problems: int, out: Path) -> None:
 async def force(problems: int) -> None:
     """Count how many answers have the form they were forced into, and how many are right."""
     async with VLLMEngine(SMALL_REASONER) as model:
-        free = row_of("Model()", await solved(f"Model(max_tokens={LONGEST})", problems, model)).plain()
+        free = row_of("Model()", await solved(f"Model(thinking={LONGEST})", problems, model)).plain()
         say(free)
         for name, spec in FORMS.items():
-            limited = spec.replace("Model(", f"Model(max_tokens={2 * LONGEST}, ", 1)
+            limited = spec.replace("Model(", f"Model(thinking={LONGEST}, ", 1)
             answers = await solved(limited, problems, model, name)
             fitting = sum(fits(name, each.text) for each in answers)
             print(f"{name}: {fitting} of {len(answers)} answers fit")
