@@ -9,7 +9,7 @@ from metagen.errors import InputError
 from metagen.problem import Problem
 from metagen.run import Generator, Run
 from metagen.settings import literal, require_generator, require_plain, require_whole, spelled, takes
-from metagen.strategies.parallel.similarity import NAMED, Similarity, similarities
+from metagen.strategies.parallel.similarity import NAMED, Similarity, levenshtein, similarities
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -17,7 +17,7 @@ class Medoid:
     """The sample that is most like the others: y⁽¹⁾ … y⁽ⁿ⁾ ~ g(· | x);  argmax over i of Σⱼ s(y⁽ⁱ⁾, y⁽ʲ⁾).
 
     (Minimum Bayes risk decoding with samples; Eikema and Aziz 2022, section 3.) The similarity s is `"f1"` of words,
-    `"chrf"` or `"edit"` of characters, `Cosine(embed)` of embeddings, or a plain function (text, other) -> number. The
+    `"chrf"` or `"edit"` of characters (which needs the extra `similarity`), `Cosine(embed)` of embeddings, or a plain function (text, other) -> number. The
     answers are compared, as `problem.answers` reads them, and samples without an answer take no part; the whole texts,
     if none has an answer. Ties go to the sample that was drawn first.
     """
@@ -35,6 +35,8 @@ class Medoid:
         given = self.similarity
         if isinstance(given, str) and given not in NAMED:
             raise InputError(f"Medoid: similarity must be {', '.join(NAMED)} or a function, not {given!r}")
+        if given == "edit":
+            levenshtein()
         if not isinstance(given, str) and (isinstance(given, type) or not takes(given, 2)):
             raise InputError(f"Medoid: similarity={literal(given)} is not called with (text, other)")
         require_plain(given, f"Medoid: similarity={literal(given)}")

@@ -41,7 +41,10 @@ class Select:
 
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
         candidates = await run.sample(self.of, problem, self.n)
-        distinct = list({each.text: each for each in reversed(candidates)}.values())[::-1]
+        first: dict[str, Candidate] = {}
+        for candidate in candidates:
+            first.setdefault(candidate.text, candidate)
+        distinct = list(first.values())
         if len(distinct) == 1:
             return distinct[0]
         try:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from metagen.answers.kinds import normalised
+from metagen.distribution import how_to_install
 from metagen.errors import InputError, VerifierError
 from metagen.settings import literal, spelled, takes
 
@@ -45,28 +46,17 @@ def chrf(text: str, other: str) -> float:
 
 
 def edit_similarity(text: str, other: str) -> float:
-    """1 − d/m, for the edit distance d (Levenshtein 1966) and the length m of the longer text."""
-    longest = max(len(text), len(other))
-    return 1 - edit_distance(text, other) / longest if longest else 1.0
+    """1 − d/m, for the edit distance d (Levenshtein 1966) and the length m of the longer text. Needs rapidfuzz."""
+    return float(levenshtein().normalized_similarity(text, other))
 
 
-def edit_distance(text: str, other: str) -> int:
-    """Insertions, deletions and substitutions of characters (Myers 1999, as in Hyyrö 2003, on whole integers)."""
-    if not text:
-        return len(other)
-    places: dict[str, int] = {}
-    for index, character in enumerate(text):
-        places[character] = places.get(character, 0) | 1 << index
-    every, last = (1 << len(text)) - 1, 1 << (len(text) - 1)
-    more, less, distance = every, 0, len(text)
-    for character in other:
-        here = places.get(character, 0)
-        diagonal = ((((here & more) + more) ^ more) | here | less) & every
-        up, down = less | (~(diagonal | more) & every), diagonal & more
-        distance += bool(up & last) - bool(down & last)
-        up, down = ((up << 1) | 1) & every, (down << 1) & every
-        more, less = down | (~(diagonal | up) & every), up & diagonal
-    return distance
+def levenshtein() -> Any:
+    """The module of edit distances. Raises `InputError`, which says what to install, where there is none."""
+    try:
+        from rapidfuzz.distance import Levenshtein  # noqa: PLC0415 (optional)
+    except ImportError:
+        raise InputError(f"similarity='edit' needs rapidfuzz: {how_to_install('similarity')}") from None
+    return Levenshtein
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -68,6 +68,22 @@ async def test_what_is_selected_is_returned() -> None:
     assert (solution.text, solution.compared) == ("blue boat", 3)
 
 
+async def test_equal_texts_are_shown_once_in_the_order_in_which_they_were_drawn() -> None:
+    replies = ["The answer is 7.", "The answer is 8.", "The answer is 7."]
+    asked: list[str] = []
+
+    def script(request: Request) -> str:
+        if "Response 1" not in request.prompt:
+            return replies[request.draw]
+        asked.append(request.prompt)
+        return "The selected response is 2."
+
+    solution = await solve("?", Select(3), Scripted(script))
+    assert solution.answer == "8"
+    assert asked[0].index("The answer is 7.") < asked[0].index("The answer is 8.")
+    assert asked[0].count("The answer is 7.") == 1
+
+
 async def test_equal_texts_need_no_selection() -> None:
     solution = await solve("?", Select(3), Scripted("red car"))
     assert (solution.text, solution.usage.calls) == ("red car", 1)

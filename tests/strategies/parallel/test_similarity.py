@@ -1,34 +1,19 @@
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metagen import Cosine, InputError, VerifierError
+from metagen import Cosine, InputError, Medoid, VerifierError
 from metagen.strategies.parallel.similarity import (
     NAMED,
     chrf,
-    edit_distance,
     edit_similarity,
     similarities,
     token_f1,
 )
 
 TEXTS = st.text("abc ", max_size=80)
-
-
-def plain_distance(text: str, other: str) -> int:
-    """The edit distance as it is taught."""
-    row = list(range(len(other) + 1))
-    for index, character in enumerate(text, 1):
-        before, row[0] = row[0], index
-        for place, wanted in enumerate(other, 1):
-            changed = before + (character != wanted)
-            before, row[place] = row[place], min(row[place] + 1, row[place - 1] + 1, changed)
-    return row[-1]
-
-
-@given(TEXTS, TEXTS)
-def test_the_edit_distance_is_the_one_that_is_taught(text: str, other: str) -> None:
-    assert edit_distance(text, other) == plain_distance(text, other)
 
 
 @pytest.mark.parametrize("name", NAMED)
@@ -45,6 +30,12 @@ def test_known_values() -> None:
     # one bigram of two, two letters of three, and no trigram: precision and recall are 7/18
     assert chrf("abc", "abx") == pytest.approx((2 / 3 + 1 / 2 + 0) / 3)
     assert chrf("ab", "abcd") == pytest.approx(5 * 1 * (5 / 12) / (4 + 5 / 12))
+
+
+def test_without_its_package_the_edit_distance_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rapidfuzz.distance", None)
+    with pytest.raises(InputError, match=r"^similarity='edit' needs rapidfuzz: .*\[similarity\]"):
+        Medoid(3, similarity="edit")
 
 
 def test_equal_texts_are_compared_once() -> None:
