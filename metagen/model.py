@@ -1,7 +1,7 @@
 """The generator at the bottom: one of the run's models, with sampling settings."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import KW_ONLY, dataclass, field, fields, is_dataclass, replace
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from math import inf
 from typing import Any, ClassVar, Literal
 
@@ -9,10 +9,10 @@ from metagen.answers.protocol import Form
 from metagen.candidate import Candidate
 from metagen.errors import GenerationError, InputError
 from metagen.problem import Problem
-from metagen.request import AnyBackend, Backend, Completion, Request, Sampling, generates, refusal, thinking_of
+from metagen.request import Completion, Request, Sampling, Settings
 from metagen.run import Run
-from metagen.settings import is_number, literal, require_whole, spelled
-from metagen.thinking import FAMILIES, Family
+from metagen.settings import is_number, require_whole, spelled
+from metagen.thinking import Family
 
 WHOLE = {"max_tokens": 1, "top_logprobs": 1, "min_tokens": 0, "top_k": -1}
 """Settings that are whole numbers, with the least that makes sense."""
@@ -24,12 +24,10 @@ RANGES = {
     "presence_penalty": (-2, 2),
     "frequency_penalty": (-2, 2),
 }
-SAMPLES = ("n", "branch")
-"""How strategies call the number of samples that they draw of one prompt."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Model:
+class Model(Settings):
     """y ~ g(· | x): samples from the run's model of this name; without a name, from its first.
 
     A setting of `None` leaves the choice to the model's own defaults. It can step: where the problem says how a step
@@ -40,33 +38,6 @@ class Model:
 
     name: str = ""
     _: KW_ONLY
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int | None = None
-    min_p: float | None = None
-    max_tokens: int | None = None
-    stop: tuple[str, ...] = ()
-    logprobs: bool = False
-    top_logprobs: int | None = None
-    """Ask also how sure the model is of each token, by so many most probable ones; 20 is what servers allow."""
-    repetition_penalty: float | None = None
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
-    min_tokens: int | None = None
-    """No reply ends before it has so many tokens."""
-    logit_bias: Mapping[int, float] | None = field(default=None, hash=False)
-    """What is added to the logits of tokens, by their ids: `{42: -100}` forbids one."""
-    bad_words: tuple[str, ...] = ()
-    """Texts that are never written."""
-    stop_token_ids: tuple[int, ...] = ()
-    ignore_eos: bool = False
-    """Go on to the length limit, past the end of the reply; for measurements."""
-    adapter: str | None = None
-    """A LoRA adapter: its folder, where vLLM runs in this process, or its name at a server."""
-    chat_template_kwargs: Mapping[str, Any] | None = field(default=None, hash=False)
-    """What the chat template reads beside the turns, such as `{"enable_thinking": False}`."""
-    extra: Mapping[str, Any] | None = field(default=None, hash=False)
-    """Settings that have no name here: of a server's own, or of vLLM's `SamplingParams`."""
     thinking: bool | int | None = None
     """Whether a reasoning model thinks first, or how many tokens its thought may have: at so many it is ended, and the
     model answers. `None` leaves it to the model."""
@@ -140,15 +111,16 @@ class Model:
         """Whether the thought is drawn first: what ends a step or forms an answer must not touch it."""
         if family is None or not family.apart or self.thinking is False or not (begun.open or begun == Candidate(())):
             return False
-        return bool(self._cap() or self.stop or problem.step or self._form(problem))
+        return bool(self.cap or self.stop or problem.step or self._form(problem))
 
-    def _cap(self) -> int | None:
+    @property
+    def cap(self) -> int | None:
         """The most tokens that a thought may have, where it is limited apart from the reply."""
         return None if self.thinking is None or isinstance(self.thinking, bool) else self.thinking
 
     def _limit_of_thought(self, problem: Problem, begun: Candidate) -> int | None:
         """How many tokens of thought are drawn at once."""
-        cap = self._cap()
+        cap = self.cap
         left = None if cap is None else max(1, cap - begun.thought_tokens)
         step = problem.step if isinstance(problem.step, int) else None
         return min((limit for limit in (left, step, self.max_tokens) if limit is not None), default=None)
@@ -158,7 +130,7 @@ class Model:
 
         A step of so many tokens is whole where the thought has them, and ends with the thought.
         """
-        cap = self._cap()
+        cap = self.cap
         capped = cap is not None and thought.cut and thought.thought_tokens >= cap
         if isinstance(problem.step, int) and thought.tokens and not (thought.open and capped):
             return replace(thought, cut=False)
@@ -209,6 +181,11 @@ class Model:
         step = None if sampling.thought_only else problem.step
         return [self._candidate(completion, begun, request, identity, step) for completion in completions]
 
+    def wishes(self) -> Sampling:
+        """What it asks of a backend, for whoever checks that before a problem is known."""
+        form = form_of(self.form) if isinstance(self.form, Mapping) else Form() if self.form else None
+        return self._sampling(None, self.max_tokens, None, form)
+
     def _form(self, problem: Problem) -> Form | None:
         if self.form is None:
             return None
@@ -219,14 +196,13 @@ class Model:
     ) -> Sampling:
         if isinstance(step, int) and limit is not None and limit < step:
             raise InputError(f"{self!r} cannot write steps of {step} tokens: give it a larger max_tokens, or none")
-        return Sampling(
-            **{name: getattr(self, name) for name in SHARED},
-            chat_template_kwargs=self._options(family),
-            max_tokens=step if isinstance(step, int) else limit,
-            stop=(*self.stop, step) if isinstance(step, str) else self.stop,
-            keep_stop=step is not None,
-            form=form,
-        )
+        chosen = {each.name: getattr(self, each.name) for each in fields(Settings)}
+        changed = {
+            "chat_template_kwargs": self._options(family),
+            "max_tokens": step if isinstance(step, int) else limit,
+            "stop": (*self.stop, step) if isinstance(step, str) else self.stop,
+        }
+        return Sampling(**(chosen | changed), keep_stop=step is not None, form=form)
 
     def _options(self, family: Family | None) -> Mapping[str, Any] | None:
         """What the chat template reads, the switch of thinking among it."""
@@ -315,11 +291,6 @@ FORMS: dict[str, tuple[str, type]] = {
 """What a form may be, as vLLM calls it, with the field of `Form` and its type."""
 
 
-_OWN = {"stop", "max_tokens", "form", "chat_template_kwargs"}
-SHARED = tuple({each.name for each in fields(Model)} & {each.name for each in fields(Sampling)} - _OWN)
-"""The settings that go on as they are."""
-
-
 def _ends_step(completion: Completion, step: str | int | None) -> bool:
     """Whether a step is whole and more may follow. One of which nothing is known but its length is not."""
     if isinstance(step, int):
@@ -333,62 +304,3 @@ def _without_stop(completion: Completion) -> Completion:
     if completion.end != "stop":
         return completion
     return replace(completion, text=completion.text.removesuffix(completion.stop), tokens=())
-
-
-def named_models(strategy: object) -> Iterator[str]:
-    """The names of all models that a strategy's settings mention."""
-    for part in _parts(strategy):
-        if isinstance(part, Model) or getattr(part, "reward_model", False):
-            yield getattr(part, "name", "")
-
-
-def find_leaves(strategy: object) -> Iterator[Model]:
-    """The models at the bottom of a strategy; a generator that is left out is the run's model, without settings."""
-    yield from (part for part in _parts(strategy, left_out=Model()) if isinstance(part, Model))
-
-
-def check_settings(strategy: object, models: Mapping[str, AnyBackend]) -> None:
-    """Refuse settings that the opened models cannot follow, and samples that would all be the same."""
-    writing = {name: backend for name, backend in models.items() if generates(backend)}
-    for leaf in find_leaves(strategy):
-        backend = writing.get(leaf.name or next(iter(writing), ""))
-        if backend and (reason := refusal(backend, leaf._sampling(None, leaf.max_tokens))):
-            raise InputError(f"{literal(leaf)}: {backend.name} {reason}")
-        if backend and leaf.thinking is not None:
-            _check_thinking(leaf, backend)
-    for part in _parts(strategy):
-        drawn = [(name, getattr(part, name, 1)) for name in SAMPLES]
-        several = next(((name, count) for name, count in drawn if isinstance(count, int) and count > 1), None)
-        leaves = list(find_leaves(getattr(part, "of", None)))
-        if several and leaves and all(leaf.greedy for leaf in leaves):
-            raise InputError(
-                f"{literal(part)}: draws {several[1]} samples that are all the same, since temperature=0 makes no "
-                f"choice: leave temperature out, or draw one sample with {literal(getattr(part, 'of', None))}"
-            )
-
-
-def _check_thinking(leaf: Model, backend: Backend) -> None:
-    """Refuse to switch or limit thoughts where that cannot be done."""
-    if (family := thinking_of(backend)) is None:
-        raise InputError(
-            f"{literal(leaf)}: {backend.name} is not known to think: name the family of its marks with "
-            f"--server thinking=FAMILY or --engine thinking=FAMILY, one of {', '.join(FAMILIES)}"
-        )
-    if not family.apart and (leaf._cap() is not None or (leaf.thinking is False and not family.off)):
-        raise InputError(
-            f"{literal(leaf)}: {backend.name} continues no reply from token ids, so its thoughts cannot be ended: "
-            "leave thinking out, or give the server's own setting in extra={...}"
-        )
-
-
-def _parts(strategy: object, left_out: object = None) -> Iterator[object]:
-    """A strategy and all that its settings hold; `left_out` stands for generators that are not given."""
-    if isinstance(strategy, tuple):
-        for part in strategy:
-            yield from _parts(part, left_out)
-    elif is_dataclass(strategy) and not isinstance(strategy, type):
-        yield strategy
-        for setting in fields(strategy):
-            value = getattr(strategy, setting.name)
-            is_left_out = value is None and "Generator" in str(setting.type)
-            yield from _parts(left_out if is_left_out else value, left_out)

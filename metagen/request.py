@@ -28,39 +28,47 @@ class Renewing(Protocol):
         """The request with the room that it has now. Raises `BudgetExceeded` if there is none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """How to draw from p(y | x). `None` leaves the choice to the model's own `generation_config.json`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How to draw from p(y | x), as a user says it. `None` leaves the choice to the model's own defaults."""
 
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None
     min_p: float | None = None
     max_tokens: int | None = None
-    """The longest completion, in tokens; `None` is what the context leaves."""
+    """The longest reply, in tokens; `None` is what the context leaves."""
     stop: tuple[str, ...] = ()
-    keep_stop: bool = False
-    """Whether the stop string that ended a completion stays in its text. It does where a reply is written in steps."""
     logprobs: bool = False
     """Whether to return the log-probability of each generated token."""
     top_logprobs: int | None = None
-    """Return them, and how sure the model was of each token by the so many most probable ones at its place."""
+    """Return them, and how sure the model is of each token by so many most probable ones; 20 is what servers allow."""
     repetition_penalty: float | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
     min_tokens: int | None = None
-    """No sample ends before it has so many tokens."""
+    """No reply ends before it has so many tokens."""
     logit_bias: Mapping[int, float] | None = field(default=None, hash=False)
-    """What is added to the logits of tokens, by their ids."""
+    """What is added to the logits of tokens, by their ids: `{42: -100}` forbids one."""
     bad_words: tuple[str, ...] = ()
+    """Texts that are never written."""
     stop_token_ids: tuple[int, ...] = ()
     ignore_eos: bool = False
+    """Go on to the length limit, past the end of the reply; for measurements."""
     adapter: str | None = None
-    """A LoRA adapter: its folder, or its name at a server."""
+    """A LoRA adapter: its folder, where vLLM runs in this process, or its name at a server."""
     chat_template_kwargs: Mapping[str, Any] | None = field(default=None, hash=False)
-    """What the chat template reads beside the turns."""
+    """What the chat template reads beside the turns, such as `{"enable_thinking": False}`."""
     extra: Mapping[str, Any] | None = field(default=None, hash=False)
-    """Settings of a server's, or of vLLM's own, that have no name here."""
+    """Settings that have no name here: of a server's own, or of vLLM's `SamplingParams`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling(Settings):
+    """How to draw one completion."""
+
+    keep_stop: bool = False
+    """Whether the stop string that ended a completion stays in its text. It does where a reply is written in steps."""
     form: Form | None = field(default=None, hash=False)
     """What the completion must look like."""
     thought_only: bool = False
@@ -111,6 +119,11 @@ class Request:
     def turns(self) -> Turns:
         """The whole conversation, without the reply."""
         return (*self.before, Message("user", self.prompt), *self.after)
+
+    @property
+    def conversation(self) -> list[dict[str, Any]]:
+        """The turns as they are written down; empty where the prompt stands alone."""
+        return [turn.fields() for turn in self.turns] if self.before or self.after else []
 
     @property
     def reply(self) -> str:

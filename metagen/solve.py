@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 from metagen.budget import Account, Budget, Usage
 from metagen.candidate import Candidate
 from metagen.errors import InputError, SampleError, VerifierError
-from metagen.model import Model, check_settings, named_models
+from metagen.leaves import check_settings, named_models
+from metagen.model import Model
 from metagen.problem import Problem
 from metagen.request import AnyBackend, generates, scores
 from metagen.run import Generator, Run, Verifier

@@ -18,7 +18,7 @@ from metagen import (
     parse,
     solve,
 )
-from metagen.model import named_models
+from metagen.leaves import named_models
 
 SPECS = ["Model()"]
 

@@ -15,7 +15,7 @@ from metagen.disk.problems import Contents, ProblemFile
 from metagen.errors import InputError
 from metagen.jobs.loading import digest_of, load_all
 from metagen.jobs.opening import identity_of, is_served, make_backend, split_by_model
-from metagen.model import named_models
+from metagen.leaves import named_models
 from metagen.models import SMALL
 from metagen.problem import Problem
 from metagen.request import AnyBackend, generates

@@ -6,7 +6,7 @@ from metagen.backends import OpenAIServer, Recorded, Scripted
 from metagen.backends.http.hardware import REMEDY
 from metagen.disk.fields import named_in
 from metagen.jobs.job import Job
-from metagen.model import find_leaves
+from metagen.leaves import find_leaves
 from metagen.request import AnyBackend, Backend, generates
 from metagen.run import Generator
 

@@ -10,7 +10,7 @@ from metagen import Generator, Limited, ProblemFile, Recorded, Scripted, Scripte
 from metagen.cli.jobs import sample_file, solve_file
 from metagen.jobs.job import Order, prepare
 from metagen.jobs.remarks import of_problems, remarks
-from metagen.model import find_leaves
+from metagen.leaves import find_leaves
 from metagen.request import AnyBackend
 from tests.support.fake_server import FakeServer
 from tests.support.scripts import NAMES

@@ -35,7 +35,9 @@ class Dialect:
     """Whether each piece of a stream holds the count so far."""
     keep_stop: str = ""
     """The setting that keeps a stop string in the text; without one there are no steps."""
-    lacks: frozenset[str] = frozenset({"min_tokens", "bad_words", "stop_token_ids", "ignore_eos", "repetition_penalty"})
+    lacks: frozenset[str] = frozenset(
+        {"min_tokens", "bad_words", "stop_token_ids", "ignore_eos", "repetition_penalty", "form"}
+    )
     """Sampling settings that such servers do not have."""
     calls: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Sampling settings that they have under another name."""
@@ -115,7 +117,7 @@ class SGLang(Dialect):
     owner: str = "sglang"
     continues: Literal["", "ids", "text"] = "text"
     keep_stop: str = "no_stop_trim"
-    lacks: frozenset[str] = frozenset({"bad_words"})
+    lacks: frozenset[str] = frozenset({"bad_words", "form"})
 
     def extras(self, *, partial: bool) -> dict[str, Any]:
         return {"continue_final_message": True} if partial else {}
@@ -129,7 +131,7 @@ class LlamaCpp(Dialect):
     owner: str = "llamacpp"
     tells_ids: bool = True
     continues: Literal["", "ids", "text"] = "ids"
-    lacks: frozenset[str] = frozenset({"min_tokens", "bad_words", "stop_token_ids"})
+    lacks: frozenset[str] = frozenset({"min_tokens", "bad_words", "stop_token_ids", "form"})
     calls: Mapping[str, str] = field(default_factory=lambda: {"repetition_penalty": "repeat_penalty"}, hash=False)
 
     async def tokenize(

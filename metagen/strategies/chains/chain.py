@@ -6,7 +6,7 @@ from typing import Protocol, cast
 
 from metagen.candidate import Candidate
 from metagen.errors import InputError
-from metagen.model import named_models
+from metagen.leaves import named_models
 from metagen.problem import Problem
 from metagen.prompts import chain_of_thought, few_shot, filled, follow_on, without_distraction
 from metagen.run import Generator, Run

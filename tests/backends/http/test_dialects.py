@@ -211,6 +211,9 @@ async def test_a_setting_that_is_called_otherwise_is_sent_so() -> None:
     [
         (FakeServer(vllm=False), {"min_tokens": 2}),
         (FakeServer(vllm=False), {"bad_words": ("no",)}),
+        (FakeServer(vllm=False), {"form": {"regex": "[0-9]"}}),
+        (SGLangServer(), {"form": True}),
+        (LlamaServer(), {"form": {"choice": ("a", "b")}}),
         (SGLangServer(), {"bad_words": ("no",)}),
         (LlamaServer(), {"stop_token_ids": (3,)}),
     ],

@@ -99,7 +99,7 @@ async def test_a_partial_reply_is_continued_from_its_ids_or_its_text() -> None:
 @pytest.mark.parametrize("api", ["completions", "chat"])
 async def test_settings_are_sent_in_the_servers_words(api: str) -> None:
     fake = FakeServer()
-    sampling = Sampling(0.5, 0.9, 5, 0.1, 30, stop=("x",), logprobs=True)
+    sampling = Sampling(temperature=0.5, top_p=0.9, top_k=5, min_p=0.1, max_tokens=30, stop=("x",), logprobs=True)
     async with serving(fake, api=api) as server:
         (one, _), _ = await drawn(server, Request("p", "?", n=2, sampling=sampling))
     wanted = {"temperature": 0.5, "top_p": 0.9, "top_k": 5, "min_p": 0.1, "max_tokens": 30, "stop": ["x"]}

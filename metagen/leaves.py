@@ -1,0 +1,72 @@
+"""The models at the bottom of a strategy: which they are, and whether the run's can do what is asked of them."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+
+from metagen.errors import InputError
+from metagen.model import Model
+from metagen.request import AnyBackend, Backend, generates, refusal, thinking_of
+from metagen.settings import literal
+from metagen.thinking import FAMILIES
+
+SAMPLES = ("n", "branch")
+"""How strategies call the number of samples that they draw of one prompt."""
+
+
+def named_models(strategy: object) -> Iterator[str]:
+    """The names of all models that a strategy's settings mention."""
+    for part in _parts(strategy):
+        if isinstance(part, Model) or getattr(part, "reward_model", False):
+            yield getattr(part, "name", "")
+
+
+def find_leaves(strategy: object) -> Iterator[Model]:
+    """The models at the bottom of a strategy; a generator that is left out is the run's model, without settings."""
+    yield from (part for part in _parts(strategy, left_out=Model()) if isinstance(part, Model))
+
+
+def check_settings(strategy: object, models: Mapping[str, AnyBackend]) -> None:
+    """Refuse settings that the opened models cannot follow, and samples that would all be the same."""
+    writing = {name: backend for name, backend in models.items() if generates(backend)}
+    for leaf in find_leaves(strategy):
+        backend = writing.get(leaf.name or next(iter(writing), ""))
+        if backend and (reason := refusal(backend, leaf.wishes())):
+            raise InputError(f"{literal(leaf)}: {backend.name} {reason}")
+        if backend and leaf.thinking is not None:
+            _check_thinking(leaf, backend)
+    for part in _parts(strategy):
+        drawn = [(name, getattr(part, name, 1)) for name in SAMPLES]
+        several = next(((name, count) for name, count in drawn if isinstance(count, int) and count > 1), None)
+        leaves = list(find_leaves(getattr(part, "of", None)))
+        if several and leaves and all(leaf.greedy for leaf in leaves):
+            raise InputError(
+                f"{literal(part)}: draws {several[1]} samples that are all the same, since temperature=0 makes no "
+                f"choice: leave temperature out, or draw one sample with {literal(getattr(part, 'of', None))}"
+            )
+
+
+def _check_thinking(leaf: Model, backend: Backend) -> None:
+    """Refuse to switch or limit thoughts where that cannot be done."""
+    if (family := thinking_of(backend)) is None:
+        raise InputError(
+            f"{literal(leaf)}: {backend.name} is not known to think: name the family of its marks with "
+            f"--server thinking=FAMILY or --engine thinking=FAMILY, one of {', '.join(FAMILIES)}"
+        )
+    if not family.apart and (leaf.cap is not None or (leaf.thinking is False and not family.off)):
+        raise InputError(
+            f"{literal(leaf)}: {backend.name} continues no reply from token ids, so its thoughts cannot be ended: "
+            "leave thinking out, or give the server's own setting in extra={...}"
+        )
+
+
+def _parts(strategy: object, left_out: object = None) -> Iterator[object]:
+    """A strategy and all that its settings hold; `left_out` stands for generators that are not given."""
+    if isinstance(strategy, tuple):
+        for part in strategy:
+            yield from _parts(part, left_out)
+    elif is_dataclass(strategy) and not isinstance(strategy, type):
+        yield strategy
+        for setting in fields(strategy):
+            value = getattr(strategy, setting.name)
+            is_left_out = value is None and "Generator" in str(setting.type)
+            yield from _parts(left_out if is_left_out else value, left_out)
