@@ -219,7 +219,8 @@ class Model(Settings):
     def _candidate(
         self, completion: Completion, begun: Candidate, request: Request, identity: str, step: str | int | None
     ) -> Candidate:
-        if request.sampling.thought_only and completion.text and not completion.thought:
+        thought = completion.thought or completion.open or completion.thought_tokens or request.open
+        if request.sampling.thought_only and not thought:
             return replace(begun, finished=False)  # it did not think: what it said is drawn anew, as it was asked for
         ended_step = _ends_step(completion, step)
         if step is not None and not ended_step:

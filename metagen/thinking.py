@@ -51,7 +51,6 @@ class Family:
         return f"{self.opening}{thought}" + ("" if is_open else f"{self.closing}{text}")
 
 
-SWITCH = {"on": {"enable_thinking": True}, "off": {"enable_thinking": False}}
 FAMILIES: dict[str, Family] = {
     each.name: each
     for each in (
@@ -80,8 +79,8 @@ FAMILIES: dict[str, Family] = {
         Family("deepseek-r1", opened=True, called=r"deepseek-?r1|r1-distill|deepscaler|openthinker"),
         Family(
             "qwen3",
-            on=SWITCH["on"],
-            off=SWITCH["off"],
+            on={"enable_thinking": True},
+            off={"enable_thinking": False},
             called=r"qwen-?3(?!.*(?:instruct-2507|coder|embedding|reranker|guard))",
             template=("<think>", "enable_thinking"),
         ),

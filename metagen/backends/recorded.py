@@ -1,6 +1,7 @@
 """A pool of samples on disk: played, and recorded where another backend stands behind it."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -84,12 +85,13 @@ class Recorded(Backend):
         known = {draw: played(sample, request) for draw, sample in pool.items()}
         if not known and not drawn:
             raise self._absent(request, draws[0])
-        played_tokens = [one.length for draw, one in known.items() if isinstance(one, Completion) and draw not in asked]
+        whole = [one for draw, one in known.items() if isinstance(one, Completion) and draw not in asked]
+        written = sum(one.length for one in whole)
+        usage = Usage(completion_tokens=written, thought_tokens=sum(one.thought_tokens for one in whole))
         if not missing:
-            prompt = next((pool[draw].prompt_tokens for draw in known), 0)
-            spend(Usage(calls=1, prompt_tokens=prompt, completion_tokens=sum(played_tokens)))
-        elif played_tokens:
-            spend(Usage(completion_tokens=sum(played_tokens)))
+            spend(replace(usage, calls=1, prompt_tokens=next((pool[draw].prompt_tokens for draw in known), 0)))
+        elif whole:
+            spend(usage)
         return [known.get(draw) or drawn.get(draw) or self._absent(request, draw) for draw in draws]
 
     def _absent(self, request: Request, draw: int) -> GenerationError:

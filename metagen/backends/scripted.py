@@ -180,8 +180,8 @@ class _End:
     def at(self, length: int, end: Literal["eos", "stop", "length"], stop: str) -> Completion:
         text, asked = self.whole.text[:length], bool(self.sampling.top_logprobs)
         said = split(text, self.family, opened=self.is_open)
-        close = self.family.close if self.family else USUAL.close
-        thinks = said.open or bool(said.thought) or self.is_open
+        before, closed, _ = text.partition((self.family or USUAL).close)
+        thinks = said.open or bool(closed and said.text != text) or self.is_open
         return Completion(
             text=said.text,
             tokens=tuple(map(ord, text)),
@@ -193,5 +193,5 @@ class _End:
             length=len(text),
             thought=said.thought,
             open=said.open,
-            thought_tokens=len(text.partition(close)[0]) if thinks else 0,
+            thought_tokens=len(before) if thinks else 0,
         )

@@ -18,6 +18,8 @@ class Marks:
         self.opens, self.closes = self._single(family.open), self._single(family.close)
         """The ids of the marks; `None` for a mark that is more than one token, which is found in the text."""
         self.family = family
+        self._shown = self.closes is not None and self._decode([self.closes]) == family.close
+        """Whether texts show the marks, since they are no special tokens."""
 
     def known_from(self, prompt: Sequence[int]) -> "Marks":
         """The same, once it is known from a rendered prompt whether the chat template opens the thought."""
@@ -39,9 +41,7 @@ class Marks:
             return reply, len(ids) if reply.open else 0
         if not opened and self.opens not in ids and self.closes not in ids:
             return Reply("", text), 0
-        if text.count(self.family.open) == ids.count(self.opens) and text.count(self.family.close) == ids.count(
-            self.closes
-        ):  # the text shows every mark and nothing that looks like one: then it need not be decoded again
+        if self._shown and self._alone(ids, text):
             reply = split(text, self.family, opened=opened)
             return reply, len(ids) if reply.open else _last(ids, self.closes)
         thoughts: list[str] = []
@@ -54,6 +54,11 @@ class Marks:
         if texts and not thinking and (excess := len(self._decode(ids)) - len(text)) > 0:
             texts[-1] = texts[-1][: -excess or None]  # a stop string was cut off
         return join(thoughts, texts, opened=opened, is_open=thinking), last
+
+    def _alone(self, ids: Sequence[int], text: str) -> bool:
+        """Whether nothing in a text looks like a mark and is none: then it need not be decoded again."""
+        pairs = ((self.family.open, self.opens), (self.family.close, self.closes))
+        return all(text.count(mark) == sum(token == number for token in ids) for mark, number in pairs)
 
     def _pieces(self, ids: Sequence[int], *, opened: bool) -> Iterator[tuple[int, int, bool]]:
         """Where thoughts and texts begin and end, in turn, and which each is."""

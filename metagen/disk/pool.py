@@ -20,7 +20,6 @@ from metagen.thinking import Reply, split
 Key = bytes
 """A digest of 16 bytes: of pools with long prompts, the keys would need more memory than all else."""
 Count = Annotated[int, Meta(ge=0, lt=2**31)]
-Setting = Any
 
 
 class Sample(msgspec.Struct, forbid_unknown_fields=True, frozen=True, omit_defaults=True, gc=False):
@@ -38,7 +37,7 @@ class Sample(msgspec.Struct, forbid_unknown_fields=True, frozen=True, omit_defau
     """The whole conversation as it was sent, where there are other turns than the prompt."""
     model: str = ""
     """The name of the model that wrote it; empty in pools from elsewhere."""
-    sampling: dict[str, Setting] | None = None
+    sampling: dict[str, Any] | None = None
     """The sampling settings; `None`, in pools from elsewhere, stands for any."""
     end: Literal["eos", "stop", "length"] = "eos"
     stop: str = ""
@@ -138,18 +137,13 @@ def _listed(path: Path) -> Iterator[tuple[str, int, Sample]]:
 def key(request: Request, *, any_sampling: bool = False, any_prompt: bool = False) -> Key:
     """Under what a request's samples are kept."""
     sampling = None if any_sampling else settings(request.sampling)
-    prompt, said = (None, None) if any_prompt else (request.prompt, conversation(request))
+    prompt, said = (None, None) if any_prompt else (request.prompt, request.conversation)
     return _digest(request.problem, prompt, request.reply, sampling, said)
 
 
 def sample_key(sample: Sample) -> Key:
     reply = sample.before or sample.partial
     return _digest(sample.id, sample.prompt, reply, sample.sampling, sample.messages)
-
-
-def conversation(request: Request) -> list[dict[str, Any]] | None:
-    """The turns of a request, as they are written down; `None` where the prompt stands alone."""
-    return [turn.fields() for turn in request.turns] if request.before or request.after else None
 
 
 def settings(sampling: Sampling) -> dict[str, Any]:
@@ -171,7 +165,7 @@ def sampled(request: Request, draw: int, completion: Completion, prompt_tokens: 
         problem=request.problem,
         prompt=request.prompt,
         partial=request.partial,
-        messages=conversation(request),
+        messages=request.conversation or None,
         sampling=settings(request.sampling),
         draw=draw,
         text=completion.text,

@@ -13,6 +13,8 @@ from metagen.errors import InputError, StorageError
 from metagen.request import Request
 
 _NONE: dict[int, int] = {}
+LOOSER = ((True, False), (False, True), (True, True))
+"""What a sample may serve: any settings, any prompt, or both; in this order it is looked for."""
 
 
 class Samples:
@@ -27,6 +29,8 @@ class Samples:
         self._places: dict[Key, dict[int, int]] = {}
         self.thought_alone = False
         """Whether some sample is a thought that was drawn by itself."""
+        self._looser: set[tuple[bool, bool]] = set()
+        """Those of `LOOSER` that some sample is."""
         self._held: list[Sample] = []
         """Those of a JSON list, which cannot be read one by one; their places are their numbers in it."""
 
@@ -37,6 +41,7 @@ class Samples:
         """
         self._places.clear()
         self._held.clear()
+        self._looser.clear()
         for where, start, sample in read_samples(self.path, torn=bool(model)):
             places = self._places.setdefault(sample_key(sample), {})
             if sample.number in places:
@@ -76,13 +81,17 @@ class Samples:
 
     def _of(self, request: Request) -> tuple[dict[int, int], dict[int, int]]:
         """Places by number: of samples that serve any settings, and of those with the request's own."""
-        looser = ((True, False), (False, True), (True, True))
-        keys = (key(request, any_sampling=sampling, any_prompt=prompt) for sampling, prompt in looser)
+        keys = (
+            key(request, any_sampling=sampling, any_prompt=prompt)
+            for sampling, prompt in sorted(self._looser, key=LOOSER.index)
+        )
         anywhere = next((self._places[each] for each in keys if each in self._places), _NONE)
         return anywhere, self._places.get(key(request), _NONE)
 
     def _add(self, places: dict[int, int], sample: Sample, start: int) -> None:
         self.thought_alone |= bool((sample.sampling or {}).get("thought_only"))
+        if None in (sample.sampling, sample.prompt):
+            self._looser.add((sample.sampling is None, sample.prompt is None))
         places[sample.number] = start
         self.longest = max(self.longest, sample.prompt_tokens + sample.tokens)
 

@@ -75,7 +75,8 @@ def row_of(span: Span, problem: str) -> dict[str, Any]:
             row["request"]["messages"] = list(asked.messages)
     if span.completions:
         row["completions"] = [
-            {name: value for name, value in asdict(each).items() if value or name in ("text", "tokens")}
+            {"text": each.text, "tokens": each.tokens}
+            | {name: value for name in ("cut", "thought", "open") if (value := getattr(each, name))}
             for each in span.completions
         ]
     if span.verdicts is not None:

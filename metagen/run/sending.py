@@ -28,12 +28,6 @@ class Ledger:
         return await self.reserve(request)
 
 
-def _asked(request: Request) -> Asked:
-    """A request as a trace keeps it."""
-    alone = not (request.before or request.after)
-    return Asked(request.prompt, request.reply, request.n, () if alone else [each.fields() for each in request.turns])
-
-
 class Sending(Node):
     """A node that can ask models: where generators and verifiers end."""
 
@@ -55,7 +49,7 @@ class Sending(Node):
     async def _generate(self, model: str, request: Request) -> list[Completion]:
         backend = self._backend(model)
         request = self._numbered(request, self.identity(model))
-        self._span.request = _asked(request)
+        self._span.request = Asked(request.prompt, request.reply, request.n, request.conversation)
         self._account.check_time()
         send = self._send_reserved if self._account.limited else self._send
         return await send(backend, request)

@@ -70,7 +70,7 @@ class Think:
                 break
             going_on = problem.stepping(left).continuing(thought.thinking_on(self.word))
             thought = await run.ask(self.of, going_on)
-        if thought.open:
+        if goes_on(thought):
             run.note(f"the thought was ended after {thought.thought_tokens} tokens")
         return await answered(self.of, problem, thought, self.hurry, run)
 

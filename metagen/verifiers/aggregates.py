@@ -17,9 +17,13 @@ AGGREGATES: Mapping[str, Aggregate] = {
 """By name. The lowest step and the product: Lightman et al. 2024, section 2.5; the last: Snell et al. 2024."""
 
 
-def require_aggregate(of: object, aggregate: object, step: object) -> None:
-    """Refuse what makes no number of the scores of steps, or ends no step."""
+def require_aggregate(of: object, aggregate: object) -> None:
+    """Refuse what makes no number of the scores of steps."""
     if aggregate not in AGGREGATES:
         raise InputError(f"{type(of).__name__}: aggregate must be one of {', '.join(AGGREGATES)}, not {aggregate!r}")
+
+
+def require_step(of: object, step: object) -> None:
+    """Refuse what ends no step."""
     if not isinstance(step, str) or not step:
         raise InputError(f"{type(of).__name__}: step must be the text that ends a step, not {step!r}")

@@ -5,11 +5,10 @@ from dataclasses import KW_ONLY, dataclass, replace
 from typing import Literal
 
 from metagen.candidate import Candidate, Score
-from metagen.errors import InputError
 from metagen.problem import Problem
 from metagen.run import Run
 from metagen.settings import spelled
-from metagen.verifiers.aggregates import AGGREGATES
+from metagen.verifiers.aggregates import AGGREGATES, require_aggregate
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -26,8 +25,8 @@ class RecordedScore:
     __repr__ = spelled
 
     def __post_init__(self) -> None:
-        if self.aggregate is not None and self.aggregate not in AGGREGATES:
-            raise InputError(f"RecordedScore: aggregate must be {', '.join(AGGREGATES)}, not {self.aggregate!r}")
+        if self.aggregate is not None:
+            require_aggregate(self, self.aggregate)
 
     async def __call__(self, _problem: Problem, candidates: Sequence[Candidate], _run: Run, /) -> list[Score | None]:
         return [self._verdict(candidate.recorded) for candidate in candidates]

@@ -11,7 +11,7 @@ from metagen.request import Reading
 from metagen.run import Run
 from metagen.settings import spelled
 from metagen.tasks import together
-from metagen.verifiers.aggregates import AGGREGATES, require_aggregate
+from metagen.verifiers.aggregates import AGGREGATES, require_aggregate, require_step
 from metagen.verifiers.combine import sigmoid
 
 TRANSFORMS: Mapping[str, Callable[[float], float]] = {"sigmoid": sigmoid, "none": lambda logit: logit}
@@ -40,7 +40,8 @@ class ProcessReward:
 
     def __post_init__(self) -> None:
         _check_name(self, self.name)
-        require_aggregate(self, self.aggregate, self.step)
+        require_aggregate(self, self.aggregate)
+        require_step(self, self.step)
 
     async def __call__(self, problem: Problem, candidates: Sequence[Candidate], run: Run, /) -> list[Score | None]:
         """Score each candidate. Raises `InputError` if the run has no such reward model."""

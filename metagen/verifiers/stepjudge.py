@@ -12,7 +12,7 @@ from metagen.problem import Problem
 from metagen.prompts import recheck_steps, verify_steps
 from metagen.run import Generator, Run, Tool
 from metagen.settings import require_generator, require_tool, require_whole, spelled
-from metagen.verifiers.aggregates import AGGREGATES, require_aggregate
+from metagen.verifiers.aggregates import AGGREGATES, require_aggregate, require_step
 
 _SAID = re.compile(
     r"\bstep\W{0,4}(?P<step>[0-9]{1,4})\b(?P<between>[^\n]*?)(?:\\boxed\{\s*(?:\\text\{)?)?"
@@ -50,7 +50,8 @@ class StepJudge:
     def __post_init__(self) -> None:
         require_generator(self, of=self.of)
         require_whole(self, n=self.n)
-        require_aggregate(self, self.aggregate, self.step)
+        require_aggregate(self, self.aggregate)
+        require_step(self, self.step)
         if self.interpreter is not None:
             require_tool(self, interpreter=self.interpreter)
 
@@ -64,8 +65,12 @@ class StepJudge:
     async def _judged(self, problem: Problem, steps: Sequence[str], run: Run) -> Score | None:
         asked = problem.apart(verify_steps(problem.prompt, steps))
         replies = await run.sample(self.of, asked, self.n)
+
+        async def compute(reply: Candidate, run: Run) -> Candidate:
+            return await self._computed(problem, steps, reply, run)
+
         if self.interpreter is not None:
-            computed = await run.map(self._computed(problem, steps), replies)
+            computed = await run.map(compute, replies)
             replies = [later or reply for later, reply in zip(computed, replies, strict=True)]
         read = [row for reply in replies if (row := step_verdicts(reply.text, len(steps))) is not None]
         if len(read) < len(replies):
@@ -75,27 +80,15 @@ class StepJudge:
         row = tuple(fmean(each) for each in zip(*read, strict=True))
         return Score(AGGREGATES[self.aggregate](row), row, replies[0].text)
 
-    def _computed(self, problem: Problem, steps: Sequence[str]) -> "_Computing":
-        return _Computing(self, problem, steps)
-
-
-@dataclass(frozen=True, slots=True)
-class _Computing:
-    """Lets a verification that holds a program go on with what the program prints."""
-
-    judge: StepJudge
-    problem: Problem
-    steps: Sequence[str]
-
-    async def __call__(self, reply: Candidate, run: Run) -> Candidate:
-        if self.judge.interpreter is None or FENCE not in reply.text:
+    async def _computed(self, problem: Problem, steps: Sequence[str], reply: Candidate, run: Run) -> Candidate:
+        """The verification that goes on with what its program prints; one without a program stays as it is."""
+        if self.interpreter is None or FENCE not in reply.text:
             return reply
         try:
-            printed = await run.call(self.judge.interpreter, reply.text)
+            printed = await run.call(self.interpreter, reply.text)
         except ToolRefusal as refusal:
             printed = str(refusal)
-        asked = recheck_steps(self.problem.prompt, self.steps, reply.text, printed)
-        return await run.ask(self.judge.of, self.problem.apart(asked))
+        return await run.ask(self.of, problem.apart(recheck_steps(problem.prompt, steps, reply.text, printed)))
 
 
 def step_verdicts(reply: str, steps: int) -> tuple[float, ...] | None:

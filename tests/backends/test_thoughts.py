@@ -49,6 +49,8 @@ def test_what_looks_like_a_mark_is_text(marks: Marks) -> None:
     """A mark that is spelt by other tokens than its own, as a model does that quotes one."""
     ids = [*marks.encode("<think>Write <"), *marks.encode("/think> now."), *marks.encode("</think>7.")]
     assert marks.split(ids, marks._decode(ids), opened=False)[0] == Reply("Write </think> now.", "7.")
+    ids = [*marks.encode("<think>Write <"), *marks.encode("think> and <"), *marks.encode("/think>.</think>7.")]
+    assert marks.split(ids, marks._decode(ids), opened=False)[0] == Reply("Write <think> and </think>.", "7.")
 
 
 def test_the_tokens_of_a_thought_are_counted_without_its_last_mark(marks: Marks) -> None:

@@ -6,7 +6,6 @@ more object here, and one more line in `DIALECTS`.
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, Literal
 
 from metagen.errors import GenerationError
@@ -15,7 +14,19 @@ from metagen.request import Sampling
 Post = Callable[[str, dict[str, Any]], Awaitable[Any]]
 """Sends a body to a path below the server's root, and returns what came back."""
 Messages = list[dict[str, Any]]
-NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """What is put into a chat template: the turns, a reply that is begun, and what the template reads beside them."""
+
+    messages: Messages
+    partial: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def body(self) -> dict[str, Any]:
+        """The turns and the template's settings, as a server is given them."""
+        return {"messages": self.messages} | ({"chat_template_kwargs": dict(self.options)} if self.options else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +53,8 @@ class Dialect:
     calls: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Sampling settings that they have under another name."""
 
-    async def tokenize(
-        self,
-        post: Post,  # noqa: ARG002
-        model: str,
-        messages: Messages,  # noqa: ARG002
-        *,
-        partial: bool,  # noqa: ARG002
-        options: Mapping[str, Any] = NO_OPTIONS,  # noqa: ARG002
-    ) -> tuple[int, ...]:
-        """The ids of a conversation; with `partial` its last turn is a reply to continue.
-
-        `options` are what the chat template reads beside the turns.
-        """
+    async def tokenize(self, post: Post, model: str, chat: Chat) -> tuple[int, ...]:  # noqa: ARG002
+        """The ids of a chat in the model's template."""
         raise GenerationError(f"{model} tells no token ids")
 
     async def encode(self, post: Post, model: str, text: str) -> tuple[int, ...]:  # noqa: ARG002
@@ -88,18 +88,12 @@ class VLLM(Dialect):
     keep_stop: str = "include_stop_str_in_output"
     lacks: frozenset[str] = frozenset()
 
-    async def tokenize(
-        self,
-        post: Post,
-        model: str,
-        messages: Messages,
-        *,
-        partial: bool,
-        options: Mapping[str, Any] = NO_OPTIONS,
-    ) -> tuple[int, ...]:
-        body: dict[str, Any] = {"model": model, "messages": messages, "add_generation_prompt": not partial}
-        body |= {"chat_template_kwargs": dict(options)} if options else {}
-        return read_ids(await post("/tokenize", body | ({"continue_final_message": True} if partial else {})), model)
+    async def tokenize(self, post: Post, model: str, chat: Chat) -> tuple[int, ...]:
+        body = chat.body() | {"model": model, "add_generation_prompt": not chat.partial}
+        if chat.partial:
+            body["messages"] = [*chat.messages, {"role": "assistant", "content": chat.partial}]
+            body["continue_final_message"] = True
+        return read_ids(await post("/tokenize", body), model)
 
     async def encode(self, post: Post, model: str, text: str) -> tuple[int, ...]:
         return read_ids(await post("/tokenize", {"model": model, "prompt": text, "add_special_tokens": False}), model)
@@ -134,23 +128,12 @@ class LlamaCpp(Dialect):
     lacks: frozenset[str] = frozenset({"min_tokens", "bad_words", "stop_token_ids", "form"})
     calls: Mapping[str, str] = field(default_factory=lambda: {"repetition_penalty": "repeat_penalty"}, hash=False)
 
-    async def tokenize(
-        self,
-        post: Post,
-        model: str,
-        messages: Messages,
-        *,
-        partial: bool,
-        options: Mapping[str, Any] = NO_OPTIONS,
-    ) -> tuple[int, ...]:
-        turns = messages[:-1] if partial else messages
-        asked = {"messages": turns} | ({"chat_template_kwargs": dict(options)} if options else {})
-        rendered = await post("/apply-template", asked)
+    async def tokenize(self, post: Post, model: str, chat: Chat) -> tuple[int, ...]:
+        rendered = await post("/apply-template", chat.body())
         text = rendered.get("prompt") if isinstance(rendered, Mapping) else None
         if not isinstance(text, str):
             raise GenerationError(f"{model} renders no prompt")
-        written = str(messages[-1]["content"]) if partial else ""
-        body = {"content": text + written, "add_special": True, "parse_special": True}
+        body = {"content": text + chat.partial, "add_special": True, "parse_special": True}
         return read_ids(await post("/tokenize", body), model)
 
     async def encode(self, post: Post, model: str, text: str) -> tuple[int, ...]:

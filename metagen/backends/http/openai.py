@@ -298,9 +298,8 @@ def reply_of(choice: Choice, family: Family | None, *, opened: bool = False) -> 
     return Reply(thought, said.text.lstrip(), said.open or not said.text.strip())
 
 
-def completion(choice: Choice, top: int | None = None, reply: Reply | None = None) -> Completion:
+def completion(choice: Choice, reply: Reply, top: int | None) -> Completion:
     """One sample. Its ids are left out where a stop string ended it: they may spell more than the text."""
-    reply = reply or Reply("", choice.written)
     end: Literal["eos", "stop", "length"] = "eos"
     if choice.reason in LENGTH:
         end = "length"

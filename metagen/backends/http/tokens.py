@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from metagen.backends.http.connection import Http, Refused, final
-from metagen.backends.http.dialects import Dialect, Messages
+from metagen.backends.http.dialects import Chat, Dialect, Messages
 from metagen.errors import GenerationError, TransientError
 from metagen.messages import Message, Turns, merged
 from metagen.request import Completion, Request, options_of
@@ -77,11 +77,11 @@ class Tokens:
 
     def messages(self, request: Request) -> Messages:
         """The conversation as it is sent, and a reply that is begun, if one is."""
-        return self._spelled(request.turns, request.partial)
+        reply = [{"role": "assistant", "content": request.partial}] if request.partial else []
+        return [*self._spelled(request.turns), *reply]
 
-    def _spelled(self, turns: Turns, partial: str) -> Messages:
-        reply = [{"role": "assistant", "content": partial}] if partial else []
-        return [*(turn.fields() for turn in (merged(turns) if self.merges else turns)), *reply]
+    def _spelled(self, turns: Turns) -> Messages:
+        return [turn.fields() for turn in (merged(turns) if self.merges else turns)]
 
     async def check_system(self, request: Request) -> None:
         """With the first system turn, find out whether the chat template shows it to the model, where ids are told."""
@@ -105,9 +105,8 @@ class Tokens:
     async def explore(self) -> None:
         """Find out whether the server tells ids. Raises `GenerationError` if it does not."""
         turns = (Message("user", PROBE),)
-        self._ids[turns, "", ""] = await self._dialect.tokenize(
-            self._post, self._model, self._spelled(turns, ""), partial=False
-        )
+        chat = Chat(self._spelled(turns))
+        self._ids[turns, "", ""] = await self._dialect.tokenize(self._post, self._model, chat)
 
     async def _tokenized(self, key: Key) -> tuple[int, ...]:
         async with self._asking.setdefault(key, asyncio.Lock()):  # many samples of one prompt ask once
@@ -121,10 +120,9 @@ class Tokens:
         return ids
 
     async def _tokenize(self, turns: Turns, partial: str, options: str) -> tuple[int, ...]:
-        read = json.loads(options or "{}")
+        chat = Chat(self._spelled(turns), partial, json.loads(options or "{}"))
         try:
-            messages = self._spelled(turns, partial)
-            return await self._dialect.tokenize(self._post, self._model, messages, partial=bool(partial), options=read)
+            return await self._dialect.tokenize(self._post, self._model, chat)
         except Refused as refused:
             raise final(refused) from None
         except TransientError:

@@ -110,7 +110,8 @@ class Wording:
         if self.family and not choice.thought and choice.token_ids and choice.text is not None:
             choice.text = await self._shown(choice.text, choice.token_ids, choice.reason)
         opened = self.opened(request)
-        one = completion(choice, request.sampling.top_logprobs, reply_of(choice, self.family, opened=opened))
+        reply = reply_of(choice, self.family, opened=opened)
+        one = completion(choice, reply, request.sampling.top_logprobs)
         one = replace(one, thought_tokens=self.thought_tokens(choice, opened=opened))
         if request.sampling.thought_only and one.end == "stop":  # by the mark, which is no stop string of the user's
             return replace(one, end="eos", stop="", tokens=tuple(choice.token_ids or ()))

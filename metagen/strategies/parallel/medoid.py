@@ -17,9 +17,9 @@ class Medoid:
     """The sample that is most like the others: y⁽¹⁾ … y⁽ⁿ⁾ ~ g(· | x);  argmax over i of Σⱼ s(y⁽ⁱ⁾, y⁽ʲ⁾).
 
     (Minimum Bayes risk decoding with samples; Eikema and Aziz 2022, section 3.) The similarity s is `"f1"` of words,
-    `"chrf"` or `"edit"` of characters (which needs the extra `similarity`), `Cosine(embed)` of embeddings, or a plain function (text, other) -> number. The
-    answers are compared, as `problem.answers` reads them, and samples without an answer take no part; the whole texts,
-    if none has an answer. Ties go to the sample that was drawn first.
+    `"chrf"` or `"edit"` of characters (the latter needs the extra `similarity`), `Cosine(embed)` of embeddings, or a
+    plain function (text, other) -> number. The answers are compared, as `problem.answers` reads them, and samples
+    without an answer take no part; the whole texts, if none has an answer. Ties go to the sample that was drawn first.
     """
 
     n: int
