@@ -19,7 +19,7 @@ from metagen.models import SMALL
 from metagen.train.experts import SORTED
 from recipes.mixture import Shape, progress_line, save_model, write_report
 from recipes.thoughts import CHECK, CLOSE, EMPTY, OPEN, REREAD, Thinking
-from recipes.tokenizer import ASSISTANT, CHAT_TEMPLATE, END, PAD, SYSTEM, USER
+from recipes.tokenizer import CHAT_TEMPLATE, wrapped
 from recipes.trainer import Plan, Trainer, load_checkpoint, make_optimizer, save_checkpoint
 
 PLAN = Plan(minutes=40.0, rate=1e-3, tokens=2048, threads=1, report_every=50, recipe=Thinking())
@@ -49,16 +49,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     tokenizer = AutoTokenizer.from_pretrained(SMALL, trust_remote_code=False)
     extended = with_words(tokenizer.backend_tokenizer, WORDS)
     extended.add_tokens([AddedToken(marker, special=False, normalized=False) for marker in (OPEN, CLOSE)])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=extended,
-        pad_token=PAD,
-        eos_token=END,
-        additional_special_tokens=[SYSTEM, USER, ASSISTANT],
-        chat_template=THINKING_TEMPLATE,
-        clean_up_tokenization_spaces=False,
-        model_max_length=tokenizer.model_max_length,
-        padding_side="left",
-    )
+    return wrapped(extended, THINKING_TEMPLATE, tokenizer.model_max_length)
 
 
 def with_words(tokenizer: Tokenizer, text: str) -> Tokenizer:

@@ -39,12 +39,17 @@ def train_tokenizer(texts: Iterable[str], size: int, longest: int) -> PreTrained
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
+    return wrapped(tokenizer, CHAT_TEMPLATE, longest)
+
+
+def wrapped(tokenizer: Tokenizer, template: str, longest: int) -> PreTrainedTokenizerFast:
+    """The tokenizer with its chat template and what its special tokens are for, as Hugging Face's interface has it."""
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=PAD,
         eos_token=END,
         additional_special_tokens=[SYSTEM, USER, ASSISTANT],
-        chat_template=CHAT_TEMPLATE,
+        chat_template=template,
         clean_up_tokenization_spaces=False,
         model_max_length=longest,
         padding_side="left",

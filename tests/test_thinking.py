@@ -32,6 +32,7 @@ from metagen import (
     parse,
     solve,
 )
+from metagen.request import Completion, Meter, Outcome
 from metagen.thinking import FAMILIES, Family, Reply, find_family, split
 
 PROBLEM = Problem("p", "What is 3 + 4?", "7")
@@ -298,3 +299,34 @@ async def test_recorded_thoughts_are_closed_and_right_as_often_as_they_are(tmp_p
         right[row["cap"]] += solution.correct is True
     assert [closed[cap] for cap in sorted(closed)] == [0, 0, 0, 0, 1, 9, 16]
     assert [right[cap] for cap in sorted(closed)] == [0, 0, 0, 0, 1, 3, 9]
+
+
+async def test_what_a_pool_plays_counts_its_thoughts(tmp_path: Path) -> None:
+    pool = tmp_path / "pool.jsonl"
+    async with Recorded(pool, Scripted("<think>a</think>The answer is 7.")) as recorded:
+        drawn = await solve(PROBLEM, Vote(2), recorded)
+    played = await solve(PROBLEM, Vote(2), Recorded(pool))
+    assert played.usage.thought_tokens == drawn.usage.thought_tokens == 2 * len("<think>a")
+    assert played.text == drawn.text == "The answer is 7."
+
+
+async def test_a_reply_of_nothing_is_drawn_as_it_was_asked_for() -> None:
+    class Ending(Thinker):
+        """Ends at once, by a token that says nothing, where its thought is asked for."""
+
+        async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
+            if request.sampling.thought_only:
+                return [Completion("", tokens=(2,))]
+            return await super().generate(request, spend)
+
+    backend = Ending("The answer is 7.")
+    assert (await solve(PROBLEM, Model(thinking=50), backend)).text == "The answer is 7."
+    assert [request.tokens for request in backend.requests] == [()]
+
+
+@pytest.mark.parametrize("thought", ["", "a"])
+async def test_an_empty_thought_is_one_too(thought: str) -> None:
+    backend = Thinker(f"<think>\n{thought}\n</think>\n\nThe answer is 7.")
+    assert (await solve(PROBLEM, Model(thinking=50), backend)).text == "The answer is 7."
+    assert [request.sampling.thought_only for request in backend.requests] == [True, False]
+    assert backend.requests[1].tokens

@@ -58,8 +58,8 @@ def read(
 
     A `grade` decides what is right, else each problem's own oracle. Problems that have none are left out, and samples
     on which the grader has no verdict count as wrong; both are noted. With the `card` of the model that drew them,
-    FLOPs are counted. `first` adds what the first k samples come to as they stand. Raises `InputError` for what is no
-    pool or run of these problems, or where samples cannot be told apart.
+    FLOPs are counted. `first` adds the accuracy of the first k samples, without resampling. Raises `InputError` if
+    `path` is not a pool or a run of these problems, or if its samples cannot be identified.
     """
     questions = Questions(problems, grade)
     is_run = path.is_dir()

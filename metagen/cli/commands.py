@@ -31,9 +31,12 @@ from metagen.cli.options import (
     LimitOption,
     LoadOption,
     ModelOption,
+    ReachOption,
     SecondsOption,
     SeedOption,
     ServerOption,
+    SourceCardOption,
+    Sources,
     StrategyOption,
     SystemOption,
     TemplateOption,
@@ -177,12 +180,7 @@ def _order(
 
 @app.command("report")
 def report_command(
-    sources: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="POOL_OR_RUN", help="Pools of samples (.jsonl), and folders of runs.", show_default=False
-        ),
-    ],
+    sources: Sources,
     problem_file: Annotated[Path, typer.Option("--problems", metavar="FILE", help="The problems they were drawn for.")],
     out_dir: Annotated[
         Path | None,
@@ -191,19 +189,8 @@ def report_command(
         ),
     ] = None,
     n: Annotated[int | None, typer.Option("--n", min=1, help="Only the first N samples of each problem.")] = None,
-    card: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--card",
-            metavar="CONFIG",
-            help="The config.json, or its folder, of the model that drew the samples, so that costs are in FLOPs: one "
-            "for all sources, or one for each in their order.",
-        ),
-    ] = None,
-    reach: Annotated[
-        list[float] | None,
-        typer.Option(metavar="PERCENT", min=0, max=100, help="Say what so much accuracy costs; may be repeated."),
-    ] = None,
+    card: SourceCardOption = None,
+    reach: ReachOption = None,
     first: Annotated[
         bool, typer.Option("--first", help="Also count the first k samples as they stand, beside the expectations.")
     ] = False,

@@ -94,3 +94,20 @@ CardOption = Annotated[
 SecondsOption = Annotated[float | None, typer.Option(help="Start nothing more after so many seconds.")]
 ConcurrencyOption = Annotated[int, typer.Option(min=1, help="Problems at once.")]
 FieldOption = Annotated[str | None, typer.Option(metavar="FIELD", help="Where the file has it, if not as usual.")]
+Sources = Annotated[
+    list[Path],
+    typer.Argument(metavar="POOL_OR_RUN", help="Pools of samples (.jsonl), and folders of runs.", show_default=False),
+]
+SourceCardOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--card",
+        metavar="CONFIG",
+        help="The config.json, or its folder, of the model that drew the samples, so that costs are in FLOPs: one "
+        "for all sources, or one for each in their order.",
+    ),
+]
+ReachOption = Annotated[
+    list[float] | None,
+    typer.Option(metavar="PERCENT", min=0, max=100, help="Say what so much accuracy costs; may be repeated."),
+]

@@ -181,3 +181,8 @@ def test_the_repr_is_the_spec(spec: str) -> None:
 def test_nonsense_is_refused(make: Any, said: str) -> None:
     with pytest.raises(InputError, match=said):
         make()
+
+
+async def test_a_thought_that_the_model_broke_off_is_not_said_to_be_ended() -> None:
+    solution = await solved(Think(100), Scripted("<think>\nno end", thinking="think"))
+    assert (solution.text, solution.notes) == ("", ())

@@ -97,9 +97,9 @@ class Wording:
         """Find out how the model marks its thoughts, by its name, and whether its chat template opens them."""
         self.opens = self.closes = ()
         self.family = find_family(wanted, self.model)
-        if self.family and self.dialect.continues != "ids":
+        if self.family and not self.dialect.returns_ids:
             self.family = replace(self.family, apart=False)
-        elif self.family and self.dialect.returns_ids:
+        elif self.family:
             self.opens = await self.tokens.encode(self.family.open)
             self.closes = await self.tokens.encode(self.family.close)
             end = await self.tokens.spelled(*(await self.tokens.of(Request("", PROBE)))[-TAIL:])

@@ -25,7 +25,28 @@ _CODE = Code()
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class CodeVote:
+class Programs:
+    """What votes on programs have in common: n samples, whoever writes what they are tried on, and the sandbox."""
+
+    n: int
+    _: KW_ONLY
+    of: Generator | None = None
+    writer: Generator | None = None
+    k: int = 8
+    seconds: float = 10.0
+    memory: int = 2048 * MIB
+    sandbox: Sandbox = CONFINED
+
+    __repr__ = spelled
+
+    def __post_init__(self) -> None:
+        require_whole(self, n=self.n, k=self.k)
+        require_generator(self, of=self.of, writer=self.writer)
+        checked_settings(self, self.seconds, self.memory, PYTHON_MEMORY, self.sandbox)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class CodeVote(Programs):
     """The program that most of n samples agree with: they vote by what they do on the same inputs.
 
     y⁽¹⁾ … y⁽ⁿ⁾ ~ g(· | x);  argmax over behaviours b of Σᵢ [y⁽ⁱ⁾(inputs) = b]
@@ -36,20 +57,11 @@ class CodeVote:
     sample that was drawn first.
     """
 
-    n: int
     _: KW_ONLY
-    of: Generator | None = None
     inputs: tuple[str, ...] = ()
-    writer: Generator | None = None
-    k: int = 8
-    seconds: float = 10.0
-    memory: int = 2048 * MIB
-    sandbox: Sandbox = CONFINED
-
-    __repr__ = spelled
 
     def __post_init__(self) -> None:
-        _check(self)
+        Programs.__post_init__(self)  # `super()` does not work in a class with slots that a decorator makes anew
         if not isinstance(self.inputs, tuple) or not all(isinstance(each, str) for each in self.inputs):
             raise InputError(f'CodeVote: inputs must be a tuple of texts, such as ("double(2)",), not {self.inputs!r}')
 
@@ -67,27 +79,13 @@ class CodeVote:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class CodeT:
+class CodeT(Programs):
     """The program that most tests and most other programs agree with, over tests that a model writes.
 
     y⁽¹⁾ … y⁽ⁿ⁾ ~ g(· | x);  t₁ … t_k ~ `writer`(· | x), assertions. Programs that pass the same tests are a group; the
     score of a group is its size times the number of tests it passes, and the first sample of the best group is returned
     (dual execution agreement; Chen et al. 2023, section 2). Ties go to the sample that was drawn first.
     """
-
-    n: int
-    _: KW_ONLY
-    of: Generator | None = None
-    writer: Generator | None = None
-    k: int = 8
-    seconds: float = 10.0
-    memory: int = 2048 * MIB
-    sandbox: Sandbox = CONFINED
-
-    __repr__ = spelled
-
-    def __post_init__(self) -> None:
-        _check(self)
 
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
         candidates = await run.sample(self.of, problem, self.n)
@@ -104,18 +102,12 @@ def agreed(behaviours: Sequence[Behaviour | None]) -> int | None:
     return scores.index(max(scores)) if any(scores) else None
 
 
-def _check(of: CodeVote | CodeT) -> None:
-    require_whole(of, n=of.n, k=of.k)
-    require_generator(of, of=of.of, writer=of.writer)
-    checked_settings(of, of.seconds, of.memory, PYTHON_MEMORY, of.sandbox)
-
-
 def _codes(problem: Problem, candidates: Sequence[Candidate]) -> list[str | None]:
     found = [_CODE.extract(each.text, finished=each.finished) for each in candidates]
     return [None if code is None else completes(problem.prompt, code) for code in found]
 
 
-async def _written(asking: Problem, kind: str, of: CodeVote | CodeT, run: Run) -> tuple[str, ...]:
+async def _written(asking: Problem, kind: str, of: Programs, run: Run) -> tuple[str, ...]:
     """The calls or assertions that a model writes, one a line; none, with a note, where its reply is lost."""
     try:
         reply = await run.ask(of.writer, asking)
@@ -128,7 +120,7 @@ async def _written(asking: Problem, kind: str, of: CodeVote | CodeT, run: Run) -
 
 
 async def _behaviours(
-    codes: Sequence[str | None], probes: Sequence[str], of: CodeVote | CodeT, run: Run
+    codes: Sequence[str | None], probes: Sequence[str], of: Programs, run: Run
 ) -> list[Behaviour | None]:
     """What each program does on the probes; equal ones are run once. `None` without code, or if the sandbox failed."""
     distinct = [code for code in dict.fromkeys(codes) if code is not None]

@@ -118,8 +118,9 @@ async def test_a_thought_is_drawn_alone_and_ended_by_ids() -> None:
         assert "".join(map(chr, second["prompt"])).endswith("Is it 6?\n</think>\n\n")
 
 
-async def test_thoughts_are_not_limited_where_nothing_can_be_continued() -> None:
-    async with opened(FakeServer(vllm=False), "qwen3") as server:
+@pytest.mark.parametrize("fake", [FakeServer(vllm=False), LlamaServer(), SGLangServer()])
+async def test_thoughts_are_not_limited_where_nothing_can_be_continued(fake: FakeServer) -> None:
+    async with opened(fake, "qwen3") as server:
         with pytest.raises(InputError, match="continues no reply from token ids, so its thoughts cannot be ended"):
             await solve("?", Model(thinking=100), server)
         await server.generate(
