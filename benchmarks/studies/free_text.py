@@ -3,7 +3,8 @@
     python benchmarks/studies/free_text.py POOL.jsonl [--n 8] [--select 4 --model MODEL --problems 50]
 
 POOL has lines of `question`, `gold` and `trajectories`, each with a `text`. `Medoid` reads whole texts here, as it must
-where no answer is marked. With `--select N`, the model `--model` also selects one of N samples of each of the first problems.
+where no answer is marked. With `--select N`, the model `--model` also selects one of N samples of each of the first
+problems.
 """
 
 import asyncio
