@@ -12,7 +12,7 @@ from metagen.answers.spec import parse_answers
 from metagen.answers.structured import Code, Json
 from metagen.backends import *
 from metagen.bootstrap import bootstrap
-from metagen.budget import Account, Budget, Usage
+from metagen.budget import Account, Budget, Price, Usage
 from metagen.candidate import Candidate, Feedback, Score, Scored
 from metagen.card.card import ModelCard
 from metagen.disk.problems import ProblemFile
@@ -80,6 +80,7 @@ __all__ = [
     "NoCandidate",
     "Number",
     "Pattern",
+    "Price",
     "Problem",
     "ProblemFile",
     "Reading",

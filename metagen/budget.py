@@ -1,7 +1,7 @@
 """What was spent, and what may be.
 
 `Usage` adds up. A `Budget` is a limit in the user's hands; an `Account` keeps the books under one, and nests: what an
-inner account reserves and spends, all accounts around it reserve and spend too.
+inner account reserves and spends, all accounts around it reserve and spend too. A `Price` turns tokens into money.
 """
 
 import asyncio
@@ -10,11 +10,15 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
+from decimal import Decimal, InvalidOperation
 from math import inf
 from operator import add, attrgetter
 from typing import NoReturn, Self
 
 from metagen.errors import BudgetExceeded, InputError
+
+PARTS = 10**12
+"""Money is counted in whole trillionths, so that sums of prices a token are exact."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +37,15 @@ class Usage:
     """Those among `completion_tokens` that were thought, as far as it is known."""
     flops: int = 0
     """Floating-point operations of generators, where the backend has a card (`metagen.card`)."""
+    cost: int = 0
+    """What generators cost, in trillionths of the money, where the backend has a `Price`."""
     seconds: float = field(default=0.0, compare=False)
     """That requests to generators took; those of requests at the same time add up."""
     verifier_calls: int = 0
     verifier_tokens: int = 0
     """Read and written by the models inside verifiers."""
     verifier_flops: int = 0
+    verifier_cost: int = 0
     verifier_seconds: float = field(default=0.0, compare=False)
     estimated_tokens: int = 0
     """Those among all tokens that were estimated, because no count came back."""
@@ -61,12 +68,23 @@ class Usage:
         """Every floating-point operation: what a `Budget` in FLOPs limits."""
         return self.flops + self.verifier_flops
 
+    @property
+    def all_cost(self) -> int:
+        """What everything cost, in trillionths of the money."""
+        return self.cost + self.verifier_cost
+
+    @property
+    def money(self) -> float:
+        """What everything cost, in the money that prices are in: what a `Budget` in money limits."""
+        return self.all_cost / PARTS
+
     def of_verifier(self) -> "Usage":
         """The same, where a verifier asked for it."""
         return Usage(
             verifier_calls=self.calls + self.verifier_calls,
             verifier_tokens=self.tokens,
             verifier_flops=self.all_flops,
+            verifier_cost=self.all_cost,
             verifier_seconds=self.seconds + self.verifier_seconds,
             estimated_tokens=self.estimated_tokens,
         )
@@ -77,23 +95,75 @@ counts_of = attrgetter(*COUNTS)
 
 
 @dataclass(frozen=True, slots=True)
+class Price:
+    """What a model costs: money for a million tokens that it reads, writes, and finds in its prefix cache.
+
+    `Price(0.15, 0.6)` is 0.15 for a million tokens read and 0.60 for a million written. `cached` is the price of what
+    is read from the cache, at most that of reading; without it, nothing is cheaper for being cached. Six decimals.
+    """
+
+    read: float
+    write: float
+    cached: float | None = None
+    _parts: tuple[int, int, int] = field(init=False, repr=False, compare=False)
+    """Trillionths a token: to read, to write, and off for one that is cached."""
+
+    def __post_init__(self) -> None:
+        cached = self.read if self.cached is None else self.cached
+        read, write, kept = (parts_of("Price", each, 6) for each in (self.read, self.write, cached))
+        if kept > read:
+            raise InputError(f"Price: cached={self.cached!r} is more than read={self.read!r}")
+        object.__setattr__(self, "_parts", (read, write, read - kept))
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The price in `READ/WRITE` or `READ/WRITE/CACHED`, such as `0.15/0.6`. Raises `InputError`."""
+        try:
+            read, write, *cached = map(float, text.split("/"))
+            return cls(read, write, *cached)
+        except (ValueError, TypeError):
+            raise InputError(
+                f"{text!r} is no price: write READ/WRITE or READ/WRITE/CACHED for a million tokens, such as 0.15/0.6"
+            ) from None
+
+    def of(self, read: int, written: int, cached: int = 0) -> int:
+        """What a request costs, in trillionths of the money; `cached` are among the tokens read."""
+        to_read, to_write, off = self._parts
+        return read * to_read + written * to_write - cached * off
+
+
+def parts_of(whose: str, amount: float, decimals: int = 12) -> int:
+    """An amount of money by 10 to the power of `decimals`, which must be whole. Raises `InputError`."""
+    try:
+        parts = Decimal(str(amount)).scaleb(decimals)
+    except InvalidOperation:
+        parts = Decimal("nan")
+    if not parts.is_finite() or parts < 0 or parts != parts.to_integral_value():
+        raise InputError(f"{whose}: money must be a number of 0 or more with up to {decimals} decimals, not {amount!r}")
+    return int(parts)
+
+
+@dataclass(frozen=True, slots=True)
 class Budget:
     """The most that may be spent; `None` sets no limit.
 
     `tokens` counts all that models read or write, prompts and verifiers included, and is never passed. Neither is
-    `flops`, which needs backends that have a card. `seconds` is a deadline: nothing starts after it, and what runs is
-    let finish.
+    `flops`, which needs backends that have a card, nor `money`, which needs backends that have a price. `seconds` is a
+    deadline: nothing starts after it, and what runs is let finish.
     """
 
     tokens: int | None = None
     seconds: float | None = None
     flops: float | None = None
+    money: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("tokens", "seconds", "flops"):
+        for name in ("tokens", "seconds", "flops", "money"):
             limit = getattr(self, name)
             if limit is not None and not limit > 0:
                 raise InputError(f"a budget of {name}={limit!r} allows nothing: give a positive number")
+        if self.money is not None:
+            parts_of("Budget", self.money)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +174,20 @@ class Hold:
     """The tokens that it may write."""
     tokens: int = 0
     flops: int = 0
+    cost: int = 0
+
+    @property
+    def amounts(self) -> tuple[int, int, int]:
+        """Tokens, FLOPs and trillionths of the money."""
+        return self.tokens, self.flops, self.cost
 
 
-Price = Callable[[int], int]
-"""The FLOPs of a request, prompt included, that writes so many tokens; grows with them."""
+Rate = Callable[[int], int]
+"""What a request takes, prompt included, that writes so many tokens: in FLOPs, or in money. It grows with them."""
 
 
-def unpriced(_output: int) -> int:
-    """The price where nobody counts FLOPs."""
+def free(_output: int) -> int:
+    """The rate where nobody counts."""
     return 0
 
 
@@ -126,7 +202,8 @@ class Account:
         self.in_flight = 0
         self.refused = False
         """Whether this very budget has turned something away: not one around it, nor one inside it."""
-        self._held_tokens = self._held_flops = 0
+        self._held_tokens = self._held_flops = self._held_cost = 0
+        self._most_cost = None if self.budget.money is None else parts_of("Budget", self.budget.money)
         self.clock: Callable[[], float] = parent.clock if parent else clock
         self.start()
         self._around: tuple[Account, ...] = (self, *(parent._around if parent else ()))
@@ -150,17 +227,16 @@ class Account:
     @property
     def held(self) -> Hold:
         """What is set aside for requests that are not settled yet."""
-        return Hold(tokens=self._held_tokens, flops=self._held_flops)
+        return Hold(tokens=self._held_tokens, flops=self._held_flops, cost=self._held_cost)
 
     @property
     def limited(self) -> bool:
-        """Whether this account or one around it has a limit in tokens or FLOPs."""
-        return self.priced or any(account.budget.tokens is not None for account in self._around)
+        """Whether this account or one around it has a limit in tokens, FLOPs or money."""
+        return self.limits("tokens") or self.limits("flops") or self.limits("money")
 
-    @property
-    def priced(self) -> bool:
-        """Whether this account or one around it has a limit in FLOPs."""
-        return any(account.budget.flops is not None for account in self._around)
+    def limits(self, name: str) -> bool:
+        """Whether this account or one around it has a limit of this name, such as `money`."""
+        return any(getattr(account.budget, name) is not None for account in self._around)
 
     def start(self) -> None:
         """Start the clock, again if it runs: seconds count from here."""
@@ -174,12 +250,12 @@ class Account:
         """Seconds past the deadline, if there is one and it has passed, else 0."""
         return 0.0 if self.budget.seconds is None else max(0.0, self.seconds() - self.budget.seconds)
 
-    def fits(self, tokens: int, flops: int = 0) -> bool:
+    def fits(self, tokens: int, flops: int = 0, cost: int = 0) -> bool:
         """Whether so much could be reserved at once, without waiting."""
-        return all(account._has_room(tokens, flops) for account in self._around)
+        return all(account._has_room(tokens, flops, cost) for account in self._around)
 
-    async def reserve(self, prompt: int, output: int, price: Price = unpriced) -> Hold:
-        """Reserve `prompt` tokens to read and up to `output` to write, and their price in FLOPs.
+    async def reserve(self, prompt: int, output: int, flops: Rate = free, cost: Rate = free) -> Hold:
+        """Reserve `prompt` tokens to read and up to `output` to write, with their FLOPs and what they cost.
 
         Waits while requests in flight may still give room back; then shrinks the output; then refuses.
         What is held must be given to `settle`. Raises `BudgetExceeded`.
@@ -188,15 +264,16 @@ class Account:
             self.check_time()
             for account in self._around:
                 if not account._held_tokens:
-                    output = account._shrunk(prompt, output, price)
-            hold = Hold(output, prompt + output, price(output))
-            lacking = next((each for each in self._around if not each._has_room(hold.tokens, hold.flops)), None)
+                    output = account._shrunk(prompt, output, flops, cost)
+            hold = Hold(output, prompt + output, flops(output), cost(output))
+            lacking = next((each for each in self._around if not each._has_room(*hold.amounts)), None)
             if lacking is None:
                 break
             await lacking._settled.wait()
         for account in self._around:
             account._held_tokens += hold.tokens
             account._held_flops += hold.flops
+            account._held_cost += hold.cost
         return hold
 
     def settle(self, hold: Hold) -> None:
@@ -204,6 +281,7 @@ class Account:
         for account in self._around:
             account._held_tokens -= hold.tokens
             account._held_flops -= hold.flops
+            account._held_cost -= hold.cost
             account._settled.set()
             account._settled = asyncio.Event()
 
@@ -230,8 +308,8 @@ class Account:
                 account.refused = True
                 raise BudgetExceeded(f"{account.budget.seconds} seconds have passed, so nothing more is started")
 
-    def _has_room(self, tokens: int, flops: int) -> bool:
-        return tokens <= self._tokens_left() and flops <= self._flops_left()
+    def _has_room(self, tokens: int, flops: int, cost: int) -> bool:
+        return tokens <= self._tokens_left() and flops <= self._flops_left() and cost <= self._cost_left()
 
     def _tokens_left(self) -> float:
         return inf if self.budget.tokens is None else self.budget.tokens - self.spent.tokens - self._held_tokens
@@ -239,19 +317,26 @@ class Account:
     def _flops_left(self) -> float:
         return inf if self.budget.flops is None else self.budget.flops - self.spent.all_flops - self._held_flops
 
-    def _shrunk(self, prompt: int, output: int, price: Price) -> int:
+    def _cost_left(self) -> float:
+        return inf if self._most_cost is None else self._most_cost - self.spent.all_cost - self._held_cost
+
+    def _shrunk(self, prompt: int, output: int, flops: Rate, cost: Rate) -> int:
         """The longest output that there is room for."""
         if output > self._tokens_left() - prompt:
             output = int(self._tokens_left()) - prompt
         if output < 1:
             self._refuse(f"{self.spent.tokens} of {self.budget.tokens} tokens", prompt)
-        left = self._flops_left()
-        if price(output) > left:
-            output = bisect_right(range(1, output), left, key=price)
-        if output < 1:
+        if (output := _longest(output, flops, self._flops_left())) < 1:
             self._refuse(f"{self.spent.all_flops:.4g} of {self.budget.flops:.4g} FLOPs", prompt)
+        if (output := _longest(output, cost, self._cost_left())) < 1:
+            self._refuse(f"{self.spent.money:.4g} of {self.budget.money:.4g} in money", prompt)
         return output
 
     def _refuse(self, spent: str, prompt: int) -> NoReturn:
         self.refused = True
         raise BudgetExceeded(f"{spent} are spent, and a prompt of {prompt} tokens leaves no room for an answer")
+
+
+def _longest(output: int, rate: Rate, left: float) -> int:
+    """The longest output, up to this one, that takes no more than what is left."""
+    return output if rate(output) <= left else bisect_right(range(1, output), left, key=rate)

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Literal, Protocol, Self, TypeGuard, runtime_checkable
 
 from metagen.answers.protocol import Form
-from metagen.budget import Usage
+from metagen.budget import Price, Usage
 from metagen.candidate import Score
 from metagen.errors import BudgetExceeded, GenerationError, SampleError
 from metagen.messages import Message, Turns
@@ -221,6 +221,11 @@ class Served(Protocol):
         return None
 
     @property
+    def price(self) -> Price | None:
+        """What its tokens cost, where it is known: then money is counted and can be limited."""
+        return None
+
+    @property
     def missing(self) -> tuple[str, ...]:
         """What it cannot do, in words for the user, once it is open."""
         return ()
@@ -335,3 +340,9 @@ def card_of(backend: AnyBackend) -> Card | None:
     """What is known of the cost of its model; a backend of one's own may leave that out."""
     card: Card | None = getattr(backend, "card", None)
     return card
+
+
+def price_of(backend: AnyBackend) -> Price | None:
+    """What its tokens cost; a backend of one's own may leave that out."""
+    price: Price | None = getattr(backend, "price", None)
+    return price

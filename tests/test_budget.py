@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metagen.budget import Account, Budget, Usage
+from metagen.budget import Account, Budget, Price, Usage
 from metagen.errors import BudgetExceeded, InputError
 from tests.support.timing import Clock
 
@@ -174,6 +174,33 @@ async def test_no_limit_in_flops_is_passed_by_any_interleaving(limit: int, token
         assert account.spent.all_flops <= (account.budget.flops or 0)
         assert account.spent.tokens <= (account.budget.tokens or 10**9)
         assert account.fits(0, 0)
+
+
+def test_what_tokens_cost_is_added_exactly() -> None:
+    price = Price(0.15, 0.6, 0.0375)
+    assert price.of(3, 2) == 3 * 150_000 + 2 * 600_000
+    assert price.of(3, 2, cached=1) == price.of(3, 2) - 112_500
+    tenth = Usage(cost=Price(0.1, 0).of(10**6, 0), verifier_cost=Price(0.2, 0).of(10**6, 0))
+    assert sum([tenth] * 10, Usage()).money == 3
+    assert tenth.of_verifier() == Usage(verifier_cost=300_000_000_000)
+
+
+@pytest.mark.parametrize("text", ["", "1", "a/b", "1/2/3/4", "-1/2", "nan/1", "0.1/0.2/0.3", "0.0000001/1"])
+def test_a_price_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match=r"price|money|cached"):
+        Price.parse(text)
+
+
+async def test_an_output_shrinks_to_what_the_money_leaves() -> None:
+    account, price = Account(Budget(money=0.000_1)), Price(1, 4)
+    hold = await account.reserve(20, 500, cost=lambda output: price.of(20, output))
+    assert (hold.output, hold.cost) == (20, 100_000_000)
+    account.spend(Usage(cost=price.of(20, 19)))
+    account.settle(hold)
+    assert account.fits(10**9, 10**18, 4_000_000)
+    assert not account.fits(0, 0, 4_000_001)
+    with pytest.raises(BudgetExceeded, match=r"9.6e-05 of 0.0001 in money are spent, and a prompt of 20 tokens"):
+        await account.reserve(20, 1, cost=lambda output: price.of(20, output))
 
 
 def test_what_a_verifier_uses_is_told_apart() -> None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from metagen import BackendGone, ModelCard, cli
+from metagen import BackendGone, ModelCard, Price, cli
 from metagen.cli import commands
 from metagen.distribution import how_to_install
 from metagen.models import SMALL
@@ -165,6 +165,9 @@ REFUSALS: list[tuple[tuple[str, ...], str]] = [
     (("solve", "problems.jsonl", *POOL, "--seconds", "-1"), "a budget of seconds=-1.0 allows nothing"),
     (("solve", "problems.jsonl", *POOL, "--seconds", "nan"), "a budget of seconds=nan allows nothing"),
     (("solve", "problems.jsonl", *POOL, "--flops", "0"), "a budget of flops=0.0 allows nothing"),
+    (("solve", "problems.jsonl", *POOL, "--money", "1"), "a budget in money needs the price of"),
+    (("solve", "problems.jsonl", *POOL, "--price", "cheap"), "--price: 'cheap' is no price: write READ/WRITE"),
+    (("solve", "problems.jsonl", *POOL, "--price", "other=1/2"), "--price other=...: no model has this name"),
     (("solve", "problems.jsonl", *POOL, "--flops", "1e9"), "give it card=ModelCard.read(...), or --card"),
     (("solve", "problems.jsonl", *POOL, "--card", "own.py"), "own.py: is not JSON"),
     (("solve", "problems.jsonl", *POOL, "--card", "big=own.py"), "own.py: is not JSON"),
@@ -303,6 +306,16 @@ def test_with_a_card_flops_are_counted_and_limited(metagen: Command, folder: Pat
     rows = (folder / "half/solutions.jsonl").read_text().splitlines()
     spent = [json.loads(row)["usage"].get("flops", 0) for row in rows]
     assert 0 < sum(spent) <= 2.5 * each
+
+
+def test_with_a_price_money_is_counted_and_limited(metagen: Command, folder: Path) -> None:
+    each = Price(0.15, 0.6).of(5, 40) / 10**12
+    call = ("solve", "problems.jsonl", *POOL, "--price", "0.15/0.6", "-s", "Vote(4)")
+    assert f"{4 * each:.4g}" in metagen(*call).out
+    assert metagen(*call, "--money", f"{2.5 * each:.12f}", "--out", "half").code == 1
+    rows = (folder / "half/solutions.jsonl").read_text().splitlines()
+    spent = [json.loads(row)["usage"].get("cost", 0) for row in rows]
+    assert 0 < sum(spent) / 10**12 <= 2.5 * each
 
 
 def test_the_same_call_again_asks_nothing(metagen: Command, folder: Path) -> None:

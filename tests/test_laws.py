@@ -19,6 +19,8 @@ from metagen import (
     Generator,
     Limited,
     ModelCard,
+    Price,
+    Priced,
     Problem,
     Request,
     Scripted,
@@ -130,20 +132,31 @@ async def test_no_budget_in_tokens_is_ever_passed(spec: str, tokens: int, inner:
 
 
 CARD = ModelCard.read(SMALL)
+PRICE = Price(0.15, 0.6, 0.075)
 
 
 @settings(max_examples=100)
-@given(spec=spec_texts, flops=st.integers(10**6, 4 * 10**9), inner=st.integers(10**6, 10**9), latency=st.integers(0, 9))
-async def test_no_budget_in_flops_is_ever_passed(spec: str, flops: int, inner: int, latency: int) -> None:
-    account = Account(Budget(flops=flops))
-    strategy = read(f"Vote(2, of=Within(flops={inner}, of={spec}))")
-    backend = Scripted(late(dice, latency), context=400, card=CARD)
+@given(
+    spec=spec_texts,
+    flops=st.integers(10**6, 4 * 10**9),
+    inner=st.integers(10**6, 10**9),
+    money=st.integers(1, 4000).map(lambda parts: parts / 10**6),
+    latency=st.integers(0, 9),
+)
+async def test_no_budget_in_flops_or_money_is_ever_passed(
+    spec: str, flops: int, inner: int, money: float, latency: int
+) -> None:
+    account = Account(Budget(flops=flops, money=money))
+    strategy = read(f"Vote(2, of=Within(flops={inner}, money={money / 2}, of={spec}))")
+    backend = Priced(Scripted(late(dice, latency), context=400, card=CARD), PRICE)
     async for solution in solve_all(PROBLEMS[:3], strategy, backend, seed=latency, account=account):
         for span in solution.trace.walk():
             if span.name == "Within" and len(span.path) == 3:
                 assert span.total().all_flops <= inner
+                assert span.total().money <= money / 2
     assert account.spent.all_flops <= flops
-    assert account.fits(0, flops - account.spent.all_flops), "something stayed reserved"
+    assert account.spent.money <= money
+    assert account.held == Hold(), "something stayed reserved"
 
 
 class Watched(Scripted):
@@ -155,6 +168,10 @@ class Watched(Scripted):
         self._clock = clock
         self._end = end
         self.in_flight = 0
+
+    @property
+    def price(self) -> Price:
+        return PRICE
 
     async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
         assert request.deadline is not None
@@ -183,11 +200,13 @@ class Kept(Account):
 
 
 limits = st.builds(
-    "Within(tokens={}, flops={}, seconds={}, of={{}})".format,
+    "Within(tokens={}, flops={}, seconds={}, money={}, of={{}})".format,
     st.integers(50, 2000),
     st.integers(10**7, 10**9),
     st.floats(0.5, 40.0),
+    st.integers(1, 1500).map(lambda parts: parts / 10**6),
 )
+MONEY = st.none() | st.integers(1, 4000).map(lambda parts: parts / 10**6)
 three_deep = st.builds(
     lambda outer, middle, inner, spec: str(outer.format(middle.format(inner.format(spec)))),
     limits | st.sampled_from(WRAPPERS),
@@ -200,7 +219,7 @@ three_deep = st.builds(
 @settings(max_examples=200)
 @given(
     spec=three_deep,
-    budget=st.builds(Budget, st.integers(100, 5000), st.floats(1.0, 60.0), st.integers(10**7, 4 * 10**9)),
+    budget=st.builds(Budget, st.integers(100, 5000), st.floats(1.0, 60.0), st.integers(10**7, 4 * 10**9), MONEY),
     seed=st.integers(0, 2**32),
     cancelled_at=st.none() | st.integers(0, 60),
 )
@@ -217,6 +236,7 @@ async def test_no_budget_is_passed_under_deadlines_and_cancellations(
             spent, most = each.spent, each.budget
             assert spent.tokens <= (most.tokens or inf)
             assert spent.all_flops <= (most.flops or inf)
+            assert spent.money <= (most.money or inf)
             assert each.in_flight == 0
             assert each.held == Hold(), "something stayed reserved"
     assert backend.in_flight == 0

@@ -34,16 +34,17 @@ class Point:
     """Read and written for a problem; what was taken from the pool counts as when it was drawn."""
     flops: float
     calls: float
+    money: float = 0.0
 
     @property
     def cost(self) -> float:
-        """In FLOPs where they are known, else in tokens."""
-        return self.flops or self.tokens
+        """In money where prices are known, else in FLOPs where they are known, else in tokens."""
+        return self.money or self.flops or self.tokens
 
 
 def sheet(title: str, found: Iterable[Point]) -> Sheet:
     """The points, to be read."""
-    columns = ("problems", "model", "strategy", "budget", "accuracy", "tokens", "FLOPs", "calls")
+    columns = ("problems", "model", "strategy", "budget", "accuracy", "tokens", "FLOPs", "money", "calls")
     rows = [
         (
             each.problems,
@@ -53,11 +54,12 @@ def sheet(title: str, found: Iterable[Point]) -> Sheet:
             f"{100 * each.accuracy:.1f} ({100 * each.low:.1f}–{100 * each.high:.1f})",
             f"{each.tokens:,.0f}",
             f"{each.flops:.3g}" if each.flops else "",
+            f"{each.money:.3g}" if each.money else "",
             f"{each.calls:.3g}",
         )
         for each in found
     ]
-    kept = [place for place in range(len(columns)) if place in {4, 5, 7} or len({row[place] for row in rows}) > 1]
+    kept = [place for place in range(len(columns)) if place in {4, 5, 8} or len({row[place] for row in rows}) > 1]
     shown = tuple(tuple(row[each] for each in kept) for row in rows)
     return Sheet(title, tuple(columns[each] for each in kept), shown, keys=kept.index(4))
 
@@ -94,4 +96,5 @@ def point(key: tuple[str, str, str, str], folders: Sequence[Path]) -> Point:
         tokens=fmean(usage.tokens for usage in usages),
         flops=fmean(usage.all_flops for usage in usages),
         calls=fmean(usage.calls + usage.verifier_calls for usage in usages),
+        money=fmean(usage.money for usage in usages),
     )

@@ -95,10 +95,17 @@ def draw_front(axes: "Axes", name: str, points: Sequence[Point]) -> None:
     axes.set_xscale("log")
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_title(name, fontsize="medium", parse_math=False)
-    axes.set_xlabel("FLOPs a problem" if all(point.flops for point in points) else "tokens a problem")
+    axes.set_xlabel(f"{_unit(points)} a problem")
     axes.set_ylabel("right, per cent")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
+
+
+def _unit(points: Sequence[Point]) -> str:
+    """What all points count their cost in."""
+    if all(point.money for point in points):
+        return "money"
+    return "FLOPs" if all(point.flops for point in points) else "tokens"
 
 
 def _series(point: Point) -> str:

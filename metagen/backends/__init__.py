@@ -9,12 +9,14 @@ from metagen.backends.rewards.torch import TorchReward
 from metagen.backends.scripted import Scripted, ScriptedReward
 from metagen.backends.vllm.generating import VLLMEngine
 from metagen.backends.vllm.scoring import VLLMReward
-from metagen.backends.wrapper import Limited
+from metagen.backends.wrapper import Limited, Priced, PricedReward
 
 __all__ = [
     "Balanced",
     "Limited",
     "OpenAIServer",
+    "Priced",
+    "PricedReward",
     "Recorded",
     "Retrying",
     "RetryingReward",

@@ -6,12 +6,24 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from metagen.budget import Usage
+from metagen.budget import Price, Usage
 from metagen.disk.lines import Appender
 from metagen.disk.pool import Sample, is_list, reply_of, sampled
 from metagen.disk.samples import Samples
 from metagen.errors import BudgetExceeded, GenerationError, InputError
-from metagen.request import Backend, Card, Completion, Meter, Outcome, Request, Sampling, card_of, refusal, thinking_of
+from metagen.request import (
+    Backend,
+    Card,
+    Completion,
+    Meter,
+    Outcome,
+    Request,
+    Sampling,
+    card_of,
+    price_of,
+    refusal,
+    thinking_of,
+)
 from metagen.thinking import USUAL, Family
 
 
@@ -60,6 +72,10 @@ class Recorded(Backend):
     def card(self) -> Card | None:
         """Of the model whose samples these are: as given, else of the backend behind it."""
         return self._card or (card_of(self.of) if self.of else None)
+
+    @property
+    def price(self) -> Price | None:
+        return price_of(self.of) if self.of else None
 
     @property
     def context(self) -> int:

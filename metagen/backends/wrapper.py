@@ -4,6 +4,7 @@ import asyncio
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
+from metagen.budget import Price
 from metagen.errors import InputError
 from metagen.request import (
     AnyBackend,
@@ -16,6 +17,7 @@ from metagen.request import (
     RewardBackend,
     Sampling,
     card_of,
+    price_of,
     refusal,
     thinking_of,
 )
@@ -41,6 +43,10 @@ class Passing(Generic[Inner]):
     @property
     def card(self) -> Card | None:
         return card_of(self.of)
+
+    @property
+    def price(self) -> Price | None:
+        return price_of(self.of)
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -116,3 +122,23 @@ class Limited(Wrapper):
         async with self._slots:
             request.check_time()
             return await self.of.generate(request, spend)
+
+
+class _Priced(Passing[Inner]):
+    """Has a price of its own."""
+
+    def __init__(self, of: Inner, price: Price) -> None:
+        super().__init__(of)
+        self._price = price
+
+    @property
+    def price(self) -> Price:
+        return self._price
+
+
+class Priced(_Priced[Backend], Wrapper):
+    """The model `of` at a price: what it reads and writes costs money, which is counted and can be limited."""
+
+
+class PricedReward(_Priced[RewardBackend], RewardWrapper):
+    """The reward model `of` at a price, of which only what is read counts."""

@@ -31,6 +31,8 @@ from metagen.cli.options import (
     LimitOption,
     LoadOption,
     ModelOption,
+    MoneyOption,
+    PriceOption,
     ReachOption,
     SecondsOption,
     SeedOption,
@@ -89,6 +91,7 @@ def solve_command(
     tokens: TokensOption = None,
     seconds: SecondsOption = None,
     flops: FlopsOption = None,
+    money: MoneyOption = None,
     concurrency: ConcurrencyOption = CONCURRENCY,
     prompt_field: FieldOption = None,
     answer_field: FieldOption = None,
@@ -100,6 +103,7 @@ def solve_command(
     engine: EngineOption = None,
     server: ServerOption = None,
     card: CardOption = None,
+    price: PriceOption = None,
 ) -> None:
     """Answer a file of problems. The same call again goes on where it stopped."""
     job = prepare(_order(**locals()))
@@ -120,6 +124,7 @@ def sample_command(
     tokens: TokensOption = None,
     seconds: SecondsOption = None,
     flops: FlopsOption = None,
+    money: MoneyOption = None,
     concurrency: ConcurrencyOption = CONCURRENCY,
     prompt_field: FieldOption = None,
     answer_field: FieldOption = None,
@@ -131,6 +136,7 @@ def sample_command(
     engine: EngineOption = None,
     server: ServerOption = None,
     card: CardOption = None,
+    price: PriceOption = None,
 ) -> None:
     """Draw and keep N samples a problem. The same call again draws what is missing; `solve --model POOL` plays them."""
     job = prepare(_order(**locals()))
@@ -148,6 +154,7 @@ def _order(
     tokens: int | None,
     seconds: float | None,
     flops: float | None,
+    money: float | None,
     concurrency: int,
     prompt_field: str | None,
     answer_field: str | None,
@@ -159,6 +166,7 @@ def _order(
     engine: list[str] | None,
     server: list[str] | None,
     card: list[str] | None,
+    price: list[str] | None,
     **_: object,
 ) -> Order:
     """What the options that `solve` and `sample` share ask for."""
@@ -170,9 +178,10 @@ def _order(
         engine=read_settings(engine or (), "--engine"),
         server=read_settings(server or (), "--server"),
         cards=read_named(card or (), "--card"),
+        prices=read_named(price or (), "--price"),
         limit=limit,
         seed=seed,
-        budget=Budget(tokens, seconds, flops),
+        budget=Budget(tokens, seconds, flops, money),
         concurrency=concurrency,
         grade=grade or "",
     )

@@ -12,7 +12,7 @@ from rich.table import Table
 from metagen.analysis.intervals import Share
 from metagen.analysis.tally import Tally
 from metagen.backends import Recorded
-from metagen.budget import Account
+from metagen.budget import PARTS, Account
 from metagen.cli.console import err, out, progress
 from metagen.disk.runs import RunDirectory
 from metagen.jobs.job import Job
@@ -206,6 +206,9 @@ def summary(tally: Tally, title: str, account: Account, chosen: str = "accuracy"
     if usage.all_flops:
         verifier = f", of them {usage.verifier_flops:.3g} by verifiers" if usage.verifier_flops else ""
         table.add_row("FLOPs", f"{usage.all_flops:.4g}{verifier}")
+    if usage.all_cost:
+        verifier = f", of them {usage.verifier_cost / PARTS:.3g} by verifiers" if usage.verifier_cost else ""
+        table.add_row("money", f"{usage.money:.4g}{verifier}")
     if account.spent.calls:
         seconds = account.seconds()
         late = f", {account.overshoot():,.1f} s past the limit" if account.overshoot() else ""

@@ -83,6 +83,19 @@ TokensOption = Annotated[int | None, typer.Option(min=1, help="Tokens that this 
 FlopsOption = Annotated[
     float | None, typer.Option(help="Floating-point operations that this call may spend in all, such as 1e15.")
 ]
+MoneyOption = Annotated[
+    float | None,
+    typer.Option(help="Money that this call may spend in all, in what the prices are in, such as 2.50."),
+]
+PriceOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--price",
+        metavar="[NAME=]READ/WRITE[/CACHED]",
+        help="What a model costs for a million tokens that it reads and writes, and that its prefix cache holds, such "
+        "as 0.15/0.60, or large=2.50/10/1.25: then money is counted, and can be limited.",
+    ),
+]
 CardOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -10,8 +10,8 @@ from metagen.budget import Usage
 from metagen.solution import Solution
 
 Count = Annotated[int, Meta(ge=0, le=2**53)]
-MOST_FLOPS = 10**30
-"""More than that is damage, and would not fit into the sums of a report."""
+MOST = 10**30
+"""Of FLOPs and of costs: more than that is damage, and would not fit into the sums of a report."""
 
 
 class UsageRow(msgspec.Struct, frozen=True, gc=False):
@@ -23,17 +23,19 @@ class UsageRow(msgspec.Struct, frozen=True, gc=False):
     completion_tokens: Count = 0
     thought_tokens: Count = 0
     flops: int = 0
+    cost: int = 0
     seconds: float = 0.0
     verifier_calls: Count = 0
     verifier_tokens: Count = 0
     verifier_flops: int = 0
+    verifier_cost: int = 0
     verifier_seconds: float = 0.0
     estimated_tokens: Count = 0
 
     def __post_init__(self) -> None:
         """Raises `ValueError`, which msgspec turns into an error that names the place."""
-        if not (0 <= self.flops <= MOST_FLOPS and 0 <= self.verifier_flops <= MOST_FLOPS):
-            raise ValueError(f"FLOPs must be from 0 to {MOST_FLOPS:g}")
+        if not all(0 <= each <= MOST for each in (self.flops, self.verifier_flops, self.cost, self.verifier_cost)):
+            raise ValueError(f"FLOPs and costs must be from 0 to {MOST:g}")
 
     def usage(self) -> Usage:
         return Usage(**{each.name: getattr(self, each.name) for each in fields(Usage)})

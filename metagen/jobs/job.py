@@ -14,7 +14,7 @@ from metagen.card.card import ModelCard
 from metagen.disk.problems import Contents, ProblemFile
 from metagen.errors import InputError
 from metagen.jobs.loading import digest_of, load_all
-from metagen.jobs.opening import identity_of, is_served, make_backend, split_by_model
+from metagen.jobs.opening import at_price, identity_of, is_served, make_backend, split_by_model
 from metagen.leaves import named_models
 from metagen.models import SMALL
 from metagen.problem import Problem
@@ -90,6 +90,8 @@ class Order:
     server: Mapping[str, Any] = field(default_factory=dict)
     """Settings of the servers; those of one model as `NAME.KEY`."""
     cards: Mapping[str, str | Path] = field(default_factory=dict)
+    prices: Mapping[str, str] = field(default_factory=dict)
+    """By name: what `--price` takes."""
     limit: int | None = None
     seed: int | None = None
     budget: Budget = field(default_factory=Budget)
@@ -123,6 +125,7 @@ def prepare(order: Order) -> Job:
         if name and name not in backends:
             raise InputError(f"the strategy or the grade names a model {name!r}: give it with --model {name}=MODEL")
     _check_used(order, named, backends)
+    backends = _priced(backends, order.prices)
     contents = problems.check()
     loaded = sorted(f"{path.name} ({digest_of(path)})" for path in order.load)
     loaded += [origin for spec in (order.strategy, order.grade) if spec for origin in foreign(spec, names)]
@@ -166,6 +169,13 @@ def read_settings(texts: Iterable[str], option: str) -> dict[str, Any]:
         except (ValueError, RecursionError):
             settings[name.replace("-", "_")] = value
     return settings
+
+
+def _priced(backends: Mapping[str, AnyBackend], prices: Mapping[str, str]) -> dict[str, AnyBackend]:
+    """The same models, some at a price."""
+    if strange := sorted(prices.keys() - backends.keys()):
+        raise InputError(f"--price {strange[0]}=...: no model has this name; there is {', '.join(backends)}")
+    return {name: at_price(backend, prices.get(name)) for name, backend in backends.items()}
 
 
 def _check_used(order: Order, named: Mapping[str, str], backends: Mapping[str, AnyBackend]) -> None:

@@ -4,12 +4,14 @@ import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, cast, get_args
 
 from metagen import backends
 from metagen.backends import (
     Balanced,
     OpenAIServer,
+    Priced,
+    PricedReward,
     Recorded,
     Retrying,
     RetryingReward,
@@ -20,11 +22,12 @@ from metagen.backends import (
 )
 from metagen.backends.folder import config_of
 from metagen.backends.rewards.families import FAMILIES, family, known_family
+from metagen.budget import Price
 from metagen.calls import hint
 from metagen.card.card import ModelCard
 from metagen.errors import InputError
 from metagen.models import SHIPPED, SMALL
-from metagen.request import AnyBackend, Backend, generates, scores
+from metagen.request import AnyBackend, Backend, RewardBackend, generates, scores
 from metagen.spec import plugins
 
 POOLS = (".json", ".jsonl", ".jsonl.gz", ".jsonl.bz2", ".jsonl.xz", ".jsonl.zst")
@@ -67,6 +70,17 @@ def make_backend(
     if known_family(model, config_of(model)):
         return _make_reward(model, engine, None, server)
     return VLLMEngine(model, **engine)
+
+
+def at_price(backend: AnyBackend, price: str | None) -> AnyBackend:
+    """The backend at the price that `--price` gives it, if any. Raises `InputError`."""
+    if price is None:
+        return backend
+    try:
+        parsed = Price.parse(price)
+    except InputError as error:
+        raise InputError(f"--price: {error}") from None
+    return Priced(backend, parsed) if generates(backend) else PricedReward(cast(RewardBackend, backend), parsed)
 
 
 def _make_reward(

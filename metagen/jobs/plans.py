@@ -29,6 +29,7 @@ class Limit(BaseModel):
     tokens: Annotated[int, Field(gt=0)] | None = None
     flops: Annotated[float, Field(gt=0)] | None = None
     seconds: Annotated[float, Field(gt=0)] | None = None
+    money: Annotated[float, Field(gt=0)] | None = None
 
     def around(self, spec: str) -> str:
         """The strategy under this limit, as a spec."""
@@ -55,6 +56,8 @@ class Plan(BaseModel):
     load: list[Path] = []
     cards: dict[str, Path] = {}
     """By model: the `config.json` of what stands behind a server or a pool."""
+    prices: dict[str, str] = {}
+    """By model: what `--price` takes, such as `0.15/0.60`."""
     engine: dict[str, Any] = {}
     server: dict[str, Any] = {}
     concurrency: Annotated[int, Field(gt=0)] = CONCURRENCY
@@ -113,6 +116,7 @@ def cells(path: Path, plan: Plan) -> list[Cell]:
             engine=plan.engine,
             server=plan.server,
             cards={"model": here / plan.cards[model]} if model in plan.cards else {},
+            prices={"model": plan.prices[model]} if model in plan.prices else {},
             limit=plan.limit,
             seed=seed,
             concurrency=plan.concurrency,
@@ -156,5 +160,6 @@ def _check_names(path: Path, plan: Plan) -> None:
         raise InputError(f"{path}: field 'problems': two files are called {twice.pop()!r}: give one another name")
     if len(set(plan.seeds)) < len(plan.seeds):
         raise InputError(f"{path}: field 'seeds': a seed is given twice")
-    if strange := plan.cards.keys() - plan.models.keys():
-        raise InputError(f"{path}: field 'cards': no model is called {strange.pop()!r}")
+    for field, keys in {"cards": plan.cards.keys(), "prices": plan.prices.keys()}.items():
+        if strange := keys - plan.models.keys():
+            raise InputError(f"{path}: field {field!r}: no model is called {strange.pop()!r}")

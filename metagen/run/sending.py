@@ -4,9 +4,20 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
-from metagen.budget import Hold, Price, Usage, unpriced
+from metagen.budget import Hold, Price, Rate, Usage, free
 from metagen.errors import BudgetExceeded, GenerationError, InputError, SampleError
-from metagen.request import AnyBackend, Backend, Completion, Meter, Reading, Request, RewardBackend, card_of
+from metagen.request import (
+    AnyBackend,
+    Backend,
+    Card,
+    Completion,
+    Meter,
+    Reading,
+    Request,
+    RewardBackend,
+    card_of,
+    price_of,
+)
 from metagen.run.node import Node
 from metagen.tasks import together
 from metagen.trace import Asked, Written
@@ -72,8 +83,9 @@ class Sending(Node):
     async def _send_reserved(self, backend: Backend, request: Request) -> list[Completion]:
         prompt = await backend.count(request)
         limit = max(1, request.limit(backend.context - prompt))
-        price = self._price(backend, prompt, request.n)
-        if request.n > 1 and not self._account.fits(prompt + request.n * limit, price(request.n * limit)):
+        flops, cost = self._rates(backend, prompt, request.n)
+        most = request.n * limit
+        if request.n > 1 and not self._account.fits(prompt + most, flops(most), cost(most)):
             return await self._send_singly(backend, request)
         held = Hold()
 
@@ -81,7 +93,7 @@ class Sending(Node):
             nonlocal held
             self._account.settle(held)
             held = Hold()
-            held = await self._account.reserve(prompt, request.n * limit, price)
+            held = await self._account.reserve(prompt, most, flops, cost)
             return replace(request, room=held.output // request.n)
 
         try:
@@ -106,13 +118,26 @@ class Sending(Node):
     async def _reserved_for(self, backend: RewardBackend, reading: Reading) -> Hold:
         """What a reading may cost at most: its tokens, and a pass of the head for each score."""
         tokens, scores = max(await backend.count(reading), 1), len(reading.steps) + 1
-        price = self._price(backend, tokens, 1)
-        return await self._account.reserve(tokens - 1, 1, lambda _: price(scores))
+        flops, cost = self._rates(backend, tokens, 1)
+        return await self._account.reserve(tokens - 1, 1, lambda _: flops(scores), lambda _: cost(scores))
 
-    def _price(self, backend: AnyBackend, prompt: int, n: int) -> Price:
-        """What a request costs at most, by how many tokens its samples write together."""
-        if not self._account.priced:
-            return unpriced
+    def _rates(self, backend: AnyBackend, prompt: int, n: int) -> tuple[Rate, Rate]:
+        """The FLOPs and the cost of a request at most, by how many tokens its samples write together."""
+        return self._flops(backend, prompt, n), self._cost(backend, prompt)
+
+    def _cost(self, backend: AnyBackend, prompt: int) -> Rate:
+        if not self._account.limits("money"):
+            return free
+        if (price := price_of(backend)) is None:
+            raise InputError(
+                f"a budget in money needs the price of {backend.name}: give --price on the command line, "
+                "or Priced(backend, Price(READ, WRITE)); Price(0, 0) is free"
+            )
+        return lambda output: price.of(prompt, output)
+
+    def _flops(self, backend: AnyBackend, prompt: int, n: int) -> Rate:
+        if not self._account.limits("flops"):
+            return free
         if (card := card_of(backend)) is None:
             raise InputError(
                 f"a budget in FLOPs needs the sizes of {backend.name}, and its backend does not know them: "
@@ -143,14 +168,12 @@ class Sending(Node):
 
     @contextmanager
     def _metered(self, backend: AnyBackend, samples: int) -> Iterator[Meter]:
-        """Book what the backend reports, with its price in FLOPs, and the seconds that it took."""
-        card, begun = card_of(backend), self._account.clock()
+        """Book what the backend reports, with its FLOPs, what it costs, and the seconds that it took."""
+        card, price, begun = card_of(backend), price_of(backend), self._account.clock()
 
         def book(usage: Usage) -> None:
-            if card and usage.prompt_tokens:
-                read, written = usage.prompt_tokens, usage.completion_tokens
-                cached = min(usage.cached_tokens, read)  # a server may say anything
-                usage = replace(usage, flops=card.flops(read, written, cached, samples=samples))
+            if card or price:
+                usage = _valued(usage, card, price, samples)
             self.spend(usage)
 
         try:
@@ -158,3 +181,11 @@ class Sending(Node):
                 yield book
         finally:
             self.spend(Usage(seconds=self._account.clock() - begun))
+
+
+def _valued(usage: Usage, card: Card | None, price: Price | None, samples: int) -> Usage:
+    """What a backend reports, with its FLOPs and what it costs, where they can be known."""
+    read, written = usage.prompt_tokens, usage.completion_tokens
+    cached = min(usage.cached_tokens, read)  # a server may say anything
+    flops = card.flops(read, written, cached, samples=samples) if card and read else 0
+    return replace(usage, flops=flops, cost=price.of(read, written, cached) if price else 0)

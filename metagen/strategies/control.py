@@ -56,37 +56,42 @@ class Until:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Within:
-    """A strategy under a budget of its own, for each problem: at most `tokens` and `flops`, no start after `seconds`.
+    """A strategy under a budget of its own, for each problem.
 
-    They count all that models do for it, verifiers included, and are never passed. What is finished when
-    the budget ends is what the strategy inside chooses from.
+    At most `tokens`, `flops` and `money`, and no start after `seconds`. They count all that models do for it, verifiers
+    included, and are never passed. What is finished when the budget ends is what the strategy inside chooses from.
     """
 
     _: KW_ONLY
     tokens: int | None = None
     seconds: float | None = None
     flops: float | None = None
+    money: float | None = None
     of: Generator | None = None
 
     __repr__ = spelled
 
     def __post_init__(self) -> None:
         require_generator(self, of=self.of)
-        if self.tokens is None and self.seconds is None and self.flops is None:
-            raise InputError("Within: needs a limit, such as Within(tokens=2000) or Within(seconds=60)")
-        if self.tokens is not None:
-            require_whole(self, tokens=self.tokens)
-        for name in ("seconds", "flops"):
+        for name in ("seconds", "flops", "money"):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, int | float) and value > 0):
                 raise InputError(f"Within: {name} must be a number above 0, not {value!r}")
+        if self.tokens is not None:
+            require_whole(self, tokens=self.tokens)
+        if self._budget == Budget():
+            raise InputError("Within: needs a limit, such as Within(tokens=2000) or Within(seconds=60)")
 
     @property
     def can_step(self) -> bool:
         return can_step(self.of)
 
+    @property
+    def _budget(self) -> Budget:
+        return Budget(self.tokens, self.seconds, self.flops, self.money)
+
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
-        with run.within(Budget(self.tokens, self.seconds, self.flops)) as within:
+        with run.within(self._budget) as within:
             return await within.ask(self.of, problem)
 
 
