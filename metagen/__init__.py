@@ -31,6 +31,16 @@ from metagen.errors import (
     VerifierError,
     WeightError,
 )
+from metagen.events import (
+    Expanded,
+    Judged,
+    SampleDone,
+    Solved,
+    StageBegun,
+    StageEnded,
+    TextAdded,
+    ToolCalled,
+)
 from metagen.execution.limits import Limits
 from metagen.execution.processes import Finished
 from metagen.execution.sandbox import Sandbox
@@ -40,7 +50,7 @@ from metagen.request import Backend, Completion, Reading, Request, RewardBackend
 from metagen.run import Batched, Critic, Generator, Joint, Run, Tool, Verifier
 from metagen.settings import spelled
 from metagen.solution import Solution
-from metagen.solve import map_problems, solve, solve_all
+from metagen.solve import map_problems, solve, solve_all, stream
 from metagen.spec.parse import parse
 from metagen.strategies import *
 from metagen.tools import *
@@ -61,6 +71,7 @@ __all__ = [
     "Code",
     "Completion",
     "Critic",
+    "Expanded",
     "Feedback",
     "Finished",
     "Form",
@@ -70,6 +81,7 @@ __all__ = [
     "InputError",
     "Joint",
     "Json",
+    "Judged",
     "Label",
     "LastNumber",
     "Limits",
@@ -87,15 +99,21 @@ __all__ = [
     "Request",
     "RewardBackend",
     "Run",
+    "SampleDone",
     "SampleError",
     "Sampling",
     "Sandbox",
     "Score",
     "Scored",
     "Solution",
+    "Solved",
+    "StageBegun",
+    "StageEnded",
     "StorageError",
     "Text",
+    "TextAdded",
     "Tool",
+    "ToolCalled",
     "ToolError",
     "ToolRefusal",
     "TransientError",
@@ -115,6 +133,7 @@ __all__ = [
     "solve",
     "solve_all",
     "spelled",
+    "stream",
 ]
 __all__ += backends.__all__
 __all__ += strategies.__all__

@@ -20,15 +20,21 @@ def named_models(strategy: object) -> Iterator[str]:
             yield getattr(part, "name", "")
 
 
-def find_leaves(strategy: object) -> Iterator[Model]:
-    """The models at the bottom of a strategy; a generator that is left out is the run's model, without settings."""
-    yield from (part for part in _parts(strategy, left_out=Model()) if isinstance(part, Model))
+def find_leaves(strategy: object, default: object = None) -> Iterator[Model]:
+    """The models at the bottom of a strategy; a generator that is left out is `default`, or the run's model."""
+    yield from (part for part in _parts(strategy, left_out=default or Model()) if isinstance(part, Model))
 
 
-def check_settings(strategy: object, models: Mapping[str, AnyBackend]) -> None:
+def leaves_open(strategy: object) -> bool:
+    """Whether a strategy leaves out a generator somewhere, so that the run says which model draws, and how."""
+    mark = Model()
+    return any(leaf is mark for leaf in find_leaves(strategy, mark))
+
+
+def check_settings(strategy: object, models: Mapping[str, AnyBackend], default: object = None) -> None:
     """Refuse settings that the opened models cannot follow, and samples that would all be the same."""
     writing = {name: backend for name, backend in models.items() if generates(backend)}
-    for leaf in find_leaves(strategy):
+    for leaf in find_leaves(strategy, default):
         backend = writing.get(leaf.name or next(iter(writing), ""))
         if backend and (reason := refusal(backend, leaf.wishes())):
             raise InputError(f"{literal(leaf)}: {backend.name} {reason}")
@@ -37,7 +43,7 @@ def check_settings(strategy: object, models: Mapping[str, AnyBackend]) -> None:
     for part in _parts(strategy):
         drawn = [(name, getattr(part, name, 1)) for name in SAMPLES]
         several = next(((name, count) for name, count in drawn if isinstance(count, int) and count > 1), None)
-        leaves = list(find_leaves(getattr(part, "of", None)))
+        leaves = list(find_leaves(getattr(part, "of", None) or default))
         if several and leaves and all(leaf.greedy for leaf in leaves):
             raise InputError(
                 f"{literal(part)}: draws {several[1]} samples that are all the same, since temperature=0 makes no "

@@ -105,7 +105,7 @@ class Model(Settings):
         async def answer(thought: Candidate, run: Run) -> Candidate:
             return await self._answered(problem, run, thought, family)
 
-        return [each for each in await run.map(answer, thoughts) if each]
+        return [each for each in await run.map(answer, thoughts, part="last" if n == 1 else "draft") if each]
 
     def _thinks_apart(self, problem: Problem, family: Family | None, begun: Candidate) -> bool:
         """Whether the thought is drawn first: what ends a step or forms an answer must not touch it."""

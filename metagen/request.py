@@ -81,6 +81,23 @@ def options_of(sampling: Sampling) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Hearing:
+    """Who listens while a request is answered. A backend says what it can as it happens, and nothing where it cannot.
+
+    Nothing depends on it: what is said here is in the completions, too.
+    """
+
+    done: Callable[[int, str, bool], None]
+    """A sample is complete: its number in the request, its text, and whether it is whole, not cut."""
+    grew: Callable[[str, str], None] | None = None
+    """The thought and the text so far of the only sample; `None` where nobody reads them."""
+
+    def after(self, first: int) -> "Hearing":
+        """For a part of a request that begins with sample `first`."""
+        return replace(self, done=lambda number, text, whole: self.done(first + number, text, whole))
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """Ask for `n` independent completions of one prompt.
 
@@ -114,6 +131,8 @@ class Request:
     deadline: float | None = field(default=None, compare=False)
     """The moment, by `clock`, after which it must not be sent any more."""
     clock: Callable[[], float] = field(default=time.monotonic, compare=False, repr=False)
+    hearing: Hearing | None = field(default=None, compare=False, repr=False)
+    """Who is told how far it is; `None` where nobody listens."""
 
     @property
     def turns(self) -> Turns:
@@ -141,7 +160,8 @@ class Request:
     def part(self, first: int, n: int) -> "Request":
         """The request for `n` of these samples, from number `first` on."""
         seed = None if self.seed is None else self.seed + first
-        return replace(self, n=n, draw=self.draw + first, seed=seed)
+        hearing = self.hearing.after(first) if self.hearing else None
+        return replace(self, n=n, draw=self.draw + first, seed=seed, hearing=hearing)
 
 
 @dataclass(frozen=True, slots=True)

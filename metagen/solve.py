@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from numbers import Integral
@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from metagen.budget import Account, Budget, Usage
 from metagen.candidate import Candidate
 from metagen.errors import InputError, SampleError, VerifierError
+from metagen.events import Event, Listener, Solved
 from metagen.leaves import check_settings, named_models
 from metagen.model import Model
 from metagen.problem import Problem
@@ -19,6 +20,7 @@ from metagen.request import AnyBackend, generates, scores
 from metagen.run import Generator, Run, Verifier
 from metagen.run.node import Scope
 from metagen.run.protocols import is_joint
+from metagen.run.telling import Teller
 from metagen.settings import require_grade, require_strategy
 from metagen.solution import Solution
 from metagen.trace import Span
@@ -39,21 +41,51 @@ async def solve(
     grade: Verifier | None = None,
     seed: int | None = None,
     budget: Budget | None = None,
+    account: Account | None = None,
+    default: Model | None = None,
 ) -> Solution:
     """Answer one problem with a strategy (default: one sample) over an opened model, or several by name.
 
-    An omitted `of` in the strategy means the first model. With a `seed` each request is seeded. If every sample is
-    lost the solution says so in `error`. Whether it is right it says in `correct`: a verifier `grade` decides by a
-    verdict of 1 or more, else the problem's own tests, its theorem or its reference answer. What grading uses is not
-    counted.
+    An omitted `of` in the strategy means the first model, or `default`, which can set how it draws. With a `seed` each
+    request is seeded. If every sample is lost the solution says so in `error`. Whether it is right it says in
+    `correct`: a verifier `grade` decides by a verdict of 1 or more, else the problem's own tests, its theorem or its
+    reference answer. What grading uses is not counted. The `budget` is this problem's; an `account` around it keeps
+    the books of several calls.
     Raises `InputError` for settings that cannot work and `BackendGone` if the model cannot be reached.
     """
-    require_strategy("solve", strategy=strategy)
-    require_grade("solve", grade=grade)
-    _check_numbers(seed, budget)
-    asked, whole = _as_problem(problem, 1), Whole(name_models(model, strategy, grade), seed, Account(budget), grade)
-    check_settings(strategy or Model(), whole.models)
-    return await _solve(asked, strategy or Model(), whole)
+    call = _prepared("solve", problem, strategy, model, grade, seed, budget, account, default)
+    return await _solve(*call)
+
+
+async def stream(
+    problem: Problem | str,
+    strategy: Generator | None = None,
+    model: Models | None = None,
+    *,
+    grade: Verifier | None = None,
+    seed: int | None = None,
+    budget: Budget | None = None,
+    account: Account | None = None,
+    default: Model | None = None,
+) -> AsyncGenerator[Event, None]:
+    """Answer one problem as `solve` does, and yield what happens meanwhile; the last event is `Solved`.
+
+        async with aclosing(stream("What is 3 + 4?", Vote(16), model)) as events:
+            async for event in events: ...
+
+    `metagen.events` says which events there are. Whoever stops early should close the generator, as above: that cancels
+    the work and frees its requests. Raises what `solve` raises.
+    """
+    call = _prepared("stream", problem, strategy, model, grade, seed, budget, account, default)
+    events = asyncio.Queue[Event | None]()
+    task = asyncio.create_task(_solve(*call, events.put_nowait))
+    task.add_done_callback(lambda _: events.put_nowait(None))
+    try:
+        while event := await events.get():
+            yield event
+        yield Solved(task.result())
+    finally:
+        await cancel([task])
 
 
 async def solve_all(
@@ -109,6 +141,28 @@ async def map_problems(
     async with aclosing(_in_turn(calls, whole.account, concurrency)) as results:
         async for result in results:
             yield result
+
+
+def _prepared(
+    where: str,
+    problem: Problem | str,
+    strategy: Generator | None,
+    model: Models | None,
+    grade: Verifier | None,
+    seed: int | None,
+    budget: Budget | None,
+    account: Account | None,
+    default: Model | None,
+) -> "tuple[Problem, Generator, Whole]":
+    """One problem's call, once it is sure that its settings can work."""
+    require_strategy(where, strategy=strategy)
+    require_grade(where, grade=grade)
+    _check_numbers(seed, budget)
+    books = account.inner(budget) if account else Account(budget)
+    default = default or Model()
+    whole = Whole(name_models(model, strategy or default, grade), seed, books, grade, default)
+    check_settings(strategy or default, whole.models, default)
+    return _as_problem(problem, 1), strategy or default, whole
 
 
 def _check_numbers(seed: object, budget: object = None, concurrency: object = 1) -> None:
@@ -179,26 +233,31 @@ class Whole:
     seed: int | None
     account: Account
     grade: Verifier | None = None
+    default: Generator = field(default_factory=Model)
+    """What an omitted generator means."""
 
-    def root(self, problem: Problem) -> tuple[Run, Span, Account]:
-        """The run of one problem, with the span and the account that it writes to."""
+    def root(self, problem: Problem, listener: Listener | None = None) -> tuple[Run, Span, Account]:
+        """The run of one problem, with the span and the account that it writes to, and who is told what happens."""
         inner, span = self.account.inner(), Span("solve")
-        return self._run(problem, span, inner), span, inner
+        return self._run(problem, span, inner, listener), span, inner
 
     def grading(self, problem: Problem) -> tuple[Run, Span]:
         """The run of the grade: it is no part of the answer, so it has books of its own, without a limit."""
         span = Span("grade")
         return self._run(problem, span, Account()), span
 
-    def _run(self, problem: Problem, span: Span, account: Account) -> Run:
-        return Run(Scope(problem.id, self.models, Model(), account.clock(), self.seed), span, account)
+    def _run(self, problem: Problem, span: Span, account: Account, listener: Listener | None = None) -> Run:
+        teller = Teller(listener, problem.answers) if listener else None
+        begun = account.clock()
+        scope = Scope(problem.id, self.models, self.default, Model(), begun, self.seed, teller=teller)
+        return Run(scope, span, account)
 
 
-async def _solve(problem: Problem, strategy: Generator, whole: Whole) -> Solution:
-    root, span, inner = whole.root(problem)
+async def _solve(problem: Problem, strategy: Generator, whole: Whole, listener: Listener | None = None) -> Solution:
+    root, span, inner = whole.root(problem, listener)
     candidate, error = None, ""
     try:
-        candidate = await root.ask(strategy, problem)
+        candidate = await root.ask(strategy, problem, part="last")
     except SampleError as lost:
         error = f"{type(lost).__name__}: {lost}"
     span.seconds, span.status = inner.seconds(), "lost" if error else "ok"

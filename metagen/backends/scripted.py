@@ -8,10 +8,23 @@ from typing import Literal, Self
 
 from metagen.budget import Usage
 from metagen.errors import GenerationError, SampleError
-from metagen.request import Backend, Card, Completion, Meter, Outcome, Reading, Request, RewardBackend, Sampling
+from metagen.request import (
+    Backend,
+    Card,
+    Completion,
+    Hearing,
+    Meter,
+    Outcome,
+    Reading,
+    Request,
+    RewardBackend,
+    Sampling,
+)
 from metagen.tasks import together
 from metagen.thinking import USUAL, Family, find_family, split
 
+GROWS = 16
+"""Characters by which a reply grows for those who listen."""
 Reply = str | Completion
 Script = Callable[[Request], Reply | Awaitable[Reply]]
 RewardScript = Callable[[Reading], Sequence[float] | Awaitable[Sequence[float]]]
@@ -62,6 +75,8 @@ class Scripted(Backend):
             except SampleError as lost:
                 return lost
             done.append(completion := cut(reply, request.sampling, limit, self._family, is_open=request.open))
+            if request.hearing:
+                _tell(request.hearing, index, completion)
             return completion
 
         limit = request.limit(self.context - prompt)
@@ -162,6 +177,16 @@ def cut(
     if sampling.thought_only:
         return ended.at(at + len(stop), "eos", "")
     return ended.at(at + len(stop) * sampling.keep_stop, "stop" if stop else "eos", stop)
+
+
+def _tell(hearing: Hearing, index: int, whole: Completion) -> None:
+    """Say of a sample that it is there, and before how it grew."""
+    if hearing.grew:
+        for length in range(GROWS, len(whole.thought) + GROWS, GROWS):
+            hearing.grew(whole.thought[:length], "")
+        for length in range(GROWS, len(whole.text) + GROWS, GROWS):
+            hearing.grew(whole.thought, whole.text[:length])
+    hearing.done(index, whole.text, whole.end != "length")
 
 
 def _sure(text: str) -> Completion:

@@ -8,18 +8,22 @@ from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from random import Random
 from secrets import randbits
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from metagen.budget import Account, Usage
 from metagen.errors import InputError, SampleError
+from metagen.events import StageBegun, StageEnded
 from metagen.models import SHIPPED
 from metagen.problem import Problem
 from metagen.request import AnyBackend, Backend, Request, RewardBackend, generates, scores, thinking_of
 from metagen.run.protocols import Generator
+from metagen.run.telling import Teller
 from metagen.thinking import Family
 from metagen.trace import Span, Status
 
 Key = int | str
+Part = Literal["last", "draft", "stage"]
+"""What a reply is to the answer: it is the answer as it comes, it may become it, or it is read on the way to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,18 +34,22 @@ class Scope:
     backends: Mapping[str, AnyBackend]
     """By name; the first that generates is the run's model."""
     model: Generator
-    """What an omitted generator means."""
+    """What an omitted generator means, where the answer is drawn."""
+    aside: Generator
+    """What it means on the way there: in verifiers and earlier stages."""
     begun: float
     """When work on the problem began, by the clock of its account."""
     seed: int | None = None
     draws: Counter[Any] = field(default_factory=Counter)
     """How many samples each request was asked for, for this problem."""
+    teller: Teller | None = None
+    """Who is told what happens; `None` where nobody listens."""
 
 
 class Node:
     """A place in the tree of a problem's spans. Children are numbered, or named, by who makes them."""
 
-    __slots__ = ("_account", "_passing", "_scope", "_span", "_verifying", "memory")
+    __slots__ = ("_account", "_part", "_passing", "_scope", "_span", "_verifying", "memory")
 
     def __init__(
         self,
@@ -52,8 +60,10 @@ class Node:
         verifying: bool = False,
         passing: bool = False,
         memory: dict[Any, Any] | None = None,
+        part: Part = "last",
     ) -> None:
         self._scope = scope
+        self._part: Part = part
         self._verifying = verifying
         self._passing = passing
         self.memory: dict[Any, Any] = {} if memory is None else memory
@@ -136,16 +146,19 @@ class Node:
 
     @contextmanager
     def _child(
-        self, name: str, key: tuple[Key, ...], *, verifying: bool = False, passing: bool = False
+        self, name: str, key: tuple[Key, ...], *, verifying: bool = False, passing: bool = False, part: Part = "draft"
     ) -> Iterator[Self]:
         """A node below this one; its span ends with the context.
 
         What is `passing` may be cancelled before it is done, with everything below it.
         """
+        teller = self._scope.teller
         begun = self._account.clock()
         verifying, memory = self._verifying or verifying, self.memory if verifying else None
         span = Span(name, self._span.path + key, begun - self._scope.begun, verifying=verifying)
         self._span.children.append(span)
+        if teller:
+            teller.tell(StageBegun(span.path, name, verifying))
         try:
             yield type(self)(
                 self._scope,
@@ -154,6 +167,7 @@ class Node:
                 verifying=verifying,
                 passing=self._passing or passing,
                 memory=memory,
+                part=_inner(self._part, "stage" if verifying else part),
             )
         except BaseException as error:
             span.status = status_of(error)
@@ -163,6 +177,8 @@ class Node:
             span.status = "ok"
         finally:
             span.seconds = self._account.clock() - begun
+            if teller:
+                teller.tell(StageEnded(span.path, name, span.status, span.seconds, span.error, verifying))
 
     def _key(self) -> tuple[Key, ...]:
         self._span.calls += 1
@@ -209,6 +225,13 @@ def drawn_from(backend: object) -> str:
         backend = inner
     name = getattr(backend, "writer", "") or getattr(backend, "name", "")
     return str(name).rpartition("/")[2]
+
+
+def _inner(around: Part, part: Part) -> Part:
+    """What a reply is to the answer of all, that is `part` to one that is `around`."""
+    if "stage" in (around, part):
+        return "stage"
+    return "last" if around == part == "last" else "draft"
 
 
 def status_of(error: BaseException) -> Status:

@@ -20,9 +20,10 @@ from metagen.errors import (
     ToolRefusal,
     VerifierError,
 )
+from metagen.events import Expanded, Judged, ToolCalled
 from metagen.problem import Problem
 from metagen.run.contracts import awaited, call_tool, check_verdict, obtain_feedback
-from metagen.run.node import Key
+from metagen.run.node import Key, Part
 from metagen.run.protocols import Critic, Generator, Tool, Verifier, is_batched, name_of
 from metagen.run.sending import Sending
 from metagen.tasks import Queue, queue, together
@@ -44,9 +45,18 @@ class Run(Sending):
 
     __slots__ = ()
 
-    async def ask(self, generator: Generator | None, problem: Problem, *, key: str | None = None) -> Candidate:
-        """Draw one candidate. Raises what the generator raises."""
-        return await self._ask(self._resolve(generator), problem, self._key() if key is None else self._named(key))
+    async def ask(
+        self, generator: Generator | None, problem: Problem, *, key: str | None = None, part: Part = "draft"
+    ) -> Candidate:
+        """Draw one candidate. Raises what the generator raises.
+
+        `part` says what it is to the answer of this node: `"last"` if it is returned as it comes, so that its text can
+        be read while it is written; `"stage"` if it is only read on the way; else it may become the answer.
+        """
+        number = self._key() if key is None else self._named(key)
+        candidate = await self._ask(self._resolve(generator, part), problem, number, part=part)
+        self._tell_sample((*self._span.path, *number), 0, 1, candidate)
+        return candidate
 
     async def sample(self, generator: Generator | None, problem: Problem, n: int) -> list[Candidate]:
         """Draw `n` candidates at once and wait for all; return the survivors, in the order of their numbers.
@@ -58,8 +68,10 @@ class Run(Sending):
         if is_batched(generator):
             with self._child(name_of(generator), key) as run:
                 candidates = await generator.sample(problem, run, n)
+            for number, candidate in enumerate(candidates):
+                self._tell_sample((*self._span.path, *key), number, n, candidate)
         else:
-            attempts = await together(self._attempt(generator, problem, (*key, index)) for index in range(n))
+            attempts = await together(self._sampled(generator, problem, key, number, n) for number in range(n))
             candidates = [attempt for attempt in attempts if isinstance(attempt, Candidate)]
         if not candidates:
             raise NoCandidate(f"all {n} samples were lost{self.why_lost()}")
@@ -91,10 +103,11 @@ class Run(Sending):
                     begun.begin((*key, number), self._attempt(generator, problem, (*key, number), passing=True))
                 if not begun:
                     return
-                _, attempt = await begun.take()
+                taken, attempt = await begun.take()
                 refused = refused or (isinstance(attempt, SampleError) and self._account.exhausted)
                 if isinstance(attempt, Candidate):
                     self._span.samples.append(attempt)
+                    self._tell_sample((*self._span.path, *key), int(taken[-1]), limit, attempt)
                     yield attempt
 
         async with self._queue() as begun, aclosing(survivors(begun)) as candidates:
@@ -117,11 +130,16 @@ class Run(Sending):
             yield Spawned(self, function, begun)
 
     async def map(
-        self, function: Callable[[Item, "Run"], Awaitable[Result]], items: Iterable[Item]
+        self, function: Callable[[Item, "Run"], Awaitable[Result]], items: Iterable[Item], *, part: Part = "draft"
     ) -> list[Result | None]:
-        """Apply an async function to all items at once, each in a node of its own; `None` where a sample was lost."""
+        """Apply an async function to all items at once, each in a node of its own; `None` where a sample was lost.
+
+        `part` is what the results are to the answer, as in `ask`.
+        """
         key = self._key()
-        results = await together(self._called(function, item, (*key, index)) for index, item in enumerate(items))
+        results = await together(
+            self._called(function, item, (*key, index), part=part) for index, item in enumerate(items)
+        )
         return [None if isinstance(result, SampleError) else result for result in results]
 
     async def score(self, verifier: Verifier, problem: Problem, candidates: Sequence[Candidate]) -> list[Score | None]:
@@ -138,6 +156,8 @@ class Run(Sending):
                 run._span.error = str(refused)
                 scores = [None] * len(candidates)
             run._span.verdicts = [None if score is None else score.value for score in scores]
+            if teller := self._scope.teller:
+                teller.tell(Judged(run._span.path, run._span.name, run._span.verdicts))
         return scores
 
     async def criticise(self, critic: Critic, problem: Problem, candidate: Candidate) -> Feedback | None:
@@ -145,7 +165,7 @@ class Run(Sending):
 
         Raises `VerifierError` if the critic fails or breaks its contract, and `BudgetExceeded` after the deadline.
         """
-        with self._child(name_of(critic), self._key()) as run:
+        with self._child(name_of(critic), self._key(), part="stage") as run:
             self._account.check_time()
             feedback = await obtain_feedback(critic, problem, candidate, run)
             run._span.feedback = feedback
@@ -162,6 +182,8 @@ class Run(Sending):
             self._account.check_time()
             said = await call_tool(tool, text, seconds, characters)
             run._span.call = Call(text, refusal=str(said)) if isinstance(said, ToolRefusal) else Call(text, said)
+            if teller := self._scope.teller:
+                teller.tell(ToolCalled(run._span.path, run._span.name, run._span.call))
         if isinstance(said, ToolRefusal):
             raise said
         return said
@@ -178,6 +200,7 @@ class Run(Sending):
                 verifying=self._verifying,
                 passing=self._passing,
                 memory=self.memory,
+                part=self._part,
             )
         finally:
             self._span.overshoot = account.overshoot()
@@ -194,14 +217,28 @@ class Run(Sending):
     def record(self, expansion: Expansion) -> None:
         """Write on the span what a search asked for here, and later again what came of it."""
         self._span.expansion = expansion
+        if teller := self._scope.teller:
+            teller.tell(Expanded(self._span.path, expansion))
 
-    def _resolve(self, generator: Generator | None) -> Generator:
-        return self._scope.model if generator is None else generator
+    def _resolve(self, generator: Generator | None, part: Part = "draft") -> Generator:
+        if generator is not None:
+            return generator
+        return self._scope.aside if "stage" in (self._part, part) else self._scope.model
+
+    def _tell_sample(self, path: tuple[Key, ...], number: int, wanted: int, candidate: Candidate) -> None:
+        if (teller := self._scope.teller) and not self._verifying:
+            teller.sample(path, number, wanted, candidate.text, finished=candidate.finished)
 
     async def _ask(
-        self, generator: Generator, problem: Problem, key: tuple[Key, ...], *, passing: bool = False
+        self,
+        generator: Generator,
+        problem: Problem,
+        key: tuple[Key, ...],
+        *,
+        passing: bool = False,
+        part: Part = "draft",
     ) -> Candidate:
-        with self._child(name_of(generator), key, passing=passing) as run:
+        with self._child(name_of(generator), key, passing=passing, part=part) as run:
             candidate = await awaited(generator(problem, run), generator)
             if not isinstance(candidate, Candidate):
                 raise InputError(
@@ -217,13 +254,23 @@ class Run(Sending):
         key: tuple[Key, ...],
         *,
         passing: bool = False,
+        part: Part = "draft",
     ) -> Result | SampleError:
         """The result of an async function in a node of its own, or the error that cost it."""
         try:
-            with self._child(name_of(function), key, passing=passing) as run:
+            with self._child(name_of(function), key, passing=passing, part=part) as run:
                 return await function(item, run)
         except SampleError as error:
             return error
+
+    async def _sampled(
+        self, generator: Generator, problem: Problem, key: tuple[Key, ...], number: int, wanted: int
+    ) -> Candidate | SampleError:
+        """One of the samples that are drawn at once, of which is told when it is there."""
+        attempt = await self._attempt(generator, problem, (*key, number))
+        if isinstance(attempt, Candidate):
+            self._tell_sample((*self._span.path, *key), number, wanted, attempt)
+        return attempt
 
     async def _attempt(
         self, generator: Generator, problem: Problem, key: tuple[Key, ...], *, passing: bool = False

@@ -61,6 +61,12 @@ class Sending(Node):
         backend = self._backend(model)
         request = self._numbered(request, self.identity(model))
         self._span.request = Asked(request.prompt, request.reply, request.n, request.conversation)
+        if self._scope.teller and self._part != "stage":
+            alone = self._part == "last" and request.n == 1 and not request.sampling.keep_stop
+            hearing = self._scope.teller.hearing(
+                self._span.path, request.n, request.partial, request.thought, alone=alone
+            )
+            request = replace(request, hearing=hearing)
         self._account.check_time()
         send = self._send_reserved if self._account.limited else self._send
         return await send(backend, request)
@@ -156,6 +162,8 @@ class Sending(Node):
         for number, outcome in enumerate(outcomes):
             if isinstance(outcome, SampleError):
                 self._lose(number, outcome)
+            elif request.hearing:
+                request.hearing.done(number, outcome.text, outcome.end != "length")
         self._span.completions = [
             Written(each.text, each.length, each.end == "length", each.thought, each.open) for each in completions
         ]

@@ -92,7 +92,7 @@ class Within:
 
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
         with run.within(self._budget) as within:
-            return await within.ask(self.of, problem)
+            return await within.ask(self.of, problem, part="last")
 
 
 @dataclass(frozen=True, slots=True, repr=False, init=False)
@@ -116,4 +116,4 @@ class Fallback:
                 return await run.ask(generator, problem)
             except SampleError as error:
                 run.note(f"{literal(generator)} failed ({error}): trying the next")
-        return await run.ask(self.of[-1], problem)
+        return await run.ask(self.of[-1], problem, part="last")

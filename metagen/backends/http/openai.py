@@ -1,7 +1,7 @@
 """What an OpenAI-compatible server is asked and what it replies, as plain data. Pure."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Literal
 
@@ -211,17 +211,37 @@ def _readable(pieces: Iterable[bytes], host: str) -> Iterator[Body]:
                 yield body
 
 
+class Growing:
+    """A reply that comes in the pieces of a stream; `heard` is called with each choice that a piece added to."""
+
+    def __init__(self, host: str, heard: Callable[[Choice], object] | None = None) -> None:
+        self._host = host
+        self._heard = heard
+        self._choices: dict[int, Choice] = {}
+        self._usage: Counts | None = None
+
+    def add(self, piece: bytes) -> None:
+        if (body := read_piece(piece, self._host)) is None:
+            return
+        self._usage = body.usage or self._usage
+        for part in body.choices:
+            choice = self._choices.setdefault(part.index, Choice(index=part.index, text=""))
+            _add(choice, part)
+            if self._heard:
+                self._heard(choice)
+
+    @property
+    def body(self) -> Body:
+        """What has come."""
+        return Body(choices=list(self._choices.values()), usage=self._usage)
+
+
 def join(pieces: Iterable[bytes], host: str) -> Body:
     """The whole reply, from the pieces of a stream."""
-    whole: dict[int, Choice] = {}
-    usage: Counts | None = None
+    whole = Growing(host)
     for piece in pieces:
-        if (body := read_piece(piece, host)) is None:
-            continue
-        usage = body.usage or usage
-        for part in body.choices:
-            _add(whole.setdefault(part.index, Choice(index=part.index, text="")), part)
-    return Body(choices=list(whole.values()), usage=usage)
+        whole.add(piece)
+    return whole.body
 
 
 def _add(choice: Choice, piece: Choice) -> None:

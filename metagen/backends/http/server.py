@@ -1,5 +1,6 @@
 """Models behind a server that speaks OpenAI's interface: vLLM, SGLang, llama.cpp and others."""
 
+from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import replace
 from types import TracebackType
@@ -10,14 +11,18 @@ from metagen.backends.http.connection import PROBE_EVERY, Http, Refused, find_mo
 from metagen.backends.http.dialects import DIALECTS, of_owner
 from metagen.backends.http.hardware import add_remedy, is_crash, seems_cpu
 from metagen.backends.http.openai import (
+    LENGTH,
+    STOP,
     Body,
     Choice,
+    Growing,
     count_ids,
     is_known,
     join,
     last_counts,
     loss_of,
     read,
+    reply_of,
     written_tokens,
 )
 from metagen.backends.http.wording import CONTEXT, PROBE, Wording
@@ -164,7 +169,10 @@ class OpenAIServer(Backend):
         output = request.n * request.limit(self.context - prompt)
         with reserved(spend, self._lengths, prompt, output, request.n) as books:
             streamed = request.passing or (request.n == 1 and self._words.dialect.counts_as_it_goes)
-            reply = await (self._streamed if streamed else self._awaited)(path, body, books)
+            if streamed or request.hearing:
+                reply = await self._streamed(path, body, books, self._heard(request))
+            else:
+                reply = await self._awaited(path, body, books)
             self._settle(reply, request, books)
         return await self._outcomes(reply, request)
 
@@ -190,17 +198,37 @@ class OpenAIServer(Backend):
     async def _awaited(self, path: str, body: dict[str, Any], books: Books) -> Body:
         return read(await self._http.post(self._http.base + path, body, books.note_bytes), self._http.host)
 
-    async def _streamed(self, path: str, body: dict[str, Any], books: Books) -> Body:
+    async def _streamed(
+        self, path: str, body: dict[str, Any], books: Books, heard: Callable[[Choice], object] | None
+    ) -> Body:
         asked = body | self._words.stream_settings()
-        pieces: list[bytes] = []
+        pieces: list[bytes] = []  # what came before an error is needed
+        growing = Growing(self._http.host, heard)
         try:
             async with aclosing(self._http.stream(self._http.base + path, asked)) as stream:
                 async for piece in stream:
-                    pieces.append(piece)  # noqa: PERF401 (what came before an error is needed)
-            return join(pieces, self._http.host)
+                    pieces.append(piece)
+                    if heard:
+                        growing.add(piece)
+            return growing.body if heard else join(pieces, self._http.host)
         except BaseException:
             self._settle_pieces(pieces, books)
             raise
+
+    def _heard(self, request: Request) -> Callable[[Choice], object] | None:
+        """What tells those who listen how far each sample of a stream is; `None` where nobody does."""
+        if (hearing := request.hearing) is None:
+            return None
+        opened = self._words.opened(request)
+
+        def heard(choice: Choice) -> None:
+            reply = reply_of(choice, self._words.family, opened=opened)
+            if hearing.grew and not choice.index:
+                hearing.grew(self._http.key.scrub(reply.thought), self._http.key.scrub(reply.text))
+            if choice.reason in STOP | LENGTH and request.n > 1:
+                hearing.done(choice.index, self._http.key.scrub(reply.text), choice.reason not in LENGTH)
+
+        return heard
 
     def _settle_pieces(self, pieces: list[bytes], books: Books) -> None:
         """Book what had come of a stream that broke off.

@@ -2,12 +2,15 @@
 
 import asyncio
 import math
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from metagen.budget import Usage
 from metagen.tasks import uninterrupted
 
+LOOK_SECONDS = 0.25
+"""Between two looks at which of several samples are done."""
 SETTLING_SECONDS = 30.0
 """How long a cancelled request waits for the engine to say that it has stopped."""
 
@@ -42,17 +45,57 @@ class Flight:
             completion_tokens=written,
         )
 
-    async def output(self, prompt: list[int], params: Any, adapter: Any = None) -> Any:
-        """The final `RequestOutput`, with all samples, drawn by an `adapter` if one is given. Raises vLLM's errors."""
+    async def output(
+        self,
+        prompt: list[int],
+        params: Any,
+        adapter: Any = None,
+        *,
+        ended: Callable[[Any], object] | None = None,
+        grew: Callable[[Any], object] | None = None,
+    ) -> Any:
+        """The final `RequestOutput`, with all samples, drawn by an `adapter` if one is given. Raises vLLM's errors.
+
+        `ended` is called with each of several samples that is done, and `grew` with the only one as it grows, where the
+        `params` ask for cumulative outputs.
+        """
         try:
             await self._submit(prompt, params, adapter)
-            self._output = await self._queue.get()
+            if grew:
+                await self._grown(grew)
+            elif ended and params.n > 1:
+                await self._watched(ended)
+            else:
+                self._output = await self._queue.get()
         except asyncio.CancelledError:
             await uninterrupted(self._stop())
             raise
         finally:
             self._collect()
         return self._output
+
+    async def _grown(self, grew: Callable[[Any], object]) -> None:
+        while self._output is None or not self._output.finished:
+            self._output = await self._queue.get()
+            grew(self._output.outputs[0])
+
+    async def _watched(self, ended: Callable[[Any], object]) -> None:
+        """Wait for all samples, and look now and then which are done: vLLM hands over several together."""
+        told: set[int] = set()
+        while self._queue.output is None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._queue.ready.wait()
+            for sample in self._ended():
+                if sample.index not in told:
+                    told.add(sample.index)
+                    ended(sample)
+        self._output = await self._queue.get()
+
+    def _ended(self) -> list[Any]:
+        """The samples of several that are done, as vLLM keeps them until the last is."""
+        parent = next((sample.parent_req for sample in self._samples if sample.parent_req), None)
+        return [sample for sample in parent.output_aggregator if sample is not None] if parent else []
 
     async def _submit(self, prompt: list[int], params: Any, adapter: Any) -> None:
         tokens = {"type": "token", "prompt_token_ids": prompt}
@@ -101,7 +144,7 @@ class Flight:
         processor = self._llm.output_processor
         if self._queue is None:
             processor.abort_requests([self._name], internal=False)
-        elif self._output is None:
+        elif self._output is None or not self._output.finished:
             processor.abort_requests([self._queue.request_id], internal=True)
             with suppress(Exception):  # the queue may hold an error, which by now is known in other ways
-                self._output = self._queue.get_nowait()
+                self._output = self._queue.get_nowait() or self._output

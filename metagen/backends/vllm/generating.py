@@ -59,8 +59,8 @@ class VLLMEngine(Engine, Backend):
         try:
             prompt = self._prompt(request)
             adapter = self._adapters.of(request.sampling.adapter)
-            output = await flight.output(prompt, self._params(request, len(prompt)), adapter)
             opened = request.open or (not request.tokens and self._opened(request, prompt))
+            output = await self._flown(flight, prompt, request, adapter, opened=opened)
             outcomes = [self._outcome(sample, request.sampling, opened=opened) for sample in output.outputs]
             thought_tokens = sum(each.thought_tokens for each in outcomes if isinstance(each, Completion))
         except MetagenError:
@@ -72,6 +72,23 @@ class VLLMEngine(Engine, Backend):
         finally:
             spend(replace(flight.usage, thought_tokens=thought_tokens) if thought_tokens else flight.usage)
         return outcomes
+
+    async def _flown(self, flight: Flight, prompt: list[int], request: Request, adapter: Any, *, opened: bool) -> Any:
+        """The output of a request, of which those who listen are told how far it is."""
+        params, hearing = self._params(request, len(prompt)), request.hearing
+        if hearing is None:
+            return await flight.output(prompt, params, adapter)
+
+        def ended(sample: Any) -> None:
+            one = self._completion(sample, request.sampling, opened=opened)
+            hearing.done(sample.index, one.text, one.end != "length")
+
+        def grew(sample: Any) -> None:
+            one = self._completion(sample, request.sampling, opened=opened)
+            if hearing.grew:
+                hearing.grew(one.thought, one.text)
+
+        return await flight.output(prompt, params, adapter, ended=ended, grew=grew if _grows(request) else None)
 
     async def count(self, request: Request) -> int:
         self._open()
@@ -150,7 +167,7 @@ class VLLMEngine(Engine, Backend):
             # Without the stop string, vLLM leaves out all of a token that ends a sample, and what stands before in it.
             include_stop_str_in_output=bool(sampling.stop) or sampling.thought_only,
             logprobs=sampling.top_logprobs or (0 if sampling.logprobs else None),
-            output_kind=RequestOutputKind.FINAL_ONLY,
+            output_kind=RequestOutputKind.CUMULATIVE if _grows(request) else RequestOutputKind.FINAL_ONLY,
         )
 
     def _outcome(self, sample: Any, sampling: Sampling, *, opened: bool) -> Outcome:
@@ -184,6 +201,11 @@ class VLLMEngine(Engine, Backend):
             open=reply.open,
             thought_tokens=thought_tokens,
         )
+
+
+def _grows(request: Request) -> bool:
+    """Whether somebody reads its text while it is written."""
+    return request.hearing is not None and request.hearing.grew is not None
 
 
 def _form(form: Form | None) -> Any:

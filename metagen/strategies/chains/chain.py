@@ -49,7 +49,7 @@ class CoT:
         return can_step(self.of)
 
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
-        return await run.ask(self.of, self._asking(problem, run))
+        return await run.ask(self.of, self._asking(problem, run), part="last")
 
     async def sample(self, problem: Problem, run: Run, n: int) -> list[Candidate]:
         """Draw `n` candidates for the one prompt."""
@@ -105,7 +105,7 @@ class Ask:
 
     async def follow(self, problem: Problem, earlier: Sequence[Candidate], run: Run) -> Candidate:
         """Draw one candidate that may read earlier replies: a `Stage`."""
-        return await run.ask(self.of, self._asking(problem, earlier))
+        return await run.ask(self.of, self._asking(problem, earlier), part="last")
 
     def _asking(self, problem: Problem, earlier: Sequence[Candidate]) -> Problem:
         text = self._filled(problem, [candidate.text for candidate in earlier])
@@ -152,7 +152,8 @@ class Chain:
             else:
                 generator = cast(Generator, stage)
                 asking = problem.aside(follow_on(problem.text, [candidate.text for candidate in earlier]))
-            earlier.append(await run.ask(generator, asking))
+            is_last = len(earlier) == len(self.of) - 1
+            earlier.append(await run.ask(generator, asking, part="last" if is_last else "stage"))
         return earlier[-1]
 
 
@@ -187,12 +188,12 @@ class System2Attention:
         require_generator(self, of=self.of, by=self.by)
 
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
-        rewritten = await run.ask(self.by, problem.aside(without_distraction(problem.text)))
+        rewritten = await run.ask(self.by, problem.aside(without_distraction(problem.text)), part="stage")
         text = rewritten.text.strip()
         if rewritten.cut or not text:
             run.note(f"the rewritten question was {'cut off' if rewritten.cut else 'empty'}: the original is asked")
             text = problem.text
-        return await run.ask(self.of, problem.aside(text))
+        return await run.ask(self.of, problem.aside(text), part="last")
 
 
 def check_shots(of: object, shots: object) -> None:

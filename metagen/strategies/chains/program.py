@@ -41,13 +41,13 @@ class ProgramOfThought:
         require_generator(self, of=self.of)
 
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
-        reply = await run.ask(self.of, problem.aside(program_of_thought(problem.text)))
+        reply = await run.ask(self.of, problem.aside(program_of_thought(problem.text)), part="stage")
         for _ in range(self.rounds):
             try:
                 return await self._computed(reply, run)
             except ToolRefusal as refusal:
                 text = corrected_program(problem.text, reply.text, str(refusal))
-                reply = await run.ask(self.of, problem.aside(text))
+                reply = await run.ask(self.of, problem.aside(text), part="stage")
         return await self._computed(reply, run)
 
     async def _computed(self, reply: Candidate, run: Run) -> Candidate:

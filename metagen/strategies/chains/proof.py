@@ -45,15 +45,15 @@ class DraftSketchProve:
         require_generator(self, of=self.of)
 
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
-        draft = await run.ask(self.of, problem.aside(informal_proof(problem.text)))
-        reply = await run.ask(self.of, problem.aside(formal_sketch(problem.text, draft.text)))
+        draft = await run.ask(self.of, problem.aside(informal_proof(problem.text)), part="stage")
+        reply = await run.ask(self.of, problem.aside(formal_sketch(problem.text, draft.text)), part="stage")
         sketch = reply.text
         for _ in range(self.rounds):
             try:
                 file = await self._proved(problem, sketch, run)
             except ToolRefusal as refusal:
                 text = corrected_sketch(problem.text, draft.text, sketch, str(refusal))
-                sketch = (await run.ask(self.of, problem.aside(text))).text
+                sketch = (await run.ask(self.of, problem.aside(text), part="stage")).text
                 continue
             if not goals_left(file):
                 return proof(draft, file)
@@ -71,7 +71,7 @@ class DraftSketchProve:
         """The file with what g says in place of its holes; where that is no proof, the hole stays."""
 
         async def tactics(goal: str, run: Run) -> str:
-            reply = await run.ask(self.of, problem.aside(open_goal(problem.text, goal)))
+            reply = await run.ask(self.of, problem.aside(open_goal(problem.text, goal)), part="stage")
             return tactics_of(reply.text)
 
         said = await run.map(tactics, goals_left(file))

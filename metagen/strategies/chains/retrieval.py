@@ -95,12 +95,12 @@ class DSP:
         found: list[tuple[str, str]] = []
         for hop in range(self.hops):
             text = next_query(problem.text, self.shots, found)
-            query = query_of((await run.ask(self.of, problem.aside(text).stepping("\n"))).text)
+            query = query_of((await run.ask(self.of, problem.aside(text).stepping("\n"), part="stage")).text)
             if not query:
                 run.note(f"no query for search {hop + 1} of {self.hops}: answered from what was found before")
                 break
             found.append((query, await run.call(self.search, query, seconds=self.seconds)))
-        return await run.ask(self.of, problem.aside(with_passages(problem.text, self.shots, found)))
+        return await run.ask(self.of, problem.aside(with_passages(problem.text, self.shots, found)), part="last")
 
 
 def check_search(of: SelfAsk | DSP) -> None:

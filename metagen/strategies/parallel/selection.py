@@ -48,7 +48,8 @@ class Select:
         if len(distinct) == 1:
             return distinct[0]
         try:
-            reply = await run.ask(self.by, problem.aside(select(problem.text, texts(distinct), self.wish)))
+            asking = problem.aside(select(problem.text, texts(distinct), self.wish))
+            reply = await run.ask(self.by, asking, part="stage")
             if (number := selected(reply.text, len(distinct))) is not None:
                 return distinct[number]
             why = "names none"
@@ -94,7 +95,7 @@ class Fuse:
         for _ in range(self.layers - 1):
             candidates = await self._layer(_reading(problem, candidates), run)
         try:
-            return await run.ask(self.by, _reading(problem, candidates))
+            return await run.ask(self.by, _reading(problem, candidates), part="last")
         except SampleError as error:
             run.note(f"the reply that fuses is lost ({error}): the majority decides")
         return elected(candidates, majority(vote_keys(problem, candidates)), run)
