@@ -35,6 +35,7 @@ MEGABYTES = 8
 SHARE = 0.3
 """Of the requests that meet something."""
 SEARCH = "Beam(2, 2, by=length)"
+THINK = "Think(16)"
 STRATEGIES = ("Vote(4)", "Until(MatchesReference(), limit=8, window=4)", "Refine(rounds=1)")
 HOSTILE = (
     "__import__('os').system('touch {file}')",
@@ -82,8 +83,8 @@ async def faults(problems: int) -> list[tuple[object, ...]]:
 async def mixture(problems: int) -> list[tuple[object, ...]]:
     """All of them at random, and what is lost, open, miscounted and kept in memory afterwards."""
     rows = []
-    for spec in (*STRATEGIES, SEARCH):
-        rng, before, fake, account = random.Random(spec), open_things(), FakeServer(), Account()
+    for spec in (*STRATEGIES, SEARCH, THINK):
+        rng, before, fake, account = random.Random(spec), open_things(), FakeServer(pondered), Account()
         fake.bodies = NoList()
         tasks = (Problem(str(number), f"{number} + 1?", "7") for number in range(problems))
         async with fake.running(), retrying(fake) as server:
@@ -111,8 +112,13 @@ class NoList(list[dict[str, Any]]):
         return None
 
 
+def pondered(_: str, seed: int) -> str:
+    """A reply with a thought; about half of the thoughts are longer than `THINK` allows."""
+    return f"<think>{'Is it 5? ' * (seed % 4)}</think>\n\n{seed}. So the answer is 7. The answer is 7."
+
+
 def retrying(fake: FakeServer) -> Retrying:
-    return Retrying(OpenAIServer(fake.url), wait=0.001, longest=0.01, attempts=99)
+    return Retrying(OpenAIServer(fake.url, thinking="think"), wait=0.001, longest=0.01, attempts=99)
 
 
 async def cancellations(count: int) -> list[tuple[object, ...]]:
