@@ -153,7 +153,7 @@ async def test_recorded_scores_are_played() -> None:
 
 
 def test_another_aggregate_is_refused() -> None:
-    with pytest.raises(InputError, match="aggregate must be min, prod, mean, last, not 'max'"):
+    with pytest.raises(InputError, match="aggregate must be one of min, prod, mean, last, not 'max'"):
         RecordedScore(aggregate="max")  # type: ignore[arg-type]
     assert RecordedScore()._verdict(Score(1.0)) == Score(1.0)
 

@@ -254,7 +254,7 @@ def final(refused: Refused) -> GenerationError | BackendGone:
 
 
 async def find_model(http: Http, model: str) -> tuple[str, dict[str, Any]]:
-    """The model of this name, or the only one, and what the server says of it.
+    """The model of this name, or the only one that is no adapter of another, and what the server says of it.
 
     A server that lists no models serves the one that is named. Raises `InputError` if there is none.
     """
@@ -271,8 +271,9 @@ async def find_model(http: Http, model: str) -> tuple[str, dict[str, Any]]:
         raise InputError(
             f"{http.base} does not list its models as OpenAI's API does: name one, as in URL#MODEL"
         ) from None
-    if not model and len(cards) == 1:
-        (model,) = cards
+    whole = [name for name, card in cards.items() if str(card.get("parent")) not in cards]
+    if not model and len(whole) == 1:
+        (model,) = whole
     if model not in cards:
         wanted = f"does not serve {model!r}" if model else "serves several models"
         raise InputError(f"{http.base} {wanted}: name one of {_few(cards)}, as in URL#MODEL")

@@ -363,6 +363,8 @@ async def test_an_adapter_has_the_context_of_its_parent() -> None:
 
     async with opened(Adapted(), model="lora") as server:
         assert (server.name, server.context) == ("lora", 700)
+    async with opened(Adapted()) as server:
+        assert server.name == "base", "adapters of a model are not several models"
 
 
 async def test_of_many_models_a_few_are_named() -> None:
