@@ -1,10 +1,15 @@
 """The answer handed over."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from metagen.budget import Usage
 from metagen.trace import Span
+
+LATER = ("prompt", "reference", "tags", "answers", "verdicts", "groups")
+"""Fields that a line leaves out where they are empty."""
+UNWRITTEN = {"trace", *LATER}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,17 @@ class Solution:
     """Why there is no candidate at all, if there is none."""
     usage: Usage = field(default_factory=Usage)
     seconds: float = 0.0
+    prompt: str = ""
+    """The question, as the problem has it."""
+    reference: str | None = None
+    """The reference answer, where there is one."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    answers: tuple[str | None, ...] = ()
+    """The answer of each compared candidate, in the order in which they were issued."""
+    verdicts: tuple[bool | None, ...] = ()
+    """Whether each of them is right; `None` is no verdict."""
+    groups: tuple[int, ...] = ()
+    """Equal numbers for candidates whose answers are equal, in the order of the first of each; -1 for no answer."""
     trace: Span = field(default_factory=lambda: Span("solve"), repr=False, compare=False)
 
     @property
@@ -56,5 +72,6 @@ class Solution:
 
     def row(self) -> dict[str, Any]:
         """One line of `solutions.jsonl`."""
-        row = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "trace"}
-        return row | {"usage": self.usage.row()}
+        row = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in UNWRITTEN}
+        shown = {name: value for name in LATER if (value := getattr(self, name)) not in ("", None, (), {})}
+        return row | {"usage": self.usage.row()} | shown

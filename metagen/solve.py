@@ -9,6 +9,7 @@ from itertools import islice
 from numbers import Integral
 from typing import Any, TypeVar
 
+from metagen.answers.protocol import groups_of
 from metagen.budget import Account, Budget, Usage
 from metagen.candidate import Candidate
 from metagen.errors import InputError, SampleError, VerifierError
@@ -305,6 +306,12 @@ async def _judged(
         error=error,
         usage=spent,
         seconds=trace.seconds,
+        prompt=problem.prompt,
+        reference=problem.answer,
+        tags=dict(problem.tags),
+        answers=tuple(answers),
+        verdicts=tuple(right),
+        groups=tuple(groups_of(problem.answers, answers)),
         trace=trace,
     )
 

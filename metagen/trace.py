@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from metagen.budget import Usage
 from metagen.candidate import Candidate, Feedback
+from metagen.thinking import split
 
 SAID = 60
 """Characters of a reply that are shown as a reason."""
@@ -88,6 +89,8 @@ class Span:
     completions: Sequence[Written] = ()
     verdicts: Sequence[float | None] | None = None
     """The values that a verifier gave, one for each candidate; `None` among them is no verdict."""
+    steps: Sequence[Sequence[float]] = ()
+    """The values of the steps of each candidate, in the order of `verdicts`, from a verifier that scores steps."""
     feedback: Feedback | None = None
     """What a critic said."""
     call: Call | None = None
@@ -132,6 +135,15 @@ class Span:
                     return span.samples
             level = [child for span in level for child in span.children if not child.verifying]
         return []
+
+    def written(self) -> Iterator[str]:
+        """The replies that were written at or below this span, those of verifiers and of lost samples left out."""
+        if self.status in ("cancelled", "lost") or self.verifying:
+            return
+        begun = split(self.request.partial).text if self.request and self.request.partial else ""
+        yield from (begun + each.text for each in self.completions)
+        for child in self._sorted():
+            yield from child.written()
 
     def count_lost(self) -> int:
         """How many samples were lost at or below this span, each counted where it was lost first.

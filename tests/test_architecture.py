@@ -26,7 +26,7 @@ ORDER = [
     "run",
     "disk", "model", "leaves", "strategies", "verifiers",
     "backends", "solve", "sync", "tools",
-    "analysis", "bootstrap", "spec", "train",
+    "analysis", "bootstrap", "spec", "train", "view",
     "__init__", "jobs", "cli", "__main__",
 ]  # fmt: skip
 """Every module of the root and every room, from what all may use to what nobody imports. Each imports from those

@@ -1,6 +1,7 @@
 import json
 
 from metagen import Solution, Usage
+from metagen.solution import LATER
 from metagen.trace import Span
 
 
@@ -26,6 +27,18 @@ def test_a_row_holds_all_but_the_trace() -> None:
         "error": "",
         "usage": {"calls": 2},
         "seconds": 0.5,
+    }
+
+
+def test_what_the_answer_was_chosen_among_is_written_where_there_is_something() -> None:
+    solution = Solution("p", "7", prompt="?", reference="7", tags={"level": "1"}, answers=("7", None), groups=(0, -1))
+    row = solution.row()
+    assert {name: row[name] for name in LATER if name in row} == {
+        "prompt": "?",
+        "reference": "7",
+        "tags": {"level": "1"},
+        "answers": ("7", None),
+        "groups": (0, -1),
     }
 
 

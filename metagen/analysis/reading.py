@@ -22,7 +22,7 @@ from metagen.analysis.intervals import Index
 from metagen.analysis.rules import all_rules, best_of, coverage, first_k, majority_vote, powers_of_two
 from metagen.analysis.tables import Source
 from metagen.analysis.tally import one_line, silence, without_verdict
-from metagen.answers.protocol import Answers, verdicts
+from metagen.answers.protocol import groups_of, verdicts
 from metagen.budget import Account
 from metagen.candidate import Candidate
 from metagen.card.card import ModelCard
@@ -148,7 +148,7 @@ async def _graded(
         else:
             verdict = await verdicts(kind, answers, questions.references[place] or "")
             judged = [verdict[answer] for answer in answers]
-        groups[number] = _groups(kind, answers)
+        groups[number] = groups_of(kind, answers)
         right[number] = [each is True for each in judged]
         unjudged += judged.count(None)
     labels = {
@@ -200,12 +200,6 @@ def _without_verdict(path: Path, samples: Samples) -> Iterator[str]:
         rows = read_rows(path / "solutions.jsonl") if path.is_dir() else ()
         whys = Counter(one_line(row.why_unscored) for row in rows if row.why_unscored)
         yield f"no verdict: {without_verdict(unscored, samples.scores.size, whys)}"
-
-
-def _groups(kind: Answers, answers: Iterable[str | None]) -> list[int]:
-    """Equal numbers for equal keys; −1 for no answer."""
-    numbers: dict[str, int] = {}
-    return [-1 if answer is None else numbers.setdefault(kind.key(answer), len(numbers)) for answer in answers]
 
 
 def _of_pool(path: Path, questions: Questions) -> Columns:

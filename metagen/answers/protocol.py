@@ -72,3 +72,9 @@ async def verdicts(kind: Answers, answers: Iterable[str | None], reference: str)
     given = [answer for answer in distinct if answer is not None]
     judged = await together(kind.equal(answer, reference) for answer in given)
     return dict.fromkeys(distinct, False) | dict(zip(given, judged, strict=True))
+
+
+def groups_of(kind: Answers, answers: Iterable[str | None]) -> list[int]:
+    """Equal numbers for equal answers, in the order of the first of each; −1 for no answer."""
+    numbers: dict[str, int] = {}
+    return [-1 if answer is None else numbers.setdefault(kind.key(answer), len(numbers)) for answer in answers]

@@ -34,6 +34,7 @@ from metagen.cli.options import (
     MoneyOption,
     PriceOption,
     ReachOption,
+    RunArgument,
     SecondsOption,
     SeedOption,
     ServerOption,
@@ -44,6 +45,7 @@ from metagen.cli.options import (
     TemplateOption,
     TokensOption,
 )
+from metagen.cli.show import show_problem, show_problems
 from metagen.cli.stopping import abandon_output, is_unwritable, print_any_text, until_stopped
 from metagen.cli.sweeps import sweep
 from metagen.cli.training import training_app
@@ -243,6 +245,30 @@ def cards(paths: Sequence[str], sources: int) -> list[ModelCard | None]:
     if len(given) not in {0, 1, sources}:
         raise InputError(f"--card is given {len(given)} times for {sources} sources: give one, or one for each")
     return given if len(given) == sources else (given or [None]) * sources
+
+
+@app.command("show")
+def show_command(
+    run: RunArgument,
+    problem: Annotated[
+        str | None,
+        typer.Argument(metavar="ID", help="The problem to print. Default: a line for each.", show_default=False),
+    ] = None,
+    missed: Annotated[bool, typer.Option("--missed", help="Only problems whose answer is not right.")] = False,
+    found: Annotated[
+        bool, typer.Option("--found", help="Only problems that the strategy missed and one of its samples found.")
+    ] = False,
+) -> None:
+    """Print problems of a run.
+
+    One problem with its candidates by answer, their scores, the search tree and what it cost; or a line for each.
+    """
+    if problem is None:
+        show_problems(run, missed=missed, found=found)
+    elif missed or found:
+        raise InputError("--missed and --found list problems: leave them out, or leave out the id")
+    else:
+        show_problem(run, problem)
 
 
 @app.command("sweep")

@@ -111,6 +111,9 @@ Sources = Annotated[
     list[Path],
     typer.Argument(metavar="POOL_OR_RUN", help="Pools of samples (.jsonl), and folders of runs.", show_default=False),
 ]
+RunArgument = Annotated[
+    Path, typer.Argument(metavar="RUN", help="The folder of a run, such as runs/demo.", show_default=False)
+]
 SourceCardOption = Annotated[
     list[str] | None,
     typer.Option(

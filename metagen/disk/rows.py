@@ -63,6 +63,12 @@ class SolutionRow(msgspec.Struct, frozen=True, gc=False):
     error: str = ""
     usage: UsageRow = UsageRow()
     seconds: float = 0.0
+    prompt: str = ""
+    reference: str | None = None
+    tags: dict[str, str] = {}
+    answers: tuple[str | None, ...] = ()
+    verdicts: tuple[bool | None, ...] = ()
+    groups: tuple[int, ...] = ()
 
     @property
     def failed(self) -> bool:

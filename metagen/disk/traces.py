@@ -12,12 +12,14 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from metagen.candidate import Feedback
-from metagen.disk.lines import read_lines
+from metagen.disk.lines import Reader
 from metagen.errors import InputError, first_fault
 from metagen.trace import Asked, Call, Expansion, Span, Status, Written
 
 VERSION = 2
 """Of the form of a run's folder. Version 1 kept spans as free-form details."""
+
+_LINES: Reader[dict[str, Any]] = Reader(dict[str, Any])
 
 
 class SpanRow(BaseModel):
@@ -40,6 +42,11 @@ class SpanRow(BaseModel):
     request: Asked | None = None
     completions: tuple[Written, ...] = ()
     verdicts: tuple[float | None, ...] | None = None
+    steps: tuple[tuple[float, ...], ...] = ()
+    compared: int = 0
+    """How many candidates the strategy compared here."""
+    replies: tuple[str, ...] = ()
+    """Their texts, where they are not simply the completions at and below this span, in their order."""
     feedback: Feedback | None = None
     call: Call | None = None
     expansion: Expansion | None = None
@@ -81,6 +88,9 @@ def row_of(span: Span, problem: str) -> dict[str, Any]:
         ]
     if span.verdicts is not None:
         row["verdicts"] = list(span.verdicts)
+    if any(span.steps):
+        row["steps"] = [[round(value, 4) for value in each] for each in span.steps]
+    row |= _compared(span)
     row |= {name: asdict(part) for name in ("feedback", "call", "expansion") if (part := getattr(span, name))}
     if span.notes:
         row["notes"] = span.notes
@@ -91,14 +101,23 @@ def row_of(span: Span, problem: str) -> dict[str, Any]:
     return row
 
 
+def _compared(span: Span) -> dict[str, Any]:
+    """How many candidates a strategy compared, with their texts where the completions below do not tell them."""
+    if not span.samples:
+        return {}
+    texts = [each.text for each in span.samples]
+    return {"compared": len(texts)} | ({} if texts == list(span.written()) else {"replies": texts})
+
+
 def read_traces(folder: Path, wanted: Container[object]) -> Iterator[tuple[str, list[SpanRow]]]:
     """The spans of each wanted problem of a run, in the order in which they were issued: they are written together.
 
+    A last line that a kill cut short, or that is being written, is passed over.
     Raises `InputError`, naming the line and the field, for a line of another form.
     """
     path = folder / "trace.jsonl"
     rows: list[SpanRow] = []
-    for number, line in read_lines(path):
+    for number, _, line in _LINES.read(path, torn=True):
         if rows and line.get("problem") != rows[0].problem:
             yield rows[0].problem, rows
             rows = []

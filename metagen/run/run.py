@@ -158,6 +158,7 @@ class Run(Sending):
             run._span.verdicts = [None if score is None else score.value for score in scores]
             if teller := self._scope.teller:
                 teller.tell(Judged(run._span.path, run._span.name, run._span.verdicts))
+            run._span.steps = [() if score is None else score.steps for score in scores]
         return scores
 
     async def criticise(self, critic: Critic, problem: Problem, candidate: Candidate) -> Feedback | None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metagen import Feedback, InputError, Usage
+from metagen import Candidate, Feedback, InputError, Usage
 from metagen.disk.traces import VERSION, SpanRow, read_configuration, read_traces, row_of
 from metagen.trace import Asked, Call, Child, Expansion, Span, Written
 
@@ -23,6 +23,7 @@ spans = st.builds(
     request=st.none() | st.builds(Asked, st.text(), st.text(), st.integers(1, 9)),
     completions=st.lists(st.builds(Written, st.text(), st.integers(0, 9), st.booleans())).map(tuple),
     verdicts=st.none() | st.lists(st.none() | floats).map(tuple),
+    steps=st.just(()) | st.just(((0.5, 1.0), ())),
     feedback=st.none() | st.builds(Feedback, st.text(), st.booleans()),
     call=st.none() | st.builds(Call, st.text(), st.none() | st.text(), st.none() | st.text()),
     expansion=st.none()
@@ -43,6 +44,7 @@ KEPT = (
     "request",
     "completions",
     "verdicts",
+    "steps",
     "feedback",
     "call",
     "expansion",
@@ -73,6 +75,16 @@ def test_a_row_is_plain_and_leaves_out_what_is_empty() -> None:
     }
     root = {"problem": "p", "path": "", "name": "solve", "status": "open", "started": 0.0, "seconds": 0.0}
     assert row_of(Span("solve"), "p") == root
+
+
+def test_the_texts_that_were_compared_are_written_where_no_completion_below_is_the_text() -> None:
+    drawn = Span(
+        "Model", (0,), status="ok", request=Asked("?", "It", 2), completions=[Written(" is 7"), Written(" is 8")]
+    )
+    vote = Span("Vote", status="ok", children=[drawn], samples=[Candidate(("It is 7",)), Candidate(("It is 8",))])
+    assert (row_of(vote, "p")["compared"], row_of(vote, "p").get("replies")) == (2, None)
+    vote.samples.reverse()
+    assert row_of(vote, "p")["replies"] == ["It is 8", "It is 7"]
 
 
 def test_a_line_of_another_form_is_named(tmp_path: Path) -> None:

@@ -1,0 +1,150 @@
+"""`metagen show`: problems of a run, on the terminal."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich.padding import Padding
+from rich.text import Text
+from rich.tree import Tree
+
+from metagen.analysis.tables import Sheet
+from metagen.cli.console import out, show, visible
+from metagen.disk.rows import SolutionRow
+from metagen.disk.traces import SpanRow
+from metagen.errors import InputError
+from metagen.view.candidates import Shown, candidates_of
+from metagen.view.reading import RunRows, is_found, is_missed, votes
+from metagen.view.tree import Grown, tree_of
+
+MOST_NODES = 200
+"""Of a tree that are printed; pages show all."""
+LINE = 100
+"""Characters of a step that are printed in a tree."""
+SIMILAR = 3
+"""Ids that are offered where one is not found."""
+
+
+def show_problems(path: Path, *, missed: bool, found: bool) -> None:
+    """Print a line for each problem, or for each that was missed, or that only a sample found."""
+    run = RunRows.read(path)
+    wanted = is_found if found else is_missed if missed else lambda _: True
+    rows = [row for row in run.rows.values() if wanted(row)]
+    what = ", missed by the strategy and found by a sample" if found else ", missed" if missed else ""
+    show(
+        Sheet(
+            f"{len(rows):,} of {len(run.rows):,} problems of {path}{what}",
+            ("problem", "answer", "reference", "right", "votes", "right samples"),
+            tuple(_line(row) for row in rows),
+        )
+    )
+    if rows:
+        out.print(f"Look at one: metagen show {path} {rows[0].problem}", soft_wrap=True)
+
+
+def show_problem(path: Path, name: str) -> None:
+    """Print one problem. Raises `InputError` if the run has not solved it."""
+    run = RunRows.read(path)
+    if name not in run.rows:
+        raise InputError(f"{path}: has no problem {name!r}; {_offer(name, list(run.rows))}")
+    spans = next((spans for _, spans in run.traces({name})), [])
+    for part in described(run.rows[name], spans):
+        out.print(part, soft_wrap=isinstance(part, str))
+
+
+def described(row: SolutionRow, spans: Sequence[SpanRow]) -> Iterator[str | Padding | Tree]:
+    """A problem in parts: the question, the answer, the candidates by answer, the search tree, notes and cost."""
+    yield f"Problem {row.problem}" + "".join(f", {name} {value}" for name, value in row.tags.items())
+    yield Padding(Text(visible(row.prompt or _asked(spans))), (1, 2))
+    yield f"Answer: {_said(row.answer)}, {_mark(row.correct)}" + (
+        f" (reference: {row.reference})" * bool(row.reference)
+    )
+    if row.failed:
+        yield f"Failed: {row.error}"
+    yield from _grouped(candidates_of(row, spans))
+    if nodes := tree_of(spans, row.text):
+        yield ""
+        yield _drawn(nodes)
+    for note in row.notes:
+        yield f"Note: {note}"
+    if row.lost:
+        yield f"Lost: {row.lost} samples. {row.why_lost}"
+    usage = row.usage.usage()
+    yield f"Cost: {usage.tokens:,} tokens in {usage.calls:,} requests, {row.seconds:.1f} s"
+
+
+def _grouped(candidates: Sequence[Shown]) -> Iterator[str | Padding]:
+    """The candidates of each answer, the answer with most votes first; of equal texts one."""
+    sizes = Counter(each.group for each in candidates)
+    for group, count in sizes.most_common():
+        members = [each for each in candidates if each.group == group]
+        answer, right = members[0].answer, members[0].right
+        yield f"\n{_said(answer)}: {count} of {len(candidates)} candidates, {_mark(right)}"
+        for text, same in _alike(members):
+            yield Padding(Text(visible(text)), (1, 2, 0, 2))
+            yield f"  [{facts}]" if (facts := ", ".join(_facts(same))) else ""
+
+
+def _alike(members: Sequence[Shown]) -> list[tuple[str, list[Shown]]]:
+    """Equal texts together, the chosen one first."""
+    found: dict[str, list[Shown]] = {}
+    for each in sorted(members, key=lambda each: not each.chosen):
+        found.setdefault(each.text, []).append(each)
+    return list(found.items())
+
+
+def _facts(same: Sequence[Shown]) -> Iterator[str]:
+    if any(each.chosen for each in same):
+        yield "chosen"
+    if len(same) > 1:
+        yield f"{len(same)} times"
+    if scores := {f"{each.score:.3g}" for each in same if each.score is not None}:
+        yield f"score {', '.join(sorted(scores))}"
+    if same[0].steps:
+        yield "steps " + " ".join(f"{step:.2f}" for step in same[0].steps)
+    if same[0].thought:
+        yield f"after a thought of {len(same[0].thought):,} characters"
+    if any(each.cut for each in same):
+        yield "cut off"
+    if same[0].tokens:
+        yield f"{same[0].tokens:,} tokens"
+
+
+def _drawn(nodes: Sequence[Grown]) -> Tree:
+    """The first nodes of the search tree, each with its verdict and what became of it."""
+    branches: list[Tree] = []
+    for node in nodes[:MOST_NODES]:
+        if node.parent < 0:
+            branches.append(Tree("Search tree (* is on the way to the answer)"))
+            continue
+        value = "no verdict" if node.value is None else f"{node.value:.3g}"
+        times = f" x{node.count}" if node.count > 1 else ""
+        text = " ".join(node.text.split())[:LINE]
+        label = f"{'* ' if node.chosen else ''}{value}{times} {node.state}: {text}"
+        branches.append(branches[node.parent].add(Text(visible(label))))
+    if len(nodes) > MOST_NODES:
+        branches[0].add(f"{len(nodes) - MOST_NODES:,} nodes more: metagen view shows them")
+    return branches[0]
+
+
+def _line(row: SolutionRow) -> tuple[str, ...]:
+    voted = f"{votes(row)} of {row.compared}" if row.compared > 1 else ""
+    right = f"{row.samples_correct} of {row.samples}" if row.samples > 1 else ""
+    return row.problem, _said(row.answer), row.reference or "", _mark(row.correct), voted, right
+
+
+def _said(answer: str | None) -> str:
+    return "no answer" if answer is None else answer
+
+
+def _mark(right: bool | None) -> str:
+    return "not graded" if right is None else "right" if right else "wrong"
+
+
+def _asked(spans: Sequence[SpanRow]) -> str:
+    return next((span.request.prompt for span in spans if span.request), "")
+
+
+def _offer(name: str, known: Sequence[str]) -> str:
+    near = [each for each in known if name in each][:SIMILAR] or known[:SIMILAR]
+    return f"it has {', '.join(near)} and others" if near else "it has none"

@@ -1,0 +1,1 @@
+"""Runs to look at: one self-contained page, and one problem on the terminal. Only the written rows are read."""

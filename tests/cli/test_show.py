@@ -1,0 +1,45 @@
+from pathlib import Path
+
+import pytest
+
+from metagen import InputError
+from metagen.cli.show import show_problem, show_problems
+from tests.support.viewed import make_run
+
+
+def printed(capsys: pytest.CaptureFixture[str]) -> str:
+    return " ".join(capsys.readouterr().out.split())
+
+
+async def test_a_problem_is_printed_with_its_candidates_by_answer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show_problem(await make_run(tmp_path, "best"), "b")
+    text = printed(capsys)
+    assert "Problem b, level 2 What is 4 + 4? Answer: no answer, wrong (reference: 8)" in text
+    assert "7: 2 of 4 candidates, wrong It is odd. The answer is 7. [score 0.25, steps 0.50 0.25" in text
+    assert "8: 1 of 4 candidates, right" in text
+    assert "[chosen, score 0.28" in text
+    assert "Cost: " in text
+
+
+async def test_a_tree_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    show_problem(await make_run(tmp_path, "beam"), "a")
+    assert "* 0.25 x4 drawn: We add." in printed(capsys)
+
+
+async def test_problems_that_were_missed_or_found_are_listed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = await make_run(tmp_path)
+    listed = {}
+    for missed, found in ((False, False), (True, False), (False, True)):
+        show_problems(folder, missed=missed, found=found)
+        listed[missed, found] = [line.split()[0] for line in capsys.readouterr().out.splitlines() if " of 4" in line]
+    assert listed == {(False, False): ["a", "b", "c"], (True, False): ["b", "c"], (False, True): ["b"]}
+
+
+async def test_a_problem_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    folder = await make_run(tmp_path)
+    with pytest.raises(InputError, match=r"has no problem 'x'; it has a, b, c and others"):
+        show_problem(folder, "x")

@@ -1,0 +1,44 @@
+from pathlib import Path
+
+from metagen.view.candidates import Shown, candidates_of
+from metagen.view.reading import RunRows
+from tests.support.viewed import PROBLEMS, make_run
+
+
+async def shown(folder: Path, name: str) -> list[Shown]:
+    """The candidates of the first problem."""
+    run = RunRows.read(await make_run(folder, name, PROBLEMS[:1]))
+    ((row, spans),) = run.traces()
+    return candidates_of(row, spans)
+
+
+async def test_candidates_have_their_texts_answers_and_groups(tmp_path: Path) -> None:
+    first, second, third, fourth = await shown(tmp_path, "vote")
+    assert first == Shown("It is odd.\nThe answer is 7.", "Hm.", 45, answer="7", right=True, group=0, chosen=True)
+    assert (second.answer, second.right, second.group, second.chosen) == ("8", False, 1, False)
+    assert (third.right, third.group) == (True, 0)
+    assert (fourth.text, fourth.answer, fourth.group) == ("No idea.", None, -1)
+
+
+async def test_candidates_have_the_verdicts_on_them_and_on_their_steps(tmp_path: Path) -> None:
+    candidates = await shown(tmp_path, "best")
+    assert [each.score for each in candidates] == [0.25, 0.26, 0.27, 0.28]
+    assert [each.steps for each in candidates] == [(0.5, 0.25), (0.25,), (0.25,), (0.25,)]
+    assert [each.chosen for each in candidates] == [False, False, False, True]
+
+
+async def test_candidates_that_took_several_requests_are_whole(tmp_path: Path) -> None:
+    candidates = await shown(tmp_path, "beam")
+    assert {each.text.count("\n") for each in candidates} == {2}
+    assert sum(each.chosen for each in candidates) == 1
+    refined = await shown(tmp_path, "refine")
+    assert len(refined) == 2
+    assert all(each.text for each in refined)
+
+
+async def test_a_single_answer_is_the_only_candidate(tmp_path: Path) -> None:
+    run = RunRows.read(await make_run(tmp_path, "vote", PROBLEMS[:1]))
+    ((row, _),) = run.traces()
+    alone = type(row)(problem="a", answer="7", text="It is odd.\nThe answer is 7.", correct=True)
+    assert candidates_of(alone, []) == [Shown(alone.text, answer="7", right=True, group=0, chosen=True)]
+    assert candidates_of(type(row)(problem="a", answer=None, error="NoCandidate: all were lost"), []) == []
