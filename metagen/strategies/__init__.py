@@ -7,10 +7,12 @@ from metagen.strategies.chains.proof import DraftSketchProve
 from metagen.strategies.chains.react import ReAct
 from metagen.strategies.chains.retrieval import DSP, SelfAsk
 from metagen.strategies.control import Fallback, Until, Within
+from metagen.strategies.escalation import Escalate
 from metagen.strategies.parallel.allocation import Allocate
 from metagen.strategies.parallel.behaviour import CodeT, CodeVote
 from metagen.strategies.parallel.deepconf import DeepConf
 from metagen.strategies.parallel.medoid import Medoid
+from metagen.strategies.parallel.panel import Panel
 from metagen.strategies.parallel.selection import Fuse, Select
 from metagen.strategies.parallel.similarity import Cosine
 from metagen.strategies.parallel.stopping import (
@@ -25,9 +27,10 @@ from metagen.strategies.parallel.tournament import Tournament
 from metagen.strategies.parallel.vote import BestOf, Vote
 from metagen.strategies.refine import Correct, Refine
 from metagen.strategies.thinking import EarlyExit, Shortest, Think
-from metagen.strategies.tree import DVTS, MCTS, Beam, BestFirst, Joined, ParticleFilter, Rebase
+from metagen.strategies.tree import ABMCTS, DVTS, MCTS, Beam, BestFirst, Joined, ParticleFilter, Rebase
 
 __all__ = [
+    "ABMCTS",
     "DSP",
     "DVTS",
     "MCTS",
@@ -48,12 +51,14 @@ __all__ = [
     "DirichletStop",
     "DraftSketchProve",
     "EarlyExit",
+    "Escalate",
     "ExactStop",
     "Fallback",
     "Fuse",
     "Joined",
     "Mapped",
     "Medoid",
+    "Panel",
     "ParticleFilter",
     "PredictiveStop",
     "ProgramOfThought",

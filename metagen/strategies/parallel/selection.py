@@ -5,7 +5,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Literal
 
 from metagen.candidate import Candidate
-from metagen.errors import InputError, NoCandidate, SampleError
+from metagen.errors import InputError, SampleError
 from metagen.problem import Problem
 from metagen.prompts import fuse, select, selected
 from metagen.run import Generator, Run
@@ -63,51 +63,44 @@ class Select:
 class Fuse:
     """A reply written from all samples: y⁽¹⁾ … y⁽ⁿ⁾ ~ g(· | x);  y ~ `by`(· | x, y⁽¹⁾ … y⁽ⁿ⁾).
 
-    (The aggregator of a mixture of agents; Wang et al. 2024, section 2.) `of` may hold several generators, such as
-    (Model("a"), Model("b")): n samples of each. With `layers` above one, each further layer draws samples anew, which
-    read those of the layer before. The reply is asked for in the form that `problem.answers` reads. If it is
-    lost, the majority of the last layer decides, which a note says.
+    (The aggregator of a mixture of agents; Wang et al. 2024, section 2.) Several models draw the samples with
+    `of=Panel((Model("a"), Model("b")))`. With n = (32, 4) there are two rounds: 4 samples are drawn anew, which read
+    the 32, and the reply is written from those 4. It is asked for in the form that `problem.answers` reads. If a later
+    round is lost, the round before it is read; if the reply is lost, the majority of the last round decides. Notes say
+    so.
     """
 
-    n: int
+    n: int | tuple[int, ...]
     _: KW_ONLY
-    of: Generator | tuple[Generator, ...] | None = None
+    of: Generator | None = None
     by: Generator | None = None
     """What writes the reply; without it, the run's model."""
-    layers: int = 1
 
     __repr__ = spelled
 
     def __post_init__(self) -> None:
-        require_whole(self, n=self.n, layers=self.layers)
-        require_generator(self, by=self.by)
-        if self.of == ():
-            raise InputError('Fuse: of must hold generators, such as (Model("a"), Model("b"))')
-        for generator in self._agents:
-            require_generator(self, of=generator)
+        for n in self._rounds or (0,):
+            require_whole(self, n=n)
+        require_generator(self, of=self.of, by=self.by)
 
     @property
-    def _agents(self) -> tuple[Generator | None, ...]:
-        return self.of if isinstance(self.of, tuple) else (self.of,)
+    def _rounds(self) -> tuple[int, ...]:
+        return self.n if isinstance(self.n, tuple) else (self.n,)
 
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
-        candidates = await self._layer(problem, run)
-        for _ in range(self.layers - 1):
-            candidates = await self._layer(_reading(problem, candidates), run)
+        first, *later = self._rounds
+        candidates = await run.sample(self.of, problem, first)
+        for n in later:
+            try:
+                candidates = await run.sample(self.of, _reading(problem, candidates), n)
+            except SampleError as error:
+                run.note(f"a round of {n} samples is lost ({error}): the round before it is read")
+                break
         try:
             return await run.ask(self.by, _reading(problem, candidates), part="last")
         except SampleError as error:
             run.note(f"the reply that fuses is lost ({error}): the majority decides")
         return elected(candidates, majority(vote_keys(problem, candidates)), run)
-
-    async def _layer(self, problem: Problem, run: Run) -> list[Candidate]:
-        """Samples of all agents, one agent after the other so that the order is theirs; one may lose all of its own."""
-        drawn = await run.map(lambda agent, inner: inner.sample(agent, problem, self.n), self._agents)
-        candidates = [candidate for part in drawn for candidate in part or ()]
-        if not candidates:
-            raise NoCandidate(f"all samples were lost{run.why_lost()}")
-        run.compare(candidates)
-        return candidates
 
 
 def _reading(problem: Problem, candidates: Sequence[Candidate]) -> Problem:

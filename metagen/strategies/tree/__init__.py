@@ -1,11 +1,12 @@
-"""Tree searches over steps, guided by a verifier that judges partial replies.
+"""Tree searches over steps, and over whole replies (`adaptive`), guided by a verifier that judges partial replies.
 
 `node` is the tree as data, `shares` the arithmetic of who gets how much, `search` the loop around both; `levels` and
 `windows` are the algorithms, each a pure function from a tree to what is drawn next.
 """
 
+from metagen.strategies.tree.adaptive import ABMCTS
 from metagen.strategies.tree.joined import Joined
 from metagen.strategies.tree.levels import DVTS, Beam, ParticleFilter, Rebase
 from metagen.strategies.tree.windows import MCTS, BestFirst
 
-__all__ = ["DVTS", "MCTS", "Beam", "BestFirst", "Joined", "ParticleFilter", "Rebase"]
+__all__ = ["ABMCTS", "DVTS", "MCTS", "Beam", "BestFirst", "Joined", "ParticleFilter", "Rebase"]

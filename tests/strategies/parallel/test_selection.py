@@ -5,6 +5,7 @@ from metagen import (
     GenerationError,
     InputError,
     Model,
+    Panel,
     Problem,
     Request,
     Scripted,
@@ -19,7 +20,7 @@ SPECS = [
     "Select(3)",
     'Select(2, by=Model(temperature=0), wish="best")',
     "Fuse(2)",
-    "Fuse(2, of=(CoT(), Model()), layers=2)",
+    "Fuse((3, 2))",
 ]
 WRAPPERS = ["Select(2, of={})", "Fuse(1, of={})"]
 REPLIES = ("red car", "blue boat", "red cars")
@@ -127,9 +128,22 @@ async def test_several_agents_and_layers() -> None:
         return Scripted(script, name=name)
 
     models = {"a": model("a"), "b": model("b")}
-    strategy = Fuse(1, of=(Model("a"), Model("b")), by=Model("b"), layers=2)
+    strategy = Fuse((4, 2), of=Panel((Model("a"), Model("b"))), by=Model("b"))
     await solve("?", strategy, models)
-    assert asked == [("a", 0), ("b", 0), ("a", 2), ("b", 2), ("b", 2)]
+    assert sorted(asked[:4]) == [("a", 0), ("a", 0), ("b", 0), ("b", 0)]
+    assert sorted(asked[4:6]) == [("a", 4), ("b", 4)]
+    assert asked[6:] == [("b", 2)]
+
+
+async def test_a_lost_round_leaves_the_round_before() -> None:
+    def script(request: Request) -> str:
+        if "Response 1:" in request.prompt and request.draw < 3:
+            raise GenerationError("too long")
+        return "fused" if "Response 1:" in request.prompt else REPLIES[request.draw]
+
+    solution = await solve("?", Fuse((2, 3)), Scripted(script))
+    assert solution.text == "fused"
+    assert "a round of 3 samples is lost" in solution.notes[0]
 
 
 async def test_a_lost_fusion_leaves_the_majority() -> None:
@@ -144,9 +158,9 @@ async def test_a_lost_fusion_leaves_the_majority() -> None:
         ("Select(0)", "n must be"),
         ('Select(2, wish="longest")', "wish must be consistent or best"),
         ("Select(2, by=3)", "by=3 is not a strategy"),
-        ("Fuse(2, layers=0)", "layers must be"),
-        ("Fuse(2, of=())", "of must hold generators"),
-        ("Fuse(2, of=(3,))", "of=3 is not a strategy"),
+        ("Fuse(())", "n must be"),
+        ("Fuse((2, 0))", "n must be"),
+        ("Fuse(2, of=3)", "of=3 is not a strategy"),
     ],
 )
 def test_nonsense_is_refused(spec: str, said: str) -> None:

@@ -1,0 +1,83 @@
+import pytest
+
+from metagen import BetaStop, Escalate, GenerationError, InputError, Model, Scripted, parse, solve
+from tests.support.scripts import length
+
+SPECS = [
+    "Escalate((Model(), CoT()), until=BetaStop(0.9), n=3)",
+    "Escalate((CoT(), Model()), until=length, threshold=999)",
+]
+WRAPPERS = ["Escalate(({}, Model()), until=length)"]
+BOTH = (Model("small"), Model("large"))
+
+
+def models(*small: str, large: str = "The answer is 9.") -> dict[str, Scripted]:
+    def reply(text: str) -> str:
+        if text == "lost":
+            raise GenerationError("too long")
+        return text
+
+    return {
+        "small": Scripted(lambda request: reply(small[request.draw % len(small)])),
+        "large": Scripted(lambda _: reply(large)),
+    }
+
+
+@pytest.mark.parametrize(
+    ("small", "answer", "calls"),
+    [(("The answer is 4.",), "4", 1), (("The answer is 4.", "The answer is 5."), "9", 2), (("Hm.",), "9", 2)],
+)
+async def test_the_large_model_is_asked_where_the_vote_is_not_settled(
+    small: tuple[str, ...], answer: str, calls: int
+) -> None:
+    solution = await solve("?", Escalate(BOTH, until=BetaStop(0.9), n=4), models(*small))
+    assert (solution.answer, solution.usage.calls) == (answer, calls)
+
+
+@pytest.mark.parametrize(("threshold", "answer"), [(17, "4"), (18, "9")])
+async def test_a_verdict_of_the_threshold_accepts(threshold: float, answer: str) -> None:
+    strategy = Escalate(BOTH, until=length, threshold=threshold, n=2)
+    assert (await solve("?", strategy, models("The answer is 4.", " The answer is 4."))).answer == answer
+
+
+async def test_a_model_without_a_verdict_is_not_accepted() -> None:
+    async def silent(problem: object, candidates: list[object], run: object) -> list[None]:
+        return [None] * len(candidates)
+
+    assert (await solve("?", Escalate(BOTH, until=silent, threshold=-9), models("The answer is 4."))).answer == "9"  # type: ignore[arg-type]
+
+
+async def test_a_lost_model_is_passed_over_and_the_best_so_far_stands_for_the_last() -> None:
+    strategy = Escalate((Model("small"), *BOTH), until=length, threshold=99)
+    solution = await solve("?", strategy, models("4", "The answer is 5.", large="lost"))
+    assert solution.text == "The answer is 5."
+    assert "the best so far is returned" in solution.notes[0]
+    assert (await solve("?", strategy, models("lost"))).answer == "9"
+    assert "too long" in (await solve("?", strategy, models("lost", large="lost"))).error
+
+
+async def test_what_the_last_model_gives_is_not_judged() -> None:
+    judged: list[str] = []
+
+    async def refuses(problem: object, candidates: list[object], run: object) -> list[float]:
+        judged.append("once")
+        return [0.0] * len(candidates)
+
+    await solve("?", Escalate(BOTH, until=refuses), models("The answer is 4."))  # type: ignore[arg-type]
+    assert judged == ["once"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("Escalate((Model(),), until=length)", "two generators or more"),
+        ("Escalate((Model(), 3), until=length)", "of=3 is not a strategy"),
+        ("Escalate((Model(), Model()))", "needs until"),
+        ("Escalate((Model(), Model()), until=BetaStop(0.9))", "one sample is no vote"),
+        ("Escalate((Model(), Model()), until=PredictiveStop(0.9), n=4)", "accepts a tie"),
+        ("Escalate((Model(), Model()), until=3)", "is not a rule"),
+    ],
+)
+def test_nonsense_is_refused(spec: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        parse(spec, {"length": length})
