@@ -1,9 +1,9 @@
 """How sure a model was of its own words, from the log-probabilities of its tokens. Pure."""
 
 from collections.abc import Sequence
+from itertools import accumulate
 from math import ceil, fsum
-
-import numpy as np
+from operator import sub
 
 FLOOR = -9999.0
 """Stands for the log-probability of the impossible, as vLLM's server writes it."""
@@ -29,8 +29,9 @@ def lowest_group(confidences: Sequence[float], size: int) -> float:
     """
     if len(confidences) <= size:
         return mean(confidences)
-    sums = np.cumsum([0.0, *confidences])
-    return float((sums[size:] - sums[:-size]).min() / size)
+    sums = list(accumulate(confidences, initial=0.0))
+    least: float = min(map(sub, sums[size:], sums))
+    return least / size
 
 
 def least_kept(values: Sequence[float], share: float) -> float:

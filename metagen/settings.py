@@ -12,6 +12,8 @@ from typing import Any
 
 from metagen.errors import InputError
 
+CONCURRENCY = 256
+"""Problems at once. An engine queues what it cannot run yet, so more costs only memory."""
 PLAIN = "; a plain function of (prompt, text) goes into OnText(...)"
 GENERATOR = ("problem", "run")
 """What a generator is called with."""

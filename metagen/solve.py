@@ -22,13 +22,10 @@ from metagen.run import Generator, Run, Verifier
 from metagen.run.node import Scope
 from metagen.run.protocols import is_joint
 from metagen.run.telling import Teller
-from metagen.settings import require_grade, require_strategy
+from metagen.settings import CONCURRENCY, require_grade, require_strategy
 from metagen.solution import Solution
 from metagen.trace import Span
 from metagen.verifiers.grading import grades, oracle_of
-
-CONCURRENCY = 256
-"""Problems at once. An engine queues what it cannot run yet, so more costs only memory."""
 
 Result = TypeVar("Result")
 Models = AnyBackend | Mapping[str, AnyBackend]

@@ -14,9 +14,9 @@ from metagen.budget import Account, Budget
 from metagen.errors import InputError
 from metagen.problem import Problem
 from metagen.run import Generator, Verifier
-from metagen.settings import require_strategy
+from metagen.settings import CONCURRENCY, require_strategy
 from metagen.solution import Solution
-from metagen.solve import CONCURRENCY, Models, cancel, name_models
+from metagen.solve import Models, cancel, name_models
 from metagen.solve import solve as solve_async
 from metagen.solve import solve_all as solve_all_async
 

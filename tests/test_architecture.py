@@ -19,8 +19,8 @@ MODULES = {
 """By name, without `metagen.` before it; the package itself is `__init__`."""
 
 ORDER = [
-    "errors", "distribution", "system", "thinking", "candidate", "confidence", "data", "models", "prompts", "settings",
-    "calls", "tasks",
+    "errors", "lazy", "distribution", "system", "thinking", "candidate", "confidence", "data", "models", "prompts",
+    "settings", "calls", "tasks",
     "execution", "answers", "budget", "messages", "problem",
     "card", "request", "trace", "solution", "events",
     "run",
@@ -73,6 +73,9 @@ TESTED_ELSEWHERE = {
     "cli.commands": "tests/test_cli.py",
     "cli.jobs": "tests/test_cli.py",
     "cli.options": "tests/test_cli.py",
+    "cli.orders": "tests/test_cli.py",
+    "cli.reports": "tests/test_cli.py",
+    "cli.visible": "tests/cli/test_console.py",
     "cli.stopping": "tests/test_stopped.py",
     "cli.sweeps": "tests/jobs/test_plans.py",
     "cli.training": "tests/train/test_command.py",
@@ -89,6 +92,7 @@ TESTED_ELSEWHERE = {
     "execution.limits": "tests/execution/test_sandbox.py",
     "execution.processes": "tests/execution/test_sandbox.py",
     "leaves": "tests/test_model.py and tests/jobs/test_remarks.py",
+    "lazy": "tests/test_exported_names.py",
     "jobs.loading": "tests/test_cli.py",
     "jobs.opening": "tests/jobs/test_job.py",
     "verifiers.recorded": "tests/test_elsewhere.py",
@@ -171,13 +175,52 @@ def test_only_run_knows_spans_and_accounts(module: str) -> None:
 
 
 def test_the_package_itself_only_hands_on_names() -> None:
-    docstring, *rest = tree("__init__").body
+    docstring, *rest, load = tree("__init__").body
     assert isinstance(docstring, ast.Expr)
-    assert all(isinstance(node, ast.ImportFrom | ast.Assign | ast.AugAssign) for node in rest)
+    assert ast.unparse(load) == "load_lazily(__name__)"
+    parts = [each for node in rest for each in (node.body if isinstance(node, ast.If) else [node])]
+    assert all(isinstance(node, ast.ImportFrom | ast.Assign | ast.AugAssign) for node in parts)
     targets = {
         ast.unparse(node) for node in ast.walk(tree("__init__")) if isinstance(getattr(node, "ctx", None), ast.Store)
     }
     assert targets == {"__all__"}
+
+
+def loaded(program: str) -> set[str]:
+    """The modules that Python has loaded once a program has run."""
+    program = f"import sys\n{program}\nprint('LOADED', *sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return set(done.stdout.rpartition("LOADED")[2].split())
+
+
+ROOMS = {"metagen", "metagen.backends", "metagen.lazy", "metagen.strategies", "metagen.tools", "metagen.verifiers"}
+"""What `import metagen` loads: lists of names."""
+HELP = ROOMS | {
+    "metagen.cli",
+    *(f"metagen.cli.{name}" for name in ("commands", "options", "stopping", "training", "visible")),
+    *("metagen.errors", "metagen.settings", "metagen.train"),
+}
+CALL = """
+from metagen.cli import main
+sys.argv = ["metagen", *{arguments}]
+try:
+    main()
+except SystemExit as end:
+    assert not end.code
+"""
+
+
+def test_import_loads_lists_of_names_alone() -> None:
+    names = loaded("import metagen")
+    assert {name for name in names if name.partition(".")[0] == "metagen"} == ROOMS
+    assert not {"asyncio", "numpy", "pydantic", "msgspec", "rich", "typer"} & names
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["solve", "--help"], ["train", "orm", "--help"]])
+def test_help_loads_the_options_alone(arguments: list[str]) -> None:
+    names = loaded(CALL.format(arguments=arguments))
+    assert {name for name in names if name.partition(".")[0] == "metagen"} == HELP
+    assert not {"asyncio", "numpy", "msgspec", "rich"} & names
 
 
 def test_metagen_imports_without_the_heavy_libraries() -> None:
@@ -193,9 +236,7 @@ def test_metagen_imports_without_the_heavy_libraries() -> None:
         "rich",
         "matplotlib",
     }
-    program = f"import sys, metagen; print(*{heavy!r} & {{name.split('.')[0] for name in sys.modules}})"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == []
+    assert heavy & {name.partition(".")[0] for name in loaded("from metagen import *")} == set()
 
 
 def calls(module: str) -> Iterator[str]:

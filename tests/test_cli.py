@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from metagen import BackendGone, ModelCard, Price, cli
-from metagen.cli import commands
+from metagen.cli import jobs
 from metagen.distribution import how_to_install
 from metagen.models import SMALL
 
@@ -626,7 +626,7 @@ def test_what_ends_a_run_early_is_one_line(
     async def ends(*_: object) -> int:
         raise error
 
-    monkeypatch.setattr(commands, "solve_file", ends)
+    monkeypatch.setattr(jobs, "solve_file", ends)
     result = metagen("solve", "problems.jsonl", *POOL)
     assert (result.code, result.out, result.err.count("\n")) == (code, "", 1)
     assert said in result.err

@@ -72,7 +72,7 @@ def extended(module: str, addition: str) -> str:
     line, names = ast.parse(addition).body
     assert isinstance(names, ast.Assign)
     added = (ast.get_source_segment(addition, names.value) or "").strip("[]")
-    with_import = re.sub(r"^from ", f"{ast.unparse(line)}\nfrom ", module, count=1, flags=re.MULTILINE)
+    with_import = module.replace("TYPE_CHECKING:\n", f"TYPE_CHECKING:\n    {ast.unparse(line)}\n", 1)
     return with_import.replace("__all__ = [", f"__all__ = [{added}, ", 1)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 import metagen
 from metagen import backends, errors, strategies, tools, verifiers
+from metagen.lazy import Names
 from metagen.settings import spelled
 from metagen.verifiers import critics
 
@@ -19,9 +20,10 @@ def test_what_is_exported_is_there_and_documented(name: str) -> None:
 
 @pytest.mark.parametrize("package", [metagen, strategies, verifiers, tools, backends])
 def test_nothing_else_is_public(package: types.ModuleType) -> None:
+    for name in package.__all__:
+        getattr(package, name)
     public = {name for name, value in vars(package).items() if not name.startswith("_") and not inspect.ismodule(value)}
-    assert public == set(package.__all__)
-    assert len(package.__all__) == len(public)
+    assert sorted(public - {"TYPE_CHECKING", "load_lazily"}) == sorted(package.__all__)
 
 
 def parts(room: types.ModuleType) -> list[type]:
@@ -60,3 +62,22 @@ def test_what_costs_a_sample_is_no_error_of_the_caller() -> None:
     assert not issubclass(errors.SampleError, errors.InputError)
     assert issubclass(errors.WeightError, errors.InputError)
     assert not issubclass(errors.BackendGone, errors.SampleError)
+
+
+def test_a_function_keeps_its_name_from_the_module_that_has_the_same() -> None:
+    import_module("metagen.solve")
+    assert inspect.isfunction(metagen.solve)
+    assert inspect.ismodule(metagen.sync)
+
+
+def test_a_name_that_is_not_there_is_no_attribute() -> None:
+    with pytest.raises(AttributeError, match="module 'metagen' has no attribute 'Elsewhere'"):
+        getattr(metagen, "Elsewhere")  # noqa: B009
+    assert set(metagen.__all__) <= set(dir(metagen))
+
+
+def test_names_are_those_of_packages_and_others_which_come_first() -> None:
+    names = Names(tools, Seven=7) | {"Python": "ours"}
+    assert set(names) == {*tools.__all__, "Seven"}
+    assert len(names) == len(set(names))
+    assert (names["Calculator"], names["Seven"], names["Python"]) == (tools.Calculator, 7, "ours")

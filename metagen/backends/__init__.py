@@ -1,15 +1,20 @@
 """Who serves a model: opened with `async with`, and passed to `solve`."""
 
-from metagen.backends.balanced import Balanced
-from metagen.backends.http.reward_server import VLLMRewardServer
-from metagen.backends.http.server import OpenAIServer, VLLMServer
-from metagen.backends.recorded import Recorded
-from metagen.backends.retrying import Retrying, RetryingReward
-from metagen.backends.rewards.torch import TorchReward
-from metagen.backends.scripted import Scripted, ScriptedReward
-from metagen.backends.vllm.generating import VLLMEngine
-from metagen.backends.vllm.scoring import VLLMReward
-from metagen.backends.wrapper import Limited, Priced, PricedReward
+from typing import TYPE_CHECKING
+
+from metagen.lazy import load_lazily
+
+if TYPE_CHECKING:
+    from metagen.backends.balanced import Balanced
+    from metagen.backends.http.reward_server import VLLMRewardServer
+    from metagen.backends.http.server import OpenAIServer, VLLMServer
+    from metagen.backends.recorded import Recorded
+    from metagen.backends.retrying import Retrying, RetryingReward
+    from metagen.backends.rewards.torch import TorchReward
+    from metagen.backends.scripted import Scripted, ScriptedReward
+    from metagen.backends.vllm.generating import VLLMEngine
+    from metagen.backends.vllm.scoring import VLLMReward
+    from metagen.backends.wrapper import Limited, Priced, PricedReward
 
 __all__ = [
     "Balanced",
@@ -28,3 +33,5 @@ __all__ = [
     "VLLMRewardServer",
     "VLLMServer",
 ]
+
+load_lazily(__name__)

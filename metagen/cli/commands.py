@@ -1,24 +1,12 @@
-"""The commands: arguments to jobs to files."""
+"""The commands: arguments to jobs to files. Each imports what it needs, so that help and mistakes are answered fast."""
 
-import asyncio
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 from typer.exceptions import TyperException
 
-from metagen import distribution
-from metagen.analysis import formats, plots, tables
-from metagen.analysis.reading import read
-from metagen.analysis.tables import Source
-from metagen.budget import Budget
-from metagen.card.card import ModelCard
-from metagen.cli.console import check_report, err, guard_interpreter, out, show, visible, write
-from metagen.cli.doctor import examine
-from metagen.cli.jobs import sample_file, solve_file
 from metagen.cli.options import (
     AnswersOption,
     CardOption,
@@ -45,19 +33,11 @@ from metagen.cli.options import (
     TemplateOption,
     TokensOption,
 )
-from metagen.cli.show import show_problem, show_problems
 from metagen.cli.stopping import abandon_output, is_unwritable, print_any_text, until_stopped
-from metagen.cli.sweeps import sweep
 from metagen.cli.training import training_app
-from metagen.disk.fields import ANSWER_FIELDS
-from metagen.disk.problems import ProblemFile
-from metagen.disk.templates import read_template, read_text
+from metagen.cli.visible import guard_interpreter
 from metagen.errors import BackendGone, InputError, MetagenError, StorageError
-from metagen.jobs.job import Order, prepare, read_named, read_settings
-from metagen.jobs.loading import load_all
-from metagen.jobs.plans import cells, read_plan
-from metagen.solve import CONCURRENCY
-from metagen.spec.parse import parse_grade
+from metagen.settings import CONCURRENCY
 
 app = typer.Typer(
     help="Answer better by calling a language model many times.",
@@ -73,9 +53,14 @@ def root(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Say which version this is.")] = False,
 ) -> None:
+    if not version and context.invoked_subcommand is not None:
+        return
+    from metagen import distribution
+    from metagen.cli.console import out
+
     if version:
         out.print(f"metagen {distribution.version()}")
-    elif context.invoked_subcommand is None:
+    else:
         out.print(context.get_help())
 
 
@@ -108,7 +93,14 @@ def solve_command(
     price: PriceOption = None,
 ) -> None:
     """Answer a file of problems. The same call again goes on where it stopped."""
-    job = prepare(_order(**locals()))
+    given = locals()
+    import asyncio
+
+    from metagen.cli.jobs import solve_file
+    from metagen.cli.orders import order
+    from metagen.jobs.job import prepare
+
+    job = prepare(order(**given))
     run = out_dir or Path("runs") / job.slug()
     raise typer.Exit(asyncio.run(solve_file(job, run)))
 
@@ -141,52 +133,15 @@ def sample_command(
     price: PriceOption = None,
 ) -> None:
     """Draw and keep N samples a problem. The same call again draws what is missing; `solve --model POOL` plays them."""
-    job = prepare(_order(**locals()))
+    given = locals()
+    import asyncio
+
+    from metagen.cli.jobs import sample_file
+    from metagen.cli.orders import order
+    from metagen.jobs.job import prepare
+
+    job = prepare(order(**given))
     raise typer.Exit(asyncio.run(sample_file(job, n, out_file)))
-
-
-def _order(
-    *,
-    file: Path,
-    strategy: str,
-    model: list[str] | None,
-    load: list[Path] | None,
-    limit: int | None,
-    seed: int | None,
-    tokens: int | None,
-    seconds: float | None,
-    flops: float | None,
-    money: float | None,
-    concurrency: int,
-    prompt_field: str | None,
-    answer_field: str | None,
-    id_field: str | None,
-    answers: str | None,
-    system: str | None,
-    template: Path | None,
-    grade: str | None,
-    engine: list[str] | None,
-    server: list[str] | None,
-    card: list[str] | None,
-    price: list[str] | None,
-    **_: object,
-) -> Order:
-    """What the options that `solve` and `sample` share ask for."""
-    return Order(
-        problems=asking(ProblemFile(file, prompt_field, answer_field, id_field, answers or ""), system, template),
-        strategy=strategy,
-        models=read_named(model or (), "--model"),
-        load=load or (),
-        engine=read_settings(engine or (), "--engine"),
-        server=read_settings(server or (), "--server"),
-        cards=read_named(card or (), "--card"),
-        prices=read_named(price or (), "--price"),
-        limit=limit,
-        seed=seed,
-        budget=Budget(tokens, seconds, flops, money),
-        concurrency=concurrency,
-        grade=grade or "",
-    )
 
 
 @app.command("report")
@@ -218,6 +173,13 @@ def report_command(
     subject. Of several pools and runs, it says how each differs from the first on the same problems, with as many
     samples and at equal cost.
     """
+    from metagen.analysis.reading import read
+    from metagen.cli.console import check_report
+    from metagen.cli.reports import cards, report
+    from metagen.disk.problems import ProblemFile
+    from metagen.jobs.loading import load_all
+    from metagen.spec.parse import parse_grade
+
     names = load_all(load or ())
     problems = ProblemFile(problem_file, prompt_field, answer_field, id_field, answers or "").reading(names)
     graded = parse_grade(grade, names) if grade else None
@@ -229,22 +191,6 @@ def report_command(
         for source, one in zip(sources, cards(card or (), len(sources)), strict=True)
     ]
     report(found, out_dir, [percent / 100 for percent in reach or ()])
-
-
-def asking(problems: ProblemFile, system: str | None, template: Path | None) -> ProblemFile:
-    """The same problems, with a system turn and a template, where they are given."""
-    if system and system.startswith("@"):
-        system = read_text(Path(system[1:]))
-    names = (problems.answer_field,) if problems.answer_field else ANSWER_FIELDS
-    return replace(problems, system=system or "", template=read_template(template, names) if template else None)
-
-
-def cards(paths: Sequence[str], sources: int) -> list[ModelCard | None]:
-    """The card of each source: its own, the only one given, or none."""
-    given: list[ModelCard | None] = [ModelCard.read(path) for path in paths]
-    if len(given) not in {0, 1, sources}:
-        raise InputError(f"--card is given {len(given)} times for {sources} sources: give one, or one for each")
-    return given if len(given) == sources else (given or [None]) * sources
 
 
 @app.command("show")
@@ -263,6 +209,8 @@ def show_command(
 
     One problem with its candidates by answer, their scores, the search tree and what it cost; or a line for each.
     """
+    from metagen.cli.show import show_problem, show_problems
+
     if problem is None:
         show_problems(run, missed=missed, found=found)
     elif missed or found:
@@ -282,6 +230,11 @@ def sweep_command(
 
     The strategies of one model, file and seed share one pool of samples. The same call again goes on where it stopped.
     """
+    import asyncio
+
+    from metagen.cli.sweeps import sweep
+    from metagen.jobs.plans import cells, read_plan
+
     every = cells(plan, read_plan(plan))
     raise typer.Exit(asyncio.run(sweep(plan.stem, every, out_dir or Path("runs") / plan.stem)))
 
@@ -298,6 +251,10 @@ def doctor_command(
     Python, vLLM, the GPU, the sandbox, Coq, the extras and the models that ship. Of a server it says the dialect, the
     context and what it lacks. The exit code is 1 if the model cannot be used, else 0.
     """
+    import asyncio
+
+    from metagen.cli.doctor import examine
+
     raise typer.Exit(asyncio.run(examine(model)))
 
 
@@ -323,43 +280,22 @@ def main() -> NoReturn:
             if not is_unwritable(error):
                 raise
             _fail(f"the output cannot be written: {error.strerror}", 1)
-        except (KeyboardInterrupt, asyncio.CancelledError, typer.Abort):
+        except (KeyboardInterrupt, _cancelled(), typer.Abort):
             code = 130  # which is also what newer versions of typer make of Ctrl-C
         if code == 130 or stopped:
             _fail("interrupted. What is solved is kept: run the same command to go on", 128 + (stopped or [2])[0])
         sys.exit(code or 0)
 
 
+def _cancelled() -> type[BaseException]:
+    from asyncio import CancelledError
+
+    return CancelledError
+
+
 def _fail(text: str, code: int) -> NoReturn:
+    from metagen.cli.console import err
+
     abandon_output()
     err.print("metagen: " + " ".join(text.split()), soft_wrap=True)
     sys.exit(code)
-
-
-def report(sources: list[Source], folder: Path | None, reach: Sequence[float] = ()) -> None:
-    """Print the report and, if there is a folder for it, write it down."""
-    measured = {source.name: list(tables.measured(source)) for source in sources}
-    pairs = [(sources[0], other) for other in sources[1:]]
-    found = [each for pair in pairs for each in tables.versus(*pair)]
-    notes = [f"{source.name}: {remark}" for source in sources for remark in tables.remarks(source)]
-    notes += [tables.said(*pair, compared) for pair in pairs if (compared := tables.answers(*pair))]
-    pages = [page for source in sources for page in tables.sheets(source, measured[source.name])]
-    equal = [each for pair in pairs for each in tables.equals(*pair)]
-    pages += [tables.comparisons(found)] if found else []
-    pages += [tables.at_equal(equal)] if equal else []
-    pages += [tables.reaching(sources, accuracy) for accuracy in reach]
-    for each in pages:
-        show(each)
-    for note in (*notes, tables.FOOT):
-        out.print(note, soft_wrap=True)
-    if folder:
-        every = [row for part in measured.values() for row in part]
-        text = "\n".join([*map(formats.markdown, pages), *(f"- {note}" for note in notes)])
-        texts = {
-            "table.md": f"{tables.FOOT}\n\n{text}\n",
-            "table.csv": formats.as_csv(every),
-            "table.json": formats.as_json(every, found, notes, equal),
-        }
-        panels = {visible(source.name): source.curves for source in sources}
-        pictures = (lambda: plots.draw(panels, folder)) if plots.available() else None
-        out.print(f"Kept in {folder}/ ({', '.join(write(folder, texts, pictures))}).", soft_wrap=True)

@@ -1,15 +1,10 @@
 """Where the command line writes to, and how its tables and bars look."""
 
 import re
-import sys
-import traceback
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from textwrap import fill
-from types import TracebackType
 from typing import Any
-from unicodedata import category
 
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
@@ -21,26 +16,10 @@ from rich.table import Table
 from rich.text import Text
 
 from metagen.analysis.tables import Sheet
+from metagen.cli.visible import visible
 from metagen.disk.files import check_ours, make_folder, replace_text
 from metagen.distribution import how_to_install
 from metagen.errors import InputError
-
-INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-"""Unicode's categories of controls, formats (bidirectional marks, joiners), lone surrogates, and separators of lines
-and paragraphs: characters that steer a terminal, change what a reader sees, or cannot be encoded."""
-
-
-def visible(text: str) -> str:
-    """The text with each character of `INVISIBLE` but newline and tab as an escape: ESC is a backslash and `x1b`."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(map(_shown, text))
-
-
-def _shown(character: str) -> str:
-    if character in "\n\t" or category(character) not in INVISIBLE:
-        return character
-    return character.encode("unicode_escape").decode("ascii")
 
 
 class Terminal(Console):
@@ -81,23 +60,6 @@ class Bars(Progress):
 
 out = Terminal()
 err = Terminal(stderr=True)
-
-
-def guard_interpreter() -> None:
-    """From now on, what Python prints itself is made visible too: warnings, and the traceback of a bug."""
-    warnings.formatwarning = _formatted
-    sys.excepthook = _show_bug
-
-
-_format = warnings.formatwarning
-
-
-def _formatted(*arguments: Any, **settings: Any) -> str:
-    return visible(_format(*arguments, **settings))
-
-
-def _show_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    err.print("".join(traceback.format_exception(kind, error, trace)), end="", soft_wrap=True)
 
 
 def progress() -> Progress:

@@ -9,7 +9,8 @@ from rich.text import Text
 from rich.tree import Tree
 
 from metagen.analysis.tables import Sheet
-from metagen.cli.console import out, show, visible
+from metagen.cli.console import out, show
+from metagen.cli.visible import visible
 from metagen.disk.rows import SolutionRow
 from metagen.disk.traces import SpanRow
 from metagen.errors import InputError

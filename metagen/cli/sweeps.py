@@ -13,8 +13,9 @@ from metagen.analysis.tally import Tally
 from metagen.backends import Recorded
 from metagen.backends.wrapper import Inner, Passing, RewardWrapper, Wrapper
 from metagen.budget import Account
-from metagen.cli.console import check_report, out, show, visible, write
+from metagen.cli.console import check_report, out, show, write
 from metagen.cli.jobs import fill, say_surprises
+from metagen.cli.visible import visible
 from metagen.disk.files import make_folder
 from metagen.jobs.plans import Cell, points
 from metagen.request import AnyBackend, Backend, RewardBackend, generates

@@ -1,16 +1,14 @@
 """`metagen train`: a reward model or a corrector, from a pool of samples."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
-from metagen.cli.console import out, progress
-from metagen.disk.problems import ProblemFile
-from metagen.jobs.opening import open_model
-from metagen.train.command import Kind, check, train
-from metagen.train.labels import ROLLOUTS
+from metagen.train import ROLLOUTS
+
+if TYPE_CHECKING:
+    from metagen.train.command import Kind
 
 training_app = typer.Typer(help="Train a reward model or a corrector on a pool of samples.", rich_markup_mode=None)
 
@@ -65,6 +63,8 @@ def train_prm(
     seed: SEED_OF_TRAINING = 0,
 ) -> None:
     """A process reward model: is each step good, by rollouts (Math-Shepherd, Wang et al. 2024)."""
+    from metagen.jobs.opening import open_model
+
     backend = open_model(generator) if generator else None
     _train(
         "prm", pool, problems, model, out_dir, epochs, rate, batch, seed,
@@ -88,11 +88,17 @@ def train_corrector(
 
 
 def _train(
-    kind: Kind, pool: Path, problems: Path, model: str, out_dir: Path, epochs: int, rate: float, batch: int, seed: int,
-    **labelling: Any,
+    kind: "Kind", pool: Path, problems: Path, model: str, out_dir: Path, epochs: int, rate: float, batch: int,
+    seed: int, **labelling: Any,
 ) -> None:  # fmt: skip
+    from rich.table import Table
+
+    from metagen.cli.console import out, progress
+    from metagen.disk.problems import ProblemFile
+    from metagen.train.command import check, train
+
     check(model, out_dir)
-    from metagen.train.finetune import Schedule  # noqa: PLC0415 (needs torch)
+    from metagen.train.finetune import Schedule  # needs torch
 
     with progress() as bar:
         task = bar.add_task("Reading", total=None, state="")

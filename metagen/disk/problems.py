@@ -10,8 +10,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
-
 from metagen.answers.extract import alone, extract
 from metagen.answers.kinds import MATHS, Choice, Label, LastNumber, Maths, Number
 from metagen.answers.protocol import Answers
@@ -138,6 +136,8 @@ class ProblemFile:
             blank += answer is None and tests is None and fields.answers(row)
         if not ids:
             raise InputError(f"{self.path}: holds no problems")
+        import numpy as np  # noqa: PLC0415 (slow to load)
+
         hashes = np.frombuffer(ids, dtype=np.int64)
         hashes.sort()
         if repeated := set(hashes[1:][hashes[1:] == hashes[:-1]].tolist()):

@@ -20,8 +20,7 @@ from metagen.models import SMALL
 from metagen.problem import Problem
 from metagen.request import AnyBackend, generates
 from metagen.run import Generator, Verifier
-from metagen.settings import literal, takes
-from metagen.solve import CONCURRENCY
+from metagen.settings import CONCURRENCY, literal, takes
 from metagen.spec.parse import foreign, parse, parse_grade
 
 

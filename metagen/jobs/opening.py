@@ -7,19 +7,6 @@ from pathlib import Path
 from typing import Any, TypeVar, cast, get_args
 
 from metagen import backends
-from metagen.backends import (
-    Balanced,
-    OpenAIServer,
-    Priced,
-    PricedReward,
-    Recorded,
-    Retrying,
-    RetryingReward,
-    TorchReward,
-    VLLMEngine,
-    VLLMReward,
-    VLLMRewardServer,
-)
 from metagen.backends.folder import config_of
 from metagen.backends.rewards.families import FAMILIES, family, known_family
 from metagen.budget import Price
@@ -58,18 +45,18 @@ def make_backend(
     if plus and like in FAMILIES:
         return _make_reward(rest, engine, card, server, like)
     if is_served(model):
-        servers = [_make_server(OpenAIServer, url, server, card=card) for url in model.split(",")]
-        return Retrying(servers[0] if len(servers) == 1 else Balanced(*servers))
+        servers = [_make_server(backends.OpenAIServer, url, server, card=card) for url in model.split(",")]
+        return backends.Retrying(servers[0] if len(servers) == 1 else backends.Balanced(*servers))
     if name := model if model in names else _name_of(model):
         return _make(model, _find(name, names), card)
     if model.lower().endswith(POOLS):
-        return Recorded(model, card=card)
+        return backends.Recorded(model, card=card)
     if card:
         raise InputError(f"--card is for servers and pools; {model} has its own")
     model = str(SHIPPED.get(model, model))
     if known_family(model, config_of(model)):
         return _make_reward(model, engine, None, server)
-    return VLLMEngine(model, **engine)
+    return backends.VLLMEngine(model, **engine)
 
 
 def at_price(backend: AnyBackend, price: str | None) -> AnyBackend:
@@ -80,7 +67,9 @@ def at_price(backend: AnyBackend, price: str | None) -> AnyBackend:
         parsed = Price.parse(price)
     except InputError as error:
         raise InputError(f"--price: {error}") from None
-    return Priced(backend, parsed) if generates(backend) else PricedReward(cast(RewardBackend, backend), parsed)
+    if generates(backend):
+        return backends.Priced(backend, parsed)
+    return backends.PricedReward(cast(RewardBackend, backend), parsed)
 
 
 def _make_reward(
@@ -92,12 +81,12 @@ def _make_reward(
 ) -> AnyBackend:
     """A reward model on a server, on vLLM in this process, or in torch where vLLM lacks its architecture."""
     if is_served(model):
-        return RetryingReward(_make_server(VLLMRewardServer, model, server, like=like, card=card))
+        return backends.RetryingReward(_make_server(backends.VLLMRewardServer, model, server, like=like, card=card))
     if card:
         raise InputError(f"--card is for servers and pools; {model} has its own")
     if not family(model, config_of(model), like).served:
-        return TorchReward(model, like=like)
-    return VLLMReward(model, like=like, **engine)
+        return backends.TorchReward(model, like=like)
+    return backends.VLLMReward(model, like=like, **engine)
 
 
 def is_served(model: str) -> bool:
@@ -140,25 +129,23 @@ def _name_of(model: str) -> str:
 
 def _find(name: str, names: Mapping[str, Any]) -> Callable[..., Any]:
     """What makes the backend: a function of a loaded file, a class of metagen's, or one of an installed package."""
-    known = {**_own_backends(), **names}
-    made: Callable[..., Any] | None = known.get(name) or plugins.find(name, plugins.BACKENDS)
+    made: Callable[..., Any] | None = names.get(name) or _own_backend(name) or plugins.find(name, plugins.BACKENDS)
     if made is None:
-        offered = known.keys() | plugins.names(plugins.BACKENDS)
+        own = set(filter(_own_backend, backends.__all__))
+        offered = own | names.keys() | plugins.names(plugins.BACKENDS)
         raise InputError(
             f"--model {name}:...: there is no backend {name!r} that a text can open: {hint(name, offered)}"
         )
     return made
 
 
-def _own_backends() -> dict[str, Callable[..., Any]]:
-    """Metagen's own backends that are made from a text, such as a path or an address; not those made from others."""
-    every = {name: getattr(backends, name) for name in backends.__all__}
-    return {name: make for name, make in every.items() if _takes_text(make)}
-
-
-def _takes_text(make: Callable[..., Any]) -> bool:
+def _own_backend(name: str) -> Callable[..., Any] | None:
+    """A backend of metagen's own that is made from a text, such as a path or an address; not those made from others."""
+    if name not in backends.__all__:
+        return None
+    make: Callable[..., Any] = getattr(backends, name)
     first = next(iter(inspect.signature(make).parameters.values()))
-    return str in (first.annotation, *get_args(first.annotation))
+    return make if str in (first.annotation, *get_args(first.annotation)) else None
 
 
 def _make(model: str, make: Callable[..., Any], card: ModelCard | None) -> AnyBackend:
@@ -184,7 +171,7 @@ def identity_of(model: str, names: Mapping[str, Any]) -> str:
     What a path holds does not count, so a pool may have got more samples meanwhile.
     """
     if name := _name_of(model):
-        known = name in {*names, *_own_backends()}
+        known = name in names or _own_backend(name)
         return model if known else f"{model}, by {plugins.origin(name, plugins.BACKENDS)}"
     path = Path(model)
     if model in names or not os.path.exists(model):

@@ -16,7 +16,7 @@ from metagen.disk.problems import ProblemFile
 from metagen.errors import InputError, first_fault
 from metagen.jobs.job import Job, Order, prepare
 from metagen.models import SMALL
-from metagen.solve import CONCURRENCY
+from metagen.settings import CONCURRENCY
 
 NAME = re.compile(r"[\w.-]+")
 

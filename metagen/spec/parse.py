@@ -10,20 +10,14 @@ from metagen.answers import spec as answers
 from metagen.answers.protocol import is_answers
 from metagen.calls import Reader
 from metagen.errors import InputError
+from metagen.lazy import Names
 from metagen.model import Model
 from metagen.run import Verifier
 from metagen.settings import GENERATOR, literal, require_async, require_grade, takes
 from metagen.spec import plugins
 from metagen.verifiers import critics
 
-CONSTRUCTORS: dict[str, Any] = {
-    **{name: getattr(strategies, name) for name in strategies.__all__},
-    **{name: getattr(verifiers, name) for name in verifiers.__all__},
-    **{name: getattr(tools, name) for name in tools.__all__},
-    **{name: getattr(critics, name) for name in critics.__all__},
-    **answers.CONSTRUCTORS,
-    "Model": Model,
-}
+CONSTRUCTORS = Names(strategies, verifiers, tools, critics, **answers.CONSTRUCTORS, Model=Model)
 
 
 def parse(text: str, names: Mapping[str, Any] | None = None) -> Any:
@@ -58,8 +52,7 @@ def foreign(text: str, names: Mapping[str, Any] | None = None) -> list[str]:
 
 
 def _reader(names: Mapping[str, Any] | None) -> Reader:
-    known = CONSTRUCTORS | dict(names or {})
-    return Reader("strategy", known, _find, partial(plugins.names, *plugins.IN_SPECS))
+    return Reader("strategy", CONSTRUCTORS | (names or {}), _find, partial(plugins.names, *plugins.IN_SPECS))
 
 
 def _find(name: str) -> Any:

@@ -1,33 +1,38 @@
 """Strategies: meta-generators G, each a frozen dataclass that is itself a generator."""
 
-from metagen.strategies.chains.chain import Ask, Chain, CoT, System2Attention
-from metagen.strategies.chains.mapped import Mapped
-from metagen.strategies.chains.program import ProgramOfThought
-from metagen.strategies.chains.proof import DraftSketchProve
-from metagen.strategies.chains.react import ReAct
-from metagen.strategies.chains.retrieval import DSP, SelfAsk
-from metagen.strategies.control import Fallback, Until, Within
-from metagen.strategies.escalation import Escalate
-from metagen.strategies.parallel.allocation import Allocate
-from metagen.strategies.parallel.behaviour import CodeT, CodeVote
-from metagen.strategies.parallel.deepconf import DeepConf
-from metagen.strategies.parallel.medoid import Medoid
-from metagen.strategies.parallel.panel import Panel
-from metagen.strategies.parallel.selection import Fuse, Select
-from metagen.strategies.parallel.similarity import Cosine
-from metagen.strategies.parallel.stopping import (
-    BetaStop,
-    ConsensusStop,
-    DirichletStop,
-    ExactStop,
-    PredictiveStop,
-    WindowStop,
-)
-from metagen.strategies.parallel.tournament import Tournament
-from metagen.strategies.parallel.vote import BestOf, Vote
-from metagen.strategies.refine import Correct, Refine
-from metagen.strategies.thinking import EarlyExit, Shortest, Think
-from metagen.strategies.tree import ABMCTS, DVTS, MCTS, Beam, BestFirst, Joined, ParticleFilter, Rebase
+from typing import TYPE_CHECKING
+
+from metagen.lazy import load_lazily
+
+if TYPE_CHECKING:
+    from metagen.strategies.chains.chain import Ask, Chain, CoT, System2Attention
+    from metagen.strategies.chains.mapped import Mapped
+    from metagen.strategies.chains.program import ProgramOfThought
+    from metagen.strategies.chains.proof import DraftSketchProve
+    from metagen.strategies.chains.react import ReAct
+    from metagen.strategies.chains.retrieval import DSP, SelfAsk
+    from metagen.strategies.control import Fallback, Until, Within
+    from metagen.strategies.escalation import Escalate
+    from metagen.strategies.parallel.allocation import Allocate
+    from metagen.strategies.parallel.behaviour import CodeT, CodeVote
+    from metagen.strategies.parallel.deepconf import DeepConf
+    from metagen.strategies.parallel.medoid import Medoid
+    from metagen.strategies.parallel.panel import Panel
+    from metagen.strategies.parallel.selection import Fuse, Select
+    from metagen.strategies.parallel.similarity import Cosine
+    from metagen.strategies.parallel.stopping import (
+        BetaStop,
+        ConsensusStop,
+        DirichletStop,
+        ExactStop,
+        PredictiveStop,
+        WindowStop,
+    )
+    from metagen.strategies.parallel.tournament import Tournament
+    from metagen.strategies.parallel.vote import BestOf, Vote
+    from metagen.strategies.refine import Correct, Refine
+    from metagen.strategies.thinking import EarlyExit, Shortest, Think
+    from metagen.strategies.tree import ABMCTS, DVTS, MCTS, Beam, BestFirst, Joined, ParticleFilter, Rebase
 
 __all__ = [
     "ABMCTS",
@@ -76,3 +81,5 @@ __all__ = [
     "WindowStop",
     "Within",
 ]
+
+load_lazily(__name__)

@@ -19,7 +19,8 @@ from metagen.distribution import how_to_install
 from metagen.errors import InputError
 from metagen.problem import Problem
 from metagen.request import Backend
-from metagen.train.labels import ROLLOUTS, Labelled, kept, label, samples_of
+from metagen.train import ROLLOUTS
+from metagen.train.labels import Labelled, kept, label, samples_of
 
 if TYPE_CHECKING:
     from metagen.train.finetune import Schedule

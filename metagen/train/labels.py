@@ -29,12 +29,10 @@ from metagen.request import Backend
 from metagen.run import Generator, Run
 from metagen.solve import map_problems
 from metagen.strategies import Until
+from metagen.train import ROLLOUTS
 from metagen.verifiers import MatchesReference
 
 Steps = tuple[str, ...]
-
-ROLLOUTS = 8
-"""k; Math-Shepherd takes 8."""
 
 
 class Labelled(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

@@ -15,8 +15,9 @@ from metagen.analysis.tables import Sheet
 from metagen.analysis.tally import Tally
 from metagen.budget import Account, Usage
 from metagen.cli import console
-from metagen.cli.console import Terminal, tables_of, visible
+from metagen.cli.console import Terminal, tables_of
 from metagen.cli.jobs import summary
+from metagen.cli.visible import guard_interpreter, visible
 from metagen.solution import Solution
 from tests import test_cli
 from tests.test_cli import Command, Result, lines
@@ -212,7 +213,7 @@ def test_refusals_show_it(hostile: str, metagen: Command, folder: Path) -> None:
 
 
 def test_the_traceback_of_a_bug_and_a_warning_show_it(hostile: str, capsys: pytest.CaptureFixture[str]) -> None:
-    console.guard_interpreter()
+    guard_interpreter()
     error = ValueError(hostile)
     sys.excepthook(ValueError, error, None)
     sys.stderr.write(warnings.formatwarning(hostile, UserWarning, "file.py", 1, ""))

@@ -10,13 +10,14 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import comb, lgamma
-from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Protocol
 
 from metagen.errors import InputError
 from metagen.settings import literal, require_plain, require_whole, spelled, takes
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Keys = Sequence[Hashable | None]
 
@@ -179,6 +180,8 @@ def leads(counts: tuple[int, ...]) -> float:
 
     ∫ f₁(x) Πⱼ Fⱼ(x) dx over gamma variables of shape count + 1, on a grid.
     """
+    import numpy as np  # noqa: PLC0415 (slow to load, and few rules need it)
+
     first, *others = counts if len(counts) > 1 else (*counts, 0)
     x = (np.arange(4000) + 0.5) * (first + 21 + 12 * (first + 1) ** 0.5) / 4000  # midpoints
     density = np.exp(first * np.log(x) - x - lgamma(first + 1))
@@ -195,9 +198,11 @@ def leads(counts: tuple[int, ...]) -> float:
 @lru_cache(maxsize=1 << 16)
 def stays(first: int, second: int, others: int, left: int) -> float:
     """The probability that `first` votes are still no fewer than `second` after `left` more draws of a Pólya urn."""
+    import numpy as np  # noqa: PLC0415 (slow to load, and few rules need it)
+
     factorials = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, first + second + others + left + 3)))])
 
-    def urn(start: int, more: NDArray[np.int64]) -> NDArray[np.float64]:
+    def urn(start: int, more: "NDArray[np.int64]") -> "NDArray[np.float64]":
         ways: NDArray[np.float64] = factorials[start + more] - factorials[start] - factorials[more]
         return ways
 

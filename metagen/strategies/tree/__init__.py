@@ -4,9 +4,16 @@
 `windows` are the algorithms, each a pure function from a tree to what is drawn next.
 """
 
-from metagen.strategies.tree.adaptive import ABMCTS
-from metagen.strategies.tree.joined import Joined
-from metagen.strategies.tree.levels import DVTS, Beam, ParticleFilter, Rebase
-from metagen.strategies.tree.windows import MCTS, BestFirst
+from typing import TYPE_CHECKING
+
+from metagen.lazy import load_lazily
+
+if TYPE_CHECKING:
+    from metagen.strategies.tree.adaptive import ABMCTS
+    from metagen.strategies.tree.joined import Joined
+    from metagen.strategies.tree.levels import DVTS, Beam, ParticleFilter, Rebase
+    from metagen.strategies.tree.windows import MCTS, BestFirst
 
 __all__ = ["ABMCTS", "DVTS", "MCTS", "Beam", "BestFirst", "Joined", "ParticleFilter", "Rebase"]
+
+load_lazily(__name__)
