@@ -1,4 +1,4 @@
-.PHONY: help demo test core system check cover docs bench torture sbom clean
+.PHONY: help demo test core pages system check cover docs bench torture sbom clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -11,16 +11,24 @@ help: ## list what can be made
 
 demo: $(READY) ## set up everything and solve 100 problems with the model that ships with metagen
 	$(BIN)/metagen solve metagen/data/evaluation.jsonl --limit 100 --strategy "Vote(16)" --out runs/demo
+	$(BIN)/metagen view runs/demo
 
 test: system check ## set up everything, then lint, check types and run all tests
-	$(BIN)/python -m pytest -n 2 -m "not engine and not install"
+	$(BIN)/python -m pytest -n 2 -m "not engine and not install and not browser"
 	$(BIN)/python -m pytest -m "engine or install"
+
+pages: $(READY) ## open the pages of runs in Chromium, and try them
+	@if ! command -v chromium >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
+	fi
+	@command -v chromium >/dev/null || echo "no chromium: tests of pages are skipped"
+	$(BIN)/python -m pytest -m browser tests/browser
 
 CORE := run spec strategies disk backends/http/test_server.py backends/test_*.py test_laws.py test_settings.py \
 	test_exported_names.py test_system.py test_budget.py test_model.py test_problem.py
 
 core: $(READY) ## run the tests that need no vLLM, no torch and no sandbox, on any system
-	$(BIN)/python -m pytest -n 2 -m "not engine and not install" $(addprefix tests/,$(CORE))
+	$(BIN)/python -m pytest -n 2 -m "not engine and not install and not browser" $(addprefix tests/,$(CORE))
 
 system: ## install what the system must bring for tests of code and proofs, where that is possible
 	@if command -v bwrap >/dev/null && command -v coqc >/dev/null; then exit 0; fi; \
@@ -37,7 +45,7 @@ check: $(READY) ## lint, formatting, spelling and types alone
 	$(BIN)/mypy
 
 cover: $(READY) ## run the tests without an engine and show which lines they miss
-	$(BIN)/python -m pytest -n 2 -m "not engine and not install" --cov --cov-report=term-missing:skip-covered
+	$(BIN)/python -m pytest -n 2 -m "not engine and not install and not browser" --cov --cov-report=term-missing:skip-covered
 
 docs: $(READY) ## write the tables of strategies in README.md and docs/strategies from their pages
 	$(BIN)/python docs/index.py

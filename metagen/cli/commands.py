@@ -20,9 +20,11 @@ from metagen.cli.options import (
     LoadOption,
     ModelOption,
     MoneyOption,
+    PageOption,
     PriceOption,
     ReachOption,
     RunArgument,
+    RunsArgument,
     SecondsOption,
     SeedOption,
     ServerOption,
@@ -217,6 +219,30 @@ def show_command(
         raise InputError("--missed and --found list problems: leave them out, or leave out the id")
     else:
         show_problem(run, problem)
+
+
+@app.command("view")
+def view_command(
+    runs: RunsArgument,
+    page: PageOption = None,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Serve the page on this machine instead, while the runs go on.")
+    ] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port of --serve; 0 takes a free one.")] = 0,
+) -> None:
+    """Write a page that shows runs.
+
+    One HTML file without network access: a table of problems to sort, filter and search; the candidates of each by
+    answer, their scores and thoughts, search trees, refinements, tool calls and times.
+    """
+    from metagen.cli.view import serve_runs, view_runs
+
+    if not serve:
+        view_runs(runs, page)
+    elif page:
+        raise InputError("--serve writes no page: leave out --out")
+    else:
+        serve_runs(runs, port)
 
 
 @app.command("sweep")

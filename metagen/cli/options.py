@@ -114,6 +114,14 @@ Sources = Annotated[
 RunArgument = Annotated[
     Path, typer.Argument(metavar="RUN", help="The folder of a run, such as runs/demo.", show_default=False)
 ]
+RunsArgument = Annotated[
+    list[Path],
+    typer.Argument(metavar="RUN", help="Folders of runs, such as runs/demo; several are compared.", show_default=False),
+]
+PageOption = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="PAGE.html", help="The page to write. Default: page.html in the first run's folder."),
+]
 SourceCardOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -1,0 +1,88 @@
+"""The page of runs that are still going on: a server for one reader on this machine."""
+
+from collections.abc import Callable, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+from metagen.errors import InputError
+from metagen.view.packing import encoded
+from metagen.view.page import live_page
+from metagen.view.problems import problem, summary
+from metagen.view.reading import RunRows
+
+HOST = "127.0.0.1"
+NAMES = {HOST, "localhost"}
+"""How a reader on this machine may call it. A page elsewhere whose name leads here is refused."""
+HTML, JSON = "text/html; charset=utf-8", "application/json"
+
+
+class LiveServer(ThreadingHTTPServer):
+    """Serves the page of runs, and their rows as they are when they are asked for.
+
+    Raises `InputError` for what is no run, and for a port that is in use. Port 0 takes any free one.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, paths: Sequence[Path], port: int = 0) -> None:
+        self.paths = paths
+        for path in paths:
+            RunRows.read(path)
+        try:
+            super().__init__((HOST, port), Handler)
+        except OSError as error:
+            raise InputError(f"port {port}: cannot be served: {error.strerror}; name another with --port") from None
+
+    @property
+    def address(self) -> str:
+        return f"http://{HOST}:{self.server_address[1]}/"
+
+    def runs(self) -> bytes:
+        """The table of each run."""
+        return encoded([summary(RunRows.read(path), {}) for path in self.paths])
+
+    def problem(self, number: int, name: str) -> bytes:
+        """All of one problem of a run; null if it is not solved."""
+        run = RunRows.read(self.paths[number])
+        return encoded(next((problem(row, spans) for row, spans in run.traces({name})), None))
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers a reader: the page, its runs, a problem."""
+
+    server: LiveServer
+    server_version, sys_version = "metagen", ""
+
+    def do_GET(self) -> None:
+        """Answer one request."""
+        if (self.headers.get("Host") or "").rpartition(":")[0] not in NAMES:
+            self.send_error(403, "Only requests to this machine by its own name are answered")
+            return
+        asked = urlsplit(self.path)
+        fields = {name: values[0] for name, values in parse_qs(asked.query).items()}
+        answers: dict[str, tuple[str, Callable[[], bytes]]] = {
+            "/": (HTML, live_page),
+            "/runs": (JSON, self.server.runs),
+            "/problem": (JSON, lambda: self.server.problem(int(fields["run"]), fields["id"])),
+        }
+        if asked.path not in answers:
+            self.send_error(404)
+            return
+        kind, answer = answers[asked.path]
+        try:
+            self._send(kind, answer())
+        except (InputError, KeyError, ValueError, IndexError):
+            self.send_error(404)
+
+    def _send(self, kind: str, data: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(data)))
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing is logged: ids and searches are the reader's own."""

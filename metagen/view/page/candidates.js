@@ -1,0 +1,103 @@
+// The candidates of a problem, by answer; and the versions that a refinement went through.
+
+function byAnswer(candidates) {
+  const groups = new Map();
+  for (const each of candidates) {
+    if (!groups.has(each.group)) groups.set(each.group, []);
+    groups.get(each.group).push(each);
+  }
+  return [...groups.values()].sort((a, b) => b.length - a.length);
+}
+
+function candidateGroups(candidates) {
+  const groups = byAnswer(candidates);
+  return groups.map((members) => answerGroup(members, candidates.length, groups.length === 1));
+}
+
+function answerGroup(members, total, alone) {
+  const [{ answer, right }] = members;
+  const chosen = members.some((each) => each.chosen);
+  const scores = members.map((each) => each.score).filter((each) => each !== null);
+  const sum = scores.length ? `, scores add up to ${number(scores.reduce((a, b) => a + b, 0))}` : "";
+  const bar = el("span", { class: "bar" }, el("span", { class: `part ${right === true ? "good" : right === false ? "bad" : ""}` }));
+  bar.firstChild.style.width = `${(100 * members.length) / total}%`;
+  const title = el(
+    "span",
+    { class: "group" },
+    mark(right),
+    el("b", {}, answer === null ? "no answer" : visible(answer)),
+    bar,
+    el("span", { class: "faint" }, `${members.length} of ${total}${sum}${chosen ? ", chosen" : ""}`),
+  );
+  return folded(title, () => el("div", { class: "cards" }, ...members.map(candidateCard)), chosen || alone);
+}
+
+function candidateCard(candidate) {
+  const facts = [
+    candidate.chosen && "chosen",
+    candidate.score !== null && `score ${number(candidate.score)}`,
+    candidate.tokens && `${number(candidate.tokens, 0)} tokens`,
+    candidate.cut && "cut off",
+  ].filter(Boolean);
+  return el(
+    "article",
+    { class: candidate.chosen ? "card chosen" : "card" },
+    facts.length ? el("p", { class: "faint" }, facts.join(" · ")) : null,
+    thoughtPart(candidate.thought),
+    stepped(candidate.text, candidate.steps),
+  );
+}
+
+function thoughtPart(thought) {
+  if (!thought) return null;
+  return folded(`Thought, ${number(thought.length, 0)} characters`, () => prose(thought, { class: "prose thought" }), false);
+}
+
+// Refinements: each is the texts of its versions, with what a critic said between them.
+function revisions(spans) {
+  const known = new Map(spans.map((span) => [span.path, span]));
+  const found = [];
+  for (const span of spans) {
+    if (!["Refine", "Correct", "improved"].includes(span.name) || span.verifying) continue;
+    const versions = draftOf(span, known);
+    let said = "";
+    for (const child of spans) {
+      if (parentOf(child.path) !== span.path || child.verifying) continue;
+      if (child.feedback) said = child.feedback.text;
+      const text = lastText(child, spans);
+      if (!child.feedback && text !== null) {
+        versions.push({ text, said });
+        said = "";
+      }
+    }
+    if (versions.length > 1) found.push(versions);
+  }
+  return found;
+}
+
+// What was drafted in one request for several refinements: the one with this number.
+function draftOf(span, known) {
+  if (span.name !== "improved") return [];
+  const place = Number(span.path.split(".").pop());
+  const above = parentOf(parentOf(span.path));
+  const drawn = known.get(`${above}.0`);
+  const draft = drawn && drawn.completions && drawn.completions[place];
+  return draft ? [{ text: draft.text, said: "" }] : [];
+}
+
+function lastText(top, spans) {
+  const inside = spans.filter((span) => isBelow(span.path, top.path) && span.completions && !span.verifying);
+  return inside.length ? inside.at(-1).completions.at(-1).text : null;
+}
+
+const parentOf = (path) => path.slice(0, Math.max(0, path.lastIndexOf(".")));
+const isBelow = (path, top) => path === top || path.startsWith(`${top}.`);
+
+function revisionPart(versions, place) {
+  const shown = versions.flatMap((version, round) => [
+    version.said ? el("blockquote", {}, prose(version.said)) : null,
+    el("p", { class: "round" }, round ? `Round ${round}` : "Draft"),
+    round ? compared(versions[round - 1].text, version.text) : prose(version.text),
+  ]);
+  return folded(`Refinement ${place + 1}, ${versions.length - 1} rounds`, () => el("div", { class: "card" }, ...shown.filter(Boolean)), place === 0);
+}

@@ -1,0 +1,55 @@
+// Elements, made without markup: texts become text nodes, whatever they hold.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+function fill(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes || {})) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name === "style") Object.assign(element.style, value);
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  return element;
+}
+
+function el(name, attributes, ...children) {
+  return fill(document.createElement(name), attributes, children);
+}
+
+function svg(name, attributes, ...children) {
+  return fill(document.createElementNS(SVG, name), attributes, children);
+}
+
+function button(label, onclick, attributes) {
+  return el("button", { type: "button", onclick, ...attributes }, label);
+}
+
+// A part that folds; its content is made when it is first opened.
+function folded(title, make, open) {
+  const details = el("details", {}, el("summary", {}, title));
+  const show = () => {
+    if (details.open && details.children.length === 1) details.append(make());
+  };
+  details.addEventListener("toggle", show);
+  if (open) {
+    details.open = true;
+    show();
+  }
+  return details;
+}
+
+function number(value, digits) {
+  return value === null || value === undefined
+    ? ""
+    : value.toLocaleString("en", { maximumFractionDigits: digits === undefined ? 3 : digits });
+}
+
+function large(value) {
+  if (!value) return "";
+  return value < 1e5 ? number(value, 0) : value.toExponential(2).replace("e+", "e");
+}
+
+function percent(part, whole) {
+  return whole ? `${((100 * part) / whole).toFixed(1)}%` : "";
+}

@@ -1,0 +1,108 @@
+// What models wrote, as nodes: equations by KaTeX as MathML, code in colours, the rest as text.
+
+// Characters that steer, hide or reorder text are shown as escapes.
+const HIDDEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+
+const PARTS = new RegExp(
+  [
+    "```([\\w+-]*)\\n([\\s\\S]*?)(?:```|$)", // a block of code: 1 its language, 2 the code
+    "`([^`\\n]+)`", // 3 code in a line
+    "\\$\\$([^$]{1,2000}?)\\$\\$", // 4 to 7 equations
+    "\\\\\\[([\\s\\S]{1,2000}?)\\\\\\]",
+    "\\\\\\(([\\s\\S]{1,2000}?)\\\\\\)",
+    "\\$((?=[^\\s$])[^$\\n]{0,500}?[^\\s$])\\$(?!\\d)",
+  ].join("|"),
+  "g",
+);
+
+const PYTHON = new RegExp(
+  "(#[^\\n]*)|(\"(?:[^\"\\\\\\n]|\\\\.)*\"|'(?:[^'\\\\\\n]|\\\\.)*')|\\b(\\d+(?:\\.\\d+)?)\\b|" +
+    "\\b(and|as|assert|async|await|break|class|continue|def|del|elif|else|except|finally|for|from|if|import|in|is|" +
+    "lambda|None|not|or|pass|raise|return|True|False|try|while|with|yield|print)\\b",
+  "g",
+);
+const KINDS = ["comment", "string", "number", "keyword"];
+
+function visible(text) {
+  return text.replace(HIDDEN, (each) => `\\u${each.charCodeAt(0).toString(16).padStart(4, "0")}`);
+}
+
+// Calls `other` on what lies between matches and `matched` on each match, and returns all nodes.
+function between(text, pattern, matched, other) {
+  const nodes = [];
+  let at = 0;
+  for (const match of text.matchAll(pattern)) {
+    if (match.index > at) nodes.push(other(text.slice(at, match.index)));
+    nodes.push(matched(match));
+    at = match.index + match[0].length;
+  }
+  if (at < text.length) nodes.push(other(text.slice(at)));
+  return nodes;
+}
+
+function highlighted(code) {
+  const colour = (match) => {
+    const kind = KINDS[match.slice(1).findIndex((each) => each !== undefined)];
+    return el("span", { class: `code-${kind}` }, match[0]);
+  };
+  return between(visible(code), PYTHON, colour, (text) => text);
+}
+
+function equation(source, display) {
+  const holder = el("span", { class: display ? "equation display" : "equation" });
+  try {
+    katex.render(source, holder, {
+      displayMode: display,
+      maxExpand: 200,
+      maxSize: 20,
+      output: "mathml",
+      strict: "ignore",
+      throwOnError: true,
+      trust: false,
+    });
+  } catch {
+    holder.textContent = visible(source);
+    holder.classList.add("unread");
+  }
+  return holder;
+}
+
+function formatted(match) {
+  const [, , block, code, dollars, brackets, parentheses, dollar] = match;
+  if (block !== undefined) return el("pre", { class: "code", tabindex: "0" }, ...highlighted(block));
+  if (code !== undefined) return el("code", {}, visible(code));
+  const display = dollars ?? brackets;
+  return display !== undefined ? equation(display, true) : equation(parentheses ?? dollar, false);
+}
+
+function rich(text) {
+  return between(text, PARTS, formatted, visible);
+}
+
+function prose(text, attributes) {
+  return el("div", { class: "prose", ...attributes }, ...rich(text));
+}
+
+// A reply whose steps have values: each step beside its value, coloured by it.
+function stepped(text, values) {
+  const pieces = text.split("\n").filter((piece) => piece.trim());
+  if (!values.length || pieces.length !== values.length) return prose(text);
+  const steps = pieces.map((piece, place) =>
+    el(
+      "li",
+      { style: { borderLeftColor: valueColour(values[place]) } },
+      el("span", { class: "value", title: "Process reward" }, values[place].toFixed(2)),
+      prose(piece),
+    ),
+  );
+  return el("ol", { class: "steps" }, ...steps);
+}
+
+// From vermilion over grey to blue, which those who do not tell red from green tell apart.
+function valueColour(value) {
+  const share = Math.max(0, Math.min(1, value));
+  const [from, to, part] = share < 0.5
+    ? [[213, 94, 0], [170, 170, 170], share * 2]
+    : [[170, 170, 170], [0, 114, 178], share * 2 - 1];
+  return `rgb(${from.map((low, place) => Math.round(low + (to[place] - low) * part)).join(" ")})`;
+}

@@ -1,0 +1,88 @@
+// What happened: the tree of spans with its times, and the chain of replies and tools.
+
+const AT_ONCE = 200; // spans that are listed before a button offers more
+
+function kindOf(span) {
+  if (span.call) return "tool";
+  if (span.verifying) return "verifier";
+  return span.request ? "model" : "strategy";
+}
+
+function waterfall(spans) {
+  const end = Math.max(1e-9, ...spans.slice(0, 5000).map((span) => (span.started || 0) + (span.seconds || 0)));
+  const list = el("div", { class: "waterfall" });
+  let shown = 0;
+  const more = button("", () => add());
+  const add = () => {
+    const next = spans.slice(shown, shown + AT_ONCE);
+    shown += next.length;
+    list.append(...next.map((span) => spanLine(span, end)));
+    more.hidden = shown >= spans.length;
+    more.textContent = `Show more of ${number(spans.length, 0)}`;
+  };
+  add();
+  return el("div", {}, el("p", { class: "legend" }, ...["model", "verifier", "tool", "strategy"].flatMap((kind) => [el("span", { class: `key ${kind}` }), kind])), list, more);
+}
+
+function spanLine(span, end) {
+  const bar = el("span", { class: `span ${kindOf(span)} ${span.status}` });
+  bar.style.left = `${(100 * (span.started || 0)) / end}%`;
+  bar.style.width = `max(2px, ${(100 * (span.seconds || 0)) / end}%)`;
+  const name = el("span", { class: "name" }, visible(span.name));
+  name.style.paddingLeft = `${Math.min(12, span.path ? span.path.split(".").length : 0) * 0.9}rem`;
+  const status = span.status === "ok" ? "" : ` ${span.status}`;
+  const title = el("span", { class: "line" }, name, el("span", { class: "faint time" }, `${number(span.seconds || 0, 3)} s${status}`), el("span", { class: "track" }, bar));
+  return folded(title, () => spanDetails(span), false);
+}
+
+function spanDetails(span) {
+  const usage = Object.entries(span.usage || {}).map(([name, count]) => `${name.replaceAll("_", " ")} ${number(count, 0)}`);
+  const verdicts = (span.verdicts || []).map((value) => (value === null ? "none" : number(value)));
+  return el(
+    "div",
+    { class: "card" },
+    span.error ? el("p", { class: "error" }, visible(span.error)) : null,
+    usage.length ? el("p", { class: "faint" }, usage.join(" · ")) : null,
+    ...(span.notes || []).map((note) => el("p", {}, visible(note))),
+    span.request ? requestPart(span.request) : null,
+    ...(span.completions || []).map((each) => el("div", { class: "reply" }, thoughtPart(each.thought), prose(each.text), each.cut ? el("p", { class: "faint" }, "cut off") : null)),
+    verdicts.length ? el("p", {}, `Verdicts: ${verdicts.join(", ")}`) : null,
+    span.feedback ? el("blockquote", {}, prose(span.feedback.text)) : null,
+    span.call ? callPart(span) : null,
+    ...(span.replies || []).slice(0, 50).map((text) => el("div", { class: "reply" }, prose(text))),
+  );
+}
+
+function requestPart(request) {
+  const turns = request.messages && request.messages.length ? request.messages : [{ role: "user", content: request.prompt }];
+  const parts = () => el("div", {}, ...turns.map(turnPart), request.partial ? turnPart({ role: "assistant, begun", content: request.partial }) : null);
+  return folded(`Request, ${request.n || 1} samples`, parts, false);
+}
+
+function turnPart(turn) {
+  const content = typeof turn.content === "string" ? turn.content : JSON.stringify(turn.content ?? turn, null, 1);
+  return el("div", { class: `turn ${turn.role === "user" ? "user" : ""}` }, el("p", { class: "faint" }, visible(String(turn.role))), prose(content));
+}
+
+function callPart(span) {
+  const { input, output, refusal } = span.call;
+  const said = output ?? refusal;
+  return el(
+    "div",
+    { class: "turn tool" },
+    el("p", { class: "faint" }, visible(`${span.name} was given`)),
+    el("pre", { class: "code", tabindex: "0" }, ...highlighted(input)),
+    el("p", { class: "faint" }, output === undefined || output === null ? (refusal ? "and refused" : "and failed") : "and said"),
+    said ? el("pre", { class: "code", tabindex: "0" }, visible(said)) : null,
+  );
+}
+
+// Replies and calls of tools in their order, where tools were called.
+function chain(spans) {
+  if (!spans.some((span) => span.call)) return null;
+  const parts = spans.filter((span) => !span.verifying && span.status !== "cancelled").flatMap((span) => {
+    if (span.call) return [callPart(span)];
+    return (span.completions || []).map((each) => el("div", { class: "turn" }, el("p", { class: "faint" }, visible(span.name)), thoughtPart(each.thought), prose(each.text)));
+  });
+  return el("div", { class: "chain" }, ...parts);
+}

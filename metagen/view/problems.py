@@ -1,0 +1,74 @@
+"""What a page shows: a line for each problem of a run, and all of one problem. Plain data."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from metagen.disk.rows import SolutionRow
+from metagen.disk.traces import SpanRow
+from metagen.view.candidates import candidates_of
+from metagen.view.reading import RunRows, is_found, votes
+from metagen.view.tree import tree_of
+
+SHOWN = 300
+"""Characters of a question that its line holds, for searching."""
+
+HEAD = ("strategy", "models", "problems", "seed", "grade", "answers", "system", "begun")
+"""What of `run.json` a page shows."""
+
+Place = tuple[int, int]
+"""Where a problem is: the number of its chunk, and its number there."""
+
+
+def summary(run: RunRows, places: Mapping[str, Place]) -> dict[str, Any]:
+    """A run with one value a problem in each column."""
+    return {
+        "name": run.name,
+        "folder": str(run.path),
+        "about": {name: run.configuration[name] for name in HEAD if run.configuration.get(name)},
+        "places": [places.get(name) for name in run.rows],
+        "columns": columns(run.rows.values()),
+    }
+
+
+def columns(rows: Iterable[SolutionRow]) -> dict[str, list[Any]]:
+    """The table of problems, column by column."""
+    lines = [_line(row) for row in rows]
+    return {name: [line[name] for line in lines] for name in (lines[0] if lines else ())}
+
+
+def _line(row: SolutionRow) -> dict[str, Any]:
+    usage = row.usage
+    return {
+        "id": row.problem,
+        "prompt": row.prompt[:SHOWN],
+        "answer": row.answer,
+        "reference": row.reference,
+        "correct": row.correct,
+        "found": is_found(row),
+        "failed": row.failed,
+        "votes": votes(row),
+        "compared": row.compared,
+        "hits": row.samples_correct,
+        "judged": row.samples,
+        "tokens": usage.prompt_tokens + usage.completion_tokens + usage.verifier_tokens,
+        "flops": usage.flops + usage.verifier_flops,
+        "seconds": round(row.seconds, 3),
+        "tags": row.tags,
+    }
+
+
+def problem(row: SolutionRow, spans: Sequence[SpanRow]) -> dict[str, Any]:
+    """All of a problem: what came out, the candidates, the search tree, and the spans as they are written."""
+    return {
+        "id": row.problem,
+        "prompt": row.prompt,
+        "text": row.text,
+        "notes": row.notes,
+        "error": row.error,
+        "lost": row.lost,
+        "why": row.why_lost or row.why_unscored,
+        "usage": row.usage.usage().row(),
+        "candidates": candidates_of(row, spans),
+        "tree": tree_of(spans, row.text),
+        "spans": [span.model_dump(mode="json", exclude_defaults=True, exclude={"problem"}) for span in spans],
+    }

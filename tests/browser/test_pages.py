@@ -1,0 +1,187 @@
+"""The pages of runs in Chromium: what a reader does, and that nothing of a run can do anything."""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Page
+
+from metagen import Problem, Scripted, Vote, solve_all
+from metagen.disk.runs import RunDirectory
+from metagen.view.page import write_page
+from tests.browser.conftest import Watched
+from tests.support.injections import PAGE_INJECTIONS
+from tests.support.viewed import PROBLEMS, make_run
+from tests.view.test_live import serving
+
+pytestmark = pytest.mark.browser
+AXE = (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
+
+
+async def ids(page: Page) -> list[str]:
+    return await page.locator("tbody a").all_inner_texts()
+
+
+async def test_a_table_is_sorted_filtered_and_searched(watched: Watched, pages: Path) -> None:
+    page = await watched.open(pages / "vote.html")
+    assert await ids(page) == ["a", "b", "c"]
+    await page.get_by_role("button", name="Reference").click()
+    await page.get_by_role("button", name="Reference").click()
+    assert await ids(page) == ["c", "b", "a"]
+    assert await page.locator("th[aria-sort=descending]").inner_text() == "Reference"
+    await page.get_by_role("button", name="found by a sample").click()
+    assert await ids(page) == ["b"]
+    await page.get_by_role("button", name="All (3)").click()
+    await page.get_by_label("level").select_option("2")
+    await page.get_by_label("Search problems").fill("5 + 4")
+    assert await ids(page) == ["c"]
+    assert await page.get_by_role("status").inner_text() == "1 of 3 problems"
+
+
+async def test_a_link_leads_to_what_was_looked_at(watched: Watched, pages: Path) -> None:
+    page = await watched.open(pages / "vote.html", "show=wrong&sort=-id")
+    assert await ids(page) == ["c", "b"]
+    await page.get_by_role("link", name="b", exact=True).click()
+    await page.get_by_role("heading", name="Problem b").wait_for()
+    again = await watched.open(pages / "vote.html", page.url.partition("#")[2])
+    assert await again.locator("h1").inner_text() == "Problem b"
+    await again.keyboard.press("ArrowLeft")
+    await again.get_by_role("heading", name="Problem c").wait_for()
+    await again.keyboard.press("Escape")
+    await again.get_by_role("status").wait_for()
+
+
+async def test_the_keyboard_opens_a_problem(watched: Watched, pages: Path) -> None:
+    page = await watched.open(pages / "vote.html")
+    await page.keyboard.press("/")
+    await page.keyboard.type("8")
+    await page.keyboard.press("Escape")
+    await page.keyboard.press("Enter")
+    await page.get_by_role("heading", name="Problem b").wait_for()
+
+
+async def test_candidates_are_shown_by_answer_with_thoughts_and_steps(watched: Watched, pages: Path) -> None:
+    page = await watched.open(pages / "best.html", "problem=a")
+    assert await page.locator(".group b").all_inner_texts() == ["7", "8", "no answer"]
+    await page.get_by_text("2 of 4").click()
+    await page.get_by_text("Thought, 3 characters").click()
+    assert await page.locator(".thought").inner_text() == "Hm."
+    assert await page.locator(".steps li").nth(0).inner_text() == "0.50\nIt is odd."
+
+
+async def test_a_tree_folds_and_its_nodes_are_read(watched: Watched, pages: Path) -> None:
+    page = await watched.open(pages / "beam.html", "problem=a")
+    nodes = page.locator(".tree .node")
+    before = await nodes.count()
+    assert before > 3
+    tree = page.get_by_role("group", name="Search tree")
+    await tree.focus()
+    await page.keyboard.press("ArrowRight")
+    assert "We add." in await page.locator(".said").inner_text()
+    await page.keyboard.press("Enter")
+    assert await nodes.count() == 2
+    await page.get_by_role("button", name="Unfold all").click()
+    assert await nodes.count() == before
+    await page.get_by_role("button", name="Zoom in").click()
+
+
+async def test_refinements_and_times_are_shown(watched: Watched, pages: Path) -> None:
+    page = await watched.open(pages / "refine.html", "problem=b")
+    assert await page.locator("section h2").all_inner_texts() == [
+        "Candidates",
+        "Refinement",
+        "Prompt as sent",
+        "What happened, and when",
+        "Cost",
+    ]
+    await page.locator(".waterfall summary").nth(1).click()
+    assert await page.locator(".waterfall .name").nth(1).inner_text() == "Vote"
+
+
+async def test_two_runs_are_compared(watched: Watched, pages: Path) -> None:
+    page = await watched.open(pages / "two.html")
+    await page.get_by_role("button", name="vote right, best not (1)").click()
+    assert await ids(page) == ["a"]
+    await page.get_by_role("link", name="a", exact=True).click()
+    await page.get_by_role("heading", name="best").wait_for()
+    assert await page.locator(".run h2").all_inner_texts() == ["vote", "best"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("state", ["", "problem=a"])
+async def test_axe_finds_nothing(watched: Watched, pages: Path, scheme: Any, state: str) -> None:
+    await watched.page.emulate_media(color_scheme=scheme)
+    for name in ("two.html", "beam.html", "refine.html"):
+        page = await watched.open(pages / name, state)
+        session = await page.context.new_cdp_session(page)
+        found = await session.send(
+            "Runtime.evaluate",
+            {"expression": f"{AXE};axe.run().then(found => JSON.stringify(found.violations.map(each => "
+             "[each.id, each.nodes.map(node => node.html + node.failureSummary)])))", "awaitPromise": True,
+             "returnByValue": True},
+        )  # fmt: skip
+        assert found["result"]["value"] == "[]", name
+        await page.goto("about:blank")
+
+
+async def hostile_run(folder: Path) -> Path:
+    """A run in which every text that is not metagen's own is an injection."""
+    every = PAGE_INJECTIONS
+    problems = [
+        Problem(f"{number} {text}", f"{text} ?", answer=text, tags={text or "tag": text})
+        for number, text in enumerate(every)
+    ]
+    by_prompt = {problem.prompt: text for problem, text in zip(problems, every, strict=True)}
+    script = Scripted(lambda request: f"<think>{by_prompt[request.prompt]}</think>{by_prompt[request.prompt]}")
+    with RunDirectory(folder / "hostile <b>", {"strategy": every[0], "models": {every[1]: every[2]}}) as run:
+        async for solution in solve_all(problems, Vote(2), script, concurrency=1):
+            run.add(solution)
+    return folder / "hostile <b>"
+
+
+LOOK = """async () => {
+  const strange = ["img", "iframe", "object", "embed", "link", "base", "foreignObject", "animate", "set", "use"];
+  const bad = () => [...document.querySelectorAll("*")].filter((each) =>
+    strange.includes(each.localName) ||
+    (["script", "style"].includes(each.localName) && !known.has(each)) ||
+    [...each.attributes].some((one) => one.name.startsWith("on") || /javascript:|data:/i.test(one.value)) ||
+    (each.localName === "a" && !each.getAttribute("href").startsWith("#"))).map((each) => each.outerHTML);
+  const known = new Set(document.querySelectorAll("script, style"));
+  const frame = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+  const links = new Set();
+  const box = document.querySelector(".rows");
+  for (let top = 0; top <= box.scrollHeight; top += 200) {
+    box.scrollTop = top;
+    await frame();
+    box.querySelectorAll("tbody a").forEach((link) => links.add(link.getAttribute("href")));
+  }
+  const found = bad();
+  for (const link of links) {
+    const before = document.querySelector("h1");
+    location.hash = link;
+    while (document.querySelector("h1") === before) await frame();
+    document.querySelectorAll("details").forEach((each) => { each.open = true; });
+    await frame();
+    found.push(...bad());
+  }
+  return [links.size, found, window.pwned === undefined];
+}"""
+
+
+async def test_what_a_run_holds_becomes_no_markup_and_runs_nowhere(watched: Watched, tmp_path: Path) -> None:
+    write_page([await hostile_run(tmp_path)], out := tmp_path / "page.html")
+    page = await watched.open(out)
+    assert len(PAGE_INJECTIONS) >= 300
+    assert await page.evaluate(LOOK) == [len(PAGE_INJECTIONS), [], True]
+
+
+async def test_a_live_page_grows_with_its_run(watched: Watched, tmp_path: Path) -> None:
+    folder = await make_run(tmp_path, problems=PROBLEMS[:1])
+    with serving(folder) as server:
+        await watched.page.goto(server.address)
+        await watched.page.get_by_role("link", name="a", exact=True).wait_for()
+        await make_run(tmp_path, problems=PROBLEMS[1:])
+        await watched.page.get_by_role("link", name="c", exact=True).click()
+        await watched.page.get_by_role("heading", name="Problem c").wait_for()
+        await watched.page.goto("about:blank")

@@ -1,0 +1,17 @@
+from pathlib import Path
+
+import pytest
+
+from metagen.cli.view import view_runs
+from tests.support.viewed import make_run
+
+
+async def test_the_page_is_written_beside_the_rows_of_the_first_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = await make_run(tmp_path)
+    view_runs([run], None)
+    assert (run / "page.html").read_text().startswith("<!doctype html>")
+    assert "page.html in a browser" in " ".join(capsys.readouterr().out.split())
+    view_runs([run], tmp_path / "other.html")
+    assert (tmp_path / "other.html").exists()

@@ -1,0 +1,72 @@
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pytest
+
+from metagen import InputError
+from metagen.view.live import LiveServer
+from tests.support.viewed import PROBLEMS, make_run
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[LiveServer]:
+    with LiveServer([folder]) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def ask(address: str, **headers: str) -> bytes:
+    with urlopen(Request(address, headers=headers)) as reply:
+        return bytes(reply.read())
+
+
+def refusal(address: str, **headers: str) -> int:
+    with pytest.raises(HTTPError) as refused:
+        ask(address, **headers)
+    refused.value.close()
+    return refused.value.code
+
+
+async def test_a_live_page_sees_what_is_solved_since(tmp_path: Path) -> None:
+    folder = await make_run(tmp_path, problems=PROBLEMS[:1])
+    with serving(folder) as server:
+        assert b'id="live"' in ask(server.address)
+        assert json.loads(ask(f"{server.address}runs"))[0]["columns"]["id"] == ["a"]
+        await make_run(tmp_path, problems=PROBLEMS[1:])
+        assert json.loads(ask(f"{server.address}runs"))[0]["columns"]["id"] == ["a", "b", "c"]
+        assert len(json.loads(ask(f"{server.address}problem?run=0&id=b"))["candidates"]) == 4
+        assert json.loads(ask(f"{server.address}problem?run=0&id=x")) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "host", "code"),
+    [
+        ("runs", "elsewhere.invalid:80", 403),
+        ("../run.json", "", 404),
+        ("problem?run=7&id=a", "", 404),
+        ("problem", "", 404),
+    ],
+)
+async def test_nobody_else_is_answered_and_nothing_else_is_served(
+    tmp_path: Path, path: str, host: str, code: int
+) -> None:
+    with serving(await make_run(tmp_path)) as server:
+        assert refusal(server.address + path, **({"Host": host} if host else {})) == code
+
+
+async def test_what_cannot_be_served_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"it has no run\.json"):
+        LiveServer([tmp_path])
+    folder = await make_run(tmp_path)
+    with LiveServer([folder]) as server, pytest.raises(InputError, match="name another with --port"):
+        LiveServer([folder], server.server_address[1])

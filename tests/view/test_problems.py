@@ -1,0 +1,31 @@
+from pathlib import Path
+
+from metagen.view.packing import encoded
+from metagen.view.problems import problem, summary
+from metagen.view.reading import RunRows
+from tests.support.viewed import make_run
+
+
+async def test_the_table_has_a_value_for_each_problem_in_each_column(tmp_path: Path) -> None:
+    run = RunRows.read(await make_run(tmp_path))
+    whole = summary(run, {"a": (0, 0), "b": (0, 1)})
+    assert (whole["name"], whole["about"]["strategy"], whole["places"]) == ("vote", "vote", [(0, 0), (0, 1), None])
+    columns = whole["columns"]
+    assert {len(values) for values in columns.values()} == {3}
+    assert (columns["id"], columns["reference"], columns["correct"]) == (
+        ["a", "b", "c"],
+        ["7", "8", "9"],
+        [True, False, False],
+    )
+    assert (columns["found"], columns["votes"], columns["hits"]) == ([False, True, False], [2, 2, 2], [2, 1, 0])
+    assert columns["tags"] == [{"level": "1"}, {"level": "2"}, {"level": "2"}]
+
+
+async def test_a_problem_has_its_candidates_and_its_spans_as_they_are_written(tmp_path: Path) -> None:
+    run = RunRows.read(await make_run(tmp_path, "beam"))
+    row, spans = next(run.traces())
+    whole = problem(row, spans)
+    assert (whole["prompt"], whole["tree"][0].parent) == ("What is 3 + 4?", -1)
+    assert whole["spans"][0]["name"] == "solve"
+    assert "verifying" not in whole["spans"][0]
+    assert encoded(whole).startswith(b'{"id":"a"')
