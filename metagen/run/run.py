@@ -9,7 +9,7 @@ from contextlib import aclosing, asynccontextmanager, contextmanager
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
-from metagen.budget import Budget
+from metagen.budget import Budget, Usage
 from metagen.candidate import Candidate, Feedback, Score
 from metagen.errors import (
     BudgetExceeded,
@@ -210,6 +210,11 @@ class Run(Sending):
     def exhausted(self) -> bool:
         """Whether this node's budget, or one around it, has turned something away."""
         return self._account.exhausted
+
+    @property
+    def spent(self) -> Usage:
+        """What this node's books hold: since the problem was begun, or inside `within` since that was entered."""
+        return self._account.spent
 
     def compare(self, candidates: Iterable[Candidate]) -> None:
         """Say which candidates the answer is chosen among, where they came from deeper than `sample` and `stream`."""

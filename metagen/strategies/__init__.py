@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from metagen.lazy import load_lazily
 
 if TYPE_CHECKING:
+    from metagen.strategies.bandit import Bandit
     from metagen.strategies.chains.chain import Ask, Chain, CoT, System2Attention
     from metagen.strategies.chains.mapped import Mapped
     from metagen.strategies.chains.program import ProgramOfThought
@@ -41,6 +42,7 @@ __all__ = [
     "MCTS",
     "Allocate",
     "Ask",
+    "Bandit",
     "Beam",
     "BestFirst",
     "BestOf",
