@@ -14,8 +14,8 @@ demo: $(READY) ## set up everything and solve 100 problems with the model that s
 	$(BIN)/metagen view runs/demo
 
 test: system check ## set up everything, then lint, check types and run all tests
-	$(BIN)/python -m pytest -n 2 -m "not engine and not install and not browser"
-	$(BIN)/python -m pytest -m "engine or install"
+	$(BIN)/python -m pytest -n 2 --durations=15 -m "not engine and not install and not browser"
+	$(BIN)/python -m pytest --durations=15 -m "engine or install"
 
 pages: $(READY) ## open the pages of runs in Chromium, and try them
 	@if ! command -v chromium >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
@@ -47,8 +47,10 @@ check: $(READY) ## lint, formatting, spelling and types alone
 cover: $(READY) ## run the tests without an engine and show which lines they miss
 	$(BIN)/python -m pytest -n 2 -m "not engine and not install and not browser" --cov --cov-report=term-missing:skip-covered
 
-docs: $(READY) ## write the tables of strategies in README.md and docs/strategies from their pages
+docs: $(READY) ## build the documentation in build/site, after its tables of strategies; warnings are errors
 	$(BIN)/python docs/index.py
+	$(BIN)/python -m pip install --quiet --no-deps -r docs/requirements.txt
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 
 bench: $(READY) ## run the benchmarks of speed; each prints its own table
 	for benchmark in $(filter-out %/mock_server.py,$(wildcard benchmarks/speed/*.py)); do $(BIN)/python $$benchmark || exit 1; done

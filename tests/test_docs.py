@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+import metagen
 from metagen import Problem, Scripted, VLLMEngine, Vote, backends, solve, tools, verifiers
 from metagen.verifiers import critics
 
@@ -39,7 +40,9 @@ def test_links_lead_somewhere(document: Path) -> None:
         assert (document.parent / target).exists(), target
 
 
-@pytest.mark.parametrize("document", [ROOT / "README.md", ROOT / "docs/concepts.md"], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "document", [ROOT / "README.md", ROOT / "docs/concepts.md", ROOT / "docs/learn.md"], ids=lambda path: path.name
+)
 def test_the_code_shown_is_code_of_the_examples(document: Path) -> None:
     examples = [path.read_text() for path in EXAMPLES]
     for code in re.findall(r"```python\n(.*?)```", document.read_text(), re.DOTALL):
@@ -60,11 +63,54 @@ async def test_the_example_that_composes_runs(
     assert re.search(r"^\d+, after \d+ tokens$", capsys.readouterr().out, re.MULTILINE)
 
 
+@pytest.mark.engine
+async def test_the_tutorial_runs(
+    engine: VLLMEngine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @asynccontextmanager
+    async def opened(*_: Any) -> AsyncIterator[VLLMEngine]:
+        yield engine
+
+    tutorial = loaded(ROOT / "examples/tutorial.py")
+    monkeypatch.setattr(tutorial, "VLLMEngine", opened)
+    monkeypatch.setattr(tutorial, "MANY", 2)
+    await tutorial.main()
+    shown = capsys.readouterr().out
+    assert all(
+        re.search(rf"^{name} +\d+% +[\d,]+ tokens per problem$", shown, re.MULTILINE) for name in tutorial.STRATEGIES
+    )
+    assert " ProcessReward ok " in shown
+
+
 @pytest.mark.parametrize("name", [*verifiers.__all__, *critics.__all__, *tools.__all__, *backends.__all__])
 def test_every_verifier_critic_tool_and_backend_is_on_a_page(name: str) -> None:
     """Each strategy has a page of its own, which tests/test_strategy_pages.py sees to."""
     shown = re.compile(rf"`[^`\n]*\b{name}\b[^`\n]*`")
     assert any(shown.search(page.read_text()) for page in (ROOT / "docs").rglob("*.md"))
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    site = loaded(ROOT / "docs/site.py")
+    pages = "\n".join(page.read_text() for page in (ROOT / "docs/reference").glob("*.md"))
+    shown = {name.rpartition(".")[2] for modules in site.API.findall(pages) for name in site.public_names(modules)}
+    assert set(metagen.__all__) - shown == set()
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    """The site is built by `make docs`; here only what needs no packages is checked."""
+    navigation = (ROOT / "mkdocs.yml").read_text()
+    listed = set(re.findall(r"([\w/-]+\.md)", navigation))
+    pages = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")}
+    inside = {page for page in pages if page.startswith(("strategies/", "decisions/"))}
+    assert listed == pages - inside
+
+
+def test_every_message_on_the_page_of_errors_is_one_that_metagen_says() -> None:
+    messages = re.findall(r"^\| `(.+?)` \|", (ROOT / "docs/errors.md").read_text(), re.MULTILINE)
+    source = "\n".join(path.read_text() for path in (ROOT / "metagen").rglob("*.py"))
+    assert len(messages) > 15
+    for message in messages:
+        assert message in source, message
 
 
 def test_every_promise_names_tests_that_are_there() -> None:
