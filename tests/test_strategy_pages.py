@@ -45,9 +45,9 @@ def test_the_index_leads_to_it(page: Path) -> None:
     assert f"]({page.name})" in (FOLDER / "README.md").read_text()
 
 
-@pytest.mark.parametrize("document", [ROOT / "README.md", FOLDER / "README.md"], ids=["README", "index"])
+@pytest.mark.parametrize("document", [ROOT / "docs/index.md", FOLDER / "README.md"], ids=["home", "strategies"])
 def test_the_tables_follow_from_the_pages(document: Path) -> None:
-    assert INDEX["texts"]()[document] == document.read_text(), "run `make docs`"
+    assert INDEX["texts"]()[document] == document.read_text(), "run `make tables`"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
