@@ -1,10 +1,12 @@
 """The answer handed over."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from metagen.budget import Usage
+from metagen.notebook import html_table
 from metagen.trace import Span
 
 LATER = ("prompt", "reference", "tags", "answers", "verdicts", "groups")
@@ -69,6 +71,21 @@ class Solution:
     def failed(self) -> bool:
         """Whether every sample was lost. A resumed run tries the problem again."""
         return bool(self.error)
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows it."""
+        right = {True: "right", False: "wrong", None: "not graded"}[self.correct]
+        votes = Counter(answer for answer in self.answers if answer is not None)
+        facts = {
+            "answer": "none" if self.answer is None else f"{self.answer} ({right})",
+            "reference": self.reference or "",
+            "candidates": ", ".join(f"{answer}: {count}" for answer, count in votes.most_common()),
+            "text": self.text,
+            "error": self.error,
+            "notes": "\n".join(self.notes),
+            "tokens": f"{self.usage.tokens:,}",
+        }
+        return html_table(f"Problem {self.problem}", (), [fact for fact in facts.items() if fact[1]])
 
     def row(self) -> dict[str, Any]:
         """One line of `solutions.jsonl`."""

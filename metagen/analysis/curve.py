@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from metagen.analysis.intervals import DRAWS, LEVEL, Array, Index, Share, percentiles, resampled_means
 from metagen.errors import InputError
+from metagen.notebook import html_table
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,6 +98,13 @@ class Curve:
             alike = self.values.sum(0) == total
             low[alike], high[alike] = Share(total, problems).interval(NormalDist().inv_cdf((1 + level) / 2))
         return low, high
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows it."""
+        low, high = self.interval()
+        points = zip(self.ks, self.means, low, high, strict=True)
+        rows = [(f"{k}", f"{mean:.1%}", f"{least:.1%} to {most:.1%}") for k, mean, least, most in points]
+        return html_table(f"{self.rule}, {len(self.values):,} problems", ("samples", "accuracy", "interval"), rows)
 
     def of(self, problems: Index) -> "Curve":
         """The same for some of the problems, by their numbers."""

@@ -33,13 +33,13 @@ function served() {
 
 const source = document.getElementById("live") ? served() : embedded();
 
-// One row a problem, with a cell for each run: null where a run has not solved it.
+// One row a problem, in the order of their ids, with a cell for each run: null where a run has not solved it.
 function joined(runs) {
   const rows = new Map();
   runs.forEach((run, place) => {
     const { columns } = run;
     (columns.id || []).forEach((id, index) => {
-      if (!rows.has(id)) rows.set(id, { id, number: rows.size, cells: runs.map(() => null), tags: Object.create(null) });
+      if (!rows.has(id)) rows.set(id, { id, cells: runs.map(() => null), tags: Object.create(null) });
       const row = rows.get(id);
       const cell = { place: run.places[index] };
       for (const name of Object.keys(columns)) cell[name] = columns[name][index];
@@ -53,5 +53,9 @@ function joined(runs) {
     const texts = [row.id, row.prompt, row.reference, ...row.cells.map((cell) => cell && cell.answer)];
     row.haystack = [...texts, ...Object.values(row.tags)].filter(Boolean).join("\n").toLowerCase();
   }
-  return [...rows.values()];
+  const ordered = [...rows.values()].sort((a, b) => collator.compare(a.id, b.id));
+  ordered.forEach((row, place) => {
+    row.number = place;
+  });
+  return ordered;
 }

@@ -12,7 +12,7 @@ class SearchTree {
       node.depth = node.above ? node.above.depth + 1 : 0;
     });
     this.selected = this.nodes[0];
-    this.view = { x: 16, y: 16, scale: 1 };
+    this.view = { x: 16, y: 28, scale: 1 };
     if (nodes.length > MANY) this.foldAll();
     this.canvas = svg("svg", { "aria-hidden": "true" });
     this.said = el("div", { class: "said", "aria-live": "polite" });
@@ -112,7 +112,7 @@ class SearchTree {
     const value = node.value === null ? "" : `${node.value.toFixed(2)} `;
     const text = `${value}${visible(node.text.trim()).slice(0, 22)}${folded}`;
     const attributes = { class: `node ${node.state}`, transform: `translate(${node.x} ${node.y})`, onclick: () => this.press(node) };
-    return svg("g", attributes, circle, labels ? svg("text", { x: 12, y: 4 }, text) : null);
+    return svg("g", attributes, circle, labels ? svg("text", { x: 10, y: -8 }, text) : null);
   }
 
   below(node) {
@@ -178,7 +178,7 @@ class SearchTree {
     const deepest = this.shown.reduce((most, node) => Math.max(most, node.depth), 0);
     const [width, height] = [(deepest + 1) * STEP.x, this.lines * STEP.y + 20];
     const scale = Math.max(0.02, Math.min(1, this.frame.clientWidth / width, this.frame.clientHeight / height));
-    this.view = { x: 16 * scale, y: 16, scale };
+    this.view = { x: 16 * scale, y: 28, scale };
     this.draw();
   }
 
