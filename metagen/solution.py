@@ -6,19 +6,20 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from metagen.budget import Usage
+from metagen.candidate import Candidate
 from metagen.notebook import html_table
 from metagen.trace import Span
 
 LATER = ("prompt", "reference", "tags", "answers", "verdicts", "groups")
 """Fields that a line leaves out where they are empty."""
-UNWRITTEN = {"trace", *LATER}
+UNWRITTEN = {"trace", "candidate", *LATER}
 
 
 @dataclass(frozen=True, slots=True)
 class Solution:
     """What a strategy answered to one problem, whether it is right, what it cost and what was lost on the way.
 
-    It is plain data; only `trace` stays behind when it is written down.
+    It is plain data; only `trace` and `candidate` stay behind when it is written down.
     """
 
     problem: str
@@ -65,6 +66,8 @@ class Solution:
     """Whether each of them is right; `None` is no verdict."""
     groups: tuple[int, ...] = ()
     """Equal numbers for candidates whose answers are equal, in the order of the first of each; -1 for no answer."""
+    candidate: Candidate | None = field(default=None, repr=False, compare=False)
+    """What `text` is the text of, with its thought and how it ended; `None` for a solution from a file."""
     trace: Span = field(default_factory=lambda: Span("solve"), repr=False, compare=False)
 
     @property

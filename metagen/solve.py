@@ -41,6 +41,7 @@ async def solve(
     budget: Budget | None = None,
     account: Account | None = None,
     default: Model | None = None,
+    listener: Listener | None = None,
 ) -> Solution:
     """Answer one problem with a strategy (default: one sample) over an opened model, or several by name.
 
@@ -48,11 +49,11 @@ async def solve(
     request is seeded. If every sample is lost the solution says so in `error`. Whether it is right it says in
     `correct`: a verifier `grade` decides by a verdict of 1 or more, else the problem's own tests, its theorem or its
     reference answer. What grading uses is not counted. The `budget` is this problem's; an `account` around it keeps
-    the books of several calls.
+    the books of several calls. A `listener` is called with each event on the way (`metagen.events`).
     Raises `InputError` for settings that cannot work and `BackendGone` if the model cannot be reached.
     """
     call = _prepared("solve", problem, strategy, model, grade, seed, budget, account, default)
-    return await _solve(*call)
+    return await _solve(*call, listener)
 
 
 async def stream(
@@ -287,6 +288,7 @@ async def _judged(
         problem=problem.id,
         answer=answer,
         text=candidate.text if candidate else "",
+        candidate=candidate,
         correct=verdict,
         unjudged=verdict is None and (whole.grade or oracle_of(problem)) is not None,
         samples=sum(one is not None for one in right),

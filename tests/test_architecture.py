@@ -27,7 +27,7 @@ ORDER = [
     "disk", "model", "leaves", "strategies", "verifiers",
     "backends", "solve", "sync", "tools",
     "analysis", "bootstrap", "spec", "train", "view",
-    "__init__", "jobs", "cli", "__main__",
+    "__init__", "jobs", "serve", "cli", "__main__",
 ]  # fmt: skip
 """Every module of the root and every room, from what all may use to what nobody imports. Each imports from those
 before it alone."""
@@ -76,6 +76,7 @@ TESTED_ELSEWHERE = {
     "cli.orders": "tests/test_cli.py",
     "cli.reports": "tests/test_cli.py",
     "cli.visible": "tests/cli/test_console.py",
+    "cli.server": "tests/cli/test_serving.py",
     "cli.stopping": "tests/test_stopped.py",
     "cli.sweeps": "tests/jobs/test_plans.py",
     "cli.training": "tests/train/test_command.py",
@@ -101,6 +102,16 @@ TESTED_ELSEWHERE = {
     "run.contracts": "tests/run/test_run.py and tests/tools/test_calls.py",
     "run.node": "tests/run/test_run.py",
     "run.sending": "tests/run/test_run.py",
+    "serve.application": "tests/serve/test_serve.py",
+    "serve.keys": "tests/serve/test_serve.py and test_limits.py",
+    "serve.metrics": "tests/serve/test_limits.py",
+    "serve.names": "tests/serve/test_parameters.py",
+    "serve.progress": "tests/serve/test_serve.py",
+    "serve.refusals": "every test of a refusal in tests/serve",
+    "serve.replies": "tests/serve/test_serve.py",
+    "serve.service": "tests/serve/test_limits.py",
+    "serve.streaming": "tests/serve/test_serve.py",
+    "serve.tools": "tests/serve/test_tools.py",
     "solve": "tests/run/test_run.py and tests/test_laws.py",
     "tasks": "tests/run/test_run.py",
     "train.checkpoints": "tests/train/test_finetune.py",

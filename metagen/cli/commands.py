@@ -35,6 +35,7 @@ from metagen.cli.options import (
     TemplateOption,
     TokensOption,
 )
+from metagen.cli.serving import serve_command
 from metagen.cli.stopping import abandon_output, is_unwritable, print_any_text, until_stopped
 from metagen.cli.training import training_app
 from metagen.cli.visible import guard_interpreter
@@ -48,6 +49,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(training_app, name="train")
+app.command("serve")(serve_command)
 
 
 @app.callback(invoke_without_command=True)

@@ -76,11 +76,9 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What a run was asked to do, before anything of it is checked."""
+class ModelOrder:
+    """Which models are wanted, and how, before anything of it is checked."""
 
-    problems: ProblemFile
-    strategy: str
     models: Mapping[str, str] = field(default_factory=dict)
     """By name: what `--model` takes. Without any, the model that ships."""
     load: Sequence[Path] = ()
@@ -91,6 +89,14 @@ class Order:
     cards: Mapping[str, str | Path] = field(default_factory=dict)
     prices: Mapping[str, str] = field(default_factory=dict)
     """By name: what `--price` takes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order(ModelOrder):
+    """What a run was asked to do, before anything of it is checked."""
+
+    problems: ProblemFile
+    strategy: str
     limit: int | None = None
     seed: int | None = None
     budget: Budget = field(default_factory=Budget)
@@ -109,22 +115,10 @@ def prepare(order: Order) -> Job:
         raise InputError(f"{spec!r} is a kind of answers: give it with --answers, and a strategy such as Vote(16)")
     grade = parse_grade(order.grade, names) if order.grade else None
     _check_spelling(strategy, names)
-    named = dict(order.models) or {"model": str(SMALL)}
-    cards = {name: ModelCard.read(path) for name, path in order.cards.items()}
-    if strange := cards.keys() - named.keys():
-        raise InputError(f"--card {strange.pop()}=...: no model has this name; there is {', '.join(named)}")
-    servers = split_by_model(order.server, named)
-    backends = {
-        name: make_backend(model, order.engine, names, cards.get(name), servers[name]) for name, model in named.items()
-    }
-    if not any(map(generates, backends.values())):
-        named |= {"model": str(SMALL)}
-        backends |= {"model": make_backend(str(SMALL), order.engine, names, cards.get("model"), {})}
+    named, backends = make_models(order, names)
     for name in named_models((strategy, grade)):
         if name and name not in backends:
             raise InputError(f"the strategy or the grade names a model {name!r}: give it with --model {name}=MODEL")
-    _check_used(order, named, backends)
-    backends = _priced(backends, order.prices)
     contents = problems.check()
     loaded = sorted(f"{path.name} ({digest_of(path)})" for path in order.load)
     loaded += [origin for spec in (order.strategy, order.grade) if spec for origin in foreign(spec, names)]
@@ -142,6 +136,26 @@ def prepare(order: Order) -> Job:
         loaded=loaded,
         grade=grade,
     )
+
+
+def make_models(order: ModelOrder, names: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, AnyBackend]]:
+    """The models by name, as they were asked for, and their backends, which are not open yet. Raises `InputError`.
+
+    `names` are those of loaded files. Without any model that writes, the one that ships is among them.
+    """
+    named = dict(order.models) or {"model": str(SMALL)}
+    cards = {name: ModelCard.read(path) for name, path in order.cards.items()}
+    if strange := cards.keys() - named.keys():
+        raise InputError(f"--card {strange.pop()}=...: no model has this name; there is {', '.join(named)}")
+    servers = split_by_model(order.server, named)
+    backends = {
+        name: make_backend(model, order.engine, names, cards.get(name), servers[name]) for name, model in named.items()
+    }
+    if not any(map(generates, backends.values())):
+        named |= {"model": str(SMALL)}
+        backends |= {"model": make_backend(str(SMALL), order.engine, names, cards.get("model"), {})}
+    _check_used(order, named, backends)
+    return named, dict(_priced(backends, order.prices))
 
 
 def read_named(texts: Iterable[str], option: str) -> dict[str, str]:
@@ -177,7 +191,7 @@ def _priced(backends: Mapping[str, AnyBackend], prices: Mapping[str, str]) -> di
     return {name: at_price(backend, prices.get(name)) for name, backend in backends.items()}
 
 
-def _check_used(order: Order, named: Mapping[str, str], backends: Mapping[str, AnyBackend]) -> None:
+def _check_used(order: ModelOrder, named: Mapping[str, str], backends: Mapping[str, AnyBackend]) -> None:
     """Refuse settings that set nothing."""
     if order.engine and not any(isinstance(backend, VLLMEngine | VLLMReward) for backend in backends.values()):
         raise InputError("--engine sets nothing here: no model of this run is loaded in this process")

@@ -1,0 +1,130 @@
+"""Opens models once and answers requests until it is stopped."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from metagen.answers.kinds import MATHS
+from metagen.answers.spec import parse_answers
+from metagen.budget import Budget
+from metagen.cli.console import err, out
+from metagen.distribution import how_to_install
+from metagen.errors import InputError
+from metagen.jobs.job import ModelOrder, make_models, read_named, read_settings
+from metagen.jobs.loading import load_all
+from metagen.run import Generator
+from metagen.settings import takes
+from metagen.spec.parse import parse
+
+
+def serve(
+    *,
+    model: list[str] | None,
+    alias: list[str] | None,
+    host: str,
+    port: int,
+    keys: Path | None,
+    out_dir: Path | None,
+    tokens: int | None,
+    money: float | None,
+    request_tokens: int | None,
+    request_seconds: float,
+    in_flight: int,
+    queue: int,
+    body: int,
+    origin: list[str] | None,
+    access_log: bool,
+    load: list[Path] | None,
+    answers: str | None,
+    engine: list[str] | None,
+    server: list[str] | None,
+    card: list[str] | None,
+    price: list[str] | None,
+) -> None:
+    """Serve until it is stopped. Raises `InputError` for what cannot be served."""
+    try:
+        import uvicorn  # noqa: PLC0415 (optional)
+
+        from metagen.serve import Limits, app  # noqa: PLC0415 (optional)
+        from metagen.serve.keys import find_keys  # noqa: PLC0415 (optional)
+    except ImportError as error:
+        raise InputError(f"metagen serve needs {error.name}: {how_to_install('serve')}") from None
+    names = load_all(load or ())
+    known = find_keys(keys)
+    if not known and not _is_here(host):
+        raise InputError(f"--host {host}: without keys, only this machine may call: give --keys FILE")
+    order = ModelOrder(
+        models=read_named(model or (), "--model"),
+        load=load or (),
+        engine=read_settings(engine or (), "--engine"),
+        server=read_settings(server or (), "--server"),
+        cards=read_named(card or (), "--card"),
+        prices=read_named(price or (), "--price"),
+    )
+    application = app(
+        make_models(order, names)[1],
+        _read_aliases(alias or (), names),
+        keys=known,
+        limits=Limits(
+            in_flight=in_flight,
+            queue=queue,
+            seconds=request_seconds,
+            request=Budget(request_tokens),
+            server=Budget(tokens, money=money),
+            body=body,
+        ),
+        out=out_dir,
+        origins=origin or (),
+        answers=parse_answers(answers, names) if answers else MATHS,
+    )
+    config = uvicorn.Config(
+        application, host, port, lifespan="off", log_level="info" if access_log else "warning", access_log=access_log
+    )
+    asyncio.run(_serve(application, uvicorn.Server(config)))
+
+
+async def _serve(application: Any, server: Any) -> None:
+    """Open the models, answer until it is stopped, and close them."""
+    with err.status("Loading the models ..."):
+        opening = application.router.lifespan_context(application)
+        await opening.__aenter__()
+    try:
+        serving = asyncio.create_task(server.serve())
+        while not (server.started or serving.done()):  # noqa: ASYNC110 (uvicorn sets no event)
+            await asyncio.sleep(0.01)
+        if server.started:
+            out.print(f"Serving at {_address(server)}", soft_wrap=True)
+        await serving
+    finally:
+        await opening.__aexit__(None, None, None)
+
+
+def _address(server: Any) -> str:
+    host, port = server.servers[0].sockets[0].getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
+
+
+def _read_aliases(texts: Sequence[str], names: Mapping[str, Any]) -> dict[str, Generator]:
+    """Strategies by the names that clients call. Raises `InputError`."""
+    aliases: dict[str, Generator] = {}
+    for text in texts:
+        name, equals, spec = text.partition("=")
+        if not equals or not name.strip() or "(" in name:
+            raise InputError(f"--alias {text[:80]!r}: write NAME=SPEC, such as math='Vote(16)'")
+        if name in aliases:
+            raise InputError(f"--alias {name}=...: the name is given twice")
+        strategy = parse(spec, names)
+        if not takes(strategy, 2):
+            raise InputError(f"--alias {name}: {spec[:80]!r} is not a strategy; write one such as Vote(16)")
+        aliases[name] = strategy
+    return aliases
+
+
+def _is_here(host: str) -> bool:
+    """Whether only this machine can call an address."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,7 @@
+"""Serves strategies as models, by OpenAI's interface: `metagen.serve.app(…)`. Needs the extra `serve`."""
+
+from metagen.serve.application import app
+from metagen.serve.keys import Key, read_keys
+from metagen.serve.limits import Limits
+
+__all__ = ["Key", "Limits", "app", "read_keys"]

@@ -1,0 +1,106 @@
+"""Who may call: keys, which are kept as hashes and compared in constant time."""
+
+import hmac
+import os
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from metagen.budget import Budget
+from metagen.errors import InputError, first_fault
+from metagen.serve.refusals import Refusal
+
+VARIABLE = "METAGEN_API_KEY"
+"""The environment variable of a single key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What the owner of a key may do. It does not hold the key."""
+
+    name: str
+    hash: bytes = b""
+    models: tuple[str, ...] | None = None
+    """Aliases and models that it may use; `None` for all."""
+    specs: bool = True
+    """Whether it may write strategies of its own."""
+    request: Budget = field(default_factory=Budget)
+    """For each request."""
+    tokens_per_day: int | None = None
+
+    def may_use(self, model: str) -> bool:
+        return self.models is None or model in self.models
+
+
+ANYONE = Key("anyone")
+"""Who calls a server without keys."""
+
+
+class KeyRow(BaseModel):
+    """One key in a file."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: Annotated[str, Field(min_length=1)]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    models: list[str] | None = None
+    specs: bool = False
+    tokens: Annotated[int, Field(ge=1)] | None = None
+    seconds: Annotated[float, Field(gt=0)] | None = None
+    tokens_per_day: Annotated[int, Field(ge=1)] | None = None
+
+    def key(self) -> Key:
+        models = None if self.models is None else tuple(self.models)
+        budget = Budget(self.tokens, self.seconds)
+        return Key(self.name, bytes.fromhex(self.sha256), models, self.specs, budget, self.tokens_per_day)
+
+
+class KeyFile(BaseModel):
+    """A file of keys."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    key: list[KeyRow]
+
+
+def hashed(secret: str) -> bytes:
+    return sha256(secret.encode(errors="replace")).digest()
+
+
+def read_keys(path: Path) -> tuple[Key, ...]:
+    """The keys in a TOML file. Raises `InputError`, naming the file and the field."""
+    try:
+        rows = KeyFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))).key
+    except ValidationError as error:
+        raise InputError(f"{path}: {first_fault(error)}") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as TOML: {error}") from None
+    names = [row.name for row in rows]
+    if len(set(names)) < len(names):
+        raise InputError(f"{path}: two keys have one name")
+    return tuple(row.key() for row in rows)
+
+
+def find_keys(path: Path | None) -> tuple[Key, ...]:
+    """The keys of a file, and that of the environment."""
+    secret = os.environ.get(VARIABLE, "")
+    own = (Key("environment", hashed(secret)),) if secret else ()
+    return own + (read_keys(path) if path else ())
+
+
+def authorise(keys: Sequence[Key], header: str | None) -> Key:
+    """The key that a request came with. All are compared, so that the time says nothing. Raises `Refusal`."""
+    if not keys:
+        return ANYONE
+    scheme, _, secret = (header or "").partition(" ")
+    given = hashed(secret.strip() if scheme.lower() == "bearer" else "")
+    found = [key for key in keys if hmac.compare_digest(key.hash, given)]
+    if not found:
+        headers = {"WWW-Authenticate": "Bearer"}
+        raise Refusal(401, "The key is missing or wrong", code="invalid_api_key", headers=headers)
+    return found[0]

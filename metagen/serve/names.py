@@ -1,0 +1,137 @@
+"""What a client may write into `model`: an alias, a served model, or a strategy."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+from metagen import strategies, verifiers
+from metagen.calls import Reader
+from metagen.errors import InputError
+from metagen.leaves import named_models
+from metagen.model import Model
+from metagen.request import AnyBackend, generates
+from metagen.run import Generator
+from metagen.serve.keys import Key
+from metagen.serve.refusals import Refusal, unknown_model
+from metagen.settings import GENERATOR, literal, require_async, takes
+from metagen.verifiers import critics
+
+CLOSED = {"PassesTests", "Proves", "RecordedScore"}
+"""Verifiers that run programs or read files."""
+TOOLS = {"ReAct", "SelfAsk", "DSP", "ProgramOfThought", "DraftSketchProve", "CodeVote"}
+"""Strategies that call tools or run programs of a model's."""
+CONSTRUCTORS: dict[str, Any] = {
+    **{name: getattr(strategies, name) for name in strategies.__all__ if name not in TOOLS},
+    **{name: getattr(verifiers, name) for name in verifiers.__all__ if name not in CLOSED},
+    **{name: getattr(critics, name) for name in critics.__all__},
+    "Model": Model,
+}
+"""What a spec in a request may name: nothing that runs a program, calls a tool or opens a file."""
+READER = Reader("strategy", CONSTRUCTORS)
+LONGEST = 4000
+"""Characters of a spec in a request."""
+MOST_SAMPLES = 4096
+"""The most samples that a strategy of a request may draw, as far as its numbers tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What a name stands for."""
+
+    name: str
+    strategy: Generator
+    owner: str
+    """`metagen` for strategies, and for models what serves them."""
+    label: str
+    """The name in metrics: that of all specs is the same."""
+
+    @property
+    def spec(self) -> str:
+        return literal(self.strategy)
+
+
+class Catalogue:
+    """The names that there are. Raises `InputError` for an alias that cannot be, and `Refusal` for a client's."""
+
+    def __init__(self, models: Mapping[str, AnyBackend], aliases: Mapping[str, Generator]) -> None:
+        writing = {name: backend for name, backend in models.items() if generates(backend)}
+        self._models = models
+        self._served: dict[str, Served] = {}
+        for name, backend in writing.items():
+            for called in dict.fromkeys((backend.name, name)):
+                self._served.setdefault(called, Served(called, Model(name), "model", called))
+        for name, strategy in aliases.items():
+            _check_alias(name, strategy, models)
+            self._served[name] = Served(name, strategy, "metagen", name)
+
+    def listed(self, key: Key) -> Iterator[Served]:
+        """What a key may call by name."""
+        return (served for served in self._served.values() if key.may_use(served.name))
+
+    def find(self, name: str, spec: str, key: Key) -> Served:
+        """What `name` stands for, with the strategy of `spec` in its place if there is one."""
+        served = self._served.get(name)
+        if served and not key.may_use(name):
+            raise unknown_model(name)
+        if spec:
+            return self._made(spec, key, "metagen.strategy")
+        if served:
+            return served
+        if "(" not in name:
+            raise unknown_model(name)
+        return self._made(name, key, "model")
+
+    def _made(self, spec: str, key: Key, param: str) -> Served:
+        if not key.specs:
+            raise Refusal(403, "This key may not name strategies of its own", param=param, code="specs_not_allowed")
+        try:
+            strategy = read_spec(spec)
+            _check_alias(spec, strategy, self._models)
+        except InputError as error:
+            raise Refusal(400, f"{param!r}: {error}", param=param, code="invalid_strategy") from None
+        return Served(spec, strategy, "metagen", "spec")
+
+
+def read_spec(text: str) -> Generator:
+    """The strategy that a client wrote. Raises `InputError`."""
+    if len(text) > LONGEST:
+        raise InputError(f"the strategy is {len(text)} characters long; at most {LONGEST} are read")
+    made = READER.read(text)
+    if isinstance(made, type) or not takes(made, 2):
+        raise InputError(f"{text[:80]!r} is not a strategy; write one such as Vote(16)")
+    require_async(made, literal(made), GENERATOR)
+    if (samples := count_samples(made)) > MOST_SAMPLES:
+        raise InputError(f"it may draw {samples:,} samples, and {MOST_SAMPLES:,} are the most")
+    if any(part.adapter or part.extra or part.chat_template_kwargs for part in parts(made) if isinstance(part, Model)):
+        raise InputError("adapter, extra and chat_template_kwargs cannot be set in a request")
+    return made  # type: ignore[no-any-return]
+
+
+def count_samples(strategy: object) -> int:
+    """A bound on how many samples a strategy draws: the product of its whole numbers, those of models aside."""
+    product = 1
+    for part in parts(strategy):
+        for each in fields(part) if not isinstance(part, Model) else ():  # type: ignore[arg-type]
+            value = getattr(part, each.name)
+            if isinstance(value, int) and not isinstance(value, bool):
+                product *= max(1, abs(value))
+    return product
+
+
+def parts(strategy: object) -> Iterator[object]:
+    """A strategy and all that its settings hold."""
+    if isinstance(strategy, tuple):
+        for part in strategy:
+            yield from parts(part)
+    elif is_dataclass(strategy) and not isinstance(strategy, type):
+        yield strategy
+        for each in fields(strategy):
+            yield from parts(getattr(strategy, each.name))
+
+
+def _check_alias(name: str, strategy: Generator, models: Mapping[str, AnyBackend]) -> None:
+    if not name or len(name) > LONGEST or not name.isprintable():
+        raise InputError(f"the name {name[:80]!r} of a strategy must be a line of text")
+    for model in named_models(strategy):
+        if model and model not in models:
+            raise InputError(f"{literal(strategy)[:80]} names a model {model!r}, and there is {', '.join(models)}")

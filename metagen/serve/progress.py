@@ -1,0 +1,61 @@
+"""What a reader is told while a strategy works: a line for what matters among its events."""
+
+import math
+from collections.abc import Sequence
+
+from metagen.events import Event, Expanded, Judged, Path, SampleDone, StageBegun, StageEnded, ToolCalled
+
+LINES = 32
+"""The most lines about the samples of one call."""
+SHOWN = 200
+"""Characters of a state of a search."""
+
+
+class Progress:
+    """Turns the events of one problem into lines of text."""
+
+    def __init__(self) -> None:
+        self._open: set[Path] = set()
+        self._last = ""
+
+    def line(self, event: Event) -> str:
+        """What to say about an event; empty if nothing."""
+        match event:
+            case StageBegun(path=path):
+                self._open.add(path)
+            case StageEnded(path=path):
+                self._open.discard(path)
+            case SampleDone():
+                return self._once(self._sample(event))
+            case Judged(verdicts=verdicts):
+                return self._once(_verdicts(verdicts))
+            case Expanded(expansion=expansion) if expansion.children:
+                best = max(expansion.children, key=lambda child: -math.inf if child.value is None else child.value)
+                value = "" if best.value is None else f" ({best.value:.3g})"
+                return self._once(f"best line{value}: {best.state[-SHOWN:].strip()}")
+            case ToolCalled(name=name):
+                return f"called {name}\n"
+        return ""
+
+    def _sample(self, event: SampleDone) -> str:
+        if event.wanted == 1:
+            alone = all(event.path[: len(path)] == path for path in self._open)
+            return event.text.strip() if alone else ""
+        every = math.ceil(event.wanted / LINES)
+        if event.done % every and event.done < event.wanted:
+            return ""
+        counted = f"{event.done} of {event.wanted} samples"
+        answer, votes = next(iter(event.votes.items()), (None, 0))
+        return counted if answer is None else f"{counted}, {votes} agree on {answer[:SHOWN]}"
+
+    def _once(self, said: str) -> str:
+        """A line, unless it says what the one before said."""
+        if not said or said == self._last:
+            return ""
+        self._last = said
+        return f"{said}\n"
+
+
+def _verdicts(verdicts: Sequence[float | None]) -> str:
+    values = [value for value in verdicts if value is not None]
+    return f"{len(values)} verdicts, the best {max(values):.3g}" if values else ""

@@ -1,0 +1,218 @@
+"""What a server does with a request: find the strategy, open the books, solve, and keep what is to be kept."""
+
+import asyncio
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from metagen.budget import Account, Usage
+from metagen.disk.runs import RunDirectory
+from metagen.disk.traces import row_of
+from metagen.errors import BackendGone, InputError, StorageError
+from metagen.events import Event
+from metagen.leaves import leaves_open
+from metagen.model import Model
+from metagen.request import AnyBackend, generates, refusal
+from metagen.run import Generator
+from metagen.serve.keys import Key
+from metagen.serve.limits import Books, Gate, Limits, tightest
+from metagen.serve.metrics import Metrics
+from metagen.serve.names import MOST_SAMPLES, Catalogue, Served, count_samples
+from metagen.serve.parameters import Call
+from metagen.serve.refusals import Refusal, failed
+from metagen.serve.replies import Asked, new_id
+from metagen.solution import Solution
+from metagen.solve import solve
+from metagen.tasks import together
+
+Heard = Callable[[int, Event], None]
+"""Called with the number of a choice and an event on the way to it."""
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A request that can be answered: with which strategy, and how models draw."""
+
+    asked: Asked
+    key: Key
+    strategy: Generator
+    default: Model
+
+
+class Latest(Generic[Value]):
+    """The latest things by id, each for the key that made it."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: OrderedDict[str, tuple[str, Value]] = OrderedDict()
+
+    def keep(self, name: str, key: Key, value: Value) -> None:
+        self._kept[name] = key.name, value
+        while len(self._kept) > self._most:
+            self._kept.popitem(last=False)
+
+    def find(self, name: str, key: Key) -> Value | None:
+        """What is kept under this id for this key; `None` if nothing is."""
+        owner, value = self._kept.get(name, ("", None))
+        return value if owner == key.name else None
+
+
+class Service:
+    """Answers requests over opened models."""
+
+    def __init__(
+        self,
+        models: Mapping[str, AnyBackend],
+        aliases: Mapping[str, Generator],
+        limits: Limits,
+        out: Path | None = None,
+    ) -> None:
+        self.models = models
+        self.limits = limits
+        self.catalogue: Catalogue
+        self.gate = Gate(limits.in_flight, limits.queue)
+        self.books = Books(limits)
+        self.metrics = Metrics(self.books, self.gate)
+        self.traces: Latest[list[Solution]] = Latest(limits.kept)
+        self.replies: Latest[Any] = Latest(limits.kept)
+        self._aliases = aliases
+        self._folders = Folders(out) if out else None
+
+    def open(self) -> None:
+        """Learn the names of the models, which are open by now. Raises `InputError` for an alias that cannot be."""
+        self.catalogue = Catalogue(self.models, self._aliases)
+
+    def close(self) -> None:
+        if self._folders:
+            self._folders.close()
+
+    def order(self, call: Call, key: Key) -> Order:
+        """What to do about a request. Raises `Refusal` for what cannot be done."""
+        served = self.catalogue.find(call.model, call.strategy, key)
+        settings = self._checked(call, served)
+        strategy, default = served.strategy, Model(**settings)
+        if isinstance(strategy, Model) and served.owner == "model":
+            strategy = replace(strategy, **settings)
+        elif settings and not leaves_open(strategy):
+            param = call.given[next(iter(settings))]
+            raise Refusal(
+                400, f"{param!r}: {call.model!r} sets itself how its models draw", param=param, code=UNSUPPORTED
+            )
+        if call.choices * count_samples(strategy) > MOST_SAMPLES and call.choices > 1:
+            raise Refusal(
+                400, f"'n': no more than {MOST_SAMPLES:,} samples are drawn at once", param="n", code="invalid_value"
+            )
+        return Order(Asked(new_id(call.kind), int(time.time()), call, served), key, strategy, default)
+
+    async def answer(self, order: Order, heard: Heard | None = None) -> tuple[list[Solution], Usage]:
+        """The solutions of a request, one a choice, and what they cost. Raises `Refusal`."""
+        call = order.asked.call
+        async with self.gate.turn():
+            account = self.books.request(order.key, call.budget)
+            try:
+                async with asyncio.timeout(self.limits.seconds):
+                    solutions = await together(
+                        self._choice(order, number, account, heard) for number in range(call.choices)
+                    )
+            except TimeoutError:
+                raise Refusal(504, f"No answer within {self.limits.seconds:g} seconds", code="timeout") from None
+            except InputError as error:
+                param = "temperature" if "temperature=0" in str(error) else None
+                raise Refusal(400, str(error), param=param, code="invalid_value") from None
+            except BackendGone as error:
+                raise Refusal(503, f"The model cannot be reached: {error}", code="model_gone") from None
+        self._check(order, solutions, account)
+        self._keep(order, solutions)
+        return solutions, account.spent
+
+    async def _choice(self, order: Order, number: int, account: Account, heard: Heard | None) -> Solution:
+        call = order.asked.call
+        solution = await solve(
+            replace(call.problem, id=str(number + 1)),
+            order.strategy,
+            self.models,
+            seed=call.seed,
+            account=account,
+            default=order.default,
+            listener=partial(heard, number) if heard else None,
+        )
+        self.metrics.solved(solution)
+        return solution
+
+    def _check(self, order: Order, solutions: Sequence[Solution], account: Account) -> None:
+        """Raise `Refusal` if a choice has no candidate."""
+        lost = next((solution for solution in solutions if solution.failed), None)
+        if lost is None:
+            return
+        if refused := self.books.refused(order.key, account, lost.error):
+            self.metrics.refused()
+            raise refused
+        raise failed(lost.error)
+
+    def _keep(self, order: Order, solutions: list[Solution]) -> None:
+        self.traces.keep(order.asked.id, order.key, solutions)
+        if not self._folders:
+            return
+        try:
+            for number, solution in enumerate(solutions, 1):
+                self._folders.add(order.asked.served, replace(solution, problem=f"{order.asked.id}-{number}"))
+        except (StorageError, InputError) as error:
+            raise Refusal(507, f"The answer cannot be kept: {error}", code="storage") from None
+
+    def _checked(self, call: Call, served: Served) -> Mapping[str, Any]:
+        """The settings of a request, once each is one that models take. Raises `Refusal`, naming the parameter."""
+        writing = [backend for backend in self.models.values() if generates(backend)]
+        named = self.models.get(served.strategy.name) if isinstance(served.strategy, Model) else None
+        backend = named if named is not None and generates(named) else writing[0]
+        for name, value in call.settings.items():
+            param = call.given[name]
+            try:
+                reason = refusal(backend, Model(**{name: value}).wishes())
+            except InputError as error:
+                raise Refusal(400, f"{param!r}: {error}", param=param, code="invalid_value") from None
+            if reason:
+                raise Refusal(400, f"{param!r}: {backend.name} {reason}", param=param, code=UNSUPPORTED)
+        return call.settings
+
+    def trace(self, name: str, key: Key) -> list[dict[str, Any]] | None:
+        """The spans of a request of this key, as `trace.jsonl` has them."""
+        solutions = self.traces.find(name, key)
+        if solutions is None:
+            return None
+        return [row_of(span, solution.problem) for solution in solutions for span in solution.trace.walk()]
+
+    def most(self, key: Key) -> int | None:
+        """The most tokens that a request of this key may spend."""
+        return tightest(self.limits.request, key.request).tokens
+
+
+UNSUPPORTED = "unsupported_parameter"
+
+
+class Folders:
+    """Runs on disk, one folder for each strategy that was asked, in the form that `metagen solve` writes."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._open: dict[str, RunDirectory] = {}
+        self._files = ExitStack()
+
+    def add(self, served: Served, solution: Solution) -> None:
+        """Write a solution down. Raises `StorageError`."""
+        if served.spec not in self._open:
+            slug = re.sub(r"[^A-Za-z0-9]+", "-", served.spec).strip("-")[:40]
+            mark = blake2b(served.spec.encode(), digest_size=3).hexdigest()
+            folder = RunDirectory(self._root / f"{slug}-{mark}", {"strategy": served.spec, "problems": "requests"})
+            self._open[served.spec] = self._files.enter_context(folder)
+        self._open[served.spec].add(solution)
+
+    def close(self) -> None:
+        self._files.close()

@@ -1,0 +1,44 @@
+"""`metagen serve`, as a process of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+SERVE = (sys.executable, "-m", "metagen", "serve", "--model", "Scripted:The answer is 7.")
+
+
+def test_it_serves_until_it_is_stopped() -> None:
+    command = [*SERVE, "--alias", "math=Vote(4)", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"COLUMNS": "200"}) as process:
+        assert process.stdout
+        url = process.stdout.readline().removeprefix("Serving at ").strip()
+        body = json.dumps({"model": "math", "messages": [{"role": "user", "content": "What is 3 + 4?"}]}).encode()
+        with urllib.request.urlopen(f"{url}/chat/completions", body) as reply:
+            assert json.load(reply)["choices"][0]["message"]["content"] == "The answer is 7."
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--alias", "math"], "--alias 'math': write NAME=SPEC"),
+        (["--alias", "math=Vote(0)"], "n must be a whole number of 1 or more"),
+        (["--alias", "math=Number()"], "is not a strategy"),
+        (["--alias", 'math=Vote(2, of=Model("other"))'], "names a model 'other'"),
+        (["--alias", "a=Vote(2)", "--alias", "a=Vote(3)"], "is given twice"),
+        (["--host", "0.0.0.0"], "without keys, only this machine may call"),
+        (["--keys", "nothing.toml"], "nothing.toml: cannot be read"),
+    ],
+)
+def test_what_cannot_be_served_is_refused_in_one_line(options: list[str], said: str, tmp_path: Path) -> None:
+    done = subprocess.run([*SERVE, *options], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1

@@ -1,0 +1,336 @@
+"""Our server, called by OpenAI's own client over a real connection."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from openai import AsyncOpenAI, OpenAI
+
+from metagen import Ask, Chain, GenerationError, InputError, Refine, Request, Scripted, Vote
+from metagen.disk.runs import read_solutions
+from metagen.run import Generator
+from metagen.serve import Key, Limits, app
+from metagen.serve.keys import hashed
+from tests.support.serving import serving
+from tests.support.timing import forever
+
+QUESTION: list[Any] = [{"role": "user", "content": "What is 3 + 4?"}]
+LONG = "We add them one after the other, which is easy, and the answer is 7."
+
+
+def numbered(request: Request) -> str:
+    return f"The answer is {(7, 7, 8, 7)[request.draw % 4]}."
+
+
+def client_of(url: str, key: str = "none") -> AsyncOpenAI:
+    return AsyncOpenAI(base_url=url, api_key=key, max_retries=0)
+
+
+@pytest.fixture(scope="module")
+async def url() -> AsyncIterator[str]:
+    """A server of votes and chains over a model that is a function."""
+    models = {"small": Scripted(numbered, name="small"), "long": Scripted(LONG, name="long")}
+    aliases: dict[str, Generator | str] = {
+        "math": Vote(4),
+        "chain": Chain(Ask("{question} Plan."), Ask("{1} Now?")),
+        "refined": Refine(rounds=1),
+    }
+    async with serving(app(models, aliases)) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+async def client(url: str) -> AsyncIterator[AsyncOpenAI]:
+    async with client_of(url) as opened:
+        yield opened
+
+
+async def test_an_alias_answers_with_its_strategy(client: AsyncOpenAI) -> None:
+    reply = await client.chat.completions.create(model="math", messages=QUESTION)
+    assert reply.object == "chat.completion"
+    assert reply.choices[0].message.content == "The answer is 7."
+    assert reply.choices[0].finish_reason == "stop"
+    assert reply.usage
+    assert reply.usage.total_tokens == reply.usage.prompt_tokens + reply.usage.completion_tokens == 14 + 4 * 16
+    own = (reply.model_extra or {})["metagen"]
+    assert own["strategy"] == "Vote(4)"
+    assert (own["samples"], own["answers"]) == (4, ["7"])
+
+
+async def test_the_models_are_listed_with_what_they_are(client: AsyncOpenAI) -> None:
+    listed = {model.id: model async for model in client.models.list()}
+    assert {"math", "chain", "refined", "small", "long"} == set(listed)
+    assert listed["math"].owned_by == "metagen"
+    assert (listed["math"].model_extra or {})["strategy"] == "Vote(4)"
+    assert listed["math"].created > 1_600_000_000
+    assert (await client.models.retrieve("small")).owned_by == "model"
+
+
+async def test_a_served_model_passes_through_with_its_settings(client: AsyncOpenAI) -> None:
+    reply = await client.chat.completions.create(model="long", messages=QUESTION, max_completion_tokens=6)
+    assert (reply.choices[0].message.content, reply.choices[0].finish_reason) == (LONG[:6], "length")
+    reply = await client.chat.completions.create(model="long", messages=QUESTION, stop=[", which"])
+    assert (reply.choices[0].message.content, reply.choices[0].finish_reason) == (LONG[:31], "stop")
+
+
+async def test_a_spec_is_a_name_and_so_is_one_in_the_fields_of_its_own(client: AsyncOpenAI) -> None:
+    reply = await client.chat.completions.create(model="Vote(2, of=CoT())", messages=QUESTION)
+    assert (reply.model_extra or {})["metagen"]["samples"] == 2
+    own = {"metagen": {"strategy": "Vote(3)", "budget": {"tokens": 500}, "seed": 3}}
+    raw = await client.chat.completions.with_raw_response.create(model="small", messages=QUESTION, extra_body=own)
+    assert raw.headers["x-metagen-strategy"] == "Vote(3)"
+    assert raw.headers["x-metagen-trace"] == raw.parse().id
+    headers = {"X-Metagen-Strategy": "Vote(2)", "X-Metagen-Budget": "tokens=60"}
+    reply = await client.chat.completions.create(model="small", messages=QUESTION, extra_headers=headers)
+    assert reply.usage
+    assert reply.usage.total_tokens <= 60
+
+
+async def test_several_choices_are_solved_apart(client: AsyncOpenAI) -> None:
+    reply = await client.chat.completions.create(model="math", messages=QUESTION, n=3)
+    assert [choice.index for choice in reply.choices] == [0, 1, 2]
+    assert reply.usage
+    assert reply.usage.completion_tokens == 3 * 4 * 16
+
+
+async def test_a_vote_streams_its_progress_and_then_its_winner(client: AsyncOpenAI) -> None:
+    stream = await client.chat.completions.create(
+        model="math", messages=QUESTION, stream=True, stream_options={"include_usage": True}
+    )
+    chunks = [chunk async for chunk in stream]
+    assert len({chunk.id for chunk in chunks}) == 1
+    deltas = [choice.delta for chunk in chunks for choice in chunk.choices]
+    thought = "".join((delta.model_extra or {}).get("reasoning", "") for delta in deltas)
+    assert "3 of 4 samples, 2 agree on 7\n" in thought
+    assert "".join(delta.content or "" for delta in deltas) == "The answer is 7."
+    assert [choice.finish_reason for chunk in chunks for choice in chunk.choices][-1] == "stop"
+    assert chunks[-1].usage
+    assert chunks[-1].usage.completion_tokens == 64
+
+
+@pytest.mark.parametrize("model", ["long", "chain"])
+async def test_the_last_stage_streams_piece_by_piece(client: AsyncOpenAI, model: str) -> None:
+    spec = {"metagen": {"strategy": 'Chain(Ask("{question} Plan.", of=Model("long")), Ask("{1}", of=Model("long")))'}}
+    stream = await client.chat.completions.create(
+        model=model, messages=QUESTION, stream=True, extra_body=spec if model == "chain" else None
+    )
+    pieces = [chunk.choices[0].delta.content async for chunk in stream if chunk.choices]
+    assert "".join(filter(None, pieces)) == LONG
+    assert len(list(filter(None, pieces))) > 2
+
+
+async def test_a_completion_answers_and_streams(client: AsyncOpenAI) -> None:
+    reply = await client.completions.create(model="math", prompt="What is 3 + 4?")
+    assert (reply.choices[0].text, reply.object) == ("The answer is 7.", "text_completion")
+    stream = await client.completions.create(model="math", prompt="What is 3 + 4?", stream=True)
+    assert "".join([chunk.choices[0].text async for chunk in stream]) == "The answer is 7."
+
+
+async def test_a_response_answers_and_is_kept(client: AsyncOpenAI) -> None:
+    reply = await client.responses.create(model="math", input="What is 3 + 4?", instructions="Be brief.")
+    assert (reply.output_text, reply.status) == ("The answer is 7.", "completed")
+    assert reply.usage
+    assert reply.usage.output_tokens == 64
+    assert (await client.responses.retrieve(reply.id)).output_text == "The answer is 7."
+
+
+async def test_a_response_streams_typed_events(client: AsyncOpenAI) -> None:
+    stream = await client.responses.create(model="math", input="What is 3 + 4?", stream=True)
+    events = [event async for event in stream]
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    kinds = [event.type for event in events]
+    assert kinds[:2] == ["response.created", "response.in_progress"]
+    assert kinds[-1] == "response.completed"
+    assert "response.reasoning_text.delta" in kinds
+    text = "".join(event.delta for event in events if event.type == "response.output_text.delta")
+    assert text == "The answer is 7."
+    assert events[-1].type == "response.completed"
+    assert events[-1].response.output_text == text
+
+
+async def test_a_response_in_the_background_is_fetched_or_cancelled() -> None:
+    gate = asyncio.Event()
+
+    async def waiting(request: Request) -> str:
+        if "wait" in request.prompt:
+            await gate.wait()
+            return "The answer is 7."
+        await forever()
+        return ""
+
+    async with serving(app(Scripted(waiting, name="m"), {"math": Vote(2)})) as url, client_of(url) as client:
+        begun = await client.responses.create(model="math", input="wait", background=True)
+        assert begun.status == "queued"
+        assert (await client.responses.retrieve(begun.id)).status == "in_progress"
+        gate.set()
+        done = await client.responses.retrieve(begun.id)
+        while done.status == "in_progress":
+            done = await client.responses.retrieve(begun.id)
+        assert (done.status, done.output_text) == ("completed", "The answer is 7.")
+        hanging = await client.responses.create(model="math", input="hang", background=True)
+        assert (await client.responses.cancel(hanging.id)).status == "cancelled"
+
+
+def test_the_synchronous_client_works_too() -> None:
+    async def main() -> str:
+        async with serving(app(Scripted(numbered, name="m"), {"math": "Vote(4)"})) as url:
+            return await asyncio.to_thread(call, url)
+
+    def call(url: str) -> str:
+        with OpenAI(base_url=url, api_key="none") as client:
+            return client.chat.completions.create(model="math", messages=QUESTION).choices[0].message.content or ""
+
+    assert asyncio.run(main()) == "The answer is 7."
+
+
+async def test_the_text_may_be_an_object_of_a_schema() -> None:
+    seen: list[Any] = []
+
+    def formed(request: Request) -> str:
+        seen.append(request.sampling.form)
+        return '{"answer": 7}'
+
+    schema: Any = {"type": "object", "properties": {"answer": {"type": "integer"}}, "required": ["answer"]}
+    async with serving(app(Scripted(formed, name="m"), {"math": Vote(2)})) as url, client_of(url) as client:
+        reply = await client.chat.completions.create(
+            model="math",
+            messages=QUESTION,
+            response_format={"type": "json_schema", "json_schema": {"name": "a", "schema": schema}},
+        )
+        assert json.loads(reply.choices[0].message.content or "") == {"answer": 7}
+        assert (reply.model_extra or {})["metagen"]["answers"] == ['{"answer": 7}']
+        assert seen[0].schema == schema
+
+
+async def test_errors_are_those_that_the_client_knows(client: AsyncOpenAI) -> None:
+    with pytest.raises(openai.NotFoundError) as missing:
+        await client.chat.completions.create(model="nothing", messages=QUESTION)
+    assert (missing.value.code, missing.value.param) == ("model_not_found", "model")
+    with pytest.raises(openai.BadRequestError) as wrong:
+        await client.chat.completions.create(model="math", messages=QUESTION, logprobs=True)
+    assert wrong.value.param == "logprobs"
+    with pytest.raises(openai.BadRequestError) as cold:
+        await client.chat.completions.create(model="math", messages=QUESTION, temperature=0)
+    assert cold.value.param == "temperature"
+    with pytest.raises(openai.BadRequestError) as fixed:
+        await client.chat.completions.create(model='Vote(2, of=Model("long"))', messages=QUESTION, top_p=0.5)
+    assert fixed.value.param == "top_p"
+    budget = {"metagen": {"budget": 5}}
+    with pytest.raises(openai.BadRequestError) as poor:
+        await client.chat.completions.create(model="math", messages=QUESTION, extra_body=budget)
+    assert poor.value.code == "budget_exceeded"
+
+
+async def test_an_error_in_a_stream_is_told_in_the_stream() -> None:
+    def failing(request: Request) -> str:
+        raise GenerationError("no power")
+
+    async with serving(app(Scripted(failing, name="m"), {"math": Vote(2)})) as url, client_of(url) as client:
+        stream = await client.chat.completions.create(model="math", messages=QUESTION, stream=True)
+        with pytest.raises(openai.APIError, match="no power"):
+            [chunk async for chunk in stream]
+        with pytest.raises(openai.InternalServerError, match="no power"):
+            await client.chat.completions.create(model="math", messages=QUESTION)
+        events = [event async for event in await client.responses.create(model="math", input="?", stream=True)]
+        assert events[-1].type == "response.failed"
+
+
+async def test_a_mistake_of_ours_tells_nothing_of_the_request(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(request: Request) -> str:
+        raise ZeroDivisionError(request.prompt)
+
+    async with serving(app(Scripted(broken, name="m"))) as url, client_of(url) as client:
+        with pytest.raises(openai.InternalServerError, match="its log says where"):
+            await client.chat.completions.create(model="m", messages=QUESTION)
+    assert "ZeroDivisionError" in caplog.text
+    assert "What is 3 + 4?" not in caplog.text
+
+
+async def test_silence_is_broken_by_pings() -> None:
+    gate = asyncio.Event()
+
+    async def slow(request: Request) -> str:
+        await gate.wait()
+        return "The answer is 7."
+
+    application = app(Scripted(slow, name="m"), limits=Limits(ping=0.01))
+    async with serving(application) as url, httpx.AsyncClient(timeout=None) as client:
+        body = {"model": "m", "messages": QUESTION, "stream": True}
+        async with client.stream("POST", f"{url}/chat/completions", json=body) as reply:
+            lines: list[str] = []
+            async for line in reply.aiter_lines():
+                lines.append(line)
+                if line.startswith(": ping"):
+                    gate.set()
+    assert lines.count(": ping") >= 1
+    assert "data: [DONE]" in lines
+
+
+async def test_a_client_that_leaves_frees_its_requests() -> None:
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def hanging(request: Request) -> str:
+        begun.set()
+        try:
+            await forever()
+        finally:
+            ended.set()
+        return ""
+
+    for streams in (True, False):
+        async with serving(app(Scripted(hanging, name="m"), {"math": Vote(8)})) as url, client_of(url) as client:
+            begun.clear()
+            ended.clear()
+            asking: asyncio.Task[Any] = asyncio.ensure_future(
+                client.chat.completions.create(model="math", messages=QUESTION, stream=streams)
+            )
+            await begun.wait()
+            if streams:
+                await (await asking).close()
+            asking.cancel()
+            await ended.wait()
+            while "metagen_requests_at_work 0.0" not in await metrics_of(url):
+                pass
+
+
+async def metrics_of(url: str) -> str:
+    async with httpx.AsyncClient() as client:
+        return (await client.get(url.removesuffix("/v1") + "/metrics")).text
+
+
+async def test_answers_are_kept_as_runs_and_traces_are_told_to_their_key(tmp_path: Path) -> None:
+    keys = [Key("a", hashed("secret-a")), Key("b", hashed("secret-b"))]
+    application = app(Scripted(numbered, name="m"), {"math": Vote(4)}, keys=keys, out=tmp_path)
+    async with serving(application) as url, client_of(url, "secret-a") as client:
+        reply = await client.chat.completions.create(model="math", messages=QUESTION, user="u")
+        async with httpx.AsyncClient(base_url=url) as bare:
+            trace = await bare.get(f"/traces/{reply.id}", headers={"Authorization": "Bearer secret-a"})
+            assert [row["name"] for row in trace.json()["data"]] == ["solve", "Vote", "Model"]
+            other = await bare.get(f"/traces/{reply.id}", headers={"Authorization": "Bearer secret-b"})
+            assert other.status_code == 404
+            assert (await bare.get("/models")).status_code == 401
+    (folder,) = tmp_path.iterdir()  # noqa: ASYNC240 (a folder of the test)
+    assert [(each.problem, each.answer) for each in read_solutions(folder)] == [(f"{reply.id}-1", "7")]
+
+
+async def test_the_small_pages(url: str) -> None:
+    async with httpx.AsyncClient(base_url=url.removesuffix("/v1")) as client:
+        assert (await client.get("/health")).json() == {"status": "ok"}
+        assert set((await client.get("/version")).json()) == {"version"}
+        assert "metagen_requests_total" in (await client.get("/metrics")).text
+        assert (await client.get("/nothing")).json()["error"]["code"] == "not_found"
+        wrong = await client.get("/v1/chat/completions")
+        assert (wrong.status_code, wrong.json()["error"]["code"]) == (405, "method_not_allowed")
+        assert (
+            "access-control-allow-origin" not in (await client.get("/health", headers={"Origin": "http://a.b"})).headers
+        )
+
+
+def test_an_alias_that_cannot_be_is_refused_before_anything_is_opened() -> None:
+    with pytest.raises(InputError, match="names a model 'other'"):
+        app(Scripted("7"), {"math": 'Vote(2, of=Model("other"))'})
