@@ -208,7 +208,7 @@ ROOMS = {"metagen", "metagen.backends", "metagen.lazy", "metagen.strategies", "m
 """What `import metagen` loads: lists of names."""
 HELP = ROOMS | {
     "metagen.cli",
-    *(f"metagen.cli.{name}" for name in ("commands", "options", "stopping", "training", "visible")),
+    *(f"metagen.cli.{name}" for name in ("commands", "options", "serving", "stopping", "training", "visible")),
     *("metagen.errors", "metagen.settings", "metagen.train"),
 }
 CALL = """

@@ -57,6 +57,6 @@ def serve_command(
 ) -> None:
     """Serve strategies as models, by OpenAI's interface."""
     given = locals()
-    from metagen.cli.server import serve
+    from metagen.cli.server import serve  # noqa: PLC0415 (loaded when it is called)
 
     serve(**given)

@@ -26,7 +26,9 @@ class Chat:
 
     def body(self) -> dict[str, Any]:
         """The turns and the template's settings, as a server is given them."""
-        return {"messages": self.messages} | ({"chat_template_kwargs": dict(self.options)} if self.options else {})
+        options = dict(self.options)
+        tools = {"tools": options.pop("tools")} if "tools" in options else {}
+        return {"messages": self.messages} | tools | ({"chat_template_kwargs": options} if options else {})
 
 
 @dataclass(frozen=True, slots=True)

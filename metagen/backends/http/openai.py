@@ -15,7 +15,9 @@ from metagen.request import Completion, Request
 from metagen.thinking import Family, Reply, split
 
 LENGTH = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"})
-STOP = frozenset({"stop", "eos", "eos_token", "end_turn", "stop_sequence", "stop_token", "complete", "completed"})
+STOP = frozenset(
+    {"stop", "eos", "eos_token", "end_turn", "stop_sequence", "stop_token", "complete", "completed", "tool_calls"}
+)
 UNREADABLE = "unreadable"
 """Our own name for the end of a sample that cannot be read."""
 GIVEN_UP = frozenset({"abort", "aborted", "cancelled", "error", "timeout", UNREADABLE})
@@ -61,8 +63,34 @@ class Counts(BaseModel):
         return 0 <= self.prompt_tokens <= prompt and 0 <= self.completion_tokens <= output
 
 
+class Function(BaseModel):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class ToolCall(BaseModel):
+    """A call of a tool, or a piece of one in a stream."""
+
+    index: int | None = None
+    function: Function | None = None
+
+    def added(self, piece: "ToolCall") -> "ToolCall":
+        """The call with another piece of it."""
+        before, more = self.function or Function(), piece.function or Function()
+        name, arguments = (before.name or "") + (more.name or ""), (before.arguments or "") + (more.arguments or "")
+        return ToolCall(index=self.index, function=Function(name=name, arguments=arguments))
+
+    @property
+    def written(self) -> str:
+        """The call as models write it into their text, where no parser of the server takes it out."""
+        function = self.function or Function()
+        name, arguments = json.dumps(function.name), function.arguments or "{}"
+        return f'\n<tool_call>{{"name": {name}, "arguments": {arguments}}}</tool_call>'
+
+
 class Message(BaseModel):
     content: str | None = None
+    tool_calls: list[ToolCall] | None = None
     reasoning: str | None = None
     reasoning_content: str | None = None
     """The same under its earlier name."""
@@ -118,11 +146,24 @@ class Choice(BaseModel):
     token_ids: list[int] | None = None
     reasoned: str = ""
     """The thought, from the pieces of a stream."""
+    called: list[ToolCall] = Field(default_factory=list)
+    """The calls of tools, from the pieces of a stream."""
+
+    @property
+    def said(self) -> str:
+        """The text, without the calls of tools."""
+        said = self.message or self.delta
+        return (said.content if said else None) or self.text or ""
+
+    @property
+    def calls(self) -> list[ToolCall]:
+        said = self.message or self.delta
+        return (said.tool_calls if said else None) or self.called
 
     @property
     def written(self) -> str:
-        said = self.message or self.delta
-        return (said.content if said else None) or self.text or ""
+        """The text, and after it the calls of tools."""
+        return (self.said + "".join(call.written for call in self.calls)).lstrip("\n" if self.calls else "")
 
     @property
     def thought(self) -> str:
@@ -245,7 +286,13 @@ def join(pieces: Iterable[bytes], host: str) -> Body:
 
 
 def _add(choice: Choice, piece: Choice) -> None:
-    choice.text = (choice.text or "") + piece.written
+    choice.text = (choice.text or "") + piece.said
+    for call in piece.calls:
+        at = next((place for place, each in enumerate(choice.called) if each.index == call.index), None)
+        if at is None:
+            choice.called.append(call)
+        else:
+            choice.called[at] = choice.called[at].added(call)
     choice.reasoned += piece.thought
     if choice.finish_reason != UNREADABLE:  # a part of it is missing for good
         choice.finish_reason = piece.finish_reason or choice.finish_reason
@@ -263,7 +310,9 @@ def _add(choice: Choice, piece: Choice) -> None:
 def settings_of(request: Request, model: str, limit: int | None) -> dict[str, Any]:
     """The settings of a request in the words of OpenAI's API; what was not set is left out."""
     sampling = request.sampling
+    options = dict(sampling.chat_template_kwargs or {})
     settings: dict[str, Any] = {
+        "tools": options.pop("tools", None),
         "model": sampling.adapter or model,
         "n": request.n if request.n > 1 else None,
         "max_tokens": limit,
@@ -280,7 +329,7 @@ def settings_of(request: Request, model: str, limit: int | None) -> dict[str, An
         "stop_token_ids": list(sampling.stop_token_ids) or None,
         "ignore_eos": sampling.ignore_eos or None,
         "structured_outputs": sampling.form and sampling.form.settings(),
-        "chat_template_kwargs": dict(sampling.chat_template_kwargs or {}) or None,
+        "chat_template_kwargs": options or None,
         "stop": list(sampling.stop) or None,
         "seed": request.seed,
     }

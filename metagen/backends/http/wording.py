@@ -224,6 +224,7 @@ class Wording:
     async def _as_ids(self, request: Request) -> tuple[dict[str, Any], str, int]:
         ids, room = await self._ids_and_room(request)
         body = self._settings(request, request.limit(room)) | self.dialect.extras(partial=False)
+        body.pop("tools", None)  # the ids of the prompt hold them
         if self.family:  # its marks may be special tokens, which are left out of texts
             body |= {"skip_special_tokens": False} | self._end_of_thought(request)
         if request.sampling.logprobs or request.sampling.top_logprobs:
