@@ -15,6 +15,7 @@ from metagen.disk.rows import SolutionRow
 from metagen.disk.traces import SpanRow
 from metagen.errors import InputError
 from metagen.view.candidates import Shown, candidates_of
+from metagen.view.problems import asked
 from metagen.view.reading import RunRows, is_found, is_missed, votes
 from metagen.view.tree import Grown, tree_of
 
@@ -56,7 +57,7 @@ def show_problem(path: Path, name: str) -> None:
 def described(row: SolutionRow, spans: Sequence[SpanRow]) -> Iterator[str | Padding | Tree]:
     """A problem in parts: the question, the answer, the candidates by answer, the search tree, notes and cost."""
     yield f"Problem {row.problem}" + "".join(f", {name} {value}" for name, value in row.tags.items())
-    yield Padding(Text(visible(row.prompt or _asked(spans))), (1, 2))
+    yield Padding(Text(visible(row.prompt or asked(spans))), (1, 2))
     yield f"Answer: {_said(row.answer)}, {_mark(row.correct)}" + (
         f" (reference: {row.reference})" * bool(row.reference)
     )
@@ -140,10 +141,6 @@ def _said(answer: str | None) -> str:
 
 def _mark(right: bool | None) -> str:
     return "not graded" if right is None else "right" if right else "wrong"
-
-
-def _asked(spans: Sequence[SpanRow]) -> str:
-    return next((span.request.prompt for span in spans if span.request), "")
 
 
 def _offer(name: str, known: Sequence[str]) -> str:

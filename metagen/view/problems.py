@@ -57,11 +57,16 @@ def _line(row: SolutionRow) -> dict[str, Any]:
     }
 
 
+def asked(spans: Sequence[SpanRow]) -> str:
+    """The first prompt that was sent: what stands for the question in runs that do not hold it."""
+    return next((span.request.prompt for span in spans if span.request), "")
+
+
 def problem(row: SolutionRow, spans: Sequence[SpanRow]) -> dict[str, Any]:
     """All of a problem: what came out, the candidates, the search tree, and the spans as they are written."""
     return {
         "id": row.problem,
-        "prompt": row.prompt,
+        "prompt": row.prompt or asked(spans),
         "text": row.text,
         "notes": row.notes,
         "error": row.error,

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from playwright.async_api import Page
 
-from metagen import Problem, Scripted, Vote, solve_all
+from metagen import Feedback, Problem, Scripted, Vote, solve_all
 from metagen.disk.runs import RunDirectory
+from metagen.trace import Asked, Call, Child, Expansion, Span, Written
 from metagen.view.page import write_page
 from tests.browser.conftest import Watched
 from tests.support.injections import PAGE_INJECTIONS
@@ -63,7 +64,7 @@ async def test_the_keyboard_opens_a_problem(watched: Watched, pages: Path) -> No
 
 async def test_candidates_are_shown_by_answer_with_thoughts_and_steps(watched: Watched, pages: Path) -> None:
     page = await watched.open(pages / "best.html", "problem=a")
-    assert await page.locator(".group b").all_inner_texts() == ["7", "8", "no answer"]
+    assert await page.locator(".group b").all_inner_texts() == ["7", "no answer", "8"]
     await page.get_by_text("2 of 4").click()
     await page.get_by_text("Thought, 3 characters").click()
     assert await page.locator(".thought").inner_text() == "Hm."
@@ -125,6 +126,19 @@ async def test_axe_finds_nothing(watched: Watched, pages: Path, scheme: Any, sta
         await page.goto("about:blank")
 
 
+def spans_of(text: str) -> list[Span]:
+    """Spans that hold a text wherever a span can hold one: a chain with a tool, feedback, and a search."""
+    drawn = Span(
+        "Model", (98, "/", 0), status="ok", request=Asked(text, text), completions=[Written(text, thought=text)]
+    )
+    return [
+        Span(text, (97,), status="ok", error=text, notes=[text], feedback=Feedback(text), call=Call(text, text)),
+        Span(text, (98,), status="ok", children=[
+            Span(text, (98, "/"), status="ok", expansion=Expansion(1, (Child(1, 0.5, text, text),)), children=[drawn])
+        ]),
+    ]  # fmt: skip
+
+
 async def hostile_run(folder: Path) -> Path:
     """A run in which every text that is not metagen's own is an injection."""
     every = PAGE_INJECTIONS
@@ -136,6 +150,7 @@ async def hostile_run(folder: Path) -> Path:
     script = Scripted(lambda request: f"<think>{by_prompt[request.prompt]}</think>{by_prompt[request.prompt]}")
     with RunDirectory(folder / "hostile <b>", {"strategy": every[0], "models": {every[1]: every[2]}}) as run:
         async for solution in solve_all(problems, Vote(2), script, concurrency=1):
+            solution.trace.children += spans_of(by_prompt[solution.prompt])
             run.add(solution)
     return folder / "hostile <b>"
 
@@ -174,6 +189,17 @@ async def test_what_a_run_holds_becomes_no_markup_and_runs_nowhere(watched: Watc
     page = await watched.open(out)
     assert len(PAGE_INJECTIONS) >= 300
     assert await page.evaluate(LOOK) == [len(PAGE_INJECTIONS), [], True]
+
+
+async def test_all_rows_are_printed(watched: Watched, tmp_path: Path) -> None:
+    problems = [Problem(f"{number}", "What is 3 + 4?", answer="7") for number in range(200)]
+    write_page([await make_run(tmp_path, problems=problems)], out := tmp_path / "page.html")
+    page = await watched.open(out)
+    assert len(await ids(page)) < 100
+    await page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert await ids(page) == [f"{number}" for number in range(200)]
+    await page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert len(await ids(page)) < 100
 
 
 async def test_a_live_page_grows_with_its_run(watched: Watched, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from metagen import InputError
+from metagen.cli.commands import show_command, view_command
 from metagen.cli.view import view_runs
 from tests.support.viewed import make_run
 
@@ -15,3 +17,10 @@ async def test_the_page_is_written_beside_the_rows_of_the_first_run(
     assert "page.html in a browser" in " ".join(capsys.readouterr().out.split())
     view_runs([run], tmp_path / "other.html")
     assert (tmp_path / "other.html").exists()
+
+
+def test_options_that_set_nothing_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--serve writes no page: leave out --out"):
+        view_command([tmp_path], tmp_path / "page.html", serve=True)
+    with pytest.raises(InputError, match="--missed and --found list problems"):
+        show_command(tmp_path, "a", missed=True, found=False)

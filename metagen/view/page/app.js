@@ -205,6 +205,10 @@ function keys(event) {
 
 async function read() {
   runs = await source.summaries();
+  const names = runs.map((run) => run.name);
+  for (const run of runs) {
+    if (names.indexOf(run.name) !== names.lastIndexOf(run.name)) run.name = run.folder;
+  }
   rows = joined(runs);
 }
 
@@ -225,6 +229,8 @@ async function begin() {
   await read();
   window.addEventListener("hashchange", route);
   document.addEventListener("keydown", keys);
+  for (const [event, printing] of [["beforeprint", true], ["afterprint", false]])
+    window.addEventListener(event, () => table && table.print(printing));
   await route();
   document.documentElement.dataset.ready = "true";
   if (source.live) setTimeout(follow, POLL);

@@ -6,7 +6,8 @@ function byAnswer(candidates) {
     if (!groups.has(each.group)) groups.set(each.group, []);
     groups.get(each.group).push(each);
   }
-  return [...groups.values()].sort((a, b) => b.length - a.length);
+  const first = (members) => members.some((each) => each.chosen);
+  return [...groups.values()].sort((a, b) => b.length - a.length || first(b) - first(a));
 }
 
 function candidateGroups(candidates) {

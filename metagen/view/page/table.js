@@ -2,6 +2,7 @@
 
 const ROW = 34; // pixels, as in the style sheet
 const MARGIN = 8; // rows above and below what is in sight
+const PRINTED = 5000; // rows at most on paper
 
 function mark(correct) {
   const [sign, word] = correct === true ? ["✓", "right"] : correct === false ? ["✗", "wrong"] : ["–", "not graded"];
@@ -116,8 +117,9 @@ class Table {
 
   draw() {
     const height = this.element.clientHeight || 600;
-    const first = Math.max(0, Math.floor(this.element.scrollTop / ROW) - MARGIN);
-    const last = Math.min(this.rows.length, first + Math.ceil(height / ROW) + 2 * MARGIN);
+    const first = this.printing ? 0 : Math.max(0, Math.floor(this.element.scrollTop / ROW) - MARGIN);
+    const most = this.printing ? PRINTED : Math.ceil(height / ROW) + 2 * MARGIN;
+    const last = Math.min(this.rows.length, first + most);
     const drawn = `${first}-${last}-${this.cursor}`;
     if (drawn === this.drawn) return;
     this.drawn = drawn;
@@ -145,6 +147,11 @@ class Table {
       },
       ...cells,
     );
+  }
+
+  print(printing) {
+    this.printing = printing;
+    this.draw();
   }
 
   move(by) {

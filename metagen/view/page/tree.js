@@ -1,6 +1,12 @@
 // A search tree: steps grow to the right, branches fold, and only what is in sight is drawn.
 
 const STEP = { x: 210, y: 30 };
+const STATES = new Map([
+  ["closed", "dropped"],
+  ["drawn", "expanded"],
+  ["finished", "a whole reply"],
+  ["open", "never expanded"],
+]);
 const MANY = 120; // nodes; larger trees begin folded off the way to the answer
 
 class SearchTree {
@@ -111,7 +117,7 @@ class SearchTree {
     const folded = node.folded && node.children.length ? ` (+${number(this.below(node), 0)})` : "";
     const value = node.value === null ? "" : `${node.value.toFixed(2)} `;
     const text = `${value}${visible(node.text.trim()).slice(0, 22)}${folded}`;
-    const attributes = { class: `node ${node.state}`, transform: `translate(${node.x} ${node.y})`, onclick: () => this.press(node) };
+    const attributes = { class: STATES.has(node.state) ? `node ${node.state}` : "node", transform: `translate(${node.x} ${node.y})`, onclick: () => this.press(node) };
     return svg("g", attributes, circle, labels ? svg("text", { x: 10, y: -8 }, text) : null);
   }
 
@@ -131,7 +137,7 @@ class SearchTree {
       node.above ? `Step ${node.depth}` : "The beginning",
       node.value !== null && `value ${number(node.value)}`,
       node.count > 1 && `drawn ${node.count} times`,
-      { closed: "dropped", drawn: "expanded", finished: "a whole reply", open: "never expanded" }[node.state] || node.state,
+      STATES.get(node.state) || visible(node.state),
       node.chosen && "on the way to the answer",
     ].filter(Boolean);
     this.said.replaceChildren(el("p", { class: "faint" }, facts.join(" · ")), prose(node.text));
