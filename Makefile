@@ -1,4 +1,4 @@
-.PHONY: help demo test core pages system check cover tables docs bench torture sbom clean
+.PHONY: help demo test core pages system check cover tables docs bench torture clients sbom clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -63,6 +63,9 @@ sbom: $(READY) ## list the installed packages and their licences in build/sbom.j
 
 clean: ## remove the environment, runs and builds
 	rm -rf .venv runs build dist *.egg-info
+
+clients: $(READY) ## let clients of other projects call our server: openai for JavaScript, LiteLLM; needs npm
+	$(BIN)/python tests/clients/run.py
 
 torture: system $(READY) ## kill, starve and attack everything; writes the tables of docs/trust.md
 	for script in kills full_disks hostile_files fuzz sandbox_attacks servers counts; do $(BIN)/python benchmarks/torture/$$script.py || exit 1; done
