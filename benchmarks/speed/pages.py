@@ -166,6 +166,9 @@ def main() -> None:
     parser.add_argument("--problems", type=int, default=10_000)
     parser.add_argument("--nodes", type=int, default=10_000)
     given = parser.parse_args()
+    if which("chromium") is None:
+        print("Needs Chromium, which `make pages` installs.")
+        return
     with TemporaryDirectory() as folder:
         print("| what | measured |\n|---|---|")
         for what, value in measure(Path(folder), given.problems, given.nodes):

@@ -47,6 +47,7 @@ class Watched:
 async def watched(browser: Browser) -> AsyncIterator[Watched]:
     """A page; the test fails if an error was on its console, or a request left it."""
     page = await browser.new_page()
+    page.set_default_timeout(300_000)  # milliseconds: ends a test that hangs, on a busy machine too
     seen = Watched(page)
     yield seen
     await page.close()
