@@ -1,13 +1,14 @@
 """What a page shows: a line for each problem of a run, and all of one problem. Plain data."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from metagen.disk.rows import SolutionRow
 from metagen.disk.traces import SpanRow
 from metagen.view.candidates import candidates_of
 from metagen.view.reading import RunRows, is_found, votes
-from metagen.view.tree import tree_of
+from metagen.view.tree import tree_of, values_of
 
 SHOWN = 300
 """Characters of a question that its line holds, for searching."""
@@ -64,6 +65,11 @@ def asked(spans: Sequence[SpanRow]) -> str:
 
 def problem(row: SolutionRow, spans: Sequence[SpanRow]) -> dict[str, Any]:
     """All of a problem: what came out, the candidates, the search tree, and the spans as they are written."""
+    tree = tree_of(spans, row.text)
+    values = values_of(tree)
+    candidates = candidates_of(row, spans)
+    if values:  # a search judges a reply as the last of its nodes
+        candidates = [replace(each, score=values.get(each.text, each.score)) for each in candidates]
     return {
         "id": row.problem,
         "prompt": row.prompt or asked(spans),
@@ -73,7 +79,7 @@ def problem(row: SolutionRow, spans: Sequence[SpanRow]) -> dict[str, Any]:
         "lost": row.lost,
         "why": row.why_lost or row.why_unscored,
         "usage": row.usage.usage().row(),
-        "candidates": candidates_of(row, spans),
-        "tree": tree_of(spans, row.text),
+        "candidates": candidates,
+        "tree": tree,
         "spans": [span.model_dump(mode="json", exclude_defaults=True, exclude={"problem"}) for span in spans],
     }

@@ -80,6 +80,15 @@ def _name(path: str) -> str:
     return path.rpartition(".")[2]
 
 
+def values_of(nodes: Sequence[Grown]) -> dict[str, float | None]:
+    """The verdict on each whole reply of a tree, by its text."""
+    texts: list[str] = []
+    for node in nodes:
+        texts.append((texts[node.parent] if node.parent >= 0 else "") + node.text)
+    leaves = {text: node.value for text, node in zip(texts, nodes, strict=True) if node.state in ("finished", "closed")}
+    return {text: value for text, value in leaves.items() if text}
+
+
 def depths(nodes: Sequence[Grown]) -> Iterator[int]:
     """How deep each node is; a root is 0."""
     found: list[int] = []

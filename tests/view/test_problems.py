@@ -26,6 +26,7 @@ async def test_a_problem_has_its_candidates_and_its_spans_as_they_are_written(tm
     row, spans = next(run.traces())
     whole = problem(row, spans)
     assert (whole["prompt"], whole["tree"][0].parent) == ("What is 3 + 4?", -1)
+    assert {each.score for each in whole["candidates"]} == {0.25, 0.26}
     assert whole["spans"][0]["name"] == "solve"
     assert "verifying" not in whole["spans"][0]
     assert encoded(whole).startswith(b'{"id":"a"')
