@@ -7,8 +7,7 @@ inner account reserves and spends, all accounts around it reserve and spend too.
 import asyncio
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from decimal import Decimal, InvalidOperation
 from math import inf
@@ -51,11 +50,14 @@ class Usage:
     """Those among all tokens that were estimated, because no count came back."""
 
     def __add__(self, other: "Usage") -> "Usage":
-        return Usage(**dict(zip(COUNTS, map(add, counts_of(self), counts_of(other)), strict=True)))
+        total: Usage = object.__new__(Usage)  # a quarter of the time of `Usage(…)`: all spending comes here
+        for put, count in zip(_PUTS, map(add, counts_of(self), counts_of(other)), strict=True):
+            put(total, count)
+        return total
 
     def row(self) -> dict[str, float]:
         """What is not nothing, for a line on disk; seconds in microseconds' precision."""
-        counts = ((each.name, getattr(self, each.name)) for each in fields(self))
+        counts = zip(COUNTS, counts_of(self), strict=True)
         return {name: round(count, 6) if isinstance(count, float) else count for name, count in counts if count}
 
     @property
@@ -92,6 +94,8 @@ class Usage:
 
 COUNTS = tuple(each.name for each in fields(Usage))
 counts_of = attrgetter(*COUNTS)
+_PUTS = tuple(getattr(Usage, name).__set__ for name in COUNTS)
+"""What writes each count of one that is being made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +211,8 @@ class Account:
         self.clock: Callable[[], float] = parent.clock if parent else clock
         self.start()
         self._around: tuple[Account, ...] = (self, *(parent._around if parent else ()))
-        self._settled = asyncio.Event()
+        self._settled: asyncio.Event | None = None
+        """Made by whoever waits until something is settled."""
 
     def inner(self, budget: Budget | None = None) -> Self:
         """Books under a further budget: whatever they reserve and spend, this account reserves and spends too."""
@@ -269,6 +274,7 @@ class Account:
             lacking = next((each for each in self._around if not each._has_room(*hold.amounts)), None)
             if lacking is None:
                 break
+            lacking._settled = lacking._settled or asyncio.Event()
             await lacking._settled.wait()
         for account in self._around:
             account._held_tokens += hold.tokens
@@ -282,24 +288,19 @@ class Account:
             account._held_tokens -= hold.tokens
             account._held_flops -= hold.flops
             account._held_cost -= hold.cost
-            account._settled.set()
-            account._settled = asyncio.Event()
+            if account._settled:
+                account._settled.set()
+                account._settled = None
 
     def spend(self, usage: Usage) -> None:
         """Book what was used."""
         for account in self._around:
             account.spent += usage
 
-    @contextmanager
-    def sending(self, samples: int) -> Iterator[None]:
-        """Count samples as in flight."""
+    def count_in_flight(self, samples: int) -> None:
+        """Count samples as in flight, or no more as such where `samples` is negative."""
         for account in self._around:
             account.in_flight += samples
-        try:
-            yield
-        finally:
-            for account in self._around:
-                account.in_flight -= samples
 
     def check_time(self) -> None:
         """Raise `BudgetExceeded` if a deadline has passed."""

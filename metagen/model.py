@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from math import inf
+from operator import attrgetter
 from typing import Any, ClassVar, Literal
 
 from metagen.answers.protocol import Form
@@ -24,6 +25,10 @@ RANGES = {
     "presence_penalty": (-2, 2),
     "frequency_penalty": (-2, 2),
 }
+
+
+SETTINGS = tuple(each.name for each in fields(Settings))
+_settings_of = attrgetter(*SETTINGS)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -196,7 +201,7 @@ class Model(Settings):
     ) -> Sampling:
         if isinstance(step, int) and limit is not None and limit < step:
             raise InputError(f"{self!r} cannot write steps of {step} tokens: give it a larger max_tokens, or none")
-        chosen = {each.name: getattr(self, each.name) for each in fields(Settings)}
+        chosen = dict(zip(SETTINGS, _settings_of(self), strict=True))
         changed = {
             "chat_template_kwargs": self._options(family),
             "max_tokens": step if isinstance(step, int) else limit,

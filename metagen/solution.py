@@ -92,6 +92,10 @@ class Solution:
 
     def row(self) -> dict[str, Any]:
         """One line of `solutions.jsonl`."""
-        row = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in UNWRITTEN}
+        row = {name: getattr(self, name) for name in WRITTEN}
         shown = {name: value for name in LATER if (value := getattr(self, name)) not in ("", None, (), {})}
         return row | {"usage": self.usage.row()} | shown
+
+
+WRITTEN = tuple(each.name for each in fields(Solution) if each.name not in UNWRITTEN)
+"""The fields that every line has."""

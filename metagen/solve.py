@@ -234,6 +234,8 @@ class Whole:
     grade: Verifier | None = None
     default: Generator = field(default_factory=Model)
     """What an omitted generator means."""
+    aside: Generator = field(default_factory=Model)
+    """What it means where no answer is drawn."""
 
     def root(self, problem: Problem, listener: Listener | None = None) -> tuple[Run, Span, Account]:
         """The run of one problem, with the span and the account that it writes to, and who is told what happens."""
@@ -248,7 +250,7 @@ class Whole:
     def _run(self, problem: Problem, span: Span, account: Account, listener: Listener | None = None) -> Run:
         teller = Teller(listener, problem.answers) if listener else None
         begun = account.clock()
-        scope = Scope(problem.id, self.models, self.default, Model(), begun, self.seed, teller=teller)
+        scope = Scope(problem.id, self.models, self.default, self.aside, begun, self.seed, teller=teller)
         return Run(scope, span, account)
 
 

@@ -191,4 +191,6 @@ class Span:
         return asked.n if asked else 1
 
     def _sorted(self) -> list["Span"]:
+        if len(self.children) < 2:
+            return self.children
         return sorted(self.children, key=lambda child: [str(key).rjust(12) for key in child.path])

@@ -2,13 +2,13 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from random import Random
 from secrets import randbits
-from typing import Any, Literal, Self
+from types import TracebackType
+from typing import Any, Generic, Literal, Self, TypeVar
 
 from metagen.budget import Account, Usage
 from metagen.errors import InputError, SampleError
@@ -110,6 +110,8 @@ class Node:
     def identity(self, model: str) -> str:
         """Which model stands behind a name: token ids belong to it. Two that are called alike are told apart."""
         backend = self._backend(model)
+        if len(self._scope.backends) == 1:
+            return backend.name
         alike = [name for name, other in self._scope.backends.items() if other.name == backend.name]
         if all(self._scope.backends[name] is backend for name in alike):
             return backend.name
@@ -144,41 +146,39 @@ class Node:
         text = f"{self._scope.seed}\n{self._scope.problem}\n{self._span.path}"
         return int.from_bytes(blake2b(text.encode(), digest_size=6).digest())
 
-    @contextmanager
     def _child(
         self, name: str, key: tuple[Key, ...], *, verifying: bool = False, passing: bool = False, part: Part = "draft"
-    ) -> Iterator[Self]:
+    ) -> "Entered[Self]":
         """A node below this one; its span ends with the context.
 
         What is `passing` may be cancelled before it is done, with everything below it.
         """
-        teller = self._scope.teller
         begun = self._account.clock()
         verifying, memory = self._verifying or verifying, self.memory if verifying else None
         span = Span(name, self._span.path + key, begun - self._scope.begun, verifying=verifying)
         self._span.children.append(span)
-        if teller:
+        if teller := self._scope.teller:
             teller.tell(StageBegun(span.path, name, verifying))
-        try:
-            yield type(self)(
-                self._scope,
-                span,
-                self._account,
-                verifying=verifying,
-                passing=self._passing or passing,
-                memory=memory,
-                part=_inner(self._part, "stage" if verifying else part),
-            )
-        except BaseException as error:
-            span.status = status_of(error)
+        inner = type(self)(
+            self._scope,
+            span,
+            self._account,
+            verifying=verifying,
+            passing=self._passing or passing,
+            memory=memory,
+            part=_inner(self._part, "stage" if verifying else part),
+        )
+        return Entered(inner, begun)
+
+    def _end(self, error: BaseException | None, begun: float) -> None:
+        """Close the node's span."""
+        span = self._span
+        span.status = "ok" if error is None else status_of(error)
+        if error is not None:
             span.error = "" if span.status == "cancelled" else f"{type(error).__name__}: {error}"
-            raise
-        else:
-            span.status = "ok"
-        finally:
-            span.seconds = self._account.clock() - begun
-            if teller:
-                teller.tell(StageEnded(span.path, name, span.status, span.seconds, span.error, verifying))
+        span.seconds = self._account.clock() - begun
+        if teller := self._scope.teller:
+            teller.tell(StageEnded(span.path, span.name, span.status, span.seconds, span.error, self._verifying))
 
     def _key(self) -> tuple[Key, ...]:
         self._span.calls += 1
@@ -217,6 +217,27 @@ class Node:
         """Why samples below this node were lost, as the end of a sentence; empty if none was."""
         error = self._span.why_lost()
         return f"; the first: {error}" if error else ""
+
+
+Inner = TypeVar("Inner", bound=Node)
+
+
+class Entered(Generic[Inner]):
+    """A node to work in; its span ends with the context."""
+
+    __slots__ = ("_begun", "_node")
+
+    def __init__(self, node: Inner, begun: float) -> None:
+        self._node = node
+        self._begun = begun
+
+    def __enter__(self) -> Inner:
+        return self._node
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._node._end(error, self._begun)
 
 
 def drawn_from(backend: object) -> str:

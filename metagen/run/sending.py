@@ -184,10 +184,11 @@ class Sending(Node):
                 usage = _valued(usage, card, price, samples)
             self.spend(usage)
 
+        self._account.count_in_flight(samples)
         try:
-            with self._account.sending(samples):
-                yield book
+            yield book
         finally:
+            self._account.count_in_flight(-samples)
             self.spend(Usage(seconds=self._account.clock() - begun))
 
 
