@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from math import isfinite
 from time import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from metagen.backends.http.keys import Key
@@ -20,6 +20,8 @@ from metagen.errors import BackendGone, GenerationError, InputError, TransientEr
 
 if TYPE_CHECKING:
     import aiohttp
+
+Reply = TypeVar("Reply")
 
 TRANSIENT = frozenset({408, 409, 425, 429})
 """Statuses below 500 after which the same request may succeed."""
@@ -118,10 +120,16 @@ class Http:
 
     async def post(self, url: str, body: dict[str, Any], came: Callable[[int], None] | None = None) -> Any:
         """What came back; `came` is told of bytes as they arrive, so that a broken reply can be reckoned up."""
+        return await self.ask(url, body, self._read_json, came)
+
+    async def ask(
+        self, url: str, body: dict[str, Any], read: Callable[[bytes], Reply], came: Callable[[int], None] | None = None
+    ) -> Reply:
+        """The same, read by `read`."""
         async with self._watched(), self._answer("POST", url, body) as response:
             if came:
                 came(1)  # the head of the reply: there will be one
-            return self._read_json(await self._body(response, came))
+            return read(await self._body(response, came))
 
     async def stream(self, url: str, body: dict[str, Any]) -> AsyncGenerator[bytes, None]:
         """The data of the server-sent events, one JSON text each, as they come. Blank ones keep a line alive."""
@@ -237,10 +245,15 @@ class Http:
         return " ".join(self.key.scrub(text).split())[:300]
 
     def _read_json(self, body: bytes) -> Any:
-        try:
-            return json.loads(body)
-        except (ValueError, RecursionError):
-            raise TransientError(f"{self.host} sent a reply that is not JSON", sent=True) from None
+        return read_json(body, self.host)
+
+
+def read_json(body: bytes, host: str) -> Any:
+    """Raises `TransientError` if that is not JSON."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        raise TransientError(f"{host} sent a reply that is not JSON", sent=True) from None
 
 
 def error_text(error: Any) -> str:

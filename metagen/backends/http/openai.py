@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError
+import msgspec
 
-from metagen.backends.http.connection import error_text
+from metagen.backends.http.connection import error_text, read_json
 from metagen.budget import Usage
 from metagen.confidence import of_token
 from metagen.errors import GenerationError, TransientError
@@ -25,16 +25,18 @@ GIVEN_UP = frozenset({"abort", "aborted", "cancelled", "error", "timeout", UNREA
 WITHHELD = frozenset({"content_filter", "content-filter", "safety", "recitation", "refusal", "blocklist"})
 """The server made the sample and keeps it back: asked again, it would do so again."""
 
+KNOWN = LENGTH | STOP | GIVEN_UP | WITHHELD | {""}
 
-class Cached(BaseModel):
+
+class Cached(msgspec.Struct):
     cached_tokens: int | None = None
 
 
-class Detailed(BaseModel):
+class Detailed(msgspec.Struct):
     reasoning_tokens: int | None = None
 
 
-class Counts(BaseModel):
+class Counts(msgspec.Struct):
     """The `usage` of a reply, or of the part of it that has come."""
 
     prompt_tokens: int = 0
@@ -63,12 +65,12 @@ class Counts(BaseModel):
         return 0 <= self.prompt_tokens <= prompt and 0 <= self.completion_tokens <= output
 
 
-class Function(BaseModel):
+class Function(msgspec.Struct):
     name: str | None = None
     arguments: str | None = None
 
 
-class ToolCall(BaseModel):
+class ToolCall(msgspec.Struct):
     """A call of a tool, or a piece of one in a stream."""
 
     index: int | None = None
@@ -88,7 +90,7 @@ class ToolCall(BaseModel):
         return f'\n<tool_call>{{"name": {name}, "arguments": {arguments}}}</tool_call>'
 
 
-class Message(BaseModel):
+class Message(msgspec.Struct):
     content: str | None = None
     tool_calls: list[ToolCall] | None = None
     reasoning: str | None = None
@@ -100,7 +102,7 @@ class Message(BaseModel):
         return self.reasoning or self.reasoning_content or ""
 
 
-class Likely(BaseModel):
+class Likely(msgspec.Struct):
     """A token that may have stood at a place, and the logarithm of its probability."""
 
     token: str = ""
@@ -113,7 +115,7 @@ class Token(Likely):
     top_logprobs: list[Likely] | None = None
 
 
-class Logprobs(BaseModel):
+class Logprobs(msgspec.Struct):
     """Of completions (`token_logprobs`) or of chats (`content`)."""
 
     token_logprobs: list[float | None] | None = None
@@ -132,7 +134,7 @@ class Logprobs(BaseModel):
         return [{top.token: top.logprob for top in token.top_logprobs or ()} for token in self.content]
 
 
-class Choice(BaseModel):
+class Choice(msgspec.Struct):
     """One sample, or a piece of one in a stream."""
 
     index: int = 0
@@ -146,7 +148,7 @@ class Choice(BaseModel):
     token_ids: list[int] | None = None
     reasoned: str = ""
     """The thought, from the pieces of a stream."""
-    called: list[ToolCall] = Field(default_factory=list)
+    called: list[ToolCall] = msgspec.field(default_factory=list)
     """The calls of tools, from the pieces of a stream."""
 
     @property
@@ -183,11 +185,29 @@ class Choice(BaseModel):
         return matched if isinstance(matched, str) else ""
 
 
-class Body(BaseModel):
+class Body(msgspec.Struct):
     """A whole reply, or one piece of a stream."""
 
-    choices: list[Choice] = Field(default_factory=list)
+    choices: list[Choice] = msgspec.field(default_factory=list)
     usage: Counts | None = None
+    error: Any = None
+
+
+_READER = msgspec.json.Decoder(Body)
+
+
+def _as_it_should_be(reply: bytes) -> Body | None:
+    """The reply, read in one pass; `None` for what is broken, odd, or an error, and needs a closer look."""
+    try:
+        body = _READER.decode(reply)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+    return None if body.error else body
+
+
+def read_bytes(reply: bytes, host: str) -> Body:
+    """A reply as it came. Raises `TransientError` as `read` does, and for what is not JSON."""
+    return _as_it_should_be(reply) or read(read_json(reply, host), host)
 
 
 def read(reply: object, host: str) -> Body:
@@ -195,11 +215,11 @@ def read(reply: object, host: str) -> Body:
     if isinstance(reply, dict) and reply.get("error"):
         raise TransientError(f"{host} broke off: {error_text(reply['error'])}", sent=True)
     try:
-        return Body.model_validate(reply)
-    except ValidationError as error:
+        return msgspec.convert(reply, Body, strict=False)
+    except msgspec.ValidationError as error:
         if body := _readable_part(reply):
             return body
-        field = ".".join(map(str, error.errors()[0]["loc"]))
+        field = str(error).rpartition("`$")[2].strip(".`") or "all of it"
         raise TransientError(f"{host} sent a reply that cannot be read (field {field!r})", sent=True) from None
 
 
@@ -212,21 +232,23 @@ def _readable_part(reply: object) -> Body | None:
     if not any(choice.reason != UNREADABLE for choice in choices):
         return None
     try:
-        return Body(choices=choices, usage=reply.get("usage"))
-    except ValidationError:
-        return Body(choices=choices)
+        return Body(choices, msgspec.convert(reply.get("usage"), Counts | None, strict=False))
+    except msgspec.ValidationError:
+        return Body(choices)
 
 
 def _choice(given: object, place: int) -> Choice:
     try:
-        return Choice.model_validate(given)
-    except ValidationError:
+        return msgspec.convert(given, Choice, strict=False)
+    except msgspec.ValidationError:
         index = given.get("index") if isinstance(given, dict) else None
         return Choice(index=index if isinstance(index, int) else place, finish_reason=UNREADABLE)
 
 
 def read_piece(piece: bytes, host: str) -> Body | None:
     """One piece of a stream; `None` for what is no reply at all, such as a keepalive of the server's own."""
+    if body := _as_it_should_be(piece):
+        return body
     try:
         reply = json.loads(piece)
     except (ValueError, RecursionError):
@@ -352,7 +374,7 @@ def loss_of(choice: Choice) -> GenerationError | None:
 
 def is_known(choice: Choice) -> bool:
     """Whether its finish reason is one that servers are known to give."""
-    return choice.reason in LENGTH | STOP | GIVEN_UP | WITHHELD | {""}
+    return choice.reason in KNOWN
 
 
 def reply_of(choice: Choice, family: Family | None, *, opened: bool = False) -> Reply:
@@ -367,7 +389,7 @@ def reply_of(choice: Choice, family: Family | None, *, opened: bool = False) -> 
     return Reply(thought, said.text.lstrip(), said.open or not said.text.strip())
 
 
-def completion(choice: Choice, reply: Reply, top: int | None) -> Completion:
+def completion(choice: Choice, reply: Reply, top: int | None, thought_tokens: int = 0) -> Completion:
     """One sample. Its ids are left out where a stop string ended it: they may spell more than the text."""
     end: Literal["eos", "stop", "length"] = "eos"
     if choice.reason in LENGTH:
@@ -388,6 +410,7 @@ def completion(choice: Choice, reply: Reply, top: int | None) -> Completion:
         length=len(ids),
         thought=reply.thought,
         open=reply.open,
+        thought_tokens=thought_tokens,
     )
 
 

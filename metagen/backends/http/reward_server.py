@@ -4,7 +4,7 @@ from collections import OrderedDict
 from types import TracebackType
 from typing import Any, Self
 
-from pydantic import BaseModel, Field, ValidationError
+import msgspec
 
 from metagen.backends.http.books import Lengths, reserved
 from metagen.backends.http.connection import Http, Refused, find_model
@@ -20,16 +20,16 @@ REMEMBERED = 4096
 """Readings whose token ids are kept, between counting them and sending them."""
 
 
-class _Scored(BaseModel):
+class _Scored(msgspec.Struct):
     """What was read of one prompt: a row a token or a mark by `/pooling`, or one by `/classify`."""
 
     data: list[list[float]] | None = None
     probs: list[float] | None = None
 
 
-class _Reply(BaseModel):
-    data: list[_Scored] = Field(default_factory=list)
-    choices: list[dict[str, Any]] = Field(default_factory=list)
+class _Reply(msgspec.Struct):
+    data: list[_Scored] = msgspec.field(default_factory=list)
+    choices: list[dict[str, Any]] = msgspec.field(default_factory=list)
     usage: Counts | None = None
 
 
@@ -192,8 +192,8 @@ class VLLMRewardServer(RewardBackend):
 
     def _parsed(self, reply: Any) -> _Reply:
         try:
-            return _Reply.model_validate(reply)
-        except ValidationError:
+            return msgspec.convert(reply, _Reply, strict=False)
+        except msgspec.ValidationError:
             raise self._unreadable("what was asked for") from None
 
     async def __aenter__(self) -> Self:

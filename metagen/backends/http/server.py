@@ -21,7 +21,7 @@ from metagen.backends.http.openai import (
     join,
     last_counts,
     loss_of,
-    read,
+    read_bytes,
     reply_of,
     written_tokens,
 )
@@ -196,7 +196,10 @@ class OpenAIServer(Backend):
         return await self._words.count(request)
 
     async def _awaited(self, path: str, body: dict[str, Any], books: Books) -> Body:
-        return read(await self._http.post(self._http.base + path, body, books.note_bytes), self._http.host)
+        return await self._http.ask(self._http.base + path, body, self._read, books.note_bytes)
+
+    def _read(self, reply: bytes) -> Body:
+        return read_bytes(reply, self._http.host)
 
     async def _streamed(
         self, path: str, body: dict[str, Any], books: Books, heard: Callable[[Choice], object] | None
@@ -247,15 +250,15 @@ class OpenAIServer(Backend):
 
     def _settle(self, reply: Body, request: Request, books: Books) -> None:
         """Book a whole reply by the server's count, if that can be, or else by what came."""
-        written = written_tokens(reply)
         counts = reply.usage
-        if counts and counts.is_sound(self.context, books.output) and (counts.completion_tokens or not written):
+        sound = counts and counts.is_sound(self.context, books.output)
+        if counts and sound and (counts.completion_tokens or not written_tokens(reply)):
             if len(request.turns) == 1:
                 self._words.learn_overhead(request.prompt + request.partial, counts.prompt_tokens)
             books.settle_counts(self._words.with_thoughts(counts, reply, request))
             return
         self._words.say("its counts cannot be" if counts else "it does not count tokens: they are estimated")
-        books.settle_written(written)
+        books.settle_written(written_tokens(reply))
 
     async def _outcomes(self, reply: Body, request: Request) -> list[Outcome]:
         """One outcome for each sample, in order; what did not come may be asked for again."""
@@ -284,7 +287,8 @@ class OpenAIServer(Backend):
         """A sample, without our key if the server repeats it, and with the ids of a step that ends by a stop string."""
         one = await self._words.understood(choice, request)
         scrub = self._http.key.scrub
-        if scrub(one.thought + one.text) != one.thought + one.text:
+        said = one.thought + one.text
+        if scrub(said) != said:
             return replace(one, text=scrub(one.text), thought=scrub(one.thought), tokens=())
         return await self._words.tokens.spell(one, choice.token_ids) if request.sampling.keep_stop else one
 
@@ -337,7 +341,7 @@ class OpenAIServer(Backend):
         """Whether a server without vLLM's extras draws several samples a request, whether it chats, what it adds."""
         body, path = self._words.probe()
         try:
-            reply = read(await self._http.post(self._http.base + path, body), self._http.host)
+            reply = await self._http.ask(self._http.base + path, body, self._read)
         except Refused as refused:
             if refused.status == 404 and self._words.api == "auto":
                 self._words.api = "completions"

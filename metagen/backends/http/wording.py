@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import msgspec
+
 from metagen.backends.chat import NO_SYSTEM
 from metagen.backends.http.connection import Http, Refused
 from metagen.backends.http.dialects import DIALECTS, Dialect
@@ -111,8 +113,8 @@ class Wording:
             choice.text = await self._shown(choice.text, choice.token_ids, choice.reason)
         opened = self.opened(request)
         reply = reply_of(choice, self.family, opened=opened)
-        one = completion(choice, reply, request.sampling.top_logprobs)
-        one = replace(one, thought_tokens=self.thought_tokens(choice, opened=opened))
+        thought = self.thought_tokens(choice, opened=opened)
+        one = completion(choice, reply, request.sampling.top_logprobs, thought)
         if request.sampling.thought_only and one.end == "stop":  # by the mark, which is no stop string of the user's
             return replace(one, end="eos", stop="", tokens=tuple(choice.token_ids or ()))
         return one
@@ -128,7 +130,7 @@ class Wording:
             return counts
         opened = self.opened(request)
         tokens = sum(self.thought_tokens(choice, opened=opened) for choice in reply.choices)
-        return counts.model_copy(update={"completion_tokens_details": Detailed(reasoning_tokens=tokens)})
+        return msgspec.structs.replace(counts, completion_tokens_details=Detailed(reasoning_tokens=tokens))
 
     async def _shown(self, text: str, ids: list[int], reason: str) -> str:
         """The text without the token that ended the reply, and with the mark that ended a thought."""
