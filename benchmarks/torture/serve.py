@@ -60,7 +60,7 @@ HOSTILE: tuple[bytes, ...] = (
 
 
 async def model(request: Request) -> str:
-    chance = random.Random(hash((request.prompt, request.draw, request.seed)))
+    chance = random.Random(f"{request.prompt} {request.draw}")
     await asyncio.sleep(chance.random() * 0.01)
     if chance.random() < 0.05:
         raise GenerationError("no power")

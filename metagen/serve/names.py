@@ -1,7 +1,7 @@
 """What a client may write into `model`: an alias, a served model, or a strategy."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 from metagen import strategies, verifiers
@@ -44,10 +44,10 @@ class Served:
     """`metagen` for strategies, and for models what serves them."""
     label: str
     """The name in metrics: that of all specs is the same."""
+    spec: str = field(init=False)
 
-    @property
-    def spec(self) -> str:
-        return literal(self.strategy)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "spec", literal(self.strategy))
 
 
 class Catalogue:

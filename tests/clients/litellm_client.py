@@ -1,6 +1,9 @@
 """LiteLLM's client calls our server: python litellm_client.py URL."""
 
+import os
 import sys
+
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # it would look for prices on the network
 
 import litellm  # type: ignore[import-not-found, unused-ignore]
 
