@@ -72,7 +72,8 @@ async def hub(stack: ExitStack, session: aiohttp.ClientSession, binaries: Path, 
     process = stack.enter_context(process_of(binaries / "its-iaas", "--host", "127.0.0.1", "--port", str(port)))
     url = f"http://127.0.0.1:{port}"
     await until_up(session, f"{url}/v1")
-    wanted = {"endpoint": mock, "api_key": "none", "model": "mock", "alg": "self-consistency", "budget": N}
+    wanted: dict[str, Any] = {"endpoint": mock, "api_key": "none", "model": "mock", "alg": "self-consistency"}
+    wanted |= {"budget": N, "regex_patterns": [r"The answer is (\d+)"]}
     async with session.post(f"{url}/configure", json=wanted) as reply:
         assert reply.status == 200, await reply.text()
     body = {"model": "mock", "messages": TURNS, "budget": N}
@@ -124,7 +125,7 @@ async def run(hub_at: Path | None, optillm_at: Path | None, rounds: int, request
         process = stack.enter_context(process_of(*mock_command))
         assert process.stdout
         mock = process.stdout.readline().strip()
-        connector = aiohttp.TCPConnector(limit=0)
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=1)
         async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout()) as session:
             ways: list[Way] = [("direct", mock, {"model": "mock", "messages": TURNS, "n": N}, None)]
             ways += [ours(stack, "metagen", mock), ours(stack, "scripted", "Scripted:The answer is 7.")]
