@@ -68,7 +68,7 @@ clients: $(READY) ## let clients of other projects call our server: openai for J
 	$(BIN)/python tests/clients/run.py
 
 torture: system $(READY) ## kill, starve and attack everything; writes the tables of docs/trust.md
-	for script in kills full_disks hostile_files fuzz sandbox_attacks servers counts; do $(BIN)/python benchmarks/torture/$$script.py || exit 1; done
+	for script in kills full_disks hostile_files fuzz sandbox_attacks servers counts serve; do $(BIN)/python benchmarks/torture/$$script.py || exit 1; done
 
 .venv/ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -2,7 +2,7 @@
 
     python -m venv /tmp/hub && /tmp/hub/bin/pip install "its-hub[iaas,lm]==1.2.0"
     python -m venv /tmp/opt && /tmp/opt/bin/pip install optillm==0.4.0
-    python benchmarks/speed/serve.py [--hub /tmp/hub/bin] [--optillm /tmp/opt/bin] [--rounds 3] [--requests 256]
+    python benchmarks/speed/serving.py [--hub /tmp/hub/bin] [--optillm /tmp/opt/bin] [--rounds 3] [--requests 256]
 
 All ask one mock server (`mock_server.py`), whose samples take a millisecond a token. Servers are processes of their own
 and take turns in each round. `direct` asks the mock for n=8, without a server between. `scripted` is our server over a
