@@ -41,6 +41,8 @@ TESTED_ELSEWHERE = {
     "analysis.columns": "tests/analysis/test_reading.py",
     "analysis.curve": "tests/analysis/test_rules.py",
     "analysis.intervals": "tests/analysis/test_rules.py and test_tally.py",
+    "analysis.share": "tests/analysis/test_tally.py",
+    "analysis.sheet": "tests/test_notebook.py and tests/analysis/test_formats.py",
     "analysis.votes": "tests/analysis/test_rules.py",
     "answers.arithmetic": "tests/tools/test_calculator.py",
     "answers.checker_program": "tests/verifiers/test_oracles.py",
@@ -232,6 +234,10 @@ def test_help_loads_the_options_alone(arguments: list[str]) -> None:
     names = loaded(CALL.format(arguments=arguments))
     assert {name for name in names if name.partition(".")[0] == "metagen"} == HELP
     assert not {"asyncio", "numpy", "msgspec", "rich"} & names
+
+
+def test_a_run_starts_without_numpy() -> None:
+    assert "numpy" not in loaded("import metagen.cli.jobs, metagen.cli.orders; from metagen import OpenAIServer, Vote")
 
 
 def test_metagen_imports_without_the_heavy_libraries() -> None:

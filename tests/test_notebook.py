@@ -3,7 +3,7 @@ import pytest
 
 from metagen import Solution
 from metagen.analysis.curve import Curve
-from metagen.analysis.tables import Sheet
+from metagen.analysis.sheet import Sheet
 from metagen.notebook import html_table
 from tests.support.injections import PAGE_INJECTIONS
 

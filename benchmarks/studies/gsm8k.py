@@ -27,7 +27,7 @@ import typer
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from metagen import MatchesReference, Model, OpenAIServer, ProblemFile, Retrying, Solution, Until, VLLMEngine, solve_all
 from metagen.analysis.compare import mcnemar
-from metagen.analysis.intervals import Share
+from metagen.analysis.share import Share
 from metagen.analysis.tally import Tally
 from metagen.disk.runs import RunDirectory
 from metagen.request import Backend

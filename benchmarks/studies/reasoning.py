@@ -22,7 +22,7 @@ os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
 import typer
 
 from metagen import Problem, ProblemFile, VLLMEngine, parse, solve_all
-from metagen.analysis.intervals import Share
+from metagen.analysis.share import Share
 from metagen.data import EVALUATION
 from metagen.models import SMALL_REASONER
 from metagen.solution import Solution

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from metagen import DSP, CoT, Generator, Model, Search, SelfAsk, Solution, VLLMEngine, Vote, bootstrap, solve_all
 from metagen.analysis.compare import difference
-from metagen.analysis.intervals import Share
+from metagen.analysis.share import Share
 from metagen.request import Backend
 from tests.support import hotpot, smollm2
 from tests.support.hotpot import Question

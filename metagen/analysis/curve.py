@@ -8,7 +8,8 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from metagen.analysis.intervals import DRAWS, LEVEL, Array, Index, Share, percentiles, resampled_means
+from metagen.analysis.intervals import DRAWS, LEVEL, Array, Index, percentiles, resampled_means
+from metagen.analysis.share import Share
 from metagen.errors import InputError
 from metagen.notebook import html_table
 

@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 
-from metagen.analysis.tables import Equal, Row, Sheet, Versus
+from metagen.analysis.sheet import Sheet
+from metagen.analysis.tables import Equal, Row, Versus
 
 
 def markdown(sheet: Sheet) -> str:

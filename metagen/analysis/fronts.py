@@ -9,7 +9,7 @@ from statistics import fmean
 import numpy as np
 
 from metagen.analysis.curve import Curve
-from metagen.analysis.tables import Sheet
+from metagen.analysis.sheet import Sheet
 from metagen.disk.runs import read_solutions
 from metagen.errors import InputError
 from metagen.solution import Solution

@@ -1,7 +1,4 @@
-"""Intervals: Wilson's for a share, and percentiles of means over resampled problems."""
-
-from dataclasses import dataclass
-from math import nan, sqrt
+"""Intervals: percentiles of means over resampled problems."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -47,24 +44,3 @@ def _counts(problems: int, draws: int, rng: np.random.Generator) -> Array:
     """[draws, P]: how often each problem stands in each resample."""
     drawn = rng.integers(problems, size=(draws, problems)) + problems * np.arange(draws)[:, None]
     return np.bincount(drawn.ravel(), minlength=draws * problems).reshape(draws, problems).astype(np.float64)
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """A count out of a total, such as right answers out of problems."""
-
-    count: int
-    total: int
-
-    @property
-    def value(self) -> float:
-        return self.count / self.total if self.total else nan
-
-    def interval(self, z: float = 1.959964) -> tuple[float, float]:
-        """Wilson's score interval, at 95 % by default (Wilson 1927)."""
-        if not self.total:
-            return 0.0, 1.0
-        n, p = self.total, self.value
-        centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-        half = z * sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-        return max(0.0, centre - half), min(1.0, centre + half)

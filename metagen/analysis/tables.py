@@ -9,7 +9,7 @@ from metagen.analysis.compare import Comparison, Difference, at_equal_cost, comp
 from metagen.analysis.curve import Curve
 from metagen.analysis.intervals import Index
 from metagen.analysis.over_optimisation import Fall, over_optimised
-from metagen.notebook import html_table
+from metagen.analysis.sheet import Sheet
 
 FOOT = (
     "Right answers in per cent, with 95 % bootstrap intervals over problems (Wilson's where all or none are right). "
@@ -68,21 +68,6 @@ class Row:
     tokens: float | None
     """Drawn a problem, on average."""
     flops: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Sheet:
-    """A table to be read."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    keys: int = 1
-    """The first so many columns say what a row is about."""
-
-    def _repr_html_(self) -> str:
-        """How a notebook shows it."""
-        return html_table(self.title, self.columns, self.rows)
 
 
 @dataclass(frozen=True, slots=True)

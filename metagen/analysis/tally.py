@@ -6,7 +6,7 @@ from math import nan
 from operator import add
 from typing import Any
 
-from metagen.analysis.intervals import Share
+from metagen.analysis.share import Share
 from metagen.budget import COUNTS, Usage, counts_of
 from metagen.disk.rows import SolutionRow
 from metagen.solution import Solution

@@ -15,7 +15,7 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
-from metagen.analysis.tables import Sheet
+from metagen.analysis.sheet import Sheet
 from metagen.cli.visible import visible
 from metagen.disk.files import check_ours, make_folder, replace_text
 from metagen.distribution import how_to_install

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from metagen.analysis.intervals import Share
+from metagen.analysis.share import Share
 from metagen.analysis.tally import Tally
 from metagen.backends import Recorded
 from metagen.budget import PARTS, Account

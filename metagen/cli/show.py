@@ -8,7 +8,7 @@ from rich.padding import Padding
 from rich.text import Text
 from rich.tree import Tree
 
-from metagen.analysis.tables import Sheet
+from metagen.analysis.sheet import Sheet
 from metagen.cli.console import out, show
 from metagen.cli.visible import visible
 from metagen.disk.rows import SolutionRow

@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, Self
 
@@ -38,6 +38,9 @@ from metagen.settings import literal
 
 GSM8K_MARK = "####"
 
+
+FEW = 10_000
+"""Problems whose ids are sorted sooner than numpy is loaded, which takes 8 bytes an id."""
 
 KINDS = 256
 """Specs of answers that are remembered once they are read."""
@@ -136,11 +139,7 @@ class ProblemFile:
             blank += answer is None and tests is None and fields.answers(row)
         if not ids:
             raise InputError(f"{self.path}: holds no problems")
-        import numpy as np  # noqa: PLC0415 (slow to load)
-
-        hashes = np.frombuffer(ids, dtype=np.int64)
-        hashes.sort()
-        if repeated := set(hashes[1:][hashes[1:] == hashes[:-1]].tolist()):
+        if repeated := _repeated(ids):
             self._refuse_twins(repeated)
         if any_tests:
             CONFINED.check()
@@ -281,3 +280,15 @@ def _after_body(body: str, question: str) -> str:
     """SVAMP's two parts as one text; the first often lacks its period."""
     body = body.strip()
     return f"{body}{'' if body.endswith(('.', '!', '?', ',')) else '.'} {question}"
+
+
+def _repeated(hashes: "array[int]") -> set[int]:
+    """Those that stand there twice; sorts them in place where they are many."""
+    if len(hashes) <= FEW:
+        return {one for one, other in pairwise(sorted(hashes)) if one == other}
+    import numpy as np  # noqa: PLC0415 (slow to load)
+
+    ordered = np.frombuffer(hashes, dtype=np.int64)
+    ordered.sort()
+    found: set[int] = set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
+    return found

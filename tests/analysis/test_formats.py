@@ -3,7 +3,8 @@ import io
 import json
 
 from metagen.analysis.formats import as_csv, as_json, markdown
-from metagen.analysis.tables import Row, Sheet, measured, versus
+from metagen.analysis.sheet import Sheet
+from metagen.analysis.tables import Row, measured, versus
 from tests.analysis.test_tables import source
 
 

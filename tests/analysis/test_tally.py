@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metagen import Solution, Usage
-from metagen.analysis.intervals import Share
+from metagen.analysis.share import Share
 from metagen.analysis.tally import Tally, silence
 
 shares = st.integers(1, 10**6).flatmap(lambda total: st.builds(Share, st.integers(0, total), st.just(total)))

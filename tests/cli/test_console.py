@@ -11,7 +11,7 @@ import pytest
 from rich.progress import Progress
 from rich.table import Table
 
-from metagen.analysis.tables import Sheet
+from metagen.analysis.sheet import Sheet
 from metagen.analysis.tally import Tally
 from metagen.budget import Account, Usage
 from metagen.cli import console

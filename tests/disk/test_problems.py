@@ -315,7 +315,11 @@ def test_a_named_field_must_be_there(tmp_path: Path, field: str) -> None:
         ([{"id": "2"}, {}], "line 2: the id '2' occurs twice, first on line 1"),
     ],
 )
-def test_an_id_that_occurs_twice_is_named_with_both_places(tmp_path: Path, rows: list[Any], said: str) -> None:
+@pytest.mark.parametrize("few", [0, problems.FEW])
+def test_an_id_that_occurs_twice_is_named_with_both_places(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: list[Any], said: str, few: int
+) -> None:
+    monkeypatch.setattr(problems, "FEW", few)
     path = saved(tmp_path / "p.jsonl", ({"prompt": "?"} | row for row in rows))
     assert complaint(ProblemFile(path)) == f"{path}, {said}"
 
