@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from metagen.execution.limits import Limits
     from metagen.execution.processes import Finished
     from metagen.execution.sandbox import Sandbox
+    from metagen.learning import learn_weights
     from metagen.model import Model
     from metagen.problem import Problem
     from metagen.request import Backend, Completion, Reading, Request, RewardBackend, Sampling
@@ -136,6 +137,7 @@ __all__ = [
     "curves",
     "extract",
     "grade",
+    "learn_weights",
     "map_problems",
     "parse",
     "parse_answers",

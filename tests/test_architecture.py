@@ -26,7 +26,7 @@ ORDER = [
     "run",
     "disk", "model", "leaves", "strategies", "verifiers",
     "backends", "solve", "sync", "tools",
-    "analysis", "bootstrap", "spec", "train", "view",
+    "analysis", "bootstrap", "learning", "spec", "train", "view",
     "__init__", "jobs", "serve", "cli", "__main__",
 ]  # fmt: skip
 """Every module of the root and every room, from what all may use to what nobody imports. Each imports from those
@@ -94,6 +94,7 @@ TESTED_ELSEWHERE = {
     "execution.probes": "tests/strategies/parallel/test_behaviour.py",
     "execution.limits": "tests/execution/test_sandbox.py",
     "execution.processes": "tests/execution/test_sandbox.py",
+    "learning": "tests/verifiers/test_learned.py",
     "leaves": "tests/test_model.py and tests/jobs/test_remarks.py",
     "lazy": "tests/test_exported_names.py",
     "jobs.loading": "tests/test_cli.py",

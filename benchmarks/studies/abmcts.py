@@ -1,6 +1,6 @@
 """`ABMCTS` beside treequest's AB-MCTS-A: the best reward at equal calls, and the time that bookkeeping takes.
 
-    python benchmarks/studies/abmcts.py [--seeds 200]
+    python benchmarks/studies/abmcts.py [--seeds 200] [--calls 64,256]
 
 Needs treequest 0.3.3, in an environment of its own. Both search with the same two generate functions, whose replies
 are their rewards, a number from 0 to 1: one writes good first replies, the other improves what it is shown. At 64 and
@@ -95,21 +95,21 @@ def theirs(calls: int, window: int, rewards: Rewards, seed: int) -> Found:
     return Found(max(scores), len(scores), seconds)
 
 
-def main(seeds: Annotated[int, typer.Option(min=2)] = 200) -> None:
+def main(seeds: Annotated[int, typer.Option(min=2)] = 200, calls: str = "64,256") -> None:
     print("| rewards | calls | at once | ours | treequest | difference | kept | µs a node, ours | treequest | times |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     kinds: tuple[Rewards, ...] = ("gaussian", "beta")
     for rewards in kinds:
-        for calls in (64, 256):
+        for most in map(int, calls.split(",")):
             for window in (1, 16):
-                one = [ours(calls, window, rewards, seed) for seed in range(seeds)]
-                other = [theirs(calls, window, rewards, seed) for seed in range(seeds)]
+                one = [ours(most, window, rewards, seed) for seed in range(seeds)]
+                other = [theirs(most, window, rewards, seed) for seed in range(seeds)]
                 bests = [np.array([each.best for each in found]) for found in (one, other)]
                 apart = difference(bests[1], bests[0])
-                each = [1e6 * sum(found.seconds for found in part) / seeds / calls for part in (one, other)]
+                each = [1e6 * sum(found.seconds for found in part) / seeds / most for part in (one, other)]
                 kept = " and ".join(str(min(found.kept for found in part)) for part in (one, other))
                 print(
-                    f"| {rewards} | {calls} | {window} | {bests[0].mean():.4f} | {bests[1].mean():.4f} "
+                    f"| {rewards} | {most} | {window} | {bests[0].mean():.4f} | {bests[1].mean():.4f} "
                     f"| {apart.value:+.4f} [{apart.low:+.4f}, {apart.high:+.4f}] | {kept} "
                     f"| {each[0]:.1f} | {each[1]:.0f} | {each[1] / each[0]:.0f} |",
                     flush=True,

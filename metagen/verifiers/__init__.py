@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from metagen.verifiers.confidence import LowestGroupConfidence, MeanLogprob, SelfCertainty
     from metagen.verifiers.execution import PassesTests
     from metagen.verifiers.judge import Judge, Pairwise
+    from metagen.verifiers.learned import Learned
     from metagen.verifiers.oracles import MatchesReference
     from metagen.verifiers.plain import OnText
     from metagen.verifiers.proof import Proves
@@ -20,6 +21,7 @@ __all__ = [
     "Cached",
     "Cascade",
     "Judge",
+    "Learned",
     "Lowest",
     "LowestGroupConfidence",
     "MatchesReference",

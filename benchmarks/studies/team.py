@@ -1,0 +1,86 @@
+"""The shipped models as a team: strategies over several models beside those over one, at equal FLOPs.
+
+    python benchmarks/studies/team.py runs/team [--problems 500]
+
+The solver, the corrector, the model that thinks first and the process reward model answer the evaluation set together.
+Runs each strategy with cold caches, and goes on where it stopped. The table is that of `tree_front.py`: accuracy with
+its interval, FLOPs a problem of all models, the verifier's share, and the difference to the vote of the solver at equal
+FLOPs, in pairs over problems; then the front, of those to which no cheaper one is equal.
+"""
+
+import asyncio
+import json
+import os
+from contextlib import AsyncExitStack
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+
+import typer
+from tree_front import table
+
+from metagen import ProblemFile, VLLMEngine, VLLMReward, parse, solve_all
+from metagen.data import EVALUATION
+from metagen.disk.runs import RunDirectory
+from metagen.models import SMALL, SMALL_CORRECTOR, SMALL_PRM, SMALL_REASONER
+
+CONTEXT = 1024
+CORRECTED = 'Correct(Model("corrector"))'
+BY = 'by=ProcessReward("prm", aggregate="last")'
+STRATEGIES = {
+    "vote1": "Model()",
+    "vote4": "Vote(4)",
+    "vote16": "Vote(16)",
+    "vote64": "Vote(64)",
+    "weighted8": f"Vote(8, {BY})",
+    "corrected1": CORRECTED,
+    "corrected8": f"Vote(8, of={CORRECTED})",
+    "reasoner1": 'Model("reasoner")',
+    "reasoner4": 'Vote(4, of=Model("reasoner"))',
+    "escalate-reasoner": 'Escalate((Model(), Vote(8, of=Model("reasoner"))), until=BetaStop(0.9), n=4)',
+    "escalate-corrected": f"Escalate((Model(), Vote(16, of={CORRECTED})), until=BetaStop(0.9), n=4)",
+    "panel8": 'Vote(8, of=Panel((Model(), Model("reasoner"))))',
+    "panel-weighted8": f'Vote(8, of=Panel((Model(), Model("reasoner"))), {BY})',
+    "panel-corrected8": f"Vote(8, of=Panel((Model(), {CORRECTED})))",
+    "abmcts16": f'ABMCTS(16, of=(Model(), Model("corrector")), {BY}, answer="weighted")',
+    "abmcts16-all": f'ABMCTS(16, of=(Model(), Model("corrector"), Model("reasoner")), {BY}, answer="weighted")',
+}
+
+
+def main(out: Path, problems: int = 500, run: bool = True) -> None:
+    if run:
+        asyncio.run(run_all(out, problems))
+    table(out, STRATEGIES)
+    rows = json.loads((out / "table.json").read_text())
+    front = [row for row in rows if all(row["accuracy"][0] > other["accuracy"][0] for other in cheaper(row, rows))]
+    print("on the front:", ", ".join(row["strategy"] for row in front))
+
+
+def cheaper(row: dict[str, Any], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [other for other in rows if other["flops"] < row["flops"]]
+
+
+async def run_all(out: Path, problems: int) -> None:
+    every = list(islice(ProblemFile(EVALUATION), problems))
+    folders = {"model": SMALL, "corrector": SMALL_CORRECTOR, "reasoner": SMALL_REASONER}
+    async with AsyncExitStack() as stack:
+        models: dict[str, Any] = {
+            name: await stack.enter_async_context(VLLMEngine(folder, max_model_len=CONTEXT))
+            for name, folder in folders.items()
+        }
+        models["prm"] = await stack.enter_async_context(VLLMReward(SMALL_PRM, max_model_len=CONTEXT))
+        for name, spec in STRATEGIES.items():
+            for model in models.values():
+                await model.forget()
+            with RunDirectory(out / name, {"strategy": spec, "problems": problems, "seed": 0}) as kept:
+                solved = {solution.problem for solution in kept.solutions()}
+                missing = [problem for problem in every if problem.id not in solved]
+                async for solution in solve_all(missing, parse(spec), models, seed=0, concurrency=64):
+                    kept.add(solution)
+            print(name, flush=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)
