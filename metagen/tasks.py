@@ -70,12 +70,9 @@ async def queue() -> AsyncIterator[Queue[Any, Any]]:
 
 async def together(coroutines: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:
     """Run all at once and wait for all. The first error cancels the others and is raised as it is."""
-    work = list(coroutines)
-    if len(work) == 1:
-        return [await work[0]]
     with unwrapped():
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(coroutine) for coroutine in work]
+            tasks = [group.create_task(coroutine) for coroutine in coroutines]
     return [task.result() for task in tasks]
 
 
