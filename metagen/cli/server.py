@@ -1,6 +1,7 @@
 """Opens models once and answers requests until it is stopped."""
 
 import asyncio
+import sys
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
@@ -82,7 +83,11 @@ def serve(
     config = uvicorn.Config(
         application, host, port, lifespan="off", log_level="info" if access_log else "warning", access_log=access_log
     )
-    asyncio.run(_serve(application, uvicorn.Server(config)))
+    try:
+        asyncio.run(_serve(application, uvicorn.Server(config)))
+    except KeyboardInterrupt:  # also what SIGTERM and SIGHUP become
+        out.print("Stopped: what was under way is cancelled, and the models are closed.", soft_wrap=True)
+        sys.exit(0)  # a server that is told to stop has done what it was asked
 
 
 async def _serve(application: Any, server: Any) -> None:
