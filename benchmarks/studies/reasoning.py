@@ -177,13 +177,13 @@ def draw(rows: list[dict[str, Any]], out: Path) -> None:
     figure, axes = plt.subplots(figsize=(9, 5.5), constrained_layout=True)
     by_spec = {row["spec"]: row for row in rows}
     for (name, specs), marker in zip(CURVES.items(), "osD^v<>Pp*X", strict=False):
-        points = [by_spec[spec] for spec in specs if spec in by_spec]
+        points = sorted((by_spec[spec] for spec in specs if spec in by_spec), key=lambda row: row["tokens"])
         axes.errorbar(
             [row["tokens"] for row in points],
             [100 * row["accuracy"] for row in points],
             yerr=[
-                [100 * (row["accuracy"] - row["low"]) for row in points],
-                [100 * (row["high"] - row["accuracy"]) for row in points],
+                [max(0.0, 100 * (row["accuracy"] - row["low"])) for row in points],
+                [max(0.0, 100 * (row["high"] - row["accuracy"])) for row in points],
             ],
             marker=marker,
             markersize=5,
@@ -192,7 +192,7 @@ def draw(rows: list[dict[str, Any]], out: Path) -> None:
             label=name,
         )
     axes.set_xscale("log", base=2)
-    axes.set_xlabel("tokens written a problem, probes and samples given up among them")
+    axes.set_xlabel("tokens written per problem, trial answers and cancelled samples included")
     axes.set_ylabel("right answers, %")
     axes.grid(visible=True, alpha=0.3)
     axes.legend(fontsize=8)
