@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Coroutine, Iterator
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from math import inf
 from typing import Any, ClassVar
 from unittest.mock import patch
@@ -40,6 +41,16 @@ from tests.support.specs import NAMES, SPECS, WRAPPERS
 from tests.support.timing import Clock
 
 PROBLEM = Problem("p", "What is 3 + 4?", "7")
+TALK = Problem(
+    "p",
+    answer="7",
+    messages=[
+        {"role": "system", "content": "You are brief."},
+        {"role": "user", "content": "Do you know numbers?"},
+        {"role": "assistant", "content": "Yes."},
+        {"role": "user", "content": PROBLEM.prompt},
+    ],
+)
 PROBLEMS = [Problem(str(number), f"What is {number} + 4?", str(number + 4)) for number in range(4)]
 NESTED = [wrapper.format(spec) for wrapper in WRAPPERS for spec in SPECS]
 ORACLES = ["Until(MatchesReference())", "BestOf(3, by=MatchesReference())"]
@@ -60,9 +71,20 @@ def test_all_strategies_are_tried() -> None:
 
 @pytest.mark.parametrize("spec", NESTED)
 async def test_any_strategy_works_as_the_of_of_any_other(spec: str) -> None:
-    solution = await solve(PROBLEM, read(spec), Scripted(dice, context=2000), seed=1)
+    """It answers, its usage adds up, and neither the reference nor the turns around the question change its prompts.
+
+    The tests below say each of these laws apart, over single strategies.
+    """
+    plain, other, talk = Counting(dice), Counting(dice), Counting(dice)
+    solution = await solve(PROBLEM, read(spec), plain, seed=2)
     assert not solution.failed
     assert solution.answer in {"7", "8", "9"}
+    check_sums(solution)
+    await solve(replace(PROBLEM, answer=None), read(spec), other, seed=2)
+    assert other.requests == plain.requests
+    await solve(TALK, read(spec), talk, seed=2)
+    assert {request.before for request in talk.requests} == {TALK.before}
+    assert [request.prompt for request in talk.requests] == [request.prompt for request in plain.requests]
 
 
 @pytest.mark.parametrize("spec", SPECS)
@@ -76,14 +98,18 @@ async def test_the_best_of_one_is_that_one(spec: str) -> None:
     assert alone.text == best.text
 
 
-@pytest.mark.parametrize("spec", [*NESTED, *ORACLES])
+def check_sums(solution: Solution) -> None:
+    leaves = [span for span in solution.trace.walk() if not span.children]
+    assert solution.trace.total() == solution.usage
+    assert sum(span.usage.tokens for span in leaves) == solution.usage.tokens
+
+
+@pytest.mark.parametrize("spec", [*SPECS, *ORACLES])
 async def test_the_usage_of_the_leaves_is_the_usage_of_the_whole(spec: str) -> None:
     account = Account()
     backend = Scripted(late(dice, 3), context=2000)
     async for solution in solve_all(PROBLEMS[:3], read(spec), backend, seed=1, account=account):
-        leaves = [span for span in solution.trace.walk() if not span.children]
-        assert solution.trace.total() == solution.usage
-        assert sum(span.usage.tokens for span in leaves) == solution.usage.tokens
+        check_sums(solution)
         account_left = account.spent.tokens
     assert account_left == account.spent.tokens
     assert account.in_flight == 0
@@ -281,7 +307,7 @@ async def test_an_inner_verdict_never_reaches_an_outer_vote() -> None:
     assert solution.answer == "aa"
 
 
-@pytest.mark.parametrize("spec", NESTED)
+@pytest.mark.parametrize("spec", SPECS)
 async def test_without_an_oracle_the_reference_changes_no_request(spec: str) -> None:
     seen = []
     for answer in ("7", "8", None):
@@ -291,19 +317,7 @@ async def test_without_an_oracle_the_reference_changes_no_request(spec: str) -> 
     assert seen[0] == seen[1] == seen[2]
 
 
-TALK = Problem(
-    "p",
-    answer="7",
-    messages=[
-        {"role": "system", "content": "You are brief."},
-        {"role": "user", "content": "Do you know numbers?"},
-        {"role": "assistant", "content": "Yes."},
-        {"role": "user", "content": PROBLEM.prompt},
-    ],
-)
-
-
-@pytest.mark.parametrize("spec", [*NESTED, *ORACLES])
+@pytest.mark.parametrize("spec", [*SPECS, *ORACLES])
 async def test_a_system_turn_and_earlier_turns_reach_every_request(spec: str) -> None:
     backend, alone = Counting(dice), Counting(dice)
     await solve(TALK, read(spec), backend, seed=2)
