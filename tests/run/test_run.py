@@ -466,6 +466,8 @@ async def test_100_cancellations_anywhere_leave_nothing_behind(seed: int, monkey
     rng = random.Random(seed)
     strategy = Vote(2, of=Until(length, of=Vote(2), limit=6, window=3, threshold=60))
     before = asyncio.all_tasks()
+    gc.collect()
+    gc.freeze()  # so that each look below is at what this test made, and not at all that is loaded
     for _ in range(100):
         account = Account(Budget(tokens=rng.choice([10**6, 600])))
         spans = kept_spans(monkeypatch)
@@ -480,4 +482,5 @@ async def test_100_cancellations_anywhere_leave_nothing_behind(seed: int, monkey
         assert account.in_flight == 0
         assert account.spent == sum((span.total() for span in spans), start=type(account.spent)())
         assert account.fits((account.budget.tokens or 0) - account.spent.tokens)
+    gc.unfreeze()
     assert asyncio.all_tasks() == before
