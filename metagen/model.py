@@ -133,14 +133,16 @@ class Model(Settings):
     async def _answered(self, problem: Problem, run: Run, thought: Candidate, family: Family | None) -> Candidate:
         """The candidate that says something after its thought, which is ended here if it reached its limit.
 
-        A step of so many tokens is whole where the thought has them, and ends with the thought.
+        Where an answer has a form, it is also ended if the model stopped inside it, so that there is an answer. A step
+        of so many tokens is whole where the thought has them, and ends with the thought.
         """
         cap = self.cap
         capped = cap is not None and thought.cut and thought.thought_tokens >= cap
         if isinstance(problem.step, int) and thought.tokens and not (thought.open and capped):
             return replace(thought, cut=False)
         left = None if self.max_tokens is None else self.max_tokens - len(thought.tokens)
-        if (thought.open and not capped) or (left is not None and left < 1):
+        stopped = thought.finished and self._form(problem) is not None
+        if (thought.open and not capped and not stopped) or (left is not None and left < 1):
             return thought
         begun = await self._begun(thought.concluding(), run, family)
         sampling = self._sampling(problem.step, left, family, self._form(problem))

@@ -251,6 +251,20 @@ async def test_a_form_touches_the_text_alone() -> None:
     assert backend.requests[-1].sampling.form == Number().form
 
 
+async def test_a_model_that_stops_inside_its_thought_still_gives_an_answer_that_has_a_form() -> None:
+    class Stops(Thinker):
+        async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
+            if request.sampling.form:
+                return await super().generate(request, spend)
+            return [Completion("", tokens=tuple(map(ord, "<think>a")), thought="a", open=True, thought_tokens=8)]
+
+    backend = Stops()
+    solution = await solve(PROBLEM, Model(form={"choice": ("7", "8")}), backend)
+    assert "".join(map(chr, backend.requests[-1].tokens)).startswith("<think>a")
+    assert solution.text
+    assert (await solve(PROBLEM, Model(thinking=64), Stops())).answer is None
+
+
 @pytest.mark.parametrize(
     "spec", ["Model(thinking=True)", "Model(thinking=False)", "Model(thinking=64)", "Vote(2, of=Model(thinking=8))"]
 )
