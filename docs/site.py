@@ -1,7 +1,7 @@
 """What the site adds to the pages when MkDocs builds it: `make docs`.
 
 A page of the reference holds markers such as `<!-- api: metagen.solve metagen.problem -->`. Each is replaced by the
-public names that are defined in these modules. A folder in the navigation stands for all pages in it.
+public names that are defined in these modules. A folder in the navigation lists every page in it.
 """
 
 import re

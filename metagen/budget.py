@@ -153,7 +153,7 @@ class Budget:
 
     `tokens` counts all that models read or write, prompts and verifiers included, and is never passed. Neither is
     `flops`, which needs backends that have a card, nor `money`, which needs backends that have a price. `seconds` is a
-    deadline: nothing starts after it, and what runs is let finish.
+    deadline: nothing starts after it, and running requests are allowed to finish.
     """
 
     tokens: int | None = None
@@ -187,7 +187,7 @@ class Hold:
 
 
 Rate = Callable[[int], int]
-"""What a request takes, prompt included, that writes so many tokens: in FLOPs, or in money. It grows with them."""
+"""The cost of a request, prompt included, in FLOPs or in money, as a function that rises with the tokens written."""
 
 
 def free(_output: int) -> int:
@@ -212,7 +212,7 @@ class Account:
         self.start()
         self._around: tuple[Account, ...] = (self, *(parent._around if parent else ()))
         self._settled: asyncio.Event | None = None
-        """Made by whoever waits until something is settled."""
+        """Created by the first request that waits for another to settle."""
 
     def inner(self, budget: Budget | None = None) -> Self:
         """Books under a further budget: whatever they reserve and spend, this account reserves and spends too."""

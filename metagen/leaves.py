@@ -66,7 +66,7 @@ def _check_thinking(leaf: Model, backend: Backend) -> None:
 
 
 def _parts(strategy: object, left_out: object = None) -> Iterator[object]:
-    """A strategy and all that its settings hold; `left_out` stands for generators that are not given."""
+    """The strategy and everything in its settings; `left_out` replaces each generator that was omitted."""
     if isinstance(strategy, tuple):
         for part in strategy:
             yield from _parts(part, left_out)

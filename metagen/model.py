@@ -134,7 +134,7 @@ class Model(Settings):
         """The candidate that says something after its thought, which is ended here if it reached its limit.
 
         Where an answer has a form, it is also ended if the model stopped inside it, so that there is an answer. A step
-        of so many tokens is whole where the thought has them, and ends with the thought.
+        of N tokens is complete when the thought has N tokens or ends.
         """
         cap = self.cap
         capped = cap is not None and thought.cut and thought.thought_tokens >= cap

@@ -80,7 +80,7 @@ class Flight:
             grew(self._output.outputs[0])
 
     async def _watched(self, ended: Callable[[Any], object]) -> None:
-        """Wait for all samples, and look now and then which are done: vLLM hands over several together."""
+        """Wait for all samples and poll which ones are done, since vLLM returns all samples of a request together."""
         told: set[int] = set()
         while self._queue.output is None:
             with suppress(TimeoutError):
