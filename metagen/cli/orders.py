@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from metagen.budget import Budget
 from metagen.disk.fields import ANSWER_FIELDS
@@ -40,18 +41,32 @@ def order(
     return Order(
         problems=asking(ProblemFile(file, prompt_field, answer_field, id_field, answers or ""), system, template),
         strategy=strategy,
-        models=read_named(model or (), "--model"),
-        load=load or (),
-        engine=read_settings(engine or (), "--engine"),
-        server=read_settings(server or (), "--server"),
-        cards=read_named(card or (), "--card"),
-        prices=read_named(price or (), "--price"),
+        **read_models(model, load, engine, server, card, price),
         limit=limit,
         seed=seed,
         budget=Budget(tokens, seconds, flops, money),
         concurrency=concurrency,
         grade=grade or "",
     )
+
+
+def read_models(
+    model: list[str] | None,
+    load: list[Path] | None,
+    engine: list[str] | None,
+    server: list[str] | None,
+    card: list[str] | None,
+    price: list[str] | None,
+) -> dict[str, Any]:
+    """The fields of a `ModelOrder`, from the options that all commands which open models share."""
+    return {
+        "models": read_named(model or (), "--model"),
+        "load": load or (),
+        "engine": read_settings(engine or (), "--engine"),
+        "server": read_settings(server or (), "--server"),
+        "cards": read_named(card or (), "--card"),
+        "prices": read_named(price or (), "--price"),
+    }
 
 
 def asking(problems: ProblemFile, system: str | None, template: Path | None) -> ProblemFile:

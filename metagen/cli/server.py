@@ -11,9 +11,10 @@ from metagen.answers.kinds import MATHS
 from metagen.answers.spec import parse_answers
 from metagen.budget import Budget
 from metagen.cli.console import err, out
+from metagen.cli.orders import read_models
 from metagen.distribution import how_to_install
 from metagen.errors import InputError
-from metagen.jobs.job import ModelOrder, make_models, read_named, read_settings
+from metagen.jobs.job import ModelOrder, make_models
 from metagen.jobs.loading import load_all
 from metagen.run import Generator
 from metagen.settings import takes
@@ -56,14 +57,7 @@ def serve(
     known = find_keys(keys)
     if not known and not _is_here(host):
         raise InputError(f"--host {host}: without keys, only this machine may call: give --keys FILE")
-    order = ModelOrder(
-        models=read_named(model or (), "--model"),
-        load=load or (),
-        engine=read_settings(engine or (), "--engine"),
-        server=read_settings(server or (), "--server"),
-        cards=read_named(card or (), "--card"),
-        prices=read_named(price or (), "--price"),
-    )
+    order = ModelOrder(**read_models(model, load, engine, server, card, price))
     application = app(
         make_models(order, names)[1],
         _read_aliases(alias or (), names),
