@@ -27,7 +27,7 @@ ORDER = [
     "disk", "model", "leaves", "strategies", "verifiers",
     "backends", "solve", "sync", "tools",
     "analysis", "bootstrap", "learning", "spec", "train", "view",
-    "__init__", "jobs", "serve", "cli", "__main__",
+    "__init__", "jobs", "adapters", "serve", "cli", "__main__",
 ]  # fmt: skip
 """Every module of the root and every room, from what all may use to what nobody imports. Each imports from those
 before it alone."""

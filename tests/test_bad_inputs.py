@@ -46,7 +46,7 @@ FILES: dict[str, tuple[bytes, str]] = {
     "book.xlsx": (b"PK\x03\x04rest", "is a ZIP archive, as .xlsx is too: unpack it"),
     "page.jsonl": (b"<!DOCTYPE html><html>", "is a web page: download the file itself"),
     "lfs.jsonl": (b"version https://git-lfs.github.com/spec/v1\n", "is a pointer of Git LFS: run `git lfs pull`"),
-    "data.arrow": (b"ARROW1\x00\x00", "is an Arrow file: save it as .parquet or .jsonl"),
+    "data.arrow": (b"ARROW1\x00\x00", "cannot be read as Arrow after row 0"),
     "inside.json": (
         b'{"data": [{"prompt": "?"}]}',
         "must hold a list of problems, not an object that has it in 'data'",

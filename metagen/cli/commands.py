@@ -30,6 +30,7 @@ from metagen.cli.options import (
     ServerOption,
     SourceCardOption,
     Sources,
+    SplitOption,
     StrategyOption,
     SystemOption,
     TemplateOption,
@@ -87,6 +88,7 @@ def solve_command(
     prompt_field: FieldOption = None,
     answer_field: FieldOption = None,
     id_field: FieldOption = None,
+    split: SplitOption = None,
     answers: AnswersOption = None,
     system: SystemOption = None,
     template: TemplateOption = None,
@@ -127,6 +129,7 @@ def sample_command(
     prompt_field: FieldOption = None,
     answer_field: FieldOption = None,
     id_field: FieldOption = None,
+    split: SplitOption = None,
     answers: AnswersOption = None,
     system: SystemOption = None,
     template: TemplateOption = None,
@@ -167,6 +170,7 @@ def report_command(
     prompt_field: FieldOption = None,
     answer_field: FieldOption = None,
     id_field: FieldOption = None,
+    split: SplitOption = None,
     answers: AnswersOption = None,
     grade: GradeOption = None,
     load: LoadOption = None,
@@ -185,7 +189,8 @@ def report_command(
     from metagen.spec.parse import parse_grade
 
     names = load_all(load or ())
-    problems = ProblemFile(problem_file, prompt_field, answer_field, id_field, answers or "").reading(names)
+    file = ProblemFile(problem_file, prompt_field, answer_field, id_field, answers or "", split=split or "")
+    problems = file.reading(names)
     graded = parse_grade(grade, names) if grade else None
     if twice := next((source for source in sources if sources.count(source) > 1), None):
         raise InputError(f"{twice} is given twice: name each pool and run once")
@@ -245,6 +250,40 @@ def view_command(
         raise InputError("--serve writes no page: leave out --out")
     else:
         serve_runs(runs, port)
+
+
+@app.command("export")
+def export_command(
+    run: RunArgument,
+    form: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            metavar="FORM",
+            help="jsonl or parquet: all candidates, with answers and scores. dpo: pairs of a better and a worse reply. "
+            "sft: the best replies.",
+        ),
+    ],
+    out_file: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="The file to write. Default: one in the run's folder."),
+    ] = None,
+    each: Annotated[
+        int | None, typer.Option(min=1, help="The most rows of one problem, of dpo and sft (default: 1).")
+    ] = None,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Prompts and replies of dpo and sft as texts, and not as turns.")
+    ] = False,
+) -> None:
+    """Write a run for other tools.
+
+    The forms dpo and sft are those that TRL trains on. They hold whole replies alone: right ones, or pairs of a right
+    and a wrong one; where nothing was graded, replies are ranked by their scores.
+    """
+    from metagen.adapters.rows import Training
+    from metagen.cli.export import export
+
+    export(run, form, out_file, Training(each or 1, plain) if each or plain else None)
 
 
 @app.command("sweep")

@@ -8,8 +8,9 @@ import typer
 File = Annotated[
     Path,
     typer.Argument(
-        help="Problems: JSON Lines, a JSON list, CSV, TSV or Parquet, packed (.gz, .bz2, .xz, .zst) or not; ours, "
-        "GSM8K's, MATH's, SVAMP's, HumanEval's, MBPP's, or with named fields."
+        help="Problems: JSON Lines, a JSON list, CSV, TSV, Parquet or Arrow, packed (.gz, .bz2, .xz, .zst) or not, "
+        "several by a pattern such as 'data/*.jsonl', or the folder of a Hugging Face dataset; ours, GSM8K's, MATH's, "
+        "SVAMP's, HumanEval's, MBPP's, or with named fields."
     ),
 ]
 ModelOption = Annotated[
@@ -107,6 +108,10 @@ CardOption = Annotated[
 SecondsOption = Annotated[float | None, typer.Option(help="Start nothing more after so many seconds.")]
 ConcurrencyOption = Annotated[int, typer.Option(min=1, help="Problems at once.")]
 FieldOption = Annotated[str | None, typer.Option(metavar="FIELD", help="Where the file has it, if not as usual.")]
+SplitOption = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Which split of a folder of a dataset, such as test. Default: the only one."),
+]
 Sources = Annotated[
     list[Path],
     typer.Argument(metavar="POOL_OR_RUN", help="Pools of samples (.jsonl), and folders of runs.", show_default=False),

@@ -27,6 +27,7 @@ def order(
     prompt_field: str | None,
     answer_field: str | None,
     id_field: str | None,
+    split: str | None,
     answers: str | None,
     system: str | None,
     template: Path | None,
@@ -38,8 +39,9 @@ def order(
     **_: object,
 ) -> Order:
     """What the options that `solve` and `sample` share ask for."""
+    problems = ProblemFile(file, prompt_field, answer_field, id_field, answers or "", split=split or "")
     return Order(
-        problems=asking(ProblemFile(file, prompt_field, answer_field, id_field, answers or ""), system, template),
+        problems=asking(problems, system, template),
         strategy=strategy,
         **read_models(model, load, engine, server, card, price),
         limit=limit,

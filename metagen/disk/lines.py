@@ -225,7 +225,7 @@ class Appender:
 
     def write(self, rows: Iterable[Mapping[str, Any]]) -> list[int]:
         """Append all rows with one flush; return where each begins, in bytes from the start of the file."""
-        lines = [_line(row) for row in rows]
+        lines = [encode_line(row) for row in rows]
         starts = list(accumulate(map(len, lines), initial=self.mend()))
         self._append(b"".join(lines), starts)
         self._end = starts[-1]
@@ -308,8 +308,8 @@ def write_all(file: int, data: bytes) -> None:
         view = view[os.write(file, view) :]
 
 
-def _line(row: Mapping[str, Any]) -> bytes:
-    """Half of a surrogate pair, which a JSON string may hold, is written as JSON's own escape."""
+def encode_line(row: Mapping[str, Any]) -> bytes:
+    """One line. Half of a surrogate pair, which a JSON string may hold, is written as JSON's own escape."""
     return f"{_WRITER.encode(row)}\n".encode(errors="backslashreplace")
 
 

@@ -3,7 +3,7 @@
 import json
 import os
 from array import array
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from itertools import islice, pairwise
@@ -27,6 +27,7 @@ from metagen.disk.fields import (
     plain,
     text_of,
 )
+from metagen.disk.folders import find_files
 from metagen.disk.sources import Rows, read_source
 from metagen.disk.templates import Template
 from metagen.disk.tested import tests_of
@@ -62,9 +63,11 @@ class Contents:
 
 @dataclass(frozen=True, slots=True)
 class ProblemFile:
-    """A file of problems: JSON Lines, CSV, TSV or Parquet, read as a stream, or a JSON list in a `.json` file.
+    """A file of problems: JSON Lines, CSV, TSV, Parquet or Arrow, read as a stream, or a JSON list in a `.json` file.
 
-    It may be packed by gzip, bzip2, xz or zstd, and in UTF-8, UTF-16 or UTF-32. Parquet and zstd need pyarrow.
+    It may also be a pattern such as `data/*.jsonl`, or the folder of a Hugging Face dataset, of which `split` names a
+    part; a problem without an id is then called by its file and its number there. A file may be packed by gzip, bzip2,
+    xz or zstd, and in UTF-8, UTF-16 or UTF-32. Parquet, Arrow and zstd need pyarrow.
 
     Fields are found by their usual names (`prompt`, `question` or `problem`; `answer`; `id` or `unique_id`) unless
     they are named here. So GSM8K is read as it comes, where an answer that ends in `#### n` stands for n; MATH, where a
@@ -90,6 +93,8 @@ class ProblemFile:
     """A system turn before every problem."""
     template: Template | None = None
     """What every question is written into."""
+    split: str = ""
+    """Which split of a folder of a dataset; empty for the only one."""
     names: Mapping[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Functions and classes of the user's own, which specs may name."""
     _known: dict[str, Answers] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -148,9 +153,8 @@ class ProblemFile:
         return Contents(len(ids), digest.hexdigest(), unused, blank)
 
     def _rows(self) -> Rows:
-        if not os.path.exists(self.path):  # unlike `Path.exists`, it takes a name of any length
-            raise InputError(f"{self.path}: there is no such file")
-        return read_source(self.path)
+        files = find_files(self.path, self.split)
+        return read_source(files[0]) if len(files) == 1 else _joined(files)
 
     def _problem(self, row: Mapping[str, Any], place: str) -> Problem:
         name, prompt, answer, kind, tests = self._said(row, place)
@@ -188,9 +192,7 @@ class ProblemFile:
         if not self.id_field and isinstance(name := row.get(ID_FIELDS[0]), str) and name:
             return name
         where = f"{self.path}, {place}"
-        return (
-            text_of(find_field(row, self.id_field, ID_FIELDS, where, needed=False), where) or place.rpartition(" ")[2]
-        )
+        return text_of(find_field(row, self.id_field, ID_FIELDS, where, needed=False), where) or _place_as_id(place)
 
     def _kind(self, row: Mapping[str, Any], prompt: str, where: str) -> tuple[Answers, str]:
         """The kind of answers to a row, and its prompt with the choices that it does not list."""
@@ -245,6 +247,19 @@ class ProblemFile:
             name = self._name(row, place)
             if hash(name) in hashes and first.setdefault(name, place) != place:
                 raise InputError(f"{self.path}, {place}: the id {name!r} occurs twice, first on {first[name]}")
+
+
+def _joined(files: Sequence[Path]) -> Rows:
+    """The rows of several files, each with the name of its file in its place."""
+    above = os.path.commonpath([file.parent for file in files])
+    return ((f"{file.relative_to(above)}, {place}", row) for file in files for place, row in read_source(file))
+
+
+def _place_as_id(place: str) -> str:
+    """What a problem without an id is called: by its number, and among several files by its file too."""
+    file, _, at = place.rpartition(", ")
+    number = at.rpartition(" ")[2]
+    return f"{file}:{number}" if file else number
 
 
 def _is_talk(field: str, value: object) -> bool:

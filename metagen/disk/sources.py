@@ -1,4 +1,4 @@
-"""The rows of a file of others: JSON Lines, a JSON list, CSV, TSV or Parquet, packed or not."""
+"""The rows of a file of others: JSON Lines, a JSON list, CSV, TSV, Parquet or Arrow, packed or not."""
 
 import csv
 import json
@@ -17,10 +17,14 @@ Rows = Iterator[tuple[str, Mapping[str, Any]]]
 """Each row with its place, such as `line 3`."""
 
 BATCH = 1024
-"""Rows of a Parquet file that are in memory at once."""
+"""Rows of a Parquet or Arrow file that are in memory at once."""
+MOST = 1 << 30
+"""Bytes of a JSON list, which is in memory as a whole: a small packed file may hold any number."""
 
 _PACKED = {".gz", ".bz2", ".xz", ".zst", ".zstd"}
 _PARQUET = b"PAR1"
+_ARROW = (b"ARROW1", b"\xff\xff\xff\xff")
+"""How Arrow's two forms begin: the file, and the stream that `datasets` writes."""
 _TABLES = {".csv": ",;\t", ".tsv": "\t"}
 """What may stand between the cells of a table; the one that the header has most of does."""
 
@@ -28,14 +32,16 @@ _TABLES = {".csv": ",;\t", ".tsv": "\t"}
 def read_source(path: Path) -> Rows:
     """The rows of a file, one at a time; a JSON list alone is in memory as a whole.
 
-    CSV, TSV and Parquet are known by their names, in letters of any case and before an end such as `.gz`; Parquet by
-    how it begins too, and a list by its bracket; all else is JSON Lines. Raises `InputError`, naming file and place.
+    CSV, TSV and Parquet are known by their names, in letters of any case and before an end such as `.gz`; Parquet and
+    Arrow by how they begin, and a list by its bracket; all else is JSON Lines. Raises `InputError`, naming the place.
     """
     suffix = next((each for each in reversed(path.suffixes) if each.lower() not in _PACKED), "").lower()
     if suffix in _TABLES:
         return _table(path, _TABLES[suffix])
     if suffix == ".parquet" or begins(path, 4) == _PARQUET:
         return _parquet(path)
+    if begins(path, 6).startswith(_ARROW):
+        return _arrow(path)
     is_json = suffix == ".json" or next(read_stream(path), b"").removeprefix(BOM_UTF8).lstrip().startswith(b"[")
     return _json(path) if is_json else _lines(path)
 
@@ -47,7 +53,7 @@ def _lines(path: Path) -> Rows:
 def _json(path: Path) -> Rows:
     """The items of a list, or the lines of what is called `.json` and is JSON Lines."""
     try:
-        rows = json.loads(b"".join(read_stream(path)).decode("utf-8-sig"))
+        rows = json.loads(_whole(path).decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         if isinstance(error, json.JSONDecodeError) and error.msg == "Extra data":
             yield from _lines(path)
@@ -57,6 +63,15 @@ def _json(path: Path) -> Rows:
         if not isinstance(row, dict):
             raise InputError(f"{path}, item {number}: must be an object, not {type(row).__name__}")
         yield f"item {number}", row
+
+
+def _whole(path: Path) -> bytes:
+    data = bytearray()
+    for line in read_stream(path):
+        data += line
+        if len(data) > MOST:
+            raise InputError(f"{path}: is a JSON file of more than {MOST >> 30} GiB: save it as JSON Lines")
+    return bytes(data)
 
 
 def _listed(value: Any, path: Path) -> list[Any]:
@@ -93,16 +108,40 @@ def _numbered(path: Path) -> Iterator[tuple[bool, bytes]]:
 
 
 def _parquet(path: Path) -> Rows:
+    def batches() -> Iterator[Any]:
+        from pyarrow import parquet  # noqa: PLC0415 (optional)
+
+        with parquet.ParquetFile(path) as file:
+            yield from file.iter_batches(BATCH)
+
+    return _batched(path, batches(), "Parquet")
+
+
+def _arrow(path: Path) -> Rows:
+    """The rows of Arrow's file or stream; what is read of it stays on disk until it is used."""
+
+    def batches() -> Iterator[Any]:
+        import pyarrow  # noqa: PLC0415 (optional)
+
+        with pyarrow.memory_map(str(path)) as source:
+            whole = begins(path, 6) == _ARROW[0]
+            opened = pyarrow.ipc.open_file(source) if whole else pyarrow.ipc.open_stream(source)
+            for batch in map(opened.get_batch, range(opened.num_record_batches)) if whole else opened:
+                yield from (batch.slice(start, BATCH) for start in range(0, batch.num_rows, BATCH))
+
+    return _batched(path, batches(), "Arrow")
+
+
+def _batched(path: Path, batches: Iterator[Any], form: str) -> Rows:
     try:
-        from pyarrow import ArrowException, parquet  # noqa: PLC0415 (optional)
+        from pyarrow import ArrowException  # noqa: PLC0415 (optional)
     except ImportError:
-        raise InputError(f"{path}: reading Parquet needs pyarrow: {how_to_install('parquet')}") from None
+        raise InputError(f"{path}: reading {form} needs pyarrow: {how_to_install('parquet')}") from None
     number = 0
     try:
-        with parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(BATCH):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield f"row {number}", row
+        for batch in batches:
+            for row in batch.to_pylist():
+                number += 1
+                yield f"row {number}", row
     except (ArrowException, OSError, ValueError, OverflowError) as error:  # the last two: dates that Python has not
-        raise InputError(f"{path}: cannot be read as Parquet after row {number}: {error}") from None
+        raise InputError(f"{path}: cannot be read as {form} after row {number}: {error}") from None

@@ -8,17 +8,18 @@ import lzma
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, AnyStr
 
 from metagen.distribution import how_to_install
 from metagen.errors import InputError
 
+LONGEST = 1 << 28
+"""Bytes of one line of a packed file: a small one may hold a line of any length."""
 BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError)
 """What reading a packed file may raise."""
 
 FOREIGN = {
     b"PAR1": "is Parquet: call it .parquet",
-    b"ARROW1": "is an Arrow file: save it as .parquet or .jsonl",
     b"PK\x03\x04": "is a ZIP archive, as .xlsx is too: unpack it, or save it as .csv or .jsonl",
     b"SQLite format 3": "is an SQLite database: save the table as .csv or .jsonl",
     b"\x93NUMPY": "is an array of NumPy: save it as .jsonl",
@@ -38,7 +39,7 @@ def read_stream(path: Path) -> Iterator[bytes]:
     number = 0
     try:
         with _unpacked(path) as file:
-            for line in _encoded(file, path):
+            for line in _encoded(file, path, LONGEST if packed_as(begins(path)) else -1):
                 number += 1
                 yield line
     except UnicodeError as error:
@@ -91,17 +92,24 @@ _PACKED: dict[bytes, Callable[[Path], Any]] = {
 """What packed files begin with, and how each is opened."""
 
 
-def _encoded(file: Any, path: Path) -> Iterator[bytes]:
-    """The lines in UTF-8. `file` can be peeked into."""
+def _encoded(file: Any, path: Path, longest: int) -> Iterator[bytes]:
+    """The lines in UTF-8, which may be so long, or of any length at -1. `file` can be peeked into."""
     head = file.peek(32)[:32]
     if said := next((said for magic, said in FOREIGN.items() if head.lower().startswith(magic.lower())), ""):
         raise InputError(f"{path}: {said}")
     if (encoding := json.detect_encoding(head)).startswith("utf-8"):
-        yield from file
+        yield from file if longest < 0 else _limited(file, path, longest)
         return
     text = io.TextIOWrapper(file, encoding, newline="\n")
     try:
-        for line in text:
+        for line in text if longest < 0 else _limited(text, path, longest):
             yield line.encode(errors="surrogatepass")
     finally:
         text.detach()  # whoever opened the file closes it
+
+
+def _limited(file: IO[AnyStr], path: Path, longest: int) -> Iterator[AnyStr]:
+    while line := file.readline(longest + 1):
+        if len(line) > longest:
+            raise InputError(f"{path}: is packed and holds a line of more than {longest >> 20} MiB: unpack it first")
+        yield line

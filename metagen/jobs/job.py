@@ -72,7 +72,8 @@ class Job:
         """A folder's name that is the same for the same configuration."""
         text = json.dumps(self.configuration(), sort_keys=True)
         strategy = re.sub(r"[^A-Za-z0-9]+", "-", literal(self.strategy)).strip("-")[:40]
-        return f"{self.problems.path.stem}-{strategy}-{blake2b(text.encode(), digest_size=3).hexdigest()}"
+        stem = re.sub(r"[*?[\]]+", "-", self.problems.path.stem)
+        return f"{stem}-{strategy}-{blake2b(text.encode(), digest_size=3).hexdigest()}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

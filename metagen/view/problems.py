@@ -6,9 +6,9 @@ from typing import Any
 
 from metagen.disk.rows import SolutionRow
 from metagen.disk.traces import SpanRow
-from metagen.view.candidates import candidates_of
+from metagen.view.candidates import Shown, candidates_of
 from metagen.view.reading import RunRows, is_found, votes
-from metagen.view.tree import tree_of, values_of
+from metagen.view.tree import Grown, tree_of, values_of
 
 SHOWN = 300
 """Characters of a question that its line holds, for searching."""
@@ -63,13 +63,15 @@ def asked(spans: Sequence[SpanRow]) -> str:
     return next((span.request.prompt for span in spans if span.request), "")
 
 
+def judged_candidates(row: SolutionRow, spans: Sequence[SpanRow], tree: Sequence[Grown] | None = None) -> list[Shown]:
+    """The candidates of a problem with their scores; a search judges a reply as the last of its nodes."""
+    values = values_of(tree_of(spans, row.text) if tree is None else tree)
+    return [replace(each, score=values.get(each.text, each.score)) for each in candidates_of(row, spans)]
+
+
 def problem(row: SolutionRow, spans: Sequence[SpanRow]) -> dict[str, Any]:
     """All of a problem: what came out, the candidates, the search tree, and the spans as they are written."""
     tree = tree_of(spans, row.text)
-    values = values_of(tree)
-    candidates = candidates_of(row, spans)
-    if values:  # a search judges a reply as the last of its nodes
-        candidates = [replace(each, score=values.get(each.text, each.score)) for each in candidates]
     return {
         "id": row.problem,
         "prompt": row.prompt or asked(spans),
@@ -79,7 +81,7 @@ def problem(row: SolutionRow, spans: Sequence[SpanRow]) -> dict[str, Any]:
         "lost": row.lost,
         "why": row.why_lost or row.why_unscored,
         "usage": row.usage.usage().row(),
-        "candidates": candidates,
+        "candidates": judged_candidates(row, spans, tree),
         "tree": tree,
         "spans": [span.model_dump(mode="json", exclude_defaults=True, exclude={"problem"}) for span in spans],
     }

@@ -294,9 +294,9 @@ def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["folder", "folder.json"])
-def test_a_folder_is_no_file(tmp_path: Path, name: str) -> None:
+def test_a_folder_without_data_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
-    assert "Is a directory" in complaint(ProblemFile(tmp_path / name))
+    assert "is a folder without JSON Lines" in complaint(ProblemFile(tmp_path / name))
 
 
 @pytest.mark.parametrize("field", ["prompt_field", "answer_field", "id_field"])

@@ -1,0 +1,1 @@
+"""The ways into the tools of others: evaluation harnesses, traces, data sets, tests. Each needs its own extra alone."""

@@ -1,0 +1,52 @@
+"""`metagen export`: a run in the forms of other tools."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from metagen.adapters.files import check_place, write_rows
+from metagen.adapters.rows import Row, Solved, Training, answer_rows, candidate_rows, pair_rows
+from metagen.calls import hint
+from metagen.cli.console import err, out
+from metagen.errors import InputError
+from metagen.view.reading import RunRows
+
+TRAINING: dict[str, Callable[[Solved, Training], Iterator[Row]]] = {"dpo": pair_rows, "sft": answer_rows}
+"""The forms to train on."""
+NAMES = {"jsonl": "candidates.jsonl", "parquet": "candidates.parquet", "dpo": "dpo.jsonl", "sft": "sft.jsonl"}
+"""What each form is called in the run's folder."""
+
+
+def export(run: Path, form: str, file: Path | None, how: Training | None) -> None:
+    """Write a run down in another form, and say where. Raises `InputError` for what cannot be."""
+    if form not in NAMES:
+        raise InputError(f"--to {form}: there is no such form: {hint(form, NAMES)}")
+    if how and form not in TRAINING:
+        raise InputError(f"--each and --plain are for --to {' and --to '.join(TRAINING)}: leave them out")
+    rows = RunRows.read(run)
+    path = file or run / NAMES[form]
+    check_place(path, ours=file is None)
+    _write(rows, form, path, how or Training())
+
+
+def _write(run: RunRows, form: str, path: Path, how: Training) -> None:
+    without = 0
+
+    def rows() -> Iterator[Row]:
+        nonlocal without
+        for solved in run.traces():
+            made = list(TRAINING[form](solved, how) if form in TRAINING else candidate_rows(solved))
+            without += not made
+            yield from made
+
+    count = write_rows(rows(), path)
+    if without:
+        why = WHY.get(form, "they have no reply")
+        err.print(f"Problems without a row: {without:,} of {len(run.rows):,} ({why}).", soft_wrap=True)
+    out.print(f"Wrote {count:,} rows to {path}.", soft_wrap=True)
+
+
+WHY = {
+    "dpo": "no two of their whole replies differ in being right, or in score",
+    "sft": "none of their whole replies is right",
+}
+"""Why a problem may have no row."""

@@ -1,0 +1,35 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from metagen import InputError
+from metagen.cli.commands import export_command
+from tests.support.viewed import make_run
+
+
+async def test_a_run_is_written_into_its_folder_and_what_has_no_row_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = await make_run(tmp_path)
+    for form, count in {"jsonl": 12, "parquet": 12, "sft": 2, "dpo": 2}.items():
+        export_command(run, form)
+        assert f"Wrote {count} rows to" in capsys.readouterr().out
+    export_command(run, "sft", tmp_path / "own.jsonl", each=2, plain=True)
+    said = capsys.readouterr()
+    assert "Problems without a row: 1 of 3 (none of their whole replies is right)." in said.err
+    rows = [json.loads(line) for line in (tmp_path / "own.jsonl").read_text().splitlines()]
+    assert [row["completion"][-2:] for row in rows] == ["7.", "0.", "8."]
+    export_command(run, "sft")
+    with pytest.raises(InputError, match="is there already"):
+        export_command(run, "sft", tmp_path / "own.jsonl")
+
+
+async def test_what_cannot_be_exported_is_refused(tmp_path: Path) -> None:
+    run = await make_run(tmp_path)
+    with pytest.raises(InputError, match="--to csv: there is no such form"):
+        export_command(run, "csv")
+    with pytest.raises(InputError, match="--each and --plain are for --to dpo and --to sft"):
+        export_command(run, "jsonl", each=2)
+    with pytest.raises(InputError, match=r"has no run\.json"):
+        export_command(tmp_path, "jsonl")
