@@ -68,6 +68,8 @@ class Expanded:
 
     path: Path
     expansion: Expansion
+    texts: Sequence[str] = ()
+    """What each child adds to the reply of its node, once the children are drawn and judged."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -220,11 +220,14 @@ class Run(Sending):
         """Say which candidates the answer is chosen among, where they came from deeper than `sample` and `stream`."""
         self._span.samples.extend(candidates)
 
-    def record(self, expansion: Expansion) -> None:
-        """Write on the span what a search asked for here, and later again what came of it."""
+    def record(self, expansion: Expansion, texts: Sequence[str] = ()) -> None:
+        """Write on the span what a search asked for here, and later again what came of it.
+
+        `texts` is what each child adds to the reply; it is told to who listens, and not written.
+        """
         self._span.expansion = expansion
         if teller := self._scope.teller:
-            teller.tell(Expanded(self._span.path, expansion))
+            teller.tell(Expanded(self._span.path, expansion, texts))
 
     def _resolve(self, generator: Generator | None, part: Part = "draft") -> Generator:
         if generator is not None:

@@ -27,6 +27,7 @@ from metagen.errors import MetagenError
 from metagen.run import Generator
 from metagen.serve.keys import Key, authorise
 from metagen.serve.limits import Limits, tightest
+from metagen.serve.looking import one, table
 from metagen.serve.names import Served
 from metagen.serve.parameters import Call, decode, read_budget, read_chat, read_completion, read_response
 from metagen.serve.refusals import Refusal, unknown_model
@@ -35,6 +36,7 @@ from metagen.serve.service import Order, Service
 from metagen.serve.streaming import LEFT, TELLERS, EventStream, Left, Outlet, unless_left
 from metagen.solve import Models, cancel, name_models
 from metagen.spec.parse import parse
+from metagen.view.page import asking_page
 
 LOG = logging.getLogger("metagen.serve")
 Handler = Callable[[Request], Awaitable[Response | EventStream]]
@@ -44,6 +46,7 @@ READ: Mapping[str, Read] = {
     "/v1/completions": read_completion,
     "/v1/responses": read_response,
 }
+PAGE: Mapping[str, str] = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY"}
 Result = TypeVar("Result")
 
 
@@ -97,6 +100,9 @@ class Server:
             ("GET", "/v1/responses/{name}", self._response),
             ("POST", "/v1/responses/{name}/cancel", self._cancel),
             ("GET", "/v1/traces/{name}", self._trace),
+            ("GET", "/", self._page),
+            ("GET", "/runs", self._runs),
+            ("GET", "/problem", self._problem),
             ("GET", "/health", self._health),
             ("GET", "/version", self._version),
             ("GET", "/metrics", self._metrics),
@@ -237,6 +243,16 @@ class Server:
         if rows is None:
             raise Refusal(404, f"No trace {name[:80]!r} is kept for this key", code="not_found")
         return _json({"object": "list", "data": rows})
+
+    async def _page(self, _: Request) -> Response:
+        return Response(asking_page(locked=bool(self._keys)), headers=PAGE, media_type="text/html")
+
+    async def _runs(self, request: Request) -> Response:
+        return Response(table(self._service.traces.of(self._key(request))), media_type="application/json")
+
+    async def _problem(self, request: Request) -> Response:
+        latest = self._service.traces.of(self._key(request))
+        return Response(one(latest, request.query_params.get("id", "")), media_type="application/json")
 
     async def _models(self, request: Request) -> Response:
         key = self._key(request)

@@ -50,6 +50,8 @@ class Own(Strict):
     seed: int | None = None
     compare: list[str] | None = None
     """Which arguments of a tool's call are compared in votes; all, if it is left out."""
+    events: bool = False
+    """Whether a streamed chat also tells each event, as `metagen.stream` gives them."""
 
 
 class StreamOptions(Strict):
@@ -205,6 +207,8 @@ class Call:
     calls: Calls | None = None
     """The tools that may be called, and how their calls are compared."""
     metadata: Mapping[str, str] = field(default_factory=dict)
+    events: bool = False
+    """Whether the events on the way are told, too."""
 
 
 def decode(body: bytes) -> dict[str, Any]:
@@ -311,6 +315,10 @@ def _call(
             settings[name], given[name] = value, param
     if own.seed is not None and body.seed not in (None, own.seed):
         raise Refusal(400, "'seed' and 'metagen.seed' differ: give one", param="seed", code="invalid_value")
+    if own.events and not (kind == "chat" and body.stream):
+        raise Refusal(
+            400, "'metagen.events': only a chat with stream=true tells them", param="metagen", code="invalid_value"
+        )
     return Call(
         kind=kind,
         model=body.model,
@@ -326,6 +334,7 @@ def _call(
         background=background,
         calls=calls,
         metadata=body.metadata or {},
+        events=own.events,
     )
 
 

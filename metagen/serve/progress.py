@@ -8,7 +8,7 @@ from metagen.events import Event, Expanded, Judged, Path, SampleDone, StageBegun
 LINES = 32
 """The most lines about the samples of one call."""
 SHOWN = 200
-"""Characters of a state of a search."""
+"""Characters of an answer, or of a step of a search."""
 
 
 class Progress:
@@ -29,10 +29,8 @@ class Progress:
                 return self._once(self._sample(event))
             case Judged(verdicts=verdicts):
                 return self._once(_verdicts(verdicts))
-            case Expanded(expansion=expansion) if expansion.children:
-                best = max(expansion.children, key=lambda child: -math.inf if child.value is None else child.value)
-                value = "" if best.value is None else f" ({best.value:.3g})"
-                return self._once(f"best line{value}: {best.state[-SHOWN:].strip()}")
+            case Expanded(texts=[_, *_]):
+                return self._once(_best_step(event))
             case ToolCalled(name=name):
                 return f"called {name}\n"
         return ""
@@ -54,6 +52,13 @@ class Progress:
             return ""
         self._last = said
         return f"{said}\n"
+
+
+def _best_step(event: Expanded) -> str:
+    values = [-math.inf if child.value is None else child.value for child in event.expansion.children]
+    value = max(values)
+    text = " ".join(event.texts[values.index(value)][-SHOWN:].split())
+    return f"best step{'' if value == -math.inf else f' ({value:.3g})'}: {text}"
 
 
 def _verdicts(verdicts: Sequence[float | None]) -> str:

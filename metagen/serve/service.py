@@ -59,6 +59,10 @@ class Latest(Generic[Value]):
         while len(self._kept) > self._most:
             self._kept.popitem(last=False)
 
+    def of(self, key: Key) -> dict[str, Value]:
+        """All that is kept for this key, by id, the latest last."""
+        return {name: value for name, (owner, value) in self._kept.items() if owner == key.name}
+
     def find(self, name: str, key: Key) -> Value | None:
         """What is kept under this id for this key; `None` if nothing is."""
         owner, value = self._kept.get(name, ("", None))

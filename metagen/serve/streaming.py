@@ -188,6 +188,13 @@ class ChatTeller(Teller):
     def say(self, index: int, text: str) -> None:
         self._delta(index, {"content": text})
 
+    def heard(self, index: int, event: Event) -> None:
+        """The same, and the event itself where it is asked for."""
+        super().heard(index, event)
+        if self.asked.call.events:
+            told = {"choice": index, "event": type(event).__name__, **msgspec.to_builtins(event)}
+            self.out.put(self._head() | {"choices": [], "metagen": told})
+
     def end(self, solutions: list[Solution], spent: Any) -> None:
         for index, solution in enumerate(solutions):
             if rest := self.rest(index, solution):

@@ -15,7 +15,7 @@ from metagen.view.packing import encoded, pack
 from metagen.view.problems import Place, problem, summary
 from metagen.view.reading import RunRows
 
-SCRIPTS = ("dom", "text", "diff", "data", "table", "candidates", "tree", "trace", "problem", "app")
+SCRIPTS = ("dom", "text", "diff", "data", "table", "candidates", "tree", "trace", "problem", "ask", "app")
 """The parts of the page's script, in order."""
 CHUNK = 1 << 19
 """Bytes of problems that are compressed together. A problem is unpacked with its chunk, when it is opened."""
@@ -43,6 +43,12 @@ def write_page(paths: Sequence[Path], out: Path) -> None:
 def live_page() -> bytes:
     """The page that asks its server for runs as they grow."""
     return b"".join((_head("'self'"), _block("live", b"true"), _foot()))
+
+
+def asking_page(*, locked: bool) -> bytes:
+    """The page of a server: a place to ask, and the latest requests; `locked` if both need a key."""
+    lock = _block("locked", b"true") if locked else b""
+    return b"".join((_head("'self'"), _block("live", b"true"), _block("asking", b"true"), lock, _foot()))
 
 
 def _parts(runs: Sequence[RunRows]) -> Iterator[bytes]:

@@ -51,7 +51,7 @@ async def watched(browser: Browser) -> AsyncIterator[Watched]:
     seen = Watched(page)
     yield seen
     await page.close()
-    assert seen.faults == []
+    assert seen.faults == [], "\n".join(seen.faults)
 
 
 @pytest.fixture(scope="session")

@@ -147,7 +147,8 @@ class TreeSearch:
             )
             for (candidate, count), after, value, ends in zip(siblings, ahead, scores, accepted, strict=True)
         ]
-        run.record(Expansion(draw.n, tuple(Child(child.count, child.value, child.state) for child in children)))
+        added = [candidate.text.removeprefix(begun.text) for candidate, _ in siblings]
+        run.record(Expansion(draw.n, tuple(Child(child.count, child.value, child.state) for child in children)), added)
         return children
 
     async def _ahead(self, problem: Problem, candidates: Sequence[Candidate], run: Run) -> Sequence[Candidate]:

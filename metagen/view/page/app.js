@@ -142,7 +142,8 @@ function overview() {
   prepare();
   table = new Table(columns, { onsort: sortBy });
   page.className = "overview";
-  page.replaceChildren(topBar(), el("div", { class: "abouts" }, ...runs.map(aboutRun)), controls(), table.element);
+  const parts = asking ? [askBox.element] : [el("div", { class: "abouts" }, ...runs.map(aboutRun))];
+  page.replaceChildren(topBar(), ...parts, controls(), table.element);
   refresh();
   table.draw();
 }
@@ -212,16 +213,21 @@ async function read() {
   rows = joined(runs);
 }
 
-// A live page looks again and again, and keeps what the reader is looking at.
-async function follow() {
+// Reads again, and keeps what the reader is looking at.
+async function look() {
   const before = rows.length;
   await read();
   if (rows.length !== before && !state().get("problem")) {
-    const [typed, top] = [document.activeElement && document.activeElement.id === "search", table.element.scrollTop];
+    const [active, top] = [document.activeElement, table.element.scrollTop];
     overview();
     table.element.scrollTop = top;
-    if (typed) document.getElementById("search").focus();
+    if (active && active.id === "search") document.getElementById("search").focus();
+    else if (askBox && askBox.element.contains(active)) active.focus();
   }
+}
+
+async function follow() {
+  await look();
   setTimeout(follow, POLL);
 }
 
