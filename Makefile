@@ -38,10 +38,11 @@ system: ## install what the system must bring for tests of code and proofs, wher
 	command -v bwrap >/dev/null || echo "no bubblewrap: tests of the sandbox and of all that runs in it are skipped"; \
 	command -v coqc >/dev/null || echo "no coqc: tests of proofs are skipped"
 
-check: $(READY) ## lint, formatting, spelling and types alone
+check: $(READY) ## lint, formatting, spelling, style and types alone
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m codespell_lib
+	$(BIN)/python .ci/prose.py
 	$(BIN)/mypy
 
 cover: $(READY) ## run the tests without an engine and show which lines they miss

@@ -22,7 +22,7 @@ PARTS = 10**12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What models read and wrote, and what that took; it adds. Generators and verifiers are told apart."""
+    """What models read and wrote, and what that took; it adds. Generators and verifiers are counted separately."""
 
     calls: int = 0
     """Requests to generators."""

@@ -5,7 +5,7 @@
     │   └── WeightError       a weighted vote was given a weight that cannot be one
     ├── BackendGone           the model cannot be reached any more: the run ends, and can be resumed
     ├── StorageError          the disk takes no more: the run ends, and can be resumed; exit code 1
-    └── SampleError           costs one sample, is written on its span, and the search goes on
+    └── SampleError           costs one sample, is written on its span, and the search continues
         ├── GenerationError   the model refused or failed this one request
         │   └── TransientError    asked again, it may answer: what `Retrying` waits for
         ├── BudgetExceeded    the budget has no room for this request
@@ -51,7 +51,7 @@ class StorageError(MetagenError):
 
 
 class SampleError(MetagenError):
-    """One sample is lost; its siblings go on."""
+    """One sample is lost; its siblings continue."""
 
 
 class GenerationError(SampleError):

@@ -162,7 +162,7 @@ class Model(Settings):
         return forced(begun, await run.encode(self.name, text) if known else (), run.identity(self.name))
 
     def _put(self, begun: Candidate, family: Family | None) -> str:
-        """What is put at the end of a reply before the model goes on, marks of its thought among it."""
+        """What is put at the end of a reply before the model continues, including the marks of its thought."""
         if family is None:
             return begun.forced
         opening = family.opening if begun.open and not begun.tokens and begun.closing else ""

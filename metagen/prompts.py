@@ -250,7 +250,7 @@ def fuse(question: str, responses: Sequence[str], asks: str = "") -> str:
 
 
 def write_calls(question: str, count: int) -> str:
-    """Ask for calls that tell programs apart (the test inputs of AlphaCode; Li et al. 2022, section 4.6)."""
+    """Ask for calls that distinguish programs (the test inputs of AlphaCode; Li et al. 2022, section 4.6)."""
     wish = (
         f"Do not solve this. Write {count} different calls of the function, one a line, that a solution can be tried on"
     )

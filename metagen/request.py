@@ -118,14 +118,14 @@ class Request:
     """Sample i of this request is drawn with `seed + i`; `None` leaves the engine's own randomness."""
     sampling: Sampling = Sampling()
     room: int | None = None
-    """The most tokens a sample that the budget leaves; `None` if no budget limits tokens."""
+    """The most tokens per sample that the budget leaves; `None` if no budget limits tokens."""
     before: Turns = ()
     """The turns of the conversation before the prompt."""
     after: Turns = ()
     """The turns after it, of tools that were called."""
     thought: str = ""
     open: bool = False
-    """Whether the thought goes on where the completion begins."""
+    """Whether the completion begins inside the thought."""
     passing: bool = field(default=False, compare=False)
     """Whether it may be cancelled before it is done: then a backend should learn as it goes what there is to count."""
     deadline: float | None = field(default=None, compare=False)
@@ -281,7 +281,7 @@ class Backend(Served, Protocol):
     Guaranteed: `generate` returns one outcome for each of the `request.n` samples, in the order of their numbers: a
     completion, or the error that lost this one sample. It raises if nothing came at all: `GenerationError` if this
     request fails, `BackendGone` if no other can succeed either. It reports to `spend` all that was used, exactly once,
-    also when it raises or is cancelled; after cancellation nothing of the request goes on running.
+    also when it raises or is cancelled; after cancellation nothing of the request keeps running.
     Not guaranteed: that equal requests give equal completions, even with a seed.
 
         class Echo(Backend):

@@ -85,7 +85,7 @@ def require_stepper(of: object, /, **given: Any) -> None:
 
 
 def can_step(generator: object) -> bool:
-    """Whether a generator says of itself, by an attribute `can_step`, that it goes on from a partial reply by one step.
+    """Whether a generator says of itself, by an attribute `can_step`, that it continues a partial reply by one step.
 
     What is left out means the run's model, which can. A function is believed.
     """

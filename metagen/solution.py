@@ -1,4 +1,4 @@
-"""The answer handed over."""
+"""The answer to a problem, and all that is known of it."""
 
 from collections import Counter
 from collections.abc import Mapping

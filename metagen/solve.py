@@ -97,7 +97,7 @@ async def solve_all(
     account: Account | None = None,
     concurrency: int = CONCURRENCY,
 ) -> AsyncGenerator[Solution, None]:
-    """Answer problems, `concurrency` at a time, and hand over each solution as it is done.
+    """Answer problems, `concurrency` at a time, and yield each solution as it is done.
 
     A question that is a text is called by its number, from 1. Each is graded as by `solve`.
     Problems are taken from the iterable only when they are begun, so a stream of any length will do. A strategy that

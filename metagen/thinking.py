@@ -154,7 +154,7 @@ def split(raw: str, family: Family | None = None, *, opened: bool = False) -> Re
 
 
 def join(thoughts: list[str], texts: list[str], *, opened: bool, is_open: bool) -> Reply:
-    """The parts without the blanks around marks; a thought keeps them where it went on before, or goes on after."""
+    """The parts without the blanks around marks; a thought keeps them at an end where it is continued."""
     last = len(thoughts) - 1
     ended = [each if is_open and place == last else each.rstrip() for place, each in enumerate(thoughts)]
     kept = [each if opened and not place else each.lstrip() for place, each in enumerate(ended)]

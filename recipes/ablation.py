@@ -104,7 +104,7 @@ def by_problem(right: Sequence[int], answers: Sequence[Sequence[int | None]]) ->
 
 
 def run(variant: Variant, folder: Path) -> None:
-    """Train a variant, or go on from its checkpoint: `history.jsonl` and the model end up in the folder.
+    """Train a variant, or continue its checkpoint: `history.jsonl` and the model end up in the folder.
 
     The checkpoint lies beside the folder, because vLLM loads every file of weights inside.
     """
@@ -251,7 +251,7 @@ Name = Annotated[str, typer.Argument(help=f"One of {', '.join(VARIANTS)}.")]
 
 @app.command()
 def train(name: Name) -> None:
-    """Train one variant into build/experts/NAME, or go on from its checkpoint."""
+    """Train one variant into build/experts/NAME, or continue its checkpoint."""
     torch.set_num_threads(VARIANTS[name].plan.threads)
     run(VARIANTS[name], BUILD / name)
 

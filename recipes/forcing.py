@@ -69,7 +69,7 @@ def capped(replies: Sequence[Reply], cap: int, markers: Markers, go_on: Continue
 
 
 def waited(replies: Sequence[Reply], markers: Markers, go_on: Continue) -> list[Reply]:
-    """The end of each thought is replaced by "Wait", and the reply goes on from there."""
+    """The end of each thought is replaced by "Wait", and the reply continues there."""
     begun = [
         [*reply.thought(markers), *markers.wait] if reply.closed(markers) else reply.thought(markers)
         for reply in replies

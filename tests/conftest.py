@@ -6,7 +6,8 @@ from hypothesis import settings
 from metagen import VLLMEngine
 from metagen.models import SMALL
 
-settings.register_profile("metagen", deadline=None)  # no test depends on how busy the machine is
+settings.register_profile("metagen", deadline=None, max_examples=40)  # no test depends on how busy the machine is
+settings.register_profile("thorough", deadline=None, max_examples=1000)  # for `pytest --hypothesis-profile=thorough`
 settings.load_profile("metagen")
 
 

@@ -179,7 +179,7 @@ KEPT = {
     "Vote(2, by=raising)": ("Scripted:7", "VerifierError: raising raised ValueError: on two lines"),
     "Vote(2, by=nan)": ("Scripted:7", "VerifierError: nan gave nan"),
     "Vote(2)": ("refusing", "GenerationError: refused on two lines"),
-    "Vote(1)": ("gone", "nobody answers. What is solved is kept: run the same command to go on"),
+    "Vote(1)": ("gone", "nobody answers. What is solved is kept: run the same command to continue"),
 }
 
 

@@ -27,7 +27,7 @@ STEPS = "one\ntwo\nthree"
 
 
 class Counting(Scripted):
-    """A model that goes on with "one\\ntwo\\nthree" from where the reply stands, and keeps what it is asked."""
+    """A model that continues with "one\\ntwo\\nthree" from where the reply stands, and keeps what it is asked."""
 
     def __init__(self, name: str = "counter", context: int = 8192) -> None:
         super().__init__(self._go_on, name=name, context=context)

@@ -31,7 +31,7 @@ def fast():
     return Scripted("The answer is 7.")
 """
 COUNT = 1000
-KEPT = "What is solved is kept: run the same command to go on\n"
+KEPT = "What is solved is kept: run the same command to continue\n"
 
 
 @pytest.fixture

@@ -155,7 +155,7 @@ async def test_a_judge_is_read_by_what_it_says() -> None:
 
 
 class Thinker(Scripted):
-    """Thinks ten letters, says what it thought about, and can go on from anywhere."""
+    """Thinks ten letters, says what it thought about, and can continue anywhere."""
 
     def __init__(self, whole: str = "<think>\nabcdefghij\n</think>\n\nOne.\nThe answer is 7.") -> None:
         super().__init__(self._go_on, thinking="qwen3")

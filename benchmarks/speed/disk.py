@@ -2,7 +2,7 @@
 
     python benchmarks/speed/disk.py [solve|resume|report|play ...] [--scale 1.0] [--folder DIR]
 
-- solve: problems a second of `metagen solve` with `Vote(2)` over a scripted model, 200,000 problems, everything written
+- solve: problems per second of `metagen solve` with `Vote(2)` over `Scripted`, 200,000 problems, everything written
 - resume: seconds from the start of `metagen solve` to the first new request, with 900,000 of 1,000,000 problems solved
 - report: peak memory of `metagen report` on a pool of 1,000,000 problems x 2 samples, and on the folder of such a run
 - play: peak memory of `Recorded` on a pool of 20,000 problems x 16 samples of 0.6 kB, opened and played once
@@ -83,7 +83,7 @@ def solve(place: Path, scale: float) -> None:
     problems(place, count)
     call = (*METAGEN, "solve", "problems.jsonl", "--load", models(place), "--model", "right")
     cost, _ = measured(place, *call, "-s", "Vote(2)", "--out", "run")
-    show(f"solve {count:,}", cost, f"{count / cost.work:,.0f} problems a second of work")
+    show(f"solve {count:,}", cost, f"{count / cost.work:,.0f} problems per second of work")
 
 
 def resume(place: Path, scale: float) -> None:

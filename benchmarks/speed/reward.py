@@ -4,7 +4,7 @@
 
 Two engines share this process's cores; vLLM's workers are bound to a core each, the same in all ways. They take turns:
 
-- generate: `BestOf(8)` by a verifier that is free, so 8 samples a problem and nothing else
+- generate: `BestOf(8)` by a verifier that is free, so 8 samples per problem and nothing else
 - score: those samples again, by `ProcessReward` alone, nothing drawn
 - both: `BestOf(8, by=ProcessReward("prm"))`
 

@@ -3,7 +3,7 @@
     python -m venv /tmp/peer && /tmp/peer/bin/pip install "its_hub[lm]==1.2.0"
     python benchmarks/speed/server.py --peer /tmp/peer/bin/python [--rounds 3] [--real]
 
-Each way is a process of its own, and they take turns on one server: the mock (`mock_server.py`, 10 ms a token), or with
+Each way is a process of its own; they take turns on one server: the mock (`mock_server.py`, 10 ms per token), or with
 `--real` vLLM's own server with the shipped model.
 
 - metagen: `solve_all` with `Vote(16)` over `Retrying(OpenAIServer(url))`

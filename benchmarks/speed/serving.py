@@ -6,7 +6,7 @@
 
 All ask one mock server (`mock_server.py`), whose samples take a millisecond a token. Servers are processes of their own
 and take turns in each round. `direct` asks the mock for n=8, without a server between. `scripted` is our server over a
-function instead of the mock. Printed are medians over the rounds: requests a second, latencies, and the CPU time of the
+function instead of the mock. It prints medians over the rounds: requests/s, latencies, and the CPU time of the
 server for each request, which says more than the clock where other work runs beside.
 """
 

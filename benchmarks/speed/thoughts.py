@@ -3,7 +3,7 @@
     python benchmarks/speed/thoughts.py [--rounds 5] [--problems 64] [--tokens 256]
 
 Two engines over one model take turns: one knows the marks of thoughts, the other is told that the model does not think,
-so that it keeps each reply whole. All replies have the same length limit. Reported are completion tokens a second, the
+so that it keeps each reply whole. All replies have the same length limit. The report gives completion tokens/s, the
 median over rounds, and the median of the ratios round by round.
 """
 

@@ -5,7 +5,7 @@
 Over the shipped model, with a verifier that costs nothing (a number that follows from the text), on all problems at
 once, taking turns on one engine:
 
-- Vote(16), Beam(4, 4), Rebase(16), DVTS(4, 4): completion tokens a second, and what part of the prompt tokens that can
+- Vote(16), Beam(4, 4), Rebase(16), DVTS(4, 4): completion tokens per second, and the part of the prompt tokens that can
   be in the prefix cache were there: of a request that continues a reply, 32 * floor((L - 1) / 32) of its L tokens
 - barriers: the same beam as published scripts do it: one problem at a time, and at each depth all requests are awaited
   before anything is judged

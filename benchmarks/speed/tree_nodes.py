@@ -30,7 +30,7 @@ def step(request: Request) -> str:
 
 
 def main(nodes: int = 10_000) -> None:
-    print(f"{'':28} {'nodes':>7} {'tree, ms a node':>16} {'solve, ms a node':>17} {'bytes a node':>13}")
+    print(f"{'':28} {'nodes':>7} {'tree, ms per node':>16} {'solve, ms per node':>17} {'bytes per node':>13}")
     for count in (nodes // 4, nodes // 2, nodes):
         for search in (
             MCTS(count // BRANCH, BRANCH, by=drawn, window=16),

@@ -9,7 +9,7 @@ prompts and the same sampling (the model's defaults, unseeded):
 - AsyncLLM: one bare `generate(n=16)` a problem, all at once, on the very engine that metagen uses
 - LLM: one bare `LLM.generate` for all, on an engine of its own with the same arguments
 
-Reported are completion tokens a second: the median over rounds, and the median of the ratios round by round.
+Reported are completion tokens per second: the median over rounds, and the median of the ratios round by round.
 """
 
 import asyncio

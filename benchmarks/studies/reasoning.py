@@ -3,7 +3,7 @@
     python benchmarks/studies/reasoning.py [--problems 500] [--out runs/reasoning] [--guided]
 
 Each strategy answers every problem once. Reported are the share of right answers with its interval, replies without an
-answer, and the tokens a problem that were written, those of probes and of samples that were given up among them.
+answer, and the tokens per problem that were written, those of probes and of samples that were given up among them.
 With `--guided`, answers are forced into forms, and it is counted how many fit.
 """
 
@@ -171,7 +171,7 @@ def say(row: dict[str, Any]) -> None:
 
 
 def draw(rows: list[dict[str, Any]], out: Path) -> None:
-    """Accuracy against tokens a problem, one line for each family of strategies."""
+    """Accuracy against tokens per problem, one line for each family of strategies."""
     import matplotlib.pyplot as plt  # noqa: PLC0415 (optional)
 
     figure, axes = plt.subplots(figsize=(9, 5.5), constrained_layout=True)

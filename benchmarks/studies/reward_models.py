@@ -73,7 +73,7 @@ def main(
 
 
 def show(name: str, scores: Mapping[Told, Sequence[float]], curves: Mapping[str, Curve]) -> None:
-    """Print how well the steps of the distinct samples are told apart, and each curve with its intervals."""
+    """Print how well the steps of the distinct samples are distinguished, and each curve with its intervals."""
     steps = [score for each in scores.values() for score in each]
     good = [label for sample in scores for label in sample.good]
     print(f"{name}: step AUC {auc(steps, good):.3f}, calibration error {calibration_error(steps, good):.3f}, ", end="")

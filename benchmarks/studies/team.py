@@ -4,7 +4,7 @@
 
 The solver, the corrector, the model that thinks first and the process reward model answer the evaluation set together.
 Runs each strategy with cold caches, and goes on where it stopped. The table is that of `tree_front.py`: accuracy with
-its interval, FLOPs a problem of all models, the verifier's share, and the difference to the vote of the solver at equal
+its interval, FLOPs per problem, the verifier's share, and the difference to the vote of the solver at equal
 FLOPs, in pairs over problems; then the front, of those to which no cheaper one is equal.
 """
 

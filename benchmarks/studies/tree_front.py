@@ -3,7 +3,7 @@
     python benchmarks/studies/tree_front.py runs/trees [--problems 200] [--sizes 4,16,64]
 
 Runs every strategy over the shipped generator and the shipped process reward model, each with cold caches, and goes on
-where it stopped. The table gives accuracy with its interval, FLOPs a problem and of them the verifier's share, and the
+where it stopped. The table gives accuracy with its interval, FLOPs per problem and the verifier's share, and the
 difference to the majority vote of equal FLOPs, in pairs over problems, with its interval. That vote is interpolated on
 the logarithm of its cost between the votes that were run; beyond the dearest of them it is that one, though it costs
 less. The same is drawn as `sweep.png`, where matplotlib is there.

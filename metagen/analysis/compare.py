@@ -108,7 +108,7 @@ def mcnemar(only_first: int, only_second: int, *, exact: bool = False) -> float:
 def cost_to_reach(
     curve: Curve, accuracy: float, price: float = 1.0, level: float = LEVEL, draws: int = DRAWS, seed: int = 0
 ) -> Reached:
-    """What a curve spends a problem until its mean is `accuracy`: tokens times `price`, such as FLOPs a token.
+    """What a curve spends a problem until its mean is `accuracy`: tokens times `price`, such as FLOPs per token.
 
     Between two k it is interpolated on the logarithm of the cost; below the first k it is that of the first. The
     interval is a percentile bootstrap over problems. Raises `InputError` for a curve without costs.
@@ -130,7 +130,7 @@ def at_equal_cost(
 ) -> list[EqualCost]:
     """Compare two curves over the same problems where they cost the same a problem.
 
-    Costs are tokens times a price each, such as a model's FLOPs a token (2 a parameter in use; Kaplan et al. 2020).
+    Costs are tokens times a price each, such as a model's FLOPs per token (2 a parameter in use; Kaplan et al. 2020).
     They are compared at every cost that one curve was measured at and the other reaches, interpolated on the logarithm
     of the cost; there is none if they do not overlap. Intervals are percentile bootstraps over problems, in pairs.
     Raises `InputError` for curves without costs or over other numbers of problems.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = {"coverage": "#009E73", "majority": "#0072B2", "weighted vote": "#E69F00", "best-of": "#D55E00"}
-"""Okabe and Ito (2008): they can be told apart without seeing red or green."""
+"""Okabe and Ito (2008): they can be distinguished without seeing red or green."""
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
 SHAPES = "osD^vP*X"
 LINES = ("-", "--", ":", "-.")
@@ -130,7 +130,7 @@ def draw_against_samples(axes: "Axes", curves: Mapping[str, Curve]) -> None:
     axes.set_xscale("log", base=2)
     axes.set_xticks(ks, labels=list(map(str, ks)))
     axes.set_xticks([], minor=True)
-    axes.set_xlabel("samples a problem")
+    axes.set_xlabel("samples per problem")
 
 
 def draw_against_flops(axes: "Axes", curves: Mapping[str, Curve]) -> None:
@@ -138,7 +138,7 @@ def draw_against_flops(axes: "Axes", curves: Mapping[str, Curve]) -> None:
         if curve.flops is not None:
             _curve(axes, rule, curve, curve.flops.mean(0))
     axes.set_xscale("log")
-    axes.set_xlabel("FLOPs a problem")
+    axes.set_xlabel("FLOPs per problem")
 
 
 def _curve(axes: "Axes", rule: str, curve: Curve, x: Any) -> None:

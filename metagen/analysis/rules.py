@@ -1,4 +1,4 @@
-"""Accuracy against the number of samples, from one set of samples a problem: exact or with its error stated. Pure.
+"""Accuracy against the number of samples, from one set of samples per problem: exact or with its error stated. Pure.
 
 Of n samples each, drawn once, every smaller number k is estimated by the expectation over draws of k of the n without
 replacement. Draws come in random order, which decides ties as the strategies do: first seen wins.
@@ -61,7 +61,7 @@ def majority_vote(samples: Samples, ks: Iterable[int], seed: int = 0, error: flo
 
     Exact where all draws of k can be gone through (up to 20,000, as for n = 16), and for k = 1 and n. Else a Monte
     Carlo estimate, over as many draws as bring the standard error of the mean over problems down to `error`. A sample
-    without an answer does not vote; if none votes, the first drawn is handed over. A group whose members were graded
+    without an answer does not vote; if none votes, the first drawn is returned. A group whose members were graded
     differently is right by the share that is.
     """
     return vote_curve("majority", samples, None, ks, seed, error)

@@ -214,7 +214,7 @@ def reaching(sources: Iterable[Source], accuracy: float) -> Sheet:
 
 
 def answers(first: Source, second: Source) -> Comparison | None:
-    """The answers that two runs handed over, on the problems where both have a verdict; `None` if either is a pool."""
+    """The answers that two runs returned, on the problems where both have a verdict; `None` if either is a pool."""
     one, other = first.correct or {}, second.correct or {}
     shared = sorted(one.keys() & other.keys())
     if not shared:

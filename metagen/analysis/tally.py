@@ -115,7 +115,7 @@ class Tally:
 
     @property
     def samples(self) -> float:
-        """Compared samples a problem, on average."""
+        """Compared samples per problem, on average."""
         return self._samples / self._drawn if self._drawn else nan
 
 

@@ -153,7 +153,7 @@ def _blocks(sizes: Index, draws: tuple[int, ...]) -> Iterator[slice]:
 
 
 def _outcome(ballots: _Ballots, draws: Index) -> Array:
-    """[P, D]: the expectation over the orders of each draw that the answer handed over is right."""
+    """[P, D]: the expectation over the orders of each draw that the answer returned is right."""
     size = int(ballots.sizes[-1])
     groups = np.minimum(ballots.groups, size)[:, draws]
     shares = ballots.shares[:, :size]
@@ -163,7 +163,7 @@ def _outcome(ballots: _Ballots, draws: Index) -> Array:
     else:
         weighted = _winners(np.where(silent, size, groups), shares, np.where(silent, 0.0, weights))
         chosen = np.where(silent.all(2), _winners(groups, shares, None), weighted)
-    nobody = np.nonzero(np.isnan(chosen))  # voted, so the first sample is handed over
+    nobody = np.nonzero(np.isnan(chosen))  # voted, so the first sample is returned
     chosen[nobody] = ballots.right[nobody[0][:, None], draws[nobody[1]]].mean(1)
     return chosen
 

@@ -28,7 +28,7 @@ MEMORY = 2 * 2**30
 PATIENCE = 8
 """Seconds by the clock for each second of work, on a machine that is busy with other things."""
 GRACE = 1.0
-"""Seconds that a check may go on after the limit by the clock, which is for the parent to enforce."""
+"""Seconds that a check may run after the limit by the clock, which is for the parent to enforce."""
 
 SMALL = 1e-3
 """Six decimals say little of a number below."""

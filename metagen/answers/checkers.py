@@ -37,7 +37,7 @@ _VERDICTS = {b"true\n": True, b"false\n": False}
 async def compare(reference: str, answer: str, seconds: float) -> bool | None:
     """Whether `answer` equals `reference` symbolically; `None` if that did not turn out within `seconds`.
 
-    A caller that is cancelled stops waiting, and the check goes on to its end or its limit.
+    A caller that is cancelled stops waiting, and the check continues to its end or its limit.
 
     Raises:
         VerifierError: the checking process does not start.

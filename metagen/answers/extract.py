@@ -64,7 +64,7 @@ _SAID = re.compile(
 
 
 _LED = re.compile(r"([-+]?[$€£¥]?[0-9][0-9.,/]*[ ]?\\?%?)\s+(?:of|such|in|as|for|from|on|are|were|is|who|that|when)\s")
-"""A number that the cue's sentence goes on after, as in `60% of the students`."""
+"""A number after which the cue's sentence continues, as in `60% of the students`."""
 
 
 _WRAPPING = re.compile(r"^(?:\s|\*\*|`|\\?[$€£¥₹]|\\[(\[])+|(?:\s|\*\*|`|\\?\$|[€£¥₹]|\\[)\]]|[.,;:])+$")

@@ -98,7 +98,7 @@ def solve_command(
     card: CardOption = None,
     price: PriceOption = None,
 ) -> None:
-    """Answer a file of problems. The same call again goes on where it stopped."""
+    """Answer a file of problems. The same command continues where it stopped."""
     given = locals()
     import asyncio
 
@@ -139,7 +139,7 @@ def sample_command(
     card: CardOption = None,
     price: PriceOption = None,
 ) -> None:
-    """Draw and keep N samples a problem. The same call again draws what is missing; `solve --model POOL` plays them."""
+    """Draw and keep N samples per problem. The same command draws what is missing; `solve --model POOL` plays them."""
     given = locals()
     import asyncio
 
@@ -233,7 +233,7 @@ def view_command(
     runs: RunsArgument,
     page: PageOption = None,
     serve: Annotated[
-        bool, typer.Option("--serve", help="Serve the page on this machine instead, while the runs go on.")
+        bool, typer.Option("--serve", help="Serve the page on this machine instead, while the runs are under way.")
     ] = False,
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port of --serve; 0 takes a free one.")] = 0,
 ) -> None:
@@ -295,7 +295,7 @@ def sweep_command(
 ) -> None:
     """Run strategies x budgets x models x seeds over problem files.
 
-    The strategies of one model, file and seed share one pool of samples. The same call again goes on where it stopped.
+    The strategies of one model, file and seed share one pool of samples. The same command continues where it stopped.
     """
     import asyncio
 
@@ -340,7 +340,7 @@ def main() -> NoReturn:
         except (InputError, TyperException) as error:
             _fail(error.format_message() if isinstance(error, TyperException) else str(error), 2)
         except (BackendGone, StorageError) as error:
-            _fail(f"{error}. What is solved is kept: run the same command to go on", 1)
+            _fail(f"{str(error).rstrip('.')}. What is solved is kept: run the same command to continue", 1)
         except MetagenError as error:
             _fail(str(error), 1)
         except OSError as error:
@@ -350,7 +350,7 @@ def main() -> NoReturn:
         except (KeyboardInterrupt, _cancelled(), typer.Abort):
             code = 130  # which is also what newer versions of typer make of Ctrl-C
         if code == 130 or stopped:
-            _fail("interrupted. What is solved is kept: run the same command to go on", 128 + (stopped or [2])[0])
+            _fail("interrupted. What is solved is kept: run the same command to continue", 128 + (stopped or [2])[0])
         sys.exit(code or 0)
 
 

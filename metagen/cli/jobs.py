@@ -175,13 +175,13 @@ def time_left(done: int, left: int, account: Account) -> str:
 
 
 def _speed(account: Account) -> float:
-    """Completion tokens a second, without those that are estimates."""
+    """Completion tokens per second, without those that are estimates."""
     spent = account.spent
     return max(0, spent.completion_tokens - spent.estimated_tokens) / max(account.seconds(), 1e-9)
 
 
 def summary(tally: Tally, title: str, account: Account, chosen: str = "accuracy") -> Table:
-    """The table at the end of a run; `chosen` is what to call the accuracy of the answers handed over."""
+    """The table at the end of a run; `chosen` is what to call the accuracy of the answers returned."""
     usage = tally.usage
     table = Table(title=title, title_justify="left", show_header=False)
     table.add_row("problems", f"{tally.problems:,}" + (f", {tally.failed} failed" if tally.failed else ""))
@@ -227,7 +227,7 @@ def _exit_code(job: Job, done: set[str], tally: Tally, account: Account) -> int:
     """1 if problems are left for another call, else 0."""
     if left := sum(1 for _ in job.left(done)):
         why = " because the budget is spent" if account.refused else ""
-        err.print(f"Not begun{why}: {left:,} of {job.size():,} problems. Run the same command to go on.")
+        err.print(f"Not begun{why}: {left:,} of {job.size():,} problems. Run the same command to continue.")
     if tally.failed:
         reason, count = tally.reason()
         failed = f"Failed: {tally.failed:,} of {job.size():,} problems, {count:,} of them for this reason: {reason}"

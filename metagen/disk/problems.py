@@ -127,7 +127,7 @@ class ProblemFile:
     def check(self) -> Contents:
         """Read the whole file once, before anything is spent.
 
-        Memory is 8 bytes a problem. Raises `InputError` for what cannot be read, an empty file, or an id that occurs
+        Memory is 8 bytes per problem. Raises `InputError` for what cannot be read, an empty file, or an id that occurs
         twice, and where there are tests and no sandbox to run them in.
         """
         digest, ids, blank, any_tests = blake2b(digest_size=8), array("q"), 0, False

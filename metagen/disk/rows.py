@@ -75,6 +75,6 @@ class SolutionRow(msgspec.Struct, frozen=True, gc=False):
         return bool(self.error)
 
     def solution(self) -> Solution:
-        """The same as it was handed over, without its trace."""
+        """The same as it was returned, without its trace."""
         rest = {name: getattr(self, name) for name in self.__struct_fields__ if name != "usage"}
         return Solution(**rest, usage=self.usage.usage())

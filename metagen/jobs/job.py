@@ -32,7 +32,7 @@ class Job:
     strategy: Generator
     models: Mapping[str, AnyBackend]
     given: Mapping[str, str]
-    """Which models these are, told apart for good."""
+    """Which models these are, distinguished for good."""
     contents: Contents
     limit: int | None
     seed: int | None

@@ -108,7 +108,7 @@ class Node:
         return "" if drawn_from(backend) in SHIPPED else problem.answers.asks
 
     def identity(self, model: str) -> str:
-        """Which model stands behind a name: token ids belong to it. Two that are called alike are told apart."""
+        """Which model stands behind a name: token ids belong to it. Two that are called alike are distinguished."""
         backend = self._backend(model)
         if len(self._scope.backends) == 1:
             return backend.name

@@ -82,7 +82,7 @@ class Run(Sending):
     async def stream(
         self, generator: Generator | None, problem: Problem, limit: int, window: int = 1
     ) -> AsyncIterator[AsyncIterator[Candidate]]:
-        """Draw up to `limit` candidates, `window` in flight, and hand over survivors in the order of their numbers.
+        """Draw up to `limit` candidates, `window` in flight, and yield survivors in the order of their numbers.
 
         That order, not the order of arrival, is what a decision to stop may depend on: else short answers would
         be favoured. Leaving the context cancels what was not consumed. When a budget around this node has refused a

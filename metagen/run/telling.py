@@ -34,7 +34,7 @@ class Teller:
         self._answers = answers
         self._tallies: dict[Path, Tally] = {}
         self._text: str | None = ""
-        """What was told of the answer; `None` after a reply that did not go on from it."""
+        """What was told of the answer; `None` after a reply that did not continue it."""
         self._thought = ""
 
     def sample(self, path: Path, number: int, wanted: int, text: str, *, finished: bool) -> None:
@@ -65,7 +65,7 @@ class Teller:
         return Hearing(done, grew if alone else None)
 
     def _grew(self, path: Path, thought: str, text: str) -> None:
-        """Tell what is new; nothing any more once a reply does not go on from what was told."""
+        """Tell what is new; nothing any more once a reply does not continue what was told."""
         if self._text is None:
             return
         text = UNSETTLED.sub("", text)

@@ -50,7 +50,7 @@ class Until:
                 seen.append(Scored(candidate, score))
         if not seen:
             raise NoCandidate(f"all of up to {self.limit} samples were lost")
-        run.note(f"none of {len(seen)} samples was accepted: the best is handed over")
+        run.note(f"none of {len(seen)} samples was accepted: the best is returned")
         return seen[best([one.score.value if one.score else None for one in seen])].candidate
 
 

@@ -24,7 +24,7 @@ class Refine:
     `Critic` of your own (CRITIC; Gou et al. 2024).
 
     It stops when the feedback has nothing to say, when `by` gives a version `threshold` or more, or when a revision
-    gives the answer of the version before (or its text, where one has no answer). `keep="best"` hands over the version
+    gives the answer of the version before (or its text, where one has no answer). `keep="best"` returns the version
     that `by` likes best (no verdict ranks last, ties go to the first), `"last"` the last one. Where a critic or a
     revision fails, or the budget ends, the versions that are there are chosen from, and a note says so.
 

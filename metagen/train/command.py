@@ -84,7 +84,8 @@ def train(
     """Train on the samples of a pool, and return the report, which is also in `out/report.json`.
 
     A `generator` that is given labels the steps that are not in `labels` yet. Raises `InputError` for files that do not
-    fit, and `BackendGone` if the generator cannot be reached; what was done by then is kept, and the same call goes on.
+    fit, and `BackendGone` if the generator cannot be reached; what was done by then is kept, and the same call
+    continues it.
     """
     check(base, out)
     from metagen.train import learn  # noqa: PLC0415 (optional, slow to import)

@@ -1,4 +1,4 @@
-"""Fine-tuning, whatever is learned: epochs over examples, with checkpoints that a killed run goes on from."""
+"""Fine-tuning, whatever is learned: epochs over examples, with checkpoints that a killed run continues."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass

@@ -1,11 +1,11 @@
 """Which steps of recorded samples are good, found by rollouts on a model: the labels that a process reward learns from.
 
-Hard estimation of Math-Shepherd (Wang et al. 2024, section 3.2): a step is good if one of k rollouts that go on from it
+Hard estimation of Math-Shepherd (Wang et al. 2024, section 3.2): a step is good if one of k rollouts that continue it
 reaches the reference answer. Three shortcuts, which change no such label but by the chance of a rollout:
 
 - A sample that is right is a rollout of each of its own prefixes, so these are good, and so they are in every other
   sample of the problem.
-- After a bad step all are bad: nothing that goes on from it was right. So a sample has one first bad step, which is
+- After a bad step all are bad: nothing that continues it was right. So a sample has one first bad step, which is
   found by bisection (Luo et al. 2024, OmegaPRM, section 3.2).
 - A prefix that several samples share is tried once.
 """
@@ -169,7 +169,7 @@ async def label(
 ) -> AsyncIterator[Usage]:
     """Label the samples of all problems that have a reference, and append them to `out`, problem by problem.
 
-    A problem that `out` has already is passed over, so the same call goes on where it was stopped. Yields, for each
+    A problem that `out` has already is passed over, so the same call continues where it was stopped. Yields, for each
     problem that is done, what all of it has cost so far.
     """
     done = {line.problem for line in kept(out)}

@@ -70,7 +70,7 @@ class ProcessRewardModel(nn.Module):  # type: ignore[misc]
     def over(cls, base: Path | str, tokenizer: PreTrainedTokenizerBase) -> Self:
         """A new head over a causal model, whose embedding grows if the tokenizer has more tokens than it.
 
-        A process reward model that was saved here goes on with the head that it has.
+        A process reward model that was saved here continues with the head that it has.
         """
         decoder = AutoModel.from_pretrained(base, dtype=torch.float32, trust_remote_code=False)
         make_room(decoder, tokenizer)

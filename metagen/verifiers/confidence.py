@@ -56,7 +56,7 @@ class LowestGroupConfidence:
     """The lowest mean confidence of `size` tokens in a row: a thought is as sure as its least sure passage.
 
     Samples from `Model(top_logprobs=k)`; 2048 is the paper's size, for thoughts of ten thousand tokens. A candidate
-    that ended with fewer tokens is one group; one that may go on has no verdict before it has a whole group, and from
+    that ended with fewer tokens is one group; one that may grow has no verdict before it has a whole group, and from
     then on a verdict that never rises as it grows. (DeepConf, Fu et al. 2025, section 2.)
     """
 

@@ -17,8 +17,8 @@ VERIFIER = "async def (problem, candidates, run) -> list[Score | None]"
 class OnText:
     """The verdicts of a plain function `(prompt, text) -> float | Score | None`, called in a thread.
 
-    The event loop goes on meanwhile, so a slow function holds up no request. The candidates of one call are judged one
-    after the other; those of other problems at the same time, in other threads, so what the function shares between
+    The event loop continues meanwhile, so a slow function holds up no request. The candidates of one call are judged in
+    turn; those of other problems at the same time, in other threads, so what the function shares between
     calls must bear that. A thread cannot be stopped: where nobody waits any more, the function ends its candidate and
     is not called for the next. An `async def` or a class that batches is a verifier as it is.
     """

@@ -81,7 +81,7 @@ class StepJudge:
         return Score(AGGREGATES[self.aggregate](row), row, replies[0].text)
 
     async def _computed(self, problem: Problem, steps: Sequence[str], reply: Candidate, run: Run) -> Candidate:
-        """The verification that goes on with what its program prints; one without a program stays as it is."""
+        """The verification that continues with what its program prints; one without a program stays as it is."""
         if self.interpreter is None or FENCE not in reply.text:
             return reply
         try:

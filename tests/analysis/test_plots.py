@@ -26,7 +26,7 @@ def test_each_source_has_a_panel_with_its_curves(tmp_path: Path, names: list[str
     for name in names:
         assert f">{name}</text>" in text
     assert text.count(">coverage</text>") == len(names)
-    assert text.count(">samples a problem</text>") == len(names)
+    assert text.count(">samples per problem</text>") == len(names)
     for colour in (plots.COLOURS["coverage"], plots.COLOURS["best-of"]):
         assert colour.lower() in text
 
@@ -48,7 +48,7 @@ def test_curves_that_know_their_flops_are_drawn_against_them(tmp_path: Path) -> 
     curve = replace(CURVE, flops=np.array([[1e9, 2e9, 4e9], [3e9, 4e9, 8e9]]))
     files = plots.draw({"one": {"coverage": curve}}, tmp_path)
     assert [file.name for file in files] == ["curves.png", "curves.svg", "flops.png", "flops.svg"]
-    assert ">FLOPs a problem</text>" in files[3].read_text()
+    assert ">FLOPs per problem</text>" in files[3].read_text()
     axes = pytest.importorskip("matplotlib.figure").Figure().subplots()
     plots.draw_against_flops(axes, {"coverage": curve})
     assert axes.get_xscale() == "log"

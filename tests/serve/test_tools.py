@@ -1,4 +1,4 @@
-"""Tools of the client: strategies vote over calls and hand over one."""
+"""Tools of the client: strategies vote over calls and return one."""
 
 import json
 from typing import Any

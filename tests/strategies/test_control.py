@@ -78,7 +78,7 @@ async def test_if_none_is_accepted_the_best_is_handed_over_and_a_note_says_so() 
     backend = Scripted(lambda request: "x" * (request.draw % 3))
     solution = await solve(PROBLEM, Until(length, limit=6, threshold=99), backend)
     assert solution.text == "xx"
-    assert solution.notes == ("none of 6 samples was accepted: the best is handed over",)
+    assert solution.notes == ("none of 6 samples was accepted: the best is returned",)
 
 
 async def test_an_inner_budget_does_not_end_the_sampling() -> None:

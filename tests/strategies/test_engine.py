@@ -180,7 +180,7 @@ async def progress(engine: VLLMEngine, tokens: int, tasks: Sequence[asyncio.Task
 async def begin(
     engine: VLLMEngine, strategy: Generator, problem: Problem, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[asyncio.Task[object], Account, Span]:
-    """Start a strategy, and hand over its task, its books and its trace."""
+    """Start a strategy, and return its task, its books and its trace."""
     account = Account()
     spans = kept_spans(monkeypatch)
 

@@ -28,7 +28,7 @@ POLY = (
 )
 
 PROBLEMS = (
-    Coded(  # the reply goes on from the prompt
+    Coded(  # the reply continues the prompt
         humaneval("add", ADD, "assert candidate(2, 3) == 5\n    assert candidate(-1, 1) == 0"),
         "    return x + y\n",
         ("    return x - y\n", "    return 5\n"),

@@ -97,7 +97,7 @@ NAMES: dict[str, Any] = {
 
 
 def dice(request: Request) -> str:
-    """A model that answers by its seed alone, at several lengths, and goes on with what it has begun."""
+    """A model that answers by its seed alone, at several lengths, and continues with what it has begun."""
     rng = random.Random(f"{request.seed} {request.draw} {request.prompt}" if request.seed is None else request.seed)
     written = request.partial.count("\n")
     return "hm\n" * (rng.randrange(20) - written) + f"The answer is {rng.choice([7, 7, 8, 9])}."

@@ -1,4 +1,4 @@
-"""The traces of runs that are cancelled, which hand over no solution."""
+"""The traces of runs that are cancelled, which return no solution."""
 
 import sys
 from typing import Any

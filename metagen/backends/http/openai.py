@@ -175,7 +175,7 @@ class Choice(msgspec.Struct):
 
     @property
     def reason(self) -> str:
-        """Why it ended, in small letters; empty while it goes on."""
+        """Why it ended, in small letters; empty while it is under way."""
         return (self.finish_reason or "").lower()
 
     @property

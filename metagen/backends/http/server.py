@@ -338,7 +338,7 @@ class OpenAIServer(Backend):
             self._words.speak(DIALECTS["openai"])
 
     async def _explore_plain(self) -> None:
-        """Whether a server without vLLM's extras draws several samples a request, whether it chats, what it adds."""
+        """Whether a server without vLLM's extras draws several samples per request, whether it chats, what it adds."""
         body, path = self._words.probe()
         try:
             reply = await self._http.ask(self._http.base + path, body, self._read)

@@ -27,7 +27,7 @@ class Family:
 
     `marks`: one pass, a score at each `mark` token, the probability of the second of two classes. `values`: the same,
     but one number, whose sigmoid is the score. `last`: one pass, one number at the last token, a logit. `next`: a
-    causal model; after each step the probability that it goes on with `good` rather than with `bad`.
+    causal model; after each step the probability that it continues with `good` rather than with `bad`.
     """
 
     name: str

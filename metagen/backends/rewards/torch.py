@@ -38,7 +38,7 @@ class TorchReward(RewardBackend):
     Any family is read in one pass: heads of sequence and token classification, of Qwen2.5-Math's reward models and of
     Skywork's, and the `+` and `-` of causal models. Up to `batch` readings, of any problems, make one batch: those that
     came while the last one was computed. Each is counted whole; padding is not counted. A reading that is cancelled
-    before its batch has begun costs nothing; later the batch goes on, and it is counted.
+    before its batch has begun costs nothing; later the batch continues, and it is counted.
     """
 
     name: str = ""

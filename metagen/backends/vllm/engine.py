@@ -32,7 +32,7 @@ class Load:
     unfinished: int = 0
     """Samples that this process still expects something of."""
     written: int = 0
-    """Tokens that the engine has handed over since it was opened, by vLLM's own count."""
+    """Tokens that the engine has returned since it was opened, by vLLM's own count."""
 
 
 class Engine(Served):

@@ -18,7 +18,7 @@ SETTLING_SECONDS = 30.0
 class Flight:
     """Submits a request and waits for its samples; `usage` tells at any time afterwards what it took.
 
-    Counted is what the engine has handed over: the prompt once its first token came back, and each token of each
+    Counted is what the engine has returned: the prompt once its first token came back, and each token of each
     sample. On cancellation the engine is first told to stop, then asked for a sign that it has; by then all that it
     made has arrived, and is counted. Not counted, because nobody is ever told: what the engine was computing in the
     very step in which it was stopped (at most one token a sample, or the reading of a prompt).

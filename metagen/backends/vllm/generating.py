@@ -35,7 +35,7 @@ class VLLMEngine(Engine, Backend):
     """A model in vLLM's `AsyncLLM`; `engine_args` are any fields of vLLM's `AsyncEngineArgs`.
 
     Beyond the promises of `Backend`: when a cancelled `generate` returns, the engine has stopped the request.
-    Opening takes half a minute or more, in a thread; the event loop goes on. Nothing is written to standard output
+    Opening takes half a minute or more, in a thread; the event loop continues. Nothing is written to standard output
     or error: the engine's own output is in a log file, which every error that concerns it names.
     How the model marks its thoughts is found by its chat template and its name, or said by `thinking`: one of
     `metagen.thinking.FAMILIES`, or "none".

@@ -123,7 +123,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True, repr=False, init=False)
 class Chain:
-    """Prompts that build on each other: y₁ ~ g₁(· | x), y₂ ~ g₂(· | x, y₁), …; the last is handed over.
+    """Prompts that build on each other: y₁ ~ g₁(· | x), y₂ ~ g₂(· | x, y₁), …; the last is returned.
 
     A stage is an `Ask`, an `async def (problem, earlier, run)`, or any generator, which finds the earlier replies in
     the text of its problem (`prompts.follow_on`). Each can use a model of its own. A chain gives whole replies.

@@ -29,7 +29,7 @@ class ReAct:
     prompt. By rule: the first action of a reply is taken; a reply with an answer and no action ends; a tool that is not
     there, an input that a tool refuses, and a reply with neither action nor answer are observations that say so, and
     count among the `turns`. A tool that raises, hangs or floods costs the candidate. After `turns`, the answer is asked
-    for, and the reply is handed over, whatever it says; so is a reply that was cut off.
+    for, and the reply is returned, whatever it says; so is a reply that was cut off.
     """
 
     tools: tuple[tuple[str, Tool], ...]

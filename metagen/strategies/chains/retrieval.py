@@ -31,7 +31,7 @@ class SelfAsk:
 
     z₁ ~ g(· | x), a₁ = search(z₁), z₂ ~ g(· | x, z₁, a₁), …, y ~ g(· | x, z₁, a₁ … z_h, a_h)
     (Press et al. 2023, section 3, with a search engine as there). At most `hops` follow-ups. A reply that asks none is
-    handed over as the answer, whatever it says; so is one that was cut off. `shots` are worked examples, as
+    returned as the answer, whatever it says; so is one that was cut off. `shots` are worked examples, as
     ((question, trace), …). What the search raises, or refuses, costs the candidate.
     """
 

@@ -22,9 +22,9 @@ PART = 4
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Allocate:
-    """A vote of n samples a problem on average, with more of them where it is still in doubt.
+    """A vote of n samples per problem on average, with more of them where it is still in doubt.
 
-    The problems of a file are taken in groups of `among`, which share n samples a problem. Half of them are drawn for
+    The problems of a file are taken in groups of `among`, which share n samples per problem. Half of them are drawn for
     all alike. The rest is given out in `rounds`, each to the quarter of the problems whose leading answer is the least
     likely to lead after `most` samples too (the predictive probability of `PredictiveStop`); `most` is 4·n if it is
     left out. Decisions are taken between the rounds, when all samples of a round are there, so they do not depend on
@@ -52,7 +52,9 @@ class Allocate:
         if self.most is not None:
             require_whole(self, most=self.most)
             if self.most < self.n:
-                raise InputError(f"Allocate: most={self.most} samples a problem are fewer than the average, n={self.n}")
+                raise InputError(
+                    f"Allocate: most={self.most} samples per problem are fewer than the average, n={self.n}"
+                )
 
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
         (alone,) = self.members(1, 1)

@@ -23,9 +23,9 @@ class DeepConf:
     `warmup` 16, `keep` 0.1 or 0.9 and `until` `ConsensusStop(0.95)`.)
 
     `by` may be any verifier that judges partial candidates by what cannot be made good again, as the lowest group or
-    the lowest step. A sample without a verdict goes on, and does not vote. If none of the warm-up has one, all samples
-    are drawn whole and the majority decides; if none that votes has an answer, the majority of all does. Both are
-    noted. Ties are broken as in `Vote`. Raises `WeightError` if a verdict is negative or not finite.
+    the lowest step. A sample without a verdict continues, and does not vote. If none of the warm-up has one, all
+    samples are drawn whole and the majority decides. If none that votes has an answer, the majority of all decides.
+    Both are noted. Ties are broken as in `Vote`. Raises `WeightError` if a verdict is negative or not finite.
     """
 
     n: int

@@ -16,7 +16,7 @@ from metagen.tasks import together
 class Tournament:
     """The winner of a knockout among n samples: y⁽¹⁾ … y⁽ⁿ⁾ ~ g(· | x), and `by` judges two at a time.
 
-    In each round neighbours meet, in the order in which they were drawn; one that is left over goes on. The higher
+    In each round neighbours meet, in the order in which they were drawn; one that is left over advances. The higher
     verdict wins; none ranks last, and ties go to who was drawn first. So there are n − 1 matches. With `by=Pairwise()`
     a model is asked in both orders which is better; `BestOf(n, by=Pairwise())` is the round robin.
     """
@@ -46,5 +46,5 @@ class Tournament:
     async def _winner(self, problem: Problem, pair: Sequence[Candidate], run: Run) -> Candidate:
         scores = await run.score(self.by, problem, pair)
         if all(score is None for score in scores):
-            run.note("a match has no verdict: the first goes on")
+            run.note("a match has no verdict: the first advances")
         return pair[best(values(scores))]

@@ -119,14 +119,14 @@ class BestOf:
             return candidates[0]
         scores = await run.score(self.by, problem, candidates)
         if all(score is None for score in scores):
-            run.note("no sample has a verdict: the first is handed over")
+            run.note("no sample has a verdict: the first is returned")
         return candidates[best(values(scores))]
 
 
 def elected(candidates: Sequence[Candidate], chosen: int | None, run: Run) -> Candidate:
     """The chosen candidate; if no candidate votes, the first one, which a note says."""
     if chosen is None:
-        run.note(f"none of {len(candidates)} samples has an answer: the first is handed over")
+        run.note(f"none of {len(candidates)} samples has an answer: the first is returned")
     return candidates[chosen or 0]
 
 

@@ -28,7 +28,7 @@ def choice(leaves: Sequence[Leaf], rule: Rule, answers: Answers = MATHS) -> tupl
     weighted = rule == "weighted" and not unjudged
     winner = weighted_majority(keys, [_weight(leaf) if weighted else leaf.count for leaf in leaves])
     if winner is None:
-        return best(values), f"none of {len(leaves)} finished replies has an answer that votes: the best is handed over"
+        return best(values), f"none of {len(leaves)} finished replies has an answer that votes: the best is returned"
     said = "no finished reply has a verdict: the majority decides" if unjudged else ""
     return _best_of(keys[winner], keys, values), said
 

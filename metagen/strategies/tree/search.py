@@ -47,8 +47,8 @@ class TreeSearch:
     depth: int = 64
     """The most steps that the search adds to a reply."""
     lookahead: int | None = 0
-    """Steps that each child is continued by before it is judged; `None` goes on to the end, a rollout. What comes to an
-    end so is a finished reply like any other. (Lookahead search, Snell et al. 2024, section 5.2.)"""
+    """Steps that each child is continued by before it is judged; `None` continues to the end, a rollout.
+    A reply that ends so is a finished reply like any other. (Lookahead search, Snell et al. 2024, section 5.2.)"""
     answer: Rule = "best"
     until: Verifier | None = None
     """Ends the search with the first finished reply on which its verdict is 1 or more, such as an oracle."""
@@ -179,7 +179,7 @@ class TreeSearch:
         length = len(begun.steps)
         if any(each.steps[:length] != begun.steps or len(each.steps) == length for each in drawn):
             raise InputError(
-                f"{type(self).__name__}: of={literal(self.of)} cannot step: it did not go on from the reply so far. "
+                f"{type(self).__name__}: of={literal(self.of)} cannot step: it did not continue the reply so far. "
                 "It must hand the problem on, with its partial reply and its step, to a model"
             )
 
@@ -204,9 +204,7 @@ class TreeSearch:
         leaves = list(unfinished(root))
         if not leaves:
             raise NoCandidate(f"nothing could be drawn{run.why_lost()}")
-        run.note(
-            f"no reply is finished after {root.sums.expansions} expansions: the best unfinished one is handed over"
-        )
+        run.note(f"no reply is finished after {root.sums.expansions} expansions: the best unfinished one is returned")
         return leaves
 
 

@@ -118,7 +118,7 @@ async def test_a_sandbox_that_fails_is_noted(monkeypatch: pytest.MonkeyPatch) ->
 
 async def test_samples_without_code_do_not_vote() -> None:
     solution = await solve("?", CodeVote(2), Scripted("The answer is 7."))
-    assert solution.notes == ("none of 2 samples has an answer: the first is handed over",)
+    assert solution.notes == ("none of 2 samples has an answer: the first is returned",)
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ async def test_ties_go_to_who_was_drawn_first_and_no_verdict_ranks_last() -> Non
     assert (await winner("a1", "b1", "c1"))[0] == "a1"
     assert (await winner("a.", "b-9"))[0] == "b-9"
     text, _, notes = await winner("a.", "b.", "c1", "d.")
-    assert (text, notes) == ("c1", ("a match has no verdict: the first goes on",))
+    assert (text, notes) == ("c1", ("a match has no verdict: the first advances",))
     assert await winner("a1") == ("a1", [], ())
 
 

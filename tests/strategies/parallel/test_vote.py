@@ -71,7 +71,7 @@ async def test_a_number_that_was_cut_off_does_not_vote() -> None:
 async def test_a_vote_without_any_answer_says_so() -> None:
     solution = await solve(PROBLEM, Vote(3), saying("a", "b", "c"))
     assert solution.text == "a"
-    assert solution.notes == ("none of 3 samples has an answer: the first is handed over",)
+    assert solution.notes == ("none of 3 samples has an answer: the first is returned",)
 
 
 async def test_weights_add_up_and_the_heaviest_member_speaks() -> None:

@@ -103,7 +103,7 @@ async def test_a_tree_without_a_finished_leaf_says_so_and_gives_the_best_of_what
     model = Scripted(lambda request: f"0.{9 - len(request.partial)}\n")
     solution = await solve(PROBLEM, Beam(1, 1, by=spelled, depth=2), model)
     assert solution.text == "0.9\n0.5\n"
-    assert solution.notes == ("no reply is finished after 2 expansions: the best unfinished one is handed over",)
+    assert solution.notes == ("no reply is finished after 2 expansions: the best unfinished one is returned",)
     assert (solution.answer, solution.samples) == (None, 0) or not solution.correct
 
 
@@ -214,7 +214,7 @@ async def test_a_generator_that_does_not_go_on_is_found_out() -> None:
     async def forgets(problem: Problem, run: Run) -> Candidate:
         return await run.ask(None, problem.asking("Again: " + problem.prompt))
 
-    with pytest.raises(InputError, match="Beam: of=forgets cannot step: it did not go on"):
+    with pytest.raises(InputError, match="Beam: of=forgets cannot step: it did not continue"):
         await solve(PROBLEM, Beam(1, 1, of=forgets, by=spelled), Scripted(lambda request: f"{request.seed}\n"), seed=1)
 
 
