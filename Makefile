@@ -1,4 +1,4 @@
-.PHONY: help demo test core pages system check cover tables docs bench torture clients sbom clean
+.PHONY: help demo test core pages adapters system check cover tables docs bench torture clients sbom clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -23,6 +23,11 @@ pages: $(READY) ## open the pages of runs in Chromium, and try them
 	fi
 	@command -v chromium >/dev/null || echo "no chromium: tests of pages are skipped"
 	$(BIN)/python -m pytest -m browser tests/browser
+
+ADAPTERS := .venv-adapters
+
+adapters: $(ADAPTERS)/ready ## try the harnesses and tools of others over metagen, in an environment of their own
+	$(ADAPTERS)/bin/python -m pytest --durations=5 -m adapters tests/adapters
 
 CORE := run spec strategies disk backends/http/test_server.py backends/test_*.py test_laws.py test_settings.py \
 	test_exported_names.py test_system.py test_budget.py test_model.py test_problem.py
@@ -63,13 +68,20 @@ sbom: $(READY) ## list the installed packages and their licences in build/sbom.j
 	$(BIN)/python -m pip inspect | $(BIN)/python .ci/sbom.py > build/sbom.json
 
 clean: ## remove the environment, runs and builds
-	rm -rf .venv runs build dist *.egg-info
+	rm -rf .venv $(ADAPTERS) runs build dist *.egg-info
 
 clients: $(READY) ## let clients of other projects call our server: openai for JavaScript, LiteLLM; needs npm
 	$(BIN)/python tests/clients/run.py
 
 torture: system $(READY) ## kill, starve and attack everything; writes the tables of docs/trust.md
 	for script in kills full_disks hostile_files fuzz sandbox_attacks servers counts serve; do $(BIN)/python benchmarks/torture/$$script.py || exit 1; done
+
+$(ADAPTERS)/ready: tests/adapters/requirements.txt | $(READY)
+	$(BIN)/python -m venv --without-pip $(ADAPTERS)
+	$(BIN)/python -m pip --python $(ADAPTERS)/bin/python install --quiet --no-deps -r $<
+	$(BIN)/python -c "import sysconfig; print('import site; site.addsitedir(%r)' % sysconfig.get_path('purelib'))" \
+		> "$$($(ADAPTERS)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/metagen-base.pth"
+	touch $@
 
 .venv/ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv

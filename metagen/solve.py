@@ -96,10 +96,11 @@ async def solve_all(
     seed: int | None = None,
     account: Account | None = None,
     concurrency: int = CONCURRENCY,
+    default: Model | None = None,
 ) -> AsyncGenerator[Solution, None]:
     """Answer problems, `concurrency` at a time, and yield each solution as it is done.
 
-    A question that is a text is called by its number, from 1. Each is graded as by `solve`.
+    A question that is a text is called by its number, from 1. `grade` and `default` mean what they mean to `solve`.
     Problems are taken from the iterable only when they are begun, so a stream of any length will do. A strategy that
     decides over many together, such as `Allocate`, takes them in groups, and samples for `concurrency` at a time. The
     `account` keeps the books of the whole: its budget ends the taking of new problems, its counts can be read at any
@@ -109,9 +110,11 @@ async def solve_all(
     require_grade("solve_all", grade=grade)
     _check_numbers(seed, concurrency=concurrency)
     account = account or Account()
-    whole = Whole(name_models(model, strategy, grade), seed, account, grade)
-    check_settings(strategy or Model(), whole.models)
-    for tasks, at_once in _parts(_as_problems(problems), strategy or Model(), concurrency):
+    default = default or Model()
+    strategy = strategy or default
+    whole = Whole(name_models(model, strategy, grade), seed, account, grade, default)
+    check_settings(strategy, whole.models, default)
+    for tasks, at_once in _parts(_as_problems(problems), strategy, concurrency):
         calls = (partial(_solve, problem, member, whole) for problem, member in tasks)
         async with aclosing(_in_turn(calls, account, at_once)) as solutions:
             async for solution in solutions:

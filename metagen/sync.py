@@ -12,6 +12,7 @@ from typing import Any, Self, TypeVar
 
 from metagen.budget import Account, Budget
 from metagen.errors import InputError
+from metagen.model import Model
 from metagen.problem import Problem
 from metagen.run import Generator, Verifier
 from metagen.settings import CONCURRENCY, require_strategy
@@ -124,10 +125,18 @@ class Session:
         seed: int | None = None,
         account: Account | None = None,
         concurrency: int = CONCURRENCY,
+        default: Model | None = None,
     ) -> Iterator[Solution]:
         """As `metagen.solve_all`."""
         solutions = solve_all_async(
-            problems, strategy, self._models, grade=grade, seed=seed, account=account, concurrency=concurrency
+            problems,
+            strategy,
+            self._models,
+            grade=grade,
+            seed=seed,
+            account=account,
+            concurrency=concurrency,
+            default=default,
         )
 
         async def take() -> Solution | None:

@@ -23,6 +23,8 @@ class Asked:
     n: int = 1
     messages: Sequence[Mapping[str, Any]] = ()
     """The whole conversation, where there are other turns than the prompt."""
+    model: str = ""
+    """The name of the model that it was sent to."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ ORDER = [
     "disk", "model", "leaves", "strategies", "verifiers",
     "backends", "solve", "sync", "tools",
     "analysis", "bootstrap", "learning", "spec", "train", "view",
-    "__init__", "jobs", "adapters", "serve", "cli", "__main__",
+    "__init__", "jobs", "serve", "adapters", "cli", "__main__",
 ]  # fmt: skip
 """Every module of the root and every room, from what all may use to what nobody imports. Each imports from those
 before it alone."""
@@ -38,6 +38,9 @@ PRINT = {"cli"}
 TESTED_ELSEWHERE = {
     "__init__": "tests/test_exported_names.py",
     "__main__": "tests/test_cli.py runs it",
+    "adapters.inspect_ai.active": "tests/adapters/test_inspect_ai.py",
+    "adapters.inspect_ai.messages": "tests/adapters/test_inspect_ai.py",
+    "adapters.inspect_ai.provider": "tests/adapters/test_inspect_ai.py",
     "analysis.columns": "tests/analysis/test_reading.py",
     "analysis.curve": "tests/analysis/test_rules.py",
     "analysis.intervals": "tests/analysis/test_rules.py and test_tally.py",

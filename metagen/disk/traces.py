@@ -78,6 +78,8 @@ def row_of(span: Span, problem: str) -> dict[str, Any]:
         row["verifying"] = True
     if asked := span.request:
         row["request"] = {"prompt": asked.prompt, "partial": asked.partial, "n": asked.n}
+        if asked.model:
+            row["request"]["model"] = asked.model
         if asked.messages:
             row["request"]["messages"] = list(asked.messages)
     if span.completions:

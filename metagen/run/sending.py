@@ -60,7 +60,7 @@ class Sending(Node):
     async def _generate(self, model: str, request: Request) -> list[Completion]:
         backend = self._backend(model)
         request = self._numbered(request, self.identity(model))
-        self._span.request = Asked(request.prompt, request.reply, request.n, request.conversation)
+        self._span.request = Asked(request.prompt, request.reply, request.n, request.conversation, backend.name)
         if self._scope.teller and self._part != "stage":
             alone = self._part == "last" and request.n == 1 and not request.sampling.keep_stop
             hearing = self._scope.teller.hearing(

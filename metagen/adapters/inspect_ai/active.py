@@ -1,0 +1,136 @@
+"""Inspect's own active model as a backend, so that a strategy can draw from any model that Inspect knows."""
+
+from types import TracebackType
+from typing import Any, Self
+
+from inspect_ai.model import (
+    ChatMessage,
+    ChatMessageAssistant,
+    ChatMessageSystem,
+    ChatMessageTool,
+    ChatMessageUser,
+    ContentReasoning,
+    GenerateConfig,
+    Model,
+    ModelOutput,
+    ModelUsage,
+    get_model,
+)
+from inspect_ai.tool import ToolCall
+
+from metagen.budget import Usage
+from metagen.errors import GenerationError
+from metagen.messages import Message
+from metagen.request import Backend, Completion, Meter, Outcome, Request, Sampling
+from metagen.tasks import together
+
+UNSAID = ("min_p", "repetition_penalty", "min_tokens", "bad_words", "stop_token_ids", "adapter", "chat_template_kwargs")
+"""Settings of ours that Inspect has no name for."""
+CONTEXT = 1 << 20
+"""Inspect tells no length of the context: the provider refuses what is too long."""
+
+
+class ActiveModel(Backend):
+    """The model of the task, or of a role. Inspect counts and logs its calls, retries and limits them.
+
+    It continues no partial reply: strategies that write steps need a backend of ours.
+    """
+
+    context = CONTEXT
+
+    def __init__(self, model: Model | None = None) -> None:
+        self._model = model or get_model()
+
+    @property
+    def name(self) -> str:
+        return str(self._model)
+
+    async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
+        if request.reply:
+            raise GenerationError(f"{self.name} cannot continue a partial reply through Inspect")
+        return list(await together(self._single(request.part(index, 1), spend) for index in range(request.n)))
+
+    async def _single(self, request: Request, spend: Meter) -> Outcome:
+        try:
+            output = await self._model.generate([_message(turn) for turn in request.turns], config=_config(request))
+        except Exception as error:  # a provider may raise anything
+            raise GenerationError(f"{self.name}: {type(error).__name__}: {error}") from error
+        usage = output.usage or ModelUsage()
+        spend(_spent(usage))
+        if output.error:
+            return GenerationError(f"{self.name}: {output.error}")
+        return _completion(output, usage)
+
+    async def count(self, request: Request) -> int:
+        """As Inspect estimates it; what was used is counted exactly, where the provider tells."""
+        return int(await self._model.api.count_tokens([_message(turn) for turn in request.turns]))
+
+    def refuses(self, sampling: Sampling) -> str:
+        given = [name for name in UNSAID if getattr(sampling, name) not in (None, (), False)]
+        return f"is asked through Inspect, which has no {given[0]}: leave it out" if given else ""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        return None
+
+
+def _config(request: Request) -> GenerateConfig:
+    sampling = request.sampling
+    room = [limit for limit in (sampling.max_tokens, request.room) if limit is not None]
+    return GenerateConfig(
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        top_k=sampling.top_k,
+        max_tokens=min(room, default=None),
+        stop_seqs=list(sampling.stop) or None,
+        presence_penalty=sampling.presence_penalty,
+        frequency_penalty=sampling.frequency_penalty,
+        logit_bias=dict(sampling.logit_bias) if sampling.logit_bias else None,
+        extra_body=dict(sampling.extra) if sampling.extra else None,
+        seed=request.seed,
+    )
+
+
+def _message(turn: Message) -> ChatMessage:
+    rest = turn.fields()
+    if turn.role == "system":
+        return ChatMessageSystem(content=turn.content)
+    if turn.role == "user":
+        return ChatMessageUser(content=turn.content)
+    if turn.role == "tool":
+        return ChatMessageTool(content=turn.content, tool_call_id=rest.get("tool_call_id"), function=rest.get("name"))
+    return ChatMessageAssistant(content=turn.content, tool_calls=[_call(each) for each in rest.get("tool_calls", ())])
+
+
+def _call(given: dict[str, Any]) -> ToolCall:
+    function = given.get("function", {})
+    return ToolCall(given.get("id", ""), function.get("name", ""), {"arguments": function.get("arguments")})
+
+
+def _spent(usage: ModelUsage) -> Usage:
+    cached = usage.input_tokens_cache_read or 0
+    return Usage(
+        calls=1,
+        prompt_tokens=usage.input_tokens + cached + (usage.input_tokens_cache_write or 0),
+        cached_tokens=cached,
+        completion_tokens=usage.output_tokens,
+        thought_tokens=usage.reasoning_tokens or 0,
+    )
+
+
+def _completion(output: ModelOutput, usage: ModelUsage) -> Completion:
+    message = output.choices[0].message
+    parts = message.content if isinstance(message.content, list) else []
+    thought = "\n".join(part.reasoning for part in parts if isinstance(part, ContentReasoning))
+    cut = output.stop_reason in ("max_tokens", "model_length")
+    return Completion(
+        message.text,
+        end="length" if cut else "eos",
+        length=usage.output_tokens,
+        thought=thought,
+        thought_tokens=usage.reasoning_tokens or 0,
+    )

@@ -1,0 +1,159 @@
+"""Inspect over strategies: its own forms of tasks on local data, as right as `metagen solve`."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metagen import GenerationError, InputError
+from tests.support.harness import LETTERS, MODELS, SUMS, right_by_solve, saved
+
+pytest.importorskip("inspect_ai")
+pytestmark = [pytest.mark.adapters, pytest.mark.filterwarnings("ignore")]
+
+
+@pytest.fixture(autouse=True)
+def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import metagen.adapters.inspect_ai  # noqa: F401 (an installed package needs no import: it is an entry point)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("INSPECT_LOG_DIR", str(tmp_path / "logs"))
+    monkeypatch.setenv("INSPECT_DISPLAY", "none")
+
+
+def sums(count: int = 40) -> list[Any]:
+    from inspect_ai.dataset import Sample
+
+    return [Sample(id=row["id"], input=row["question"], target=row["answer"]) for row in SUMS[:count]]
+
+
+def evaluated(task: Any, model: str, **settings: Any) -> Any:
+    from inspect_ai import eval as evaluate
+
+    arguments = {"load": MODELS, **settings.pop("model_args", {})}
+    (log,) = evaluate(task, model=f"metagen/{model}", model_args=arguments, **settings)
+    return log
+
+
+def right(log: Any) -> float:
+    assert log.status == "success", log.error.traceback
+    return float(log.results.scores[0].metrics["accuracy"].value)
+
+
+@pytest.mark.parametrize("strategy", ["Model()", "Vote(5)"])
+def test_exact_answers_are_as_right_as_by_solve(tmp_path: Path, strategy: str) -> None:
+    from inspect_ai import Task
+    from inspect_ai.scorer import match
+
+    log = evaluated(
+        Task(sums(), scorer=match(numeric=True)), "thinker", model_args={"strategy": strategy, "answers": "Number()"}
+    )
+    assert right(log) == pytest.approx(
+        right_by_solve(saved(tmp_path / "sums.jsonl", SUMS), "thinker", strategy, "Number()")
+    )
+    assert 0.1 < right(log) < 1
+    output = log.samples[0].output
+    assert [part.type for part in output.message.content] == ["reasoning", "text"]
+    assert output.metadata["metagen"][0]["answers"] == (["1"] if strategy == "Model()" else ["1", "1", "0", "0", "0"])
+    assert output.usage.reasoning_tokens > 0
+    assert output.usage.total_tokens == output.usage.input_tokens + output.usage.output_tokens
+
+
+def test_a_multiple_choice_is_as_right_as_by_solve(tmp_path: Path) -> None:
+    from inspect_ai import Task
+    from inspect_ai.dataset import Sample
+    from inspect_ai.scorer import choice
+    from inspect_ai.solver import multiple_choice
+
+    rows = [Sample(id=row["id"], input=row["question"], choices=list("wxyz"), target=row["answer"]) for row in LETTERS]
+    template = "{question}\n{choices}\n{letters}"
+    log = evaluated(
+        Task(rows, solver=multiple_choice(template=template), scorer=choice()),
+        "inspected",
+        model_args={"strategy": "Vote(3)", "answers": 'Choice("ABCD")'},
+    )
+    data = saved(tmp_path / "letters.jsonl", LETTERS)
+    assert right(log) == pytest.approx(right_by_solve(data, "chooser", "Vote(3)", 'Choice("ABCD")'))
+    assert 0.1 < right(log) < 1
+
+
+def test_a_model_grades_and_epochs_are_samples_of_their_own(tmp_path: Path) -> None:
+    from inspect_ai import Task
+    from inspect_ai.model import get_model
+    from inspect_ai.scorer import model_graded_qa
+
+    grader = get_model("metagen/grader", load=MODELS, strategy="Vote(3)")
+    log = evaluated(
+        Task(sums(8), scorer=model_graded_qa(model=grader), epochs=3),
+        "seeded",
+        model_args={"strategy": "Model()", "seed": 1},
+    )
+    assert right(log) == 1  # the grader says so
+    texts = {(sample.id, sample.epoch): sample.output.completion for sample in log.samples}
+    assert len(texts) == 24
+    assert len({texts["s1", epoch] for epoch in (1, 2, 3)}) == 3
+    again = evaluated(Task(sums(8), epochs=3), "seeded", model_args={"strategy": "Model()", "seed": 1})
+    assert {(sample.id, sample.epoch): sample.output.completion for sample in again.samples} == texts
+
+
+def test_the_solver_draws_from_the_model_of_the_task(tmp_path: Path) -> None:
+    from inspect_ai import Task
+    from inspect_ai.scorer import match
+
+    from metagen.adapters.inspect_ai import metagen
+
+    task = Task(sums(), solver=metagen("Vote(5)", answers="Number()"), scorer=match(numeric=True))
+    log = evaluated(task, "counter", model_args={"strategy": "Model()"})
+    assert right(log) == pytest.approx(
+        right_by_solve(saved(tmp_path / "s.jsonl", SUMS), "adder", "Vote(5)", "Number()")
+    )
+    events = [event for event in log.samples[0].events if event.event == "model"]
+    assert len(events) == 5  # Inspect sees each sample
+    assert log.stats.model_usage["metagen/counter"].output_tokens > 0
+
+
+def test_tools_are_called(tmp_path: Path) -> None:
+    from inspect_ai import Task
+    from inspect_ai.dataset import Sample
+    from inspect_ai.scorer import includes
+    from inspect_ai.solver import generate, use_tools
+    from inspect_ai.tool import Tool, tool
+
+    @tool  # type: ignore[untyped-decorator]
+    def weather() -> Tool:
+        async def execute(city: str) -> str:
+            """Say how the weather is.
+
+            Args:
+                city: The name of a city.
+            """
+            return f"It rains in {city}."
+
+        return execute
+
+    rows = [Sample("The weather in Bern?", target="It rains in Bern.")]
+    task = Task(rows, solver=[use_tools(weather()), generate()], scorer=includes())
+    log = evaluated(task, "caller", model_args={"strategy": "Vote(3)"})
+    assert right(log) == 1
+    assert [message.role for message in log.samples[0].messages] == ["user", "assistant", "tool", "assistant"]
+
+
+async def test_what_each_model_used_is_told_apart_and_what_cannot_be_is_refused() -> None:
+    from inspect_ai.model import ChatMessageUser, ContentImage, GenerateConfig, get_model
+
+    models = {"small": "adder", "large": "Scripted:The answer is 7."}
+    spec = "BestOf(2, of=Model('small'), by=Judge(of=Model('large')))"
+    model = get_model("metagen/both", models=models, strategy=spec, load=MODELS)
+    output = await model.generate("What is 3 + 4 ?")
+    used = {each.model: each.usage for each in model.api.served_model_usage(output) or []}
+    assert set(used) == {"adder", "scripted"}
+    assert used["adder"].output_tokens > 0
+    several = await model.generate("What is 3 + 4 ?", config=GenerateConfig(num_choices=2))
+    assert len(several.choices) == 2
+    with pytest.raises(InputError, match="logprobs: strategies do not pass it on"):
+        await model.generate("?", config=GenerateConfig(logprobs=True))
+    with pytest.raises(InputError, match="content of the type 'image'"):
+        await model.generate([ChatMessageUser(content=[ContentImage(image="data:image/png;base64,AA==")])])
+    broken = get_model("metagen/broken", load=MODELS, strategy="Model()")
+    with pytest.raises(GenerationError, match="no luck"):
+        await broken.generate("What is 3 + 3 ?")
