@@ -79,6 +79,7 @@ TESTED_ELSEWHERE = {
     "cli.jobs": "tests/test_cli.py",
     "cli.options": "tests/test_cli.py",
     "cli.orders": "tests/test_cli.py",
+    "cli.pools": "tests/cli/test_choose.py",
     "cli.reports": "tests/test_cli.py",
     "cli.visible": "tests/cli/test_console.py",
     "cli.server": "tests/cli/test_serving.py",

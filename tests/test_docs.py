@@ -144,9 +144,12 @@ def test_the_example_without_asyncio_runs() -> None:
     assert loaded(ROOT / "examples/synchronous.py").solution.answer == "7"
 
 
+COMMANDS = ("solve", "sample", "report", "choose", "show", "export", "sweep", "serve", "doctor")
+
+
 def test_the_help_is_the_one_that_is_documented() -> None:
     text = (ROOT / "docs/cli.md").read_text()
-    for command in ([], ["solve"], ["sample"], ["report"], ["show"], ["export"], ["sweep"], ["serve"], ["doctor"]):
+    for command in ([], *([name] for name in COMMANDS)):
         call = [sys.executable, "-m", "metagen", *command, "--help"]
         shown = subprocess.run(call, capture_output=True, text=True, check=True, env=os.environ | {"COLUMNS": "80"})
         assert shown.stdout.strip() in text, f"docs/cli.md: run `metagen {' '.join(command)} --help`"

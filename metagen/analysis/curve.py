@@ -29,6 +29,8 @@ class Samples:
     """Of writing each sample, where the model's card is known."""
     prompt_flops: Array | None = None
     """[P]: of reading the prompt, once for all samples; beside `flops`."""
+    prompts: NDArray[np.int64] | None = None
+    """[P]: the tokens of the prompt; 0 where nobody counted them."""
     labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Such as level and subject, one value a problem; empty where a problem has none."""
 
@@ -52,6 +54,11 @@ class Samples:
         names = ("groups", "right", "scores", "tokens", "flops")
         cut = {name: each[:, :k] for name in names if (each := getattr(self, name)) is not None}
         return replace(self, **cut)
+
+    def of(self, problems: Index) -> "Samples":
+        """The same for some of the problems, by their numbers; without labels."""
+        names = ("groups", "right", "scores", "tokens", "flops", "prompt_flops", "prompts")
+        return Samples(**{name: each[problems] for name in names if (each := getattr(self, name)) is not None})
 
     @property
     def problems(self) -> int:

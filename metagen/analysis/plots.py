@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from metagen.analysis.choice import Estimate
 from metagen.analysis.curve import Curve
 from metagen.analysis.fronts import Point
 from metagen.disk.files import replace_file
@@ -71,6 +72,30 @@ def draw_fronts(panels: Mapping[str, Sequence[Point]], folder: Path) -> list[Pat
     for axes, (name, points) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
         draw_front(axes, name, points)
     return saved(figure, folder, "sweep")
+
+
+def draw_choice(
+    every: Sequence[tuple[float, float]], front: Sequence[tuple[float, Estimate]], unit: str, folder: Path
+) -> list[Path]:
+    """Draw all strategies by cost and accuracy, and the front with its intervals, as `choice.png` and `.svg`."""
+    from matplotlib.figure import Figure  # noqa: PLC0415 (optional)
+
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.scatter(*_scaled(every), s=12, color="#999999", label="all, on the problems that chose")
+    means = np.array([right.value for _, right in front])
+    ends = np.array([[right.low for _, right in front], [right.high for _, right in front]])
+    costs, heights = _scaled([(cost, right.value) for cost, right in front])
+    axes.errorbar(costs, heights, yerr=100 * np.abs(ends - means), marker="o", capsize=2, label="best, on others")
+    axes.set_xscale("log")
+    axes.set_xlabel(f"{unit} a problem")
+    _label(axes, "accuracy against cost")
+    return saved(figure, folder, "choice")
+
+
+def _scaled(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    """Costs, and accuracies in per cent."""
+    return [cost for cost, _ in points], [100 * right for _, right in points]
 
 
 def draw_front(axes: "Axes", name: str, points: Sequence[Point]) -> None:

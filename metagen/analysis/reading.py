@@ -8,8 +8,8 @@ import asyncio
 import json
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from math import exp, nan
 from pathlib import Path
@@ -45,6 +45,19 @@ MOST_LOGPROB = 1e-3
 """Of a mean over tokens: rounding may lift the logarithm of a probability a little above 0, and no more."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Gathered:
+    """The graded samples of a pool or a run, and what is to be known beside them."""
+
+    name: str
+    ids: tuple[str, ...]
+    samples: Samples
+    scored_by: str
+    notes: list[str]
+    silence: str
+    correct: Mapping[str, bool] | None
+
+
 def read(
     path: Path,
     problems: ProblemFile,
@@ -61,6 +74,28 @@ def read(
     FLOPs are counted. `first` adds the accuracy of the first k samples, without resampling. Raises `InputError` if
     `path` is not a pool or a run of these problems, or if its samples cannot be identified.
     """
+    found = gather(path, problems, n, card, grade)
+    return Source(
+        name=found.name,
+        ids=found.ids,
+        curves=_curves(found.samples, found.notes),
+        labels=found.samples.labels,
+        first=first_k(found.samples) if first else {},
+        scored_by=found.scored_by,
+        notes=tuple(found.notes),
+        correct=found.correct,
+        silence=found.silence,
+    )
+
+
+def gather(
+    path: Path,
+    problems: ProblemFile,
+    n: int | None = None,
+    card: ModelCard | None = None,
+    grade: Verifier | None = None,
+) -> Gathered:
+    """Read and grade the samples of a pool or a run, as `read` does."""
     questions = Questions(problems, grade)
     is_run = path.is_dir()
     columns = _of_run(path, problems, questions, grade) if is_run else _of_pool(path, questions)
@@ -73,22 +108,15 @@ def read(
             notes.append("the lengths of prompts are not known, so reading them is not among the FLOPs")
     if unjudged:
         notes.append(f"{unjudged} samples have no verdict of the grader and count as wrong")
-    silent = _silence(columns, rows)
     notes += _without_verdict(path, samples)
-    del rows
-    correct = _handed_over(path, questions) if is_run else None
-    ids = tuple(questions.ids[place] for place in chosen.tolist())
-    del questions
-    return Source(
+    return Gathered(
         name=str(path),
-        ids=ids,
-        curves=_curves(samples, notes),
-        labels=samples.labels,
-        first=first_k(samples) if first else {},
+        ids=tuple(questions.ids[place] for place in chosen.tolist()),
+        samples=samples,
         scored_by="" if samples.scores is None else VERIFIER if is_run else SCORE if columns.recorded else LIKELIHOOD,
-        notes=tuple(notes),
-        correct=correct,
-        silence=silent,
+        notes=notes,
+        silence=_silence(columns, rows),
+        correct=_handed_over(path, questions) if is_run else None,
     )
 
 
@@ -156,7 +184,8 @@ async def _graded(
     }
     scores = as_array(columns.scores)[rows] if _is_scored(columns, rows) else None
     tokens = as_array(columns.tokens)[rows].astype(np.int64)
-    return Samples(groups=groups, right=right, scores=scores, tokens=tokens, labels=labels), unjudged
+    prompts = as_array(columns.prompts)[rows[:, 0]].astype(np.int64)
+    return Samples(groups, right, scores, tokens, prompts=prompts, labels=labels), unjudged
 
 
 async def _judged(problem: Problem, columns: Columns, row: Sequence[int], grade: Verifier | None) -> list[bool | None]:

@@ -103,7 +103,8 @@ def _shares(groups: NDArray[np.int32], right: NDArray[np.bool_]) -> Array:
 def _expected(ballots: _Ballots, k: int, rng: np.random.Generator, error: float) -> tuple[Array, Array]:
     """([P], [P]): the expected outcome of a vote of k, and the variance of that estimate."""
     problems, n = ballots.groups.shape
-    if (subsets := comb(n, k)) <= SUBSETS and subsets * problems * k <= max(WORK, problems * n):
+    subsets, most = comb(n, k), min(1.0, ERROR / error) ** 2 * SUBSETS
+    if subsets <= most and subsets * problems * k <= max(WORK, problems * n):
         every = np.fromiter(chain.from_iterable(combinations(range(n), k)), np.intp, subsets * k).reshape(subsets, k)
         return _outcomes(ballots, every)[0] / subsets, np.zeros(problems)
     return _sampled(ballots, k, rng, error)

@@ -9,7 +9,10 @@ from typer.exceptions import TyperException
 
 from metagen.cli.options import (
     AnswersOption,
+    BudgetOption,
+    ByOption,
     CardOption,
+    ChosenFrom,
     ConcurrencyOption,
     EngineOption,
     FieldOption,
@@ -20,6 +23,7 @@ from metagen.cli.options import (
     LoadOption,
     ModelOption,
     MoneyOption,
+    PaceOption,
     PageOption,
     PriceOption,
     ReachOption,
@@ -29,6 +33,7 @@ from metagen.cli.options import (
     SeedOption,
     ServerOption,
     SourceCardOption,
+    SourcePriceOption,
     Sources,
     SplitOption,
     StrategyOption,
@@ -200,6 +205,53 @@ def report_command(
         for source, one in zip(sources, cards(card or (), len(sources)), strict=True)
     ]
     report(found, out_dir, [percent / 100 for percent in reach or ()])
+
+
+@app.command("choose")
+def choose_command(
+    sources: ChosenFrom,
+    problem_file: Annotated[Path, typer.Option("--problems", metavar="FILE", help="The problems they were drawn for.")],
+    budget: BudgetOption = None,
+    of: Annotated[
+        str | None,
+        typer.Option("--of", metavar="SPEC", help="What drew one sample, as in `sample --of`. Default: the model."),
+    ] = None,
+    by: ByOption = None,
+    model: ModelOption = None,
+    out_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="DIR", help="Write choice.md, choice.csv, choice.json and, with matplotlib, a picture."
+        ),
+    ] = None,
+    n: Annotated[int | None, typer.Option("--n", min=1, help="Only the first N samples of each problem.")] = None,
+    card: SourceCardOption = None,
+    price: SourcePriceOption = None,
+    pace: PaceOption = None,
+    prompt_field: FieldOption = None,
+    answer_field: FieldOption = None,
+    id_field: FieldOption = None,
+    answers: AnswersOption = None,
+    grade: GradeOption = None,
+    load: LoadOption = None,
+    engine: EngineOption = None,
+    server: ServerOption = None,
+) -> None:
+    """Say which strategy to use for a budget.
+
+    Every strategy that a pool of samples can stand for is estimated: votes, weighted votes, votes that stop, the best
+    of k, sampling until a check accepts, cascades of two pools. Prints the best for each cost with intervals, the
+    choice for the budget, how sure it is, what twice the budget would add, and the command to use it. No strategy is
+    judged on the problems that chose it.
+    """
+    given = locals()
+    from metagen.cli.choose import Amount, find, report
+    from metagen.cli.console import check_report
+    from metagen.cli.pools import gathered
+
+    amount = Amount.parse(budget) if budget else None
+    check_report(out_dir, "choice")
+    report(find(*gathered(**given), amount), out_dir)
 
 
 @app.command("show")

@@ -140,3 +140,42 @@ ReachOption = Annotated[
     list[float] | None,
     typer.Option(metavar="PERCENT", min=0, max=100, help="Say what so much accuracy costs; may be repeated."),
 ]
+SourcePriceOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--price",
+        metavar="READ/WRITE",
+        help="What the model that drew the samples costs for a million tokens that it reads and writes, such as "
+        "0.15/0.60: one for all sources, or one for each in their order.",
+    ),
+]
+ChosenFrom = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="[NAME=]POOL_OR_RUN",
+        help="Pools of samples (.jsonl), and folders of runs; several need names, by which a strategy calls the "
+        "models that drew them.",
+        show_default=False,
+    ),
+]
+BudgetOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="AMOUNT",
+        help="What may be spent a problem on average, such as '1000 tokens', '2e9 FLOPs', '$0.01', '5 s' or "
+        "'8 samples'. Default: no limit.",
+    ),
+]
+ByOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--by",
+        metavar="VERIFIER",
+        help="A verifier that strategies may use, such as 'ProcessReward(\"prm\")'; may be repeated. Its models are "
+        "given with --model. Verdicts that a pool holds are used without it.",
+    ),
+]
+PaceOption = Annotated[
+    float | None,
+    typer.Option(min=0.001, metavar="TOKENS", help="Tokens of one sample in a second, for a budget in seconds."),
+]

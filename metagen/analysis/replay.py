@@ -1,0 +1,206 @@
+"""What strategies that decide on the way would give over recorded samples: votes that stop, and searches with a check.
+
+The samples of a problem are put in random orders, and a strategy sees them one by one in each. Its outcome is the mean
+over the orders. What is expected of a strategy that only counts, such as a vote of k, `rules` gives without orders.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metagen.analysis.curve import Samples
+from metagen.analysis.intervals import Array, Index
+from metagen.strategies.parallel.stopping import Keys, Stop
+
+ORDERS = 32
+"""Random orders of the samples of a problem."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Played:
+    """What a strategy comes to, problem by problem: [P] each."""
+
+    right: Array
+    """How often the answer is right."""
+    samples: Array
+    """Samples that were begun."""
+    requests: Array
+    """Each reads the prompt."""
+    written: Array
+    """Tokens, those of unfinished samples too."""
+    depth: Array
+    """Tokens that are written one after another; what is written at the same time counts once."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prefixes:
+    """The vote after each of the first samples, in random orders: [P, O, n] each."""
+
+    right: NDArray[np.bool_]
+    """Whether the leading answer is right; without any answer, the first sample."""
+    first: NDArray[np.int64]
+    """Votes of the leading answer."""
+    second: NDArray[np.int64]
+    tokens: NDArray[np.int64]
+    """Of each sample."""
+
+    @property
+    def n(self) -> int:
+        return int(self.right.shape[2])
+
+
+def prefixes(samples: Samples, orders: int = ORDERS, seed: int = 0) -> Prefixes:
+    """The votes over the samples in random orders. Ties go to the answer that came first, as in `Vote`."""
+    order = _orders(samples, orders, seed)
+    groups, right = (_ordered(each, order) for each in (_numbered(samples.groups), samples.right))
+    tokens = np.ones_like(samples.groups) if samples.tokens is None else samples.tokens
+    found = _counted(groups, right, samples.n)
+    return Prefixes(*found, _ordered(tokens, order))
+
+
+def stopped(votes: Prefixes, n: int, rule: Stop, window: int = 1) -> Played:
+    """`Vote(n, until=rule, window=window)`.
+
+    Samples in flight advance together, a token at a time; at the stop, the unfinished are paid as far as they came.
+    """
+    states = votes.first[..., :n], votes.second[..., :n]
+    judged = _first_true(_by_state(lambda *state: rule(keys_of(*state), [1.0] * state[2], n - state[2]), *states))
+    judged_at = _judged_at(votes.tokens[..., :n], window)
+    now = _at(judged_at, judged)
+    begun_at = np.zeros_like(judged_at)
+    begun_at[..., window:] = judged_at[..., :-window] if window < n else 0
+    begun = np.arange(n) < np.minimum(n, judged + window)[..., None]
+    written = np.where(begun, np.clip(now[..., None] - begun_at, 0, votes.tokens[..., :n]), 0).sum(2)
+    count = begun.sum(2)
+    return _mean(_at(votes.right, judged), count, count, written, now)
+
+
+def accepted(votes: Prefixes, k: int, rule: Stop) -> tuple[Played, Array]:
+    """A vote of k that is accepted where a rule finds it settled: what it gives then, and how often [P] it is not.
+
+    What it gives is that of the accepted votes alone; what it costs, that of all.
+    """
+    said = _by_state(
+        lambda *state: rule(keys_of(*state), [1.0] * state[2], 0), votes.first[..., :k], votes.second[..., :k]
+    )
+    settled, tokens = said[..., -1], votes.tokens[..., :k]
+    one = np.ones_like(settled, np.int64)
+    played = _mean(votes.right[..., k - 1] & settled, k * one, one, tokens.sum(2), tokens.max(2))
+    return played, np.asarray(1 - settled.mean(1))
+
+
+def keys_of(first: int, second: int, total: int) -> Keys:
+    """Votes with these counts: a leading answer, a second one, and no answer."""
+    return ["first"] * first + ["second"] * second + [None] * (total - first - second)
+
+
+def until_right(samples: Samples, right: NDArray[np.bool_], limit: int) -> Played:
+    """Samples are drawn one by one until one is accepted, at most `limit`. Exact.
+
+    `right` [P, n] says which are accepted. What is handed over counts as right if an accepted sample was found.
+    """
+    n, accepted = samples.n, right.sum(1)
+    missing = np.cumprod(np.concatenate([np.ones((1, n + 1)), _missing_factors(n, limit)[:-1]]), 0)
+    alone = np.cumprod(_missing_factors(n, limit), 0)
+    drawn = missing.sum(0)[accepted]
+    found = 1 - alone[-1][accepted]
+    tokens = np.ones(right.shape) if samples.tokens is None else samples.tokens
+    good, bad = (_mean_of(tokens, each) for each in (right, ~right))
+    written = found * good + (drawn - found) * bad
+    return Played(found, drawn, drawn, written, written)
+
+
+def _missing_factors(n: int, limit: int) -> Array:
+    """[limit, n + 1]: that the next sample is not accepted, after so many that were not, by how many of n are."""
+    drawn, accepted = np.arange(limit)[:, None], np.arange(n + 1)
+    return np.asarray(np.maximum(n - accepted - drawn, 0) / (n - drawn))
+
+
+def _mean_of(values: NDArray[Any], chosen: NDArray[np.bool_]) -> Array:
+    """[P]: the mean of the chosen values; 0 where there are none."""
+    return np.asarray((values * chosen).sum(1) / np.maximum(chosen.sum(1), 1))
+
+
+def largest(tokens: NDArray[np.int64], k: int) -> Array:
+    """[P]: the expected largest of k of the n values, drawn without replacement."""
+    n = tokens.shape[1]
+    below = np.arange(1, n + 1)
+    chance = np.ones(n)
+    for drawn in range(k):  # that all k are among the smallest i of n
+        chance = chance * np.maximum(below - drawn, 0) / (n - drawn)
+    return np.asarray(np.sort(tokens, 1) @ np.diff(chance, prepend=0.0))
+
+
+def _orders(samples: Samples, orders: int, seed: int) -> Index:
+    """[P, O, n]: numbers of samples."""
+    every = np.broadcast_to(np.arange(samples.n), (samples.problems, orders, samples.n))
+    return np.asarray(np.random.default_rng(seed).permuted(every, axis=2))
+
+
+def _ordered(values: NDArray[Any], order: Index) -> NDArray[Any]:
+    return np.take_along_axis(values[:, None, :], order, 2)
+
+
+def _numbered(groups: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The groups of each problem as numbers below n; −1 stays."""
+    same = groups[:, :, None] == groups[:, None, :]
+    return np.where(groups < 0, -1, same.argmax(2))
+
+
+def _counted(
+    groups: NDArray[np.int64], right: NDArray[np.bool_], n: int
+) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.int64]]:
+    """([P, O, n], …): after each sample, whether the leader is right, its votes, and those of the second."""
+    shape = groups.shape
+    counts, places = np.zeros(shape, np.int64), np.full(shape, n, np.int64)
+    leads, first, second = np.empty(shape, np.bool_), np.empty(shape, np.int64), np.empty(shape, np.int64)
+    rows = np.ix_(*(np.arange(size) for size in shape[:2]))
+    for drawn in range(n):
+        group = groups[..., drawn]
+        voting = group >= 0
+        cell = (*rows, np.maximum(group, 0))
+        counts[cell] += voting
+        places[cell] = np.where(voting, np.minimum(places[cell], drawn), places[cell])
+        leader = (*rows, (counts * (n + 1) - places).argmax(2))
+        first[..., drawn] = counts[leader]
+        place = np.where(counts[leader] > 0, places[leader], 0)
+        leads[..., drawn] = np.take_along_axis(right, place[..., None], 2)[..., 0]
+        most, counts[leader] = counts[leader], -1
+        second[..., drawn] = np.maximum(counts.max(2), 0)
+        counts[leader] = most
+    return leads, first, second
+
+
+def _by_state(function: Callable[[int, int, int], Any], first: Index, second: Index) -> NDArray[Any]:
+    """What a function says of each state of a vote: of its two largest counts and the samples so far."""
+    total = np.broadcast_to(np.arange(1, first.shape[2] + 1), first.shape)
+    size = first.shape[2] + 1
+    codes, where = np.unique((first * size + second) * size + total, return_inverse=True)
+    said = [function(int(code) // size**2, int(code) // size % size, int(code) % size) for code in codes]
+    return np.array(said)[where].reshape(first.shape)
+
+
+def _first_true(settled: NDArray[np.bool_]) -> Index:
+    """[P, O]: where it is settled first; the last place if it never is."""
+    return np.where(settled.any(2), settled.argmax(2), settled.shape[2] - 1)
+
+
+def _judged_at(tokens: NDArray[np.int64], window: int) -> NDArray[np.int64]:
+    """[P, O, n]: when each sample is judged: when it and all before it are finished. Time is in tokens."""
+    at = np.zeros_like(tokens)
+    for number in range(tokens.shape[2]):
+        begun = at[..., number - window] if number >= window else 0
+        at[..., number] = np.maximum(begun + tokens[..., number], at[..., number - 1] if number else 0)
+    return at
+
+
+def _at(values: NDArray[Any], places: Index) -> NDArray[Any]:
+    return np.take_along_axis(values, places[..., None], 2)[..., 0]
+
+
+def _mean(*outcomes: NDArray[Any]) -> Played:
+    """The means over the orders."""
+    return Played(*(np.asarray(each.mean(1, dtype=np.float64)) for each in outcomes))

@@ -1,0 +1,188 @@
+"""From the sources of `metagen choose` to the strategies that they can stand for."""
+
+import asyncio
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from metagen.analysis.arms import Arm, Unit, Verdicts, arms, cascades, pool_of
+from metagen.analysis.intervals import Array, Index
+from metagen.analysis.reading import LIKELIHOOD, Gathered, gather
+from metagen.analysis.tally import Tally
+from metagen.budget import PARTS, Account, Budget, Price, Usage
+from metagen.cli.jobs import fill
+from metagen.cli.orders import read_models
+from metagen.cli.reports import cards
+from metagen.disk.pool import Sample, read_samples
+from metagen.disk.problems import ProblemFile
+from metagen.disk.runs import read_solutions
+from metagen.errors import InputError
+from metagen.jobs.job import Order, prepare, read_named
+from metagen.jobs.loading import load_all
+from metagen.model import Model
+from metagen.run import Verifier
+from metagen.settings import literal
+from metagen.spec.parse import parse, parse_grade
+from metagen.verifiers import MeanLogprob, RecordedScore, Sigmoid
+
+NAMED = re.compile(r"[^\W\d]\w*=")
+
+
+def gathered(
+    *,
+    sources: Sequence[str],
+    problem_file: Path,
+    of: str | None,
+    by: list[str] | None,
+    n: int | None,
+    card: list[str] | None,
+    price: list[str] | None,
+    pace: float | None,
+    prompt_field: str | None,
+    answer_field: str | None,
+    id_field: str | None,
+    answers: str | None,
+    grade: str | None,
+    load: list[Path] | None,
+    model: list[str] | None,
+    engine: list[str] | None,
+    server: list[str] | None,
+    **_: object,
+) -> tuple[str, list[Arm], list[str]]:
+    """A title, all strategies, and the command that solves with one of them. Raises `InputError`."""
+    names, named = load_all(load or ()), _named(sources)
+    if of and len(named) > 1:
+        raise InputError("--of says what drew the samples of one source: leave it out, and name the models")
+    of = literal(parse(of, names)) if of else ""
+    problems = ProblemFile(problem_file, prompt_field, answer_field, id_field, answers or "").reading(names)
+    graded = parse_grade(grade, names) if grade else None
+    wanted = [literal(parse_grade(each, names)) for each in by or ()]
+    paths, prices = list(map(Path, named.values())), _prices(price or (), len(named))
+    found = [
+        gather(path, problems, n, each, graded) for path, each in zip(paths, cards(card or (), len(named)), strict=True)
+    ]
+    kept = shared([each.ids for each in found])
+    judge = Judge(problems, graded, model or [], {"load": load, "engine": engine, "server": server})
+    pools = []
+    for name, each, cost, rows in zip(named, found, prices, kept, strict=True):
+        verifiers = [*_recorded(each), *(judge.verdicts(each, name, verifier) for verifier in wanted)]
+        samples, judged = each.samples.of(rows), [_of(verdict, rows) for verdict in verifiers]
+        pools.append(pool_of(samples, judged, of or _drawn_from(Path(each.name), name), cost, pace))
+    every = [*(arm for pool in pools for arm in arms(pool)), *cascades(pools)]
+    drawn = ", ".join(f"{each.samples.n} samples each of {each.name}" for each in found)
+    return f"{len(kept[0])} problems, {drawn}", every, _command(problem_file, dict(zip(named, paths, strict=True)))
+
+
+def _named(sources: Sequence[str]) -> dict[str, str]:
+    """The sources by the names of their models; the only one needs none."""
+    if len(sources) == 1 and not NAMED.match(sources[0]):
+        return {"": sources[0]}
+    if nameless := next((each for each in sources if not NAMED.match(each)), None):
+        raise InputError(f"{nameless}: of several sources each needs a name, such as small={nameless}")
+    return read_named(sources, "a source")
+
+
+def _prices(given: Sequence[str], sources: int) -> list[Price | None]:
+    """The price of each source: its own, the only one given, or none."""
+    if len(given) not in {0, 1, sources}:
+        raise InputError(f"--price is given {len(given)} times for {sources} sources: give one, or one for each")
+    prices: list[Price | None] = [Price.parse(each) for each in given]
+    return prices if len(given) == sources else (prices or [None]) * sources
+
+
+def shared(ids: Sequence[Sequence[str]]) -> list[Index]:
+    """Where in each list the ids stand that all have, in the order of the first."""
+    every = set(ids[0]).intersection(*ids[1:])
+    if not every:
+        raise InputError("the sources have no problem in common, and only samples of the same ones can be compared")
+    places = [{name: place for place, name in enumerate(each)} for each in ids]
+    names = [name for name in ids[0] if name in every]
+    return [np.array([place[name] for name in names], np.intp) for place in places]
+
+
+def _recorded(found: Gathered) -> Iterator[Verdicts]:
+    """The verdicts that a source holds, as a verifier that weighs votes by them."""
+    scores = found.samples.scores
+    if scores is None:
+        return
+    if found.scored_by == LIKELIHOOD:
+        yield Verdicts(literal(Sigmoid(MeanLogprob())), scores / (1 + scores))
+    elif np.nanmin(scores, initial=0.0) < 0:
+        yield Verdicts(literal(Sigmoid(RecordedScore())), 1 / (1 + np.exp(-scores)))
+    else:
+        yield Verdicts(literal(RecordedScore()), scores)
+
+
+def _of(verdicts: Verdicts, rows: Index) -> Verdicts:
+    costs: Mapping[Unit, Array] = {unit: cost[rows] for unit, cost in verdicts.costs.items()}
+    return replace(verdicts, scores=verdicts.scores[rows], costs=costs)
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Asks verifiers for their verdicts on samples that are there."""
+
+    problems: ProblemFile
+    grade: Verifier | None
+    models: list[str]
+    """Those that verifiers ask."""
+    options: dict[str, Any]
+
+    def verdicts(self, found: Gathered, name: str, verifier: str) -> Verdicts:
+        """What a verifier says of all samples of a source: a run plays them, and it chooses the best."""
+        models = [f"{name or 'model'}={found.name}", *self.models]
+        order = Order(
+            problems=self.problems,
+            strategy=f"BestOf({found.samples.n}, by={verifier})",
+            grade=literal(self.grade) if self.grade else "",
+            **read_models(models, **self.options, card=None, price=None),
+        )
+        with TemporaryDirectory(prefix="metagen-") as folder:
+            run = Path(folder) / "run"
+            asyncio.run(fill(prepare(order), run, Tally(), Account(Budget())))
+            scored = gather(run, self.problems, found.samples.n, None, self.grade)
+            usage = {each.problem: each.usage for each in read_solutions(run)}
+        if scored.samples.scores is None or scored.ids != found.ids:
+            raise InputError(f"--by {verifier}: does not judge every sample of {found.name}, so it cannot be estimated")
+        return Verdicts(verifier, scored.samples.scores, _costs([usage[each] for each in found.ids], found.samples.n))
+
+
+def _costs(usages: Sequence[Usage], n: int) -> dict[Unit, Array]:
+    """[P] by unit: what a verdict cost."""
+    counted: dict[Unit, list[float]] = {
+        "tokens": [each.verifier_tokens for each in usages],
+        "FLOPs": [each.verifier_flops for each in usages],
+        "money": [each.verifier_cost / PARTS for each in usages],
+    }
+    return {unit: np.array(each) / n for unit, each in counted.items()}
+
+
+def _command(problems: Path, named: Mapping[str, Path]) -> list[str]:
+    """What solves the problems with the models that wrote the samples; a model that is not known is `MODEL`."""
+    models = [f"{name}={_writer(path)}" if name else _writer(path) for name, path in named.items()]
+    return ["metagen", "solve", str(problems), *(part for model in models for part in ("--model", model))]
+
+
+def _writer(path: Path) -> str:
+    """The model that wrote the samples of a pool, if it says so."""
+    sample = _first(path)
+    return (sample and sample.model) or "MODEL"
+
+
+def _drawn_from(path: Path, name: str) -> str:
+    """The spec of the model that drew the samples of a pool, with its settings; empty for the usual one."""
+    sample = _first(path)
+    given: dict[str, Any] = {
+        setting: tuple(value) if isinstance(value, list) else value
+        for setting, value in ((sample and sample.sampling) or {}).items()
+    }
+    return literal(Model(name, **given)) if name or given else ""
+
+
+def _first(path: Path) -> Sample | None:
+    return None if path.is_dir() else next((sample for _, _, sample in read_samples(path)), None)

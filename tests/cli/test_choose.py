@@ -1,0 +1,94 @@
+"""`metagen choose`: what it says of a pool, and what it refuses."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from metagen import InputError, parse
+from metagen.cli.choose import Amount
+from metagen.models import SMALL
+from tests import test_cli
+from tests.test_cli import ANSWERS, PROBLEMS, Command, lines
+
+folder, metagen = test_cli.folder, test_cli.metagen
+CHOOSE = ("choose", "pool.jsonl", "--problems", "problems.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "unit"),
+    [
+        ("1000 tokens", 1000, "tokens"),
+        ("2e9 FLOPs", 2e9, "FLOPs"),
+        ("$0.01", 0.01, "money"),
+        ("5 s", 5, "seconds"),
+        ("1,000 samples", 1000, "samples"),
+    ],
+)
+def test_a_budget_is_an_amount_of_something(text: str, value: float, unit: str) -> None:
+    assert Amount.parse(text) == Amount(value, unit)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", ["1000", "0 tokens", "tokens", "$", "-1 s", "5 apples", "nan s", "inf tokens"])
+def test_what_is_no_amount_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="write an amount a problem, such as '1000 tokens'"):
+        Amount.parse(text)
+
+
+def test_a_pool_says_what_to_use(metagen: Command, folder: Path) -> None:
+    code, out, err = metagen(*CHOOSE, "--budget", "50 tokens", "--out", "made")
+    assert (code, err) == (0, "")
+    assert "For 50 tokens a problem: " in out
+    rows = json.loads((folder / "made/choice.json").read_text())
+    (chosen,) = [row for row in rows if row["chosen"]]
+    assert f"metagen solve problems.jsonl --model MODEL --strategy '{chosen['strategy']}'" in out
+    assert all(repr(parse(row["strategy"])) == row["strategy"] for row in rows)
+    assert chosen["tokens"] <= 50
+    assert not chosen["bound"]
+    # p1 is always right; of p2 half, of p3 a quarter, of p4 none.
+    assert next(row["right"] for row in rows if row["strategy"] == "Model()") == pytest.approx(7 / 16)
+    assert (folder / "made/choice.png").stat().st_size > 1000
+    assert metagen(*CHOOSE, "--out", "made").code == 0
+
+
+def test_a_verifier_is_asked_about_every_sample(metagen: Command) -> None:
+    code, out, _ = metagen(*CHOOSE, "--by", "MatchesReference()", "--load", "own.py", "--by", "length")
+    assert code == 0
+    # Four samples hold a right one for three problems of four, and a check that finds it costs fewer than four.
+    assert "Until(MatchesReference(), limit=4)" in out
+
+
+def test_two_pools_make_a_cascade(metagen: Command, folder: Path) -> None:
+    rows = [
+        {"problem": row["id"], "draw": draw, "text": f"The answer is {row['answer']}.", "tokens": 100, "model": "big"}
+        for row in PROBLEMS[1:]
+        for draw in range(len(ANSWERS["p1"]))
+    ]
+    (folder / "large.jsonl").write_text(lines(*rows))
+    call = ("choose", "small=pool.jsonl", "large=large.jsonl", "--problems", "problems.jsonl", "--out", "made")
+    code, out, err = metagen(*call, "--card", str(SMALL))
+    assert (code, err) == (0, "")
+    assert out.startswith("3 problems, 4 samples each of pool.jsonl, 4 samples each of large.jsonl: ")
+    assert "--model small=MODEL --model large=big --strategy" in out
+    specs = [row["strategy"] for row in json.loads((folder / "made/choice.json").read_text())]
+    assert 'Escalate((Model("small"), Model("large")), until=BetaStop(0.8), n=4)' in specs
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (CHOOSE[:2], "Missing option '--problems'"),
+        ((*CHOOSE, "--budget", "5"), "--budget '5': write an amount a problem"),
+        ((*CHOOSE, "--budget", "5 s"), "--budget in seconds: give the tokens that one sample is written at"),
+        ((*CHOOSE, "--budget", "1e9 FLOPs"), "--budget in FLOPs: give the model's config.json with --card"),
+        ((*CHOOSE, "--budget", "1 tokens"), "every strategy costs more than 1: the cheapest costs 15"),
+        ((*CHOOSE, "--by", "Vote(3)"), "'Vote(3)' is not a verifier"),
+        ((*CHOOSE, "--out", "own.py"), "own.py: a report cannot be written there"),
+        ((*CHOOSE, "other.jsonl"), "of several sources each needs a name, such as small="),
+        ((*CHOOSE, "--price", "1/2", "--price", "1/2"), "--price is given 2 times for 1 sources"),
+    ],
+)
+def test_what_cannot_be_chosen_from_is_one_line(metagen: Command, arguments: tuple[str, ...], said: str) -> None:
+    code, out, err = metagen(*arguments)
+    assert (code, out, err.count("\n")) == (2, "", 1), err
+    assert said in err
