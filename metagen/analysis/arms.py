@@ -85,7 +85,7 @@ def pool_of(
     price: Price | None = None,
     pace: float | None = None,
 ) -> Pool:
-    """Samples with every cost that is known of them; `pace` is the tokens a second in which one sample is written."""
+    """Samples with every cost that is known of them; `pace` is how many tokens of one sample are written per second."""
     one = np.ones(samples.problems)
     prompt: dict[Unit, Array] = {}
     token: dict[Unit, Array] = {}
@@ -177,7 +177,7 @@ def _verified(pool: Pool, verdicts: Verdicts, seed: int, error: float) -> Iterat
 
 
 def _accepting(pool: Pool, verdicts: Verdicts, k: int) -> Arm:
-    """Sampling until a verifier with verdicts of 0 and 1 accepts; where it never does, a sample is handed over."""
+    """Sampling until a verifier with verdicts of 0 and 1 accepts; where it never does, a sample is returned."""
     samples, accepts = pool.samples, verdicts.scores == 1
     played = until_right(samples, accepts, k)
     good, bad = ((samples.right & each).sum(1) / np.maximum(each.sum(1), 1) for each in (accepts, ~accepts))

@@ -88,7 +88,7 @@ def draw_choice(
     costs, heights = _scaled([(cost, right.value) for cost, right in front])
     axes.errorbar(costs, heights, yerr=100 * np.abs(ends - means), marker="o", capsize=2, label="best, on others")
     axes.set_xscale("log")
-    axes.set_xlabel(f"{unit} a problem")
+    axes.set_xlabel(f"{unit} per problem")
     _label(axes, "accuracy against cost")
     return saved(figure, folder, "choice")
 

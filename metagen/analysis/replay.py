@@ -100,7 +100,7 @@ def keys_of(first: int, second: int, total: int) -> Keys:
 def until_right(samples: Samples, right: NDArray[np.bool_], limit: int) -> Played:
     """Samples are drawn one by one until one is accepted, at most `limit`. Exact.
 
-    `right` [P, n] says which are accepted. What is handed over counts as right if an accepted sample was found.
+    `right` [P, n] says which are accepted. What is returned counts as right if an accepted sample was found.
     """
     n, accepted = samples.n, right.sum(1)
     missing = np.cumprod(np.concatenate([np.ones((1, n + 1)), _missing_factors(n, limit)[:-1]]), 0)

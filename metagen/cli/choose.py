@@ -44,7 +44,7 @@ class Amount:
             value, unit = 0.0, "tokens"
         if not 0 < value < float("inf"):
             raise InputError(
-                f"--budget {text!r}: write an amount a problem, such as '1000 tokens', '2e9 FLOPs', '$0.01', '5 s' or "
+                f"--budget {text!r}: write an amount per problem, such as '1000 tokens', '2e9 FLOPs', '$0.01', '5 s' or "
                 "'8 samples'"
             )
         return cls(value, unit)
@@ -149,7 +149,7 @@ def sentences(found: Finding) -> Iterator[str]:
     choice, unit = found.choice, found.unit
     chosen = found.arms[choice.place]
     yield (
-        f"For {said(choice.budget, unit)} a problem: {chosen.spec}, which costs {said(choice.cost, unit)} and is right "
+        f"For {said(choice.budget, unit)} per problem: {chosen.spec}, which costs {said(choice.cost, unit)} and is right "
         f"in {interval(choice.accuracy)} per cent ({100 * choice.apparent:.1f} on the problems that chose it)."
     )
     yield (

@@ -162,7 +162,7 @@ BudgetOption = Annotated[
     str | None,
     typer.Option(
         metavar="AMOUNT",
-        help="What may be spent a problem on average, such as '1000 tokens', '2e9 FLOPs', '$0.01', '5 s' or "
+        help="What may be spent per problem on average, such as '1000 tokens', '2e9 FLOPs', '$0.01', '5 s' or "
         "'8 samples'. Default: no limit.",
     ),
 ]

@@ -31,14 +31,14 @@ def test_a_budget_is_an_amount_of_something(text: str, value: float, unit: str) 
 
 @pytest.mark.parametrize("text", ["1000", "0 tokens", "tokens", "$", "-1 s", "5 apples", "nan s", "inf tokens"])
 def test_what_is_no_amount_is_refused(text: str) -> None:
-    with pytest.raises(InputError, match="write an amount a problem, such as '1000 tokens'"):
+    with pytest.raises(InputError, match="write an amount per problem, such as '1000 tokens'"):
         Amount.parse(text)
 
 
 def test_a_pool_says_what_to_use(metagen: Command, folder: Path) -> None:
     code, out, err = metagen(*CHOOSE, "--budget", "50 tokens", "--out", "made")
     assert (code, err) == (0, "")
-    assert "For 50 tokens a problem: " in out
+    assert "For 50 tokens per problem: " in out
     rows = json.loads((folder / "made/choice.json").read_text())
     (chosen,) = [row for row in rows if row["chosen"]]
     assert f"metagen solve problems.jsonl --model MODEL --strategy '{chosen['strategy']}'" in out
@@ -78,7 +78,7 @@ def test_two_pools_make_a_cascade(metagen: Command, folder: Path) -> None:
     ("arguments", "said"),
     [
         (CHOOSE[:2], "Missing option '--problems'"),
-        ((*CHOOSE, "--budget", "5"), "--budget '5': write an amount a problem"),
+        ((*CHOOSE, "--budget", "5"), "--budget '5': write an amount per problem"),
         ((*CHOOSE, "--budget", "5 s"), "--budget in seconds: give the tokens that one sample is written at"),
         ((*CHOOSE, "--budget", "1e9 FLOPs"), "--budget in FLOPs: give the model's config.json with --card"),
         ((*CHOOSE, "--budget", "1 tokens"), "every strategy costs more than 1: the cheapest costs 15"),
