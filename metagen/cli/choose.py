@@ -44,8 +44,8 @@ class Amount:
             value, unit = 0.0, "tokens"
         if not 0 < value < float("inf"):
             raise InputError(
-                f"--budget {text!r}: write an amount per problem, such as '1000 tokens', '2e9 FLOPs', '$0.01', '5 s' or "
-                "'8 samples'"
+                f"--budget {text!r}: write an amount per problem, such as '1000 tokens', '2e9 FLOPs', '$0.01', '5 s' "
+                "or '8 samples'"
             )
         return cls(value, unit)
 
@@ -149,8 +149,8 @@ def sentences(found: Finding) -> Iterator[str]:
     choice, unit = found.choice, found.unit
     chosen = found.arms[choice.place]
     yield (
-        f"For {said(choice.budget, unit)} per problem: {chosen.spec}, which costs {said(choice.cost, unit)} and is right "
-        f"in {interval(choice.accuracy)} per cent ({100 * choice.apparent:.1f} on the problems that chose it)."
+        f"For {said(choice.budget, unit)} per problem: {chosen.spec}, which costs {said(choice.cost, unit)} and is "
+        f"right in {interval(choice.accuracy)} per cent ({100 * choice.apparent:.1f} on the problems that chose it)."
     )
     yield (
         f"It is the best within the budget in {100 * choice.sure:.0f} % of resamples of the problems; "
