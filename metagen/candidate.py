@@ -1,6 +1,8 @@
 """What comes back, and what it is worth."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from metagen.copies import copier, maker
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +56,14 @@ class Candidate:
         """
         if not self.open:
             return self
-        return replace(self, closing=True, forced=text, finished=False, cut=False)
+        return changed(self, closing=True, forced=text, finished=False, cut=False)
 
     def thinking_on(self, text: str) -> "Candidate":
         """The same thought without its end and without what was said, to be continued after `text`, such as "Wait".
 
         (Budget forcing, Muennighoff et al. 2025, section 3.1.) It is continued from token ids, so it needs them.
         """
-        return replace(
+        return changed(
             self,
             steps=(),
             tokens=self.tokens[: self.thought_tokens],
@@ -73,6 +75,12 @@ class Candidate:
             finished=False,
             cut=False,
         )
+
+
+changed = copier(Candidate)
+"""A candidate with other fields."""
+made = maker(Candidate)
+"""A candidate of which all fields are given."""
 
 
 def steps_of(text: str, end: str = "\n") -> tuple[str, ...]:

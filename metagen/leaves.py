@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from functools import lru_cache
 
 from metagen.errors import InputError
 from metagen.model import Model
@@ -9,6 +10,8 @@ from metagen.request import AnyBackend, Backend, generates, refusal, thinking_of
 from metagen.settings import literal
 from metagen.thinking import FAMILIES
 
+PLAIN = (str, int, float, type(None))
+"""Settings that hold no others."""
 SAMPLES = ("n", "branch")
 """How strategies call the number of samples that they draw of one prompt."""
 
@@ -70,9 +73,19 @@ def _parts(strategy: object, left_out: object = None) -> Iterator[object]:
     if isinstance(strategy, tuple):
         for part in strategy:
             yield from _parts(part, left_out)
-    elif is_dataclass(strategy) and not isinstance(strategy, type):
+    elif (settings := _settings_of(type(strategy))) is not None:
         yield strategy
-        for setting in fields(strategy):
-            value = getattr(strategy, setting.name)
-            is_left_out = value is None and "Generator" in str(setting.type)
-            yield from _parts(left_out if is_left_out else value, left_out)
+        for name, may_be_left_out in settings:
+            value = getattr(strategy, name)
+            if value is None and may_be_left_out:
+                yield from _parts(left_out, left_out)
+            elif not isinstance(value, PLAIN):
+                yield from _parts(value, left_out)
+
+
+@lru_cache(1024)
+def _settings_of(kind: type) -> tuple[tuple[str, bool], ...] | None:
+    """The settings of a kind of strategy, each with whether it is a generator; `None` where it has none."""
+    if not is_dataclass(kind):
+        return None
+    return tuple((each.name, "Generator" in str(each.type)) for each in fields(kind))

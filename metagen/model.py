@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
+from functools import lru_cache
 from math import inf
 from operator import attrgetter
 from typing import Any, ClassVar, Literal
 
 from metagen.answers.protocol import Form
-from metagen.candidate import Candidate
+from metagen.candidate import Candidate, changed, made
 from metagen.errors import GenerationError, InputError
 from metagen.problem import Problem
 from metagen.request import Completion, Request, Sampling, Settings
@@ -203,13 +204,10 @@ class Model(Settings):
     ) -> Sampling:
         if isinstance(step, int) and limit is not None and limit < step:
             raise InputError(f"{self!r} cannot write steps of {step} tokens: give it a larger max_tokens, or none")
-        chosen = dict(zip(SETTINGS, _settings_of(self), strict=True))
-        changed = {
-            "chat_template_kwargs": self._options(family),
-            "max_tokens": step if isinstance(step, int) else limit,
-            "stop": (*self.stop, step) if isinstance(step, str) else self.stop,
-        }
-        return Sampling(**(chosen | changed), keep_stop=step is not None, form=form)
+        sampling = _usual(self, step, limit)
+        if form is None and (family is None or self.thinking is None):
+            return sampling
+        return replace(sampling, chat_template_kwargs=self._options(family), form=form)
 
     def _options(self, family: Family | None) -> Mapping[str, Any] | None:
         """What the chat template reads, the switch of thinking among it."""
@@ -228,7 +226,7 @@ class Model(Settings):
     ) -> Candidate:
         thought = completion.thought or completion.open or completion.thought_tokens or request.open
         if request.sampling.thought_only and not thought:
-            return replace(begun, finished=False)  # it did not think: what it said is drawn anew, as it was asked for
+            return changed(begun, finished=False)  # it did not think: what it said is drawn anew, as it was asked for
         ended_step = _ends_step(completion, step)
         if step is not None and not ended_step:
             completion = _without_stop(completion)
@@ -236,7 +234,7 @@ class Model(Settings):
         thinks = completion.open or bool(completion.thought) or bool(begun.thoughts)
         thoughts = (*begun.thoughts, completion.thought) if completion.thought else begun.thoughts
         known = begun.thought_tokens if not begun.open else len(request.tokens)
-        return Candidate(
+        return made(
             steps=begun.steps if completion.open or request.sampling.thought_only else (*begun.steps, completion.text),
             finished=completion.end != "length" and not ended_step and not _goes_on(completion, request),
             tokens=(*request.tokens, *completion.tokens) if ids_known else (),
@@ -248,8 +246,21 @@ class Model(Settings):
             thoughts=thoughts,
             open=completion.open,
             thought_tokens=known + completion.thought_tokens if thinks else 0,
+            closing=False,
+            forced="",
             recorded=completion.recorded,
         )
+
+
+@lru_cache(256)
+def _usual(model: Model, step: str | int | None, limit: int | None) -> Sampling:
+    """How a model draws that need not be told to think or of a form: the same for each of its requests."""
+    chosen = dict(zip(SETTINGS, _settings_of(model), strict=True))
+    chosen |= {
+        "max_tokens": step if isinstance(step, int) else limit,
+        "stop": (*model.stop, step) if isinstance(step, str) else model.stop,
+    }
+    return Sampling(**chosen, keep_stop=step is not None)
 
 
 def _goes_on(completion: Completion, request: Request) -> bool:

@@ -1,16 +1,17 @@
 """What is asked: a question, alone or as the last turn of a conversation."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from math import floor, isfinite
 from numbers import Rational, Real
-from typing import Any, Self, cast
+from typing import Any, cast
 
 from metagen.answers.kinds import MATHS
 from metagen.answers.protocol import Answers
 from metagen.answers.structured import Code
 from metagen.candidate import Candidate
+from metagen.copies import copier
 from metagen.errors import InputError
 from metagen.messages import Message, Turns, question_at, question_of, read_messages
 
@@ -92,30 +93,33 @@ class Problem:
         """What is sent to the model."""
         return self.prompt if self.asked is None else self.asked
 
-    def asking(self, text: str) -> Self:
+    def asking(self, text: str) -> "Problem":
         """The same problem, with `text` sent in its question's place and nothing of a reply written yet."""
-        return replace(self, asked=text, partial=None)
+        return _changed(self, asked=text, partial=None)
 
-    def aside(self, text: str) -> Self:
+    def aside(self, text: str) -> "Problem":
         """The same problem, with `text` sent in its place and a whole reply wanted: for what is asked on the way."""
-        return replace(self, asked=text, partial=None, step=None)
+        return _changed(self, asked=text, partial=None, step=None)
 
     def apart(self, text: str) -> "Problem":
         """Another question in the same conversation, such as a judge's, which has no reference of its own."""
         return Problem(self.id, messages=(*self.before, Message("user", text), *self.after))
 
-    def continuing(self, candidate: Candidate) -> Self:
+    def continuing(self, candidate: Candidate) -> "Problem":
         """The same problem, with the reply begun as in `candidate`."""
-        return replace(self, partial=candidate)
+        return _changed(self, partial=candidate)
 
-    def stepping(self, end: str | int) -> Self:
+    def stepping(self, end: str | int) -> "Problem":
         """The same problem, to be written one step further: to the text `end`, such as a newline, or `end` tokens.
 
         The text that ends a step is its last part.
         """
         if isinstance(end, bool) or not isinstance(end, str | int) or not end or (isinstance(end, int) and end < 1):
             raise InputError(f"a step ends with a text, such as a newline, or after so many tokens, not {end!r}")
-        return replace(self, step=end)
+        return _changed(self, step=end)
+
+
+_changed = copier(Problem)
 
 
 def _require_text(value: object, where: str) -> None:

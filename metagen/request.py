@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol, Self, TypeGuard, runtime_checkable
 from metagen.answers.protocol import Form
 from metagen.budget import Price, Usage
 from metagen.candidate import Score
+from metagen.copies import copier, maker
 from metagen.errors import BudgetExceeded, GenerationError, SampleError
 from metagen.messages import Message, Turns
 from metagen.thinking import USUAL, Family
@@ -161,7 +162,11 @@ class Request:
         """The request for `n` of these samples, from number `first` on."""
         seed = None if self.seed is None else self.seed + first
         hearing = self.hearing.after(first) if self.hearing else None
-        return replace(self, n=n, draw=self.draw + first, seed=seed, hearing=hearing)
+        return changed(self, n=n, draw=self.draw + first, seed=seed, hearing=hearing)
+
+
+changed = copier(Request)
+"""A request with other fields."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +201,8 @@ class Completion:
             object.__setattr__(self, "length", len(self.tokens))
 
 
+completed = maker(Completion)
+"""A completion of which all fields are given."""
 Outcome = Completion | SampleError
 """What came of one sample: a completion, or the error that lost it, which costs no other sample."""
 

@@ -129,7 +129,7 @@ def require_async(value: object, where: str, signature: Sequence[str]) -> None:
 
 def _require_call(owner: str, given: Mapping[str, Any], wanted: str, signature: Sequence[str], hint: str = "") -> None:
     for name, value in given.items():
-        if value is None:
+        if value is None or _all_are_called_with(type(value), len(signature)):
             continue
         where = f"{owner}: {name}={literal(value)}"
         if isinstance(value, type):
@@ -138,6 +138,13 @@ def _require_call(owner: str, given: Mapping[str, Any], wanted: str, signature: 
             called = f"called with ({', '.join(signature)})"
             raise InputError(f"{where} is not {wanted}, {called}{hint if _is_plain(value) else ''}")
         require_async(value, where, signature)
+
+
+@functools.lru_cache(1024)
+def _all_are_called_with(kind: type, arguments: int) -> bool:
+    """Whether every object of a kind is awaited when called with so many arguments, so that none need be looked at."""
+    call = getattr(kind, "__call__", None)  # noqa: B004 (what it is matters)
+    return inspect.isfunction(call) and is_async(call) and takes(call, arguments + 1)
 
 
 def require_plain(value: object, where: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from metagen.budget import Usage
 from metagen.candidate import Candidate
+from metagen.copies import maker
 from metagen.notebook import html_table
 from metagen.trace import Span
 
@@ -97,5 +98,7 @@ class Solution:
         return row | {"usage": self.usage.row()} | shown
 
 
+solved = maker(Solution)
+"""A solution of which all fields are given."""
 WRITTEN = tuple(each.name for each in fields(Solution) if each.name not in UNWRITTEN)
 """The fields that every line has."""

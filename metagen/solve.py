@@ -17,14 +17,14 @@ from metagen.events import Event, Listener, Solved
 from metagen.leaves import check_settings, named_models
 from metagen.model import Model
 from metagen.problem import Problem
-from metagen.request import AnyBackend, generates, scores
+from metagen.request import AnyBackend, Backend, generates, scores
 from metagen.run import Generator, Run, Verifier
 from metagen.run.node import Scope
 from metagen.run.protocols import is_joint
 from metagen.run.telling import Teller
 from metagen.settings import CONCURRENCY, require_grade, require_strategy
-from metagen.solution import Solution
-from metagen.trace import Span
+from metagen.solution import Solution, solved
+from metagen.trace import Span, notes_of, why_lost
 from metagen.verifiers.grading import grades, oracle_of
 
 Result = TypeVar("Result")
@@ -239,6 +239,11 @@ class Whole:
     """What an omitted generator means."""
     aside: Generator = field(default_factory=Model)
     """What it means where no answer is drawn."""
+    writer: Backend | None = field(init=False)
+    """The first model that generates."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "writer", next(filter(generates, self.models.values()), None))
 
     def root(self, problem: Problem, listener: Listener | None = None) -> tuple[Run, Span, Account]:
         """The run of one problem, with the span and the account that it writes to, and who is told what happens."""
@@ -253,7 +258,7 @@ class Whole:
     def _run(self, problem: Problem, span: Span, account: Account, listener: Listener | None = None) -> Run:
         teller = Teller(listener, problem.answers) if listener else None
         begun = account.clock()
-        scope = Scope(problem.id, self.models, self.default, self.aside, begun, self.seed, teller=teller)
+        scope = Scope(problem.id, self.models, self.writer, self.default, self.aside, begun, self.seed, teller=teller)
         return Run(scope, span, account)
 
 
@@ -286,10 +291,11 @@ async def _judged(
     (verdict, *right), notes = await _verdicts(problem, candidates, whole)
     (answer, *answers), unread = _answers(problem, candidates)
     samples = samples[: len(answers)]
-    notes = [*trace.all_notes(), *dict.fromkeys(notes + unread)]
+    spans = list(trace.counted())
+    notes = [*notes_of(spans), *dict.fromkeys(notes + unread)]
     verifiers = list(trace.verified())
     silent = [each for each, given in zip(samples, answers, strict=True) if given is None]
-    return Solution(
+    return solved(
         problem=problem.id,
         answer=answer,
         text=candidate.text if candidate else "",
@@ -305,7 +311,7 @@ async def _judged(
         unscored=sum(span.unscored for span in verifiers),
         why_unscored=next((span.why_unscored() for span in verifiers if span.unscored), ""),
         lost=trace.count_lost(),
-        why_lost=trace.why_lost(),
+        why_lost=why_lost(spans),
         notes=tuple(notes),
         error=error,
         usage=spent,

@@ -1,10 +1,11 @@
 """What happened: a tree of spans for each problem, each with what was asked, written, judged and chosen there."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Literal
 
-from metagen.budget import Usage
+from metagen.budget import NOTHING, Usage
 from metagen.candidate import Candidate, Feedback
 from metagen.thinking import split
 
@@ -83,7 +84,7 @@ class Span:
     seconds: float = 0.0
     status: Status = "open"
     error: str = ""
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = NOTHING
     """What this span itself spent, without its children."""
     verifying: bool = False
     """Whether this is a verifier at work, or below one: what is drawn here is not a sample of the answer."""
@@ -113,20 +114,24 @@ class Span:
 
     def walk(self) -> Iterator["Span"]:
         """This span and all below it, parents first, siblings by path."""
-        yield self
-        for child in self._sorted():
-            yield from child.walk()
+        waiting = [self]
+        while waiting:
+            yield (span := waiting.pop())
+            if span.children:
+                waiting.extend(reversed(span._sorted()))
 
     def total(self) -> Usage:
         """What this span and all below it spent."""
-        return sum((span.usage for span in self.walk()), Usage())
+        return sum((span.usage for span in self.walk()), NOTHING)
 
     def counted(self) -> Iterator["Span"]:
         """This span and all below it, without what was cancelled: how far that came depended on the clock."""
-        if self.status != "cancelled":
-            yield self
-            for child in self._sorted():
-                yield from child.counted()
+        waiting = [self]
+        while waiting:
+            if (span := waiting.pop()).status != "cancelled":
+                yield span
+                if span.children:
+                    waiting.extend(reversed(span._sorted()))
 
     def compared(self, chosen: Candidate) -> list[Candidate]:
         """The samples among which the outermost strategy chose this very candidate; nothing if none did."""
@@ -154,22 +159,24 @@ class Span:
         """
         if self.verifying or self.status == "cancelled":
             return 0
-        below = sum(child.count_lost() for child in self.children)
+        below = 0
+        for child in self.children:
+            below += child.count_lost()
         return below or (self._wanted() if self.status == "lost" else 0)
 
     def why_lost(self) -> str:
         """The first error at or below this span that cost a sample; empty if there is none."""
-        return next((span.error for span in self.counted() if span.status == "lost" and span.error), "")
+        return why_lost(self.counted())
 
     def verified(self) -> Iterator["Span"]:
         """The verifiers that gave verdicts at or below this span, without those that another verifier asked."""
-        if self.status == "cancelled":
-            return
-        if self.verifying and self.verdicts is not None:
-            yield self
-            return
-        for child in self._sorted():
-            yield from child.verified()
+        waiting = [self]
+        while waiting:
+            span = waiting.pop()
+            if span.verifying and span.verdicts is not None and span.status != "cancelled":
+                yield span
+            elif span.children and span.status != "cancelled":
+                waiting.extend(reversed(span._sorted()))
 
     @property
     def unscored(self) -> int:
@@ -185,7 +192,7 @@ class Span:
 
     def all_notes(self) -> list[str]:
         """What strategies at or below this span had to say about how they answered."""
-        return [note for span in self.counted() for note in span.notes]
+        return notes_of(self.counted())
 
     def _wanted(self) -> int:
         """How many samples this span was to draw."""
@@ -193,6 +200,25 @@ class Span:
         return asked.n if asked else 1
 
     def _sorted(self) -> list["Span"]:
-        if len(self.children) < 2:
-            return self.children
-        return sorted(self.children, key=lambda child: [str(key).rjust(12) for key in child.path])
+        children, above = self.children, len(self.path)
+        if len(children) < 2:
+            return children
+        if any(isinstance(key, str) for child in children for key in child.path[above:]):
+            return sorted(children, key=lambda child: [str(key).rjust(12) for key in child.path])
+        return sorted(children, key=_path_of)
+
+
+_path_of = attrgetter("path")
+
+
+def why_lost(spans: Iterable[Span]) -> str:
+    """The first error that cost a sample; empty if there is none."""
+    for span in spans:
+        if span.status == "lost" and span.error:
+            return span.error
+    return ""
+
+
+def notes_of(spans: Iterable[Span]) -> list[str]:
+    """What strategies had to say about how they answered."""
+    return [note for span in spans for note in span.notes]

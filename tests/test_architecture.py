@@ -19,8 +19,8 @@ MODULES = {
 """By name, without `metagen.` before it; the package itself is `__init__`."""
 
 ORDER = [
-    "errors", "lazy", "notebook", "distribution", "system", "thinking", "candidate", "confidence", "data", "models",
-    "prompts", "settings", "calls", "tasks",
+    "errors", "copies", "lazy", "notebook", "distribution", "system", "thinking", "candidate", "confidence", "data",
+    "models", "prompts", "settings", "calls", "tasks",
     "execution", "answers", "budget", "messages", "problem",
     "card", "request", "trace", "solution", "events",
     "run",

@@ -1,5 +1,6 @@
 import asyncio
 import random
+import weakref
 
 import pytest
 from hypothesis import given, settings
@@ -20,6 +21,24 @@ def test_usage_adds(a: Usage, b: Usage, c: Usage) -> None:
     assert (a + b) + c == a + (b + c)
     assert a + Usage() == a
     assert (a + b).tokens == a.tokens + b.tokens
+
+
+@given(st.lists(usages, max_size=40))
+def test_an_account_holds_the_sum_at_any_moment(spent: list[Usage]) -> None:
+    account, total = Account(), Usage()
+    for usage in spent:
+        account.inner().spend(usage)
+        total += usage
+        assert account.spent == total
+
+
+def test_an_account_is_freed_as_soon_as_nobody_has_it() -> None:
+    outer = Account()
+    inner = outer.inner(Budget(tokens=5))
+    freed: list[str] = []
+    weakref.finalize(inner, freed.append, "inner")
+    del inner
+    assert freed == ["inner"]
 
 
 @pytest.mark.parametrize("limits", [{"tokens": 0}, {"tokens": -1}, {"seconds": 0}, {"seconds": float("nan")}])

@@ -26,8 +26,9 @@ from collections.abc import Iterator
 from fractions import Fraction
 from functools import lru_cache
 from math import gcd, lcm
+from typing import cast
 
-from metagen.answers.numerals import NUMBER_KEY, based, exact, in_digits, number_key
+from metagen.answers.numerals import LONGEST_NUMBER, NUMBER_KEY, based, exact, in_digits, number_key
 from metagen.answers.spelling import to_ascii
 from metagen.answers.units import without_unit
 
@@ -138,10 +139,15 @@ def equal_numbers(first: str, second: str) -> bool | None:
         return True
     if has_percent(first) != has_percent(second):
         return None
-    one, other = map(exact, keys)
+    one, other = map(_exact, keys)
     if one is None or other is None:
         return None
     return None if _NEARLY * abs(one - other) <= max(abs(one), abs(other)) else False
+
+
+def _exact(key: str) -> Fraction | None:
+    """The value of a number's key; a whole number stands for the fraction, which would take ten times as long."""
+    return exact(key) if "/" in key or len(key) > LONGEST_NUMBER else cast("Fraction", int(key))
 
 
 def has_percent(text: str) -> bool:

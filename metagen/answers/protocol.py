@@ -70,7 +70,10 @@ async def verdicts(kind: Answers, answers: Iterable[str | None], reference: str)
     """Judge each distinct answer once. No answer is not right; `None` is no verdict."""
     distinct = list(dict.fromkeys(answers))
     given = [answer for answer in distinct if answer is not None]
-    judged = await together(kind.equal(answer, reference) for answer in given)
+    if len(given) < 2:
+        judged = [await kind.equal(answer, reference) for answer in given]
+    else:
+        judged = await together(kind.equal(answer, reference) for answer in given)
     return dict.fromkeys(distinct, False) | dict(zip(given, judged, strict=True))
 
 

@@ -159,13 +159,17 @@ class Retrying(Wrapper):
             spend(usage)
 
         try:
-            async for attempt in self._patience.trying():
-                with attempt:
-                    if attempt.retry_state.attempt_number > 1:
+            try:
+                await self._once(request, book, done)
+            except TransientError as error:  # trying is prepared where it is needed, which is seldom
+                async for attempt in self._patience.trying():
+                    with attempt:
+                        if attempt.retry_state.attempt_number == 1:
+                            raise error  # noqa: TRY201 (another error may be under way by then)
                         request.check_time()
-                    if paid.tokens and isinstance(spend, Renewing):
-                        request, paid = await spend.renew(request), Usage()
-                    await self._once(request, book, done)
+                        if paid.tokens and isinstance(spend, Renewing):
+                            request, paid = await spend.renew(request), Usage()
+                        await self._once(request, book, done)
         except SampleError as lost:
             if not done:
                 raise
@@ -186,7 +190,7 @@ class Retrying(Wrapper):
         """
         missing = [index for index in range(request.n) if index not in done]
         first = missing[0]
-        part = request.part(first, missing[-1] - first + 1)
+        part = request.part(first, missing[-1] - first + 1) if done else request
         again: TransientError | None = None
         for index, outcome in enumerate(await self._patience.watched(partial(self.of.generate, part, spend)), first):
             if isinstance(outcome, TransientError):

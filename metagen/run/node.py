@@ -1,9 +1,8 @@
 """A node of a running strategy: its place, its seed, its models, its books."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from random import Random
 from secrets import randbits
@@ -15,7 +14,7 @@ from metagen.errors import InputError, SampleError
 from metagen.events import StageBegun, StageEnded
 from metagen.models import SHIPPED
 from metagen.problem import Problem
-from metagen.request import AnyBackend, Backend, Request, RewardBackend, generates, scores, thinking_of
+from metagen.request import AnyBackend, Backend, Request, RewardBackend, changed, generates, scores, thinking_of
 from metagen.run.protocols import Generator
 from metagen.run.telling import Teller
 from metagen.thinking import Family
@@ -26,13 +25,15 @@ Part = Literal["last", "draft", "stage"]
 """What a reply is to the answer: it is the answer as it comes, it may become it, or it is read on the way to it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Scope:
-    """What all nodes that work on one problem share."""
+    """What all nodes that work on one problem share. It is not frozen: making it would take five times as long."""
 
     problem: str
     backends: Mapping[str, AnyBackend]
     """By name; the first that generates is the run's model."""
+    writer: Backend | None
+    """That one, if there is one."""
     model: Generator
     """What an omitted generator means, where the answer is drawn."""
     aside: Generator
@@ -40,7 +41,7 @@ class Scope:
     begun: float
     """When work on the problem began, by the clock of its account."""
     seed: int | None = None
-    draws: Counter[Any] = field(default_factory=Counter)
+    draws: dict[Any, list[int]] = field(default_factory=dict)
     """How many samples each request was asked for, for this problem."""
     teller: Teller | None = None
     """Who is told what happens; `None` where nobody listens."""
@@ -72,6 +73,8 @@ class Node:
         self._account = account
 
     def _backend(self, model: str) -> Backend:
+        if not model and self._scope.writer is not None:
+            return self._scope.writer
         backend = self._named_model(model, generates)
         if not generates(backend):
             raise InputError(f"the model {model!r} scores and cannot generate: name one that can")
@@ -103,13 +106,14 @@ class Node:
 
         Empty for the models that ship with metagen: they know the form from training, and saw no such sentence there.
         """
-        backends = self._scope.backends
-        backend: object = backends.get(model) or next(filter(generates, backends.values()), None)
+        backend: object = self._scope.backends.get(model) or self._scope.writer
         return "" if drawn_from(backend) in SHIPPED else problem.answers.asks
 
     def identity(self, model: str) -> str:
         """Which model stands behind a name: token ids belong to it. Two that are called alike are distinguished."""
-        backend = self._backend(model)
+        return self._identity(self._backend(model))
+
+    def _identity(self, backend: Backend) -> str:
         if len(self._scope.backends) == 1:
             return backend.name
         alike = [name for name, other in self._scope.backends.items() if other.name == backend.name]
@@ -128,10 +132,10 @@ class Node:
     def _numbered(self, request: Request, model: str) -> Request:
         """The request with its seed, its deadline, and the number of its first sample among equal requests."""
         drawn = (model, request.turns, request.reply, request.sampling)
-        draw = self._scope.draws[drawn]
-        self._scope.draws[drawn] += request.n
+        count = self._scope.draws.setdefault(drawn, [0])
+        draw, count[0] = count[0], count[0] + request.n
         account = self._account
-        return replace(
+        return changed(
             request,
             draw=draw,
             seed=self._seed(),

@@ -1,7 +1,7 @@
 """The protocols of generators, verifiers, critics and tools."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, TypeGuard, cast
+from typing import TYPE_CHECKING, Protocol, TypeGuard
 
 from metagen.candidate import Candidate, Feedback, Score
 from metagen.problem import Problem
@@ -79,7 +79,8 @@ class Tool(Protocol):
 
 def name_of(of: object) -> str:
     """How a generator or verifier is called in a trace."""
-    return cast(str, getattr(of, "__name__", type(of).__name__))
+    name: str | None = getattr(of, "__name__", None)
+    return name or type(of).__name__
 
 
 def is_batched(generator: Generator) -> TypeGuard[Batched]:

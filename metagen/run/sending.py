@@ -1,10 +1,11 @@
 """Requests to models, within the budget: reserved before, settled after, metered in between."""
 
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from types import TracebackType
 
-from metagen.budget import Hold, Price, Rate, Usage, free
+from metagen.budget import Hold, Price, Rate, Usage, free, took
 from metagen.errors import BudgetExceeded, GenerationError, InputError, SampleError
 from metagen.request import (
     AnyBackend,
@@ -16,6 +17,7 @@ from metagen.request import (
     Request,
     RewardBackend,
     card_of,
+    changed,
     price_of,
 )
 from metagen.run.node import Node
@@ -59,14 +61,14 @@ class Sending(Node):
 
     async def _generate(self, model: str, request: Request) -> list[Completion]:
         backend = self._backend(model)
-        request = self._numbered(request, self.identity(model))
+        request = self._numbered(request, self._identity(backend))
         self._span.request = Asked(request.prompt, request.reply, request.n, request.conversation, backend.name)
         if self._scope.teller and self._part != "stage":
             alone = self._part == "last" and request.n == 1 and not request.sampling.keep_stop
             hearing = self._scope.teller.hearing(
                 self._span.path, request.n, request.partial, request.thought, alone=alone
             )
-            request = replace(request, hearing=hearing)
+            request = changed(request, hearing=hearing)
         self._account.check_time()
         send = self._send_reserved if self._account.limited else self._send
         return await send(backend, request)
@@ -81,7 +83,7 @@ class Sending(Node):
         reading = replace(reading, deadline=self._account.deadline, clock=self._account.clock)
         held = await self._reserved_for(backend, reading) if self._account.limited else Hold()
         try:
-            with self._metered(backend, 1) as meter:
+            with Metered(self, backend, 1) as meter:
                 return await backend.rate(reading, meter)
         finally:
             self._account.settle(held)
@@ -100,7 +102,7 @@ class Sending(Node):
             self._account.settle(held)
             held = Hold()
             held = await self._account.reserve(prompt, most, flops, cost)
-            return replace(request, room=held.output // request.n)
+            return changed(request, room=held.output // request.n)
 
         try:
             return await self._send(backend, await reserve(request), reserve)
@@ -152,7 +154,7 @@ class Sending(Node):
         return lambda output: card.flops(max(prompt, 1), output, samples=n)
 
     async def _send(self, backend: Backend, request: Request, reserve: Reserve | None = None) -> list[Completion]:
-        with self._metered(backend, request.n) as book:
+        with Metered(self, backend, request.n) as book:
             outcomes = await backend.generate(request, Ledger(book, reserve) if reserve else book)
         if len(outcomes) != request.n:
             raise GenerationError(f"{backend.name} gave {len(outcomes)} completions where {request.n} were asked")
@@ -174,22 +176,32 @@ class Sending(Node):
         with suppress(SampleError), self._child("sample", ("lost", number)):
             raise error
 
-    @contextmanager
-    def _metered(self, backend: AnyBackend, samples: int) -> Iterator[Meter]:
-        """Book what the backend reports, with its FLOPs, what it costs, and the seconds that it took."""
-        card, price, begun = card_of(backend), price_of(backend), self._account.clock()
 
-        def book(usage: Usage) -> None:
-            if card or price:
-                usage = _valued(usage, card, price, samples)
-            self.spend(usage)
+class Metered:
+    """Books what a backend reports, with its FLOPs, what it costs, and the seconds that it took."""
 
-        self._account.count_in_flight(samples)
-        try:
-            yield book
-        finally:
-            self._account.count_in_flight(-samples)
-            self.spend(Usage(seconds=self._account.clock() - begun))
+    __slots__ = ("_begun", "_card", "_node", "_price", "_samples")
+
+    def __init__(self, node: Sending, backend: AnyBackend, samples: int) -> None:
+        self._node = node
+        self._samples = samples
+        self._card, self._price = card_of(backend), price_of(backend)
+
+    def __enter__(self) -> Meter:
+        account = self._node._account
+        self._begun = account.clock()
+        account.count_in_flight(self._samples)
+        return self._book if self._card or self._price else self._node.spend
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        account = self._node._account
+        account.count_in_flight(-self._samples)
+        self._node.spend(took(account.clock() - self._begun))
+
+    def _book(self, usage: Usage) -> None:
+        self._node.spend(_valued(usage, self._card, self._price, self._samples))
 
 
 def _valued(usage: Usage, card: Card | None, price: Price | None, samples: int) -> Usage:

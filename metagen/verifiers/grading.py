@@ -9,6 +9,7 @@ from metagen.verifiers.execution import PassesTests
 from metagen.verifiers.oracles import MatchesReference
 from metagen.verifiers.proof import Proves
 
+REFERENCE = MatchesReference()
 RIGHT = 1.0
 """The least verdict that is called right; `Threshold` makes one of any other."""
 
@@ -22,7 +23,7 @@ def oracle_of(problem: Problem) -> Verifier | None:
         return PassesTests()
     if problem.answer is None:
         return None
-    return Proves() if problem.to_prove else MatchesReference()
+    return Proves() if problem.to_prove else REFERENCE
 
 
 async def grades(

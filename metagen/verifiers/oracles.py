@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from metagen.run.run import Run
 
 
+RIGHT, WRONG, SILENT = Score(1.0, reason="right"), Score(0.0, reason="wrong"), Score(0.0, reason="no answer")
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class MatchesReference:
     """The oracle: the candidate's answer equals `problem.answer`, as `problem.answers` decides.
@@ -54,7 +57,7 @@ class MatchesReference:
 
 def _score(answer: str | None, right: bool | None) -> Score | None:
     if answer is None:
-        return Score(0.0, reason="no answer")
+        return SILENT
     if right is None:
         return None
-    return Score(1.0, reason="right") if right else Score(0.0, reason="wrong")
+    return RIGHT if right else WRONG

@@ -13,6 +13,9 @@ from math import isfinite
 from time import time
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import SplitResult, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import msgspec
 
 from metagen.backends.http.keys import Key
 from metagen.distribution import how_to_install
@@ -26,6 +29,7 @@ Reply = TypeVar("Reply")
 TRANSIENT = frozenset({408, 409, 425, 429})
 """Statuses below 500 after which the same request may succeed."""
 DONE = b"[DONE]"
+JSON = {"Content-Type": "application/json"}
 MIB = 1 << 20
 LARGEST = 128 * MIB
 """Bytes of a reply, unpacked. A larger one is refused before it fills the memory."""
@@ -96,7 +100,7 @@ class Http:
                 total=None, connect=None, sock_connect=self._connect, sock_read=self._silence
             ),
             headers=self._headers | key,
-            trust_env=True,
+            proxy=_proxy_for(self.base),
         )
 
     async def close(self) -> None:
@@ -194,7 +198,8 @@ class Http:
         if self._session is None:
             raise RuntimeError(f"the server {self.base} is not open: use `async with OpenAIServer(...)`")
         try:
-            async with self._session.request(method, url, json=body, allow_redirects=False) as response:
+            sent: dict[str, Any] = {} if body is None else {"data": _encoded(body), "headers": JSON}
+            async with self._session.request(method, url, allow_redirects=False, **sent) as response:
                 if response.status >= 300:
                     raise await self._refusal(response)
                 yield response
@@ -246,6 +251,14 @@ class Http:
 
     def _read_json(self, body: bytes) -> Any:
         return read_json(body, self.host)
+
+
+def _encoded(body: dict[str, Any]) -> bytes:
+    """The body of a request in JSON. Half a character of UTF-16, which a text may hold, is written as its code."""
+    try:
+        return msgspec.json.encode(body)
+    except UnicodeEncodeError:
+        return json.dumps(body).encode()
 
 
 def read_json(body: bytes, host: str) -> Any:
@@ -334,6 +347,12 @@ def _is_here(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
+
+
+def _proxy_for(url: str) -> str | None:
+    """The proxy that the environment names for an address: looked for once, and not in a thread for each request."""
+    parts = urlsplit(url)
+    return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
 
 
 async def _lines(content: "aiohttp.StreamReader") -> AsyncIterator[bytes]:

@@ -11,7 +11,7 @@ from metagen.backends.http.connection import error_text, read_json
 from metagen.budget import Usage
 from metagen.confidence import of_token
 from metagen.errors import GenerationError, TransientError
-from metagen.request import Completion, Request
+from metagen.request import Completion, Request, completed
 from metagen.thinking import Family, Reply, split
 
 LENGTH = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"})
@@ -165,7 +165,9 @@ class Choice(msgspec.Struct):
     @property
     def written(self) -> str:
         """The text, and after it the calls of tools."""
-        return (self.said + "".join(call.written for call in self.calls)).lstrip("\n" if self.calls else "")
+        if not (calls := self.calls):
+            return self.said
+        return (self.said + "".join(call.written for call in calls)).lstrip("\n")
 
     @property
     def thought(self) -> str:
@@ -365,9 +367,10 @@ def written_tokens(body: Body) -> int:
 
 def loss_of(choice: Choice) -> GenerationError | None:
     """Why a sample is lost, if it is: given up by the server, or withheld."""
-    if not choice.reason or choice.reason in GIVEN_UP:
+    reason = choice.reason
+    if not reason or reason in GIVEN_UP:
         return TransientError(f"the server gave up a sample: {choice.finish_reason or 'it has no end'}", sent=True)
-    if choice.reason in WITHHELD:
+    if reason in WITHHELD:
         return GenerationError(f"the server withheld a sample: {choice.finish_reason}")
     return None
 
@@ -397,20 +400,21 @@ def completion(choice: Choice, reply: Reply, top: int | None, thought_tokens: in
     elif choice.stop:
         end = "stop"
     ids = tuple(choice.token_ids or ())
-    logprobs = choice.logprobs or Logprobs()
-    tops = [_most_probable(each, top) for each in logprobs.tops()] if top else []
-    return Completion(
+    logprobs = choice.logprobs
+    tops = [_most_probable(each, top) for each in logprobs.tops()] if top and logprobs else []
+    return completed(
         text=reply.text,
         tokens=() if end == "stop" else ids,
         end=end,
         stop=choice.stop if end == "stop" else "",
-        logprobs=logprobs.values(),
+        logprobs=logprobs.values() if logprobs else (),
+        length=len(ids),
         confidences=tuple(of_token([logprob for _, logprob in each]) for each in tops) if all(tops) else (),
         first=tops[0] if tops else (),
-        length=len(ids),
         thought=reply.thought,
         open=reply.open,
         thought_tokens=thought_tokens,
+        recorded=None,
     )
 
 

@@ -263,13 +263,14 @@ class OpenAIServer(Backend):
     async def _outcomes(self, reply: Body, request: Request) -> list[Outcome]:
         """One outcome for each sample, in order; what did not come may be asked for again."""
         outcomes: dict[int, Outcome] = {}
+        secret = bool(self._http.key.value)
         for choice in reply.choices:
             if not 0 <= choice.index < request.n:
                 continue
             if not is_known(choice):
                 self._words.say(f"it ends samples with the reason {choice.finish_reason!r}, which is taken for an end")
             lost = loss_of(choice) or self._repeated(choice, reply, request)
-            outcomes[choice.index] = lost or await self._finish(choice, request)
+            outcomes[choice.index] = lost or await self._finish(choice, request, secret=secret)
         came = sum(isinstance(each, Completion) for each in outcomes.values())
         absent = TransientError(f"{self.name} gave {came} of {request.n} samples", sent=True)
         return [outcomes.get(index, absent) for index in range(request.n)]
@@ -283,12 +284,11 @@ class OpenAIServer(Backend):
         counted = reply.usage.completion_tokens
         return TransientError(f"{self.name} counted {counted} tokens and sent {len(choice.token_ids)}", sent=True)
 
-    async def _finish(self, choice: Choice, request: Request) -> Completion:
+    async def _finish(self, choice: Choice, request: Request, *, secret: bool) -> Completion:
         """A sample, without our key if the server repeats it, and with the ids of a step that ends by a stop string."""
         one = await self._words.understood(choice, request)
         scrub = self._http.key.scrub
-        said = one.thought + one.text
-        if scrub(said) != said:
+        if secret and scrub(said := one.thought + one.text) != said:
             return replace(one, text=scrub(one.text), thought=scrub(one.thought), tokens=())
         return await self._words.tokens.spell(one, choice.token_ids) if request.sampling.keep_stop else one
 
