@@ -73,7 +73,7 @@ def _parts(strategy: object, left_out: object = None) -> Iterator[object]:
     if isinstance(strategy, tuple):
         for part in strategy:
             yield from _parts(part, left_out)
-    elif (settings := _settings_of(type(strategy))) is not None:
+    elif (settings := _settings_of(type(strategy))) is not None:  # type: ignore[arg-type]  # a class has a hash
         yield strategy
         for name, may_be_left_out in settings:
             value = getattr(strategy, name)
