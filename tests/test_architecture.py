@@ -39,6 +39,7 @@ TESTED_ELSEWHERE = {
     "__init__": "tests/test_exported_names.py",
     "__main__": "tests/test_cli.py runs it",
     "adapters.inspect_ai.active": "tests/adapters/test_inspect_ai.py",
+    "adapters.inspect_ai.logs": "tests/adapters/test_inspect_ai.py",
     "adapters.inspect_ai.messages": "tests/adapters/test_inspect_ai.py",
     "adapters.inspect_ai.provider": "tests/adapters/test_inspect_ai.py",
     "analysis.columns": "tests/analysis/test_reading.py",

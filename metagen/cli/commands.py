@@ -313,7 +313,7 @@ def export_command(
             "--to",
             metavar="FORM",
             help="jsonl or parquet: all candidates, with answers and scores. dpo: pairs of a better and a worse reply. "
-            "sft: the best replies.",
+            "sft: the best replies. inspect: a log of Inspect, run.eval.",
         ),
     ],
     out_file: Annotated[

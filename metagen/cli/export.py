@@ -12,7 +12,13 @@ from metagen.view.reading import RunRows
 
 TRAINING: dict[str, Callable[[Solved, Training], Iterator[Row]]] = {"dpo": pair_rows, "sft": answer_rows}
 """The forms to train on."""
-NAMES = {"jsonl": "candidates.jsonl", "parquet": "candidates.parquet", "dpo": "dpo.jsonl", "sft": "sft.jsonl"}
+NAMES = {
+    "jsonl": "candidates.jsonl",
+    "parquet": "candidates.parquet",
+    "dpo": "dpo.jsonl",
+    "sft": "sft.jsonl",
+    "inspect": "run.eval",
+}
 """What each form is called in the run's folder."""
 
 
@@ -25,7 +31,23 @@ def export(run: Path, form: str, file: Path | None, how: Training | None) -> Non
     rows = RunRows.read(run)
     path = file or run / NAMES[form]
     check_place(path, ours=file is None)
-    _write(rows, form, path, how or Training())
+    if form == "inspect":
+        _write_log(rows, path)
+    else:
+        _write(rows, form, path, how or Training())
+
+
+def _write_log(run: RunRows, path: Path) -> None:
+    if path.suffix != ".eval":
+        raise InputError(f"{path}: name a file that ends in .eval, as Inspect's logs do")
+    try:
+        from metagen.adapters.inspect_ai.logs import write_log  # noqa: PLC0415 (optional)
+    except ImportError as error:
+        raise InputError(f"--to inspect needs {error.name}: run `pip install inspect_ai`") from None
+    count = write_log(run, path)
+    out.print(
+        f"Wrote {count:,} samples to {path}; open it with `inspect view --log-dir {path.parent}`.", soft_wrap=True
+    )
 
 
 def _write(run: RunRows, form: str, path: Path, how: Training) -> None:

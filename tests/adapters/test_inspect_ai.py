@@ -1,5 +1,6 @@
 """Inspect over strategies: its own forms of tasks on local data, as right as `metagen solve`."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from metagen import GenerationError, InputError
 from tests.support.harness import LETTERS, MODELS, SUMS, right_by_solve, saved
+from tests.support.viewed import make_run
 
 pytest.importorskip("inspect_ai")
 pytestmark = [pytest.mark.adapters, pytest.mark.filterwarnings("ignore")]
@@ -157,3 +159,43 @@ async def test_what_each_model_used_is_told_apart_and_what_cannot_be_is_refused(
     broken = get_model("metagen/broken", load=MODELS, strategy="Model()")
     with pytest.raises(GenerationError, match="no luck"):
         await broken.generate("What is 3 + 3 ?")
+
+
+def test_a_tree_search_is_a_log_with_branches(tmp_path: Path) -> None:
+    from inspect_ai.event import timeline_build
+    from inspect_ai.log import read_eval_log
+
+    from metagen.cli.commands import export_command
+
+    run = asyncio.run(make_run(tmp_path, "beam"))
+    export_command(run, "inspect")
+    log = read_eval_log(str(run / "run.eval"))
+    assert log.eval.model == "metagen/scripted"
+    assert log.results.scores[0].metrics["accuracy"].value == pytest.approx(1 / 3)
+    sample = log.samples[1]
+    assert (sample.id, sample.input, sample.target) == ("b", "What is 4 + 4?", "8")
+    assert sample.scores["right"].value == "C"
+    assert sample.model_usage["scripted"].total_tokens > 0
+    calls = [event for event in sample.events if event.event == "model"]
+    assert calls[1].input[-1].text == "We add.\n"
+    assert calls[1].output.completion == "The sum is clear.\n"
+    branches = [event for event in sample.events if event.event == "branch"]
+    anchors = {event.anchor_id for event in sample.events if event.event == "anchor"}
+    assert [event.from_anchor in anchors for event in branches] == [True, True]
+    assert "branch" in timeline_build(sample.events).model_dump_json()
+    spans = [event for event in sample.events if event.event == "span_begin"]
+    assert [span.name for span in spans if span.type == "branch"] == ["node 0", "node 0.0"]
+
+
+def test_votes_and_refinements_are_logs_too(tmp_path: Path) -> None:
+    from inspect_ai.log import read_eval_log
+
+    from metagen.cli.commands import export_command
+
+    for name in ("vote", "refine"):
+        run = asyncio.run(make_run(tmp_path, name))
+        export_command(run, "inspect", tmp_path / f"{name}.eval")
+        log = read_eval_log(str(tmp_path / f"{name}.eval"))
+        assert [sample.metadata["level"] for sample in log.samples] == ["1", "2", "2"]
+    with pytest.raises(InputError, match=r"name a file that ends in \.eval"):
+        export_command(run, "inspect", tmp_path / "log.json")

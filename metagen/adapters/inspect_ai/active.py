@@ -52,7 +52,9 @@ class ActiveModel(Backend):
 
     async def _single(self, request: Request, spend: Meter) -> Outcome:
         try:
-            output = await self._model.generate([_message(turn) for turn in request.turns], config=_config(request))
+            output = await self._model.generate(
+                [message_of_turn(turn) for turn in request.turns], config=_config(request)
+            )
         except Exception as error:  # a provider may raise anything
             raise GenerationError(f"{self.name}: {type(error).__name__}: {error}") from error
         usage = output.usage or ModelUsage()
@@ -63,7 +65,7 @@ class ActiveModel(Backend):
 
     async def count(self, request: Request) -> int:
         """As Inspect estimates it; what was used is counted exactly, where the provider tells."""
-        return int(await self._model.api.count_tokens([_message(turn) for turn in request.turns]))
+        return int(await self._model.api.count_tokens([message_of_turn(turn) for turn in request.turns]))
 
     def refuses(self, sampling: Sampling) -> str:
         given = [name for name in UNSAID if getattr(sampling, name) not in (None, (), False)]
@@ -95,7 +97,8 @@ def _config(request: Request) -> GenerateConfig:
     )
 
 
-def _message(turn: Message) -> ChatMessage:
+def message_of_turn(turn: Message) -> ChatMessage:
+    """A turn as Inspect has it."""
     rest = turn.fields()
     if turn.role == "system":
         return ChatMessageSystem(content=turn.content)

@@ -1,0 +1,316 @@
+"""A run as a log of Inspect: a sample per problem, with its spans as events and search trees as branches."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from inspect_ai.event import (
+    AnchorEvent,
+    BranchEvent,
+    Event,
+    InfoEvent,
+    ModelEvent,
+    ScoreEvent,
+    SpanBeginEvent,
+    SpanEndEvent,
+    ToolEvent,
+)
+from inspect_ai.log import (
+    EvalConfig,
+    EvalDataset,
+    EvalError,
+    EvalLog,
+    EvalMetric,
+    EvalPlan,
+    EvalPlanStep,
+    EvalResults,
+    EvalSample,
+    EvalScore,
+    EvalSpec,
+    EvalStats,
+    write_eval_log,
+)
+from inspect_ai.model import (
+    ChatCompletionChoice,
+    ChatMessage,
+    ChatMessageAssistant,
+    ChatMessageUser,
+    GenerateConfig,
+    ModelOutput,
+)
+from inspect_ai.scorer import CORRECT, INCORRECT, Score
+from inspect_ai.tool import ToolCallError
+
+from metagen import distribution
+from metagen.adapters.inspect_ai.active import message_of_turn
+from metagen.adapters.inspect_ai.messages import message_of, usage_by_model, usage_of
+from metagen.analysis.share import Share
+from metagen.budget import Usage
+from metagen.disk.facts import FACTS
+from metagen.disk.files import replace_file
+from metagen.disk.rows import SolutionRow
+from metagen.disk.traces import SpanRow
+from metagen.messages import read_messages
+from metagen.trace import Asked, Written
+from metagen.view.problems import asked, judged_candidates
+from metagen.view.reading import RunRows
+
+SCORER = "right"
+"""What the score of a sample is called: whether its answer is right."""
+
+
+def write_log(run: RunRows, path: Path) -> int:
+    """Write the log, which is in memory as a whole; return how many samples it has."""
+    begun = datetime.fromisoformat(run.configuration.get(FACTS, {}).get("at", "1970-01-01T00:00:00+00:00"))
+    samples = [_sample(row, spans, begun) for row, spans in run.traces()]
+    replace_file(path, lambda new: write_eval_log(_log(run, samples, begun), str(new)))
+    return len(samples)
+
+
+def _log(run: RunRows, samples: list[EvalSample], begun: datetime) -> EvalLog:
+    about = run.configuration
+    usage = usage_by_model((name, each) for sample in samples for name, each in sample.metadata.pop("usage").items())
+    strategy, models = str(about.get("strategy", "")), about.get("models", {})
+    return EvalLog(
+        status="success",
+        eval=EvalSpec(
+            created=begun.isoformat(),
+            task=_clean(run.name),
+            task_id=_clean(run.name),
+            eval_id=_clean(run.name),
+            run_id=_clean(run.name),
+            dataset=EvalDataset(name=str(about.get("problems", "")), samples=len(samples)),
+            model="metagen/" + ",".join(map(str, models.values() if isinstance(models, dict) else ())),
+            solver=strategy,
+            config=EvalConfig(epochs=1),
+            packages={"metagen": distribution.version()},
+        ),
+        plan=EvalPlan(steps=[EvalPlanStep(solver=strategy)]),
+        results=_results(run.rows.values()),
+        stats=EvalStats(
+            started_at=begun.isoformat(),
+            completed_at=begun.isoformat(),
+            model_usage={name: usage_of(spent) for name, spent in usage.items()},
+        ),
+        samples=samples,
+    )
+
+
+def _results(rows: Iterable[SolutionRow]) -> EvalResults:
+    every = list(rows)
+    judged = [row.correct for row in every if row.correct is not None]
+    share = Share(judged.count(True), len(judged))
+    error = (share.value * (1 - share.value) / max(1, share.total - 1)) ** 0.5 if judged else 0.0
+    metrics = {"accuracy": share.value, "stderr": error} if judged else {}
+    return EvalResults(
+        total_samples=len(every),
+        completed_samples=sum(not row.failed for row in every),
+        scores=[
+            EvalScore(
+                name=SCORER,
+                scorer=SCORER,
+                scored_samples=len(judged),
+                unscored_samples=len(every) - len(judged),
+                metrics={name: EvalMetric(name=name, value=value) for name, value in metrics.items()},
+            )
+        ],
+    )
+
+
+def _sample(row: SolutionRow, spans: Sequence[SpanRow], begun: datetime) -> EvalSample:
+    prompt = _clean(row.prompt or asked(spans))
+    candidates = judged_candidates(row, spans)
+    thought = next((each.thought for each in candidates if each.chosen), "")
+    reply = message_of(_clean(row.text), _clean(thought))
+    usage = usage_by_model((span.request.model, Usage(**_counts(span))) for span in spans if span.request)
+    score = _score(row)
+    events = list(Transcript(begun, spans).events())
+    if score:
+        ended = {"timestamp": begun + timedelta(seconds=row.seconds), "working_start": row.seconds}
+        events.append(ScoreEvent(score=score, target=row.reference or "", scorer=SCORER, **ended))
+    return EvalSample(
+        id=_clean(row.problem),
+        epoch=1,
+        input=prompt,
+        target=_clean(row.reference or ""),
+        messages=[ChatMessageUser(content=prompt), reply],
+        output=ModelOutput(
+            model="metagen",
+            choices=[ChatCompletionChoice(message=reply, stop_reason="stop")],
+            usage=usage_of(row.usage.usage()),
+            time=row.seconds,
+        ),
+        scores={SCORER: score} if score else None,
+        metadata={
+            **row.tags,
+            "answers": list(row.answers),
+            "verdicts": list(row.verdicts),
+            "scores": [each.score for each in candidates],
+            "notes": [_clean(note) for note in row.notes],
+            "lost": row.lost,
+            "usage": usage,
+        },
+        events=events,
+        model_usage={name: usage_of(spent) for name, spent in usage.items()},
+        started_at=begun.isoformat(),
+        completed_at=(begun + timedelta(seconds=row.seconds)).isoformat(),
+        total_time=row.seconds,
+        working_time=row.seconds,
+        error=EvalError(message=row.error, traceback="", traceback_ansi="") if row.failed else None,
+    )
+
+
+def _score(row: SolutionRow) -> Score | None:
+    if row.correct is None:
+        return None
+    return Score(value=CORRECT if row.correct else INCORRECT, answer=row.answer, explanation=_clean(row.text))
+
+
+def _counts(span: SpanRow) -> dict[str, Any]:
+    """Counts of tokens and calls are whole numbers, whatever a line says."""
+    return {name: value if name.endswith("seconds") else int(value) for name, value in span.usage.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """The events of a problem, from its spans."""
+
+    begun: datetime
+    spans: Sequence[SpanRow]
+    below: dict[str, list[SpanRow]] = field(default_factory=dict, init=False)
+    """The spans right below each path; an expanded node of a search is below the one that it is a child of."""
+
+    def __post_init__(self) -> None:
+        expanded = {span.path for span in self.spans if span.expansion}
+        for span in self.spans:
+            if span.path:
+                self.below.setdefault(_above(span, expanded), []).append(span)
+
+    def events(self) -> Iterator[Event]:
+        """All events, each span's between its beginning and its end."""
+        for span in self.spans[:1]:
+            yield from self._span(span, None)
+
+    def _span(self, span: SpanRow, above: SpanRow | None) -> Iterator[Event]:
+        branches = bool(above and above.expansion and span.expansion)
+        about = self._about(span)
+        yield SpanBeginEvent(
+            id=_id(span),
+            parent_id=_id(above) if above else None,
+            name=_name(span),
+            type="branch" if branches else None,
+            **about | {"span_id": _id(above) if above else None},
+        )
+        if branches:
+            yield BranchEvent(from_anchor=_anchor(span), **about)
+        yield from self._own(span, about)
+        for child in self.below.get(span.path, ()):
+            if span.expansion and child.expansion:
+                yield AnchorEvent(anchor_id=_anchor(child), source="expansion", **about)
+            yield from self._span(child, span)
+        yield SpanEndEvent(id=_id(span), **about | {"timestamp": self._at(span.started + span.seconds)})
+
+    def _own(self, span: SpanRow, about: dict[str, Any]) -> Iterator[Event]:
+        """What was done at this very span."""
+        if span.request:
+            yield _model_event(span, span.request, about, self._at(span.started + span.seconds))
+        if span.call:
+            why = _clean(span.call.refusal or span.error)
+            yield ToolEvent(
+                id=_id(span),
+                function=_clean(span.name),
+                arguments={"input": _clean(span.call.input)},
+                result=_clean(span.call.output or ""),
+                error=ToolCallError("unknown", why) if span.call.output is None else None,
+                completed=self._at(span.started + span.seconds),
+                **about,
+            )
+        said = {
+            "verdicts": list(span.verdicts) if span.verdicts is not None else None,
+            "steps": [list(each) for each in span.steps] or None,
+            "feedback": _clean(span.feedback.text) if span.feedback else None,
+            "children": [_child(each) for each in span.expansion.children] if span.expansion else None,
+            "notes": [_clean(note) for note in span.notes] or None,
+            "error": _clean(span.error) or None,
+        }
+        if data := {name: value for name, value in said.items() if value is not None}:
+            yield InfoEvent(source=_clean(span.name), data=data, **about)
+
+    def _about(self, span: SpanRow) -> dict[str, Any]:
+        return {"span_id": _id(span), "timestamp": self._at(span.started), "working_start": span.started}
+
+    def _at(self, seconds: float) -> datetime:
+        return (self.begun + timedelta(seconds=seconds)).astimezone(UTC)
+
+
+def _above(span: SpanRow, expanded: set[str]) -> str:
+    """The path that a span is shown below: in a search, `0./0/1` is a child of the node `0./0`."""
+    if span.expansion:
+        node, slash, _ = span.path.rpartition("/")
+        for above in (node, f"{node}/"):
+            if slash and above in expanded and above != span.path:
+                return above
+    return span.parent or ""
+
+
+def _id(span: SpanRow) -> str:
+    return span.path or "root"
+
+
+def _anchor(span: SpanRow) -> str:
+    return f"at {span.path}"
+
+
+def _name(span: SpanRow) -> str:
+    """The name of a span; a node of a search is called by its place, such as `node 0.1`, since a slash would be cut."""
+    if not span.expansion:
+        return _clean(span.name)
+    place = span.path.rpartition(".")[2].strip("/").replace("/", ".")
+    return f"node {place}" if place else "root of the search"
+
+
+def _child(child: Any) -> dict[str, Any]:
+    return {"count": child.count, "value": child.value, "state": child.became or child.state}
+
+
+def _model_event(span: SpanRow, request: Asked, about: dict[str, Any], ended: datetime) -> ModelEvent:
+    usage = usage_of(Usage(**_counts(span)))
+    return ModelEvent(
+        model=_clean(request.model) or "model",
+        input=list(_input(request, span.problem)),
+        tools=[],
+        tool_choice="none",
+        config=GenerateConfig(num_choices=request.n if request.n > 1 else None),
+        output=ModelOutput(
+            model=_clean(request.model),
+            choices=[_choice(each) for each in span.completions],
+            usage=usage,
+            time=span.seconds,
+        ),
+        error=_clean(span.error) or None,
+        completed=ended,
+        working_time=span.seconds,
+        **about,
+    )
+
+
+def _input(request: Asked, problem: str) -> Iterator[ChatMessage]:
+    if request.messages:
+        turns = read_messages(list(request.messages), f"problem {problem!r}: messages")
+        yield from map(message_of_turn, turns)
+    else:
+        yield ChatMessageUser(content=_clean(request.prompt))
+    if request.partial:
+        yield ChatMessageAssistant(content=_clean(request.partial))
+
+
+def _choice(written: Written) -> ChatCompletionChoice:
+    message = message_of(_clean(written.text), _clean(written.thought))
+    return ChatCompletionChoice(message=message, stop_reason="max_tokens" if written.cut else "stop")
+
+
+def _clean(text: str) -> str:
+    """A text without halves of surrogate pairs, which no file in UTF-8 holds."""
+    return text.encode(errors="backslashreplace").decode()
