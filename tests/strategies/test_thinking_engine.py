@@ -29,7 +29,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 async def reasoner() -> AsyncIterator[VLLMEngine]:
-    async with VLLMEngine(SMALL_REASONER) as model:
+    async with VLLMEngine(SMALL_REASONER, reasoning_parser="qwen3") as model:
         yield model
 
 
@@ -49,6 +49,16 @@ async def solved(spec: str, model: Backend, problem: Problem = PROBLEMS[0]) -> S
 
 def written(solution: Solution) -> list[str]:
     return [each.thought + each.text for span in solution.trace.walk() for each in span.completions]
+
+
+async def test_vllms_own_limit_ends_a_thought_in_one_request(model: Backend) -> None:
+    own = await solved('Model(temperature=0, extra={"thinking_token_budget": 16})', model)
+    ours = await solved("Model(temperature=0, thinking=16)", model)
+    assert (own.usage.calls, ours.usage.calls) == (1, 2)
+    assert own.usage.thought_tokens <= 18, "the mark that opens it, and the break before the mark that ends it"
+    assert own.candidate
+    assert own.candidate.text
+    assert not own.candidate.open
 
 
 async def test_a_thought_is_parted_from_the_text(model: Backend) -> None:
