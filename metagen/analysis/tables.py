@@ -191,7 +191,7 @@ def at_equal(found: Iterable[Equal]) -> Sheet:
             f"{_cost(each.cost)} {each.unit}",
             f"{100 * each.first_mean:.1f}",
             f"{100 * each.second_mean:.1f}",
-            _points(each.difference),
+            points(each.difference),
         )
         for each in found
     )
@@ -225,7 +225,7 @@ def answers(first: Source, second: Source) -> Comparison | None:
 def comparisons(found: Iterable[Versus]) -> Sheet:
     """The differences, to be read."""
     rows = tuple(
-        (f"{each.second} - {each.first}", each.rule, str(each.k), str(each.problems), _points(each.difference))
+        (f"{each.second} - {each.first}", each.rule, str(each.k), str(each.problems), points(each.difference))
         for each in found
     )
     return Sheet("Differences in points, in pairs", ("what", "rule", "k", "problems", "difference"), rows, keys=2)
@@ -234,7 +234,7 @@ def comparisons(found: Iterable[Versus]) -> Sheet:
 def said(first: Source, second: Source, found: Comparison) -> str:
     """The comparison of two runs in a sentence."""
     return (
-        f"Answers of {second.name} - {first.name}: {_points(found.difference)} points on {found.problems} problems; "
+        f"Answers of {second.name} - {first.name}: {points(found.difference)} points on {found.problems} problems; "
         f"right in one run only {found.only_second} and {found.only_first}, p = {found.p:.2g} (McNemar's mid-p)"
     )
 
@@ -283,12 +283,13 @@ def _cost(value: float) -> str:
     return f"{value:.3g}" if value >= 1e6 else f"{value:,.0f}"
 
 
-def _points(found: Difference) -> str:
+def points(found: Difference) -> str:
+    """A difference in points, with its interval."""
     return f"{100 * found.value:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
 
 
 def _said(rule: str, fall: Fall) -> str:
     return (
         f"{rule} is over-optimised: best at k = {fall.best}, and from k = {fall.worse_from} on worse than with fewer "
-        f"samples ({_points(Difference(fall.difference, fall.low, fall.high))} points)"
+        f"samples ({points(Difference(fall.difference, fall.low, fall.high))} points)"
     )

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,19 +108,20 @@ def _best_unit(arms: Sequence[Arm]) -> Unit:
     return next(unit for unit in units if all(unit in arm.costs for arm in arms))
 
 
-def report(found: Finding, folder: Path | None) -> None:
-    """Print what was found and, if there is a folder for it, write it down."""
-    page, said = sheet(found), list(sentences(found))
-    show(page)
+def report(found: Finding, folder: Path | None, others: Sheet | None = None, more: Iterable[str] = ()) -> None:
+    """Print what was found and, if there is a folder for it, write it down; `others` and what is said of them too."""
+    pages, said = [sheet(found), *([others] if others else [])], [*sentences(found), *more]
+    for page in pages:
+        show(page)
     for sentence in (*said, FOOT):
         out.print(sentence, soft_wrap=True)
     out.print(command(found), soft_wrap=True)
     if folder:
         picture = "\n![Accuracy against cost](choice.png)\n" if plots.available() else ""
         text = "\n".join(f"- {each}" for each in (*said, FOOT))
-        rows = list(lines(found))
+        rows, tables = list(lines(found)), "\n".join(map(formats.markdown, pages))
         texts = {
-            "choice.md": f"{formats.markdown(page)}{picture}\n{text}\n\n```sh\n{command(found)}\n```\n",
+            "choice.md": f"{tables}{picture}\n{text}\n\n```sh\n{command(found)}\n```\n",
             "choice.csv": formats.lines_as_csv(rows),
             "choice.json": json.dumps(rows, indent=1) + "\n",
         }

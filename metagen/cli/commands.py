@@ -8,11 +8,14 @@ import typer
 from typer.exceptions import TyperException
 
 from metagen.cli.options import (
+    AlsoOption,
     AnswersOption,
     BudgetOption,
     ByOption,
     CardOption,
+    ChosenCardOption,
     ChosenFrom,
+    ChosenPriceOption,
     ConcurrencyOption,
     EngineOption,
     FieldOption,
@@ -33,7 +36,6 @@ from metagen.cli.options import (
     SeedOption,
     ServerOption,
     SourceCardOption,
-    SourcePriceOption,
     Sources,
     SplitOption,
     StrategyOption,
@@ -210,48 +212,66 @@ def report_command(
 @app.command("choose")
 def choose_command(
     sources: ChosenFrom,
-    problem_file: Annotated[Path, typer.Option("--problems", metavar="FILE", help="The problems they were drawn for.")],
+    problem_file: Annotated[
+        Path | None,
+        typer.Option("--problems", metavar="FILE", help="The problems that the pools were drawn for."),
+    ] = None,
+    model: ModelOption = None,
     budget: BudgetOption = None,
     of: Annotated[
         str | None,
-        typer.Option("--of", metavar="SPEC", help="What drew one sample, as in `sample --of`. Default: the model."),
+        typer.Option("--of", metavar="SPEC", help="What draws one sample, as in `sample --of`. Default: the model."),
     ] = None,
     by: ByOption = None,
-    model: ModelOption = None,
+    also: AlsoOption = None,
     out_dir: Annotated[
         Path | None,
         typer.Option(
             "--out", metavar="DIR", help="Write choice.md, choice.csv, choice.json and, with matplotlib, a picture."
         ),
     ] = None,
-    n: Annotated[int | None, typer.Option("--n", min=1, help="Only the first N samples of each problem.")] = None,
-    card: SourceCardOption = None,
-    price: SourcePriceOption = None,
+    n: Annotated[int | None, typer.Option("--n", min=1, help="Samples of each problem. Default: 16, or all.")] = None,
+    limit: LimitOption = None,
+    seed: SeedOption = None,
+    concurrency: Annotated[int | None, typer.Option(min=1, help="Problems at once.")] = None,
     pace: PaceOption = None,
     prompt_field: FieldOption = None,
     answer_field: FieldOption = None,
     id_field: FieldOption = None,
     answers: AnswersOption = None,
+    split: SplitOption = None,
+    system: SystemOption = None,
+    template: TemplateOption = None,
     grade: GradeOption = None,
     load: LoadOption = None,
     engine: EngineOption = None,
     server: ServerOption = None,
+    card: ChosenCardOption = None,
+    price: ChosenPriceOption = None,
 ) -> None:
     """Say which strategy to use for a budget.
 
-    Every strategy that a pool of samples can stand for is estimated: votes, weighted votes, votes that stop, the best
-    of k, sampling until a check accepts, cascades of two pools. Prints the best for each cost with intervals, the
-    choice for the budget, how sure it is, what twice the budget would add, and the command to use it. No strategy is
-    judged on the problems that chose it.
+    From pools of samples that are there (with --problems), or from one that is drawn for a file of problems. Every
+    strategy that samples can stand for is estimated: votes, weighted votes, votes that stop, the best of k, sampling
+    until a check accepts, cascades of two pools. Where the pool is drawn, others are run too, the worse half dropped
+    lap by lap. Prints the best for each cost with intervals, the choice for the budget, how sure it is, what twice the
+    budget would add, and the command to use it. No strategy is judged on the problems that chose it.
     """
     given = locals()
     from metagen.cli.choose import Amount, find, report
     from metagen.cli.console import check_report
-    from metagen.cli.pools import gathered
 
     amount = Amount.parse(budget) if budget else None
     check_report(out_dir, "choice")
-    report(find(*gathered(**given), amount), out_dir)
+    if problem_file is None:
+        from metagen.cli.race import explore
+
+        explore(given, amount)
+    else:
+        from metagen.cli.pools import from_pools
+
+        found = from_pools(**given)
+        report(find(found.title, found.arms, found.command, amount), out_dir)
 
 
 @app.command("show")

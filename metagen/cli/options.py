@@ -140,21 +140,39 @@ ReachOption = Annotated[
     list[float] | None,
     typer.Option(metavar="PERCENT", min=0, max=100, help="Say what so much accuracy costs; may be repeated."),
 ]
-SourcePriceOption = Annotated[
+ChosenCardOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--card",
+        metavar="[NAME=]CONFIG",
+        help="The config.json, or its folder, of the model behind a server or a pool, so that costs are in FLOPs. Of "
+        "several pools: one for all, or one for each in their order, without names.",
+    ),
+]
+ChosenPriceOption = Annotated[
     list[str] | None,
     typer.Option(
         "--price",
-        metavar="READ/WRITE",
-        help="What the model that drew the samples costs for a million tokens that it reads and writes, such as "
-        "0.15/0.60: one for all sources, or one for each in their order.",
+        metavar="[NAME=]READ/WRITE",
+        help="What a model costs for a million tokens that it reads and writes, such as 0.15/0.60. Of several pools: "
+        "one for all, or one for each in their order, without names.",
+    ),
+]
+AlsoOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--also",
+        metavar="SPEC",
+        help="Another strategy to run beside Refine(), tree searches (with a process reward) and limits of thoughts; "
+        "may be repeated.",
     ),
 ]
 ChosenFrom = Annotated[
     list[str],
     typer.Argument(
-        metavar="[NAME=]POOL_OR_RUN",
-        help="Pools of samples (.jsonl), and folders of runs; several need names, by which a strategy calls the "
-        "models that drew them.",
+        metavar="FILE",
+        help="A file of problems; or with --problems pools of samples (.jsonl) and folders of runs. Several need "
+        "names, NAME=POOL, by which a strategy calls the models that drew them.",
         show_default=False,
     ),
 ]

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from metagen.analysis.arms import Arm, Unit, Verdicts, arms, cascades, pool_of
+from metagen.analysis.arms import Arm, Pool, Unit, Verdicts, arms, cascades, pool_of
 from metagen.analysis.intervals import Array, Index
 from metagen.analysis.reading import LIKELIHOOD, Gathered, gather
 from metagen.analysis.tally import Tally
 from metagen.budget import PARTS, Account, Budget, Price, Usage
+from metagen.card.card import ModelCard
 from metagen.cli.jobs import fill
 from metagen.cli.orders import read_models
 from metagen.cli.reports import cards
@@ -33,49 +34,91 @@ from metagen.verifiers import MeanLogprob, RecordedScore, Sigmoid
 NAMED = re.compile(r"[^\W\d]\w*=")
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Gathering:
+    """Strategies, and what they were estimated from."""
+
+    title: str
+    ids: tuple[str, ...]
+    """Of the problems."""
+    arms: Sequence[Arm]
+    command: Sequence[str]
+    """What solves with one of them, up to the strategy."""
+    spent: float
+    """The tokens that the samples and the verdicts on them cost."""
+
+
+def from_pools(
+    *, sources: Sequence[str], card: Sequence[str] | None, price: Sequence[str] | None, **given: Any
+) -> Gathering:
+    """All strategies that pools and runs can stand for, from the options of the command. Raises `InputError`."""
+    if ignored := sorted(name for name in DRAWING if given.pop(name, None)):
+        raise InputError(f"--{ignored[0]} is for drawing a pool, and --problems says that the pools are there")
+    named = _named(sources)
+    return gathered(
+        {name: Path(path) for name, path in named.items()},
+        cards(card or (), len(named)),
+        _prices(price or (), len(named)),
+        **given,
+    )
+
+
+DRAWING = ("also", "limit", "seed", "concurrency", "system", "template")
+"""Options that say how a pool is drawn."""
+
+
 def gathered(
+    named: Mapping[str, Path],
+    cards: Sequence[ModelCard | None],
+    prices: Sequence[Price | None],
     *,
-    sources: Sequence[str],
     problem_file: Path,
     of: str | None,
     by: list[str] | None,
     n: int | None,
-    card: list[str] | None,
-    price: list[str] | None,
     pace: float | None,
     prompt_field: str | None,
     answer_field: str | None,
     id_field: str | None,
     answers: str | None,
+    split: str | None,
     grade: str | None,
     load: list[Path] | None,
     model: list[str] | None,
     engine: list[str] | None,
     server: list[str] | None,
     **_: object,
-) -> tuple[str, list[Arm], list[str]]:
-    """A title, all strategies, and the command that solves with one of them. Raises `InputError`."""
-    names, named = load_all(load or ()), _named(sources)
+) -> Gathering:
+    """All strategies that some samples can stand for; `model` holds those that verifiers ask. Raises `InputError`."""
+    names = load_all(load or ())
     if of and len(named) > 1:
         raise InputError("--of says what drew the samples of one source: leave it out, and name the models")
     of = literal(parse(of, names)) if of else ""
-    problems = ProblemFile(problem_file, prompt_field, answer_field, id_field, answers or "").reading(names)
+    problems = ProblemFile(problem_file, prompt_field, answer_field, id_field, answers or "", split=split or "")
+    problems = problems.reading(names)
     graded = parse_grade(grade, names) if grade else None
     wanted = [literal(parse_grade(each, names)) for each in by or ()]
-    paths, prices = list(map(Path, named.values())), _prices(price or (), len(named))
-    found = [
-        gather(path, problems, n, each, graded) for path, each in zip(paths, cards(card or (), len(named)), strict=True)
-    ]
+    found = [gather(path, problems, n, card, graded) for path, card in zip(named.values(), cards, strict=True)]
     kept = shared([each.ids for each in found])
     judge = Judge(problems, graded, model or [], {"load": load, "engine": engine, "server": server})
     pools = []
-    for name, each, cost, rows in zip(named, found, prices, kept, strict=True):
+    for name, each, price, rows in zip(named, found, prices, kept, strict=True):
         verifiers = [*_recorded(each), *(judge.verdicts(each, name, verifier) for verifier in wanted)]
         samples, judged = each.samples.of(rows), [_of(verdict, rows) for verdict in verifiers]
-        pools.append(pool_of(samples, judged, of or _drawn_from(Path(each.name), name), cost, pace))
+        pools.append(pool_of(samples, judged, of or _drawn_from(Path(each.name), name), price, pace))
     every = [*(arm for pool in pools for arm in arms(pool)), *cascades(pools)]
     drawn = ", ".join(f"{each.samples.n} samples each of {each.name}" for each in found)
-    return f"{len(kept[0])} problems, {drawn}", every, _command(problem_file, dict(zip(named, paths, strict=True)))
+    ids = tuple(found[0].ids[row] for row in kept[0].tolist())
+    spent = sum(map(_spent, pools))
+    return Gathering(f"{len(ids)} problems, {drawn}", ids, every, _command(problem_file, named), spent)
+
+
+def _spent(pool: Pool) -> float:
+    """The tokens of samples that were drawn in one request per problem, and of the verdicts on them."""
+    samples, nothing = pool.samples, np.zeros(1)
+    verdicts = sum(float(each.costs.get("tokens", nothing).sum()) for each in pool.verifiers)
+    written, read = (nothing if each is None else each for each in (samples.tokens, samples.prompts))
+    return float(written.sum() + read.sum()) + samples.n * verdicts
 
 
 def _named(sources: Sequence[str]) -> dict[str, str]:

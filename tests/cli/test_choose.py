@@ -77,7 +77,6 @@ def test_two_pools_make_a_cascade(metagen: Command, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (CHOOSE[:2], "Missing option '--problems'"),
         ((*CHOOSE, "--budget", "5"), "--budget '5': write an amount per problem"),
         ((*CHOOSE, "--budget", "5 s"), "--budget in seconds: give the tokens that one sample is written at"),
         ((*CHOOSE, "--budget", "1e9 FLOPs"), "--budget in FLOPs: give the model's config.json with --card"),

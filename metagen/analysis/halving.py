@@ -1,0 +1,54 @@
+"""Strategies that no pool can stand for, run on more and more problems while the worse half is dropped. Pure.
+
+(Successive halving: Karnin, Koren and Somekh 2013; Jamieson and Talwalkar 2016.) What is compared is the gain: what a
+strategy gives above the best one of the pool that costs no more, on the same problems.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from metagen.analysis.arms import Unit
+from metagen.analysis.choice import best_within
+from metagen.analysis.compare import Difference, difference
+from metagen.analysis.intervals import LEVEL, Array, Index
+
+LEAST = 8
+"""Problems of the first lap, at least."""
+LAPS = 3
+"""The first lap has the problems, halved so many times."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Entrant:
+    """A strategy, and what it came to on the problems that it ran on."""
+
+    spec: str
+    places: Index
+    """Which problems these are."""
+    right: Array
+    costs: Mapping[Unit, Array]
+
+
+def laps(problems: int) -> list[int]:
+    """How many problems each lap has run on at its end: they double up to all."""
+    sizes = [min(problems, max(LEAST, -(-problems // 2**LAPS)))]
+    while sizes[-1] < problems:
+        sizes.append(min(problems, 2 * sizes[-1]))
+    return sizes
+
+
+def gain(entrant: Entrant, values: Array, costs: Array, unit: Unit, entrants: int = 1) -> Difference:
+    """How much better it is than the best of the pool that costs no more, in pairs.
+
+    `values` and `costs` are [P, C], of the strategies of the pool. The interval allows for the luckiest of so many
+    `entrants` (Bonferroni).
+    """
+    spent = float(entrant.costs[unit].mean())
+    rival = best_within(values.mean(0), costs.mean(0), spent)
+    return difference(values[entrant.places, rival], entrant.right, level=1 - (1 - LEVEL) / entrants)
+
+
+def better_half(entrants: Sequence[Entrant], values: Array, costs: Array, unit: Unit) -> list[Entrant]:
+    """The half with the largest gain, one at least."""
+    gains = sorted(entrants, key=lambda each: -gain(each, values, costs, unit).value)
+    return gains[: -(-len(gains) // 2)]

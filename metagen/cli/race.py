@@ -1,0 +1,213 @@
+"""Draws the pool that `metagen choose` chooses from, and runs the strategies that no pool can stand for."""
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from metagen.analysis.arms import Unit
+from metagen.analysis.compare import Difference
+from metagen.analysis.halving import Entrant, better_half, gain, laps
+from metagen.analysis.intervals import Array
+from metagen.analysis.sheet import Sheet
+from metagen.analysis.tables import points
+from metagen.analysis.tally import Tally
+from metagen.backends import Recorded
+from metagen.budget import Account, Usage
+from metagen.card.card import ModelCard
+from metagen.cli import orders
+from metagen.cli.choose import Amount, Finding, find, report
+from metagen.cli.jobs import fill, sample_file
+from metagen.cli.pools import Gathering, gathered
+from metagen.cli.sweeps import Late, late
+from metagen.disk.files import make_folder
+from metagen.disk.pool import read_samples
+from metagen.disk.runs import read_solutions
+from metagen.errors import InputError
+from metagen.jobs.job import Order, prepare, read_named
+from metagen.request import AnyBackend, card_of, generates, price_of
+from metagen.settings import CONCURRENCY, literal
+
+PROBLEMS, SAMPLES = 100, 16
+"""Of a pool, if nobody says."""
+SHARE = 0.1
+"""A choice may cost so much of what running every strategy on the problems would cost."""
+TREES = ("Rebase", "ParticleFilter")
+
+
+def explore(given: Mapping[str, Any], amount: Amount | None) -> None:
+    """Draw a pool, choose from it, run other strategies, and report, from the options of the command."""
+    sources, models = given["sources"], given["model"] or []
+    if len(sources) > 1:
+        raise InputError("without --problems there is one file of problems: for pools that are there, give --problems")
+    unlimited = dict.fromkeys(("tokens", "seconds", "flops", "money"))
+    file, spec = Path(sources[0]), given["of"] or "Model()"
+    usual_ones = {"limit": given["limit"] or PROBLEMS, "concurrency": given["concurrency"] or CONCURRENCY}
+    order = orders.order(**{**given, **unlimited, **usual_ones, "file": file, "strategy": spec})
+    specs = [*(f"BestOf(2, by={each})" for each in given["by"] or ()), *(given["also"] or ())]
+    job, *_ = [prepare(replace(order, strategy=each)) for each in (spec, *specs)]
+    name = next(name for name, backend in job.models.items() if generates(backend))
+    folder = given["out_dir"] or Path("runs") / f"choose-{job.slug()}"
+    make_folder(folder)
+    pool = folder / "pool.jsonl"
+    asyncio.run(sample_file(job, given["n"] or SAMPLES, pool))
+    card, others = (
+        card_of(job.models[name]),
+        [each for each in models if read_named([each], "--model").keys() != {name}],
+    )
+    found = gathered(
+        {"": pool},
+        [card if isinstance(card, ModelCard) else None],
+        [price_of(job.models[name])],
+        **{**given, "problem_file": file, "model": others},
+    )
+    finding = find(found.title, found.arms, _command(file, given), amount)
+    specs = [*usual(given["by"] or (), pool), *(given["also"] or ())]
+    raced = asyncio.run(Race(order, name, pool, specs, found).run())
+    differences = gains(raced, finding)
+    report(finding, folder, sheet(raced, differences), sentences(raced, differences))
+
+
+def _command(file: Path, given: Mapping[str, Any]) -> list[str]:
+    """What solves the problems in the same way, up to the strategy."""
+    options = ("model", "load", "system", "template", "answers", "split", "grade", "card", "price", "engine", "server")
+    parts = [(name, each) for name in options for each in _listed(given[name])]
+    return ["metagen", "solve", str(file), *(text for name, each in parts for text in (f"--{name}", str(each)))]
+
+
+def _listed(value: Any) -> list[Any]:
+    return [] if value is None else value if isinstance(value, list) else [value]
+
+
+def usual(by: Sequence[str], pool: Path) -> list[str]:
+    """Strategies that a pool cannot stand for: refinement, trees by process rewards, and limits of thoughts."""
+    trees = [f"{name}(8, by={each})" for each in by if each.startswith("ProcessReward(") for name in TREES]
+    thoughts = [sample.thought_tokens for _, _, sample in read_samples(pool) if sample.thought_tokens]
+    middle = int(np.median(thoughts)) if thoughts else 0
+    return ["Refine()", *trees, *(f"Think({each})" for each in (middle // 2, middle) if each)]
+
+
+@dataclass(frozen=True, slots=True)
+class Raced:
+    """The strategies that were run, and what the whole choice cost in tokens, the pool included."""
+
+    entrants: Sequence[Entrant]
+    spent: float
+    whole: float
+    """What running every strategy on every problem would have cost."""
+
+
+class Race:
+    """Runs strategies on more and more problems; after each lap the worse half is dropped.
+
+    A lap is run only if all that is spent then stays within a tenth of what running every strategy would cost.
+    """
+
+    def __init__(self, order: Order, name: str, pool: Path, specs: Sequence[str], gathered: Gathering) -> None:
+        """`name` is that of the model whose samples the pool keeps. Raises `InputError` for what cannot be run."""
+        jobs = [prepare(replace(order, strategy=spec)) for spec in specs]
+        self._jobs = {literal(job.strategy): job for job in jobs}
+        self._name, self._pool = name, pool
+        usable = [arm for arm in gathered.arms if not arm.is_bound]
+        self._values = np.stack([arm.played.right for arm in usable], 1)
+        self._costs = np.stack([arm.costs["tokens"] for arm in usable], 1)
+        self._places = {each: place for place, each in enumerate(gathered.ids)}
+        self._drawing = gathered.spent
+
+    async def run(self) -> Raced:
+        """Run as many laps as may be spent."""
+        guess = np.array([self._drawing / len(self._places)])
+        found = {spec: Entrant(spec, np.arange(0), np.empty(0), {"tokens": guess}) for spec in self._jobs}
+        left, before = list(found.values()), 0
+        async with AsyncExitStack() as stack:
+            models = self._opened(stack)
+            for size in laps(len(self._places)):
+                if self._spent(found) + ahead(left, size - before) > SHARE * self._whole(found):
+                    break
+                left = [await self._lap(each.spec, models, size) for each in left]
+                found |= {each.spec: each for each in left}
+                left, before = better_half(left, self._values, self._costs, "tokens"), size
+        ran = [each for each in found.values() if len(each.places)]
+        return Raced(ran, self._spent(found), self._whole(found))
+
+    def _opened(self, stack: AsyncExitStack) -> dict[str, AnyBackend]:
+        """The models, each opened once, when it is first used; samples are taken from the pool where it has them."""
+        models = {name: late(backend, stack) for name, backend in next(iter(self._jobs.values())).models.items()}
+        drawing = models[self._name]
+        return {**models, self._name: Recorded(self._pool, drawing) if isinstance(drawing, Late) else drawing}
+
+    async def _lap(self, spec: str, models: Mapping[str, AnyBackend], size: int) -> Entrant:
+        job = replace(self._jobs[spec], models=models, limit=size)
+        folder = self._pool.parent / job.slug()
+        await fill(job, folder, Tally(), Account(job.budget))
+        ran = [each for each in read_solutions(folder) if each.problem in self._places]
+        return Entrant(
+            spec,
+            np.array([self._places[each.problem] for each in ran], np.intp),
+            np.array([each.correct is True for each in ran], np.float64),
+            _costs([each.usage for each in ran]),
+        )
+
+    def _spent(self, found: Mapping[str, Entrant]) -> float:
+        return self._drawing + sum(float(each.costs["tokens"].sum()) for each in found.values() if len(each.places))
+
+    def _whole(self, found: Mapping[str, Entrant]) -> float:
+        """What running every strategy on every problem would cost."""
+        return float(self._costs.sum()) + ahead(list(found.values()), len(self._places))
+
+
+def ahead(left: Sequence[Entrant], problems: int) -> float:
+    """What so many problems cost under each of some strategies, in tokens."""
+    return problems * sum(float(each.costs["tokens"].mean()) for each in left)
+
+
+def _costs(usages: Sequence[Usage]) -> dict[Unit, Array]:
+    """[P] by unit; those that nothing was counted in are left out."""
+    counted: dict[Unit, Array] = {
+        "tokens": np.array([each.tokens for each in usages], np.float64),
+        "FLOPs": np.array([each.all_flops for each in usages], np.float64),
+        "money": np.array([each.money for each in usages], np.float64),
+    }
+    return {unit: each for unit, each in counted.items() if unit == "tokens" or each.any()}
+
+
+def gains(raced: Raced, found: Finding) -> list[Difference]:
+    """How much better each strategy that was run is than the best of the pool that costs no more."""
+    unit = found.unit if all(found.unit in each.costs for each in raced.entrants) else "tokens"
+    costs = found.costs if unit == found.unit else np.stack([arm.costs["tokens"] for arm in found.arms], 1)
+    return [gain(each, found.values, costs, unit, len(raced.entrants)) for each in raced.entrants]
+
+
+def sheet(raced: Raced, differences: Sequence[Difference]) -> Sheet:
+    """The strategies that were run, to be read."""
+    rows = tuple(
+        (
+            each.spec,
+            str(len(each.places)),
+            f"{100 * each.right.mean():.1f}",
+            f"{each.costs['tokens'].mean():,.0f}",
+            points(difference),
+        )
+        for each, difference in zip(raced.entrants, differences, strict=True)
+    )
+    columns = ("strategy", "problems", "right", "tokens", "points above the pool at equal cost")
+    return Sheet("Strategies that no pool can stand for, the worse half dropped after each lap", columns, rows)
+
+
+def sentences(raced: Raced, differences: Sequence[Difference]) -> Iterator[str]:
+    """What the race says, and what all of it cost."""
+    better = [each.spec for each, other in zip(raced.entrants, differences, strict=True) if other.low > 0]
+    if better:
+        yield f"Better than the pool at equal cost, beyond chance: {', '.join(better)}."
+    elif raced.entrants:
+        yield "None of these is better than the pool at equal cost beyond what chance gives the luckiest."
+    else:
+        yield "There was no room to run other strategies."
+    yield (
+        f"This choice cost {raced.spent:,.0f} tokens, {100 * raced.spent / raced.whole:.1f} % of the "
+        f"{raced.whole:,.0f} that running every strategy on these problems would cost."
+    )

@@ -1,0 +1,83 @@
+"""`metagen choose` without a pool: it draws one, and runs what no pool can stand for."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from metagen.cli.race import SHARE
+from tests import test_cli
+from tests.test_cli import Command, lines
+
+folder, metagen = test_cli.folder, test_cli.metagen
+MODEL = """
+from metagen import Candidate, Scripted
+from random import Random
+
+
+def model():
+    def script(request):
+        return f"The answer is {7 if Random(f'{request.problem} {request.draw}').random() < 0.4 else request.draw}."
+
+    return Scripted(script, name="half")
+
+
+async def cheat(problem, run):
+    '''Asks once, and says what is right.'''
+    await run.ask(None, problem)
+    return Candidate(("The answer is 7.",))
+"""
+
+
+@pytest.fixture
+def many(folder: Path) -> None:
+    (folder / "many.jsonl").write_text(
+        lines(*({"id": f"p{number}", "prompt": f"Question {number}?", "answer": 7} for number in range(40)))
+    )
+    (folder / "half.py").write_text(MODEL)
+
+
+CHOOSE = ("choose", "many.jsonl", "--load", "half.py", "-m", "model", "--n", "8", "--also", "cheat", "--out", "made")
+
+
+@pytest.mark.usefixtures("many")
+def test_a_pool_is_drawn_and_other_strategies_are_run_within_a_tenth(metagen: Command, folder: Path) -> None:
+    code, out, _ = metagen(*CHOOSE, "--budget", "4 samples")
+    assert code == 0
+    assert "40 problems, 8 samples each of made/pool.jsonl" in out
+    assert "Better than the pool at equal cost, beyond chance: cheat." in out
+    share = float(out.partition(" tokens, ")[2].partition(" %")[0]) / 100
+    assert 0 < share <= SHARE
+    assert "metagen solve many.jsonl --model model --load half.py --strategy " in out
+    assert "Refine()" in (folder / "made/choice.md").read_text()
+    drawn = (folder / "made/pool.jsonl").read_text()
+    again = metagen(*CHOOSE, "--budget", "4 samples")
+    assert again.code == 0
+    assert (folder / "made/pool.jsonl").read_text() == drawn
+    assert again.out.partition("This choice cost")[2] == out.partition("This choice cost")[2]
+
+
+@pytest.mark.usefixtures("many")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("choose", "many.jsonl", "many.jsonl"), "without --problems there is one file of problems"),
+        (("choose", "pool.jsonl", "--problems", "problems.jsonl", "--limit", "3"), "--limit is for drawing a pool"),
+        ((*CHOOSE, "--also", "Vot(3)"), "'Vot' is not known: did you mean Vote?"),
+        (("choose", "missing.jsonl"), "missing.jsonl: there is no such file"),
+    ],
+)
+def test_what_cannot_be_drawn_is_one_line(
+    metagen: Command, folder: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    code, out, err = metagen(*arguments)
+    assert (code, out, err.count("\n")) == (2, "", 1), err
+    assert said in err
+    assert not (folder / "made").exists()
+
+
+@pytest.mark.usefixtures("many")
+def test_what_was_run_is_in_the_folder(metagen: Command, folder: Path) -> None:
+    assert metagen(*CHOOSE).code == 0
+    runs = [json.loads(path.read_text())["strategy"] for path in (folder / "made").glob("*/run.json")]
+    assert sorted(runs) == ["Refine()", "cheat"]
