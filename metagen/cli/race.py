@@ -135,10 +135,13 @@ class Race:
         return Raced(ran, self._spent(found), self._whole(found))
 
     def _opened(self, stack: AsyncExitStack) -> dict[str, AnyBackend]:
-        """The models, each opened once, when it is first used; samples are taken from the pool where it has them."""
-        models = {name: late(backend, stack) for name, backend in next(iter(self._jobs.values())).models.items()}
+        """The models, each opened once, when it is first used. What they draw is kept in a pool of its own."""
+        given = next(iter(self._jobs.values())).models
+        models: dict[str, AnyBackend] = {name: late(backend, stack) for name, backend in given.items()}
         drawing = models[self._name]
-        return {**models, self._name: Recorded(self._pool, drawing) if isinstance(drawing, Late) else drawing}
+        if isinstance(drawing, Late):
+            models[self._name] = Recorded(self._pool.with_name("others.jsonl"), drawing)
+        return models
 
     async def _lap(self, spec: str, models: Mapping[str, AnyBackend], size: int) -> Entrant:
         job = replace(self._jobs[spec], models=models, limit=size)
