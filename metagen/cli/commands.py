@@ -26,6 +26,7 @@ from metagen.cli.options import (
     LoadOption,
     ModelOption,
     MoneyOption,
+    OtlpOption,
     PaceOption,
     PageOption,
     PriceOption,
@@ -104,6 +105,7 @@ def solve_command(
     server: ServerOption = None,
     card: CardOption = None,
     price: PriceOption = None,
+    otlp: OtlpOption = None,
 ) -> None:
     """Answer a file of problems. The same command continues where it stopped."""
     given = locals()
@@ -115,7 +117,7 @@ def solve_command(
 
     job = prepare(order(**given))
     run = out_dir or Path("runs") / job.slug()
-    raise typer.Exit(asyncio.run(solve_file(job, run)))
+    raise typer.Exit(asyncio.run(solve_file(job, run, otlp)))
 
 
 @app.command("sample")
@@ -333,7 +335,7 @@ def export_command(
             "--to",
             metavar="FORM",
             help="jsonl or parquet: all candidates, with answers and scores. dpo: pairs of a better and a worse reply. "
-            "sft: the best replies. inspect: a log of Inspect, run.eval.",
+            "sft: the best replies. inspect: a log of Inspect, run.eval. otlp: traces, to a collector.",
         ),
     ],
     out_file: Annotated[
@@ -343,11 +345,12 @@ def export_command(
     each: Annotated[
         int | None, typer.Option(min=1, help="The most rows of one problem, of dpo and sft (default: 1).")
     ] = None,
+    otlp: OtlpOption = None,
     plain: Annotated[
         bool, typer.Option("--plain", help="Prompts and replies of dpo and sft as texts, and not as turns.")
     ] = False,
 ) -> None:
-    """Write a run for other tools.
+    """Write a run for other tools, or send it to them.
 
     The forms dpo and sft are those that TRL trains on. They hold whole replies alone: right ones, or pairs of a right
     and a wrong one; where nothing was graded, replies are ranked by their scores.
@@ -355,7 +358,7 @@ def export_command(
     from metagen.adapters.rows import Training
     from metagen.cli.export import export
 
-    export(run, form, out_file, Training(each or 1, plain) if each or plain else None)
+    export(run, form, out_file, Training(each or 1, plain) if each or plain else None, otlp)
 
 
 @app.command("sweep")

@@ -7,6 +7,7 @@ from metagen.adapters.files import check_place, write_rows
 from metagen.adapters.rows import Row, Solved, Training, answer_rows, candidate_rows, pair_rows
 from metagen.calls import hint
 from metagen.cli.console import err, out
+from metagen.cli.traces import send_run
 from metagen.errors import InputError
 from metagen.view.reading import RunRows
 
@@ -22,13 +23,20 @@ NAMES = {
 """What each form is called in the run's folder."""
 
 
-def export(run: Path, form: str, file: Path | None, how: Training | None) -> None:
+def export(run: Path, form: str, file: Path | None, how: Training | None, url: str | None) -> None:
     """Write a run down in another form, and say where. Raises `InputError` for what cannot be."""
-    if form not in NAMES:
-        raise InputError(f"--to {form}: there is no such form: {hint(form, NAMES)}")
+    if form not in (*NAMES, "otlp"):
+        raise InputError(f"--to {form}: there is no such form: {hint(form, (*NAMES, 'otlp'))}")
+    if url and form != "otlp":
+        raise InputError("--otlp is for --to otlp: leave it out")
     if how and form not in TRAINING:
         raise InputError(f"--each and --plain are for --to {' and --to '.join(TRAINING)}: leave them out")
     rows = RunRows.read(run)
+    if form == "otlp":
+        if file:
+            raise InputError("--to otlp writes no file: leave out --out, and name a collector with --otlp URL")
+        send_run(rows, url)
+        return
     path = file or run / NAMES[form]
     check_place(path, ours=file is None)
     if form == "inspect":

@@ -14,6 +14,7 @@ from metagen.analysis.tally import Tally
 from metagen.backends import Recorded
 from metagen.budget import PARTS, Account
 from metagen.cli.console import err, out, progress
+from metagen.cli.traces import sending
 from metagen.disk.runs import RunDirectory
 from metagen.jobs.job import Job
 from metagen.jobs.remarks import of_problems, remarks
@@ -30,23 +31,35 @@ LINE_SECONDS = 30.0
 """Between two lines that say how a run goes, where there is no terminal."""
 
 
-async def solve_file(job: Job, path: Path) -> int:
-    """Solve what is not solved yet, and say what came out; return the exit code."""
+async def solve_file(job: Job, path: Path, otlp: str | None = None) -> int:
+    """Solve what is not solved yet, send traces to a collector if one is named, and say what came out.
+
+    Returns the exit code.
+    """
     tally, account = Tally(), Account(job.budget)
     say_surprises([job])
-    code = await fill(job, path, tally, account)
+    with sending(otlp, path, literal(job.strategy)) as send:
+        code = await fill(job, path, tally, account, send)
     out.print(summary(tally, f"{literal(job.strategy)} on {job.problems.path.name}", account))
     out.print(f"Kept in {path}/ (run.json, trace.jsonl, solutions.jsonl).", soft_wrap=True)
     return code
 
 
-async def fill(job: Job, path: Path, tally: Tally, account: Account) -> int:
-    """Solve what a run's folder lacks; return the exit code."""
+async def fill(
+    job: Job, path: Path, tally: Tally, account: Account, send: Callable[[Solution], None] | None = None
+) -> int:
+    """Solve what a run's folder lacks, and send each solution on once it is written; return the exit code."""
     with RunDirectory(path, job.configuration(), tally.add) as run:
         solved = run.solved
         if solved:
             err.print(f"Going on with {path}: {len(solved)} problems are solved already.")
-        await _work(job, job.strategy, solved, tally, account, run.add)
+
+        def keep(solution: Solution) -> None:
+            run.add(solution)
+            if send:
+                send(solution)
+
+        await _work(job, job.strategy, solved, tally, account, keep)
     return _exit_code(job, solved, tally, account)
 
 

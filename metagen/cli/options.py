@@ -112,6 +112,14 @@ SplitOption = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Which split of a folder of a dataset, such as test. Default: the only one."),
 ]
+OtlpOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="The collector that traces are sent to by OTLP over HTTP, such as http://localhost:4318. Prompts and "
+        "replies are sent only with OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=true.",
+    ),
+]
 Sources = Annotated[
     list[Path],
     typer.Argument(metavar="POOL_OR_RUN", help="Pools of samples (.jsonl), and folders of runs.", show_default=False),

@@ -1,0 +1,47 @@
+"""Traces of OpenTelemetry: of a run that is there, and of one as it is made."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+from metagen.cli.console import err, out
+from metagen.distribution import how_to_install
+from metagen.errors import InputError
+from metagen.solution import Solution
+from metagen.view.reading import RunRows
+
+
+def send_run(run: RunRows, url: str | None) -> None:
+    """Send the traces of a run. Raises `InputError` for what is no collector, `MetagenError` if none takes them."""
+    otlp = _otlp()
+    count = otlp.export_run(run, otlp.exporter_to(url), content=otlp.shows_content())
+    out.print(f"Sent {count:,} spans of {len(run.rows):,} problems.", soft_wrap=True)
+
+
+@contextmanager
+def sending(url: str | None, run: Path, strategy: str) -> Iterator[Callable[[Solution], None] | None]:
+    """What sends solutions as they come; `None` without a URL. If no more can be sent, that is said at the end."""
+    if url is None:
+        yield None
+        return
+    otlp = _otlp()
+    sender = otlp.LiveSender(otlp.exporter_to(url), run.name, strategy, content=otlp.shows_content())
+    try:
+        yield sender.add
+    finally:
+        sender.close()
+        if sender.error:
+            err.print(
+                f"Traces are missing: {sender.error} `metagen export {run} --to otlp` sends them all.", soft_wrap=True
+            )
+
+
+def _otlp() -> ModuleType:
+    try:
+        from metagen.adapters import otlp  # noqa: PLC0415 (optional)
+    except ImportError as error:
+        raise InputError(f"traces need {error.name}: {how_to_install('otlp')}") from None
+    logging.getLogger("opentelemetry").addHandler(logging.NullHandler())  # what fails is said here, once
+    return otlp
