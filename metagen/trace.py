@@ -7,10 +7,13 @@ from typing import Any, Literal
 
 from metagen.budget import NOTHING, Usage
 from metagen.candidate import Candidate, Feedback
+from metagen.notebook import html_tree
 from metagen.thinking import split
 
 SAID = 60
 """Characters of a reply that are shown as a reason."""
+SHOWN = 100
+"""Parts of a span that a notebook shows."""
 
 Status = Literal["open", "ok", "lost", "cancelled", "failed"]
 
@@ -111,6 +114,22 @@ class Span:
     """How many calls this node has made; numbers the next one."""
     keys: set[str] | None = None
     """The names that its callers gave to calls."""
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows it: a tree that unfolds, of at most `SHOWN` spans on each level."""
+        return self._html(is_open=True)
+
+    def _html(self, *, is_open: bool = False) -> str:
+        verdicts = (
+            [] if self.verdicts is None else ["none" if each is None else f"{each:.3g}" for each in self.verdicts]
+        )
+        lines = [each.thought + each.text for each in self.completions]
+        lines += ([f"verdicts: {', '.join(verdicts)}"] if verdicts else []) + self.notes
+        lines += [self.error] if self.error else []
+        below = self._sorted()
+        more = f", the first {SHOWN} of {len(below)} parts" if len(below) > SHOWN else ""
+        title = f"{self.name}: {self.status}, {self.total().tokens:,} tokens, {self.seconds:.2f} s{more}"
+        return html_tree(title, lines, [each._html() for each in below[:SHOWN]], is_open=is_open)
 
     def walk(self) -> Iterator["Span"]:
         """This span and all below it, parents first, siblings by path."""

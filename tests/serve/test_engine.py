@@ -4,33 +4,20 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import pytest
 from openai import AsyncOpenAI
 
 from metagen import VLLMEngine
-from metagen.backends.wrapper import Wrapper
 from metagen.serve import app
 from tests.serve.test_serve import client_of, metrics_of
+from tests.support.opened import Opened
 from tests.support.serving import serving
 from tests.support.timing import until
 
 pytestmark = pytest.mark.engine
 QUESTION: list[Any] = [{"role": "user", "content": "Ann has 3 apples and buys 4 more. How many apples does she have?"}]
-
-
-class Opened(Wrapper):
-    """A model that somebody else opens and closes."""
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        return None
 
 
 @pytest.fixture(scope="module")
