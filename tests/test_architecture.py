@@ -38,6 +38,7 @@ PRINT = {"cli"}
 TESTED_ELSEWHERE = {
     "__init__": "tests/test_exported_names.py",
     "__main__": "tests/test_cli.py runs it",
+    "adapters.dspy.sections": "tests/adapters/test_dspy.py",
     "adapters.inspect_ai.active": "tests/adapters/test_inspect_ai.py",
     "adapters.inspect_ai.logs": "tests/adapters/test_inspect_ai.py",
     "adapters.inspect_ai.messages": "tests/adapters/test_inspect_ai.py",

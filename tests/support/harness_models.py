@@ -93,3 +93,16 @@ def caller() -> Scripted:
         return '<tool_call>{"name": "weather", "arguments": {"city": "Bern"}}</tool_call>'
 
     return Scripted(reply)
+
+
+def fields() -> Scripted:
+    """The adder, which fills in the fields of a DSPy program."""
+
+    def reply(request: Request) -> str:
+        before, after = request.prompt.split(" + ")
+        first, second = int(before.split()[-1]), int(after.split()[0])
+        wrong = (first + request.draw) % 5 < (3 if first % 2 else 2)
+        thought = "[[ ## reasoning ## ]]\nIt is odd.\n\n" if "reasoning" in request.prompt else ""
+        return f"{thought}[[ ## answer ## ]]\n{first + second + wrong}\n\n[[ ## completed ## ]]"
+
+    return Scripted(reply)
