@@ -213,6 +213,8 @@ class Budget:
     @property
     def limits(self) -> frozenset[str]:
         """The names of what is limited, such as `money`."""
+        if self == UNLIMITED:
+            return frozenset()
         return frozenset(name for name in LIMITS if getattr(self, name) is not None)
 
 

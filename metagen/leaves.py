@@ -5,7 +5,7 @@ from dataclasses import fields, is_dataclass
 from functools import lru_cache
 
 from metagen.errors import InputError
-from metagen.model import Model
+from metagen.model import USUAL, Model
 from metagen.request import AnyBackend, Backend, generates, refusal, thinking_of
 from metagen.settings import literal
 from metagen.thinking import FAMILIES
@@ -25,7 +25,7 @@ def named_models(strategy: object) -> Iterator[str]:
 
 def find_leaves(strategy: object, default: object = None) -> Iterator[Model]:
     """The models at the bottom of a strategy; a generator that is left out is `default`, or the run's model."""
-    yield from (part for part in _parts(strategy, left_out=default or Model()) if isinstance(part, Model))
+    yield from (part for part in _parts(strategy, left_out=default or USUAL) if isinstance(part, Model))
 
 
 def leaves_open(strategy: object) -> bool:
@@ -73,6 +73,8 @@ def _parts(strategy: object, left_out: object = None) -> Iterator[object]:
     if isinstance(strategy, tuple):
         for part in strategy:
             yield from _parts(part, left_out)
+    elif isinstance(strategy, Model):
+        yield strategy  # which has many settings, and no parts
     elif (settings := _settings_of(type(strategy))) is not None:  # type: ignore[arg-type]  # a class has a hash
         yield strategy
         for name, may_be_left_out in settings:

@@ -252,6 +252,10 @@ class Model(Settings):
         )
 
 
+USUAL = Model()
+"""The run's first model, as it draws of itself."""
+
+
 @lru_cache(256)
 def _usual(model: Model, step: str | int | None, limit: int | None) -> Sampling:
     """How a model draws that need not be told to think or of a form: the same for each of its requests."""

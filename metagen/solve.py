@@ -15,7 +15,7 @@ from metagen.candidate import Candidate
 from metagen.errors import InputError, SampleError, VerifierError
 from metagen.events import Event, Listener, Solved
 from metagen.leaves import check_settings, named_models
-from metagen.model import Model
+from metagen.model import USUAL, Model
 from metagen.problem import Problem
 from metagen.request import AnyBackend, Backend, generates, scores
 from metagen.run import Generator, Run, Verifier
@@ -110,7 +110,7 @@ async def solve_all(
     require_grade("solve_all", grade=grade)
     _check_numbers(seed, concurrency=concurrency)
     account = account or Account()
-    default = default or Model()
+    default = default or USUAL
     strategy = strategy or default
     whole = Whole(name_models(model, strategy, grade), seed, account, grade, default)
     check_settings(strategy, whole.models, default)
@@ -161,7 +161,7 @@ def _prepared(
     require_grade(where, grade=grade)
     _check_numbers(seed, budget)
     books = account.inner(budget) if account else Account(budget)
-    default = default or Model()
+    default = default or USUAL
     whole = Whole(name_models(model, strategy or default, grade), seed, books, grade, default)
     check_settings(strategy or default, whole.models, default)
     return _as_problem(problem, 1), strategy or default, whole
@@ -235,9 +235,9 @@ class Whole:
     seed: int | None
     account: Account
     grade: Verifier | None = None
-    default: Generator = field(default_factory=Model)
+    default: Generator = USUAL
     """What an omitted generator means."""
-    aside: Generator = field(default_factory=Model)
+    aside: Generator = USUAL
     """What it means where no answer is drawn."""
     writer: Backend | None = field(init=False)
     """The first model that generates."""

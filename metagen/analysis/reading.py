@@ -14,6 +14,7 @@ from itertools import islice
 from math import exp, nan
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from metagen.analysis.columns import Columns, Draw, Questions, as_array
@@ -234,12 +235,13 @@ def _without_verdict(path: Path, samples: Samples) -> Iterator[str]:
 def _of_pool(path: Path, questions: Questions) -> Columns:
     columns = Columns()
     requests = array("q", bytes(8 * len(questions.ids)))
+    last, place = None, 0
     for where, _, sample in read_samples(path):
         if sample.partial:
             raise InputError(f"{where}: continues a partial reply, and a report needs whole samples")
-        place = questions.place(sample.id, path)
-        drawn_from = (sample.prompt, sample.model, sample.sampling, sample.messages)
-        request = hash(json.dumps(drawn_from, sort_keys=True))
+        if (name := sample.id) != last:  # the samples of one problem mostly follow each other
+            last, place = name, questions.place(name, path)
+        request = _request_of(sample)
         if requests[place] not in (0, request):
             raise InputError(
                 f"{where}: problem {sample.problem!r} has samples of two prompts, models or settings: give each a pool "
@@ -250,6 +252,15 @@ def _of_pool(path: Path, questions: Questions) -> Columns:
         columns.add(place, sample.number, _drawn(sample, questions, place))
     _refuse_twins(path, columns)
     return columns
+
+
+def _request_of(sample: Sample) -> int:
+    """A number that is the same for samples of one prompt, model and settings."""
+    drawn_from = (sample.prompt, sample.model, sample.sampling, sample.messages)
+    try:
+        return hash(msgspec.json.encode(drawn_from, order="sorted"))
+    except UnicodeEncodeError:  # half a character, which a JSON string may hold
+        return hash(json.dumps(drawn_from, sort_keys=True))
 
 
 def _refuse_twins(path: Path, columns: Columns) -> None:

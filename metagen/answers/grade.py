@@ -17,8 +17,11 @@ async def grade(answer: str | None, reference: str, seconds: float = SECONDS) ->
     Raises:
         VerifierError: the checking process does not start.
     """
-    if answer is None or not answer.strip():
-        return False
-    if (verdict := decide(answer, reference)) is not None:
+    if (verdict := graded(answer, reference)) is not None:
         return verdict
-    return await compare(for_symbols(reference), for_symbols(answer), seconds)
+    return await compare(for_symbols(reference), for_symbols(answer or ""), seconds)
+
+
+def graded(answer: str | None, reference: str) -> bool | None:
+    """The grade where it takes no symbols; else `None`."""
+    return False if answer is None or not answer.strip() else decide(answer, reference)

@@ -10,7 +10,7 @@ from math import inf
 from metagen.answers.canonical import canonical
 from metagen.answers.decide import decide
 from metagen.answers.extract import extract
-from metagen.answers.grade import SECONDS, grade
+from metagen.answers.grade import SECONDS, grade, graded
 from metagen.answers.numerals import NUMBER_KEY
 from metagen.answers.protocol import Form
 from metagen.errors import InputError, VerifierError
@@ -59,6 +59,10 @@ class Maths:
 
     async def equal(self, answer: str, reference: str) -> bool | None:
         return await grade(answer, reference, self.seconds)
+
+    def graded(self, answer: str, reference: str) -> bool | None:
+        """Whether they are equal, where that can be said at once; else `None`."""
+        return graded(answer, reference)
 
 
 MATHS = Maths()

@@ -1,5 +1,6 @@
 """The commands: arguments to jobs to files. Each imports what it needs, so that help and mistakes are answered fast."""
 
+import gc
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -408,6 +409,7 @@ def main() -> NoReturn:
     """
     print_any_text()
     guard_interpreter()
+    gc.set_threshold(20_000, 10, 10)  # the work makes next to no garbage that only the collector finds
     with until_stopped() as stopped:
         try:
             code = app(prog_name="metagen", standalone_mode=False)

@@ -75,7 +75,13 @@ def serve(
         answers=parse_answers(answers, names) if answers else MATHS,
     )
     config = uvicorn.Config(
-        application, host, port, lifespan="off", log_level="info" if access_log else "warning", access_log=access_log
+        application,
+        host,
+        port,
+        lifespan="off",
+        log_level="info" if access_log else "warning",
+        access_log=access_log,
+        proxy_headers=access_log,  # nothing else asks who called
     )
     try:
         asyncio.run(_serve(application, uvicorn.Server(config)))

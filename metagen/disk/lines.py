@@ -310,7 +310,10 @@ def write_all(file: int, data: bytes) -> None:
 
 def encode_line(row: Mapping[str, Any]) -> bytes:
     """One line. Half of a surrogate pair, which a JSON string may hold, is written as JSON's own escape."""
-    return f"{_WRITER.encode(row)}\n".encode(errors="backslashreplace")
+    try:
+        return msgspec.json.encode(row) + b"\n"
+    except UnicodeEncodeError:
+        return f"{_WRITER.encode(row)}\n".encode(errors="backslashreplace")
 
 
 def _after_last_end(file: int, end: int) -> int:

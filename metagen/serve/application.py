@@ -295,6 +295,8 @@ class Server:
 
 def _with_headers(call: Call, headers: Mapping[str, str]) -> Call:
     """The request with what gateways set in headers; a strategy in the body comes first, and the tightest budget."""
+    if "x-metagen-strategy" not in headers and "x-metagen-budget" not in headers:
+        return call
     strategy = call.strategy or headers.get("x-metagen-strategy", "")
     budget = read_budget(headers.get("x-metagen-budget", "")) if "x-metagen-budget" in headers else Budget()
     return replace(call, strategy=strategy, budget=tightest(call.budget, budget))

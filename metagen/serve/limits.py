@@ -1,12 +1,13 @@
 """How much may be asked: at once, by one request, by one key in a day, and of the server in all."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from typing import Any
 
-from metagen.budget import Account, Budget
+from metagen.budget import LIMITS, UNLIMITED, Account, Budget
 from metagen.serve.keys import Key
 from metagen.serve.refusals import Refusal, busy, spent
 
@@ -104,9 +105,12 @@ class Books:
 
 def tightest(*budgets: Budget) -> Budget:
     """The smallest of each limit."""
-    return Budget(
-        min((each.tokens for each in budgets if each.tokens is not None), default=None),
-        min((each.seconds for each in budgets if each.seconds is not None), default=None),
-        min((each.flops for each in budgets if each.flops is not None), default=None),
-        min((each.money for each in budgets if each.money is not None), default=None),
-    )
+    limited = [each for each in budgets if each.limits]
+    if len(limited) < 2:
+        return limited[0] if limited else UNLIMITED
+    least: dict[str, Any] = {name: min(_given(limited, name), default=None) for name in LIMITS}
+    return Budget(**least)
+
+
+def _given(budgets: Sequence[Budget], name: str) -> Iterator[float]:
+    return (limit for each in budgets if (limit := getattr(each, name)) is not None)

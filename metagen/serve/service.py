@@ -18,7 +18,7 @@ from metagen.disk.traces import row_of
 from metagen.errors import BackendGone, InputError, StorageError
 from metagen.events import Event
 from metagen.leaves import leaves_open
-from metagen.model import Model
+from metagen.model import USUAL, Model
 from metagen.request import AnyBackend, generates, refusal
 from metagen.run import Generator
 from metagen.serve.keys import Key
@@ -102,7 +102,7 @@ class Service:
         """What to do about a request. Raises `Refusal` for what cannot be done."""
         served = self.catalogue.find(call.model, call.strategy, key)
         settings = self._checked(call, served)
-        strategy, default = served.strategy, Model(**settings)
+        strategy, default = served.strategy, Model(**settings) if settings else USUAL
         if isinstance(strategy, Model) and served.owner == "model":
             strategy = replace(strategy, **settings)
         elif settings and not leaves_open(strategy):
@@ -110,7 +110,7 @@ class Service:
             raise Refusal(
                 400, f"{param!r}: {call.model!r} sets itself how its models draw", param=param, code=UNSUPPORTED
             )
-        if call.choices * count_samples(strategy) > MOST_SAMPLES and call.choices > 1:
+        if call.choices > 1 and call.choices * count_samples(strategy) > MOST_SAMPLES:
             raise Refusal(
                 400, f"'n': no more than {MOST_SAMPLES:,} samples are drawn at once", param="n", code="invalid_value"
             )
@@ -123,9 +123,8 @@ class Service:
             account = self.books.request(order.key, call.budget)
             try:
                 async with asyncio.timeout(self.limits.seconds):
-                    solutions = await together(
-                        self._choice(order, number, account, heard) for number in range(call.choices)
-                    )
+                    choices = [self._choice(order, number, account, heard) for number in range(call.choices)]
+                    solutions = await together(choices) if len(choices) > 1 else [await choices[0]]
             except TimeoutError:
                 raise Refusal(504, f"No answer within {self.limits.seconds:g} seconds", code="timeout") from None
             except InputError as error:
@@ -140,7 +139,7 @@ class Service:
     async def _choice(self, order: Order, number: int, account: Account, heard: Heard | None) -> Solution:
         call = order.asked.call
         solution = await solve(
-            replace(call.problem, id=str(number + 1)),
+            call.problem if number == 0 else replace(call.problem, id=str(number + 1)),
             order.strategy,
             self.models,
             seed=call.seed,

@@ -109,14 +109,24 @@ def _unheard(_status: int) -> None:
 
 async def unless_left(receive: Receive, work: Awaitable[Result]) -> Result:
     """The result of some work, which is cancelled when the client leaves. Raises `Left` then."""
-    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_left(receive))
+    leaving = asyncio.ensure_future(_left(receive))
     try:
-        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise Left
-        return working.result()
+        async with asyncio.timeout(None) as limit:
+
+            def leave(_: object) -> None:
+                limit.reschedule(0)
+
+            leaving.add_done_callback(leave)
+            try:
+                return await work
+            finally:
+                leaving.remove_done_callback(leave)
+    except TimeoutError:
+        if limit.expired():
+            raise Left from None
+        raise
     finally:
-        await cancel([working, leaving])
+        await cancel([leaving])
 
 
 async def _left(receive: Receive) -> None:

@@ -267,6 +267,14 @@ async def test_each_answer_is_judged_once_and_no_answer_is_not_right() -> None:
     assert sorted(judged) == ["?", "a", "b"]
 
 
+async def test_a_kind_that_is_derived_from_mathematics_decides_by_its_own_equality() -> None:
+    class Lenient(Maths):
+        async def equal(self, answer: str, reference: str) -> bool | None:
+            return abs(int(answer) - int(reference)) < 2
+
+    assert await verdicts(Lenient(), ["3", "7"], "4") == {"3": True, "7": False}
+
+
 class Move:
     """A kind of the user's own."""
 

@@ -47,7 +47,7 @@ def test_what_is_appended_is_read_back(path: Path, rows: list[dict[str, Any]], m
 
 
 def test_a_file_is_readable_text(tmp_path: Path) -> None:
-    assert written(tmp_path / "rows.jsonl", [{"text": "½ 日本\n\u2028"}]) == '{"text": "½ 日本\\n\u2028"}\n'.encode()
+    assert written(tmp_path / "rows.jsonl", [{"text": "½ 日本\n\u2028"}]) == '{"text":"½ 日本\\n\u2028"}\n'.encode()
 
 
 ROWS: list[dict[str, Any]] = [{"a": 1}, {"b": "日本"}, {"c": [True]}]
@@ -61,7 +61,7 @@ def test_a_line_torn_at_any_byte_is_cut_off_and_kept_beside_it(tmp_path: Path) -
         path.write_bytes(whole[:length])
         torn.unlink(missing_ok=True)
         rows = [line for line in lines if whole.index(line) + len(line) - 1 <= length]
-        assert written(path, [{"new": 1}]) == b"".join(rows) + b'{"new": 1}\n'
+        assert written(path, [{"new": 1}]) == b"".join(rows) + b'{"new":1}\n'
         cut = whole[len(b"".join(rows)) : length]
         assert (torn.read_bytes() if cut else torn.exists()) == (cut + b"\n" if cut else False)
 
@@ -70,7 +70,7 @@ def test_a_whole_last_line_that_lacks_its_end_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     for text in ('{"a": 1}', '{"a": 1}\n{"b": 2}', '{"a": 1}\n{"b": 2}  '):
         path.write_text(text)
-        assert written(path, [{"c": 3}]).decode() == text + '\n{"c": 3}\n'
+        assert written(path, [{"c": 3}]).decode() == text + '\n{"c":3}\n'
     assert [file.name for file in tmp_path.iterdir()] == ["rows.jsonl"]
 
 
