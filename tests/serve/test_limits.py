@@ -1,6 +1,7 @@
 """Limits that hold: budgets, queues, keys, time, bodies."""
 
 import asyncio
+import random
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -175,6 +176,14 @@ def test_no_budget_is_passed_whatever_is_asked_at_once(
     asked: list[tuple[str, int | None, str]], server: int, day: int
 ) -> None:
     asyncio.run(storm(asked, server, day))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_budget_is_passed_by_200_at_once(seed: int) -> None:
+    rng = random.Random(seed)
+    budgets = (None, 1, 40, 200, 400)
+    asked = [(rng.choice(ASKED), rng.choice(budgets), rng.choice(LEAVING)) for _ in range(200)]
+    asyncio.run(storm(asked, rng.randrange(1, 30_000), rng.randrange(1, 30_000)))
 
 
 async def storm(asked: list[tuple[str, int | None, str]], server: int, day: int) -> None:
