@@ -1,6 +1,6 @@
 """What keeping thoughts apart costs: Vote(16) of the small reasoner, with thoughts split from texts and without.
 
-    python benchmarks/speed/thoughts.py [--rounds 5] [--problems 64] [--tokens 256]
+    python benchmarks/speed/thoughts.py [--rounds 6] [--problems 64] [--tokens 256]
 
 Two engines over one model take turns: one knows the marks of thoughts, the other is told that the model does not think,
 so that it keeps each reply whole. All replies have the same length limit. The report gives completion tokens/s, the
@@ -25,7 +25,7 @@ from metagen.models import SMALL_REASONER
 N = 16
 
 
-def main(rounds: int = 5, problems: int = 64, tokens: int = 256) -> None:
+def main(rounds: int = 6, problems: int = 64, tokens: int = 256) -> None:
     asyncio.run(compare(rounds, problems, tokens))
 
 
@@ -34,10 +34,13 @@ async def compare(rounds: int, problems: int, tokens: int) -> None:
     async with VLLMEngine(SMALL_REASONER) as apart, VLLMEngine(SMALL_REASONER, thinking="none") as whole:
         ratios = []
         for turn in range(rounds + 1):
-            speeds = [await speed(engine, every, tokens) for engine in (apart, whole)]
+            order = (apart, whole) if turn % 2 else (whole, apart)  # neither is always the first
+            speeds = {engine: await speed(engine, every, tokens) for engine in order}
             if turn:  # the first round warms up
-                ratios.append(speeds[0] / speeds[1])
-                print(f"round {turn}: apart {speeds[0]:,.0f}, whole {speeds[1]:,.0f} tokens/s, ratio {ratios[-1]:.3f}")
+                ratios.append(speeds[apart] / speeds[whole])
+                print(
+                    f"round {turn}: apart {speeds[apart]:,.0f}, whole {speeds[whole]:,.0f} tokens/s, {ratios[-1]:.3f}"
+                )
     print(f"median of the ratios: {statistics.median(ratios):.3f}")
 
 
