@@ -135,6 +135,7 @@ def test_a_verdict_that_the_grader_does_not_reach_counts_as_wrong_and_is_said(
     async def undecided(answer: str, reference: str, seconds: float) -> bool | None:
         return None if answer == "5" else True
 
+    monkeypatch.setattr("metagen.answers.kinds.graded", lambda *_: None)
     monkeypatch.setattr("metagen.answers.kinds.grade", undecided)
     source = read(lines(tmp_path / "pool.jsonl", POOL), problems)
     assert source.curves["coverage"].at(1).tolist() == [0.5, 0.5]

@@ -353,6 +353,7 @@ async def test_a_grader_that_fails_keeps_the_solution_and_says_so(monkeypatch: p
     async def broken(answer: str, reference: str, seconds: float) -> bool:
         raise VerifierError("the process that compares answers did not start")
 
+    monkeypatch.setattr(sys.modules["metagen.answers.kinds"], "graded", lambda *_: None)
     monkeypatch.setattr(sys.modules["metagen.answers.kinds"], "grade", broken)
     solution = await solve(PROBLEM, Vote(2), Scripted("The answer is 7."))
     assert (solution.answer, solution.correct, solution.unjudged) == ("7", None, True)
