@@ -9,12 +9,13 @@ import numpy as np
 
 from metagen.analysis.curve import Samples
 from metagen.analysis.intervals import Array
-from metagen.analysis.replay import Played, accepted, largest, prefixes, stopped, until_right
+from metagen.analysis.replay import Played, accepted, grown, largest, prefixes, stopped, until_right
 from metagen.analysis.rules import best_of, majority_vote, weighted_vote
 from metagen.analysis.votes import ERROR
 from metagen.budget import Price
 from metagen.errors import WeightError
 from metagen.strategies import BetaStop, PredictiveStop
+from metagen.strategies.parallel.rounds import FIRST, UNTIL
 from metagen.strategies.parallel.stopping import Stop
 
 Unit = Literal["samples", "tokens", "FLOPs", "money", "seconds"]
@@ -22,6 +23,9 @@ RULES: tuple[Stop, ...] = (PredictiveStop(0.8), PredictiveStop(0.9), PredictiveS
 WINDOWS = (1, 4)
 BETWEEN = (3, 6, 12, 24, 48)
 """Numbers of samples beside the powers of two."""
+GROWN = tuple((PredictiveStop(threshold), first) for threshold in (0.8, 0.9) for first in (4, 8))
+"""Rules and first rounds of votes in rounds."""
+ROUNDS = 3
 SETTLED = (BetaStop(0.8), BetaStop(0.95))
 """When a cascade is content with the vote of a model."""
 
@@ -152,6 +156,10 @@ def _votes(pool: Pool, seed: int, error: float) -> Iterator[Arm]:
             for window in [each for each in WINDOWS if each < n]:
                 flying = f", window={window}" if window > 1 else ""
                 yield pool.arm(f"Vote({n}{pool.inside}, until={rule!r}{flying})", stopped(votes, n, rule, window))
+        for rule, first in (each for each in GROWN if each[1] < n):
+            how = f", until={rule!r}" * (rule != UNTIL) + f", first={first}" * (first != FIRST)
+            spec = f"Rounds({n}{pool.inside}{how})"
+            yield pool.arm(spec, grown(votes, n, rule, first, ROUNDS))
 
 
 def _verified(pool: Pool, verdicts: Verdicts, seed: int, error: float) -> Iterator[Arm]:

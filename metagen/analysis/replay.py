@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from metagen.analysis.curve import Samples
 from metagen.analysis.intervals import Array, Index
-from metagen.strategies.parallel.stopping import Keys, Stop
+from metagen.strategies.parallel.stopping import Stop, counted, needed
 
 ORDERS = 32
 """Random orders of the samples of a problem."""
@@ -66,8 +66,8 @@ def stopped(votes: Prefixes, n: int, rule: Stop, window: int = 1) -> Played:
 
     Samples in flight advance together, a token at a time; at the stop, the unfinished are paid as far as they came.
     """
-    states = votes.first[..., :n], votes.second[..., :n]
-    judged = _first_true(_by_state(lambda *state: rule(keys_of(*state), [1.0] * state[2], n - state[2]), *states))
+    states = votes.first[..., :n], votes.second[..., :n], _totals(n)
+    judged = _first_true(_by_state(lambda *state: rule(counted(*state), [1.0] * state[2], n - state[2]), *states))
     judged_at = _judged_at(votes.tokens[..., :n], window)
     now = _at(judged_at, judged)
     begun_at = np.zeros_like(judged_at)
@@ -83,18 +83,26 @@ def accepted(votes: Prefixes, k: int, rule: Stop) -> tuple[Played, Array]:
 
     What it gives is that of the accepted votes alone; what it costs, that of all.
     """
-    said = _by_state(
-        lambda *state: rule(keys_of(*state), [1.0] * state[2], 0), votes.first[..., :k], votes.second[..., :k]
-    )
-    settled, tokens = said[..., -1], votes.tokens[..., :k]
+    tokens = votes.tokens[..., :k]
+    state = votes.first[..., k - 1], votes.second[..., k - 1], np.array(k)
+    settled = _by_state(lambda *state: rule(counted(*state), [1.0] * state[2], 0), *state)
     one = np.ones_like(settled, np.int64)
     played = _mean(votes.right[..., k - 1] & settled, k * one, one, tokens.sum(2), tokens.max(2))
     return played, np.asarray(1 - settled.mean(1))
 
 
-def keys_of(first: int, second: int, total: int) -> Keys:
-    """Votes with these counts: a leading answer, a second one, and no answer."""
-    return ["first"] * first + ["second"] * second + [None] * (total - first - second)
+def grown(votes: Prefixes, n: int, rule: Stop, first: int, rounds: int) -> Played:
+    """`Rounds(n, until=rule, first=first, rounds=rounds)`: the samples of a round are written at the same time."""
+    tokens, samples = votes.tokens[..., :n], np.full(votes.right.shape[:2], min(first, n))
+    used, depth = np.ones_like(samples), tokens[..., : min(first, n)].max(2)
+    places = np.arange(n)
+    for _ in range(1, rounds):
+        state = _at(votes.first, samples - 1), _at(votes.second, samples - 1), samples
+        more = _by_state(lambda *state: needed(rule, counted(*state), n - state[2]), *state)
+        drawn = (places >= samples[..., None]) & (places < (samples + more)[..., None])
+        used, depth, samples = used + (more > 0), depth + np.where(drawn, tokens, 0).max(2), samples + more
+    written = np.where(places < samples[..., None], tokens, 0).sum(2)
+    return _mean(_at(votes.right, samples - 1), samples, used, written, depth)
 
 
 def until_right(samples: Samples, right: NDArray[np.bool_], limit: int) -> Played:
@@ -174,10 +182,13 @@ def _counted(
     return leads, first, second
 
 
-def _by_state(function: Callable[[int, int, int], Any], first: Index, second: Index) -> NDArray[Any]:
+def _totals(n: int) -> Index:
+    return np.arange(1, n + 1)
+
+
+def _by_state(function: Callable[[int, int, int], Any], first: Index, second: Index, total: Index) -> NDArray[Any]:
     """What a function says of each state of a vote: of its two largest counts and the samples so far."""
-    total = np.broadcast_to(np.arange(1, first.shape[2] + 1), first.shape)
-    size = first.shape[2] + 1
+    size = int(total.max()) + 1
     codes, where = np.unique((first * size + second) * size + total, return_inverse=True)
     said = [function(int(code) // size**2, int(code) // size % size, int(code) % size) for code in codes]
     return np.array(said)[where].reshape(first.shape)

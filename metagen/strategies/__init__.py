@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from metagen.strategies.parallel.deepconf import DeepConf
     from metagen.strategies.parallel.medoid import Medoid
     from metagen.strategies.parallel.panel import Panel
+    from metagen.strategies.parallel.rounds import Rounds
     from metagen.strategies.parallel.selection import Fuse, Select
     from metagen.strategies.parallel.similarity import Cosine
     from metagen.strategies.parallel.stopping import (
@@ -72,6 +73,7 @@ __all__ = [
     "ReAct",
     "Rebase",
     "Refine",
+    "Rounds",
     "Select",
     "SelfAsk",
     "Shortest",

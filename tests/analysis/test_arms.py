@@ -26,7 +26,10 @@ def test_numbers_of_samples_go_up_to_all() -> None:
 def test_every_strategy_that_can_be_used_is_a_spec() -> None:
     verdicts = Verdicts("RecordedScore()", np.where(GROUPS == 0, 1.0, 0.0))
     found = arms(pool_of(SAMPLES, [verdicts], of="CoT()"))
-    assert all(repr(parse(arm.spec)) == arm.spec for arm in found)
+    wide = Samples(np.tile(GROUPS, 4), np.tile(GROUPS == 0, 4))
+    assert [arm.spec for arm in found + arms(pool_of(wide))] == [
+        repr(parse(arm.spec)) for arm in found + arms(pool_of(wide))
+    ]
     assert [arm.spec for arm in found if arm.is_bound] == [
         f"Until(MatchesReference(), of=CoT(), limit={k})" for k in (2, 3, 4)
     ]

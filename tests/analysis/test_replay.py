@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from metagen import BetaStop, ExactStop, PredictiveStop
 from metagen.analysis.curve import Samples
-from metagen.analysis.replay import Prefixes, accepted, largest, prefixes, stopped, until_right
+from metagen.analysis.replay import Prefixes, accepted, grown, largest, prefixes, stopped, until_right
 from metagen.analysis.rules import majority_vote
 from metagen.strategies.choosing import majority
 from metagen.strategies.parallel.stopping import Stop
@@ -69,6 +69,18 @@ def test_a_vote_that_stops_pays_what_is_in_flight(
     played = stopped(votes, 6, rule, window)
     assert (played.samples[0], played.written[0], played.depth[0]) == (samples, written, depth)
     assert played.right[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("first", "rounds", "samples", "requests", "depth"),
+    [(2, 1, 2, 1, 3), (2, 2, 6, 2, 3 + 6), (3, 2, 6, 2, 3 + 6), (6, 3, 6, 1, 6), (4, 3, 6, 2, 5 + 6)],
+)
+def test_a_vote_in_rounds_pays_for_its_longest_samples_in_a_row(
+    first: int, rounds: int, samples: int, requests: int, depth: int
+) -> None:
+    votes = in_order([0, 1, 0, 0, 0, 2], [1, 3, 2, 5, 4, 6])
+    played = grown(votes, 6, BetaStop(0.85), first, rounds)
+    assert (played.samples[0], played.requests[0], played.depth[0]) == (samples, requests, depth)
 
 
 def test_sampling_until_one_is_right_is_exact() -> None:

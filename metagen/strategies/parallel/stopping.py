@@ -213,6 +213,25 @@ def stays(first: int, second: int, others: int, left: int) -> float:
     return float(np.exp(logs).sum())
 
 
+def needed(rule: Stop, keys: Keys, left: int) -> int:
+    """How many more samples settle a vote if the answers keep their shares: 0 if it is settled, at most `left`.
+
+    The rule must count votes: it sees how many there are of the leading answer, of the second and of all others.
+    """
+    votes, (first, second) = len(keys), two_largest(keys)
+    for more in range(left):
+        total = votes + more
+        behind, lead = (count * total // votes for count in (second, first - second))  # a tie stays one
+        if rule(counted(behind + lead, behind, total), [1.0] * total, left - more):
+            return more
+    return left
+
+
+def counted(first: int, second: int, total: int) -> Keys:
+    """Votes with these counts: of a leading answer, of a second one, and of samples without an answer."""
+    return ["first"] * first + ["second"] * second + [None] * (total - first - second)
+
+
 def _counts(keys: Keys) -> Counter[Hashable]:
     return Counter(key for key in keys if key is not None)
 
