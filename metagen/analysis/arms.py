@@ -106,19 +106,19 @@ def pool_of(
     return Pool(samples, prompt, token, verifiers, of)
 
 
-def arms(pool: Pool, seed: int = 0, error: float = ERROR) -> list[Arm]:
+def arms(pool: Pool, seed: int = 0, error: float = ERROR, most: int | None = None) -> list[Arm]:
     """Every strategy that is estimated exactly from these samples, or by replaying it over random orders of them.
 
     One sample, votes, votes that stop, and for each verifier weighted votes, the best of k and, where its verdicts are
     0 and 1, sampling until it accepts; at last the oracle, as a bound. An `error` above the usual one saves time where
-    votes are counted.
+    votes are counted. None draws more than `most` samples of a problem, if that is given.
     """
-    samples = pool.samples
+    samples, ks = pool.samples, numbers(min(pool.samples.n, most or pool.samples.n))
     found = [pool.arm(pool.of or "Model()", _drawn(samples, 1, samples.right.mean(1)))]
-    found += _votes(pool, seed, error)
+    found += _votes(pool, ks, seed, error)
     for each in pool.verifiers:
-        found += _verified(pool, each, seed, error)
-    for k in numbers(samples.n):
+        found += _verified(pool, each, ks, seed, error)
+    for k in ks:
         oracle = pool.arm(f"Until(MatchesReference(){pool.inside}, limit={k})", until_right(samples, samples.right, k))
         found.append(replace(oracle, is_bound=True))
     return found
@@ -143,8 +143,7 @@ def numbers(n: int) -> tuple[int, ...]:
     return tuple(sorted(k for k in powers | set(BETWEEN) | {n} if 1 < k <= n))
 
 
-def _votes(pool: Pool, seed: int, error: float) -> Iterator[Arm]:
-    ks = numbers(pool.samples.n)
+def _votes(pool: Pool, ks: Sequence[int], seed: int, error: float) -> Iterator[Arm]:
     if not ks:
         return
     curve = majority_vote(pool.samples, ks, seed, error)
@@ -162,9 +161,9 @@ def _votes(pool: Pool, seed: int, error: float) -> Iterator[Arm]:
             yield pool.arm(spec, grown(votes, n, rule, first, ROUNDS))
 
 
-def _verified(pool: Pool, verdicts: Verdicts, seed: int, error: float) -> Iterator[Arm]:
+def _verified(pool: Pool, verdicts: Verdicts, ks: Sequence[int], seed: int, error: float) -> Iterator[Arm]:
     """The strategies that use one verifier."""
-    samples, ks = replace(pool.samples, scores=verdicts.scores), numbers(pool.samples.n)
+    samples = replace(pool.samples, scores=verdicts.scores)
     if not ks:
         return
     try:
