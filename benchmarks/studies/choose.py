@@ -24,7 +24,7 @@ import numpy as np
 import typer
 
 from metagen import ProblemFile, canonical
-from metagen.analysis.arms import Pool, Verdicts, arms, pool_of
+from metagen.analysis.arms import Pool, Unit, Verdicts, arms, pool_of
 from metagen.analysis.choice import best_within, choose
 from metagen.analysis.curve import Samples
 from metagen.analysis.intervals import Array, Index
@@ -38,8 +38,8 @@ ITEMS, BUDGETS = 20, 3
 """Items that choose, and budgets: each in one of the widest gaps between the costs of the arms. A budget that is just
 what an arm costs is a toss-up, since 20 items do not tell whether the arm is within it."""
 
-HEAD = """| problems | budget | best | regret | coverage of 95 % | error of the estimate | of the mean that chose |
-|---|---|---|---|---|---|---|"""
+HEAD = """| problems | budget | best | regret | coverage | error of the estimate | of the mean that chose | over budget |
+|---|---|---|---|---|---|---|---|"""
 
 
 class Table(NamedTuple):
@@ -56,6 +56,8 @@ class Outcome(NamedTuple):
     """Of the accuracy that is printed."""
     apparent: float
     """Of the mean on the problems that chose."""
+    over: bool
+    """Whether the choice costs more than the budget on all problems."""
 
 
 def main(
@@ -84,11 +86,11 @@ def main(
 
 
 def line(name: str, multiple: object, best: float, found: list[Outcome]) -> str:
-    regret, covered, error, apparent = (np.array(each) for each in zip(*found, strict=True))
+    regret, covered, error, apparent, over = (np.array(each) for each in zip(*found, strict=True))
     points = f"{100 * regret.mean():.2f} ± {100 * regret.std() / len(regret) ** 0.5:.2f}"
     return (
         f"| {name} | {multiple} | {100 * best:.1f} | {points} | {100 * covered.mean():.0f} % "
-        f"| {100 * error.mean():+.2f} | {100 * apparent.mean():+.2f} |"
+        f"| {100 * error.mean():+.2f} | {100 * apparent.mean():+.2f} | {100 * over.mean():.0f} % |"
     )
 
 
@@ -100,7 +102,8 @@ def outcome(drawn: Table, truth: Table, budget: float, width: float = 1.0) -> Ou
     best = float(means[best_within(means, truth.costs.mean(0), budget)])
     estimate = found.accuracy
     low, high = (estimate.value + width * (end - estimate.value) for end in (estimate.low, estimate.high))
-    return Outcome(best - worth, low <= worth <= high, estimate.value - worth, found.apparent - worth)
+    is_over = float(truth.costs[:, found.place].mean()) > budget
+    return Outcome(best - worth, low <= worth <= high, estimate.value - worth, found.apparent - worth, is_over)
 
 
 def halves(truth: Table, draws: int) -> None:
@@ -122,7 +125,7 @@ def halves(truth: Table, draws: int) -> None:
 def table(pool: Pool, most: int, error: float = 0.001) -> Table:
     """What each strategy that can be used gives and costs; in tokens, or in samples where there are no tokens."""
     found = [arm for arm in arms(pool, error=error, most=most) if not arm.is_bound]
-    unit = "tokens" if "tokens" in found[0].costs else "samples"
+    unit: Unit = "tokens" if "tokens" in found[0].costs else "samples"
     return Table(np.stack([arm.played.right for arm in found], 1), np.stack([arm.costs[unit] for arm in found], 1))
 
 
@@ -139,10 +142,10 @@ def table_of(pool: Pool, truth: Table, size: int, samples: int, seed: int, *, wh
 def drawn_from(pool: Pool, rows: Index, places: Index) -> Pool:
     """Some problems with some of the samples of each."""
     some = pool.samples.of(rows)
-    names = ("groups", "right", "tokens")
-    cut = {name: np.take_along_axis(each, places, 1) for name in names if (each := getattr(some, name)) is not None}
+    groups, right = (np.take_along_axis(each, places, 1) for each in (some.groups, some.right))
+    tokens = None if some.tokens is None else np.take_along_axis(some.tokens, places, 1)
     verdicts = [Verdicts(each.by, np.take_along_axis(each.scores[rows], places, 1)) for each in pool.verifiers]
-    return pool_of(Samples(**cut, prompts=some.prompts), verdicts)
+    return pool_of(Samples(groups, right, tokens=tokens, prompts=some.prompts), verdicts)
 
 
 def read(source: Path, problems: Path | None) -> Pool:
@@ -196,7 +199,7 @@ def between(costs: Array) -> list[float]:
     """The middles of the widest gaps, on the logarithm of the cost; the last is above all."""
     logs = np.sort(np.log([*costs, 2 * costs.max()]))
     widest = np.sort(np.argsort(-np.diff(logs), kind="stable")[:BUDGETS])
-    return np.exp((logs[widest] + logs[widest + 1]) / 2).tolist()
+    return [float(each) for each in np.exp((logs[widest] + logs[widest + 1]) / 2)]
 
 
 def tasks(source: Path) -> Iterator[tuple[str, list[str], Table]]:
