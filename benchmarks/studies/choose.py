@@ -38,7 +38,7 @@ ITEMS, BUDGETS = 20, 3
 """Items that choose, and budgets: each in one of the widest gaps between the costs of the arms. A budget that is just
 what an arm costs is a toss-up, since 20 items do not tell whether the arm is within it."""
 
-HEAD = """| problems | budget | best | regret | coverage | error of the estimate | of the mean that chose | over budget |
+HEAD = """| problems | budget | best | regret | coverage | error of it | of the best mean | over budget |
 |---|---|---|---|---|---|---|---|"""
 
 
