@@ -142,7 +142,7 @@ def table_of(pool: Pool, truth: Table, size: int, samples: int, seed: int, *, wh
 def drawn_from(pool: Pool, rows: Index, places: Index) -> Pool:
     """Some problems with some of the samples of each."""
     some = pool.samples.of(rows)
-    groups, right = (np.take_along_axis(each, places, 1) for each in (some.groups, some.right))
+    groups, right = np.take_along_axis(some.groups, places, 1), np.take_along_axis(some.right, places, 1)
     tokens = None if some.tokens is None else np.take_along_axis(some.tokens, places, 1)
     verdicts = [Verdicts(each.by, np.take_along_axis(each.scores[rows], places, 1)) for each in pool.verifiers]
     return pool_of(Samples(groups, right, tokens=tokens, prompts=some.prompts), verdicts)
