@@ -1,0 +1,139 @@
+"""A plug-in of pytest: a fixture that fails a test where too few problems are answered right."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from metagen.disk.problems import ProblemFile
+    from metagen.solution import Solution
+
+SHOWN = 5
+"""Wrong answers that a failure shows."""
+PATHS = ("model", "load", "card")
+"""Settings that may be the path of a file."""
+WIDTH = 60
+"""Characters of each text that it shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """What came out: the share of right answers with Wilson's 95 % interval, and what it cost."""
+
+    value: float
+    low: float
+    high: float
+    right: int
+    problems: int
+    tokens: int
+
+    def __str__(self) -> str:
+        return f"{self.value:.1%} [{self.low:.1%}, {self.high:.1%}], {self.right:,} of {self.problems:,} problems"
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """Solves problems and fails below an accuracy. Paths are those from the folder of the test's file."""
+
+    folder: Path
+
+    def __call__(
+        self,
+        problems: str | Path,
+        *,
+        at_least: float,
+        sure: bool = False,
+        limit: int | None = None,
+        system: str = "",
+        template: str | Path | None = None,
+        fields: Mapping[str, str] | None = None,
+        split: str = "",
+        **settings: Any,
+    ) -> Accuracy:
+        """Return the accuracy, or fail the test if it is less than `at_least`.
+
+        With `sure`, the lower end of the interval must reach it. `fields` names columns by `prompt`, `answer`, `id`.
+        The other settings are those of `read_caller`: `model`, which may be a pool, `strategy`, `answers` and so on.
+        Raises `MetagenError` where a problem has no reference, no verdict or no answer at all: that is no wrong answer.
+        """
+        __tracebackhide__ = True
+        from metagen.adapters.caller import read_caller  # noqa: PLC0415 (loaded where it is used: pytest starts fast)
+        from metagen.sync import solve_all  # noqa: PLC0415
+
+        answers = settings.pop("answers", "")
+        caller = read_caller(settings | {name: self._found(settings[name]) for name in PATHS if name in settings})
+        file = replace(self._file(problems, fields or {}, system, template, split), answers=answers)
+        file.check()
+        solutions = list(solve_all(islice(file, limit), caller.strategy, caller.models, seed=caller.seed))
+        found = _accuracy(solutions)
+        if (found.low if sure else found.value) < at_least:
+            bound = "the lower end of the interval" if sure else "the accuracy"
+            pytest.fail(f"{bound} is below {at_least:.1%}: {found}\n{_shown(solutions)}", pytrace=False)
+        return found
+
+    def _found(self, value: Any) -> Any:
+        """The path of a file that is there, from the folder of the test; all else as it is."""
+        return str(self.folder / value) if isinstance(value, str | Path) and (self.folder / value).exists() else value
+
+    def _file(
+        self, problems: str | Path, fields: Mapping[str, str], system: str, template: str | Path | None, split: str
+    ) -> "ProblemFile":
+        from metagen.disk.fields import ANSWER_FIELDS  # noqa: PLC0415
+        from metagen.disk.problems import ProblemFile  # noqa: PLC0415
+        from metagen.disk.templates import read_template  # noqa: PLC0415
+
+        names = (fields["answer"],) if "answer" in fields else ANSWER_FIELDS
+        return ProblemFile(
+            self.folder / problems,
+            fields.get("prompt"),
+            fields.get("answer"),
+            fields.get("id"),
+            system=system,
+            template=read_template(self.folder / template, names) if template else None,
+            split=split,
+        )
+
+
+@pytest.fixture
+def metagen_accuracy(request: pytest.FixtureRequest) -> Measure:
+    """Solve a file of problems, and fail below an accuracy.
+
+    def test_the_prompt_still_works(metagen_accuracy):
+        metagen_accuracy("problems.jsonl", model="pool.jsonl", strategy="Vote(8)", at_least=0.8)
+    """
+    return Measure(request.path.parent)
+
+
+def _accuracy(solutions: "list[Solution]") -> Accuracy:
+    from metagen.analysis.share import Share  # noqa: PLC0415
+    from metagen.errors import MetagenError  # noqa: PLC0415
+
+    for said, without in {
+        "have no answer": [each for each in solutions if each.failed],
+        "have no verdict": [each for each in solutions if each.correct is None],
+    }.items():
+        if without:
+            why = without[0].error or "without a reference or a grade, nothing is right"
+            raise MetagenError(f"{len(without):,} of {len(solutions):,} problems {said}: {without[0].problem}: {why}")
+    share = Share(sum(each.correct is True for each in solutions), len(solutions))
+    tokens = sum(each.usage.tokens for each in solutions)
+    return Accuracy(share.value, *share.interval(), share.count, share.total, tokens)
+
+
+def _shown(solutions: "list[Solution]") -> str:
+    """The first wrong answers, a line each."""
+    wrong = [each for each in solutions if not each.correct]
+    lines = [
+        f"  {each.problem}: {_brief(each.prompt)}: {_brief(each.answer)}, and not {_brief(each.reference)}"
+        for each in wrong[:SHOWN]
+    ]
+    more = [f"  and {len(wrong) - SHOWN:,} more"] if len(wrong) > SHOWN else []
+    return "\n".join((*lines, *more))
+
+
+def _brief(text: str | None) -> str:
+    return repr(text if text is None else text[:WIDTH])

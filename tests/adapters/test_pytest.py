@@ -1,0 +1,65 @@
+"""The plug-in, in a pytest of its own, with the example of its page."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PAGE = (Path(__file__).parents[2] / "docs/adapters/pytest.md").read_text()
+EXAMPLE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)[0]
+FAILURE = re.findall(r"```text\n(.*?)```", PAGE, re.DOTALL)[0]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    problems = [{"id": str(at), "prompt": f"What is {at} + {at}?", "answer": str(2 * at)} for at in range(1, 5)]
+    (tmp_path / "problems.jsonl").write_text("".join(json.dumps(row) + "\n" for row in problems))
+    write_pool(tmp_path, wrong=1)
+    return tmp_path
+
+
+def write_pool(folder: Path, *, wrong: int, of: int = 4) -> None:
+    """Three samples a problem, of which the last `wrong` problems have wrong ones."""
+    rows = [
+        {"problem": str(at), "text": f"The answer is {2 * at + (at > 4 - wrong)}."}
+        for at in range(1, of + 1)
+        for _ in range(3)
+    ]
+    (folder / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def run(folder: Path, test: str) -> str:
+    """What pytest says of a test, with our plug-in alone."""
+    (folder / "test_prompt.py").write_text(test)
+    options = ["-q", "-p", "no:cacheprovider", "-p", "metagen.adapters.pytest", "-W", "error"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, str(folder / "test_prompt.py"), "--rootdir", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+    )
+    return done.stdout + done.stderr
+
+
+def test_the_example_passes_and_fails_as_its_page_says(folder: Path) -> None:
+    assert "1 passed" in run(folder, EXAMPLE)
+    write_pool(folder, wrong=2)
+    said = run(folder, EXAMPLE)
+    assert FAILURE in said
+    assert "1 failed" in said
+
+
+def test_an_interval_an_error_and_a_setting_of_the_test(folder: Path) -> None:
+    sure = EXAMPLE.replace("at_least=0.75", "at_least=0.75, sure=True")
+    assert "the lower end of the interval is below 75.0%: 75.0% [30.1%, 95.4%], 3 of 4 problems" in run(folder, sure)
+    write_pool(folder, wrong=0, of=3)
+    said = run(folder, EXAMPLE)
+    assert "MetagenError: 1 of 4 problems have no answer: 4: " in said
+    assert "1 failed" in said
+    assert "1 passed" in run(folder, EXAMPLE.replace("at_least=0.75", "at_least=1, limit=3"))
+    assert "InputError: strtegy: metagen has no such setting" in run(folder, EXAMPLE.replace("strategy", "strtegy"))
