@@ -14,8 +14,9 @@ demo: $(READY) ## set up everything and solve 100 problems with the model that s
 	$(BIN)/metagen view runs/demo
 
 test: system check ## set up everything, then lint, check types and run all tests
-	$(BIN)/python -m pytest -n 2 --durations=15 -m "not engine and not install and not browser"
+	$(BIN)/python -m pytest -n 2 --durations=15 -m "not engine and not install and not browser and not ray"
 	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=15 -m "engine or install"
+	$(BIN)/python -m pytest -m ray tests/cluster
 
 pages: $(READY) ## open the pages of runs in Chromium, and try them
 	@if ! command -v chromium >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
@@ -33,7 +34,7 @@ CORE := run spec strategies disk backends/http/test_server.py backends/test_*.py
 	test_exported_names.py test_system.py test_budget.py test_model.py test_problem.py
 
 core: $(READY) ## run the tests that need no vLLM, no torch and no sandbox, on any system
-	$(BIN)/python -m pytest -n 2 -m "not engine and not install and not browser" $(addprefix tests/,$(CORE))
+	$(BIN)/python -m pytest -n 2 -m "not engine and not install and not browser and not ray" $(addprefix tests/,$(CORE))
 
 system: ## install what the system must bring for tests of code and proofs, where that is possible
 	@if command -v bwrap >/dev/null && command -v coqc >/dev/null; then exit 0; fi; \

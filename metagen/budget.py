@@ -7,12 +7,12 @@ inner account reserves and spends, all accounts around it reserve and spend too.
 import asyncio
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal, InvalidOperation
 from math import inf
 from operator import add, attrgetter
-from typing import NoReturn, Self
+from typing import Any, NoReturn, Protocol, Self
 
 from metagen.errors import BudgetExceeded, InputError
 
@@ -51,6 +51,10 @@ class Usage:
 
     def __add__(self, other: "Usage") -> "Usage":
         return other if self is NOTHING else _made(map(add, counts_of(self), counts_of(other)))
+
+    def since(self, before: "Usage") -> "Usage":
+        """What was used after an earlier count."""
+        return Usage(**{name: getattr(self, name) - getattr(before, name) for name in COUNTS})
 
     def row(self) -> dict[str, float]:
         """What is not nothing, for a line on disk; seconds in microseconds' precision."""
@@ -222,6 +226,23 @@ LIMITS = ("tokens", "seconds", "flops", "money")
 UNLIMITED = Budget()
 
 
+Amounts = tuple[int, int, int]
+"""Tokens, FLOPs and trillionths of the money."""
+
+
+def tightest(*budgets: Budget) -> Budget:
+    """The smallest of each limit."""
+    limited = [each for each in budgets if each.limits]
+    if len(limited) < 2:
+        return limited[0] if limited else UNLIMITED
+    least: dict[str, Any] = {name: min(_given(limited, name), default=None) for name in LIMITS}
+    return Budget(**least)
+
+
+def _given(budgets: Sequence[Budget], name: str) -> Iterator[float]:
+    return (limit for each in budgets if (limit := getattr(each, name)) is not None)
+
+
 @dataclass(frozen=True, slots=True)
 class Hold:
     """What is set aside for one request until it is settled."""
@@ -233,7 +254,7 @@ class Hold:
     cost: int = 0
 
     @property
-    def amounts(self) -> tuple[int, int, int]:
+    def amounts(self) -> "Amounts":
         """Tokens, FLOPs and trillionths of the money."""
         return self.tokens, self.flops, self.cost
 
@@ -250,6 +271,9 @@ def free(_output: int) -> int:
 class Account:
     """Keeps the books under one budget: reserves before a request, settles after it."""
 
+    lender: "Lender | None" = None
+    """Whoever holds the rest of the budget, where this account has a part of it."""
+
     def __init__(
         self, budget: Budget | None = None, parent: "Account | None" = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
@@ -259,6 +283,7 @@ class Account:
         self.refused = False
         """Whether this very budget has turned something away: not one around it, nor one inside it."""
         self._held_tokens = self._held_flops = self._held_cost = 0
+        self._most_tokens, self._most_flops = self.budget.tokens, self.budget.flops
         self._most_cost = None if self.budget.money is None else parts_of("Budget", self.budget.money)
         self.clock: Callable[[], float] = parent.clock if parent else clock
         self.start()
@@ -308,6 +333,11 @@ class Account:
         """Whether this account or one around it has a limit of this name, such as `money`."""
         return name in self._limits
 
+    def left(self) -> Budget:
+        """The tightest limits of this account and those around it, with the seconds until the deadline."""
+        tight = tightest(*(account.budget for account in self._around))
+        return tight if self.deadline is None else replace(tight, seconds=max(self.deadline - self.clock(), 1e-9))
+
     def start(self) -> None:
         """Start the clock, again if it runs: seconds count from here."""
         self._begun = self.clock()
@@ -324,6 +354,19 @@ class Account:
         """Whether so much could be reserved at once, without waiting."""
         return all(account._has_room(tokens, flops, cost) for account in self._around)
 
+    async def can_hold(self, tokens: int, flops: int = 0, cost: int = 0) -> bool:
+        """The same, once more room was asked for where this account has a part of a budget."""
+        if lender := self._around[-1].lender:
+            await lender.lend((tokens, flops, cost), wait=False)
+        return self.fits(tokens, flops, cost)
+
+    @property
+    def room(self) -> tuple[float, float, float]:
+        """Tokens, FLOPs and trillionths of the money that can be reserved at once; infinite without a limit."""
+        left = [(each._tokens_left(), each._flops_left(), each._cost_left()) for each in self._around]
+        tokens, flops, cost = (min(amounts) for amounts in zip(*left, strict=True))
+        return tokens, flops, cost
+
     async def reserve(self, prompt: int, output: int, flops: Rate = free, cost: Rate = free) -> Hold:
         """Reserve `prompt` tokens to read and up to `output` to write, with their FLOPs and what they cost.
 
@@ -331,6 +374,8 @@ class Account:
         What is held must be given to `settle`. Raises `BudgetExceeded`.
         """
         while True:
+            if lender := self._around[-1].lender:
+                await lender.lend((prompt + output, flops(output), cost(output)))
             self.check_time()
             for account in self._around:
                 if not account._held_tokens:
@@ -341,11 +386,15 @@ class Account:
                 break
             lacking._settled = lacking._settled or asyncio.Event()
             await lacking._settled.wait()
+        self.hold(hold)
+        return hold
+
+    def hold(self, hold: Hold) -> None:
+        """Set an amount aside, which is known to fit."""
         for account in self._around:
             account._held_tokens += hold.tokens
             account._held_flops += hold.flops
             account._held_cost += hold.cost
-        return hold
 
     def settle(self, hold: Hold) -> None:
         """Give back what `reserve` set aside; what was used of it has been given to `spend` by now."""
@@ -378,29 +427,42 @@ class Account:
         return tokens <= self._tokens_left() and flops <= self._flops_left() and cost <= self._cost_left()
 
     def _tokens_left(self) -> float:
-        return inf if self.budget.tokens is None else self.budget.tokens - self._spent.now().tokens - self._held_tokens
+        return inf if self._most_tokens is None else self._most_tokens - self._spent.now().tokens - self._held_tokens
 
     def _flops_left(self) -> float:
-        return inf if self.budget.flops is None else self.budget.flops - self._spent.now().all_flops - self._held_flops
+        return inf if self._most_flops is None else self._most_flops - self._spent.now().all_flops - self._held_flops
 
     def _cost_left(self) -> float:
         return inf if self._most_cost is None else self._most_cost - self._spent.now().all_cost - self._held_cost
 
     def _shrunk(self, prompt: int, output: int, flops: Rate, cost: Rate) -> int:
-        """The longest output that there is room for."""
+        """The longest output that there is room for. What is not left is spent: nothing is set aside."""
+        budget = self.budget
         if output > self._tokens_left() - prompt:
             output = int(self._tokens_left()) - prompt
         if output < 1:
-            self._refuse(f"{self.spent.tokens} of {self.budget.tokens} tokens", prompt)
+            self._refuse(f"{(budget.tokens or 0) - self._tokens_left()} of {budget.tokens} tokens", prompt)
         if (output := _longest(output, flops, self._flops_left())) < 1:
-            self._refuse(f"{self.spent.all_flops:.4g} of {self.budget.flops:.4g} FLOPs", prompt)
+            spent = (budget.flops or 0) - self._flops_left()
+            self._refuse(f"{spent:.4g} of {budget.flops:.4g} FLOPs", prompt)
         if (output := _longest(output, cost, self._cost_left())) < 1:
-            self._refuse(f"{self.spent.money:.4g} of {self.budget.money:.4g} in money", prompt)
+            spent = (budget.money or 0) - self._cost_left() / PARTS
+            self._refuse(f"{spent:.4g} of {budget.money:.4g} in money", prompt)
         return output
 
     def _refuse(self, spent: str, prompt: int) -> NoReturn:
         self.refused = True
         raise BudgetExceeded(f"{spent} are spent, and a prompt of {prompt} tokens leaves no room for an answer")
+
+
+class Lender(Protocol):
+    """Whoever gives a part of a budget to an account: the driver of a cluster to one worker."""
+
+    async def lend(self, amounts: Amounts, *, wait: bool = True) -> None:
+        """Make room for so much, or as much as there is, once nobody else holds anything that may come back.
+
+        Without `wait`, make room only if that is possible at once.
+        """
 
 
 def _longest(output: int, rate: Rate, left: float) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from numbers import Integral
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from metagen.answers.protocol import groups_of
 from metagen.budget import Account, Budget, Usage
@@ -106,21 +106,48 @@ async def solve_all(
     `account` keeps the books of the whole: its budget ends the taking of new problems, its counts can be read at any
     time. Whoever stops early should close the generator (`contextlib.aclosing`), which cancels what is under way.
     """
-    require_strategy("solve_all", strategy=strategy)
-    require_grade("solve_all", grade=grade)
-    _check_numbers(seed, concurrency=concurrency)
+    check_numbers(seed, concurrency=concurrency)
     account = account or Account()
     default = default or USUAL
     strategy = strategy or default
-    whole = Whole(name_models(model, strategy, grade), seed, account, grade, default)
-    check_settings(strategy, whole.models, default)
-    for tasks, at_once in _parts(_as_problems(problems), strategy, concurrency):
-        calls = (partial(_solve, problem, member, whole) for problem, member in tasks)
+    solver = Solver.of(strategy, model, grade=grade, seed=seed, account=account, default=default)
+    for tasks, at_once in _parts(as_problems(problems), strategy, concurrency):
+        calls = (partial(solver, problem, member) for problem, member in tasks)
         async with aclosing(_in_turn(calls, account, at_once)) as solutions:
             async for solution in solutions:
                 yield solution
         if account.refused:
             return
+
+
+@dataclass(frozen=True, slots=True)
+class Solver:
+    """Where a problem goes in and a solution comes out: what `solve_all` does to each, and a worker of a cluster."""
+
+    whole: "Whole"
+
+    @classmethod
+    def of(
+        cls,
+        strategy: Generator | None,
+        model: Models | None,
+        *,
+        grade: Verifier | None,
+        seed: int | None,
+        account: Account,
+        default: Model | None = None,
+    ) -> Self:
+        """Over opened models, once it is sure that these settings can work. Raises `InputError`."""
+        require_strategy("solve_all", strategy=strategy)
+        require_grade("solve_all", grade=grade)
+        default = default or Model()
+        whole = Whole(name_models(model, strategy, grade), seed, account, grade, default)
+        check_settings(strategy or default, whole.models, default)
+        return cls(whole)
+
+    async def __call__(self, problem: Problem, strategy: Generator) -> Solution:
+        """Answer one problem, and grade the answer."""
+        return await _solve(problem, strategy, self.whole)
 
 
 async def map_problems(
@@ -137,9 +164,9 @@ async def map_problems(
     This is `solve_all` for what is no strategy: labelling samples, scoring recorded solutions. Each problem comes with
     what the function returned, or with the `SampleError` that it raised, in the order in which they are done.
     """
-    _check_numbers(seed, concurrency=concurrency)
+    check_numbers(seed, concurrency=concurrency)
     whole = Whole(name_models(models), seed, account or Account())
-    calls = (partial(_called, function, problem, whole) for problem in _as_problems(problems))
+    calls = (partial(_called, function, problem, whole) for problem in as_problems(problems))
     async with aclosing(_in_turn(calls, whole.account, concurrency)) as results:
         async for result in results:
             yield result
@@ -159,7 +186,7 @@ def _prepared(
     """One problem's call, once it is sure that its settings can work."""
     require_strategy(where, strategy=strategy)
     require_grade(where, grade=grade)
-    _check_numbers(seed, budget)
+    check_numbers(seed, budget)
     books = account.inner(budget) if account else Account(budget)
     default = default or USUAL
     whole = Whole(name_models(model, strategy or default, grade), seed, books, grade, default)
@@ -167,7 +194,7 @@ def _prepared(
     return _as_problem(problem, 1), strategy or default, whole
 
 
-def _check_numbers(seed: object, budget: object = None, concurrency: object = 1) -> None:
+def check_numbers(seed: object, budget: object = None, concurrency: object = 1) -> None:
     if not isinstance(concurrency, int) or concurrency < 1:
         raise InputError(f"concurrency must be 1 or more, not {concurrency!r}")
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, Integral)):
@@ -176,7 +203,7 @@ def _check_numbers(seed: object, budget: object = None, concurrency: object = 1)
         raise InputError(f"budget must be a Budget, such as Budget(tokens=1000), not {budget!r}")
 
 
-def _as_problems(problems: Iterable[Problem | str]) -> Iterable[Problem]:
+def as_problems(problems: Iterable[Problem | str]) -> Iterable[Problem]:
     """The problems; those of a list are all checked before the first is begun, those of a stream one by one."""
     if isinstance(problems, str | bytes | Mapping) or not isinstance(problems, Iterable):
         raise InputError(f"problems must be a list of texts or Problems, not {problems!r}; solve(...) takes one")
@@ -192,6 +219,13 @@ def _as_problem(problem: object, number: int) -> Problem:
     return problem
 
 
+def together_in(problems: Iterable[Problem], size: int) -> Iterator[list[Problem]]:
+    """Problems in groups of a size, the last perhaps smaller."""
+    waiting = iter(problems)
+    while group := list(islice(waiting, size)):
+        yield group
+
+
 def _parts(
     problems: Iterable[Problem], strategy: Generator, concurrency: int
 ) -> Iterator[tuple[Iterable[tuple[Problem, Generator]], int]]:
@@ -202,8 +236,7 @@ def _parts(
     if not is_joint(strategy):
         yield ((problem, strategy) for problem in problems), concurrency
         return
-    waiting = iter(problems)
-    while group := list(islice(waiting, strategy.among)):
+    for group in together_in(problems, strategy.among):
         yield zip(group, strategy.members(len(group), concurrency), strict=True), len(group)
 
 

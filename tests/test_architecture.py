@@ -27,7 +27,7 @@ ORDER = [
     "disk", "model", "leaves", "strategies", "verifiers",
     "backends", "solve", "sync", "tools",
     "analysis", "bootstrap", "learning", "spec", "train", "view",
-    "__init__", "jobs", "serve", "adapters", "cli", "__main__",
+    "__init__", "jobs", "cluster", "serve", "adapters", "cli", "__main__",
 ]  # fmt: skip
 """Every module of the root and every room, from what all may use to what nobody imports. Each imports from those
 before it alone."""
@@ -88,9 +88,13 @@ TESTED_ELSEWHERE = {
     "cli.stopping": "tests/test_stopped.py",
     "cli.sweeps": "tests/jobs/test_plans.py",
     "cli.training": "tests/train/test_command.py",
+    "cluster.parcels": "tests/cluster/test_workers.py",
+    "cluster.places": "tests/cluster/test_workers.py",
+    "cluster.worker": "tests/cluster/test_workers.py",
     "disk.facts": "tests/disk/test_runs.py",
     "disk.files": "tests/disk/test_lines.py, test_runs.py and tests/test_cli.py",
     "disk.pool": "tests/backends/test_recorded.py",
+    "disk.records": "tests/cluster/test_workers.py",
     "disk.rows": "tests/disk/test_runs.py",
     "disk.samples": "tests/backends/test_recorded.py",
     "errors": "tests/test_exported_names.py and every test of a refusal",

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metagen.budget import Account, Budget, Price, Usage
+from metagen.budget import Account, Budget, Price, Usage, tightest
 from metagen.errors import BudgetExceeded, InputError
 from tests.support.timing import Clock
 
@@ -58,6 +58,7 @@ async def test_a_prompt_that_leaves_no_room_is_refused() -> None:
         await account.reserve(prompt=100, output=1)
     assert account.refused
     assert account.fits(100)
+    assert await account.can_hold(100)
 
 
 async def test_only_the_budget_that_has_no_room_has_refused() -> None:
@@ -76,6 +77,14 @@ def test_the_deadline_is_the_first_of_those_around() -> None:
     assert Account(Budget(tokens=1), outer).deadline == 5
     assert Account(Budget(seconds=3), outer).deadline == 3
     assert Account(Budget(tokens=1)).deadline is None
+
+
+def test_the_tightest_limits_hold() -> None:
+    assert tightest(Budget(5, 2.0), Budget(7, 1.0), Budget()) == Budget(5, 1.0)
+    clock = Clock()
+    outer = Account(Budget(tokens=5, seconds=9), clock=clock)
+    clock.now = 3
+    assert outer.inner(Budget(tokens=7, flops=2)).left() == Budget(tokens=5, seconds=6, flops=2)
 
 
 async def test_a_reservation_waits_for_what_others_may_give_back() -> None:

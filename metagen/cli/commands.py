@@ -22,7 +22,9 @@ from metagen.cli.options import (
     FieldOption,
     File,
     FlopsOption,
+    GpusOption,
     GradeOption,
+    HedgeOption,
     LimitOption,
     LoadOption,
     ModelOption,
@@ -31,6 +33,7 @@ from metagen.cli.options import (
     PaceOption,
     PageOption,
     PriceOption,
+    RayOption,
     ReachOption,
     RunArgument,
     RunsArgument,
@@ -44,6 +47,7 @@ from metagen.cli.options import (
     SystemOption,
     TemplateOption,
     TokensOption,
+    WorkersOption,
 )
 from metagen.cli.serving import serve_command
 from metagen.cli.stopping import abandon_output, is_unwritable, print_any_text, until_stopped
@@ -107,18 +111,23 @@ def solve_command(
     card: CardOption = None,
     price: PriceOption = None,
     otlp: OtlpOption = None,
+    workers: WorkersOption = None,
+    gpus_per_worker: GpusOption = None,
+    ray: RayOption = None,
+    hedge: HedgeOption = False,
 ) -> None:
     """Answer a file of problems. The same command continues where it stopped."""
     given = locals()
     import asyncio
 
     from metagen.cli.jobs import solve_file
-    from metagen.cli.orders import order
+    from metagen.cli.orders import cluster_of, order
     from metagen.jobs.job import prepare
 
+    cluster = cluster_of(workers, gpus_per_worker, ray, hedge=hedge)
     job = prepare(order(**given))
     run = out_dir or Path("runs") / job.slug()
-    raise typer.Exit(asyncio.run(solve_file(job, run, otlp)))
+    raise typer.Exit(asyncio.run(solve_file(job, run, otlp, cluster)))
 
 
 @app.command("sample")

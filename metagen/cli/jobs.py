@@ -1,12 +1,14 @@
 """Runs a job while a bar shows how it goes, and says what came out."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from metagen.analysis.share import Share
@@ -15,6 +17,9 @@ from metagen.backends import Recorded
 from metagen.budget import PARTS, Account
 from metagen.cli.console import err, out, progress
 from metagen.cli.traces import sending
+from metagen.cluster.workers import Slot, Workers
+from metagen.disk.records import Record
+from metagen.disk.rows import SolutionRow
 from metagen.disk.runs import RunDirectory
 from metagen.jobs.job import Job
 from metagen.jobs.remarks import of_problems, remarks
@@ -25,13 +30,26 @@ from metagen.solution import Solution
 from metagen.solve import solve_all
 from metagen.strategies import Vote
 
+Solutions = AsyncGenerator[Solution | Record, None]
 REASON = 60
 """Characters of the reason of failures that are shown beside a bar."""
 LINE_SECONDS = 30.0
 """Between two lines that say how a run goes, where there is no terminal."""
 
 
-async def solve_file(job: Job, path: Path, otlp: str | None = None) -> int:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """The workers that are to solve the problems, in place of this process."""
+
+    workers: int
+    gpus: float = 0.0
+    """For each of them."""
+    ray: str = ""
+    """The address of a Ray cluster; empty starts one on this machine."""
+    hedge: bool = False
+
+
+async def solve_file(job: Job, path: Path, otlp: str | None = None, cluster: Cluster | None = None) -> int:
     """Solve what is not solved yet, send traces to a collector if one is named, and say what came out.
 
     Returns the exit code.
@@ -39,14 +57,19 @@ async def solve_file(job: Job, path: Path, otlp: str | None = None) -> int:
     tally, account = Tally(), Account(job.budget)
     say_surprises([job])
     with sending(otlp, path, literal(job.strategy)) as send:
-        code = await fill(job, path, tally, account, send)
+        code = await fill(job, path, tally, account, send, cluster)
     out.print(summary(tally, f"{literal(job.strategy)} on {job.problems.path.name}", account))
     out.print(f"Kept in {path}/ (run.json, trace.jsonl, solutions.jsonl).", soft_wrap=True)
     return code
 
 
 async def fill(
-    job: Job, path: Path, tally: Tally, account: Account, send: Callable[[Solution], None] | None = None
+    job: Job,
+    path: Path,
+    tally: Tally,
+    account: Account,
+    send: Callable[[Solution], None] | None = None,
+    cluster: Cluster | None = None,
 ) -> int:
     """Solve what a run's folder lacks, and send each solution on once it is written; return the exit code."""
     with RunDirectory(path, job.configuration(), tally.add) as run:
@@ -54,12 +77,12 @@ async def fill(
         if solved:
             err.print(f"Going on with {path}: {len(solved)} problems are solved already.")
 
-        def keep(solution: Solution) -> None:
+        def keep(solution: Solution | Record) -> None:
             run.add(solution)
             if send:
-                send(solution)
+                send(solution.solution() if isinstance(solution, Record) else solution)
 
-        await _work(job, job.strategy, solved, tally, account, keep)
+        await _work(job, job.strategy, solved, tally, account, keep, cluster)
     return _exit_code(job, solved, tally, account)
 
 
@@ -73,9 +96,10 @@ async def sample_file(job: Job, n: int, path: Path) -> int:
     drawn: set[str] = set()
     short = 0
 
-    def count(solution: Solution) -> None:
+    def count(solution: Solution | Record) -> None:
         nonlocal short
-        short += solution.lost > 0 and not solution.failed
+        row = row_of(solution)
+        short += row.lost > 0 and not row.failed
 
     await _work(recorded, Vote(n, of=job.strategy), drawn, tally, account, count)
     title = f"{n} samples of {literal(job.strategy)} on {job.problems.path.name}"
@@ -98,35 +122,53 @@ async def _work(
     done: set[str],
     tally: Tally,
     account: Account,
-    keep: Callable[[Solution], None],
+    keep: Callable[[Solution | Record], None],
+    cluster: Cluster | None = None,
 ) -> None:
     """Open the models, solve, add to `done`, and show how it goes. Loads nothing where nothing is left to do."""
     left = job.left(done)
     if (first := next(left, None)) is None:
         return
     async with AsyncExitStack() as stack:
-        await _open(job.models, stack)
-        for remark in await remarks(strategy, job.models, job.seed):
-            err.print(remark, soft_wrap=True)
+        solve = await (_on_workers(job, cluster, stack) if cluster else _here(job, strategy, stack))
         account.start()
-        async with (
-            aclosing(
-                solve_all(
-                    chain([first], left),
-                    strategy,
-                    job.models,
-                    grade=job.grade,
-                    seed=job.seed,
-                    account=account,
-                    concurrency=job.concurrency,
-                )
-            ) as solutions,
-            _progress(job, tally, account),
-        ):
+        solutions = solve(
+            chain([first], left),
+            strategy,
+            grade=job.grade,
+            seed=job.seed,
+            account=account,
+            concurrency=job.concurrency,
+        )
+        async with aclosing(solutions), _progress(job, tally, account):
             async for solution in solutions:
                 keep(solution)
-                tally.add(solution)
-                done.add(solution.problem)
+                tally.add(row := row_of(solution))
+                done.add(row.problem)
+
+
+async def _here(job: Job, strategy: Generator, stack: AsyncExitStack) -> Callable[..., Solutions]:
+    """What solves problems in this process."""
+    await _open(job.models, stack)
+    for remark in await remarks(strategy, job.models, job.seed):
+        err.print(remark, soft_wrap=True)
+    return partial(solve_all, model=job.models)
+
+
+async def _on_workers(job: Job, cluster: Cluster, stack: AsyncExitStack) -> Callable[..., Solutions]:
+    """What solves problems on workers, about which there is a table at the end."""
+    assert job.order
+    say = partial(err.print, soft_wrap=True)
+    workers = Workers(cluster.workers, job.order, gpus=cluster.gpus, ray=cluster.ray, hedge=cluster.hedge, say=say)
+    with err.status(f"Starting {cluster.workers} workers ..."):
+        await stack.enter_async_context(workers)
+    stack.callback(lambda: out.print(table_of_workers(workers.slots, workers.seconds)))
+    return workers.records
+
+
+def row_of(solution: Solution | Record) -> Solution | SolutionRow:
+    """What is counted of a solution."""
+    return solution.row if isinstance(solution, Record) else solution
 
 
 async def _open(models: Mapping[str, AnyBackend], stack: AsyncExitStack) -> None:
@@ -228,6 +270,25 @@ def summary(tally: Tally, title: str, account: Account, chosen: str = "accuracy"
         table.add_row("wall time", f"{seconds:,.1f} s{late}, {_speed(account):,.0f} completion tokens/s")
     why = f"  {tally.losses.most_common(1)[0][0]}" if tally.lost and tally.losses else ""
     table.add_row("samples lost", f"{tally.lost:,}{why}")
+    return table
+
+
+def table_of_workers(slots: Sequence[Slot], seconds: float) -> Table:
+    """What each worker did."""
+    table = Table(title=f"{len(slots)} workers", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for name in ("worker", "machine", "problems", "tokens/s", "cached", "idle", "restarts"):
+        table.add_column(name, justify="left" if name == "machine" else "right")
+    for slot in slots:
+        usage = slot.usage
+        table.add_row(
+            f"{slot.number}",
+            slot.host,
+            f"{slot.problems:,}",
+            f"{usage.completion_tokens / max(seconds, 1e-9):,.0f}",
+            f"{usage.cached_tokens / max(usage.prompt_tokens, 1):.0%}",
+            f"{max(0.0, 1 - slot.busy / max(seconds, 1e-9)):.0%}",
+            f"{slot.restarts}",
+        )
     return table
 
 

@@ -107,6 +107,29 @@ CardOption = Annotated[
 ]
 SecondsOption = Annotated[float | None, typer.Option(help="Start nothing more after so many seconds.")]
 ConcurrencyOption = Annotated[int, typer.Option(min=1, help="Problems at once.")]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Solve on so many workers, each with models of its own, on the machines of a Ray cluster. --concurrency "
+        "is then for each of them. Needs the extra `ray`.",
+    ),
+]
+GpusOption = Annotated[
+    float | None, typer.Option("--gpus-per-worker", min=0, help="GPUs that each worker needs (default: none).")
+]
+RayOption = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="The Ray cluster: `auto` for the one of this machine, or HOST:PORT (default: one is started here).",
+    ),
+]
+HedgeOption = Annotated[
+    bool,
+    typer.Option("--hedge", help="At the end, let workers with nothing to do try the slowest problems a second time."),
+]
 FieldOption = Annotated[str | None, typer.Option(metavar="FIELD", help="Where the file has it, if not as usual.")]
 SplitOption = Annotated[
     str | None,

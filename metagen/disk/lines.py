@@ -225,7 +225,10 @@ class Appender:
 
     def write(self, rows: Iterable[Mapping[str, Any]]) -> list[int]:
         """Append all rows with one flush; return where each begins, in bytes from the start of the file."""
-        lines = [encode_line(row) for row in rows]
+        return self.append([encode_line(row) for row in rows])
+
+    def append(self, lines: Sequence[bytes]) -> list[int]:
+        """The same for rows that are lines already."""
         starts = list(accumulate(map(len, lines), initial=self.mend()))
         self._append(b"".join(lines), starts)
         self._end = starts[-1]

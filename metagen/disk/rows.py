@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from metagen.budget import Usage
 from metagen.solution import Solution
+from metagen.trace import Span
 
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 MOST = 10**30
@@ -74,7 +75,7 @@ class SolutionRow(msgspec.Struct, frozen=True, gc=False):
     def failed(self) -> bool:
         return bool(self.error)
 
-    def solution(self) -> Solution:
-        """The same as it was returned, without its trace."""
+    def solution(self, trace: Span | None = None) -> Solution:
+        """The same as it was returned; without its trace, unless that is given."""
         rest = {name: getattr(self, name) for name in self.__struct_fields__ if name != "usage"}
-        return Solution(**rest, usage=self.usage.usage())
+        return Solution(**rest, usage=self.usage.usage(), trace=trace or Span("solve"))

@@ -15,6 +15,7 @@ from typing import Any, Self
 from metagen.disk.facts import FACTS, facts
 from metagen.disk.files import NO_LINK, check_file, make_folder, refused_by_disk, why_not
 from metagen.disk.lines import Appender, Reader, cut_end, rewrite, write_all
+from metagen.disk.records import Record
 from metagen.disk.rows import SolutionRow
 from metagen.disk.traces import VERSION, read_configuration, row_of
 from metagen.errors import InputError
@@ -61,10 +62,14 @@ class RunDirectory:
             if isinstance(error, InputError) and not (self.path / "solutions.jsonl").stat().st_size:
                 self._remove()
 
-    def add(self, solution: Solution) -> None:
+    def add(self, solution: Solution | Record) -> None:
         """Write a solution down, its trace first."""
-        self._trace.write(row_of(span, solution.problem) for span in solution.trace.walk())
-        self._solutions.write([solution.row()])
+        if isinstance(solution, Record):
+            self._trace.append(solution.trace.splitlines(keepends=True))
+            self._solutions.append([solution.line])
+        else:
+            self._trace.write(row_of(span, solution.problem) for span in solution.trace.walk())
+            self._solutions.write([solution.row()])
 
     def solutions(self) -> Iterator[Solution]:
         """What is solved so far."""

@@ -7,11 +7,12 @@ import json
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from metagen.candidate import Feedback
+from metagen.budget import Usage
+from metagen.candidate import Candidate, Feedback
 from metagen.disk.lines import Reader
 from metagen.errors import InputError, first_fault
 from metagen.trace import Asked, Call, Expansion, Span, Status, Written
@@ -109,6 +110,34 @@ def _compared(span: Span) -> dict[str, Any]:
         return {}
     texts = [each.text for each in span.samples]
     return {"compared": len(texts)} | ({} if texts == list(span.written()) else {"replies": texts})
+
+
+def span_of(lines: bytes) -> Span:
+    """The tree of spans whose lines these are, parents first. Of the candidates it knows the texts alone."""
+    where = Path("trace.jsonl")
+    rows = [_read_row(_LINES.row(line, where, 1), str(where)) for line in lines.splitlines()]
+    spans = {row.path: _restored(row) for row in rows}
+    for path, span in spans.items():
+        above = path
+        while above:  # a key may have several parts
+            above = above.rpartition(".")[0]
+            if above in spans:
+                spans[above].children.append(span)
+                break
+    for row in filter(lambda row: row.compared, rows):
+        span = spans[row.path]
+        span.samples = [Candidate((text,)) for text in row.replies or span.written()]
+    return spans[""]
+
+
+def _restored(row: SpanRow) -> Span:
+    """The span of one row, without its children."""
+    plain = {name: getattr(row, name) for name in SpanRow.model_fields if name not in _MADE}
+    path = tuple(int(key) if key.isdecimal() else key for key in filter(None, row.path.split(".")))
+    return Span(**plain, path=path, usage=Usage(**cast("dict[str, Any]", row.usage)), notes=list(row.notes))
+
+
+_MADE = {"problem", "path", "usage", "notes", "compared", "replies"}
 
 
 def read_traces(folder: Path, wanted: Container[object]) -> Iterator[tuple[str, list[SpanRow]]]:

@@ -41,6 +41,8 @@ class Job:
     engine: Mapping[str, Any]
     loaded: list[str]
     grade: Verifier | None = None
+    order: "ModelOrder | None" = None
+    """The models as they were asked for, for workers, which open their own."""
 
     def left(self, done: set[str]) -> Iterator[Problem]:
         return self.problems.lacking(done, self.limit)
@@ -136,6 +138,7 @@ def prepare(order: Order) -> Job:
         engine=order.engine,
         loaded=loaded,
         grade=grade,
+        order=order,
     )
 
 

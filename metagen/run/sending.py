@@ -93,7 +93,7 @@ class Sending(Node):
         limit = max(1, request.limit(backend.context - prompt))
         flops, cost = self._rates(backend, prompt, request.n)
         most = request.n * limit
-        if request.n > 1 and not self._account.fits(prompt + most, flops(most), cost(most)):
+        if request.n > 1 and not await self._account.can_hold(prompt + most, flops(most), cost(most)):
             return await self._send_singly(backend, request)
         held = Hold()
 

@@ -22,11 +22,11 @@ from starlette.routing import Route
 from metagen import distribution
 from metagen.answers.kinds import MATHS
 from metagen.answers.protocol import Answers
-from metagen.budget import Budget
+from metagen.budget import Budget, tightest
 from metagen.errors import MetagenError
 from metagen.run import Generator
 from metagen.serve.keys import Key, authorise
-from metagen.serve.limits import Limits, tightest
+from metagen.serve.limits import Limits
 from metagen.serve.looking import one, table
 from metagen.serve.names import Served
 from metagen.serve.parameters import Call, decode, read_budget, read_chat, read_completion, read_response

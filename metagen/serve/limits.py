@@ -1,13 +1,12 @@
 """How much may be asked: at once, by one request, by one key in a day, and of the server in all."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from typing import Any
 
-from metagen.budget import LIMITS, UNLIMITED, Account, Budget
+from metagen.budget import Account, Budget, tightest
 from metagen.serve.keys import Key
 from metagen.serve.refusals import Refusal, busy, spent
 
@@ -101,16 +100,3 @@ class Books:
         if self.server.refused:
             return spent(f"The budget of this server is spent: {why}")
         return None
-
-
-def tightest(*budgets: Budget) -> Budget:
-    """The smallest of each limit."""
-    limited = [each for each in budgets if each.limits]
-    if len(limited) < 2:
-        return limited[0] if limited else UNLIMITED
-    least: dict[str, Any] = {name: min(_given(limited, name), default=None) for name in LIMITS}
-    return Budget(**least)
-
-
-def _given(budgets: Sequence[Budget], name: str) -> Iterator[float]:
-    return (limit for each in budgets if (limit := getattr(each, name)) is not None)

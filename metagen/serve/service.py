@@ -12,7 +12,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from metagen.budget import Account, Usage
+from metagen.budget import Account, Usage, tightest
 from metagen.disk.runs import RunDirectory
 from metagen.disk.traces import row_of
 from metagen.errors import BackendGone, InputError, StorageError
@@ -22,7 +22,7 @@ from metagen.model import USUAL, Model
 from metagen.request import AnyBackend, generates, refusal
 from metagen.run import Generator
 from metagen.serve.keys import Key
-from metagen.serve.limits import Books, Gate, Limits, tightest
+from metagen.serve.limits import Books, Gate, Limits
 from metagen.serve.metrics import Metrics
 from metagen.serve.names import MOST_SAMPLES, Catalogue, Served, count_samples
 from metagen.serve.parameters import Call

@@ -18,7 +18,7 @@ from metagen import Budget, InputError, Request, Scripted
 from metagen.errors import GenerationError
 from metagen.serve import Key, Limits, app, read_keys
 from metagen.serve.keys import authorise, find_keys, hashed
-from metagen.serve.limits import Books, Gate, tightest
+from metagen.serve.limits import Books, Gate
 from metagen.serve.refusals import Refusal
 from tests.support.serving import serving
 from tests.support.timing import outlast
@@ -49,7 +49,6 @@ async def test_the_tightest_budget_holds() -> None:
         assert free["usage"]["total_tokens"] <= 70
         own = (await client.post("/chat/completions", json={**BODY, "metagen": {"budget": 40}})).json()
         assert own["usage"]["total_tokens"] <= 40
-    assert tightest(Budget(5, 2.0), Budget(7, 1.0), Budget()) == Budget(5, 1.0)
 
 
 async def test_a_key_that_has_spent_its_day_waits_for_the_next() -> None:

@@ -1,0 +1,221 @@
+"""A worker: it opens models, and answers the problems that it is sent, on whichever machine it is started."""
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from metagen import distribution
+from metagen.budget import Amounts, Usage
+from metagen.cluster.leases import Branch
+from metagen.cluster.parcels import Bundle, Equipment, Kinds, News, Task
+from metagen.disk.records import Record
+from metagen.errors import InputError
+from metagen.jobs.job import make_models
+from metagen.jobs.loading import load_all
+from metagen.jobs.remarks import remarks
+from metagen.request import AnyBackend
+from metagen.run import Generator
+from metagen.run.protocols import is_joint
+from metagen.solution import Solution
+from metagen.solve import Solver, cancel
+
+FIRST = 16
+"""Bundles that a worker begins with, before it knows how many samples a problem keeps in flight."""
+BEAT = 0.2
+"""Seconds after which a worker reports even if nothing is done: the driver may have something for it by then."""
+
+
+class Worker:
+    """Answers problems with models of its own. The driver calls its methods, and waits in `turn` for what came out."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._models: Mapping[str, AnyBackend] = {}
+        self._names: Mapping[str, Any] = {}
+        self._stack = AsyncExitStack()
+        self._desk: Desk | None = None
+
+    async def host(self) -> str:
+        """The name of this machine."""
+        return socket.gethostname()
+
+    async def process(self) -> int:
+        """The id of this process."""
+        return os.getpid()
+
+    async def open(self, equipment: Equipment) -> list[str]:
+        """Open the models, and say what they lack. Raises `InputError` for what is not on this machine."""
+        host = socket.gethostname()
+        if (here := distribution.version()) != equipment.version:
+            raise InputError(f"{host} has metagen {here}, and the driver {equipment.version}: install the same on both")
+        folder = Path(self._stack.enter_context(TemporaryDirectory(prefix="metagen-worker-")))
+        order = equipment.unpacked(folder)
+        try:
+            self._names = load_all(order.load)
+            _, self._models = make_models(order, self._names)
+            for backend in self._models.values():
+                await self._stack.enter_async_context(backend)
+        except InputError as error:
+            raise InputError(f"worker {self._number} on {host}: {error}") from None
+        return [f"{each.name}: {what}." for each in self._models.values() for what in each.missing]
+
+    async def begin(self, task: Task) -> list[str]:
+        """Take up a task, in place of the one before; return what may surprise about it. Raises `InputError`."""
+        await self.end()
+        strategy, grade = task.read(self._names)
+        account = Branch(task.budget, self._ask)
+        solver = Solver.of(strategy, self._models, grade=grade, seed=task.seed, account=account)
+        self._desk = Desk(task, strategy, solver, account, Kinds(self._names))
+        return await remarks(strategy, self._models, task.seed)
+
+    async def turn(self, bundles: Sequence[Bundle]) -> News:
+        """Begin problems, and wait until there is something to report: solutions, room for more, or a question.
+
+        Raises what stops a run: a model that is gone, a bug.
+        """
+        self._at_work.begin(bundles)
+        return await self._at_work.news()
+
+    async def cancel(self, numbers: Iterable[int]) -> None:
+        """Give up bundles that another worker was faster with."""
+        await self._at_work.give_up(numbers)
+
+    async def lend(self, amounts: Amounts) -> None:
+        """The answer to what was asked for."""
+        self._at_work.answer(amounts)
+
+    async def recall(self) -> tuple[Amounts, Usage]:
+        """Give back the part of the budget that is not set aside here, and report what is spent."""
+        return self._at_work.account.give_back(), self._at_work.spent()
+
+    async def end(self) -> None:
+        """Give up all that is under way."""
+        if self._desk:
+            await self._desk.give_up(list(self._desk.begun))
+
+    async def close(self) -> None:
+        """Close the models."""
+        await self.end()
+        await self._stack.aclose()
+
+    @property
+    def _at_work(self) -> "Desk":
+        if self._desk is None:
+            raise InputError(f"worker {self._number} has no task")
+        return self._desk
+
+    async def _ask(self, amounts: Amounts, wait: bool) -> None:
+        await self._at_work.ask(amounts, wait=wait)
+
+
+class Desk:
+    """One task under way at a worker."""
+
+    def __init__(self, task: Task, strategy: Generator, solver: Solver, account: Branch, kinds: Kinds) -> None:
+        self.account = account
+        self.begun: dict[int, set[asyncio.Task[Solution]]] = {}
+        """By bundle."""
+        self._task = task
+        self._strategy = strategy
+        self._solver = solver
+        self._kinds = kinds
+        self._done: list[tuple[int, str, bytes, bytes]] = []
+        self._news = asyncio.Event()
+        self._reported = Usage()
+        self._question: tuple[Amounts, bool] | None = None
+        self._answer: asyncio.Future[Amounts] | None = None
+        self._failure: BaseException | None = None
+        self._busy, self._since = 0.0, 0.0
+        """Seconds with any problem since the last report, and when the present ones of them began."""
+
+    def begin(self, bundles: Iterable[Bundle]) -> None:
+        for bundle in bundles:
+            if not self.begun:
+                self._since = time.monotonic()
+            problems = [letter.problem(self._kinds.__getitem__) for letter in bundle.letters]
+            tasks = self.begun[bundle.number] = set()
+            for problem, member in zip(problems, self._members(len(problems)), strict=True):
+                tasks.add(task := asyncio.create_task(self._solver(problem, member)))
+                task.add_done_callback(partial(self._returned, bundle.number))
+
+    async def give_up(self, numbers: Iterable[int]) -> None:
+        for number in numbers:
+            if tasks := self.begun.get(number):
+                await cancel(tasks)
+
+    async def news(self) -> News:
+        if self._is_nothing_new:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), BEAT)
+        self._news.clear()
+        if self._failure:
+            raise self._failure
+        done, self._done = self._done, []
+        question, self._question = self._question, None
+        wanted, refused, samples = self._wanted(len(done)), self.account.refused, self.account.in_flight
+        return News(done, wanted, self.spent(), question, refused, samples, self._busy_seconds())
+
+    def spent(self) -> Usage:
+        """What was spent since this was asked last."""
+        before, self._reported = self._reported, self.account.spent
+        return self._reported.since(before)
+
+    async def ask(self, amounts: Amounts, *, wait: bool) -> None:
+        """Ask the driver for room, and wait for the answer. What is not used is lent to whoever needs it more."""
+        self._answer = asyncio.get_running_loop().create_future()
+        self._question = amounts, wait
+        self._news.set()
+        await self._answer
+
+    def answer(self, amounts: Amounts) -> None:
+        self.account.add(amounts)
+        if self._answer and not self._answer.done():
+            self._answer.set_result(amounts)
+
+    @property
+    def _is_nothing_new(self) -> bool:
+        return not (self._done or self._question or self._failure)
+
+    def _members(self, count: int) -> Sequence[Generator]:
+        if not is_joint(self._strategy):
+            return [self._strategy] * count
+        return self._strategy.members(count, self._task.concurrency)
+
+    def _wanted(self, done: int) -> int:
+        """How many bundles more would keep the engine full, by the samples that those under way keep in flight."""
+        if self.account.refused:
+            return 0
+        under_way, samples = len(self.begun), self.account.in_flight
+        each = max(1.0, samples / max(1, under_way))
+        room = min((self._task.fill - samples) / each, self._task.concurrency - under_way)
+        return max(0, min(int(room), max(FIRST, under_way, 2 * done)))
+
+    def _busy_seconds(self) -> float:
+        if self.begun:
+            now = time.monotonic()
+            self._busy, self._since = self._busy + now - self._since, now
+        busy, self._busy = self._busy, 0.0
+        return busy
+
+    def _returned(self, number: int, task: asyncio.Task[Solution]) -> None:
+        tasks = self.begun[number]
+        tasks.discard(task)
+        if not tasks:
+            del self.begun[number]
+            if not self.begun:
+                self._busy += time.monotonic() - self._since
+        if task.cancelled():
+            return
+        if error := task.exception():
+            self._failure = error
+        else:
+            record = Record.of(task.result())
+            self._done.append((number, record.row.problem, record.line, record.trace))
+        self._news.set()

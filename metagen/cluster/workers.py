@@ -1,0 +1,449 @@
+"""Many workers, on as many machines as there are: each has models of its own, and pulls problems from one driver."""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Self
+
+from metagen import distribution
+from metagen.answers.spec import parse_answers
+from metagen.budget import Account, Amounts, Usage
+from metagen.cluster.dispatch import Dispatch, Group
+from metagen.cluster.leases import Treasury
+from metagen.cluster.parcels import Bundle, Equipment, News, Task, posted, spec_of
+from metagen.cluster.places import Launch, Place, WorkerDied
+from metagen.cluster.rays import Ray
+from metagen.disk.records import Record
+from metagen.errors import BackendGone, InputError
+from metagen.jobs.job import ModelOrder
+from metagen.jobs.loading import load_all
+from metagen.jobs.opening import is_served
+from metagen.model import Model
+from metagen.problem import Problem
+from metagen.run import Generator, Verifier
+from metagen.run.protocols import is_joint
+from metagen.settings import CONCURRENCY
+from metagen.solution import Solution
+from metagen.solve import as_problems, cancel, check_numbers, together_in
+from metagen.spec.parse import parse, parse_grade
+from metagen.tasks import unwrapped
+from metagen.trace import Span
+from metagen.verifiers.grading import oracle_of
+
+ENGINE = 256
+"""Samples that an engine of vLLM runs at once, unless it is told otherwise."""
+FRUITLESS = 3
+"""A worker that died so often without a solution in between ends the run."""
+WAITING = 64
+"""Reports of workers that wait for the driver, before workers wait too."""
+PATIENCE = 30.0
+"""Seconds for which a worker may wait for a machine before that is said."""
+CLOSING = 10.0
+"""Seconds in which a worker may close its models before it is killed."""
+
+
+@dataclass(slots=True)
+class Slot:
+    """One worker, in whichever process it lives now, and what it has done."""
+
+    number: int
+    ready: asyncio.Task[Place]
+    place: Place | None = None
+    """Where it works on the present task; `None` while it does not."""
+    host: str = ""
+    problems: int = 0
+    usage: Usage = field(default_factory=Usage)
+    busy: float = 0.0
+    """Seconds with any problem."""
+    restarts: int = 0
+    in_flight: int = 0
+    _fruitless: int = 0
+    calls: set[asyncio.Task[None]] = field(default_factory=set)
+    """Under way beside its reports."""
+
+    def note(self, news: News) -> None:
+        self.problems += len(news.done)
+        self.usage += news.spent
+        self.busy += news.busy
+        self._fruitless = 0 if news.done else self._fruitless
+
+    def died(self, reason: str, *, is_explained: bool) -> None:
+        """Raises `BackendGone` where it dies again and again."""
+        self.place, self.restarts = None, self.restarts + 1
+        self._fruitless = 0 if is_explained else self._fruitless + 1
+        if self._fruitless >= FRUITLESS:
+            raise BackendGone(f"worker {self.number} died {FRUITLESS} times before it solved a problem: {reason}")
+
+
+class Workers:
+    """Workers that each open the same models and answer problems. Used with `async with`; needs the extra `ray`.
+
+        async with Workers(8, "Qwen/Qwen3-30B-A3B", gpus=2) as workers:
+            async for solution in workers.solve_all(problems, Vote(16)):
+                ...
+
+    `models` is what `--model` takes, by name where there are several, or a `ModelOrder` with settings. A worker opens
+    them in a process of its own that has `gpus` GPUs, on any machine of the Ray cluster at `ray` ("auto" is the one
+    that this machine belongs to); without an address, a Ray of this machine alone is started and ended with the
+    workers. With `hedge`, workers that have nothing to do at the end get copies of the problems that take longest.
+    `say` is called with what may surprise about the models, each sentence once.
+
+    A problem stays on one worker. One that dies is started again, elsewhere if its machine is gone, and what it had is
+    given to others; a problem that workers keep dying of is a failed one. Seeds follow the ids of problems, so where
+    a problem is solved, and how often, changes nothing in its requests.
+
+    Raises `InputError` for what cannot travel or is missing on a machine, and `BackendGone` where a worker dies
+    again and again.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        models: ModelOrder | Mapping[str, str] | str = "",
+        *,
+        gpus: float = 0.0,
+        ray: str = "",
+        hedge: bool = False,
+        say: Callable[[str], object] | None = None,
+        launch: Launch | None = None,
+    ) -> None:
+        if not isinstance(count, int) or count < 1:
+            raise InputError(f"Workers: count must be a whole number of 1 or more, not {count!r}")
+        self._order = _ordered(models)
+        self._names = load_all(self._order.load)
+        self._count = count
+        self._hedge = hedge
+        self._ray = None if launch else Ray(count, gpus, ray)
+        self._launch = launch or self._ray_launch
+        self._since = 0.0
+        self.slots: list[Slot] = []
+        self._told: list[str] = []
+        self._say = say
+
+    async def __aenter__(self) -> Self:
+        if self._ray:
+            self._ray.start()
+        try:
+            self.slots = [Slot(number, asyncio.create_task(self._opened(number))) for number in range(self._count)]
+            done, _ = await asyncio.wait([slot.ready for slot in self.slots], return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                if not isinstance(task.exception(), WorkerDied):
+                    task.result()
+        except BaseException:
+            await self._stop()
+            raise
+        self._since = time.monotonic()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stop()
+
+    @property
+    def seconds(self) -> float:
+        """Since the first worker was ready."""
+        return time.monotonic() - self._since
+
+    async def solve_all(
+        self,
+        problems: Iterable[Problem | str],
+        strategy: Generator | None = None,
+        *,
+        grade: Verifier | None = None,
+        seed: int | None = None,
+        account: Account | None = None,
+        concurrency: int = CONCURRENCY,
+    ) -> AsyncGenerator[Solution, None]:
+        """Answer problems as `metagen.solve_all` does, on all workers; `concurrency` is the most for each of them."""
+        records = self.records(problems, strategy, grade=grade, seed=seed, account=account, concurrency=concurrency)
+        async with aclosing(records) as every:
+            async for record in every:
+                yield record.solution()
+
+    async def records(
+        self,
+        problems: Iterable[Problem | str],
+        strategy: Generator | None = None,
+        *,
+        grade: Verifier | None = None,
+        seed: int | None = None,
+        account: Account | None = None,
+        concurrency: int = CONCURRENCY,
+    ) -> AsyncGenerator[Record, None]:
+        """The same as the lines that a run's folder has of each solution, which are not read here."""
+        check_numbers(seed, concurrency=concurrency)
+        strategy, account = strategy or Model(), account or Account()
+        task = Task(
+            spec_of(strategy, "the strategy", self._names, parse),
+            spec_of(grade, "the grade", self._names, parse_grade) if grade else "",
+            seed,
+            concurrency,
+            2 * int(self._order.engine.get("max_num_seqs", ENGINE)),
+        )
+        groups = together_in(self._checked(as_problems(problems)), strategy.among if is_joint(strategy) else 1)
+        work = _Work(self, task, Dispatch(groups, self._count, hedge=self._hedge), account, grade)
+        async with aclosing(work.records()) as every:
+            async for record in every:
+                yield record
+
+    def _checked(self, problems: Iterable[Problem]) -> Iterable[Problem]:
+        """The problems, once it is sure that they can travel: those of a list at once, else each as it is read."""
+        known: set[str] = set()
+
+        def travelling() -> Iterator[Problem]:
+            for problem in problems:
+                if posted(problem).answers not in known:
+                    known.add(
+                        spec_of(
+                            problem.answers, f"problem {problem.id!r}: the kind of answers", self._names, parse_answers
+                        )
+                    )
+                yield problem
+
+        return list(travelling()) if isinstance(problems, Sequence) else travelling()
+
+    async def _opened(self, number: int) -> Place:
+        """Start a worker, and open its models there."""
+        place = await self._launch(number)
+        try:
+            self.slots[number].host = await self._placed(number, place)
+            self.tell(await place.call("open", self._equipment()))
+        except BaseException:
+            await place.stop()
+            raise
+        return place
+
+    async def _placed(self, number: int, place: Place) -> str:
+        """The machine on which a worker has started; says so where it waits for one."""
+        starting = asyncio.create_task(place.call("host"))
+        await asyncio.wait([starting], timeout=PATIENCE)
+        if not starting.done():
+            self.tell([f"Worker {number} waits for a machine with room for it: see `ray status`."])
+        host: str = await starting
+        return host
+
+    def tell(self, lines: Iterable[str]) -> None:
+        """Say what was not said yet."""
+        for line in lines:
+            if line not in self._told:
+                self._told.append(line)
+                if self._say:
+                    self._say(line)
+
+    def _equipment(self) -> Equipment:
+        code = tuple((path.name, path.read_bytes()) for path in self._order.load)
+        return Equipment(self._order, code, distribution.version())
+
+    def restart(self, slot: Slot) -> None:
+        """Start a worker anew that died."""
+        slot.ready = asyncio.create_task(self._opened(slot.number))
+
+    @property
+    def only_asks_servers(self) -> bool:
+        """Whether no model runs in the workers: then one that is gone is gone for all of them."""
+        return bool(self._order.models) and all(map(is_served, self._order.models.values()))
+
+    @property
+    def names(self) -> Mapping[str, Any]:
+        """What the loaded files define."""
+        return self._names
+
+    async def _ray_launch(self, number: int) -> Place:
+        assert self._ray
+        return await self._ray.launch(number)
+
+    async def _stop(self) -> None:
+        """Close what is open and end what is not, all at once."""
+        opened = [slot.ready.result() for slot in self.slots if slot.ready.done() and not slot.ready.exception()]
+        await cancel(slot.ready for slot in self.slots)
+        await asyncio.gather(*map(_ended, opened))
+        if self._ray:
+            self._ray.stop()
+
+
+async def _ended(place: Place) -> None:
+    with suppress(WorkerDied, TimeoutError):
+        await asyncio.wait_for(place.call("close"), CLOSING)
+    await place.stop()
+
+
+def _ordered(models: ModelOrder | Mapping[str, str] | str) -> ModelOrder:
+    """The plain order, whose paths mean the same wherever a worker runs."""
+    if isinstance(models, str):
+        models = {"model": models} if models else {}
+    order = models if isinstance(models, ModelOrder) else ModelOrder(models=models)
+    if not isinstance(order.models, Mapping) or not all(isinstance(each, str) for each in order.models.values()):
+        raise InputError(f"Workers: models are opened on other machines, so name them as --model does, not {models!r}")
+    plain = {each.name: getattr(order, each.name) for each in fields(ModelOrder)}
+    named = {name: os.path.abspath(each) if os.path.exists(each) else each for name, each in order.models.items()}
+    cards = {name: Path(path).absolute() for name, path in order.cards.items()}
+    return ModelOrder(**plain | {"models": named, "cards": cards})
+
+
+class _Work:
+    """One call of `solve_all` under way."""
+
+    def __init__(
+        self, workers: Workers, task: Task, dispatch: Dispatch, account: Account, grade: Verifier | None
+    ) -> None:
+        self._workers = workers
+        self._task = task
+        self._dispatch = dispatch
+        self._account = account
+        self._grade = grade
+        self._treasury = Treasury(account, len(workers.slots), self._recall)
+        self._out: asyncio.Queue[list[Record] | None] = asyncio.Queue(WAITING)
+        self._finished = asyncio.Event()
+
+    async def records(self) -> AsyncGenerator[Record, None]:
+        whole = asyncio.create_task(self._whole())
+        try:
+            while (batch := await self._out.get()) is not None:
+                for record in batch:
+                    yield record
+            await whole
+        finally:
+            await cancel([whole])
+
+    async def _whole(self) -> None:
+        try:
+            if self._dispatch.finished:
+                return
+            with unwrapped():
+                async with asyncio.TaskGroup() as self._aside:
+                    serving = [self._aside.create_task(self._serve(slot)) for slot in self._workers.slots]
+                    await self._finished.wait()
+                    for each in serving:
+                        each.cancel()
+        finally:
+            await self._end()
+            await self._out.put(None)
+
+    async def _end(self) -> None:
+        """Let workers give up what is under way, if anything is: the next task finds them free."""
+        for slot in self._workers.slots:
+            place, slot.place = slot.place, None
+            self._count_in_flight(slot, 0)
+            if place:
+                with suppress(WorkerDied):
+                    await place.call("end")
+
+    async def _serve(self, slot: Slot) -> None:
+        """Keep one worker at work, through its deaths."""
+        while True:
+            try:
+                place = await asyncio.shield(slot.ready)
+                await self._drive(slot, place)
+            except (WorkerDied, BackendGone) as error:
+                if isinstance(error, BackendGone) and self._workers.only_asks_servers:
+                    raise
+                await self._bury(slot, error)
+
+    async def _drive(self, slot: Slot, place: Place) -> None:
+        task = replace(self._task, budget=self._account.left())
+        said = await place.call("begin", task)
+        self._workers.tell(said)
+        slot.place = place
+        bundles: list[Bundle] = []
+        while True:
+            news: News = await place.call("turn", bundles)
+            slot.note(news)
+            self._treasury.book(slot.number, news.spent)
+            self._count_in_flight(slot, news.in_flight)
+            if records := self._accepted(slot, news):
+                await self._out.put(records)
+            if news.refused:
+                self._account.refused = self._dispatch.closed = True
+            if news.asks:
+                self._beside(slot, self._lend(slot, place, *news.asks))
+            taken = self._dispatch.take(slot.number, news.wanted, time.monotonic())
+            bundles = [self._bundle(group) for group in taken]
+            self._check_finished()
+
+    def _accepted(self, slot: Slot, news: News) -> list[Record]:
+        """The solutions that are the first of their problems; other workers that are at the same are called off."""
+        records = []
+        for number, problem, line, trace in news.done:
+            if self._dispatch.solved(number, problem):
+                records.append(Record(line, trace))
+            for other in self._dispatch.losers(number, slot.number):
+                self._call_off(self._workers.slots[other], number)
+        return records
+
+    def _call_off(self, slot: Slot, number: int) -> None:
+        async def call_off(place: Place) -> None:
+            with suppress(WorkerDied):
+                await place.call("cancel", [number])
+
+        if slot.place:
+            self._beside(slot, call_off(slot.place))
+
+    def _beside(self, slot: Slot, call: Coroutine[Any, Any, None]) -> None:
+        """Call a worker while its next report is waited for."""
+        task = self._aside.create_task(call)
+        slot.calls.add(task)
+        task.add_done_callback(slot.calls.discard)
+
+    def _bundle(self, group: Group) -> Bundle:
+        return Bundle(group.number, tuple(map(posted, group.problems)))
+
+    async def _lend(self, slot: Slot, place: Place, amounts: Amounts, wait: bool) -> None:
+        lent = await self._treasury.lend(slot.number, amounts, wait=wait)
+        with suppress(WorkerDied):
+            await place.call("lend", lent)
+
+    async def _recall(self) -> None:
+        """Take back what workers were lent and do not use."""
+
+        async def recall(slot: Slot, place: Place) -> None:
+            with suppress(WorkerDied):
+                free, spent = await place.call("recall")
+                slot.usage += spent
+                self._treasury.book(slot.number, spent)
+                self._treasury.take_back(slot.number, free)
+
+        await asyncio.gather(*(recall(slot, slot.place) for slot in self._workers.slots if slot.place))
+
+    async def _bury(self, slot: Slot, error: Exception) -> None:
+        """Give what a dead worker had to others, and start it again. Raises `BackendGone` if that is no use."""
+        if slot.ready.done() and not slot.ready.exception():
+            await slot.ready.result().stop()
+        await cancel(slot.calls)
+        self._treasury.forfeit(slot.number)
+        self._count_in_flight(slot, 0)
+        given_up = self._dispatch.died(slot.number)
+        for group in given_up:
+            reason = f"{group.deaths} workers died with this problem, the last of them with no other: {error}"
+            await self._out.put(
+                [self._failed(problem, reason) for problem in group.problems if problem.id in group.left]
+            )
+        slot.died(str(error), is_explained=bool(given_up))
+        self._workers.restart(slot)
+        self._check_finished()
+
+    def _failed(self, problem: Problem, reason: str) -> Record:
+        gradable = (self._grade or oracle_of(problem)) is not None
+        error = f"{WorkerDied.__name__}: {reason}"
+        return Record.of(
+            Solution(
+                problem.id,
+                None,
+                correct=False if gradable else None,
+                error=error,
+                prompt=problem.prompt,
+                reference=problem.answer,
+                tags=dict(problem.tags),
+                trace=Span("solve", status="lost", error=error),
+            )
+        )
+
+    def _check_finished(self) -> None:
+        if self._dispatch.finished:
+            self._finished.set()
+
+    def _count_in_flight(self, slot: Slot, samples: int) -> None:
+        self._account.count_in_flight(samples - slot.in_flight)
+        slot.in_flight = samples

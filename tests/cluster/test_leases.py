@@ -1,0 +1,120 @@
+"""Parts of one budget: together they never pass it, and what one does not use another gets."""
+
+import asyncio
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from metagen import Account, Budget, Usage
+from metagen.budget import Amounts
+from metagen.cluster.leases import Branch, Treasury, amounts_of
+from metagen.errors import BudgetExceeded
+
+
+class Office:
+    """A driver and its workers' accounts, without anything between them."""
+
+    def __init__(self, budget: Budget, workers: int) -> None:
+        self.account = Account(budget)
+        self.treasury = Treasury(self.account, workers, self.recall)
+        self.alive = set(range(workers))
+        self.branches = [Branch(budget, self.asking(number)) for number in range(workers)]
+        self.reported = [Usage()] * workers
+        self.lost = 0
+
+    def asking(self, number: int):  # type: ignore[no-untyped-def]
+        async def ask(amounts: Amounts, wait: bool) -> None:
+            lent = await self.treasury.lend(number, amounts, wait=wait)
+            assert self.account.spent.tokens + self.account.held.tokens <= (self.account.budget.tokens or 0)
+            self.branches[number].add(lent)
+
+        return ask
+
+    def report(self, number: int) -> None:
+        spent = self.branches[number].spent
+        self.treasury.book(number, spent.since(self.reported[number]))
+        self.reported[number] = spent
+
+    async def recall(self) -> None:
+        await asyncio.sleep(0)
+        for number in sorted(self.alive):
+            free = self.branches[number].give_back()
+            self.report(number)
+            self.treasury.take_back(number, free)
+
+    def kill(self, number: int) -> None:
+        self.alive.discard(number)
+        self.lost += self.treasury.forfeit(number).tokens
+
+
+@settings(max_examples=60)
+@given(st.integers(20, 3000), st.integers(1, 5), st.integers(0, 10**6))
+async def test_no_budget_is_passed_and_nothing_is_left_while_anybody_waits(
+    tokens: int, workers: int, seed: int
+) -> None:
+    office, chance = Office(Budget(tokens=tokens), workers), Random(seed)
+    written = 0
+
+    async def request(number: int) -> None:
+        nonlocal written
+        prompt, output = chance.randrange(1, 10), chance.randrange(1, 60)
+        account = office.branches[number].inner()
+        try:
+            hold = await account.reserve(prompt, output)
+        except BudgetExceeded:
+            return
+        for _ in range(chance.randrange(4)):
+            await asyncio.sleep(0)
+        used = chance.randrange(hold.output + 1)
+        account.spend(Usage(prompt_tokens=prompt, completion_tokens=used))
+        account.settle(hold)
+        written += prompt + used
+
+    await asyncio.gather(*(request(chance.randrange(workers)) for _ in range(60)))
+    await office.recall()
+    assert office.account.spent.tokens == written <= tokens
+    assert not any(office.account.held.amounts)
+    if any(branch.refused for branch in office.branches):
+        assert tokens - written < 11  # no room for the prompt of one more and a token
+
+
+async def test_a_dead_worker_has_spent_all_that_it_was_lent() -> None:
+    office = Office(Budget(tokens=1000), 2)
+    hold = await office.branches[0].reserve(10, 90)
+    office.branches[0].spend(Usage(completion_tokens=40))
+    office.report(0)
+    lent = 1000 - office.account.spent.tokens - int(office.account.room[0])
+    office.kill(0)
+    assert hold.tokens == 100
+    assert office.lost == lent >= 60
+    assert office.account.spent.estimated_tokens == office.lost
+    assert not any(office.account.held.amounts)
+    whole = await office.branches[1].reserve(10, 10**6)
+    assert whole.tokens == 1000 - office.account.spent.tokens
+
+
+async def test_what_is_set_aside_elsewhere_is_waited_for() -> None:
+    office = Office(Budget(tokens=100), 2)
+    first = await office.branches[0].reserve(10, 80)
+    assert not await office.branches[1].can_hold(50)
+    waiting = asyncio.create_task(office.branches[1].reserve(10, 60))
+    await asyncio.sleep(0)
+    office.branches[0].spend(Usage(prompt_tokens=10, completion_tokens=5))
+    office.branches[0].settle(first)
+    assert (await waiting).output == 60
+
+
+async def test_all_limits_are_lent_and_one_that_is_not_set_is_not_counted() -> None:
+    office = Office(Budget(tokens=1000, flops=500.0), 1)
+    await office.branches[0].reserve(10, 40, lambda output: 2 * output)
+    assert office.account.held.tokens >= 50
+    assert 80 <= office.account.held.flops <= 500
+    assert office.account.held.cost == 0
+    with pytest.raises(BudgetExceeded, match="of 500 FLOPs are spent"):
+        await Office(Budget(flops=500.0), 1).branches[0].reserve(10, 40, lambda output: 501 + output)
+
+
+def test_what_a_budget_counts() -> None:
+    assert amounts_of(Usage(prompt_tokens=1, verifier_tokens=2, flops=3, verifier_flops=4, cost=5)) == (3, 7, 5)
