@@ -40,10 +40,14 @@ async def test_a_vote_answers_and_counts_what_it_spent(client: AsyncOpenAI, url:
     assert sum(map(float, counts)) == reply.usage.total_tokens
 
 
-@pytest.mark.parametrize("model", ["small-moe", "chain"])
+LONG = "Model(ignore_eos=True, max_tokens=500)"
+"""So long that it comes in several pieces on a busy machine, too."""
+
+
+@pytest.mark.parametrize("model", [LONG, f"Chain(CoT(), CoT(of={LONG}))"])
 async def test_the_text_streams_token_by_token_and_is_that_of_the_whole_reply(client: AsyncOpenAI, model: str) -> None:
     stream = await client.chat.completions.create(
-        model=model, messages=QUESTION, stream=True, stream_options={"include_usage": True}, max_tokens=200
+        model=model, messages=QUESTION, stream=True, stream_options={"include_usage": True}
     )
     chunks = [chunk async for chunk in stream]
     pieces = [delta for chunk in chunks if chunk.choices and (delta := chunk.choices[0].delta.content)]
