@@ -8,6 +8,7 @@ from metagen.adapters.rows import Row, Solved, Training, answer_rows, candidate_
 from metagen.calls import hint
 from metagen.cli.console import err, out
 from metagen.cli.traces import send_run
+from metagen.distribution import how_to_install
 from metagen.errors import InputError
 from metagen.view.reading import RunRows
 
@@ -51,7 +52,7 @@ def _write_log(run: RunRows, path: Path) -> None:
     try:
         from metagen.adapters.inspect_ai.logs import write_log  # noqa: PLC0415 (optional)
     except ImportError as error:
-        raise InputError(f"--to inspect needs {error.name}: run `pip install inspect_ai`") from None
+        raise InputError(f"--to inspect needs {error.name}: {how_to_install('inspect')}") from None
     count = write_log(run, path)
     out.print(
         f"Wrote {count:,} samples to {path}; open it with `inspect view --log-dir {path.parent}`.", soft_wrap=True

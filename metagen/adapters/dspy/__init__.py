@@ -13,17 +13,21 @@ from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
-import dspy
-from dspy import lm15
-
 from metagen.adapters.caller import read_caller
 from metagen.adapters.dspy.sections import Sections
 from metagen.budget import Usage
 from metagen.candidate import Candidate
+from metagen.distribution import how_to_install
 from metagen.errors import MetagenError
 from metagen.problem import Problem
 from metagen.solution import Solution
 from metagen.solve import solve
+
+try:
+    import dspy
+    from dspy import lm15
+except ImportError as error:
+    raise ImportError(f"{error.name} is missing, or older than 3.4: {how_to_install('dspy')}") from None
 
 SETTINGS = ("max_tokens", "temperature", "top_p", "top_k", "stop", "frequency_penalty", "presence_penalty")
 """What DSPy and `Model` call alike."""
