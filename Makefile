@@ -1,4 +1,4 @@
-.PHONY: help demo test core pages adapters system check cover tables docs bench torture clients sbom clean
+.PHONY: help demo test core pages adapters system check cover tables docs bench gpu-check torture clients sbom clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -7,7 +7,7 @@ READY := $(if $(filter file,$(origin BIN)),.venv/ready)
 # With BIN=... the tools are those of another environment, and none is made.
 
 help: ## list what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 demo: $(READY) ## set up everything and solve 100 problems with the model that ships with metagen
 	$(BIN)/metagen solve metagen/data/evaluation.jsonl --limit 100 --strategy "Vote(16)" --out runs/demo
@@ -62,7 +62,10 @@ docs: tables ## build the site of the documentation in build/site; warnings are 
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 
 bench: $(READY) ## run the benchmarks of speed; each prints its own table
-	for benchmark in $(filter-out %/mock_server.py,$(wildcard benchmarks/speed/*.py)); do $(BIN)/python $$benchmark || exit 1; done
+	for benchmark in $(filter-out %/mock_server.py %/gpu_check.py,$(wildcard benchmarks/speed/*.py)); do $(BIN)/python $$benchmark || exit 1; done
+
+gpu-check: $(READY) ## check and measure OLMoE-1B-7B and a reward model on a GPU, and write gpu-check.md
+	$(BIN)/python benchmarks/speed/gpu_check.py
 
 sbom: $(READY) ## list the installed packages and their licences in build/sbom.json, in CycloneDX's form
 	mkdir -p build

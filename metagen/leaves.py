@@ -18,14 +18,14 @@ SAMPLES = ("n", "branch")
 
 def named_models(strategy: object) -> Iterator[str]:
     """The names of all models that a strategy's settings mention."""
-    for part in _parts(strategy):
+    for part in parts(strategy):
         if isinstance(part, Model) or getattr(part, "reward_model", False):
             yield getattr(part, "name", "")
 
 
 def find_leaves(strategy: object, default: object = None) -> Iterator[Model]:
     """The models at the bottom of a strategy; a generator that is left out is `default`, or the run's model."""
-    yield from (part for part in _parts(strategy, left_out=default or USUAL) if isinstance(part, Model))
+    yield from (part for part in parts(strategy, left_out=default or USUAL) if isinstance(part, Model))
 
 
 def leaves_open(strategy: object) -> bool:
@@ -43,7 +43,7 @@ def check_settings(strategy: object, models: Mapping[str, AnyBackend], default: 
             raise InputError(f"{literal(leaf)}: {backend.name} {reason}")
         if backend and leaf.thinking is not None:
             _check_thinking(leaf, backend)
-    for part in _parts(strategy):
+    for part in parts(strategy):
         drawn = [(name, getattr(part, name, 1)) for name in SAMPLES]
         several = next(((name, count) for name, count in drawn if isinstance(count, int) and count > 1), None)
         leaves = list(find_leaves(getattr(part, "of", None) or default))
@@ -68,11 +68,11 @@ def _check_thinking(leaf: Model, backend: Backend) -> None:
         )
 
 
-def _parts(strategy: object, left_out: object = None) -> Iterator[object]:
+def parts(strategy: object, left_out: object = None) -> Iterator[object]:
     """The strategy and everything in its settings; `left_out` replaces each generator that was omitted."""
     if isinstance(strategy, tuple):
         for part in strategy:
-            yield from _parts(part, left_out)
+            yield from parts(part, left_out)
     elif isinstance(strategy, Model):
         yield strategy  # which has many settings, and no parts
     elif (settings := _settings_of(type(strategy))) is not None:  # type: ignore[arg-type]  # a class has a hash
@@ -80,9 +80,9 @@ def _parts(strategy: object, left_out: object = None) -> Iterator[object]:
         for name, may_be_left_out in settings:
             value = getattr(strategy, name)
             if value is None and may_be_left_out:
-                yield from _parts(left_out, left_out)
+                yield from parts(left_out, left_out)
             elif not isinstance(value, PLAIN):
-                yield from _parts(value, left_out)
+                yield from parts(value, left_out)
 
 
 @lru_cache(1024)

@@ -32,6 +32,11 @@ def processors() -> int:
     return os.cpu_count() or 1
 
 
+def load() -> float:
+    """Processes that wanted a processor, on average over the last minute."""
+    return os.getloadavg()[0]
+
+
 def page_size() -> int:
     """Bytes of a page of memory. For Linux and macOS."""
     return os.sysconf("SC_PAGE_SIZE")

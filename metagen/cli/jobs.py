@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -21,6 +21,7 @@ from metagen.cluster.workers import Slot, Workers
 from metagen.disk.records import Record
 from metagen.disk.rows import SolutionRow
 from metagen.disk.runs import RunDirectory
+from metagen.jobs.cores import threads_for
 from metagen.jobs.job import Job
 from metagen.jobs.remarks import of_problems, remarks
 from metagen.request import AnyBackend, generates
@@ -56,7 +57,9 @@ async def solve_file(job: Job, path: Path, otlp: str | None = None, cluster: Clu
     """
     tally, account = Tally(), Account(job.budget)
     say_surprises([job])
-    with sending(otlp, path, literal(job.strategy)) as send:
+    alone = nullcontext("") if cluster else threads_for(job)
+    with sending(otlp, path, literal(job.strategy)) as send, alone as threads:
+        _say(threads)
         code = await fill(job, path, tally, account, send, cluster)
     out.print(summary(tally, f"{literal(job.strategy)} on {job.problems.path.name}", account))
     out.print(f"Kept in {path}/ (run.json, trace.jsonl, solutions.jsonl).", soft_wrap=True)
@@ -101,13 +104,20 @@ async def sample_file(job: Job, n: int, path: Path) -> int:
         row = row_of(solution)
         short += row.lost > 0 and not row.failed
 
-    await _work(recorded, Vote(n, of=job.strategy), drawn, tally, account, count)
+    with threads_for(job) as threads:
+        _say(threads)
+        await _work(recorded, Vote(n, of=job.strategy), drawn, tally, account, count)
     title = f"{n} samples of {literal(job.strategy)} on {job.problems.path.name}"
     out.print(summary(tally, title, account, chosen="majority"))
     out.print(f"Kept in {path}; play it with --model {path}", soft_wrap=True)
     if short:
         err.print(f"Short of samples: {short:,} of {job.size():,} problems. Run the same command to draw the rest.")
     return max(short > 0, _exit_code(job, drawn, tally, account))
+
+
+def _say(line: str) -> None:
+    if line:
+        err.print(line, soft_wrap=True)
 
 
 def say_surprises(jobs: Iterable[Job]) -> None:

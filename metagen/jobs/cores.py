@@ -1,0 +1,63 @@
+"""How many threads the engine of a run computes with: the run knows what else will want the cores."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from metagen.backends import VLLMEngine
+from metagen.backends.vllm.arguments import FEW_CORES
+from metagen.jobs.job import Job
+from metagen.leaves import parts
+from metagen.run import Generator
+from metagen.settings import takes
+from metagen.strategies.parallel.behaviour import Programs
+from metagen.system import load, processors
+
+THREADS = "OMP_NUM_THREADS"
+BUSY = 1.0
+"""Processes at work on average over the last minute, with which a machine does other work than ours."""
+
+
+@contextmanager
+def threads_for(job: Job) -> Iterator[str]:
+    """Let the engine have both cores of a machine with two, where nothing else of the run computes.
+
+    The number stands in the environment, where vLLM reads it, until the context ends. Yields the sentence that says so,
+    which is empty where nothing was chosen. Two threads spin while they wait for each other, so with a second engine,
+    with verifiers and tools that run programs, or with other work on the machine, one thread is much faster. A number
+    in the environment, or a setting that spreads the engine, is the user's choice.
+    """
+    free = processors() == FEW_CORES and load() < BUSY and not os.environ.get(THREADS)
+    if not free or _is_spread(job.engine) or not _is_alone(job):
+        yield ""
+        return
+    os.environ[THREADS] = str(FEW_CORES)
+    try:
+        yield f"The engine uses {FEW_CORES} threads, as nothing else of this run computes; {THREADS}=1 leaves a core."
+    finally:
+        del os.environ[THREADS]
+
+
+def _is_spread(engine: Mapping[str, Any]) -> bool:
+    return any("parallel" in name or name == "distributed_executor_backend" for name in engine)
+
+
+def _is_alone(job: Job) -> bool:
+    """Whether one engine is all that computes: no other model, no verifier, no tool, no tests of code."""
+    models = [_innermost(backend) for backend in job.models.values()]
+    engines = [model for model in models if isinstance(model, VLLMEngine)]
+    return len(models) == len(engines) == 1 and job.grade is None and _only_draws(job.strategy)
+
+
+def _only_draws(strategy: Generator) -> bool:
+    """Whether all parts of a strategy are generators that run no programs. Others are called with other arguments."""
+    found = [part for part in parts(strategy) if callable(part)]
+    return bool(found) and all(takes(part, 2) and not isinstance(part, Programs) for part in found)
+
+
+def _innermost(backend: object) -> object:
+    """The model behind what is wrapped around it."""
+    while (inner := getattr(backend, "of", None)) is not None:
+        backend = inner
+    return backend
