@@ -134,6 +134,8 @@ class Request:
     clock: Callable[[], float] = field(default=time.monotonic, compare=False, repr=False)
     hearing: Hearing | None = field(default=None, compare=False, repr=False)
     """Who is told how far it is; `None` where nobody listens."""
+    session: str = field(default="", compare=False)
+    """The same for all requests of a problem, which share prefixes, and another for each other problem."""
 
     @property
     def turns(self) -> Turns:

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iter
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
+from hashlib import blake2b
 from itertools import islice
 from numbers import Integral
 from typing import Any, Self, TypeVar
@@ -291,7 +292,18 @@ class Whole:
     def _run(self, problem: Problem, span: Span, account: Account, listener: Listener | None = None) -> Run:
         teller = Teller(listener, problem.answers) if listener else None
         begun = account.clock()
-        scope = Scope(problem.id, self.models, self.writer, self.default, self.aside, begun, self.seed, teller=teller)
+        session = blake2b(f"{problem.id}\n{problem.prompt}".encode(errors="replace"), digest_size=8).hexdigest()
+        scope = Scope(
+            problem.id,
+            self.models,
+            self.writer,
+            self.default,
+            self.aside,
+            begun,
+            self.seed,
+            teller=teller,
+            session=session,
+        )
         return Run(scope, span, account)
 
 

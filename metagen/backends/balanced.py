@@ -1,6 +1,7 @@
 """Several servers of one model."""
 
 import asyncio
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -9,6 +10,10 @@ from metagen.errors import InputError, TransientError
 from metagen.request import Backend, Card, Meter, Outcome, Request, Sampling, card_of, refusal, thinking_of
 from metagen.thinking import Family
 
+HOMES = 10_000
+"""Problems of which it is known where they were served."""
+LEAN = 32
+"""Samples more than elsewhere that are no reason to leave a cached prefix."""
 REST = 10.0
 """Seconds for which a server that could not be reached is left out."""
 
@@ -26,17 +31,23 @@ class _Member:
 class Balanced(Backend):
     """Serves one model by several backends: each request goes to the one with the fewest samples in flight.
 
+    A request of a problem that a backend has served before goes there again, where its prefix is cached, unless that
+    backend has over `lean` samples more in flight than the least busy one.
+
     One that cannot be reached is left out for `rest` seconds and then tried again. The request that found out raises
     `TransientError`: inside `Retrying` it is asked again, and so goes to another. All must be called alike, since
     token ids belong to a model by its name. Opening needs one that is there.
     """
 
-    def __init__(self, *of: Backend, rest: float = REST) -> None:
+    def __init__(self, *of: Backend, rest: float = REST, lean: int = LEAN) -> None:
         if not of:
             raise InputError("Balanced: needs backends, such as Balanced(OpenAIServer(...), OpenAIServer(...))")
         self.of = of
         self._members = [_Member(backend) for backend in of]
         self._rest = rest
+        self._lean = lean
+        self._homes: OrderedDict[str, _Member] = OrderedDict()
+        """By problem: the backend that served it last."""
 
     @property
     def name(self) -> str:
@@ -73,7 +84,7 @@ class Balanced(Backend):
         await (await self._pick()).backend.probe()
 
     async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
-        member = await self._pick()
+        member = await self._pick(request.session)
         member.in_flight += request.n
         try:
             return await member.backend.generate(request, spend)
@@ -84,7 +95,7 @@ class Balanced(Backend):
             member.in_flight -= request.n
 
     async def count(self, request: Request) -> int:
-        member = await self._pick()
+        member = await self._pick(request.session)
         try:
             return await member.backend.count(request)
         except TransientError as error:
@@ -94,11 +105,21 @@ class Balanced(Backend):
     def _first(self) -> Backend:
         return next((member for member in self._members if member.opened), self._members[0]).backend
 
-    async def _pick(self) -> _Member:
-        """Who is least busy among those that are not resting; if all are, whoever rests the shortest."""
+    async def _pick(self, session: str = "") -> _Member:
+        """The one that served the problem, else the least busy of those that are not resting.
+
+        If all are resting, the one that rests the shortest.
+        """
         now = asyncio.get_running_loop().time()
         awake = [member for member in self._members if member.rests_until <= now]
         member = min(awake or self._members, key=lambda member: (member.in_flight, member.rests_until))
+        home = self._homes.pop(session, member)
+        if home in awake and home.in_flight <= member.in_flight + self._lean:
+            member = home
+        if session:
+            self._homes[session] = member
+            if len(self._homes) > HOMES:
+                self._homes.popitem(last=False)
         async with member.opening:
             if not member.opened:
                 await self._open(member)

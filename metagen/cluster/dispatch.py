@@ -10,7 +10,7 @@ from metagen.problem import Problem
 AHEAD = 32
 """Groups for each worker that are read ahead, so that near the end of a file each gets no more than its share."""
 DEATHS = 2
-"""Workers that died with a group before it is tried alone on one; the next death then is its own doing."""
+"""Workers that died with a group before it is tried alone on one. If so many die with it alone, that is its doing."""
 
 
 @dataclass(slots=True, eq=False)
@@ -23,6 +23,8 @@ class Group:
     """The ids that have no solution yet."""
     deaths: int = 0
     """Of workers that had it."""
+    alone: int = 0
+    """Those among them that had nothing else."""
     holders: dict[int, float] = field(default_factory=dict)
     """The workers that have it, each with the time at which it got it."""
 
@@ -106,10 +108,11 @@ class Dispatch:
         for group in held:
             del group.holders[worker]
             group.deaths += 1
+            group.alone += len(held) == 1
             if group.holders:
                 continue
             del self._under_way[group.number]
-            if group.suspect and len(held) == 1:
+            if group.alone >= DEATHS:
                 given_up.append(group)
             else:
                 self._returned.append(group)

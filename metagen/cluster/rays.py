@@ -12,11 +12,13 @@ from typing import Any
 from metagen.cluster.places import WorkerDied
 from metagen.cluster.worker import Worker
 from metagen.distribution import how_to_install
-from metagen.errors import InputError, MetagenError
+from metagen.errors import BackendGone, InputError, MetagenError
 from metagen.system import processors
 
 STORE = 200 * 2**20
 """Bytes of the object store of a Ray that is started here: solutions are small, and few wait."""
+SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "180"}
+"""Settings of Ray that it reads from the environment: a run tells nobody about itself, and busy machines start late."""
 REACH = 10.0
 """Seconds in which the address of a cluster must answer."""
 AT_ONCE = 1000
@@ -60,7 +62,8 @@ class Ray:
         """Join the cluster, or start one. Raises `InputError` where there is none, or too little in it."""
         try:
             with _signals_kept():
-                os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a run tells nobody about itself
+                for name, value in SETTINGS.items():
+                    os.environ.setdefault(name, value)
                 import ray  # noqa: PLC0415 (an extra, and slow to load)
         except ImportError:
             raise InputError(f"workers need ray, which is not installed: {how_to_install('ray')}") from None
@@ -92,9 +95,11 @@ class Ray:
             settings |= {"include_dashboard": False, "address": "local"}
         try:
             self._ray.init(**{"address": self.address} | settings)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            where = f"--ray {self.address}" if self.address else "Ray"
-            raise InputError(f"{where}: {' '.join(str(error).split())[:300]}") from None
+        except Exception as error:  # Ray raises plain ones where its processes do not come up in time
+            said = " ".join(str(error).split())[:300]
+            if self.address:
+                raise InputError(f"--ray {self.address}: {said}") from error
+            raise BackendGone(f"Ray does not start on this machine: {said}") from error
 
     def _check_room(self) -> None:
         """On a cluster that is as large as it will be."""

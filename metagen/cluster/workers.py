@@ -36,7 +36,7 @@ from metagen.verifiers.grading import oracle_of
 
 ENGINE = 256
 """Samples that an engine of vLLM runs at once, unless it is told otherwise."""
-FRUITLESS = 3
+FRUITLESS = 6
 """A worker that died so often without a solution in between ends the run."""
 WAITING = 64
 """Reports of workers that wait for the driver, before workers wait too."""
@@ -71,10 +71,10 @@ class Slot:
         self.busy += news.busy
         self._fruitless = 0 if news.done else self._fruitless
 
-    def died(self, reason: str, *, is_explained: bool) -> None:
+    def died(self, reason: str) -> None:
         """Raises `BackendGone` where it dies again and again."""
         self.place, self.restarts = None, self.restarts + 1
-        self._fruitless = 0 if is_explained else self._fruitless + 1
+        self._fruitless += 1
         if self._fruitless >= FRUITLESS:
             raise BackendGone(f"worker {self.number} died {FRUITLESS} times before it solved a problem: {reason}")
 
@@ -219,10 +219,13 @@ class Workers:
     async def _placed(self, number: int, place: Place) -> str:
         """The machine on which a worker has started; says so where it waits for one."""
         starting = asyncio.create_task(place.call("host"))
-        await asyncio.wait([starting], timeout=PATIENCE)
-        if not starting.done():
-            self.tell([f"Worker {number} waits for a machine with room for it: see `ray status`."])
-        host: str = await starting
+        try:
+            await asyncio.wait([starting], timeout=PATIENCE)
+            if not starting.done():
+                self.tell([f"Worker {number} waits for a machine with room for it: see `ray status`."])
+            host: str = await starting
+        finally:
+            await cancel([starting])
         return host
 
     def tell(self, lines: Iterable[str]) -> None:
@@ -414,13 +417,12 @@ class _Work:
         await cancel(slot.calls)
         self._treasury.forfeit(slot.number)
         self._count_in_flight(slot, 0)
-        given_up = self._dispatch.died(slot.number)
-        for group in given_up:
-            reason = f"{group.deaths} workers died with this problem, the last of them with no other: {error}"
+        for group in self._dispatch.died(slot.number):
+            reason = f"{group.deaths} workers died with this problem, {group.alone} of them with no other: {error}"
             await self._out.put(
                 [self._failed(problem, reason) for problem in group.problems if problem.id in group.left]
             )
-        slot.died(str(error), is_explained=bool(given_up))
+        slot.died(str(error))
         self._workers.restart(slot)
         self._check_finished()
 

@@ -45,6 +45,8 @@ class Scope:
     """How many samples each request was asked for, for this problem."""
     teller: Teller | None = None
     """Who is told what happens; `None` where nobody listens."""
+    session: str = ""
+    """What its requests are called together, for those who keep them on one server."""
 
 
 class Node:
@@ -142,6 +144,7 @@ class Node:
             deadline=account.deadline,
             clock=account.clock,
             passing=self._passing,
+            session=self._scope.session,
         )
 
     def _seed(self) -> int | None:

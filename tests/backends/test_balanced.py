@@ -1,6 +1,7 @@
 """Several servers of one model."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -50,6 +51,31 @@ async def test_a_request_goes_to_the_one_with_the_fewest_samples_in_flight() -> 
         assert (one.asked, other.asked) == (2, 5), "nothing is in flight any more, so each gets one"
 
 
+async def test_a_problem_stays_where_its_prefix_is_cached_unless_that_one_is_much_busier() -> None:
+    one, other = Slow(), Slow()
+    one.gate.set()
+    async with Balanced(one, other, lean=4) as backend:
+
+        async def ask(problem: str, n: int = 1) -> None:
+            await backend.generate(Request(problem, "?", n=n, session=problem), lambda _: None)
+
+        await ask("a")
+        other.gate.set()
+        await ask("b", 2)
+        asked = [one.asked, other.asked]
+        assert sum(asked) == 2
+        one.gate.clear()
+        busy = [asyncio.create_task(ask("a", n)) for n in (4, 1)]
+        await turns()
+        assert one.asked == asked[0] + 2, "at most 4 more than at the other"
+        await ask("a")
+        assert other.asked == asked[1] + 1, "more than 4"
+        one.gate.set()
+        await asyncio.gather(*busy)
+        await ask("a")
+        assert other.asked == asked[1] + 2, "it has moved"
+
+
 async def test_a_dead_server_is_left_out_and_taken_back() -> None:
     alive, dead = FakeServer(), FakeServer()
     problems = [Problem(str(number), "3 + 4?", "7") for number in range(40)]
@@ -62,7 +88,8 @@ async def test_a_dead_server_is_left_out_and_taken_back() -> None:
                 assert len(alive.bodies) == 40
                 async with dead.running(port):
                     advance(61)
-                    solutions = [each async for each in solve_all(problems, Vote(2), backend, concurrency=8)]
+                    others = [replace(problem, id=f"other {problem.id}") for problem in problems]
+                    solutions = [each async for each in solve_all(others, Vote(2), backend, concurrency=8)]
                     assert all(each.correct for each in solutions)
     assert len(dead.bodies) > 10
 

@@ -52,7 +52,7 @@ def test_what_workers_keep_dying_of_is_found_and_nothing_else() -> None:
                 dispatch.losers(group.number, 0)
     assert given_up == ["3"]
     assert sorted(solved) == ["0", "1", "2", "4", "5"]
-    assert deaths <= 3
+    assert deaths <= 4
 
 
 def test_a_problem_alone_on_two_workers_that_die_is_given_up() -> None:

@@ -12,7 +12,7 @@ import pytest
 from metagen import Account, Budget, InputError, ProblemFile, Vote, solve_all
 from metagen.cli.jobs import Cluster, solve_file
 from metagen.cluster import Workers
-from metagen.cluster.rays import check_reach
+from metagen.cluster.rays import SETTINGS, check_reach
 from metagen.disk.runs import read_solutions
 from metagen.jobs.job import Order, make_models, prepare
 from metagen.jobs.loading import load_all
@@ -26,7 +26,7 @@ PROBLEMS = [f"What is {number}?" for number in range(60)]
 @pytest.fixture(scope="module")
 async def ray() -> AsyncIterator[Any]:
     """One Ray for all tests, small; the workers use it as they find it."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.update(SETTINGS)
     import ray
 
     ray.init(num_cpus=2, include_dashboard=False, object_store_memory=200 * 2**20, log_to_driver=False)

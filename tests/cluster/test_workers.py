@@ -83,7 +83,7 @@ async def test_a_worker_that_dies_again_and_again_ends_the_run(tmp_path: Path) -
         return place
 
     workers._launch = launch
-    with pytest.raises(BackendGone, match="worker 0 died 3 times before it solved a problem: it was killed"):
+    with pytest.raises(BackendGone, match="worker 0 died 6 times before it solved a problem: it was killed"):
         async with workers:
             assert [each async for each in workers.solve_all(PROBLEMS)] == []
 

@@ -53,6 +53,10 @@ class Here:
     def kill(self) -> None:
         self._dead.set()
 
+    @property
+    def is_dead(self) -> bool:
+        return self._dead.is_set()
+
     async def stop(self) -> None:
         self.kill()
         await uninterrupted(self._worker.close())

@@ -47,6 +47,8 @@ class FakeServer:
         self.version, self.metrics = version, metrics
         self.faults: list[str] = []
         self.bodies: list[dict[str, Any]] = []
+        self.sessions: list[str] = []
+        """What each request said that it belongs to."""
         self.seen: Counter[str] = Counter()
         self.in_flight = self.hanging = self.peak = self.written = self.read = self.aborted = 0
         self.url = ""
@@ -102,6 +104,7 @@ class FakeServer:
     async def _generate(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         self.bodies.append(body)
+        self.sessions.append(request.headers.get("X-Session-ID", ""))
         self.in_flight += 1
         self.peak = max(self.peak, self.in_flight)
         if self.in_flight >= self.together:
@@ -260,10 +263,10 @@ class Arrivals:
         self.streams: list[int] = []
         stream = Http.stream
 
-        async def counted(http: Http, url: str, body: dict[str, Any]) -> AsyncGenerator[bytes, None]:
+        async def counted(http: Http, url: str, *rest: Any) -> AsyncGenerator[bytes, None]:
             number = len(self.streams)
             self.streams.append(0)
-            async with aclosing(stream(http, url, body)) as pieces:
+            async with aclosing(stream(http, url, *rest)) as pieces:
                 async for piece in pieces:
                     self.streams[number] += 1
                     yield piece

@@ -5,7 +5,7 @@ All that a server says enters here, and nowhere else: its size is limited, and o
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
@@ -127,17 +127,24 @@ class Http:
         return await self.ask(url, body, self._read_json, came)
 
     async def ask(
-        self, url: str, body: dict[str, Any], read: Callable[[bytes], Reply], came: Callable[[int], None] | None = None
+        self,
+        url: str,
+        body: dict[str, Any],
+        read: Callable[[bytes], Reply],
+        came: Callable[[int], None] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Reply:
-        """The same, read by `read`."""
-        async with self._watched(), self._answer("POST", url, body) as response:
+        """The same, read by `read`; `headers` go with this request alone."""
+        async with self._watched(), self._answer("POST", url, body, headers) as response:
             if came:
                 came(1)  # the head of the reply: there will be one
             return read(await self._body(response, came))
 
-    async def stream(self, url: str, body: dict[str, Any]) -> AsyncGenerator[bytes, None]:
+    async def stream(
+        self, url: str, body: dict[str, Any], headers: Mapping[str, str] | None = None
+    ) -> AsyncGenerator[bytes, None]:
         """The data of the server-sent events, one JSON text each, as they come. Blank ones keep a line alive."""
-        async with self._watched() as limit, self._answer("POST", url, body) as response:
+        async with self._watched() as limit, self._answer("POST", url, body, headers) as response:
             async for line in _lines(response.content):
                 limit.reschedule(None)
                 if line.startswith(b"data:") and (data := line[5:].strip()):
@@ -191,14 +198,16 @@ class Http:
 
     @asynccontextmanager
     async def _answer(
-        self, method: str, url: str, body: dict[str, Any] | None
+        self, method: str, url: str, body: dict[str, Any] | None, headers: Mapping[str, str] | None = None
     ) -> "AsyncIterator[aiohttp.ClientResponse]":
         import aiohttp  # noqa: PLC0415 (optional)
 
         if self._session is None:
             raise RuntimeError(f"the server {self.base} is not open: use `async with OpenAIServer(...)`")
         try:
-            sent: dict[str, Any] = {} if body is None else {"data": _encoded(body), "headers": JSON}
+            sent: dict[str, Any] = (
+                {} if body is None else {"data": _encoded(body), "headers": JSON | dict(headers or {})}
+            )
             async with self._session.request(method, url, allow_redirects=False, **sent) as response:
                 if response.status >= 300:
                     raise await self._refusal(response)

@@ -1,6 +1,6 @@
 """Models behind a server that speaks OpenAI's interface: vLLM, SGLang, llama.cpp and others."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from types import TracebackType
@@ -32,6 +32,8 @@ from metagen.request import Backend, Card, Completion, Meter, Outcome, Request, 
 from metagen.tasks import together
 from metagen.thinking import Family, find_family
 
+SESSION = "X-Session-ID"
+"""The header by which routers such as vllm-router keep requests together."""
 SILENCE = 600.0
 """Seconds without a byte: a long generation that is not streamed says nothing until it is done."""
 
@@ -53,9 +55,10 @@ class OpenAIServer(Backend):
     the model's name shows, or that `thinking` names: one of `metagen.thinking.FAMILIES`, or "none".
 
     The key is read from the environment variable `key_env`, and sent over plain HTTP to this machine alone unless
-    `insecure_key` is set. `headers` and `extra` go with each request. Connections are not capped. A reply may be silent
-    for `silence` seconds; a server that hangs is found earlier, by looking at it every `probe_every` seconds. Failures
-    that may pass are `TransientError`: wrap it in `Retrying` to ask again.
+    `insecure_key` is set. `headers` and `extra` go with each request. So does the header `session`, which is the same
+    for all requests of a problem: by it a router can keep a problem on one of several replicas. Connections are not
+    capped. A reply may be silent for `silence` seconds; a server that hangs is found earlier, by looking at it every
+    `probe_every` seconds. Failures that may pass are `TransientError`: wrap it in `Retrying` to ask again.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class OpenAIServer(Backend):
         silence: float = SILENCE,
         probe_every: float = PROBE_EVERY,
         thinking: str | None = None,
+        session: str = SESSION,
     ) -> None:
         find_family(thinking, "")
         if api not in {"auto", "completions", "chat"}:
@@ -99,6 +103,7 @@ class OpenAIServer(Backend):
         self._lengths = Lengths()
         self._one_by_one = False
         self._crashed = False
+        self._session = session
 
     @property
     def name(self) -> str:
@@ -170,9 +175,9 @@ class OpenAIServer(Backend):
         with reserved(spend, self._lengths, prompt, output, request.n) as books:
             streamed = request.passing or (request.n == 1 and self._words.dialect.counts_as_it_goes)
             if streamed or request.hearing:
-                reply = await self._streamed(path, body, books, self._heard(request))
+                reply = await self._streamed(path, body, books, self._heard(request), self._headers(request))
             else:
-                reply = await self._awaited(path, body, books)
+                reply = await self._awaited(path, body, books, self._headers(request))
             self._settle(reply, request, books)
         return await self._outcomes(reply, request)
 
@@ -195,20 +200,29 @@ class OpenAIServer(Backend):
     async def count(self, request: Request) -> int:
         return await self._words.count(request)
 
-    async def _awaited(self, path: str, body: dict[str, Any], books: Books) -> Body:
-        return await self._http.ask(self._http.base + path, body, self._read, books.note_bytes)
+    async def _awaited(self, path: str, body: dict[str, Any], books: Books, headers: Mapping[str, str]) -> Body:
+        return await self._http.ask(self._http.base + path, body, self._read, books.note_bytes, headers)
+
+    def _headers(self, request: Request) -> Mapping[str, str]:
+        """What tells a router which requests belong together, so that they reach one replica and its cache."""
+        return {self._session: request.session} if self._session and request.session else {}
 
     def _read(self, reply: bytes) -> Body:
         return read_bytes(reply, self._http.host)
 
     async def _streamed(
-        self, path: str, body: dict[str, Any], books: Books, heard: Callable[[Choice], object] | None
+        self,
+        path: str,
+        body: dict[str, Any],
+        books: Books,
+        heard: Callable[[Choice], object] | None,
+        headers: Mapping[str, str],
     ) -> Body:
         asked = body | self._words.stream_settings()
         pieces: list[bytes] = []  # what came before an error is needed
         growing = Growing(self._http.host, heard)
         try:
-            async with aclosing(self._http.stream(self._http.base + path, asked)) as stream:
+            async with aclosing(self._http.stream(self._http.base + path, asked, headers)) as stream:
                 async for piece in stream:
                     pieces.append(piece)
                     if heard:

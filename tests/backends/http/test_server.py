@@ -18,6 +18,7 @@ from metagen import (
     MatchesReference,
     Model,
     Problem,
+    Refine,
     Request,
     Sampling,
     TransientError,
@@ -336,6 +337,20 @@ def streaming(data: bytes) -> Any:
         return response
 
     return answer
+
+
+async def test_the_requests_of_a_problem_carry_one_session_whole_and_streamed() -> None:
+    fake = FakeServer()
+    async with serving(fake) as server:
+        for text in ("3 + 4?", "3 + 5?"):
+            await solve(Problem("p", text), Refine(of=Vote(2), rounds=1), server)
+        assert len(fake.sessions) > 2
+        assert "" not in fake.sessions
+        assert len(set(fake.sessions)) == 2, "one for each question, although both are called p"
+    silent = FakeServer()
+    async with silent.running(), VLLMServer(silent.url, session="") as server:
+        await solve(Problem("p", "3 + 4?"), Vote(2), server)
+    assert set(silent.sessions) == {""}
 
 
 async def test_of_fewer_samples_than_asked_those_that_came_are_kept() -> None:
