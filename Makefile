@@ -16,7 +16,7 @@ demo: $(READY) ## set up everything and solve 100 problems with the model that s
 test: system check ## set up everything, then lint, check types and run all tests
 	$(BIN)/python -m pytest -n 2 --durations=15 -m "not engine and not install and not browser and not ray"
 	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=15 -m "engine or install"
-	$(BIN)/python -m pytest -m ray tests/cluster
+	$(BIN)/python -m pytest -m "ray and not engine" tests/cluster
 
 pages: $(READY) ## open the pages of runs in Chromium, and try them
 	@if ! command -v chromium >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \

@@ -17,8 +17,9 @@ from metagen.system import processors
 
 STORE = 200 * 2**20
 """Bytes of the object store of a Ray that is started here: solutions are small, and few wait."""
-SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "180"}
-"""Settings of Ray that it reads from the environment: a run tells nobody about itself, and busy machines start late."""
+SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "180", "RAY_worker_niceness": "0"}
+"""Settings that Ray reads from the environment: a run tells nobody about itself, Ray may start late on a busy machine,
+and engines are no less urgent than other work."""
 REACH = 10.0
 """Seconds in which the address of a cluster must answer."""
 AT_ONCE = 1000
