@@ -1,4 +1,4 @@
-.PHONY: help demo test core pages adapters system check cover tables docs bench gpu-check torture clients sbom clean
+.PHONY: help demo test core pages adapters system check cover tables docs bench gpu-check torture clients lecture sbom clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -76,6 +76,9 @@ clean: ## remove the environment, runs and builds
 
 clients: $(READY) ## let clients of other projects call our server: openai for JavaScript, LiteLLM; needs npm
 	$(BIN)/python tests/clients/run.py
+
+lecture: $(READY) ## repeat the claims of the field's lecture on the models that ship; writes docs/lecture.md
+	$(BIN)/python benchmarks/studies/lecture.py
 
 torture: system $(READY) ## kill, starve and attack everything; writes the tables of docs/trust.md
 	for script in kills full_disks hostile_files fuzz sandbox_attacks servers counts serve; do $(BIN)/python benchmarks/torture/$$script.py || exit 1; done
