@@ -143,15 +143,7 @@ def _sample(row: SolutionRow, spans: Sequence[SpanRow], begun: datetime) -> Eval
             time=row.seconds,
         ),
         scores={SCORER: score} if score else None,
-        metadata={
-            **row.tags,
-            "answers": list(row.answers),
-            "verdicts": list(row.verdicts),
-            "scores": [each.score for each in candidates],
-            "notes": [_clean(note) for note in row.notes],
-            "lost": row.lost,
-            "usage": usage,
-        },
+        metadata={**_about(row), "scores": [each.score for each in candidates], "usage": usage},
         events=events,
         model_usage={name: usage_of(spent) for name, spent in usage.items()},
         started_at=begun.isoformat(),
@@ -160,6 +152,17 @@ def _sample(row: SolutionRow, spans: Sequence[SpanRow], begun: datetime) -> Eval
         working_time=row.seconds,
         error=EvalError(message=row.error, traceback="", traceback_ansi="") if row.failed else None,
     )
+
+
+def _about(row: SolutionRow) -> dict[str, Any]:
+    """What the run says of a problem beside its answer."""
+    return {
+        **row.tags,
+        "answers": list(row.answers),
+        "verdicts": list(row.verdicts),
+        "notes": [_clean(note) for note in row.notes],
+        "lost": row.lost,
+    }
 
 
 def _score(row: SolutionRow) -> Score | None:
