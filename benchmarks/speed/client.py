@@ -69,7 +69,7 @@ def in_tree(tree: Path, url: str, requests: int) -> dict[str, float]:
 
 async def measure(url: str, requests: int) -> dict[str, float]:
     found = {"bare requests": await bare(url, requests), "client": await client(url, requests)}
-    if (Path(os.environ["PYTHONPATH"]) / "metagen" / "serve").exists():  # older code has no server
+    if (Path(os.environ["PYTHONPATH"]) / "metagen" / "serve" / "application.py").exists():  # older code has no server
         found["application"] = await application(requests)
     return found
 
