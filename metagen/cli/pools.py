@@ -87,6 +87,7 @@ def gathered(
     model: list[str] | None,
     engine: list[str] | None,
     server: list[str] | None,
+    limit: int | None = None,
     **_: object,
 ) -> Gathering:
     """All strategies that some samples can stand for; `model` holds those that verifiers ask. Raises `InputError`."""
@@ -100,7 +101,7 @@ def gathered(
     wanted = [literal(parse_grade(each, names)) for each in by or ()]
     found = [gather(path, problems, n, card, graded) for path, card in zip(named.values(), cards, strict=True)]
     kept = shared([each.ids for each in found])
-    judge = Judge(problems, graded, model or [], {"load": load, "engine": engine, "server": server})
+    judge = Judge(problems, graded, model or [], limit, {"load": load, "engine": engine, "server": server})
     pools = []
     for name, each, price, rows in zip(named, found, prices, kept, strict=True):
         verifiers = [*_recorded(each), *(judge.verdicts(each, name, verifier) for verifier in wanted)]
@@ -174,6 +175,8 @@ class Judge:
     grade: Verifier | None
     models: list[str]
     """Those that verifiers ask."""
+    limit: int | None
+    """Only the first so many problems have samples."""
     options: dict[str, Any]
 
     def verdicts(self, found: Gathered, name: str, verifier: str) -> Verdicts:
@@ -182,6 +185,7 @@ class Judge:
         order = Order(
             problems=self.problems,
             strategy=f"BestOf({found.samples.n}, by={verifier})",
+            limit=self.limit,
             grade=literal(self.grade) if self.grade else "",
             **read_models(models, **self.options, card=None, price=None),
         )

@@ -63,7 +63,7 @@ def explore(given: Mapping[str, Any], amount: Amount | None) -> None:
         {"": pool},
         [card if isinstance(card, ModelCard) else None],
         [price_of(job.models[name])],
-        **{**given, "problem_file": file, "model": others},
+        **{**given, "problem_file": file, "model": others, "limit": order.limit},
     )
     finding = find(found.title, found.arms, _command(file, given), amount)
     specs = [*usual(given["by"] or (), pool), *(given["also"] or ())]

@@ -77,6 +77,14 @@ def test_what_cannot_be_drawn_is_one_line(
 
 
 @pytest.mark.usefixtures("many")
+def test_a_verifier_judges_the_problems_that_were_drawn_alone(metagen: Command) -> None:
+    code, out, err = metagen(*CHOOSE, "--limit", "12", "--by", "MatchesReference()")
+    assert code == 0
+    assert "12 problems, 8 samples each" in out
+    assert "Failed" not in err
+
+
+@pytest.mark.usefixtures("many")
 def test_what_was_run_is_in_the_folder(metagen: Command, folder: Path) -> None:
     assert metagen(*CHOOSE).code == 0
     runs = [json.loads(path.read_text())["strategy"] for path in (folder / "made").glob("*/run.json")]
