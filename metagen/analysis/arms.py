@@ -154,7 +154,9 @@ def _votes(pool: Pool, ks: Sequence[int], seed: int, error: float) -> Iterator[A
         for rule in RULES:
             for window in [each for each in WINDOWS if each < n]:
                 flying = f", window={window}" if window > 1 else ""
-                yield pool.arm(f"Vote({n}{pool.inside}, until={rule!r}{flying})", stopped(votes, n, rule, window))
+                played = stopped(votes, n, rule, window)
+                if played.samples.max() > 1:  # else it is one sample, written in another way
+                    yield pool.arm(f"Vote({n}{pool.inside}, until={rule!r}{flying})", played)
         for rule, first in (each for each in GROWN if each[1] < n):
             how = f", until={rule!r}" * (rule != UNTIL) + f", first={first}" * (first != FIRST)
             spec = f"Rounds({n}{pool.inside}{how})"

@@ -134,6 +134,6 @@ def front(values: Array, costs: Array, seed: int = 0) -> list[Choice]:
     found: list[Choice] = []
     for budget in budgets(costs):
         choice = choose(values, costs, budget, seed)
-        if not found or choice.place != found[-1].place:
+        if not found or choice.accuracy.value > found[-1].accuracy.value + ROUNDING:
             found.append(choice)
     return found
