@@ -128,7 +128,7 @@ RayOption = Annotated[
 ]
 HedgeOption = Annotated[
     bool,
-    typer.Option("--hedge", help="At the end, let workers with nothing to do try the slowest problems a second time."),
+    typer.Option("--hedge", help="At the end, let workers with nothing to do try the slowest problems once more."),
 ]
 FieldOption = Annotated[str | None, typer.Option(metavar="FIELD", help="Where the file has it, if not as usual.")]
 SplitOption = Annotated[

@@ -27,7 +27,7 @@ from metagen.solution import Solution
 from metagen.solve import Solver, cancel
 
 FIRST = 16
-"""Bundles that a worker begins with, before it knows how many samples a problem keeps in flight."""
+"""Bundles that a worker begins with, before it knows how many samples per problem keeps in flight."""
 BEAT = 0.2
 """Seconds after which a worker reports even if nothing is done: the driver may have something for it by then."""
 
