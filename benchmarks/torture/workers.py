@@ -1,9 +1,9 @@
 """Workers, their machines and their driver are killed, and 16 workers share a budget: all is solved once, none passed.
 
-    python benchmarks/torture/workers.py [actors] [nodes] [driver] [budget]
+    python benchmarks/torture/workers.py [here] [actors] [nodes] [driver] [budget]
 
-Each kill comes after so many solutions: of a random worker by SIGKILL, of a whole node of Ray, or of the driver. The
-solutions must be those of one process without workers, but for times.
+Each kill comes after so many solutions: of a random worker in this process (`here`) or of Ray (`actors`), of a whole
+node of Ray, or of the driver. The solutions must be those of one process without workers, but for times.
 """
 
 import asyncio
@@ -29,6 +29,7 @@ from ray.cluster_utils import Cluster
 from trust_page import publish
 
 from metagen import Account, Budget, Problem, Vote, parse, solve_all
+from metagen.cluster.places import Launch
 from metagen.cluster.workers import Workers
 from metagen.disk.runs import RunDirectory, read_solutions
 from metagen.jobs.job import ModelOrder, make_models
@@ -71,12 +72,14 @@ async def alone(order: ModelOrder) -> dict[str, Any]:
     return {each.problem: plain(each) async for each in solved}
 
 
-async def killed(name: str, folder: Path, kills: int, count: int, kill: Kill) -> tuple[object, ...]:
+async def killed(
+    name: str, folder: Path, kills: int, count: int, kill: Kill, launch: Launch | None = None
+) -> tuple[object, ...]:
     """The solutions of a run with so many kills, against those of one process."""
     order = model(folder)
     expected = await alone(order)
     done, found = 0, []
-    async with Workers(count, order) as workers:
+    async with Workers(count, order, launch=launch) as workers:
         with RunDirectory(folder / "run", {}) as run:
             async with aclosing(workers.records(PROBLEMS, Vote(4), seed=5, concurrency=16)) as records:
                 async for record in records:
@@ -112,6 +115,21 @@ def shoot(asked: "asyncio.Future[int]") -> None:
     """Kill the process whose id was asked for, if it still lives."""
     if not asked.exception():
         os.kill(asked.result(), signal.SIGKILL)
+
+
+async def here(folder: Path) -> tuple[object, ...]:
+    places, chance = Places(), random.Random(0)
+
+    def kill(workers: Workers) -> bool:
+        alive = [slot for slot in workers.slots if slot.place and slot.problems and not slot._fruitless]
+        if not alive:
+            return False
+        slot = chance.choice(alive)
+        next(place for place in places if place is slot.place).kill()
+        slot._fruitless = 1
+        return True
+
+    return await killed("workers in one process", folder, 30, 8, kill, places.launch)
 
 
 async def actors(folder: Path) -> tuple[object, ...]:
@@ -179,7 +197,7 @@ def driver(folder: Path) -> tuple[object, ...]:
 async def budget(folder: Path) -> tuple[object, ...]:
     """16 workers in this process, with random strategies and kills. What a dead worker was lent counts as spent."""
     chance, order = random.Random(1), model(folder)
-    passed, worst, runs = 0, 0.0, 12
+    passed, worst, runs = 0, 0.0, 4
     for _ in range(runs):
         places, most = Places(), chance.randrange(20_000, 120_000)
         strategy = chance.choice(STRATEGIES)
@@ -209,7 +227,7 @@ def leftovers() -> int:
     return sum(any(mark in " ".join(each.info["cmdline"] or [])[:200] for mark in marks) for each in orphans)
 
 
-PARTS = {"actors": actors, "nodes": nodes, "driver": driver, "budget": budget}
+PARTS = {"here": here, "actors": actors, "nodes": nodes, "driver": driver, "budget": budget}
 
 
 def main(*names: str) -> None:

@@ -399,19 +399,24 @@ class _Work:
             await place.call("lend", lent)
 
     async def _recall(self) -> None:
-        """Take back what workers were lent and do not use."""
+        """Take back what workers were lent and do not use.
 
-        async def recall(slot: Slot, place: Place) -> None:
-            with suppress(WorkerDied):
-                free, spent = await place.call("recall")
+        It goes on if whoever waits for it is cancelled, as when its worker dies: what others gave back must be booked.
+        """
+        calls = [self._recall_from(slot, slot.place) for slot in self._workers.slots if slot.place]
+        await asyncio.gather(*(asyncio.shield(self._aside.create_task(call)) for call in calls))
+
+    async def _recall_from(self, slot: Slot, place: Place) -> None:
+        with suppress(WorkerDied):
+            free, spent = await place.call("recall")
+            if slot.place is place:  # else it has died meanwhile, and all that it was lent is booked
                 slot.usage += spent
                 self._treasury.book(slot.number, spent)
                 self._treasury.take_back(slot.number, free)
 
-        await asyncio.gather(*(recall(slot, slot.place) for slot in self._workers.slots if slot.place))
-
     async def _bury(self, slot: Slot, error: Exception) -> None:
         """Give what a dead worker had to others, and start it again. Raises `BackendGone` if that is no use."""
+        slot.place = None
         if slot.ready.done() and not slot.ready.exception():
             await slot.ready.result().stop()
         await cancel(slot.calls)

@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -13,8 +14,10 @@ from metagen import (
     Candidate,
     Function,
     InputError,
+    Model,
     Number,
     Problem,
+    Refine,
     Run,
     Solution,
     Vote,
@@ -100,6 +103,19 @@ async def test_a_budget_is_that_of_all_workers_together(tmp_path: Path) -> None:
     assert any("of 1000 tokens are spent" in each.error for each in solved)
 
 
+@pytest.mark.parametrize("seed", range(3))
+async def test_a_budget_is_spent_to_its_end_while_workers_die(tmp_path: Path, seed: int) -> None:
+    workers, places = workers_here(8, order(tmp_path))
+    chance, account = Random(seed), Account(Budget(tokens=8000))
+    strategy = Vote(4, of=Refine(of=Model(max_tokens=40), rounds=1))
+    async with workers:
+        async for _ in workers.solve_all(PROBLEMS, strategy, account=account, concurrency=4):
+            if chance.random() < 0.3:
+                chance.choice([place for place in places if not place.is_dead]).kill()
+    assert account.spent.tokens <= 8000
+    assert not any(account.held.amounts)
+
+
 async def nowhere(problem: Problem, run: Run) -> Candidate:
     return await run.ask(None, problem)
 
@@ -154,6 +170,7 @@ async def test_of_two_copies_the_first_wins_and_the_other_is_called_off(tmp_path
     code = f"""
 import asyncio
 from pathlib import Path
+from random import Random
 from metagen import Scripted
 
 async def reply(request):
