@@ -231,7 +231,7 @@ async def check_cache(report: Report, engine: VLLMEngine, problems: list[Problem
 async def check_cancellation(report: Report, engine: VLLMEngine, problems: list[Problem]) -> None:
     solutions = solve_all(problems, Vote(N, of=Model(ignore_eos=True, max_tokens=1024)), engine)
     waiting = asyncio.create_task(anext(solutions))
-    await until(lambda: engine.load().running > 0)
+    await until(lambda: engine.load().running >= N)
     running = engine.load().running
     begun = time.perf_counter()
     waiting.cancel()
