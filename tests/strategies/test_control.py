@@ -53,9 +53,10 @@ async def test_sampling_stops_at_the_first_that_is_accepted() -> None:
 
 
 async def test_siblings_in_flight_are_cancelled_and_counted() -> None:
-    cancelled: list[int] = []
+    begun, cancelled = list[int](), list[int]()
 
     async def script(request: Request) -> str:
+        begun.append(request.draw)
         if request.draw > 2:
             try:
                 await forever()
@@ -68,8 +69,9 @@ async def test_siblings_in_flight_are_cancelled_and_counted() -> None:
     strategy = Until(MatchesReference(), limit=20, window=4)
     (solution,) = [each async for each in solve_all([PROBLEM], strategy, Scripted(script), account=account)]
     assert solution.correct
-    assert cancelled == [3, 4, 5]
-    assert solution.usage.calls == 6
+    assert 3 in cancelled
+    assert cancelled == [draw for draw in begun if draw > 2]
+    assert solution.usage.calls == len(begun) <= 6
     assert solution.lost == 0
     assert account.in_flight == 0
 
