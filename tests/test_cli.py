@@ -130,7 +130,7 @@ POOL = ("--model", "pool.jsonl")
 REFUSALS: list[tuple[tuple[str, ...], str]] = [
     (("solve", "missing.jsonl", *POOL), "missing.jsonl: there is no such file"),
     (("solve", "n" * 300, *POOL), "there is no such file"),
-    (("solve", "no_model", *POOL), "no_model: cannot be read: Is a directory"),
+    (("solve", "no_model", *POOL), "no_model: is a folder without JSON Lines, CSV, TSV, Parquet or Arrow"),
     (("solve", "empty.jsonl", *POOL), "empty.jsonl: holds no problems"),
     (("solve", "bad.jsonl", *POOL), "bad.jsonl, line 2: is not JSON"),
     (("solve", "list.json", *POOL), "list.json: must hold a list of problems"),
