@@ -34,6 +34,9 @@ PROGRAMS = {"__main__", "answers.checker_program"}
 OF_TORCH = ("train", "backends.rewards.scorer")
 """They import torch at once."""
 
+OF_OTHERS = ("adapters.dspy", "adapters.inspect_ai", "adapters.lm_eval")
+"""They import the package that they are for at once, and are tried beside it."""
+
 SOLVE = """
 for name in ("fork", "killpg", "setsid", "geteuid", "sysconf"):
     vars(os).pop(name, None)
@@ -62,7 +65,8 @@ def run_bare(program: str, *arguments: str) -> str:
 
 
 def modules(*, torch: bool) -> list[str]:
-    names = sorted(name for name in MODULES.keys() - PROGRAMS if name.startswith(OF_TORCH) == torch)
+    ours = (name for name in MODULES.keys() - PROGRAMS if not name.startswith(OF_OTHERS))
+    names = sorted(name for name in ours if name.startswith(OF_TORCH) == torch)
     return [f"metagen.{name}".removesuffix(".__init__") for name in names]
 
 
