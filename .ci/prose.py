@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-UNITS = "tokens|samples|FLOPs|calls|bytes|steps|seconds|problems|requests|µs|ms|nodes"
+UNITS = "solutions|tokens|samples|FLOPs|calls|bytes|steps|seconds|problems|requests|µs|ms|nodes"
 TICS = {
     r"\bhand(s|ed|ing)? over\b": "returns",
     r"\bgo(es)? on\b|\bwent on\b": "continues",
