@@ -272,7 +272,7 @@ class Account:
     """Keeps the books under one budget: reserves before a request, settles after it."""
 
     lender: "Lender | None" = None
-    """Whoever holds the rest of the budget, where this account has a part of it."""
+    """The lender of more budget, if this account holds only a part of one."""
 
     def __init__(
         self, budget: Budget | None = None, parent: "Account | None" = None, clock: Callable[[], float] = time.monotonic
@@ -456,7 +456,7 @@ class Account:
 
 
 class Lender(Protocol):
-    """Whoever gives a part of a budget to an account: the driver of a cluster to one worker."""
+    """Lends parts of a budget to accounts, as the driver of a cluster does to its workers."""
 
     async def lend(self, amounts: Amounts, *, wait: bool = True) -> None:
         """Make room for so much, or as much as there is, once nobody else holds anything that may come back.

@@ -146,7 +146,7 @@ def equal_numbers(first: str, second: str) -> bool | None:
 
 
 def _exact(key: str) -> Fraction | None:
-    """The value of a number's key; a whole number stands for the fraction, which would take ten times as long."""
+    """The value of a number's key; a whole number is kept as an integer, since a fraction takes ten times as long."""
     return exact(key) if "/" in key or len(key) > LONGEST_NUMBER else cast("Fraction", int(key))
 
 

@@ -14,7 +14,7 @@ from metagen.messages import Turns
 from metagen.problem import Problem
 from metagen.run import Generator, Verifier
 from metagen.settings import literal
-from metagen.spec.parse import parse, parse_grade
+from metagen.spec.parse import parse, parse_grade, reads_back
 
 Names = Mapping[str, Any]
 """What the loaded files define."""
@@ -130,11 +130,7 @@ def posted(problem: Problem) -> Letter:
 def spec_of(part: object, what: str, names: Names, read: Callable[[str, Names], object]) -> str:
     """How a strategy, a grade or a kind of answers is written. Raises `InputError` where a worker could not read it."""
     text = literal(part)
-    try:
-        again = literal(read(text, names))
-    except InputError:
-        again = ""
-    if again != text:
+    if not reads_back(text, names, read):
         raise InputError(
             f"{what} {text[:200]} cannot travel to a worker: define it in a file, and name the file with load=[...] "
             "or --load, or install it as a package on every machine"

@@ -168,7 +168,7 @@ class Desk:
         return self._reported.since(before)
 
     async def ask(self, amounts: Amounts, *, wait: bool) -> None:
-        """Ask the driver for room, and wait for the answer. What is not used is lent to whoever needs it more."""
+        """Ask the driver for room, and wait for the answer. The driver may take back unused parts for other workers."""
         self._answer = asyncio.get_running_loop().create_future()
         self._question = amounts, wait
         self._news.set()

@@ -401,7 +401,7 @@ class _Work:
     async def _recall(self) -> None:
         """Take back what workers were lent and do not use.
 
-        It continues if whoever waits for it is cancelled, as when its worker dies: what others return must be booked.
+        It finishes even if its caller is cancelled because a worker died: the returns of the others must be booked.
         """
         calls = [self._recall_from(slot, slot.place) for slot in self._workers.slots if slot.place]
         await asyncio.gather(*(asyncio.shield(self._aside.create_task(call)) for call in calls))

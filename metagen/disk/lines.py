@@ -11,6 +11,7 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
+from math import isfinite
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
@@ -312,11 +313,27 @@ def write_all(file: int, data: bytes) -> None:
 
 
 def encode_line(row: Mapping[str, Any]) -> bytes:
-    """One line. Half of a surrogate pair, which a JSON string may hold, is written as JSON's own escape."""
+    """One line. Half of a surrogate pair, which a JSON string may hold, is written as JSON's own escape.
+
+    Numbers that are not finite are written as Python does (`-Infinity`): msgspec would turn them into null, which means
+    that there is no verdict or no log-probability.
+    """
     try:
-        return msgspec.json.encode(row) + b"\n"
+        line = msgspec.json.encode(row)
+        if b"null" not in line or _is_finite(row):
+            return line + b"\n"
     except UnicodeEncodeError:
-        return f"{_WRITER.encode(row)}\n".encode(errors="backslashreplace")
+        pass
+    return f"{_WRITER.encode(row)}\n".encode(errors="backslashreplace")
+
+
+def _is_finite(value: object) -> bool:
+    """Whether all numbers in some plain data are finite."""
+    if isinstance(value, Mapping):
+        return all(map(_is_finite, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or isfinite(value)
 
 
 def _after_last_end(file: int, end: int) -> int:

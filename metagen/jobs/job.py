@@ -21,7 +21,7 @@ from metagen.problem import Problem
 from metagen.request import AnyBackend, generates
 from metagen.run import Generator, Verifier
 from metagen.settings import CONCURRENCY, literal, takes
-from metagen.spec.parse import foreign, parse, parse_grade
+from metagen.spec.parse import foreign, parse, parse_grade, reads_back
 
 
 @dataclass(frozen=True)
@@ -206,11 +206,7 @@ def _check_used(order: ModelOrder, named: Mapping[str, str], backends: Mapping[s
 def _check_spelling(strategy: Generator, names: Mapping[str, Any]) -> None:
     """A run is known by how its strategy is written, so that must say which it is."""
     text = literal(strategy)
-    try:
-        again = literal(parse(text, names))
-    except InputError:
-        again = ""
-    if again != text:
+    if not reads_back(text, names, parse):
         raise InputError(
             f"the strategy prints as {text[:200]!r}, which cannot be read back: give its class a `__repr__` that can "
             "be, such as `__repr__ = metagen.spelled` in a dataclass, and a function the name it is used by"

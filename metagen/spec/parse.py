@@ -1,7 +1,7 @@
 """Text to strategy: `parse(repr(s)) == s`. The text is walked as a syntax tree and never run."""
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -49,6 +49,14 @@ def foreign(text: str, names: Mapping[str, Any] | None = None) -> list[str]:
     """The names in a strategy that come from other packages, each with its package."""
     used = {node.id for node in ast.walk(_reader(names).tree(text)) if isinstance(node, ast.Name)}
     return [plugins.origin(name, *plugins.IN_SPECS) for name in sorted(used - CONSTRUCTORS.keys() - set(names or ()))]
+
+
+def reads_back(text: str, names: Mapping[str, Any], read: Callable[[str, Mapping[str, Any]], object]) -> bool:
+    """Whether a spec means what it was written from: what is read from it is written in the same way."""
+    try:
+        return literal(read(text, names)) == text
+    except InputError:
+        return False
 
 
 def _reader(names: Mapping[str, Any] | None) -> Reader:

@@ -42,7 +42,7 @@ def majority(keys: Sequence[Hashable | None]) -> int | None:
 def weighted_majority(keys: Sequence[Hashable | None], weights: Sequence[float | None]) -> int | None:
     """The heaviest member of the group with the largest sum of weights; `None` if nobody votes.
 
-    Who has no key or no weight does not vote. Ties, between groups and inside one, go to whoever came first.
+    Who has no key or no weight does not vote. Ties, between groups and inside one, go to the first.
     Raises `WeightError` for a weight that is negative or not finite. (Li et al. 2023, "Making language models better
     reasoners with step-aware verifier", section 3.)
     """
@@ -62,5 +62,5 @@ def weighted_majority(keys: Sequence[Hashable | None], weights: Sequence[float |
 
 
 def best(values: Sequence[float | None]) -> int:
-    """The index of the highest value. `None` ranks last; ties go to whoever came first."""
+    """The index of the highest value. `None` ranks last; ties go to the first."""
     return max(range(len(values)), key=lambda index: (values[index] is not None, values[index] or 0.0))

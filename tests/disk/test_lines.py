@@ -242,3 +242,12 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match=r"cannot be written: \w+"):
         Appender(tmp_path / name)
+
+
+def test_numbers_that_are_not_finite_are_no_nulls(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [{"a": None, "logprobs": [-1.5, float("-inf")]}, {"verdicts": (float("inf"), None)}]
+    path = tmp_path / "lines.jsonl"
+    with Appender(path) as lines:
+        lines.write(rows)
+    kept = [row for _, row in read_lines(path)]
+    assert kept == [{"a": None, "logprobs": [-1.5, float("-inf")]}, {"verdicts": [float("inf"), None]}]

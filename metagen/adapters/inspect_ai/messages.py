@@ -114,7 +114,7 @@ def _choice(solution: Solution, answers: Answers) -> ChatCompletionChoice:
 
 
 def _about(solution: Solution) -> dict[str, Any]:
-    """What a strategy did, for whoever reads the log."""
+    """A summary of the strategy's work, for readers of the log."""
     usage = solution.usage
     return {
         "answer": solution.answer,

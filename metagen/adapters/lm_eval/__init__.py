@@ -112,7 +112,7 @@ class MetagenLM(LM):  # type: ignore[misc]  # lm_eval has no types
 
     @property
     def tokenizer_name(self) -> str:
-        """What stands for the template in the harness's cache of requests."""
+        """The key of the chat template in the harness's cache of requests."""
         return "metagen"
 
     def get_model_info(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ def choice(leaves: Sequence[Leaf], rule: Rule, answers: Answers = MATHS) -> tupl
 
     The `best` verdict; the `majority`, to which each leaf gives as many votes as it was drawn; or the vote `weighted`
     by verdicts. A vote is won by an answer, and the leaf with the best verdict gives it. Without any verdict the
-    majority decides in place of the weights; if no leaf has an answer, the best verdict does. Ties go to whoever comes
+    majority decides in place of the weights; if no leaf has an answer, the best verdict does. Ties go to the
     first.
     Raises `WeightError` if a weight is negative or not finite.
     """

@@ -53,7 +53,7 @@ class Levels(TreeSearch):
         return share_out(root, leaves, [shares[place] for place in range(len(leaves))])
 
     def tie(self, root: Node, path: Path, depth: int) -> tuple[float, ...]:  # noqa: ARG002 (the order of the paths)
-        """What comes first of equal leaves: the one with the lowest; ties go to whoever was drawn first."""
+        """What comes first of equal leaves: the one with the lowest; ties go to the one drawn first."""
         return ()
 
 

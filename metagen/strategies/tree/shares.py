@@ -12,7 +12,7 @@ SURE = 1e-9
 
 
 def top(values: Sequence[float | None], width: int) -> set[int]:
-    """The places of the `width` highest values. `None` ranks last; ties go to whoever comes first."""
+    """The places of the `width` highest values. `None` ranks last; ties go to the first."""
     order = sorted(range(len(values)), key=lambda place: -_ranked(values[place]))
     return set(order[:width])
 
@@ -42,7 +42,7 @@ def log_odds(values: Sequence[float | None]) -> list[float | None]:
 def apportion(weights: Sequence[float], n: int) -> list[int]:
     """Divide n into whole shares by weights that sum to 1.
 
-    Each share n·w is rounded down, and what is left goes to the largest remainders, ties to whoever comes first. Where
+    Each share n·w is rounded down, and what is left goes to the largest remainders, ties to the first. Where
     rounding each share to the nearest adds up to n, that is the result; where it does not, this one does.
     """
     exact = [n * weight for weight in weights]

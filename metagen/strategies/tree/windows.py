@@ -34,7 +34,7 @@ class Windowed(TreeSearch):
         return tuple(path)
 
     def rank(self, parent: Node, child: Node) -> float:
-        """On the way down the child with the highest rank is chosen; ties go to whoever was drawn first."""
+        """On the way down the child with the highest rank is chosen; ties go to the one drawn first."""
         raise NotImplementedError
 
     def choose(self, root: Node, random: Random) -> tuple[Node, Sequence[Draw]]:  # noqa: ARG002 (nothing is random here)
