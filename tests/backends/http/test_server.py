@@ -51,6 +51,18 @@ async def drawn(server: VLLMServer, request: Request) -> tuple[list[Completion],
     return completions, sum(books, Usage())
 
 
+async def test_requests_go_through_the_proxy_that_the_environment_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeServer()
+    async with fake.running():
+        monkeypatch.setenv("http_proxy", fake.url.removesuffix("/v1"))
+        async with VLLMServer("http://models.invalid/v1") as server:
+            completions, _ = await drawn(server, ASKED)
+        monkeypatch.setenv("no_proxy", "models.invalid")
+        with pytest.raises(TransientError, match=r"models\.invalid"):
+            await VLLMServer("http://models.invalid/v1").__aenter__()
+    assert len(completions) == 3
+
+
 async def test_samples_come_in_order_with_ids_and_are_counted_by_the_server() -> None:
     fake = FakeServer()
     async with serving(fake) as server:
