@@ -146,6 +146,18 @@ if __name__ == "__main__":
             scores = await judged(tests, RIGHT, wrong)
             assert [score and score.value for score in scores] == [1.0, 0.0]
 
+    async def test_a_plugin_of_pytest_that_is_not_readable_there_costs_no_verdict(self) -> None:
+        tests = """
+import pathlib
+folder = pathlib.Path("far-1.0.dist-info")
+folder.mkdir()
+(folder / "METADATA").write_text("Name: far\\nVersion: 1.0")
+(folder / "entry_points.txt").write_text("[pytest11]\\nfar = nonesuch.plugin")
+def test_double(capsys): assert double(2) == 4
+"""
+        scores = await judged(tests, RIGHT, "def double(x): return x")
+        assert [score and score.value for score in scores] == [1.0, 0.0]
+
     async def test_dataclasses_and_workers_work(self) -> None:
         code = """
 from dataclasses import dataclass
