@@ -2,12 +2,14 @@
 
     python -m venv /tmp/hub && /tmp/hub/bin/pip install "its-hub[iaas,lm]==1.2.0"
     python -m venv /tmp/opt && /tmp/opt/bin/pip install optillm==0.4.0
-    python benchmarks/speed/serving.py [--hub /tmp/hub/bin] [--optillm /tmp/opt/bin] [--rounds 3] [--requests 256]
+    python benchmarks/speed/serving.py [--hub /tmp/hub/bin] [--optillm /tmp/opt/bin] [--rounds 3] [--requests 256] \
+        [--seconds-per-token 0]
 
-All ask one mock server (`mock_server.py`), whose samples take a millisecond a token. Servers are processes of their own
-and take turns in each round. `direct` asks the mock for n=8, without a server between. `scripted` is our server over a
-function instead of the mock. It prints medians over the rounds: requests/s, latencies, and the CPU time of the
-server for each request, which says more than the clock where other work runs beside.
+All ask one mock server (`mock_server.py`). Servers are processes of their own and take turns in each round. `direct`
+asks the mock for n=8, without a server between. `scripted` is our server over a function instead of the mock. With 0
+seconds per token, the figures are those of servers that never wait for the model: the most requests they can answer.
+With 0.01, replies take about two seconds, and the latency beyond that of `direct` is what a server adds. Printed are
+medians over the rounds: requests/s, latencies, and the CPU time of the server for each request.
 """
 
 import asyncio
@@ -119,10 +121,10 @@ async def measure(session: aiohttp.ClientSession, way: Way, requests: int) -> tu
     return requests / seconds, shares[49], shares[98], 1000 * (cpu(process) - used) / requests
 
 
-async def run(hub_at: Path | None, optillm_at: Path | None, rounds: int, requests: int) -> None:
+async def run(hub_at: Path | None, optillm_at: Path | None, rounds: int, requests: int, per_token: float) -> None:
     with ExitStack() as stack:
-        mock_command = (sys.executable, Path(__file__).with_name("mock_server.py"), "--seconds-per-token", "0.001")
-        process = stack.enter_context(process_of(*mock_command))
+        mock_server = Path(__file__).with_name("mock_server.py")
+        process = stack.enter_context(process_of(sys.executable, mock_server, "--seconds-per-token", str(per_token)))
         assert process.stdout
         mock = process.stdout.readline().strip()
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=1)
@@ -148,8 +150,9 @@ def main(
     optillm: Annotated[Path | None, typer.Option(help="The folder of optillm.")] = None,
     rounds: int = 3,
     requests: int = 256,
+    seconds_per_token: Annotated[float, typer.Option(help="Of the mock server, for one sample alone.")] = 0.0,
 ) -> None:
-    asyncio.run(run(hub, optillm, rounds, requests))
+    asyncio.run(run(hub, optillm, rounds, requests, seconds_per_token))
 
 
 if __name__ == "__main__":

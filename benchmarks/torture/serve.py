@@ -4,12 +4,15 @@
 
 It prints what it counted, and ends with 1 if anything was left: a request, a reserved token, a file descriptor, or a
 reply that is no error of OpenAI's form. The model is a function that takes a few milliseconds and fails now and then.
+It notes when its last sample for each client that leaves ended. Few of these clients come at a time, so that the server
+is not always busy: the figures are those of leaving, and not of waiting for a turn.
 """
 
 import asyncio
 import json
 import random
 import re
+import statistics
 import subprocess
 import sys
 import time
@@ -22,6 +25,7 @@ import aiohttp
 import psutil
 import typer
 import uvicorn
+from starlette.responses import JSONResponse
 
 from metagen import GenerationError, Request, Scripted
 from metagen.serve import Key, Limits, app
@@ -59,18 +63,33 @@ HOSTILE: tuple[bytes, ...] = (
 )
 
 
+LEAVING = "Leaving client "
+"""The question of a client that leaves begins so, and ends with its number."""
+ENDS: dict[str, float] = {}
+"""When the last sample for each of them ended, by the clock that all processes share."""
+
+
 async def model(request: Request) -> str:
     chance = random.Random(f"{request.prompt} {request.draw}")
-    await asyncio.sleep(chance.random() * 0.01)
+    try:
+        await asyncio.sleep(chance.random() * 0.01)
+    finally:
+        if found := re.search(f"{LEAVING}([0-9]+)", request.prompt):
+            ENDS[found[1]] = time.monotonic()
     if chance.random() < 0.05:
         raise GenerationError("no power")
     return f"The answer is {chance.choice((7, 7, 8))}."
+
+
+async def ends(_: object) -> JSONResponse:
+    return JSONResponse(ENDS)
 
 
 def serve() -> None:
     """The server, until it is ended."""
     limits = Limits(in_flight=256, queue=100_000)
     application = app(Scripted(model, name="m"), {"math": "Vote(8)"}, keys=[Key("a", hashed("secret"))], limits=limits)
+    application.add_route("/ends", ends)
     config = uvicorn.Config(application, port=0, log_level="critical", access_log=False)
 
     async def main() -> None:
@@ -112,27 +131,44 @@ def open_work(counts: dict[str, float]) -> float:
     return sum(counts[f"metagen_{name}"] for name in names)
 
 
-async def leave(url: str, chance: random.Random) -> None:
-    """Ask for something, and hang up at a random moment."""
+async def leave(url: str, number: int) -> float:
+    """Ask for something, and hang up at a random moment, which is returned."""
+    chance = random.Random(number)
     _, writer = await asyncio.open_connection("127.0.0.1", int(url.rsplit(":", 1)[1]))
-    body = json.dumps({**BODY, "model": chance.choice(SPECS), "stream": chance.random() < 0.5}).encode()
+    asked = {"model": chance.choice(SPECS), "messages": [{"role": "user", "content": f"{LEAVING}{number}"}]}
+    body = json.dumps(asked | {"stream": chance.random() < 0.5}).encode()
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nAuthorization: {KEY['Authorization']}\r\n"
     head += f"Content-Length: {len(body)}\r\n\r\n"
     writer.write(head.encode() + body[: chance.choice((len(body), len(body), len(body) // 2))])
     await asyncio.sleep(chance.random() * 0.05)
+    left = time.monotonic()
     writer.close()
+    return left
 
 
-async def leaving(session: aiohttp.ClientSession, url: str, process: psutil.Process, count: int) -> list[str]:
+async def leaving(
+    session: aiohttp.ClientSession, url: str, process: psutil.Process, count: int, at_once: int
+) -> list[str]:
     await metrics(session, url)
-    before, chance, used = process.num_fds(), random.Random(0), cpu(process)
-    for begin in range(0, count, 100):
-        await asyncio.gather(*(leave(url, chance) for _ in range(min(100, count - begin))))
-    begun, left = time.monotonic(), await metrics(session, url)
-    while open_work(left):
-        left = await metrics(session, url)
-    seconds = time.monotonic() - begun
-    print(f"{count} clients left at random moments: {1000 * seconds:.0f} ms after the last, nothing of theirs ran")
+    before, used = process.num_fds(), cpu(process)
+    moments: dict[str, float] = {}
+    numbers = iter(range(count))
+
+    async def clients() -> None:
+        for number in numbers:
+            moments[str(number)] = await leave(url, number)
+
+    await asyncio.gather(*(clients() for _ in range(at_once)))
+    while open_work(await metrics(session, url)):
+        pass
+    async with session.get(f"{url}/ends") as reply:
+        last: dict[str, float] = await reply.json()
+    later = [max(0.0, 1000 * (end - moments[name])) for name, end in last.items()]
+    print(f"{count} clients left at random moments, {at_once} at a time; {len(later)} had samples drawn")
+    shares = statistics.quantiles(later, n=100)
+    print(
+        f"  ms from leaving to the end of its last sample: p50 {shares[49]:.1f}, p99 {shares[98]:.1f}, {max(later):.1f}"
+    )
     print(f"  {1000 * (cpu(process) - used) / count:.1f} ms of the server's CPU time for each")
     print(f"  descriptors: {before} before, {process.num_fds()} after", flush=True)
     return [] if process.num_fds() <= before + 1 else ["descriptors were left"]
@@ -180,11 +216,11 @@ async def many(session: aiohttp.ClientSession, url: str, process: psutil.Process
     return wrong + (["memory grew"] if memory[-1] > 1.2 * memory[len(memory) // 2] else [])
 
 
-async def run(count: int, requests: int) -> int:
+async def run(count: int, at_once: int, requests: int) -> int:
     with server() as (url, process):
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(connector=connector) as session:
-            wrong = await leaving(session, url, process, count)
+            wrong = await leaving(session, url, process, count, at_once)
             wrong += await hostile(session, url, process)
             wrong += await many(session, url, process, requests)
     for line in wrong:
@@ -194,6 +230,7 @@ async def run(count: int, requests: int) -> int:
 
 def main(
     leaving: int = 1000,
+    at_once: int = 2,
     requests: int = 50_000,
     *,
     serve_only: Annotated[bool, typer.Option("--serve", hidden=True)] = False,
@@ -201,7 +238,7 @@ def main(
     if serve_only:
         serve()
         return
-    raise typer.Exit(asyncio.run(run(leaving, requests)))
+    raise typer.Exit(asyncio.run(run(leaving, at_once, requests)))
 
 
 if __name__ == "__main__":
