@@ -134,6 +134,8 @@ class Request:
     clock: Callable[[], float] = field(default=time.monotonic, compare=False, repr=False)
     hearing: Hearing | None = field(default=None, compare=False, repr=False)
     """Who is told how far it is; `None` where nobody listens."""
+    waited: Callable[[float], None] | None = field(default=None, compare=False, repr=False)
+    """Who is told how many seconds it waited before a model took it; `None` where nobody asks."""
     session: str = field(default="", compare=False)
     """The same for all requests of a problem, which share prefixes, and another for each other problem."""
 
@@ -159,6 +161,11 @@ class Request:
     def check_time(self) -> None:
         """Raise `BudgetExceeded` if it is too late to send this; for backends that let requests wait."""
         _check_time(self.deadline, self.clock)
+
+    def report_wait(self, seconds: float) -> None:
+        """Say that this request waited; for backends that let requests wait."""
+        if self.waited:
+            self.waited(seconds)
 
     def part(self, first: int, n: int) -> "Request":
         """The request for `n` of these samples, from number `first` on."""

@@ -107,6 +107,9 @@ class Span:
     """Of the random numbers by which it decided."""
     overshoot: float = 0.0
     """Seconds past the deadline of a budget of its own."""
+    waited: float = 0.0
+    """Seconds in which its request waited before a model took it: for room in the budget, for a place among the
+    requests at once, between two tries, and in vLLM's queue where the engine counts (`disable_log_stats=False`)."""
     children: list["Span"] = field(default_factory=list)
     samples: list[Candidate] = field(default_factory=list)
     """The candidates that a strategy compared here, in the order in which they were issued."""

@@ -138,7 +138,7 @@ async def traced(strategy: Generator, backend: Any, concurrency: int) -> dict[st
 def timeless(span: Span) -> Iterator[Any]:
     """A trace without times and cancelled work."""
     if span.status != "cancelled":
-        yield {name: value for name, value in row_of(span, "p").items() if name not in ("started", "seconds")}
+        yield {name: value for name, value in row_of(span, "p").items() if name not in ("started", "seconds", "waited")}
         for child in sorted(span.children, key=lambda child: str(child.path)):
             yield from timeless(child)
 

@@ -14,6 +14,8 @@ from metagen.errors import BackendGone, InputError, SampleError, TransientError
 from metagen.request import AnyBackend, Backend, Meter, Outcome, Reading, Renewing, Request, RewardBackend
 
 Result = TypeVar("Result")
+Waited = Callable[[float], None]
+"""Is told of seconds between two tries."""
 
 SAID = 100
 """Characters of the last error that are shown while requests wait."""
@@ -58,7 +60,9 @@ class Patience:
         self._failures = 0
         return result
 
-    def trying(self, *, opening: bool = False, worth: Callable[[], bool] = lambda: True) -> AsyncRetrying:
+    def trying(
+        self, *, opening: bool = False, worth: Callable[[], bool] = lambda: True, waited: Waited = lambda _: None
+    ) -> AsyncRetrying:
         tried = 0
 
         async def tired(_: RetryCallState) -> bool:
@@ -71,7 +75,7 @@ class Patience:
             retry=retry_if_exception(lambda error: _may_pass(error, opening=opening) and worth()),
             stop=tired,  # type: ignore[arg-type]  # it may be async, as its documentation says
             wait=self._pause,
-            sleep=self._sleep,
+            sleep=partial(self._sleep, waited=waited),
             reraise=True,
         )
 
@@ -90,12 +94,13 @@ class Patience:
             self._probing = None
         return True
 
-    async def _sleep(self, seconds: float) -> None:
+    async def _sleep(self, seconds: float, waited: Waited) -> None:
         self._waiting += 1
         try:
             await asyncio.sleep(seconds)
         finally:
             self._waiting -= 1
+        waited(seconds)
 
     def _pause(self, state: RetryCallState) -> float:
         assert state.outcome
@@ -162,7 +167,7 @@ class Retrying(Wrapper):
             try:
                 await self._once(request, book, done)
             except TransientError as error:  # trying is prepared where it is needed, which is seldom
-                async for attempt in self._patience.trying():
+                async for attempt in self._patience.trying(waited=request.report_wait):
                     with attempt:
                         if attempt.retry_state.attempt_number == 1:
                             raise error  # noqa: TRY201 (another error may be under way by then)

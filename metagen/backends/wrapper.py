@@ -119,7 +119,9 @@ class Limited(Wrapper):
         self._slots = asyncio.Semaphore(requests)
 
     async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
+        begun = request.clock()
         async with self._slots:
+            request.report_wait(request.clock() - begun)
             request.check_time()
             return await self.of.generate(request, spend)
 

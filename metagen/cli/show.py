@@ -72,7 +72,8 @@ def described(row: SolutionRow, spans: Sequence[SpanRow]) -> Iterator[str | Padd
     if row.lost:
         yield f"Lost: {row.lost} samples. {row.why_lost}"
     usage = row.usage.usage()
-    yield f"Cost: {usage.tokens:,} tokens in {usage.calls:,} requests, {row.seconds:.1f} s"
+    money = f", {usage.money:.3g} of money" if usage.money else ""
+    yield f"Cost: {usage.tokens:,} tokens in {usage.calls:,} requests{money}, {row.seconds:.1f} s"
 
 
 def _grouped(candidates: Sequence[Shown]) -> Iterator[str | Padding]:

@@ -54,6 +54,7 @@ class SpanRow(BaseModel):
     notes: tuple[str, ...] = ()
     seed: int | None = None
     overshoot: float = 0.0
+    waited: float = 0.0
 
     @property
     def parent(self) -> str | None:
@@ -99,9 +100,7 @@ def row_of(span: Span, problem: str) -> dict[str, Any]:
         row["notes"] = span.notes
     if span.seed is not None:
         row["seed"] = span.seed
-    if span.overshoot:
-        row["overshoot"] = round(span.overshoot, 3)
-    return row
+    return row | {name: seconds for name in ("overshoot", "waited") if (seconds := round(getattr(span, name), 3))}
 
 
 def _compared(span: Span) -> dict[str, Any]:

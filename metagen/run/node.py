@@ -144,6 +144,7 @@ class Node:
             deadline=account.deadline,
             clock=account.clock,
             passing=self._passing,
+            waited=self._waited,
             session=self._scope.session,
         )
 
@@ -209,6 +210,10 @@ class Node:
         usage = usage.of_verifier() if self._verifying else usage
         self._span.usage += usage
         self._account.spend(usage)
+
+    def _waited(self, seconds: float) -> None:
+        """Write down that a request of this node waited before a model took it."""
+        self._span.waited += seconds
 
     def note(self, text: str) -> None:
         """Say how this answer came about, on the span and in the `Solution`."""

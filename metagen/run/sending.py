@@ -101,7 +101,7 @@ class Sending(Node):
             nonlocal held
             self._account.settle(held)
             held = Hold()
-            held = await self._account.reserve(prompt, most, flops, cost)
+            held = await self._reserve(prompt, most, flops, cost)
             return changed(request, room=held.output // request.n)
 
         try:
@@ -127,7 +127,14 @@ class Sending(Node):
         """What a reading may cost at most: its tokens, and a pass of the head for each score."""
         tokens, scores = max(await backend.count(reading), 1), len(reading.steps) + 1
         flops, cost = self._rates(backend, tokens, 1)
-        return await self._account.reserve(tokens - 1, 1, lambda _: flops(scores), lambda _: cost(scores))
+        return await self._reserve(tokens - 1, 1, lambda _: flops(scores), lambda _: cost(scores))
+
+    async def _reserve(self, prompt: int, output: int, flops: Rate, cost: Rate) -> Hold:
+        """Room in the budget; the time until others have left it counts as waiting."""
+        begun = self._account.clock()
+        held = await self._account.reserve(prompt, output, flops, cost)
+        self._waited(self._account.clock() - begun)
+        return held
 
     def _rates(self, backend: AnyBackend, prompt: int, n: int) -> tuple[Rate, Rate]:
         """The FLOPs and the cost of a request at most, by how many tokens its samples write together."""

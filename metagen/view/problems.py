@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from metagen.budget import PARTS
 from metagen.disk.rows import SolutionRow
 from metagen.disk.traces import SpanRow
 from metagen.view.candidates import Shown, candidates_of
@@ -53,6 +54,7 @@ def _line(row: SolutionRow) -> dict[str, Any]:
         "judged": row.samples,
         "tokens": usage.prompt_tokens + usage.completion_tokens + usage.verifier_tokens,
         "flops": usage.flops + usage.verifier_flops,
+        "money": (usage.cost + usage.verifier_cost) / PARTS,
         "seconds": round(row.seconds, 3),
         "tags": row.tags,
     }
@@ -66,7 +68,9 @@ def asked(spans: Sequence[SpanRow]) -> str:
 def judged_candidates(row: SolutionRow, spans: Sequence[SpanRow], tree: Sequence[Grown] | None = None) -> list[Shown]:
     """The candidates of a problem with their scores; a search judges a reply as the last of its nodes."""
     values = values_of(tree_of(spans, row.text) if tree is None else tree)
-    return [replace(each, score=values.get(each.text, each.score)) for each in candidates_of(row, spans)]
+    return [
+        replace(each, score=values[each.text]) if each.text in values else each for each in candidates_of(row, spans)
+    ]
 
 
 def problem(row: SolutionRow, spans: Sequence[SpanRow]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Failures that pass, and those that do not."""
 
 import asyncio
+from dataclasses import replace
 from math import inf
 
 import psutil
@@ -91,7 +92,9 @@ async def test_after_its_attempts_the_last_error_is_raised() -> None:
 
 async def test_the_server_says_how_long_to_wait() -> None:
     backend = Failing(TransientError("busy", retry_after=3600.0))
-    task = asyncio.create_task(quick(backend, patience=inf).generate(REQUEST, lambda _: None))
+    waited: list[float] = []
+    request = replace(REQUEST, waited=waited.append)
+    task = asyncio.create_task(quick(backend, patience=inf).generate(request, lambda _: None))
     await until(lambda: backend.requests)
     advance(3000)
     await turns()
@@ -99,6 +102,7 @@ async def test_the_server_says_how_long_to_wait() -> None:
     advance(600)
     await task
     assert len(backend.requests) == 2
+    assert waited == [3600]
 
 
 async def test_a_server_that_stays_silent_is_given_up_once_for_all() -> None:

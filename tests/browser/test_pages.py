@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Page
 
-from metagen import Feedback, Problem, Scripted, Vote, solve_all
+from metagen import Feedback, Price, Priced, Problem, Scripted, Vote, solve_all
 from metagen.disk.runs import RunDirectory
 from metagen.trace import Asked, Call, Child, Expansion, Span, Written
 from metagen.view.page import write_page
@@ -98,6 +98,24 @@ async def test_refinements_and_times_are_shown(watched: Watched, pages: Path) ->
     ]
     await page.locator(".waterfall summary").nth(1).click()
     assert await page.locator(".waterfall .name").nth(1).inner_text() == "Vote"
+
+
+async def test_what_it_cost_in_money_and_what_waited_is_shown(watched: Watched, tmp_path: Path) -> None:
+    with RunDirectory(tmp_path / "priced", {}) as run:
+        async for solution in solve_all(PROBLEMS[:1], Vote(2), Priced(Scripted("7"), Price(250, 1000))):
+            solution.trace.children.append(Span("Model", (97,), 1.0, 4.0, "ok", request=Asked("?"), waited=1.0))
+            run.add(solution)
+    write_page([tmp_path / "priced"], out := tmp_path / "page.html")
+    page = await watched.open(out)
+    assert await page.locator("th", has_text="Money").count() == 1
+    assert await page.locator(".about div", has_text="money").locator("dd").inner_text() == "0.0055"
+    await page.get_by_role("link", name="a", exact=True).click()
+    assert "money 0.0055" in await page.locator("section", has=page.get_by_text("Cost", exact=True)).inner_text()
+    assert await page.locator(".line", has=page.locator(".wait")).locator(".time").inner_text() == "4 s, waited 1 s"
+    bar, wait = [await page.locator(each).bounding_box() for each in (".span:has(.wait)", ".span .wait")]
+    assert bar
+    assert wait
+    assert round(bar["width"] / wait["width"]) == 4
 
 
 async def test_two_runs_are_compared(watched: Watched, pages: Path) -> None:

@@ -35,6 +35,7 @@ spans = st.builds(
     notes=st.lists(st.text()),
     seed=st.none() | st.integers(0, 2**48),
     overshoot=floats,
+    waited=floats,
 )
 KEPT = (
     "name",

@@ -391,6 +391,25 @@ async def test_what_waits_past_the_deadline_is_not_sent() -> None:
     assert (len(sent), solution.lost, solution.answer) == (2, 3, "7")
 
 
+@pytest.mark.parametrize(("budget", "at_once"), [(Budget(), 1), (Budget(tokens=60), 9)])
+async def test_a_request_that_waits_for_a_place_or_for_room_says_how_long(budget: Budget, at_once: int) -> None:
+    clock = Clock()
+
+    async def slow(request: Request) -> str:
+        await turns()
+        clock.now += 2
+        return "The answer is 7."
+
+    async def singly(problem: Problem, run: Run) -> Candidate:
+        return await run.ask(Model(max_tokens=20), problem)
+
+    backend = Limited(Scripted(slow), at_once)
+    account = Account(budget, clock=clock)
+    (solution,) = [each async for each in solve_all([PROBLEM], Vote(2, of=singly), backend, account=account)]
+    asked = [span for span in solution.trace.walk() if span.request]
+    assert [(span.waited, span.seconds) for span in asked] == [(0, 2), (2, 4)]
+
+
 async def test_a_strategy_that_returns_no_candidate_is_refused() -> None:
     async def wrong(problem: Problem, run: Run) -> str:
         return "7"

@@ -1,9 +1,11 @@
 from pathlib import Path
 
+from metagen import Price, Priced, Scripted, Vote, solve_all
+from metagen.disk.runs import RunDirectory
 from metagen.view.packing import encoded
 from metagen.view.problems import problem, summary
 from metagen.view.reading import RunRows
-from tests.support.viewed import make_run
+from tests.support.viewed import PROBLEMS, make_run, votes
 
 
 async def test_the_table_has_a_value_for_each_problem_in_each_column(tmp_path: Path) -> None:
@@ -19,6 +21,15 @@ async def test_the_table_has_a_value_for_each_problem_in_each_column(tmp_path: P
     )
     assert (columns["found"], columns["votes"], columns["hits"]) == ([False, True, False], [2, 2, 2], [2, 1, 0])
     assert columns["tags"] == [{"level": "1"}, {"level": "2"}, {"level": "2"}]
+
+
+async def test_the_table_says_what_each_problem_cost_in_money(tmp_path: Path) -> None:
+    priced = Priced(Scripted(votes), Price(1_000_000, 2_000_000))
+    with RunDirectory(tmp_path / "priced", {}) as run:
+        async for solution in solve_all(PROBLEMS[:1], Vote(4), priced):
+            run.add(solution)
+    columns = summary(RunRows.read(tmp_path / "priced"), {})["columns"]
+    assert columns["money"] == [solution.usage.prompt_tokens + 2 * solution.usage.completion_tokens]
 
 
 async def test_a_problem_has_its_candidates_and_its_spans_as_they_are_written(tmp_path: Path) -> None:

@@ -45,6 +45,12 @@ class Flight:
             completion_tokens=written,
         )
 
+    @property
+    def waited(self) -> float:
+        """Seconds in the engine's queue, where it counts them; of several samples those of the last to end."""
+        times = self._output.metrics
+        return max(0.0, times.scheduled_ts - times.queued_ts) if times else 0.0
+
     async def output(
         self,
         prompt: list[int],

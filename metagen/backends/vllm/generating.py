@@ -61,6 +61,7 @@ class VLLMEngine(Engine, Backend):
             adapter = self._adapters.of(request.sampling.adapter)
             opened = request.open or (not request.tokens and self._opened(request, prompt))
             output = await self._flown(flight, prompt, request, adapter, opened=opened)
+            request.report_wait(flight.waited)
             outcomes = [self._outcome(sample, request.sampling, opened=opened) for sample in output.outputs]
             thought_tokens = sum(each.thought_tokens for each in outcomes if isinstance(each, Completion))
         except MetagenError:

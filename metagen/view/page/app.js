@@ -122,6 +122,7 @@ function aboutRun(run, place) {
     ["problems", number(cells.length, 0)],
     ["tokens", number(sum("tokens"), 0)],
     ["FLOPs", large(sum("flops"))],
+    ["money", money(sum("money"))],
   ];
   return el(
     "div",

@@ -50,6 +50,20 @@ function large(value) {
   return value < 1e5 ? number(value, 0) : value.toExponential(2).replace("e+", "e");
 }
 
+function money(value) {
+  return value ? value.toLocaleString("en", { maximumSignificantDigits: 3 }) : "";
+}
+
+// What was spent, from the fields of a `Usage`; costs are in trillionths of the money.
+function spent(usage) {
+  const amount = (name, count) => {
+    if (name.endsWith("cost")) return money(count / 1e12);
+    return name.endsWith("flops") ? large(count) : number(count, 2);
+  };
+  const called = (name) => name.replaceAll("_", " ").replace("cost", "money").replace("flops", "FLOPs");
+  return Object.entries(usage).map(([name, count]) => `${called(name)} ${amount(name, count)}`).join(" · ");
+}
+
 function percent(part, whole) {
   return whole ? `${((100 * part) / whole).toFixed(1)}%` : "";
 }

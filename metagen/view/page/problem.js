@@ -12,7 +12,6 @@ function runPart(run, row, cell, data, single) {
   if (!cell || !data) return el("div", { class: "run" }, title, el("p", { class: "faint" }, cell ? "No trace is written." : "Not solved."));
   const { candidates, tree, spans } = data;
   const first = spans.find((span) => span.request && !span.verifying);
-  const cost = Object.entries(data.usage).map(([name, count]) => `${name.replaceAll("_", " ")} ${name.endsWith("flops") ? large(count) : number(count, 2)}`);
   return el(
     "div",
     { class: "run" },
@@ -27,7 +26,7 @@ function runPart(run, row, cell, data, single) {
     section(level, "Chain", chain(spans)),
     section(level, "Prompt as sent", first ? requestPart(first.request) : null),
     section(level, "What happened, and when", spans.length ? waterfall(spans) : null),
-    section(level, "Cost", el("p", { class: "faint" }, cost.join(" · "))),
+    section(level, "Cost", el("p", { class: "faint" }, spent(data.usage))),
   );
 }
 

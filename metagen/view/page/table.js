@@ -22,6 +22,7 @@ const COLUMNS = [
   ["hits", "Right samples", (cell) => cell && of(cell.hits, cell.judged), (cell) => [cell.hits / (cell.judged || 1)]],
   ["tokens", "Tokens", (cell) => cell && number(cell.tokens, 0), (cell) => [cell.tokens]],
   ["seconds", "Seconds", (cell) => cell && number(cell.seconds, 2), (cell) => [cell.seconds]],
+  ["money", "Money", (cell) => cell && money(cell.money), (cell) => [cell.money]],
   ["flops", "FLOPs", (cell) => cell && large(cell.flops), (cell) => [cell.flops]],
 ];
 

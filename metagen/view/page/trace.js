@@ -21,28 +21,38 @@ function waterfall(spans) {
     more.textContent = `Show more of ${number(spans.length, 0)}`;
   };
   add();
-  return el("div", {}, el("p", { class: "legend" }, ...["model", "verifier", "tool", "strategy"].flatMap((kind) => [el("span", { class: `key ${kind}` }), kind])), list, more);
+  const waited = spans.reduce((sum, span) => sum + (span.waited || 0), 0);
+  const kinds = ["model", "verifier", "tool", "strategy", ...(waited ? ["waiting"] : [])];
+  return el(
+    "div",
+    {},
+    el("p", { class: "legend" }, ...kinds.flatMap((kind) => [el("span", { class: `key ${kind}` }), kind])),
+    waited ? el("p", { class: "faint" }, `Requests waited ${number(waited, 3)} s in all before a model took them.`) : null,
+    list,
+    more,
+  );
 }
 
 function spanLine(span, end) {
-  const bar = el("span", { class: `span ${kindOf(span)} ${span.status}` });
+  const wait = span.waited ? el("span", { class: "wait" }) : null;
+  if (wait) wait.style.width = `${(100 * span.waited) / span.seconds}%`;
+  const bar = el("span", { class: `span ${kindOf(span)} ${span.status}` }, wait);
   bar.style.left = `${(100 * (span.started || 0)) / end}%`;
   bar.style.width = `max(2px, ${(100 * (span.seconds || 0)) / end}%)`;
   const name = el("span", { class: "name" }, visible(span.name));
   name.style.paddingLeft = `${Math.min(12, span.path ? span.path.split(".").length : 0) * 0.9}rem`;
   const status = span.status === "ok" ? "" : ` ${span.status}`;
-  const title = el("span", { class: "line" }, name, el("span", { class: "faint time" }, `${number(span.seconds || 0, 3)} s${status}`), el("span", { class: "track" }, bar));
+  const title = el("span", { class: "line" }, name, el("span", { class: "faint time" }, `${number(span.seconds || 0, 3)} s${status}${span.waited ? `, waited ${number(span.waited, 3)} s` : ""}`), el("span", { class: "track" }, bar));
   return folded(title, () => spanDetails(span), false);
 }
 
 function spanDetails(span) {
-  const usage = Object.entries(span.usage || {}).map(([name, count]) => `${name.replaceAll("_", " ")} ${number(count, 0)}`);
   const verdicts = (span.verdicts || []).map((value) => (value === null ? "none" : number(value)));
   return el(
     "div",
     { class: "card" },
     span.error ? el("p", { class: "error" }, visible(span.error)) : null,
-    usage.length ? el("p", { class: "faint" }, usage.join(" · ")) : null,
+    span.usage ? el("p", { class: "faint" }, spent(span.usage)) : null,
     ...(span.notes || []).map((note) => el("p", {}, visible(note))),
     span.request ? requestPart(span.request) : null,
     ...(span.completions || []).map((each) => el("div", { class: "reply" }, thoughtPart(each.thought), prose(each.text), each.cut ? el("p", { class: "faint" }, "cut off") : null)),
