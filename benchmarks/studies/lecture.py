@@ -3,33 +3,47 @@
     python benchmarks/studies/lecture.py [--problems 60] [--out runs/lecture] [--docs docs]
 
 (Welleck et al. 2024.) Draws 32 samples of each of the first problems of the evaluation set, scored by the process
-reward model, and runs tree searches, refinement and thinking on the same problems. What is drawn is kept in OUT, and
-the same call goes on where it stopped. Then DOCS/data/lecture.json, DOCS/pictures/lecture.png and the page
-DOCS/lecture.md are written: the page is made of the data alone.
+reward model, and runs tree searches, refinement, a chain with a calculator, and thinking on the same problems. What is
+drawn is kept in OUT, and the same call goes on where it stopped. Then DOCS/data/lecture.json, a picture for each claim
+and the page DOCS/lecture.md are written: the page is made of the data alone.
 """
 
 import asyncio
 import json
 import os
+import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
 
 import numpy as np
 import typer
 
-from metagen import ModelCard, Problem, ProblemFile, VLLMEngine, VLLMReward, parse, solve_all
+from metagen import (
+    Calculator,
+    Candidate,
+    ModelCard,
+    Problem,
+    ProblemFile,
+    Run,
+    ToolRefusal,
+    VLLMEngine,
+    VLLMReward,
+    parse,
+    solve_all,
+)
 from metagen.analysis.arms import Pool, Verdicts, arms, pool_of
 from metagen.analysis.compare import difference
 from metagen.analysis.curve import Curve, Samples
 from metagen.analysis.halving import Entrant, gain
-from metagen.analysis.plots import saved
+from metagen.analysis.plots import COLOURS, PALETTE, SHAPES, saved
 from metagen.analysis.reading import gather
 from metagen.analysis.rules import all_rules, best_of, powers_of_two
 from metagen.data import EVALUATION
@@ -37,6 +51,9 @@ from metagen.disk.runs import RunDirectory, read_solutions
 from metagen.disk.traces import read_traces
 from metagen.models import SHIPPED, SMALL, SMALL_CORRECTOR, SMALL_PRM, SMALL_REASONER
 from metagen.request import AnyBackend
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 N, SEED, CONCURRENCY = 32, 0, 64
 POOL = f'BestOf({N}, by=ProcessReward("prm"))'
@@ -47,6 +64,7 @@ RUNS = {
     "intrinsic": "Refine()",
     "extrinsic": "Refine(Arithmetic())",
     "trained": 'Correct(Model("corrector"), rounds=3)',
+    "calculator": "Calculated()",
 }
 """What is run beside the pool, over the model that writes."""
 THOUGHTS = {
@@ -57,6 +75,34 @@ THOUGHTS = {
 }
 """What is run over the model that thinks."""
 Data = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Calculated:
+    """A chain of a model and a calculator: behind each sum that the model writes stands what it comes to.
+
+    (A tool at the places where it helps, as in Cobbe et al. 2021, section 4.2.) The model writes up to an equals sign,
+    the tool's result is put behind it, and the model continues.
+    """
+
+    sums: int = 32
+    """The most sums of a reply."""
+
+    async def __call__(self, problem: Problem, run: Run) -> Candidate:
+        reply = await run.ask(None, problem.stepping("="))
+        for _ in range(self.sums):
+            if reply.finished or reply.cut:
+                break
+            if found := SUM.search(reply.text):
+                try:
+                    reply = replace(reply, forced=f" {await run.call(Calculator(), found[1])}")
+                except ToolRefusal:
+                    run.note("a sum that the calculator cannot do")
+            reply = await run.ask(None, problem.continuing(reply).stepping("="))
+        return reply
+
+
+SUM = re.compile(r"([\d(][\d\s.,()*/+-]*)=\s*$")
 
 
 def main(problems: int = 60, out: Path = Path("runs/lecture"), docs: Path = Path("docs")) -> None:
@@ -105,7 +151,9 @@ async def run_each(out: Path, specs: Mapping[str, str], problems: list[Problem],
         about = {"strategy": spec, "problems": f"evaluation.jsonl ({contents.digest})", "seed": SEED}
         with RunDirectory(out / name, about) as kept:
             left = [problem for problem in problems if problem.id not in kept.solved]
-            async for solution in solve_all(left, parse(spec), models, seed=SEED, concurrency=CONCURRENCY):
+            async for solution in solve_all(
+                left, parse(spec, {"Calculated": Calculated}), models, seed=SEED, concurrency=CONCURRENCY
+            ):
                 kept.add(solution)
         print(f"{name}: {spec}, {time.perf_counter() - begun:,.0f} s", flush=True)
 
@@ -132,6 +180,7 @@ def measured(out: Path, problems: list[Problem]) -> Data:
         "more thought": paired(out / "long", out / "short"),
         "model": {"total": small.total, "active": small.active, "models": len(cards)},
         "experts": experts(Path("docs/data/experts.json")),
+        "retrieval": json.loads(Path("docs/data/retrieval.json").read_text()),
     }
 
 
@@ -245,57 +294,126 @@ def at(data: Data, rule: str, k: int) -> str:
     return next(f"{mean:.1f} %" for each, mean, _, _ in data["curves"][rule] if each == k)
 
 
-def sentences(data: Data) -> dict[str, str]:
-    """A sentence for each claim, from the data alone."""
-    n, between, runs, thoughts = data["samples"], data["differences"], data["runs"], data["thoughts"]
-    model, peak = data["model"], between["best-of peak"]
-    return {
-        "Top-k routing and the balance loss": (
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What the lecture says, what came out, and how it is drawn."""
+
+    title: str
+    text: str
+    draw: Callable[["Axes"], None]
+
+    @property
+    def picture(self) -> str:
+        return f"lecture/{re.sub('[^a-z]+', '-', self.title.lower())}"
+
+
+def claims(data: Data) -> list[Claim]:
+    return [*architecture(data), *sampling(data), *scoring(data), *searching(data), thinking(data)]
+
+
+def architecture(data: Data) -> list[Claim]:
+    model, found = data["model"], data["experts"]
+    return [
+        Claim(
+            "Top-k routing and the balance loss",
             "The load-balancing loss changes how often one sample of a small mixture of experts is right by "
-            f"{judged(data['experts']['balance'])}. Against a dense model with the same active parameters the "
-            f"difference is {judged(data['experts']['dense'])}."
+            f"{judged(found['balance'])}. Against a dense model with the same active parameters the difference is "
+            f"{judged(found['dense'])}.",
+            differing({"balance loss": found["balance"], "experts, not dense": found["dense"]}),
         ),
-        "Total and active parameters": (
+        Claim(
+            "Total and active parameters",
             f"The shipped model has {model['total']:,} parameters, and a token uses {model['active']:,} of them, "
-            f"{100 * model['active'] / model['total']:.0f} %: FLOPs count the active ones."
+            f"{100 * model['active'] / model['total']:.0f} %: FLOPs count the active ones.",
+            bars({"total": model["total"], "active": model["active"]}, "parameters"),
         ),
-        "An oracle raises accuracy with samples": (
+    ]
+
+
+def sampling(data: Data) -> list[Claim]:
+    n, between = data["samples"], data["differences"]
+    return [
+        Claim(
+            "An oracle raises accuracy with samples",
             f"One of {n} samples is right for {at(data, 'coverage', n)} of the problems, and a single one for "
-            f"{at(data, 'coverage', 1)}: {said(between['coverage'])}."
+            f"{at(data, 'coverage', 1)}: {said(between['coverage'])}.",
+            curves(data, "coverage"),
         ),
-        "The majority needs no reward": (
-            f"The majority of {n} is right for {at(data, 'majority', n)}: {said(between['majority'])} over one sample."
+        Claim(
+            "The majority needs no reward",
+            f"The majority of {n} is right for {at(data, 'majority', n)}: {said(between['majority'])} over one sample.",
+            curves(data, "majority"),
         ),
-        "Best-of-n and its over-optimisation": (
+    ]
+
+
+def scoring(data: Data) -> list[Claim]:
+    n, between = data["samples"], data["differences"]
+    peak = between["best-of peak"]
+    return [
+        Claim(
+            "Best-of-n and its over-optimisation",
             f"On these problems best-of-n by the reward model is best at {peak} samples, with "
             f"{at(data, 'best-of', peak)}; at {n} it is right for {at(data, 'best-of', n)}, "
-            f"{judged(between['best-of'])}."
+            f"{judged(between['best-of'])}.",
+            curves(data, "best-of"),
         ),
-        "Weighted vote against best-of": (
+        Claim(
+            "Weighted vote against best-of",
             f"The vote weighted by the same scores is right for {at(data, 'weighted vote', n)} at {n} samples, "
-            f"{judged(between['weighted vote'])}, against best-of."
+            f"{judged(between['weighted vote'])}, against best-of.",
+            curves(data, "weighted vote", "best-of"),
         ),
-        "The limit of the weighted vote": (
+        Claim(
+            "The limit of the weighted vote",
             "With ever more samples the weighted vote returns the answer that is most probable under V·g. Estimated "
-            f"from all {n} samples, that answer is right for {data['limit']:.1f} % of the problems."
+            f"from all {n} samples, that answer is right for {data['limit']:.1f} % of the problems.",
+            curves(data, "weighted vote", limit=data["limit"]),
         ),
-        "Process against outcome reward": (
+        Claim(
+            "Process against outcome reward",
             f"Best-of-{peak} by the lowest step differs from best-of-{peak} by the last step, which is the outcome, by "
-            f"{judged(between['process at peak'])}; at {n} samples by {judged(between['process'])}."
+            f"{judged(between['process at peak'])}; at {n} samples by {judged(between['process'])}.",
+            curves(data, "best-of", "best-of by the last step"),
         ),
-        "Tree search against parallel sampling": compared(runs["Rebase"]),
-        "Back-tracking": compared(runs["MCTS"]),
-        "Refinement without feedback": compared(runs["intrinsic"]),
-        "Refinement with feedback": compared(runs["extrinsic"]),
-        "Refinement that was trained": compared(runs["trained"]),
-        "Thinking longer against sampling more": (
-            f"`{thoughts['long']['spec']}` is right for {thoughts['long']['right']:.1f} % with "
-            f"{thoughts['long']['tokens']:,} tokens, `{thoughts['short']['spec']}` for "
-            f"{thoughts['short']['right']:.1f} % with {thoughts['short']['tokens']:,}: "
-            f"{judged(data['more thought'])}, for the vote. Without a thought, one sample is right for "
-            f"{thoughts['none']['right']:.1f} % and a vote of 8 for {thoughts['none, voted']['right']:.1f} %."
-        ),
+    ]
+
+
+def searching(data: Data) -> list[Claim]:
+    titles = {
+        "Tree search against parallel sampling": "Rebase",
+        "Back-tracking": "MCTS",
+        "Chains with a tool": "calculator",
+        "Refinement without feedback": "intrinsic",
+        "Refinement with feedback": "extrinsic",
+        "Refinement that was trained": "trained",
     }
+    ran = [Claim(title, compared(data["runs"][name]), against(data["runs"][name])) for title, name in titles.items()]
+    found = data["retrieval"]
+    ran.insert(
+        3,
+        Claim(
+            "Chains with search",
+            f"{found['questions']} questions need two passages each. The first five passages of one search hold "
+            f"{found['one']:.1f} % of them. With a second search, which is given the best of what the first found, it "
+            f"is {found['second']:.1f} %: {judged(found['more'])}.",
+            bars({"one search": found["one"], "a second search": found["second"]}, "passages found, per cent"),
+        ),
+    )
+    return ran
+
+
+def thinking(data: Data) -> Claim:
+    thoughts = data["thoughts"]
+    return Claim(
+        "Thinking longer against sampling more",
+        f"`{thoughts['long']['spec']}` is right for {thoughts['long']['right']:.1f} % with "
+        f"{thoughts['long']['tokens']:,} tokens, `{thoughts['short']['spec']}` for "
+        f"{thoughts['short']['right']:.1f} % with {thoughts['short']['tokens']:,}: "
+        f"{judged(data['more thought'])}, for the vote. Without a thought, one sample is right for "
+        f"{thoughts['none']['right']:.1f} % and a vote of 8 for {thoughts['none, voted']['right']:.1f} %.",
+        points_of({each["spec"]: (each["tokens"], each["right"]) for each in thoughts.values()}),
+    )
 
 
 def compared(run: Data) -> str:
@@ -307,7 +425,9 @@ def compared(run: Data) -> str:
 
 def page(data: Data) -> str:
     """The page, from the data alone."""
-    parts = "\n\n".join(f"## {claim}\n\n{text}" for claim, text in sentences(data).items())
+    parts = "\n\n".join(
+        f"## {each.title}\n\n{each.text}\n\n![{each.title}](pictures/{each.picture}.png)" for each in claims(data)
+    )
     return f"""# The lecture, reproduced
 
 `make lecture` repeats the claims of the field's lecture and tutorial (Welleck et al. 2024) on the models that ship with
@@ -315,42 +435,88 @@ metagen, and writes this page: {data["problems"]} problems of the evaluation set
 Intervals are 95 % bootstraps over problems, in pairs where two things are compared. They are wide: so few problems show
 large effects only, and the studies on the other pages use more. The data are in [lecture.json](data/lecture.json).
 
-![Accuracy against samples, gains at equal cost, thoughts](pictures/lecture.png)
-
 {parts}
 
 ## What it does not repeat
 
-The training of the experts is not repeated: its data come from [the study of experts](experts.md). Chains with tools
-and search need a model that can use them, and the shipped models cannot. [Retrieval](retrieval.md) measures how much a
-second search finds.
+The experts are not trained again: these data come from [the study of experts](experts.md). The searches are those of
+[the study of retrieval](retrieval.md), on HotpotQA and without a model: the shipped models cannot write a query. They
+were never shown a tool either, but they write sums, which a calculator can do: `Calculated()` is a strategy of 20 lines
+in `benchmarks/studies/lecture.py`. [`ReAct`](strategies/react.md) is for models that call tools.
 """
 
 
 def drawn(data: Data, folder: Path) -> None:
-    """Draw accuracy against samples, gains at equal cost, and accuracy against tokens of thought."""
+    """Draw a picture for each claim."""
     from matplotlib.figure import Figure  # noqa: PLC0415 (optional)
 
-    figure = Figure(figsize=(13, 4), layout="constrained")
-    left, middle, right = figure.subplots(1, 3)
-    for rule, rows in data["curves"].items():
-        ks, means, lows, highs = zip(*rows, strict=True)
-        (line,) = left.plot(ks, means, marker="o", markersize=4, label=rule)
-        left.fill_between(ks, lows, highs, alpha=0.15, linewidth=0, color=line.get_color())
-    left.set_xscale("log", base=2)
-    left.set(xlabel="samples per problem", ylabel="right, per cent")
-    left.legend(frameon=False, fontsize="small")
-    gains = np.array([run["gain"] for run in data["runs"].values()])
-    places = np.arange(len(gains))
-    middle.errorbar(gains[:, 0], places, xerr=np.abs(gains[:, 1:] - gains[:, :1]).T, fmt="o", capsize=2)
-    middle.axvline(0, color="#999999", linewidth=1)
-    middle.set_yticks(places, list(data["runs"]))
-    middle.set(xlabel="points over the best parallel strategy at equal FLOPs")
-    for each in data["thoughts"].values():
-        right.plot(each["tokens"], each["right"], "o", label=each["spec"])
-    right.set(xlabel="tokens written per problem", ylabel="right, per cent")
-    right.legend(frameon=False, fontsize="small")
-    saved(figure, folder, "lecture")
+    for claim in claims(data):
+        figure = Figure(figsize=(5, 2.8), layout="constrained")
+        axes = figure.subplots()
+        claim.draw(axes)
+        axes.grid(alpha=0.3)
+        saved(figure, folder, claim.picture)
+
+
+def curves(data: Data, *rules: str, limit: float | None = None) -> Callable[["Axes"], None]:
+    """Accuracy against samples."""
+
+    def draw(axes: "Axes") -> None:
+        for number, rule in enumerate(rules):
+            ks, means, lows, highs = zip(*data["curves"][rule], strict=True)
+            colour = COLOURS.get(rule, PALETTE[number])
+            axes.plot(ks, means, marker=SHAPES[number], markersize=4, label=rule, color=colour)
+            axes.fill_between(ks, lows, highs, alpha=0.15, linewidth=0, color=colour)
+        if limit is not None:
+            axes.axhline(limit, color="#000000", linestyle="--", linewidth=1, label="limit")
+        axes.set_xscale("log", base=2)
+        axes.set(xlabel="samples per problem", ylabel="right, per cent")
+        axes.legend(frameon=False, fontsize="small")
+
+    return draw
+
+
+def differing(found: Mapping[str, Sequence[float]]) -> Callable[["Axes"], None]:
+    """Differences in points, with their intervals."""
+
+    def draw(axes: "Axes") -> None:
+        rows, places = np.array(list(found.values())), np.arange(len(found))[::-1]
+        axes.errorbar(
+            rows[:, 0], places, xerr=np.abs(rows[:, 1:] - rows[:, :1]).T, fmt="o", capsize=3, color=PALETTE[0]
+        )
+        axes.axvline(0, color="#999999", linewidth=1)
+        axes.set_yticks(places, list(found))
+        axes.set_ylim(-0.5, len(found) - 0.5)
+        axes.set(xlabel="difference in points")
+
+    return draw
+
+
+def against(run: Data) -> Callable[["Axes"], None]:
+    return differing(
+        {"over one sample": run["over one"], "over the best\nparallel strategy\nat equal cost": run["gain"]}
+    )
+
+
+def bars(found: Mapping[str, float], unit: str) -> Callable[["Axes"], None]:
+    def draw(axes: "Axes") -> None:
+        axes.barh(list(found), list(found.values()), height=0.5, color=PALETTE[: len(found)])
+        axes.invert_yaxis()
+        axes.set(xlabel=unit)
+
+    return draw
+
+
+def points_of(found: Mapping[str, tuple[float, float]]) -> Callable[["Axes"], None]:
+    """Accuracy against tokens."""
+
+    def draw(axes: "Axes") -> None:
+        for number, (name, (tokens, right)) in enumerate(found.items()):
+            axes.plot(tokens, right, SHAPES[number], color=PALETTE[number], label=name)
+        axes.set(xlabel="tokens written per problem", ylabel="right, per cent")
+        axes.legend(frameon=False, fontsize="small")
+
+    return draw
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
     python benchmarks/studies/retrieval.py HOTPOT.jsonl                # recall of one and of two hops, without a model
     python benchmarks/studies/retrieval.py HOTPOT.jsonl --answers 40   # and how SmolLM2-135M-Instruct answers
 
+The recall is written to `--data`, if that is given.
+
 HOTPOT.jsonl has `question`, `answer`, `type`, `supporting_facts` and `context`, as HotpotQA's own files.
 
 Recall is the share of a question's gold titles among the first five passages: for one hop (the question alone), and
@@ -13,6 +15,7 @@ asked for, how many name the gold answer anywhere, and what it cost.
 """
 
 import asyncio
+import json
 import sys
 import time
 from collections.abc import Mapping
@@ -40,12 +43,15 @@ def main(
     train: Annotated[int, typer.Option(help="How many questions may become demonstrations.")] = 30,
     model: Path | None = None,
     out: Path = Path("build/retrieval"),
+    data: Annotated[Path | None, typer.Option(help="A JSON file for the recall of all gold titles.")] = None,
 ) -> None:
     questions, passages = hotpot.read(file)
     bridges = [question for question in questions if question.kind == "bridge"]
     hotpot.write_corpus(passages, out / "passages.jsonl")
     search = Search(str(out / "passages.jsonl"), k=2, cache=str(out))
-    report_recall(bridges, search)
+    recall = report_recall(bridges, search)
+    if data:
+        data.write_text(json.dumps(recall) + "\n")
     if answers:
         folder = model or smollm2.folder()
         if folder is None:
@@ -53,7 +59,8 @@ def main(
         asyncio.run(answer(bridges[:-answers][:train], bridges[-answers:], search, folder))
 
 
-def report_recall(questions: list[Question], search: Search) -> None:
+def report_recall(questions: list[Question], search: Search) -> Mapping[str, object]:
+    """Print the table; return its first line, in per cent and points."""
     recalls = [hotpot.recall(question, search.index()) for question in questions]
     print(f"{len(questions)} bridge questions, {len(search.index().passages)} passages\n")
     print("| gold titles in the first five | one hop | second hop | more [95 %] |\n|---|---|---|---|")
@@ -67,6 +74,10 @@ def report_recall(questions: list[Question], search: Search) -> None:
             f"| {name} | {100 * fmean(one):.1f} % | {100 * fmean(second):.1f} % "
             f"| {100 * more.value:.1f} [{100 * more.low:.1f}, {100 * more.high:.1f}] |"
         )
+    shares = [round(100 * fmean(each), 1) for each in rows["all"]]
+    more = difference(*rows["all"])
+    points = [round(100 * each, 1) for each in (more.value, more.low, more.high)]
+    return {"questions": len(questions), "one": shares[0], "second": shares[1], "more": points}
 
 
 async def answer(train: list[Question], test: list[Question], search: Search, folder: Path) -> None:
