@@ -98,7 +98,7 @@ _UNKNOWN: Mapping[Unit, str] = {
     "tokens": "the samples have no tokens: give a pool that counts them, or a budget in samples",
     "FLOPs": "give the model's config.json with --card",
     "money": "give the model's price with --price READ/WRITE",
-    "seconds": "give the tokens that one sample is written at in a second with --pace",
+    "seconds": "give the tokens of one sample that are written per second with --pace",
 }
 
 

@@ -226,5 +226,9 @@ ByOption = Annotated[
 ]
 PaceOption = Annotated[
     float | None,
-    typer.Option(min=0.001, metavar="TOKENS", help="Tokens of one sample in a second, for a budget in seconds."),
+    typer.Option(
+        min=0.001,
+        metavar="TOKENS",
+        help="Tokens of one sample per second, for a budget in seconds. Default: measured, where a pool is drawn.",
+    ),
 ]

@@ -1,10 +1,13 @@
 """Draws the pool that `metagen choose` chooses from, and runs the strategies that no pool can stand for."""
 
 import asyncio
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -21,21 +24,25 @@ from metagen.budget import Account, Usage
 from metagen.card.card import ModelCard
 from metagen.cli import orders
 from metagen.cli.choose import Amount, Finding, find, report
+from metagen.cli.console import err, out
 from metagen.cli.jobs import fill, sample_file
 from metagen.cli.pools import Gathering, gathered
 from metagen.cli.sweeps import Late, late
-from metagen.disk.files import make_folder
+from metagen.disk.files import make_folder, replace_text
 from metagen.disk.pool import read_samples
 from metagen.disk.runs import read_solutions
 from metagen.errors import InputError
-from metagen.jobs.job import Order, prepare, read_named
+from metagen.jobs.job import Job, Order, prepare, read_named
 from metagen.request import AnyBackend, card_of, generates, price_of
 from metagen.settings import CONCURRENCY, literal
+from metagen.solve import solve
 
 PROBLEMS, SAMPLES = 100, 16
 """Of a pool, if nobody says."""
 SHARE = 0.1
 """A choice may cost so much of what running every strategy on the problems would cost."""
+PROBES = 5
+"""Samples whose pace is measured."""
 TREES = ("Rebase", "ParticleFilter")
 
 
@@ -55,6 +62,10 @@ def explore(given: Mapping[str, Any], amount: Amount | None) -> None:
     make_folder(folder)
     pool = folder / "pool.jsonl"
     asyncio.run(sample_file(job, given["n"] or SAMPLES, pool))
+    pace, probed = given["pace"], 0
+    if amount and amount.unit == "seconds" and pace is None:
+        pace, probed = measured_pace(job, folder / "pace.json")
+        out.print(f"One sample alone is written at {pace:,.1f} tokens per second.", soft_wrap=True)
     card, others = (
         card_of(job.models[name]),
         [each for each in models if read_named([each], "--model").keys() != {name}],
@@ -63,13 +74,46 @@ def explore(given: Mapping[str, Any], amount: Amount | None) -> None:
         {"": pool},
         [card if isinstance(card, ModelCard) else None],
         [price_of(job.models[name])],
-        **{**given, "problem_file": file, "model": others, "limit": order.limit},
+        **{**given, "problem_file": file, "model": others, "limit": order.limit, "pace": pace},
     )
+    found = replace(found, spent=found.spent + probed)
     finding = find(found.title, found.arms, _command(file, given), amount)
     specs = [*usual(given["by"] or (), pool), *(given["also"] or ())]
     raced = asyncio.run(Race(order, name, pool, specs, found).run())
     differences = gains(raced, finding)
     report(finding, folder, sheet(raced, differences), sentences(raced, differences))
+
+
+def measured_pace(job: Job, kept: Path) -> tuple[float, int]:
+    """How many tokens of a sample are written per second while nothing else runs, and the tokens that it cost to know.
+
+    What was measured once is `kept`, and measured again for other models or another way to draw a sample.
+    """
+    about = {"of": literal(job.strategy), "models": {name: each.name for name, each in job.models.items()}}
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        known = json.loads(kept.read_text())
+        if known["about"] == about:
+            return float(known["tokens_per_second"]), int(known["cost"])
+    pace, cost = asyncio.run(_probed(job))
+    if not pace:
+        raise InputError("--budget in seconds: no sample was written, so its pace is not known: give it with --pace")
+    text = json.dumps({"tokens_per_second": pace, "cost": cost, "about": about}) + "\n"
+    replace_text(kept, text)
+    return pace, cost
+
+
+async def _probed(job: Job) -> tuple[float, int]:
+    """The median pace of `PROBES` samples after one that warms up, each of another problem; and what they cost."""
+    paces, cost = [], 0
+    async with AsyncExitStack() as stack:
+        with err.status("Measuring how fast a sample is written ..."):
+            for backend in job.models.values():
+                await stack.enter_async_context(backend)
+            for problem in islice(job.left(set()), PROBES + 1):
+                solution = await solve(problem, job.strategy, job.models, seed=job.seed)
+                paces.append(solution.usage.completion_tokens / max(solution.seconds, 1e-9))
+                cost += solution.usage.tokens
+    return median(paces[1:] or paces), cost
 
 
 def _command(file: Path, given: Mapping[str, Any]) -> list[str]:

@@ -106,7 +106,7 @@ def _broken_plugins() -> Iterator[str]:
     for plugin in entry_points(group="pytest11"):
         try:
             plugin.load()
-        except Exception:  # noqa: BLE001 (whatever it raises, it is no fault of the code)
+        except (ImportError, OSError):
             yield plugin.name
 
 

@@ -78,7 +78,10 @@ def test_two_pools_make_a_cascade(metagen: Command, folder: Path) -> None:
     ("arguments", "said"),
     [
         ((*CHOOSE, "--budget", "5"), "--budget '5': write an amount per problem"),
-        ((*CHOOSE, "--budget", "5 s"), "--budget in seconds: give the tokens that one sample is written at"),
+        (
+            (*CHOOSE, "--budget", "5 s"),
+            "--budget in seconds: give the tokens of one sample that are written per second",
+        ),
         ((*CHOOSE, "--budget", "1e9 FLOPs"), "--budget in FLOPs: give the model's config.json with --card"),
         ((*CHOOSE, "--budget", "1 tokens"), "every strategy costs more than 1: the cheapest costs 15"),
         ((*CHOOSE, "--by", "Vote(3)"), "'Vote(3)' is not a verifier"),

@@ -89,3 +89,17 @@ def test_what_was_run_is_in_the_folder(metagen: Command, folder: Path) -> None:
     assert metagen(*CHOOSE).code == 0
     runs = [json.loads(path.read_text())["strategy"] for path in (folder / "made").glob("*/run.json")]
     assert sorted(runs) == ["Refine()", "cheat"]
+
+
+@pytest.mark.usefixtures("many")
+def test_a_budget_in_seconds_needs_no_pace(metagen: Command, folder: Path) -> None:
+    code, out, err = metagen(*CHOOSE, "--budget", "1000 s")
+    assert (code, err.count("Traceback")) == (0, 0)
+    assert "One sample alone is written at " in out
+    measured = json.loads((folder / "made/pace.json").read_text())
+    rows = json.loads((folder / "made/choice.json").read_text())
+    (vote,) = [row for row in rows if row["strategy"] == "Vote(4)"]
+    assert vote["seconds"] == pytest.approx(vote["depth"] / measured["tokens_per_second"], rel=1e-4)
+    again = metagen(*CHOOSE, "--budget", "1000 s")
+    assert json.loads((folder / "made/pace.json").read_text()) == measured
+    assert again.out.partition("This choice cost")[2] == out.partition("This choice cost")[2]
