@@ -1,4 +1,4 @@
-.PHONY: help demo test core pages adapters system check cover tables docs bench gpu-check torture clients lecture sbom clean
+.PHONY: help demo test core installs pages adapters system check cover tables docs bench gpu-check torture clients lecture sbom clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -13,10 +13,13 @@ demo: $(READY) ## set up everything and solve 100 problems with the model that s
 	$(BIN)/metagen solve metagen/data/evaluation.jsonl --limit 100 --strategy "Vote(16)" --out runs/demo
 	$(BIN)/metagen view runs/demo
 
-test: system check ## set up everything, then lint, check types and run all tests
+test: system check ## set up everything, then lint, check types and run the tests of the library
 	$(BIN)/python -m pytest -n 2 --durations=15 -m "not engine and not install and not browser and not ray"
-	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=15 -m "engine or install"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=15 -m "engine and not install"
 	$(BIN)/python -m pytest -m "ray and not engine" tests/cluster
+
+installs: $(READY) ## install the package with each of its extras, as users do, into fresh environments
+	$(BIN)/python -m pytest --durations=5 -m install tests/test_install.py
 
 pages: $(READY) ## open the pages of runs in Chromium, and try them
 	@if ! command -v chromium >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
