@@ -291,7 +291,11 @@ def show_command(
     run: RunArgument,
     problem: Annotated[
         str | None,
-        typer.Argument(metavar="ID", help="The problem to print. Default: a line for each.", show_default=False),
+        typer.Argument(
+            metavar="ID",
+            help="The problem to print, such as eval-0017 or 17. Default: a line for each.",
+            show_default=False,
+        ),
     ] = None,
     missed: Annotated[bool, typer.Option("--missed", help="Only problems whose answer is not right.")] = False,
     found: Annotated[

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from shlex import quote
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -63,6 +64,7 @@ async def solve_file(job: Job, path: Path, otlp: str | None = None, cluster: Clu
         code = await fill(job, path, tally, account, send, cluster)
     out.print(summary(tally, f"{literal(job.strategy)} on {job.problems.path.name}", account))
     out.print(f"Kept in {path}/ (run.json, trace.jsonl, solutions.jsonl).", soft_wrap=True)
+    out.print(f"Look at it: metagen view {quote(str(path))}", soft_wrap=True)
     return code
 
 

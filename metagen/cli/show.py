@@ -1,5 +1,6 @@
 """`metagen show`: problems of a run, on the terminal."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -45,10 +46,12 @@ def show_problems(path: Path, *, missed: bool, found: bool) -> None:
 
 
 def show_problem(path: Path, name: str) -> None:
-    """Print one problem. Raises `InputError` if the run has not solved it."""
+    """Print the problem with this id, or with this number at the end of its id.
+
+    Raises `InputError` if the run has not solved it.
+    """
     run = RunRows.read(path)
-    if name not in run.rows:
-        raise InputError(f"{path}: has no problem {name!r}; {_offer(name, list(run.rows))}")
+    name = _find(path, name, list(run.rows))
     spans = next((spans for _, spans in run.traces({name})), [])
     for part in described(run.rows[name], spans):
         out.print(part, soft_wrap=isinstance(part, str))
@@ -72,8 +75,9 @@ def described(row: SolutionRow, spans: Sequence[SpanRow]) -> Iterator[str | Padd
     if row.lost:
         yield f"Lost: {row.lost} samples. {row.why_lost}"
     usage = row.usage.usage()
+    requests = f"{usage.calls:,} request{'' if usage.calls == 1 else 's'}"
     money = f", {usage.money:.3g} of money" if usage.money else ""
-    yield f"Cost: {usage.tokens:,} tokens in {usage.calls:,} requests{money}, {row.seconds:.1f} s"
+    yield f"Cost: {usage.tokens:,} tokens in {requests}{money}, {row.seconds:.1f} s"
 
 
 def _grouped(candidates: Sequence[Shown]) -> Iterator[str | Padding]:
@@ -142,6 +146,17 @@ def _said(answer: str | None) -> str:
 
 def _mark(right: bool | None) -> str:
     return "not graded" if right is None else "right" if right else "wrong"
+
+
+def _find(path: Path, name: str, known: Sequence[str]) -> str:
+    """The id that was meant: this one, or the only one that ends with this number."""
+    if name in known:
+        return name
+    ending = re.compile(rf"(^|\D)0*{re.escape(name)}$")
+    meant = [each for each in known if ending.search(each)] if name.isdecimal() else []
+    if len(meant) != 1:
+        raise InputError(f"{path}: has no problem {name!r}; {_offer(name, known)}")
+    return meant[0]
 
 
 def _offer(name: str, known: Sequence[str]) -> str:

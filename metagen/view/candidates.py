@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import TypeVar
 
 from metagen.disk.rows import SolutionRow
@@ -42,7 +43,7 @@ def candidates_of(row: SolutionRow, spans: Sequence[SpanRow]) -> list[Shown]:
     texts = where.replies or [begun + each.text for begun, each in written]
     whole = [each for _, each in written] if not where.replies else [Written(text) for text in texts]
     scores = _scores(spans, where.path, count, nested=not where.replies)
-    chosen = next((place for place, text in enumerate(texts) if text == row.text), -1)
+    chosen = _chosen(texts, [score for score, _ in scores], row.text)
     return [
         Shown(
             text,
@@ -75,6 +76,12 @@ def below(spans: Sequence[SpanRow], path: str) -> Iterator[tuple[str, Written]]:
 def is_below(path: str, top: str) -> bool:
     """Whether a path is that of a span or of one below it."""
     return not top or path == top or path.startswith(f"{top}.")
+
+
+def _chosen(texts: Sequence[str], scores: Sequence[float | None], answer: str) -> int:
+    """The place of the answer: of equal texts that with the highest score, else the first; -1 if it is not there."""
+    equal = [place for place, text in enumerate(texts) if text == answer]
+    return max(equal, key=lambda place: -inf if (score := scores[place]) is None else score, default=-1)
 
 
 def _single(row: SolutionRow, spans: Sequence[SpanRow]) -> Shown:

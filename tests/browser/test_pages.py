@@ -110,7 +110,7 @@ async def test_what_it_cost_in_money_and_what_waited_is_shown(watched: Watched, 
     assert await page.locator("th", has_text="Money").count() == 1
     assert await page.locator(".about div", has_text="money").locator("dd").inner_text() == "0.0055"
     await page.get_by_role("link", name="a", exact=True).click()
-    assert "money 0.0055" in await page.locator("section", has=page.get_by_text("Cost", exact=True)).inner_text()
+    assert "0.0055 of money" in await page.locator("section", has=page.get_by_text("Cost", exact=True)).inner_text()
     assert await page.locator(".line", has=page.locator(".wait")).locator(".time").inner_text() == "4 s, waited 1 s"
     bar, wait = [await page.locator(each).bounding_box() for each in (".span:has(.wait)", ".span .wait")]
     assert bar
@@ -218,6 +218,8 @@ async def test_all_rows_are_printed(watched: Watched, tmp_path: Path) -> None:
     assert await ids(page) == [f"{number}" for number in range(200)]
     await page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert len(await ids(page)) < 100
+    await page.emulate_media(media="print", color_scheme="dark")
+    assert await page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
 
 
 async def test_a_live_page_grows_with_its_run(watched: Watched, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from metagen import InputError
+from metagen import InputError, Problem
 from metagen.cli.show import show_problem, show_problems
 from tests.support.viewed import make_run
 
@@ -21,6 +21,18 @@ async def test_a_problem_is_printed_with_its_candidates_by_answer(
     assert "8: 1 of 4 candidates, right" in text
     assert "[chosen, score 0.28" in text
     assert "Cost: " in text
+
+
+async def test_a_problem_is_named_by_the_number_at_the_end_of_its_id(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ids = ["eval-0017", "eval-0117", "x-3", "y-3", "17th"]
+    folder = await make_run(tmp_path, problems=[Problem(each, "What is 3 + 4?") for each in ids])
+    show_problem(folder, "17")
+    assert "Problem eval-0017" in printed(capsys)
+    for several in ("3", "7"):
+        with pytest.raises(InputError, match=f"has no problem '{several}'"):
+            show_problem(folder, several)
 
 
 async def test_a_tree_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

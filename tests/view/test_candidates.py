@@ -1,8 +1,10 @@
 from pathlib import Path
 
+from metagen import BestOf, Scripted, solve_all
+from metagen.disk.runs import RunDirectory
 from metagen.view.candidates import Shown, candidates_of
 from metagen.view.reading import RunRows
-from tests.support.viewed import PROBLEMS, make_run
+from tests.support.viewed import PROBLEMS, lengths, make_run
 
 
 async def shown(folder: Path, name: str) -> list[Shown]:
@@ -25,6 +27,14 @@ async def test_candidates_have_the_verdicts_on_them_and_on_their_steps(tmp_path:
     assert [each.score for each in candidates] == [0.25, 0.26, 0.27, 0.28]
     assert [each.steps for each in candidates] == [(0.5, 0.25), (0.25,), (0.25,), (0.25,)]
     assert [each.chosen for each in candidates] == [False, False, False, True]
+
+
+async def test_of_equal_texts_the_one_with_the_highest_score_is_the_chosen_one(tmp_path: Path) -> None:
+    with RunDirectory(tmp_path / "equal", {}) as run:
+        async for solution in solve_all(PROBLEMS[:1], BestOf(3, by=lengths), Scripted("It is 7.")):
+            run.add(solution)
+    ((row, spans),) = RunRows.read(tmp_path / "equal").traces()
+    assert [each.chosen for each in candidates_of(row, spans)] == [False, False, True]
 
 
 async def test_candidates_that_took_several_requests_are_whole(tmp_path: Path) -> None:

@@ -110,6 +110,9 @@ function controls() {
   return el("div", { class: "controls" }, search, ...selects, count, el("div", { class: "chips" }, ...chips));
 }
 
+// A time such as 2026-11-29T09:56:29+00:00, to the minute.
+const moment = (at) => String(at).slice(0, 16).replace("T", " ") + (String(at).endsWith("+00:00") ? " UTC" : "");
+
 function aboutRun(run, place) {
   const cells = rows.map((row) => row.cells[place]).filter(Boolean);
   const graded = cells.filter((cell) => cell.correct !== null);
@@ -129,7 +132,7 @@ function aboutRun(run, place) {
     { class: "about" },
     el("h2", {}, visible(run.name)),
     el("p", {}, el("code", {}, visible(String(strategy || "")))),
-    el("p", { class: "faint" }, visible([Object.values(models || {}).join(", "), problems, begun && begun.at].filter(Boolean).join(" · "))),
+    el("p", { class: "faint" }, visible([Object.values(models || {}).join(", "), problems, begun && moment(begun.at)].filter(Boolean).join(" · "))),
     el("dl", {}, ...facts.filter(([, value]) => value).map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value)))),
   );
 }

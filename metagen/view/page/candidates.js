@@ -19,7 +19,7 @@ function answerGroup(members, total, alone) {
   const [{ answer, right }] = members;
   const chosen = members.some((each) => each.chosen);
   const scores = members.map((each) => each.score).filter((each) => each !== null);
-  const sum = scores.length ? `, scores add up to ${number(scores.reduce((a, b) => a + b, 0))}` : "";
+  const sum = scores.length ? `, scores sum to ${number(scores.reduce((a, b) => a + b, 0))}` : "";
   const bar = el("span", { class: "bar" }, el("span", { class: `part ${right === true ? "good" : right === false ? "bad" : ""}` }));
   bar.firstChild.style.width = `${(100 * members.length) / total}%`;
   const title = el(
@@ -30,14 +30,26 @@ function answerGroup(members, total, alone) {
     bar,
     el("span", { class: "faint" }, `${members.length} of ${total}${sum}${chosen ? ", chosen" : ""}`),
   );
-  return folded(title, () => el("div", { class: "cards" }, ...members.map(candidateCard)), chosen || alone);
+  return folded(title, () => el("div", { class: "cards" }, ...alike(members).map(candidateCard)), chosen || alone);
 }
 
-function candidateCard(candidate) {
+// Equal candidates with equal verdicts together, the chosen one first.
+function alike(members) {
+  const found = new Map();
+  for (const each of [...members].sort((a, b) => b.chosen - a.chosen)) {
+    const same = JSON.stringify([each.thought, each.text, each.score, each.steps, each.cut]);
+    found.set(same, [...(found.get(same) || []), each]);
+  }
+  return [...found.values()];
+}
+
+function candidateCard(same) {
+  const [candidate] = same;
   const facts = [
     candidate.chosen && "chosen",
+    same.length > 1 && `${same.length} times`,
     candidate.score !== null && `score ${number(candidate.score)}`,
-    candidate.tokens && `${number(candidate.tokens, 0)} tokens`,
+    candidate.tokens && counted(candidate.tokens, "token"),
     candidate.cut && "cut off",
   ].filter(Boolean);
   return el(
@@ -51,7 +63,7 @@ function candidateCard(candidate) {
 
 function thoughtPart(thought) {
   if (!thought) return null;
-  return folded(`Thought, ${number(thought.length, 0)} characters`, () => prose(thought, { class: "prose thought" }), false);
+  return folded(`Thought, ${counted(thought.length, "character")}`, () => prose(thought, { class: "prose thought" }), false);
 }
 
 // Refinements: each is the texts of its versions, with what a critic said between them.
@@ -94,11 +106,17 @@ function lastText(top, spans) {
 const parentOf = (path) => path.slice(0, Math.max(0, path.lastIndexOf(".")));
 const isBelow = (path, top) => path === top || path.startsWith(`${top}.`);
 
+// A draft; or how a version differs from the one before.
+function revised(text, before) {
+  if (!before) return prose(text);
+  return before === text ? el("p", { class: "faint" }, "No change.") : compared(before, text);
+}
+
 function revisionPart(versions, place) {
   const shown = versions.flatMap((version, round) => [
     version.said ? el("blockquote", {}, prose(version.said)) : null,
     el("p", { class: "round" }, round ? `Round ${round}` : "Draft"),
-    round ? compared(versions[round - 1].text, version.text) : prose(version.text),
+    revised(version.text, round && versions[round - 1].text),
   ]);
-  return folded(`Refinement ${place + 1}, ${versions.length - 1} rounds`, () => el("div", { class: "card" }, ...shown.filter(Boolean)), place === 0);
+  return folded(`Refinement ${place + 1}, ${counted(versions.length - 1, "round")}`, () => el("div", { class: "card" }, ...shown.filter(Boolean)), place === 0);
 }

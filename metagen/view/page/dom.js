@@ -45,6 +45,10 @@ function number(value, digits) {
     : value.toLocaleString("en", { maximumFractionDigits: digits === undefined ? 3 : digits });
 }
 
+function counted(count, word) {
+  return `${number(count, 0)} ${word}${count === 1 ? "" : "s"}`;
+}
+
 function large(value) {
   if (!value) return "";
   return value < 1e5 ? number(value, 0) : value.toExponential(2).replace("e+", "e");
@@ -60,8 +64,16 @@ function spent(usage) {
     if (name.endsWith("cost")) return money(count / 1e12);
     return name.endsWith("flops") ? large(count) : number(count, 2);
   };
-  const called = (name) => name.replaceAll("_", " ").replace("cost", "money").replace("flops", "FLOPs");
-  return Object.entries(usage).map(([name, count]) => `${called(name)} ${amount(name, count)}`).join(" · ");
+  const called = (name, count) =>
+    name
+      .replaceAll("_", " ")
+      .replace("calls", "requests")
+      .replace("verifier cost", "of money for verifiers")
+      .replace("cost", "of money")
+      .replace("flops", "FLOPs")
+      .replace(/s$/, count === 1 ? "" : "s")
+      .replace("seconds", "seconds in requests");
+  return Object.entries(usage).map(([name, count]) => `${amount(name, count)} ${called(name, count)}`).join(" · ");
 }
 
 function percent(part, whole) {

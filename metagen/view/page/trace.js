@@ -48,25 +48,25 @@ function spanLine(span, end) {
 
 function spanDetails(span) {
   const verdicts = (span.verdicts || []).map((value) => (value === null ? "none" : number(value)));
-  return el(
-    "div",
-    { class: "card" },
+  const parts = [
     span.error ? el("p", { class: "error" }, visible(span.error)) : null,
     span.usage ? el("p", { class: "faint" }, spent(span.usage)) : null,
     ...(span.notes || []).map((note) => el("p", {}, visible(note))),
     span.request ? requestPart(span.request) : null,
     ...(span.completions || []).map((each) => el("div", { class: "reply" }, thoughtPart(each.thought), prose(each.text), each.cut ? el("p", { class: "faint" }, "cut off") : null)),
     verdicts.length ? el("p", {}, `Verdicts: ${verdicts.join(", ")}`) : null,
+    span.expansion ? el("p", {}, `${counted(span.expansion.n, "step")} drawn, of which ${number((span.expansion.children || []).length, 0)} differ.`) : null,
     span.feedback ? el("blockquote", {}, prose(span.feedback.text)) : null,
     span.call ? callPart(span) : null,
     ...(span.replies || []).slice(0, 50).map((text) => el("div", { class: "reply" }, prose(text))),
-  );
+  ].filter(Boolean);
+  return el("div", { class: "card" }, ...(parts.length ? parts : [el("p", { class: "faint" }, "All of it is in the parts below.")]));
 }
 
 function requestPart(request) {
   const turns = request.messages && request.messages.length ? request.messages : [{ role: "user", content: request.prompt }];
   const parts = () => el("div", {}, ...turns.map(turnPart), request.partial ? turnPart({ role: "assistant, begun", content: request.partial }) : null);
-  return folded(`Request, ${request.n || 1} samples`, parts, false);
+  return folded(`Request for ${counted(request.n || 1, "sample")}`, parts, false);
 }
 
 function turnPart(turn) {
@@ -82,7 +82,7 @@ function callPart(span) {
     { class: "turn tool" },
     el("p", { class: "faint" }, visible(`${span.name} was given`)),
     el("pre", { class: "code", tabindex: "0" }, ...highlighted(input)),
-    el("p", { class: "faint" }, output === undefined || output === null ? (refusal ? "and refused" : "and failed") : "and said"),
+    el("p", { class: "faint" }, output === undefined || output === null ? (refusal ? "and refused" : "and failed") : "and returned"),
     said ? el("pre", { class: "code", tabindex: "0" }, visible(said)) : null,
   );
 }

@@ -9,6 +9,9 @@ const STATES = new Map([
 ]);
 const MANY = 120; // nodes; larger trees begin folded off the way to the answer
 
+const LABEL = 28; // characters of a step that stand beside its node
+const beginning = (text) => (text.length > LABEL ? `${text.slice(0, LABEL)}…` : text);
+
 class SearchTree {
   constructor(nodes) {
     this.nodes = nodes.map((node) => ({ ...node, children: [], folded: false }));
@@ -43,7 +46,7 @@ class SearchTree {
       button("+", () => this.zoom(1.25), { "aria-label": "Zoom in" }),
       button("−", () => this.zoom(0.8), { "aria-label": "Zoom out" }),
       button("Fit", () => this.fit()),
-      el("span", { class: "faint" }, `${number(this.nodes.length - 1, 0)} nodes; thick: the way to the answer; dashed: dropped`),
+      el("span", { class: "faint" }, `${number(this.nodes.length - 1, 0)} nodes; blue: a high value, vermilion: a low one; thick: the way to the answer; dashed: dropped`),
     );
   }
 
@@ -116,7 +119,7 @@ class SearchTree {
     const circle = svg("circle", { r: node === this.selected ? 9 : 7, class: node === this.selected ? "selected" : null, style: { fill: colour } });
     const folded = node.folded && node.children.length ? ` (+${number(this.below(node), 0)})` : "";
     const value = node.value === null ? "" : `${node.value.toFixed(2)} `;
-    const text = `${value}${visible(node.text.trim()).slice(0, 22)}${folded}`;
+    const text = `${value}${beginning(visible(node.text.trim()))}${folded}`;
     const attributes = { class: STATES.has(node.state) ? `node ${node.state}` : "node", transform: `translate(${node.x} ${node.y})`, onclick: () => this.press(node) };
     return svg("g", attributes, circle, labels ? svg("text", { x: 10, y: -8 }, text) : null);
   }
