@@ -426,7 +426,7 @@ def compared(run: Data) -> str:
 def page(data: Data) -> str:
     """The page, from the data alone."""
     parts = "\n\n".join(
-        f"## {each.title}\n\n{each.text}\n\n![{each.title}](pictures/{each.picture}.png)" for each in claims(data)
+        f"## {each.title}\n\n{each.text}\n\n![{each.title}](pictures/{each.picture}.svg)" for each in claims(data)
     )
     return f"""# The lecture, reproduced
 
@@ -455,7 +455,7 @@ def drawn(data: Data, folder: Path) -> None:
         axes = figure.subplots()
         claim.draw(axes)
         axes.grid(alpha=0.3)
-        saved(figure, folder, claim.picture)
+        saved(figure, folder, claim.picture, ("svg",))
 
 
 def curves(data: Data, *rules: str, limit: float | None = None) -> Callable[["Axes"], None]:

@@ -1,6 +1,7 @@
 """Curves as pictures. Needs matplotlib, which nothing else does."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -137,14 +138,18 @@ def _series(point: Point) -> str:
     return point.strategy.rstrip("0123456789") or point.strategy
 
 
-def saved(figure: "Figure", folder: Path, name: str) -> list[Path]:
-    """Write a figure as PNG and SVG; the same figure gives the same files."""
+def saved(figure: "Figure", folder: Path, name: str, kinds: Sequence[str] = ("png", "svg")) -> list[Path]:
+    """Write a figure as PNG and SVG, or as one of them; the same figure gives the same files."""
     from matplotlib import rc_context  # noqa: PLC0415 (optional)
 
-    files = [folder / f"{name}.png", folder / f"{name}.svg"]
+    settings: Mapping[str, Mapping[str, Any]] = {
+        "png": {"dpi": 150, "metadata": {"Software": "metagen"}},
+        "svg": {"metadata": {"Date": None, "Creator": "metagen"}},
+    }
+    files = [folder / f"{name}.{kind}" for kind in kinds]
     with rc_context({"svg.hashsalt": "metagen", "svg.fonttype": "none"}):
-        replace_file(files[0], lambda new: figure.savefig(new, dpi=150, metadata={"Software": "metagen"}))
-        replace_file(files[1], lambda new: figure.savefig(new, metadata={"Date": None, "Creator": "metagen"}))
+        for file, kind in zip(files, kinds, strict=True):
+            replace_file(file, partial(figure.savefig, format=kind, **settings[kind]))
     return files
 
 
