@@ -32,6 +32,9 @@ class Queue(Generic[Key, Result]):
     def __init__(self, group: asyncio.TaskGroup) -> None:
         self._group = group
         self._tasks: dict[Key, asyncio.Task[Result]] = {}
+        self._early: dict[Key, asyncio.Task[Result]] = {}
+        """Begun before it is known whether they are wanted."""
+        self._dropped: set[Key] = set()
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -39,10 +42,22 @@ class Queue(Generic[Key, Result]):
     @property
     def keys(self) -> set[Key]:
         """Of all that was begun and not taken."""
-        return set(self._tasks)
+        return {*self._tasks, *self._early, *self._dropped}
 
-    def begin(self, key: Key, work: Coroutine[Any, Any, Result]) -> None:
-        self._tasks[key] = self._group.create_task(work)
+    def begin(self, key: Key, work: Coroutine[Any, Any, Result], *, early: bool = False) -> None:
+        """Begin a task; an `early` one has no place in the order yet."""
+        (self._early if early else self._tasks)[key] = self._group.create_task(work)
+
+    def want(self, key: Key) -> None:
+        """Put a task that was begun early at the end of the order."""
+        self._tasks[key] = self._early.pop(key)
+
+    def drop_early(self) -> None:
+        """Cancel all that was begun early and is not wanted."""
+        for task in self._early.values():
+            task.cancel()
+        self._dropped.update(self._early)
+        self._early.clear()
 
     async def take(self) -> tuple[Key, Result]:
         """Wait for the oldest. Raises what it raised."""
@@ -52,7 +67,7 @@ class Queue(Generic[Key, Result]):
         return key, result
 
     def cancel(self) -> None:
-        for task in self._tasks.values():
+        for task in (*self._tasks.values(), *self._early.values()):
             task.cancel()
 
 

@@ -127,6 +127,23 @@ async def test_one_seed_gives_one_trace_at_any_concurrency_and_latency(outer: st
     assert traces[0] == traces[1] == traces[2]
 
 
+@pytest.mark.parametrize("ahead", [1, 2])
+@pytest.mark.parametrize(
+    "spec", ["Beam(3, 2, {})", "DVTS(2, 3, {})", "BestFirst(12, 3, {})", "MCTS(12, 3, {}, window=2)"]
+)
+async def test_what_a_search_writes_ahead_changes_no_result(spec: str, ahead: int) -> None:
+    """And whatever is written and not used is booked as cancelled work."""
+    plain, early = (read(spec.format(f"by=brief, ahead={each}")) for each in (0, ahead))
+    expected = await traced(plain, Scripted(dice, context=2000), 1)
+    for seed in range(3):
+        backend = Limited(Scripted(late(dice, seed), context=2000), 5)
+        assert await traced(early, backend, 3) == expected
+    solution = await solve(PROBLEM, early, Scripted(late(dice, 1), context=2000), seed=5)
+    check_sums(solution)
+    cancelled = [span.total().tokens for span in solution.trace.walk() if span.status == "cancelled"]
+    assert sum(cancelled) > 0, "nothing was written ahead"
+
+
 async def traced(strategy: Generator, backend: Any, concurrency: int) -> dict[str, Any]:
     solutions = solve_all(PROBLEMS[:4], strategy, backend, seed=5, concurrency=concurrency)
     return {

@@ -180,7 +180,7 @@ async def completions(request: web.Request) -> web.Response:
         {"index": index, "text": text, "finish_reason": "stop", "stop_reason": stop, "token_ids": list(text.encode())}
         for index, (text, stop) in enumerate(steps)
     ]
-    return answered(choices)
+    return answered(choices, stream=body.get("stream"))
 
 
 async def chat(request: web.Request) -> web.Response:
@@ -198,9 +198,13 @@ def step(written: int) -> tuple[str, str | None]:
     return f"{random.getrandbits(64):016x}\n", "\n"
 
 
-def answered(choices: list[dict[str, Any]]) -> web.Response:
+def answered(choices: list[dict[str, Any]], *, stream: bool = False) -> web.Response:
+    """The reply, or the same as a stream of one piece."""
     usage = {"prompt_tokens": 9, "completion_tokens": 17 * len(choices), "total_tokens": 9 + 17 * len(choices)}
-    return web.json_response({"id": "x", "model": "mock", "choices": choices, "usage": usage})
+    body = {"id": "x", "model": "mock", "choices": choices, "usage": usage}
+    if not stream:
+        return web.json_response(body)
+    return web.Response(text=f"data: {json.dumps(body)}\n\ndata: [DONE]\n\n", content_type="text/event-stream")
 
 
 def compare_mcts(quest: Path) -> None:

@@ -28,25 +28,32 @@ from metagen.models import SMALL, SMALL_CORRECTOR, SMALL_PRM, SMALL_REASONER
 
 CONTEXT = 1024
 CORRECTED = 'Correct(Model("corrector"))'
+REASONER = 'Think(256, of=Model("reasoner"))'
 BY = 'by=ProcessReward("prm", aggregate="last")'
-STRATEGIES = {
+ONE = {
     "vote1": "Model()",
     "vote4": "Vote(4)",
     "vote16": "Vote(16)",
-    "vote64": "Vote(64)",
-    "weighted8": f"Vote(8, {BY})",
-    "corrected1": CORRECTED,
-    "corrected8": f"Vote(8, of={CORRECTED})",
-    "reasoner1": 'Model("reasoner")',
-    "reasoner4": 'Vote(4, of=Model("reasoner"))',
-    "escalate-reasoner": 'Escalate((Model(), Vote(8, of=Model("reasoner"))), until=BetaStop(0.9), n=4)',
-    "escalate-corrected": f"Escalate((Model(), Vote(16, of={CORRECTED})), until=BetaStop(0.9), n=4)",
-    "panel8": 'Vote(8, of=Panel((Model(), Model("reasoner"))))',
-    "panel-weighted8": f'Vote(8, of=Panel((Model(), Model("reasoner"))), {BY})',
-    "panel-corrected8": f"Vote(8, of=Panel((Model(), {CORRECTED})))",
-    "abmcts16": f'ABMCTS(16, of=(Model(), Model("corrector")), {BY}, answer="weighted")',
-    "abmcts16-all": f'ABMCTS(16, of=(Model(), Model("corrector"), Model("reasoner")), {BY}, answer="weighted")',
+    "vote32": "Vote(32)",
+    "weighted4": f"Vote(4, {BY})",
+    "weighted16": f"Vote(16, {BY})",
+    "reasoner1": REASONER,
 }
+"""Strategies over one generator, some with the reward model."""
+SEVERAL = {
+    "corrected1": 'Correct(Model("corrector"), rounds=3)',
+    "corrected8": f"Vote(8, of={CORRECTED})",
+    "weighted-corrected8": f"Vote(8, of={CORRECTED}, {BY})",
+    "escalate4": f"Escalate((Model(), {CORRECTED}), until=BetaStop(0.9), n=4)",
+    "escalate-reasoner4": f"Escalate((Model(), {REASONER}), until=BetaStop(0.9), n=4)",
+    "panel8": f"Vote(8, of=Panel((Model(), {CORRECTED})))",
+    "panel-weighted8": f"Vote(8, of=Panel((Model(), {CORRECTED})), {BY})",
+    "panel-reasoner8": f"Vote(8, of=Panel((Model(), {REASONER})))",
+    "abmcts8": f'ABMCTS(8, of=(Model(), Model("corrector")), {BY}, answer="weighted")',
+    "abmcts16": f'ABMCTS(16, of=(Model(), Model("corrector")), {BY}, answer="weighted")',
+}
+"""Strategies over several."""
+STRATEGIES = ONE | SEVERAL
 
 
 def main(out: Path, problems: int = 500, run: bool = True) -> None:
@@ -55,7 +62,8 @@ def main(out: Path, problems: int = 500, run: bool = True) -> None:
     table(out, STRATEGIES)
     rows = json.loads((out / "table.json").read_text())
     front = [row for row in rows if all(row["accuracy"][0] > other["accuracy"][0] for other in cheaper(row, rows))]
-    print("on the front:", ", ".join(row["strategy"] for row in front))
+    for name, group in (("one generator", ONE), ("several", SEVERAL)):
+        print(f"on the front, {name}:", ", ".join(row["strategy"] for row in front if row["strategy"] in group))
 
 
 def cheaper(row: dict[str, Any], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -32,7 +32,7 @@ from metagen.models import SHIPPED, SMALL
 from metagen.request import AnyBackend
 
 PRM = 'by=ProcessReward("prm", aggregate="{}")'
-VOTES = ("vote1", "vote4", "vote16", "vote64")
+VOTES = ("vote1", "vote4", "vote16", "vote32", "vote64")
 SEED = 0
 
 

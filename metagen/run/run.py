@@ -4,6 +4,7 @@ A strategy decides and `Run` acts: it starts tasks, gives seeds, keeps spans and
 between calls, so one object can serve any number of problems at once.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from itertools import islice
@@ -326,23 +327,50 @@ Begun = Queue[tuple[Key, ...], Any]
 class Spawned(Generic[Item, Result]):
     """Calls under way: see `Run.spawn`."""
 
-    __slots__ = ("_begun", "_function", "_items", "_run")
+    __slots__ = ("_begun", "_early", "_function", "_items", "_run")
 
     def __init__(self, run: Run, function: Callable[[Item, Run], Awaitable[Result]], begun: Begun) -> None:
         self._run = run
         self._function = function
         self._begun = begun
         self._items: dict[tuple[Key, ...], Item] = {}
+        self._early: dict[str, asyncio.Event] = {}
+        """By key, whether a call that was begun early is wanted."""
 
     def __len__(self) -> int:
-        """How many were begun and not taken."""
+        """How many were begun and not taken; an early call counts from when it is wanted."""
         return len(self._begun)
 
     def begin(self, key: str, item: Item) -> None:
-        """Call the function on an item, in a node with this key, which no other call of this run may have."""
+        """Call the function on an item, in a node with this key, which no other call of this run may have.
+
+        A call with this key that was begun early is this one: from now on it is wanted.
+        """
+        if wanted := self._early.pop(key, None):
+            wanted.set()
+            self._begun.want((key,))
+        else:
+            self._begin(key, item)
+
+    def begin_early(self, key: str, item: Item) -> None:
+        """Call the function before it is known whether its result is wanted. It must await `wanted(key)`."""
+        self._early[key] = asyncio.Event()
+        self._begin(key, item, early=True)
+
+    def _begin(self, key: str, item: Item, *, early: bool = False) -> None:
         named = self._run._named(key)
         self._items[named] = item
-        self._begun.begin(named, self._run._called(self._function, item, named, passing=True))
+        self._begun.begin(named, self._run._called(self._function, item, named, passing=True), early=early)
+
+    async def wanted(self, key: str) -> None:
+        """Return once the call with this key is wanted: at once, unless it was begun early."""
+        if wanted := self._early.get(key):
+            await wanted.wait()
+
+    def drop_early(self) -> None:
+        """Cancel all calls that were begun early and are not wanted."""
+        self._early.clear()
+        self._begun.drop_early()
 
     async def take(self) -> tuple[Item, Result | SampleError]:
         """The oldest item and its result, or the error that cost it."""

@@ -468,6 +468,45 @@ async def test_spawned_work_is_taken_in_the_order_of_its_beginning_and_the_rest_
     ]
 
 
+async def test_an_early_call_has_its_place_from_when_it_is_wanted_and_is_freed_when_it_is_dropped() -> None:
+    begun, freed = asyncio.Event(), asyncio.Event()
+
+    async def strategy(problem: Problem, run: Run) -> Candidate:
+        async def one(text: str, run: Run) -> str:
+            reply = await run.ask(None, PROBLEM.asking(text))
+            await spawned.wanted(text)
+            return reply.text
+
+        async with run.spawn(one) as spawned:
+            for text in ("early", "dropped"):
+                spawned.begin_early(text, text)
+            await begun.wait()
+            spawned.begin("a", "a")
+            assert len(spawned) == 1
+            spawned.begin("early", "early")
+            spawned.drop_early()
+            await freed.wait()
+            return Candidate(tuple(f"{result} " for _, result in [await spawned.take(), await spawned.take()]))
+
+    async def script(request: Request) -> str:
+        if request.prompt == "dropped":
+            begun.set()
+            try:
+                await forever()
+            finally:
+                freed.set()
+        return request.prompt.upper()
+
+    solution = await solve(PROBLEM, strategy, Scripted(script), seed=1)
+    assert solution.text == "A EARLY "
+    (span,) = solution.trace.children
+    assert {child.path[-1]: child.status for child in span.children} == {
+        "early": "ok",
+        "dropped": "cancelled",
+        "a": "ok",
+    }
+
+
 async def test_random_numbers_for_decisions_follow_from_the_seed_and_the_place_and_are_kept() -> None:
     async def drawn(seed: int | None) -> tuple[str, object]:
         async def strategy(problem: Problem, run: Run) -> Candidate:

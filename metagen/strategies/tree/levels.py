@@ -78,6 +78,10 @@ class Beam(Levels):
     def first(self) -> int:
         return self.width * self.branch
 
+    @property
+    def each(self) -> int:
+        return self.branch
+
     def tie(self, root: Node, path: Path, depth: int) -> tuple[float, ...]:
         """The verdicts on its parents, the last first. A finished reply was in each depth what it is now."""
         verdicts = [value_of(node) for node in nodes_on(root, path)]
@@ -107,6 +111,10 @@ class DVTS(TreeSearch):
     def __post_init__(self) -> None:
         TreeSearch.__post_init__(self)  # a bare super() fails in a dataclass with slots
         require_whole(self, subtrees=self.subtrees, branch=self.branch)
+
+    @property
+    def each(self) -> int:
+        return self.branch
 
     async def _grown(self, problem: Problem, run: Run) -> Node:
         async def subtree(search: Beam, run: Run) -> Node:

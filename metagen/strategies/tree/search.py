@@ -8,17 +8,20 @@ from typing import ClassVar
 from metagen.candidate import Candidate
 from metagen.errors import InputError, NoCandidate, SampleError, WeightError
 from metagen.problem import Problem
-from metagen.run import Generator, Run, Verifier
+from metagen.run import Generator, Run, Spawned, Verifier
 from metagen.settings import literal, require_stepper, require_verifier, require_whole, spelled
 from metagen.strategies.choosing import best, values
 from metagen.strategies.tree.answer import Rule, choice
 from metagen.strategies.tree.node import Draw, Leaf, Node, Path, State, at, expand, finished, key_of, merged, unfinished
+from metagen.strategies.tree.shares import top
 from metagen.trace import Child, Expansion
 
 DEEPEST = 500
 """Steps. Trees are walked by recursion."""
 ACCEPTED = 1.0
 """The verdict with which an oracle ends a search."""
+Item = tuple[Draw, Candidate]
+"""What is to be drawn, and the reply so far."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -52,6 +55,10 @@ class TreeSearch:
     answer: Rule = "best"
     until: Verifier | None = None
     """Ends the search with the first finished reply on which its verdict is 1 or more, such as an oracle."""
+    ahead: int = 0
+    """How many children of a node are continued while its children are judged: those that were drawn most often, then
+    first. What is written so is used if the child is chosen, and cancelled if not: less waiting for verdicts, for more
+    tokens. It changes no result."""
 
     by_depth: ClassVar[bool] = False
     """Whether it waits for all that is under way before it chooses again."""
@@ -67,6 +74,12 @@ class TreeSearch:
         name = type(self).__name__
         if self.by is None:
             raise InputError(f"{name}: needs a verifier that judges partial replies: by=...")
+        require_whole(self, least=0, ahead=self.ahead)
+        if self.ahead and not self.each:
+            raise InputError(
+                f"{name}: ahead={self.ahead}: how many children a node gets depends on the verdicts here, so none is "
+                "drawn before: use Beam, DVTS, BestFirst or MCTS"
+            )
         if self.depth > DEEPEST:
             raise InputError(f"{name}: depth must be at most {DEEPEST}, not {self.depth}")
         if self.answer not in {"best", "majority", "weighted"}:
@@ -75,6 +88,11 @@ class TreeSearch:
             Problem("", "").stepping(self.step)
         except InputError as error:
             raise InputError(f"{name}: step={literal(self.step)}: {error}") from None
+
+    @property
+    def each(self) -> int:
+        """How many children each node gets that is chosen; 0 where that depends on verdicts."""
+        return 0
 
     def choose(self, root: Node, random: Random) -> tuple[Node, Sequence[Draw]]:
         """What to expand next, in the order in which it is asked for, and the tree in which that is under way.
@@ -100,9 +118,9 @@ class TreeSearch:
         spans: dict[Path, tuple[int, Run]] = {}
         made: dict[Path, Sequence[Node]] = {}
 
-        async def expansion(item: tuple[Draw, Candidate], run: Run) -> Sequence[Node]:
+        async def expansion(item: Item, run: Run) -> Sequence[Node]:
             spans[item[0].path] = item[0].n, run
-            return await self._expansion(problem, *item, run)
+            return await self._expansion(problem, *item, run, spawned)
 
         root, random, refused, ended = Node(problem.partial or Candidate(())), run.random(), False, False
         async with run.spawn(expansion) as spawned:
@@ -110,6 +128,8 @@ class TreeSearch:
                 root, draws = (root, ()) if refused else self.choose(root, random)
                 for draw in draws:
                     spawned.begin(key_of(draw.path), (draw, at(root, draw.path).candidate))
+                if self.by_depth:  # what was not chosen of a depth never will be
+                    spawned.drop_early()
                 if not spawned:
                     break
                 grown: dict[Path, Sequence[Node]] = {}
@@ -126,32 +146,54 @@ class TreeSearch:
             run.note(f"the budget ended the search after {root.sums.expansions} expansions")
         return root
 
-    async def _expansion(self, problem: Problem, draw: Draw, begun: Candidate, run: Run) -> list[Node]:
-        """The children of one node: drawn, merged and judged."""
+    async def _expansion(
+        self, problem: Problem, draw: Draw, begun: Candidate, run: Run, spawned: Spawned[Item, Sequence[Node]]
+    ) -> list[Node]:
+        """The children of one node: drawn, merged and, once it is certain that the node is chosen, judged."""
         run.record(Expansion(draw.n))
         drawn = await run.sample(self.of, problem.continuing(begun).stepping(self.step), draw.n)
         self._check_steps(begun, drawn)
         siblings = merged(drawn)
-        ahead = await self._ahead(problem, [candidate for candidate, _ in siblings], run)
-        scores = values(await run.score(self.by, problem, ahead))
-        accepted = await self._accepted(problem, ahead, run)
-        last = len(draw.path) + 1 == self.depth
-        children = [
-            Node(
-                candidate,
-                value,
-                count,
-                _state(candidate, last=last),
-                rollout=after if after.finished and not candidate.finished else None,
-                accepted=ends,
-            )
-            for (candidate, count), after, value, ends in zip(siblings, ahead, scores, accepted, strict=True)
-        ]
+        await spawned.wanted(key_of(draw.path))
+        children = await self._judged(problem, draw, siblings, run, spawned)
         added = [candidate.text.removeprefix(begun.text) for candidate, _ in siblings]
         run.record(Expansion(draw.n, tuple(Child(child.count, child.value, child.state) for child in children)), added)
         return children
 
-    async def _ahead(self, problem: Problem, candidates: Sequence[Candidate], run: Run) -> Sequence[Candidate]:
+    async def _judged(
+        self,
+        problem: Problem,
+        draw: Draw,
+        siblings: Sequence[tuple[Candidate, int]],
+        run: Run,
+        spawned: Spawned[Item, Sequence[Node]],
+    ) -> list[Node]:
+        later = await self._looked_ahead(problem, [candidate for candidate, _ in siblings], run)
+        last = len(draw.path) + 1 == self.depth
+        nodes = [Node(candidate, None, count, _state(candidate, last=last)) for candidate, count in siblings]
+        for ahead in self._likeliest(draw, nodes):
+            spawned.begin_early(key_of(ahead.path), (ahead, nodes[ahead.path[-1]].candidate))
+        scores = values(await run.score(self.by, problem, later))
+        accepted = await self._accepted(problem, later, run)
+        return [
+            replace(
+                node,
+                value=value,
+                rollout=after if after.finished and not node.candidate.finished else None,
+                accepted=ends,
+            )
+            for node, after, value, ends in zip(nodes, later, scores, accepted, strict=True)
+        ]
+
+    def _likeliest(self, draw: Draw, siblings: Sequence[Node]) -> list[Draw]:
+        """Which children are written ahead: the likeliest, `ahead` for each that will be chosen."""
+        if not self.ahead:
+            return []
+        counts = [node.count if node.state == "open" else None for node in siblings]
+        places = sorted(top(counts, self.ahead * draw.n // self.each))
+        return [Draw((*draw.path, place), self.each) for place in places if counts[place]]
+
+    async def _looked_ahead(self, problem: Problem, candidates: Sequence[Candidate], run: Run) -> Sequence[Candidate]:
         """Each as far as the lookahead brings it; as it is, where that is lost."""
         if self.lookahead == 0:
             return candidates

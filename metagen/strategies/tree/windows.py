@@ -23,6 +23,10 @@ class Windowed(TreeSearch):
         TreeSearch.__post_init__(self)  # a bare super() fails in a dataclass with slots
         require_whole(self, expansions=self.expansions, branch=self.branch, window=self.window)
 
+    @property
+    def each(self) -> int:
+        return self.branch
+
     def select(self, root: Node) -> Path:
         """The open node to expand next; there is one."""
         path: list[int] = []

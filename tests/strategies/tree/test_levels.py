@@ -24,6 +24,7 @@ SPECS = [
     'DVTS(2, 2, by=brief, answer="majority", depth=30)',
     'Rebase(4, by=brief, temperature=0.5, answer="weighted")',
     "ParticleFilter(4, by=brief, of=CoT())",
+    "Beam(2, 2, by=brief, ahead=1)",
 ]
 
 UNUSED = Random(0)

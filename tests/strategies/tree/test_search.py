@@ -32,6 +32,7 @@ from metagen.strategies.tree.node import Draw, Node, State, expand, key_of
 from metagen.strategies.tree.search import TreeSearch
 from metagen.trace import Child, Expansion, Span
 from tests.support.scripts import NAMES, dice, late
+from tests.support.timing import forever
 from tests.support.trees import PROBLEM, Lines, spelled
 
 SEARCHES = [
@@ -210,6 +211,39 @@ async def test_what_is_under_way_is_not_waited_for_by_other_problems_or_subtrees
     assert solution.samples == 2
 
 
+async def test_the_likeliest_child_is_continued_while_all_are_judged_and_given_up_if_it_is_not_chosen() -> None:
+    """The verdicts wait for the continuation of `a`, which was drawn twice, and which would never end."""
+    ahead, running = asyncio.Event(), []
+
+    async def judge(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
+        if len(candidates[0].steps) == 1:
+            await ahead.wait()
+        return [Score(float("b" in candidate.text)) for candidate in candidates]
+
+    async def script(request: Request) -> str:
+        if request.partial != "a\n":
+            return ["b\n", "a\n", "a\n"][request.draw] if not request.partial else "The answer is 7."
+        ahead.set()
+        running.append(request.draw)
+        try:
+            await forever()
+        finally:
+            running.remove(request.draw)
+        return ""
+
+    solution = await solve(PROBLEM, Beam(1, 3, by=judge, ahead=1), Scripted(script))
+    assert (solution.answer, running) == ("7", [])
+    early = next(span for span in spans(solution.trace, "expansion") if span.path[-1] == "/1")
+    assert early.status == "cancelled"
+    assert early.total().prompt_tokens == len(PROBLEM.prompt) + 2, "what it read is counted"
+
+
+async def test_a_child_that_is_chosen_is_not_drawn_again() -> None:
+    script = Lines({"": ["0.9\n", "0.8\n"], "0.9\n": ["0.7 The answer is 7."]})
+    solution = await solve(PROBLEM, Beam(1, 2, by=spelled, ahead=1), Scripted(script))
+    assert (solution.answer, script.asked) == ("7", ["", "", "0.9\n", "0.9\n"])
+
+
 async def test_a_generator_that_does_not_go_on_is_found_out() -> None:
     async def forgets(problem: Problem, run: Run) -> Candidate:
         return await run.ask(None, problem.asking("Again: " + problem.prompt))
@@ -253,6 +287,8 @@ async def test_logits_cannot_weigh_votes() -> None:
         (lambda: Beam(2, 2, by=spelled, step=""), 'Beam: step="": a step ends with a text'),
         (lambda: Beam(2, 2, by=spelled, depth=501), "Beam: depth must be at most 500"),
         (lambda: Beam(2, 2, by=spelled, lookahead=-1), "Beam: lookahead must be"),
+        (lambda: Beam(2, 2, by=spelled, ahead=-1), "Beam: ahead must be"),
+        (lambda: Rebase(4, by=spelled, ahead=1), "Rebase: ahead=1: how many children a node gets depends on"),
         (lambda: Beam(2, 2, by=spelled, answer="last"), "Beam: answer must be best, majority or weighted"),  # type: ignore[arg-type]
         (lambda: Beam(2, 2, by=spelled, until=MatchesReference), "until=MatchesReference is a class"),  # type: ignore[arg-type]
     ],

@@ -8,7 +8,11 @@ from metagen import MCTS, BestFirst, InputError, Scripted, solve
 from metagen.strategies.tree.node import Draw, Node, at, begin
 from tests.support.trees import PROBLEM, Lines, node, spelled, trees
 
-SPECS = ["BestFirst(30, 2, by=brief, window=3)", "MCTS(30, 2, by=brief, lookahead=None, until=two_hms)"]
+SPECS = [
+    "BestFirst(30, 2, by=brief, window=3)",
+    "MCTS(30, 2, by=brief, lookahead=None, until=two_hms)",
+    "BestFirst(12, 2, by=brief, window=2, ahead=2)",
+]
 
 UNUSED = Random(0)
 
