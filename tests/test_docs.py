@@ -40,9 +40,7 @@ def test_links_lead_somewhere(document: Path) -> None:
         assert (document.parent / target).exists(), target
 
 
-@pytest.mark.parametrize(
-    "document", [ROOT / "README.md", ROOT / "docs/concepts.md", ROOT / "docs/learn.md"], ids=lambda path: path.name
-)
+@pytest.mark.parametrize("document", [ROOT / "README.md", ROOT / "docs/learn.md"], ids=lambda path: path.name)
 def test_the_code_shown_is_code_of_the_examples(document: Path) -> None:
     examples = [path.read_text() for path in EXAMPLES]
     for code in re.findall(r"```python\n(.*?)```", document.read_text(), re.DOTALL):
