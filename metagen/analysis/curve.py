@@ -4,14 +4,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from statistics import NormalDist
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metagen.analysis.intervals import DRAWS, LEVEL, Array, Index, percentiles, resampled_means
 from metagen.analysis.share import Share
+from metagen.budget import Price
 from metagen.errors import InputError
 from metagen.notebook import html_table
+
+Unit = Literal["money", "FLOPs", "tokens"]
+"""What a curve may count its costs in."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,6 +36,8 @@ class Samples:
     """[P]: of reading the prompt, once for all samples; beside `flops`."""
     prompts: NDArray[np.int64] | None = None
     """[P]: the tokens of the prompt; 0 where nobody counted them."""
+    price: Price | None = None
+    """What the tokens of the model cost, where it is known."""
     labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Such as level and subject, one value a problem; empty where a problem has none."""
 
@@ -58,7 +65,8 @@ class Samples:
     def of(self, problems: Index) -> "Samples":
         """The same for some of the problems, by their numbers; without labels."""
         names = ("groups", "right", "scores", "tokens", "flops", "prompt_flops", "prompts")
-        return Samples(**{name: each[problems] for name in names if (each := getattr(self, name)) is not None})
+        parts = {name: each[problems] for name in names if (each := getattr(self, name)) is not None}
+        return Samples(**parts, price=self.price)
 
     @property
     def problems(self) -> int:
@@ -84,6 +92,8 @@ class Curve:
     """[P, K]: the expected tokens of k samples."""
     flops: Array | None = None
     """[P, K]: the expected FLOPs of k samples that share one reading of the prompt."""
+    money: Array | None = None
+    """[P, K]: what they are expected to cost, counted in the same way."""
 
     @property
     def means(self) -> Array:
@@ -116,12 +126,12 @@ class Curve:
 
     def of(self, problems: Index) -> "Curve":
         """The same for some of the problems, by their numbers."""
-        costs, flops = (None if each is None else each[problems] for each in (self.costs, self.flops))
-        return Curve(self.rule, self.ks, self.values[problems], self.variances[problems], costs, flops)
+        spent = (None if each is None else each[problems] for each in (self.costs, self.flops, self.money))
+        return Curve(self.rule, self.ks, self.values[problems], self.variances[problems], *spent)
 
-    def in_flops(self) -> "Curve":
-        """The same with FLOPs for costs."""
-        return replace(self, costs=self.flops)
+    def costs_in(self, unit: Unit) -> Array | None:
+        """[P, K]: what k samples cost in this unit, where that is known."""
+        return {"money": self.money, "FLOPs": self.flops, "tokens": self.costs}[unit]
 
     def at(self, k: int) -> Array:
         """[P]: the values at one k of `ks`."""
@@ -141,11 +151,15 @@ def scores_of(samples: Samples) -> Array:
     return np.asarray(samples.scores, dtype=np.float64)
 
 
-def token_costs(samples: Samples, ks: tuple[int, ...]) -> Array | None:
-    return None if samples.tokens is None else np.outer(samples.tokens.mean(1), ks)
-
-
-def flop_costs(samples: Samples, ks: tuple[int, ...]) -> Array | None:
-    if samples.flops is None or samples.prompt_flops is None:
-        return None
-    return np.asarray(np.outer(samples.flops.mean(1), ks) + samples.prompt_flops[:, None])
+def costs_of(samples: Samples, ks: tuple[int, ...]) -> tuple[Array | None, Array | None, Array | None]:
+    """[P, K] each: the tokens, the FLOPs and the money that k samples are expected to cost, where they are known."""
+    if samples.tokens is None:
+        return None, None, None
+    tokens = np.outer(samples.tokens.mean(1), ks)
+    flops = money = None
+    if samples.flops is not None and samples.prompt_flops is not None:
+        flops = np.outer(samples.flops.mean(1), ks) + samples.prompt_flops[:, None]
+    if samples.price:
+        read = 0 if samples.prompts is None else samples.prompts[:, None] * samples.price.read
+        money = (read + tokens * samples.price.write) / 1e6
+    return tokens, flops, money

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from metagen.analysis.choice import Estimate
-from metagen.analysis.curve import Curve
+from metagen.analysis.curve import Curve, Unit
 from metagen.analysis.fronts import Point
 from metagen.disk.files import replace_file
 
@@ -21,6 +21,8 @@ COLOURS = {"coverage": "#009E73", "majority": "#0072B2", "weighted vote": "#E69F
 """Okabe and Ito (2008): they can be distinguished without seeing red or green."""
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
 SHAPES = "osD^vP*X"
+COSTS: tuple[Unit, ...] = ("FLOPs", "money")
+"""What curves are drawn against beside samples."""
 LINES = ("-", "--", ":", "-.")
 """One after the other, whenever all colours have been used."""
 MARKERS = {"coverage": "^", "majority": "o", "weighted vote": "s", "best-of": "D"}
@@ -35,11 +37,14 @@ def draw(panels: Mapping[str, Mapping[str, Curve]], folder: Path) -> list[Path]:
     """Draw a panel for each source, a curve for each of its rules, as `curves.png` and `curves.svg` in a folder.
 
     Accuracy in per cent, against samples on a logarithmic axis; the bootstrap intervals are shaded. Where all curves
-    know their FLOPs, the same against FLOPs, as `flops.png` and `flops.svg`. Returns the files.
+    know their FLOPs, the same against FLOPs, as `flops.png` and `flops.svg`, and so for money. Returns the files.
     """
-    known = all(curve.flops is not None for curves in panels.values() for curve in curves.values())
+    every = [curve for curves in panels.values() for curve in curves.values()]
     files = _draw(panels, folder, "curves", draw_against_samples)
-    return [*files, *(_draw(panels, folder, "flops", draw_against_flops) if known else ())]
+    for unit in COSTS:
+        if all(curve.costs_in(unit) is not None for curve in every):
+            files += _draw(panels, folder, unit.lower(), partial(draw_against, unit=unit))
+    return files
 
 
 def _draw(
@@ -163,12 +168,12 @@ def draw_against_samples(axes: "Axes", curves: Mapping[str, Curve]) -> None:
     axes.set_xlabel("samples per problem")
 
 
-def draw_against_flops(axes: "Axes", curves: Mapping[str, Curve]) -> None:
+def draw_against(axes: "Axes", curves: Mapping[str, Curve], unit: Unit) -> None:
     for rule, curve in curves.items():
-        if curve.flops is not None:
-            _curve(axes, rule, curve, curve.flops.mean(0))
+        if (costs := curve.costs_in(unit)) is not None:
+            _curve(axes, rule, curve, costs.mean(0))
     axes.set_xscale("log")
-    axes.set_xlabel("FLOPs per problem")
+    axes.set_xlabel(f"{unit} per problem")
 
 
 def _curve(axes: "Axes", rule: str, curve: Curve, x: Any) -> None:

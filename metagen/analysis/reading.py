@@ -24,7 +24,7 @@ from metagen.analysis.rules import all_rules, best_of, coverage, first_k, majori
 from metagen.analysis.tables import Source
 from metagen.analysis.tally import one_line, silence, without_verdict
 from metagen.answers.protocol import groups_of, verdicts
-from metagen.budget import Account
+from metagen.budget import Account, Price
 from metagen.candidate import Candidate
 from metagen.card.card import ModelCard
 from metagen.disk.pool import Sample, read_samples, reply_of
@@ -66,16 +66,17 @@ def read(
     card: ModelCard | None = None,
     grade: Verifier | None = None,
     *,
+    price: Price | None = None,
     first: bool = False,
 ) -> Source:
     """Read and grade a pool or a run, with the first `n` samples of each problem; without `n` all need equally many.
 
     A `grade` decides what is right, else each problem's own oracle. Problems that have none are left out, and samples
     on which the grader has no verdict count as wrong; both are noted. With the `card` of the model that drew them,
-    FLOPs are counted. `first` adds the accuracy of the first k samples, without resampling. Raises `InputError` if
-    `path` is not a pool or a run of these problems, or if its samples cannot be identified.
+    FLOPs are counted, and with its `price` money. `first` adds the accuracy of the first k samples, without resampling.
+    Raises `InputError` if `path` is not a pool or a run of these problems, or if its samples cannot be identified.
     """
-    found = gather(path, problems, n, card, grade)
+    found = gather(path, problems, n, card, grade, price=price)
     return Source(
         name=found.name,
         ids=found.ids,
@@ -95,6 +96,8 @@ def gather(
     n: int | None = None,
     card: ModelCard | None = None,
     grade: Verifier | None = None,
+    *,
+    price: Price | None = None,
 ) -> Gathered:
     """Read and grade the samples of a pool or a run, as `read` does."""
     questions = Questions(problems, grade)
@@ -103,10 +106,11 @@ def gather(
     chosen, notes = _chosen(path, questions, columns)
     rows = _even(path, questions, columns, chosen, n)
     samples, unjudged = asyncio.run(_graded(questions, columns, chosen, rows, grade))
+    samples = replace(samples, price=price)
     if card:
-        samples, counted = _priced(samples, columns, rows, card)
-        if not counted:
-            notes.append("the lengths of prompts are not known, so reading them is not among the FLOPs")
+        samples = _with_flops(samples, columns, rows, card)
+    if (card or price) and not np.all(samples.prompts):
+        notes.append("the lengths of prompts are not known, so the cost of reading them is not counted")
     if unjudged:
         notes.append(f"{unjudged} samples have no verdict of the grader and count as wrong")
     notes += _without_verdict(path, samples)
@@ -202,11 +206,8 @@ def _is_scored(columns: Columns, rows: Index) -> bool:
     return bool((as_array(columns.scored)[rows] == 1).all())
 
 
-def _priced(samples: Samples, columns: Columns, rows: Index, card: ModelCard) -> tuple[Samples, bool]:
-    """The samples with their FLOPs, and whether all prompts were counted.
-
-    The prompt is read once, and each sample is written after it.
-    """
+def _with_flops(samples: Samples, columns: Columns, rows: Index, card: ModelCard) -> Samples:
+    """The samples with their FLOPs. The prompt is read once, and each sample is written after it."""
     tokens, prompts = as_array(columns.tokens), as_array(columns.prompts)
     written = [
         [card.flops_generated(max(1, prompt), length) for prompt, length in zip(*row, strict=True)]
@@ -215,7 +216,7 @@ def _priced(samples: Samples, columns: Columns, rows: Index, card: ModelCard) ->
     first = prompts[rows[:, 0]].tolist()
     read = [card.flops_prompt(prompt) if prompt else 0 for prompt in first]
     flops, prompt_flops = np.array(written, np.float64), np.array(read, np.float64)
-    return replace(samples, flops=flops, prompt_flops=prompt_flops), all(first)
+    return replace(samples, flops=flops, prompt_flops=prompt_flops)
 
 
 def _silence(columns: Columns, rows: Index) -> str:

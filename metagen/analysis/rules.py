@@ -10,7 +10,7 @@ from math import comb, nan
 
 import numpy as np
 
-from metagen.analysis.curve import Curve, Samples, check_ks, flop_costs, scores_of, token_costs
+from metagen.analysis.curve import Curve, Samples, check_ks, costs_of, scores_of
 from metagen.analysis.intervals import Array, Index
 from metagen.analysis.votes import ERROR, vote_curve
 from metagen.errors import InputError, WeightError
@@ -101,13 +101,16 @@ def first_k(samples: Samples) -> dict[str, Curve]:
     return {rule: _joined([curves[rule] for curves in each]) for rule in each[0]}
 
 
+SPENT = ("costs", "flops", "money")
+"""The costs that a curve may know."""
+
+
 def _joined(curves: Sequence[Curve]) -> Curve:
     """Curves of one k each as one."""
     ks = tuple(k for curve in curves for k in curve.ks)
     values, variances = (np.hstack([getattr(each, name) for each in curves]) for name in ("values", "variances"))
-    costs = [each.costs for each in curves if each.costs is not None]
-    flops = [each.flops for each in curves if each.flops is not None]
-    spent = (np.hstack(each) if each else None for each in (costs, flops))
+    known = [[cost for each in curves if (cost := getattr(each, name)) is not None] for name in SPENT]
+    spent = (np.hstack(each) if each else None for each in known)
     return Curve(curves[0].rule, ks, values, variances, *spent)
 
 
@@ -149,7 +152,7 @@ def _missing(n: int, ks: tuple[int, ...]) -> Array:
 
 
 def _exact(rule: str, samples: Samples, ks: tuple[int, ...], values: Array) -> Curve:
-    return Curve(rule, ks, values, np.zeros_like(values), token_costs(samples, ks), flop_costs(samples, ks))
+    return Curve(rule, ks, values, np.zeros_like(values), *costs_of(samples, ks))
 
 
 def _averaged(right: Array, keys: Index) -> Array:

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import get_args
 
 import numpy as np
 
 from metagen.analysis.compare import Comparison, Difference, at_equal_cost, compare, cost_to_reach, difference
-from metagen.analysis.curve import Curve
-from metagen.analysis.intervals import Index
+from metagen.analysis.curve import Curve, Unit
+from metagen.analysis.intervals import Array, Index
 from metagen.analysis.over_optimisation import Fall, over_optimised
 from metagen.analysis.sheet import Sheet
 
@@ -20,7 +21,8 @@ FOOT = (
 """What the numbers of a sheet are."""
 
 
-FLOPS, TOKENS = "FLOPs", "tokens"
+UNITS: tuple[Unit, ...] = get_args(Unit)
+"""What costs are compared in: the first that is known."""
 
 
 FIRST = "first k, "
@@ -68,6 +70,7 @@ class Row:
     tokens: float | None
     """Drawn a problem, on average."""
     flops: float | None = None
+    money: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +116,7 @@ def sheets(source: Source, rows: Iterable[Row]) -> Iterator[Sheet]:
     title = f"{source.name}: {whole[0].problems} problems, {ks[-1]} samples each"
     yield Sheet(
         title + (f", scored by {source.scored_by}" if source.scored_by else ""),
-        ("k", "tokens", *(("FLOPs",) if whole[0].flops else ()), *source.curves),
+        ("k", "tokens", *(name for name, cost in _known(whole[0])), *source.curves),
         tuple(_line(str(k), [row for row in whole if row.k == k]) for k in ks),
     )
     if drawn:
@@ -170,15 +173,12 @@ def versus(first: Source, second: Source) -> Iterator[Versus]:
 
 
 def equals(first: Source, second: Source) -> Iterator[Equal]:
-    """Every rule of two sources at equal cost: in FLOPs where both know them, else in tokens."""
+    """Every rule of two sources at equal cost: in money where both know it, else in FLOPs, else in tokens."""
     places = shared(first, second)
     for rule in [rule for rule in first.curves if rule in second.curves] if len(places[0]) else ():
         one, other = first.curves[rule].of(places[0]), second.curves[rule].of(places[1])
-        unit = TOKENS if one.flops is None or other.flops is None else FLOPS
-        if unit == FLOPS:
-            one, other = one.in_flops(), other.in_flops()
-        if _has_costs(one) and _has_costs(other):
-            for each in at_equal_cost(one, other):
+        if unit := _unit(one, other):
+            for each in at_equal_cost(_in(one, unit), _in(other, unit)):
                 yield Equal(first.name, second.name, rule, unit, each.cost, each.first, each.second, each.difference)
 
 
@@ -204,9 +204,8 @@ def reaching(sources: Iterable[Source], accuracy: float) -> Sheet:
     rows = []
     for source in sources:
         for rule, curve in source.curves.items():
-            unit, priced = (TOKENS, curve) if curve.flops is None else (FLOPS, curve.in_flops())
-            if _has_costs(priced):
-                found = cost_to_reach(priced, accuracy)
+            if unit := _unit(curve):
+                found = cost_to_reach(_in(curve, unit), accuracy)
                 cost, low, high = map(_cost, (found.cost, found.low, found.high))
                 rows.append((source.name, rule, f"{cost} ({low}–{high})", unit))
     title = f"What {100 * accuracy:g} per cent cost a problem, with 95 % bootstrap intervals over problems"
@@ -248,17 +247,22 @@ def _parts(source: Source) -> Iterator[tuple[str, str, Index]]:
 
 def _rows(source: str, label: str, value: str, curve: Curve) -> Iterator[Row]:
     low, high = curve.interval()
-    costs, flops = (None if each is None else each.mean(0) for each in (curve.costs, curve.flops))
+    costs = [None if each is None else each.mean(0) for each in (curve.costs, curve.flops, curve.money)]
     for place, k in enumerate(curve.ks):
         mean, least, most, error = (float(each[place]) for each in (curve.means, low, high, curve.errors))
-        tokens, spent = (None if each is None else float(each[place]) for each in (costs, flops))
-        yield Row(source, label, value, curve.rule, k, len(curve.values), mean, least, most, error, tokens, spent)
+        spent = (None if each is None else float(each[place]) for each in costs)
+        yield Row(source, label, value, curve.rule, k, len(curve.values), mean, least, most, error, *spent)
 
 
 def _line(first: str, rows: Sequence[Row]) -> tuple[str, ...]:
-    tokens, flops = rows[0].tokens, rows[0].flops
-    spent = (f"{tokens:,.0f}" if tokens else "", *((f"{flops:.3g}",) if flops else ()))
-    return (first, *spent, *map(_cell, rows))
+    tokens = rows[0].tokens
+    return (first, f"{tokens:,.0f}" if tokens else "", *(cost for _, cost in _known(rows[0])), *map(_cell, rows))
+
+
+def _known(row: Row) -> list[tuple[str, str]]:
+    """The costs beside tokens that are known, each with the head of its column."""
+    costs = (("FLOPs", row.flops), ("money", row.money))
+    return [(name, f"{cost:.3g}") for name, cost in costs if cost]
 
 
 def _part_line(rows: Sequence[Row], n: int) -> tuple[str, ...]:
@@ -272,15 +276,23 @@ def _cell(row: Row) -> str:
     return f"{100 * row.mean:.1f}{error} ({100 * row.low:.1f}–{100 * row.high:.1f})"
 
 
-def _has_costs(curve: Curve) -> bool:
-    """Whether they can be compared: pools from elsewhere may not count tokens."""
-    return curve.costs is not None and bool(curve.costs.mean(0)[0] > 0)
+def _unit(*curves: Curve) -> Unit | None:
+    """What all of them know their costs in; `None` if nothing: pools from elsewhere may not count tokens."""
+    return next((unit for unit in UNITS if all(_has_costs(curve.costs_in(unit)) for curve in curves)), None)
+
+
+def _has_costs(costs: Array | None) -> bool:
+    return costs is not None and bool(costs.mean(0)[0] > 0)
+
+
+def _in(curve: Curve, unit: Unit) -> Curve:
+    return replace(curve, costs=curve.costs_in(unit))
 
 
 def _cost(value: float) -> str:
     if np.isinf(value):
         return "never"
-    return f"{value:.3g}" if value >= 1e6 else f"{value:,.0f}"
+    return f"{value:.3g}" if value >= 1e6 or value < 10 else f"{value:,.0f}"
 
 
 def points(found: Difference) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metagen.analysis.curve import Curve, Samples, check_ks, flop_costs, token_costs
+from metagen.analysis.curve import Curve, Samples, check_ks, costs_of
 from metagen.analysis.intervals import BLOCK, Array, Index
 
 ERROR = 0.001
@@ -57,7 +57,7 @@ def vote_curve(rule: str, samples: Samples, weights: Array | None, ks: Iterable[
     values, variances = np.empty((2, samples.problems, len(ks)))
     for column, k in enumerate(ks):
         values[order, column], variances[order, column] = _expected(ballots, k, rng, error)
-    return Curve(rule, ks, values, variances, token_costs(samples, ks), flop_costs(samples, ks))
+    return Curve(rule, ks, values, variances, *costs_of(samples, ks))
 
 
 def _ballots(samples: Samples, weights: Array | None, rng: np.random.Generator) -> tuple[_Ballots, Index]:

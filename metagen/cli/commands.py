@@ -41,6 +41,7 @@ from metagen.cli.options import (
     SeedOption,
     ServerOption,
     SourceCardOption,
+    SourcePriceOption,
     Sources,
     SplitOption,
     StrategyOption,
@@ -182,6 +183,7 @@ def report_command(
     ] = None,
     n: Annotated[int | None, typer.Option("--n", min=1, help="Only the first N samples of each problem.")] = None,
     card: SourceCardOption = None,
+    price: SourcePriceOption = None,
     reach: ReachOption = None,
     first: Annotated[
         bool, typer.Option("--first", help="Also count the first k samples as they stand, beside the expectations.")
@@ -202,7 +204,7 @@ def report_command(
     """
     from metagen.analysis.reading import read
     from metagen.cli.console import check_report
-    from metagen.cli.reports import cards, report
+    from metagen.cli.reports import cards, prices, report
     from metagen.disk.problems import ProblemFile
     from metagen.jobs.loading import load_all
     from metagen.spec.parse import parse_grade
@@ -213,10 +215,12 @@ def report_command(
     graded = parse_grade(grade, names) if grade else None
     if twice := next((source for source in sources if sources.count(source) > 1), None):
         raise InputError(f"{twice} is given twice: name each pool and run once")
-    check_report(out_dir, "table", "curves", "flops")
+    check_report(out_dir, "table", "curves", "flops", "money")
     found = [
-        read(source, problems, n, one, graded, first=first)
-        for source, one in zip(sources, cards(card or (), len(sources)), strict=True)
+        read(source, problems, n, one, graded, price=cost, first=first)
+        for source, one, cost in zip(
+            sources, cards(card or (), len(sources)), prices(price or (), len(sources)), strict=True
+        )
     ]
     report(found, out_dir, [percent / 100 for percent in reach or ()])
 

@@ -134,8 +134,12 @@ OURS = {
     "choice.md": rb"\A\*\*.*\*\*\n\n\| strategy \|",
     "choice.csv": rb"\Astrategy,right,low,high,",
     "choice.json": rb'\A\[\n \{\n  "strategy": ',
-    **dict.fromkeys(("choice.png", "curves.png", "flops.png", "sweep.png"), rb"\A\x89PNG(?s:.*)Software\x00metagen"),
-    **dict.fromkeys(("choice.svg", "curves.svg", "flops.svg", "sweep.svg"), rb"<dc:title>metagen</dc:title>"),
+    **dict.fromkeys(
+        ("choice.png", "curves.png", "flops.png", "money.png", "sweep.png"), rb"\A\x89PNG(?s:.*)Software\x00metagen"
+    ),
+    **dict.fromkeys(
+        ("choice.svg", "curves.svg", "flops.svg", "money.svg", "sweep.svg"), rb"<dc:title>metagen</dc:title>"
+    ),
 }
 """How the files of a report begin, by which they are known when another one is to take their place."""
 

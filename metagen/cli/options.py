@@ -167,6 +167,15 @@ SourceCardOption = Annotated[
         "for all sources, or one for each in their order.",
     ),
 ]
+SourcePriceOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--price",
+        metavar="READ/WRITE",
+        help="What the model that drew the samples costs for a million tokens that it reads and writes, such as "
+        "0.15/0.60, so that costs are in money: one for all sources, or one for each in their order.",
+    ),
+]
 ReachOption = Annotated[
     list[float] | None,
     typer.Option(metavar="PERCENT", min=0, max=100, help="Say what so much accuracy costs; may be repeated."),

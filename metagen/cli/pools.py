@@ -18,7 +18,7 @@ from metagen.budget import PARTS, Account, Budget, Price, Usage
 from metagen.card.card import ModelCard
 from metagen.cli.jobs import fill
 from metagen.cli.orders import read_models
-from metagen.cli.reports import cards
+from metagen.cli.reports import cards, prices
 from metagen.disk.pool import Sample, read_samples
 from metagen.disk.problems import ProblemFile
 from metagen.disk.runs import read_solutions
@@ -58,7 +58,7 @@ def from_pools(
     return gathered(
         {name: Path(path) for name, path in named.items()},
         cards(card or (), len(named)),
-        _prices(price or (), len(named)),
+        prices(price or (), len(named)),
         **given,
     )
 
@@ -129,14 +129,6 @@ def _named(sources: Sequence[str]) -> dict[str, str]:
     if nameless := next((each for each in sources if not NAMED.match(each)), None):
         raise InputError(f"{nameless}: of several sources each needs a name, such as small={nameless}")
     return read_named(sources, "a source")
-
-
-def _prices(given: Sequence[str], sources: int) -> list[Price | None]:
-    """The price of each source: its own, the only one given, or none."""
-    if len(given) not in {0, 1, sources}:
-        raise InputError(f"--price is given {len(given)} times for {sources} sources: give one, or one for each")
-    prices: list[Price | None] = [Price.parse(each) for each in given]
-    return prices if len(given) == sources else (prices or [None]) * sources
 
 
 def shared(ids: Sequence[Sequence[str]]) -> list[Index]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from metagen.analysis import formats, plots, tables
 from metagen.analysis.tables import Source
+from metagen.budget import Price
 from metagen.card.card import ModelCard
 from metagen.cli.console import out, show, write
 from metagen.cli.visible import visible
@@ -17,6 +18,14 @@ def cards(paths: Sequence[str], sources: int) -> list[ModelCard | None]:
     if len(given) not in {0, 1, sources}:
         raise InputError(f"--card is given {len(given)} times for {sources} sources: give one, or one for each")
     return given if len(given) == sources else (given or [None]) * sources
+
+
+def prices(given: Sequence[str], sources: int) -> list[Price | None]:
+    """The price of each source: its own, the only one given, or none."""
+    if len(given) not in {0, 1, sources}:
+        raise InputError(f"--price is given {len(given)} times for {sources} sources: give one, or one for each")
+    found: list[Price | None] = [Price.parse(each) for each in given]
+    return found if len(given) == sources else (found or [None]) * sources
 
 
 def report(sources: list[Source], folder: Path | None, reach: Sequence[float] = ()) -> None:

@@ -48,9 +48,11 @@ def test_curves_that_know_their_flops_are_drawn_against_them(tmp_path: Path) -> 
     curve = replace(CURVE, flops=np.array([[1e9, 2e9, 4e9], [3e9, 4e9, 8e9]]))
     files = plots.draw({"one": {"coverage": curve}}, tmp_path)
     assert [file.name for file in files] == ["curves.png", "curves.svg", "flops.png", "flops.svg"]
+    paid = plots.draw({"one": {"coverage": replace(CURVE, money=curve.flops)}}, tmp_path)
+    assert [file.name for file in paid] == ["curves.png", "curves.svg", "money.png", "money.svg"]
     assert ">FLOPs per problem</text>" in files[3].read_text()
     axes = pytest.importorskip("matplotlib.figure").Figure().subplots()
-    plots.draw_against_flops(axes, {"coverage": curve})
+    plots.draw_against(axes, {"coverage": curve}, "FLOPs")
     assert axes.get_xscale() == "log"
     assert axes.lines[0].get_xdata() == pytest.approx([2e9, 3e9, 6e9])
 

@@ -11,6 +11,7 @@ import pytest
 from metagen import BestOf, Candidate, CoT, MatchesReference, Model, Problem, ProblemFile, Run, Score, Scripted, Vote
 from metagen.analysis.reading import LIKELIHOOD, VERIFIER, read
 from metagen.analysis.tables import remarks
+from metagen.budget import Price
 from metagen.card.card import ModelCard
 from metagen.disk.runs import RunDirectory
 from metagen.errors import InputError
@@ -79,7 +80,15 @@ def test_with_a_card_flops_are_counted_and_the_prompt_is_read_once(tmp_path: Pat
     assert flops[1] == pytest.approx(whole)
     assert flops[0] == pytest.approx((whole + card.flops_prompt(30)) / 2)
     silent = read(lines(tmp_path / "silent.jsonl", POOL), problems, card=card)
-    assert "the lengths of prompts are not known, so reading them is not among the FLOPs" in silent.notes
+    assert "the lengths of prompts are not known, so the cost of reading them is not counted" in silent.notes
+
+
+def test_with_a_price_money_is_counted_and_the_prompt_is_paid_once(tmp_path: Path, problems: ProblemFile) -> None:
+    rows = [sample("a", draw, "2", tokens=10 * (draw + 1), prompt_tokens=30) for draw in range(2)]
+    curve = read(lines(tmp_path / "pool.jsonl", rows), problems, price=Price(1, 4)).curves["coverage"]
+    assert curve.money == pytest.approx(np.array([[(30 + 4 * 15) / 1e6, (30 + 4 * 30) / 1e6]]))
+    silent = read(lines(tmp_path / "silent.jsonl", POOL), problems, price=Price(1, 4))
+    assert "the lengths of prompts are not known, so the cost of reading them is not counted" in silent.notes
 
 
 def test_log_probabilities_score_a_pool(tmp_path: Path, problems: ProblemFile) -> None:

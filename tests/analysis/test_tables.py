@@ -19,6 +19,7 @@ from metagen.analysis.tables import (
     sheets,
     versus,
 )
+from metagen.budget import Price
 
 SAMPLES = Samples(
     groups=np.array([[0, 0], [0, 1], [-1, 0], [0, 1]]),
@@ -111,6 +112,18 @@ def test_flops_have_a_column_where_they_are_known() -> None:
     first, _ = sheets(one, measured(one))
     assert first.columns == ("k", "tokens", "FLOPs", "coverage", "majority")
     assert [row[:3] for row in first.rows] == [("1", "12", "3e+09"), ("2", "25", "5e+09")]
+
+
+def test_money_has_a_column_and_comes_before_flops_where_all_know_it() -> None:
+    paid = source("paid", replace(priced(1e9, 1e9), price=Price(0, 1)))
+    dear = source("dear", replace(priced(1e9, 1e9), price=Price(0, 2)))
+    first, _ = sheets(paid, measured(paid))
+    assert first.columns == ("k", "tokens", "FLOPs", "money", "coverage", "majority")
+    assert first.rows[0][:4] == ("1", "12", "2e+09", "1.25e-05")
+    assert {each.unit for each in equals(paid, dear)} == {"money"}
+    assert {each.unit for each in equals(paid, source("unpaid", priced(1e9, 1e9)))} == {"FLOPs"}
+    costs = [(row[2].split(" ")[0], row[3]) for row in reaching([paid, dear], 0.75).rows if row[1] == "coverage"]
+    assert costs == [("2.5e-05", "money"), ("5e-05", "money")]
 
 
 def test_two_sources_are_compared_where_they_cost_the_same() -> None:
