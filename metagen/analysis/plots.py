@@ -1,13 +1,14 @@
 """Curves as pictures. Needs matplotlib, which nothing else does."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
+from metagen.analysis.calibration import Calibration
 from metagen.analysis.choice import Estimate
 from metagen.analysis.curve import Curve, Unit
 from metagen.analysis.fronts import Point
@@ -16,6 +17,9 @@ from metagen.disk.files import replace_file
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+Panel = TypeVar("Panel")
+Corner = Literal["lower right", "upper left"]
 
 COLOURS = {"coverage": "#009E73", "majority": "#0072B2", "weighted vote": "#E69F00", "best-of": "#D55E00"}
 """Okabe and Ito (2008): they can be distinguished without seeing red or green."""
@@ -47,11 +51,50 @@ def draw(panels: Mapping[str, Mapping[str, Curve]], folder: Path) -> list[Path]:
     return files
 
 
+def draw_calibrations(panels: Mapping[str, Calibration], folder: Path) -> list[Path]:
+    """Draw the share of right samples against their scores, as `calibration.png` and `.svg`. Returns the files."""
+    return _draw(panels, folder, "calibration", draw_calibration, "upper left")
+
+
+def draw_costs(sources: Mapping[str, Mapping[str, Curve]], folder: Path) -> list[Path]:
+    """Draw what each rule of several sources reaches at which cost, in one picture, as `front.png` and `.svg`.
+
+    In money where all know it, else in FLOPs, else in tokens. Coverage is left out: no rule reaches it.
+    Returns the files; none where costs are not known.
+    """
+    from matplotlib.figure import Figure  # noqa: PLC0415 (optional)
+
+    curves = {
+        f"{source}, {rule}": curve
+        for source, rules in sources.items()
+        for rule, curve in rules.items()
+        if rule != "coverage"
+    }
+    units: tuple[Unit, ...] = ("money", "FLOPs", "tokens")
+    unit = next((each for each in units if all(one.costs_in(each) is not None for one in curves.values())), None)
+    if not unit:
+        return []
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    points = [point for name, curve in curves.items() for point in _reached(name, curve, unit)]
+    draw_front(figure.subplots(), "accuracy against cost", points)
+    return saved(figure, folder, "front")
+
+
+def _reached(name: str, curve: Curve, unit: Unit) -> Iterator[Point]:
+    """What a curve comes to, and what that costs, for each k."""
+    costs = curve.costs_in(unit)
+    assert costs is not None
+    for k, mean, low, high, cost in zip(curve.ks, curve.means, *curve.interval(), costs.mean(0), strict=True):
+        spent = {"tokens": 0.0, "flops": 0.0, "money": 0.0} | {unit.lower(): float(cost)}
+        yield Point("", "", f"{name} {k}", "", 1, len(curve.values), mean, low, high, calls=1, **spent)
+
+
 def _draw(
-    panels: Mapping[str, Mapping[str, Curve]],
+    panels: Mapping[str, Panel],
     folder: Path,
     name: str,
-    panel: Callable[["Axes", Mapping[str, Curve]], None],
+    panel: Callable[["Axes", Panel], None],
+    legend: Corner = "lower right",
 ) -> list[Path]:
     from matplotlib.figure import Figure  # noqa: PLC0415 (optional)
 
@@ -61,7 +104,7 @@ def _draw(
     axes = figure.subplots(lines, columns, squeeze=False, sharey=True).ravel()
     for place, (source, curves) in zip(axes, panels.items(), strict=False):
         panel(place, curves)
-        _label(place, source)
+        _label(place, source, legend)
     for place in axes[len(panels) :]:
         place.set_axis_off()
     return saved(figure, folder, name)
@@ -126,7 +169,7 @@ def draw_front(axes: "Axes", name: str, points: Sequence[Point]) -> None:
     axes.set_xscale("log")
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_title(name, fontsize="medium", parse_math=False)
-    axes.set_xlabel(f"{_unit(points)} a problem")
+    axes.set_xlabel(f"{_unit(points)} per problem")
     axes.set_ylabel("right, per cent")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
@@ -168,6 +211,23 @@ def draw_against_samples(axes: "Axes", curves: Mapping[str, Curve]) -> None:
     axes.set_xlabel("samples per problem")
 
 
+def draw_calibration(axes: "Axes", found: Calibration) -> None:
+    scores = np.array([each.score for each in found.bins])
+    shares = np.array([each.right.value for each in found.bins])
+    ends = np.array([each.right.interval() for each in found.bins]).T
+    axes.plot([0, 1], [0, 100], color="#999999", linestyle="--", label="as many right as the score says")
+    axes.errorbar(
+        scores,
+        100 * shares,
+        yerr=100 * np.abs(ends - shares),
+        color=PALETTE[0],
+        marker="o",
+        capsize=2,
+        label=f"samples (calibration error {found.error:.2f})",
+    )
+    axes.set_xlabel("score")
+
+
 def draw_against(axes: "Axes", curves: Mapping[str, Curve], unit: Unit) -> None:
     for rule, curve in curves.items():
         if (costs := curve.costs_in(unit)) is not None:
@@ -183,8 +243,8 @@ def _curve(axes: "Axes", rule: str, curve: Curve, x: Any) -> None:
     axes.fill_between(x, 100 * low, 100 * high, alpha=0.2, linewidth=0, **style)
 
 
-def _label(axes: "Axes", source: str) -> None:
+def _label(axes: "Axes", source: str, legend: Corner = "lower right") -> None:
     axes.set_title(source, fontsize="medium", parse_math=False)
     axes.set_ylabel("right, per cent")
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False, fontsize="small", loc="lower right")
+    axes.legend(frameon=False, fontsize="small", loc=legend)

@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from metagen.analysis.calibration import calibration
 from metagen.analysis.columns import Columns, Draw, Questions, as_array
 from metagen.analysis.curve import Curve, Samples
 from metagen.analysis.intervals import Index
@@ -87,6 +88,7 @@ def read(
         notes=tuple(found.notes),
         correct=found.correct,
         silence=found.silence,
+        calibration=calibration(found.samples),
     )
 
 

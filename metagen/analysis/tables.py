@@ -6,6 +6,7 @@ from typing import get_args
 
 import numpy as np
 
+from metagen.analysis.calibration import Calibration
 from metagen.analysis.compare import Comparison, Difference, at_equal_cost, compare, cost_to_reach, difference
 from metagen.analysis.curve import Curve, Unit
 from metagen.analysis.intervals import Array, Index
@@ -50,6 +51,8 @@ class Source:
     """How many samples gave no answer; empty if all gave one."""
     first: Mapping[str, Curve] = field(default_factory=dict)
     """By rule, what the first k samples come to as they stand; empty where nobody asked."""
+    calibration: Calibration | None = None
+    """Of what scored the samples, where its scores are probabilities."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,7 +178,7 @@ def report_command(
     out_dir: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="DIR", help="Write table.md, table.csv, table.json and, with matplotlib, curves."
+            "--out", metavar="DIR", help="Write table.md, table.csv, table.json and, with matplotlib, pictures."
         ),
     ] = None,
     n: Annotated[int | None, typer.Option("--n", min=1, help="Only the first N samples of each problem.")] = None,
@@ -215,7 +215,7 @@ def report_command(
     graded = parse_grade(grade, names) if grade else None
     if twice := next((source for source in sources if sources.count(source) > 1), None):
         raise InputError(f"{twice} is given twice: name each pool and run once")
-    check_report(out_dir, "table", "curves", "flops", "money")
+    check_report(out_dir, "table", "curves", "flops", "money", "calibration", "front")
     found = [
         read(source, problems, n, one, graded, price=cost, first=first)
         for source, one, cost in zip(

@@ -9,7 +9,15 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.segment import Segment
 from rich.status import Status
 from rich.table import Table
@@ -50,6 +58,14 @@ class VisibleColumn(TextColumn):
         return Text(visible(self.text_format.format(task=task)))
 
 
+class LeftColumn(TimeRemainingColumn):
+    """How long the rest will take, where that can be known."""
+
+    def render(self, task: Task) -> Text:
+        left = super().render(task)
+        return Text("") if "-" in left.plain else Text(f"{left.plain} left")
+
+
 class Bars(Progress):
     """Bars that print nothing at all where they are disabled."""
 
@@ -65,7 +81,7 @@ err = Terminal(stderr=True)
 def progress() -> Progress:
     """A line with a bar that goes away at the end; nothing where nobody looks."""
     what, how = (VisibleColumn(field) for field in ("{task.description}", "{task.fields[state]}"))
-    columns = what, BarColumn(), MofNCompleteColumn(), how, TimeElapsedColumn()
+    columns = what, BarColumn(), MofNCompleteColumn(), how, TimeElapsedColumn(), LeftColumn()
     return Bars(*columns, console=err, transient=True, disable=not err.is_terminal)
 
 
@@ -124,6 +140,7 @@ def _width(table: Table) -> int:
     return out.measure(table, options=out.options.update_width(10_000)).maximum
 
 
+PICTURES = ("calibration", "choice", "curves", "flops", "front", "money", "sweep")
 OURS = {
     "table.md": rb"\ARight answers in per cent",
     "table.csv": rb"\Asource,label,value,rule,",
@@ -134,12 +151,8 @@ OURS = {
     "choice.md": rb"\A\*\*.*\*\*\n\n\| strategy \|",
     "choice.csv": rb"\Astrategy,right,low,high,",
     "choice.json": rb'\A\[\n \{\n  "strategy": ',
-    **dict.fromkeys(
-        ("choice.png", "curves.png", "flops.png", "money.png", "sweep.png"), rb"\A\x89PNG(?s:.*)Software\x00metagen"
-    ),
-    **dict.fromkeys(
-        ("choice.svg", "curves.svg", "flops.svg", "money.svg", "sweep.svg"), rb"<dc:title>metagen</dc:title>"
-    ),
+    **{f"{name}.png": rb"\A\x89PNG(?s:.*)Software\x00metagen" for name in PICTURES},
+    **{f"{name}.svg": rb"<dc:title>metagen</dc:title>" for name in PICTURES},
 }
 """How the files of a report begin, by which they are known when another one is to take their place."""
 

@@ -52,6 +52,14 @@ def report(sources: list[Source], folder: Path | None, reach: Sequence[float] = 
             "table.csv": formats.as_csv(every),
             "table.json": formats.as_json(every, found, notes, equal),
         }
-        panels = {visible(source.name): source.curves for source in sources}
-        pictures = (lambda: plots.draw(panels, folder)) if plots.available() else None
+        pictures = (lambda: _draw(sources, folder)) if plots.available() else None
         out.print(f"Kept in {folder}/ ({', '.join(write(folder, texts, pictures))}).", soft_wrap=True)
+
+
+def _draw(sources: list[Source], folder: Path) -> list[Path]:
+    """The curves of each source, the calibration of what scored it, and the costs of all where there are several."""
+    panels = {visible(source.name): source.curves for source in sources}
+    scored = {visible(f"{each.name}\n{each.scored_by}"): each.calibration for each in sources if each.calibration}
+    files = plots.draw(panels, folder)
+    files += plots.draw_calibrations(scored, folder) if scored else []
+    return [*files, *(plots.draw_costs(panels, folder) if len(panels) > 1 else ())]

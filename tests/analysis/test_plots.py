@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from metagen.analysis import plots
+from metagen.analysis.calibration import Bin, Calibration
 from metagen.analysis.curve import Curve
 from metagen.analysis.fronts import Point
+from metagen.analysis.share import Share
 
 CURVE = Curve("coverage", (1, 2, 4), np.array([[0.1, 0.2, 0.4], [0.3, 0.4, 0.8]]), np.zeros((2, 3)))
 OTHER = Curve("best-of", (1, 2), np.array([[0.1, 0.2]]), np.zeros((1, 2)))
@@ -78,3 +80,29 @@ def test_no_two_strategies_of_a_front_look_alike() -> None:
     plots.draw_front(axes, "many", points)
     looks = {(line.get_color(), line.get_marker(), line.get_linestyle()) for line, *_ in axes.containers}
     assert len(looks) == len(points)
+
+
+def test_the_calibration_of_a_verifier_is_drawn_beside_what_it_should_be(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    found = Calibration((Bin(0.25, Share(1, 4)), Bin(0.95, Share(9, 10))))
+    _, svg = plots.draw_calibrations({"pool: verifier": found}, tmp_path)
+    text = svg.read_text()
+    assert ">as many right as the score says</text>" in text
+    assert ">samples (calibration error 0.04)</text>" in text
+    axes = pytest.importorskip("matplotlib.figure").Figure().subplots()
+    plots.draw_calibration(axes, found)
+    assert axes.lines[1].get_xydata().tolist() == [[0.25, 25.0], [0.95, 90.0]]
+
+
+def test_what_several_sources_reach_at_which_cost_is_one_picture(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    curve = replace(OTHER, costs=np.array([[10.0, 20.0]]))
+    files = plots.draw_costs({"one": {"coverage": CURVE, "best-of": curve}, "two": {"best-of": curve}}, tmp_path)
+    text = files[1].read_text()
+    assert [file.name for file in files] == ["front.png", "front.svg"]
+    assert (">one, best-of </text>" in text, "coverage" in text, ">tokens per problem</text>" in text) == (
+        True,
+        False,
+        True,
+    )
+    assert plots.draw_costs({"one": {"best-of": OTHER}}, tmp_path) == []
