@@ -5,7 +5,8 @@
 The solver, the corrector, the model that thinks first and the process reward model answer the evaluation set together.
 Runs each strategy with cold caches, and goes on where it stopped. The table is that of `tree_front.py`: accuracy with
 its interval, FLOPs per problem, the verifier's share, and the difference to the vote of the solver at equal
-FLOPs, in pairs over problems; then the front, of those to which no cheaper one is equal.
+FLOPs, in pairs over problems. Then come the front, of those to which no cheaper one is equal, and the difference of
+each team to the better of the vote and the weighted vote of the solver, interpolated to its FLOPs.
 """
 
 import asyncio
@@ -19,9 +20,10 @@ from typing import Any
 os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
 
 import typer
-from tree_front import table
+from tree_front import Results, table
 
 from metagen import ProblemFile, VLLMEngine, VLLMReward, parse, solve_all
+from metagen.analysis.compare import difference
 from metagen.data import EVALUATION
 from metagen.disk.runs import RunDirectory
 from metagen.models import SMALL, SMALL_CORRECTOR, SMALL_PRM, SMALL_REASONER
@@ -38,8 +40,10 @@ ONE = {
     "weighted4": f"Vote(4, {BY})",
     "weighted16": f"Vote(16, {BY})",
     "reasoner1": REASONER,
+    "corrector1": 'Model("corrector")',
+    "weighted-corrector8": f'Vote(8, of=Model("corrector"), {BY})',
 }
-"""Strategies over one generator, some with the reward model."""
+"""Strategies over one generator, some with the reward model; the corrector answers questions, too."""
 SEVERAL = {
     "corrected1": 'Correct(Model("corrector"), rounds=3)',
     "corrected8": f"Vote(8, of={CORRECTED})",
@@ -54,6 +58,8 @@ SEVERAL = {
 }
 """Strategies over several."""
 STRATEGIES = ONE | SEVERAL
+FAMILIES = ("vote1", "vote4", "vote16", "vote32"), ("weighted4", "weighted16")
+"""Of strategies over the solver, each from cheap to dear."""
 
 
 def main(out: Path, problems: int = 500, run: bool = True) -> None:
@@ -64,10 +70,24 @@ def main(out: Path, problems: int = 500, run: bool = True) -> None:
     front = [row for row in rows if all(row["accuracy"][0] > other["accuracy"][0] for other in cheaper(row, rows))]
     for name, group in (("one generator", ONE), ("several", SEVERAL)):
         print(f"on the front, {name}:", ", ".join(row["strategy"] for row in front if row["strategy"] in group))
+    against_one(Results.read(out, STRATEGIES))
 
 
 def cheaper(row: dict[str, Any], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [other for other in rows if other["flops"] < row["flops"]]
+
+
+def against_one(found: Results) -> None:
+    """Print the difference to the better of the two families over one generator at equal FLOPs, in pairs."""
+    for name in [name for name in SEVERAL if name in found.right]:
+        cost = found.costs[name]
+        rivals = {family[0]: found.at(cost, family) for family in FAMILIES if found.costs[family[0]] <= cost}
+        best = max(rivals, key=lambda rival: float(rivals[rival].mean()))
+        gain = difference(rivals[best], found.right[name])
+        print(
+            f"{name:20} against {best.rstrip('0123456789'):8} at equal FLOPs, {100 * rivals[best].mean():.1f}: "
+            f"{100 * gain.value:+5.1f} [{100 * gain.low:+5.1f}, {100 * gain.high:+5.1f}]"
+        )
 
 
 async def run_all(out: Path, problems: int) -> None:

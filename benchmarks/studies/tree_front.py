@@ -13,6 +13,7 @@ import asyncio
 import json
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from statistics import fmean
@@ -79,34 +80,52 @@ async def run_all(out: Path, specs: Mapping[str, str], problems: list[Problem]) 
             print(f"{name:12} {time.perf_counter() - begun:7.1f} s", flush=True)
 
 
+@dataclass(frozen=True)
+class Results:
+    """What came of each strategy, on the problems that all have solved."""
+
+    runs: Mapping[str, Mapping[str, Solution]]
+    """By strategy and problem."""
+    shared: Sequence[str]
+    right: Mapping[str, Any]
+    """By strategy, whether each problem is solved: [problems]."""
+    costs: Mapping[str, float]
+    """FLOPs per problem."""
+
+    @classmethod
+    def read(cls, out: Path, specs: Mapping[str, str]) -> "Results":
+        there = [name for name in specs if (out / name / "solutions.jsonl").exists()]
+        runs = {name: {each.problem: each for each in read_solutions(out / name)} for name in there}
+        shared = sorted(set.intersection(*(set(solutions) for solutions in runs.values())))
+        right = {name: np.array([bool(run[each].correct) for each in shared]) for name, run in runs.items()}
+        costs = {name: fmean(run[each].usage.all_flops for each in shared) for name, run in runs.items()}
+        return cls(runs, shared, right, costs)
+
+    def at(self, cost: float, family: Sequence[str]) -> Any:
+        """[problems]: how often strategies of this family, from cheap to dear, are right at this cost."""
+        names = [name for name in family if name in self.right]
+        places = np.interp(np.log(cost), np.log([self.costs[name] for name in names]), range(len(names)))
+        below = int(places)
+        above = min(below + 1, len(names) - 1)
+        return (1 - places + below) * self.right[names[below]] + (places - below) * self.right[names[above]]
+
+
 def table(out: Path, specs: Mapping[str, str]) -> None:
-    there = [name for name in specs if (out / name / "solutions.jsonl").exists()]
-    runs = {name: {each.problem: each for each in read_solutions(out / name)} for name in there}
-    shared = sorted(set.intersection(*(set(solutions) for solutions in runs.values())))
-    right = {name: np.array([bool(run[each].correct) for each in shared]) for name, run in runs.items()}
-    costs = {name: fmean(run[each].usage.all_flops for each in shared) for name, run in runs.items()}
+    found = Results.read(out, specs)
+    runs, shared, right, costs = found.runs, found.shared, found.right, found.costs
     print(f"{len(shared)} problems")
     print(f"{'':12} {'accuracy':>20} {'FLOPs':>9} {'verifier':>8}  against the vote of equal FLOPs")
     rows: list[dict[str, Any]] = []
     for name, run in sorted(runs.items(), key=lambda item: costs[item[0]]):
         share = fmean(run[each].usage.verifier_flops for each in shared) / costs[name]
         own = difference(np.zeros(len(shared)), right[name])
-        rival = difference(vote_at(costs[name], costs, right), right[name])
+        rival = difference(found.at(costs[name], VOTES), right[name])
         rows.append(row(name, specs[name], own, costs[name], share, rival))
         print(line(rows[-1]))
     (out / "table.json").write_text(json.dumps(rows, indent=1) + "\n")
     if plots.available():
         points = [point(each, [runs[each["strategy"]][problem] for problem in shared]) for each in rows]
         plots.draw_fronts({f"{len(shared)} problems": points}, out)
-
-
-def vote_at(cost: float, costs: Mapping[str, float], right: Mapping[str, Any]) -> Any:
-    """[problems]: how often the majority vote of this cost is right."""
-    names = [name for name in VOTES if name in right]
-    places = np.interp(np.log(cost), np.log([costs[name] for name in names]), range(len(names)))
-    below = int(places)
-    above = min(below + 1, len(names) - 1)
-    return (1 - places + below) * right[names[below]] + (places - below) * right[names[above]]
 
 
 def row(name: str, spec: str, own: Difference, cost: float, share: float, rival: Difference) -> dict[str, Any]:
