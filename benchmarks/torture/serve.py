@@ -195,12 +195,17 @@ async def hostile(session: aiohttp.ClientSession, url: str, process: psutil.Proc
 async def many(session: aiohttp.ClientSession, url: str, process: psutil.Process, count: int) -> list[str]:
     statuses, numbers, memory = Counter[int](), iter(range(count)), list[float]()
 
+    async def ask(asked: dict[str, Any]) -> int:
+        try:
+            async with session.post(f"{url}/v1/chat/completions", json=asked, headers=KEY) as reply:
+                await reply.read()
+                return reply.status
+        except aiohttp.ClientConnectionError:  # a connection that lay idle was closed while this was sent
+            return await ask(asked)
+
     async def client() -> None:
         for number in numbers:
-            asked = {**BODY, "model": SPECS[number % len(SPECS)], "user": str(number)}
-            async with session.post(f"{url}/v1/chat/completions", json=asked, headers=KEY) as reply:
-                statuses[reply.status] += 1
-                await reply.read()
+            statuses[await ask({**BODY, "model": SPECS[number % len(SPECS)], "user": str(number)})] += 1
             if not number % max(1, count // 10):
                 memory.append(process.memory_info().rss / 2**20)
 
