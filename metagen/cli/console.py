@@ -9,15 +9,7 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeElapsedColumn
 from rich.segment import Segment
 from rich.status import Status
 from rich.table import Table
@@ -58,14 +50,6 @@ class VisibleColumn(TextColumn):
         return Text(visible(self.text_format.format(task=task)))
 
 
-class LeftColumn(TimeRemainingColumn):
-    """How long the rest will take, where that can be known."""
-
-    def render(self, task: Task) -> Text:
-        left = super().render(task)
-        return Text("") if "-" in left.plain else Text(f"{left.plain} left")
-
-
 class Bars(Progress):
     """Bars that print nothing at all where they are disabled."""
 
@@ -81,7 +65,7 @@ err = Terminal(stderr=True)
 def progress() -> Progress:
     """A line with a bar that goes away at the end; nothing where nobody looks."""
     what, how = (VisibleColumn(field) for field in ("{task.description}", "{task.fields[state]}"))
-    columns = what, BarColumn(), MofNCompleteColumn(), how, TimeElapsedColumn(), LeftColumn()
+    columns = what, BarColumn(), MofNCompleteColumn(), how, TimeElapsedColumn()
     return Bars(*columns, console=err, transient=True, disable=not err.is_terminal)
 
 
