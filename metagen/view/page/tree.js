@@ -1,6 +1,6 @@
 // A search tree: steps grow to the right, branches fold, and only what is in sight is drawn.
 
-const STEP = { x: 210, y: 30 };
+const STEP = { x: 236, y: 30 };
 const STATES = new Map([
   ["closed", "dropped"],
   ["drawn", "expanded"],
