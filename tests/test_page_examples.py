@@ -21,7 +21,9 @@ from typer.main import get_command
 import metagen
 from metagen import Problem, Scripted, ScriptedReward, Vote
 from metagen.cli.commands import app as cli
+from metagen.jobs.plans import read_plan
 from metagen.serve import app
+from metagen.serve.keys import read_keys
 from tests.support.confined import WHY_NO_SANDBOX
 from tests.support.published import PUBLISHED
 from tests.support.serving import serving
@@ -43,6 +45,7 @@ CASES = [
     {"id": "wrong", "problem": "1 + 2?", "steps": ["1 + 2 = 4", "So 4."], "label": 0},
     {"id": "right", "problem": "1 + 2?", "steps": ["1 + 2 = 3", "So 3."], "label": -1},
 ]
+TOML = re.compile(r"```toml\n(.*?)```", re.DOTALL)
 SHELL = re.compile(r"```(?:sh|bash|console)\n(.*?)```", re.DOTALL)
 COMMANDS = sorted(
     {
@@ -109,6 +112,14 @@ def test_the_commands_of_a_page_have_the_options_that_they_show(page: str, comma
     known: Any = get_command(cli)
     with suppress(typer.BadParameter):  # a file that is not here
         known.commands[name].make_context(name, words)
+
+
+def test_the_files_of_settings_of_the_pages_can_be_read(tmp_path: Path) -> None:
+    (plan,), (keys,) = (TOML.findall((DOCS / page).read_text()) for page in ("sweeps.md", "serving.md"))
+    (tmp_path / "plan.toml").write_text(plan)
+    (tmp_path / "keys.toml").write_text(keys.replace("…", "0" * 64))
+    assert list(read_plan(tmp_path / "plan.toml").strategies) == ["one", "vote16", "vote64", "stopped"]
+    assert [key.name for key in read_keys(tmp_path / "keys.toml")] == ["team"]
 
 
 def test_the_pages_that_are_not_run_are_python() -> None:
