@@ -6,6 +6,7 @@ Python; it keeps no runs and pools on disk, because it cannot lock their files a
 """
 
 import os
+from pathlib import Path
 from typing import IO, Any
 
 from metagen.errors import InputError
@@ -23,6 +24,13 @@ def lock(file: IO[Any] | int, path: object) -> None:
     except ImportError:
         raise InputError(f"{path}: this system cannot lock files: keep runs and pools on Linux or macOS") from None
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def cache_folder() -> Path:
+    """Where what can be made again is kept between runs: `METAGEN_CACHE`, else as the XDG specification has it."""
+    if named := os.environ.get("METAGEN_CACHE"):
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "metagen"
 
 
 def processors() -> int:

@@ -132,6 +132,8 @@ def split(raw: str, family: Family | None = None, *, opened: bool = False) -> Re
     another thought. A closing mark without an opening one ends a thought that the prompt has opened. Where the family
     is not known, the usual marks count, and a thought opens at the beginning alone.
     """
+    if family is None and not opened and USUAL.close not in raw and not raw.lstrip().startswith(USUAL.open):
+        return Reply("", raw)
     if family and family.name == "gpt-oss":
         return _split_channels(raw, opened=opened)
     at_start = family is None and not raw.lstrip().startswith(USUAL.open)

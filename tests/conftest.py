@@ -1,4 +1,4 @@
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from hypothesis import settings
@@ -9,6 +9,14 @@ from metagen.models import SMALL
 settings.register_profile("metagen", deadline=None, max_examples=40)  # no test depends on how busy the machine is
 settings.register_profile("thorough", deadline=None, max_examples=1000)  # for `pytest --hypothesis-profile=thorough`
 settings.load_profile("metagen")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test reads or writes what the user has remembered."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("METAGEN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

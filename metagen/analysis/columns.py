@@ -2,10 +2,11 @@
 
 from array import array
 from bisect import bisect_left
-from dataclasses import dataclass
+from collections.abc import Iterable
+from itertools import accumulate, islice
 from math import nan
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,8 @@ from metagen.run import Verifier
 from metagen.verifiers.grading import oracle_of
 from metagen.verifiers.oracles import MatchesReference
 
+AT_ONCE = 4096
+"""Samples that are moved into columns at once: one by one would take four times as long."""
 _NOTHING = b"\xff"
 """Marks a missing text. No text in UTF-8 contains this byte."""
 
@@ -31,8 +34,20 @@ class Texts:
         self._ends = array("Q", (0,))
 
     def append(self, text: str | None) -> None:
-        self._bytes += _NOTHING if text is None else text.encode(errors="surrogatepass")
-        self._ends.append(len(self._bytes))
+        self.extend((text,))
+
+    def extend(self, texts: Iterable[str | None]) -> None:
+        pieces = [_NOTHING if text is None else text.encode(errors="surrogatepass") for text in texts]
+        self._ends.extend(islice(accumulate(map(len, pieces), initial=len(self._bytes)), 1, None))
+        self._bytes += b"".join(pieces)
+
+    def missing(self) -> NDArray[np.bool_]:
+        """[texts]: whether each is missing."""
+        ends = as_array(self._ends).astype(np.intp)
+        alone = np.flatnonzero(np.diff(ends) == len(_NOTHING))
+        missing = np.zeros(len(self), np.bool_)
+        missing[alone] = np.frombuffer(self._bytes, np.uint8)[ends[alone]] == _NOTHING[0]
+        return missing
 
     def __getitem__(self, index: int) -> str | None:
         piece = self._bytes[self._ends[index] : self._ends[index + 1]]
@@ -98,9 +113,8 @@ class Questions:
         return place
 
 
-@dataclass(frozen=True, slots=True)
-class Draw:
-    """What a report needs of one sample."""
+class Draw(NamedTuple):
+    """What a report needs of one sample. A tuple, since there may be millions."""
 
     answer: str | None
     tokens: int
@@ -115,9 +129,10 @@ class Draw:
 
 
 class Columns:
-    """Samples in the order in which they were read."""
+    """Samples in the order in which they were read. What was added is in the columns once they are settled."""
 
     def __init__(self) -> None:
+        self._added: list[tuple[int, int, Draw]] = []
         self.places, self.numbers = array("i"), array("i")
         self.answers, self.texts = Texts(), Texts()
         self.tokens, self.prompts = array("i"), array("i")
@@ -128,16 +143,27 @@ class Columns:
         """Whether each was scored, and whether a length limit cut it off."""
 
     def add(self, place: int, number: int, draw: Draw) -> None:
-        """Add sample `number` of the problem at `place`."""
-        self.places.append(place)
-        self.numbers.append(number)
-        self.answers.append(draw.answer)
-        self.texts.append(draw.text)
-        self.tokens.append(draw.tokens)
-        self.prompts.append(draw.prompt)
-        self.scores.append(nan if draw.score is None else draw.score)
-        self.scored.append(draw.score is not None)
-        self.cut.append(draw.cut)
+        """Add sample `number` of the problem at `place`. Raises `OverflowError` as `settle` does."""
+        self._added.append((place, number, draw))
+        if len(self._added) >= AT_ONCE:
+            self.settle()
+
+    def settle(self) -> None:
+        """Move what was added into the columns. Raises `OverflowError` for a number of tokens that does not fit."""
+        if not self._added:
+            return
+        places, numbers, draws = zip(*self._added, strict=True)
+        self._added.clear()
+        answers, tokens, scores, prompts, cut, texts = zip(*draws, strict=True)
+        self.places.extend(places)
+        self.numbers.extend(numbers)
+        self.tokens.extend(tokens)
+        self.scores.extend(nan if score is None else score for score in scores)
+        self.scored.extend(score is not None for score in scores)
+        self.prompts.extend(prompts)
+        self.cut.extend(cut)
+        self.answers.extend(answers)
+        self.texts.extend(texts)
 
     def order(self) -> "NDArray[np.int32]":
         """The samples by problem, and each problem's by their numbers."""

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from metagen.analysis.intervals import DRAWS, LEVEL, Array, Index, percentiles, resampled_means
+from metagen.analysis.intervals import DRAWS, LEVEL, Array, Index, all_resampled_means, percentiles
 from metagen.analysis.share import Share
 from metagen.budget import Price
 from metagen.errors import InputError
@@ -110,12 +110,7 @@ class Curve:
 
         Where every problem is right, or none is, resampling cannot show what else might be: there it is Wilson's.
         """
-        low, high = percentiles(resampled_means(self.values, draws, seed), level)
-        problems = len(self.values)
-        for total in (0, problems):
-            alike = self.values.sum(0) == total
-            low[alike], high[alike] = Share(total, problems).interval(NormalDist().inv_cdf((1 + level) / 2))
-        return low, high
+        return intervals([self], level, draws, seed)[0]
 
     def _repr_html_(self) -> str:
         """How a notebook shows it."""
@@ -136,6 +131,21 @@ class Curve:
     def at(self, k: int) -> Array:
         """[P]: the values at one k of `ks`."""
         return np.asarray(self.values[:, self.ks.index(k)])
+
+
+def intervals(
+    curves: Iterable[Curve], level: float = LEVEL, draws: int = DRAWS, seed: int = 0
+) -> list[tuple[Array, Array]]:
+    """The interval of each curve; problems are resampled once for all curves over equally many."""
+    every = [curve.values for curve in curves]
+    found = []
+    for values, means in zip(every, all_resampled_means(every, draws, seed), strict=True):
+        low, high = percentiles(means, level)
+        for total in (0, len(values)):
+            alike = values.sum(0) == total
+            low[alike], high[alike] = Share(total, len(values)).interval(NormalDist().inv_cdf((1 + level) / 2))
+        found.append((low, high))
+    return found
 
 
 def check_ks(ks: Iterable[int], n: int) -> tuple[int, ...]:

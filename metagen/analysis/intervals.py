@@ -1,5 +1,7 @@
 """Intervals: percentiles of means over resampled problems."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -23,15 +25,26 @@ BLOCK = 1 << 19
 def resampled_means(values: ArrayLike, draws: int = DRAWS, seed: int = 0) -> Array:
     """[draws, K]: the means of `values` [P, K] over bootstrap resamples of the P problems.
 
-    The same seed resamples the same problems, so the differences of two curves are paired. Each resample is a row of
-    multinomial counts, and a block of them one matrix product.
+    The same seed resamples the same problems, so the differences of two curves are paired.
     """
-    values = np.asarray(values, dtype=np.float64)
-    problems, rng = len(values), np.random.default_rng(seed)
-    block = max(1, BLOCK // problems)
-    return np.concatenate(
-        [_counts(problems, min(block, draws - start), rng) @ values / problems for start in range(0, draws, block)]
-    )
+    return all_resampled_means([values], draws, seed)[0]
+
+
+def all_resampled_means(tables: Sequence[ArrayLike], draws: int = DRAWS, seed: int = 0) -> list[Array]:
+    """The same for each of several tables; problems are resampled once for all tables that have equally many.
+
+    Each resample is a row of multinomial counts, and a block of them one matrix product.
+    """
+    given: list[Array] = [np.asarray(values, dtype=np.float64) for values in tables]
+    found = [np.empty((draws, values.shape[1])) for values in given]
+    for problems in {len(values) for values in given}:
+        alike = [each for each in zip(given, found, strict=True) if len(each[0]) == problems]
+        rng, block = np.random.default_rng(seed), max(1, BLOCK // problems)
+        for start in range(0, draws, block):
+            counts = _counts(problems, min(block, draws - start), rng)
+            for values, means in alike:
+                means[start : start + block] = counts @ values / problems
+    return found
 
 
 def percentiles(means: Array, level: float = LEVEL) -> tuple[Array, Array]:

@@ -24,11 +24,11 @@ from metagen.analysis.intervals import Index
 from metagen.analysis.rules import all_rules, best_of, coverage, first_k, majority_vote, powers_of_two
 from metagen.analysis.tables import Source
 from metagen.analysis.tally import one_line, silence, without_verdict
-from metagen.answers.protocol import groups_of, verdicts
+from metagen.answers.protocol import at_once, groups_of, verdicts
 from metagen.budget import Account, Price
 from metagen.candidate import Candidate
 from metagen.card.card import ModelCard
-from metagen.disk.pool import Sample, read_samples, reply_of
+from metagen.disk.pool import Sample, place_of, read_samples, reply_of
 from metagen.disk.problems import ProblemFile
 from metagen.disk.runs import read_rows
 from metagen.disk.traces import SpanRow, read_configuration, read_traces
@@ -37,12 +37,15 @@ from metagen.problem import Problem
 from metagen.run import Verifier
 from metagen.settings import literal
 from metagen.solve import Whole
+from metagen.tasks import together
 from metagen.verifiers.grading import grades
 
 LIKELIHOOD = "mean token probability"
 """What scores the samples of a pool with log-probabilities: the geometric mean over tokens, from 0 to 1."""
 VERIFIER = "the run's verifier"
 SCORE = "the pool's score"
+TOGETHER = 64
+"""Problems whose answers are compared symbolically at the same time, in as many processes as there are processors."""
 MOST_LOGPROB = 1e-3
 """Of a mean over tokens: rounding may lift the logarithm of a probability a little above 0, and no more."""
 
@@ -174,25 +177,43 @@ async def _graded(
     questions: Questions, columns: Columns, chosen: Index, rows: Index, grade: Verifier | None
 ) -> tuple[Samples, int]:
     """The samples as arrays, and how many the grader had no verdict on."""
-    groups, right = np.empty(rows.shape, np.int64), np.empty(rows.shape, np.bool_)
-    unjudged = 0
-    for number, (place, row) in enumerate(zip(chosen.tolist(), rows, strict=True)):
-        answers, kind = [columns.answers[index] for index in row.tolist()], questions.kind(place)
-        if place in questions.whole:
-            judged = await _judged(questions.whole[place], columns, row.tolist(), grade)
-        else:
-            verdict = await verdicts(kind, answers, questions.references[place] or "")
-            judged = [verdict[answer] for answer in answers]
+    groups, judged = np.empty(rows.shape, np.int64), np.empty(rows.shape, np.int8)
+    waiting: list[int] = []
+    for number, (place, row) in enumerate(zip(chosen.tolist(), rows.tolist(), strict=True)):
+        answers, kind = [columns.answers[index] for index in row], questions.kind(place)
         groups[number] = groups_of(kind, answers)
-        right[number] = [each is True for each in judged]
-        unjudged += judged.count(None)
+        if place in questions.whole:
+            judged[number] = _coded(await _judged(questions.whole[place], columns, row, grade))
+        else:
+            found = at_once(kind, answers, questions.references[place] or "")
+            judged[number] = _coded(map(found.__getitem__, answers))
+            if None in found.values():
+                waiting.append(number)
+    for start in range(0, len(waiting), TOGETHER):
+        numbers = waiting[start : start + TOGETHER]
+        judged[numbers] = await together(
+            _awaited(questions, columns, int(chosen[number]), rows[number].tolist()) for number in numbers
+        )
     labels = {
         name: [values.get(place, "") for place in chosen.tolist()] for name, values in sorted(questions.tags.items())
     }
     scores = as_array(columns.scores)[rows] if _is_scored(columns, rows) else None
     tokens = as_array(columns.tokens)[rows].astype(np.int64)
     prompts = as_array(columns.prompts)[rows[:, 0]].astype(np.int64)
-    return Samples(groups, right, scores, tokens, prompts=prompts, labels=labels), unjudged
+    samples = Samples(groups, judged == _coded([True]), scores, tokens, prompts=prompts, labels=labels)
+    return samples, int((judged == _coded([None])).sum())
+
+
+async def _awaited(questions: Questions, columns: Columns, place: int, row: Sequence[int]) -> list[int]:
+    """The codes of a problem's verdicts, of which some take waiting."""
+    answers = [columns.answers[index] for index in row]
+    found = await verdicts(questions.kind(place), answers, questions.references[place] or "")
+    return _coded(map(found.__getitem__, answers))
+
+
+def _coded(verdicts: Iterable[bool | None]) -> list[int]:
+    """Verdicts as small numbers: 1 is right, 0 is wrong, −1 is none."""
+    return [-1 if verdict is None else int(verdict) for verdict in verdicts]
 
 
 async def _judged(problem: Problem, columns: Columns, row: Sequence[int], grade: Verifier | None) -> list[bool | None]:
@@ -223,8 +244,8 @@ def _with_flops(samples: Samples, columns: Columns, rows: Index, card: ModelCard
 
 def _silence(columns: Columns, rows: Index) -> str:
     """How many of the samples that are reported on gave no answer."""
-    silent = [index for index in rows.ravel().tolist() if columns.answers[index] is None]
-    return silence(len(silent), rows.size, sum(columns.cut[index] for index in silent))
+    silent = rows[columns.answers.missing()[rows]]
+    return silence(len(silent), rows.size, int(as_array(columns.cut)[silent].sum()))
 
 
 def _without_verdict(path: Path, samples: Samples) -> Iterator[str]:
@@ -239,20 +260,21 @@ def _of_pool(path: Path, questions: Questions) -> Columns:
     columns = Columns()
     requests = array("q", bytes(8 * len(questions.ids)))
     last, place = None, 0
-    for where, _, sample in read_samples(path):
+    for line, _, sample in read_samples(path):
         if sample.partial:
-            raise InputError(f"{where}: continues a partial reply, and a report needs whole samples")
+            raise InputError(f"{place_of(path, line)}: continues a partial reply, and a report needs whole samples")
         if (name := sample.id) != last:  # the samples of one problem mostly follow each other
             last, place = name, questions.place(name, path)
         request = _request_of(sample)
         if requests[place] not in (0, request):
             raise InputError(
-                f"{where}: problem {sample.problem!r} has samples of two prompts, models or settings: give each a pool "
-                "of its own"
+                f"{place_of(path, line)}: problem {sample.problem!r} has samples of two prompts, models or settings: "
+                "give each a pool of its own"
             )
         requests[place] = request
-        columns.recorded = columns.recorded or sample.recorded is not None
+        columns.recorded = columns.recorded or sample.score is not None or bool(sample.steps)
         columns.add(place, sample.number, _drawn(sample, questions, place))
+    columns.settle()
     _refuse_twins(path, columns)
     return columns
 
@@ -268,8 +290,10 @@ def _request_of(sample: Sample) -> int:
 
 def _refuse_twins(path: Path, columns: Columns) -> None:
     if (again := columns.repeated(columns.order())) is not None:
-        where, _, sample = next(islice(read_samples(path), again, None))
-        raise InputError(f"{where}: sample {sample.number} of problem {sample.problem!r} stands here again")
+        line, _, sample = next(islice(read_samples(path), again, None))
+        raise InputError(
+            f"{place_of(path, line)}: sample {sample.number} of problem {sample.problem!r} stands here again"
+        )
 
 
 def _drawn(sample: Sample, questions: Questions, place: int) -> Draw:
@@ -277,7 +301,8 @@ def _drawn(sample: Sample, questions: Questions, place: int) -> Draw:
     reply = reply_of(sample).text
     answer = questions.kind(place).extract(reply, finished=not cut)
     text = reply if place in questions.whole else None
-    score = _likelihood(sample.logprobs) if sample.recorded is None else sample.recorded.value
+    recorded = sample.recorded
+    score = _likelihood(sample.logprobs) if recorded is None else recorded.value
     return Draw(answer, sample.tokens, score, sample.prompt_tokens, cut, text)
 
 
@@ -298,6 +323,7 @@ def _of_run(path: Path, problems: ProblemFile, questions: Questions, grade: Veri
         try:
             for number, draw in enumerate(_of_trace(rows, questions, place, where)):
                 columns.add(place, number, draw)
+            columns.settle()
         except (OverflowError, ValueError):
             raise InputError(f"{where}: a span has a number of tokens that is none") from None
     if (again := columns.repeated(columns.order())) is not None:
@@ -354,7 +380,7 @@ def _of_trace(rows: Iterable[SpanRow], questions: Questions, place: int, where: 
         )
     if len(scores) != len(draws):
         return draws
-    return [replace(draw, score=nan if score is None else score) for draw, score in zip(draws, scores, strict=True)]
+    return [draw._replace(score=nan if score is None else score) for draw, score in zip(draws, scores, strict=True)]
 
 
 def _completions(row: SpanRow, questions: Questions, place: int) -> Iterator[Draw]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from metagen.analysis.calibration import Calibration
 from metagen.analysis.compare import Comparison, Difference, at_equal_cost, compare, cost_to_reach, difference
-from metagen.analysis.curve import Curve, Unit
+from metagen.analysis.curve import Curve, Unit, intervals
 from metagen.analysis.intervals import Array, Index
 from metagen.analysis.over_optimisation import Fall, over_optimised
 from metagen.analysis.sheet import Sheet
@@ -104,11 +104,14 @@ class Equal:
 
 def measured(source: Source) -> Iterator[Row]:
     """All means of a source: of all its problems, then label by label."""
-    for label, value, problems in _parts(source):
-        for curve in source.curves.values():
-            yield from _rows(source.name, label, value, curve.of(problems))
-    for curve in source.first.values():
-        yield from _rows(source.name, WHOLE, WHOLE, replace(curve, rule=f"{FIRST}{curve.rule}"))
+    parts = [
+        (label, value, curve.of(problems))
+        for label, value, problems in _parts(source)
+        for curve in source.curves.values()
+    ]
+    parts += [(WHOLE, WHOLE, replace(curve, rule=f"{FIRST}{curve.rule}")) for curve in source.first.values()]
+    for part, (low, high) in zip(parts, intervals([curve for *_, curve in parts]), strict=True):
+        yield from _rows(source.name, *part, low, high)
 
 
 def sheets(source: Source, rows: Iterable[Row]) -> Iterator[Sheet]:
@@ -248,8 +251,7 @@ def _parts(source: Source) -> Iterator[tuple[str, str, Index]]:
             yield label, value, np.flatnonzero(np.array(values) == value)
 
 
-def _rows(source: str, label: str, value: str, curve: Curve) -> Iterator[Row]:
-    low, high = curve.interval()
+def _rows(source: str, label: str, value: str, curve: Curve, low: Array, high: Array) -> Iterator[Row]:
     costs = [None if each is None else each.mean(0) for each in (curve.costs, curve.flops, curve.money)]
     for place, k in enumerate(curve.ks):
         mean, least, most, error = (float(each[place]) for each in (curve.means, low, high, curve.errors))

@@ -1,5 +1,6 @@
 """What a vote among k of n samples is expected to give: exact where possible, else by Monte Carlo."""
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, combinations
@@ -26,6 +27,10 @@ WORK = 5e7
 
 _PILOT = 64
 """Draws to see how much the outcome varies."""
+
+
+PRODUCT = 256
+"""Groups times samples, at most, for each sample of a draw that matrices are multiplied for."""
 
 
 _TIE = 1e-12
@@ -105,6 +110,9 @@ def _expected(ballots: _Ballots, k: int, rng: np.random.Generator, error: float)
     problems, n = ballots.groups.shape
     subsets, most = comb(n, k), min(1.0, ERROR / error) ** 2 * SUBSETS
     if subsets <= most and subsets * problems * k <= max(WORK, problems * n):
+        if k == 1:
+            alone = np.take_along_axis(ballots.shares, ballots.groups, 1)
+            return np.where(ballots.groups < n, alone, ballots.right).sum(1) / n, np.zeros(problems)
         every = np.fromiter(chain.from_iterable(combinations(range(n), k)), np.intp, subsets * k).reshape(subsets, k)
         return _outcomes(ballots, every)[0] / subsets, np.zeros(problems)
     return _sampled(ballots, k, rng, error)
@@ -144,11 +152,11 @@ def _outcomes(ballots: _Ballots, draws: Index) -> tuple[Array, Array]:
 
 def _blocks(sizes: Index, draws: tuple[int, ...]) -> Iterator[slice]:
     """Slices of problems such that each fits into memory; `sizes` ascend."""
+    cells = draws[0] * np.maximum(sizes + 1, draws[1])
     start = 0
     while start < len(sizes):
-        end = start + 1
-        while end < len(sizes) and (end + 1 - start) * draws[0] * max(int(sizes[end]) + 1, draws[1]) <= BLOCK:
-            end += 1
+        held = np.arange(1, len(sizes) - start + 1) * cells[start:]
+        end = start + max(1, int(np.searchsorted(held, BLOCK, "right")))
         yield slice(start, end)
         start = end
 
@@ -156,34 +164,55 @@ def _blocks(sizes: Index, draws: tuple[int, ...]) -> Iterator[slice]:
 def _outcome(ballots: _Ballots, draws: Index) -> Array:
     """[P, D]: the expectation over the orders of each draw that the answer returned is right."""
     size = int(ballots.sizes[-1])
-    groups = np.minimum(ballots.groups, size)[:, draws]
-    shares = ballots.shares[:, :size]
-    weights = None if ballots.weights is None else ballots.weights[:, draws]
+    groups, shares, weights = np.minimum(ballots.groups, size), ballots.shares[:, :size], ballots.weights
     if weights is None or not (silent := np.isnan(weights)).any():
-        chosen = _winners(groups, shares, weights)
+        chosen = _winners(groups, shares, weights, draws)
     else:
-        weighted = _winners(np.where(silent, size, groups), shares, np.where(silent, 0.0, weights))
-        chosen = np.where(silent.all(2), _winners(groups, shares, None), weighted)
+        weighted = _winners(np.where(silent, size, groups), shares, np.where(silent, 0.0, weights), draws)
+        chosen = np.where(silent[:, draws].all(2), _winners(groups, shares, None, draws), weighted)
     nobody = np.nonzero(np.isnan(chosen))  # voted, so the first sample is returned
     chosen[nobody] = ballots.right[nobody[0][:, None], draws[nobody[1]]].mean(1)
     return chosen
 
 
-def _winners(groups: NDArray[Any], shares: Array, weights: Array | None) -> Array:
+def _winners(groups: NDArray[np.int32], shares: Array, weights: Array | None, draws: Index) -> Array:
     """[P, D]: the share of right answers among those that may win; nan where nobody votes.
 
-    `groups` and `weights` are [P, D, k], `shares` [P, G]; who is in group G does not vote. Of groups with equal sums
+    `groups` and `weights` are [P, n], `shares` [P, G]; who is in group G does not vote. Of groups with equal sums
     the one that was seen first wins, so each has a chance in proportion to its voters.
     """
-    problems, draws, _ = groups.shape
-    shape = (problems, draws, shares.shape[1] + 1)
-    cells = (groups + shape[2] * np.arange(problems * draws).reshape(problems, draws, 1)).ravel()
-    voters = np.bincount(cells, minlength=problems * draws * shape[2]).reshape(shape)[..., :-1].astype(np.float64)
-    sums = voters
+    voters, sums = _tallies(groups, shares.shape[1], weights, draws)
     if weights is not None:
-        sums = np.bincount(cells, weights.ravel(), problems * draws * shape[2]).reshape(shape)[..., :-1]
-    sums = np.where(voters > 0, sums, -1.0)
-    chances = np.where(sums >= sums.max(2, initial=0.0, keepdims=True) * (1 - _TIE), voters, 0.0)
-    votes = chances.sum(2)
-    right = np.matmul(chances, shares[:, :, None])[..., 0]
+        sums = np.where(voters > 0, sums, -1.0)
+    chances = np.where(sums >= sums.max(1, initial=0.0, keepdims=True) * (1 - _TIE), voters, 0.0)
+    votes = chances.sum(1)
+    right = np.matmul(shares[:, None, :], chances)[:, 0]
     return np.asarray(np.divide(right, votes, out=np.full(votes.shape, np.nan), where=votes > 0))
+
+
+def _tallies(
+    groups: NDArray[np.int32], size: int, weights: Array | None, draws: Index
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """([P, G, D], [P, G, D]): the voters in each group of each draw, and the sums of their weights.
+
+    Without weights, both are the same. Where a draw takes much of all samples, a product of matrices is faster than
+    to count sample by sample.
+    """
+    problems, n = groups.shape
+    count, k = draws.shape
+    if n * size <= PRODUCT * k:
+        members = groups[:, None, :] == np.arange(size, dtype=np.int32)[:, None]
+        held = np.zeros((n, count), np.float32)
+        held[draws.T, np.arange(count)] = 1
+        voters = (members.astype(np.float32).reshape(-1, n) @ held).reshape(problems, size, count)
+        if weights is None:
+            return voters, voters
+        weighed = (members * weights[:, None, :]).reshape(-1, n)
+        return voters, (weighed @ held.astype(np.float64)).reshape(voters.shape)
+    rows = (size + 1) * np.arange(problems)[:, None, None] + groups[:, draws]
+    cells = (rows * count + np.arange(count)[:, None]).ravel()
+    shape = (problems, size + 1, count)
+    voters = np.bincount(cells, None, math.prod(shape)).reshape(shape)[:, :size].astype(np.float32)
+    if weights is None:
+        return voters, voters
+    return voters, np.bincount(cells, weights[:, draws].ravel(), math.prod(shape)).reshape(shape)[:, :size]

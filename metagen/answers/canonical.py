@@ -113,7 +113,7 @@ _REWRITES = (
 @lru_cache(4096)
 def canonical(answer: str) -> str:
     """Return the key under which `answer` votes. Idempotent; never raises. The module's docstring has the rules."""
-    if answer.isdecimal() and answer.isascii() and len(answer) <= LONGEST // 4:
+    if is_whole(answer):
         return str(int(answer))
     if len(answer) > LONGEST and len(answer := answer.translate(_NO_BRACES)) > LONGEST:
         return answer
@@ -124,6 +124,11 @@ def canonical(answer: str) -> str:
         if text == before:
             return text
     return given
+
+
+def is_whole(text: str) -> bool:
+    """Whether it is a whole number in figures and nothing else."""
+    return text.isdecimal() and text.isascii() and len(text) <= LONGEST // 4
 
 
 def equal_numbers(first: str, second: str) -> bool | None:

@@ -1,8 +1,8 @@
 """The processes that compare answers symbolically, seen from this side: they are few, and each can be killed.
 
 They start when they are first needed, serve every event loop and run of this process, are replaced after a check that
-they did not survive, and end with it. No verdict is remembered as such: a busy machine at one moment must not settle
-an answer for good.
+they did not survive, and end with it. What they find out is remembered, also on disk, for the versions of the packages
+that decide. That there was no verdict is not: a busy machine at one moment must not settle an answer for good.
 """
 
 import asyncio
@@ -14,13 +14,17 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, lru_cache
+from hashlib import blake2b
 from pathlib import Path
 from queue import LifoQueue
 
 from metagen.errors import VerifierError
+from metagen.system import processors
 
-CHECKERS = 2
-"""Processes, each of up to 2 GiB (see `checker_program.MEMORY`) and one core."""
+CHECKERS = min(max(2, processors()), 8)
+"""Processes at most, each of up to 2 GiB (see `checker_program.MEMORY`) and one core."""
+DECIDING = ("math-verify", "latex2sympy2-extended", "antlr4-python3-runtime", "sympy", "mpmath")
+"""The packages on whose versions a verdict depends."""
 REMEMBERED = 4096
 """Verdicts."""
 LONGEST_LINE = 60_000
@@ -30,7 +34,8 @@ PATIENCE = 8
 START_SECONDS = 60.0
 """math-verify loads in one or two seconds on an idle machine."""
 
-PROGRAM = (sys.executable, "-P", "-W", "ignore", str(Path(__file__).with_name("checker_program.py")))
+_SOURCE = Path(__file__).with_name("checker_program.py")
+PROGRAM = (sys.executable, "-P", "-W", "ignore", str(_SOURCE))
 _VERDICTS = {b"true\n": True, b"false\n": False}
 
 
@@ -69,7 +74,7 @@ class Checker:
 
     def check(self, reference: str, answer: str, seconds: float) -> bool | None:
         """Block until there is a verdict or the limit is reached; a process without a verdict is ended."""
-        line = json.dumps([reference, answer, seconds]).encode() + b"\n"
+        line = _line(reference, answer, seconds)
         if len(line) > LONGEST_LINE:
             return None
         reply = _asked(self._ready(), line, seconds)
@@ -100,19 +105,29 @@ class Checkers:
         """The last one in is the first one out, so that a second process starts only for a second check at a time."""
         for checker in self._all:
             self._idle.put(checker)
+        from metagen.answers.remembered import Remembered  # noqa: PLC0415 (few runs compare symbols)
+
+        self.known = Remembered(f"verdicts-{_decided_by()}.sqlite")
 
     def check(self, reference: str, answer: str, seconds: float) -> bool | None:
-        """Block until one of the processes is done with this check."""
+        """Return what is known, else block until one of the processes is done with this check."""
+        question = _line(reference, answer, seconds)
+        if (known := self.known.find(question)) is not None:
+            return known
         checker = self._idle.get()
         try:
-            return checker.check(reference, answer, seconds)
+            verdict = checker.check(reference, answer, seconds)
         finally:
             self._idle.put(checker)
+        if verdict is not None:
+            self.known.keep(question, verdict)
+        return verdict
 
     def stop(self) -> None:
         """End all processes."""
         for checker in self._all:
             checker.stop()
+        self.known.close()
 
 
 @cache
@@ -121,6 +136,18 @@ def _checkers(_process: int) -> Checkers:
     checkers = Checkers(CHECKERS)
     atexit.register(checkers.stop)
     return checkers
+
+
+def _decided_by() -> str:
+    """A digest of all that a verdict depends on beside the two answers and the limit: versions, and our own program."""
+    from importlib import metadata  # noqa: PLC0415 (few runs compare symbols)
+
+    versions = [distribution.version for name in DECIDING for distribution in metadata.distributions(name=name)]
+    return blake2b(repr((sys.version, versions)).encode() + _SOURCE.read_bytes(), digest_size=8).hexdigest()
+
+
+def _line(reference: str, answer: str, seconds: float) -> bytes:
+    return json.dumps([reference, answer, seconds]).encode() + b"\n"
 
 
 def _started() -> subprocess.Popen[bytes]:

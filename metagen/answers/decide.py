@@ -6,7 +6,7 @@ What is no arithmetic is never worked out: a date is no difference, `IV` is no p
 import re
 from fractions import Fraction
 
-from metagen.answers.canonical import PROSE, canonical, equal_numbers, has_percent
+from metagen.answers.canonical import PROSE, canonical, equal_numbers, has_percent, is_whole
 from metagen.answers.numerals import exact, number_key, repeating
 from metagen.answers.spelling import to_ascii
 from metagen.answers.units import is_numeral, is_symbol
@@ -46,6 +46,8 @@ _LEFT = re.compile(r"\s*([a-zA-Z](?:_(?:\w|\{\w+\})|\([A-Z0-9][^()=]*\))?)\s*=(?
 
 def decide(answer: str, reference: str) -> bool | None:
     """Return whether `answer` equals `reference`, or `None` where only symbols can tell."""
+    if is_whole(answer) and is_whole(reference):
+        return int(answer) == int(reference)
     answer, reference = to_ascii(answer), to_ascii(reference)
     keys = canonical(answer), canonical(reference)
     if keys[0] == keys[1]:

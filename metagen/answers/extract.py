@@ -6,9 +6,8 @@ numbers would form a party of their own.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import chain
 
 from metagen.answers.canonical import PROSE, balanced, canonical
 from metagen.answers.numerals import NUMBER_KEY
@@ -40,6 +39,8 @@ _HEADING = re.compile(
     re.MULTILINE | re.IGNORECASE,
 )
 """A heading, and the first line under it."""
+_HEADING_ENDS = re.compile(r"(?:\*\*|:){0,2}[ \t]*\n")
+"""What follows the word `answer` in a heading."""
 
 
 _LINE = re.compile(
@@ -53,6 +54,9 @@ _SENTENCE = re.compile(rf"\banswer(?:[*_]{{1,2}}|\}})?\s*is\b\s*:?{_OPENED}", re
 _LABELLED = re.compile(rf"(?<![a-zA-Z0-9])answer(?:[*_]{{1,2}}|\}})?\s*[:=]{_OPENED}", re.IGNORECASE)
 
 
+_WORD = "answer"
+"""What all sentences, labels and headings hold."""
+_LETTER = re.compile(r"\w")
 _SOME_WORDS = re.compile(r"\b[a-zA-Z]+\b[^\n]*\b[a-zA-Z]+\b")
 _PARAGRAPH = re.compile(r"\n[ \t]*\n")
 
@@ -70,6 +74,7 @@ _LED = re.compile(r"([-+]?[$€£¥]?[0-9][0-9.,/]*[ ]?\\?%?)\s+(?:of|such|in|as
 _WRAPPING = re.compile(r"^(?:\s|\*\*|`|\\?[$€£¥₹]|\\[(\[])+|(?:\s|\*\*|`|\\?\$|[€£¥₹]|\\[)\]]|[.,;:])+$")
 
 
+_IN_BOLD = re.compile(r"^\*\*(.*)\*\*$")
 _AMOUNT = re.compile(r"[-+]?[$€£]?[-+]?[0-9.,/]*[0-9]")
 _NUMBERED = re.compile(r"[0-9]+[.):]\s")
 
@@ -98,11 +103,12 @@ def extract(text: str, *, finished: bool = True) -> str | None:
     without its partner. An unclosed or empty box gives nothing. Of a text that was cut off, not `finished`, nothing
     counts that reaches its end: "The answer is 12" may have been on its way to 123.
     """
-    end = len(text) + finished
-    found = max(chain(_boxes(text), _headed(text, end), _lined(text, end)), default=None)
+    end, places = len(text) + finished, _places(text)
+    found = max(_marked(text, end, places), default=None)
     found = _hashed(text, end, found) or found
-    found = _labelled(text, end, found) or found
-    found = _said(text, end, found) or found
+    if places and ("nswer" in text or "NSWER" in text):
+        found = _cued(text, end, found, _LABELLED, places) or found
+        found = _said(text, end, found, places) or found
     if found:
         return found[1]
     return _bold(text) if finished else None
@@ -115,10 +121,22 @@ def alone(text: str) -> str | None:
     return value if value and _is_value(value) else None
 
 
+def _marked(text: str, end: int, places: Iterable[int]) -> list[Found]:
+    """What is marked by boxes, headings and lines; most replies have none of them."""
+    found: list[Found] = []
+    if r"\boxed" in text or r"\fbox" in text:
+        found += _boxes(text)
+    for place in places:
+        if _HEADING_ENDS.match(text, place + len(_WORD)):
+            found += _values(_HEADING, text, end)
+            break
+    if "A:" in text or "A**:" in text or "Ans" in text:
+        found += _lined(text, end)
+    return found
+
+
 def _boxes(text: str) -> Iterator[Found]:
     """Where each closed and filled box begins, and what is in it, in one pass over all braces."""
-    if r"\boxed" not in text and r"\fbox" not in text:
-        return
     openings: list[int | None] = []
     for token in _BOX_TOKEN.finditer(text):
         if token["bare"]:
@@ -140,19 +158,14 @@ def _unlabelled(content: str) -> str:
     return balanced((content[label.end() :] if label else content).strip())
 
 
-def _labelled(text: str, end: int, before: Found | None) -> Found | None:
-    """What follows the last `answer:` that comes after `before`."""
-    return _cued(text, end, before, _LABELLED) if "nswer" in text or "NSWER" in text else None
-
-
 def _hashed(text: str, end: int, before: Found | None) -> Found | None:
     found = next(_values(_HASHES, text, end), None) if "####" in text else None
     return found if found and _outranks(text, found[0], before) else None
 
 
-def _said(text: str, end: int, before: Found | None) -> Found | None:
+def _said(text: str, end: int, before: Found | None, places: Sequence[int]) -> Found | None:
     """What the last sentence of the form "the answer is …" says, in a paragraph after `before`."""
-    found = _cued(text, end, before, _SENTENCE) if "nswer" in text or "NSWER" in text else None
+    found = _cued(text, end, before, _SENTENCE, places)
     return found if found and _outranks(text, found[0], before) else None
 
 
@@ -164,13 +177,9 @@ def _outranks(text: str, start: int, before: Found | None) -> bool:
     return start > before[0] and bool(_PARAGRAPH.search(between) or _SOME_WORDS.search(between))
 
 
-def _headed(text: str, end: int) -> Iterator[Found]:
-    return _values(_HEADING, text, end)
-
-
 def _lined(text: str, end: int) -> Iterator[Found]:
     """What stands after `A:`, unless it is the first of several choices."""
-    for start, value in _values(_LINE, text, end) if "A" in text else ():
+    for start, value in _values(_LINE, text, end):
         if not _CHOICE_LINE.search(text, start):
             yield start, value
 
@@ -185,28 +194,43 @@ def _values(pattern: re.Pattern[str], text: str, end: int) -> Iterator[Found]:
             return
 
 
-def _cued(text: str, end: int, before: Found | None, cues: re.Pattern[str]) -> Found | None:
+def _places(text: str) -> list[int]:
+    """Where the word `answer` stands in any case, the last place first. Patterns would need ten times as long."""
+    folded = text.lower()
+    if len(folded) > len(text) or "ſ" in text:  # to patterns, it is a small s
+        return [found.start() for found in re.finditer(_WORD, text, re.IGNORECASE)][::-1]
+    places, at = [], len(text)
+    while (at := folded.rfind(_WORD, 0, at)) >= 0:
+        places.append(at)
+    return places
+
+
+def _cued(text: str, end: int, before: Found | None, cues: re.Pattern[str], places: Iterable[int]) -> Found | None:
     """What follows the last of the `cues` that is short enough and ends before `end`.
 
     With something found before, it must follow that and be a value.
     """
     after = before[0] if before else -1
-    for cue in reversed(list(cues.finditer(text))):
-        if cue.start() <= after:
+    for place in places:
+        if not (cue := cues.match(text, place)):
+            continue
+        if place <= after:
             return None
         found = _LED.match(text, cue.end()) or _SAID.match(text, cue.end())
         if not found or found.end() >= end or r"\boxed" in found[1]:
             continue
         said = _trimmed(found[1])
-        if said and re.search(r"\w", said) and (after < 0 or _is_value(said)):
-            return cue.start(), said
+        if said and _LETTER.search(said) and (after < 0 or _is_value(said)):
+            return place, said
     return None
 
 
 def _trimmed(text: str) -> str | None:
     """What is said without what wraps it, up to a brace that was opened before; `None` if one stays open."""
+    if text.isdecimal() and text.isascii():
+        return text
     text = _WRAPPING.sub("", _closed(text))
-    text = re.sub(r"^\*\*(.*)\*\*$", r"\1", text)
+    text = _IN_BOLD.sub(r"\1", text)
     if balanced(text) != text:
         return None
     return text if text.endswith("%") else without_unit(text) or text
@@ -214,6 +238,8 @@ def _trimmed(text: str) -> str | None:
 
 def _closed(text: str) -> str:
     """`text` up to the first brace that closes what was not opened in it."""
+    if "}" not in text:
+        return text
     depth = 0
     for token in re.finditer(r"\\.|[{}]", text):
         depth += (token[0] == "{") - (token[0] == "}")

@@ -68,8 +68,7 @@ def is_answers(value: object) -> bool:
 
 async def verdicts(kind: Answers, answers: Iterable[str | None], reference: str) -> dict[str | None, bool | None]:
     """Judge each distinct answer once. No answer is not right; `None` is no verdict."""
-    at_once = _graded_by(kind)
-    found = {answer: False if answer is None else at_once(answer, reference) for answer in dict.fromkeys(answers)}
+    found = at_once(kind, answers, reference)
     waiting = [answer for answer, verdict in found.items() if answer is not None and verdict is None]
     if len(waiting) == 1:
         found[waiting[0]] = await kind.equal(waiting[0], reference)
@@ -77,6 +76,12 @@ async def verdicts(kind: Answers, answers: Iterable[str | None], reference: str)
         judged = await together(kind.equal(answer, reference) for answer in waiting)
         found |= dict(zip(waiting, judged, strict=True))
     return found
+
+
+def at_once(kind: Answers, answers: Iterable[str | None], reference: str) -> dict[str | None, bool | None]:
+    """The verdicts that need no waiting; `None` for the others."""
+    graded = _graded_by(kind)
+    return {answer: False if answer is None else graded(answer, reference) for answer in dict.fromkeys(answers)}
 
 
 def _graded_by(kind: Answers) -> Callable[[str, str], bool | None]:
@@ -92,4 +97,10 @@ def _later(_answer: str, _reference: str) -> None:
 def groups_of(kind: Answers, answers: Iterable[str | None]) -> list[int]:
     """Equal numbers for equal answers, in the order of the first of each; −1 for no answer."""
     numbers: dict[str, int] = {}
-    return [-1 if answer is None else numbers.setdefault(kind.key(answer), len(numbers)) for answer in answers]
+    known: dict[str | None, int] = {None: -1}
+    found = []
+    for answer in answers:
+        if answer not in known and answer is not None:
+            known[answer] = numbers.setdefault(kind.key(answer), len(numbers))
+        found.append(known[answer])
+    return found

@@ -91,17 +91,26 @@ _READER = Reader(Sample)
 _LIST: msgspec.json.Decoder[list[dict[str, Any]]] = msgspec.json.Decoder(list[dict[str, Any]])
 
 
-def read_samples(path: Path, *, torn: bool = False) -> Iterator[tuple[str, int, Sample]]:
-    """The samples of a pool, with their places for messages, and where they begin: a byte, or a number in a JSON list.
+def read_samples(path: Path, *, torn: bool = False) -> Iterator[tuple[int, int, Sample]]:
+    """The samples of a pool, with their lines from 1, and where they begin: a byte, or a number in a JSON list.
 
     Those without a number get one, in their order within a problem. Raises `InputError`, naming the line, for what is
     no pool.
     """
     seen = Counter[str]()
-    for place, start, sample in _listed(path) if is_list(path) else _lines(path, torn=torn):
-        number = seen[sample.id] if sample.draw is None else sample.draw
-        seen[sample.id] += sample.draw is None
-        yield place, start, sample if sample.draw is not None else msgspec.structs.replace(sample, draw=number)
+    try:
+        for line, start, sample in _listed(path) if is_list(path) else _READER.read(path, torn=torn):
+            if sample.draw is None:
+                sample = msgspec.structs.replace(sample, draw=seen[sample.id])  # noqa: PLW2901 (the same, numbered)
+                seen[sample.id] += 1
+            yield line, start, sample
+    except InputError as error:
+        raise InputError(f"{error}; {FORM}") from None
+
+
+def place_of(path: Path, line: int) -> str:
+    """Where a sample of a pool stands, for messages."""
+    return f"{path}, {'item' if is_list(path) else 'line'} {line}"
 
 
 def is_list(path: Path) -> bool:
@@ -113,25 +122,16 @@ def read_sample(line: bytes, path: Path) -> Sample:
     return _READER.row(line, path, 0)
 
 
-def _lines(path: Path, *, torn: bool) -> Iterator[tuple[str, int, Sample]]:
-    try:
-        for number, start, sample in _READER.read(path, torn=torn):
-            yield f"{path}, line {number}", start, sample
-    except InputError as error:
-        raise InputError(f"{error}; {FORM}") from None
-
-
-def _listed(path: Path) -> Iterator[tuple[str, int, Sample]]:
+def _listed(path: Path) -> Iterator[tuple[int, int, Sample]]:
     try:
         rows = _LIST.decode(path.read_bytes())
     except (OSError, msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise InputError(f"{path}: is not a JSON list of samples: {error}; {FORM}") from None
+        raise InputError(f"{path}: is not a JSON list of samples: {error}") from None
     for number, row in enumerate(rows):
-        where = f"{path}, item {number + 1}"
         try:
-            yield where, number, msgspec.convert(row, Sample, strict=False)
+            yield number + 1, number, msgspec.convert(row, Sample, strict=False)
         except msgspec.ValidationError as error:
-            raise InputError(f"{where}: {error}; {FORM}") from None
+            raise InputError(f"{place_of(path, number + 1)}: {error}") from None
 
 
 def key(request: Request, *, any_sampling: bool = False, any_prompt: bool = False) -> Key:

@@ -8,7 +8,7 @@ from typing import BinaryIO
 import msgspec
 
 from metagen.disk.lines import Appender
-from metagen.disk.pool import Key, Sample, is_list, key, read_sample, read_samples, sample_key
+from metagen.disk.pool import Key, Sample, is_list, key, place_of, read_sample, read_samples, sample_key
 from metagen.errors import InputError, StorageError
 from metagen.request import Request
 
@@ -42,11 +42,13 @@ class Samples:
         self._places.clear()
         self._held.clear()
         self._looser.clear()
-        for where, start, sample in read_samples(self.path, torn=bool(model)):
+        for line, start, sample in read_samples(self.path, torn=bool(model)):
             places = self._places.setdefault(sample_key(sample), {})
             if sample.number in places:
+                where = place_of(self.path, line)
                 raise InputError(f"{where}: sample {sample.number} of this request stands here again")
             if model and sample.model not in ("", model):
+                where = place_of(self.path, line)
                 raise InputError(f"{where}: was drawn from {sample.model}, and this is {model}: give another pool")
             self._add(places, sample, start)
             self.writer = self.writer or sample.model

@@ -18,6 +18,7 @@ from metagen.disk.lines import read_lines
 from metagen.distribution import how_to_install
 from metagen.errors import InputError
 from metagen.settings import require_whole, spelled
+from metagen.system import cache_folder
 
 TEXT_FIELDS = ("text", "passage", "contents")
 SUFFIXES = (".md", ".txt")
@@ -72,7 +73,8 @@ class Search:
         Raises `InputError` for a corpus that cannot be read, and a cache that cannot be written.
         """
         with _opening:
-            return open_index(Path(self.corpus), Path(self.cache) if self.cache is not None else _cache())
+            cache = Path(self.cache) if self.cache is not None else cache_folder() / "search"
+            return open_index(Path(self.corpus), cache)
 
 
 class Index:
@@ -171,7 +173,3 @@ def _digest(passages: Sequence[Passage]) -> str:
     for passage in passages:
         digest.update(repr(tuple(passage)).encode())
     return f"{digest.hexdigest()}-bm25s-{_bm25s().__version__}"
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "metagen" / "search"

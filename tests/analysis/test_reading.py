@@ -70,6 +70,28 @@ def test_a_pool_is_read_in_the_order_of_the_problems_and_draws(tmp_path: Path, p
     assert list(source.curves) == ["coverage", "majority"]
 
 
+async def test_answers_of_several_problems_are_compared_symbolically_at_once(
+    tmp_path: Path, problems: ProblemFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together, most = 0, 0
+
+    async def compare(reference: str, answer: str, seconds: float) -> bool | None:
+        nonlocal together, most
+        together += 1
+        most = max(most, together)
+        for _ in range(9):  # turns for the others to begin
+            await asyncio.sleep(0)
+        together -= 1
+        return next((right for figure, right in (("2", True), ("4", False)) if figure in answer), None)
+
+    monkeypatch.setattr("metagen.answers.grade.compare", compare)
+    rows = [sample("a", 0, "$2x$"), sample("a", 1, "2"), sample("b", 0, "$4x$"), sample("b", 1, "$5x$")]
+    source = await asyncio.to_thread(read, lines(tmp_path / "pool.jsonl", rows), problems)
+    assert most == 3
+    assert source.curves["coverage"].values.tolist() == [[1.0, 1.0], [0.0, 0.0]]
+    assert "1 samples have no verdict of the grader and count as wrong" in source.notes
+
+
 def test_with_a_card_flops_are_counted_and_the_prompt_is_read_once(tmp_path: Path, problems: ProblemFile) -> None:
     card = ModelCard.read(SMALL)
     rows = [sample("a", draw, "2", tokens=10 * (draw + 1), prompt_tokens=30) for draw in range(2)]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metagen.analysis.curve import Curve, Samples
+from metagen.analysis.curve import Curve, Samples, intervals
 from metagen.analysis.intervals import percentiles, resampled_means
 from metagen.analysis.rules import all_rules, best_of, coverage, majority_vote, pass_at_k, powers_of_two, weighted_vote
 from metagen.answers.canonical import canonical
@@ -251,6 +251,30 @@ def test_where_all_are_right_or_none_is_the_interval_is_wilsons() -> None:
     assert low[:2] == pytest.approx([0, 0.7225], abs=6e-5)
     assert high[:2] == pytest.approx([0.2775, 1.0], abs=6e-5)
     assert (low[2], high[2]) == pytest.approx((0.7, 1.0))
+
+
+def test_several_curves_have_the_intervals_that_each_has_alone() -> None:
+    rng = np.random.default_rng(0)
+    curves = [curve_of(rng.random((problems, 3)).tolist()) for problems in (40, 30, 40)]
+    for curve, found in zip(curves, intervals(curves), strict=True):
+        assert np.array_equal(found, curve.interval())
+    assert intervals([]) == []
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_votes_are_counted_alike_by_a_product_of_matrices_and_one_by_one(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    groups = rng.integers(-1, 4, (5, 30))
+    scores = np.where(rng.random(groups.shape) < 0.3, NAN, rng.integers(0, 4, groups.shape) / 4)
+    samples = Samples(groups, rng.random(groups.shape) < 0.5, scores)
+    found = []
+    for product in (0, 10**9):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("metagen.analysis.votes.PRODUCT", product)
+            found.append([rule(samples, [2, 7, 29, 30]) for rule in (majority_vote, weighted_vote)])
+    for one, other in zip(*found, strict=True):
+        assert one.values == pytest.approx(other.values)
+        assert one.variances == pytest.approx(other.variances)
 
 
 def test_the_same_seed_resamples_the_same_problems() -> None:

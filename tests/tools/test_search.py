@@ -99,9 +99,9 @@ async def test_a_broken_index_is_built_again(corpus: Path) -> None:
 
 
 def test_without_a_setting_it_is_kept_in_the_users_cache(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(corpus.parent / "mine"))
+    monkeypatch.setenv("METAGEN_CACHE", str(corpus.parent / "mine"))
     Search(str(corpus)).index()
-    assert len(list((corpus.parent / "mine/metagen/search").iterdir())) == 1
+    assert len(list((corpus.parent / "mine/search").iterdir())) == 1
 
 
 @pytest.mark.parametrize(
