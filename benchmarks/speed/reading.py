@@ -130,12 +130,15 @@ def main() -> None:
         write(place / "problems.jsonl", questions(options.problems))
         write(place / "pool.jsonl", samples(options.problems))
         rounds = [[measured(tree, options.problems, place) for tree in trees] for _ in range(options.rounds)]
-    print("| what | seconds of work | by the clock | peak, MB |" + (" before | ratio |" if options.before else ""))
-    print("|---|---|---|---|" + ("---|---|" if options.before else ""))
+    print(
+        "| what | seconds of work | by the clock | peak, MB |"
+        + (" before | ratio | peak before |" if options.before else "")
+    )
+    print("|---|---|---|---|" + ("---|---|---|" if options.before else ""))
     for what in rounds[0][0]:
         now, *before = (min(each[tree][what] for each in rounds) for tree in range(len(trees)))
         line = f"| {what} | {now.work:.2f} | {now.clock:.2f} | {now.memory:.0f} |"
-        print(line + "".join(f" {old.work:.2f} | {now.work / old.work:.2f} |" for old in before))
+        print(line + "".join(f" {old.work:.2f} | {now.work / old.work:.2f} | {old.memory:.0f} |" for old in before))
 
 
 if __name__ == "__main__":

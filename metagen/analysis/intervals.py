@@ -55,5 +55,7 @@ def percentiles(means: Array, level: float = LEVEL) -> tuple[Array, Array]:
 
 def _counts(problems: int, draws: int, rng: np.random.Generator) -> Array:
     """[draws, P]: how often each problem stands in each resample."""
-    drawn = rng.integers(problems, size=(draws, problems)) + problems * np.arange(draws)[:, None]
-    return np.bincount(drawn.ravel(), minlength=draws * problems).reshape(draws, problems).astype(np.float64)
+    counts = np.empty((draws, problems))
+    for row, drawn in zip(counts, rng.integers(problems, size=(draws, problems)), strict=True):
+        row[:] = np.bincount(drawn, minlength=problems)
+    return counts
