@@ -140,7 +140,7 @@ def _sampled(ballots: _Ballots, k: int, rng: np.random.Generator, error: float) 
 def _outcomes(ballots: _Ballots, draws: Index) -> tuple[Array, Array]:
     """([P], [P]): the sums over draws of the outcomes of each problem, and of their squares."""
     sums, squares = np.empty((2, len(ballots.groups)))
-    for problems in _blocks(ballots.sizes, draws.shape):
+    for problems in _blocks(ballots.sizes, ballots.groups.shape[1], draws.shape):
         part = ballots.part(problems)
         size = BLOCK // max(1, int(part.sizes[-1]), draws.shape[1])
         outcomes = np.concatenate(
@@ -150,9 +150,9 @@ def _outcomes(ballots: _Ballots, draws: Index) -> tuple[Array, Array]:
     return sums, squares
 
 
-def _blocks(sizes: Index, draws: tuple[int, ...]) -> Iterator[slice]:
+def _blocks(sizes: Index, n: int, draws: tuple[int, ...]) -> Iterator[slice]:
     """Slices of problems such that each fits into memory; `sizes` ascend."""
-    cells = draws[0] * np.maximum(sizes + 1, draws[1])
+    cells = np.maximum(draws[0] * np.maximum(sizes + 1, draws[1]), n * (sizes + 1))
     start = 0
     while start < len(sizes):
         held = np.arange(1, len(sizes) - start + 1) * cells[start:]
