@@ -17,9 +17,14 @@ from functools import cache, lru_cache
 from hashlib import blake2b
 from pathlib import Path
 from queue import LifoQueue
+from threading import Lock
+from typing import TYPE_CHECKING
 
 from metagen.errors import VerifierError
 from metagen.system import processors
+
+if TYPE_CHECKING:
+    from metagen.answers.remembered import Remembered
 
 CHECKERS = min(max(2, processors()), 8)
 """Processes at most, each of up to 2 GiB (see `checker_program.MEMORY`) and one core."""
@@ -105,14 +110,14 @@ class Checkers:
         """The last one in is the first one out, so that a second process starts only for a second check at a time."""
         for checker in self._all:
             self._idle.put(checker)
-        from metagen.answers.remembered import Remembered  # noqa: PLC0415 (few runs compare symbols)
-
-        self.known = Remembered(f"verdicts-{_decided_by()}.sqlite")
+        self._lock = Lock()
+        self._known: Remembered | None = None
 
     def check(self, reference: str, answer: str, seconds: float) -> bool | None:
         """Return what is known, else block until one of the processes is done with this check."""
         question = _line(reference, answer, seconds)
-        if (known := self.known.find(question)) is not None:
+        remembered = self._remembered()
+        if (known := remembered.find(question)) is not None:
             return known
         checker = self._idle.get()
         try:
@@ -120,14 +125,24 @@ class Checkers:
         finally:
             self._idle.put(checker)
         if verdict is not None:
-            self.known.keep(question, verdict)
+            remembered.keep(question, verdict)
         return verdict
 
     def stop(self) -> None:
         """End all processes."""
         for checker in self._all:
             checker.stop()
-        self.known.close()
+        if self._known:
+            self._known.close()
+
+    def _remembered(self) -> "Remembered":
+        """What is known on disk. Opened by the thread that asks first, since an event loop must not wait for it."""
+        from metagen.answers.remembered import Remembered  # noqa: PLC0415 (few runs compare symbols)
+
+        with self._lock:
+            if self._known is None:
+                self._known = Remembered(f"verdicts-{_decided_by()}.sqlite")
+            return self._known
 
 
 @cache
