@@ -109,18 +109,19 @@ def _unheard(_status: int) -> None:
 
 async def unless_left(receive: Receive, work: Awaitable[Result]) -> Result:
     """The result of some work, which is cancelled when the client leaves. Raises `Left` then."""
-    leaving = asyncio.ensure_future(_left(receive))
+    leaving, working = asyncio.ensure_future(_left(receive)), True
     try:
         async with asyncio.timeout(None) as limit:
 
             def leave(_: object) -> None:
-                limit.reschedule(0)
+                if working:  # the client may leave in the turn of the loop in which the work ends
+                    limit.reschedule(0)
 
             leaving.add_done_callback(leave)
             try:
                 return await work
             finally:
-                leaving.remove_done_callback(leave)
+                working = False
     except TimeoutError:
         if limit.expired():
             raise Left from None
