@@ -6,7 +6,7 @@ The solver, the corrector, the model that thinks first and the process reward mo
 Runs each strategy with cold caches, and goes on where it stopped. The table is that of `tree_front.py`: accuracy with
 its interval, FLOPs per problem, the verifier's share, and the difference to the vote of the solver at equal
 FLOPs, in pairs over problems. Then come the front, of those to which no cheaper one is equal, and the difference of
-each team to the better of the vote and the weighted vote of the solver, interpolated to its FLOPs.
+each team to the best of the votes and weighted votes of one generator, the solver or the corrector, at its FLOPs.
 """
 
 import asyncio
@@ -41,6 +41,9 @@ ONE = {
     "weighted16": f"Vote(16, {BY})",
     "reasoner1": REASONER,
     "corrector1": 'Model("corrector")',
+    "corrector4": 'Vote(4, of=Model("corrector"))',
+    "corrector16": 'Vote(16, of=Model("corrector"))',
+    "weighted-corrector4": f'Vote(4, of=Model("corrector"), {BY})',
     "weighted-corrector8": f'Vote(8, of=Model("corrector"), {BY})',
 }
 """Strategies over one generator, some with the reward model; the corrector answers questions, too."""
@@ -58,8 +61,13 @@ SEVERAL = {
 }
 """Strategies over several."""
 STRATEGIES = ONE | SEVERAL
-FAMILIES = ("vote1", "vote4", "vote16", "vote32"), ("weighted4", "weighted16")
-"""Of strategies over the solver, each from cheap to dear."""
+FAMILIES = (
+    ("vote1", "vote4", "vote16", "vote32"),
+    ("weighted4", "weighted16"),
+    ("corrector1", "corrector4", "corrector16"),
+    ("weighted-corrector4", "weighted-corrector8"),
+)
+"""Of strategies over one generator, each from cheap to dear."""
 
 
 def main(out: Path, problems: int = 500, run: bool = True) -> None:
@@ -78,14 +86,14 @@ def cheaper(row: dict[str, Any], rows: list[dict[str, Any]]) -> list[dict[str, A
 
 
 def against_one(found: Results) -> None:
-    """Print the difference to the better of the two families over one generator at equal FLOPs, in pairs."""
+    """Print the difference to the best family over one generator at equal FLOPs, in pairs."""
     for name in [name for name in SEVERAL if name in found.right]:
         cost = found.costs[name]
         rivals = {family[0]: found.at(cost, family) for family in FAMILIES if found.costs[family[0]] <= cost}
         best = max(rivals, key=lambda rival: float(rivals[rival].mean()))
         gain = difference(rivals[best], found.right[name])
         print(
-            f"{name:20} against {best.rstrip('0123456789'):8} at equal FLOPs, {100 * rivals[best].mean():.1f}: "
+            f"{name:20} against {best.rstrip('0123456789'):18} at equal FLOPs, {100 * rivals[best].mean():.1f}: "
             f"{100 * gain.value:+5.1f} [{100 * gain.low:+5.1f}, {100 * gain.high:+5.1f}]"
         )
 
