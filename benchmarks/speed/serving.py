@@ -8,8 +8,9 @@
 All ask one mock server (`mock_server.py`). Servers are processes of their own and take turns in each round. `direct`
 asks the mock for n=8, without a server between. `scripted` is our server over a function instead of the mock. With 0
 seconds per token, the figures are those of servers that never wait for the model: the most requests they can answer.
-With 0.01, replies take about two seconds, and the latency beyond that of `direct` is what a server adds. Printed are
-medians over the rounds: requests/s, latencies, and the CPU time of the server for each request.
+With 0.01, replies take about two seconds. Printed are medians over the rounds: requests/s, latencies, and the CPU time
+of the server for each request. Then the latency that our server adds: over a function that sleeps for one to two
+seconds a sample, what a request takes beyond its longest sample.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import aiohttp
@@ -30,6 +32,24 @@ import typer
 
 N, CLIENTS = 8, 64
 TURNS = [{"role": "user", "content": "What is 3 + 4?"}]
+SLEEPER = """
+import asyncio
+from random import Random
+
+from metagen import Scripted
+
+
+def seconds(prompt, draw):
+    return 1 + Random(f"{prompt} {draw}").random()
+
+
+def sleeper():
+    async def sleep(request):
+        await asyncio.sleep(seconds(request.prompt, request.draw))
+        return "The answer is 7."
+
+    return Scripted(sleep)
+"""
 Way = tuple[str, str, dict[str, Any], psutil.Process | None]
 """A name, an address, a body, and the process that is measured."""
 
@@ -45,9 +65,9 @@ def process_of(*command: str | Path) -> Iterator["subprocess.Popen[str]"]:
             process.terminate()
 
 
-def ours(stack: ExitStack, name: str, model: str) -> Way:
+def ours(stack: ExitStack, name: str, model: str, *options: str | Path) -> Way:
     command = (sys.executable, "-m", "metagen", "serve", "--model", model, "--alias", f"math=Vote({N})", "--port", "0")
-    process = stack.enter_context(process_of(*command))
+    process = stack.enter_context(process_of(*command, *options))
     assert process.stdout
     url = process.stdout.readline().removeprefix("Serving at ").strip()
     return name, url, {"model": "math", "messages": TURNS}, psutil.Process(process.pid)
@@ -121,8 +141,30 @@ async def measure(session: aiohttp.ClientSession, way: Way, requests: int) -> tu
     return requests / seconds, shares[49], shares[98], 1000 * (cpu(process) - used) / requests
 
 
+async def added(session: aiohttp.ClientSession, way: Way, requests: int) -> tuple[float, float]:
+    """The milliseconds that the server adds to half of the requests, and to 99 of 100."""
+    names: dict[str, Any] = {}
+    exec(SLEEPER, names)  # noqa: S102 (the text above)
+    later: list[float] = []
+    numbers = iter(range(requests))
+
+    async def client() -> None:
+        for number in numbers:
+            prompt = f"What is {number} + 4?"
+            slept = max(names["seconds"](prompt, draw) for draw in range(N))
+            begun = time.perf_counter()
+            body = {"model": "math", "messages": [{"role": "user", "content": prompt}]}
+            async with session.post(f"{way[1]}/chat/completions", json=body) as reply:
+                assert (await reply.json())["choices"]
+            later.append(1000 * (time.perf_counter() - begun - slept))
+
+    await asyncio.gather(*(client() for _ in range(min(CLIENTS, requests))))
+    shares = statistics.quantiles(later[CLIENTS:], n=100)  # not the first of each client, which come all at once
+    return shares[49], shares[98]
+
+
 async def run(hub_at: Path | None, optillm_at: Path | None, rounds: int, requests: int, per_token: float) -> None:
-    with ExitStack() as stack:
+    with ExitStack() as stack, TemporaryDirectory() as folder:
         mock_server = Path(__file__).with_name("mock_server.py")
         process = stack.enter_context(process_of(sys.executable, mock_server, "--seconds-per-token", str(per_token)))
         assert process.stdout
@@ -139,10 +181,14 @@ async def run(hub_at: Path | None, optillm_at: Path | None, rounds: int, request
             for _ in range(rounds):
                 for way in ways:
                     found[way[0]].append(await measure(session, way, requests))
+            (Path(folder) / "sleeper.py").write_text(SLEEPER)
+            sleeper = ours(stack, "sleeper", "sleeper", "--load", Path(folder) / "sleeper.py")
+            more = await added(session, sleeper, 2 * requests)
     print(f"{'':10} {'requests/s':>10} {'p50 ms':>8} {'p99 ms':>8} {'CPU ms':>8}")
     for name, rows in found.items():
         figures = [statistics.median(column) for column in zip(*rows, strict=True)]
         print(f"{name:10} {figures[0]:10.1f} {figures[1]:8.1f} {figures[2]:8.1f} {figures[3]:8.2f}")
+    print(f"our server adds {more[0]:.1f} ms to a request of {CLIENTS} clients (p50), {more[1]:.1f} ms (p99)")
 
 
 def main(
