@@ -3,8 +3,10 @@
 import sys
 from collections.abc import Iterable
 from hashlib import blake2b
+from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from metagen.errors import InputError
@@ -24,11 +26,21 @@ def load_all(paths: Iterable[Path]) -> dict[str, Any]:
     return names
 
 
+class Uncached(SourceFileLoader):
+    """Compiles a file as it is, each time: a compiled copy that a full disk has cut would end every later run."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
+
+
 def load_names(path: Path) -> dict[str, Any]:
     """The public functions and classes that a file of Python defines, and its constants of plain data."""
     spec = spec_from_file_location(f"_loaded_{path.stem}", path)
     if not path.is_file() or spec is None or spec.loader is None:
         raise InputError(f"--load {path}: there is no such file of Python")
+    if isinstance(spec.loader, SourceFileLoader):
+        spec.loader = Uncached(spec.name, str(path))
     module = module_from_spec(spec)
     sys.modules[spec.name] = module
     try:
