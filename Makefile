@@ -1,4 +1,4 @@
-.PHONY: help demo test core installs pages adapters system check cover tables docs bench gpu-check torture clients lecture sbom clean
+.PHONY: help demo test core cluster installs pages adapters system check cover tables docs bench gpu-check torture clients lecture sbom clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -15,8 +15,10 @@ demo: $(READY) ## set up everything and solve 100 problems with the model that s
 
 test: system check ## set up everything, then lint, check types and run the tests of the library
 	$(BIN)/python -m pytest -n 2 --durations=15 -m "not engine and not install and not browser and not ray"
-	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=15 -m "engine and not install"
-	$(BIN)/python -m pytest -m "ray and not engine" tests/cluster
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=15 -m "engine and not install and not ray"
+
+cluster: $(READY) ## solve on workers of a real Ray, with and without engines
+	$(BIN)/python -m pytest --durations=5 -m ray tests/cluster
 
 installs: $(READY) ## install the package with each of its extras, as users do, into fresh environments
 	$(BIN)/python -m pytest --durations=5 -m install tests/test_install.py
