@@ -55,8 +55,8 @@ async def test_a_killed_actor_is_replaced_and_what_kills_actors_is_a_failed_prob
     async with Workers(2, order(tmp_path)) as workers:
         solving = workers.solve_all(problems, Vote(2), seed=3)
         solved = [await anext(solving)]
-        process = await workers.slots[0].ready.result().call("process")
-        os.kill(process, signal.SIGKILL)
+        place = next(slot.place for slot in workers.slots if slot.place)  # on a busy machine, only one may have begun
+        os.kill(await place.call("process"), signal.SIGKILL)
         solved += [each async for each in solving]
     failed = [each for each in solved if each.error]
     assert sorted(each.problem for each in solved) == sorted(str(number) for number in range(1, len(problems) + 1))
