@@ -13,11 +13,8 @@ With `--real` the shipped model writes and the shipped process reward model judg
 
 import asyncio
 import random
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import islice
@@ -27,7 +24,7 @@ from typing import Any
 import aiohttp
 import typer
 from aiohttp import web
-from tree_peers import CALL, STEPS, answered, detokenize, models, tokenize
+from tree_peers import CALL, STEPS, answered, detokenize, models, serving, tokenize
 
 from metagen import Candidate, OpenAIServer, Problem, ProblemFile, Run, Score, Solution, parse, solve_all
 from metagen.data import EVALUATION
@@ -53,7 +50,7 @@ def main(problems: int = 4, real: bool = False, serve: bool = False) -> None:
 
 async def compare(problems: int) -> None:
     every = [Problem(str(number), f"Question {number}?") for number in range(problems)]
-    with serving() as address:
+    with serving(__file__) as address:
         async with OpenAIServer(address, api="completions") as server, aiohttp.ClientSession() as stats:
             for verdict in VERDICTS:
                 print(f"\na verdict takes {1000 * verdict:.0f} ms")
@@ -132,17 +129,6 @@ def slow(seconds: float) -> Callable[..., Any]:
 def worth(text: str) -> float:
     """A number from 0 to 1 that follows from the text."""
     return int.from_bytes(blake2b(text.encode(), digest_size=6).digest()) / 2**48
-
-
-@contextmanager
-def serving() -> Iterator[str]:
-    server = subprocess.Popen([sys.executable, __file__, "--serve"], stdout=subprocess.PIPE, text=True)
-    assert server.stdout
-    try:
-        yield server.stdout.readline().strip()
-    finally:
-        server.kill()
-        server.wait()
 
 
 async def served() -> None:

@@ -129,8 +129,9 @@ async def slowly(_problem: Problem, candidates: Sequence[Candidate], _run: Run) 
 
 
 @contextmanager
-def serving() -> Iterator[str]:
-    server = subprocess.Popen([sys.executable, __file__, "--serve"], stdout=subprocess.PIPE, text=True)
+def serving(program: str = __file__) -> Iterator[str]:
+    """The address of the server that this program is with `--serve`."""
+    server = subprocess.Popen([sys.executable, program, "--serve"], stdout=subprocess.PIPE, text=True)
     assert server.stdout
     try:
         yield server.stdout.readline().strip()

@@ -195,7 +195,7 @@ def _values(pattern: re.Pattern[str], text: str, end: int) -> Iterator[Found]:
 
 
 def _places(text: str) -> list[int]:
-    """Where the word `answer` stands in any case, the last place first. Patterns would need ten times as long."""
+    """Where the word `answer` stands, in any case, the last place first. A pattern is ten times as slow."""
     folded = text.lower()
     if len(folded) > len(text) or "ſ" in text:  # to patterns, it is a small s
         return [found.start() for found in re.finditer(_WORD, text, re.IGNORECASE)][::-1]
