@@ -222,6 +222,20 @@ async def test_all_rows_are_printed(watched: Watched, tmp_path: Path) -> None:
     assert await page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_a_button_turns_light_into_dark_and_back(watched: Watched, pages: Path, scheme: Any) -> None:
+    back = "getComputedStyle(document.body).backgroundColor"
+    page = await watched.open(pages / "vote.html")
+    await page.emulate_media(color_scheme=scheme)
+    seen = [await page.evaluate(back)]
+    for _ in range(2):
+        await page.get_by_role("button", name="Dark or light").click()
+        seen.append(await page.evaluate(back))
+    colours = {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 23, 26)"}
+    other = colours["dark" if scheme == "light" else "light"]
+    assert seen == [colours[scheme], other, colours[scheme]]
+
+
 async def test_a_live_page_grows_with_its_run(watched: Watched, tmp_path: Path) -> None:
     folder = await make_run(tmp_path, problems=PROBLEMS[:1])
     with serving(folder) as server:
