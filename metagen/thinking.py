@@ -125,6 +125,11 @@ CHANNEL = re.compile(r"(?:<\|start\|>\w*)?<\|channel\|>(\w+)[^<]*<\|message\|>")
 ENDED = re.compile(r"<\|(?:end|return|call)\|>")
 
 
+def may_think(raw: str) -> bool:
+    """Whether a reply has marks of a thought, of a family that is not known."""
+    return USUAL.close in raw or raw.lstrip().startswith(USUAL.open)
+
+
 def split(raw: str, family: Family | None = None, *, opened: bool = False) -> Reply:
     """Split a reply at its marks; `opened` says that its thought was open before it began.
 
@@ -132,7 +137,7 @@ def split(raw: str, family: Family | None = None, *, opened: bool = False) -> Re
     another thought. A closing mark without an opening one ends a thought that the prompt has opened. Where the family
     is not known, the usual marks count, and a thought opens at the beginning alone.
     """
-    if family is None and not opened and USUAL.close not in raw and not raw.lstrip().startswith(USUAL.open):
+    if family is None and not opened and not may_think(raw):
         return Reply("", raw)
     if family and family.name == "gpt-oss":
         return _split_channels(raw, opened=opened)

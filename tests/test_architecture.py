@@ -46,6 +46,7 @@ TESTED_ELSEWHERE = {
     "analysis.columns": "tests/analysis/test_reading.py",
     "analysis.curve": "tests/analysis/test_rules.py",
     "analysis.intervals": "tests/analysis/test_rules.py and test_tally.py",
+    "analysis.part_program": "tests/analysis/test_parts.py",
     "analysis.share": "tests/analysis/test_tally.py",
     "analysis.sheet": "tests/test_notebook.py and tests/analysis/test_formats.py",
     "analysis.votes": "tests/analysis/test_rules.py",

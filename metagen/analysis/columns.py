@@ -2,7 +2,7 @@
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import accumulate, islice
 from math import nan
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from metagen.analysis.parts import Part
 from metagen.answers.kinds import MATHS
 from metagen.answers.protocol import Answers
 from metagen.disk.problems import ProblemFile
@@ -22,6 +23,8 @@ from metagen.verifiers.oracles import MatchesReference
 
 AT_ONCE = 4096
 """Samples that are moved into columns at once: one by one would take four times as long."""
+UNNUMBERED = -1
+"""The number of a sample that has none yet."""
 _NOTHING = b"\xff"
 """Marks a missing text. No text in UTF-8 contains this byte."""
 
@@ -87,6 +90,11 @@ class Questions:
         self._places = array("i", hashes.argsort().astype(np.int32).tobytes())
         hashes.sort()
         self._hashes = array("q", hashes.tobytes())
+
+    @property
+    def kinds(self) -> dict[str, Answers]:
+        """The kinds of answers that are not mathematics, by problem."""
+        return {self.ids[place]: kind for place, kind in self._kinds.items()}
 
     def kind(self, place: int) -> Answers:
         """The kind of answers to the problem at `place`."""
@@ -154,7 +162,34 @@ class Columns:
             return
         places, numbers, draws = zip(*self._added, strict=True)
         self._added.clear()
-        answers, tokens, scores, prompts, cut, texts = zip(*draws, strict=True)
+        self._extend(places, numbers, *zip(*draws, strict=True))
+
+    def join(self, part: Part, places: Sequence[int]) -> None:
+        """Add the samples of a part, whose problems are at these places."""
+        self.recorded = self.recorded or part.recorded
+        numbers = [UNNUMBERED if number is None else number for number in part.numbers]
+        self._extend(
+            [places[place] for place in part.places],
+            numbers,
+            part.answers,
+            part.tokens,
+            part.scores,
+            part.prompts,
+            part.cut,
+            part.texts,
+        )
+
+    def _extend(
+        self,
+        places: Sequence[int],
+        numbers: Sequence[int],
+        answers: Sequence[str | None],
+        tokens: Sequence[int],
+        scores: Sequence[float | None],
+        prompts: Sequence[int],
+        cut: Sequence[bool],
+        texts: Sequence[str | None],
+    ) -> None:
         self.places.extend(places)
         self.numbers.extend(numbers)
         self.tokens.extend(tokens)
@@ -164,6 +199,16 @@ class Columns:
         self.cut.extend(cut)
         self.answers.extend(answers)
         self.texts.extend(texts)
+
+    def number(self) -> None:
+        """Give the samples without a number one: 0, 1 … in the order in which a problem's were read."""
+        numbers = np.asarray(self.numbers, np.int32)
+        (missing,) = np.nonzero(numbers == UNNUMBERED)
+        if len(missing):
+            order = missing[np.argsort(as_array(self.places)[missing], kind="stable")]
+            places = as_array(self.places)[order]
+            numbers[order] = np.arange(len(order)) - np.searchsorted(places, places)
+            self.numbers = array("i", numbers.tobytes())
 
     def order(self) -> "NDArray[np.int32]":
         """The samples by problem, and each problem's by their numbers."""

@@ -5,22 +5,22 @@ score.
 """
 
 import asyncio
-import json
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from math import exp, nan
+from math import nan
 from pathlib import Path
+from typing import Never
 
-import msgspec
 import numpy as np
 
 from metagen.analysis.calibration import calibration
-from metagen.analysis.columns import Columns, Draw, Questions, as_array
+from metagen.analysis.columns import AT_ONCE, Columns, Draw, Questions, as_array
 from metagen.analysis.curve import Curve, Samples
 from metagen.analysis.intervals import Index
+from metagen.analysis.parts import OddError, Part, part_of, read_parts, request_of
 from metagen.analysis.rules import all_rules, best_of, coverage, first_k, majority_vote, powers_of_two
 from metagen.analysis.tables import Source
 from metagen.analysis.tally import one_line, silence, without_verdict
@@ -28,7 +28,7 @@ from metagen.answers.protocol import at_once, groups_of, verdicts
 from metagen.budget import Account, Price
 from metagen.candidate import Candidate
 from metagen.card.card import ModelCard
-from metagen.disk.pool import Sample, place_of, read_samples, reply_of
+from metagen.disk.pool import is_list, place_of, read_samples
 from metagen.disk.problems import ProblemFile
 from metagen.disk.runs import read_rows
 from metagen.disk.traces import SpanRow, read_configuration, read_traces
@@ -46,8 +46,6 @@ VERIFIER = "the run's verifier"
 SCORE = "the pool's score"
 TOGETHER = 64
 """Problems whose answers are compared symbolically at the same time, in as many processes as there are processors."""
-MOST_LOGPROB = 1e-3
-"""Of a mean over tokens: rounding may lift the logarithm of a probability a little above 0, and no more."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -257,35 +255,52 @@ def _without_verdict(path: Path, samples: Samples) -> Iterator[str]:
 
 
 def _of_pool(path: Path, questions: Questions) -> Columns:
-    columns = Columns()
-    requests = array("q", bytes(8 * len(questions.ids)))
-    last, place = None, 0
-    for line, _, sample in read_samples(path):
-        if sample.partial:
-            raise InputError(f"{place_of(path, line)}: continues a partial reply, and a report needs whole samples")
-        if (name := sample.id) != last:  # the samples of one problem mostly follow each other
-            last, place = name, questions.place(name, path)
-        request = _request_of(sample)
-        if requests[place] not in (0, request):
-            raise InputError(
-                f"{place_of(path, line)}: problem {sample.problem!r} has samples of two prompts, models or settings: "
-                "give each a pool of its own"
-            )
-        requests[place] = request
-        columns.recorded = columns.recorded or sample.score is not None or bool(sample.steps)
-        columns.add(place, sample.number, _drawn(sample, questions, place))
-    columns.settle()
+    columns, requests = Columns(), array("q", bytes(8 * len(questions.ids)))
+    try:
+        for part in _parts_of(path, questions):
+            places = [questions.place(name, path) for name in part.names]
+            _check_requests(requests, places, part)
+            columns.join(part, places)
+    except OddError:
+        _refuse(path, questions)
+    columns.number()
     _refuse_twins(path, columns)
     return columns
 
 
-def _request_of(sample: Sample) -> int:
-    """A number that is the same for samples of one prompt, model and settings."""
-    drawn_from = (sample.prompt, sample.model, sample.sampling, sample.messages)
-    try:
-        return hash(msgspec.json.encode(drawn_from, order="sorted"))
-    except UnicodeEncodeError:  # half a character, which a JSON string may hold
-        return hash(json.dumps(drawn_from, sort_keys=True))
+def _check_requests(requests: "array[int]", places: Sequence[int], part: Part) -> None:
+    """Raise `OddError` if samples of a problem were drawn from another request than those before."""
+    for place, request in zip(places, part.requests, strict=True):
+        if requests[place] not in (0, request):
+            raise OddError
+        requests[place] = request
+
+
+def _parts_of(path: Path, questions: Questions) -> Iterator[Part]:
+    kinds, whole = questions.kinds, {problem.id for problem in questions.whole.values()}
+    if not is_list(path) and path.is_file():
+        yield from read_parts(path, kinds, whole)
+        return
+    samples = (sample for *_, sample in read_samples(path))
+    while batch := list(islice(samples, AT_ONCE)):
+        yield part_of(batch, kinds, whole)
+
+
+def _refuse(path: Path, questions: Questions) -> Never:
+    """Say in which line something is wrong."""
+    if path.is_fifo():
+        raise InputError(f"{path}: has a fault, and a pipe cannot be read again to say where: save it as a file first")
+    requests: dict[int, int] = {}
+    for line, _, sample in read_samples(path):
+        if sample.partial:
+            raise InputError(f"{place_of(path, line)}: continues a partial reply, and a report needs whole samples")
+        request = request_of(sample)
+        if requests.setdefault(questions.place(sample.id, path), request) != request:
+            raise InputError(
+                f"{place_of(path, line)}: problem {sample.problem!r} has samples of two prompts, models or settings: "
+                "give each a pool of its own"
+            )
+    raise InputError(f"{path}: was changed while it was read")
 
 
 def _refuse_twins(path: Path, columns: Columns) -> None:
@@ -294,24 +309,6 @@ def _refuse_twins(path: Path, columns: Columns) -> None:
         raise InputError(
             f"{place_of(path, line)}: sample {sample.number} of problem {sample.problem!r} stands here again"
         )
-
-
-def _drawn(sample: Sample, questions: Questions, place: int) -> Draw:
-    cut = sample.end == "length"
-    reply = reply_of(sample).text
-    answer = questions.kind(place).extract(reply, finished=not cut)
-    text = reply if place in questions.whole else None
-    recorded = sample.recorded
-    score = _likelihood(sample.logprobs) if recorded is None else recorded.value
-    return Draw(answer, sample.tokens, score, sample.prompt_tokens, cut, text)
-
-
-def _likelihood(logprobs: Sequence[float]) -> float | None:
-    """The geometric mean of the probabilities of tokens; nan, which is no verdict, if they are none."""
-    if not logprobs:
-        return None
-    mean = sum(logprobs) / len(logprobs)
-    return exp(mean) if mean <= MOST_LOGPROB else nan
 
 
 def _of_run(path: Path, problems: ProblemFile, questions: Questions, grade: Verifier | None) -> Columns:

@@ -15,7 +15,7 @@ from metagen.candidate import Score
 from metagen.disk.lines import Reader
 from metagen.errors import InputError
 from metagen.request import Completion, Request, Sampling
-from metagen.thinking import Reply, split
+from metagen.thinking import Reply, may_think, split
 
 Key = bytes
 """A digest of 16 bytes: of pools with long prompts, the keys would need more memory than all else."""
@@ -81,6 +81,11 @@ def reply_of(sample: Sample) -> Reply:
     if sample.thought or sample.open:
         return Reply(sample.thought, sample.text, sample.open)
     return split(sample.text)
+
+
+def text_of(sample: Sample) -> str:
+    """The text of a sample, without a thought before it."""
+    return reply_of(sample).text if may_think(sample.text) else sample.text
 
 
 FORM = (
