@@ -29,7 +29,7 @@ from rich.table import Table
 
 from metagen import Account, Problem, Scripted, Vote, solve
 from metagen.analysis.tally import Tally
-from metagen.cluster.parcels import Bundle, News
+from metagen.cluster.parcels import Letter, News
 from metagen.cluster.rays import Actor
 from metagen.cluster.workers import Workers
 from metagen.disk.records import Record
@@ -84,10 +84,10 @@ class Player:
     async def begin(self, _: object) -> list[str]:
         return []
 
-    async def turn(self, bundles: list[Bundle]) -> News:
-        if not bundles:
+    async def turn(self, letters: list[Letter]) -> News:
+        if not letters:
             await asyncio.sleep(0.002)
-        return News([self._solved(bundle) for bundle in bundles], PART)
+        return News([self._solved(letter) for letter in letters], PART)
 
     async def end(self) -> None:
         return None
@@ -95,10 +95,9 @@ class Player:
     async def close(self) -> None:
         return None
 
-    def _solved(self, bundle: Bundle) -> tuple[int, str, bytes, bytes]:
-        name = bundle.letters[0].id
-        mark = b'"problem": "%s"' % name.encode()
-        return bundle.number, name, self._line.replace(MARK, mark), self._trace.replace(MARK, mark)
+    def _solved(self, letter: Letter) -> tuple[int, bytes, bytes]:
+        mark = b'"problem": "%s"' % letter.id.encode()
+        return letter.number, self._line.replace(MARK, mark), self._trace.replace(MARK, mark)
 
 
 @asynccontextmanager

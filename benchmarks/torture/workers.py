@@ -97,10 +97,12 @@ def checked(
     times = Counter(each["problem"] for each in found)
     lost = len(expected.keys() - times.keys())
     doubled = sum(count > 1 for count in times.values())
-    other = sum(each != expected[each["problem"]] for each in found)
+    differing = [each for each in found if each != expected[each["problem"]]]
+    for each in differing[:5]:
+        print("different:", each, "expected:", expected[each["problem"]], flush=True)
     spans = tokens_of(run / "trace.jsonl")
     uneven = spans != sum(tokens(each["usage"]) for each in expected.values())
-    return kills, restarts, len(found), lost, doubled, other, lost + doubled + other + uneven
+    return kills, restarts, len(found), lost, doubled, len(differing), lost + doubled + len(differing) + uneven
 
 
 def tokens(usage: dict[str, int]) -> int:
@@ -220,11 +222,12 @@ async def budget(folder: Path) -> tuple[object, ...]:
     return runs, passed, f"{worst:.1%}", passed + (worst > 0.03)
 
 
-def leftovers() -> int:
+def leftovers() -> list[str]:
     """Processes of Ray that nobody owns any more."""
     marks = ("raylet", "gcs_server", "ray::")
     orphans = (each for each in psutil.process_iter(["cmdline", "ppid"]) if each.info["ppid"] == 1)
-    return sum(any(mark in " ".join(each.info["cmdline"] or [])[:200] for mark in marks) for each in orphans)
+    commands = (" ".join(each.info["cmdline"] or [])[:200] for each in orphans)
+    return [each for each in commands if any(mark in each for mark in marks)]
 
 
 PARTS = {"here": here, "actors": actors, "nodes": nodes, "driver": driver, "budget": budget}
@@ -240,12 +243,14 @@ def main(*names: str) -> None:
         if name == "budget":
             publish("workers-budget", ("runs", "budgets passed", "left unused at most", "bad"), [row])
             continue
-        for _ in range(100):
+        for _ in range(600):  # agents of a killed Ray end within a minute
             if not (left := leftovers()):
                 break
             time.sleep(0.2)
+        if left:
+            print(f"{name}: left are", *left, sep="\n    ", flush=True)
         *rest, bad = row
-        rows.append((*rest, left, bad + left))
+        rows.append((*rest, len(left), bad + len(left)))
     if rows:
         columns = ("killed", "kills", "restarts", "solutions", "lost", "doubled", "different", "processes left", "bad")
         publish("workers-kills", columns, rows)

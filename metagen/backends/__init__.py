@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from metagen.lazy import load_lazily
 
 if TYPE_CHECKING:
-    from metagen.backends.balanced import Balanced
+    from metagen.backends.balanced import Balanced, BalancedReward
     from metagen.backends.http.reward_server import VLLMRewardServer
     from metagen.backends.http.server import OpenAIServer, VLLMServer
     from metagen.backends.recorded import Recorded
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Balanced",
+    "BalancedReward",
     "Limited",
     "OpenAIServer",
     "Priced",

@@ -2,13 +2,32 @@
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import Generic, Self, TypeVar
 
+from metagen.budget import Price
 from metagen.errors import InputError, TransientError
-from metagen.request import Backend, Card, Meter, Outcome, Request, Sampling, card_of, refusal, thinking_of
+from metagen.request import (
+    AnyBackend,
+    Backend,
+    Card,
+    Meter,
+    Outcome,
+    Reading,
+    Request,
+    RewardBackend,
+    Sampling,
+    card_of,
+    price_of,
+    refusal,
+    thinking_of,
+)
 from metagen.thinking import Family
+
+Inner = TypeVar("Inner", bound=AnyBackend)
 
 HOMES = 10_000
 """Problems of which it is known where they were served."""
@@ -19,34 +38,27 @@ REST = 10.0
 
 
 @dataclass
-class _Member:
-    backend: Backend
+class _Member(Generic[Inner]):
+    backend: Inner
     opened: bool = False
     opening: asyncio.Lock = field(default_factory=asyncio.Lock)
     in_flight: int = 0
-    """Samples."""
+    """Samples, or readings."""
     rests_until: float = 0.0
 
 
-class Balanced(Backend):
-    """Serves one model by several backends: each request goes to the one with the fewest samples in flight.
+class _Balanced(Generic[Inner]):
+    """Picks one of several backends of one model, opens them, and leaves out those that cannot be reached."""
 
-    A request of a problem that a backend has served before goes there again, where its prefix is cached, unless that
-    backend has over `lean` samples more in flight than the least busy one.
-
-    One that cannot be reached is left out for `rest` seconds and then tried again. The request that found out raises
-    `TransientError`: inside `Retrying` it is asked again, and so goes to another. All must be called alike, since
-    token ids belong to a model by its name. Opening needs one that is there.
-    """
-
-    def __init__(self, *of: Backend, rest: float = REST, lean: int = LEAN) -> None:
+    def __init__(self, *of: Inner, rest: float = REST, lean: int = LEAN) -> None:
         if not of:
-            raise InputError("Balanced: needs backends, such as Balanced(OpenAIServer(...), OpenAIServer(...))")
+            name = type(self).__name__
+            raise InputError(f"{name}: needs backends, such as {name}(OpenAIServer(...), OpenAIServer(...))")
         self.of = of
         self._members = [_Member(backend) for backend in of]
         self._rest = rest
         self._lean = lean
-        self._homes: OrderedDict[str, _Member] = OrderedDict()
+        self._homes: OrderedDict[str, _Member[Inner]] = OrderedDict()
         """By problem: the backend that served it last."""
 
     @property
@@ -62,50 +74,49 @@ class Balanced(Backend):
         return card_of(self._first())
 
     @property
+    def price(self) -> Price | None:
+        return price_of(self._first())
+
+    @property
     def missing(self) -> tuple[str, ...]:
         """What some of them cannot do."""
         return tuple({what: None for member in self._members for what in member.backend.missing})
 
     @property
+    def waits(self) -> str:
+        """What some of them wait for."""
+        return ", ".join(filter(None, (member.backend.waits for member in self._members)))
+
+    @property
     def thinking(self) -> Family | None:
         return thinking_of(self._first())
 
-    async def encode(self, text: str) -> tuple[int, ...]:
-        return await self._first().encode(text)
-
-    def refuses(self, sampling: Sampling) -> str:
-        return next(filter(None, (refusal(member.backend, sampling) for member in self._members)), "")
-
     async def forget(self) -> None:
         for member in self._members:
-            await member.backend.forget()
+            if member.opened:
+                await member.backend.forget()
 
     async def probe(self) -> None:
         await (await self._pick()).backend.probe()
 
-    async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
-        member = await self._pick(request.session)
-        member.in_flight += request.n
-        try:
-            return await member.backend.generate(request, spend)
-        except TransientError as error:
-            self._note(member, error)
-            raise
-        finally:
-            member.in_flight -= request.n
-
-    async def count(self, request: Request) -> int:
-        member = await self._pick(request.session)
-        try:
-            return await member.backend.count(request)
-        except TransientError as error:
-            self._note(member, error)
-            raise
-
-    def _first(self) -> Backend:
+    def _first(self) -> Inner:
         return next((member for member in self._members if member.opened), self._members[0]).backend
 
-    async def _pick(self, session: str = "") -> _Member:
+    @asynccontextmanager
+    async def _picked(self, session: str = "", size: int = 0) -> AsyncIterator[Inner]:
+        """The backend for something of a problem, of so many samples; it rests if it cannot be reached."""
+        member = await self._pick(session)
+        member.in_flight += size
+        try:
+            yield member.backend
+        except TransientError as error:
+            if error.unreachable:
+                member.rests_until = asyncio.get_running_loop().time() + self._rest
+            raise
+        finally:
+            member.in_flight -= size
+
+    async def _pick(self, session: str = "") -> _Member[Inner]:
         """The one that served the problem, else the least busy of those that are not resting.
 
         If all are resting, the one that rests the shortest.
@@ -125,17 +136,14 @@ class Balanced(Backend):
                 await self._open(member)
         return member
 
-    async def _open(self, member: _Member) -> None:
+    async def _open(self, member: _Member[Inner]) -> None:
         member.rests_until = asyncio.get_running_loop().time() + self._rest  # meanwhile others go elsewhere
         await member.backend.__aenter__()
         member.opened, member.rests_until = True, 0.0
         names = {each.backend.name for each in self._members if each.opened}
         if len(names) > 1:
-            raise InputError(f"Balanced: all must serve one model, and these are called {', '.join(sorted(names))}")
-
-    def _note(self, member: _Member, error: TransientError) -> None:
-        if error.unreachable:
-            member.rests_until = asyncio.get_running_loop().time() + self._rest
+            called = ", ".join(sorted(names))
+            raise InputError(f"{type(self).__name__}: all must serve one model, and these are called {called}")
 
     async def __aenter__(self) -> Self:
         try:
@@ -147,7 +155,7 @@ class Balanced(Backend):
             raise failures[0]
         return self
 
-    async def _opened(self, member: _Member) -> TransientError | None:
+    async def _opened(self, member: _Member[Inner]) -> TransientError | None:
         try:
             await self._open(member)
         except TransientError as error:
@@ -164,3 +172,48 @@ class Balanced(Backend):
             if member.opened:
                 member.opened = False
                 await member.backend.__aexit__(None, None, None)
+
+
+class Balanced(_Balanced[Backend], Backend):
+    """Serves one model by several backends: each request goes to the one with the fewest samples in flight.
+
+    A request of a problem that a backend has served before goes there again, where its prefix is cached, unless that
+    backend has over `lean` samples more in flight than the least busy one.
+
+    One that cannot be reached is left out for `rest` seconds and then tried again. The request that found out raises
+    `TransientError`: inside `Retrying` it is asked again, and so goes to another. All must be called alike, since
+    token ids belong to a model by its name. Opening needs one that is there.
+    """
+
+    async def encode(self, text: str) -> tuple[int, ...]:
+        return await self._first().encode(text)
+
+    def refuses(self, sampling: Sampling) -> str:
+        return next(filter(None, (refusal(member.backend, sampling) for member in self._members)), "")
+
+    async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
+        async with self._picked(request.session, request.n) as backend:
+            return await backend.generate(request, spend)
+
+    async def count(self, request: Request) -> int:
+        async with self._picked(request.session) as backend:
+            return await backend.count(request)
+
+
+class BalancedReward(_Balanced[RewardBackend], RewardBackend):
+    """Serves one reward model by several backends, as `Balanced` does for a model that writes.
+
+    A problem's readings go where its earlier ones went, so that what they begin with is cached there.
+    """
+
+    @property
+    def process(self) -> bool:
+        return self._first().process
+
+    async def rate(self, reading: Reading, spend: Meter) -> tuple[float, ...]:
+        async with self._picked(reading.problem, 1) as backend:
+            return await backend.rate(reading, spend)
+
+    async def count(self, reading: Reading) -> int:
+        async with self._picked(reading.problem) as backend:
+            return await backend.count(reading)

@@ -144,3 +144,10 @@ class Priced(_Priced[Backend], Wrapper):
 
 class PricedReward(_Priced[RewardBackend], RewardWrapper):
     """The reward model `of` at a price, of which only what is read counts."""
+
+
+def innermost(backend: object) -> object:
+    """The backend that others are wrapped around; several that are balanced are the innermost together."""
+    while isinstance(backend, Passing):
+        backend = backend.of
+    return backend

@@ -121,8 +121,9 @@ def solve_command(
     given = locals()
     import asyncio
 
+    from metagen.cli.clusters import cluster_of
     from metagen.cli.jobs import solve_file
-    from metagen.cli.orders import cluster_of, order
+    from metagen.cli.orders import order
     from metagen.jobs.job import prepare
 
     cluster = cluster_of(workers, gpus_per_worker, ray, hedge=hedge)
@@ -158,17 +159,22 @@ def sample_command(
     server: ServerOption = None,
     card: CardOption = None,
     price: PriceOption = None,
+    workers: WorkersOption = None,
+    gpus_per_worker: GpusOption = None,
+    ray: RayOption = None,
 ) -> None:
     """Draw and keep N samples per problem. The same command draws what is missing; `solve --model POOL` plays them."""
     given = locals()
     import asyncio
 
+    from metagen.cli.clusters import cluster_of
     from metagen.cli.jobs import sample_file
     from metagen.cli.orders import order
     from metagen.jobs.job import prepare
 
+    cluster = cluster_of(workers, gpus_per_worker, ray)
     job = prepare(order(**given))
-    raise typer.Exit(asyncio.run(sample_file(job, n, out_file)))
+    raise typer.Exit(asyncio.run(sample_file(job, n, out_file, cluster)))
 
 
 @app.command("report")
@@ -385,6 +391,9 @@ def sweep_command(
     out_dir: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Where all is kept. Default: a folder in runs/.")
     ] = None,
+    workers: WorkersOption = None,
+    gpus_per_worker: GpusOption = None,
+    ray: RayOption = None,
 ) -> None:
     """Run strategies x budgets x models x seeds over problem files.
 
@@ -392,11 +401,13 @@ def sweep_command(
     """
     import asyncio
 
+    from metagen.cli.clusters import cluster_of
     from metagen.cli.sweeps import sweep
     from metagen.jobs.plans import cells, read_plan
 
+    cluster = cluster_of(workers, gpus_per_worker, ray)
     every = cells(plan, read_plan(plan))
-    raise typer.Exit(asyncio.run(sweep(plan.stem, every, out_dir or Path("runs") / plan.stem)))
+    raise typer.Exit(asyncio.run(sweep(plan.stem, every, out_dir or Path("runs") / plan.stem, cluster)))
 
 
 @app.command("doctor")

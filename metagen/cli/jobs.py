@@ -1,24 +1,23 @@
 """Runs a job while a bar shows how it goes, and says what came out."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from shlex import quote
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from metagen.analysis.share import Share
 from metagen.analysis.tally import Tally
 from metagen.backends import Recorded
 from metagen.budget import PARTS, Account
+from metagen.cli.clusters import Cluster, spread, table_of_workers, workers_of
 from metagen.cli.console import err, out, progress
 from metagen.cli.traces import sending
-from metagen.cluster.workers import Slot, Workers
 from metagen.disk.records import Record
 from metagen.disk.rows import SolutionRow
 from metagen.disk.runs import RunDirectory
@@ -37,18 +36,6 @@ REASON = 60
 """Characters of the reason of failures that are shown beside a bar."""
 LINE_SECONDS = 30.0
 """Between two lines that say how a run goes, where there is no terminal."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cluster:
-    """The workers that are to solve the problems, in place of this process."""
-
-    workers: int
-    gpus: float = 0.0
-    """For each of them."""
-    ray: str = ""
-    """The address of a Ray cluster; empty starts one on this machine."""
-    hedge: bool = False
 
 
 async def solve_file(job: Job, path: Path, otlp: str | None = None, cluster: Cluster | None = None) -> int:
@@ -91,13 +78,19 @@ async def fill(
     return _exit_code(job, solved, tally, account)
 
 
-async def sample_file(job: Job, n: int, path: Path) -> int:
+async def sample_file(job: Job, n: int, path: Path, cluster: Cluster | None = None) -> int:
     """Draw what the pool lacks; return the exit code."""
+    say_surprises([job])
+    with nullcontext("") if cluster else threads_for(job) as threads, spread(cluster, job) as opened:
+        _say(threads)
+        return await _sample(opened, n, path)
+
+
+async def _sample(job: Job, n: int, path: Path) -> int:
     tally = Tally()
     name, backend = next((name, model) for name, model in job.models.items() if generates(model))
     recorded = replace(job, models={**job.models, name: Recorded(path, backend)})
     account = Account(job.budget)
-    say_surprises([job])
     drawn: set[str] = set()
     short = 0
 
@@ -106,9 +99,7 @@ async def sample_file(job: Job, n: int, path: Path) -> int:
         row = row_of(solution)
         short += row.lost > 0 and not row.failed
 
-    with threads_for(job) as threads:
-        _say(threads)
-        await _work(recorded, Vote(n, of=job.strategy), drawn, tally, account, count)
+    await _work(recorded, Vote(n, of=job.strategy), drawn, tally, account, count)
     title = f"{n} samples of {literal(job.strategy)} on {job.problems.path.name}"
     out.print(summary(tally, title, account, chosen="majority"))
     out.print(f"Kept in {path}; play it with --model {path}", soft_wrap=True)
@@ -170,8 +161,7 @@ async def _here(job: Job, strategy: Generator, stack: AsyncExitStack) -> Callabl
 async def _on_workers(job: Job, cluster: Cluster, stack: AsyncExitStack) -> Callable[..., Solutions]:
     """What solves problems on workers, about which there is a table at the end."""
     assert job.order
-    say = partial(err.print, soft_wrap=True)
-    workers = Workers(cluster.workers, job.order, gpus=cluster.gpus, ray=cluster.ray, hedge=cluster.hedge, say=say)
+    workers = workers_of(cluster, job.order)
     with err.status(f"Starting {cluster.workers} workers ..."):
         await stack.enter_async_context(workers)
     stack.callback(lambda: out.print(table_of_workers(workers.slots, workers.seconds)))
@@ -282,25 +272,6 @@ def summary(tally: Tally, title: str, account: Account, chosen: str = "accuracy"
         table.add_row("wall time", f"{seconds:,.1f} s{late}, {_speed(account):,.0f} completion tokens/s")
     why = f"  {tally.losses.most_common(1)[0][0]}" if tally.lost and tally.losses else ""
     table.add_row("samples lost", f"{tally.lost:,}{why}")
-    return table
-
-
-def table_of_workers(slots: Sequence[Slot], seconds: float) -> Table:
-    """What each worker did."""
-    table = Table(title=f"{len(slots)} workers", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    for name in ("worker", "machine", "problems", "tokens/s", "cached", "idle", "restarts"):
-        table.add_column(name, justify="left" if name == "machine" else "right")
-    for slot in slots:
-        usage = slot.usage
-        table.add_row(
-            f"{slot.number}",
-            slot.host,
-            f"{slot.problems:,}",
-            f"{usage.completion_tokens / max(seconds, 1e-9):,.0f}",
-            f"{usage.cached_tokens / max(usage.prompt_tokens, 1):.0%}",
-            f"{max(0.0, 1 - slot.busy / max(seconds, 1e-9)):.0%}",
-            f"{slot.restarts}",
-        )
     return table
 
 

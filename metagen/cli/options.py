@@ -111,8 +111,8 @@ WorkersOption = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Solve on so many workers, each with models of its own, on the machines of a Ray cluster. --concurrency "
-        "is then for each of them. Needs the extra `ray`.",
+        help="Open the models on each of so many workers, on the machines of a Ray cluster. A limit of problems at "
+        "once is then for each of them. Needs the extra `ray`.",
     ),
 ]
 GpusOption = Annotated[

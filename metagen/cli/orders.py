@@ -5,11 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from metagen.budget import Budget
-from metagen.cli.jobs import Cluster
 from metagen.disk.fields import ANSWER_FIELDS
 from metagen.disk.problems import ProblemFile
 from metagen.disk.templates import read_template, read_text
-from metagen.errors import InputError
 from metagen.jobs.job import Order, read_named, read_settings
 
 
@@ -52,16 +50,6 @@ def order(
         concurrency=concurrency,
         grade=grade or "",
     )
-
-
-def cluster_of(workers: int | None, gpus: float | None, ray: str | None, *, hedge: bool) -> Cluster | None:
-    """The workers that the options ask for; `None` for this process alone. Raises `InputError` for the others alone."""
-    if workers:
-        return Cluster(workers=workers, gpus=gpus or 0.0, ray=ray or "", hedge=hedge)
-    given = {"--gpus-per-worker": gpus, "--ray": ray, "--hedge": hedge}
-    if alone := next((name for name, value in given.items() if value), None):
-        raise InputError(f"{alone} is for workers: give --workers too")
-    return None
 
 
 def read_models(

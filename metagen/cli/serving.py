@@ -9,10 +9,13 @@ from metagen.cli.options import (
     AnswersOption,
     CardOption,
     EngineOption,
+    GpusOption,
     LoadOption,
     ModelOption,
     PriceOption,
+    RayOption,
     ServerOption,
+    WorkersOption,
 )
 
 
@@ -54,6 +57,9 @@ def serve_command(
     server: ServerOption = None,
     card: CardOption = None,
     price: PriceOption = None,
+    workers: WorkersOption = None,
+    gpus_per_worker: GpusOption = None,
+    ray: RayOption = None,
 ) -> None:
     """Serve strategies as models, by OpenAI's interface."""
     given = locals()

@@ -1,9 +1,10 @@
 """Runs the cells of a sweep over models that are opened once, and reports them."""
 
 import json
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import asdict, replace
-from itertools import groupby
+from itertools import count, groupby
 from pathlib import Path
 from typing import Self, cast
 
@@ -13,34 +14,26 @@ from metagen.analysis.tally import Tally
 from metagen.backends import Recorded
 from metagen.backends.wrapper import Inner, Passing, RewardWrapper, Wrapper
 from metagen.budget import Account
+from metagen.cli.clusters import Cluster, spread
 from metagen.cli.console import check_report, out, show, write
 from metagen.cli.jobs import fill, say_surprises
 from metagen.cli.visible import visible
 from metagen.disk.files import make_folder
+from metagen.jobs.job import Job
 from metagen.jobs.plans import Cell, points
 from metagen.request import AnyBackend, Backend, RewardBackend, generates
 
 
-async def sweep(title: str, every: list[Cell], folder: Path) -> int:
-    """Run what is not done yet, then print and write the report; return the exit code."""
+async def sweep(title: str, every: list[Cell], folder: Path, cluster: Cluster | None = None) -> int:
+    """Run what is not done yet, on workers if any are given, then print and write the report; return the exit code."""
     check_report(folder, "sweep")
     make_folder(folder / "pools")
     say_surprises(cell.job for cell in every)
-    code, number = 0, 0
+    code, numbers = 0, count(1)
     for _, of_model in groupby(every, key=lambda cell: cell.model):
         part = list(of_model)
-        async with AsyncExitStack() as stack:
-            shared = {name: late(backend, stack) for name, backend in part[0].job.models.items()}
-            for pool, of_pool in groupby(part, key=lambda cell: cell.pool):
-                models = {
-                    name: Recorded(folder / "pools" / pool, backend) if isinstance(backend, Late) else backend
-                    for name, backend in shared.items()
-                }
-                for cell in of_pool:
-                    number += 1
-                    out.print(f"{number} of {len(every)}: {cell.folder}", soft_wrap=True)
-                    job = replace(cell.job, models=models)
-                    code = max(code, await fill(job, folder / cell.folder, Tally(), Account(job.budget)))
+        with spread(cluster, part[0].job) as job:
+            code = max(code, await _swept(part, job, folder, numbers, len(every)))
     found = points(folder, every)
     page, rows = sheet(title, found), [asdict(point) for point in found]
     show(page)
@@ -52,6 +45,23 @@ async def sweep(title: str, every: list[Cell], folder: Path) -> int:
     panels = {visible(name): part for name, part in fronts(found).items()}
     pictures = (lambda: plots.draw_fronts(panels, folder)) if plots.available() else None
     out.print(f"Kept in {folder}/ ({', '.join(write(folder, texts, pictures))}).", soft_wrap=True)
+    return code
+
+
+async def _swept(part: list[Cell], opened: Job, folder: Path, numbers: Iterator[int], size: int) -> int:
+    """Run the cells of one model, as a job that opens it has it; return the exit code."""
+    code = 0
+    async with AsyncExitStack() as stack:
+        shared = {name: late(backend, stack) for name, backend in opened.models.items()}
+        for pool, of_pool in groupby(part, key=lambda cell: cell.pool):
+            models = {
+                name: Recorded(folder / "pools" / pool, backend) if isinstance(backend, Late) else backend
+                for name, backend in shared.items()
+            }
+            for cell in of_pool:
+                out.print(f"{next(numbers)} of {size}: {cell.folder}", soft_wrap=True)
+                job = replace(cell.job, models=models, concurrency=opened.concurrency)
+                code = max(code, await fill(job, folder / cell.folder, Tally(), Account(job.budget)))
     return code
 
 

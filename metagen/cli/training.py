@@ -5,9 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from metagen.cli.options import GpusOption, RayOption, WorkersOption
+from metagen.errors import InputError
 from metagen.train import ROLLOUTS
 
 if TYPE_CHECKING:
+    from metagen.cli.clusters import Cluster
+    from metagen.request import Backend
     from metagen.train.command import Kind
 
 training_app = typer.Typer(help="Train a reward model or a corrector on a pool of samples.", rich_markup_mode=None)
@@ -61,11 +65,17 @@ def train_prm(
     rate: RateOption = 1e-5,
     batch: BatchOption = 8192,
     seed: SEED_OF_TRAINING = 0,
+    workers: WorkersOption = None,
+    gpus_per_worker: GpusOption = None,
+    ray: RayOption = None,
 ) -> None:
     """A process reward model: is each step good, by rollouts (Math-Shepherd, Wang et al. 2024)."""
-    from metagen.jobs.opening import open_model
+    from metagen.cli.clusters import cluster_of
 
-    backend = open_model(generator) if generator else None
+    cluster = cluster_of(workers, gpus_per_worker, ray)
+    if cluster and not generator:
+        raise InputError("--workers draws rollouts: give the model that draws them with --generator")
+    backend = _generator(generator, cluster) if generator else None
     _train(
         "prm", pool, problems, model, out_dir, epochs, rate, batch, seed,
         generator=backend, rollouts=rollouts, labels=labels,
@@ -85,6 +95,23 @@ def train_corrector(
 ) -> None:
     """A corrector: write a better candidate where a worse one is shown (Welleck et al. 2023)."""
     _train("corrector", pool, problems, model, out_dir, epochs, rate, batch, seed)
+
+
+def _generator(model: str, cluster: "Cluster | None") -> "Backend":
+    """The model that draws rollouts, on workers if there are to be any."""
+    from metagen.cli.clusters import check_used, workers_of
+    from metagen.jobs.job import ModelOrder
+    from metagen.jobs.opening import open_model
+    from metagen.request import generates
+
+    backend = open_model(model)
+    if cluster is None:
+        return backend
+    workers = workers_of(cluster, ModelOrder(models={"model": model}))
+    check_used(workers)
+    spread = workers.models["model"]
+    assert generates(spread)
+    return spread
 
 
 def _train(

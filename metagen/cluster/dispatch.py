@@ -1,26 +1,26 @@
 """Which worker has which problem: what is handed out, comes back, is lost with a worker, or is tried twice. Pure."""
 
 from collections import defaultdict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 
 from metagen.problem import Problem
 
 AHEAD = 32
-"""Groups for each worker that are read ahead, so that near the end of a file each gets no more than its share."""
+"""Problems for each worker that are read ahead, so that near the end of a file each gets no more than its share."""
 DEATHS = 2
-"""Workers that died with a group before it is tried alone on one. If so many die with it alone, that is its doing."""
+"""Workers that died with a problem before it is tried alone on one ..."""
+ALONE = 3
+"""... and if so many die with it alone, that is its doing. Where workers die at random, two may well do by chance."""
 
 
 @dataclass(slots=True, eq=False)
-class Group:
-    """Problems that are solved together: one alone, unless the strategy decides over several."""
+class Entry:
+    """A problem that has no solution yet."""
 
     number: int
-    problems: Sequence[Problem]
-    left: set[str] = field(default_factory=set)
-    """The ids that have no solution yet."""
+    problem: Problem
     deaths: int = 0
     """Of workers that had it."""
     alone: int = 0
@@ -35,17 +35,17 @@ class Group:
 
 
 class Dispatch:
-    """Hands groups of problems to workers that ask for them, the oldest first."""
+    """Hands problems to workers that ask for them, the oldest first."""
 
-    def __init__(self, groups: Iterator[Sequence[Problem]], workers: int, *, hedge: bool = False) -> None:
-        self._source = enumerate(groups)
+    def __init__(self, problems: Iterable[Problem], workers: int, *, hedge: bool = False) -> None:
+        self._source = enumerate(problems)
         self._workers = workers
         self._hedge = hedge
-        self._ahead: deque[Group] = deque()
-        self._returned: deque[Group] = deque()
+        self._ahead: deque[Entry] = deque()
+        self._returned: deque[Entry] = deque()
         """Lost with their workers, so handed out first."""
-        self._under_way: dict[int, Group] = {}
-        self._held: dict[int, dict[int, Group]] = defaultdict(dict)
+        self._under_way: dict[int, Entry] = {}
+        self._held: dict[int, dict[int, Entry]] = defaultdict(dict)
         """By worker."""
         self._is_read = False
         self.closed = False
@@ -58,12 +58,12 @@ class Dispatch:
             return False
         return self.closed or not (self._returned or self._look_ahead())
 
-    def held(self, worker: int) -> list[Group]:
+    def held(self, worker: int) -> list[Entry]:
         """What a worker has."""
         return list(self._held[worker].values())
 
-    def take(self, worker: int, wanted: int, now: float) -> list[Group]:
-        """Up to so many groups for a worker, which has them from now on.
+    def take(self, worker: int, wanted: int, now: float) -> list[Entry]:
+        """Up to so many problems for a worker, which has them from now on.
 
         One that several workers died with is handed out alone, to a worker that has nothing else. Near the end no
         worker gets more than half of its equal share of what is left.
@@ -76,76 +76,64 @@ class Dispatch:
         taken = self._again(wanted, is_idle=not held) or self._next(wanted)
         if not taken and not held and self._hedge:
             taken = self._copies(worker)
-        for group in taken:
-            group.holders[worker] = now
-            held[group.number] = group
-            self._under_way[group.number] = group
+        for entry in taken:
+            entry.holders[worker] = now
+            held[entry.number] = entry
+            self._under_way[entry.number] = entry
         return taken
 
-    def solved(self, number: int, problem: str) -> bool:
-        """Note a solution; return whether it is the first of this problem."""
-        group = self._under_way.get(number)
-        if group is None or problem not in group.left:
-            return False
-        group.left.discard(problem)
-        return True
-
-    def losers(self, number: int, worker: int) -> list[int]:
-        """The other workers that still have a group which this one has done, or none if it is not done."""
-        group = self._under_way.get(number)
-        if group is None or group.left:
-            return []
-        del self._under_way[number]
-        for holder in group.holders:
+    def solved(self, number: int, worker: int) -> list[int] | None:
+        """Note a solution; return the other workers that have this problem, or `None` where it was solved before."""
+        entry = self._under_way.pop(number, None)
+        if entry is None:
+            return None
+        for holder in entry.holders:
             del self._held[holder][number]
-        return [other for other in group.holders if other != worker]
+        return [other for other in entry.holders if other != worker]
 
-    def died(self, worker: int) -> list[Group]:
-        """Take back what a dead worker had; return the groups that are given up, since it was them that it died of."""
+    def died(self, worker: int) -> list[Entry]:
+        """Take back what a dead worker had; return the problems that are given up, as it was them that it died of."""
         held = self.held(worker)
         self._held[worker].clear()
         given_up = []
-        for group in held:
-            del group.holders[worker]
-            group.deaths += 1
-            group.alone += len(held) == 1
-            if group.holders:
+        for entry in held:
+            del entry.holders[worker]
+            entry.deaths += 1
+            entry.alone += len(held) == 1
+            if entry.holders:
                 continue
-            del self._under_way[group.number]
-            if group.alone >= DEATHS:
-                given_up.append(group)
+            del self._under_way[entry.number]
+            if entry.alone >= ALONE:
+                given_up.append(entry)
             else:
-                self._returned.append(group)
+                self._returned.append(entry)
         return given_up
 
-    def _again(self, wanted: int, *, is_idle: bool) -> list[Group]:
+    def _again(self, wanted: int, *, is_idle: bool) -> list[Entry]:
         """What was lost with a worker: those that are innocent so far, else for an idle worker a single suspect."""
-        innocent = [group for group in self._returned if not group.suspect][:wanted]
+        innocent = [entry for entry in self._returned if not entry.suspect][:wanted]
         taken = innocent or ([self._returned[0]] if self._returned and is_idle else [])
-        for group in taken:
-            self._returned.remove(group)
+        for entry in taken:
+            self._returned.remove(entry)
         return taken
 
-    def _next(self, wanted: int) -> list[Group]:
+    def _next(self, wanted: int) -> list[Entry]:
         self._look_ahead()
         if self._is_read:
             wanted = min(wanted, max(1, len(self._ahead) // (2 * self._workers)))
         return [self._ahead.popleft() for _ in range(min(wanted, len(self._ahead)))]
 
     def _look_ahead(self) -> bool:
-        """Read some groups ahead; return whether there are any."""
+        """Read some problems ahead; return whether there are any."""
         lacking = AHEAD * self._workers - len(self._ahead)
         if not self._is_read and lacking > 0:
-            read = [
-                Group(number, problems, {problem.id for problem in problems})
-                for number, problems in islice(self._source, lacking)
-            ]
+            read = [Entry(number, problem) for number, problem in islice(self._source, lacking)]
             self._is_read = len(read) < lacking
             self._ahead.extend(read)
         return bool(self._ahead)
 
-    def _copies(self, worker: int) -> list[Group]:
-        """The group that has been under way for the longest on one worker alone."""
-        alone = [group for group in self._under_way.values() if len(group.holders) == 1 and not group.suspect]
-        slowest = min(alone, key=lambda group: min(group.holders.values()), default=None)
+    def _copies(self, worker: int) -> list[Entry]:
+        """The problem that has been under way for the longest on one worker alone."""
+        alone = [entry for entry in self._under_way.values() if len(entry.holders) == 1 and not entry.suspect]
+        slowest = min(alone, key=lambda entry: min(entry.holders.values()), default=None)
         return [slowest] if slowest and worker not in slowest.holders else []

@@ -62,6 +62,8 @@ class Task:
 class Letter:
     """A problem on its way to a worker."""
 
+    number: int
+    """By which the driver knows it."""
     id: str
     prompt: str
     answer: str | None
@@ -85,21 +87,13 @@ class Letter:
 
 
 @dataclass(frozen=True, slots=True)
-class Bundle:
-    """Problems that are solved together by one worker: one alone, or a group that shares samples."""
-
-    number: int
-    letters: tuple[Letter, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class News:
     """What a worker reports: solutions as the lines of a run's folder, and what it would like."""
 
-    done: Sequence[tuple[int, str, bytes, bytes]] = ()
-    """The number of the bundle, the id of the problem, the line of its solution and those of its trace."""
+    done: Sequence[tuple[int, bytes, bytes]] = ()
+    """The number of the problem, the line of its solution and those of its trace."""
     wanted: int = 0
-    """How many more bundles it would begin."""
+    """How many more problems it would begin."""
     spent: Usage = field(default_factory=Usage)
     """Since the last report."""
     asks: tuple[Amounts, bool] | None = None
@@ -112,11 +106,12 @@ class News:
     """Seconds with any problem since the last report."""
 
 
-def posted(problem: Problem) -> Letter:
+def posted(problem: Problem, number: int = 0) -> Letter:
     """A problem as plain data. Raises `InputError` where it holds what cannot travel."""
     if problem.partial is not None or problem.asked is not None or problem.step is not None:
         raise InputError(f"problem {problem.id!r}: a reply that is begun cannot travel to a worker: solve it here")
     return Letter(
+        number,
         problem.id,
         problem.prompt,
         problem.answer,

@@ -14,20 +14,20 @@ from typing import Any
 from metagen import distribution
 from metagen.budget import Amounts, Usage
 from metagen.cluster.leases import Branch
-from metagen.cluster.parcels import Bundle, Equipment, Kinds, News, Task
+from metagen.cluster.parcels import Equipment, Kinds, Letter, News, Task
+from metagen.cluster.remote import About, Reply
 from metagen.disk.records import Record
-from metagen.errors import InputError
+from metagen.errors import InputError, SampleError
 from metagen.jobs.job import make_models
 from metagen.jobs.loading import load_all
 from metagen.jobs.remarks import remarks
-from metagen.request import AnyBackend
+from metagen.request import AnyBackend, Reading, Request
 from metagen.run import Generator
-from metagen.run.protocols import is_joint
 from metagen.solution import Solution
 from metagen.solve import Solver, cancel
 
 FIRST = 16
-"""Bundles that a worker begins with, before it knows how many samples per problem keeps in flight."""
+"""Problems that a worker begins with, before it knows how many samples per problem keeps in flight."""
 BEAT = 0.2
 """Seconds after which a worker reports even if nothing is done: the driver may have something for it by then."""
 
@@ -41,6 +41,8 @@ class Worker:
         self._names: Mapping[str, Any] = {}
         self._stack = AsyncExitStack()
         self._desk: Desk | None = None
+        self._asked: dict[tuple[str, int], asyncio.Task[Any]] = {}
+        """Questions to models, by the model and a ticket."""
 
     async def host(self) -> str:
         """The name of this machine."""
@@ -75,16 +77,16 @@ class Worker:
         self._desk = Desk(task, strategy, solver, account, Kinds(self._names))
         return await remarks(strategy, self._models, task.seed)
 
-    async def turn(self, bundles: Sequence[Bundle]) -> News:
+    async def turn(self, letters: Sequence[Letter]) -> News:
         """Begin problems, and wait until there is something to report: solutions, room for more, or a question.
 
         Raises what stops a run: a model that is gone, a bug.
         """
-        self._at_work.begin(bundles)
+        self._at_work.begin(letters)
         return await self._at_work.news()
 
     async def cancel(self, numbers: Iterable[int]) -> None:
-        """Give up bundles that another worker was faster with."""
+        """Give up problems that another worker was faster with."""
         await self._at_work.give_up(numbers)
 
     async def lend(self, amounts: Amounts) -> None:
@@ -95,14 +97,56 @@ class Worker:
         """Give back the part of the budget that is not set aside here, and report what is spent."""
         return self._at_work.account.give_back(), self._at_work.spent()
 
+    async def about(self, model: str) -> About:
+        """What is known of a model, by its name."""
+        return About.of(self._models[model])
+
+    async def ask(self, model: str, ticket: int, subject: Request | Reading) -> Reply:
+        """What a model says to a request, or a reward model to a reading; until it is withdrawn by its ticket."""
+        backend: Any = self._models[model]
+        spent: list[Usage] = []
+        work = backend.generate if isinstance(subject, Request) else backend.rate
+        self._asked[model, ticket] = asking = asyncio.create_task(work(subject, spent.append))
+        try:
+            await asyncio.wait([asking])
+        finally:
+            del self._asked[model, ticket]
+        used = sum(spent, Usage())
+        if asking.cancelled():
+            return Reply(None, SampleError("it was withdrawn"), used)
+        if isinstance(error := asking.exception(), SampleError):
+            return Reply(None, error, used)
+        return Reply(asking.result(), None, used)
+
+    async def withdraw(self, model: str, ticket: int) -> None:
+        """Stop what was asked: nobody waits for it any more."""
+        await cancel(asking for key, asking in self._asked.items() if key == (model, ticket))
+
+    async def count(self, model: str, subject: Request | Reading) -> int:
+        """How many tokens a model would read."""
+        backend: Any = self._models[model]
+        counted: int = await backend.count(subject)
+        return counted
+
+    async def encode(self, model: str, text: str) -> tuple[int, ...]:
+        """The ids of a text inside a model's reply."""
+        backend: Any = self._models[model]
+        ids: tuple[int, ...] = await backend.encode(text)
+        return ids
+
+    async def forget(self, model: str) -> None:
+        """Drop what a model keeps of earlier requests."""
+        await self._models[model].forget()
+
     async def end(self) -> None:
-        """Give up all that is under way."""
+        """Give up all problems that are under way."""
         if self._desk:
             await self._desk.give_up(list(self._desk.begun))
 
     async def close(self) -> None:
         """Close the models."""
         await self.end()
+        await cancel(self._asked.values())
         await self._stack.aclose()
 
     @property
@@ -120,13 +164,13 @@ class Desk:
 
     def __init__(self, task: Task, strategy: Generator, solver: Solver, account: Branch, kinds: Kinds) -> None:
         self.account = account
-        self.begun: dict[int, set[asyncio.Task[Solution]]] = {}
-        """By bundle."""
+        self.begun: dict[int, asyncio.Task[Solution]] = {}
+        """By the number of the problem."""
         self._task = task
         self._strategy = strategy
         self._solver = solver
         self._kinds = kinds
-        self._done: list[tuple[int, str, bytes, bytes]] = []
+        self._done: list[tuple[int, bytes, bytes]] = []
         self._news = asyncio.Event()
         self._reported = Usage()
         self._question: tuple[Amounts, bool] | None = None
@@ -135,20 +179,16 @@ class Desk:
         self._busy, self._since = 0.0, 0.0
         """Seconds with any problem since the last report, and when the present ones of them began."""
 
-    def begin(self, bundles: Iterable[Bundle]) -> None:
-        for bundle in bundles:
+    def begin(self, letters: Iterable[Letter]) -> None:
+        for letter in letters:
             if not self.begun:
                 self._since = time.monotonic()
-            problems = [letter.problem(self._kinds.__getitem__) for letter in bundle.letters]
-            tasks = self.begun[bundle.number] = set()
-            for problem, member in zip(problems, self._members(len(problems)), strict=True):
-                tasks.add(task := asyncio.create_task(self._solver(problem, member)))
-                task.add_done_callback(partial(self._returned, bundle.number))
+            problem = letter.problem(self._kinds.__getitem__)
+            self.begun[letter.number] = task = asyncio.create_task(self._solver(problem, self._strategy))
+            task.add_done_callback(partial(self._returned, letter.number))
 
     async def give_up(self, numbers: Iterable[int]) -> None:
-        for number in numbers:
-            if tasks := self.begun.get(number):
-                await cancel(tasks)
+        await cancel([self.begun[number] for number in numbers if number in self.begun])
 
     async def news(self) -> News:
         if self._is_nothing_new:
@@ -183,13 +223,8 @@ class Desk:
     def _is_nothing_new(self) -> bool:
         return not (self._done or self._question or self._failure)
 
-    def _members(self, count: int) -> Sequence[Generator]:
-        if not is_joint(self._strategy):
-            return [self._strategy] * count
-        return self._strategy.members(count, self._task.concurrency)
-
     def _wanted(self, done: int) -> int:
-        """How many bundles more would keep the engine full, by the samples that those under way keep in flight."""
+        """How many problems more would keep the engine full, by the samples that those under way keep in flight."""
         if self.account.refused:
             return 0
         under_way, samples = len(self.begun), self.account.in_flight
@@ -205,17 +240,14 @@ class Desk:
         return busy
 
     def _returned(self, number: int, task: asyncio.Task[Solution]) -> None:
-        tasks = self.begun[number]
-        tasks.discard(task)
-        if not tasks:
-            del self.begun[number]
-            if not self.begun:
-                self._busy += time.monotonic() - self._since
+        del self.begun[number]
+        if not self.begun:
+            self._busy += time.monotonic() - self._since
         if task.cancelled():
             return
         if error := task.exception():
             self._failure = error
         else:
             record = Record.of(task.result())
-            self._done.append((number, record.row.problem, record.line, record.trace))
+            self._done.append((number, record.line, record.trace))
         self._news.set()

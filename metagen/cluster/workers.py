@@ -4,31 +4,34 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from contextlib import aclosing, suppress
+from contextlib import AsyncExitStack, aclosing, contextmanager, suppress
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
 from metagen import distribution
 from metagen.answers.spec import parse_answers
 from metagen.budget import Account, Amounts, Usage
-from metagen.cluster.dispatch import Dispatch, Group
+from metagen.cluster.dispatch import Dispatch
 from metagen.cluster.leases import Treasury
-from metagen.cluster.parcels import Bundle, Equipment, News, Task, posted, spec_of
+from metagen.cluster.parcels import Equipment, Letter, News, Task, posted, spec_of
 from metagen.cluster.places import Launch, Place, WorkerDied
 from metagen.cluster.rays import Ray
+from metagen.cluster.remote import Spread, SpreadReward, spread
 from metagen.disk.records import Record
-from metagen.errors import BackendGone, InputError
-from metagen.jobs.job import ModelOrder
+from metagen.errors import BackendGone, InputError, TransientError
+from metagen.jobs.job import ModelOrder, make_models
 from metagen.jobs.loading import load_all
 from metagen.jobs.opening import is_served
 from metagen.model import Model
 from metagen.problem import Problem
+from metagen.request import AnyBackend
 from metagen.run import Generator, Verifier
 from metagen.run.protocols import is_joint
 from metagen.settings import CONCURRENCY
 from metagen.solution import Solution
-from metagen.solve import as_problems, cancel, check_numbers, together_in
+from metagen.solve import as_problems, cancel, check_numbers, solve_all
 from metagen.spec.parse import parse, parse_grade
 from metagen.tasks import unwrapped
 from metagen.trace import Span
@@ -56,12 +59,17 @@ class Slot:
     """Where it works on the present task; `None` while it does not."""
     host: str = ""
     problems: int = 0
+    questions: int = 0
+    """To its models, by strategies that run in the driver."""
     usage: Usage = field(default_factory=Usage)
     busy: float = 0.0
     """Seconds with any problem."""
     restarts: int = 0
     in_flight: int = 0
     _fruitless: int = 0
+    _asked: int = 0
+    """Questions under way, and when the present ones of them began."""
+    _since: float = 0.0
     calls: set[asyncio.Task[None]] = field(default_factory=set)
     """Under way beside its reports."""
 
@@ -70,6 +78,19 @@ class Slot:
         self.usage += news.spent
         self.busy += news.busy
         self._fruitless = 0 if news.done else self._fruitless
+
+    @contextmanager
+    def asked(self) -> Iterator[None]:
+        """A question is under way."""
+        if not self._asked:
+            self._since = time.monotonic()
+        self._asked += 1
+        try:
+            yield
+        finally:
+            self._asked -= 1
+            if not self._asked:
+                self.busy += time.monotonic() - self._since
 
     def died(self, reason: str) -> None:
         """Raises `BackendGone` where it dies again and again."""
@@ -123,8 +144,18 @@ class Workers:
         self.slots: list[Slot] = []
         self._told: list[str] = []
         self._say = say
+        self._entering = asyncio.Lock()
+        self._entered = 0
+        """How often, since each of the models enters, too."""
 
     async def __aenter__(self) -> Self:
+        async with self._entering:
+            if not self._entered:
+                await self._start()
+            self._entered += 1
+        return self
+
+    async def _start(self) -> None:
         if self._ray:
             self._ray.start()
         try:
@@ -137,10 +168,69 @@ class Workers:
             await self._stop()
             raise
         self._since = time.monotonic()
-        return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._stop()
+        self._entered -= 1
+        if not self._entered:
+            await self._stop()
+
+    @cached_property
+    def models(self) -> Mapping[str, AnyBackend]:
+        """The models by name, for strategies that run in this process. They start the workers when they are opened.
+
+        Servers and pools among them are asked from here. Where a worker dies, its requests go to others; without a
+        budget in tokens, what they had spent there is not counted. A reply is heard when it is whole.
+        """
+        named, local = make_models(self._order, self._names)
+        return spread(self, named, local)
+
+    @property
+    def are_asked(self) -> bool:
+        """Whether any of the models is on the workers."""
+        return any(isinstance(model, Spread | SpreadReward) for model in self.models.values())
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return self._count
+
+    def check_ready(self, number: int) -> None:
+        """Raise `TransientError` until a worker has opened its models. One that died meanwhile is started again."""
+        slot = self.slots[number]
+        if not slot.ready.done():
+            raise TransientError(f"worker {number} is not ready yet", unreachable=True)
+        if error := slot.ready.exception():
+            if not isinstance(error, WorkerDied | BackendGone):
+                raise error
+            slot.died(str(error))
+            self.restart(slot)
+            raise TransientError(f"worker {number} died as it began: {error}", unreachable=True)
+
+    async def call(self, number: int, method: str, *arguments: Any) -> Any:
+        """What a method of a worker that is ready returns.
+
+        Raises `TransientError` where the worker dies meanwhile, which is then started again, and `BackendGone` where
+        it does so again and again.
+        """
+        slot = self.slots[number]
+        ready = slot.ready
+        place = await asyncio.shield(ready)
+        try:
+            with slot.asked():
+                return await place.call(method, *arguments)
+        except (WorkerDied, BackendGone) as error:
+            if slot.ready is ready:  # it is the first to find that out
+                slot.died(str(error))
+                self.restart(slot)
+                await place.stop()
+            raise TransientError(f"worker {number} died: {error}", sent=True, unreachable=True) from None
+
+    def note(self, number: int, spent: Usage) -> None:
+        """A worker has answered a question, which took so much."""
+        slot = self.slots[number]
+        slot.questions += 1
+        slot.usage += spent
+        slot._fruitless = 0
 
     @property
     def seconds(self) -> float:
@@ -176,6 +266,41 @@ class Workers:
         """The same as the lines that a run's folder has of each solution, which are not read here."""
         check_numbers(seed, concurrency=concurrency)
         strategy, account = strategy or Model(), account or Account()
+        solve = self._from_here if is_joint(strategy) else self._on_workers
+        async with aclosing(solve(problems, strategy, grade, seed, account, concurrency)) as every:
+            async for record in every:
+                yield record
+
+    async def _from_here(
+        self,
+        problems: Iterable[Problem | str],
+        strategy: Generator,
+        grade: Verifier | None,
+        seed: int | None,
+        account: Account,
+        concurrency: int,
+    ) -> AsyncGenerator[Record, None]:
+        """With a strategy that decides over many problems: it runs in this process."""
+        async with AsyncExitStack() as stack:
+            for model in self.models.values():
+                await stack.enter_async_context(model)
+            at_once = concurrency * self._count
+            solved = solve_all(
+                problems, strategy, self.models, grade=grade, seed=seed, account=account, concurrency=at_once
+            )
+            async with aclosing(solved):
+                async for solution in solved:
+                    yield Record.of(solution)
+
+    async def _on_workers(
+        self,
+        problems: Iterable[Problem | str],
+        strategy: Generator,
+        grade: Verifier | None,
+        seed: int | None,
+        account: Account,
+        concurrency: int,
+    ) -> AsyncGenerator[Record, None]:
         task = Task(
             spec_of(strategy, "the strategy", self._names, parse),
             spec_of(grade, "the grade", self._names, parse_grade) if grade else "",
@@ -183,8 +308,8 @@ class Workers:
             concurrency,
             2 * int(self._order.engine.get("max_num_seqs", ENGINE)),
         )
-        groups = together_in(self._checked(as_problems(problems)), strategy.among if is_joint(strategy) else 1)
-        work = _Work(self, task, Dispatch(groups, self._count, hedge=self._hedge), account, grade)
+        checked = self._checked(as_problems(problems))
+        work = _Work(self, task, Dispatch(checked, self._count, hedge=self._hedge), account, grade)
         async with aclosing(work.records()) as every:
             async for record in every:
                 yield record
@@ -326,13 +451,14 @@ class _Work:
             await self._out.put(None)
 
     async def _end(self) -> None:
-        """Let workers give up what is under way, if anything is: the next task finds them free."""
+        """Take back what is under way, if anything is, and what was lent: the next task finds the workers free."""
         for slot in self._workers.slots:
-            place, slot.place = slot.place, None
-            self._count_in_flight(slot, 0)
-            if place:
+            if place := slot.place:
                 with suppress(WorkerDied):
                     await place.call("end")
+                await self._recall_from(slot, place)
+            slot.place = None
+            self._count_in_flight(slot, 0)
 
     async def _serve(self, slot: Slot) -> None:
         """Keep one worker at work, through its deaths."""
@@ -350,9 +476,9 @@ class _Work:
         said = await place.call("begin", task)
         self._workers.tell(said)
         slot.place = place
-        bundles: list[Bundle] = []
+        letters: list[Letter] = []
         while True:
-            news: News = await place.call("turn", bundles)
+            news: News = await place.call("turn", letters)
             slot.note(news)
             self._treasury.book(slot.number, news.spent)
             self._count_in_flight(slot, news.in_flight)
@@ -363,16 +489,18 @@ class _Work:
             if news.asks:
                 self._beside(slot, self._lend(slot, place, *news.asks))
             taken = self._dispatch.take(slot.number, news.wanted, time.monotonic())
-            bundles = [self._bundle(group) for group in taken]
+            letters = [posted(entry.problem, entry.number) for entry in taken]
             self._check_finished()
 
     def _accepted(self, slot: Slot, news: News) -> list[Record]:
         """The solutions that are the first of their problems; other workers that are at the same are called off."""
         records = []
-        for number, problem, line, trace in news.done:
-            if self._dispatch.solved(number, problem):
-                records.append(Record(line, trace))
-            for other in self._dispatch.losers(number, slot.number):
+        for number, line, trace in news.done:
+            others = self._dispatch.solved(number, slot.number)
+            if others is None:
+                continue
+            records.append(Record(line, trace))
+            for other in others:
                 self._call_off(self._workers.slots[other], number)
         return records
 
@@ -389,9 +517,6 @@ class _Work:
         task = self._aside.create_task(call)
         slot.calls.add(task)
         task.add_done_callback(slot.calls.discard)
-
-    def _bundle(self, group: Group) -> Bundle:
-        return Bundle(group.number, tuple(map(posted, group.problems)))
 
     async def _lend(self, slot: Slot, place: Place, amounts: Amounts, wait: bool) -> None:
         lent = await self._treasury.lend(slot.number, amounts, wait=wait)
@@ -422,11 +547,9 @@ class _Work:
         await cancel(slot.calls)
         self._treasury.forfeit(slot.number)
         self._count_in_flight(slot, 0)
-        for group in self._dispatch.died(slot.number):
-            reason = f"{group.deaths} workers died with this problem, {group.alone} of them with no other: {error}"
-            await self._out.put(
-                [self._failed(problem, reason) for problem in group.problems if problem.id in group.left]
-            )
+        for entry in self._dispatch.died(slot.number):
+            reason = f"{entry.deaths} workers died with this problem, {entry.alone} of them with no other: {error}"
+            await self._out.put([self._failed(entry.problem, reason)])
         slot.died(str(error))
         self._workers.restart(slot)
         self._check_finished()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from hashlib import blake2b
 from pathlib import Path
+from sys import intern
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -174,7 +175,7 @@ def sampled(request: Request, draw: int, completion: Completion, prompt_tokens: 
         sampling=settings(request.sampling),
         draw=draw,
         text=completion.text,
-        end=completion.end,
+        end=intern(completion.end),  # type: ignore[arg-type]  # msgspec leaves out the default if it is the very same text
         stop=completion.stop,
         tokens=completion.length,
         prompt_tokens=prompt_tokens,

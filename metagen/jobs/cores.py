@@ -7,6 +7,7 @@ from typing import Any
 
 from metagen.backends import VLLMEngine
 from metagen.backends.vllm.arguments import FEW_CORES
+from metagen.backends.wrapper import innermost
 from metagen.jobs.job import Job
 from metagen.leaves import parts
 from metagen.run import Generator
@@ -45,7 +46,7 @@ def _is_spread(engine: Mapping[str, Any]) -> bool:
 
 def _is_alone(job: Job) -> bool:
     """Whether one engine is all that computes: no other model, no verifier, no tool, no tests of code."""
-    models = [_innermost(backend) for backend in job.models.values()]
+    models = [innermost(backend) for backend in job.models.values()]
     engines = [model for model in models if isinstance(model, VLLMEngine)]
     return len(models) == len(engines) == 1 and job.grade is None and _only_draws(job.strategy)
 
@@ -54,10 +55,3 @@ def _only_draws(strategy: Generator) -> bool:
     """Whether all parts of a strategy are generators that run no programs. Others are called with other arguments."""
     found = [part for part in parts(strategy) if callable(part)]
     return bool(found) and all(takes(part, 2) and not isinstance(part, Programs) for part in found)
-
-
-def _innermost(backend: object) -> object:
-    """The model behind what is wrapped around it."""
-    while (inner := getattr(backend, "of", None)) is not None:
-        backend = inner
-    return backend

@@ -81,7 +81,9 @@ def _make_reward(
 ) -> AnyBackend:
     """A reward model on a server, on vLLM in this process, or in torch where vLLM lacks its architecture."""
     if is_served(model):
-        return backends.RetryingReward(_make_server(backends.VLLMRewardServer, model, server, like=like, card=card))
+        make = backends.VLLMRewardServer
+        rewards = [_make_server(make, url, server, like=like, card=card) for url in model.split(",")]
+        return backends.RetryingReward(rewards[0] if len(rewards) == 1 else backends.BalancedReward(*rewards))
     if card:
         raise InputError(f"--card is for servers and pools; {model} has its own")
     if not family(model, config_of(model), like).served:

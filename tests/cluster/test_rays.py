@@ -4,18 +4,25 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
-from metagen import Account, Budget, InputError, ProblemFile, Vote, solve_all
-from metagen.cli.jobs import Cluster, solve_file
+from metagen import Account, Budget, InputError, Problem, ProblemFile, Vote, solve_all
+from metagen.cli.clusters import Cluster, workers_of
+from metagen.cli.jobs import sample_file, solve_file
+from metagen.cli.sweeps import sweep
 from metagen.cluster import Workers
 from metagen.cluster.rays import SETTINGS, check_reach
 from metagen.disk.runs import read_solutions
 from metagen.jobs.job import Order, make_models, prepare
 from metagen.jobs.loading import load_all
+from metagen.jobs.plans import cells, read_plan
+from metagen.serve import app
+from metagen.train.labels import label
 from tests.support.clusters import order, plain
 
 pytest.importorskip("ray")
@@ -85,6 +92,52 @@ async def test_a_run_on_workers_has_the_folder_of_one_machine(
     assert len((tmp_path / "there/trace.jsonl").read_text().splitlines()) == len(
         (tmp_path / "here/trace.jsonl").read_text().splitlines()
     )
+
+
+async def test_samples_and_sweeps_on_workers_are_those_of_one_machine(ray: Any, tmp_path: Path) -> None:
+    (tmp_path / "problems.jsonl").write_text(
+        "".join(json.dumps({"id": f"p{n}", "prompt": p, "answer": "1"}) + "\n" for n, p in enumerate(PROBLEMS[:8]))
+    )
+    asked = order(tmp_path)
+    job = prepare(
+        Order(
+            problems=ProblemFile(tmp_path / "problems.jsonl"), strategy="Model()", models=asked.models, load=asked.load
+        )
+    )
+    job = replace(job, seed=3)
+    for name, cluster in (("here", None), ("there", Cluster(workers=2))):
+        assert await sample_file(job, 3, tmp_path / f"{name}.jsonl", cluster) == 0
+    here, there = (sorted((tmp_path / f"{name}.jsonl").read_text().splitlines()) for name in ("here", "there"))
+    assert there == here
+    plan = tmp_path / "plan.toml"
+    plan.write_text(
+        'problems = ["problems.jsonl"]\nmodels = {echo = "echo"}\nload = ["code.py"]\nseeds = [3]\n'
+        'strategies = {vote = "Vote(2)", shared = "Allocate(2, among=4)"}\n'
+    )
+    every = cells(plan, read_plan(plan))
+    for name, cluster in (("here", None), ("there", Cluster(workers=2))):
+        assert await sweep("plan", every, tmp_path / name, cluster) == 0
+    for cell in every:
+        here, there = (
+            sorted(map(str, map(plain, read_solutions(tmp_path / n / cell.folder)))) for n in ("here", "there")
+        )
+        assert there == here
+
+
+async def test_a_model_on_workers_serves_and_labels_as_one_here(ray: Any, tmp_path: Path) -> None:
+    workers = workers_of(Cluster(workers=2), order(tmp_path))
+    service = app(workers.models)
+    body = {"model": "echo", "messages": [{"role": "user", "content": "Why?"}], "seed": 1}
+    async with service.router.lifespan_context(service):
+        transport = httpx.ASGITransport(app=service)
+        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+            reply = await client.post("/v1/chat/completions", json=body)
+    assert reply.json()["choices"][0]["message"]["content"].startswith("The answer is ")
+    problem = Problem("a", "What is 1?", answer="9")
+    samples = {"a": ["First.\nThe answer is 8."]}
+    labelled = label([problem], samples, workers.models["model"], tmp_path / "labels.jsonl", rollouts=2)  # type: ignore[arg-type]
+    async with workers.models["model"]:
+        assert [each.calls > 0 async for each in labelled] == [True]
 
 
 async def test_an_address_where_nobody_answers_is_refused(tmp_path: Path) -> None:

@@ -49,7 +49,10 @@ async def test_solutions_are_those_of_one_machine(tmp_path: Path, strategy: Vote
     assert [span.name for span in solved[0].trace.walk()][:2] == ["solve", type(strategy).__name__]
     assert solved[0].trace.total().tokens == solved[0].usage.tokens
     assert account.spent.tokens == sum(solution.usage.tokens for solution in solved)
-    assert sum(slot.problems for slot in workers.slots) == len(PROBLEMS)
+    if isinstance(strategy, Vote):
+        assert sum(slot.problems for slot in workers.slots) == len(PROBLEMS)
+    else:  # it runs here, and its requests go to workers
+        assert all(slot.questions for slot in workers.slots)
     assert account.in_flight == 0
     assert {place.calls[-1] for place in places} == {"close"}
 
@@ -162,7 +165,7 @@ async def test_a_caller_that_stops_early_frees_the_workers(tmp_path: Path) -> No
         solving = workers.solve_all(PROBLEMS, Vote(2))
         await anext(solving)
         await solving.aclose()
-        assert {place.calls[-1] for place in places} == {"end"}
+        assert all("end" in place.calls for place in places)
         assert len([each async for each in workers.solve_all(PROBLEMS, Vote(2))]) == len(PROBLEMS)
 
 

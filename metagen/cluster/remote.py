@@ -1,0 +1,272 @@
+"""The models of workers, as backends of the driver: a strategy runs here, and each of its requests on a worker."""
+
+import asyncio
+import itertools
+import math
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from metagen.backends import Balanced, BalancedReward, Recorded, Retrying, RetryingReward
+from metagen.backends.wrapper import Inner, Passing, RewardWrapper, Wrapper, innermost
+from metagen.budget import Usage
+from metagen.errors import SampleError, TransientError
+from metagen.jobs.opening import is_served
+from metagen.request import (
+    AnyBackend,
+    Backend,
+    Card,
+    Meter,
+    Outcome,
+    Reading,
+    Request,
+    RewardBackend,
+    card_of,
+    changed,
+    generates,
+    scores,
+    thinking_of,
+)
+from metagen.tasks import uninterrupted
+from metagen.thinking import Family
+
+REST = 2.0
+"""Seconds after which a worker that was not there is tried again."""
+ATTEMPTS = 5
+"""Workers that may die of one request before it is lost."""
+PAUSE = 0.1
+"""Seconds before a request is sent to another worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a worker tells of an opened model."""
+
+    name: str
+    context: int
+    card: Card | None
+    missing: tuple[str, ...]
+    thinking: Family | None
+
+    @classmethod
+    def of(cls, model: AnyBackend) -> Self:
+        return cls(model.name, model.context, card_of(model), model.missing, thinking_of(model))
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came of one question to a model: a result, or the error that lost it; and what was spent."""
+
+    result: Any
+    error: SampleError | None = None
+    spent: Usage = field(default_factory=Usage)
+
+
+class Fleet(Protocol):
+    """Workers, which start when the first of their models is opened, and end when the last one is closed."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+
+    def check_ready(self, number: int) -> None:
+        """Raise `TransientError` until a worker has opened its models. One that died meanwhile is started again."""
+
+    async def call(self, number: int, method: str, *arguments: Any) -> Any:
+        """What a method of a worker returns. Raises `TransientError` where it dies, and then starts it again."""
+
+    def note(self, number: int, spent: Usage) -> None:
+        """A worker has answered a question, which took so much."""
+
+
+def spread(fleet: Fleet, named: Mapping[str, str], local: Mapping[str, AnyBackend]) -> dict[str, AnyBackend]:
+    """The models by name, whose requests go to the workers. Servers and pools are asked from here, by no worker.
+
+    `local` are the same models in this process, which are never opened: they know what can be known before.
+    """
+    return {name: _spread(fleet, name, named.get(name, ""), model) for name, model in local.items()}
+
+
+def is_local(model: str, backend: AnyBackend) -> bool:
+    """Whether a model that is called so needs no worker."""
+    return is_served(model) or isinstance(innermost(backend), Recorded)
+
+
+def _spread(fleet: Fleet, name: str, model: str, local: AnyBackend) -> AnyBackend:
+    if is_local(model, local):
+        return local
+    if generates(local):
+        return Spread(
+            fleet, Balanced(*(Remote(local, fleet, name, number) for number in range(fleet.count)), rest=REST)
+        )
+    assert scores(local)
+    rewards = (RemoteReward(local, fleet, name, number) for number in range(fleet.count))
+    return SpreadReward(fleet, BalancedReward(*rewards, rest=REST))
+
+
+class _Spread(Passing[Inner]):
+    """Keeps the workers while it is open. Opened last of what it is mixed with, so that they are there before."""
+
+    def __init__(self, fleet: Fleet, of: Inner) -> None:
+        super().__init__(of, attempts=ATTEMPTS, wait=PAUSE, longest=REST, patience=math.inf)  # type: ignore[call-arg]
+        self._fleet = fleet
+
+    async def __aenter__(self) -> Self:
+        await self._fleet.__aenter__()
+        try:
+            return await super().__aenter__()
+        except BaseException:
+            await self._fleet.__aexit__(None, None, None)
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        try:
+            await super().__aexit__(kind, error, trace)
+        finally:
+            await self._fleet.__aexit__(kind, error, trace)
+
+
+class Spread(_Spread[Backend], Retrying):
+    """A model that writes, on all workers. Where one dies, its requests go to others."""
+
+
+class SpreadReward(_Spread[RewardBackend], RetryingReward):
+    """A reward model, on all workers."""
+
+
+class _Remote(Passing[Inner]):
+    """One model of one worker."""
+
+    def __init__(self, of: Inner, fleet: Fleet, model: str, number: int) -> None:
+        super().__init__(of)
+        self._fleet, self._model, self._number = fleet, model, number
+        self._about: About | None = None
+        self._tickets = itertools.count()
+
+    @property
+    def name(self) -> str:
+        return self._about.name if self._about else self.of.name
+
+    @property
+    def context(self) -> int:
+        return self._about.context if self._about else self.of.context
+
+    @property
+    def card(self) -> Card | None:
+        return self._about.card if self._about else card_of(self.of)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        return self._about.missing if self._about else ()
+
+    @property
+    def thinking(self) -> Family | None:
+        return self._about.thinking if self._about else None
+
+    async def __aenter__(self) -> Self:
+        self._about = await self._call("about")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        self._about = None
+
+    async def forget(self) -> None:
+        await self._call("forget")
+
+    async def probe(self) -> None:
+        self._fleet.check_ready(self._number)
+
+    async def _call(self, method: str, *arguments: Any) -> Any:
+        await self.probe()
+        return await self._fleet.call(self._number, method, self._model, *arguments)
+
+    async def _asked(self, subject: Request | Reading, spend: Meter, most: Usage) -> Any:
+        """What came of a question. `most` is booked where the worker dies, since it may have spent that.
+
+        One that is cancelled ends when the worker has stopped it, and said what it had spent.
+        """
+        ticket = next(self._tickets)
+        asking = asyncio.create_task(self._answered(ticket, subject, spend, most))
+        try:
+            return await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            await uninterrupted(self._withdrawn(ticket, asking))
+            raise
+
+    async def _answered(self, ticket: int, subject: Request | Reading, spend: Meter, most: Usage) -> Any:
+        try:
+            reply: Reply = await self._call("ask", ticket, subject)
+        except TransientError as error:
+            spend(most if error.sent else Usage())
+            raise
+        self._fleet.note(self._number, reply.spent)
+        spend(reply.spent)
+        if reply.error:
+            raise reply.error
+        return reply.result
+
+    async def _withdrawn(self, ticket: int, asking: "asyncio.Task[Any]") -> None:
+        with suppress(TransientError):  # it has died, and the question with it
+            await self._call("withdraw", ticket)
+        await asyncio.gather(asking, return_exceptions=True)
+
+
+class Remote(_Remote[Backend], Wrapper):
+    """A model that writes."""
+
+    async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
+        request.check_time()
+        most = await self._most(request)
+        outcomes: list[Outcome] = await self._asked(_travelling(request), spend, most)
+        return outcomes
+
+    async def _most(self, request: Request) -> Usage:
+        """What a request costs at most, under a budget; without one nobody needs to know."""
+        if request.room is None:
+            return Usage(calls=1)
+        prompt = await self.count(request)
+        written = request.n * max(0, request.limit(self.context - prompt))
+        return Usage(calls=1, prompt_tokens=prompt, completion_tokens=written, estimated_tokens=prompt + written)
+
+    async def count(self, request: Request) -> int:
+        counted: int = await self._call("count", _travelling(request))
+        return counted
+
+    async def encode(self, text: str) -> tuple[int, ...]:
+        ids: tuple[int, ...] = await self._call("encode", text)
+        return ids
+
+
+class RemoteReward(_Remote[RewardBackend], RewardWrapper):
+    """A reward model."""
+
+    async def rate(self, reading: Reading, spend: Meter) -> tuple[float, ...]:
+        reading.check_time()
+        rated: tuple[float, ...] = await self._asked(_left(reading), spend, Usage(calls=1))
+        return rated
+
+    async def count(self, reading: Reading) -> int:
+        counted: int = await self._call("count", _left(reading))
+        return counted
+
+
+def _travelling(request: Request) -> Request:
+    """A request without what means something in this process alone; nobody hears how far it is."""
+    return changed(request, deadline=None, clock=time.monotonic, hearing=None, waited=None)
+
+
+def _left(reading: Reading) -> Reading:
+    return replace(reading, deadline=None, clock=time.monotonic)

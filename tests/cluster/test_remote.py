@@ -1,0 +1,224 @@
+"""The models of workers as backends of the driver: the same requests, wherever they are answered."""
+
+import asyncio
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from metagen import (
+    Account,
+    Allocate,
+    BackendGone,
+    Beam,
+    Budget,
+    GenerationError,
+    Model,
+    OpenAIServer,
+    Problem,
+    ProcessReward,
+    Recorded,
+    Refine,
+    Request,
+    Retrying,
+    Usage,
+    Vote,
+    solve,
+    solve_all,
+)
+from metagen.backends.wrapper import innermost
+from metagen.cluster.remote import _Spread
+from metagen.jobs.job import ModelOrder, make_models
+from metagen.jobs.loading import load_all
+from metagen.request import generates
+from metagen.run import Generator
+from tests.support.clusters import Here, order, plain, workers_here
+from tests.support.timing import until
+
+PROBLEMS = [Problem(str(number), f"What is {number}?", str(number % 5)) for number in range(12)]
+TEAM = """
+from metagen import Scripted, ScriptedReward
+
+def reply(request):
+    number = int.from_bytes(str(request.seed).encode()) % 5
+    return f"First.\\n\\nThen.\\n\\nThe answer is {number}."
+
+def writer():
+    return Scripted(reply, name="writer")
+
+def judge():
+    return ScriptedReward(lambda reading: [len(step) / 40 for step in reading.steps])
+"""
+
+
+def team(folder: Path) -> ModelOrder:
+    file = folder / "team.py"
+    file.write_text(TEAM)
+    return ModelOrder(models={"writer": "writer", "judge": "judge"}, load=[file])
+
+
+@pytest.mark.parametrize("strategy", [Vote(3), Refine(rounds=1), Beam(2, 2, by=ProcessReward()), Allocate(3, among=4)])
+async def test_a_strategy_here_finds_what_it_finds_over_models_here(tmp_path: Path, strategy: Generator) -> None:
+    asked = team(tmp_path)
+    workers, _ = workers_here(3, asked)
+    _, local = make_models(asked, load_all(asked.load))
+    alone = {each.problem: plain(each) async for each in solve_all(PROBLEMS, strategy, local, seed=3)}
+    account = Account()
+    async with workers:
+        models = workers.models
+        assert [type(innermost(model)).__name__ for model in models.values()] == ["Balanced", "BalancedReward"]
+        for model in models.values():
+            await model.__aenter__()
+        solved = {
+            each.problem: plain(each) async for each in solve_all(PROBLEMS, strategy, models, seed=3, account=account)
+        }
+        for model in models.values():
+            await model.__aexit__(None, None, None)
+    assert solved == alone
+    assert sum((slot.usage for slot in workers.slots), Usage()).prompt_tokens > 0
+    assert sum(slot.questions for slot in workers.slots) == account.spent.calls + account.spent.verifier_calls
+    assert all(slot.questions for slot in workers.slots)
+
+
+async def test_opening_a_model_starts_the_workers_and_closing_it_ends_them(tmp_path: Path) -> None:
+    workers, places = workers_here(2, order(tmp_path))
+    model = workers.models["model"]
+    assert model.name == "echo"
+    assert not places
+    async with model:
+        assert len(places) == 2
+        assert model.context == 8192
+        assert (await solve("?", Vote(2), model)).answer
+    assert all(place.is_dead for place in places)
+
+
+async def test_the_requests_of_a_problem_stay_with_one_worker(tmp_path: Path) -> None:
+    workers, places = workers_here(3, order(tmp_path))
+    async with workers.models["model"] as model:
+        for problem in PROBLEMS[:6]:
+            before = [place.calls.count("ask") for place in places]
+            await solve(problem, Refine(rounds=3), model)
+            after = [place.calls.count("ask") - count for place, count in zip(places, before, strict=True)]
+            assert sorted(after)[:2] == [0, 0]
+
+
+async def test_what_a_dead_worker_was_asked_is_asked_of_others(tmp_path: Path) -> None:
+    asked = order(tmp_path)
+    workers, places = workers_here(2, asked)
+    _, local = make_models(asked, load_all(asked.load))
+    alone = {each.problem: plain(each) async for each in solve_all(PROBLEMS, Refine(rounds=2), local, seed=3)}
+    solved = {}
+    async with workers.models["model"] as model:
+        async for each in solve_all(PROBLEMS, Refine(rounds=2), model, seed=3, concurrency=3):
+            solved[each.problem] = plain(each) | {"usage": alone[each.problem]["usage"]}  # a dead one's call counts
+            if len(solved) in (2, 6):
+                places[-1].kill()
+    assert solved == alone
+    assert sum(slot.restarts for slot in workers.slots) >= 1
+
+
+async def test_a_request_that_workers_die_of_is_lost_and_its_siblings_are_not(tmp_path: Path) -> None:
+    workers, places = workers_here(2, order(tmp_path))
+    async with workers.models["model"] as model:
+        call = workers.call
+
+        async def poisoned(number: int, method: str, *arguments: object) -> object:
+            if method == "ask" and "poison" in getattr(arguments[-1], "prompt", ""):
+                next(place for place in reversed(places) if place.number == number).kill()
+            return await call(number, method, *arguments)
+
+        workers.call = poisoned  # type: ignore[method-assign]
+        found = [each async for each in solve_all(["a", "poison", "b"], Vote(2), model)]
+    assert [each.problem for each in found if each.error] == ["2"]
+    assert "died" in next(each.error for each in found if each.error)
+
+
+async def test_workers_that_die_again_and_again_end_the_run(tmp_path: Path) -> None:
+    workers, places = workers_here(1, order(tmp_path))
+
+    async def dead(number: int) -> Here:
+        place = await places.launch(number)
+        place.kill()
+        return place
+
+    async with workers.models["model"] as model:
+        workers._launch = dead
+        places[-1].kill()
+        with pytest.raises(BackendGone, match="worker 0 died 6 times"):
+            await solve("?", Vote(2), model)
+
+
+SLOW = """
+import asyncio
+from metagen import Scripted
+
+begun = asyncio.Event()
+
+async def reply(request):
+    if request.draw:
+        begun.set()
+        await asyncio.Event().wait()
+    return "The answer is 1."
+
+def echo():
+    return Scripted(reply, name="echo")
+"""
+
+
+async def test_a_cancelled_request_ends_at_the_worker_and_is_counted(tmp_path: Path) -> None:
+    workers, _ = workers_here(1, order(tmp_path, SLOW))
+    spent: list[Usage] = []
+    async with workers.models["model"] as model:
+        assert generates(model)
+        asking = asyncio.create_task(model.generate(Request("p", "Why?", n=2), spent.append))
+        worker = workers.slots[0].ready.result()._worker  # type: ignore[attr-defined]
+        await until(lambda: bool(worker._asked))
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        assert not worker._asked
+    assert [(each.calls, each.prompt_tokens, each.completion_tokens) for each in spent] == [(1, 4, 16)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_a_budget_is_never_passed_while_workers_die(tmp_path: Path, seed: int) -> None:
+    workers, places = workers_here(4, order(tmp_path))
+    chance, account = Random(seed), Account(Budget(tokens=4000))
+    strategy = Vote(3, of=Refine(of=Model(max_tokens=40), rounds=1))
+    async with workers.models["model"] as model:
+        async for _ in solve_all(PROBLEMS * 2, strategy, model, account=account, concurrency=4):
+            if chance.random() < 0.3:
+                chance.choice([place for place in places if not place.is_dead]).kill()
+    assert account.spent.tokens <= 4000
+    assert not any(account.held.amounts)
+    assert account.in_flight == 0
+
+
+async def test_errors_come_back_as_they_were(tmp_path: Path) -> None:
+    code = """
+from metagen import GenerationError, Scripted
+
+def reply(request):
+    raise GenerationError("it refuses")
+
+def echo():
+    return Scripted(reply, name="echo")
+"""
+    workers, _ = workers_here(1, order(tmp_path, code))
+    spent: list[Usage] = []
+    async with workers.models["model"] as model:
+        assert generates(model)
+        with pytest.raises(GenerationError, match=r"^it refuses$"):
+            await model.generate(Request("p", "Why?"), spent.append)
+    assert [each.calls for each in spent] == [1]
+
+
+def test_servers_and_pools_are_asked_from_here(tmp_path: Path) -> None:
+    (tmp_path / "pool.jsonl").write_text("")
+    models = {"one": "http://127.0.0.1:1/v1", "two": str(tmp_path / "pool.jsonl"), "three": "Scripted:7"}
+    workers, _ = workers_here(2, ModelOrder(models=models, prices={"two": "1/2"}))
+    one, two, three = workers.models.values()
+    assert isinstance(one, Retrying)
+    assert isinstance(one.of, OpenAIServer)
+    assert isinstance(innermost(two), Recorded)
+    assert isinstance(three, _Spread)
