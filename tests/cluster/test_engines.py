@@ -6,7 +6,7 @@ import signal
 import psutil
 import pytest
 
-from metagen import Beam, MeanLogprob, ProblemFile, Vote, solve_all
+from metagen import Beam, MeanLogprob, Model, ProblemFile, Vote, solve_all
 from metagen.cluster import Workers
 from metagen.cluster.rays import SETTINGS
 from metagen.jobs.job import ModelOrder
@@ -26,7 +26,12 @@ async def test_two_engines_solve_a_file_and_one_that_is_killed_is_started_again(
         os.kill(process, signal.SIGKILL)
         solved += [each async for each in solving]
         async with workers.models["model"] as model:  # the same engines, asked from here
-            asked = [each async for each in solve_all(problems[:4], Beam(2, 2, by=MeanLogprob()), model, seed=1)]
+            asked = [
+                each
+                async for each in solve_all(
+                    problems[:4], Beam(2, 2, of=Model(logprobs=True), by=MeanLogprob()), model, seed=1
+                )
+            ]
     assert not any(each.error for each in asked)
     assert sum(each.usage.cached_tokens for each in asked) > 0, "the steps of a search find their prefix"
     assert sorted(each.problem for each in solved) == sorted(each.id for each in problems)
