@@ -36,9 +36,6 @@ class Texts:
         self._bytes = bytearray()
         self._ends = array("Q", (0,))
 
-    def append(self, text: str | None) -> None:
-        self.extend((text,))
-
     def extend(self, texts: Iterable[str | None]) -> None:
         pieces = [_NOTHING if text is None else text.encode(errors="surrogatepass") for text in texts]
         self._ends.extend(islice(accumulate(map(len, pieces), initial=len(self._bytes)), 1, None))
@@ -77,6 +74,7 @@ class Questions:
         """Of the problems whose answers are not mathematics."""
         self.whole: dict[int, Problem] = {}
         """Those that are graded by more than their reference: by `grade`, by tests, by Coq."""
+        references: list[str | None] = []
         for problem in problems:
             for name, value in problem.tags.items():
                 self.tags.setdefault(name, {})[len(self.ids)] = value
@@ -85,7 +83,8 @@ class Questions:
             if not isinstance(grade or oracle_of(problem), MatchesReference | None):
                 self.whole[len(self.ids)] = problem
             self.ids.append(problem.id)
-            self.references.append(problem.answer)
+            references.append(problem.answer)
+        self.references.extend(references)
         hashes = np.fromiter(map(hash, self.ids), np.int64, len(self.ids))
         self._places = array("i", hashes.argsort().astype(np.int32).tobytes())
         hashes.sort()

@@ -184,9 +184,9 @@ def _winners(groups: NDArray[np.int32], shares: Array, weights: Array | None, dr
     voters, sums = _tallies(groups, shares.shape[1], weights, draws)
     if weights is not None:
         sums = np.where(voters > 0, sums, -1.0)
-    chances = np.where(sums >= sums.max(1, initial=0.0, keepdims=True) * (1 - _TIE), voters, 0.0)
-    votes = chances.sum(1)
-    right = np.matmul(shares[:, None, :], chances)[:, 0]
+    voters *= sums >= sums.max(1, initial=0.0, keepdims=True) * (1 - _TIE)
+    votes = voters.sum(1)
+    right = np.matmul(shares[:, None, :], voters)[:, 0]
     return np.asarray(np.divide(right, votes, out=np.full(votes.shape, np.nan), where=votes > 0))
 
 

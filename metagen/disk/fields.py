@@ -103,6 +103,8 @@ def plain(value: Any) -> Any:
     A decimal keeps all its digits, a date is in the order of ISO 8601, bytes are the text that they are in UTF-8. What
     is nothing of this kind is returned as it is.
     """
+    if value is None or isinstance(value, str):  # nearly all are
+        return value
     if isinstance(value, float):
         return value if isfinite(value) else None
     if isinstance(value, Decimal):
