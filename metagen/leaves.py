@@ -46,7 +46,7 @@ def check_settings(strategy: object, models: Mapping[str, AnyBackend], default: 
     for part in parts(strategy):
         drawn = [(name, getattr(part, name, 1)) for name in SAMPLES]
         several = next(((name, count) for name, count in drawn if isinstance(count, int) and count > 1), None)
-        leaves = list(find_leaves(getattr(part, "of", None) or default))
+        leaves = list(find_leaves(getattr(part, "of", None) or default)) if several else []
         if several and leaves and all(leaf.greedy for leaf in leaves):
             raise InputError(
                 f"{literal(part)}: draws {several[1]} samples that are all the same, since temperature=0 makes no "

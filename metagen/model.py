@@ -230,17 +230,17 @@ class Model(Settings):
         ended_step = _ends_step(completion, step)
         if step is not None and not ended_step:
             completion = _without_stop(completion)
-        ids_known = bool(completion.tokens) and (not (begun.text or begun.thought) or bool(request.tokens))
+        ids_known = bool(completion.tokens) and (bool(request.tokens) or not (request.partial or request.thought))
         thinks = completion.open or bool(completion.thought) or bool(begun.thoughts)
         thoughts = (*begun.thoughts, completion.thought) if completion.thought else begun.thoughts
         known = begun.thought_tokens if not begun.open else len(request.tokens)
         return made(
             steps=begun.steps if completion.open or request.sampling.thought_only else (*begun.steps, completion.text),
             finished=completion.end != "length" and not ended_step and not _goes_on(completion, request),
-            tokens=(*request.tokens, *completion.tokens) if ids_known else (),
+            tokens=request.tokens + completion.tokens if ids_known else (),
             model=identity if ids_known else "",
-            logprobs=(*begun.logprobs, *completion.logprobs),
-            confidences=(*begun.confidences, *completion.confidences),
+            logprobs=begun.logprobs + completion.logprobs,
+            confidences=begun.confidences + completion.confidences,
             first=completion.first,
             cut=completion.end == "length" and not ended_step,
             thoughts=thoughts,

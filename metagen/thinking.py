@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from metagen.copies import maker
 from metagen.errors import InputError
 
 
@@ -120,6 +121,7 @@ class Reply:
     open: bool = False
 
 
+replied = maker(Reply)
 CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
 CHANNEL = re.compile(r"(?:<\|start\|>\w*)?<\|channel\|>(\w+)[^<]*<\|message\|>")
 ENDED = re.compile(r"<\|(?:end|return|call)\|>")
@@ -138,7 +140,7 @@ def split(raw: str, family: Family | None = None, *, opened: bool = False) -> Re
     is not known, the usual marks count, and a thought opens at the beginning alone.
     """
     if family is None and not opened and not may_think(raw):
-        return Reply("", raw)
+        return replied("", raw, open=False)
     if family and family.name == "gpt-oss":
         return _split_channels(raw, opened=opened)
     at_start = family is None and not raw.lstrip().startswith(USUAL.open)

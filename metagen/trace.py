@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from metagen.budget import NOTHING, Usage
 from metagen.candidate import Candidate, Feedback
+from metagen.copies import maker
 from metagen.notebook import html_tree
 from metagen.thinking import split
 
@@ -42,6 +43,10 @@ class Written:
     """What was thought before the text."""
     open: bool = False
     """Whether the thought has not ended."""
+
+
+written = maker(Written)
+"""A completion of which all is given."""
 
 
 @dataclass(frozen=True, slots=True)

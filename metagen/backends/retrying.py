@@ -156,11 +156,11 @@ class Retrying(Wrapper):
 
     async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
         done: dict[int, Outcome] = {}
-        paid = Usage()
+        paid = 0
 
         def book(usage: Usage) -> None:
             nonlocal paid
-            paid += usage
+            paid += usage.tokens
             spend(usage)
 
         try:
@@ -172,8 +172,8 @@ class Retrying(Wrapper):
                         if attempt.retry_state.attempt_number == 1:
                             raise error  # noqa: TRY201 (another error may be under way by then)
                         request.check_time()
-                        if paid.tokens and isinstance(spend, Renewing):
-                            request, paid = await spend.renew(request), Usage()
+                        if paid and isinstance(spend, Renewing):
+                            request, paid = await spend.renew(request), 0
                         await self._once(request, book, done)
         except SampleError as lost:
             if not done:
@@ -230,15 +230,15 @@ class RetryingReward(RewardWrapper):
         return self
 
     async def rate(self, reading: Reading, spend: Meter) -> tuple[float, ...]:
-        paid = Usage()
+        paid = 0
         scores: tuple[float, ...] = ()
 
         def book(usage: Usage) -> None:
             nonlocal paid
-            paid += usage
+            paid += usage.tokens
             spend(usage)
 
-        async for attempt in self._patience.trying(worth=lambda: not paid.tokens):
+        async for attempt in self._patience.trying(worth=lambda: not paid):
             with attempt:
                 reading.check_time()
                 scores = await self._patience.watched(partial(self.of.rate, reading, book))

@@ -11,9 +11,9 @@ from shlex import quote
 
 from rich.table import Table
 
+from metagen import backends, strategies
 from metagen.analysis.share import Share
 from metagen.analysis.tally import Tally
-from metagen.backends import Recorded
 from metagen.budget import PARTS, Account
 from metagen.cli.clusters import Cluster, spread, table_of_workers, workers_of
 from metagen.cli.console import err, out, progress
@@ -29,7 +29,6 @@ from metagen.run import Generator
 from metagen.settings import literal
 from metagen.solution import Solution
 from metagen.solve import solve_all
-from metagen.strategies import Vote
 
 Solutions = AsyncGenerator[Solution | Record, None]
 REASON = 60
@@ -89,7 +88,7 @@ async def sample_file(job: Job, n: int, path: Path, cluster: Cluster | None = No
 async def _sample(job: Job, n: int, path: Path) -> int:
     tally = Tally()
     name, backend = next((name, model) for name, model in job.models.items() if generates(model))
-    recorded = replace(job, models={**job.models, name: Recorded(path, backend)})
+    recorded = replace(job, models={**job.models, name: backends.Recorded(path, backend)})
     account = Account(job.budget)
     drawn: set[str] = set()
     short = 0
@@ -99,7 +98,7 @@ async def _sample(job: Job, n: int, path: Path) -> int:
         row = row_of(solution)
         short += row.lost > 0 and not row.failed
 
-    await _work(recorded, Vote(n, of=job.strategy), drawn, tally, account, count)
+    await _work(recorded, strategies.Vote(n, of=job.strategy), drawn, tally, account, count)
     title = f"{n} samples of {literal(job.strategy)} on {job.problems.path.name}"
     out.print(summary(tally, title, account, chosen="majority"))
     out.print(f"Kept in {path}; play it with --model {path}", soft_wrap=True)

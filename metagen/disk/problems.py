@@ -32,7 +32,6 @@ from metagen.disk.sources import Rows, read_source
 from metagen.disk.templates import Template
 from metagen.disk.tested import tests_of
 from metagen.errors import InputError
-from metagen.execution.sandbox import CONFINED
 from metagen.messages import Turns, asking, question_of, read_messages, with_system
 from metagen.problem import Problem
 from metagen.settings import literal
@@ -147,6 +146,8 @@ class ProblemFile:
         if repeated := _repeated(ids):
             self._refuse_twins(repeated)
         if any_tests:
+            from metagen.execution.sandbox import CONFINED  # noqa: PLC0415 (few problems need it)
+
             CONFINED.check()
         named = self.template.names if self.template else set()
         unused = tuple(name for name in fields.unused if name not in named)

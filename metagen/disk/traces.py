@@ -26,7 +26,7 @@ _LINES: Reader[dict[str, Any]] = Reader(dict[str, Any])
 class SpanRow(BaseModel):
     """One line of `trace.jsonl`. What each field holds is said by `metagen.trace.Span`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)  # a new run reads none
 
     problem: str
     """The id of the problem."""

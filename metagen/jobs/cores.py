@@ -1,18 +1,17 @@
 """How many threads the engine of a run computes with: the run knows what else will want the cores."""
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from metagen.backends import VLLMEngine
 from metagen.backends.vllm.arguments import FEW_CORES
 from metagen.backends.wrapper import innermost
 from metagen.jobs.job import Job
 from metagen.leaves import parts
 from metagen.run import Generator
 from metagen.settings import takes
-from metagen.strategies.parallel.behaviour import Programs
 from metagen.system import load, processors
 
 THREADS = "OMP_NUM_THREADS"
@@ -47,11 +46,18 @@ def _is_spread(engine: Mapping[str, Any]) -> bool:
 def _is_alone(job: Job) -> bool:
     """Whether one engine is all that computes: no other model, no verifier, no tool, no tests of code."""
     models = [innermost(backend) for backend in job.models.values()]
-    engines = [model for model in models if isinstance(model, VLLMEngine)]
-    return len(models) == len(engines) == 1 and job.grade is None and _only_draws(job.strategy)
+    return len(models) == 1 and _is_engine(models[0]) and job.grade is None and _only_draws(job.strategy)
+
+
+def _is_engine(model: object) -> bool:
+    """Whether it is vLLM in this process. Whoever made it has loaded its module, which is not loaded to find out."""
+    module = sys.modules.get("metagen.backends.vllm.generating")
+    return module is not None and isinstance(model, module.VLLMEngine)
 
 
 def _only_draws(strategy: Generator) -> bool:
     """Whether all parts of a strategy are generators that run no programs. Others are called with other arguments."""
+    from metagen.strategies.parallel.behaviour import Programs  # noqa: PLC0415 (only a run with an engine comes here)
+
     found = [part for part in parts(strategy) if callable(part)]
     return bool(found) and all(takes(part, 2) and not isinstance(part, Programs) for part in found)

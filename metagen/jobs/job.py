@@ -8,9 +8,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from metagen.backends import VLLMEngine, VLLMReward
 from metagen.budget import Budget
-from metagen.card.card import ModelCard
 from metagen.disk.problems import Contents, ProblemFile
 from metagen.errors import InputError
 from metagen.jobs.loading import digest_of, load_all
@@ -18,7 +16,7 @@ from metagen.jobs.opening import at_price, identity_of, is_served, make_backend,
 from metagen.leaves import named_models
 from metagen.models import SMALL
 from metagen.problem import Problem
-from metagen.request import AnyBackend, generates
+from metagen.request import AnyBackend, Card, generates
 from metagen.run import Generator, Verifier
 from metagen.settings import CONCURRENCY, literal, takes
 from metagen.spec.parse import foreign, parse, parse_grade, reads_back
@@ -148,7 +146,7 @@ def make_models(order: ModelOrder, names: Mapping[str, Any]) -> tuple[dict[str, 
     `names` are those of loaded files. Without any model that writes, the one that ships is among them.
     """
     named = dict(order.models) or {"model": str(SMALL)}
-    cards = {name: ModelCard.read(path) for name, path in order.cards.items()}
+    cards = {name: _read_card(path) for name, path in order.cards.items()}
     if strange := cards.keys() - named.keys():
         raise InputError(f"--card {strange.pop()}=...: no model has this name; there is {', '.join(named)}")
     servers = split_by_model(order.server, named)
@@ -160,6 +158,12 @@ def make_models(order: ModelOrder, names: Mapping[str, Any]) -> tuple[dict[str, 
         backends |= {"model": make_backend(str(SMALL), order.engine, names, cards.get("model"), {})}
     _check_used(order, named, backends)
     return named, dict(_priced(backends, order.prices))
+
+
+def _read_card(path: str | Path) -> Card:
+    from metagen.card.card import ModelCard  # noqa: PLC0415 (few runs give one)
+
+    return ModelCard.read(path)
 
 
 def read_named(texts: Iterable[str], option: str) -> dict[str, str]:
@@ -197,10 +201,16 @@ def _priced(backends: Mapping[str, AnyBackend], prices: Mapping[str, str]) -> di
 
 def _check_used(order: ModelOrder, named: Mapping[str, str], backends: Mapping[str, AnyBackend]) -> None:
     """Refuse settings that set nothing."""
-    if order.engine and not any(isinstance(backend, VLLMEngine | VLLMReward) for backend in backends.values()):
+    if order.engine and not any(map(_is_in_this_process, backends.values())):
         raise InputError("--engine sets nothing here: no model of this run is loaded in this process")
     if order.server and not any(map(is_served, named.values())):
         raise InputError("--server sets nothing here: no model of this run is behind a server")
+
+
+def _is_in_this_process(backend: AnyBackend) -> bool:
+    from metagen.backends import VLLMEngine, VLLMReward  # noqa: PLC0415 (a run over a server needs neither)
+
+    return isinstance(backend, VLLMEngine | VLLMReward)
 
 
 def _check_spelling(strategy: Generator, names: Mapping[str, Any]) -> None:

@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any, TypeVar, cast, get_args
 
 from metagen import backends
-from metagen.backends.folder import config_of
 from metagen.backends.rewards.families import FAMILIES, family, known_family
 from metagen.budget import Price
 from metagen.calls import hint
-from metagen.card.card import ModelCard
 from metagen.errors import InputError
 from metagen.models import SHIPPED, SMALL
-from metagen.request import AnyBackend, Backend, RewardBackend, generates, scores
+from metagen.request import AnyBackend, Backend, Card, RewardBackend, generates, scores
 from metagen.spec import plugins
 
 POOLS = (".json", ".jsonl", ".jsonl.gz", ".jsonl.bz2", ".jsonl.xz", ".jsonl.zst")
@@ -33,7 +31,7 @@ def make_backend(
     model: str,
     engine: Mapping[str, Any],
     names: Mapping[str, Any],
-    card: ModelCard | None,
+    card: Card | None,
     server: Mapping[str, Any],
 ) -> AnyBackend:
     """The backend that `--model` names. It is not open yet.
@@ -54,7 +52,7 @@ def make_backend(
     if card:
         raise InputError(f"--card is for servers and pools; {model} has its own")
     model = str(SHIPPED.get(model, model))
-    if known_family(model, config_of(model)):
+    if known_family(model, _config_of(model)):
         return _make_reward(model, engine, None, server)
     return backends.VLLMEngine(model, **engine)
 
@@ -75,7 +73,7 @@ def at_price(backend: AnyBackend, price: str | None) -> AnyBackend:
 def _make_reward(
     model: str,
     engine: Mapping[str, Any],
-    card: ModelCard | None,
+    card: Card | None,
     server: Mapping[str, Any],
     like: str | None = None,
 ) -> AnyBackend:
@@ -86,9 +84,15 @@ def _make_reward(
         return backends.RetryingReward(rewards[0] if len(rewards) == 1 else backends.BalancedReward(*rewards))
     if card:
         raise InputError(f"--card is for servers and pools; {model} has its own")
-    if not family(model, config_of(model), like).served:
+    if not family(model, _config_of(model), like).served:
         return backends.TorchReward(model, like=like)
     return backends.VLLMReward(model, like=like, **engine)
+
+
+def _config_of(model: str) -> dict[str, Any]:
+    from metagen.backends.folder import config_of  # noqa: PLC0415 (a model behind a server has no folder here)
+
+    return config_of(model)
 
 
 def is_served(model: str) -> bool:
@@ -150,7 +154,7 @@ def _own_backend(name: str) -> Callable[..., Any] | None:
     return make if str in (first.annotation, *get_args(first.annotation)) else None
 
 
-def _make(model: str, make: Callable[..., Any], card: ModelCard | None) -> AnyBackend:
+def _make(model: str, make: Callable[..., Any], card: Card | None) -> AnyBackend:
     """The backend that a class or a function makes of the argument after the colon, if there is one."""
     arguments = [text for text in model.partition(":")[2:] if text]
     settings = {"card": card} if card else {}

@@ -69,7 +69,7 @@ class Run(Sending):
         if is_batched(generator):
             with self._child(name_of(generator), key) as run:
                 candidates = await generator.sample(problem, run, n)
-            for number, candidate in enumerate(candidates):
+            for number, candidate in enumerate(candidates) if self._scope.teller else ():
                 self._tell_sample((*self._span.path, *key), number, n, candidate)
         else:
             attempts = await together(self._sampled(generator, problem, key, number, n) for number in range(n))

@@ -22,7 +22,7 @@ from metagen.request import (
 )
 from metagen.run.node import Node
 from metagen.tasks import together
-from metagen.trace import Asked, Written
+from metagen.trace import Asked, written
 
 Reserve = Callable[[Request], Awaitable[Request]]
 
@@ -168,13 +168,13 @@ class Sending(Node):
         completions = [outcome for outcome in outcomes if isinstance(outcome, Completion)]
         if not completions:
             raise next(outcome for outcome in outcomes if isinstance(outcome, SampleError))
-        for number, outcome in enumerate(outcomes):
+        for number, outcome in enumerate(outcomes) if request.hearing or len(completions) < request.n else ():
             if isinstance(outcome, SampleError):
                 self._lose(number, outcome)
             elif request.hearing:
                 request.hearing.done(number, outcome.text, outcome.end != "length")
         self._span.completions = [
-            Written(each.text, each.length, each.end == "length", each.thought, each.open) for each in completions
+            written(each.text, each.length, each.end == "length", each.thought, each.open) for each in completions
         ]
         return completions
 

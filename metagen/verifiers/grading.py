@@ -5,9 +5,7 @@ from collections.abc import Sequence
 from metagen.candidate import Candidate
 from metagen.problem import Problem
 from metagen.run import Run, Verifier
-from metagen.verifiers.execution import PassesTests
 from metagen.verifiers.oracles import MatchesReference
-from metagen.verifiers.proof import Proves
 
 REFERENCE = MatchesReference()
 RIGHT = 1.0
@@ -20,10 +18,16 @@ def oracle_of(problem: Problem) -> Verifier | None:
     `None` where it has none of them.
     """
     if problem.tests is not None:
+        from metagen.verifiers.execution import PassesTests  # noqa: PLC0415 (most problems run no programs)
+
         return PassesTests()
     if problem.answer is None:
         return None
-    return Proves() if problem.to_prove else REFERENCE
+    if problem.to_prove:
+        from metagen.verifiers.proof import Proves  # noqa: PLC0415 (most problems state no theorem)
+
+        return Proves()
+    return REFERENCE
 
 
 async def grades(

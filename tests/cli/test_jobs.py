@@ -3,6 +3,8 @@
 import asyncio
 import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -171,3 +173,29 @@ async def test_why_samples_were_lost_is_said(tmp_path: Path, capsys: pytest.Capt
     said = " ".join(capsys.readouterr().out.partition("Vote(2)")[2].replace("│", " ").split())
     assert "accuracy 100.0%" in said
     assert "samples lost 6 GenerationError:" in said
+
+
+def test_a_run_over_a_server_loads_nothing_that_only_other_models_need(tmp_path: Path) -> None:
+    (tmp_path / "problems.jsonl").write_text('{"prompt": "3 + 4?", "answer": "7"}\n')
+    program = "import atexit, sys; atexit.register(lambda: print(*sys.modules)); from metagen.cli import main; main()"
+    command = ["solve", "problems.jsonl", "--model", "http://127.0.0.1:1/v1#m", "--strategy", "Vote(2)"]
+    whole = [sys.executable, "-c", program, *command]
+    done = subprocess.run(whole, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "cannot connect to 127.0.0.1:1" in done.stderr
+    loaded = set(done.stdout.split())
+    assert "metagen.backends.http.server" in loaded
+    unneeded = {
+        "metagen.backends.vllm.generating",
+        "metagen.card.card",
+        "metagen.cluster.workers",
+        "metagen.execution.sandbox",
+        "metagen.strategies.parallel.behaviour",
+        "metagen.verifiers.proof",
+        "httpx",
+        "numpy",
+        "ray",
+        "torch",
+        "transformers",
+        "vllm",
+    }
+    assert not loaded & unneeded

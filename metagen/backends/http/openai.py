@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -25,18 +25,19 @@ GIVEN_UP = frozenset({"abort", "aborted", "cancelled", "error", "timeout", UNREA
 WITHHELD = frozenset({"content_filter", "content-filter", "safety", "recitation", "refusal", "blocklist"})
 """The server made the sample and keeps it back: asked again, it would do so again."""
 
-KNOWN = LENGTH | STOP | GIVEN_UP | WITHHELD | {""}
+ENDED = LENGTH | STOP
+KNOWN = ENDED | GIVEN_UP | WITHHELD | {""}
 
 
-class Cached(msgspec.Struct):
+class Cached(msgspec.Struct, gc=False):
     cached_tokens: int | None = None
 
 
-class Detailed(msgspec.Struct):
+class Detailed(msgspec.Struct, gc=False):
     reasoning_tokens: int | None = None
 
 
-class Counts(msgspec.Struct):
+class Counts(msgspec.Struct, gc=False):
     """The `usage` of a reply, or of the part of it that has come."""
 
     prompt_tokens: int = 0
@@ -65,12 +66,12 @@ class Counts(msgspec.Struct):
         return 0 <= self.prompt_tokens <= prompt and 0 <= self.completion_tokens <= output
 
 
-class Function(msgspec.Struct):
+class Function(msgspec.Struct, gc=False):
     name: str | None = None
     arguments: str | None = None
 
 
-class ToolCall(msgspec.Struct):
+class ToolCall(msgspec.Struct, gc=False):
     """A call of a tool, or a piece of one in a stream."""
 
     index: int | None = None
@@ -90,7 +91,7 @@ class ToolCall(msgspec.Struct):
         return f'\n<tool_call>{{"name": {name}, "arguments": {arguments}}}</tool_call>'
 
 
-class Message(msgspec.Struct):
+class Message(msgspec.Struct, gc=False):
     content: str | None = None
     tool_calls: list[ToolCall] | None = None
     reasoning: str | None = None
@@ -102,20 +103,20 @@ class Message(msgspec.Struct):
         return self.reasoning or self.reasoning_content or ""
 
 
-class Likely(msgspec.Struct):
+class Likely(msgspec.Struct, gc=False):
     """A token that may have stood at a place, and the logarithm of its probability."""
 
     token: str = ""
     logprob: float = 0.0
 
 
-class Token(Likely):
+class Token(Likely, gc=False):
     """One token of a chat's reply, with the most probable ones at its place."""
 
     top_logprobs: list[Likely] | None = None
 
 
-class Logprobs(msgspec.Struct):
+class Logprobs(msgspec.Struct, gc=False):
     """Of completions (`token_logprobs`) or of chats (`content`)."""
 
     token_logprobs: list[float | None] | None = None
@@ -134,7 +135,7 @@ class Logprobs(msgspec.Struct):
         return [{top.token: top.logprob for top in token.top_logprobs or ()} for token in self.content]
 
 
-class Choice(msgspec.Struct):
+class Choice(msgspec.Struct, gc=False):
     """One sample, or a piece of one in a stream."""
 
     index: int = 0
@@ -145,10 +146,10 @@ class Choice(msgspec.Struct):
     finish_reason: str | None = None
     stop_reason: int | str | None = None
     matched_stop: int | str | None = None
-    token_ids: list[int] | None = None
+    token_ids: tuple[int, ...] | None = None
     reasoned: str = ""
     """The thought, from the pieces of a stream."""
-    called: list[ToolCall] = msgspec.field(default_factory=list)
+    called: tuple[ToolCall, ...] = ()
     """The calls of tools, from the pieces of a stream."""
 
     @property
@@ -158,7 +159,7 @@ class Choice(msgspec.Struct):
         return (said.content if said else None) or self.text or ""
 
     @property
-    def calls(self) -> list[ToolCall]:
+    def calls(self) -> Sequence[ToolCall]:
         said = self.message or self.delta
         return (said.tool_calls if said else None) or self.called
 
@@ -187,7 +188,7 @@ class Choice(msgspec.Struct):
         return matched if isinstance(matched, str) else ""
 
 
-class Body(msgspec.Struct):
+class Body(msgspec.Struct, gc=False):
     """A whole reply, or one piece of a stream."""
 
     choices: list[Choice] = msgspec.field(default_factory=list)
@@ -312,17 +313,15 @@ def join(pieces: Iterable[bytes], host: str) -> Body:
 def _add(choice: Choice, piece: Choice) -> None:
     choice.text = (choice.text or "") + piece.said
     for call in piece.calls:
-        at = next((place for place, each in enumerate(choice.called) if each.index == call.index), None)
-        if at is None:
-            choice.called.append(call)
-        else:
-            choice.called[at] = choice.called[at].added(call)
+        calls = {each.index: each for each in choice.called}
+        begun = calls.get(call.index)
+        choice.called = (*(calls | {call.index: begun.added(call) if begun else call}).values(),)
     choice.reasoned += piece.thought
     if choice.finish_reason != UNREADABLE:  # a part of it is missing for good
         choice.finish_reason = piece.finish_reason or choice.finish_reason
     choice.stop_reason = piece.stop_reason if piece.stop_reason is not None else choice.stop_reason
     choice.matched_stop = piece.matched_stop if piece.matched_stop is not None else choice.matched_stop
-    choice.token_ids = [*(choice.token_ids or ()), *piece.token_ids] if piece.token_ids else choice.token_ids
+    choice.token_ids = (choice.token_ids or ()) + piece.token_ids if piece.token_ids else choice.token_ids
     if piece.logprobs:
         before = choice.logprobs or Logprobs()
         choice.logprobs = Logprobs(
@@ -368,16 +367,13 @@ def written_tokens(body: Body) -> int:
 def loss_of(choice: Choice) -> GenerationError | None:
     """Why a sample is lost, if it is: given up by the server, or withheld."""
     reason = choice.reason
+    if reason in ENDED:
+        return None
     if not reason or reason in GIVEN_UP:
         return TransientError(f"the server gave up a sample: {choice.finish_reason or 'it has no end'}", sent=True)
     if reason in WITHHELD:
         return GenerationError(f"the server withheld a sample: {choice.finish_reason}")
     return None
-
-
-def is_known(choice: Choice) -> bool:
-    """Whether its finish reason is one that servers are known to give."""
-    return choice.reason in KNOWN
 
 
 def reply_of(choice: Choice, family: Family | None, *, opened: bool = False) -> Reply:
@@ -394,19 +390,14 @@ def reply_of(choice: Choice, family: Family | None, *, opened: bool = False) -> 
 
 def completion(choice: Choice, reply: Reply, top: int | None, thought_tokens: int = 0) -> Completion:
     """One sample. Its ids are left out where a stop string ended it: they may spell more than the text."""
-    end: Literal["eos", "stop", "length"] = "eos"
-    if choice.reason in LENGTH:
-        end = "length"
-    elif choice.stop:
-        end = "stop"
-    ids = tuple(choice.token_ids or ())
-    logprobs = choice.logprobs
+    is_cut, ids, logprobs = choice.reason in LENGTH, choice.token_ids or (), choice.logprobs
+    stop = "" if is_cut else choice.stop
     tops = [_most_probable(each, top) for each in logprobs.tops()] if top and logprobs else []
     return completed(
         text=reply.text,
-        tokens=() if end == "stop" else ids,
-        end=end,
-        stop=choice.stop if end == "stop" else "",
+        tokens=() if stop else ids,
+        end="length" if is_cut else "stop" if stop else "eos",
+        stop=stop,
         logprobs=logprobs.values() if logprobs else (),
         length=len(ids),
         confidences=tuple(of_token([logprob for _, logprob in each]) for each in tops) if all(tops) else (),

@@ -11,13 +11,13 @@ from metagen.backends.http.connection import PROBE_EVERY, Http, Refused, find_mo
 from metagen.backends.http.dialects import DIALECTS, of_owner
 from metagen.backends.http.hardware import add_remedy, is_crash, seems_cpu
 from metagen.backends.http.openai import (
+    ENDED,
+    KNOWN,
     LENGTH,
-    STOP,
     Body,
     Choice,
     Growing,
     count_ids,
-    is_known,
     join,
     last_counts,
     loss_of,
@@ -242,7 +242,7 @@ class OpenAIServer(Backend):
             reply = reply_of(choice, self._words.family, opened=opened)
             if hearing.grew and not choice.index:
                 hearing.grew(self._http.key.scrub(reply.thought), self._http.key.scrub(reply.text))
-            if choice.reason in STOP | LENGTH and request.n > 1:
+            if choice.reason in ENDED and request.n > 1:
                 hearing.done(choice.index, self._http.key.scrub(reply.text), choice.reason not in LENGTH)
 
         return heard
@@ -277,30 +277,35 @@ class OpenAIServer(Backend):
     async def _outcomes(self, reply: Body, request: Request) -> list[Outcome]:
         """One outcome for each sample, in order; what did not come may be asked for again."""
         outcomes: dict[int, Outcome] = {}
-        secret = bool(self._http.key.value)
+        opened, secret = self._words.opened(request), bool(self._http.key.value)
         for choice in reply.choices:
-            if not 0 <= choice.index < request.n:
-                continue
-            if not is_known(choice):
-                self._words.say(f"it ends samples with the reason {choice.finish_reason!r}, which is taken for an end")
-            lost = loss_of(choice) or self._repeated(choice, reply, request)
-            outcomes[choice.index] = lost or await self._finish(choice, request, secret=secret)
+            if 0 <= choice.index < request.n:
+                lost = self._lost(choice, reply, request)
+                outcomes[choice.index] = lost or await self._finish(choice, request, opened=opened, secret=secret)
         came = sum(isinstance(each, Completion) for each in outcomes.values())
         absent = TransientError(f"{self.name} gave {came} of {request.n} samples", sent=True)
         return [outcomes.get(index, absent) for index in range(request.n)]
 
-    def _repeated(self, choice: Choice, reply: Body, request: Request) -> TransientError | None:
+    def _lost(self, choice: Choice, reply: Body, request: Request) -> GenerationError | None:
+        """Why a sample is lost, if it is; an end that no server is known to give is noted."""
+        if choice.reason not in KNOWN:
+            self._words.say(f"it ends samples with the reason {choice.finish_reason!r}, which is taken for an end")
+        return loss_of(choice) or (self._repeated(choice, reply) if request.n == 1 else None)
+
+    def _repeated(self, choice: Choice, reply: Body) -> TransientError | None:
         """What a stream says of itself when its pieces came twice, or not all: it is asked again."""
-        if request.n > 1 or not choice.token_ids or not reply.usage:
+        if not choice.token_ids or not reply.usage:
             return None
         if len(choice.token_ids) == reply.usage.completion_tokens or not reply.usage.completion_tokens:
             return None
         counted = reply.usage.completion_tokens
         return TransientError(f"{self.name} counted {counted} tokens and sent {len(choice.token_ids)}", sent=True)
 
-    async def _finish(self, choice: Choice, request: Request, *, secret: bool) -> Completion:
+    async def _finish(self, choice: Choice, request: Request, *, opened: bool, secret: bool) -> Completion:
         """A sample, without our key if the server repeats it, and with the ids of a step that ends by a stop string."""
-        one = await self._words.understood(choice, request)
+        if self._words.family:
+            await self._words.show_marks(choice)
+        one = self._words.understood(choice, request, opened=opened)
         scrub = self._http.key.scrub
         if secret and scrub(said := one.thought + one.text) != said:
             return replace(one, text=scrub(one.text), thought=scrub(one.thought), tokens=())

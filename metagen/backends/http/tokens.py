@@ -130,7 +130,7 @@ class Tokens:
         except GenerationError as error:  # it told ids when it was opened: so this may pass
             raise TransientError(str(error), sent=True) from None
 
-    async def spell(self, step: Completion, ids: list[int] | None) -> Completion:
+    async def spell(self, step: Completion, ids: tuple[int, ...] | None) -> Completion:
         """A step with its ids, if they spell just its text: a stop string may end inside its last token.
 
         Nothing was cut off if the text ends with all of that token; else all ids are asked about.
@@ -141,7 +141,7 @@ class Tokens:
         if last not in self._ends:
             self._ends[last] = await self._detokenize([last])
         whole = self._ends[last] and step.text.endswith(self._ends[last])
-        return replace(step, tokens=tuple(ids)) if whole or await self._detokenize(ids) == step.text else step
+        return replace(step, tokens=ids) if whole or await self._detokenize(list(ids)) == step.text else step
 
     async def _detokenize(self, ids: list[int]) -> str:
         try:

@@ -1,7 +1,7 @@
 """How one server is asked: the bodies of requests in its dialect, and what it refuses or calls otherwise."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -89,11 +89,11 @@ class Wording:
 
     def refuses(self, sampling: Sampling) -> str:
         """What this kind of server cannot do of these settings, and the remedy."""
-        lacking = [name for name in sorted(self.dialect.lacks) if getattr(sampling, name) not in (None, False, ())]
+        lacking = [name for name in self.dialect.lacks if getattr(sampling, name) not in (None, False, ())]
         if not lacking:
             return ""
         remedy = "if the server has it by some name, give it in extra={...}"
-        return f"speaks the dialect {self.dialect.name!r}, which has no {lacking[0]}: {remedy}"
+        return f"speaks the dialect {self.dialect.name!r}, which has no {min(lacking)}: {remedy}"
 
     async def find_family(self, wanted: str | None) -> None:
         """Find out how the model marks its thoughts, by its name, and whether its chat template opens them."""
@@ -107,16 +107,18 @@ class Wording:
             end = await self.tokens.spelled(*(await self.tokens.of(Request("", PROBE)))[-TAIL:])
             self.family = replace(self.family, opened=end.rstrip().endswith(self.family.open))
 
-    async def understood(self, choice: Choice, request: Request) -> Completion:
-        """One sample, its thought apart from its text."""
-        if self.family and not choice.thought and choice.token_ids and choice.text is not None:
+    async def show_marks(self, choice: Choice) -> None:
+        """Put the marks of its thought into the text of a sample, where its ids tell of some that the text lacks."""
+        if choice.token_ids and choice.text is not None and not choice.thought:
             choice.text = await self._shown(choice.text, choice.token_ids, choice.reason)
-        opened = self.opened(request)
+
+    def understood(self, choice: Choice, request: Request, *, opened: bool) -> Completion:
+        """One sample, its thought apart from its text, which shows its marks."""
         reply = reply_of(choice, self.family, opened=opened)
         thought = self.thought_tokens(choice, opened=opened)
         one = completion(choice, reply, request.sampling.top_logprobs, thought)
         if request.sampling.thought_only and one.end == "stop":  # by the mark, which is no stop string of the user's
-            return replace(one, end="eos", stop="", tokens=tuple(choice.token_ids or ()))
+            return replace(one, end="eos", stop="", tokens=choice.token_ids or ())
         return one
 
     def opened(self, request: Request) -> bool:
@@ -132,7 +134,7 @@ class Wording:
         tokens = sum(self.thought_tokens(choice, opened=opened) for choice in reply.choices)
         return msgspec.structs.replace(counts, completion_tokens_details=Detailed(reasoning_tokens=tokens))
 
-    async def _shown(self, text: str, ids: list[int], reason: str) -> str:
+    async def _shown(self, text: str, ids: Sequence[int], reason: str) -> str:
         """The text without the token that ended the reply, and with the mark that ended a thought."""
         if not self.family or reason in LENGTH:
             return text
@@ -143,7 +145,7 @@ class Wording:
 
     def thought_tokens(self, choice: Choice, *, opened: bool) -> int:
         """The tokens of a sample's thought, without its last mark, by its ids."""
-        ids = choice.token_ids or []
+        ids = choice.token_ids or ()
         if len(self.closes) == 1 and self.closes[0] in ids:
             return ids.index(self.closes[0])
         return len(ids) if opened or (len(self.opens) == 1 and self.opens[0] in ids) else 0
