@@ -113,7 +113,7 @@ class Sum:
     __slots__ = ("_parts",)
 
     def __init__(self) -> None:
-        self._parts = [NOTHING]
+        self._parts: list[Usage] = []
 
     def add(self, usage: Usage) -> None:
         self._parts.append(usage)
@@ -128,8 +128,10 @@ class Sum:
     @property
     def value(self) -> Usage:
         """The sum, for any thread."""
-        first, *more = self._parts
-        return usage_of(*map(sum, zip(*map(counts_of, (first, *more)), strict=True))) if more else first
+        parts = self._parts
+        if len(parts) < 2:
+            return parts[0] if parts else NOTHING
+        return usage_of(*map(sum, zip(*map(counts_of, parts), strict=True)))
 
 
 AT_ONCE = 16

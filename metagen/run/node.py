@@ -133,7 +133,7 @@ class Node:
 
     def _numbered(self, request: Request, model: str) -> Request:
         """The request with its seed, its deadline, and the number of its first sample among equal requests."""
-        drawn = (model, request.turns, request.reply, request.sampling)
+        drawn = (model, request.before, request.prompt, request.after, request.reply, request.sampling)
         count = self._scope.draws.setdefault(drawn, [0])
         draw, count[0] = count[0], count[0] + request.n
         account = self._account

@@ -400,7 +400,7 @@ def completion(choice: Choice, reply: Reply, top: int | None, thought_tokens: in
         stop=stop,
         logprobs=logprobs.values() if logprobs else (),
         length=len(ids),
-        confidences=tuple(of_token([logprob for _, logprob in each]) for each in tops) if all(tops) else (),
+        confidences=tuple(of_token([logprob for _, logprob in each]) for each in tops) if tops and all(tops) else (),
         first=tops[0] if tops else (),
         thought=reply.thought,
         open=reply.open,

@@ -267,7 +267,7 @@ class OpenAIServer(Backend):
         counts = reply.usage
         sound = counts and counts.is_sound(self.context, books.output)
         if counts and sound and (counts.completion_tokens or not written_tokens(reply)):
-            if len(request.turns) == 1:
+            if not (request.before or request.after):
                 self._words.learn_overhead(request.prompt + request.partial, counts.prompt_tokens)
             books.settle_counts(self._words.with_thoughts(counts, reply, request))
             return
@@ -280,17 +280,18 @@ class OpenAIServer(Backend):
         opened, secret = self._words.opened(request), bool(self._http.key.value)
         for choice in reply.choices:
             if 0 <= choice.index < request.n:
-                lost = self._lost(choice, reply, request)
+                lost = None if choice.finish_reason in ENDED else self._lost(choice)
+                lost = lost or (self._repeated(choice, reply) if request.n == 1 else None)
                 outcomes[choice.index] = lost or await self._finish(choice, request, opened=opened, secret=secret)
         came = sum(isinstance(each, Completion) for each in outcomes.values())
         absent = TransientError(f"{self.name} gave {came} of {request.n} samples", sent=True)
         return [outcomes.get(index, absent) for index in range(request.n)]
 
-    def _lost(self, choice: Choice, reply: Body, request: Request) -> GenerationError | None:
+    def _lost(self, choice: Choice) -> GenerationError | None:
         """Why a sample is lost, if it is; an end that no server is known to give is noted."""
         if choice.reason not in KNOWN:
             self._words.say(f"it ends samples with the reason {choice.finish_reason!r}, which is taken for an end")
-        return loss_of(choice) or (self._repeated(choice, reply) if request.n == 1 else None)
+        return loss_of(choice)
 
     def _repeated(self, choice: Choice, reply: Body) -> TransientError | None:
         """What a stream says of itself when its pieces came twice, or not all: it is asked again."""
