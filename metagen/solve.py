@@ -332,24 +332,25 @@ async def _judged(
 ) -> Solution:
     """The solution, with the grader's verdicts on the answer and on the samples it was chosen from."""
     samples = (trace.compared(candidate) or [candidate]) if candidate else []
-    candidates = [candidate, *samples] if candidate else []
-    (verdict, *right), notes = await _verdicts(problem, candidates, whole)
-    (answer, *answers), unread = _answers(problem, candidates)
-    samples = samples[: len(answers)]
+    chosen = next((place for place, each in enumerate(samples) if each is candidate), 0)
+    gradable = (whole.grade or oracle_of(problem)) is not None
+    right, notes = await _verdicts(problem, samples, whole) if samples else ([], [])
+    verdict = right[chosen] if right else False if gradable and not candidate else None
+    answers, unread = _answers(problem, samples)
     spans = list(trace.counted())
     notes = [*notes_of(spans), *dict.fromkeys(notes + unread)]
     verifiers = list(trace.verified())
-    silent = [each for each, given in zip(samples, answers, strict=True) if given is None]
+    silent = [each for each, given in zip(samples, answers, strict=False) if given is None]  # all may be unread
     return solved(
         problem=problem.id,
-        answer=answer,
+        answer=answers[chosen] if answers else None,
         text=candidate.text if candidate else "",
         candidate=candidate,
         correct=verdict,
-        unjudged=verdict is None and (whole.grade or oracle_of(problem)) is not None,
+        unjudged=verdict is None and gradable,
         samples=sum(one is not None for one in right),
         samples_correct=right.count(True),
-        compared=len(samples),
+        compared=len(answers),
         unanswered=len(silent),
         cut=sum(each.cut for each in silent),
         scored=sum(len(span.verdicts or ()) for span in verifiers),
@@ -374,25 +375,20 @@ async def _judged(
 def _answers(problem: Problem, candidates: Sequence[Candidate]) -> tuple[list[str | None], list[str]]:
     """The answers of candidates; none, with a note, where the user's function that reads them fails."""
     try:
-        return [problem.answers.extract(each.text, finished=each.finished) for each in candidates] or [None], []
+        return [problem.answers.extract(each.text, finished=each.finished) for each in candidates], []
     except VerifierError as failed:
-        return [None], [f"not graded: {failed}"]
+        return [], [f"not graded: {failed}"]
 
 
 async def _verdicts(
     problem: Problem, candidates: Sequence[Candidate], whole: Whole
 ) -> tuple[Sequence[bool | None], list[str]]:
-    """Which candidates are right, with the notes of the grade; none is said to be where that fails.
-
-    Without a candidate the answer is wrong, where anything could be right.
-    """
-    if not candidates:
-        return [None if (whole.grade or oracle_of(problem)) is None else False], []
+    """Which candidates are right, with the notes of the grade; there is no verdict where that fails."""
     run, span = whole.grading(problem)
     try:
         return await grades(whole.grade, problem, candidates, run), span.all_notes()
     except (VerifierError, SampleError) as failed:
-        return [None], [*span.all_notes(), f"not graded: {failed}"]
+        return [], [*span.all_notes(), f"not graded: {failed}"]
 
 
 def name_models(model: Models | None, *parts: object) -> Mapping[str, AnyBackend]:
