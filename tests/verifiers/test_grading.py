@@ -190,3 +190,16 @@ async def test_a_vote_on_code_groups_equal_code(folder: Path) -> None:
     problems = list(ProblemFile(folder / "code.jsonl"))
     solution = await solve(problems[0], BestOf(3, by=PassesTests()), pool)
     assert (solution.correct, solution.samples_correct, solution.unanswered) == (True, 1, 0)
+
+
+async def test_each_sample_is_graded_once_and_so_is_the_chosen_one() -> None:
+    graded: list[str] = []
+
+    async def long(_problem: Problem, candidates: Sequence[Candidate], _run: Run) -> list[float]:
+        graded.extend(each.text for each in candidates)
+        return [float(each.text.startswith("So ")) for each in candidates]
+
+    replies = ["The answer is 8.", "So the answer is 7.", "The answer is 7."]
+    solution = await solve("3 + 4?", Vote(3), Scripted(lambda request: replies[request.draw]), grade=long)
+    assert graded == replies
+    assert (solution.correct, solution.verdicts) == (True, (False, True, False))
