@@ -1,9 +1,10 @@
 """Workers, their machines and their driver are killed, and 16 workers share a budget: all is solved once, none passed.
 
-    python benchmarks/torture/workers.py [here] [actors] [nodes] [driver] [budget]
+    python benchmarks/torture/workers.py [here] [actors] [models] [nodes] [driver] [budget]
 
-Each kill comes after so many solutions: of a random worker in this process (`here`) or of Ray (`actors`), of a whole
-node of Ray, or of the driver. The solutions must be those of one process without workers, but for times.
+Each kill comes after so many solutions: of a random worker in this process (`here`) or of Ray (`actors`), also where
+the strategy runs in the driver and asks the models of workers (`models`), of a whole node of Ray, or of the driver. The
+solutions must be those of one process without workers, but for times.
 """
 
 import asyncio
@@ -16,8 +17,9 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ from trust_page import publish
 from metagen import Account, Budget, Problem, Vote, parse, solve_all
 from metagen.cluster.places import Launch
 from metagen.cluster.workers import Workers
+from metagen.disk.records import Record
 from metagen.disk.runs import RunDirectory, read_solutions
 from metagen.jobs.job import ModelOrder, make_models
 from metagen.jobs.loading import load_all
@@ -58,6 +61,7 @@ STRATEGIES = (
 )
 SETTINGS: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False}
 Kill = Callable[[Workers], bool]
+Solve = Callable[[Workers], AsyncGenerator[Record, None]]
 
 
 def model(folder: Path) -> ModelOrder:
@@ -72,8 +76,21 @@ async def alone(order: ModelOrder) -> dict[str, Any]:
     return {each.problem: plain(each) async for each in solved}
 
 
+def on_workers(workers: Workers) -> AsyncGenerator[Record, None]:
+    """Workers run the strategy."""
+    return workers.records(PROBLEMS, Vote(4), seed=5, concurrency=16)
+
+
+async def from_here(workers: Workers) -> AsyncGenerator[Record, None]:
+    """This process runs the strategy. What a dead worker was asked is a call that cost no tokens."""
+    models = workers.models
+    async with models["model"], aclosing(solve_all(PROBLEMS, Vote(4), models, seed=5, concurrency=64)) as solved:
+        async for each in solved:
+            yield Record.of(replace(each, usage=replace(each.usage, calls=1)))
+
+
 async def killed(
-    name: str, folder: Path, kills: int, count: int, kill: Kill, launch: Launch | None = None
+    name: str, folder: Path, kills: int, count: int, kill: Kill, launch: Launch | None = None, by: Solve = on_workers
 ) -> tuple[object, ...]:
     """The solutions of a run with so many kills, against those of one process."""
     order = model(folder)
@@ -81,7 +98,7 @@ async def killed(
     done, found = 0, []
     async with Workers(count, order, launch=launch) as workers:
         with RunDirectory(folder / "run", {}) as run:
-            async with aclosing(workers.records(PROBLEMS, Vote(4), seed=5, concurrency=16)) as records:
+            async with aclosing(by(workers)) as records:
                 async for record in records:
                     run.add(record)
                     found.append(plain(record.row.solution()))
@@ -135,22 +152,31 @@ async def here(folder: Path) -> tuple[object, ...]:
 
 
 async def actors(folder: Path) -> tuple[object, ...]:
+    return await shot("random workers", folder, on_workers)
+
+
+async def models(folder: Path) -> tuple[object, ...]:
+    return await shot("random workers, asked by the driver", folder, from_here)
+
+
+async def shot(name: str, folder: Path, by: Solve) -> tuple[object, ...]:
+    """With 30 kills of random workers of Ray."""
     ray.init(num_cpus=4, object_store_memory=200 * 2**20, **SETTINGS)
     chance = random.Random(0)
 
     def kill(workers: Workers) -> bool:
-        alive = [slot for slot in workers.slots if slot.place and slot.problems and not slot._fruitless]
+        ready = [slot for slot in workers.slots if slot.ready.done() and slot.problems + slot.questions]
+        alive = [slot for slot in ready if not slot._fruitless]
         if len(alive) < 2:
             return False
         slot = chance.choice(alive)
-        assert slot.place
-        asking = asyncio.ensure_future(slot.place.call("process"))
+        asking = asyncio.ensure_future(slot.ready.result().call("process"))
         asking.add_done_callback(shoot)
         slot._fruitless = 1
         return True
 
     try:
-        return await killed("random workers", folder, 30, 4, kill)
+        return await killed(name, folder, 30, 4, kill, by=by)
     finally:
         ray.shutdown()
 
@@ -230,7 +256,7 @@ def leftovers() -> list[str]:
     return [each for each in commands if any(mark in each for mark in marks)]
 
 
-PARTS = {"here": here, "actors": actors, "nodes": nodes, "driver": driver, "budget": budget}
+PARTS = {"here": here, "actors": actors, "models": models, "nodes": nodes, "driver": driver, "budget": budget}
 
 
 def main(*names: str) -> None:

@@ -65,10 +65,10 @@ class Patience:
     ) -> AsyncRetrying:
         tried = 0
 
-        async def tired(_: RetryCallState) -> bool:
+        async def tired(state: RetryCallState) -> bool:
             """Whether all attempts are used up. One that fails while the server answers nobody does not count."""
             nonlocal tried
-            tried += opening or await self._answers()
+            tried += opening or (_arrived(state) and await self._answers())
             return tried >= self._attempts
 
         return AsyncRetrying(
@@ -250,6 +250,12 @@ class RetryingReward(RewardWrapper):
             with attempt:
                 tokens = await self._patience.watched(partial(self.of.count, reading))
         return tokens
+
+
+def _arrived(state: RetryCallState) -> bool:
+    """Whether an attempt found a server at all: one of several may be away while the others answer."""
+    error = state.outcome.exception() if state.outcome else None
+    return not (isinstance(error, TransientError) and error.unreachable and not error.sent)
 
 
 def _may_pass(error: BaseException, *, opening: bool) -> bool:

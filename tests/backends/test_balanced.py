@@ -127,3 +127,21 @@ async def test_without_any_server_it_does_not_open() -> None:
         with pytest.raises(InputError, match="is the server running"):
             async with Retrying(pair):
                 pass
+
+
+async def test_tries_that_find_no_server_use_up_none_while_another_one_answers() -> None:
+    class Away(Slow):
+        async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
+            self.asked += 1
+            if self.asked == 5:
+                busy.gate.set()
+            raise TransientError("nobody is there", unreachable=True)
+
+    away, busy = Away(), Slow()
+    async with Retrying(Balanced(away, busy, rest=0.0), attempts=2, wait=0.0, longest=0.0) as backend:
+        first = asyncio.create_task(backend.generate(Request("a", "?", n=4), lambda _: None))
+        await turns()
+        (outcome,) = await backend.generate(Request("b", "?"), lambda _: None)
+        assert not isinstance(outcome, Exception)
+        await first
+    assert away.asked >= 5
