@@ -3,8 +3,9 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from math import inf
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
@@ -50,7 +51,7 @@ class _Member(Generic[Inner]):
 class _Balanced(Generic[Inner]):
     """Picks one of several backends of one model, opens them, and leaves out those that cannot be reached."""
 
-    def __init__(self, *of: Inner, rest: float = REST, lean: int = LEAN) -> None:
+    def __init__(self, *of: Inner, rest: float = REST, lean: int = LEAN, most: float = inf) -> None:
         if not of:
             name = type(self).__name__
             raise InputError(f"{name}: needs backends, such as {name}(OpenAIServer(...), OpenAIServer(...))")
@@ -58,6 +59,9 @@ class _Balanced(Generic[Inner]):
         self._members = [_Member(backend) for backend in of]
         self._rest = rest
         self._lean = lean
+        self._most = most
+        self._turn = asyncio.Lock()
+        self._freed = asyncio.Event()
         self._homes: OrderedDict[str, _Member[Inner]] = OrderedDict()
         """By problem: the backend that served it last."""
 
@@ -97,7 +101,8 @@ class _Balanced(Generic[Inner]):
                 await member.backend.forget()
 
     async def probe(self) -> None:
-        await (await self._pick()).backend.probe()
+        async with self._picked() as backend:
+            await backend.probe()
 
     def _first(self) -> Inner:
         return next((member for member in self._members if member.opened), self._members[0]).backend
@@ -105,9 +110,11 @@ class _Balanced(Generic[Inner]):
     @asynccontextmanager
     async def _picked(self, session: str = "", size: int = 0) -> AsyncIterator[Inner]:
         """The backend for something of a problem, of so many samples; it rests if it cannot be reached."""
-        member = await self._pick(session)
-        member.in_flight += size
+        member = await self._pick(session, size)
         try:
+            async with member.opening:
+                if not member.opened:
+                    await self._open(member)
             yield member.backend
         except TransientError as error:
             if error.unreachable:
@@ -115,26 +122,36 @@ class _Balanced(Generic[Inner]):
             raise
         finally:
             member.in_flight -= size
+            self._freed.set()
 
-    async def _pick(self, session: str = "") -> _Member[Inner]:
-        """The one that served the problem, else the least busy of those that are not resting.
+    async def _pick(self, session: str, size: int) -> _Member[Inner]:
+        """Wait until one has room, first come, first served, and take it."""
+        async with self._turn:
+            while (member := self._best(session, size)) is None:
+                self._freed.clear()
+                with suppress(TimeoutError):  # by then, one that rests may be back
+                    await asyncio.wait_for(self._freed.wait(), self._rest)
+            member.in_flight += size
+        if session:
+            self._homes[session] = member
+            self._homes.move_to_end(session)
+            if len(self._homes) > HOMES:
+                self._homes.popitem(last=False)
+        return member
+
+    def _best(self, session: str, size: int) -> _Member[Inner] | None:
+        """The one that served the problem, else the least busy of those that are not resting and have room.
 
         If all are resting, the one that rests the shortest.
         """
         now = asyncio.get_running_loop().time()
-        awake = [member for member in self._members if member.rests_until <= now]
-        member = min(awake or self._members, key=lambda member: (member.in_flight, member.rests_until))
-        home = self._homes.pop(session, member)
-        if home in awake and home.in_flight <= member.in_flight + self._lean:
-            member = home
-        if session:
-            self._homes[session] = member
-            if len(self._homes) > HOMES:
-                self._homes.popitem(last=False)
-        async with member.opening:
-            if not member.opened:
-                await self._open(member)
-        return member
+        awake = [member for member in self._members if member.rests_until <= now] or self._members
+        free = [member for member in awake if not member.in_flight or member.in_flight + size <= self._most]
+        best = min(free, key=lambda member: (member.in_flight, member.rests_until), default=None)
+        home = self._homes.get(session)
+        if best and home in free and home.in_flight <= best.in_flight + self._lean and home.rests_until <= now:
+            return home
+        return best
 
     async def _open(self, member: _Member[Inner]) -> None:
         member.rests_until = asyncio.get_running_loop().time() + self._rest  # meanwhile others go elsewhere
@@ -178,7 +195,8 @@ class Balanced(_Balanced[Backend], Backend):
     """Serves one model by several backends: each request goes to the one with the fewest samples in flight.
 
     A request of a problem that a backend has served before goes there again, where its prefix is cached, unless that
-    backend has over `lean` samples more in flight than the least busy one.
+    backend has over `lean` samples more in flight than the least busy one. With `most`, no backend is sent more samples
+    than that at a time; other requests wait for their turn.
 
     One that cannot be reached is left out for `rest` seconds and then tried again. The request that found out raises
     `TransientError`: inside `Retrying` it is asked again, and so goes to another. All must be called alike, since
@@ -192,7 +210,11 @@ class Balanced(_Balanced[Backend], Backend):
         return next(filter(None, (refusal(member.backend, sampling) for member in self._members)), "")
 
     async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
+        begun = request.clock()
         async with self._picked(request.session, request.n) as backend:
+            if (waited := request.clock() - begun) > 0 and self._most < inf:
+                request.report_wait(waited)
+            request.check_time()
             return await backend.generate(request, spend)
 
     async def count(self, request: Request) -> int:

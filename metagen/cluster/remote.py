@@ -78,6 +78,10 @@ class Fleet(Protocol):
     def count(self) -> int:
         """How many there are."""
 
+    @property
+    def fill(self) -> int:
+        """The samples with which a worker is kept busy; others wait here, for whichever worker has room first."""
+
     def check_ready(self, number: int) -> None:
         """Raise `TransientError` until a worker has opened its models. One that died meanwhile is started again."""
 
@@ -105,12 +109,11 @@ def _spread(fleet: Fleet, name: str, model: str, local: AnyBackend) -> AnyBacken
     if is_local(model, local):
         return local
     if generates(local):
-        return Spread(
-            fleet, Balanced(*(Remote(local, fleet, name, number) for number in range(fleet.count)), rest=REST)
-        )
+        each = [Remote(local, fleet, name, number) for number in range(fleet.count)]
+        return Spread(fleet, Balanced(*each, rest=REST, most=fleet.fill))
     assert scores(local)
-    rewards = (RemoteReward(local, fleet, name, number) for number in range(fleet.count))
-    return SpreadReward(fleet, BalancedReward(*rewards, rest=REST))
+    rewards = [RemoteReward(local, fleet, name, number) for number in range(fleet.count)]
+    return SpreadReward(fleet, BalancedReward(*rewards, rest=REST, most=fleet.fill))
 
 
 class _Spread(Passing[Inner]):

@@ -194,6 +194,11 @@ class Workers:
         """How many there are."""
         return self._count
 
+    @property
+    def fill(self) -> int:
+        """The samples with which each is kept busy: about twice what its engine runs at once."""
+        return 2 * int(self._order.engine.get("max_num_seqs", ENGINE))
+
     def check_ready(self, number: int) -> None:
         """Raise `TransientError` until a worker has opened its models. One that died meanwhile is started again."""
         slot = self.slots[number]
@@ -306,7 +311,7 @@ class Workers:
             spec_of(grade, "the grade", self._names, parse_grade) if grade else "",
             seed,
             concurrency,
-            2 * int(self._order.engine.get("max_num_seqs", ENGINE)),
+            self.fill,
         )
         checked = self._checked(as_problems(problems))
         work = _Work(self, task, Dispatch(checked, self._count, hedge=self._hedge), account, grade)

@@ -19,7 +19,7 @@ from metagen import (
 )
 from metagen.request import Meter, Outcome
 from tests.support.fake_server import FakeServer, reserved_port
-from tests.support.timing import advance, turns
+from tests.support.timing import advance, turns, until
 
 
 class Slow(Scripted):
@@ -145,3 +145,32 @@ async def test_tries_that_find_no_server_use_up_none_while_another_one_answers()
         assert not isinstance(outcome, Exception)
         await first
     assert away.asked >= 5
+
+
+async def test_what_has_no_room_waits_for_whichever_has_it_first() -> None:
+    one, other = Slow(), Slow()
+    async with Balanced(one, other, most=4) as backend:
+        tasks = [asyncio.create_task(backend.generate(Request(name, "?", n=4), lambda _: None)) for name in "abcd"]
+        await turns()
+        assert (one.asked, other.asked) == (1, 1)
+        big = asyncio.create_task(backend.generate(Request("e", "?", n=9), lambda _: None))
+        other.gate.set()
+        await until(lambda: other.asked == 4)  # the last is larger than any room, so it goes where nothing else is
+        assert one.asked == 1
+        one.gate.set()
+        await asyncio.gather(*tasks, big)
+
+
+async def test_a_request_that_waits_can_be_given_up() -> None:
+    one = Slow()
+    async with Balanced(one, most=1) as backend:
+        tasks = [asyncio.create_task(backend.generate(Request(name, "?"), lambda _: None)) for name in "abc"]
+        await turns()
+        tasks[1].cancel()
+        one.gate.set()
+        assert [type(each).__name__ for each in await asyncio.gather(*tasks, return_exceptions=True)] == [
+            "list",
+            "CancelledError",
+            "list",
+        ]
+        assert one.asked == 2
