@@ -3,11 +3,13 @@
     OPENBLAS_NUM_THREADS=1 python benchmarks/speed/reading.py [--before WORKTREE] [--rounds 1] [--problems 20000]
 
 - curves: four rules with intervals over 1,000 problems x 256 samples (benchmarks/speed/curves.py)
-- report: `metagen report` on a pool of `--problems` x 16 samples, as `metagen sample` writes them
+- report: `metagen report` on a pool of `--problems` x 16 samples, as `metagen sample` writes them; it reads in as many
+  processes as there are processors
 - grades: 60 symbolic comparisons at once, with no verdict on the disk yet, and again by another process
 
 Programs of this code and of another worktree take turns. Figures are the processor time of a program and of those that
-it started (user and system, the least of all rounds), seconds by the clock, and the peak of its memory.
+it started (user and system), seconds by the clock, and the peak of the memory of all, looked at fifty times a second;
+each the least of all rounds.
 """
 
 import argparse
@@ -25,6 +27,8 @@ import msgspec
 
 ROOT = Path(__file__).parents[2]
 DRAWS = 16
+PAGE = os.sysconf("SC_PAGESIZE") / (1 << 20)
+"""Megabytes."""
 CURVES = """
 import sys
 import numpy as np
@@ -50,7 +54,7 @@ asyncio.run(main())
 
 
 class Cost(NamedTuple):
-    """Of one program: seconds of work and by the clock, and megabytes at the peak."""
+    """Of a program and those that it started: seconds of work and by the clock, and megabytes at the peak."""
 
     work: float
     clock: float
@@ -59,13 +63,26 @@ class Cost(NamedTuple):
 
 def cost(tree: Path, place: Path, program: list[str]) -> Cost:
     environment = os.environ | {"PYTHONPATH": str(tree), "METAGEN_CACHE": str(place / "cache")}
-    begun = time.monotonic()
+    begun, ended, most = time.monotonic(), 0, 0.0
     process = subprocess.Popen([sys.executable, *program], cwd=place, env=environment, stdout=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
+    while not ended:
+        most = max(most, memory(process.pid))
+        time.sleep(0.02)
+        ended, status, used = os.wait4(process.pid, os.WNOHANG)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{program} ended with {process.returncode}")
-    return Cost(used.ru_utime + used.ru_stime, time.monotonic() - begun, used.ru_maxrss / 1024)
+    return Cost(used.ru_utime + used.ru_stime, time.monotonic() - begun, most)
+
+
+def memory(process: int) -> float:
+    """Megabytes of a process and all below it."""
+    try:
+        pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+        below = [each.read_text().split() for each in Path(f"/proc/{process}/task").glob("*/children")]
+    except (OSError, IndexError):  # it has ended
+        return 0.0
+    return pages * PAGE + sum(memory(int(child)) for each in below for child in each)
 
 
 def measured(tree: Path, problems: int, place: Path) -> dict[str, Cost]:
@@ -130,15 +147,13 @@ def main() -> None:
         write(place / "problems.jsonl", questions(options.problems))
         write(place / "pool.jsonl", samples(options.problems))
         rounds = [[measured(tree, options.problems, place) for tree in trees] for _ in range(options.rounds)]
-    print(
-        "| what | seconds of work | by the clock | peak, MB |"
-        + (" before | ratio | peak before |" if options.before else "")
-    )
-    print("|---|---|---|---|" + ("---|---|---|" if options.before else ""))
+    print("| what | work, s | clock, s | peak, MB |" + (" work before | clock before | peak before |" * len(trees[1:])))
+    print("|---|---|---|---|" + "---|---|---|" * len(trees[1:]))
     for what in rounds[0][0]:
-        now, *before = (min(each[tree][what] for each in rounds) for tree in range(len(trees)))
-        line = f"| {what} | {now.work:.2f} | {now.clock:.2f} | {now.memory:.0f} |"
-        print(line + "".join(f" {old.work:.2f} | {now.work / old.work:.2f} | {old.memory:.0f} |" for old in before))
+        every = [
+            Cost(*map(min, zip(*(each[tree][what] for each in rounds), strict=True))) for tree in range(len(trees))
+        ]
+        print(f"| {what} |" + "".join(f" {cost.work:.2f} | {cost.clock:.2f} | {cost.memory:.0f} |" for cost in every))
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from metagen.system import processors
 SIZE = 1 << 21
 """Bytes of a part; it ends with a line."""
 SHARE = 1 << 25
-"""Bytes of a pool for each process, at least: with fewer, a helper has hardly started when the others are done."""
+"""Bytes of a pool for each helper: with fewer, it has hardly started when the others are done."""
 MOST = 8
 """Processes, with this one."""
 MOST_LOGPROB = 1e-3
@@ -84,6 +84,8 @@ class Task(msgspec.Struct):
     kinds: dict[str, str]
     """As specs."""
     whole: list[str]
+    code: str = __file__
+    """Where this module is: another version of it might mean something else."""
 
 
 def part_of(samples: Sequence[Sample], kinds: Kinds, whole: Collection[str]) -> Part:

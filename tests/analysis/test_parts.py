@@ -88,6 +88,12 @@ def test_a_helper_reads_by_the_kinds_of_answers_and_returns_texts_that_are_wante
     assert msgspec.msgpack.decode(data[HEAD:], type=Part) == read_part(pool, span, kinds, {"7"})
 
 
+def test_a_helper_of_another_copy_of_metagen_reads_nothing(pool: Path) -> None:
+    task = Task(str(pool), {}, [], code="/elsewhere/parts.py")
+    said = b"".join(msgspec.json.encode(each) + b"\n" for each in (task, (0, 9)))
+    assert subprocess.run(PROGRAM, input=said, capture_output=True, check=True).stdout == b""
+
+
 def test_what_helpers_cannot_read_is_read_all_the_same(
     pool: Path, helped: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

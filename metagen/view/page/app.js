@@ -161,8 +161,9 @@ function topBar() {
     el("form", { method: "dialog" }, el("button", {}, "Close")),
   );
   const themes = () => {
-    const dark = getComputedStyle(document.documentElement).colorScheme === "dark";
-    document.documentElement.dataset.theme = dark ? "light" : "dark";
+    const chosen = document.documentElement.dataset;
+    const dark = chosen.theme ? chosen.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+    chosen.theme = dark ? "light" : "dark";
   };
   return el("header", {}, el("h1", {}, "metagen"), source.live ? el("span", { class: "tag" }, "live") : null, button("Dark or light", themes), button("Keys", () => help.showModal()), help);
 }
