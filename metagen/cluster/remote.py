@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Literal, Protocol, Self, TypeVar
 
 from metagen.backends import Balanced, BalancedReward, Recorded, Retrying, RetryingReward
 from metagen.backends.wrapper import Inner, Passing, RewardWrapper, Wrapper, innermost
@@ -19,17 +19,18 @@ from metagen.request import (
     AnyBackend,
     Backend,
     Card,
+    Hearing,
     Meter,
     Outcome,
     Reading,
     Request,
     RewardBackend,
     card_of,
-    changed,
     generates,
     scores,
     thinking_of,
 )
+from metagen.solve import cancel
 from metagen.tasks import uninterrupted
 from metagen.thinking import Family
 
@@ -63,6 +64,44 @@ class Reply:
     result: Any
     error: SampleError | None = None
     spent: Usage = field(default_factory=Usage)
+
+
+Heard = Literal["", "samples", "text"]
+"""What the driver wants to hear of a question on the way: nothing, which samples are done, or also the growing text."""
+Said = tuple[int, str, bool] | tuple[str, str]
+"""A sample that is done (its number, its text, whether it is whole), or the thought and the text so far."""
+
+
+class Ear:
+    """What is heard of a question at a worker, until the driver asks for it."""
+
+    def __init__(self) -> None:
+        self._done: list[Said] = []
+        self._grown: tuple[str, str] | None = None
+        self._news = asyncio.Event()
+
+    def hearing(self, heard: Heard) -> Hearing:
+        return Hearing(self._add, self._grow if heard == "text" else None)
+
+    async def listen(self) -> list[Said]:
+        """What was heard since this was called last. Of a growing text that is the latest."""
+        await self._news.wait()
+        self._news.clear()
+        said = [*([self._grown] if self._grown else []), *self._done]
+        self._done, self._grown = [], None
+        return said
+
+    def close(self) -> None:
+        """Nothing more comes."""
+        self._news.set()
+
+    def _add(self, number: int, text: str, whole: bool) -> None:
+        self._done.append((number, text, whole))
+        self._news.set()
+
+    def _grow(self, thought: str, text: str) -> None:
+        self._grown = thought, text
+        self._news.set()
 
 
 class Fleet(Protocol):
@@ -202,16 +241,30 @@ class _Remote(Passing[Inner]):
         One that is cancelled ends when the worker has stopped it, and said what it had spent.
         """
         ticket = next(self._tickets)
+        hearing = subject.hearing if isinstance(subject, Request) else None
         asking = asyncio.create_task(self._answered(ticket, subject, spend, most))
+        listening = [asyncio.create_task(self._listen(ticket, hearing))] if hearing else []
         try:
             return await asyncio.shield(asking)
         except asyncio.CancelledError:
             await uninterrupted(self._withdrawn(ticket, asking))
             raise
+        finally:
+            await cancel(listening)
+
+    async def _listen(self, ticket: int, hearing: Hearing) -> None:
+        """Pass on what the worker hears. What is missed when it is done, or dies, is in its completions."""
+        with suppress(TransientError):
+            while said := await self._call("hear", ticket):
+                for each in said:
+                    if len(each) == 3:
+                        hearing.done(*each)
+                    elif hearing.grew:
+                        hearing.grew(*each)
 
     async def _answered(self, ticket: int, subject: Request | Reading, spend: Meter, most: Usage) -> Any:
         try:
-            reply: Reply = await self._call("ask", ticket, subject)
+            reply: Reply = await self._call("ask", ticket, _travelling(subject), _heard(subject))
         except TransientError as error:
             spend(most if error.sent else Usage())
             raise
@@ -233,7 +286,7 @@ class Remote(_Remote[Backend], Wrapper):
     async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
         request.check_time()
         most = await self._most(request)
-        outcomes: list[Outcome] = await self._asked(_travelling(request), spend, most)
+        outcomes: list[Outcome] = await self._asked(request, spend, most)
         return outcomes
 
     async def _most(self, request: Request) -> Usage:
@@ -258,18 +311,23 @@ class RemoteReward(_Remote[RewardBackend], RewardWrapper):
 
     async def rate(self, reading: Reading, spend: Meter) -> tuple[float, ...]:
         reading.check_time()
-        rated: tuple[float, ...] = await self._asked(_left(reading), spend, Usage(calls=1))
+        rated: tuple[float, ...] = await self._asked(reading, spend, Usage(calls=1))
         return rated
 
     async def count(self, reading: Reading) -> int:
-        counted: int = await self._call("count", _left(reading))
+        counted: int = await self._call("count", _travelling(reading))
         return counted
 
 
-def _travelling(request: Request) -> Request:
-    """A request without what means something in this process alone; nobody hears how far it is."""
-    return changed(request, deadline=None, clock=time.monotonic, hearing=None, waited=None)
+Subject = TypeVar("Subject", bound=Request | Reading)
 
 
-def _left(reading: Reading) -> Reading:
-    return replace(reading, deadline=None, clock=time.monotonic)
+def _travelling(subject: Subject) -> Subject:
+    """What is asked, without what means something in this process alone."""
+    only_here: dict[str, Any] = {"hearing": None, "waited": None} if isinstance(subject, Request) else {}
+    return replace(subject, deadline=None, clock=time.monotonic, **only_here)
+
+
+def _heard(subject: Request | Reading) -> Heard:
+    hearing = subject.hearing if isinstance(subject, Request) else None
+    return "" if hearing is None else "text" if hearing.grew else "samples"

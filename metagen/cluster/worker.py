@@ -15,13 +15,13 @@ from metagen import distribution
 from metagen.budget import Amounts, Usage
 from metagen.cluster.leases import Branch
 from metagen.cluster.parcels import Equipment, Kinds, Letter, News, Task
-from metagen.cluster.remote import About, Reply
+from metagen.cluster.remote import About, Ear, Heard, Reply, Said
 from metagen.disk.records import Record
 from metagen.errors import InputError, SampleError
 from metagen.jobs.job import make_models
 from metagen.jobs.loading import load_all
 from metagen.jobs.remarks import remarks
-from metagen.request import AnyBackend, Reading, Request
+from metagen.request import AnyBackend, Reading, Request, changed
 from metagen.run import Generator
 from metagen.solution import Solution
 from metagen.solve import Solver, cancel
@@ -43,6 +43,7 @@ class Worker:
         self._desk: Desk | None = None
         self._asked: dict[tuple[str, int], asyncio.Task[Any]] = {}
         """Questions to models, by the model and a ticket."""
+        self._ears: dict[tuple[str, int], Ear] = {}
 
     async def host(self) -> str:
         """The name of this machine."""
@@ -101,22 +102,35 @@ class Worker:
         """What is known of a model, by its name."""
         return About.of(self._models[model])
 
-    async def ask(self, model: str, ticket: int, subject: Request | Reading) -> Reply:
-        """What a model says to a request, or a reward model to a reading; until it is withdrawn by its ticket."""
+    async def ask(self, model: str, ticket: int, subject: Request | Reading, heard: Heard = "") -> Reply:
+        """What a model says to a request, or a reward model to a reading; until it is withdrawn by its ticket.
+
+        With `heard`, `hear` tells how far it is: which samples are done, or also how the text grows.
+        """
         backend: Any = self._models[model]
         spent: list[Usage] = []
         work = backend.generate if isinstance(subject, Request) else backend.rate
+        if heard and isinstance(subject, Request):
+            ear = self._ears[model, ticket] = Ear()
+            subject = changed(subject, hearing=ear.hearing(heard))
         self._asked[model, ticket] = asking = asyncio.create_task(work(subject, spent.append))
         try:
             await asyncio.wait([asking])
         finally:
             del self._asked[model, ticket]
+            if (model, ticket) in self._ears:
+                self._ears.pop((model, ticket)).close()
         used = sum(spent, Usage())
         if asking.cancelled():
             return Reply(None, SampleError("it was withdrawn"), used)
         if isinstance(error := asking.exception(), SampleError):
             return Reply(None, error, used)
         return Reply(asking.result(), None, used)
+
+    async def hear(self, model: str, ticket: int) -> list[Said]:
+        """What happened to a question since this was asked last, once there is something; nothing when it is done."""
+        ear = self._ears.get((model, ticket))
+        return await ear.listen() if ear else []
 
     async def withdraw(self, model: str, ticket: int) -> None:
         """Stop what was asked: nobody waits for it any more."""

@@ -179,7 +179,7 @@ class Workers:
         """The models by name, for strategies that run in this process. They start the workers when they are opened.
 
         Servers and pools among them are asked from here. Where a worker dies, its requests go to others; without a
-        budget in tokens, what they had spent there is not counted. A reply is heard when it is whole.
+        budget in tokens, what they had spent there is not counted.
         """
         named, local = make_models(self._order, self._names)
         return spread(self, named, local)

@@ -27,7 +27,8 @@ from metagen import (
     solve_all,
 )
 from metagen.backends.wrapper import innermost
-from metagen.cluster.remote import _Spread
+from metagen.cluster.remote import Ear, _Spread
+from metagen.events import Event, SampleDone
 from metagen.jobs.job import ModelOrder, make_models
 from metagen.jobs.loading import load_all
 from metagen.request import generates
@@ -123,12 +124,12 @@ async def test_a_request_that_workers_die_of_is_lost_and_its_siblings_are_not(tm
         call = workers.call
 
         async def poisoned(number: int, method: str, *arguments: object) -> object:
-            if method == "ask" and "poison" in getattr(arguments[-1], "prompt", ""):
+            if method == "ask" and "bad" in arguments[2].prompt:  # type: ignore[attr-defined]
                 next(place for place in reversed(places) if place.number == number).kill()
             return await call(number, method, *arguments)
 
         workers.call = poisoned  # type: ignore[method-assign]
-        found = [each async for each in solve_all(["a", "poison", "b"], Vote(2), model)]
+        found = [each async for each in solve_all(["a", "bad", "c"], Vote(2), model)]
     assert [each.problem for each in found if each.error] == ["2"]
     assert "died" in next(each.error for each in found if each.error)
 
@@ -222,3 +223,28 @@ def test_servers_and_pools_are_asked_from_here(tmp_path: Path) -> None:
     assert isinstance(one.of, OpenAIServer)
     assert isinstance(innermost(two), Recorded)
     assert isinstance(three, _Spread)
+
+
+async def test_what_happens_at_a_worker_is_heard_as_it_happens(tmp_path: Path) -> None:
+    workers, _ = workers_here(1, order(tmp_path, SLOW))
+    heard: list[Event] = []
+    async with workers.models["model"] as model:
+        solving = asyncio.create_task(solve("Why?", Vote(2), model, listener=heard.append))
+        await until(lambda: any(isinstance(each, SampleDone) for each in heard))
+        assert not solving.done(), "the first sample is told while the second one is written"
+        solving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await solving
+
+
+async def test_of_a_growing_text_the_latest_is_heard_before_what_is_done() -> None:
+    ear = Ear()
+    hearing = ear.hearing("text")
+    assert hearing.grew
+    hearing.grew("hm", "The")
+    hearing.grew("hm", "The answer")
+    hearing.done(0, "The answer is 7.", True)
+    assert await ear.listen() == [("hm", "The answer"), (0, "The answer is 7.", True)]
+    ear.close()
+    assert await ear.listen() == []
+    assert ear.hearing("samples").grew is None
