@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol, Self, TypeVar
 from metagen.backends import Balanced, BalancedReward, Recorded, Retrying, RetryingReward
 from metagen.backends.wrapper import Inner, Passing, RewardWrapper, Wrapper, innermost
 from metagen.budget import Usage
-from metagen.errors import SampleError, TransientError
+from metagen.errors import MetagenError, SampleError, TransientError
 from metagen.jobs.opening import is_served
 from metagen.request import (
     AnyBackend,
@@ -265,8 +265,8 @@ class _Remote(Passing[Inner]):
     async def _answered(self, ticket: int, subject: Request | Reading, spend: Meter, most: Usage) -> Any:
         try:
             reply: Reply = await self._call("ask", ticket, _travelling(subject), _heard(subject))
-        except TransientError as error:
-            spend(most if error.sent else Usage())
+        except MetagenError as error:
+            spend(most if isinstance(error, TransientError) and error.sent else Usage())
             raise
         self._fleet.note(self._number, reply.spent)
         spend(reply.spent)

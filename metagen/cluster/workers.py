@@ -117,6 +117,9 @@ class Workers:
     given to others; a problem that workers keep dying of is a failed one. Seeds follow the ids of problems, so where
     a problem is solved, and how often, changes nothing in its requests.
 
+    `models` are the same models for strategies that run in this process: pass them where opened models go, as to
+    `metagen.solve_all` or a server. Each request of a problem goes to the worker that served its last one.
+
     Raises `InputError` for what cannot travel or is missing on a machine, and `BackendGone` where a worker dies
     again and again.
     """
