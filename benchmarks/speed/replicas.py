@@ -3,14 +3,15 @@
     python benchmarks/speed/replicas.py [--problems 24] [--rounds 3]
 
 Two of vLLM's own servers with the shipped model, behind `Balanced`. A problem's requests stay with the server that
-served it last, or, for comparison, go to the less busy one each time. `one server` is the most that can be had. Each
-way asks other problems than the ones before, so that nobody finds what another one left in a cache. The shares are the
-servers' own counts.
+served it last, or, for comparison, go to the less busy one each time. `one server` is the most that can be had. All
+ways solve the same problems and begin with cold caches. The shares are the servers' own counts.
 """
 
 import asyncio
+import os
 import statistics
 import time
+import urllib.request
 from contextlib import ExitStack
 from itertools import islice
 from typing import Any
@@ -38,18 +39,18 @@ STRATEGIES = {
 
 
 def main(problems: int = 24, rounds: int = 3) -> None:
-    every = iter(ProblemFile(EVALUATION))
+    every = list(islice(ProblemFile(EVALUATION), problems))
+    os.environ["VLLM_SERVER_DEV_MODE"] = "1"  # a server that can be told to empty its cache
     with ExitStack() as stack:
         urls = [stack.enter_context(serving(real=True))[0] for _ in range(2)]
-        asyncio.run(solve(urls[:1], 32, STRATEGIES["Beam(4, 4)"], list(islice(every, 2))))
-        asyncio.run(solve(urls[1:], 32, STRATEGIES["Beam(4, 4)"], list(islice(every, 2))))
+        for url in urls:
+            asyncio.run(solve([url], 32, STRATEGIES["Beam(4, 4)"], every[:2]))
         print("| strategy | servers | prompt tokens in the cache | seconds |\n|---|---|---|---|", flush=True)
         for name, strategy in STRATEGIES.items():
             found: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
             for _ in range(rounds):
                 for way, (count, lean) in WAYS.items():
-                    part = list(islice(every, problems))
-                    found[way].append(asyncio.run(measured(urls[:count], lean, strategy, part)))
+                    found[way].append(asyncio.run(measured(urls[:count], lean, strategy, every)))
             for way, figures in found.items():
                 share, seconds = (statistics.median(each) for each in zip(*figures, strict=True))
                 print(f"| `{name}` | {way} | {share:.1%} | {seconds:.1f} |", flush=True)
@@ -57,6 +58,9 @@ def main(problems: int = 24, rounds: int = 3) -> None:
 
 async def measured(urls: list[str], lean: int, strategy: Any, problems: list[Problem]) -> tuple[float, float]:
     """The share of prompt tokens that the caches held, and the seconds."""
+    for url in urls:
+        request = urllib.request.Request(url.removesuffix("/v1") + "/reset_prefix_cache", method="POST")
+        urllib.request.urlopen(request).close()
     before, begun = counted(urls), time.perf_counter()
     await solve(urls, lean, strategy, problems)
     seconds = time.perf_counter() - begun
