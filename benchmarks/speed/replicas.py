@@ -50,19 +50,19 @@ def main(problems: int = 24, rounds: int = 3) -> None:
             found: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
             for _ in range(rounds):
                 for way, (count, lean) in WAYS.items():
-                    found[way].append(asyncio.run(measured(urls[:count], lean, strategy, every)))
+                    found[way].append(measured(urls[:count], lean, strategy, every))
             for way, figures in found.items():
                 share, seconds = (statistics.median(each) for each in zip(*figures, strict=True))
                 print(f"| `{name}` | {way} | {share:.1%} | {seconds:.1f} |", flush=True)
 
 
-async def measured(urls: list[str], lean: int, strategy: Any, problems: list[Problem]) -> tuple[float, float]:
+def measured(urls: list[str], lean: int, strategy: Any, problems: list[Problem]) -> tuple[float, float]:
     """The share of prompt tokens that the caches held, and the seconds."""
     for url in urls:
         request = urllib.request.Request(url.removesuffix("/v1") + "/reset_prefix_cache", method="POST")
         urllib.request.urlopen(request).close()
     before, begun = counted(urls), time.perf_counter()
-    await solve(urls, lean, strategy, problems)
+    asyncio.run(solve(urls, lean, strategy, problems))
     seconds = time.perf_counter() - begun
     read, cached = (now - then for now, then in zip(counted(urls), before, strict=True))
     return cached / read, seconds
