@@ -29,6 +29,8 @@ from rich.table import Table
 
 from metagen import Account, Problem, Scripted, Vote, solve
 from metagen.analysis.tally import Tally
+from metagen.budget import Amounts, Usage
+from metagen.cluster.leases import NOTHING
 from metagen.cluster.parcels import Letter, News
 from metagen.cluster.rays import Actor
 from metagen.cluster.workers import Workers
@@ -91,6 +93,9 @@ class Player:
 
     async def end(self) -> None:
         return None
+
+    async def recall(self) -> tuple[Amounts, Usage]:
+        return NOTHING, Usage()
 
     async def close(self) -> None:
         return None

@@ -455,8 +455,10 @@ class _Work:
                     for each in serving:
                         each.cancel()
         finally:
-            await self._end()
-            await self._out.put(None)
+            try:
+                await self._end()
+            finally:
+                await self._out.put(None)
 
     async def _end(self) -> None:
         """Take back what is under way, if anything is, and what was lent: the next task finds the workers free."""

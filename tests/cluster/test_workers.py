@@ -202,3 +202,14 @@ async def test_a_bug_of_a_worker_stops_the_run(tmp_path: Path) -> None:
         async with workers:
             assert [each async for each in workers.solve_all(PROBLEMS)] == []
     assert not [task for task in asyncio.all_tasks() if task is not asyncio.current_task() and not task.done()]
+
+
+async def test_a_bug_at_the_end_of_a_run_is_raised_and_nobody_waits(tmp_path: Path) -> None:
+    workers, places = workers_here(1, order(tmp_path))
+
+    async with workers:
+        solving = workers.solve_all(PROBLEMS)
+        await anext(solving)
+        places[0]._worker.recall = lambda: 1 / 0  # type: ignore[method-assign, assignment, return-value]
+        with pytest.raises(ZeroDivisionError):
+            assert [each async for each in solving]
