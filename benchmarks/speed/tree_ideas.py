@@ -1,15 +1,14 @@
 """What would bring tree search nearer to the speed of samples: by how much each idea moves it, on the bare engine.
 
-    python benchmarks/speed/tree_ideas.py [--rounds 5] [--problems 64]
+    python benchmarks/speed/tree_ideas.py [--rounds 5] [--problems 16]
 
-A beam of 4 with 4 children, for all problems at once, written out over vLLM's `AsyncLLM`, so that nothing but the
-engine's work differs. The ways take turns; reported are useful completion tokens per second as a part of those of 16
-whole samples for each problem (median of rounds, by round). The children of a step share its tokens, but vLLM shares
-whole blocks of 32, so each child reads the half-filled block again.
+A beam of 4 with 4 children, for 16 problems at once, written out over vLLM's `AsyncLLM`, so that nothing but the
+engine's work differs; each of the 256 sessions below has a place in the engine. The ways take turns; reported are
+useful completion tokens per second as a part of those of 16 whole samples for each problem (median of rounds, by
+round). The children of a step share its tokens, but vLLM shares whole blocks of 32, so each child reads the half-filled
+block again.
 
 - as it is: one request for the 4 children of a step, as `Beam` sends it
-- whole blocks: each reply is cut to a whole number of blocks before it is continued, so nothing is read again. No tree
-  search does that; it is the most that any idea against reading again can give
 - first in place: each child is a session of vLLM (its input is a stream), and one of the 4 children of a step goes on
   in the session that wrote it, where nothing is read again
 - two steps: each child writes two steps, and the second one is its first child
@@ -36,7 +35,7 @@ from metagen import ProblemFile, Request, Sampling, VLLMEngine
 from metagen.data import EVALUATION
 from metagen.models import SMALL
 
-WIDTH, BRANCH, BLOCK, DEPTH, LONG = 4, 4, 32, 64, 64
+WIDTH, BRANCH, DEPTH, LONG = 4, 4, 64, 64
 numbers = count()
 
 
@@ -108,12 +107,6 @@ class Bench:
         outputs = await self.ask((*prompt, *step.reply), self.params(n))
         return [self.child(step, each.token_ids, each.stop_reason) for each in outputs]
 
-    async def whole_blocks(self, prompt: tuple[int, ...], step: Step, n: int) -> list[Step]:
-        kept = (len(prompt) + len(step.reply)) // BLOCK * BLOCK + 1 - len(prompt)
-        if 0 < kept < len(step.reply):
-            step = replace(step, reply=step.reply[:kept])
-        return await self.as_it_is(prompt, step, n)
-
     async def long_steps(self, prompt: tuple[int, ...], step: Step, n: int) -> list[Step]:
         outputs = await self.ask((*prompt, *step.reply), self.params(n, stop=False, most=LONG))
         grown = [self.child(step, each.token_ids, None) for each in outputs]
@@ -179,7 +172,7 @@ class Session:
         await self._outputs.aclose()
 
 
-def main(rounds: int = 5, problems: int = 64) -> None:
+def main(rounds: int = 5, problems: int = 16) -> None:
     asyncio.run(compare(rounds, [each.prompt for each in islice(ProblemFile(EVALUATION), problems)]))
 
 
@@ -187,7 +180,7 @@ async def compare(rounds: int, texts: list[str]) -> None:
     async with VLLMEngine(SMALL) as engine:
         bench = Bench(engine)
         ways: dict[str, Callable[[str], Awaitable[None]]] = {"16 samples": bench.vote}
-        for name in ("as_it_is", "whole_blocks", "first_in_place", "two_steps", "long_steps"):
+        for name in ("as_it_is", "first_in_place", "two_steps", "long_steps"):
             ways[name.replace("_", " ")] = partial(bench.beam, getattr(bench, name))
         speeds: dict[str, list[float]] = {name: [] for name in ways}
         for turn in range(rounds + 1):
