@@ -1,12 +1,13 @@
 """metagen imports, and solves, where what only Linux or only POSIX systems have is missing."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from metagen.system import lock, page_size, processors
+from metagen.system import busy, lock, page_size, processors
 from tests.test_architecture import MODULES
 
 BARE = """
@@ -103,3 +104,14 @@ def test_processors_and_pages_are_counted(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("os.cpu_count", lambda: None)
     assert processors() == 1
     assert page_size() % 4096 == 0
+
+
+def test_processors_at_work_are_seen() -> None:
+    pytest.importorskip("psutil")
+    with subprocess.Popen(
+        [sys.executable, "-c", "print(flush=True)\nwhile True: pass"], stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        assert 0 < busy() <= (os.cpu_count() or 1)
+        other.kill()

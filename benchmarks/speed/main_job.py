@@ -8,8 +8,7 @@
 - LLM: the same prompts and sampling by a bare `LLM.generate`, on an engine with the arguments of ours
 
 The ways take turns. Reported are completion tokens per second without the start, the seconds of the start, and the
-ratio to `LLM` (medians of rounds). The choice of threads needs a machine that does nothing else: each way waits until
-the load of the last minute is below 1.
+ratio to `LLM` (medians of rounds). The choice of threads needs a machine that does nothing else.
 """
 
 import os
@@ -28,7 +27,6 @@ from vote import offline, params
 from metagen import ProblemFile
 from metagen.data import EVALUATION
 
-IDLE = 0.95
 Figures = tuple[float, float]
 """Tokens per second, and the seconds of the start."""
 
@@ -46,8 +44,6 @@ def main(rounds: int = 5, problems: int = 256, bare: bool = False) -> None:
     found: dict[str, list[Figures]] = {name: [] for name in ways}
     for turn in range(rounds):
         for name, way in ways.items():
-            while os.getloadavg()[0] > IDLE:
-                time.sleep(1)
             found[name].append(way())
             print(f"round {turn}  {name:10} {found[name][-1][0]:8,.0f} tokens/s", flush=True)
     print("\n| way | tokens per second | of bare `LLM` | start, s |\n|---|---|---|---|")

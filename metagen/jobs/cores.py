@@ -12,11 +12,11 @@ from metagen.jobs.job import Job
 from metagen.leaves import parts
 from metagen.run import Generator
 from metagen.settings import takes
-from metagen.system import load, processors
+from metagen.system import busy, processors
 
 THREADS = "OMP_NUM_THREADS"
-BUSY = 1.0
-"""Processes at work on average over the last minute, with which a machine does other work than ours."""
+BUSY = 0.5
+"""Processors at work, before anything of ours is, with which a machine does other work."""
 
 
 @contextmanager
@@ -28,8 +28,8 @@ def threads_for(job: Job) -> Iterator[str]:
     with verifiers and tools that run programs, or with other work on the machine, one thread is much faster. A number
     in the environment, or a setting that spreads the engine, is the user's choice.
     """
-    free = processors() == FEW_CORES and load() < BUSY and not os.environ.get(THREADS)
-    if not free or _is_spread(job.engine) or not _is_alone(job):
+    free = processors() == FEW_CORES and not os.environ.get(THREADS)
+    if not free or _is_spread(job.engine) or not _is_alone(job) or busy() > BUSY:
         yield ""
         return
     os.environ[THREADS] = str(FEW_CORES)
