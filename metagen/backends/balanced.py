@@ -36,6 +36,8 @@ LEAN = 32
 """Samples more than elsewhere that are no reason to leave a cached prefix."""
 REST = 10.0
 """Seconds for which a server that could not be reached is left out."""
+LOOK = 0.1
+"""Seconds, at least, after which a request that waits for room looks whether a server is back."""
 
 
 @dataclass
@@ -125,12 +127,14 @@ class _Balanced(Generic[Inner]):
             self._freed.set()
 
     async def _pick(self, session: str, size: int) -> _Member[Inner]:
-        """Wait until one has room, first come, first served, and take it."""
+        """Wait until one has room, first come, first served, and take it. What has no size needs no room."""
+        if not size:
+            return self._best(session, inf) or self._members[0]
         async with self._turn:
-            while (member := self._best(session, size)) is None:
+            while (member := self._best(session, self._most)) is None:
                 self._freed.clear()
                 with suppress(TimeoutError):  # by then, one that rests may be back
-                    await asyncio.wait_for(self._freed.wait(), self._rest)
+                    await asyncio.wait_for(self._freed.wait(), max(self._rest, LOOK))
             member.in_flight += size
         if session:
             self._homes[session] = member
@@ -139,14 +143,14 @@ class _Balanced(Generic[Inner]):
                 self._homes.popitem(last=False)
         return member
 
-    def _best(self, session: str, size: int) -> _Member[Inner] | None:
+    def _best(self, session: str, most: float) -> _Member[Inner] | None:
         """The one that served the problem, else the least busy of those that are not resting and have room.
 
         If all are resting, the one that rests the shortest.
         """
         now = asyncio.get_running_loop().time()
         awake = [member for member in self._members if member.rests_until <= now] or self._members
-        free = [member for member in awake if not member.in_flight or member.in_flight + size <= self._most]
+        free = [member for member in awake if member.in_flight < most]
         best = min(free, key=lambda member: (member.in_flight, member.rests_until), default=None)
         home = self._homes.get(session)
         if best and home in free and home.in_flight <= best.in_flight + self._lean and home.rests_until <= now:
@@ -195,8 +199,8 @@ class Balanced(_Balanced[Backend], Backend):
     """Serves one model by several backends: each request goes to the one with the fewest samples in flight.
 
     A request of a problem that a backend has served before goes there again, where its prefix is cached, unless that
-    backend has over `lean` samples more in flight than the least busy one. With `most`, no backend is sent more samples
-    than that at a time; other requests wait for their turn.
+    backend has over `lean` samples more in flight than the least busy one. A backend with `most` samples in flight is
+    sent no more: requests wait for their turn until one has fewer.
 
     One that cannot be reached is left out for `rest` seconds and then tried again. The request that found out raises
     `TransientError`: inside `Retrying` it is asked again, and so goes to another. All must be called alike, since
@@ -204,7 +208,8 @@ class Balanced(_Balanced[Backend], Backend):
     """
 
     async def encode(self, text: str) -> tuple[int, ...]:
-        return await self._first().encode(text)
+        async with self._picked() as backend:
+            return await backend.encode(text)
 
     def refuses(self, sampling: Sampling) -> str:
         return next(filter(None, (refusal(member.backend, sampling) for member in self._members)), "")

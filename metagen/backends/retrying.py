@@ -68,7 +68,11 @@ class Patience:
         async def tired(state: RetryCallState) -> bool:
             """Whether all attempts are used up. One that fails while the server answers nobody does not count."""
             nonlocal tried
-            tried += opening or (_arrived(state) and await self._answers())
+            error = state.outcome.exception() if state.outcome else None
+            if isinstance(error, TransientError) and error.unreachable:  # other servers may answer meanwhile
+                tried += opening or error.sent
+            else:
+                tried += opening or await self._answers()
             return tried >= self._attempts
 
         return AsyncRetrying(
@@ -134,10 +138,10 @@ class Retrying(Wrapper):
 
     Waits are random, up to an exponential limit that begins at `wait` seconds and ends at `longest`; where the server
     said how long to wait (Retry-After), at least so long, up to `patience`. Of several samples only the missing ones
-    are asked for again. What each try used is counted; under a budget, each new try reserves anew. While the server
-    answers nobody, tries do not count; when nothing has succeeded for `patience` seconds and several tries, it is gone:
-    that and all other requests raise `BackendGone`. Errors that will not change are raised at once. Opening is tried
-    again alike, unless nothing listens there.
+    are asked for again. What each try used is counted; under a budget, each new try reserves anew. A try that finds no
+    server does not count, nor does any while the server answers nobody. When nothing has succeeded for `patience`
+    seconds and several tries, it is gone: that and all other requests raise `BackendGone`. Errors that will not change
+    are raised at once. Opening is tried again alike, unless nothing listens there.
     """
 
     def __init__(
@@ -187,6 +191,13 @@ class Retrying(Wrapper):
             with attempt:
                 tokens = await self._patience.watched(partial(self.of.count, request))
         return tokens
+
+    async def encode(self, text: str) -> tuple[int, ...]:
+        ids: tuple[int, ...] = ()
+        async for attempt in self._patience.trying():
+            with attempt:
+                ids = await self._patience.watched(partial(self.of.encode, text))
+        return ids
 
     async def _once(self, request: Request, spend: Meter, done: dict[int, Outcome]) -> None:
         """One try at what is missing, in one request from the first gap to the last; what is settled goes to `done`.
@@ -250,12 +261,6 @@ class RetryingReward(RewardWrapper):
             with attempt:
                 tokens = await self._patience.watched(partial(self.of.count, reading))
         return tokens
-
-
-def _arrived(state: RetryCallState) -> bool:
-    """Whether an attempt found a server at all: one of several may be away while the others answer."""
-    error = state.outcome.exception() if state.outcome else None
-    return not (isinstance(error, TransientError) and error.unreachable and not error.sent)
 
 
 def _may_pass(error: BaseException, *, opening: bool) -> bool:

@@ -1,6 +1,6 @@
 """Workers on the command line: what the options ask for, and what each worker did."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,6 +12,7 @@ from rich.table import Table
 from metagen.cli.console import err, out
 from metagen.errors import InputError
 from metagen.jobs.job import Job, ModelOrder
+from metagen.request import AnyBackend
 
 if TYPE_CHECKING:
     from metagen.cluster.workers import Slot, Workers
@@ -47,27 +48,28 @@ def workers_of(cluster: Cluster, order: ModelOrder) -> "Workers":
     return Workers(cluster.workers, order, gpus=cluster.gpus, ray=cluster.ray, hedge=cluster.hedge, say=say)
 
 
-@contextmanager
-def spread(cluster: Cluster | None, job: Job) -> Iterator[Job]:
-    """The job with its models on workers, if there are to be any; when it is done, a table says what each did.
+def models_of(cluster: Cluster, order: ModelOrder) -> Mapping[str, AnyBackend]:
+    """The models on workers. Raises `InputError` where every one is asked from this process."""
+    check_used(cluster, [order])
+    return workers_of(cluster, order).models
 
-    Raises `InputError` where no model of the job would be opened by a worker.
-    """
-    if cluster is None:
+
+def check_used(cluster: Cluster | None, orders: Iterable[ModelOrder | None]) -> None:
+    """Raise `InputError` where workers would open no model of any of some orders."""
+    if cluster and not any(order and workers_of(cluster, order).are_asked for order in orders):
+        raise InputError("--workers opens nothing here: servers and pools are asked by this process. Leave it out")
+
+
+@contextmanager
+def with_workers(cluster: Cluster | None, job: Job) -> Iterator[Job]:
+    """The job with its models on workers, if there are to be any; when it is done, a table says what each did."""
+    workers = workers_of(cluster, job.order) if cluster and job.order else None
+    if not (cluster and workers and workers.are_asked):
         yield job
         return
-    assert job.order
-    workers = workers_of(cluster, job.order)
-    check_used(workers)
     yield replace(job, models=workers.models, concurrency=job.concurrency * cluster.workers)
     if workers.slots:
         out.print(table_of_workers(workers.slots, workers.seconds))
-
-
-def check_used(workers: "Workers") -> None:
-    """Raise `InputError` where every model is asked from this process."""
-    if not workers.are_asked:
-        raise InputError("--workers opens nothing here: servers and pools are asked by this process. Leave it out")
 
 
 def table_of_workers(slots: "Sequence[Slot]", seconds: float) -> Table:

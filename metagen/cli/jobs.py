@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, nullcontext
+from contextlib import AbstractContextManager, AsyncExitStack, aclosing, asynccontextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -15,7 +15,7 @@ from metagen import backends, strategies
 from metagen.analysis.share import Share
 from metagen.analysis.tally import Tally
 from metagen.budget import PARTS, Account
-from metagen.cli.clusters import Cluster, spread, table_of_workers, workers_of
+from metagen.cli.clusters import Cluster, check_used, table_of_workers, with_workers, workers_of
 from metagen.cli.console import err, out, progress
 from metagen.cli.traces import sending
 from metagen.disk.records import Record
@@ -44,8 +44,7 @@ async def solve_file(job: Job, path: Path, otlp: str | None = None, cluster: Clu
     """
     tally, account = Tally(), Account(job.budget)
     say_surprises([job])
-    alone = nullcontext("") if cluster else threads_for(job)
-    with sending(otlp, path, literal(job.strategy)) as send, alone as threads:
+    with sending(otlp, path, literal(job.strategy)) as send, _threads(job, cluster) as threads:
         _say(threads)
         code = await fill(job, path, tally, account, send, cluster)
     out.print(summary(tally, f"{literal(job.strategy)} on {job.problems.path.name}", account))
@@ -80,7 +79,8 @@ async def fill(
 async def sample_file(job: Job, n: int, path: Path, cluster: Cluster | None = None) -> int:
     """Draw what the pool lacks; return the exit code."""
     say_surprises([job])
-    with nullcontext("") if cluster else threads_for(job) as threads, spread(cluster, job) as opened:
+    check_used(cluster, [job.order])
+    with _threads(job, cluster) as threads, with_workers(cluster, job) as opened:
         _say(threads)
         return await _sample(opened, n, path)
 
@@ -105,6 +105,11 @@ async def _sample(job: Job, n: int, path: Path) -> int:
     if short:
         err.print(f"Short of samples: {short:,} of {job.size():,} problems. Run the same command to draw the rest.")
     return max(short > 0, _exit_code(job, drawn, tally, account))
+
+
+def _threads(job: Job, cluster: Cluster | None) -> AbstractContextManager[str]:
+    """What sets the threads of the engine in this process; workers have engines of their own."""
+    return nullcontext("") if cluster else threads_for(job)
 
 
 def _say(line: str) -> None:

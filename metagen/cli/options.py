@@ -106,13 +106,13 @@ CardOption = Annotated[
     ),
 ]
 SecondsOption = Annotated[float | None, typer.Option(help="Start nothing more after so many seconds.")]
-ConcurrencyOption = Annotated[int, typer.Option(min=1, help="Problems at once.")]
+ConcurrencyOption = Annotated[int, typer.Option(min=1, help="Problems at once; with --workers, for each worker.")]
 WorkersOption = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Open the models on each of so many workers, on the machines of a Ray cluster. A limit of problems at "
-        "once is then for each of them. Needs the extra `ray`.",
+        help="Workers on a Ray cluster, such as 8, each with the models opened in a process of its own (default: "
+        "this process opens them). Needs the extra `ray`.",
     ),
 ]
 GpusOption = Annotated[

@@ -10,14 +10,13 @@ from typing import Any
 from metagen.answers.kinds import MATHS
 from metagen.answers.spec import parse_answers
 from metagen.budget import Budget
-from metagen.cli.clusters import Cluster, check_used, cluster_of, workers_of
+from metagen.cli.clusters import cluster_of, models_of
 from metagen.cli.console import err, out
 from metagen.cli.orders import read_models
 from metagen.distribution import how_to_install
 from metagen.errors import InputError
 from metagen.jobs.job import ModelOrder, make_models
 from metagen.jobs.loading import load_all
-from metagen.request import AnyBackend
 from metagen.run import Generator
 from metagen.settings import takes
 from metagen.spec.parse import parse
@@ -63,8 +62,9 @@ def serve(
     if not known and not _is_here(host):
         raise InputError(f"--host {host}: without keys, only this machine may call: give --keys FILE")
     order = ModelOrder(**read_models(model, load, engine, server, card, price))
+    cluster = cluster_of(workers, gpus_per_worker, ray)
     application = app(
-        _models(order, names, cluster_of(workers, gpus_per_worker, ray)),
+        models_of(cluster, order) if cluster else make_models(order, names)[1],
         _read_aliases(alias or (), names),
         keys=known,
         limits=Limits(
@@ -93,15 +93,6 @@ def serve(
     except KeyboardInterrupt:  # also what SIGTERM and SIGHUP become
         out.print("Stopped: what was under way is cancelled, and the models are closed.", soft_wrap=True)
         sys.exit(0)  # a server that is told to stop has done what it was asked
-
-
-def _models(order: ModelOrder, names: Mapping[str, Any], cluster: Cluster | None) -> Mapping[str, AnyBackend]:
-    """The models, on workers if there are to be any."""
-    if cluster is None:
-        return make_models(order, names)[1]
-    workers = workers_of(cluster, order)
-    check_used(workers)
-    return workers.models
 
 
 async def _serve(application: Any, server: Any) -> None:

@@ -14,7 +14,7 @@ from metagen.analysis.tally import Tally
 from metagen.backends import Recorded
 from metagen.backends.wrapper import Inner, Passing, RewardWrapper, Wrapper
 from metagen.budget import Account
-from metagen.cli.clusters import Cluster, spread
+from metagen.cli.clusters import Cluster, check_used, with_workers
 from metagen.cli.console import check_report, out, show, write
 from metagen.cli.jobs import fill, say_surprises
 from metagen.cli.visible import visible
@@ -27,12 +27,13 @@ from metagen.request import AnyBackend, Backend, RewardBackend, generates
 async def sweep(title: str, every: list[Cell], folder: Path, cluster: Cluster | None = None) -> int:
     """Run what is not done yet, on workers if any are given, then print and write the report; return the exit code."""
     check_report(folder, "sweep")
+    check_used(cluster, (cell.job.order for cell in every))
     make_folder(folder / "pools")
     say_surprises(cell.job for cell in every)
     code, numbers = 0, count(1)
     for _, of_model in groupby(every, key=lambda cell: cell.model):
         part = list(of_model)
-        with spread(cluster, part[0].job) as job:
+        with with_workers(cluster, part[0].job) as job:
             code = max(code, await _swept(part, job, folder, numbers, len(every)))
     found = points(folder, every)
     page, rows = sheet(title, found), [asdict(point) for point in found]

@@ -1,7 +1,7 @@
 """`metagen train`: a reward model or a corrector, from a pool of samples."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -99,19 +99,14 @@ def train_corrector(
 
 def _generator(model: str, cluster: "Cluster | None") -> "Backend":
     """The model that draws rollouts, on workers if there are to be any."""
-    from metagen.cli.clusters import check_used, workers_of
+    from metagen.cli.clusters import models_of
     from metagen.jobs.job import ModelOrder
     from metagen.jobs.opening import open_model
-    from metagen.request import generates
 
     backend = open_model(model)
     if cluster is None:
         return backend
-    workers = workers_of(cluster, ModelOrder(models={"model": model}))
-    check_used(workers)
-    spread = workers.models["model"]
-    assert generates(spread)
-    return spread
+    return cast("Backend", models_of(cluster, ModelOrder(models={"model": model}))["model"])
 
 
 def _train(

@@ -22,7 +22,7 @@ SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "180
 and engines are no less urgent than other work."""
 REACH = 10.0
 """Seconds in which the address of a cluster must answer."""
-AT_ONCE = 1000
+AT_ONCE = 10_000
 """Calls that one worker answers at a time; most of them wait."""
 
 

@@ -4,11 +4,11 @@ import asyncio
 import itertools
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self, TypeVar
+from typing import Any, Literal, Protocol, Self
 
 from metagen.backends import Balanced, BalancedReward, Recorded, Retrying, RetryingReward
 from metagen.backends.wrapper import Inner, Passing, RewardWrapper, Wrapper, innermost
@@ -26,6 +26,7 @@ from metagen.request import (
     Request,
     RewardBackend,
     card_of,
+    changed,
     generates,
     scores,
     thinking_of,
@@ -37,24 +38,23 @@ from metagen.thinking import Family
 REST = 2.0
 """Seconds after which a worker that was not there is tried again."""
 ATTEMPTS = 5
-"""Workers that may die of one request before it is lost."""
+"""Workers that may die with one request before it is lost."""
 PAUSE = 0.1
 """Seconds before a request is sent to another worker."""
 
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What a worker tells of an opened model."""
+    """What a worker reports about an opened model."""
 
     name: str
     context: int
     card: Card | None
-    missing: tuple[str, ...]
     thinking: Family | None
 
     @classmethod
     def of(cls, model: AnyBackend) -> Self:
-        return cls(model.name, model.context, card_of(model), model.missing, thinking_of(model))
+        return cls(model.name, model.context, card_of(model), thinking_of(model))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +64,13 @@ class Reply:
     result: Any
     error: SampleError | None = None
     spent: Usage = field(default_factory=Usage)
+    waited: float = 0.0
+    """Seconds before the model took it."""
 
 
-Heard = Literal["", "samples", "text"]
+Detail = Literal["", "samples", "text"]
 """What the driver wants to hear of a question on the way: nothing, which samples are done, or also the growing text."""
-Said = tuple[int, str, bool] | tuple[str, str]
+Progress = tuple[int, str, bool] | tuple[str, str]
 """A sample that is done (its number, its text, whether it is whole), or the thought and the text so far."""
 
 
@@ -76,14 +78,14 @@ class Ear:
     """What is heard of a question at a worker, until the driver asks for it."""
 
     def __init__(self) -> None:
-        self._done: list[Said] = []
+        self._done: list[Progress] = []
         self._grown: tuple[str, str] | None = None
         self._news = asyncio.Event()
 
-    def hearing(self, heard: Heard) -> Hearing:
-        return Hearing(self._add, self._grow if heard == "text" else None)
+    def hearing(self, detail: Detail) -> Hearing:
+        return Hearing(self._add, self._grow if detail == "text" else None)
 
-    async def listen(self) -> list[Said]:
+    async def listen(self) -> list[Progress]:
         """What was heard since this was called last. Of a growing text that is the latest."""
         await self._news.wait()
         self._news.clear()
@@ -121,6 +123,9 @@ class Fleet(Protocol):
     def fill(self) -> int:
         """The samples with which a worker is kept busy; others wait here, for whichever worker has room first."""
 
+    async def some_ready(self) -> None:
+        """Wait until a worker has opened its models. Raises `BackendGone` where one dies again and again."""
+
     def check_ready(self, number: int) -> None:
         """Raise `TransientError` until a worker has opened its models. One that died meanwhile is started again."""
 
@@ -139,24 +144,20 @@ def spread(fleet: Fleet, named: Mapping[str, str], local: Mapping[str, AnyBacken
     return {name: _spread(fleet, name, named.get(name, ""), model) for name, model in local.items()}
 
 
-def is_local(model: str, backend: AnyBackend) -> bool:
-    """Whether a model that is called so needs no worker."""
-    return is_served(model) or isinstance(innermost(backend), Recorded)
-
-
 def _spread(fleet: Fleet, name: str, model: str, local: AnyBackend) -> AnyBackend:
-    if is_local(model, local):
+    if is_served(model) or isinstance(innermost(local), Recorded):
         return local
     if generates(local):
         each = [Remote(local, fleet, name, number) for number in range(fleet.count)]
         return Spread(fleet, Balanced(*each, rest=REST, most=fleet.fill))
     assert scores(local)
-    rewards = [RemoteReward(local, fleet, name, number) for number in range(fleet.count)]
+    counts: dict[Reading, int] = {}
+    rewards = [RemoteReward(local, fleet, name, number, counts) for number in range(fleet.count)]
     return SpreadReward(fleet, BalancedReward(*rewards, rest=REST, most=fleet.fill))
 
 
 class _Spread(Passing[Inner]):
-    """Keeps the workers while it is open. Opened last of what it is mixed with, so that they are there before."""
+    """Starts the workers before it opens the model, and ends them after closing it."""
 
     def __init__(self, fleet: Fleet, of: Inner) -> None:
         super().__init__(of, attempts=ATTEMPTS, wait=PAUSE, longest=REST, patience=math.inf)  # type: ignore[call-arg]
@@ -165,10 +166,19 @@ class _Spread(Passing[Inner]):
     async def __aenter__(self) -> Self:
         await self._fleet.__aenter__()
         try:
-            return await super().__aenter__()
+            while not await self._opened():
+                await self._fleet.some_ready()
         except BaseException:
             await self._fleet.__aexit__(None, None, None)
             raise
+        return self
+
+    async def _opened(self) -> bool:
+        try:
+            await self.of.__aenter__()
+        except TransientError:  # all that were ready have died meanwhile
+            return False
+        return True
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
@@ -210,7 +220,7 @@ class _Remote(Passing[Inner]):
 
     @property
     def missing(self) -> tuple[str, ...]:
-        return self._about.missing if self._about else ()
+        return ()  # the workers say it
 
     @property
     def thinking(self) -> Family | None:
@@ -226,7 +236,8 @@ class _Remote(Passing[Inner]):
         self._about = None
 
     async def forget(self) -> None:
-        await self._call("forget")
+        with suppress(TransientError):  # one that begins anew remembers nothing
+            await self._call("forget")
 
     async def probe(self) -> None:
         self._fleet.check_ready(self._number)
@@ -235,46 +246,52 @@ class _Remote(Passing[Inner]):
         await self.probe()
         return await self._fleet.call(self._number, method, self._model, *arguments)
 
-    async def _asked(self, subject: Request | Reading, spend: Meter, most: Usage) -> Any:
+    async def _ask(self, subject: Request | Reading, spend: Meter, most: Usage) -> Any:
         """What came of a question. `most` is booked where the worker dies, since it may have spent that.
 
         One that is cancelled ends when the worker has stopped it, and said what it had spent.
         """
         ticket = next(self._tickets)
         hearing = subject.hearing if isinstance(subject, Request) else None
-        asking = asyncio.create_task(self._answered(ticket, subject, spend, most))
+        asking = asyncio.create_task(self._answer(ticket, subject, spend, most))
         listening = [asyncio.create_task(self._listen(ticket, hearing))] if hearing else []
         try:
-            return await asyncio.shield(asking)
+            result = await asyncio.shield(asking)
         except asyncio.CancelledError:
-            await uninterrupted(self._withdrawn(ticket, asking))
+            await uninterrupted(self._withdraw(ticket, asking))
             raise
         finally:
             await cancel(listening)
+        for each in listening:
+            if not each.cancelled():
+                each.result()  # raises what the listener raised
+        return result
 
     async def _listen(self, ticket: int, hearing: Hearing) -> None:
-        """Pass on what the worker hears. What is missed when it is done, or dies, is in its completions."""
+        """Pass on the progress, until it is cancelled. What is missed stands in the completions."""
         with suppress(TransientError):
-            while said := await self._call("hear", ticket):
-                for each in said:
+            while True:
+                for each in await self._call("hear", ticket):
                     if len(each) == 3:
                         hearing.done(*each)
                     elif hearing.grew:
                         hearing.grew(*each)
 
-    async def _answered(self, ticket: int, subject: Request | Reading, spend: Meter, most: Usage) -> Any:
+    async def _answer(self, ticket: int, subject: Request | Reading, spend: Meter, most: Usage) -> Any:
         try:
-            reply: Reply = await self._call("ask", ticket, _travelling(subject), _heard(subject))
+            reply: Reply = await self._call("ask", ticket, portable(subject), _detail(subject))
         except MetagenError as error:
             spend(most if isinstance(error, TransientError) and error.sent else Usage())
             raise
         self._fleet.note(self._number, reply.spent)
         spend(reply.spent)
+        if isinstance(subject, Request):
+            subject.report_wait(reply.waited)
         if reply.error:
             raise reply.error
         return reply.result
 
-    async def _withdrawn(self, ticket: int, asking: "asyncio.Task[Any]") -> None:
+    async def _withdraw(self, ticket: int, asking: "asyncio.Task[Any]") -> None:
         with suppress(TransientError):  # it has died, and the question with it
             await self._call("withdraw", ticket)
         await asyncio.gather(asking, return_exceptions=True)
@@ -286,7 +303,7 @@ class Remote(_Remote[Backend], Wrapper):
     async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
         request.check_time()
         most = await self._most(request)
-        outcomes: list[Outcome] = await self._asked(request, spend, most)
+        outcomes: list[Outcome] = await self._ask(request, spend, most)
         return outcomes
 
     async def _most(self, request: Request) -> Usage:
@@ -298,7 +315,7 @@ class Remote(_Remote[Backend], Wrapper):
         return Usage(calls=1, prompt_tokens=prompt, completion_tokens=written, estimated_tokens=prompt + written)
 
     async def count(self, request: Request) -> int:
-        counted: int = await self._call("count", _travelling(request))
+        counted: int = await self._call("count", portable(request))
         return counted
 
     async def encode(self, text: str) -> tuple[int, ...]:
@@ -309,25 +326,32 @@ class Remote(_Remote[Backend], Wrapper):
 class RemoteReward(_Remote[RewardBackend], RewardWrapper):
     """A reward model."""
 
+    def __init__(
+        self, of: RewardBackend, fleet: Fleet, model: str, number: int, counts: MutableMapping[Reading, int]
+    ) -> None:
+        """`counts` are tokens of readings that were counted and not rated yet, at all workers: under a budget."""
+        super().__init__(of, fleet, model, number)
+        self._counts = counts
+
     async def rate(self, reading: Reading, spend: Meter) -> tuple[float, ...]:
         reading.check_time()
-        rated: tuple[float, ...] = await self._asked(reading, spend, Usage(calls=1))
+        tokens = self._counts.pop(reading, 0)
+        most = Usage(calls=1, prompt_tokens=tokens, estimated_tokens=tokens)
+        rated: tuple[float, ...] = await self._ask(reading, spend, most)
         return rated
 
     async def count(self, reading: Reading) -> int:
-        counted: int = await self._call("count", _travelling(reading))
-        return counted
+        self._counts[reading] = counted = await self._call("count", portable(reading))
+        return int(counted)
 
 
-Subject = TypeVar("Subject", bound=Request | Reading)
-
-
-def _travelling(subject: Subject) -> Subject:
+def portable(subject: Request | Reading) -> Any:
     """What is asked, without what means something in this process alone."""
-    only_here: dict[str, Any] = {"hearing": None, "waited": None} if isinstance(subject, Request) else {}
-    return replace(subject, deadline=None, clock=time.monotonic, **only_here)
+    if isinstance(subject, Reading):
+        return replace(subject, deadline=None, clock=time.monotonic)
+    return changed(subject, deadline=None, clock=time.monotonic, hearing=None, waited=None)
 
 
-def _heard(subject: Request | Reading) -> Heard:
+def _detail(subject: Request | Reading) -> Detail:
     hearing = subject.hearing if isinstance(subject, Request) else None
     return "" if hearing is None else "text" if hearing.grew else "samples"

@@ -15,7 +15,7 @@ from metagen import distribution
 from metagen.budget import Amounts, Usage
 from metagen.cluster.leases import Branch
 from metagen.cluster.parcels import Equipment, Kinds, Letter, News, Task
-from metagen.cluster.remote import About, Ear, Heard, Reply, Said
+from metagen.cluster.remote import About, Detail, Ear, Progress, Reply
 from metagen.disk.records import Record
 from metagen.errors import InputError, SampleError
 from metagen.jobs.job import make_models
@@ -28,6 +28,7 @@ from metagen.solve import Solver, cancel
 
 FIRST = 16
 """Problems that a worker begins with, before it knows how many samples per problem keeps in flight."""
+WITHDRAWN = "it was withdrawn"
 BEAT = 0.2
 """Seconds after which a worker reports even if nothing is done: the driver may have something for it by then."""
 
@@ -44,6 +45,8 @@ class Worker:
         self._asked: dict[tuple[str, int], asyncio.Task[Any]] = {}
         """Questions to models, by the model and a ticket."""
         self._ears: dict[tuple[str, int], Ear] = {}
+        self._withdrawn: set[tuple[str, int]] = set()
+        """Those that were withdrawn before they came, or after they were answered."""
 
     async def host(self) -> str:
         """The name of this machine."""
@@ -102,39 +105,51 @@ class Worker:
         """What is known of a model, by its name."""
         return About.of(self._models[model])
 
-    async def ask(self, model: str, ticket: int, subject: Request | Reading, heard: Heard = "") -> Reply:
+    async def ask(self, model: str, ticket: int, subject: Request | Reading, detail: Detail = "") -> Reply:
         """What a model says to a request, or a reward model to a reading; until it is withdrawn by its ticket.
 
-        With `heard`, `hear` tells how far it is: which samples are done, or also how the text grows.
+        With a `detail`, `hear` reports the progress: which samples are done, or also how the text grows.
         """
+        key = model, ticket
+        if key in self._withdrawn:  # a call may overtake another one
+            self._withdrawn.discard(key)
+            return Reply(None, SampleError(WITHDRAWN))
         backend: Any = self._models[model]
         spent: list[Usage] = []
+        waited: list[float] = []
         work = backend.generate if isinstance(subject, Request) else backend.rate
-        if heard and isinstance(subject, Request):
-            ear = self._ears[model, ticket] = Ear()
-            subject = changed(subject, hearing=ear.hearing(heard))
-        self._asked[model, ticket] = asking = asyncio.create_task(work(subject, spent.append))
+        if isinstance(subject, Request):
+            subject = changed(subject, waited=waited.append)
+            if detail:
+                self._ears[key] = Ear()
+                subject = changed(subject, hearing=self._ears[key].hearing(detail))
+        self._asked[key] = asking = asyncio.create_task(work(subject, spent.append))
         try:
             await asyncio.wait([asking])
         finally:
-            del self._asked[model, ticket]
-            if (model, ticket) in self._ears:
-                self._ears.pop((model, ticket)).close()
+            del self._asked[key]
+            if key in self._ears:
+                self._ears.pop(key).close()
         used = sum(spent, Usage())
         if asking.cancelled():
-            return Reply(None, SampleError("it was withdrawn"), used)
+            return Reply(None, SampleError(WITHDRAWN), used)
         if isinstance(error := asking.exception(), SampleError):
             return Reply(None, error, used)
-        return Reply(asking.result(), None, used)
+        return Reply(asking.result(), None, used, sum(waited))
 
-    async def hear(self, model: str, ticket: int) -> list[Said]:
-        """What happened to a question since this was asked last, once there is something; nothing when it is done."""
-        ear = self._ears.get((model, ticket))
-        return await ear.listen() if ear else []
+    async def hear(self, model: str, ticket: int) -> list[Progress]:
+        """The progress since this was asked last, once there is some; nothing, after a while, where none can be."""
+        if ear := self._ears.get((model, ticket)):
+            return await ear.listen()
+        await asyncio.sleep(BEAT)
+        return []
 
     async def withdraw(self, model: str, ticket: int) -> None:
         """Stop what was asked: nobody waits for it any more."""
-        await cancel(asking for key, asking in self._asked.items() if key == (model, ticket))
+        if asking := self._asked.get((model, ticket)):
+            await cancel([asking])
+        else:
+            self._withdrawn.add((model, ticket))
 
     async def count(self, model: str, subject: Request | Reading) -> int:
         """How many tokens a model would read."""

@@ -24,6 +24,7 @@ from metagen.errors import BackendGone, InputError, TransientError
 from metagen.jobs.job import ModelOrder, make_models
 from metagen.jobs.loading import load_all
 from metagen.jobs.opening import is_served
+from metagen.jobs.remarks import remarks
 from metagen.model import Model
 from metagen.problem import Problem
 from metagen.request import AnyBackend
@@ -67,9 +68,11 @@ class Slot:
     restarts: int = 0
     in_flight: int = 0
     _fruitless: int = 0
-    _asked: int = 0
-    """Questions under way, and when the present ones of them began."""
+    """Deaths in a row without a solution or an answer in between."""
+    _under_way: int = 0
+    """Questions."""
     _since: float = 0.0
+    """When the first of the questions that are under way began."""
     calls: set[asyncio.Task[None]] = field(default_factory=set)
     """Under way beside its reports."""
 
@@ -79,17 +82,23 @@ class Slot:
         self.busy += news.busy
         self._fruitless = 0 if news.done else self._fruitless
 
+    def note_answer(self, spent: Usage) -> None:
+        """A question to one of its models is answered, which took so much."""
+        self.questions += 1
+        self.usage += spent
+        self._fruitless = 0
+
     @contextmanager
-    def asked(self) -> Iterator[None]:
+    def asking(self) -> Iterator[None]:
         """A question is under way."""
-        if not self._asked:
+        if not self._under_way:
             self._since = time.monotonic()
-        self._asked += 1
+        self._under_way += 1
         try:
             yield
         finally:
-            self._asked -= 1
-            if not self._asked:
+            self._under_way -= 1
+            if not self._under_way:
                 self.busy += time.monotonic() - self._since
 
     def died(self, reason: str) -> None:
@@ -144,6 +153,7 @@ class Workers:
         self._ray = None if launch else Ray(count, gpus, ray)
         self._launch = launch or self._ray_launch
         self._since = 0.0
+        self._ended: float | None = None
         self.slots: list[Slot] = []
         self._told: list[str] = []
         self._say = say
@@ -154,28 +164,48 @@ class Workers:
     async def __aenter__(self) -> Self:
         async with self._entering:
             if not self._entered:
-                await self._start()
+                self._start()
             self._entered += 1
+            try:
+                await self.some_ready()
+            except BaseException:
+                await self._leave()
+                raise
         return self
 
-    async def _start(self) -> None:
+    async def __aexit__(self, *_: object) -> None:
+        async with self._entering:
+            await self._leave()
+
+    def _start(self) -> None:
         if self._ray:
             self._ray.start()
-        try:
-            self.slots = [Slot(number, asyncio.create_task(self._opened(number))) for number in range(self._count)]
-            done, _ = await asyncio.wait([slot.ready for slot in self.slots], return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                if not isinstance(task.exception(), WorkerDied):
-                    task.result()
-        except BaseException:
-            await self._stop()
-            raise
-        self._since = time.monotonic()
+        self.slots = [Slot(number, asyncio.create_task(self._opened(number))) for number in range(self._count)]
+        self._ended = None
 
-    async def __aexit__(self, *_: object) -> None:
+    async def some_ready(self) -> None:
+        """Wait until a worker has opened its models. Raises `InputError` and `BackendGone`."""
+        while not any(map(self._is_ready, self.slots)):
+            await asyncio.wait([slot.ready for slot in self.slots], return_when=asyncio.FIRST_COMPLETED)
+        self._since = self._since or time.monotonic()
+
+    async def _leave(self) -> None:
         self._entered -= 1
         if not self._entered:
+            self._ended = time.monotonic()
             await self._stop()
+
+    def _is_ready(self, slot: Slot) -> bool:
+        """Whether a worker has opened its models. One that died as it began is started again."""
+        if not slot.ready.done():
+            return False
+        if (error := slot.ready.exception()) is None:
+            return True
+        if not isinstance(error, WorkerDied | BackendGone):
+            raise error
+        slot.died(str(error))
+        self.restart(slot)
+        return False
 
     @cached_property
     def models(self) -> Mapping[str, AnyBackend]:
@@ -203,16 +233,11 @@ class Workers:
         return 2 * int(self._order.engine.get("max_num_seqs", ENGINE))
 
     def check_ready(self, number: int) -> None:
-        """Raise `TransientError` until a worker has opened its models. One that died meanwhile is started again."""
-        slot = self.slots[number]
-        if not slot.ready.done():
+        """Raise `TransientError` until a worker has opened its models. One that died as it began is started again."""
+        if not self._entered:
+            raise RuntimeError("no worker is started: open the model with `async with`")
+        if not self._is_ready(self.slots[number]):
             raise TransientError(f"worker {number} is not ready yet", unreachable=True)
-        if error := slot.ready.exception():
-            if not isinstance(error, WorkerDied | BackendGone):
-                raise error
-            slot.died(str(error))
-            self.restart(slot)
-            raise TransientError(f"worker {number} died as it began: {error}", unreachable=True)
 
     async def call(self, number: int, method: str, *arguments: Any) -> Any:
         """What a method of a worker that is ready returns.
@@ -224,10 +249,10 @@ class Workers:
         ready = slot.ready
         place = await asyncio.shield(ready)
         try:
-            with slot.asked():
+            with slot.asking():
                 return await place.call(method, *arguments)
         except (WorkerDied, BackendGone) as error:
-            if slot.ready is ready:  # it is the first to find that out
+            if slot.ready is ready and self._entered:  # this call is the first to find that out
                 slot.died(str(error))
                 self.restart(slot)
                 await place.stop()
@@ -235,15 +260,12 @@ class Workers:
 
     def note(self, number: int, spent: Usage) -> None:
         """A worker has answered a question, which took so much."""
-        slot = self.slots[number]
-        slot.questions += 1
-        slot.usage += spent
-        slot._fruitless = 0
+        self.slots[number].note_answer(spent)
 
     @property
     def seconds(self) -> float:
-        """Since the first worker was ready."""
-        return time.monotonic() - self._since
+        """From when the first worker was ready until they are closed."""
+        return (self._ended or time.monotonic()) - self._since
 
     async def solve_all(
         self,
@@ -292,6 +314,7 @@ class Workers:
         async with AsyncExitStack() as stack:
             for model in self.models.values():
                 await stack.enter_async_context(model)
+            self.tell(await remarks(strategy, self.models, seed))
             at_once = concurrency * self._count
             solved = solve_all(
                 problems, strategy, self.models, grade=grade, seed=seed, account=account, concurrency=at_once
@@ -473,13 +496,13 @@ class _Work:
     async def _serve(self, slot: Slot) -> None:
         """Keep one worker at work, through its deaths."""
         while True:
+            ready = slot.ready
             try:
-                place = await asyncio.shield(slot.ready)
-                await self._drive(slot, place)
+                await self._drive(slot, await asyncio.shield(ready))
             except (WorkerDied, BackendGone) as error:
                 if isinstance(error, BackendGone) and self._workers.only_asks_servers:
                     raise
-                await self._bury(slot, error)
+                await self._bury(slot, ready, error)
 
     async def _drive(self, slot: Slot, place: Place) -> None:
         task = replace(self._task, budget=self._account.left())
@@ -549,19 +572,20 @@ class _Work:
                 self._treasury.book(slot.number, spent)
                 self._treasury.take_back(slot.number, free)
 
-    async def _bury(self, slot: Slot, error: Exception) -> None:
+    async def _bury(self, slot: Slot, ready: asyncio.Task[Place], error: Exception) -> None:
         """Give what a dead worker had to others, and start it again. Raises `BackendGone` if that is no use."""
         slot.place = None
-        if slot.ready.done() and not slot.ready.exception():
-            await slot.ready.result().stop()
+        if not ready.exception():
+            await ready.result().stop()
         await cancel(slot.calls)
         self._treasury.forfeit(slot.number)
         self._count_in_flight(slot, 0)
         for entry in self._dispatch.died(slot.number):
             reason = f"{entry.deaths} workers died with this problem, {entry.alone} of them with no other: {error}"
             await self._out.put([self._failed(entry.problem, reason)])
-        slot.died(str(error))
-        self._workers.restart(slot)
+        if slot.ready is ready:
+            slot.died(str(error))
+            self._workers.restart(slot)
         self._check_finished()
 
     def _failed(self, problem: Problem, reason: str) -> Record:

@@ -53,15 +53,17 @@ def listed(found: Sequence[Part]) -> list[tuple[Any, ...]]:
 
 
 @pytest.fixture
-def helped(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """This process reads no part before a helper was asked for one."""
+def helped(small: None, monkeypatch: pytest.MonkeyPatch) -> list[Part]:
+    """What helpers have read. This process reads no part before one of them was asked for one."""
     done, ask, read_here = Event(), parts._asked, parts.read_part
+    returned: list[Part] = []
 
     def asked(*arguments: Any) -> Part:
         try:
-            return ask(*arguments)
+            returned.append(ask(*arguments))
         finally:
             done.set()
+        return returned[-1]
 
     def read_after(*arguments: Any) -> Part:
         assert done.wait(60)
@@ -69,12 +71,14 @@ def helped(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(parts, "_asked", asked)
     monkeypatch.setattr(parts, "read_part", read_after)
+    return returned
 
 
-def test_helpers_and_this_process_together_read_each_sample_once_and_in_order(pool: Path, helped: None) -> None:
+def test_helpers_and_this_process_together_read_each_sample_once_and_in_order(pool: Path, helped: list[Part]) -> None:
     kinds = {"8": LastNumber()}
     found = list(read_parts(pool, kinds, ()))
     assert len(found) > 3
+    assert helped, "a helper has read a part"
     assert listed(found) == listed([read_part(pool, (0, 1000), kinds, ())])
 
 
@@ -95,7 +99,7 @@ def test_a_helper_of_another_copy_of_metagen_reads_nothing(pool: Path) -> None:
 
 
 def test_what_helpers_cannot_read_is_read_all_the_same(
-    pool: Path, helped: None, monkeypatch: pytest.MonkeyPatch
+    pool: Path, helped: list[Part], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parts, "PROGRAM", (PROGRAM[0], "-c", ""))
     assert listed(list(read_parts(pool, NO_KINDS, ()))) == listed([read_part(pool, (0, 1000), NO_KINDS, ())])

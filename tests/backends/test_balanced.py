@@ -150,15 +150,17 @@ async def test_tries_that_find_no_server_use_up_none_while_another_one_answers()
 async def test_what_has_no_room_waits_for_whichever_has_it_first() -> None:
     one, other = Slow(), Slow()
     async with Balanced(one, other, most=4) as backend:
-        tasks = [asyncio.create_task(backend.generate(Request(name, "?", n=4), lambda _: None)) for name in "abcd"]
+        tasks = [asyncio.create_task(backend.generate(Request(name, "?", n=4), lambda _: None)) for name in "ab"]
+        await turns()
+        tasks += [asyncio.create_task(backend.generate(Request(name, "?", n=9), lambda _: None)) for name in "cd"]
         await turns()
         assert (one.asked, other.asked) == (1, 1)
-        big = asyncio.create_task(backend.generate(Request("e", "?", n=9), lambda _: None))
+        assert await backend.count(Request("e", "?")) == 1, "what takes no place does not wait"
         other.gate.set()
-        await until(lambda: other.asked == 4)  # the last is larger than any room, so it goes where nothing else is
+        await until(lambda: other.asked == 3)  # a large request passes the limit, and the next one waits for its end
         assert one.asked == 1
         one.gate.set()
-        await asyncio.gather(*tasks, big)
+        await asyncio.gather(*tasks)
 
 
 async def test_a_request_that_waits_can_be_given_up() -> None:

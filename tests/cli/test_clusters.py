@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from metagen import InputError, Usage
-from metagen.cli.clusters import Cluster, check_used, cluster_of, table_of_workers, workers_of
+from metagen.cli.clusters import Cluster, check_used, cluster_of, models_of, table_of_workers
 from metagen.cluster.workers import Slot
 from metagen.jobs.job import ModelOrder
 
@@ -21,14 +21,14 @@ def test_the_other_options_need_workers() -> None:
             cluster_of(None, **given)
 
 
-@pytest.mark.parametrize(("model", "used"), [("http://127.0.0.1:1/v1", False), ("Scripted:7", True)])
-def test_workers_that_would_open_nothing_are_refused(model: str, used: bool) -> None:
-    workers = workers_of(Cluster(workers=2), ModelOrder(models={"model": model}))
-    if used:
-        check_used(workers)
-        return
+def test_workers_that_would_open_nothing_are_refused() -> None:
+    cluster = Cluster(workers=2)
+    served, scripted = (ModelOrder(models={"model": each}) for each in ("http://127.0.0.1:1/v1", "Scripted:7"))
+    check_used(None, [served])
+    check_used(cluster, [served, scripted])
+    assert list(models_of(cluster, scripted)) == ["model"]
     with pytest.raises(InputError, match="--workers opens nothing here: servers and pools are asked by this process"):
-        check_used(workers)
+        models_of(cluster, served)
 
 
 @pytest.mark.parametrize(("problems", "questions", "column"), [(3, 0, "problems"), (0, 8, "requests")])

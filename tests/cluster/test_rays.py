@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from metagen import Account, Budget, InputError, Problem, ProblemFile, Vote, solve_all
-from metagen.cli.clusters import Cluster, workers_of
+from metagen.cli.clusters import Cluster, models_of
 from metagen.cli.jobs import sample_file, solve_file
 from metagen.cli.sweeps import sweep
 from metagen.cluster import Workers
@@ -125,8 +125,8 @@ async def test_samples_and_sweeps_on_workers_are_those_of_one_machine(ray: Any, 
 
 
 async def test_a_model_on_workers_serves_and_labels_as_one_here(ray: Any, tmp_path: Path) -> None:
-    workers = workers_of(Cluster(workers=2), order(tmp_path))
-    service = app(workers.models)
+    models = models_of(Cluster(workers=2), order(tmp_path))
+    service = app(models)
     body = {"model": "echo", "messages": [{"role": "user", "content": "Why?"}], "seed": 1}
     async with service.router.lifespan_context(service):
         transport = httpx.ASGITransport(app=service)
@@ -135,8 +135,8 @@ async def test_a_model_on_workers_serves_and_labels_as_one_here(ray: Any, tmp_pa
     assert reply.json()["choices"][0]["message"]["content"].startswith("The answer is ")
     problem = Problem("a", "What is 1?", answer="9")
     samples = {"a": ["First.\nThe answer is 8."]}
-    labelled = label([problem], samples, workers.models["model"], tmp_path / "labels.jsonl", rollouts=2)  # type: ignore[arg-type]
-    async with workers.models["model"]:
+    labelled = label([problem], samples, models["model"], tmp_path / "labels.jsonl", rollouts=2)  # type: ignore[arg-type]
+    async with models["model"]:
         assert [each.calls > 0 async for each in labelled] == [True]
 
 

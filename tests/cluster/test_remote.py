@@ -248,3 +248,106 @@ async def test_of_a_growing_text_the_latest_is_heard_before_what_is_done() -> No
     ear.close()
     assert await ear.listen() == []
     assert ear.hearing("samples").grew is None
+
+
+async def test_while_one_worker_begins_again_the_others_are_asked(tmp_path: Path) -> None:
+    workers, places = workers_here(2, order(tmp_path))
+    async with workers.models["model"] as model:
+        assert generates(model)
+        hold = asyncio.Event()
+
+        async def late(number: int) -> Here:
+            await hold.wait()
+            return await places.launch(number)
+
+        workers._launch = late
+        places[0].kill()
+        for _ in range(2):
+            assert await model.encode("ab") == (97, 98)
+            assert await model.count(Request("p", "Why?")) == 4
+        await model.forget()
+        assert (await solve("?", Vote(2), model)).answer
+        assert not workers.slots[0].ready.done()
+        hold.set()
+
+
+async def test_a_request_that_the_only_worker_dies_of_is_lost(tmp_path: Path) -> None:
+    workers, places = workers_here(1, order(tmp_path))
+    async with workers.models["model"] as model:
+        call = workers.call
+
+        async def poisoned(number: int, method: str, *arguments: object) -> object:
+            if method == "ask" and "bad" in arguments[2].prompt:  # type: ignore[attr-defined]
+                places[-1].kill()
+            return await call(number, method, *arguments)
+
+        workers.call = poisoned  # type: ignore[method-assign]
+        assert (await solve("bad", Model(), model)).error.startswith("TransientError: worker 0 died")
+        assert (await solve("good", Model(), model)).answer
+
+
+async def test_a_worker_that_dies_as_it_begins_is_started_again(tmp_path: Path) -> None:
+    workers, places = workers_here(1, order(tmp_path))
+
+    async def launch(number: int) -> Here:
+        place = await places.launch(number)
+        if len(places) < 3:
+            place.kill()
+        return place
+
+    workers._launch = launch
+    async with workers.models["model"] as model:
+        assert (await solve("?", Vote(2), model)).answer
+        places[-1].kill()
+        async with workers.models["model"]:  # opened once more, while nobody is ready
+            assert (await solve("?", Vote(2), model)).answer
+    assert workers.slots[0].restarts == 3
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_a_budget_holds_where_reward_models_die(tmp_path: Path, seed: int) -> None:
+    workers, places = workers_here(3, team(tmp_path))
+    chance, account = Random(seed), Account(Budget(tokens=20_000))
+    async with workers.models["writer"], workers.models["judge"]:
+        solving = solve_all(
+            PROBLEMS * 4, Beam(2, 2, by=ProcessReward()), workers.models, account=account, concurrency=4
+        )
+        async for _ in solving:
+            if chance.random() < 0.3:
+                chance.choice([place for place in places if not place.is_dead]).kill()
+    assert account.refused
+    assert account.spent.tokens <= 20_000
+    assert not any(account.held.amounts)
+
+
+async def test_a_withdrawal_that_comes_first_is_remembered(tmp_path: Path) -> None:
+    workers, places = workers_here(1, order(tmp_path, SLOW))
+    async with workers.models["model"]:
+        await places[0].call("withdraw", "model", 7)
+        reply = await places[0].call("ask", "model", 7, Request("p", "Why?", n=2))
+        assert str(reply.error) == "it was withdrawn"
+        assert await places[0].call("hear", "model", 7) == []
+
+
+async def test_a_bug_of_a_listener_is_raised(tmp_path: Path) -> None:
+    workers, _ = workers_here(1, order(tmp_path, SLOW.replace("if request.draw:", "if request.draw > 1:")))
+
+    def listener(event: Event) -> None:
+        if isinstance(event, SampleDone):
+            raise ZeroDivisionError
+
+    async with workers.models["model"] as model:
+        with pytest.raises(ZeroDivisionError):
+            await solve("Why?", Vote(2), model, listener=listener)
+
+
+async def test_a_model_that_is_not_open_says_so(tmp_path: Path) -> None:
+    workers, places = workers_here(1, order(tmp_path))
+    model = workers.models["model"]
+    with pytest.raises(RuntimeError, match="no worker is started: open the model with `async with`"):
+        await solve("?", Model(), model)
+    async with model:
+        pass
+    with pytest.raises(RuntimeError, match="no worker is started"):
+        await solve("?", Model(), model)
+    assert len(places) == 1

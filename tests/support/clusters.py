@@ -1,6 +1,7 @@
 """Workers in this process, which can be killed: all of a cluster but Ray."""
 
 import asyncio
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def echo():
 
 
 class Here:
-    """A worker as a place in this process."""
+    """A worker as a place in this process; what goes there and comes back is copied, as for another machine."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -39,13 +40,14 @@ class Here:
         self.calls.append(method)
         if self._dead.is_set():
             raise WorkerDied("it was killed")
-        calling = asyncio.create_task(getattr(self._worker, method)(*arguments))
+        there = deepcopy(arguments)
+        calling = asyncio.create_task(getattr(self._worker, method)(*there))
         dying = asyncio.create_task(self._dead.wait())
         try:
             await asyncio.wait([calling, dying], return_when=asyncio.FIRST_COMPLETED)
             if self._dead.is_set():
                 raise WorkerDied("it was killed")
-            return calling.result()
+            return deepcopy(calling.result())
         finally:
             calling.cancel()
             dying.cancel()
