@@ -71,6 +71,7 @@ def train_prm(
 ) -> None:
     """A process reward model: is each step good, by rollouts (Math-Shepherd, Wang et al. 2024)."""
     from metagen.cli.clusters import cluster_of
+    from metagen.train.command import LABELLED
 
     cluster = cluster_of(workers, gpus_per_worker, ray)
     if cluster and not generator:
@@ -78,7 +79,7 @@ def train_prm(
     backend = _generator(generator, cluster) if generator else None
     _train(
         "prm", pool, problems, model, out_dir, epochs, rate, batch, seed,
-        generator=backend, rollouts=rollouts, labels=labels,
+        generator=backend, rollouts=rollouts, labels=labels, concurrency=LABELLED * (workers or 1),
     )  # fmt: skip
 
 

@@ -31,6 +31,8 @@ Graded = Mapping[str, Sequence[tuple[str, bool]]]
 KEEP = 0.25
 """The share of right candidates that a corrector is taught to leave as they are."""
 
+LABELLED = 64
+"""Problems whose samples are labelled at once."""
 REPORT = re.compile(rb'\A\{\n  "base": ')
 """How `report.json` begins; it is written before the model."""
 MODEL_FILES = (
@@ -80,6 +82,7 @@ def train(
     generator: Backend | None = None,
     rollouts: int = ROLLOUTS,
     labels: Path | None = None,
+    concurrency: int = LABELLED,
 ) -> dict[str, Any]:
     """Train on the samples of a pool, and return the report, which is also in `out/report.json`.
 
@@ -97,7 +100,8 @@ def train(
         watch("Learning", step.step, step.steps, f"loss {step.loss:.3f}")
 
     if kind == "prm":
-        lines = asyncio.run(labelled(pool, problems, labels or out / "labels.jsonl", generator, rollouts, watch))
+        kept_in = labels or out / "labels.jsonl"
+        lines = asyncio.run(labelled(pool, problems, kept_in, generator, rollouts, watch, concurrency))
         steps = [Example(line.prompt, line.steps, labels_of(line)) for line in lines]
         return learn.learn_process(steps, course, learning)
     graded = asyncio.run(graded_pool(pool, problems))
@@ -113,13 +117,20 @@ def labels_of(line: Labelled) -> tuple[float, ...]:
 
 
 async def labelled(
-    pool: Path, problems: ProblemFile, out: Path, generator: Backend | None, rollouts: int, watch: Watch
+    pool: Path,
+    problems: ProblemFile,
+    out: Path,
+    generator: Backend | None,
+    rollouts: int,
+    watch: Watch,
+    concurrency: int = LABELLED,
 ) -> list[Labelled]:
     """The labels of a pool: those of the file, and with a generator those that are missing there."""
     samples = samples_of(pool)
     if generator is not None:
         wanted = [problem for problem in _known(problems, samples, pool) if problem.id in samples]
-        async with generator, aclosing(_counted(label(wanted, samples, generator, out, rollouts=rollouts))) as done:
+        labelling = label(wanted, samples, generator, out, rollouts=rollouts, concurrency=concurrency)
+        async with generator, aclosing(_counted(labelling)) as done:
             async for number, tokens in done:
                 watch("Labelling", number, len(wanted), f"{tokens:,} tokens")
     if not (lines := kept(out)):
