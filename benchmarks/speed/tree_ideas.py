@@ -113,19 +113,17 @@ class Bench:
         return [replace(one, finished=out.finish_reason == "stop") for one, out in zip(grown, outputs, strict=True)]
 
     async def two_steps(self, prompt: tuple[int, ...], step: Step, n: int) -> list[Step]:
-        fresh = await self.as_it_is(prompt, step, n - 1) if step.ahead else await self.as_it_is(prompt, step, n)
-        useful = self.useful
-        ahead = await asyncio.gather(*(self.second(prompt, each) for each in fresh if not each.finished))
-        self.useful = useful  # what is ahead is useful only once its parent is kept
-        seconds = iter(ahead)
-        grown = [each if each.finished else replace(each, ahead=next(seconds)) for each in fresh]
-        if step.ahead:
+        fresh = await self.as_it_is(prompt, step, n - bool(step.ahead))
+        ahead = iter(await asyncio.gather(*(self.second(prompt, each) for each in fresh if not each.finished)))
+        grown = [each if each.finished else replace(each, ahead=next(ahead)) for each in fresh]
+        if step.ahead:  # useful only now that its parent is kept
             self.useful += len(step.ahead.reply) - len(step.reply)
             grown.append(step.ahead)
         return grown
 
     async def second(self, prompt: tuple[int, ...], step: Step) -> Step:
-        return (await self.as_it_is(prompt, step, 1))[0]
+        (output,) = await self.ask((*prompt, *step.reply), self.params(1))
+        return Step((*step.reply, *output.token_ids), finished=output.stop_reason not in self.ends)
 
     async def first_in_place(self, prompt: tuple[int, ...], step: Step, n: int) -> list[Step]:
         fresh = n - 1 if step.session else n
