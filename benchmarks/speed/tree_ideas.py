@@ -77,9 +77,8 @@ class Bench:
         return list(output.outputs)
 
     async def vote(self, text: str) -> None:
-        self.useful += sum(
-            len(each.token_ids) for each in await self.ask(self.prompt(text), self.params(16, stop=False))
-        )
+        outputs = await self.ask(self.prompt(text), self.params(16, stop=False))
+        self.useful += sum(len(each.token_ids) for each in outputs)
 
     async def beam(self, expand: Callable[[tuple[int, ...], Step, int], Awaitable[list[Step]]], text: str) -> None:
         prompt, beam = self.prompt(text), [Step()]
