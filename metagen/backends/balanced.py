@@ -103,8 +103,13 @@ class _Balanced(Generic[Inner]):
                 await member.backend.forget()
 
     async def probe(self) -> None:
-        async with self._picked() as backend:
-            await backend.probe()
+        """Raises `TransientError` only where none of them answers."""
+        opened = [member for member in self._members if member.opened]
+        *others, last = sorted(opened or self._members, key=lambda member: -member.rests_until)
+        for member in reversed(others):
+            with suppress(TransientError):
+                return await member.backend.probe()
+        return await last.backend.probe()
 
     def _first(self) -> Inner:
         return next((member for member in self._members if member.opened), self._members[0]).backend
@@ -134,7 +139,8 @@ class _Balanced(Generic[Inner]):
             while (member := self._best(session, self._most)) is None:
                 self._freed.clear()
                 with suppress(TimeoutError):  # by then, one that rests may be back
-                    await asyncio.wait_for(self._freed.wait(), max(self._rest, LOOK))
+                    async with asyncio.timeout(max(self._rest, LOOK)):
+                        await self._freed.wait()
             member.in_flight += size
         if session:
             self._homes[session] = member
@@ -146,7 +152,7 @@ class _Balanced(Generic[Inner]):
     def _best(self, session: str, most: float) -> _Member[Inner] | None:
         """The one that served the problem, else the least busy of those that are not resting and have room.
 
-        If all are resting, the one that rests the shortest.
+        If all are resting, the least busy of them.
         """
         now = asyncio.get_running_loop().time()
         awake = [member for member in self._members if member.rests_until <= now] or self._members

@@ -73,7 +73,11 @@ class Ray:
             with _signals_kept():
                 self._join()
             self._is_ours = True
-        self._check_room()
+        try:
+            self._check_room()
+        except InputError:
+            self.stop()
+            raise
 
     async def launch(self, number: int) -> Actor:
         """Start the worker of a number, wherever there is room for it, away from others where that can be."""
@@ -87,6 +91,7 @@ class Ray:
         if self._is_ours:
             with _signals_kept():
                 self._ray.shutdown()
+            self._is_ours = False
 
     def _join(self) -> None:
         check_reach(self.address)

@@ -59,7 +59,7 @@ class About:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came of one question to a model: a result, or the error that lost it; and what was spent."""
+    """The result of one question to a model, or the error that lost it; and what was spent."""
 
     result: Any
     error: SampleError | None = None
@@ -69,7 +69,7 @@ class Reply:
 
 
 Detail = Literal["", "samples", "text"]
-"""What the driver wants to hear of a question on the way: nothing, which samples are done, or also the growing text."""
+"""How much progress the driver wants to hear: none, which samples are done, or also the growing text."""
 Progress = tuple[int, str, bool] | tuple[str, str]
 """A sample that is done (its number, its text, whether it is whole), or the thought and the text so far."""
 
@@ -162,12 +162,16 @@ class _Spread(Passing[Inner]):
     def __init__(self, fleet: Fleet, of: Inner) -> None:
         super().__init__(of, attempts=ATTEMPTS, wait=PAUSE, longest=REST, patience=math.inf)  # type: ignore[call-arg]
         self._fleet = fleet
+        self._opening = asyncio.Lock()
+        self._entered = 0
 
     async def __aenter__(self) -> Self:
         await self._fleet.__aenter__()
         try:
-            while not await self._opened():
-                await self._fleet.some_ready()
+            async with self._opening:
+                while not (self._entered or await self._opened()):
+                    await self._fleet.some_ready()
+                self._entered += 1
         except BaseException:
             await self._fleet.__aexit__(None, None, None)
             raise
@@ -183,8 +187,10 @@ class _Spread(Passing[Inner]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
+        self._entered -= 1
         try:
-            await super().__aexit__(kind, error, trace)
+            if not self._entered:
+                await super().__aexit__(kind, error, trace)
         finally:
             await self._fleet.__aexit__(kind, error, trace)
 
@@ -268,7 +274,7 @@ class _Remote(Passing[Inner]):
         return result
 
     async def _listen(self, ticket: int, hearing: Hearing) -> None:
-        """Pass on the progress, until it is cancelled. What is missed stands in the completions."""
+        """Pass on the progress, until it is cancelled. The completions hold whatever is missed."""
         with suppress(TransientError):
             while True:
                 for each in await self._call("hear", ticket):
@@ -281,7 +287,7 @@ class _Remote(Passing[Inner]):
         try:
             reply: Reply = await self._call("ask", ticket, portable(subject), _detail(subject))
         except MetagenError as error:
-            spend(most if isinstance(error, TransientError) and error.sent else Usage())
+            spend(Usage() if isinstance(error, TransientError) and not error.sent else most)
             raise
         self._fleet.note(self._number, reply.spent)
         spend(reply.spent)
@@ -292,7 +298,7 @@ class _Remote(Passing[Inner]):
         return reply.result
 
     async def _withdraw(self, ticket: int, asking: "asyncio.Task[Any]") -> None:
-        with suppress(TransientError):  # it has died, and the question with it
+        with suppress(MetagenError):  # it has died, and the question with it
             await self._call("withdraw", ticket)
         await asyncio.gather(asking, return_exceptions=True)
 
@@ -337,7 +343,12 @@ class RemoteReward(_Remote[RewardBackend], RewardWrapper):
         reading.check_time()
         tokens = self._counts.pop(reading, 0)
         most = Usage(calls=1, prompt_tokens=tokens, estimated_tokens=tokens)
-        rated: tuple[float, ...] = await self._ask(reading, spend, most)
+        try:
+            rated: tuple[float, ...] = await self._ask(reading, spend, most)
+        except TransientError as error:
+            if not error.sent:  # it is asked again
+                self._counts[reading] = tokens
+            raise
         return rated
 
     async def count(self, reading: Reading) -> int:

@@ -34,7 +34,7 @@ from metagen.settings import CONCURRENCY
 from metagen.solution import Solution
 from metagen.solve import as_problems, cancel, check_numbers, solve_all
 from metagen.spec.parse import parse, parse_grade
-from metagen.tasks import unwrapped
+from metagen.tasks import uninterrupted, unwrapped
 from metagen.trace import Span
 from metagen.verifiers.grading import oracle_of
 
@@ -43,7 +43,7 @@ ENGINE = 256
 FRUITLESS = 6
 """A worker that died so often without a solution in between ends the run."""
 WAITING = 64
-"""Reports of workers that wait for the driver, before workers wait too."""
+"""Reports of workers that wait for whoever takes the solutions, before workers are given no more problems."""
 PATIENCE = 30.0
 """Seconds for which a worker may wait for a machine before that is said."""
 CLOSING = 10.0
@@ -67,6 +67,7 @@ class Slot:
     """Seconds with any problem."""
     restarts: int = 0
     in_flight: int = 0
+    why_given_up: str = ""
     _fruitless: int = 0
     """Deaths in a row without a solution or an answer in between."""
     _under_way: int = 0
@@ -105,8 +106,14 @@ class Slot:
         """Raises `BackendGone` where it dies again and again."""
         self.place, self.restarts = None, self.restarts + 1
         self._fruitless += 1
-        if self._fruitless >= FRUITLESS:
-            raise BackendGone(f"worker {self.number} died {FRUITLESS} times before it solved a problem: {reason}")
+        if self.is_given_up:
+            self.why_given_up = f"worker {self.number} died {FRUITLESS} times before it solved a problem: {reason}"
+            raise BackendGone(self.why_given_up)
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether it died again and again."""
+        return self._fruitless >= FRUITLESS
 
 
 class Workers:
@@ -174,6 +181,9 @@ class Workers:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await uninterrupted(self._exit())
+
+    async def _exit(self) -> None:
         async with self._entering:
             await self._leave()
 
@@ -181,7 +191,7 @@ class Workers:
         if self._ray:
             self._ray.start()
         self.slots = [Slot(number, asyncio.create_task(self._opened(number))) for number in range(self._count)]
-        self._ended = None
+        self._since, self._ended = 0.0, None
 
     async def some_ready(self) -> None:
         """Wait until a worker has opened its models. Raises `InputError` and `BackendGone`."""
@@ -193,19 +203,32 @@ class Workers:
         self._entered -= 1
         if not self._entered:
             self._ended = time.monotonic()
-            await self._stop()
+            await uninterrupted(self._stop())
 
     def _is_ready(self, slot: Slot) -> bool:
         """Whether a worker has opened its models. One that died as it began is started again."""
-        if not slot.ready.done():
+        if slot.is_given_up:
+            self._check_any()
+        if slot.is_given_up or not slot.ready.done():
             return False
         if (error := slot.ready.exception()) is None:
             return True
         if not isinstance(error, WorkerDied | BackendGone):
             raise error
-        slot.died(str(error))
-        self.restart(slot)
+        self._lost(slot, str(error))
         return False
+
+    def _lost(self, slot: Slot, reason: str) -> None:
+        """Start a worker again that died, unless it does so again and again: then the others continue without it."""
+        with suppress(BackendGone):
+            slot.died(reason)
+            self.restart(slot)
+        self._check_any()
+
+    def _check_any(self) -> None:
+        """Raise `BackendGone` where no worker is left."""
+        if all(slot.is_given_up for slot in self.slots):
+            raise BackendGone(self.slots[-1].why_given_up)
 
     @cached_property
     def models(self) -> Mapping[str, AnyBackend]:
@@ -243,7 +266,7 @@ class Workers:
         """What a method of a worker that is ready returns.
 
         Raises `TransientError` where the worker dies meanwhile, which is then started again, and `BackendGone` where
-        it does so again and again.
+        no worker is left, because all of them did so again and again.
         """
         slot = self.slots[number]
         ready = slot.ready
@@ -252,10 +275,11 @@ class Workers:
             with slot.asking():
                 return await place.call(method, *arguments)
         except (WorkerDied, BackendGone) as error:
-            if slot.ready is ready and self._entered:  # this call is the first to find that out
-                slot.died(str(error))
-                self.restart(slot)
-                await place.stop()
+            if slot.ready is ready and self._entered and not slot.is_given_up:  # this call is the first to know
+                try:
+                    self._lost(slot, str(error))
+                finally:
+                    await place.stop()
             raise TransientError(f"worker {number} died: {error}", sent=True, unreachable=True) from None
 
     def note(self, number: int, spent: Usage) -> None:
@@ -425,7 +449,8 @@ class Workers:
 
 async def _ended(place: Place) -> None:
     with suppress(WorkerDied, TimeoutError):
-        await asyncio.wait_for(place.call("close"), CLOSING)
+        async with asyncio.timeout(CLOSING):
+            await place.call("close")
     await place.stop()
 
 
@@ -454,7 +479,8 @@ class _Work:
         self._account = account
         self._grade = grade
         self._treasury = Treasury(account, len(workers.slots), self._recall)
-        self._out: asyncio.Queue[list[Record] | None] = asyncio.Queue(WAITING)
+        self._out: asyncio.Queue[list[Record] | None] = asyncio.Queue()
+        """Without a limit: what waited here to be put would be lost if the run ended meanwhile."""
         self._finished = asyncio.Event()
 
     async def records(self) -> AsyncGenerator[Record, None]:
@@ -481,7 +507,7 @@ class _Work:
             try:
                 await self._end()
             finally:
-                await self._out.put(None)
+                self._out.put_nowait(None)
 
     async def _end(self) -> None:
         """Take back what is under way, if anything is, and what was lent: the next task finds the workers free."""
@@ -516,12 +542,13 @@ class _Work:
             self._treasury.book(slot.number, news.spent)
             self._count_in_flight(slot, news.in_flight)
             if records := self._accepted(slot, news):
-                await self._out.put(records)
+                self._out.put_nowait(records)
             if news.refused:
                 self._account.refused = self._dispatch.closed = True
             if news.asks:
                 self._beside(slot, self._lend(slot, place, *news.asks))
-            taken = self._dispatch.take(slot.number, news.wanted, time.monotonic())
+            wanted = news.wanted if self._out.qsize() < WAITING else 0
+            taken = self._dispatch.take(slot.number, wanted, time.monotonic())
             letters = [posted(entry.problem, entry.number) for entry in taken]
             self._check_finished()
 
@@ -582,7 +609,7 @@ class _Work:
         self._count_in_flight(slot, 0)
         for entry in self._dispatch.died(slot.number):
             reason = f"{entry.deaths} workers died with this problem, {entry.alone} of them with no other: {error}"
-            await self._out.put([self._failed(entry.problem, reason)])
+            self._out.put_nowait([self._failed(entry.problem, reason)])
         if slot.ready is ready:
             slot.died(str(error))
             self._workers.restart(slot)

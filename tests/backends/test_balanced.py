@@ -176,3 +176,17 @@ async def test_a_request_that_waits_can_be_given_up() -> None:
             "list",
         ]
         assert one.asked == 2
+
+
+async def test_a_request_at_the_head_of_the_line_can_be_given_up_as_room_comes() -> None:
+    one = Slow()
+    async with Balanced(one, most=1) as backend:
+        first = asyncio.create_task(backend.generate(Request("a", "?"), lambda _: None))
+        await turns()
+        head = asyncio.create_task(backend.generate(Request("b", "?"), lambda _: None))
+        first.add_done_callback(lambda _: head.cancel())
+        await turns()
+        one.gate.set()
+        await first
+        with pytest.raises(asyncio.CancelledError):
+            await head

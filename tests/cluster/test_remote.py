@@ -1,6 +1,7 @@
 """The models of workers as backends of the driver: the same requests, wherever they are answered."""
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
@@ -21,12 +22,14 @@ from metagen import (
     Refine,
     Request,
     Retrying,
+    TransientError,
     Usage,
     Vote,
     solve,
     solve_all,
 )
 from metagen.backends.wrapper import innermost
+from metagen.cluster import Workers
 from metagen.cluster.remote import Ear, _Spread
 from metagen.events import Event, SampleDone
 from metagen.jobs.job import ModelOrder, make_models
@@ -351,3 +354,43 @@ async def test_a_model_that_is_not_open_says_so(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="no worker is started"):
         await solve("?", Model(), model)
     assert len(places) == 1
+
+
+async def test_where_one_worker_is_given_up_the_others_continue(tmp_path: Path) -> None:
+    workers, places = workers_here(2, order(tmp_path))
+
+    async def broken(number: int) -> Here:
+        place = await places.launch(number)
+        place.kill()
+        return place
+
+    async with workers.models["model"] as model:
+        workers._launch = broken
+        places[0].kill()
+        for _ in range(12):
+            assert (await solve("?", Vote(2), model)).answer
+            await model.probe()
+            with suppress(TransientError):
+                workers.check_ready(0)
+        await until(lambda: workers.slots[0].is_given_up or suppressed(workers))
+        assert (await solve("?", Vote(2), model)).answer
+        places[1].kill()
+        with pytest.raises(BackendGone, match="died 6 times"):
+            await solve("?", Vote(2), model)
+
+
+def suppressed(workers: Workers) -> bool:
+    """One more look at the first worker, which is then started again."""
+    with suppress(TransientError):
+        workers.check_ready(0)
+    return False
+
+
+async def test_a_model_that_is_opened_twice_is_closed_once(tmp_path: Path) -> None:
+    workers, places = workers_here(1, order(tmp_path))
+    async with workers.models["model"] as model:
+        async with model:
+            assert (await solve("?", Vote(2), model)).answer
+        assert model.context == 8192
+        assert (await solve("?", Vote(2), model)).answer
+    assert places[0].is_dead

@@ -1,6 +1,7 @@
 """The driver over workers in this process: the same solutions as without, whatever dies."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -213,3 +214,29 @@ async def test_a_bug_at_the_end_of_a_run_is_raised_and_nobody_waits(tmp_path: Pa
         places[0]._worker.recall = lambda: 1 / 0  # type: ignore[method-assign, assignment, return-value]
         with pytest.raises(ZeroDivisionError):
             assert [each async for each in solving]
+
+
+async def test_a_slow_caller_gets_every_solution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metagen.cluster.workers.WAITING", 1)
+    many = [replace(problem, id=f"{part}-{problem.id}") for part in range(4) for problem in PROBLEMS]
+    workers, places = workers_here(3, order(tmp_path))
+    found = []
+    async with workers:
+        async for solution in workers.solve_all(many, Vote(2)):
+            found.append(solution.problem)
+            turns = len([call for place in places for call in place.calls if call == "turn"])
+            if len(found) in (1, 2, 3):  # meanwhile every worker reports again, also those that have nothing to do
+                await until(lambda: len([c for p in places for c in p.calls if c == "turn"]) > turns + 6)  # noqa: B023
+    assert sorted(found) == sorted(problem.id for problem in many)
+
+
+async def test_a_caller_that_stops_while_solutions_wait_is_not_held_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("metagen.cluster.workers.WAITING", 1)
+    workers, _ = workers_here(3, order(tmp_path))
+    async with workers:
+        solving = workers.solve_all(PROBLEMS, Vote(2))
+        await anext(solving)
+        await until(lambda: sum(slot.problems for slot in workers.slots) > 3)
+        await solving.aclose()
