@@ -41,7 +41,7 @@ def processors() -> int:
 
 
 def busy() -> float:
-    """How many processors are at work, whoever uses them, over a fifth of a second. Needs psutil, which vLLM brings."""
+    """How many processors are busy, measured over a fifth of a second. Needs psutil, which vLLM installs."""
     import psutil  # noqa: PLC0415 (no dependency of ours)
 
     percent: float = psutil.cpu_percent(interval=0.2)

@@ -1,6 +1,6 @@
 """A pool read in parts, by this process and, where it is large, by helpers. A part is plain data.
 
-No fault is named here: whoever meets one reads the pool line by line, to say what is wrong and where.
+A fault is only noticed here. The caller then reads the pool line by line, to say what is wrong and where.
 """
 
 import io

@@ -104,19 +104,21 @@ class _Balanced(Generic[Inner]):
 
     async def probe(self) -> None:
         """Raises `TransientError` only where none of them answers."""
-        opened = [member for member in self._members if member.opened]
-        *others, last = sorted(opened or self._members, key=lambda member: -member.rests_until)
-        for member in reversed(others):
-            with suppress(TransientError):
+        opened = [member for member in self._members if member.opened] or self._members
+        failures = []
+        for member in sorted(opened, key=lambda member: member.rests_until):
+            try:
                 return await member.backend.probe()
-        return await last.backend.probe()
+            except TransientError as error:
+                failures.append(error)
+        raise failures[0]
 
     def _first(self) -> Inner:
         return next((member for member in self._members if member.opened), self._members[0]).backend
 
     @asynccontextmanager
     async def _picked(self, session: str = "", size: int = 0) -> AsyncIterator[Inner]:
-        """The backend for something of a problem, of so many samples; it rests if it cannot be reached."""
+        """The backend for a request of a problem, with so many samples. If it cannot be reached, it rests."""
         member = await self._pick(session, size)
         try:
             async with member.opening:

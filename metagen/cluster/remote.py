@@ -39,6 +39,8 @@ REST = 2.0
 """Seconds after which a worker that was not there is tried again."""
 ATTEMPTS = 5
 """Workers that may die with one request before it is lost."""
+COUNTED = 10_000
+"""Readings that are counted and not rated yet, at most."""
 PAUSE = 0.1
 """Seconds before a request is sent to another worker."""
 
@@ -353,6 +355,8 @@ class RemoteReward(_Remote[RewardBackend], RewardWrapper):
 
     async def count(self, reading: Reading) -> int:
         self._counts[reading] = counted = await self._call("count", portable(reading))
+        if len(self._counts) > COUNTED:  # the budget had no room for the oldest
+            del self._counts[next(iter(self._counts))]
         return int(counted)
 
 

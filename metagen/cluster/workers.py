@@ -43,7 +43,7 @@ ENGINE = 256
 FRUITLESS = 6
 """A worker that died so often without a solution in between ends the run."""
 WAITING = 64
-"""Reports of workers that wait for whoever takes the solutions, before workers are given no more problems."""
+"""Reports that may wait for the caller. While there are more, workers get no new problems."""
 PATIENCE = 30.0
 """Seconds for which a worker may wait for a machine before that is said."""
 CLOSING = 10.0
@@ -320,29 +320,22 @@ class Workers:
         """The same as the lines that a run's folder has of each solution, which are not read here."""
         check_numbers(seed, concurrency=concurrency)
         strategy, account = strategy or Model(), account or Account()
+        settings: dict[str, Any] = {"grade": grade, "seed": seed, "account": account}
         solve = self._from_here if is_joint(strategy) else self._on_workers
-        async with aclosing(solve(problems, strategy, grade, seed, account, concurrency)) as every:
+        async with aclosing(solve(problems, strategy, concurrency=concurrency, **settings)) as every:
             async for record in every:
                 yield record
 
     async def _from_here(
-        self,
-        problems: Iterable[Problem | str],
-        strategy: Generator,
-        grade: Verifier | None,
-        seed: int | None,
-        account: Account,
-        concurrency: int,
+        self, problems: Iterable[Problem | str], strategy: Generator, *, concurrency: int, **settings: Any
     ) -> AsyncGenerator[Record, None]:
         """With a strategy that decides over many problems: it runs in this process."""
         async with AsyncExitStack() as stack:
             for model in self.models.values():
                 await stack.enter_async_context(model)
-            self.tell(await remarks(strategy, self.models, seed))
+            self.tell(await remarks(strategy, self.models, settings["seed"]))
             at_once = concurrency * self._count
-            solved = solve_all(
-                problems, strategy, self.models, grade=grade, seed=seed, account=account, concurrency=at_once
-            )
+            solved = solve_all(problems, strategy, self.models, concurrency=at_once, **settings)
             async with aclosing(solved):
                 async for solution in solved:
                     yield Record.of(solution)
@@ -351,6 +344,7 @@ class Workers:
         self,
         problems: Iterable[Problem | str],
         strategy: Generator,
+        *,
         grade: Verifier | None,
         seed: int | None,
         account: Account,
@@ -428,11 +422,6 @@ class Workers:
     def only_asks_servers(self) -> bool:
         """Whether no model runs in the workers: then one that is gone is gone for all of them."""
         return bool(self._order.models) and all(map(is_served, self._order.models.values()))
-
-    @property
-    def names(self) -> Mapping[str, Any]:
-        """What the loaded files define."""
-        return self._names
 
     async def _ray_launch(self, number: int) -> Place:
         assert self._ray

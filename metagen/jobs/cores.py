@@ -50,7 +50,7 @@ def _is_alone(job: Job) -> bool:
 
 
 def _is_engine(model: object) -> bool:
-    """Whether it is vLLM in this process. Whoever made it has loaded its module, which is not loaded to find out."""
+    """Whether it is vLLM in this process. The module of vLLM engines is not imported to find that out."""
     module = sys.modules.get("metagen.backends.vllm.generating")
     return module is not None and isinstance(model, module.VLLMEngine)
 

@@ -36,7 +36,7 @@ from metagen.jobs.job import ModelOrder, make_models
 from metagen.jobs.loading import load_all
 from metagen.request import generates
 from metagen.run import Generator
-from tests.support.clusters import Here, order, plain, workers_here
+from tests.support.clusters import Here, Places, order, plain, workers_here
 from tests.support.timing import until
 
 PROBLEMS = [Problem(str(number), f"What is {number}?", str(number % 5)) for number in range(12)]
@@ -121,17 +121,22 @@ async def test_what_a_dead_worker_was_asked_is_asked_of_others(tmp_path: Path) -
     assert sum(slot.restarts for slot in workers.slots) >= 1
 
 
+def poison(workers: Workers, places: Places) -> None:
+    """Let each worker die of a request whose prompt says "bad"."""
+    call = workers.call
+
+    async def poisoned(number: int, method: str, *arguments: object) -> object:
+        if method == "ask" and "bad" in arguments[2].prompt:  # type: ignore[attr-defined]
+            next(place for place in reversed(places) if place.number == number).kill()
+        return await call(number, method, *arguments)
+
+    workers.call = poisoned  # type: ignore[method-assign]
+
+
 async def test_a_request_that_workers_die_of_is_lost_and_its_siblings_are_not(tmp_path: Path) -> None:
     workers, places = workers_here(2, order(tmp_path))
     async with workers.models["model"] as model:
-        call = workers.call
-
-        async def poisoned(number: int, method: str, *arguments: object) -> object:
-            if method == "ask" and "bad" in arguments[2].prompt:  # type: ignore[attr-defined]
-                next(place for place in reversed(places) if place.number == number).kill()
-            return await call(number, method, *arguments)
-
-        workers.call = poisoned  # type: ignore[method-assign]
+        poison(workers, places)
         found = [each async for each in solve_all(["a", "bad", "c"], Vote(2), model)]
     assert [each.problem for each in found if each.error] == ["2"]
     assert "died" in next(each.error for each in found if each.error)
@@ -277,14 +282,7 @@ async def test_while_one_worker_begins_again_the_others_are_asked(tmp_path: Path
 async def test_a_request_that_the_only_worker_dies_of_is_lost(tmp_path: Path) -> None:
     workers, places = workers_here(1, order(tmp_path))
     async with workers.models["model"] as model:
-        call = workers.call
-
-        async def poisoned(number: int, method: str, *arguments: object) -> object:
-            if method == "ask" and "bad" in arguments[2].prompt:  # type: ignore[attr-defined]
-                places[-1].kill()
-            return await call(number, method, *arguments)
-
-        workers.call = poisoned  # type: ignore[method-assign]
+        poison(workers, places)
         assert (await solve("bad", Model(), model)).error.startswith("TransientError: worker 0 died")
         assert (await solve("good", Model(), model)).answer
 
@@ -372,15 +370,15 @@ async def test_where_one_worker_is_given_up_the_others_continue(tmp_path: Path) 
             await model.probe()
             with suppress(TransientError):
                 workers.check_ready(0)
-        await until(lambda: workers.slots[0].is_given_up or suppressed(workers))
+        await until(lambda: workers.slots[0].is_given_up or looked_at(workers))
         assert (await solve("?", Vote(2), model)).answer
         places[1].kill()
         with pytest.raises(BackendGone, match="died 6 times"):
             await solve("?", Vote(2), model)
 
 
-def suppressed(workers: Workers) -> bool:
-    """One more look at the first worker, which is then started again."""
+def looked_at(workers: Workers) -> bool:
+    """Look at the first worker, which is then started again if it has died; never true."""
     with suppress(TransientError):
         workers.check_ready(0)
     return False
