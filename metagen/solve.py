@@ -26,7 +26,7 @@ from metagen.run.telling import Teller
 from metagen.settings import CONCURRENCY, require_grade, require_strategy
 from metagen.solution import Solution, solved
 from metagen.trace import Span, notes_of, why_lost
-from metagen.verifiers.grading import grades, oracle_of
+from metagen.verifiers.grading import REFERENCE, by_reference, grades, oracle_of
 
 Result = TypeVar("Result")
 Models = AnyBackend | Mapping[str, AnyBackend]
@@ -334,9 +334,9 @@ async def _judged(
     samples = (trace.compared(candidate) or [candidate]) if candidate else []
     chosen = next((place for place, each in enumerate(samples) if each is candidate), 0)
     gradable = (whole.grade or oracle_of(problem)) is not None
-    right, notes = await _verdicts(problem, samples, whole) if samples else ([], [])
-    verdict = right[chosen] if right else False if gradable and not candidate else None
     answers, unread = _answers(problem, samples)
+    right, notes = await _verdicts(problem, samples, answers, whole) if samples else ([], [])
+    verdict = right[chosen] if right else False if gradable and not candidate else None
     spans = list(trace.counted())
     notes = [*notes_of(spans), *dict.fromkeys(notes + unread)]
     verifiers = list(trace.verified())
@@ -381,9 +381,14 @@ def _answers(problem: Problem, candidates: Sequence[Candidate]) -> tuple[list[st
 
 
 async def _verdicts(
-    problem: Problem, candidates: Sequence[Candidate], whole: Whole
+    problem: Problem, candidates: Sequence[Candidate], answers: Sequence[str | None], whole: Whole
 ) -> tuple[Sequence[bool | None], list[str]]:
     """Which candidates are right, with the notes of the grade; there is no verdict where that fails."""
+    if whole.grade is None and oracle_of(problem) is REFERENCE:
+        try:
+            return await by_reference(problem, answers), []
+        except VerifierError as failed:
+            return [], [f"not graded: {failed}"]
     run, span = whole.grading(problem)
     try:
         return await grades(whole.grade, problem, candidates, run), span.all_notes()

@@ -1,10 +1,13 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from metagen import (
     BestOf,
     Candidate,
+    Completion,
     CoT,
     Fallback,
     InputError,
@@ -13,12 +16,14 @@ from metagen import (
     Request,
     Run,
     Sampling,
+    Score,
     Scripted,
     Vote,
     parse,
     solve,
 )
 from metagen.leaves import named_models
+from metagen.model import UNBEGUN
 
 SPECS = ["Model()"]
 
@@ -55,6 +60,30 @@ async def drawn(problem: Problem, *models: Model, backend: Any = None) -> list[C
 async def test_a_whole_reply_is_one_step() -> None:
     (whole,) = await drawn(PROBLEM, Model())
     assert whole == Candidate((STEPS,), finished=True, tokens=tuple(map(ord, STEPS)), model="counter")
+
+
+completions = st.builds(
+    Completion,
+    text=st.text("ab"),
+    tokens=st.just(()) | st.just((1, 2)),
+    end=st.sampled_from(["eos", "stop", "length"]),
+    logprobs=st.just(()) | st.just((-1.0, -2.0)),
+    confidences=st.just(()) | st.just((3.0, 4.0)),
+    first=st.just(()) | st.just((("a", -1.0),)),
+    thought=st.text("ab"),
+    open=st.booleans(),
+    thought_tokens=st.integers(0, 2),
+    recorded=st.none() | st.just(Score(1.0)),
+)
+
+
+@given(completions, st.none() | st.just(2))
+def test_a_reply_from_its_beginning_is_a_candidate_as_any_other(completion: Completion, step: int | None) -> None:
+    asked = Request("p", "Count.")
+    begun = Candidate(())
+    assert begun is not UNBEGUN
+    usual = Model()._candidate(completion, begun, asked, "counter", step)
+    assert Model()._candidate(completion, UNBEGUN, asked, "counter", step) == usual
 
 
 async def test_a_step_ends_with_its_string_and_the_last_is_finished() -> None:

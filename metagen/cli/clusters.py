@@ -15,7 +15,8 @@ from metagen.jobs.job import Job, ModelOrder
 from metagen.request import AnyBackend
 
 if TYPE_CHECKING:
-    from metagen.cluster.workers import Slot, Workers
+    from metagen.cluster.slots import Slot
+    from metagen.cluster.workers import Workers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,6 @@
 """Choosing among candidates: pure functions over plain data. Each returns the index of its choice."""
 
+from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from math import isfinite
 
@@ -21,7 +22,8 @@ def vote_key(problem: Problem, candidate: Candidate) -> str | None:
 
 def vote_keys(problem: Problem, candidates: Iterable[Candidate]) -> list[str | None]:
     """The keys of the answers that candidates vote for."""
-    return [vote_key(problem, candidate) for candidate in candidates]
+    answers = problem.answers
+    return [key_of(answers, candidate) for candidate in candidates]
 
 
 def key_of(answers: Answers, candidate: Candidate) -> str | None:
@@ -36,7 +38,8 @@ def majority(keys: Sequence[Hashable | None]) -> int | None:
     A key of `None` does not vote. Ties go to the group whose first member came first, so a vote ignores order up to
     ties. (Self-consistency; Wang et al. 2023, section 2.)
     """
-    return weighted_majority(keys, [1.0] * len(keys))
+    votes = Counter(key for key in keys if key is not None)
+    return keys.index(max(votes, key=votes.__getitem__)) if votes else None
 
 
 def weighted_majority(keys: Sequence[Hashable | None], weights: Sequence[float | None]) -> int | None:

@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 
+from metagen.answers.protocol import verdicts
 from metagen.candidate import Candidate
+from metagen.errors import MetagenError, VerifierError
 from metagen.problem import Problem
 from metagen.run import Run, Verifier
+from metagen.run.protocols import name_of
 from metagen.verifiers.oracles import MatchesReference
 
 REFERENCE = MatchesReference()
@@ -28,6 +31,22 @@ def oracle_of(problem: Problem) -> Verifier | None:
 
         return Proves()
     return REFERENCE
+
+
+async def by_reference(problem: Problem, answers: Sequence[str | None]) -> list[bool | None]:
+    """Say of answers what `REFERENCE` says of their candidates, which need not be read again.
+
+    Raises:
+        VerifierError: the kind of answers failed.
+    """
+    assert problem.answer is not None
+    try:
+        found = await verdicts(problem.answers, answers, problem.answer)
+    except MetagenError:
+        raise
+    except Exception as error:  # whatever a user's kind of answers raises is a verifier's failure
+        raise VerifierError(f"{name_of(REFERENCE)} raised {type(error).__name__}: {error}") from error
+    return [found[each] for each in answers]
 
 
 async def grades(

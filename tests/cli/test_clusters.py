@@ -5,7 +5,7 @@ from rich.console import Console
 
 from metagen import InputError, Usage
 from metagen.cli.clusters import Cluster, check_used, cluster_of, models_of, table_of_workers
-from metagen.cluster.workers import Slot
+from metagen.cluster.slots import Slot
 from metagen.jobs.job import ModelOrder
 
 

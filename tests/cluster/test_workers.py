@@ -217,7 +217,7 @@ async def test_a_bug_at_the_end_of_a_run_is_raised_and_nobody_waits(tmp_path: Pa
 
 
 async def test_a_slow_caller_gets_every_solution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("metagen.cluster.workers.WAITING", 1)
+    monkeypatch.setattr("metagen.cluster.work.WAITING", 1)
     many = [replace(problem, id=f"{part}-{problem.id}") for part in range(4) for problem in PROBLEMS]
     workers, places = workers_here(3, order(tmp_path))
     found = []
@@ -233,7 +233,7 @@ async def test_a_slow_caller_gets_every_solution(tmp_path: Path, monkeypatch: py
 async def test_a_caller_that_stops_while_solutions_wait_is_not_held_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("metagen.cluster.workers.WAITING", 1)
+    monkeypatch.setattr("metagen.cluster.work.WAITING", 1)
     workers, _ = workers_here(3, order(tmp_path))
     async with workers:
         solving = workers.solve_all(PROBLEMS, Vote(2))

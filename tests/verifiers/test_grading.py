@@ -153,6 +153,24 @@ async def test_a_grade_that_fails_gives_no_verdict_and_says_why() -> None:
     assert solution.notes == ("not graded: no judge today",)
 
 
+async def test_a_kind_of_answers_that_fails_to_compare_gives_no_verdict_and_says_why() -> None:
+    class Move:
+        asks, form = "", None
+
+        def extract(self, text: str, *, finished: bool = True) -> str | None:
+            return text
+
+        def key(self, answer: str) -> str:
+            return answer
+
+        async def equal(self, answer: str, reference: str) -> bool | None:
+            raise KeyError(answer)
+
+    solution = await solve(Problem("1", "?", "e4", answers=Move()), Vote(2), Scripted("d4"))
+    assert (solution.answer, solution.correct, solution.unjudged) == ("d4", None, True)
+    assert solution.notes == ("not graded: MatchesReference raised KeyError: 'd4'",)
+
+
 async def test_what_is_no_grade_is_refused_before_anything_is_asked() -> None:
     for grade in (PassesTests, Model(), len):
         with pytest.raises(InputError, match="solve: grade="):

@@ -10,13 +10,23 @@ import msgspec
 from metagen.backends.chat import NO_SYSTEM
 from metagen.backends.http.connection import Http, Refused
 from metagen.backends.http.dialects import DIALECTS, Dialect
-from metagen.backends.http.openai import LENGTH, Body, Choice, Counts, Detailed, completion, reply_of, settings_of
+from metagen.backends.http.openai import (
+    LENGTH,
+    Body,
+    Choice,
+    Counts,
+    Detailed,
+    completion,
+    plain_completion,
+    reply_of,
+    settings_of,
+)
 from metagen.backends.http.tokens import Tokens
 from metagen.backends.thoughts import TAIL
 from metagen.errors import GenerationError
 from metagen.messages import plain
 from metagen.request import Completion, Request, Sampling
-from metagen.thinking import Family, find_family
+from metagen.thinking import Family, find_family, may_think
 
 CONTEXT = 8192
 """Tokens, where the server does not tell and the caller does not know."""
@@ -114,6 +124,8 @@ class Wording:
 
     def understood(self, choice: Choice, request: Request, *, opened: bool) -> Completion:
         """One sample, its thought apart from its text, which shows its marks."""
+        if not (opened or self.family) and (text := choice.plain) is not None and not may_think(text):
+            return plain_completion(choice, text)
         reply = reply_of(choice, self.family, opened=opened)
         thought = self.thought_tokens(choice, opened=opened)
         one = completion(choice, reply, request.sampling.top_logprobs, thought)
