@@ -54,8 +54,8 @@ class Usage:
         return other if self is NOTHING else usage_of(*map(add, counts_of(self), counts_of(other)))
 
     def since(self, before: "Usage") -> "Usage":
-        """What was used after an earlier count."""
-        return Usage(**{name: getattr(self, name) - getattr(before, name) for name in COUNTS})
+        """What was used after an earlier count; nothing where that one is the later."""
+        return Usage(**{name: max(0, getattr(self, name) - getattr(before, name)) for name in COUNTS})
 
     def row(self) -> dict[str, float]:
         """What is not nothing, for a line on disk; seconds in microseconds' precision."""
@@ -362,10 +362,10 @@ class Account:
         tokens, flops, cost = (min(amounts) for amounts in zip(*left, strict=True))
         return tokens, flops, cost
 
-    async def reserve(self, prompt: int, output: int, flops: Rate = free, cost: Rate = free) -> Hold:
+    async def reserve(self, prompt: int, output: int, flops: Rate = free, cost: Rate = free, *, least: int = 1) -> Hold:
         """Reserve `prompt` tokens to read and up to `output` to write, with their FLOPs and what they cost.
 
-        Waits while requests in flight may still give room back; then shrinks the output; then refuses.
+        Waits while requests in flight may still give room back; then shrinks the output, down to `least`; then refuses.
         What is held must be given to `settle`. Raises `BudgetExceeded`.
         """
         while True:
@@ -374,7 +374,7 @@ class Account:
             self.check_time()
             for account in self._around:
                 if not account._held_tokens:
-                    output = account._shrunk(prompt, output, flops, cost)
+                    output = account._shrunk(prompt, output, flops, cost, least)
             hold = Hold(output, prompt + output, flops(output), cost(output))
             lacking = next((each for each in self._around if not each._has_room(*hold.amounts)), None)
             if lacking is None:
@@ -430,17 +430,17 @@ class Account:
     def _cost_left(self) -> float:
         return inf if self._most_cost is None else self._most_cost - self._spent.now().all_cost - self._held_cost
 
-    def _shrunk(self, prompt: int, output: int, flops: Rate, cost: Rate) -> int:
+    def _shrunk(self, prompt: int, output: int, flops: Rate, cost: Rate, least: int) -> int:
         """The longest output that there is room for. What is not left is spent: nothing is set aside."""
         budget = self.budget
         if output > self._tokens_left() - prompt:
             output = int(self._tokens_left()) - prompt
-        if output < 1:
+        if output < least:
             self._refuse(f"{(budget.tokens or 0) - self._tokens_left()} of {budget.tokens} tokens", prompt)
-        if (output := _longest(output, flops, self._flops_left())) < 1:
+        if (output := _longest(output, flops, self._flops_left())) < least:
             spent = (budget.flops or 0) - self._flops_left()
             self._refuse(f"{spent:.4g} of {budget.flops:.4g} FLOPs", prompt)
-        if (output := _longest(output, cost, self._cost_left())) < 1:
+        if (output := _longest(output, cost, self._cost_left())) < least:
             spent = (budget.money or 0) - self._cost_left() / PARTS
             self._refuse(f"{spent:.4g} of {budget.money:.4g} in money", prompt)
         return output

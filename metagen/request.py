@@ -212,6 +212,8 @@ class Completion:
 
 completed = maker(Completion)
 """A completion of which all fields are given."""
+amended = copier(Completion)
+"""A completion with other fields; its length is not counted again."""
 Outcome = Completion | SampleError
 """What came of one sample: a completion, or the error that lost it, which costs no other sample."""
 

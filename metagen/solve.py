@@ -1,7 +1,17 @@
 """The data flow: a problem goes in, a strategy runs on it, a solution comes out. Read this first."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
@@ -10,7 +20,7 @@ from itertools import islice
 from numbers import Integral
 from typing import Any, Self, TypeVar
 
-from metagen.answers.protocol import groups_of
+from metagen.answers.protocol import groups_of, read_answer
 from metagen.budget import Account, Budget, Usage
 from metagen.candidate import Candidate
 from metagen.errors import InputError, SampleError, VerifierError
@@ -335,12 +345,14 @@ async def _judged(
     chosen = next((place for place, each in enumerate(samples) if each is candidate), 0)
     gradable = (whole.grade or oracle_of(problem)) is not None
     answers, unread = _answers(problem, samples)
-    right, notes = await _verdicts(problem, samples, answers, whole) if samples else ([], [])
+    if len(unread) == len(samples):
+        answers = []
+    right, notes = await _verdicts(problem, samples, answers, unread, whole) if samples else ([], [])
     verdict = right[chosen] if right else False if gradable and not candidate else None
     spans = list(trace.counted())
-    notes = [*notes_of(spans), *dict.fromkeys(notes + unread)]
+    notes = [*notes_of(spans), *dict.fromkeys([*notes, *unread.values()])]
     verifiers = list(trace.verified())
-    silent = [each for each, given in zip(samples, answers, strict=False) if given is None]  # all may be unread
+    silent = [samples[place] for place, given in enumerate(answers) if given is None and place not in unread]
     return solved(
         problem=problem.id,
         answer=answers[chosen] if answers else None,
@@ -372,23 +384,33 @@ async def _judged(
     )
 
 
-def _answers(problem: Problem, candidates: Sequence[Candidate]) -> tuple[list[str | None], list[str]]:
-    """The answers of candidates; none, with a note, where the user's function that reads them fails."""
-    try:
-        return [problem.answers.extract(each.text, finished=each.finished) for each in candidates], []
-    except VerifierError as failed:
-        return [], [f"not graded: {failed}"]
+def _answers(problem: Problem, candidates: Sequence[Candidate]) -> tuple[list[str | None], dict[int, str]]:
+    """The answers of candidates, and by its place what is noted of one that the kind of answers fails to read."""
+    answers: list[str | None] = []
+    unread: dict[int, str] = {}
+    for place, each in enumerate(candidates):
+        try:
+            answers.append(read_answer(problem.answers, each.text, finished=each.finished))
+        except VerifierError as failed:
+            answers.append(None)
+            unread[place] = f"not graded: {failed}"
+    return answers, unread
 
 
 async def _verdicts(
-    problem: Problem, candidates: Sequence[Candidate], answers: Sequence[str | None], whole: Whole
+    problem: Problem,
+    candidates: Sequence[Candidate],
+    answers: Sequence[str | None],
+    unread: Collection[int],
+    whole: Whole,
 ) -> tuple[Sequence[bool | None], list[str]]:
     """Which candidates are right, with the notes of the grade; there is no verdict where that fails."""
     if whole.grade is None and oracle_of(problem) is REFERENCE:
         try:
-            return await by_reference(problem, answers), []
-        except VerifierError as failed:
+            right = await by_reference(problem, answers)
+        except (VerifierError, SampleError) as failed:
             return [], [f"not graded: {failed}"]
+        return [None if place in unread else one for place, one in enumerate(right)], []
     run, span = whole.grading(problem)
     try:
         return await grades(whole.grade, problem, candidates, run), span.all_notes()

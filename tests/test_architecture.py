@@ -98,6 +98,7 @@ TESTED_ELSEWHERE = {
     "disk.pool": "tests/backends/test_recorded.py",
     "disk.records": "tests/cluster/test_workers.py",
     "disk.rows": "tests/disk/test_runs.py",
+    "disk.values": "tests/disk/test_fields.py and tests/verifiers/test_execution.py",
     "disk.samples": "tests/backends/test_recorded.py",
     "errors": "tests/test_exported_names.py and every test of a refusal",
     "execution.bubblewrap": "tests/execution/test_sandbox.py and test_attacks.py",

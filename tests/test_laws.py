@@ -316,6 +316,19 @@ async def test_one_samples_failure_costs_no_sibling(spec: str) -> None:
     assert "an odd one" not in solution.error
 
 
+@pytest.mark.parametrize(
+    "spec", [*SPECS, *ORACLES, "Vote(4, until=BetaStop(0.9))", *(wrapper.format("Vote(2)") for wrapper in WRAPPERS)]
+)
+async def test_where_all_is_lost_the_first_reason_is_said(spec: str) -> None:
+    def nothing(request: Request) -> str:
+        raise GenerationError("no power")
+
+    for account in (Account(), Account(Budget(tokens=10_000))):
+        solution = await solve(PROBLEM, read(spec), Scripted(nothing, context=2000), seed=1, account=account)
+        assert solution.failed
+        assert "no power" in solution.why_lost
+
+
 async def test_an_inner_verdict_never_reaches_an_outer_vote() -> None:
     """Best-of winners a, a, b vote a, however much higher the verdict on b was."""
     replies = iter(["a.", "aa.", "a.", "aa.", "b.", "b" * 50 + "."])

@@ -1,13 +1,12 @@
 """metagen imports, and solves, where what only Linux or only POSIX systems have is missing."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from metagen.system import busy, lock, page_size, processors
+from metagen.system import lock, page_size, processors, speedup
 from tests.test_architecture import MODULES
 
 BARE = """
@@ -106,12 +105,8 @@ def test_processors_and_pages_are_counted(monkeypatch: pytest.MonkeyPatch) -> No
     assert page_size() % 4096 == 0
 
 
-def test_processors_at_work_are_seen() -> None:
-    pytest.importorskip("psutil")
-    with subprocess.Popen(
-        [sys.executable, "-c", "print(flush=True)\nwhile True: pass"], stdout=subprocess.PIPE
-    ) as other:
-        assert other.stdout is not None
-        other.stdout.readline()
-        assert 0 < busy() <= (os.cpu_count() or 1)
-        other.kill()
+def test_two_threads_are_tried_beside_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert speedup() > 0
+    begun_and_ended = (each for seconds in (9, 1, 1, 1, 2) for each in (0, seconds))  # the first starts the threads
+    monkeypatch.setattr("time.perf_counter", begun_and_ended.__next__)
+    assert speedup() == 2  # of 2 and of 1: a moment's work of others is no load

@@ -8,7 +8,8 @@
 - LLM: the same prompts and sampling by a bare `LLM.generate`, on an engine with the arguments of ours
 
 The ways take turns. Reported are completion tokens per second without the start, the seconds of the start, and the
-ratio to `LLM` (medians of rounds). The choice of threads needs a machine that does nothing else.
+ratio to `LLM` (medians of rounds). The choice of threads needs a machine that does nothing else, so before each way is
+told how much more two threads do than one just then.
 """
 
 import os
@@ -26,6 +27,7 @@ from vote import offline, params
 
 from metagen import ProblemFile
 from metagen.data import EVALUATION
+from metagen.system import speedup
 
 Figures = tuple[float, float]
 """Tokens per second, and the seconds of the start."""
@@ -44,8 +46,10 @@ def main(rounds: int = 5, problems: int = 256, bare: bool = False) -> None:
     found: dict[str, list[Figures]] = {name: [] for name in ways}
     for turn in range(rounds):
         for name, way in ways.items():
+            before = speedup()
             found[name].append(way())
-            print(f"round {turn}  {name:10} {found[name][-1][0]:8,.0f} tokens/s", flush=True)
+            said = f"round {turn}  {name:10} {found[name][-1][0]:8,.0f} tokens/s"
+            print(f"{said}, two threads {before:.2f} and then {speedup():.2f} of one", flush=True)
     print("\n| way | tokens per second | of bare `LLM` | start, s |\n|---|---|---|---|")
     for name, figures in found.items():
         speeds, starts = zip(*figures, strict=True)

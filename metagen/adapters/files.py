@@ -10,6 +10,7 @@ from metagen.disk.files import check_file, refused_by_disk, replace_file
 from metagen.disk.lines import encode_line
 from metagen.distribution import how_to_install
 from metagen.errors import InputError
+from metagen.view.packing import whole
 
 PART = 1024
 """Rows that are in memory at once."""
@@ -62,7 +63,12 @@ def _write_parquet(rows: Iterable[Row], path: Path) -> None:
     schema = pyarrow.schema([(name, _column(pyarrow, name, part[0][name])) for name in (part or [{}])[0]])
     with refused_by_disk(path), parquet.ParquetWriter(path, schema) as writer:
         while part:
-            writer.write_table(pyarrow.Table.from_pylist(list(map(_flat, part)), schema))
+            rows = list(map(_flat, part))
+            try:
+                table = pyarrow.Table.from_pylist(rows, schema)
+            except UnicodeEncodeError:
+                table = pyarrow.Table.from_pylist(whole(rows), schema)
+            writer.write_table(table)
             part = list(islice(waiting, PART))
 
 

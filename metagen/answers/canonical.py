@@ -65,10 +65,11 @@ _NAMED = re.compile(
 
 _CHOSEN = re.compile(
     r"(?:(?:the\s+)?(?:correct\s+)?(?:option|choice|answer)\s*(?:is\b|:)?\s+\(?(?P<option>[A-J])\)?"
-    rf"|(?:{_TEXT}\{{)?\(?(?P<letter>[A-J])(?:\)\}}?[.:]?\s*|[.:]\}}?\s+)[^\s=].*)",
+    rf"|(?:{_TEXT}\{{)?\(?(?P<letter>[A-J])(?:\)\}}?[.:]?(?![-_(])\s*|[.:]\}}?\s+)[^\s=+*/^]"
+    r"(?!.*[\s,;]\(?[A-J](?:\)|[.:]\s)).*)",
     re.IGNORECASE | re.DOTALL,
 )
-"""A choice with its text or a word before it."""
+"""A choice with its text or a word before it; neither a formula such as `(a)(b + c)` nor parts, `(a) 5, (b) 7`."""
 
 
 _RATIO = re.compile(r"[0-9][0-9./]*(?:\s*:\s*[0-9][0-9./]*)+")

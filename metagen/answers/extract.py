@@ -125,7 +125,7 @@ def _marked(text: str, end: int, places: Iterable[int]) -> list[Found]:
     """What is marked by boxes, headings and lines; most replies have none of them."""
     found: list[Found] = []
     if r"\boxed" in text or r"\fbox" in text:
-        found += _boxes(text)
+        found += _boxes(text, end)
     for place in places:
         if _HEADING_ENDS.match(text, place + len(_WORD)):
             found += _values(_HEADING, text, end)
@@ -135,12 +135,16 @@ def _marked(text: str, end: int, places: Iterable[int]) -> list[Found]:
     return found
 
 
-def _boxes(text: str) -> Iterator[Found]:
-    """Where each closed and filled box begins, and what is in it, in one pass over all braces."""
+def _boxes(text: str, end: int) -> Iterator[Found]:
+    """Where each closed and filled box begins, and what is in it, in one pass over all braces.
+
+    A box without braces is closed by what follows it.
+    """
     openings: list[int | None] = []
     for token in _BOX_TOKEN.finditer(text):
         if token["bare"]:
-            yield token.start(), balanced(token["bare"].rstrip(".,;"))
+            if token.end() < end:
+                yield token.start(), balanced(token["bare"].rstrip(".,;"))
         elif token["brace"]:
             openings.append(token.end())
         elif token[0] == "{":

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+from metagen.errors import MetagenError, VerifierError
 from metagen.tasks import together
 
 
@@ -64,6 +65,19 @@ class Answers(Protocol):
 def is_answers(value: object) -> bool:
     """Return whether `value` is a kind of answers, not the class of one."""
     return not isinstance(value, type) and isinstance(value, Answers)
+
+
+def read_answer(kind: Answers, text: str, *, finished: bool = True) -> str | None:
+    """Return the answer that a kind of answers finds in a reply, or `None`.
+
+    Raises `VerifierError` where it fails, whatever it raises.
+    """
+    try:
+        return kind.extract(text, finished=finished)
+    except MetagenError:
+        raise
+    except Exception as error:
+        raise VerifierError(f"{type(kind).__name__}: {type(error).__name__}: {error}") from error
 
 
 async def verdicts(kind: Answers, answers: Iterable[str | None], reference: str) -> dict[str | None, bool | None]:

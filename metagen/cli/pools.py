@@ -63,6 +63,10 @@ def from_pools(
     )
 
 
+READING = ("prompt_field", "answer_field", "id_field", "answers", "split", "grade", "load")
+"""Options that say how problems are read and graded."""
+ASKED = ("model", "engine", "server", *READING)
+"""Those that solving needs beside the models that drew the samples."""
 DRAWING = ("also", "limit", "seed", "concurrency", "system", "template")
 """Options that say how a pool is drawn."""
 
@@ -111,7 +115,9 @@ def gathered(
     drawn = ", ".join(f"{each.samples.n} samples each of {each.name}" for each in found)
     ids = tuple(found[0].ids[row] for row in kept[0].tolist())
     spent = sum(map(_spent, pools))
-    return Gathering(f"{len(ids)} problems, {drawn}", ids, every, _command(problem_file, named), spent)
+    values = (model, engine, server, prompt_field, answer_field, id_field, answers, split, grade, load)
+    command = [*_command(problem_file, named), *as_options(dict(zip(ASKED, values, strict=True)), ASKED)]
+    return Gathering(f"{len(ids)} problems, {drawn}", ids, every, command, spent)
 
 
 def _spent(pool: Pool) -> float:
@@ -205,6 +211,16 @@ def _command(problems: Path, named: Mapping[str, Path]) -> list[str]:
     """What solves the problems with the models that wrote the samples; a model that is not known is `MODEL`."""
     models = [f"{name}={_writer(path)}" if name else _writer(path) for name, path in named.items()]
     return ["metagen", "solve", str(problems), *(part for model in models for part in ("--model", model))]
+
+
+def as_options(given: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """Options as the command line takes them, those that were given."""
+    parts = [(name, each) for name in names for each in _listed(given[name])]
+    return [text for name, each in parts for text in (f"--{name.replace('_', '-')}", str(each))]
+
+
+def _listed(value: Any) -> list[Any]:
+    return [] if value is None else value if isinstance(value, list) else [value]
 
 
 def _writer(path: Path) -> str:

@@ -26,7 +26,7 @@ from metagen.cli import orders
 from metagen.cli.choose import Amount, Finding, find, report
 from metagen.cli.console import err, out
 from metagen.cli.jobs import fill, sample_file
-from metagen.cli.pools import Gathering, gathered
+from metagen.cli.pools import ASKED, Gathering, as_options, gathered
 from metagen.cli.sweeps import Late, late
 from metagen.disk.files import make_folder, replace_text
 from metagen.disk.pool import read_samples
@@ -118,13 +118,7 @@ async def _probed(job: Job) -> tuple[float, int]:
 
 def _command(file: Path, given: Mapping[str, Any]) -> list[str]:
     """What solves the problems in the same way, up to the strategy."""
-    options = ("model", "load", "system", "template", "answers", "split", "grade", "card", "price", "engine", "server")
-    parts = [(name, each) for name in options for each in _listed(given[name])]
-    return ["metagen", "solve", str(file), *(text for name, each in parts for text in (f"--{name}", str(each)))]
-
-
-def _listed(value: Any) -> list[Any]:
-    return [] if value is None else value if isinstance(value, list) else [value]
+    return ["metagen", "solve", str(file), *as_options(given, (*ASKED, "system", "template", "card", "price"))]
 
 
 def usual(by: Sequence[str], pool: Path) -> list[str]:

@@ -1,8 +1,12 @@
 """Opens models once and answers requests until it is stopped."""
 
 import asyncio
+import errno
+import os
+import socket
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -20,6 +24,11 @@ from metagen.jobs.loading import load_all
 from metagen.run import Generator
 from metagen.settings import takes
 from metagen.spec.parse import parse
+
+BACKLOG = 2048
+"""Connections that may wait to be accepted."""
+NOT_HERE = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+"""What a machine says of addresses of a kind that it has not, such as those of IPv6."""
 
 
 def serve(
@@ -88,20 +97,49 @@ def serve(
         access_log=access_log,
         proxy_headers=access_log,  # nothing else asks who called
     )
+    sockets = _bound(host, port)
     try:
-        asyncio.run(_serve(application, uvicorn.Server(config)))
+        asyncio.run(_serve(application, uvicorn.Server(config), sockets))
     except KeyboardInterrupt:  # also what SIGTERM and SIGHUP become
         out.print("Stopped: what was under way is cancelled, and the models are closed.", soft_wrap=True)
         sys.exit(0)  # a server that is told to stop has done what it was asked
+    finally:
+        for each in sockets:
+            each.close()
 
 
-async def _serve(application: Any, server: Any) -> None:
+def _bound(host: str, port: int) -> list[socket.socket]:
+    """Sockets at all addresses of a host, before models are loaded. Raises `InputError` where there is none to have."""
+    bound: list[socket.socket] = []
+    try:
+        with ExitStack() as opened:
+            for family, _, _, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+                try:
+                    each = socket.create_server(address[:2], family=family, backlog=BACKLOG)
+                except OSError as error:
+                    if error.errno not in NOT_HERE:
+                        raise
+                    last = error
+                else:
+                    bound.append(opened.enter_context(each))
+                    if not port:
+                        break  # each would have a port of its own
+            if not bound:
+                raise last
+            opened.pop_all()
+    except OSError as error:
+        said = str(error) if isinstance(error, socket.gaierror) or not error.errno else os.strerror(error.errno)
+        raise InputError(f"--host {host} --port {port}: cannot be served at: {said}; name another port") from None
+    return bound
+
+
+async def _serve(application: Any, server: Any, sockets: list[socket.socket]) -> None:
     """Open the models, answer until it is stopped, and close them."""
     with err.status("Loading the models ..."):
         opening = application.router.lifespan_context(application)
         await opening.__aenter__()
     try:
-        serving = asyncio.create_task(server.serve())
+        serving = asyncio.create_task(server.serve(sockets))
         while not (server.started or serving.done()):  # noqa: ASYNC110 (uvicorn sets no event)
             await asyncio.sleep(0.01)
         if server.started:

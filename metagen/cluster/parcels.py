@@ -95,9 +95,9 @@ class News:
     wanted: int = 0
     """How many more problems it would begin."""
     spent: Usage = field(default_factory=Usage)
-    """Since the last report."""
-    asks: tuple[Amounts, bool] | None = None
-    """Tokens, FLOPs and money that it needs room for, and whether it waits for that."""
+    """On the whole task, so that a report that nobody reads loses nothing."""
+    asks: tuple[Amounts, bool, int] | None = None
+    """Tokens, FLOPs and money that it needs room for, whether it waits for that, and the number of the question."""
     refused: bool = False
     """Whether its budget has turned something away."""
     in_flight: int = 0

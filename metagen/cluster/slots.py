@@ -28,6 +28,8 @@ class Slot:
     questions: int = 0
     """To its models, by strategies that run in the driver."""
     usage: Usage = field(default_factory=Usage)
+    counted: Usage = field(default_factory=Usage)
+    """Of the usage, what the present task has spent in the present process."""
     busy: float = 0.0
     """Seconds with any problem."""
     restarts: int = 0
@@ -44,9 +46,15 @@ class Slot:
 
     def note(self, news: News) -> None:
         self.problems += len(news.done)
-        self.usage += news.spent
         self.busy += news.busy
         self._fruitless = 0 if news.done else self._fruitless
+
+    def count(self, total: Usage) -> Usage:
+        """What a task has spent here that was not counted yet. Reports of its total may overtake each other."""
+        spent = total.since(self.counted)
+        self.counted += spent
+        self.usage += spent
+        return spent
 
     def note_answer(self, spent: Usage) -> None:
         """A question to one of its models is answered, which took so much."""

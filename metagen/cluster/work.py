@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Protocol
 
-from metagen.budget import Account, Amounts
+from metagen.budget import Account, Amounts, Usage
 from metagen.cluster.dispatch import Dispatch
 from metagen.cluster.leases import Treasury
 from metagen.cluster.parcels import Letter, News, Task, posted
@@ -109,12 +109,12 @@ class Work:
         task = replace(self._task, budget=self._account.left())
         said = await place.call("begin", task)
         self._workers.tell(said)
-        slot.place = place
+        slot.place, slot.counted = place, Usage()
         letters: list[Letter] = []
         while True:
             news: News = await place.call("turn", letters)
             slot.note(news)
-            self._treasury.book(slot.number, news.spent)
+            self._treasury.book(slot.number, slot.count(news.spent))
             self._count_in_flight(slot, news.in_flight)
             if records := self._accepted(slot, news):
                 self._out.put_nowait(records)
@@ -153,10 +153,10 @@ class Work:
         slot.calls.add(task)
         task.add_done_callback(slot.calls.discard)
 
-    async def _lend(self, slot: Slot, place: Place, amounts: Amounts, wait: bool) -> None:
+    async def _lend(self, slot: Slot, place: Place, amounts: Amounts, wait: bool, question: int) -> None:
         lent = await self._treasury.lend(slot.number, amounts, wait=wait)
         with suppress(WorkerDied):
-            await place.call("lend", lent)
+            await place.call("lend", lent, question)
 
     async def _recall(self) -> None:
         """Take back what workers were lent and do not use.
@@ -170,8 +170,7 @@ class Work:
         with suppress(WorkerDied):
             free, spent = await place.call("recall")
             if slot.place is place:  # else it has died meanwhile, and all that it was lent is booked
-                slot.usage += spent
-                self._treasury.book(slot.number, spent)
+                self._treasury.book(slot.number, slot.count(spent))
                 self._treasury.take_back(slot.number, free)
 
     async def _bury(self, slot: Slot, ready: asyncio.Task[Place], error: Exception) -> None:

@@ -93,13 +93,13 @@ class Worker:
         """Give up problems that another worker was faster with."""
         await self._at_work.give_up(numbers)
 
-    async def lend(self, amounts: Amounts) -> None:
+    async def lend(self, amounts: Amounts, question: int) -> None:
         """The answer to what was asked for."""
-        self._at_work.answer(amounts)
+        self._at_work.answer(amounts, question)
 
     async def recall(self) -> tuple[Amounts, Usage]:
-        """Give back the part of the budget that is not set aside here, and report what is spent."""
-        return self._at_work.account.give_back(), self._at_work.spent()
+        """Give back the part of the budget that is not set aside here, and report what the task has spent."""
+        return self._at_work.account.give_back(), self._at_work.account.spent
 
     async def about(self, model: str) -> About:
         """What is known of a model, by its name."""
@@ -201,9 +201,10 @@ class Desk:
         self._kinds = kinds
         self._done: list[tuple[int, bytes, bytes]] = []
         self._news = asyncio.Event()
-        self._reported = Usage()
-        self._question: tuple[Amounts, bool] | None = None
-        self._answer: asyncio.Future[Amounts] | None = None
+        self._question: tuple[Amounts, bool, int] | None = None
+        self._asked = 0
+        self._answer: asyncio.Future[None] | None = None
+        """That of the last question: whoever asked before it has left."""
         self._failure: BaseException | None = None
         self._busy, self._since = 0.0, 0.0
         """Seconds with any problem since the last report, and when the present ones of them began."""
@@ -229,24 +230,21 @@ class Desk:
         done, self._done = self._done, []
         question, self._question = self._question, None
         wanted, refused, samples = self._wanted(len(done)), self.account.refused, self.account.in_flight
-        return News(done, wanted, self.spent(), question, refused, samples, self._busy_seconds())
-
-    def spent(self) -> Usage:
-        """What was spent since this was asked last."""
-        before, self._reported = self._reported, self.account.spent
-        return self._reported.since(before)
+        return News(done, wanted, self.account.spent, question, refused, samples, self._busy_seconds())
 
     async def ask(self, amounts: Amounts, *, wait: bool) -> None:
         """Ask the driver for room, and wait for the answer. The driver may take back unused parts for other workers."""
         self._answer = asyncio.get_running_loop().create_future()
-        self._question = amounts, wait
+        self._asked += 1
+        self._question = amounts, wait, self._asked
         self._news.set()
         await self._answer
 
-    def answer(self, amounts: Amounts) -> None:
+    def answer(self, amounts: Amounts, question: int) -> None:
+        """What the driver lends, on a question; whoever asked it may have left, and another one may be asked by now."""
         self.account.add(amounts)
-        if self._answer and not self._answer.done():
-            self._answer.set_result(amounts)
+        if self._answer and question == self._asked and not self._answer.done():
+            self._answer.set_result(None)
 
     @property
     def _is_nothing_new(self) -> bool:

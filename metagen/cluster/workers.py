@@ -125,7 +125,8 @@ class Workers:
     async def some_ready(self) -> None:
         """Wait until a worker has opened its models. Raises `InputError` and `BackendGone`."""
         while not any(map(self._is_ready, self.slots)):
-            await asyncio.wait([slot.ready for slot in self.slots], return_when=asyncio.FIRST_COMPLETED)
+            starting = [slot.ready for slot in self.slots if not slot.is_given_up]
+            await asyncio.wait(starting, return_when=asyncio.FIRST_COMPLETED)
         self._since = self._since or time.monotonic()
 
     async def _leave(self) -> None:

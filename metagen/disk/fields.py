@@ -2,14 +2,11 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from datetime import date, time
-from decimal import Decimal
-from math import isfinite
 from typing import Any
-from uuid import UUID
 
 from metagen.answers.rows import FIELDS as CHOICE_FIELDS
 from metagen.disk.tested import FIELDS as TEST_FIELDS
+from metagen.disk.values import plain
 from metagen.errors import InputError
 
 MESSAGES = "messages"
@@ -95,34 +92,3 @@ def _shown(value: Any) -> str:
         return json.dumps(value)[:40]
     except TypeError:  # Parquet has values that JSON has not
         return type(value).__name__
-
-
-def plain(value: Any) -> Any:
-    """A value of a row as JSON would have it: `None` for a number that is none, and texts for what JSON has not.
-
-    A decimal keeps all its digits, a date is in the order of ISO 8601, bytes are the text that they are in UTF-8. What
-    is nothing of this kind is returned as it is.
-    """
-    if value is None or isinstance(value, str):  # nearly all are
-        return value
-    if isinstance(value, float):
-        return value if isfinite(value) else None
-    if isinstance(value, Decimal):
-        return _digits(value) if value.is_finite() else None
-    if isinstance(value, bytes):
-        return _decoded(value)
-    if isinstance(value, date | time):
-        return value.isoformat()
-    return str(value) if isinstance(value, UUID) else value
-
-
-def _digits(value: Decimal) -> str:
-    text = f"{value:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def _decoded(value: bytes) -> str | bytes:
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value

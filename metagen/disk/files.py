@@ -24,7 +24,8 @@ def refused_by_disk(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(f"{path}: the disk takes no more: {error.strerror}") from None
+        why = "the disk takes no more" if error.errno in FULL else "cannot be written"
+        raise StorageError(f"{path}: {why}: {error.strerror}") from None
 
 
 def why_not(path: Path, error: OSError) -> str:
@@ -65,11 +66,11 @@ def check_ours(path: Path, ours: re.Pattern[bytes]) -> None:
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` make a file beside its place, force it onto the disk, and put it there: whole, or not at all.
 
-    Raises `StorageError` if the disk takes no more; then what was there before is there still.
+    Raises `StorageError` if the disk takes no more; then what was there before is there still. Raises `InputError`
+    where no file can be made.
     """
     with refused_by_disk(path):
-        descriptor, name = mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-        new = Path(name)
+        descriptor, new = _beside(path)
         try:
             os.fchmod(descriptor, 0o666 & ~_umask())
             os.close(descriptor)
@@ -81,6 +82,18 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
             raise
         with suppress(OSError):  # some file systems cannot force names onto the disk
             _sync(path.parent)
+
+
+def _beside(path: Path) -> tuple[int, Path]:
+    """A new file beside a place, open."""
+    try:
+        descriptor, name = mkstemp(prefix=f".{path.stem[:100]}-", suffix=path.suffix, dir=path.parent)
+    except OSError as error:
+        if error.errno in FULL:
+            raise
+        why = error.strerror if path.parent.is_dir() else f"there is no folder {path.parent}"
+        raise InputError(f"{path}: cannot be written: {why}") from None
+    return descriptor, Path(name)
 
 
 def replace_text(path: Path, text: str) -> None:

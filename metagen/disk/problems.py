@@ -24,13 +24,13 @@ from metagen.disk.fields import (
     TAG_FIELDS,
     UsedFields,
     find_field,
-    plain,
     text_of,
 )
 from metagen.disk.folders import find_files
 from metagen.disk.sources import Rows, read_source
 from metagen.disk.templates import Template
 from metagen.disk.tested import tests_of
+from metagen.disk.values import plain
 from metagen.errors import InputError
 from metagen.messages import Turns, asking, question_of, read_messages, with_system
 from metagen.problem import Problem
@@ -232,8 +232,8 @@ class ProblemFile:
         answer = text_of((field, given), where)
         if answer is not None and field == "solution" and not self.answer_field:
             answer = _solved(answer, kind)
-        if answer is not None and GSM8K_MARK in answer:
-            answer = answer.rpartition(GSM8K_MARK)[2].strip()
+        if answer is not None and isinstance(kind, Maths | Number | LastNumber):
+            answer = _after_mark(answer)
         if answer is not None and isinstance(kind, Choice) and kind.texts and kind.key(answer) not in kind.letters:
             raise InputError(
                 f"{where}: field {field!r}: {answer[:40]!r} is none of the choices {', '.join(kind.letters)}"
@@ -248,6 +248,13 @@ class ProblemFile:
             name = self._name(row, place)
             if hash(name) in hashes and first.setdefault(name, place) != place:
                 raise InputError(f"{self.path}, {place}: the id {name!r} occurs twice, first on {first[name]}")
+
+
+def _after_mark(answer: str) -> str:
+    """What follows the mark of GSM8K on the last line; the answer itself where no such line ends it."""
+    _, mark, last = answer.rpartition(GSM8K_MARK)
+    last = last.strip()
+    return last if mark and "\n" not in last else answer
 
 
 def _joined(files: Sequence[Path]) -> Rows:

@@ -40,7 +40,8 @@ class Template:
                     f"{where}: there is no field {name!r}, which {self.path} names; for braces around a word "
                     f"write {{{{{name}}}}}"
                 )
-            return row[name] if isinstance(row[name], str) else str(row[name])
+            given = row[name]
+            return given if isinstance(given, str) else "" if given is None else str(given)
 
         return _NAME.sub(value, self.text)
 

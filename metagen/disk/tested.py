@@ -1,9 +1,9 @@
 """Tests that a row of a problem file brings."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
+from metagen.disk.values import written
 from metagen.errors import InputError
 from metagen.execution.suites import read_tests
 
@@ -27,7 +27,7 @@ def tests_of(row: Mapping[str, Any], problem: str) -> str | None:
 def _tests(row: Mapping[str, Any]) -> str | None:
     given = row.get("tests")
     if isinstance(given, Mapping):
-        return json.dumps(given)
+        return written(given)
     return given if isinstance(given, str) and given.strip() else _listed(row, "tests")
 
 
@@ -37,7 +37,7 @@ def _listed(row: Mapping[str, Any], field: str) -> str | None:
     if given is None or given in ([], ""):
         return None
     if not isinstance(given, list) or not all(isinstance(text, str) for text in given):
-        raise InputError(f"field {field!r} must be a text or a list of texts, not {json.dumps(given)[:40]}")
+        raise InputError(f"field {field!r} must be a text or a list of texts, not {written(given)[:40]}")
     setup = [row.get(name) or "" for name in SETUP_FIELDS]
     lines = [text for each in setup for text in ([each] if isinstance(each, str) else each) if text]
     return "\n".join([*map(str, lines), *given])
@@ -51,11 +51,11 @@ def _checked(row: Mapping[str, Any]) -> str | None:
     if name is None:
         return test
     if not isinstance(name, str) or not name.isidentifier():
-        raise InputError(f"field 'entry_point' must be the name of a function, not {json.dumps(name)[:40]}")
+        raise InputError(f"field 'entry_point' must be the name of a function, not {written(name)[:40]}")
     return f"{test}\n\ncheck({name})\n" if "def check(" in test else test
 
 
 def _pairs(row: Mapping[str, Any]) -> str | None:
     if not (isinstance(row.get("inputs"), list) and isinstance(row.get("outputs"), list)):
         return None
-    return json.dumps({"inputs": row["inputs"], "outputs": row["outputs"]})
+    return written({"inputs": row["inputs"], "outputs": row["outputs"]})

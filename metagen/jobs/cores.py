@@ -12,11 +12,11 @@ from metagen.jobs.job import Job
 from metagen.leaves import parts
 from metagen.run import Generator
 from metagen.settings import takes
-from metagen.system import busy, processors
+from metagen.system import processors, speedup
 
 THREADS = "OMP_NUM_THREADS"
-BUSY = 0.5
-"""Processors at work, before anything of ours is, with which a machine does other work."""
+FREE = 1.7
+"""What two threads do of the work of one, at least, where nothing else wants the cores."""
 
 
 @contextmanager
@@ -25,11 +25,11 @@ def threads_for(job: Job) -> Iterator[str]:
 
     The number stands in the environment, where vLLM reads it, until the context ends. Yields the sentence that says so,
     which is empty where nothing was chosen. Two threads spin while they wait for each other, so with a second engine,
-    with verifiers and tools that run programs, or with other work on the machine, one thread is much faster. A number
+    with verifiers and tools that run programs, or with other work on the machine, one thread is faster. A number
     in the environment, or a setting that spreads the engine, is the user's choice.
     """
     free = processors() == FEW_CORES and not os.environ.get(THREADS)
-    if not free or _is_spread(job.engine) or not _is_alone(job) or busy() > BUSY:
+    if not free or _is_spread(job.engine) or not _is_alone(job) or speedup() < FREE:
         yield ""
         return
     os.environ[THREADS] = str(FEW_CORES)

@@ -101,7 +101,7 @@ class Sending(Node):
             nonlocal held
             self._account.settle(held)
             held = Hold()
-            held = await self._reserve(prompt, most, flops, cost)
+            held = await self._reserve(prompt, most, flops, cost, least=request.n)
             return changed(request, room=held.output // request.n)
 
         try:
@@ -111,17 +111,20 @@ class Sending(Node):
 
     async def _send_singly(self, backend: Backend, request: Request) -> list[Completion]:
         singles = await together(self._send_single(backend, request, index) for index in range(request.n))
-        completions = [completion for single in singles for completion in single]
-        if not completions:
+        completions = [single for single in singles if isinstance(single, Completion)]
+        if completions:
+            return completions
+        if any(isinstance(single, BudgetExceeded) for single in singles):
             raise BudgetExceeded(f"no room for any of {request.n} samples{self.why_lost()}")
-        return completions
+        raise next(single for single in singles if isinstance(single, SampleError))
 
-    async def _send_single(self, backend: Backend, request: Request, index: int) -> list[Completion]:
+    async def _send_single(self, backend: Backend, request: Request, index: int) -> Completion | SampleError:
         try:
             with self._child("request", ("single", index)) as run:
-                return await run._send_reserved(backend, request.part(index, 1))
-        except SampleError:
-            return []
+                (completion,) = await run._send_reserved(backend, request.part(index, 1))
+        except SampleError as lost:
+            return lost
+        return completion
 
     async def _reserved_for(self, backend: RewardBackend, reading: Reading) -> Hold:
         """What a reading may cost at most: its tokens, and a pass of the head for each score."""
@@ -129,10 +132,10 @@ class Sending(Node):
         flops, cost = self._rates(backend, tokens, 1)
         return await self._reserve(tokens - 1, 1, lambda _: flops(scores), lambda _: cost(scores))
 
-    async def _reserve(self, prompt: int, output: int, flops: Rate, cost: Rate) -> Hold:
+    async def _reserve(self, prompt: int, output: int, flops: Rate, cost: Rate, *, least: int = 1) -> Hold:
         """Room in the budget; the time until others have left it counts as waiting."""
         begun = self._account.clock()
-        held = await self._account.reserve(prompt, output, flops, cost)
+        held = await self._account.reserve(prompt, output, flops, cost, least=least)
         self._waited(self._account.clock() - begun)
         return held
 

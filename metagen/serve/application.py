@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -36,6 +35,7 @@ from metagen.serve.service import Order, Service
 from metagen.serve.streaming import LEFT, TELLERS, EventStream, Left, Outlet, unless_left
 from metagen.solve import Models, cancel, name_models
 from metagen.spec.parse import parse
+from metagen.view.packing import encoded
 from metagen.view.page import asking_page
 
 LOG = logging.getLogger("metagen.serve")
@@ -184,7 +184,8 @@ class Server:
         asked = order.asked
         if asked.call.kind == "response":
             reply = response_reply(asked, solutions[0], spent)
-            self._service.replies.keep(asked.id, order.key, reply)
+            if asked.call.kept:
+                self._service.replies.keep(asked.id, order.key, reply)
             return reply
         return (chat_reply if asked.call.kind == "chat" else completion_reply)(asked, solutions, spent)
 
@@ -192,8 +193,12 @@ class Server:
         """Write the reply to a request into an outlet, as it is made; return the status."""
         teller = TELLERS[order.asked.call.kind](order.asked, outlet)
         teller.begin()
+
+        async def answered() -> None:
+            teller.end(*await self._service.answer(order, teller.heard))
+
         try:
-            teller.end(*await _careful(self._service.answer(order, teller.heard)))
+            await _careful(answered())
         except Refusal as refused:
             teller.fail(refused)
             return refused.status
@@ -202,11 +207,17 @@ class Server:
     def _begin(self, order: Order) -> dict[str, Any]:
         """Begin a request whose reply is fetched later."""
         name = order.asked.id
-        begun = response_body(order.asked, "in_progress")
-        self._service.replies.keep(name, order.key, begun)
+        replies = self._service.replies
+        replies.at_work.add(name)
+        replies.keep(name, order.key, response_body(order.asked, "in_progress"))
         task = asyncio.create_task(self._worked_on(order))
         self._background[name] = task
-        task.add_done_callback(lambda _: self._background.pop(name, None))
+
+        def ended(_: object) -> None:
+            self._background.pop(name, None)
+            replies.at_work.discard(name)
+
+        task.add_done_callback(ended)
         return response_body(order.asked, "queued")
 
     async def _worked_on(self, order: Order) -> None:
@@ -318,12 +329,13 @@ async def _careful(work: Awaitable[Result]) -> Result:
 
 
 def _json(fields: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(msgspec.json.encode(fields), status, dict(headers or {}), "application/json")
+    return Response(encoded(fields), status, dict(headers or {}), "application/json")
 
 
 def _header(text: str) -> str:
-    """A text as a header may hold it."""
-    return text[:500].encode("ascii", "backslashreplace").decode().replace("\n", " ").replace("\r", " ")
+    """A text as a header may hold it: in printable ASCII, and without a blank at an end."""
+    plain = text[:500].encode("ascii", "backslashreplace").decode()
+    return "".join(each if each.isprintable() else " " for each in plain).strip()
 
 
 async def _not_routed(_: Request, error: Exception) -> Response:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
 from metagen.budget import Account, Budget, tightest
+from metagen.errors import BudgetExceeded
 from metagen.serve.keys import Key
 from metagen.serve.refusals import Refusal, busy, spent
 
@@ -92,7 +93,9 @@ class Books:
         return self.day(key).inner(tightest(self._limits.request, key.request, asked))
 
     def refused(self, key: Key, account: Account, why: str) -> Refusal | None:
-        """Which budget turned a request away; `None` if none did."""
+        """Which budget turned a request away; `None` if none did. `why` is the reason that the request itself gives."""
+        if BudgetExceeded.__name__ not in why:  # a budget that turned others away may have let this one pass
+            return None
         if account.refused:
             return Refusal(400, f"The budget of this request is spent: {why}", param="metagen", code="budget_exceeded")
         if self.day(key).refused:

@@ -204,6 +204,8 @@ class Call:
     stream: bool = False
     usage_in_stream: bool = False
     background: bool = False
+    kept: bool = True
+    """Whether its reply can be fetched again."""
     calls: Calls | None = None
     """The tools that may be called, and how their calls are compared."""
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -276,6 +278,13 @@ def read_response(given: Mapping[str, Any], answers: Answers = MATHS) -> Call:
     calls = _calls(body, tools=body.tools, choice=body.tool_choice, parallel=body.parallel_tool_calls)
     form = _form(body.text.format if body.text else None)
     turns = [{"role": "user", "content": body.input}] if isinstance(body.input, str) else _turns(body.input)
+    if not turns:
+        raise Refusal(400, "'input': it holds no message", param="input", code="invalid_value")
+    if body.background and (body.stream or body.store is False):
+        param, said = ("stream", "its events are not told") if body.stream else ("store", "it must be kept until then")
+        raise Refusal(
+            400, f"{param!r}: a reply in the background is fetched, and {said}", param=param, code="unsupported_value"
+        )
     if body.instructions:
         turns = [{"role": "system", "content": body.instructions}, *turns]
     return _call(
@@ -286,6 +295,7 @@ def read_response(given: Mapping[str, Any], answers: Answers = MATHS) -> Call:
         calls=calls,
         limit="max_output_tokens",
         background=bool(body.background),
+        kept=body.store is not False,
     )
 
 
@@ -300,6 +310,7 @@ def _call(
     choices: int = 1,
     usage_in_stream: bool = False,
     background: bool = False,
+    kept: bool = True,
 ) -> Call:
     own = body.metagen or Own()
     settings = {name: value for name in SETTINGS if (value := getattr(body, name)) is not None}
@@ -332,6 +343,7 @@ def _call(
         stream=bool(body.stream),
         usage_in_stream=usage_in_stream,
         background=background,
+        kept=kept,
         calls=calls,
         metadata=body.metadata or {},
         events=own.events,

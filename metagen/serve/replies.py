@@ -1,7 +1,7 @@
 """The bodies of replies, as OpenAI's clients read them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from secrets import token_hex
 from typing import Any, Literal
@@ -63,6 +63,11 @@ def usage_of_response(spent: Usage) -> Fields:
     }
 
 
+def answered(solutions: Sequence[Solution]) -> Iterator[tuple[int, Solution]]:
+    """The choices that have an answer, with their numbers; the others are missing from a reply."""
+    return ((index, solution) for index, solution in enumerate(solutions) if not solution.failed)
+
+
 def own_fields(asked: Asked, solutions: Sequence[Solution]) -> Fields:
     """What only metagen says, under `metagen`."""
     return {
@@ -71,7 +76,10 @@ def own_fields(asked: Asked, solutions: Sequence[Solution]) -> Fields:
         "samples": sum(max(1, solution.compared) for solution in solutions),
         "lost": sum(solution.lost for solution in solutions),
         "verdicts": sum(solution.scored for solution in solutions),
-        "notes": list(dict.fromkeys(note for solution in solutions for note in solution.notes)),
+        "notes": [
+            *dict.fromkeys(note for solution in solutions for note in solution.notes),
+            *(f"choice {index} failed: {each.error}" for index, each in enumerate(solutions) if each.failed),
+        ],
     }
 
 
@@ -105,14 +113,14 @@ def tool_calls(asked: Asked, solution: Solution) -> list[Fields]:
 
 
 def chat_reply(asked: Asked, solutions: Sequence[Solution], spent: Usage) -> Fields:
-    choices = [_chat_choice(asked, index, solution) for index, solution in enumerate(solutions)]
+    choices = [_chat_choice(asked, index, solution) for index, solution in answered(solutions)]
     return _reply(asked, choices, solutions, spent)
 
 
 def completion_reply(asked: Asked, solutions: Sequence[Solution], spent: Usage) -> Fields:
     choices = [
         {"index": index, "text": solution.text, "logprobs": None, "finish_reason": finish_reason(asked, solution)}
-        for index, solution in enumerate(solutions)
+        for index, solution in answered(solutions)
     ]
     return _reply(asked, choices, solutions, spent)
 

@@ -3,9 +3,8 @@
 import asyncio
 import re
 import time
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
@@ -15,7 +14,7 @@ from typing import Any, Generic, TypeVar
 from metagen.budget import Account, Usage, tightest
 from metagen.disk.runs import RunDirectory
 from metagen.disk.traces import row_of
-from metagen.errors import BackendGone, InputError, StorageError
+from metagen.errors import BackendGone, BudgetExceeded, InputError, StorageError
 from metagen.events import Event
 from metagen.leaves import leaves_open
 from metagen.model import USUAL, Model
@@ -48,25 +47,28 @@ class Order:
 
 
 class Latest(Generic[Value]):
-    """The latest things by id, each for the key that made it."""
+    """The latest things of each key, by id."""
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._kept: OrderedDict[str, tuple[str, Value]] = OrderedDict()
+        self._kept: defaultdict[str, dict[str, Value]] = defaultdict(dict)
+        self.at_work: set[str] = set()
+        """Ids of what is not done yet, which is kept however much comes after it."""
 
     def keep(self, name: str, key: Key, value: Value) -> None:
-        self._kept[name] = key.name, value
-        while len(self._kept) > self._most:
-            self._kept.popitem(last=False)
+        kept = self._kept[key.name]
+        kept[name] = value
+        done = [each for each in kept if each not in self.at_work]
+        for old in done[: max(0, len(done) - self._most)]:
+            del kept[old]
 
     def of(self, key: Key) -> dict[str, Value]:
         """All that is kept for this key, by id, the latest last."""
-        return {name: value for name, (owner, value) in self._kept.items() if owner == key.name}
+        return dict(self._kept.get(key.name, {}))
 
     def find(self, name: str, key: Key) -> Value | None:
         """What is kept under this id for this key; `None` if nothing is."""
-        owner, value = self._kept.get(name, ("", None))
-        return value if owner == key.name else None
+        return self._kept.get(key.name, {}).get(name)
 
 
 class Service:
@@ -132,8 +134,8 @@ class Service:
                 raise Refusal(400, str(error), param=param, code="invalid_value") from None
             except BackendGone as error:
                 raise Refusal(503, f"The model cannot be reached: {error}", code="model_gone") from None
-        self._check(order, solutions, account)
         self._keep(order, solutions)
+        self._check(order, solutions, account)
         return solutions, account.spent
 
     async def _choice(self, order: Order, number: int, account: Account, heard: Heard | None) -> Solution:
@@ -151,11 +153,12 @@ class Service:
         return solution
 
     def _check(self, order: Order, solutions: Sequence[Solution], account: Account) -> None:
-        """Raise `Refusal` if a choice has no candidate."""
-        lost = next((solution for solution in solutions if solution.failed), None)
-        if lost is None:
+        """Raise `Refusal` if no choice has a candidate."""
+        lost = solutions[0]
+        if not all(solution.failed for solution in solutions):
             return
-        if refused := self.books.refused(order.key, account, lost.error):
+        why = lost.error if BudgetExceeded.__name__ in lost.error else f"{lost.error}; {lost.why_lost}"
+        if refused := self.books.refused(order.key, account, why):
             self.metrics.refused()
             raise refused
         raise failed(lost.error)
@@ -200,22 +203,34 @@ class Service:
 UNSUPPORTED = "unsupported_parameter"
 
 
+OPEN = 32
+"""Folders that are open at once: each holds three files."""
+
+
 class Folders:
     """Runs on disk, one folder for each strategy that was asked, in the form that `metagen solve` writes."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._open: dict[str, RunDirectory] = {}
-        self._files = ExitStack()
+        self._open: OrderedDict[str, RunDirectory] = OrderedDict()
+        """The one that was written to last is the last."""
 
     def add(self, served: Served, solution: Solution) -> None:
         """Write a solution down. Raises `StorageError`."""
         if served.spec not in self._open:
             slug = re.sub(r"[^A-Za-z0-9]+", "-", served.spec).strip("-")[:40]
-            mark = blake2b(served.spec.encode(), digest_size=3).hexdigest()
+            mark = blake2b(served.spec.encode(errors="replace"), digest_size=3).hexdigest()
             folder = RunDirectory(self._root / f"{slug}-{mark}", {"strategy": served.spec, "problems": "requests"})
-            self._open[served.spec] = self._files.enter_context(folder)
+            self._open[served.spec] = folder.__enter__()
+        self._open.move_to_end(served.spec)
+        self._close(OPEN)
         self._open[served.spec].add(solution)
 
     def close(self) -> None:
-        self._files.close()
+        self._close(0)
+
+    def _close(self, most: int) -> None:
+        """Close the oldest until no more than so many are open."""
+        while len(self._open) > most:
+            _, folder = self._open.popitem(last=False)
+            folder.__exit__(None, None, None)

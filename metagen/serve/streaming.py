@@ -7,12 +7,13 @@ from typing import Any, TypeVar
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from metagen.events import Event, TextAdded
+from metagen.events import Event, SampleDone, TextAdded
 from metagen.serve.progress import Progress
 from metagen.serve.refusals import Refusal
 from metagen.serve.replies import (
     Asked,
     Fields,
+    answered,
     finish_reason,
     message_item,
     own_fields,
@@ -26,6 +27,7 @@ from metagen.serve.replies import (
 )
 from metagen.solution import Solution
 from metagen.solve import cancel
+from metagen.view.packing import encoded
 
 PING = b": ping\n\n"
 DONE = b"data: [DONE]\n\n"
@@ -51,7 +53,7 @@ class Outlet:
 
     def put(self, fields: Fields, event: str = "") -> None:
         name = f"event: {event}\n".encode() if event else b""
-        self._waiting.put_nowait(name + b"data: " + msgspec.json.encode(fields) + b"\n\n")
+        self._waiting.put_nowait(name + b"data: " + encoded(fields) + b"\n\n")
 
     def end(self, last: bytes = b"") -> None:
         """Nothing more comes, but `last`."""
@@ -85,6 +87,7 @@ class EventStream:
         del scope
         outlet, status = Outlet(), LEFT
         working = asyncio.ensure_future(self._work(outlet))
+        working.add_done_callback(lambda _: outlet.end())  # whatever became of it, the stream has an end
         try:
             await unless_left(receive, self._sent(outlet, send))
             status = await working
@@ -150,6 +153,8 @@ class Teller:
 
     def heard(self, index: int, event: Event) -> None:
         """Tell what matters of an event."""
+        if isinstance(event, SampleDone) and event.wanted == 1 and len(event.path) == 1:
+            return  # it is the answer
         if not isinstance(event, TextAdded):
             line = self._progress[index].line(event)
             if line.strip() not in ("", self._sent[index].strip()):
@@ -207,7 +212,7 @@ class ChatTeller(Teller):
             self.out.put(self._head() | {"choices": [], "metagen": told})
 
     def end(self, solutions: list[Solution], spent: Any) -> None:
-        for index, solution in enumerate(solutions):
+        for index, solution in answered(solutions):
             if rest := self.rest(index, solution):
                 self.say(index, rest)
             for number, call in enumerate(tool_calls(self.asked, solution)):

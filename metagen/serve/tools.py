@@ -123,6 +123,10 @@ def _read(piece: str) -> ToolCall | None:
 
 def _loaded(text: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=_refused)
     except (ValueError, RecursionError):
         return None
+
+
+def _refused(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")

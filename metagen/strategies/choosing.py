@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from math import isfinite
 
-from metagen.answers.protocol import Answers
+from metagen.answers.protocol import Answers, read_answer
 from metagen.candidate import Candidate, Score
-from metagen.errors import WeightError
+from metagen.errors import VerifierError, WeightError
 from metagen.problem import Problem
 
 
@@ -16,19 +16,35 @@ def values(scores: list[Score | None]) -> list[float | None]:
 
 
 def vote_key(problem: Problem, candidate: Candidate) -> str | None:
-    """The key of the answer that a candidate votes for, as the problem reads it; `None` if it has none."""
-    return key_of(problem.answers, candidate)
+    """The key of the answer that a candidate votes for, as the problem reads it; `None` if it has none.
+
+    What the problem's kind of answers cannot read does not vote. Its reason is a note of the solution.
+    """
+    try:
+        return key_of(problem.answers, candidate)
+    except VerifierError:
+        return None
+
+
+def vote_answer(problem: Problem, candidate: Candidate) -> str | None:
+    """The answer itself that a candidate votes for; `None` if it has none, or none that can be read."""
+    try:
+        return read_answer(problem.answers, candidate.text, finished=candidate.finished)
+    except VerifierError:
+        return None
 
 
 def vote_keys(problem: Problem, candidates: Iterable[Candidate]) -> list[str | None]:
     """The keys of the answers that candidates vote for."""
-    answers = problem.answers
-    return [key_of(answers, candidate) for candidate in candidates]
+    return [vote_key(problem, candidate) for candidate in candidates]
 
 
 def key_of(answers: Answers, candidate: Candidate) -> str | None:
-    """The key of the answer that a candidate gives, as that kind of answers reads it; `None` if it gives none."""
-    answer = answers.extract(candidate.text, finished=candidate.finished)
+    """The key of the answer that a candidate gives, as that kind of answers reads it; `None` if it gives none.
+
+    Raises `VerifierError` where the kind of answers fails.
+    """
+    answer = read_answer(answers, candidate.text, finished=candidate.finished)
     return None if answer is None else answers.key(answer)
 
 

@@ -49,7 +49,7 @@ class Until:
                     return candidate
                 seen.append(Scored(candidate, score))
         if not seen:
-            raise NoCandidate(f"all of up to {self.limit} samples were lost")
+            raise NoCandidate(f"all of up to {self.limit} samples were lost{run.why_lost()}")
         run.note(f"none of {len(seen)} samples was accepted: the best is returned")
         return seen[best([one.score.value if one.score else None for one in seen])].candidate
 

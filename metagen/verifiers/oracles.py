@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from metagen.answers.grade import SECONDS
 from metagen.answers.kinds import Maths
-from metagen.answers.protocol import verdicts
+from metagen.answers.protocol import Answers, read_answer, verdicts
 from metagen.candidate import Candidate, Score
-from metagen.errors import InputError
+from metagen.errors import InputError, VerifierError
 from metagen.problem import Problem
 from metagen.settings import spelled
 
@@ -50,9 +50,20 @@ class MatchesReference:
         kind = problem.answers
         if isinstance(kind, Maths) and self.seconds != SECONDS:
             kind = replace(kind, seconds=self.seconds)
-        answers = [kind.extract(candidate.text, finished=candidate.finished) for candidate in candidates]
-        verdict = await verdicts(kind, answers, problem.answer)
-        return [_score(answer, verdict[answer]) for answer in answers]
+        answers = [_read(kind, candidate) for candidate in candidates]
+        read = [each for each in answers if not isinstance(each, VerifierError)]
+        if candidates and not read:
+            raise next(each for each in answers if isinstance(each, VerifierError))
+        verdict = await verdicts(kind, read, problem.answer)
+        return [None if isinstance(each, VerifierError) else _score(each, verdict[each]) for each in answers]
+
+
+def _read(kind: Answers, candidate: Candidate) -> str | VerifierError | None:
+    """A candidate's answer, or why it cannot be read, which costs no other one its verdict."""
+    try:
+        return read_answer(kind, candidate.text, finished=candidate.finished)
+    except VerifierError as failed:
+        return failed
 
 
 def _score(answer: str | None, right: bool | None) -> Score | None:

@@ -15,7 +15,7 @@ def encoded(value: Any) -> bytes:
     try:
         return msgspec.json.encode(value)
     except UnicodeEncodeError:
-        return msgspec.json.encode(_whole(msgspec.to_builtins(value)))
+        return msgspec.json.encode(whole(msgspec.to_builtins(value)))
 
 
 def pack(data: bytes) -> bytes:
@@ -23,10 +23,10 @@ def pack(data: bytes) -> bytes:
     return b64encode(zlib.compress(data, LEVEL))
 
 
-def _whole(value: Any) -> Any:
-    """The same plain data with texts that UTF-8 can hold."""
+def whole(value: Any) -> Any:
+    """The same plain data with texts that UTF-8 can hold: half of a surrogate pair is written as an escape."""
     if isinstance(value, str):
         return value.encode(errors="backslashreplace").decode()
     if isinstance(value, dict):
-        return {_whole(name): _whole(each) for name, each in value.items()}
-    return [_whole(each) for each in value] if isinstance(value, list | tuple) else value
+        return {whole(name): whole(each) for name, each in value.items()}
+    return [whole(each) for each in value] if isinstance(value, list | tuple) else value

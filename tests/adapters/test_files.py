@@ -30,6 +30,11 @@ async def test_parquet_holds_what_json_lines_hold(tmp_path: Path, monkeypatch: p
     assert turn == pairs[0]["chosen"][0] | {"reasoning_content": None}
 
 
+def test_half_of_a_surrogate_pair_is_written_as_an_escape(tmp_path: Path) -> None:
+    write_rows([{"problem": "a", "text": "It is \ud83d."}], tmp_path / "rows.parquet")
+    assert parquet.read_table(tmp_path / "rows.parquet").to_pylist() == [{"problem": "a", "text": r"It is \ud83d."}]
+
+
 def test_what_a_table_would_lose_is_refused(tmp_path: Path) -> None:
     rows = [{"problem": "a", "prompt": [{"role": "tool", "content": "4", "tool_call_id": "1"}]}]
     with pytest.raises(InputError, match="problem 'a': a turn has 'tool_call_id', and no column of Parquet"):

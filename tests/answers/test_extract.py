@@ -92,6 +92,8 @@ def test_what_is_no_answer_is_none(text: str) -> None:
 
 def test_a_line_that_was_cut_off_is_no_answer() -> None:
     assert extract("A: 2", finished=False) is None
+    assert extract(r"So \boxed 12", finished=False) is None
+    assert extract(r"So \boxed 12 ", finished=False) == "12"
     assert extract("### Final Answer\n2", finished=False) is None
     assert extract("There are **9** such", finished=False) is None
 

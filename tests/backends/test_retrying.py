@@ -14,6 +14,7 @@ from metagen import (
     Completion,
     GenerationError,
     InputError,
+    Model,
     Problem,
     Reading,
     Request,
@@ -155,6 +156,18 @@ async def test_no_budget_is_passed_by_tries_that_were_paid_for(tokens: int) -> N
     assert solutions
     assert account.spent.tokens <= tokens
     assert account.fits(tokens - account.spent.tokens), "something stayed reserved"
+
+
+async def test_a_try_for_which_no_token_is_left_is_not_sent() -> None:
+    backend = Failing(TransientError("busy"), spends=64)
+    account = Account(Budget(tokens=75))
+    problem = Problem("p", "3 + 4?")
+    (solution,) = [
+        each async for each in solve_all([problem], Vote(8, of=Model(max_tokens=8)), quick(backend), account=account)
+    ]
+    assert "64 of 75 tokens are spent, and a prompt of 6 tokens leaves no room" in solution.why_lost
+    assert account.refused
+    assert [request.n for request in backend.requests] == [8]
 
 
 async def test_a_request_is_not_asked_again_after_the_deadline() -> None:

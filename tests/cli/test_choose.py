@@ -51,6 +51,17 @@ def test_a_pool_says_what_to_use(metagen: Command, folder: Path) -> None:
     assert metagen(*CHOOSE, "--out", "made").code == 0
 
 
+def test_the_command_reads_and_grades_as_the_choice_did(metagen: Command, folder: Path) -> None:
+    rows = [json.loads(line) for line in (folder / "problems.jsonl").read_text().splitlines()]
+    named = [{"q": row.pop("prompt"), "a": row.pop("answer"), **row} for row in rows]
+    (folder / "named.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in named))
+    fields = ("--prompt-field", "q", "--answer-field", "a", "--answers", "Number()")
+    code, out, _ = metagen("choose", "pool.jsonl", "--problems", "named.jsonl", *fields, "--out", "named")
+    assert code == 0
+    said = " ".join(out.split())
+    assert "--prompt-field q --answer-field a --answers 'Number()'" in said
+
+
 def test_a_verifier_is_asked_about_every_sample(metagen: Command) -> None:
     code, out, _ = metagen(*CHOOSE, "--by", "MatchesReference()", "--load", "own.py", "--by", "length")
     assert code == 0

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -24,6 +25,16 @@ def test_it_serves_until_it_is_stopped() -> None:
         process.send_signal(signal.SIGTERM)
         assert process.stdout.read().startswith("Stopped: ")
         assert process.wait() == 0
+
+
+def test_a_port_in_use_is_refused_before_a_model_is_loaded(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        command = [*SERVE[:-1], "no such model", "--port", port]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 2
+    assert f"--port {port}: cannot be served at: Address already in use; name another port" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize(

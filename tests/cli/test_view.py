@@ -19,6 +19,12 @@ async def test_the_page_is_written_beside_the_rows_of_the_first_run(
     assert (tmp_path / "other.html").exists()
 
 
+async def test_a_place_that_is_none_is_refused(tmp_path: Path) -> None:
+    run = await make_run(tmp_path)
+    with pytest.raises(InputError, match=r"x\.html: cannot be written: there is no folder .*missing"):
+        view_runs([run], tmp_path / "missing" / "x.html")
+
+
 def test_options_that_set_nothing_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--serve writes no page: leave out --out"):
         view_command([tmp_path], tmp_path / "page.html", serve=True)

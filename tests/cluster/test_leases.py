@@ -7,9 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metagen import Account, Budget, Usage
+from metagen import Account, Budget, Model, Usage
 from metagen.budget import Amounts
 from metagen.cluster.leases import Branch, Treasury, amounts_of
+from metagen.cluster.parcels import Kinds, Task
+from metagen.cluster.slots import Slot
+from metagen.cluster.worker import Desk
 from metagen.errors import BudgetExceeded
 
 
@@ -47,6 +50,32 @@ class Office:
     def kill(self, number: int) -> None:
         self.alive.discard(number)
         self.lost += self.treasury.forfeit(number).tokens
+
+
+async def test_the_answer_to_a_question_that_was_given_up_is_not_that_of_the_next() -> None:
+    account = Branch(Budget(tokens=100), lambda amounts, wait: desk.ask(amounts, wait=wait))
+    desk = Desk(Task("Model()"), Model(), None, account, Kinds({}))  # type: ignore[arg-type]
+    first = asyncio.create_task(account.lend((10, 0, 0)))
+    asked = (await desk.news()).asks
+    assert asked
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    second = asyncio.create_task(account.lend((20, 0, 0)))
+    again = (await desk.news()).asks
+    assert again
+    desk.answer((0, 0, 0), asked[2])
+    await asyncio.sleep(0)
+    assert not second.done()
+    desk.answer((20, 0, 0), again[2])
+    await second
+    assert account.room[0] == 20
+
+
+def test_reports_of_a_total_may_be_lost_or_overtake_each_other() -> None:
+    slot = Slot(0, None)  # type: ignore[arg-type]
+    totals = [Usage(calls=1, completion_tokens=5), Usage(calls=3, completion_tokens=9)]
+    assert [slot.count(each).completion_tokens for each in (*totals, totals[0], totals[1])] == [5, 4, 0, 0]
+    assert slot.usage == totals[1]
 
 
 @settings(max_examples=60)

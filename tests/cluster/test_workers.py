@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -25,9 +26,11 @@ from metagen import (
     solve_all,
 )
 from metagen.cluster import Workers
+from metagen.cluster.places import Place, WorkerDied
+from metagen.cluster.slots import FRUITLESS, Slot
 from metagen.jobs.job import ModelOrder, make_models
 from metagen.jobs.loading import load_all
-from tests.support.clusters import order, plain, workers_here
+from tests.support.clusters import Here, order, plain, workers_here
 from tests.support.timing import until
 
 PROBLEMS = [Problem(str(number), f"What is {number}?", str(number % 5), tags={"level": "1"}) for number in range(40)]
@@ -214,6 +217,30 @@ async def test_a_bug_at_the_end_of_a_run_is_raised_and_nobody_waits(tmp_path: Pa
         places[0]._worker.recall = lambda: 1 / 0  # type: ignore[method-assign, assignment, return-value]
         with pytest.raises(ZeroDivisionError):
             assert [each async for each in solving]
+
+
+async def test_while_one_worker_is_given_up_another_one_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone: asyncio.Future[Place] = asyncio.get_running_loop().create_future()
+    gone.set_exception(WorkerDied("killed"))
+    late: asyncio.Future[Place] = asyncio.get_running_loop().create_future()
+    workers, _ = workers_here(2, ModelOrder(models={}))
+    workers.slots = [Slot(0, gone), Slot(1, late)]  # type: ignore[arg-type]
+    workers.slots[0]._fruitless = FRUITLESS
+    waits = 0
+    wait = asyncio.wait
+
+    async def counted(*given: Any, **settings: Any) -> Any:
+        nonlocal waits
+        waits += 1
+        return await wait(*given, **settings)
+
+    monkeypatch.setattr("asyncio.wait", counted)
+    waiting = asyncio.create_task(workers.some_ready())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert waits == 1
+    late.set_result(Here(1))
+    await waiting
 
 
 async def test_a_slow_caller_gets_every_solution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

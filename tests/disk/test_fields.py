@@ -9,7 +9,8 @@ import pytest
 from pyarrow import parquet
 
 from metagen import InputError, Json, Problem, ProblemFile
-from metagen.disk.fields import SHAPES, UsedFields, named_in, plain
+from metagen.disk.fields import SHAPES, UsedFields, named_in
+from metagen.disk.values import plain
 
 KEY = UUID("12345678123456781234567812345678")
 

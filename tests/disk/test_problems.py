@@ -38,6 +38,11 @@ def saved(path: Path, rows: Iterable[Any]) -> Path:
         ({"question": "1 + 1?", "answer": "1 + 1 = <<1+1=2>>2\n#### 2"}, Problem("1", "1 + 1?", "2")),
         ({"question": "?", "answer": "#### 3\n#### 1,234"}, Problem("1", "?", "1,234")),
         (
+            {"question": "?", "answer": "# A\n#### B\nC", "answers": "Text()"},
+            Problem("1", "?", "# A\n#### B\nC", answers=Text()),
+        ),
+        ({"question": "?", "answer": "# A\n#### B\nC"}, Problem("1", "?", "# A\n#### B\nC")),
+        (
             {
                 "problem": "x?",
                 "solution": "...",

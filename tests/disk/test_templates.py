@@ -26,6 +26,10 @@ def test_names_in_braces_are_filled_in(text: str, expected: str) -> None:
     assert filled(text, level="hard", size=3) == expected
 
 
+def test_an_empty_field_is_an_empty_text() -> None:
+    assert filled("{prompt} [{hint}]", hint=None) == "3 + 4? []"
+
+
 def test_what_is_filled_in_is_not_read_again() -> None:
     assert filled("{prompt}{level}", "{level}", level="{prompt}") == "{level}{prompt}"
 

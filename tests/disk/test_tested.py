@@ -1,4 +1,5 @@
 import json
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ CHECK = "def check(candidate):\n    assert candidate(2) == 4\n"
         ({"tests": ["assert f(1)"]}, "assert f(1)"),
         ({"tests": {"inputs": ["1"], "outputs": ["2"]}}, '{"inputs": ["1"], "outputs": ["2"]}'),
         ({"inputs": ["1"], "outputs": ["2"]}, '{"inputs": ["1"], "outputs": ["2"]}'),
+        ({"inputs": [date(2024, 1, 2)], "outputs": [b"2"]}, '{"inputs": ["2024-01-02"], "outputs": ["2"]}'),
     ],
 )
 def test_tests_are_read_from_the_usual_fields(row: dict[str, Any], tests: str | None) -> None:
@@ -38,6 +40,8 @@ def test_tests_are_read_from_the_usual_fields(row: dict[str, Any], tests: str | 
     [
         ({"tests": 3}, "field 'tests' must be a text or a list of texts, not 3"),
         ({"test_list": [1]}, "field 'test_list' must be"),
+        ({"tests": [b"x"]}, "field 'tests' must be"),
+        ({"tests": [timedelta(1)]}, "field 'tests' must be"),
         ({"test": CHECK, "entry_point": "a b"}, "field 'entry_point' must be the name of a function"),
         ({"test": CHECK}, "problem 'p': its tests define check"),
         ({"tests": "import math"}, "problem 'p': its tests run nothing"),

@@ -17,7 +17,7 @@ pytest.importorskip("vllm")
 def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(cores, "processors", lambda: 2)
-    monkeypatch.setattr(cores, "busy", lambda: 0.1)
+    monkeypatch.setattr(cores, "speedup", lambda: 1.9)
 
 
 def chosen(folder: Path, strategy: str, **more: Any) -> str | None:
@@ -61,7 +61,7 @@ def test_the_number_in_the_environment_is_the_users(tmp_path: Path, monkeypatch:
 
 
 def test_a_machine_that_does_other_work_keeps_one_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cores, "busy", lambda: 0.9)
+    monkeypatch.setattr(cores, "speedup", lambda: 1.2)
     assert chosen(tmp_path, "Vote(4)") is None
 
 

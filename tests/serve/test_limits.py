@@ -80,6 +80,17 @@ async def test_the_budget_of_the_server_ends_all() -> None:
     assert codes[-1] == (429, "insufficient_quota")
 
 
+async def test_a_model_that_fails_after_a_budget_has_refused_is_not_told_as_a_budget() -> None:
+    def failing(request: Request) -> str:
+        raise GenerationError("no power")
+
+    limits = Limits(server=Budget(tokens=1000))
+    async with calling(app(Scripted(failing), ALIASES, limits=limits)) as client:
+        long = [{"role": "user", "content": "?" * 2000}]
+        assert await code_of(client, messages=long) == (429, "insufficient_quota")
+        assert await code_of(client) == (502, "model_failed")
+
+
 async def test_more_than_the_queue_takes_are_told_to_try_later() -> None:
     at_work, gate = asyncio.Event(), asyncio.Event()
 

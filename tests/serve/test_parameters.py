@@ -158,6 +158,21 @@ def test_a_response_reads_items_of_earlier_turns() -> None:
         read_response({"model": "m", "input": [{"type": "web_search_call"}]})
 
 
+@pytest.mark.parametrize(
+    ("change", "param"),
+    [
+        ({"input": []}, "input"),
+        ({"input": [{"type": "reasoning"}]}, "input"),
+        ({"background": True, "stream": True}, "stream"),
+        ({"background": True, "store": False}, "store"),
+    ],
+)
+def test_what_a_response_does_not_honour_is_refused_by_its_name(change: dict[str, Any], param: str) -> None:
+    with pytest.raises(Refusal, match=f"'{param}'") as refused:
+        read_response({"model": "m", "input": "?", **change})
+    assert (refused.value.status, refused.value.param) == (400, param)
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000, b'{"a": NaN}', b'"x"'])
 def test_what_is_no_object_is_refused(body: bytes) -> None:
     with pytest.raises(Refusal) as refused:

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import openai
+import psutil
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
@@ -15,7 +16,10 @@ from metagen import Ask, Chain, GenerationError, InputError, Refine, Request, Sc
 from metagen.disk.runs import read_solutions
 from metagen.run import Generator
 from metagen.serve import Key, Limits, app
+from metagen.serve.application import _header
 from metagen.serve.keys import hashed
+from metagen.serve.service import Latest
+from metagen.serve.streaming import ChatTeller
 from tests.support.serving import serving
 from tests.support.timing import forever
 
@@ -98,6 +102,44 @@ async def test_several_choices_are_solved_apart(client: AsyncOpenAI) -> None:
     assert reply.usage.completion_tokens == 3 * 4 * 16
 
 
+async def test_a_choice_that_fails_costs_no_other() -> None:
+    def failing(request: Request) -> str:
+        if request.problem == "2" or "all" in request.prompt:
+            raise GenerationError("no power")
+        return "The answer is 7."
+
+    async with serving(app(Scripted(failing, name="m"))) as url, client_of(url) as client:
+        reply = await client.chat.completions.create(model="m", messages=QUESTION, n=3)
+        assert [choice.index for choice in reply.choices] == [0, 2]
+        assert (reply.model_extra or {})["metagen"]["notes"] == ["choice 1 failed: GenerationError: no power"]
+        stream = await client.chat.completions.create(model="m", messages=QUESTION, n=3, stream=True)
+        ended = [each.index async for chunk in stream for each in chunk.choices if each.finish_reason]
+        assert ended == [0, 2]
+        with pytest.raises(openai.InternalServerError, match="no power"):
+            await client.chat.completions.create(model="m", messages=[{"role": "user", "content": "all"}], n=3)
+
+
+async def test_half_of_a_surrogate_pair_is_written_as_an_escape() -> None:
+    async with serving(app(Scripted("It is \ud83d. The answer is 7.", name="m"))) as url, client_of(url) as client:
+        reply = await client.chat.completions.create(model="m", messages=QUESTION)
+        assert reply.choices[0].message.content == r"It is \ud83d. The answer is 7."
+        stream = await client.chat.completions.create(model="m", messages=QUESTION, stream=True)
+        text = "".join([chunk.choices[0].delta.content or "" async for chunk in stream if chunk.choices])
+        assert text == r"It is \ud83d. The answer is 7."
+
+
+@pytest.mark.parametrize("method", ["end", "heard"])
+async def test_a_stream_ends_whatever_goes_wrong_in_it(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(ChatTeller, method, broken)
+    async with serving(app(Scripted("7", name="m"))) as url, client_of(url) as client:
+        stream = await client.chat.completions.create(model="m", messages=QUESTION, stream=True)
+        with pytest.raises(openai.APIError, match="its log says where"):
+            [chunk async for chunk in stream]
+
+
 async def test_a_vote_streams_its_progress_and_then_its_winner(client: AsyncOpenAI) -> None:
     stream = await client.chat.completions.create(
         model="math", messages=QUESTION, stream=True, stream_options={"include_usage": True}
@@ -107,6 +149,7 @@ async def test_a_vote_streams_its_progress_and_then_its_winner(client: AsyncOpen
     deltas = [choice.delta for chunk in chunks for choice in chunk.choices]
     thought = "".join((delta.model_extra or {}).get("reasoning", "") for delta in deltas)
     assert "3 of 4 samples, 2 agree on 7\n" in thought
+    assert "The answer is 7." not in thought
     assert "".join(delta.content or "" for delta in deltas) == "The answer is 7."
     assert [choice.finish_reason for chunk in chunks for choice in chunk.choices][-1] == "stop"
     assert chunks[-1].usage
@@ -174,6 +217,38 @@ async def test_a_response_in_the_background_is_fetched_or_cancelled() -> None:
         assert (done.status, done.output_text) == ("completed", "The answer is 7.")
         hanging = await client.responses.create(model="math", input="hang", background=True)
         assert (await client.responses.cancel(hanging.id)).status == "cancelled"
+
+
+async def test_what_is_under_way_is_kept_however_much_comes_after_it() -> None:
+    async def waiting(request: Request) -> str:
+        if "wait" in request.prompt:
+            await forever()
+        return "The answer is 7."
+
+    limits = Limits(kept=2)
+    async with serving(app(Scripted(waiting, name="m"), limits=limits)) as url, client_of(url) as client:
+        begun = await client.responses.create(model="m", input="wait", background=True)
+        done = [await client.responses.create(model="m", input="?") for _ in range(3)]
+        with pytest.raises(openai.NotFoundError):
+            await client.responses.retrieve(done[0].id)
+        assert (await client.responses.retrieve(done[1].id)).output_text == "The answer is 7."
+        assert (await client.responses.cancel(begun.id)).status == "cancelled"
+
+
+def test_the_replies_of_one_key_push_out_none_of_another() -> None:
+    latest: Latest[int] = Latest(2)
+    mine, other = Key("mine"), Key("other")
+    latest.keep("a", mine, 1)
+    for number in range(9):
+        latest.keep(f"other {number}", other, number)
+    assert (latest.find("a", mine), latest.find("a", other)) == (1, None)
+    assert list(latest.of(other)) == ["other 7", "other 8"]
+
+
+async def test_what_is_not_to_be_stored_is_not(client: AsyncOpenAI) -> None:
+    reply = await client.responses.create(model="math", input="What is 3 + 4?", store=False)
+    with pytest.raises(openai.NotFoundError):
+        await client.responses.retrieve(reply.id)
 
 
 def test_the_synchronous_client_works_too() -> None:
@@ -316,6 +391,25 @@ async def test_answers_are_kept_as_runs_and_traces_are_told_to_their_key(tmp_pat
             assert (await bare.get("/models")).status_code == 401
     (folder,) = tmp_path.iterdir()  # noqa: ASYNC240 (a folder of the test)
     assert [(each.problem, each.answer) for each in read_solutions(folder)] == [(f"{reply.id}-1", "7")]
+
+
+async def test_as_many_strategies_as_clients_name_leave_few_files_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("metagen.serve.service.OPEN", 2)
+    application = app(Scripted(numbered, name="m"), out=tmp_path)
+    async with serving(application) as url, client_of(url) as client:
+        for n in (1, 2, 3, 1, 2):
+            await client.chat.completions.create(model=f"Vote({n})", messages=QUESTION)
+        held = [each for each in psutil.Process().open_files() if each.path.startswith(str(tmp_path))]
+        assert len(held) == 2 * 3
+    folders = [each for each in tmp_path.iterdir() if each.is_dir()]  # noqa: ASYNC240 (a folder of the test)
+    assert sorted(len(list(read_solutions(each))) for each in folders) == [1, 2, 2]
+
+
+def test_a_header_holds_no_blank_at_its_end() -> None:
+    assert _header("é" + " " * 600 + "x") == r"\xe9"
+    assert _header("a\x00b\nc") == "a b c"
 
 
 async def test_the_small_pages(url: str) -> None:

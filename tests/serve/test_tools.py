@@ -60,6 +60,26 @@ def drawn(request: Request) -> str:
     return call_of(city=("Basel", "Bern", "Bern", "Bern")[request.draw])
 
 
+def test_numbers_that_json_has_not_make_no_call() -> None:
+    text = '<tool_call>{"name": "weather", "arguments": {"city": NaN}}</tool_call>'
+    assert Calls((WEATHER,)).calls(text) == ()
+
+
+async def test_an_odd_argument_is_handed_over_whole_and_streamed() -> None:
+    text = r'<tool_call>{"name": "weather", "arguments": {"city": "\ud83d"}}</tool_call>'
+    async with serving(app(Scripted(text, name="m"), {"math": Vote(2)})) as url, client_of(url) as client:
+        reply = await client.chat.completions.create(model="math", messages=ASK, tools=[WEATHER])
+        call = (reply.choices[0].message.tool_calls or [])[0]
+        assert call.type == "function"
+        assert json.loads(call.function.arguments) == {"city": "\ud83d"}
+        stream = await client.chat.completions.create(model="math", messages=ASK, tools=[WEATHER], stream=True)
+        deltas = [chunk.choices[0].delta async for chunk in stream if chunk.choices]
+        (piece,) = [each for delta in deltas for each in delta.tool_calls or ()]
+        assert piece.function
+        assert json.loads(piece.function.arguments or "") == {"city": "\ud83d"}
+        assert "<tool_call>" not in "".join((delta.model_extra or {}).get("reasoning", "") for delta in deltas)
+
+
 async def test_a_vote_over_calls_hands_over_one() -> None:
     async with serving(app(Scripted(drawn, name="m"), {"math": Vote(4)})) as url, client_of(url) as client:
         choice = (await client.chat.completions.create(model="math", messages=ASK, tools=[WEATHER])).choices[0]

@@ -10,7 +10,9 @@ import pytest
 
 from metagen import (
     BestOf,
+    BetaStop,
     Candidate,
+    Function,
     InputError,
     MatchesReference,
     Model,
@@ -29,7 +31,7 @@ from metagen import (
 )
 from metagen.analysis.reading import read
 from metagen.disk.problems import ProblemFile
-from metagen.errors import GenerationError
+from metagen.errors import GenerationError, ToolRefusal
 from metagen.spec.parse import parse_grade
 from metagen.verifiers.grading import oracle_of
 from tests.support.code_problems import PROBLEMS as ALL
@@ -153,7 +155,8 @@ async def test_a_grade_that_fails_gives_no_verdict_and_says_why() -> None:
     assert solution.notes == ("not graded: no judge today",)
 
 
-async def test_a_kind_of_answers_that_fails_to_compare_gives_no_verdict_and_says_why() -> None:
+@pytest.mark.parametrize("error", [KeyError("d4"), ToolRefusal("no such move")])
+async def test_a_kind_of_answers_that_fails_to_compare_gives_no_verdict_and_says_why(error: Exception) -> None:
     class Move:
         asks, form = "", None
 
@@ -164,11 +167,46 @@ async def test_a_kind_of_answers_that_fails_to_compare_gives_no_verdict_and_says
             return answer
 
         async def equal(self, answer: str, reference: str) -> bool | None:
-            raise KeyError(answer)
+            raise error
 
     solution = await solve(Problem("1", "?", "e4", answers=Move()), Vote(2), Scripted("d4"))
     assert (solution.answer, solution.correct, solution.unjudged) == ("d4", None, True)
-    assert solution.notes == ("not graded: MatchesReference raised KeyError: 'd4'",)
+    (said,) = solution.notes
+    assert said.startswith("not graded: ")
+    assert str(error) in said
+
+
+@pytest.mark.parametrize("until", [None, BetaStop(0.95)])
+async def test_a_sample_that_the_kind_of_answers_fails_to_read_costs_no_sibling(until: Any) -> None:
+    class Move:
+        asks, form = "", None
+
+        def extract(self, text: str, *, finished: bool = True) -> str | None:
+            return {"one": "e4", "two": "d4"}[text]
+
+        def key(self, answer: str) -> str:
+            return answer
+
+        async def equal(self, answer: str, reference: str) -> bool | None:
+            return answer == reference
+
+    backend = Scripted(lambda request: ("odd", "two", "one", "one")[request.draw % 4])
+    solution = await solve(Problem("1", "?", "e4", answers=Move()), Vote(4, until=until), backend)
+    assert (solution.answer, solution.correct) == ("e4", True)
+    assert (list(solution.verdicts), solution.unanswered) == ([None, False, True, True], 0)
+    assert solution.notes[-1] == "not graded: Move: KeyError: 'odd'"
+    (found,) = [each async for each in solve_all([Problem("1", "?", "e4", answers=Move())], Model(), Scripted("odd"))]
+    assert (found.correct, found.unjudged, found.compared) == (None, True, 0)
+
+
+async def test_the_reference_judges_those_that_can_be_read() -> None:
+    def reads(text: str) -> str | None:
+        return {"one": "e4"}[text]
+
+    backend = Scripted(lambda request: ("odd", "one")[request.draw])
+    problem = Problem("1", "?", "e4", answers=Function(reads))
+    solution = await solve(problem, BestOf(2, by=MatchesReference()), backend)
+    assert (solution.answer, solution.unscored) == ("e4", 1)
 
 
 async def test_what_is_no_grade_is_refused_before_anything_is_asked() -> None:

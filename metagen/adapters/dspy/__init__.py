@@ -84,13 +84,18 @@ class Engine:
         return iter(lm15.response_to_events(self.complete(request)))
 
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The loop of the models, which are open."""
+        """The loop of the models, which are open. Raises `lm15.InvalidRequestError` if they cannot be opened."""
         with self._opening:
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._loop.run_forever, name="metagen.dspy", daemon=True).start()
+                loop = asyncio.new_event_loop()
+                threading.Thread(target=loop.run_forever, name="metagen.dspy", daemon=True).start()
+                try:
+                    asyncio.run_coroutine_threadsafe(self._open(), loop).result()
+                except MetagenError as error:
+                    loop.call_soon_threadsafe(loop.stop)
+                    raise lm15.InvalidRequestError(str(error), provider="metagen") from error
+                self._loop = loop
                 atexit.register(self.close)
-                asyncio.run_coroutine_threadsafe(self._open(), self._loop).result()
             return self._loop
 
     def close(self) -> None:
@@ -111,8 +116,11 @@ class Engine:
         return cls(**state)
 
     async def _open(self) -> None:
-        for backend in self._caller.models.values():
-            await self._stack.enter_async_context(backend)
+        """Open all models, or none."""
+        async with AsyncExitStack() as opened:
+            for backend in self._caller.models.values():
+                await opened.enter_async_context(backend)
+            self._stack = opened.pop_all()
 
     def _problem(self, request: lm15.Request) -> Problem:
         """The problem that a request asks; asked again, it is another one, so that a seed draws other samples."""

@@ -1,5 +1,7 @@
 """Inspect's own active model as a backend, so that a strategy can draw from any model that Inspect knows."""
 
+import json
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -61,6 +63,8 @@ class ActiveModel(Backend):
         spend(_spent(usage))
         if output.error:
             return GenerationError(f"{self.name}: {output.error}")
+        if not output.choices:
+            return GenerationError(f"{self.name}: it gave no reply")
         return _completion(output, usage)
 
     async def count(self, request: Request) -> int:
@@ -111,7 +115,11 @@ def message_of_turn(turn: Message) -> ChatMessage:
 
 def _call(given: dict[str, Any]) -> ToolCall:
     function = given.get("function", {})
-    return ToolCall(given.get("id", ""), function.get("name", ""), {"arguments": function.get("arguments")})
+    written = function.get("arguments")
+    with suppress(ValueError, TypeError, RecursionError):
+        if isinstance(arguments := json.loads(written), dict):
+            return ToolCall(given.get("id", ""), function.get("name", ""), arguments)
+    return ToolCall(given.get("id", ""), function.get("name", ""), {"arguments": written})
 
 
 def _spent(usage: ModelUsage) -> Usage:

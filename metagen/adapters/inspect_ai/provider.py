@@ -99,15 +99,17 @@ class StrategyAPI(ModelAPI):  # type: ignore[misc]  # inspect_ai is not checked
             await stack.aclose()
 
     async def _open(self) -> None:
-        """Open the models in the loop that asks them, once."""
+        """Open the models in the loop that asks them, once: all of them, or none."""
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._opening, self._loop, self._stack = asyncio.Lock(), loop, None
         async with self._opening:
-            loop = asyncio.get_running_loop()
-            if self._stack and self._loop is loop:
+            if self._stack:
                 return
-            stack = AsyncExitStack()
-            for backend in self._caller.models.values():
-                await stack.enter_async_context(backend)
-            self._stack, self._loop = stack, loop
+            async with AsyncExitStack() as stack:
+                for backend in self._caller.models.values():
+                    await stack.enter_async_context(backend)
+                self._stack = stack.pop_all()
 
 
 def require_answer(solution: Solution) -> Solution:

@@ -178,8 +178,8 @@ class Choice(msgspec.Struct, gc=False):
 
     @property
     def plain(self) -> str | None:
-        """The text, where that is all there is: no thought, no calls, no log-probabilities, no stop string."""
-        if self.logprobs or self.called or self.reasoned or self.stop:
+        """The text, where that is all there is: no thought, no calls of tools, no log-probabilities."""
+        if self.logprobs or self.called or self.reasoned:
             return None
         if (said := self.message or self.delta) is None:
             return self.text or ""
@@ -401,9 +401,10 @@ def reply_of(choice: Choice, family: Family | None, *, opened: bool = False) -> 
 
 def plain_completion(choice: Choice, text: str) -> Completion:
     """A sample that is a plain text, as nearly all are: what `completion` makes of it, in a third of the time."""
-    ids = choice.token_ids or ()
-    end = "length" if choice.reason in LENGTH else "eos"
-    return completed(text, ids, end, "", (), len(ids), (), (), "", False, 0, None)
+    ids, is_cut = choice.token_ids or (), choice.reason in LENGTH
+    stop = "" if is_cut else choice.stop
+    end = "length" if is_cut else "stop" if stop else "eos"
+    return completed(text, () if stop else ids, end, stop, (), len(ids), (), (), "", False, 0, None)
 
 
 def completion(choice: Choice, reply: Reply, top: int | None, thought_tokens: int = 0) -> Completion:

@@ -129,7 +129,7 @@ class VLLMRewardServer(RewardBackend):
         try:
             return list(map(int, reply["tokens"]))
         except (TypeError, KeyError, ValueError):
-            raise InputError(f"{self.name} tells no token ids: it must be vLLM's server") from None
+            raise self._unreadable("token ids") from None
 
     def _marked(self, rows: list[list[float]], ids: list[int], steps: int) -> tuple[float, ...]:
         """The probability of the second class at each step's mark; a question may hold marks too."""
@@ -221,7 +221,12 @@ class VLLMRewardServer(RewardBackend):
             self._classifies = await self._serves("/classify")
 
     async def _token(self, text: str) -> int:
-        return (await self._tokenized(text, special=False))[-1]
+        try:
+            return (await self._tokenized(text, special=False))[-1]
+        except (IndexError, TransientError) as error:
+            if isinstance(error, TransientError) and not error.sent:
+                raise
+            raise InputError(f"{self.name} tells no token ids: it must be vLLM's server") from None
 
     async def _serves(self, path: str) -> bool:
         try:

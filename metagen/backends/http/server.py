@@ -158,10 +158,11 @@ class OpenAIServer(Backend):
         if request.n > 1 and self._one_by_one:
             return await self._singly(request, spend)
         while True:
+            known = self._words.learnt
             try:
                 return await self._generate(request, spend)
             except Refused as refused:
-                if not self._words.learn(refused):
+                if not self._words.learn(refused) and self._words.learnt == known:
                     raise
             except TransientError as error:
                 self._crashed |= request.seed is not None and is_crash(error)

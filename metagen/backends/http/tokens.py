@@ -3,14 +3,13 @@
 import asyncio
 import json
 from collections import OrderedDict
-from dataclasses import replace
 from typing import Any
 
 from metagen.backends.http.connection import Http, Refused, final
 from metagen.backends.http.dialects import Chat, Dialect, Messages
 from metagen.errors import GenerationError, TransientError
 from metagen.messages import Message, Turns, merged
-from metagen.request import Completion, Request, options_of
+from metagen.request import Completion, Request, amended, options_of
 from metagen.thinking import Family
 
 REMEMBERED = 4096
@@ -141,7 +140,7 @@ class Tokens:
         if last not in self._ends:
             self._ends[last] = await self._detokenize([last])
         whole = self._ends[last] and step.text.endswith(self._ends[last])
-        return replace(step, tokens=ids) if whole or await self._detokenize(list(ids)) == step.text else step
+        return amended(step, tokens=ids) if whole or await self._detokenize(list(ids)) == step.text else step
 
     async def _detokenize(self, ids: list[int]) -> str:
         try:

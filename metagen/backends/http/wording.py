@@ -78,6 +78,11 @@ class Wording:
         """Note what the user should know."""
         self.said[what] = None
 
+    @property
+    def learnt(self) -> int:
+        """How much was learnt from refusals; a request that was sent before knew less."""
+        return len(self.unsupported) + (self.limit_name != "max_tokens") + self.tokens.merges
+
     def learn(self, refused: Refused) -> bool:
         """Whether the refusal names a setting that the server can be asked without, or calls otherwise."""
         text = str(refused)
@@ -87,8 +92,7 @@ class Wording:
             self.tokens.merges = True
             self.say(NO_SYSTEM)
             return True
-        if self.limit_name not in self.unsupported and "max_completion_tokens" in text and "max_tokens" in text:
-            self.unsupported.add(self.limit_name)
+        if self.limit_name == "max_tokens" and "max_completion_tokens" in text and "max_tokens" in text:
             self.limit_name = "max_completion_tokens"
             return True
         named = set(re.findall(r"[a-z_]+", text)) & set(DROPPED) - self.unsupported
@@ -124,7 +128,8 @@ class Wording:
 
     def understood(self, choice: Choice, request: Request, *, opened: bool) -> Completion:
         """One sample, its thought apart from its text, which shows its marks."""
-        if not (opened or self.family) and (text := choice.plain) is not None and not may_think(text):
+        text = None if opened or self.family or request.sampling.thought_only else choice.plain
+        if text is not None and not may_think(text):
             return plain_completion(choice, text)
         reply = reply_of(choice, self.family, opened=opened)
         thought = self.thought_tokens(choice, opened=opened)
@@ -188,7 +193,8 @@ class Wording:
         if not self.dialect.tells_ids:
             return self._as_text(request)
         await self._check_system(request)
-        if self.api == "completions" or request.partial or request.tokens or request.sampling.thought_only:
+        begun = request.partial or request.tokens or request.thought or request.open
+        if self.api == "completions" or begun or request.sampling.thought_only:
             return await self._as_ids(request)
         if request.sampling.max_tokens and request.room is None:
             ids, room = await self._ids_and_room(request)

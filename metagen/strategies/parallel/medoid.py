@@ -9,6 +9,7 @@ from metagen.errors import InputError
 from metagen.problem import Problem
 from metagen.run import Generator, Run
 from metagen.settings import literal, require_generator, require_plain, require_whole, spelled, takes
+from metagen.strategies.choosing import vote_answer
 from metagen.strategies.parallel.similarity import NAMED, Similarity, levenshtein, similarities
 
 
@@ -43,7 +44,7 @@ class Medoid:
 
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
         candidates = await run.sample(self.of, problem, self.n)
-        answers = [problem.answers.extract(each.text, finished=each.finished) for each in candidates]
+        answers = [vote_answer(problem, each) for each in candidates]
         voting = [index for index, answer in enumerate(answers) if answer is not None]
         if not voting:
             run.note(f"none of {len(candidates)} samples has an answer: the whole texts are compared")

@@ -75,7 +75,7 @@ class Vote:
                     run.note(f"settled after {len(candidates)} of {self.n} samples")
                     break
         if not candidates:
-            raise NoCandidate(f"all of up to {self.n} samples were lost")
+            raise NoCandidate(f"all of up to {self.n} samples were lost{run.why_lost()}")
         return candidates, scores, keys
 
     def _weighted(self, keys: list[str | None], scores: list[Score | None], run: Run) -> int | None:

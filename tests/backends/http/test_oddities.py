@@ -320,6 +320,35 @@ async def test_a_limit_that_a_server_calls_otherwise_is_learnt_once() -> None:
     assert fake.refusals == 1
 
 
+async def test_a_refusal_of_the_length_itself_leaves_the_limit_in_every_request() -> None:
+    class Short(FakeServer):
+        async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+            limit = body.get("max_tokens") or body.get("max_completion_tokens") or 0
+            if limit > 40:
+                said = f"'max_tokens' or 'max_completion_tokens' is too large: {limit}"
+                return web.json_response({"error": {"message": said}}, status=400)
+            return await super()._answer(request, body | {"max_tokens": limit})
+
+    fake = Short(vllm=False)
+    async with opened(fake) as server:
+        for _ in range(2):
+            with pytest.raises(GenerationError, match="too large: 60"):
+                await server.generate(Request("p", "?", sampling=Sampling(max_tokens=60)), lambda _: None)
+        (one,) = completed(await server.generate(Request("p", "?", sampling=Sampling(max_tokens=4)), lambda _: None))
+        assert len(one.text) == 4
+    assert "max_completion_tokens" in fake.bodies[-1]
+
+
+@pytest.mark.parametrize("refused", ["temperature", "seed"])
+async def test_what_a_server_refuses_costs_no_request_that_is_under_way(refused: str) -> None:
+    fake = Strict(refused, vllm=False)
+    asked = Request("p", "?", sampling=Sampling(temperature=0.5, max_tokens=4), seed=1)
+    async with opened(fake) as server:
+        every = await asyncio.gather(*(server.generate(asked, lambda _: None) for _ in range(8)))
+    assert [len(completed(outcomes)) for outcomes in every] == [1] * 8
+    assert fake.refusals > 1
+
+
 async def test_a_setting_that_a_server_refuses_is_left_out_and_said() -> None:
     fake = Strict("temperature", vllm=False)
     async with opened(fake) as server:

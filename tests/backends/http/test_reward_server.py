@@ -168,6 +168,23 @@ def test_a_share_is_of_two_and_places_are_the_last() -> None:
     assert places([5, 1, 5, 1, 1], 1, 2) == [3, 4]
 
 
+async def test_a_server_that_tells_no_ids_for_once_is_asked_again_and_one_that_never_does_is_refused() -> None:
+    class Odd(FakeRewards):
+        odd = False
+
+        async def _tokenize(self, request: web.Request) -> web.Response:
+            return web.json_response({"tokens": None}) if self.odd else await super()._tokenize(request)
+
+    fake = Odd()
+    async with serving(fake) as server:
+        fake.odd = True
+        with pytest.raises(TransientError, match="without token ids"):
+            await server.rate(READING, lambda _: None)
+    with pytest.raises(InputError, match="tells no token ids: it must be vLLM's server"):
+        async with serving(fake):
+            pass
+
+
 async def test_what_is_too_long_is_not_sent() -> None:
     fake = FakeRewards(context=50)
     async with serving(fake) as server:

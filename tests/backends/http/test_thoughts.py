@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from metagen import InputError, Model, OpenAIServer, Request, Sampling, solve
-from metagen.thinking import Reply
+from metagen.thinking import FAMILIES, Reply
 from tests.backends.http.test_dialects import LlamaServer, SGLangServer
 from tests.support.fake_server import FakeServer
 from tests.support.outcomes import completed
@@ -126,6 +126,16 @@ async def test_thoughts_are_not_limited_where_nothing_can_be_continued(fake: Fak
         await server.generate(
             Request("p", "?", sampling=Sampling(chat_template_kwargs={"enable_thinking": False})), lambda _: None
         )
+
+
+async def test_a_thought_of_which_no_ids_are_known_is_continued_and_not_begun_anew() -> None:
+    """As a pool has it, which keeps no ids."""
+    fake = FakeServer(lambda prompt, seed: FAMILIES["qwen3"].written("Is it 7?", "The answer is 7.", is_open=False))
+    async with opened(fake, "qwen3") as server:
+        asked = Request("p", "3 + 4?", thought="Is it 7?")
+        (one,) = completed(await server.generate(asked, lambda _: None))
+        assert (one.text, one.thought) == ("The answer is 7.", "")
+    assert "Is it 7?" in "".join(map(chr, fake.bodies[0]["prompt"]))
 
 
 async def test_a_family_that_there_is_not_is_refused() -> None:
