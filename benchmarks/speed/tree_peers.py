@@ -5,9 +5,9 @@
     python benchmarks/speed/tree_peers.py --hub /tmp/hub/bin/python --quest /tmp/quest/bin/python
 
 Beams: one server that takes 100 ms for a call, whatever it asks for, and writes a step, six to a reply; a verifier that
-takes 50 ms for a call. Both beams are 4 wide and draw as many steps a depth as the budget says. The ideal is
-6 * 150 ms. its-hub asks for each step in a request of its own, with its own settings; metagen for the children of a
-node in one, over the server's token ids.
+takes 50 ms for a call; with `--slower 2` both take twice as long, for a machine that is half as fast. Both beams are 4
+wide and draw as many steps a depth as the budget says. The ideal is 6 * 150 ms. its-hub asks for each step in a request
+of its own, with its own settings; metagen for the children of a node in one, over the server's token ids.
 
 MCTS: both draw two children a node, 16 at a time, from one function: the worth of a child is that of its parent and a
 normal number more or less. Counted are the calls whose result came into the tree, and the best worth that was found,
@@ -16,6 +16,7 @@ over 20 seeds.
 
 import asyncio
 import json
+import os
 import random
 import statistics
 import subprocess
@@ -31,7 +32,10 @@ from aiohttp import web
 
 from metagen import MCTS, Beam, Candidate, OpenAIServer, Problem, Request, Run, Score, Scripted, solve, solve_all
 
-CALL, VERDICT, STEPS, WIDTH = 0.1, 0.05, 6, 4
+SLOWER = "SLOWER"
+"""The name under which the processes of a comparison are told how much slower all is."""
+CALL, VERDICT = (each * float(os.environ.get(SLOWER, "1")) for each in (0.1, 0.05))
+STEPS, WIDTH = 6, 4
 CALLS, SEEDS = 320, 20
 HUB = """
 import asyncio, json, random, sys, time, warnings
@@ -80,8 +84,17 @@ print(json.dumps([made, len(kept), best, max(score for _, score in kept)]))
 
 
 def main(
-    hub: Path = Path("-"), quest: Path = Path("-"), rounds: int = 3, serve: bool = False, way: str = "", url: str = ""
+    hub: Path = Path("-"),
+    quest: Path = Path("-"),
+    rounds: int = 3,
+    slower: float = 0.0,
+    serve: bool = False,
+    way: str = "",
+    url: str = "",
 ) -> None:
+    if slower:
+        os.environ[SLOWER] = str(slower)
+        os.execv(sys.executable, [sys.executable, __file__, *_without(sys.argv[1:], "--slower")])
     if serve:
         asyncio.run(served())
     elif way:
@@ -89,6 +102,12 @@ def main(
     else:
         compare_beams(hub, rounds)
         compare_mcts(quest)
+
+
+def _without(arguments: list[str], option: str) -> list[str]:
+    """The arguments without an option and its value."""
+    place = arguments.index(option)
+    return arguments[:place] + arguments[place + 2 :]
 
 
 def compare_beams(hub: Path, rounds: int) -> None:

@@ -7,11 +7,12 @@ making those nodes anew, and a selection walks down one path.
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import inf
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from metagen.candidate import Candidate
+from metagen.copies import copier, maker
 
 Path = tuple[int, ...]
 """The place of a node: which child of which child of the root, whose path is empty."""
@@ -65,20 +66,40 @@ class Node:
         object.__setattr__(self, "sums", _with_children(_own(self), self.children))
 
 
+_made = maker(Node)
+_copied = copier(Node)
+
+
+def node_of(
+    candidate: Candidate,
+    value: float | None,
+    count: int,
+    state: State,
+    rollout: Candidate | None = None,
+    *,
+    accepted: bool = False,
+) -> Node:
+    """A node on which nothing has grown yet."""
+    return _made(candidate, value, count, state, (), rollout, accepted, _sums(state, value))
+
+
+def changed(node: Node, **changes: Any) -> Node:
+    """A node with other fields, and with the sums that follow from them."""
+    made = _copied(node, **changes)
+    object.__setattr__(made, "sums", _with_children(_own(made), made.children))
+    return made
+
+
 def _own(node: Node) -> Sums:
-    opened, drawing, judged = node.state == "open", node.state == "drawing", node.value is not None
-    value = value_of(node)
-    return Sums(
-        alive=int(opened or node.state == "finished"),
-        open=int(opened),
-        drawing=int(drawing),
-        expansions=int(drawing or node.state == "drawn"),
-        best=value if opened else -inf,
-        visits=int(judged),
-        total=value if judged else 0.0,
-        low=value if judged else inf,
-        high=value,
-    )
+    return _sums(node.state, node.value)
+
+
+def _sums(state: State, value: float | None) -> Sums:
+    opened, drawing = state == "open", state == "drawing"
+    alive, expansions = opened or state == "finished", drawing or state == "drawn"
+    if value is None:
+        return Sums(alive, opened, drawing, expansions, -inf, 0, 0.0, inf, -inf)
+    return Sums(alive, opened, drawing, expansions, value if opened else -inf, 1, value, value, value)
 
 
 def _with_children(own: Sums, children: Sequence[Node]) -> Sums:
@@ -139,17 +160,17 @@ def amended(root: Node, changes: Mapping[Path, Node]) -> Node:
     children = list(root.children)
     for index, part in below.items():
         children[index] = amended(children[index], part)
-    return replace(root, children=tuple(children)) if below else root
+    return changed(root, children=tuple(children)) if below else root
 
 
 def begin(root: Node, path: Path) -> Node:
     """The tree while the open node at `path` is being expanded."""
-    return amended(root, {path: replace(at(root, path), state="drawing")})
+    return amended(root, {path: changed(at(root, path), state="drawing")})
 
 
 def expand(root: Node, grown: Mapping[Path, Sequence[Node]]) -> Node:
     """The tree with these children at their paths, and with their verdicts backed up to the root."""
-    changes = {path: replace(at(root, path), state="drawn", children=tuple(each)) for path, each in grown.items()}
+    changes = {path: changed(at(root, path), state="drawn", children=tuple(each)) for path, each in grown.items()}
     return amended(root, changes)
 
 
@@ -166,12 +187,12 @@ def share_out(root: Node, leaves: Sequence[tuple[Path, Node]], shares: Sequence[
     changes, draws = {}, []
     for (path, node), share in zip(leaves, shares, strict=True):
         if not share:
-            changes[path] = replace(node, state="closed")
+            changes[path] = changed(node, state="closed")
         elif node.state == "open":
-            changes[path] = replace(node, state="drawing")
+            changes[path] = changed(node, state="drawing")
             draws.append(Draw(path, share))
         elif share != node.count:
-            changes[path] = replace(node, count=share)
+            changes[path] = changed(node, count=share)
     return amended(root, changes), draws
 
 

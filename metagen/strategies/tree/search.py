@@ -12,7 +12,20 @@ from metagen.run import Generator, Run, Spawned, Verifier
 from metagen.settings import literal, require_stepper, require_verifier, require_whole, spelled
 from metagen.strategies.choosing import best, values
 from metagen.strategies.tree.answer import Rule, choice
-from metagen.strategies.tree.node import Draw, Leaf, Node, Path, State, at, expand, finished, key_of, merged, unfinished
+from metagen.strategies.tree.node import (
+    Draw,
+    Leaf,
+    Node,
+    Path,
+    State,
+    at,
+    expand,
+    finished,
+    key_of,
+    merged,
+    node_of,
+    unfinished,
+)
 from metagen.strategies.tree.shares import top
 from metagen.trace import Child, Expansion
 
@@ -170,26 +183,30 @@ class TreeSearch:
     ) -> list[Node]:
         later = await self._looked_ahead(problem, [candidate for candidate, _ in siblings], run)
         last = len(draw.path) + 1 == self.depth
-        nodes = [Node(candidate, None, count, _state(candidate, last=last)) for candidate, count in siblings]
-        for ahead in self._likeliest(draw, nodes):
-            spawned.begin_early(key_of(ahead.path), (ahead, nodes[ahead.path[-1]].candidate))
+        states = [_state(candidate, last=last) for candidate, _ in siblings]
+        counts = [count if state == "open" else None for (_, count), state in zip(siblings, states, strict=True)]
+        for ahead in self._likeliest(draw, counts):
+            spawned.begin_early(key_of(ahead.path), (ahead, siblings[ahead.path[-1]][0]))
         scores = values(await run.score(self.by, problem, later))
         accepted = await self._accepted(problem, later, run)
         return [
-            replace(
-                node,
-                value=value,
-                rollout=after if after.finished and not node.candidate.finished else None,
+            node_of(
+                candidate,
+                value,
+                count,
+                state,
+                after if after.finished and not candidate.finished else None,
                 accepted=ends,
             )
-            for node, after, value, ends in zip(nodes, later, scores, accepted, strict=True)
+            for (candidate, count), state, after, value, ends in zip(
+                siblings, states, later, scores, accepted, strict=True
+            )
         ]
 
-    def _likeliest(self, draw: Draw, siblings: Sequence[Node]) -> list[Draw]:
+    def _likeliest(self, draw: Draw, counts: Sequence[int | None]) -> list[Draw]:
         """Which children are written ahead: the likeliest, `ahead` for each that will be chosen."""
         if not self.ahead:
             return []
-        counts = [node.count if node.state == "open" else None for node in siblings]
         places = sorted(top(counts, self.ahead * draw.n // self.each))
         return [Draw((*draw.path, place), self.each) for place in places if counts[place]]
 
