@@ -65,6 +65,8 @@ class Pool:
         for unit, price in self.token.items():
             read = np.minimum(played.requests, 1.0) if unit == "FLOPs" else played.requests
             written = played.depth if unit == "seconds" else played.written
+            if verdicts and verdicts.costs and unit not in verdicts.costs and unit != "seconds":
+                continue  # what they cost in it is not known, which is not nothing
             verdict = verdicts.costs.get(unit, 0.0) if verdicts else 0.0
             costs[unit] = np.asarray(read * self.prompt[unit] + written * price + judged * verdict)
         return Arm(spec, played, costs)

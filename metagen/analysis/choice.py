@@ -124,8 +124,9 @@ def budgets(costs: Array) -> list[float]:
     """Budgets to look at: from the cheapest strategy's cost, doubled until the most expensive is among them."""
     spent = costs.mean(0)
     found = [float(spent.min())]
+    least = float(spent[spent > 0].min(initial=spent.max()))  # a strategy may cost nothing
     while found[-1] < spent.max() - ROUNDING:
-        found.append(min(2 * found[-1], float(spent.max())))
+        found.append(min(max(2 * found[-1], least), float(spent.max())))
     return found
 
 

@@ -176,11 +176,10 @@ def _rivals(found: Finding) -> str:
     """Who might be as good, and what the cheapest of them costs."""
     if not (rivals := found.choice.rivals):
         return ""
-    cheapest = found.costs.mean(0)[rivals[0]]
-    return (
-        f"{len(rivals)} others are within chance of it, the cheapest {found.arms[rivals[0]].spec} at "
-        f"{100 * cheapest / found.choice.cost:.0f} % of its cost"
-    )
+    said = f"{len(rivals)} others are within chance of it, the cheapest {found.arms[rivals[0]].spec}"
+    if not found.choice.cost:
+        return said
+    return f"{said} at {100 * found.costs.mean(0)[rivals[0]] / found.choice.cost:.0f} % of its cost"
 
 
 def command(found: Finding) -> str:

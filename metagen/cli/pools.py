@@ -16,6 +16,7 @@ from metagen.analysis.reading import LIKELIHOOD, Gathered, gather
 from metagen.analysis.tally import Tally
 from metagen.budget import PARTS, Account, Budget, Price, Usage
 from metagen.card.card import ModelCard
+from metagen.cli.console import err
 from metagen.cli.jobs import fill
 from metagen.cli.orders import read_models
 from metagen.cli.reports import cards, prices
@@ -104,6 +105,9 @@ def gathered(
     graded = parse_grade(grade, names) if grade else None
     wanted = [literal(parse_grade(each, names)) for each in by or ()]
     found = [gather(path, problems, n, card, graded) for path, card in zip(named.values(), cards, strict=True)]
+    for each in found:
+        for line in (*each.notes, *([each.silence] if each.silence else [])):
+            err.print(f"{each.name}: {line}", soft_wrap=True)
     kept = shared([each.ids for each in found])
     judge = Judge(problems, graded, model or [], limit, {"load": load, "engine": engine, "server": server})
     pools = []
@@ -204,7 +208,8 @@ def _costs(usages: Sequence[Usage], n: int) -> dict[Unit, Array]:
         "FLOPs": [each.verifier_flops for each in usages],
         "money": [each.verifier_cost / PARTS for each in usages],
     }
-    return {unit: np.array(each) / n for unit, each in counted.items()}
+    known = {unit for unit, each in counted.items() if any(each) or not any(counted["tokens"])}
+    return {unit: np.array(each) / n for unit, each in counted.items() if unit in known}
 
 
 def _command(problems: Path, named: Mapping[str, Path]) -> list[str]:

@@ -167,6 +167,9 @@ class Race:
                 if self._spent(found) + ahead(left, size - before) > SHARE * self._whole(found):
                     break
                 left = [await self._lap(each.spec, models, size) for each in left]
+                left = [each for each in left if len(each.places)]
+                if not left:  # none of these problems is among those of the pool, or has a verdict
+                    break
                 found |= {each.spec: each for each in left}
                 left, before = better_half(left, self._values, self._costs, "tokens"), size
         ran = [each for each in found.values() if len(each.places)]
@@ -185,7 +188,8 @@ class Race:
         job = replace(self._jobs[spec], models=models, limit=size)
         folder = self._pool.parent / job.slug()
         await fill(job, folder, Tally(), Account(job.budget))
-        ran = [each for each in read_solutions(folder) if each.problem in self._places]
+        judged = (each for each in read_solutions(folder) if each.correct is not None)
+        ran = [each for each in judged if each.problem in self._places]
         return Entrant(
             spec,
             np.array([self._places[each.problem] for each in ran], np.intp),

@@ -10,7 +10,7 @@ import os
 import sys
 import traceback
 import unittest
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.machinery import SourceFileLoader
 from importlib.metadata import entry_points
 from importlib.util import module_from_spec, spec_from_loader
@@ -18,6 +18,8 @@ from types import ModuleType
 from typing import Any
 
 TESTS = "test_code.py"
+CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR = 0x20, 0x80, 0x200
+"""As `inspect` has them, which takes long to import."""
 
 sys.path.insert(0, os.getcwd())
 sys.dont_write_bytecode = True
@@ -57,9 +59,26 @@ def as_main(names: Mapping[str, Any]) -> ModuleType:
 
 def run_unittest(tests: ModuleType) -> None:
     """Run the classes of unittest and the functions `test...` that take nothing."""
-    suite, result = unittest.TestSuite(_collected(tests)), unittest.TestResult()
+    suite, result = unittest.TestSuite(_collected(tests)), Ran()
     suite.run(result)
-    _end([text for _, text in result.failures + result.errors], result.testsRun - len(result.skipped))
+    failed = [text for _, text in result.failures + result.errors]
+    failed += [f"{test} passed, and was to fail" for test in result.unexpectedSuccesses]
+    _end(failed, result.ran)
+
+
+class Ran(unittest.TestResult):
+    """Counts the tests that ran: a class that is skipped has none, and a test of which a part is skipped ran."""
+
+    ran = 0
+
+    def startTest(self, test: unittest.TestCase) -> None:  # noqa: N802 (as unittest calls it)
+        super().startTest(test)
+        self.ran += 1
+
+    def addSkip(self, test: unittest.TestCase, reason: str) -> None:  # noqa: N802 (as unittest calls it)
+        super().addSkip(test, reason)
+        if isinstance(test, unittest.TestCase) and not hasattr(test, "test_case"):  # neither a class nor a part
+            self.ran -= 1
 
 
 def _collected(tests: ModuleType) -> Iterator[unittest.TestSuite | unittest.TestCase]:
@@ -67,9 +86,30 @@ def _collected(tests: ModuleType) -> Iterator[unittest.TestSuite | unittest.Test
         if getattr(value, "__module__", None) != "__main__":
             continue
         if isinstance(value, type) and issubclass(value, unittest.TestCase):
+            if not issubclass(value, unittest.IsolatedAsyncioTestCase):
+                for method, function in list(vars(value).items()):
+                    if method.startswith("test") and _is_later(function):
+                        setattr(value, method, _at_once(function))
             yield unittest.defaultTestLoader.loadTestsFromTestCase(value)
         elif name.startswith("test") and callable(value):
-            yield unittest.FunctionTestCase(value)
+            yield unittest.FunctionTestCase(_at_once(value) if _is_later(value) else value)
+
+
+def _is_later(function: Any) -> bool:
+    """Whether a call of the function only makes a coroutine or a generator, and runs nothing."""
+    flags = getattr(getattr(function, "__code__", None), "co_flags", 0)
+    return bool(flags & (CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR))
+
+
+def _at_once(function: Callable[..., Any]) -> Callable[..., None]:
+    """A coroutine function as a plain one that runs to its end. A test that yields is none."""
+
+    def run(*arguments: Any, **named: Any) -> None:
+        if not function.__code__.co_flags & CO_COROUTINE:
+            raise TypeError("a test may not yield")
+        importlib.import_module("asyncio").run(function(*arguments, **named))
+
+    return run
 
 
 class Reports:
@@ -78,6 +118,14 @@ class Reports:
     def __init__(self) -> None:
         self.passed = 0
         self.failed: list[str] = []
+
+    def pytest_pyfunc_call(self, pyfuncitem: Any) -> bool | None:
+        """Run a coroutine function, which pytest itself does not."""
+        if not _is_later(pyfuncitem.obj):
+            return None
+        named = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+        _at_once(pyfuncitem.obj)(**named)
+        return True
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         self.passed += report.when == "call" and report.passed

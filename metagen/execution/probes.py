@@ -9,7 +9,7 @@ from typing import Literal
 from metagen.execution.limits import Limits
 from metagen.execution.programs import run_python, why, worked
 from metagen.execution.sandbox import Sandbox
-from metagen.execution.suites import parsed
+from metagen.execution.suites import compiles, parsed
 
 Kind = Literal["call", "assert", "input"]
 """A probe is an expression, a statement that asserts, or a text on standard input."""
@@ -20,15 +20,16 @@ _PROBER = files("metagen.execution") / "prober.py"
 
 
 def kind_of(probe: str) -> Kind:
-    """Tell an assertion and a call from a text on standard input."""
+    """Tell an assertion and a call from a text on standard input, which all is that cannot stand in a function."""
     tree = parsed(probe.strip())
+    kind: Kind = "input"
     if tree is not None and len(tree.body) == 1:
         (statement,) = tree.body
         if isinstance(statement, ast.Assert):
-            return "assert"
-        if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
-            return "call"
-    return "input"
+            kind = "assert"
+        elif isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
+            kind = "call"
+    return kind if kind == "input" or compiles(_function(0, probe, kind)) else "input"
 
 
 async def outcomes(code: str, probes: Sequence[str], sandbox: Sandbox, limits: Limits) -> tuple[str, ...]:
@@ -53,7 +54,8 @@ async def outcomes(code: str, probes: Sequence[str], sandbox: Sandbox, limits: L
 async def _inside(code: str, probes: Sequence[str], sandbox: Sandbox, limits: Limits) -> list[str]:
     """The outcomes of calls and assertions, in one process."""
     word = secrets.token_hex(16)
-    program = "\n".join(["from candidate import *", *map(_function, range(len(probes)), probes), "PROBES = []"])
+    functions = map(_function, range(len(probes)), probes, map(kind_of, probes))
+    program = "\n".join(["from candidate import *", *functions, "PROBES = []"])
     program += "".join(f"\nPROBES.append(probe_{number})" for number in range(len(probes)))
     contents: dict[str, bytes | str] = {
         "candidate.py": code,
@@ -66,8 +68,8 @@ async def _inside(code: str, probes: Sequence[str], sandbox: Sandbox, limits: Li
     return given + [f"failed {why(finished, limits.seconds)}"] * (len(probes) - len(given))
 
 
-def _function(number: int, probe: str) -> str:
+def _function(number: int, probe: str, kind: Kind) -> str:
     """A probe as a function of its own."""
     probe = probe.strip()
-    body = f"return ({probe}\n    )" if kind_of(probe) == "call" else f"{probe}\n    return True"
+    body = f"return ({probe}\n    )" if kind == "call" else f"{probe}\n    return True"
     return f"def probe_{number}():\n    {body}"

@@ -3,9 +3,10 @@
 import ast
 import builtins
 import json
+import re
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Literal, TypeAlias, TypeGuard
@@ -19,6 +20,7 @@ Runner = Literal["", "unittest", "pytest"]
 CANDIDATE = "candidate"
 """The module that the code under test is."""
 
+_FUTURE = re.compile(r"^from __future__ import .*$", re.MULTILINE)
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
@@ -78,6 +80,17 @@ def parsed(text: str) -> ast.Module | None:
         return None
 
 
+def compiles(text: str) -> bool:
+    """Whether a text is a program of Python: more than that its parts can be read."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compile(text, "candidate.py", "exec", dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True
+
+
 def does_something(text: str) -> bool:
     """Whether a text is a program of Python, or the body of a function, and not just a word that reads as one."""
     for program in (text, f"def function():\n{text}"):
@@ -96,8 +109,9 @@ def completes(prompt: str, code: str) -> str:
     begun = parsed(prompt) or parsed(f"{prompt}    pass\n")
     if begun is None or not any(isinstance(node, _Definition) for node in begun.body):
         return code
-    whole = prompt + ("" if prompt.endswith("\n") else "\n") + code
-    return code if parsed(whole) is None and parsed(code) is not None else whole
+    first = "".join(f"{each}\n" for each in _FUTURE.findall(code))  # these must stand before all else
+    whole = first + prompt + ("" if prompt.endswith("\n") else "\n") + _FUTURE.sub("", code)
+    return code if not compiles(whole) and compiles(code) else whole
 
 
 def _suite(tests: str) -> Suite:
@@ -110,6 +124,7 @@ def _suite(tests: str) -> Suite:
     used = {node.id for each in statements for node in ast.walk(each) if isinstance(node, ast.Name)}
     if "check" in defined and "check" not in used | _names(defined.values()):
         raise InputError("define check() and never call it: give the field 'entry_point', or end them with check(NAME)")
+    _refuse_coroutines(defined, statements)
     collected = [node for node in defined.values() if _is_collected(node)]
     if collected:
         return Suite(tests, "pytest" if _needs_pytest(tree, collected) else "unittest")
@@ -117,6 +132,14 @@ def _suite(tests: str) -> Suite:
     if not any(_tests(node, working | _foreign(tree)) for node in statements):
         raise InputError("run nothing: write asserts, a call of check(), unittest classes or functions test_...")
     return Suite(tests)
+
+
+def _refuse_coroutines(defined: Mapping[str, _Definition], statements: Iterable[ast.stmt]) -> None:
+    """Refuse a statement that calls an async function and does not run it: it would test nothing."""
+    for node in statements:
+        called = node.value.func if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) else None
+        if isinstance(called, ast.Name) and isinstance(defined.get(name := called.id), ast.AsyncFunctionDef):
+            raise InputError(f"call {name}(), which is async, and do not run it: write asyncio.run({name}(...))")
 
 
 def _refuse_uninstalled(tree: ast.Module) -> None:

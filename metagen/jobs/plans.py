@@ -3,7 +3,7 @@
 import re
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -128,7 +128,15 @@ def cells(path: Path, plan: Plan) -> list[Cell]:
             except InputError as error:
                 raise InputError(f"{path}: {strategy} on {file} with {model}: {error}") from None
             found.append(Cell(Path(file).stem, model, strategy, budget, seed, job))
+    pools = {(cell.problems, cell.model, cell.seed): cell.pool for cell in found}
+    _refuse_shared(path, [*(cell.folder for cell in found), *pools.values()])
     return found
+
+
+def _refuse_shared(path: Path, names: Sequence[str]) -> None:
+    """Refuse names that, joined, are those of two runs or of two pools."""
+    if twice := next((name for name in names if names.count(name) > 1), ""):
+        raise InputError(f"{path}: two runs would share {twice!r}: give a strategy, budget, model or file another name")
 
 
 def points(runs: Path, every: Iterable[Cell]) -> list[Point]:

@@ -127,13 +127,19 @@ async def labelled(
 ) -> list[Labelled]:
     """The labels of a pool: those of the file, and with a generator those that are missing there."""
     samples = samples_of(pool)
+    failed: list[str] = []
     if generator is not None:
         wanted = [problem for problem in _known(problems, samples, pool) if problem.id in samples]
-        labelling = label(wanted, samples, generator, out, rollouts=rollouts, concurrency=concurrency)
+        labelling = label(
+            wanted, samples, generator, out, rollouts=rollouts, concurrency=concurrency, failed=failed.append
+        )
         async with generator, aclosing(_counted(labelling)) as done:
             async for number, tokens in done:
-                watch("Labelling", number, len(wanted), f"{tokens:,} tokens")
+                lost = f", {len(failed):,} failed, the first: {failed[0]}" if failed else ""
+                watch("Labelling", number, len(wanted), f"{tokens:,} tokens{lost}")
     if not (lines := kept(out)):
+        if failed:
+            raise InputError(f"{out}: no problem could be labelled; {failed[0]}")
         raise InputError(f"{out}: there are no labels yet: name the model that wrote the pool with --generator")
     return lines
 

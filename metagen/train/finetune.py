@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from hashlib import blake2b
 from pathlib import Path
 from random import Random
 from typing import Generic, Protocol, TypeVar
@@ -21,6 +22,8 @@ class Sequenced(Protocol):
 
 
 Item = TypeVar("Item", bound=Sequenced)
+SAMPLED = 1 << 16
+"""Numbers of the first weights by which a base is told from others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ class Tuning(Generic[Item]):
         schedule = self.schedule
         batches = [batch for epoch in range(schedule.epochs) for batch in self.epoch_batches(epoch)]
         optimizer = optimizer_of(self.model, schedule.rate, schedule.decay)
-        plan, begun = str(asdict(schedule)), 0
+        plan, begun = self.identity(), 0
         if checkpoint and checkpoint.exists():
             begun = load(self.model, optimizer, checkpoint, plan)
         self.model.train()
@@ -74,6 +77,18 @@ class Tuning(Generic[Item]):
             yield Progress(step, len(batches), self._step(batch, optimizer))
             if checkpoint and step % schedule.save_every == 0:
                 save(self.model, optimizer, step, checkpoint, plan)
+
+    def identity(self) -> str:
+        """What tells this training from others: its schedule, the model it begins with, and what it learns from."""
+        digest = blake2b(digest_size=16)
+        for name, parameter in self.model.named_parameters():
+            digest.update(f"{name} {tuple(parameter.shape)}\n".encode())
+        first = next(self.model.parameters(), None)
+        if first is not None:
+            digest.update(first.detach().flatten()[:SAMPLED].float().cpu().numpy().tobytes())
+        for item in self.items:
+            digest.update(f"{item}\n".encode())
+        return f"{asdict(self.schedule)} {digest.hexdigest()}"
 
     def _step(self, batch: Sequence[Item], optimizer: torch.optim.Optimizer) -> float:
         optimizer.zero_grad()

@@ -22,7 +22,7 @@ from metagen.budget import Account, Usage
 from metagen.candidate import Candidate, steps_of
 from metagen.disk.files import check_file
 from metagen.disk.lines import Appender, Reader
-from metagen.disk.pool import Sample
+from metagen.disk.pool import Sample, reply_of
 from metagen.errors import SampleError
 from metagen.problem import Problem
 from metagen.request import Backend
@@ -137,11 +137,12 @@ class Labeller:
 
 
 def samples_of(pool: Path) -> dict[str, list[str]]:
-    """The whole samples of a pool, by problem. Raises `InputError`, naming the line."""
+    """The whole samples of a pool, without their thoughts, by problem. Raises `InputError`, naming the line."""
     texts: dict[str, list[str]] = defaultdict(list)
     for _, _, sample in _SAMPLES.read(pool):
-        if sample.end != "length" and not sample.partial:
-            texts[sample.id].append(sample.text)
+        reply = reply_of(sample)
+        if sample.end != "length" and not sample.partial and not reply.open:
+            texts[sample.id].append(reply.text)
     return dict(texts)
 
 
@@ -166,8 +167,11 @@ async def label(
     end: str = "\n",
     seed: int | None = None,
     concurrency: int = 64,
+    failed: Callable[[str], object] | None = None,
 ) -> AsyncIterator[Usage]:
     """Label the samples of all problems that have a reference, and append them to `out`, problem by problem.
+
+    `failed` is called with the reason where the samples of a problem cannot be labelled; a later call tries again.
 
     A problem that `out` has already is passed over, so the same call continues where it was stopped. Yields, for each
     problem that is done, what all of it has cost so far.
@@ -178,7 +182,9 @@ async def label(
     labelled = map_problems(labeller, left, model, seed=seed, account=account, concurrency=concurrency)
     with Appender(out) as file:
         async with aclosing(labelled):
-            async for _, lines in labelled:
+            async for problem, lines in labelled:
                 if not isinstance(lines, SampleError):
                     file.write(map(msgspec.to_builtins, lines))
+                elif failed:
+                    failed(f"problem {problem.id!r}: {type(lines).__name__}: {lines}")
                 yield account.spent

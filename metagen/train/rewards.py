@@ -127,8 +127,13 @@ class OutcomeRewardModel(nn.Module):  # type: ignore[misc]
         return cls(made)
 
     def forward(self, batch: Batch) -> Tensor:
-        """[B] the logit that the reply is right."""
-        return Tensor(self.classifier(input_ids=batch.ids, attention_mask=batch.real.long()).logits[:, 0])
+        """[B] the logit that the reply is right, read where it is served.
+
+        The classifier itself passes over a last token that also pads, as the end of a reply does for many models.
+        """
+        decoder = self.classifier.base_model
+        hidden = decoder(input_ids=batch.ids, attention_mask=batch.real.long(), use_cache=False).last_hidden_state
+        return Tensor(self.classifier.score(hidden[batch.rows, batch.columns])[:, 0])
 
     def save(self, out: Path, tokenizer: PreTrainedTokenizerBase) -> None:
         """Write the folder that vLLM and transformers load, in float16."""

@@ -68,6 +68,8 @@ def test_twice_the_budget_adds_what_the_dearer_one_is_better() -> None:
 
 def test_budgets_double_up_to_the_most_expensive() -> None:
     assert budgets(columns(1, 3, 5)) == [1, 2, 4, 5]
+    assert budgets(columns(0, 3, 5)) == [0, 3, 5]
+    assert budgets(columns(0, 0)) == [0]
     assert [each.place for each in front(columns(0.2, 0.6, 0.5), columns(1, 3, 5))] == [0, 1]
 
 

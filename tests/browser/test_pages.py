@@ -244,4 +244,11 @@ async def test_a_live_page_grows_with_its_run(watched: Watched, tmp_path: Path) 
         await make_run(tmp_path, problems=PROBLEMS[1:])
         await watched.page.get_by_role("link", name="c", exact=True).click()
         await watched.page.get_by_role("heading", name="Problem c").wait_for()
+        await watched.page.goto(server.address)
+        await watched.page.get_by_role("link", name="c", exact=True).wait_for()
+        async with watched.page.expect_response(lambda reply: "runs" in reply.url):
+            pass  # reading again makes new rows
+        await watched.page.get_by_role("link", name="c", exact=True).click()
+        await watched.page.get_by_role("link", name="Previous").click()
+        await watched.page.get_by_role("heading", name="Problem b").wait_for()
         await watched.page.goto("about:blank")

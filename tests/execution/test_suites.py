@@ -50,6 +50,7 @@ def test_what_is_defined_and_not_called_needs_a_runner(tests: str, runner: str) 
         (CASE.format("pass"), "run nothing"),
         (CASE.replace("def test", "def run").format("self.fail()") + "unittest.main()", "run nothing"),
         ("def test_it():\n    pass", "run nothing"),
+        ("async def check(f):\n    assert f(1)\ncheck(g)", r"call check\(\), which is async"),
         ("def check(candidate):\n    assert candidate(2) == 4", "define check\\(\\) and never call it: give the field"),
         ("import random\nrandom.seed(0)\ndef check(candidate):\n    assert candidate(2)", "define check"),
         ("assert double(2", "are not Python"),
@@ -72,6 +73,12 @@ def test_tests_that_run_nothing_or_cannot_run_are_refused_in_one_line(tests: str
         ('def f():\n    """One."""\n', "def f(): return 1", 'def f():\n    """One."""\ndef f(): return 1'),
         ('def f():\n    """One."""\n', "  return 1", 'def f():\n    """One."""\n  return 1'),
         ("x = 1", "def f(): return 1", "def f(): return 1"),
+        (
+            "import math\ndef f():\n",
+            "from __future__ import annotations\n    return 1",
+            "from __future__ import annotations\nimport math\ndef f():\n\n    return 1",
+        ),
+        ("def f():\n    x = 1\n", "import os\n  return 2\n", "def f():\n    x = 1\nimport os\n  return 2\n"),
     ],
 )
 def test_code_goes_behind_a_prompt_that_begins_it(prompt: str, code: str, program: str) -> None:

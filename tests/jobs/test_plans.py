@@ -102,6 +102,10 @@ def test_strategies_share_samples_and_a_sweep_is_taken_up_again(
         (('"problems.jsonl"', '"problems.jsonl", "other/problems.jsonl"'), "two files are called 'problems'"),
         (('"problems.jsonl"', '"none.jsonl"'), "one on none.jsonl with own: .*there is no such file"),
         (("[models]", "[cards]\nbig = 'x'\n[models]"), "no model is called 'big'"),
+        (
+            ('stopped = "Vote(6, until=ExactStop())"\n\n[budgets]', 'vote_free = "Vote(5)"\n[budgets]\nfree_free = {}'),
+            "two runs would share 'problems_own_vote_free_free_0'",
+        ),
     ],
 )
 def test_a_plan_that_cannot_be_is_refused(folder: Path, change: tuple[str, str], said: str) -> None:

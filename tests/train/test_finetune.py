@@ -62,3 +62,11 @@ def test_the_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
     list(islice(tuning().run(checkpoint), 4))
     with pytest.raises(InputError, match="of another training"):
         next(tuning(replace(SCHEDULE, rate=0.2)).run(checkpoint))
+    fewer = tuning()
+    with pytest.raises(InputError, match="of another training"):
+        next(replace(fewer, items=fewer.items[1:]).run(checkpoint))
+    other = tuning()
+    with torch.no_grad():
+        next(other.model.parameters()).add_(1)
+    with pytest.raises(InputError, match="of another training"):
+        next(other.run(checkpoint))

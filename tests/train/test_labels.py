@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metagen import InputError, Problem, Request, Scripted
+from metagen import GenerationError, InputError, Problem, Request, Scripted
 from metagen.candidate import steps_of
 from metagen.disk.lines import Appender
 from metagen.train.labels import Labelled, Prefixes, first_bad, kept, label, read_labels, samples_of
@@ -88,6 +88,20 @@ async def test_labelling_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert len(await labelled(tmp_path, never, RIGHT, WRONG)) == 2
 
 
+async def test_what_cannot_be_labelled_is_said(tmp_path: Path) -> None:
+    def refused(request: Request) -> str:
+        raise GenerationError("no power")
+
+    failed: list[str] = []
+    out = tmp_path / "labels.jsonl"
+    async for _ in label([PROBLEM], {"p": [WRONG]}, Scripted(refused), out, failed=failed.append):
+        pass
+    assert list(read_labels(out)) == []
+    (said,) = failed
+    assert said.startswith("problem 'p': ")
+    assert "no power" in said
+
+
 def test_a_damaged_file_is_named_with_line_and_field(tmp_path: Path) -> None:
     path = tmp_path / "labels.jsonl"
     assert kept(path) == []
@@ -102,7 +116,9 @@ def test_samples_that_were_cut_are_left_out(tmp_path: Path) -> None:
     rows = [
         {"problem": "p", "prompt": "?", "draw": 0, "text": "a"},
         {"problem": "p", "prompt": "?", "draw": 1, "text": "b", "end": "length"},
+        {"problem": "p", "prompt": "?", "draw": 2, "text": "<think>so \\boxed{4}"},
+        {"problem": "p", "prompt": "?", "draw": 3, "text": "<think>4</think>c"},
     ]
     with Appender(pool) as file:
         file.write(rows)
-    assert samples_of(pool) == {"p": ["a"]}
+    assert samples_of(pool) == {"p": ["a", "c"]}

@@ -104,6 +104,12 @@ async def test_a_sandbox_that_fails_gives_no_verdict(monkeypatch: pytest.MonkeyP
     assert "not verified: no room" in str(solution)
 
 
+SKIPPED = (
+    "import unittest\nclass Skipped(unittest.TestCase):\n"
+    "    @classmethod\n    def setUpClass(cls): raise unittest.SkipTest('not here')\n"
+)
+
+
 @needs_sandbox
 class TestWithTests:
     async def test_code_is_judged_by_its_tests(self) -> None:
@@ -145,6 +151,49 @@ if __name__ == "__main__":
         for tests in (unit, check):
             scores = await judged(tests, RIGHT, wrong)
             assert [score and score.value for score in scores] == [1.0, 0.0]
+
+    @pytest.mark.parametrize(
+        "tests",
+        [
+            "async def test_double():\n    assert double(2) == 4",
+            "async def test_double(tmp_path):\n    assert double(2) == 4",
+            "import unittest\nclass T(unittest.TestCase):\n    async def test(self): self.assertEqual(double(2), 4)",
+            (
+                "import unittest\nclass T(unittest.IsolatedAsyncioTestCase):\n"
+                "    async def test(self): self.assertEqual(double(2), 4)"
+            ),
+            "import asyncio\nasync def check(f):\n    assert f(2) == 4\nasyncio.run(check(double))",
+        ],
+    )
+    async def test_async_tests_run(self, tests: str) -> None:
+        scores = await judged(tests, RIGHT, "def double(x): return x", "pass")
+        assert [score and score.value for score in scores] == [1.0, 0.0, 0.0]
+
+    @pytest.mark.parametrize(
+        ("tests", "values"),
+        [
+            ("def test_double():\n    yield\n    assert double(2) == 4", [0.0, 0.0]),
+            (f"{SKIPPED}    def test(self): self.assertEqual(double(2), 4)", [0.0, 0.0]),
+            (f"{SKIPPED}    def test(self): self.fail()\ndef test_double():\n    assert double(2) == 4", [1.0, 0.0]),
+            (
+                (
+                    "import unittest\nclass T(unittest.TestCase):\n    def test(self):\n"
+                    "        with self.subTest(): self.skipTest('a part')\n        self.assertEqual(double(2), 4)"
+                ),
+                [1.0, 0.0],
+            ),
+            (
+                (
+                    "import unittest\nclass T(unittest.TestCase):\n    @unittest.expectedFailure\n"
+                    "    def test(self): self.assertNotEqual(double(2), 4)"
+                ),
+                [1.0, 0.0],
+            ),
+        ],
+    )
+    async def test_what_does_not_run_passes_nothing(self, tests: str, values: list[float]) -> None:
+        scores = await judged(tests, RIGHT, "def double(x): return x")
+        assert [score and score.value for score in scores] == values
 
     async def test_a_plugin_of_pytest_that_is_not_readable_there_costs_no_verdict(self) -> None:
         tests = """

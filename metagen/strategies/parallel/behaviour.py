@@ -97,8 +97,8 @@ class CodeT(Programs):
 
 def agreed(behaviours: Sequence[Behaviour | None]) -> int | None:
     """The first of the group whose size times the number of tests it passes is largest; `None` if none passes any."""
-    groups = [each for each in behaviours if each]
-    scores = [groups.count(each) * each.count(PASSED) if each else 0 for each in behaviours]
+    passed = [tuple(outcome == PASSED for outcome in each or ()) for each in behaviours]
+    scores = [passed.count(each) * sum(each) for each in passed]
     return scores.index(max(scores)) if any(scores) else None
 
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import comb, lgamma
+from math import comb, lgamma, log
 from typing import TYPE_CHECKING, Protocol
 
 from metagen.errors import InputError
@@ -154,6 +154,8 @@ class ConsensusStop:
         return len(keys) >= self.least and total > 0 and max(sums.values()) >= self.threshold * total
 
 
+CELLS = 1 << 18
+"""Outcomes that are looked at together: there may be as many as the square of the samples that are left."""
 COUNTING = (BetaStop, DirichletStop, ExactStop, PredictiveStop)
 """Rules for votes that weigh the same: under weights their promise does not hold."""
 
@@ -186,12 +188,14 @@ def leads(counts: tuple[int, ...]) -> float:
     x = (np.arange(4000) + 0.5) * (first + 21 + 12 * (first + 1) ** 0.5) / 4000  # midpoints
     density = np.exp(first * np.log(x) - x - lgamma(first + 1))
     below = np.ones_like(x)
+    log_x = np.log(x)
     for count in others:
-        term = tail = np.exp(-x)
+        log_term = -x  # in logs: e to the -x is nothing from 746 on
+        tail = np.exp(log_term)
         for k in range(1, count + 1):
-            term = term * x / k
-            tail = tail + term
-        below *= 1.0 - tail
+            log_term = log_term + log_x - log(k)
+            tail = tail + np.exp(log_term)
+        below *= np.maximum(1.0 - tail, 0.0)
     return float((density * below).sum() / density.sum())
 
 
@@ -206,11 +210,14 @@ def stays(first: int, second: int, others: int, left: int) -> float:
         ways: NDArray[np.float64] = factorials[start + more] - factorials[start] - factorials[more]
         return ways
 
-    i, j = np.meshgrid(np.arange(left + 1), np.arange(left + 1), indexing="ij")
-    ahead = (i + j <= left) & (first + i >= second + j)
-    i, j = i[ahead], j[ahead]
-    logs = urn(first, i) + urn(second, j) + urn(others, left - i - j) - urn(first + second + others + 2, np.array(left))
-    return float(np.exp(logs).sum())
+    every, rows, total = np.arange(left + 1), max(1, CELLS // (left + 1)), 0.0
+    for begun in range(0, left + 1, rows):
+        i, j = np.meshgrid(every[begun : begun + rows], every, indexing="ij")
+        ahead = (i + j <= left) & (first + i >= second + j)
+        i, j = i[ahead], j[ahead]
+        ways = urn(first, i) + urn(second, j) + urn(others, left - i - j)
+        total += float(np.exp(ways - urn(first + second + others + 2, np.array(left))).sum())
+    return total
 
 
 def needed(rule: Stop, keys: Keys, left: int) -> int:

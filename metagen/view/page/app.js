@@ -175,7 +175,7 @@ async function open(id) {
     prepare();
     [shown] = filtered();
   }
-  const place = shown.indexOf(row);
+  const place = shown.findIndex((each) => each.id === id); // reading again makes new rows
   const article = await problemPage(runs, row, place < 0 ? [] : [shown[place - 1], shown[place + 1]]);
   if (state().get("problem") !== id) return undefined;
   page.className = "single";
@@ -220,9 +220,10 @@ async function read() {
 
 // Reads again, and keeps what the reader is looking at.
 async function look() {
-  const before = rows.length;
+  const ids = () => JSON.stringify(rows.map((row) => row.id));
+  const before = ids();
   await read();
-  if (rows.length !== before && !state().get("problem")) {
+  if (ids() !== before && !state().get("problem")) {
     const [active, top] = [document.activeElement, table.element.scrollTop];
     overview();
     table.element.scrollTop = top;
@@ -232,8 +233,13 @@ async function look() {
 }
 
 async function follow() {
-  await look();
-  setTimeout(follow, POLL);
+  try {
+    await look();
+  } catch {
+    // The server may answer the next time.
+  } finally {
+    setTimeout(follow, POLL);
+  }
 }
 
 async function begin() {

@@ -87,14 +87,15 @@ function prose(text, attributes) {
 function stepped(text, values) {
   const pieces = text.split("\n").filter((piece) => piece.trim());
   if (!values.length || pieces.length !== values.length) return prose(text);
-  const steps = pieces.map((piece, place) =>
-    el(
+  const steps = pieces.map((piece, place) => {
+    const value = values[place]; // null where it was no finite number
+    return el(
       "li",
-      { style: { borderLeftColor: valueColour(values[place]) } },
-      el("span", { class: "value", title: "Process reward" }, values[place].toFixed(2)),
+      { style: { borderLeftColor: valueColour(value ?? 0) } },
+      el("span", { class: "value", title: "Process reward" }, value === null ? "none" : value.toFixed(2)),
       prose(piece),
-    ),
-  );
+    );
+  });
   return el("ol", { class: "steps" }, ...steps);
 }
 

@@ -47,7 +47,16 @@ def model(written: str | None) -> Scripted:
 
 
 @pytest.mark.parametrize(
-    ("probe", "kind"), [("f(1)", "call"), ("assert f(1) == 2", "assert"), ("1 2\n", "input"), ("x = 1", "input")]
+    ("probe", "kind"),
+    [
+        ("f(1)", "call"),
+        ("assert f(1) == 2", "assert"),
+        ("1 2\n", "input"),
+        ("x = 1", "input"),
+        ("assert await f(1) == 2", "input"),
+        ("f([x async for x in g()])", "input"),
+        ("f((yield))", "call"),
+    ],
 )
 def test_probes_are_told_apart(probe: str, kind: str) -> None:
     assert kind_of(probe) == kind
@@ -60,6 +69,7 @@ def test_probes_are_told_apart(probe: str, kind: str) -> None:
         ([("True", "E"), ("True", "True"), ("E", "E")], 1),
         ([("E", "E"), ("E", "E"), None, ("E", "True")], 3),
         ([("E",), None], None),
+        ([("True", "AssertionError"), ("True", "TypeError"), ("True", "ValueError"), ("True", "True")], 0),
         ([], None),
     ],
 )

@@ -63,7 +63,7 @@ def test_of_two_answers_dirichlet_says_what_beta_says(first: int, second: int) -
     assert leads((first, second)) == pytest.approx(beats(first, second), abs=2e-3)
 
 
-@pytest.mark.parametrize("counts", [(3, 2, 1), (5, 1, 1, 1), (2, 2, 2), (40, 20, 30)])
+@pytest.mark.parametrize("counts", [(3, 2, 1), (5, 1, 1, 1), (2, 2, 2), (40, 20, 30), (800, 790), (2000, 1990)])
 def test_of_many_answers_dirichlet_says_what_sampling_says(counts: tuple[int, ...]) -> None:
     shares = np.random.default_rng(0).dirichlet(np.array(counts) + 1, 200_000)
     assert leads(counts) == pytest.approx((shares.argmax(1) == 0).mean(), abs=0.005)
@@ -123,6 +123,14 @@ def test_the_chance_to_stay_ahead_is_that_of_drawing_on(first: int, second: int,
         drawn = (rng.random(len(urns))[:, None] * urns.sum(1, keepdims=True) > urns.cumsum(1)).sum(1)
         urns[np.arange(len(urns)), drawn] += 1
     assert stays(first, second, others, left) == pytest.approx((urns[:, 0] >= urns[:, 1]).mean(), abs=0.01)
+
+
+def test_many_outcomes_are_looked_at_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = stays(7, 5, 2, 30)
+    stays.cache_clear()
+    monkeypatch.setattr("metagen.strategies.parallel.stopping.CELLS", 50)
+    assert stays(7, 5, 2, 30) == pytest.approx(whole)
+    stays.cache_clear()
 
 
 def test_the_prediction_looks_at_what_is_left() -> None:
