@@ -283,9 +283,14 @@ def test_only_the_command_line_prints(module: str) -> None:
     assert not {"rich", "typer"} & {name.split(".")[0] for name in imported(module)}
 
 
+COMPILE = {"execution.suites"}
+"""Those that ask whether a text is a program, and run nothing of it."""
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_no_text_is_run_as_code(module: str) -> None:
-    assert not {"eval", "exec", "compile", "__import__"} & set(calls(module))
+    refused = {"eval", "exec", "compile", "__import__"} - ({"compile"} if module in COMPILE else set())
+    assert not refused & set(calls(module))
     assert not {"pickle", "marshal", "shelve", "dill", "cloudpickle"} & {
         name.split(".")[0] for name in imported(module)
     }

@@ -74,8 +74,9 @@ def shown(text: str) -> str:
 
 
 @pytest.fixture
-def pages() -> tuple[Terminal, StringIO]:
+def pages(monkeypatch: pytest.MonkeyPatch) -> tuple[Terminal, StringIO]:
     """A console over a terminal, and what is written to it."""
+    monkeypatch.setenv("TERM", "xterm")  # a dumb one shows no status
     file = StringIO()
     return Terminal(file=file, width=200, color_system=None, force_terminal=True), file
 
