@@ -13,10 +13,9 @@ settings.load_profile("metagen")
 
 @pytest.fixture(scope="session", autouse=True)
 def caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No test reads or writes what the user has remembered, and none depends on how busy the machine is."""
+    """No test reads or writes what the user has remembered."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("METAGEN_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setenv("OMP_NUM_THREADS", "1")  # else it depends on what else the machine does
         yield
 
 

@@ -108,6 +108,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def metagen(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     """The command, in this process."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # else it depends on what else the machine does
 
     def run(*arguments: str) -> Result:
         monkeypatch.setattr(sys, "argv", ["metagen", *arguments])
