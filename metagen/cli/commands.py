@@ -2,6 +2,7 @@
 
 import gc
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -455,6 +456,8 @@ def main() -> NoReturn:
         except (KeyboardInterrupt, _cancelled(), typer.Abort):
             code = 130  # which is also what newer versions of typer make of Ctrl-C
         if code == 130 or stopped:
+            # The signal may have come between the making of a coroutine and that of its task.
+            warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
             _fail("interrupted. What is solved is kept: run the same command to continue", 128 + (stopped or [2])[0])
         sys.exit(code or 0)
 
