@@ -226,7 +226,7 @@ class Model(Settings):
     ) -> Candidate:
         thought = completion.thought or completion.open or completion.thought_tokens or request.open
         if begun is UNBEGUN and step is None and not (thought or request.sampling.thought_only):
-            return _whole(completion, identity)  # as nearly all are, in half of the time
+            return _whole(completion, identity)  # as nearly all are, by a shorter way
         if request.sampling.thought_only and not thought:
             return changed(begun, finished=False)  # it did not think: what it said is drawn anew, as it was asked for
         ended_step = _ends_step(completion, step)

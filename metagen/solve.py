@@ -408,7 +408,7 @@ async def _verdicts(
     if whole.grade is None and oracle_of(problem) is REFERENCE:
         try:
             right = await by_reference(problem, answers)
-        except (VerifierError, SampleError) as failed:
+        except SampleError as failed:
             return [], [f"not graded: {failed}"]
         return [None if place in unread else one for place, one in enumerate(right)], []
     run, span = whole.grading(problem)

@@ -32,9 +32,10 @@ from aiohttp import web
 
 from metagen import MCTS, Beam, Candidate, OpenAIServer, Problem, Request, Run, Score, Scripted, solve, solve_all
 
-SLOWER = "SLOWER"
-"""The name under which the processes of a comparison are told how much slower all is."""
-CALL, VERDICT = (each * float(os.environ.get(SLOWER, "1")) for each in (0.1, 0.05))
+SLOWER = "TREE_PEERS_SLOWER"
+"""The variable by which the processes of a comparison know how much slower all is."""
+CALL, VERDICT = 0.1, 0.05
+"""Seconds."""
 STEPS, WIDTH = 6, 4
 CALLS, SEEDS = 320, 20
 HUB = """
@@ -94,7 +95,6 @@ def main(
 ) -> None:
     if slower:
         os.environ[SLOWER] = str(slower)
-        os.execv(sys.executable, [sys.executable, __file__, *_without(sys.argv[1:], "--slower")])
     if serve:
         asyncio.run(served())
     elif way:
@@ -104,19 +104,18 @@ def main(
         compare_mcts(quest)
 
 
-def _without(arguments: list[str], option: str) -> list[str]:
-    """The arguments without an option and its value."""
-    place = arguments.index(option)
-    return arguments[:place] + arguments[place + 2 :]
+def lasting(seconds: float) -> float:
+    """How long something takes in this comparison."""
+    return seconds * float(os.environ.get(SLOWER, "1"))
 
 
 def compare_beams(hub: Path, rounds: int) -> None:
-    ideal = STEPS * (CALL + VERDICT)
+    ideal = STEPS * lasting(CALL + VERDICT)
     print(f"{'beams':>7} {'problems':>8} {'ideal':>7} {'metagen':>8} {'to ideal':>8} {'its-hub':>8} {'to ideal':>8}")
     with serving() as address:
         for budget, problems in ((16, 1), (64, 1), (256, 1), (16, 64)):
             ours = [sys.executable, __file__, "--url", address, "--way", f"{budget},{problems}"]
-            theirs = [str(hub), "-c", HUB, address, *map(str, (WIDTH, budget, problems, VERDICT, STEPS))]
+            theirs = [str(hub), "-c", HUB, address, *map(str, (WIDTH, budget, problems, lasting(VERDICT), STEPS))]
             found = [[told(command) for _ in range(rounds)] for command in [ours, *([theirs] if hub.is_file() else [])]]
             medians = [statistics.median(each) for each in found]
             columns = " ".join(f"{median:8.2f} {median / ideal:8.2f}" for median in medians)
@@ -143,7 +142,7 @@ async def beams(url: str, budget: int, problems: int) -> float:
 
 
 async def slowly(_problem: Problem, candidates: Sequence[Candidate], _run: Run) -> list[Score | None]:
-    await asyncio.sleep(VERDICT)
+    await asyncio.sleep(lasting(VERDICT))
     return [Score(random.random()) for _ in candidates]
 
 
@@ -194,7 +193,7 @@ async def detokenize(request: web.Request) -> web.Response:
 async def completions(request: web.Request) -> web.Response:
     body = await request.json()
     written = body["prompt"].count(10)
-    await asyncio.sleep(CALL)
+    await asyncio.sleep(lasting(CALL))
     steps = [step(written) for _ in range(body.get("n") or 1)]
     choices = [
         {"index": index, "text": text, "finish_reason": "stop", "stop_reason": stop, "token_ids": list(text.encode())}
@@ -206,7 +205,7 @@ async def completions(request: web.Request) -> web.Response:
 async def chat(request: web.Request) -> web.Response:
     body = await request.json()
     last = body["messages"][-1]
-    await asyncio.sleep(CALL)
+    await asyncio.sleep(lasting(CALL))
     text, _ = step(last["content"].count("\n") if last["role"] == "assistant" else 0)
     return answered([{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}])
 

@@ -72,8 +72,14 @@ def read_answer(kind: Answers, text: str, *, finished: bool = True) -> str | Non
 
     Raises `VerifierError` where it fails, whatever it raises.
     """
+    return read_keyed(kind, text, finished=finished)[0]
+
+
+def read_keyed(kind: Answers, text: str, *, finished: bool = True) -> tuple[str | None, str | None]:
+    """Return the same with the key under which it votes."""
     try:
-        return kind.extract(text, finished=finished)
+        answer = kind.extract(text, finished=finished)
+        return answer, None if answer is None else kind.key(answer)
     except MetagenError:
         raise
     except Exception as error:

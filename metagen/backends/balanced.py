@@ -118,7 +118,7 @@ class _Balanced(Generic[Inner]):
 
     @asynccontextmanager
     async def _picked(self, session: str = "", size: int = 0) -> AsyncIterator[Inner]:
-        """The backend for a request of a problem, with so many samples. If it cannot be reached, it rests."""
+        """The backend that serves a request for `size` samples. If it cannot be reached, it rests."""
         member = await self._pick(session, size)
         try:
             async with member.opening:

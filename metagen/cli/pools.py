@@ -43,10 +43,10 @@ class Gathering:
     ids: tuple[str, ...]
     """Of the problems."""
     arms: Sequence[Arm]
-    command: Sequence[str]
-    """What solves with one of them, up to the strategy."""
     spent: float
     """The tokens that the samples and the verdicts on them cost."""
+    command: Sequence[str] = ()
+    """What solves with one of them, up to the strategy."""
 
 
 def from_pools(
@@ -55,13 +55,9 @@ def from_pools(
     """All strategies that pools and runs can stand for, from the options of the command. Raises `InputError`."""
     if ignored := sorted(name for name in DRAWING if given.pop(name, None)):
         raise InputError(f"--{ignored[0]} is for drawing a pool, and --problems says that the pools are there")
-    named = _named(sources)
-    return gathered(
-        {name: Path(path) for name, path in named.items()},
-        cards(card or (), len(named)),
-        prices(price or (), len(named)),
-        **given,
-    )
+    named = {name: Path(path) for name, path in _named(sources).items()}
+    found = gathered(named, cards(card or (), len(named)), prices(price or (), len(named)), **given)
+    return replace(found, command=[*_command(given["problem_file"], named), *as_options(given, ASKED)])
 
 
 READING = ("prompt_field", "answer_field", "id_field", "answers", "split", "grade", "load")
@@ -119,9 +115,7 @@ def gathered(
     drawn = ", ".join(f"{each.samples.n} samples each of {each.name}" for each in found)
     ids = tuple(found[0].ids[row] for row in kept[0].tolist())
     spent = sum(map(_spent, pools))
-    values = (model, engine, server, prompt_field, answer_field, id_field, answers, split, grade, load)
-    command = [*_command(problem_file, named), *as_options(dict(zip(ASKED, values, strict=True)), ASKED)]
-    return Gathering(f"{len(ids)} problems, {drawn}", ids, every, command, spent)
+    return Gathering(f"{len(ids)} problems, {drawn}", ids, every, spent)
 
 
 def _spent(pool: Pool) -> float:

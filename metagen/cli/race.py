@@ -188,8 +188,10 @@ class Race:
         job = replace(self._jobs[spec], models=models, limit=size)
         folder = self._pool.parent / job.slug()
         await fill(job, folder, Tally(), Account(job.budget))
-        judged = (each for each in read_solutions(folder) if each.correct is not None)
-        ran = [each for each in judged if each.problem in self._places]
+        solved = [each for each in read_solutions(folder) if each.problem in self._places]
+        ran = [each for each in solved if each.correct is not None]
+        if len(ran) < len(solved):
+            err.print(f"{spec}: {len(solved) - len(ran)} of {len(solved)} problems have no verdict and are left out")
         return Entrant(
             spec,
             np.array([self._places[each.problem] for each in ran], np.intp),
@@ -251,7 +253,7 @@ def sentences(raced: Raced, differences: Sequence[Difference]) -> Iterator[str]:
     elif raced.entrants:
         yield "None of these is better than the pool at equal cost beyond what chance gives the luckiest."
     else:
-        yield "There was no room to run other strategies."
+        yield "No other strategy could be compared: there was no room to run one, or no verdict on its answers."
     yield (
         f"This choice cost {raced.spent:,.0f} tokens, {100 * raced.spent / raced.whole:.1f} % of the "
         f"{raced.whole:,.0f} that running every strategy on these problems would cost."

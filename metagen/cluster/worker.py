@@ -204,7 +204,7 @@ class Desk:
         self._question: tuple[Amounts, bool, int] | None = None
         self._asked = 0
         self._answer: asyncio.Future[None] | None = None
-        """That of the last question: whoever asked before it has left."""
+        """The answer to the last question. Earlier questions were cancelled."""
         self._failure: BaseException | None = None
         self._busy, self._since = 0.0, 0.0
         """Seconds with any problem since the last report, and when the present ones of them began."""
@@ -241,7 +241,7 @@ class Desk:
         await self._answer
 
     def answer(self, amounts: Amounts, question: int) -> None:
-        """What the driver lends, on a question; whoever asked it may have left, and another one may be asked by now."""
+        """Add what the driver lends. The task that asked is woken, unless it was cancelled and another one asks now."""
         self.account.add(amounts)
         if self._answer and question == self._asked and not self._answer.done():
             self._answer.set_result(None)

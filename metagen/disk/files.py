@@ -87,6 +87,7 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
 def _beside(path: Path) -> tuple[int, Path]:
     """A new file beside a place, open."""
     try:
+        # the whole name and more might be longer than a name may be
         descriptor, name = mkstemp(prefix=f".{path.stem[:100]}-", suffix=path.suffix, dir=path.parent)
     except OSError as error:
         if error.errno in FULL:

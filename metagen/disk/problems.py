@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from metagen.answers.extract import alone, extract
-from metagen.answers.kinds import MATHS, Choice, Label, LastNumber, Maths, Number
+from metagen.answers.kinds import MATHS, Choice, Label, LastNumber, Maths, Number, Text
 from metagen.answers.protocol import Answers
 from metagen.answers.rows import choices_of, with_choices
 from metagen.answers.spec import parse_answers
@@ -232,7 +232,7 @@ class ProblemFile:
         answer = text_of((field, given), where)
         if answer is not None and field == "solution" and not self.answer_field:
             answer = _solved(answer, kind)
-        if answer is not None and isinstance(kind, Maths | Number | LastNumber):
+        if answer is not None and not isinstance(kind, Text):
             answer = _after_mark(answer)
         if answer is not None and isinstance(kind, Choice) and kind.texts and kind.key(answer) not in kind.letters:
             raise InputError(

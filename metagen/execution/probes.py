@@ -20,7 +20,7 @@ _PROBER = files("metagen.execution") / "prober.py"
 
 
 def kind_of(probe: str) -> Kind:
-    """Tell an assertion and a call from a text on standard input, which all is that cannot stand in a function."""
+    """Tell whether a probe is an assertion or a call. What cannot stand in a function is a text on standard input."""
     tree = parsed(probe.strip())
     kind: Kind = "input"
     if tree is not None and len(tree.body) == 1:

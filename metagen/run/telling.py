@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 
-from metagen.answers.protocol import Answers
+from metagen.answers.protocol import Answers, read_keyed
 from metagen.errors import VerifierError
 from metagen.events import Listener, Path, SampleDone, TextAdded
 from metagen.request import Hearing
@@ -81,7 +81,6 @@ class Teller:
     def _read(self, text: str, *, finished: bool) -> tuple[str | None, str | None]:
         """An answer and its key; none where the user's function that reads them fails, which is said elsewhere."""
         try:
-            answer = self._answers.extract(text, finished=finished)
-            return answer, None if answer is None else self._answers.key(answer)
+            return read_keyed(self._answers, text, finished=finished)
         except VerifierError:
             return None, None

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
 from metagen.budget import Account, Budget, tightest
-from metagen.errors import BudgetExceeded
 from metagen.serve.keys import Key
 from metagen.serve.refusals import Refusal, busy, spent
 
@@ -33,7 +32,7 @@ class Limits:
     ping: float = 10.0
     """Seconds of silence in a stream before a comment is sent."""
     kept: int = 256
-    """How many of the latest replies and traces can be fetched again."""
+    """How many of the latest replies and traces of each key can be fetched again."""
 
 
 class Gate:
@@ -93,9 +92,7 @@ class Books:
         return self.day(key).inner(tightest(self._limits.request, key.request, asked))
 
     def refused(self, key: Key, account: Account, why: str) -> Refusal | None:
-        """Which budget turned a request away; `None` if none did. `why` is the reason that the request itself gives."""
-        if BudgetExceeded.__name__ not in why:  # a budget that turned others away may have let this one pass
-            return None
+        """Which budget turned a request away, that was lost for want of room; `None` if it was another one."""
         if account.refused:
             return Refusal(400, f"The budget of this request is spent: {why}", param="metagen", code="budget_exceeded")
         if self.day(key).refused:

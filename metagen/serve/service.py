@@ -157,8 +157,8 @@ class Service:
         lost = solutions[0]
         if not all(solution.failed for solution in solutions):
             return
-        why = lost.error if BudgetExceeded.__name__ in lost.error else f"{lost.error}; {lost.why_lost}"
-        if refused := self.books.refused(order.key, account, why):
+        by_budget = BudgetExceeded.__name__ in f"{lost.error} {lost.why_lost}"  # else it may have turned others away
+        if by_budget and (refused := self.books.refused(order.key, account, lost.error)):
             self.metrics.refused()
             raise refused
         raise failed(lost.error)

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from math import isfinite
 
-from metagen.answers.protocol import Answers, read_answer
+from metagen.answers.protocol import Answers, read_answer, read_keyed
 from metagen.candidate import Candidate, Score
 from metagen.errors import VerifierError, WeightError
 from metagen.problem import Problem
@@ -44,8 +44,7 @@ def key_of(answers: Answers, candidate: Candidate) -> str | None:
 
     Raises `VerifierError` where the kind of answers fails.
     """
-    answer = read_answer(answers, candidate.text, finished=candidate.finished)
-    return None if answer is None else answers.key(answer)
+    return read_keyed(answers, candidate.text, finished=candidate.finished)[1]
 
 
 def majority(keys: Sequence[Hashable | None]) -> int | None:

@@ -67,7 +67,7 @@ class Tuning(Generic[Item]):
         schedule = self.schedule
         batches = [batch for epoch in range(schedule.epochs) for batch in self.epoch_batches(epoch)]
         optimizer = optimizer_of(self.model, schedule.rate, schedule.decay)
-        plan, begun = self.identity(), 0
+        plan, begun = self.identity() if checkpoint else "", 0
         if checkpoint and checkpoint.exists():
             begun = load(self.model, optimizer, checkpoint, plan)
         self.model.train()

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.fake_server import reserved_port
 from tests.support.harness import MODELS, SUMS
 
 pytest.importorskip("dspy")
@@ -70,6 +71,17 @@ def test_a_request_without_an_answer_and_what_cannot_be_are_errors() -> None:
     with pytest.raises(lm15.UnsupportedFeatureError, match="logprobs: strategies do not pass it on"):
         engine.complete(lm15.Request("x", (lm15.Message.user("?"),), config=lm15.Config(logprobs=2)))
     engine.close()
+
+
+def test_models_that_do_not_open_are_the_same_error_each_time() -> None:
+    import dspy
+
+    from metagen.adapters.dspy import LM
+
+    with reserved_port() as port, dspy.context(lm=LM(model=f"http://127.0.0.1:{port}/v1", num_retries=0)):
+        for _ in range(2):
+            with pytest.raises(Exception, match="cannot connect to"):
+                program()(question="1 + 1?")
 
 
 def test_a_program_is_saved_with_its_strategy(tmp_path: Path) -> None:

@@ -43,6 +43,10 @@ def saved(path: Path, rows: Iterable[Any]) -> Path:
         ),
         ({"question": "?", "answer": "# A\n#### B\nC"}, Problem("1", "?", "# A\n#### B\nC")),
         (
+            {"question": "?", "answer": "So B.\n#### B", "answers": 'Choice("AB")'},
+            Problem("1", "?", "B", answers=Choice("AB")),
+        ),
+        (
             {
                 "problem": "x?",
                 "solution": "...",

@@ -101,5 +101,8 @@ def test_an_outcome_is_read_at_the_last_token(base: Path, tmp_path: Path) -> Non
         together = model(collate(items, 0))
         apart = torch.cat([model(collate([item], 0)) for item in items])
     torch.testing.assert_close(together, apart, rtol=1e-4, atol=1e-5)
+    model.classifier.config.pad_token_id = items[1].ids[-1]  # the end of a reply may also pad
+    with torch.no_grad():
+        torch.testing.assert_close(model(collate(items, 0)), apart, rtol=1e-4, atol=1e-5)
     model.save(tmp_path, tokenizer)
     assert json.loads((tmp_path / "config.json").read_text())["architectures"] == ["Qwen2ForSequenceClassification"]

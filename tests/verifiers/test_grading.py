@@ -199,6 +199,25 @@ async def test_a_sample_that_the_kind_of_answers_fails_to_read_costs_no_sibling(
     assert (found.correct, found.unjudged, found.compared) == (None, True, 0)
 
 
+async def test_a_key_that_fails_costs_its_sample_alone() -> None:
+    class Move:
+        asks, form = "", None
+
+        def extract(self, text: str, *, finished: bool = True) -> str | None:
+            return text
+
+        def key(self, answer: str) -> str:
+            return {"one": "e4"}[answer]
+
+        async def equal(self, answer: str, reference: str) -> bool | None:
+            return True
+
+    backend = Scripted(lambda request: ("odd", "one")[request.draw])
+    solution = await solve(Problem("1", "?", "e4", answers=Move()), Vote(2), backend)
+    assert (solution.answer, list(solution.verdicts)) == ("one", [None, True])
+    assert solution.notes == ("not graded: Move: KeyError: 'odd'",)
+
+
 async def test_the_reference_judges_those_that_can_be_read() -> None:
     def reads(text: str) -> str | None:
         return {"one": "e4"}[text]

@@ -91,9 +91,11 @@ class Engine:
                 threading.Thread(target=loop.run_forever, name="metagen.dspy", daemon=True).start()
                 try:
                     asyncio.run_coroutine_threadsafe(self._open(), loop).result()
-                except MetagenError as error:
+                except BaseException as error:
                     loop.call_soon_threadsafe(loop.stop)
-                    raise lm15.InvalidRequestError(str(error), provider="metagen") from error
+                    if isinstance(error, MetagenError):
+                        raise lm15.InvalidRequestError(str(error), provider="metagen") from error
+                    raise
                 self._loop = loop
                 atexit.register(self.close)
             return self._loop

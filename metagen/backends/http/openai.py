@@ -400,7 +400,7 @@ def reply_of(choice: Choice, family: Family | None, *, opened: bool = False) -> 
 
 
 def plain_completion(choice: Choice, text: str) -> Completion:
-    """A sample that is a plain text, as nearly all are: what `completion` makes of it, in a third of the time."""
+    """A sample that is a plain text, as nearly all are: what `completion` makes of it, by a shorter way."""
     ids, is_cut = choice.token_ids or (), choice.reason in LENGTH
     stop = "" if is_cut else choice.stop
     end = "length" if is_cut else "stop" if stop else "eos"

@@ -120,7 +120,14 @@ class VLLMRewardServer(RewardBackend):
             self._ids.popitem(last=False)
         return self._ids[reading]
 
-    async def _tokenized(self, form: Form, *, special: bool = True) -> list[int]:
+    async def _tokenized(self, form: Form) -> list[int]:
+        ids = await self._told_ids(form)
+        if ids is None:
+            raise self._unreadable("token ids")
+        return ids
+
+    async def _told_ids(self, form: Form, *, special: bool = True) -> list[int] | None:
+        """The ids of what is read; `None` where the server tells none."""
         if isinstance(form, list):
             body: dict[str, Any] = {"messages": form, "add_generation_prompt": self._family.reads == "next"}
         else:
@@ -129,7 +136,7 @@ class VLLMRewardServer(RewardBackend):
         try:
             return list(map(int, reply["tokens"]))
         except (TypeError, KeyError, ValueError):
-            raise self._unreadable("token ids") from None
+            return None
 
     def _marked(self, rows: list[list[float]], ids: list[int], steps: int) -> tuple[float, ...]:
         """The probability of the second class at each step's mark; a question may hold marks too."""
@@ -221,12 +228,10 @@ class VLLMRewardServer(RewardBackend):
             self._classifies = await self._serves("/classify")
 
     async def _token(self, text: str) -> int:
-        try:
-            return (await self._tokenized(text, special=False))[-1]
-        except (IndexError, TransientError) as error:
-            if isinstance(error, TransientError) and not error.sent:
-                raise
-            raise InputError(f"{self.name} tells no token ids: it must be vLLM's server") from None
+        ids = await self._told_ids(text, special=False)
+        if not ids:
+            raise InputError(f"{self.name} tells no token ids: it must be vLLM's server")
+        return ids[-1]
 
     async def _serves(self, path: str) -> bool:
         try:

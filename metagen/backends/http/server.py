@@ -279,15 +279,15 @@ class OpenAIServer(Backend):
         """One outcome for each sample, in order; what did not come may be asked for again."""
         outcomes: dict[int, Outcome] = {}
         opened, secret = self._words.opened(request), bool(self._http.key.value)
-        finished = secret or self._words.family or request.sampling.keep_stop
+        plain = not (secret or self._words.family or request.sampling.keep_stop)
         for choice in reply.choices:
             if 0 <= choice.index < request.n:
                 lost = None if choice.finish_reason in ENDED else self._lost(choice)
                 lost = lost or (self._repeated(choice, reply) if request.n == 1 else None)
-                if lost or not finished:
+                if plain:
                     outcomes[choice.index] = lost or self._words.understood(choice, request, opened=opened)
                 else:
-                    outcomes[choice.index] = await self._finish(choice, request, opened=opened, secret=secret)
+                    outcomes[choice.index] = lost or await self._finish(choice, request, opened=opened, secret=secret)
         if len(outcomes) == request.n:
             return [outcomes[index] for index in range(request.n)]
         came = sum(isinstance(each, Completion) for each in outcomes.values())

@@ -170,9 +170,12 @@ def test_a_share_is_of_two_and_places_are_the_last() -> None:
 
 async def test_a_server_that_tells_no_ids_for_once_is_asked_again_and_one_that_never_does_is_refused() -> None:
     class Odd(FakeRewards):
-        odd = False
+        odd = broken = False
 
         async def _tokenize(self, request: web.Request) -> web.Response:
+            if self.broken:
+                assert request.transport
+                request.transport.close()
             return web.json_response({"tokens": None}) if self.odd else await super()._tokenize(request)
 
     fake = Odd()
@@ -181,6 +184,10 @@ async def test_a_server_that_tells_no_ids_for_once_is_asked_again_and_one_that_n
         with pytest.raises(TransientError, match="without token ids"):
             await server.rate(READING, lambda _: None)
     with pytest.raises(InputError, match="tells no token ids: it must be vLLM's server"):
+        async with serving(fake):
+            pass
+    fake.broken = True
+    with pytest.raises(TransientError, match="broke off"):
         async with serving(fake):
             pass
 
