@@ -78,7 +78,7 @@ def test_models_that_do_not_open_are_the_same_error_each_time() -> None:
 
     from metagen.adapters.dspy import LM
 
-    with reserved_port() as port, dspy.context(lm=LM(model=f"http://127.0.0.1:{port}/v1", num_retries=0)):
+    with reserved_port() as port, dspy.context(lm=LM(model=f"http://127.0.0.1:{port}/v1")):
         for _ in range(2):
             with pytest.raises(Exception, match="cannot connect to"):
                 program()(question="1 + 1?")

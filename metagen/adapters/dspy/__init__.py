@@ -88,7 +88,7 @@ class Engine:
         with self._opening:
             if self._loop is None:
                 loop = asyncio.new_event_loop()
-                threading.Thread(target=loop.run_forever, name="metagen.dspy", daemon=True).start()
+                threading.Thread(target=_run, args=(loop,), name="metagen.dspy", daemon=True).start()
                 try:
                     asyncio.run_coroutine_threadsafe(self._open(), loop).result()
                 except BaseException as error:
@@ -130,6 +130,12 @@ class Engine:
         question = repr(turns)
         self._asked[question] += 1
         return Problem(f"{len(self._asked)}.{self._asked[question]}", messages=turns, answers=self._answers)
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    """Run a loop until it is stopped, and close it."""
+    loop.run_forever()
+    loop.close()
 
 
 class AsyncEngine:
