@@ -33,6 +33,7 @@ pages: $(READY) ## open the pages of runs in Chromium, and try them
 ADAPTERS := .venv-adapters
 
 adapters: $(ADAPTERS)/ready ## try the harnesses and tools of others over metagen, in an environment of their own
+	$(ADAPTERS)/bin/python -c "import datasets, dspy, inspect_ai, lm_eval, trl"  # their tests are skipped without
 	$(ADAPTERS)/bin/python -m pytest --durations=5 -m adapters tests/adapters
 
 CORE := run spec strategies disk backends/http/test_server.py backends/test_*.py test_laws.py test_settings.py \
