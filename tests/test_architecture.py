@@ -69,7 +69,6 @@ TESTED_ELSEWHERE = {
     "backends.http.tokens": "tests/backends/http/test_server.py",
     "backends.rewards.readings": "tests/backends/rewards/test_torch.py",
     "backends.rewards.scorer": "tests/backends/rewards/test_torch.py",
-    "backends.vllm.arguments": "tests/backends/vllm",
     "backends.vllm.enclosure": "tests/backends/vllm/test_generating.py",
     "backends.vllm.engine": "tests/backends/vllm/test_generating.py",
     "backends.vllm.flight": "tests/backends/vllm/test_generating.py",

@@ -132,9 +132,10 @@ def bare_llm(model: str, problems: int, *, small: bool) -> float:
 def offline_speed(model: str, problems: list[Problem], settings: dict[str, Any]) -> float:
     from vllm import LLM  # noqa: PLC0415
 
+    from metagen.backends.folder import config_of  # noqa: PLC0415
     from metagen.backends.vllm import arguments  # noqa: PLC0415
 
-    llm = LLM(model, **arguments.defaults(cpu=on_cpu()) | settings)
+    llm = LLM(model, **arguments.defaults(config_of(model), cpu=on_cpu()) | settings)
     turns: list[Any] = [[{"role": "user", "content": problem.prompt}] for problem in problems]
     for _ in range(2):  # the first warms up
         begun = time.perf_counter()

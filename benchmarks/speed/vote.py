@@ -25,6 +25,7 @@ from typing import Any
 import typer
 
 from metagen import ProblemFile, VLLMEngine, Vote, solve_all
+from metagen.backends.folder import config_of
 from metagen.backends.vllm import arguments as _engine_args
 from metagen.data import EVALUATION
 from metagen.disk.runs import RunDirectory
@@ -107,7 +108,7 @@ def params(config: Any) -> Any:
 def offline() -> Any:
     from vllm import LLM  # noqa: PLC0415
 
-    return LLM(str(SMALL), **_engine_args.defaults(cpu=True))
+    return LLM(str(SMALL), **_engine_args.defaults(config_of(str(SMALL)), cpu=True))
 
 
 def report(speeds: dict[str, list[float]]) -> None:

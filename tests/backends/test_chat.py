@@ -224,7 +224,7 @@ def test_a_candidate_cannot_write_tokens_for_a_reward_model(name: str) -> None:
 
 @pytest.mark.parametrize("cpu", [True, False])
 def test_an_engine_trusts_no_code_of_a_model(cpu: bool) -> None:
-    assert arguments.defaults(cpu=cpu)["trust_remote_code"] is False
+    assert arguments.defaults({}, cpu=cpu)["trust_remote_code"] is False
 
 
 def test_code_of_a_model_is_never_trusted_unasked() -> None:

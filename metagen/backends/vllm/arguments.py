@@ -8,12 +8,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from metagen.card.card import ModelCard
 from metagen.distribution import how_to_install
 from metagen.errors import InputError
 
 KV_CACHE_BYTES = 2 << 30
 """Room for keys and values on a CPU, if nothing else is asked for."""
 
+SEATS = 256, 1024
+"""The fewest and the most samples that a CPU computes at once, if nothing else is asked for."""
+
+FLOAT32 = 4
+"""Bytes of a number."""
+
+SAMPLE = 512
+"""Tokens of a sample, with its prompt, when it is reckoned how many samples the cache has room for."""
 
 FEW_CORES = 2
 """With more, a core that spins is a small part of them, and vLLM knows better which of them share what."""
@@ -52,8 +61,8 @@ def known_names() -> set[str]:
     }
 
 
-def defaults(*, cpu: bool) -> dict[str, Any]:
-    """What an engine is built with, unless the user says otherwise."""
+def defaults(config: Mapping[str, Any], *, cpu: bool) -> dict[str, Any]:
+    """What an engine is built with, unless the user says otherwise; `config` is the model's `config.json`."""
     everywhere = {"enable_prefix_caching": True, "disable_log_stats": True, "trust_remote_code": False}
     if not cpu:
         return everywhere
@@ -64,11 +73,24 @@ def defaults(*, cpu: bool) -> dict[str, Any]:
         "enforce_eager": True,
         "block_size": 32,
         "enable_chunked_prefill": False,
-        "max_num_seqs": 256,
+        "max_num_seqs": seats(config),
     }
     if "VLLM_CPU_KVCACHE_SPACE" not in os.environ:
         on_cpu["kv_cache_memory_bytes"] = KV_CACHE_BYTES
     return everywhere | on_cpu
+
+
+def seats(config: Mapping[str, Any]) -> int:
+    """How many samples a CPU computes at once: as many as its cache has room for.
+
+    A step costs a small model little more for many samples than for few. Where the layout is not known, the fewest.
+    """
+    fewest, most = SEATS
+    try:
+        kept = ModelCard.of(config).attention.kept(SAMPLE) * FLOAT32
+    except InputError:
+        return fewest
+    return max(fewest, min(KV_CACHE_BYTES // kept, most))
 
 
 def one_process(given: Mapping[str, Any], cores: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from metagen.backends.folder import check_model, name_of, one_line
+from metagen.backends.folder import check_model, config_of, name_of, one_line
 from metagen.backends.vllm import arguments
 from metagen.backends.vllm.enclosure import Enclosure
 from metagen.card.card import ModelCard
@@ -81,9 +81,9 @@ class Engine(Served):
         from vllm.platforms import current_platform  # noqa: PLC0415 (optional, slow to import)
 
         if not current_platform.is_cpu():
-            return arguments.defaults(cpu=False)
+            return arguments.defaults({}, cpu=False)
         cores = processors()
-        return arguments.defaults(cpu=True) | arguments.one_process(self._given, cores)
+        return arguments.defaults(config_of(self._model), cpu=True) | arguments.one_process(self._given, cores)
 
     def _attached(self) -> None:
         """The engine has been built, and serves this loop."""
