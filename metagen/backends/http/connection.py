@@ -6,10 +6,10 @@ All that a server says enters here, and nowhere else: its size is limited, and o
 import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractContextManager, aclosing, asynccontextmanager, suppress
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
-from math import isfinite
+from math import inf, isfinite
 from time import time
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import SplitResult, urlsplit
@@ -22,7 +22,7 @@ from metagen.distribution import how_to_install
 from metagen.errors import BackendGone, GenerationError, InputError, TransientError
 
 if TYPE_CHECKING:
-    import aiohttp
+    from metagen.backends.http.transfers import Transfer, Wire
 
 Reply = TypeVar("Reply")
 
@@ -32,8 +32,7 @@ DONE = b"[DONE]"
 JSON = {"Content-Type": "application/json"}
 MIB = 1 << 20
 LARGEST = 128 * MIB
-"""Bytes of a reply, unpacked. A larger one is refused before it fills the memory."""
-LARGEST_ERROR = MIB
+"""Bytes of a reply, unpacked, or of a line of a stream. A larger one is refused before it fills the memory."""
 PROBE_EVERY = 30.0
 """Seconds between looks at a server with requests under way."""
 PROBE_PATIENCE = 15.0
@@ -79,51 +78,44 @@ class Http:
         self._connect = connect
         self._silence = silence
         self._probe_every = probe_every
-        self._session: aiohttp.ClientSession | None = None
+        self._wire: Wire | None = None
         self._waiting: set[asyncio.Timeout] = set()
+        """Requests under way."""
+        self._hung: set[asyncio.Timeout] = set()
+        """Those of them that are broken off because the server hangs."""
         self._watcher: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         try:
-            import aiohttp  # noqa: PLC0415 (optional)
+            from metagen.backends.http.transfers import Wire  # noqa: PLC0415 (optional)
         except ImportError:
-            raise InputError(f"a model behind HTTP needs aiohttp: {how_to_install('server')}") from None
+            raise InputError(f"a model behind HTTP needs pycurl: {how_to_install('server')}") from None
         key = self.key.headers()
         if key and not self._private:
             raise InputError(
                 f"{self.base} is not on this machine, and its address is plain HTTP, where anybody on the way could "
                 f"read the key in {self.key.variable}: use https://, unset the variable, or allow it with insecure_key"
             )
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),
-            timeout=aiohttp.ClientTimeout(
-                total=None, connect=None, sock_connect=self._connect, sock_read=self._silence
-            ),
-            headers=self._headers | key,
-            proxy=_proxy_for(self.base),
-        )
+        self._wire = Wire(self.host, self._headers | key, _proxy_for(self.base), self._connect, self._one_line)
 
     async def close(self) -> None:
-        session, self._session = self._session, None
+        wire, self._wire = self._wire, None
         if self._watcher:
             self._watcher.cancel()
             with suppress(asyncio.CancelledError):
                 await self._watcher
             self._watcher = None
-        if session:
-            await session.close()
-            await asyncio.sleep(0)  # lets the transports close
+        if wire:
+            await wire.aclose()
 
     async def get(self, url: str) -> Any:
-        async with self._answer("GET", url, None) as response:
-            return self._read_json(await self._body(response))
+        return self._read_json(await self._whole(url, None))
 
     async def get_text(self, url: str) -> str:
-        async with self._answer("GET", url, None) as response:
-            return (await self._body(response)).decode(errors="replace")
+        return (await self._whole(url, None)).decode(errors="replace")
 
     async def post(self, url: str, body: dict[str, Any], came: Callable[[int], None] | None = None) -> Any:
-        """What came back; `came` is told of bytes as they arrive, so that a broken reply can be reckoned up."""
+        """What came back; `came` is told how many bytes came, so that a broken reply can be reckoned up."""
         return await self.ask(url, body, self._read_json, came)
 
     async def ask(
@@ -135,22 +127,23 @@ class Http:
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
         """The same, read by `read`; `headers` go with this request alone."""
-        async with self._watched(), self._answer("POST", url, body, headers) as response:
-            if came:
-                came(1)  # the head of the reply: there will be one
-            return read(await self._body(response, came))
+        return read(await self._whole(url, body, came, headers))
 
     async def stream(
         self, url: str, body: dict[str, Any], headers: Mapping[str, str] | None = None
     ) -> AsyncGenerator[bytes, None]:
         """The data of the server-sent events, one JSON text each, as they come. Blank ones keep a line alive."""
-        async with self._watched() as limit, self._answer("POST", url, body, headers) as response:
-            async for line in _lines(response.content):
-                limit.reschedule(None)
-                if line.startswith(b"data:") and (data := line[5:].strip()):
-                    if data == DONE:
-                        return
-                    yield self.key.scrub_body(data)
+        async with self._limited(watched=True) as alive:
+            with self._sent(url, body, headers, alive, inf) as transfer:
+                await transfer.began()
+                if transfer.status >= 300:
+                    raise self._refusal(transfer, await transfer.body())
+                async with aclosing(_lines(transfer.pieces())) as lines:
+                    async for line in lines:
+                        if line.startswith(b"data:") and (data := line[5:].strip()):
+                            if data == DONE:
+                                return
+                            yield self.key.scrub_body(data)
             raise TransientError(f"{self.host} broke off in the middle of a reply", sent=True)
 
     async def probe(self) -> None:
@@ -163,20 +156,61 @@ class Http:
         except Refused:
             return  # it answers, if only to refuse
 
+    async def _whole(
+        self,
+        url: str,
+        body: dict[str, Any] | None,
+        came: Callable[[int], None] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> bytes:
+        """The body of a reply that is no refusal."""
+        async with self._limited(watched=body is not None) as alive:
+            with self._sent(url, body, headers, alive, LARGEST) as transfer:
+                try:
+                    reply = await transfer.body()
+                finally:
+                    if came and transfer.status:
+                        came(1 + transfer.size)  # the head of a reply counts: there would have been one
+        if transfer.status >= 300:
+            raise self._refusal(transfer, reply)
+        return self.key.scrub_body(reply)
+
+    def _sent(
+        self,
+        url: str,
+        body: dict[str, Any] | None,
+        headers: Mapping[str, str] | None,
+        alive: Callable[[], object],
+        most: float,
+    ) -> "AbstractContextManager[Transfer]":
+        if self._wire is None:
+            raise RuntimeError(f"the server {self.base} is not open: use `async with OpenAIServer(...)`")
+        if body is None:
+            return self._wire.sending(url, None, {}, alive, most)
+        return self._wire.sending(url, _encoded(body), JSON | dict(headers or {}), alive, most)
+
     @asynccontextmanager
-    async def _watched(self) -> "AsyncIterator[asyncio.Timeout]":
-        """A request that is broken off with a `TransientError` when a probe finds that the server hangs."""
-        if self._watcher is None:
+    async def _limited(self, *, watched: bool) -> "AsyncIterator[Callable[[], object]]":
+        """A request that is broken off after so long a silence, or when a probe finds that the server hangs.
+
+        What it gives is called whenever bytes come.
+        """
+        loop, limit = asyncio.get_running_loop(), asyncio.timeout(self._silence)
+        if watched and self._watcher is None:
             self._watcher = asyncio.create_task(self._watch())
         try:
-            async with asyncio.timeout(None) as limit:
-                self._waiting.add(limit)
-                try:
-                    yield limit
-                finally:
-                    self._waiting.discard(limit)
+            async with limit:
+                if watched:
+                    self._waiting.add(limit)
+                yield lambda: limit.reschedule(loop.time() + self._silence)
         except TimeoutError:
-            raise TransientError(f"{self.host} hangs: it takes requests and answers nothing", sent=True) from None
+            why = f"broke off: no byte came for {self._silence:g} seconds"
+            if limit in self._hung:
+                why = "hangs: it takes requests and answers nothing"
+            raise TransientError(f"{self.host} {why}", sent=True) from None
+        finally:
+            self._waiting.discard(limit)
+            self._hung.discard(limit)
 
     async def _watch(self) -> None:
         """Look at the server now and then, while requests wait for it; when it fails twice in a row, break them off."""
@@ -194,57 +228,18 @@ class Http:
             if failed > 1:
                 failed = 0
                 for limit in tuple(self._waiting):
+                    self._hung.add(limit)
                     limit.reschedule(asyncio.get_running_loop().time())
 
-    @asynccontextmanager
-    async def _answer(
-        self, method: str, url: str, body: dict[str, Any] | None, headers: Mapping[str, str] | None = None
-    ) -> "AsyncIterator[aiohttp.ClientResponse]":
-        import aiohttp  # noqa: PLC0415 (optional)
-
-        if self._session is None:
-            raise RuntimeError(f"the server {self.base} is not open: use `async with OpenAIServer(...)`")
-        try:
-            sent: dict[str, Any] = (
-                {} if body is None else {"data": _encoded(body), "headers": JSON | dict(headers or {})}
-            )
-            async with self._session.request(method, url, allow_redirects=False, **sent) as response:
-                if response.status >= 300:
-                    raise await self._refusal(response)
-                yield response
-        except aiohttp.ClientConnectorError as error:
-            why = self.key.scrub(str(error.os_error.strerror or error.os_error))
-            raise TransientError(f"cannot connect to {self.host}: {why}", unreachable=True) from None
-        except aiohttp.ConnectionTimeoutError:
-            said = f"cannot connect to {self.host} within {self._connect:g} seconds"
-            raise TransientError(said, unreachable=True) from None
-        except (aiohttp.ClientError, ValueError, OSError) as error:  # a time-out is an OSError
-            said = self._one_line(str(error) or type(error).__name__)
-            raise TransientError(f"{self.host} broke off: {said}", sent=True) from None
-
-    async def _refusal(self, response: "aiohttp.ClientResponse") -> GenerationError:
-        if response.status < 400:
-            where = self._one_line(response.headers.get("Location", "another address"))
-            return Refused(response.status, f"{self.host} redirects to {where}: give that address, if you trust it")
-        body = await self._body(response, most=LARGEST_ERROR)
-        said = self._message(body) or self._one_line(response.reason or "")
-        said = f"{self.host} answered {response.status}: {said}"
-        if response.status in TRANSIENT or response.status >= 500:
-            return TransientError(said, retry_after=read_seconds(response.headers.get("Retry-After", "")))
-        return Refused(response.status, said)
-
-    async def _body(
-        self, response: "aiohttp.ClientResponse", came: Callable[[int], None] | None = None, most: int | None = None
-    ) -> bytes:
-        pieces, size, most = [], 0, most or LARGEST
-        async for piece in response.content.iter_any():
-            size += len(piece)
-            if size > most:
-                raise GenerationError(f"{self.host} sent more than {most >> 20} MiB in one reply")
-            pieces.append(piece)
-            if came:
-                came(len(piece))
-        return self.key.scrub_body(b"".join(pieces))
+    def _refusal(self, transfer: "Transfer", body: bytes) -> GenerationError:
+        if transfer.status < 400:
+            where = self._one_line(transfer.header("location") or "another address")
+            return Refused(transfer.status, f"{self.host} redirects to {where}: give that address, if you trust it")
+        said = self._message(self.key.scrub_body(body)) or self._one_line(transfer.reason)
+        said = f"{self.host} answered {transfer.status}: {said}"
+        if transfer.status in TRANSIENT or transfer.status >= 500:
+            return TransientError(said, retry_after=read_seconds(transfer.header("retry-after")))
+        return Refused(transfer.status, said)
 
     def _message(self, body: bytes) -> str:
         """What the server says of an error, in one line."""
@@ -364,21 +359,22 @@ def _proxy_for(url: str) -> str | None:
     return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
 
 
-async def _lines(content: "aiohttp.StreamReader") -> AsyncIterator[bytes]:
+async def _lines(pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
     """Lines of any length up to `LARGEST`: the first event of a stream may hold all ids of a long prompt."""
-    pieces: list[bytes] = []
+    begun: list[bytes] = []
     size = 0
-    async for chunk in content.iter_any():
-        *lines, rest = chunk.split(b"\n")
-        for line in lines:
-            yield b"".join([*pieces, line])
-            pieces.clear()
-            size = 0
-        pieces.append(rest)
-        size += len(rest)
-        if size > LARGEST:
-            raise GenerationError(f"the server sent a line of more than {LARGEST >> 20} MiB")
-    yield b"".join(pieces)  # what came last may lack its newline
+    async with aclosing(pieces):
+        async for piece in pieces:
+            *lines, rest = piece.split(b"\n")
+            for line in lines:
+                yield b"".join([*begun, line])
+                begun.clear()
+                size = 0
+            begun.append(rest)
+            size += len(rest)
+            if size > LARGEST:
+                raise GenerationError(f"the server sent a line of more than {LARGEST // MIB} MiB")
+    yield b"".join(begun)  # what came last may lack its newline
 
 
 def read_seconds(retry_after: str) -> float | None:

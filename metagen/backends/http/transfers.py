@@ -1,0 +1,226 @@
+"""Requests by libcurl in the caller's event loop: bytes out and in, with libcurl's errors translated."""
+
+import asyncio
+import os
+import ssl
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from math import inf
+from typing import Any
+from urllib.parse import quote
+
+import pycurl
+
+from metagen.errors import GenerationError, InputError, TransientError
+
+LARGEST_ERROR = 1 << 20
+"""Bytes of what a server may say in place of a reply."""
+IDLE = 4
+"""Seconds after which a connection that was not used is closed: vLLM's server closes it after 5."""
+KEPT = 10_000
+"""Connections that wait for their next request."""
+ALLOWED = ":/?#[]@!$&'()*+,;=%~"
+"""What an address may hold besides letters and figures; the rest is sent as percent signs and numbers."""
+
+
+class Transfer:
+    """One request and its reply. The handle of libcurl serves other requests afterwards."""
+
+    __slots__ = ("_end", "_head", "_pieces", "_wake", "alive", "curl", "most", "sent", "size", "status")
+
+    def __init__(self) -> None:
+        self.curl = pycurl.Curl()
+        self.curl.setopt(pycurl.WRITEFUNCTION, self._take)
+        self.curl.setopt(pycurl.HEADERFUNCTION, self._take_head)
+        self.curl.setopt(pycurl.PREREQFUNCTION, self._connected)
+        self._head: list[bytes] = []
+        self._pieces: list[bytes] = []
+
+    def begin(self, end: "asyncio.Future[Any]", alive: Callable[[], object], most: float) -> None:
+        """Take the next request, which is over with `end`; `alive` is called when bytes come, `most` of them."""
+        self._head.clear()
+        self._pieces.clear()
+        self._end, self.alive, self.most = end, alive, most
+        self._wake: asyncio.Future[None] | None = None
+        self.status = self.size = 0
+        self.sent = False
+        """Whether there was a connection, so that the server may have worked on the request."""
+        if most == inf:
+            end.add_done_callback(self._wakes)
+
+    async def body(self) -> bytes:
+        """What came, once all of it has come."""
+        await self._end
+        return b"".join(self._pieces)
+
+    async def began(self) -> None:
+        """Wait until a part of a streamed reply is there, or all of it."""
+        while not (self._pieces or self._end.done()):
+            self._wake = asyncio.get_running_loop().create_future()
+            await self._wake
+        if not self._pieces:
+            self._end.result()
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        """The parts of a streamed reply, as they come."""
+        while True:
+            await self.began()
+            if not self._pieces:
+                return
+            part = b"".join(self._pieces)
+            self._pieces.clear()
+            yield part
+
+    def header(self, name: str) -> str:
+        """The value of a header of the reply; empty if there is none."""
+        for line in self._head:
+            field, _, value = line.decode("latin-1").partition(":")
+            if field.strip().lower() == name:
+                return value.strip()
+        return ""
+
+    @property
+    def reason(self) -> str:
+        """What the first line of the reply says behind the status."""
+        return self._head[0].decode("latin-1").partition(" ")[2].partition(" ")[2].strip()
+
+    def _connected(self, *_: object) -> int:
+        """Called before the request is sent.
+
+        libcurl would send a request again by itself where a connection that was used before breaks off. But the server
+        may have worked on it, so that must not happen without being counted.
+        """
+        again, self.sent = self.sent, True
+        return pycurl.PREREQFUNC_ABORT if again else pycurl.PREREQFUNC_OK  # type: ignore[no-any-return]
+
+    def _take_head(self, line: bytes) -> None:
+        if line.startswith(b"HTTP/"):  # what came before was of an earlier part, such as 100 Continue
+            self._head.clear()
+            self.status = int(line.split(None, 2)[1])
+            self.most = self.most if self.status < 300 else LARGEST_ERROR
+            self.alive()
+        self._head.append(line)
+
+    def _take(self, piece: bytes) -> int | None:
+        self.alive()
+        self.size += len(piece)
+        if self.size > self.most:
+            return 0  # which ends it
+        self._pieces.append(piece)
+        self._wakes()
+        return None
+
+    def _wakes(self, *_: object) -> None:
+        if self._wake and not self._wake.done():
+            self._wake.set_result(None)
+
+
+class Wire:
+    """Connections to one server, as many as are needed, for one event loop; closed with `aclose`.
+
+    `clean` makes a line that can be shown of what libcurl says.
+    """
+
+    __slots__ = ("_clean", "_connect", "_headers", "_host", "_idle", "_multi", "_proxy")
+
+    def __init__(
+        self, host: str, headers: Mapping[str, str], proxy: str | None, connect: float, clean: Callable[[str], str]
+    ) -> None:
+        self._host = host
+        self._clean = clean
+        self._headers = [line(name, value) for name, value in headers.items()]
+        self._proxy = proxy or ""
+        self._connect = connect
+        self._multi = pycurl.AsyncCurlMulti()
+        self._multi.setopt(pycurl.M_MAXCONNECTS, KEPT)
+        self._idle: list[Transfer] = []
+
+    @contextmanager
+    def sending(
+        self,
+        url: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        alive: Callable[[], object],
+        most: float,
+    ) -> Iterator[Transfer]:
+        """A request under way: a POST of `body`, or a GET without one. It ends with the context.
+
+        The reply may have `most` bytes, unpacked; one that has no limit is read while it comes.
+
+        Raises `TransientError` where there is no connection, or it breaks off, and `GenerationError` where too much
+        comes.
+        """
+        transfer = self._idle.pop() if self._idle else self._new()
+        curl = transfer.curl
+        curl.setopt(pycurl.URL, quote(url, safe=ALLOWED))
+        if body is None:
+            curl.setopt(pycurl.HTTPGET, 1)
+        else:
+            curl.setopt(pycurl.POSTFIELDS, body)
+        lines = [line(name, value) for name, value in headers.items()]
+        curl.setopt(pycurl.HTTPHEADER, [*self._headers, *lines, b"Expect:"])
+        end = self._multi.add_handle(curl)
+        transfer.begin(end, alive, most)
+        try:
+            yield transfer
+        except pycurl.error as error:
+            raise self._translated(error, transfer) from None
+        finally:
+            if not end.done():
+                self._multi.remove_handle(curl)
+            # Not before what waits for its end was called: pycurl would take it for the end of the next request.
+            end.get_loop().call_soon(self._idle.append, transfer)
+
+    async def aclose(self) -> None:
+        """Close the connections. Requests that are under way break off."""
+        for future in self._multi.futures():
+            future.set_exception(pycurl.error(pycurl.E_ABORTED_BY_CALLBACK, ""))
+        await asyncio.sleep(0)  # those who wait for them are told
+        await self._multi.aclose()
+        for transfer in self._idle:
+            transfer.curl.close()
+        self._idle.clear()
+        await asyncio.sleep(0)  # whoever serves in this loop sees that
+
+    def _new(self) -> Transfer:
+        transfer = Transfer()
+        options = {
+            pycurl.HTTP_VERSION: pycurl.CURL_HTTP_VERSION_1_1,  # leaving a connection is how a request is cancelled
+            pycurl.NOSIGNAL: 1,
+            pycurl.ACCEPT_ENCODING: "",  # all that libcurl can unpack
+            pycurl.USERAGENT: "metagen",
+            pycurl.CONNECTTIMEOUT_MS: round(self._connect * 1000),
+            pycurl.MAXAGE_CONN: IDLE,
+            pycurl.PROXY: self._proxy,
+            pycurl.NOPROXY: "",
+        }
+        certificates = ssl.get_default_verify_paths()  # those of the environment, or of the system
+        if certificates.cafile:
+            options[pycurl.CAINFO] = certificates.cafile
+        if certificates.capath:
+            options[pycurl.CAPATH] = certificates.capath
+        for option, value in options.items():
+            transfer.curl.setopt(option, value)
+        return transfer
+
+    def _translated(self, error: pycurl.error, transfer: Transfer) -> GenerationError:
+        code, said = error.args
+        if code == pycurl.E_WRITE_ERROR and transfer.size > transfer.most:
+            return GenerationError(f"{self._host} sent more than {int(transfer.most) >> 20} MiB in one reply")
+        if transfer.sent:
+            why = "the connection was closed" if code == pycurl.E_ABORTED_BY_CALLBACK else self._clean(said)
+            return TransientError(f"{self._host} broke off: {why}", sent=True)
+        if code == pycurl.E_OPERATION_TIMEDOUT:
+            said = f"cannot connect to {self._host} within {self._connect:g} seconds"
+            return TransientError(said, unreachable=True)
+        if code == pycurl.E_COULDNT_CONNECT and (number := transfer.curl.getinfo(pycurl.OS_ERRNO)):
+            said = os.strerror(number)
+        return TransientError(f"cannot connect to {self._host}: {self._clean(said)}", unreachable=True)
+
+
+def line(name: str, value: str) -> bytes:
+    """A header as libcurl takes it. Raises `InputError` for what would be more than one."""
+    if not (name.isprintable() and value.isprintable() and name.strip()):
+        raise InputError(f"the header {name!r} must have a name and a value without control characters")
+    return f"{name}: {value}".encode() if value else f"{name};".encode()
