@@ -86,7 +86,7 @@ def test_the_lines_of_the_page_install_the_package_from_a_clone(tmp_path: Path) 
         pip(python, command, "-q", *arguments, cwd=clone)
     version = re.escape(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"])
     assert re.fullmatch(rf"metagen {version}\n", run(python.with_name("metagen"), "--version"))
-    run(python, "-c", "import aiohttp, metagen")
+    run(python, "-c", "import pycurl, metagen")
     assert len(list((clone / "dist").iterdir())) == 1
 
 

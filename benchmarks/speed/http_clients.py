@@ -1,10 +1,10 @@
-"""Which HTTP client: aiohttp beside httpx, 500 requests at once to one mock server.
+"""Which HTTP client: ours over libcurl beside aiohttp and httpx, requests at once to one mock server.
 
     python benchmarks/speed/http_clients.py [--requests 500] [--rounds 3]
 
 Each client posts the same body and reads a reply of 16 samples as JSON; they take turns. The server answers them
-together
-and is a process of its own. Reported are medians of wall time and of the client's CPU time a request.
+together and is a process of its own. Reported are medians of wall time and of the client's CPU time a request, and
+what it takes to import the client.
 """
 
 import asyncio
@@ -20,6 +20,8 @@ import aiohttp
 import httpx
 import typer
 
+from metagen.backends.http.connection import Http
+
 BODY: dict[str, Any] = {"model": "mock", "n": 16, "messages": [{"role": "user", "content": "What is 3 + 4?" * 10}]}
 
 
@@ -28,14 +30,33 @@ def main(requests: int = 500, rounds: int = 3) -> None:
     with subprocess.Popen(mock, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         url = process.stdout.readline().strip() + "/chat/completions"
-        figures: dict[str, list[tuple[float, float]]] = {"aiohttp": [], "httpx": []}
+        ways = {"pycurl": with_pycurl, "aiohttp": with_aiohttp, "httpx": with_httpx}
+        figures: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
         for _ in range(rounds):
             for name, rows in figures.items():
-                rows.append(asyncio.run(timed(with_aiohttp if name == "aiohttp" else with_httpx, url, requests)))
+                rows.append(asyncio.run(timed(ways[name], url, requests)))
         process.terminate()
     for name, rows in figures.items():
         wall, cpu = (statistics.median(row[part] for row in rows) for part in (0, 1))
-        print(f"{name:8} {wall:6.2f} s  {1000 * cpu / requests:6.3f} ms of CPU a request")
+        imported = statistics.median(importing(name) for _ in range(rounds))
+        print(f"{name:8} {wall:6.2f} s  {1000 * cpu / requests:6.3f} ms of CPU a request, {imported:.3f} s to import")
+
+
+def importing(name: str) -> float:
+    """Seconds of importing a client where asyncio is there already."""
+    program = f"import asyncio, time; begun = time.perf_counter(); import {name}; print(time.perf_counter() - begun)"
+    return float(subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout)
+
+
+async def with_pycurl(url: str, requests: int) -> None:
+    http = Http(url, key_env="", connect=60, silence=600)
+    await http.open()
+
+    async def one() -> None:
+        assert len((await http.post(url, BODY))["choices"]) == 16
+
+    await asyncio.gather(*(one() for _ in range(requests)))
+    await http.close()
 
 
 async def timed(way: Callable[[str, int], Awaitable[None]], url: str, requests: int) -> tuple[float, float]:

@@ -196,13 +196,19 @@ class Http:
         What it gives is called whenever bytes come.
         """
         loop, limit = asyncio.get_running_loop(), asyncio.timeout(self._silence)
+
+        def alive() -> None:
+            """Bytes came. The limit moves only where that changes it by a tenth, since moving it takes longer."""
+            if (limit.when() or 0) < (now := loop.time()) + 0.9 * self._silence:
+                limit.reschedule(now + self._silence)
+
         if watched and self._watcher is None:
             self._watcher = asyncio.create_task(self._watch())
         try:
             async with limit:
                 if watched:
                     self._waiting.add(limit)
-                yield lambda: limit.reschedule(loop.time() + self._silence)
+                yield alive
         except TimeoutError:
             why = f"broke off: no byte came for {self._silence:g} seconds"
             if limit in self._hung:

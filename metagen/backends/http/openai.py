@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -11,7 +12,7 @@ from metagen.backends.http.connection import error_text, read_json
 from metagen.budget import Usage
 from metagen.confidence import of_token
 from metagen.errors import GenerationError, TransientError
-from metagen.request import Completion, Request, completed
+from metagen.request import Completion, Request, Sampling, completed
 from metagen.thinking import Family, Reply, split
 
 LENGTH = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"})
@@ -343,13 +344,17 @@ def _add(choice: Choice, piece: Choice) -> None:
 
 def settings_of(request: Request, model: str, limit: int | None) -> dict[str, Any]:
     """The settings of a request in the words of OpenAI's API; what was not set is left out."""
-    sampling = request.sampling
+    own: dict[str, Any] = {"n": request.n if request.n > 1 else None, "max_tokens": limit, "seed": request.seed}
+    return {name: value for name, value in own.items() if value is not None} | _lasting(request.sampling, model)
+
+
+@lru_cache(64)
+def _lasting(sampling: Sampling, model: str) -> dict[str, Any]:
+    """The settings that are the same in many requests."""
     options = dict(sampling.chat_template_kwargs or {})
     settings: dict[str, Any] = {
         "tools": options.pop("tools", None),
         "model": sampling.adapter or model,
-        "n": request.n if request.n > 1 else None,
-        "max_tokens": limit,
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "top_k": sampling.top_k,
@@ -365,7 +370,6 @@ def settings_of(request: Request, model: str, limit: int | None) -> dict[str, An
         "structured_outputs": sampling.form and sampling.form.settings(),
         "chat_template_kwargs": options or None,
         "stop": list(sampling.stop) or None,
-        "seed": request.seed,
     }
     return {name: value for name, value in settings.items() if value is not None} | dict(sampling.extra or {})
 

@@ -5,6 +5,7 @@ import os
 import ssl
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from math import inf
 from typing import Any
 from urllib.parse import quote
@@ -131,6 +132,12 @@ class Wire:
         self._headers = [line(name, value) for name, value in headers.items()]
         self._proxy = proxy or ""
         self._connect = connect
+        proactor = getattr(asyncio, "ProactorEventLoop", None)  # of Windows alone
+        if proactor and isinstance(asyncio.get_running_loop(), proactor):
+            raise InputError(
+                "a model behind HTTP needs an event loop that selects: on Windows run your program in "
+                "asyncio.Runner(loop_factory=asyncio.SelectorEventLoop)"
+            )
         self._multi = pycurl.AsyncCurlMulti()
         self._multi.setopt(pycurl.M_MAXCONNECTS, KEPT)
         self._idle: list[Transfer] = []
@@ -153,7 +160,7 @@ class Wire:
         """
         transfer = self._idle.pop() if self._idle else self._new()
         curl = transfer.curl
-        curl.setopt(pycurl.URL, quote(url, safe=ALLOWED))
+        curl.setopt(pycurl.URL, _quoted(url))
         if body is None:
             curl.setopt(pycurl.HTTPGET, 1)
         else:
@@ -217,6 +224,11 @@ class Wire:
         if code == pycurl.E_COULDNT_CONNECT and (number := transfer.curl.getinfo(pycurl.OS_ERRNO)):
             said = os.strerror(number)
         return TransientError(f"cannot connect to {self._host}: {self._clean(said)}", unreachable=True)
+
+
+@lru_cache(64)
+def _quoted(url: str) -> str:
+    return quote(url, safe=ALLOWED)
 
 
 def line(name: str, value: str) -> bytes:
