@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from metagen.card.card import ModelCard
 from metagen.distribution import how_to_install
 from metagen.errors import InputError
 
@@ -85,6 +84,8 @@ def seats(config: Mapping[str, Any]) -> int:
 
     A step costs a small model little more for many samples than for few. Where the layout is not known, the fewest.
     """
+    from metagen.card.card import ModelCard  # noqa: PLC0415 (where an engine is opened alone)
+
     fewest, most = SEATS
     try:
         kept = ModelCard.of(config).attention.kept(SAMPLE) * FLOAT32

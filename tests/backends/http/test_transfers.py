@@ -13,6 +13,7 @@ import pytest
 from metagen.backends.http.connection import Http
 from metagen.backends.http.transfers import line
 from metagen.errors import GenerationError, InputError, TransientError
+from tests.support.timing import advance, outlast, turns
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -159,13 +160,14 @@ async def test_silence_breaks_a_request_off_and_bytes_do_not() -> None:
         while b"mute" not in await request(reader):
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
             for _ in range(9):
-                await asyncio.sleep(0.1)
+                advance(40)
                 writer.write(b"1")
-        await reader.read()
+                await turns()
+        await outlast()
 
-    async with listening(talk) as url, opened(url, silence=0.5) as http:
+    async with listening(talk) as url, opened(url, silence=60) as http:
         assert await http.post(url, {}) == 111111111
-        with pytest.raises(TransientError, match=r"broke off: no byte came for 0\.5 seconds") as raised:
+        with pytest.raises(TransientError, match="broke off: no byte came for 60 seconds") as raised:
             await http.post(url, {"mute": True})
     assert raised.value.sent
 
