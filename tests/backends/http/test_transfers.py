@@ -47,7 +47,7 @@ async def listening(talk: Talk, tls: ssl.SSLContext | None = None) -> AsyncItera
 
 @asynccontextmanager
 async def opened(url: str, silence: float = 60.0, headers: dict[str, str] | None = None) -> AsyncIterator[Http]:
-    http = Http(url, key_env="NO_KEY", connect=10, silence=silence, headers=headers)
+    http = Http(url, key_env="NO_KEY", connect=10, silence=silence, headers=headers, probe_every=1e9)
     await http.open()
     try:
         yield http
