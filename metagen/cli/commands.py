@@ -289,12 +289,11 @@ def choose_command(
     if problem_file is None:
         from metagen.cli.race import explore
 
-        explore(given, amount)
-    else:
-        from metagen.cli.pools import from_pools
+        raise typer.Exit(explore(given, amount))
+    from metagen.cli.pools import from_pools
 
-        found = from_pools(**given)
-        report(find(found.title, found.arms, found.command, amount), out_dir)
+    found = from_pools(**given)
+    report(find(found.title, found.arms, found.command, amount), out_dir)
 
 
 @app.command("show")

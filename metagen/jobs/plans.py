@@ -15,6 +15,7 @@ from metagen.analysis.fronts import Point, point
 from metagen.disk.problems import ProblemFile
 from metagen.errors import InputError, first_fault
 from metagen.jobs.job import Job, Order, prepare
+from metagen.jobs.needs import require_judged
 from metagen.models import SMALL
 from metagen.settings import CONCURRENCY
 
@@ -125,6 +126,7 @@ def cells(path: Path, plan: Plan) -> list[Cell]:
         for (strategy, spec), (budget, limit) in product(plan.strategies.items(), plan.budgets.items()):
             try:
                 job = prepare(replace(order, strategy=limit.around(spec)))
+                require_judged(job.judged, file)
             except InputError as error:
                 raise InputError(f"{path}: {strategy} on {file} with {model}: {error}") from None
             found.append(Cell(Path(file).stem, model, strategy, budget, seed, job))

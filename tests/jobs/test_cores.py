@@ -46,7 +46,7 @@ def test_an_engine_that_is_alone_has_both_cores_until_the_run_ends(tmp_path: Pat
         ("Vote(4)", {"models": {"model": "Scripted:The answer is 7."}}),
         ("Vote(4)", {"engine": {"tensor_parallel_size": 2}}),
         ("Vote(4)", {"engine": {"distributed_executor_backend": "mp"}}),
-        ("Vote(4)", {"grade": "PassesTests()"}),
+        ("Vote(4)", {"grade": """PassesTests("assert f() == 1")"""}),
     ],
 )
 def test_where_more_computes_or_the_user_says_how_it_is_left_alone(

@@ -1,0 +1,107 @@
+"""What a run lacks is said before a model is loaded."""
+
+from pathlib import Path
+from shutil import which
+from typing import Any
+
+import pytest
+
+from metagen import Budget, InputError
+from metagen.execution.sandbox import CONFINED
+from metagen.jobs.job import prepare
+from tests.jobs.test_job import SERVER, order
+
+
+def refused(folder: Path, *rows: dict[str, Any], **more: Any) -> str:
+    with pytest.raises(InputError) as found:
+        prepare(order(folder, *rows, **more))
+    return str(found.value)
+
+
+THEOREM = "Theorem t : True. Proof. Admitted."
+
+
+@pytest.mark.parametrize("more", [{"grade": "MatchesReference()"}, {"strategy": "Until(MatchesReference())"}])
+def test_a_row_without_the_reference_that_the_run_needs_is_named(tmp_path: Path, more: dict[str, str]) -> None:
+    rows: list[dict[str, Any]] = [{"answer": 7}, {}]
+    assert "p.jsonl, line 2: problem '2' has no reference answer" in refused(tmp_path, *rows, **more)
+    assert prepare(order(tmp_path, *rows, **more, limit=1)).judged == 1
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [({"answer": "7"}, "line 2: problem '2': its tests run nothing"), ({}, "line 2: problem '2' has no tests")],
+)
+def test_a_row_without_the_tests_that_the_grade_needs_is_named(tmp_path: Path, row: dict[str, str], said: str) -> None:
+    assert said in refused(tmp_path, {"tests": "assert f() == 1"}, row, grade="PassesTests()")
+
+
+def test_theorems_without_coq_are_refused_before_a_model_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    for name in ("bwrap", "prlimit", "setpriv"):
+        (tmp_path / "bin" / name).symlink_to(which(name) or "")
+    CONFINED.check()
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert "there is no command coqc" in refused(tmp_path, {"answer": THEOREM})
+    assert "there is no command coqc" in refused(tmp_path, {"answer": 7}, strategy="Until(Proves())")
+    assert prepare(order(tmp_path, {"answer": THEOREM}, grade="MatchesReference()")).judged == 1
+
+
+@pytest.mark.skipif(which("coqc") is None, reason="needs Coq")
+def test_a_theorem_that_is_no_statement_is_named(tmp_path: Path) -> None:
+    assert "line 1: problem '1': its statement does not end" in refused(tmp_path, {"answer": "Lia. Admitted."})
+
+
+def test_a_corpus_that_is_not_there_is_refused_before_a_model_is_loaded(tmp_path: Path) -> None:
+    strategy = 'Vote(2, of=ReAct((("s", Search("nope.jsonl")),)))'
+    assert refused(tmp_path, {"answer": 7}, strategy=strategy).startswith("nope.jsonl: there is no such file")
+
+
+def test_a_model_of_the_wrong_kind_is_refused_before_it_is_loaded(tmp_path: Path) -> None:
+    models = {"model": "Scripted:7", "prm": "prm"}
+    load = [tmp_path / "own.py"]
+    load[0].write_text("from metagen import ScriptedReward\n\ndef prm():\n    return ScriptedReward(lambda _: [1.0])\n")
+    row = {"answer": 7}
+    said = refused(tmp_path, row, models=models, load=load, grade='Judge(of=Model("prm"))')
+    assert said == "the model 'prm' scores and cannot generate: name one that can"
+    said = refused(tmp_path, row, models=models, load=load, strategy='BestOf(2, by=OutcomeReward("model"))')
+    assert said == "the model 'model' generates and cannot score: name a reward model"
+    assert refused(tmp_path, row, strategy="BestOf(2, by=ProcessReward())").startswith("this run has no reward model")
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"budget": Budget(money=3.0)},
+        {"strategy": "Within(money=0.1, of=Vote(2))"},
+        {"strategy": "Vote(2, of=Within(flops=1e9))"},
+        {"budget": Budget(flops=1e9)},
+        {"budget": Budget(money=3.0), "strategy": 'Vote(2, of=Model("other"))'},
+        {
+            "budget": Budget(money=3.0),
+            "prices": {"model": "1/2"},
+            "strategy": 'Escalate((Model(), Model("other")), until=BetaStop(0.95), n=4)',
+        },
+    ],
+)
+def test_a_limit_of_what_is_not_known_of_a_model_is_refused(tmp_path: Path, more: dict[str, Any]) -> None:
+    models = {"model": SERVER, "other": f"{SERVER}2"}
+    said = refused(tmp_path, {"answer": 7}, **{"models": models} | more)
+    needed = "the sizes of" if "flops=1" in str(more) else "the price of"
+    assert f"needs {needed} m" in said
+
+
+def test_a_limit_of_what_is_known_is_none_of_its_concern(tmp_path: Path) -> None:
+    for more in (
+        {"budget": Budget(money=3.0), "prices": {"model": "1/2"}},
+        {"budget": Budget(flops=1e9), "models": {}},
+        {"strategy": "Within(money=1.0, of=Vote(2))", "prices": {"model": "0/0"}},
+        {
+            "strategy": 'Panel((Within(money=1.0), Model("other")))',
+            "models": {"model": SERVER, "other": SERVER},
+            "prices": {"model": "1/2"},
+        },
+    ):
+        assert prepare(order(tmp_path, {"answer": 7}, **more)).judged == 1
