@@ -32,8 +32,8 @@ from metagen.disk.files import make_folder, replace_text
 from metagen.disk.pool import read_samples
 from metagen.disk.runs import read_solutions
 from metagen.errors import InputError
+from metagen.jobs.costs import check_costs, require_judged
 from metagen.jobs.job import Job, Order, prepare, read_named
-from metagen.jobs.needs import check_costs, require_judged
 from metagen.request import AnyBackend, card_of, price_of
 from metagen.settings import CONCURRENCY, literal
 from metagen.solve import solve

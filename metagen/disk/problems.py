@@ -28,7 +28,7 @@ from metagen.disk.fields import (
 )
 from metagen.disk.folders import find_files
 from metagen.disk.sources import Rows, read_source
-from metagen.disk.templates import Template
+from metagen.disk.templates import Template, read_template
 from metagen.disk.tested import tests_of
 from metagen.disk.values import plain
 from metagen.errors import InputError
@@ -154,7 +154,7 @@ class ProblemFile:
         if not ids:
             raise InputError(f"{self.path}: holds no problems")
         if repeated := _repeated(ids):
-            self._refuse_twins(repeated)
+            self.refuse_twins(repeated)
         if any_tests:
             from metagen.execution.sandbox import CONFINED  # noqa: PLC0415 (few problems need it)
 
@@ -258,12 +258,39 @@ class ProblemFile:
             raise InputError(f"{where}: field {field!r} is empty; leave it out where there is none")
         return answer
 
-    def _refuse_twins(self, hashes: set[int]) -> None:
+    def refuse_twins(self, hashes: set[int]) -> None:
+        """Raise `InputError` if an id occurs twice, among those of which `hash` is one of these."""
         first: dict[str, str] = {}
         for place, row in self._rows():
             name = self._name(row, place)
             if hash(name) in hashes and first.setdefault(name, place) != place:
                 raise InputError(f"{self.path}, {place}: the id {name!r} occurs twice, first on {first[name]}")
+
+
+def problem_file(
+    path: Path,
+    *,
+    prompt_field: str | None = None,
+    answer_field: str | None = None,
+    id_field: str | None = None,
+    answers: str | None = None,
+    split: str | None = None,
+    system: str | None = None,
+    template: Path | None = None,
+    **_: object,
+) -> ProblemFile:
+    """The file, read as options say; those of other things are passed over. Raises `InputError` for the template."""
+    names = (answer_field,) if answer_field else ANSWER_FIELDS
+    return ProblemFile(
+        path,
+        prompt_field or None,
+        answer_field or None,
+        id_field or None,
+        answers or "",
+        system or "",
+        read_template(template, names) if template else None,
+        split or "",
+    )
 
 
 def _look(look: Callable[[Problem], None] | None, problem: Problem, where: str) -> None:

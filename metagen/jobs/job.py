@@ -11,8 +11,8 @@ from typing import Any
 from metagen.budget import Budget
 from metagen.disk.problems import Contents, ProblemFile
 from metagen.errors import InputError
+from metagen.jobs.costs import check_costs
 from metagen.jobs.loading import digest_of, load_all
-from metagen.jobs.needs import Needs, check_costs
 from metagen.jobs.opening import at_price, identity_of, is_served, make_backend, split_by_model
 from metagen.leaves import check_kinds, named_models
 from metagen.models import SMALL
@@ -21,6 +21,7 @@ from metagen.request import AnyBackend, Card, generates
 from metagen.run import Generator, Verifier
 from metagen.settings import CONCURRENCY, literal, takes
 from metagen.spec.parse import foreign, parse, parse_grade, reads_back
+from metagen.verifiers.needs import Needs
 
 ON_THE_WAY = {"connect", "headers", "insecure_key", "key_env", "probe_every", "session", "silence"}
 """Settings of servers that say how they are reached, which changes no reply."""
@@ -193,16 +194,18 @@ def read_named(texts: Iterable[str], option: str) -> dict[str, str]:
 
 
 def read_settings(texts: Iterable[str], option: str) -> dict[str, Any]:
-    """Settings from `KEY=VALUE`; a value is JSON, or else a text."""
-    settings = {}
+    """Settings from `KEY=VALUE`; a value is JSON, or else a text. Raises `InputError` for twins."""
+    settings: dict[str, Any] = {}
     for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
+        given, equals, value = text.partition("=")
+        if not equals or not given:
             raise InputError(f"{option} {text!r}: write KEY=VALUE")
+        if (name := given.replace("-", "_")) in settings:
+            raise InputError(f"{option} {given}=... is given several times: give it once")
         try:
-            settings[name.replace("-", "_")] = json.loads(value)
+            settings[name] = json.loads(value)
         except (ValueError, RecursionError):
-            settings[name.replace("-", "_")] = value
+            settings[name] = value
     return settings
 
 

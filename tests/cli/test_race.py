@@ -79,6 +79,7 @@ def test_a_pool_is_drawn_and_other_strategies_are_run_within_a_tenth(metagen: Co
     [
         (("choose", "many.jsonl", "many.jsonl"), "without --problems there is one file of problems"),
         (("choose", "pool.jsonl", "--problems", "problems.jsonl", "--limit", "3"), "--limit is for drawing a pool"),
+        (("choose", "pool.jsonl", "--problems", "problems.jsonl", "--seed", "0"), "--seed is for drawing a pool"),
         ((*CHOOSE, "--also", "Vot(3)"), "'Vot' is not known: did you mean Vote?"),
         (("choose", "missing.jsonl"), "missing.jsonl: there is no such file"),
         ((*CHOOSE, "--budget", "$0.01"), "a budget in money needs the price of half"),

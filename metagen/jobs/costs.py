@@ -1,4 +1,4 @@
-"""What a run needs of its problems, of this machine and of its models, checked before anything is spent."""
+"""Whether a run can keep to its budget and say what is right, checked before anything is spent."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -8,54 +8,10 @@ from metagen.errors import InputError
 from metagen.jobs.opening import POOLS, is_served
 from metagen.leaves import parts
 from metagen.model import USUAL, Model
-from metagen.problem import Problem
 from metagen.request import AnyBackend, card_of, generates, price_of, scores
-from metagen.run import Generator, Verifier
+from metagen.run import Generator
 from metagen.run.sending import unpriced, unsized
 from metagen.strategies.control import Within
-from metagen.verifiers.grading import oracle_of
-
-
-class Needs:
-    """Checks the first `limit` problems, and counts those whose answers can be right or wrong.
-
-    A part of the strategy or the grade may have `check_host()`, which says whether it can work on this machine, and
-    `check_problem(problem)`, which says whether it can judge that problem. Both raise `InputError`.
-    """
-
-    def __init__(self, strategy: Generator, grade: Verifier | None, limit: int | None) -> None:
-        """Raises `InputError` for what this machine lacks."""
-        self.judged = 0
-        self._grade, self._limit, self._seen = grade, limit, 0
-        every = list(parts((strategy, grade)))
-        for part in every:
-            _check_host(part)
-        self._checks = [part.check_problem for part in every if hasattr(part, "check_problem")]
-        self._can_prove = False
-
-    def __call__(self, problem: Problem) -> None:
-        """Raises `InputError` for a problem that some part cannot judge."""
-        if self._seen == self._limit:
-            return
-        self._seen += 1
-        for check in self._checks:
-            check(problem)
-        if self._grade is None and problem.tests is None and problem.to_prove:
-            self._check_theorem(problem)
-        self.judged += self._grade is not None or problem.tests is not None or problem.answer is not None
-
-    def _check_theorem(self, problem: Problem) -> None:
-        oracle: Any = oracle_of(problem)
-        if not self._can_prove:
-            _check_host(oracle)
-            self._can_prove = True
-        oracle.check_problem(problem)
-
-
-def _check_host(part: Any) -> None:
-    for check in (getattr(getattr(part, "sandbox", None), "check", None), getattr(part, "check_host", None)):
-        if check is not None:
-            check()
 
 
 def check_costs(
