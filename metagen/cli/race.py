@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from shlex import join
 from statistics import median
 from typing import Any
 
@@ -26,7 +27,7 @@ from metagen.cli import orders
 from metagen.cli.choose import Amount, Finding, find, report
 from metagen.cli.console import err, out
 from metagen.cli.jobs import drawing, fill, sample_file
-from metagen.cli.pools import ASKED, Gathering, as_options, gathered
+from metagen.cli.pools import ASKED, READING, Gathering, as_options, gathered
 from metagen.cli.sweeps import Late, late
 from metagen.disk.files import make_folder, replace_text
 from metagen.disk.pool import read_samples
@@ -34,7 +35,8 @@ from metagen.disk.runs import read_solutions
 from metagen.errors import InputError
 from metagen.jobs.costs import check_costs, require_judged
 from metagen.jobs.job import Job, Order, prepare, read_named
-from metagen.request import AnyBackend, card_of, price_of
+from metagen.model import Model
+from metagen.request import AnyBackend, card_of, generates, price_of
 from metagen.settings import CONCURRENCY, literal
 from metagen.solve import solve
 
@@ -68,7 +70,8 @@ def explore(given: Mapping[str, Any], amount: Amount | None) -> int:
     make_folder(folder)
     pool = folder / "pool.jsonl"
     if code := asyncio.run(sample_file(job, given["n"] or SAMPLES, pool)):
-        err.print(f"To choose from what is there: metagen choose {pool} --problems {file}", soft_wrap=True)
+        there = ["metagen", "choose", str(pool), "--problems", str(file), *as_options(given, READING)]
+        err.print(f"To choose from what is there: {join(there)}", soft_wrap=True)
         return code
     pace, probed = given["pace"], 0
     if amount and amount.unit == "seconds" and pace is None:
@@ -89,7 +92,9 @@ def explore(given: Mapping[str, Any], amount: Amount | None) -> int:
     if not all("tokens" in arm.costs for arm in found.arms):
         report(finding, folder, more=["No other strategy was run: the samples count no tokens to compare costs by."])
         return 0
-    specs = [*usual(given["by"] or (), pool), *(given["also"] or ())]
+    first = next(each for each, backend in job.models.items() if generates(backend))
+    of = "" if name == first else literal(Model(name))
+    specs = [*usual(given["by"] or (), pool, of), *(given["also"] or ())]
     raced = asyncio.run(Race(order, name, pool, specs, found).run())
     differences = gains(raced, finding)
     report(finding, folder, sheet(raced, differences), sentences(raced, differences))
@@ -140,12 +145,16 @@ def _command(file: Path, given: Mapping[str, Any]) -> list[str]:
     return ["metagen", "solve", str(file), *as_options(given, (*ASKED, "system", "template", "card", "price"))]
 
 
-def usual(by: Sequence[str], pool: Path) -> list[str]:
-    """Strategies that a pool cannot stand for: refinement, trees by process rewards, and limits of thoughts."""
-    trees = [f"{name}(8, by={each})" for each in by if each.startswith("ProcessReward(") for name in TREES]
+def usual(by: Sequence[str], pool: Path, of: str) -> list[str]:
+    """Strategies that a pool cannot stand for: refinement, trees by process rewards, and limits of thoughts.
+
+    They ask the model `of`, or if that is empty the first one.
+    """
+    inside, alone = (f", of={of}", f"of={of}") if of else ("", "")
+    trees = [f"{name}(8, by={each}{inside})" for each in by if each.startswith("ProcessReward(") for name in TREES]
     thoughts = [sample.thought_tokens for _, _, sample in read_samples(pool) if sample.thought_tokens]
     middle = int(np.median(thoughts)) if thoughts else 0
-    return ["Refine()", *trees, *(f"Think({each})" for each in (middle // 2, middle) if each)]
+    return [f"Refine({alone})", *trees, *(f"Think({each}{inside})" for each in (middle // 2, middle) if each)]
 
 
 @dataclass(frozen=True, slots=True)

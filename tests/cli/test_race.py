@@ -131,6 +131,18 @@ def test_a_pool_that_counts_no_tokens_is_chosen_from_and_nothing_else_is_run(met
 
 
 @pytest.mark.usefixtures("many")
+def test_what_is_drawn_and_run_is_of_the_model_that_is_named(metagen: Command, folder: Path) -> None:
+    models = ("-m", "a=Scripted:The answer is 3.", "-m", "b=model", "--of", 'Model("b")')
+    call = ("choose", "many.jsonl", "--load", "half.py", *models, "--n", "8", "--out", "made")
+    code, out, _ = metagen(*call)
+    assert code == 0
+    assert 'of=Model("b")' in out
+    assert {json.loads(line)["model"] for line in (folder / "made/pool.jsonl").read_text().splitlines()} == {"half"}
+    runs = [json.loads(path.read_text())["strategy"] for path in (folder / "made").glob("*/run.json")]
+    assert runs == ['Refine(of=Model("b"))']
+
+
+@pytest.mark.usefixtures("many")
 def test_what_was_run_is_in_the_folder(metagen: Command, folder: Path) -> None:
     assert metagen(*CHOOSE).code == 0
     runs = [json.loads(path.read_text())["strategy"] for path in (folder / "made").glob("*/run.json")]
