@@ -277,7 +277,7 @@ def choose_command(
     budget would add, and the command to use it. No strategy is judged on the problems that chose it.
     """
     given = locals()
-    from metagen.cli.choose import Amount, find, report
+    from metagen.cli.choose import Amount, find, report, require_known
     from metagen.cli.console import check_report
 
     amount = Amount.parse(budget) if budget is not None else None
@@ -288,6 +288,7 @@ def choose_command(
         raise typer.Exit(explore(given, amount))
     from metagen.cli.pools import from_pools
 
+    require_known(amount, given)
     found = from_pools(**given)
     report(find(found.title, found.arms, found.command, amount), out_dir)
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from metagen.analysis.arms import Arm, Pool, Unit, Verdicts, arms, cascades, pool_of
+from metagen.analysis.choice import require_two
 from metagen.analysis.intervals import Array, Index
 from metagen.analysis.reading import LIKELIHOOD, Gathered, gather
 from metagen.analysis.tally import Tally
@@ -96,6 +97,7 @@ def gathered(
         for line in (*each.notes, *([each.silence] if each.silence else [])):
             err.print(f"{each.name}: {line}", soft_wrap=True)
     kept = shared([each.ids for each in found])
+    require_two(len(kept[0]))
     judge = Judge(problems, graded, model or [], limit, {"load": load, "engine": engine, "server": server})
     pools = []
     for name, each, price, rows in zip(named, found, prices, kept, strict=True):

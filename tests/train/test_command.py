@@ -6,7 +6,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from shutil import which
 
 import pytest
 
@@ -27,6 +26,7 @@ from metagen.disk.lines import Appender
 from metagen.train.command import Kind, graded_pool, labelled, train
 from metagen.train.finetune import Schedule
 from tests.support.bases import write_base
+from tests.support.confined import needs_coq, needs_sandbox
 
 SCHEDULE = Schedule(epochs=2, tokens=1024)
 RIGHT, WRONG = "1 + {n} = {a}\nThe answer is {a}.", "1 + {n} = {b}\nThe answer is {b}."
@@ -115,9 +115,8 @@ def test_the_command_line_says_what_is_wrong_in_one_line(tmp_path: Path, pool: P
     assert done.stderr.count("\n") == 1
 
 
+@needs_coq
 async def test_a_pool_of_proofs_is_graded_by_coq(tmp_path: Path) -> None:
-    if which("coqc") is None:
-        pytest.skip("needs Coq")
     with Appender(tmp_path / "t.jsonl") as file:
         file.write([{"id": "t", "prompt": "Prove it.", "answer": "Theorem t : 1 = 1.\nProof.\nAdmitted."}])
     with Appender(tmp_path / "proofs.jsonl") as file:
@@ -137,11 +136,13 @@ def code(tmp_path: Path) -> tuple[Path, ProblemFile]:
     return tmp_path / "programs.jsonl", ProblemFile(tmp_path / "c.jsonl")
 
 
+@needs_sandbox
 async def test_a_pool_of_programs_is_graded_by_their_tests(code: tuple[Path, ProblemFile]) -> None:
     graded = await graded_pool(*code)
     assert [right for _, right in graded["Write f."]] == [True, False]
 
 
+@needs_sandbox
 async def test_steps_of_programs_are_labelled_by_their_tests(code: tuple[Path, ProblemFile], tmp_path: Path) -> None:
     pool, problems = code
     model = Scripted("    return 1\n```")

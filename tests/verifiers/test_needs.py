@@ -1,15 +1,16 @@
 """What a run lacks is said before a model is loaded."""
 
+import shutil
 from pathlib import Path
-from shutil import which
 from typing import Any
 
 import pytest
 
 from metagen import InputError
-from metagen.execution.sandbox import CONFINED
+from metagen.execution.sandbox import Sandbox
 from metagen.jobs.job import prepare
 from tests.jobs.test_job import order
+from tests.support.confined import needs_coq, needs_sandbox
 
 
 def refused(folder: Path, *rows: dict[str, Any], **more: Any) -> str:
@@ -28,6 +29,7 @@ def test_a_row_without_the_reference_that_the_run_needs_is_named(tmp_path: Path,
     assert prepare(order(tmp_path, *rows, **more, limit=1)).judged == 1
 
 
+@needs_sandbox
 @pytest.mark.parametrize(
     ("row", "said"),
     [({"answer": "7"}, "line 2: problem '2': its tests run nothing"), ({}, "line 2: problem '2' has no tests")],
@@ -36,20 +38,17 @@ def test_a_row_without_the_tests_that_the_grade_needs_is_named(tmp_path: Path, r
     assert said in refused(tmp_path, {"tests": "assert f() == 1"}, row, grade="PassesTests()")
 
 
+@needs_sandbox
 def test_theorems_without_coq_are_refused_before_a_model_is_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "bin").mkdir()
-    for name in ("bwrap", "prlimit", "setpriv"):
-        (tmp_path / "bin" / name).symlink_to(which(name) or "")
-    CONFINED.check()
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setattr(shutil, "which", lambda _: None)
     assert "there is no command coqc" in refused(tmp_path, {"answer": THEOREM})
     assert "there is no command coqc" in refused(tmp_path, {"answer": 7}, strategy="Until(Proves())")
     assert prepare(order(tmp_path, {"answer": THEOREM}, grade="MatchesReference()")).judged == 1
 
 
-@pytest.mark.skipif(which("coqc") is None, reason="needs Coq")
+@needs_coq
 def test_a_theorem_that_is_no_statement_is_named(tmp_path: Path) -> None:
     assert "line 1: problem '1': its statement does not end" in refused(tmp_path, {"answer": "Lia. Admitted."})
 
@@ -69,3 +68,17 @@ def test_a_model_of_the_wrong_kind_is_refused_before_it_is_loaded(tmp_path: Path
     said = refused(tmp_path, row, models=models, load=load, strategy='BestOf(2, by=OutcomeReward("model"))')
     assert said == "the model 'model' generates and cannot score: name a reward model"
     assert refused(tmp_path, row, strategy="BestOf(2, by=ProcessReward())").startswith("this run has no reward model")
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"strategy": "CodeVote(4)"}, {"strategy": 'ReAct((("py", Python()),))'}, {"grade": 'PassesTests("assert f()")'}],
+)
+def test_programs_without_a_sandbox_are_refused_before_a_model_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: dict[str, str]
+) -> None:
+    def none(_: Sandbox) -> None:
+        raise InputError("no sandbox here")
+
+    monkeypatch.setattr(Sandbox, "check", none)
+    assert refused(tmp_path, {"answer": 7}, **more) == "no sandbox here"
