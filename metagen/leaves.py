@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from metagen.errors import InputError
 from metagen.model import USUAL, Model
-from metagen.request import AnyBackend, Backend, generates, refusal, thinking_of
+from metagen.request import AnyBackend, Backend, generates, refusal, scores, thinking_of
 from metagen.settings import literal
 from metagen.thinking import FAMILIES
 
@@ -21,6 +21,19 @@ def named_models(strategy: object) -> Iterator[str]:
     for part in parts(strategy):
         if isinstance(part, Model) or getattr(part, "reward_model", False):
             yield getattr(part, "name", "")
+
+
+def check_kinds(strategy: object, models: Mapping[str, AnyBackend]) -> None:
+    """Refuse a reward model that is to write, a model that is to score, and scores where no model gives any."""
+    for part in parts(strategy):
+        name, rewards = getattr(part, "name", ""), getattr(part, "reward_model", False)
+        named = [models[name]] if name in models else []
+        if isinstance(part, Model) and not all(map(generates, named)):
+            raise InputError(f"the model {name!r} scores and cannot generate: name one that can")
+        if rewards and not all(map(scores, named)):
+            raise InputError(f"the model {name!r} generates and cannot score: name a reward model")
+        if rewards and not name and not any(map(scores, models.values())):
+            raise InputError("this run has no reward model: pass one by name")
 
 
 def find_leaves(strategy: object, default: object = None) -> Iterator[Model]:

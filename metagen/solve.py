@@ -25,7 +25,7 @@ from metagen.budget import Account, Budget, Usage
 from metagen.candidate import Candidate
 from metagen.errors import InputError, SampleError, VerifierError
 from metagen.events import Event, Listener, Solved
-from metagen.leaves import check_settings, named_models
+from metagen.leaves import check_kinds, check_settings, named_models
 from metagen.model import USUAL, Model
 from metagen.problem import Problem
 from metagen.request import AnyBackend, Backend, generates, scores
@@ -414,7 +414,7 @@ async def _verdicts(
     run, span = whole.grading(problem)
     try:
         return await grades(whole.grade, problem, candidates, run), span.all_notes()
-    except (VerifierError, SampleError) as failed:
+    except (InputError, SampleError) as failed:  # the answer is paid for, and is not lost with its verdict
         return [], [*span.all_notes(), f"not graded: {failed}"]
 
 
@@ -427,6 +427,7 @@ def name_models(model: Models | None, *parts: object) -> Mapping[str, AnyBackend
     for name in named_models(parts):
         if name and name not in models:
             raise InputError(f"the strategy names a model {name!r}, and this run has {', '.join(models) or 'none'}")
+    check_kinds(parts, models)
     return models
 
 

@@ -226,6 +226,13 @@ REFUSALS: list[tuple[tuple[str, ...], str]] = [
     (("report", "pool.jsonl", "pool.jsonl", "--problems", "problems.jsonl"), "pool.jsonl is given twice"),
     (("report", "pool.jsonl", "--problems", "problems.jsonl", "--n", "5"), "problem 'p1' has 4 samples, and 5 are"),
     (("report", "pool.jsonl", "--problems", "problems.jsonl", "--answer-field", "x"), "line 1: there is no field 'x'"),
+    (("report", "pool.jsonl", "--problems", "twins.jsonl"), "twins.jsonl, line 2: the id '1' occurs twice"),
+    (("choose", "pool.jsonl", "--problems", "twins.jsonl"), "twins.jsonl, line 2: the id '1' occurs twice"),
+    (("solve", "problems.jsonl", "--engine", "a=1", "--engine", "a=2"), "--engine a=... is given several times"),
+    (
+        ("solve", "problems.jsonl", "-m", "http://h/v1", "--server", "key_env=A", "--server", "key-env=B"),
+        "--server key-env=... is given several times",
+    ),
     (("slove", "problems.jsonl"), "No such command 'slove'"),
     (("--verson",), "No such option"),
 ]

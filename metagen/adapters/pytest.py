@@ -1,7 +1,7 @@
 """A plug-in of pytest: a fixture that fails a test where too few problems are answered right."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from metagen.disk.problems import ProblemFile
     from metagen.solution import Solution
 
 SHOWN = 5
@@ -62,11 +61,14 @@ class Measure:
         """
         __tracebackhide__ = True
         from metagen.adapters.caller import read_caller  # noqa: PLC0415 (loaded where it is used: pytest starts fast)
+        from metagen.disk.problems import problem_file  # noqa: PLC0415
         from metagen.sync import solve_all  # noqa: PLC0415
 
         answers = settings.pop("answers", "")
+        named = {f"{name}_field": field for name, field in (fields or {}).items()}
         caller = read_caller(settings | {name: self._found(settings[name]) for name in PATHS if name in settings})
-        file = replace(self._file(problems, fields or {}, system, template, split), answers=answers)
+        text = self.folder / template if template else None
+        file = problem_file(self.folder / problems, **named, answers=answers, split=split, system=system, template=text)
         file.check()
         solutions = list(solve_all(islice(file, limit), caller.strategy, caller.models, seed=caller.seed))
         found = _accuracy(solutions)
@@ -78,24 +80,6 @@ class Measure:
     def _found(self, value: Any) -> Any:
         """The path of a file that is there, from the folder of the test; all else as it is."""
         return str(self.folder / value) if isinstance(value, str | Path) and (self.folder / value).exists() else value
-
-    def _file(
-        self, problems: str | Path, fields: Mapping[str, str], system: str, template: str | Path | None, split: str
-    ) -> "ProblemFile":
-        from metagen.disk.fields import ANSWER_FIELDS  # noqa: PLC0415
-        from metagen.disk.problems import ProblemFile  # noqa: PLC0415
-        from metagen.disk.templates import read_template  # noqa: PLC0415
-
-        names = (fields["answer"],) if "answer" in fields else ANSWER_FIELDS
-        return ProblemFile(
-            self.folder / problems,
-            fields.get("prompt"),
-            fields.get("answer"),
-            fields.get("id"),
-            system=system,
-            template=read_template(self.folder / template, names) if template else None,
-            split=split,
-        )
 
 
 @pytest.fixture

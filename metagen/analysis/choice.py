@@ -53,8 +53,7 @@ def choose(values: Array, costs: Array, budget: float, seed: int = 0) -> Choice:
 
     Raises `InputError` if every strategy costs more than the budget, or if there are fewer than two problems.
     """
-    if len(values) < 2:
-        raise InputError("a choice needs two problems or more: one to choose by, and one to judge by")
+    require_two(len(values))
     means, spent = values.mean(0), costs.mean(0)
     if (cheapest := float(spent.min())) > budget:
         raise InputError(f"every strategy costs more than {budget:g}: the cheapest costs {cheapest:g}")
@@ -74,6 +73,12 @@ def choose(values: Array, costs: Array, budget: float, seed: int = 0) -> Choice:
         sure=sure,
         rivals=tuple(sorted(rivals, key=lambda each: spent[each])),
     )
+
+
+def require_two(problems: int) -> None:
+    """Raise `InputError` if there are fewer than two problems."""
+    if problems < 2:
+        raise InputError("a choice needs two problems or more: one to choose by, and one to judge by")
 
 
 def best_within(means: Array, costs: Array, budget: float) -> int:

@@ -64,7 +64,7 @@ class Questions:
     """
 
     def __init__(self, problems: ProblemFile, grade: Verifier | None = None) -> None:
-        """Raises `InputError`, naming the line, for what cannot be read."""
+        """Raises `InputError`, naming the line, for what cannot be read and for an id that occurs twice."""
         self.path = problems.path
         self.ids: list[str] = []
         self.references = Texts()
@@ -88,6 +88,8 @@ class Questions:
         hashes = np.fromiter(map(hash, self.ids), np.int64, len(self.ids))
         self._places = array("i", hashes.argsort().astype(np.int32).tobytes())
         hashes.sort()
+        if repeated := set(hashes[1:][hashes[1:] == hashes[:-1]].tolist()):
+            problems.refuse_twins(repeated)
         self._hashes = array("q", hashes.tobytes())
 
     @property

@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -100,6 +101,13 @@ _UNKNOWN: Mapping[Unit, str] = {
     "money": "give the model's price with --price READ/WRITE",
     "seconds": "give the tokens of one sample that are written per second with --pace",
 }
+
+
+def require_known(amount: Amount | None, given: Mapping[str, Any]) -> None:
+    """Refuse a budget in what the options for pools do not tell, before verifiers are asked. Raises `InputError`."""
+    told_by = {"FLOPs": "card", "money": "price", "seconds": "pace"}
+    if amount and (option := told_by.get(amount.unit)) and not given[option]:
+        raise InputError(f"--budget in {amount.unit}: {_UNKNOWN[amount.unit]}")
 
 
 def _best_unit(arms: Sequence[Arm]) -> Unit:

@@ -35,8 +35,8 @@ def cluster_of(workers: int | None, gpus: float | None, ray: str | None, *, hedg
     """The workers that the options ask for; `None` for this process alone. Raises `InputError` for the others alone."""
     if workers:
         return Cluster(workers=workers, gpus=gpus or 0.0, ray=ray or "", hedge=hedge)
-    given = {"--gpus-per-worker": gpus, "--ray": ray, "--hedge": hedge}
-    if alone := next((name for name, value in given.items() if value), None):
+    given = {"--gpus-per-worker": gpus is not None, "--ray": ray is not None, "--hedge": hedge}
+    if alone := next((name for name, is_given in given.items() if is_given), None):
         raise InputError(f"{alone} is for workers: give --workers too")
     return None
 

@@ -209,17 +209,13 @@ def report_command(
     subject. Of several pools and runs, it says how each differs from the first on the same problems, with as many
     samples and at equal cost.
     """
+    given = locals()
     from metagen.analysis.reading import read
     from metagen.cli.console import check_report
+    from metagen.cli.orders import read_graded
     from metagen.cli.reports import cards, prices, report
-    from metagen.disk.problems import ProblemFile
-    from metagen.jobs.loading import load_all
-    from metagen.spec.parse import parse_grade
 
-    names = load_all(load or ())
-    file = ProblemFile(problem_file, prompt_field, answer_field, id_field, answers or "", split=split or "")
-    problems = file.reading(names)
-    graded = parse_grade(grade, names) if grade else None
+    _, problems, graded = read_graded(problem_file, **given)
     if twice := next((source for source in sources if sources.count(source) > 1), None):
         raise InputError(f"{twice} is given twice: name each pool and run once")
     check_report(out_dir, "table", "curves", "flops", "money", "calibration", "front")
@@ -281,20 +277,20 @@ def choose_command(
     budget would add, and the command to use it. No strategy is judged on the problems that chose it.
     """
     given = locals()
-    from metagen.cli.choose import Amount, find, report
+    from metagen.cli.choose import Amount, find, report, require_known
     from metagen.cli.console import check_report
 
-    amount = Amount.parse(budget) if budget else None
+    amount = Amount.parse(budget) if budget is not None else None
     check_report(out_dir, "choice")
     if problem_file is None:
         from metagen.cli.race import explore
 
-        explore(given, amount)
-    else:
-        from metagen.cli.pools import from_pools
+        raise typer.Exit(explore(given, amount))
+    from metagen.cli.pools import from_pools
 
-        found = from_pools(**given)
-        report(find(found.title, found.arms, found.command, amount), out_dir)
+    require_known(amount, given)
+    found = from_pools(**given)
+    report(find(found.title, found.arms, found.command, amount), out_dir)
 
 
 @app.command("show")
@@ -334,7 +330,9 @@ def view_command(
     serve: Annotated[
         bool, typer.Option("--serve", help="Serve the page on this machine instead, while the runs are under way.")
     ] = False,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The port of --serve; 0 takes a free one.")] = 0,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="The port of --serve (default: 0, which takes a free one).")
+    ] = None,
 ) -> None:
     """Write a page that shows runs.
 
@@ -343,12 +341,14 @@ def view_command(
     """
     from metagen.cli.view import serve_runs, view_runs
 
+    if not serve and port is not None:
+        raise InputError("--port is for --serve: give --serve too")
     if not serve:
         view_runs(runs, page)
     elif page:
         raise InputError("--serve writes no page: leave out --out")
     else:
-        serve_runs(runs, port)
+        serve_runs(runs, port or 0)
 
 
 @app.command("export")

@@ -21,10 +21,12 @@ from metagen.cli.traces import sending
 from metagen.disk.records import Record
 from metagen.disk.rows import SolutionRow
 from metagen.disk.runs import RunDirectory
+from metagen.errors import InputError
 from metagen.jobs.cores import threads_for
 from metagen.jobs.job import Job
 from metagen.jobs.remarks import of_problems, remarks
-from metagen.request import AnyBackend, generates
+from metagen.leaves import find_leaves
+from metagen.request import AnyBackend, Backend, generates
 from metagen.run import Generator
 from metagen.settings import literal
 from metagen.solution import Solution
@@ -78,6 +80,7 @@ async def fill(
 
 async def sample_file(job: Job, n: int, path: Path, cluster: Cluster | None = None) -> int:
     """Draw what the pool lacks; return the exit code."""
+    drawing(job)
     say_surprises([job])
     check_used(cluster, [job.order])
     with _threads(job, cluster) as threads, with_workers(cluster, job) as opened:
@@ -87,7 +90,7 @@ async def sample_file(job: Job, n: int, path: Path, cluster: Cluster | None = No
 
 async def _sample(job: Job, n: int, path: Path) -> int:
     tally = Tally()
-    name, backend = next((name, model) for name, model in job.models.items() if generates(model))
+    name, backend = drawing(job)
     recorded = replace(job, models={**job.models, name: backends.Recorded(path, backend)})
     account = Account(job.budget)
     drawn: set[str] = set()
@@ -105,6 +108,20 @@ async def _sample(job: Job, n: int, path: Path) -> int:
     if short:
         err.print(f"Short of samples: {short:,} of {job.size():,} problems. Run the same command to draw the rest.")
     return max(short > 0, _exit_code(job, drawn, tally, account))
+
+
+def drawing(job: Job) -> tuple[str, Backend]:
+    """The name of the model that draws the samples of a pool, and the model. Raises `InputError` for several."""
+    writing = {name: model for name, model in job.models.items() if generates(model)}
+    first = next(iter(writing))
+    named = {leaf.name or first for leaf in find_leaves(job.strategy)} or {first}
+    found = {name: model for name, model in writing.items() if name in named}
+    if len(found) > 1:
+        raise InputError(
+            f"{literal(job.strategy)} asks several models, {', '.join(found)}, and a pool keeps the samples of one: "
+            "draw a pool for each"
+        )
+    return next(iter(found.items()))
 
 
 def _threads(job: Job, cluster: Cluster | None) -> AbstractContextManager[str]:

@@ -1,14 +1,15 @@
 """From the options of the command line to what is asked for."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from metagen.budget import Budget
-from metagen.disk.fields import ANSWER_FIELDS
-from metagen.disk.problems import ProblemFile
-from metagen.disk.templates import read_template, read_text
+from metagen.disk.problems import ProblemFile, problem_file
+from metagen.disk.templates import read_text
 from metagen.jobs.job import Order, read_named, read_settings
+from metagen.jobs.loading import load_all
+from metagen.run import Verifier
+from metagen.spec.parse import parse_grade
 
 
 def order(
@@ -24,24 +25,19 @@ def order(
     flops: float | None,
     money: float | None,
     concurrency: int,
-    prompt_field: str | None,
-    answer_field: str | None,
-    id_field: str | None,
-    split: str | None,
-    answers: str | None,
     system: str | None,
-    template: Path | None,
     grade: str | None,
     engine: list[str] | None,
     server: list[str] | None,
     card: list[str] | None,
     price: list[str] | None,
-    **_: object,
+    **reading: Any,
 ) -> Order:
-    """What the options that `solve` and `sample` share ask for."""
-    problems = ProblemFile(file, prompt_field, answer_field, id_field, answers or "", split=split or "")
+    """What the options that `solve` and `sample` share ask for; `reading` are those that say how a file is read."""
+    if system and system.startswith("@"):
+        system = read_text(Path(system[1:]))
     return Order(
-        problems=asking(problems, system, template),
+        problems=problem_file(file, system=system, **reading),
         strategy=strategy,
         **read_models(model, load, engine, server, card, price),
         limit=limit,
@@ -71,9 +67,13 @@ def read_models(
     }
 
 
-def asking(problems: ProblemFile, system: str | None, template: Path | None) -> ProblemFile:
-    """The same problems, with a system turn and a template, where they are given."""
-    if system and system.startswith("@"):
-        system = read_text(Path(system[1:]))
-    names = (problems.answer_field,) if problems.answer_field else ANSWER_FIELDS
-    return replace(problems, system=system or "", template=read_template(template, names) if template else None)
+def read_graded(
+    file: Path, grade: str | None, load: list[Path] | None, **reading: Any
+) -> tuple[dict[str, Any], ProblemFile, Verifier | None]:
+    """The names of loaded files, the problems as options say that they are read, and the grade, if there is one.
+
+    Samples that are there were drawn already: no system turn and no template matter any more.
+    """
+    names = load_all(load or ())
+    problems = problem_file(file, **reading | {"system": None, "template": None}).reading(names)
+    return names, problems, parse_grade(grade, names) if grade else None

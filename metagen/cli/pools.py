@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from metagen.analysis.arms import Arm, Pool, Unit, Verdicts, arms, cascades, pool_of
+from metagen.analysis.choice import require_two
 from metagen.analysis.intervals import Array, Index
 from metagen.analysis.reading import LIKELIHOOD, Gathered, gather
 from metagen.analysis.tally import Tally
@@ -18,14 +19,13 @@ from metagen.budget import PARTS, Account, Budget, Price, Usage
 from metagen.card.card import ModelCard
 from metagen.cli.console import err
 from metagen.cli.jobs import fill
-from metagen.cli.orders import read_models
+from metagen.cli.orders import read_graded, read_models
 from metagen.cli.reports import cards, prices
 from metagen.disk.pool import Sample, read_samples
 from metagen.disk.problems import ProblemFile
 from metagen.disk.runs import read_solutions
 from metagen.errors import InputError
 from metagen.jobs.job import Order, prepare, read_named
-from metagen.jobs.loading import load_all
 from metagen.model import Model
 from metagen.run import Verifier
 from metagen.settings import literal
@@ -53,7 +53,7 @@ def from_pools(
     *, sources: Sequence[str], card: Sequence[str] | None, price: Sequence[str] | None, **given: Any
 ) -> Gathering:
     """All strategies that pools and runs can stand for, from the options of the command. Raises `InputError`."""
-    if ignored := sorted(name for name in DRAWING if given.pop(name, None)):
+    if ignored := sorted(name for name in DRAWING if given.pop(name, None) not in (None, [])):
         raise InputError(f"--{ignored[0]} is for drawing a pool, and --problems says that the pools are there")
     named = {name: Path(path) for name, path in _named(sources).items()}
     found = gathered(named, cards(card or (), len(named)), prices(price or (), len(named)), **given)
@@ -78,33 +78,26 @@ def gathered(
     by: list[str] | None,
     n: int | None,
     pace: float | None,
-    prompt_field: str | None,
-    answer_field: str | None,
-    id_field: str | None,
-    answers: str | None,
-    split: str | None,
     grade: str | None,
     load: list[Path] | None,
     model: list[str] | None,
     engine: list[str] | None,
     server: list[str] | None,
     limit: int | None = None,
-    **_: object,
+    **reading: Any,
 ) -> Gathering:
     """All strategies that some samples can stand for; `model` holds those that verifiers ask. Raises `InputError`."""
-    names = load_all(load or ())
+    names, problems, graded = read_graded(problem_file, grade, load, **reading)
     if of and len(named) > 1:
         raise InputError("--of says what drew the samples of one source: leave it out, and name the models")
     of = literal(parse(of, names)) if of else ""
-    problems = ProblemFile(problem_file, prompt_field, answer_field, id_field, answers or "", split=split or "")
-    problems = problems.reading(names)
-    graded = parse_grade(grade, names) if grade else None
     wanted = [literal(parse_grade(each, names)) for each in by or ()]
     found = [gather(path, problems, n, card, graded) for path, card in zip(named.values(), cards, strict=True)]
     for each in found:
         for line in (*each.notes, *([each.silence] if each.silence else [])):
             err.print(f"{each.name}: {line}", soft_wrap=True)
     kept = shared([each.ids for each in found])
+    require_two(len(kept[0]))
     judge = Judge(problems, graded, model or [], limit, {"load": load, "engine": engine, "server": server})
     pools = []
     for name, each, price, rows in zip(named, found, prices, kept, strict=True):

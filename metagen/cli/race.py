@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from shlex import join
 from statistics import median
 from typing import Any
 
@@ -20,19 +21,21 @@ from metagen.analysis.sheet import Sheet
 from metagen.analysis.tables import points
 from metagen.analysis.tally import Tally
 from metagen.backends import Recorded
-from metagen.budget import Account, Usage
+from metagen.budget import Account, Budget, Usage
 from metagen.card.card import ModelCard
 from metagen.cli import orders
 from metagen.cli.choose import Amount, Finding, find, report
 from metagen.cli.console import err, out
-from metagen.cli.jobs import fill, sample_file
-from metagen.cli.pools import ASKED, Gathering, as_options, gathered
+from metagen.cli.jobs import drawing, fill, sample_file
+from metagen.cli.pools import ASKED, READING, Gathering, as_options, gathered
 from metagen.cli.sweeps import Late, late
 from metagen.disk.files import make_folder, replace_text
 from metagen.disk.pool import read_samples
 from metagen.disk.runs import read_solutions
 from metagen.errors import InputError
+from metagen.jobs.costs import check_costs, require_judged
 from metagen.jobs.job import Job, Order, prepare, read_named
+from metagen.model import Model
 from metagen.request import AnyBackend, card_of, generates, price_of
 from metagen.settings import CONCURRENCY, literal
 from metagen.solve import solve
@@ -46,8 +49,11 @@ PROBES = 5
 TREES = ("Rebase", "ParticleFilter")
 
 
-def explore(given: Mapping[str, Any], amount: Amount | None) -> None:
-    """Draw a pool, choose from it, run other strategies, and report, from the options of the command."""
+def explore(given: Mapping[str, Any], amount: Amount | None) -> int:
+    """Draw a pool, choose from it, run other strategies, and report, from the options of the command.
+
+    Returns the exit code: that of the drawing, and nothing is chosen where samples are missing.
+    """
     sources, models = given["sources"], given["model"] or []
     if len(sources) > 1:
         raise InputError("without --problems there is one file of problems: for pools that are there, give --problems")
@@ -57,11 +63,16 @@ def explore(given: Mapping[str, Any], amount: Amount | None) -> None:
     order = orders.order(**{**given, **unlimited, **usual_ones, "file": file, "strategy": spec})
     specs = [*(f"BestOf(2, by={each})" for each in given["by"] or ()), *(given["also"] or ())]
     job, *_ = [prepare(replace(order, strategy=each)) for each in (spec, *specs)]
-    name = next(name for name, backend in job.models.items() if generates(backend))
+    name, _ = drawing(job)
+    _check_amount(amount, job)
+    require_judged(job.judged, file, least=2)
     folder = given["out_dir"] or Path("runs") / f"choose-{job.slug()}"
     make_folder(folder)
     pool = folder / "pool.jsonl"
-    asyncio.run(sample_file(job, given["n"] or SAMPLES, pool))
+    if code := asyncio.run(sample_file(job, given["n"] or SAMPLES, pool)):
+        there = ["metagen", "choose", str(pool), "--problems", str(file), *as_options(given, READING)]
+        err.print(f"To choose from what is there: {join(there)}", soft_wrap=True)
+        return code
     pace, probed = given["pace"], 0
     if amount and amount.unit == "seconds" and pace is None:
         pace, probed = measured_pace(job, folder / "pace.json")
@@ -78,10 +89,23 @@ def explore(given: Mapping[str, Any], amount: Amount | None) -> None:
     )
     found = replace(found, spent=found.spent + probed)
     finding = find(found.title, found.arms, _command(file, given), amount)
-    specs = [*usual(given["by"] or (), pool), *(given["also"] or ())]
+    if not all("tokens" in arm.costs for arm in found.arms):
+        report(finding, folder, more=["No other strategy was run: the samples count no tokens to compare costs by."])
+        return 0
+    first = next(each for each, backend in job.models.items() if generates(backend))
+    of = "" if name == first else literal(Model(name))
+    specs = [*usual(given["by"] or (), pool, of), *(given["also"] or ())]
     raced = asyncio.run(Race(order, name, pool, specs, found).run())
     differences = gains(raced, finding)
     report(finding, folder, sheet(raced, differences), sentences(raced, differences))
+    return 0
+
+
+def _check_amount(amount: Amount | None, job: Job) -> None:
+    """Refuse a budget in what is not known of the model, before a pool is drawn. Raises `InputError`."""
+    if amount and amount.unit in {"money", "FLOPs"} and job.order:
+        budget = Budget(money=amount.value) if amount.unit == "money" else Budget(flops=amount.value)
+        check_costs(job.strategy, budget, job.models, job.order.models)
 
 
 def measured_pace(job: Job, kept: Path) -> tuple[float, int]:
@@ -121,12 +145,16 @@ def _command(file: Path, given: Mapping[str, Any]) -> list[str]:
     return ["metagen", "solve", str(file), *as_options(given, (*ASKED, "system", "template", "card", "price"))]
 
 
-def usual(by: Sequence[str], pool: Path) -> list[str]:
-    """Strategies that a pool cannot stand for: refinement, trees by process rewards, and limits of thoughts."""
-    trees = [f"{name}(8, by={each})" for each in by if each.startswith("ProcessReward(") for name in TREES]
+def usual(by: Sequence[str], pool: Path, of: str) -> list[str]:
+    """Strategies that a pool cannot stand for: refinement, trees by process rewards, and limits of thoughts.
+
+    They ask the model `of`, or if that is empty the first one.
+    """
+    inside, alone = (f", of={of}", f"of={of}") if of else ("", "")
+    trees = [f"{name}(8, by={each}{inside})" for each in by if each.startswith("ProcessReward(") for name in TREES]
     thoughts = [sample.thought_tokens for _, _, sample in read_samples(pool) if sample.thought_tokens]
     middle = int(np.median(thoughts)) if thoughts else 0
-    return ["Refine()", *trees, *(f"Think({each})" for each in (middle // 2, middle) if each)]
+    return [f"Refine({alone})", *trees, *(f"Think({each}{inside})" for each in (middle // 2, middle) if each)]
 
 
 @dataclass(frozen=True, slots=True)

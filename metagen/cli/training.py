@@ -1,11 +1,21 @@
 """`metagen train`: a reward model or a corrector, from a pool of samples."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from metagen.cli.options import GpusOption, RayOption, WorkersOption
+from metagen.cli.options import (
+    AnswersOption,
+    FieldOption,
+    GpusOption,
+    GradeOption,
+    LoadOption,
+    RayOption,
+    SplitOption,
+    WorkersOption,
+)
 from metagen.errors import InputError
 from metagen.train import ROLLOUTS
 
@@ -40,9 +50,17 @@ def train_orm(
     rate: RateOption = 1e-5,
     batch: BatchOption = 8192,
     seed: SEED_OF_TRAINING = 0,
+    prompt_field: FieldOption = None,
+    answer_field: FieldOption = None,
+    id_field: FieldOption = None,
+    split: SplitOption = None,
+    answers: AnswersOption = None,
+    grade: GradeOption = None,
+    load: LoadOption = None,
 ) -> None:
     """An outcome reward model: is the whole right or not (Cobbe et al. 2021)."""
-    _train("orm", pool, problems, model, out_dir, epochs, rate, batch, seed)
+    given = locals()
+    _train("orm", **given)
 
 
 @training_app.command("prm")
@@ -65,11 +83,19 @@ def train_prm(
     rate: RateOption = 1e-5,
     batch: BatchOption = 8192,
     seed: SEED_OF_TRAINING = 0,
+    prompt_field: FieldOption = None,
+    answer_field: FieldOption = None,
+    id_field: FieldOption = None,
+    split: SplitOption = None,
+    answers: AnswersOption = None,
+    grade: GradeOption = None,
+    load: LoadOption = None,
     workers: WorkersOption = None,
     gpus_per_worker: GpusOption = None,
     ray: RayOption = None,
 ) -> None:
     """A process reward model: is each step good, by rollouts (Math-Shepherd, Wang et al. 2024)."""
+    given = locals()
     from metagen.cli.clusters import cluster_of
     from metagen.train.command import LABELLED
 
@@ -77,10 +103,8 @@ def train_prm(
     if cluster and not generator:
         raise InputError("--workers draws rollouts: give the model that draws them with --generator")
     backend = _generator(generator, cluster) if generator else None
-    _train(
-        "prm", pool, problems, model, out_dir, epochs, rate, batch, seed,
-        generator=backend, rollouts=rollouts, labels=labels, concurrency=LABELLED * (workers or 1),
-    )  # fmt: skip
+    concurrency = LABELLED * (workers or 1)
+    _train("prm", {"rollouts": rollouts, "labels": labels, "concurrency": concurrency, "generator": backend}, **given)
 
 
 @training_app.command("corrector")
@@ -93,9 +117,17 @@ def train_corrector(
     rate: RateOption = 1e-5,
     batch: BatchOption = 8192,
     seed: SEED_OF_TRAINING = 0,
+    prompt_field: FieldOption = None,
+    answer_field: FieldOption = None,
+    id_field: FieldOption = None,
+    split: SplitOption = None,
+    answers: AnswersOption = None,
+    grade: GradeOption = None,
+    load: LoadOption = None,
 ) -> None:
     """A corrector: write a better candidate where a worse one is shown (Welleck et al. 2023)."""
-    _train("corrector", pool, problems, model, out_dir, epochs, rate, batch, seed)
+    given = locals()
+    _train("corrector", **given)
 
 
 def _generator(model: str, cluster: "Cluster | None") -> "Backend":
@@ -111,15 +143,16 @@ def _generator(model: str, cluster: "Cluster | None") -> "Backend":
 
 
 def _train(
-    kind: "Kind", pool: Path, problems: Path, model: str, out_dir: Path, epochs: int, rate: float, batch: int,
-    seed: int, **labelling: Any,
+    kind: "Kind", labelling: Mapping[str, Any] | None = None, /, *, pool: Path, problems: Path, model: str,
+    out_dir: Path, epochs: int, rate: float, batch: int, seed: int, **grading: Any,
 ) -> None:  # fmt: skip
     from rich.table import Table
 
     from metagen.cli.console import out, progress
-    from metagen.disk.problems import ProblemFile
+    from metagen.cli.orders import read_graded
     from metagen.train.command import check, train
 
+    _, file, grade = read_graded(problems, **grading)
     check(model, out_dir)
     from metagen.train.finetune import Schedule  # needs torch
 
@@ -130,7 +163,7 @@ def _train(
             bar.update(task, description=what, completed=done, total=total, state=state)
 
         schedule = Schedule(epochs=epochs, rate=rate, tokens=batch, seed=seed)
-        report = train(kind, pool, ProblemFile(problems), model, out_dir, schedule, watch, **labelling)
+        report = train(kind, pool, file, model, out_dir, schedule, watch, grade=grade, **labelling or {})
     table = Table(title=f"{kind} on {pool.name}", title_justify="left", show_header=False)
     for name, value in report["held out"].items():
         table.add_row(f"held out: {name}", f"{value:,.4g}")

@@ -100,7 +100,7 @@ def _chosen(named: Path, splits: Iterable[str], split: str) -> str:
         return there[0]
     meant = split if split in there else SPLITS.get(split, split)
     if meant not in there:
-        asked = f"has no split {split!r}: it has" if split else "has several splits: name one with --split:"
+        asked = f"has no split {split!r}: it has" if split else "has several splits: name one as the split (--split):"
         raise InputError(f"{named}: {asked} {', '.join(there)}")
     return meant
 

@@ -3,7 +3,7 @@
 import json
 import os
 from array import array
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from itertools import islice, pairwise
@@ -28,7 +28,7 @@ from metagen.disk.fields import (
 )
 from metagen.disk.folders import find_files
 from metagen.disk.sources import Rows, read_source
-from metagen.disk.templates import Template
+from metagen.disk.templates import Template, read_template
 from metagen.disk.tested import tests_of
 from metagen.disk.values import plain
 from metagen.errors import InputError
@@ -42,6 +42,8 @@ GSM8K_MARK = "####"
 FEW = 10_000
 """Problems whose ids are sorted sooner than numpy is loaded, which takes 8 bytes an id."""
 
+KIND_FIELDS = ("answers", "choices", "options")
+"""Fields of a row that say what counts as an answer."""
 KINDS = 256
 """Specs of answers that are remembered once they are read."""
 
@@ -58,6 +60,8 @@ class Contents:
     """The fields of rows that nothing reads."""
     blank: int = 0
     """Problems with an answer that is none, such as `NaN` or a solution without its result."""
+    filled: str = ""
+    """The digest of the prompts that a template makes of its fields; empty without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,20 +127,26 @@ class ProblemFile:
             if self._name(row, number) not in solved:
                 yield self._problem(row, number)
 
-    def check(self) -> Contents:
+    def check(self, look: Callable[[Problem], None] | None = None) -> Contents:
         """Read the whole file once, before anything is spent.
 
         Memory is 8 bytes per problem. Raises `InputError` for what cannot be read, an empty file, or an id that occurs
-        twice, and where there are tests and no sandbox to run them in.
+        twice, and where there are tests and no sandbox to run them in. `look` is called with each problem, and may
+        raise `InputError` too.
         """
-        digest, ids, blank, any_tests = blake2b(digest_size=8), array("q"), 0, False
+        digest, filled = blake2b(digest_size=8), blake2b(digest_size=8)
+        ids, blank, any_tests = array("q"), 0, False
         fields = UsedFields(self.prompt_field, self.answer_field, self.id_field)
         for place, row in self._rows():
-            name, prompt, answer, _, tests = self._said(row, place)
-            said = [turn.fields() for turn in self._turns(row, place)]
-            digest.update(repr((name, prompt, answer, *([said] if said else ()), *([tests] if tests else ()))).encode())
-            if self.system or self.template:
-                self._problem(row, place)
+            name, prompt, answer, _, tests = said = self._said(row, place)
+            turns = [turn.fields() for turn in self._turns(row, place)]
+            kind = [row[name] for name in KIND_FIELDS if row.get(name) is not None]
+            more = [each for each in (turns, tests, kind) if each]
+            digest.update(repr((name, prompt, answer, *more)).encode())
+            if look or self.system or self.template:
+                problem = self._asked(row, place, *said)
+                filled.update(repr(problem.prompt if self.template else "").encode())
+                _look(look, problem, f"{self.path}, {place}")
             ids.append(hash(name))
             fields.add(row)
             any_tests = any_tests or tests is not None
@@ -144,21 +154,27 @@ class ProblemFile:
         if not ids:
             raise InputError(f"{self.path}: holds no problems")
         if repeated := _repeated(ids):
-            self._refuse_twins(repeated)
+            self.refuse_twins(repeated)
         if any_tests:
             from metagen.execution.sandbox import CONFINED  # noqa: PLC0415 (few problems need it)
 
             CONFINED.check()
         named = self.template.names if self.template else set()
         unused = tuple(name for name in fields.unused if name not in named)
-        return Contents(len(ids), digest.hexdigest(), unused, blank)
+        return Contents(len(ids), digest.hexdigest(), unused, blank, filled.hexdigest() if self.template else "")
 
     def _rows(self) -> Rows:
         files = find_files(self.path, self.split)
         return read_source(files[0]) if len(files) == 1 else _joined(files)
 
     def _problem(self, row: Mapping[str, Any], place: str) -> Problem:
-        name, prompt, answer, kind, tests = self._said(row, place)
+        return self._asked(row, place, *self._said(row, place))
+
+    def _asked(
+        self, row: Mapping[str, Any], place: str, name: str, prompt: str, answer: str | None, kind: Answers,
+        tests: str | None,
+    ) -> Problem:  # fmt: skip
+        """The problem that a row asks, from what it says: with the template and the system turn."""
         tags = {name: str(row[name]) for name in TAG_FIELDS if isinstance(row.get(name), (str, int))}
         turns = self._turns(row, place)
         if self.template:
@@ -242,12 +258,47 @@ class ProblemFile:
             raise InputError(f"{where}: field {field!r} is empty; leave it out where there is none")
         return answer
 
-    def _refuse_twins(self, hashes: set[int]) -> None:
+    def refuse_twins(self, hashes: set[int]) -> None:
+        """Raise `InputError` if an id occurs twice, among those of which `hash` is one of these."""
         first: dict[str, str] = {}
         for place, row in self._rows():
             name = self._name(row, place)
             if hash(name) in hashes and first.setdefault(name, place) != place:
                 raise InputError(f"{self.path}, {place}: the id {name!r} occurs twice, first on {first[name]}")
+
+
+def problem_file(
+    path: Path,
+    *,
+    prompt_field: str | None = None,
+    answer_field: str | None = None,
+    id_field: str | None = None,
+    answers: str | None = None,
+    split: str | None = None,
+    system: str | None = None,
+    template: Path | None = None,
+    **_: object,
+) -> ProblemFile:
+    """The file, read as options say; those of other things are passed over. Raises `InputError` for the template."""
+    names = (answer_field,) if answer_field else ANSWER_FIELDS
+    return ProblemFile(
+        path,
+        prompt_field or None,
+        answer_field or None,
+        id_field or None,
+        answers or "",
+        system or "",
+        read_template(template, names) if template else None,
+        split or "",
+    )
+
+
+def _look(look: Callable[[Problem], None] | None, problem: Problem, where: str) -> None:
+    try:
+        if look:
+            look(problem)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
 
 
 def _after_mark(answer: str) -> str:

@@ -46,6 +46,13 @@ async def run_python(
     return await sandbox.run(command, files=files, stdin=stdin.encode(errors="replace"), limits=limits)
 
 
+def find_coq() -> str:
+    """The path of Coq's compiler. Raises `InputError` if it is missing."""
+    if (coqc := shutil.which("coqc")) is None:
+        raise InputError("there is no command coqc to check proofs with: install Coq (apt-get install coq)")
+    return coqc
+
+
 async def run_coq(files: Mapping[str, bytes | str], sandbox: Sandbox, limits: Limits) -> Finished:
     """Compile `files` in their order, up to the first that fails: what the last one prints is the output.
 
@@ -53,9 +60,7 @@ async def run_coq(files: Mapping[str, bytes | str], sandbox: Sandbox, limits: Li
         InputError: Coq is missing, or no sandbox can be had here.
         ToolError: the sandbox did not start.
     """
-    coqc = shutil.which("coqc")
-    if coqc is None:
-        raise InputError("there is no command coqc to check proofs with: install Coq (apt-get install coq)")
+    coqc = find_coq()
     *before, last = files
     script = "".join(f'"$0" -q -w none {name} 1>&2 && ' for name in before) + f'"$0" -q -w none {last}'
     finished = await sandbox.run(["sh", "-c", script, coqc], files=files, limits=limits)

@@ -11,15 +11,20 @@ from typing import Any
 from metagen.budget import Budget
 from metagen.disk.problems import Contents, ProblemFile
 from metagen.errors import InputError
+from metagen.jobs.costs import check_costs
 from metagen.jobs.loading import digest_of, load_all
 from metagen.jobs.opening import at_price, identity_of, is_served, make_backend, split_by_model
-from metagen.leaves import named_models
+from metagen.leaves import check_kinds, named_models
 from metagen.models import SMALL
 from metagen.problem import Problem
 from metagen.request import AnyBackend, Card, generates
 from metagen.run import Generator, Verifier
 from metagen.settings import CONCURRENCY, literal, takes
 from metagen.spec.parse import foreign, parse, parse_grade, reads_back
+from metagen.verifiers.needs import Needs
+
+ON_THE_WAY = {"connect", "headers", "insecure_key", "key_env", "probe_every", "session", "silence"}
+"""Settings of servers that say how they are reached, which changes no reply."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +42,14 @@ class Job:
     budget: Budget
     concurrency: int
     engine: Mapping[str, Any]
+    server: Mapping[str, Any]
+    """Those settings of servers that may change what they reply."""
     loaded: list[str]
     grade: Verifier | None = None
     order: "ModelOrder | None" = None
     """The models as they were asked for, for workers, which open their own."""
+    judged: int = 0
+    """Problems whose answers can be right or wrong."""
 
     def left(self, done: set[str]) -> Iterator[Problem]:
         return self.problems.lacking(done, self.limit)
@@ -57,7 +66,7 @@ class Job:
             "seed": self.seed,
             "engine": dict(self.engine),
             "loaded": self.loaded,
-        } | {name: said for name, said in self._of_problems() if said}
+        } | {name: said for name, said in (*self._of_problems(), ("server", self.server)) if said}
 
     def _of_problems(self) -> Iterator[tuple[str, str]]:
         """What the problems are asked with, beside what their file says."""
@@ -65,6 +74,7 @@ class Job:
         yield "system", self.problems.system
         if template := self.problems.template:
             yield "template", template.text
+            yield "filled", self.contents.filled
         if self.grade:
             yield "grade", literal(self.grade)
 
@@ -120,7 +130,10 @@ def prepare(order: Order) -> Job:
     for name in named_models((strategy, grade)):
         if name and name not in backends:
             raise InputError(f"the strategy or the grade names a model {name!r}: give it with --model {name}=MODEL")
-    contents = problems.check()
+    check_kinds((strategy, grade), backends)
+    check_costs(strategy, order.budget, backends, named)
+    needs = Needs(strategy, grade, order.limit)
+    contents = problems.check(needs)
     loaded = sorted(f"{path.name} ({digest_of(path)})" for path in order.load)
     loaded += [origin for spec in (order.strategy, order.grade) if spec for origin in foreign(spec, names)]
     return Job(
@@ -134,9 +147,11 @@ def prepare(order: Order) -> Job:
         budget=order.budget,
         concurrency=order.concurrency,
         engine=order.engine,
+        server={name: value for name, value in order.server.items() if name.rpartition(".")[2] not in ON_THE_WAY},
         loaded=loaded,
         grade=grade,
         order=order,
+        judged=needs.judged,
     )
 
 
@@ -179,16 +194,18 @@ def read_named(texts: Iterable[str], option: str) -> dict[str, str]:
 
 
 def read_settings(texts: Iterable[str], option: str) -> dict[str, Any]:
-    """Settings from `KEY=VALUE`; a value is JSON, or else a text."""
-    settings = {}
+    """Settings from `KEY=VALUE`; a value is JSON, or else a text. Raises `InputError` for twins."""
+    settings: dict[str, Any] = {}
     for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
+        given, equals, value = text.partition("=")
+        if not equals or not given:
             raise InputError(f"{option} {text!r}: write KEY=VALUE")
+        if (name := given.replace("-", "_")) in settings:
+            raise InputError(f"{option} {given}=... is given several times: give it once")
         try:
-            settings[name.replace("-", "_")] = json.loads(value)
+            settings[name] = json.loads(value)
         except (ValueError, RecursionError):
-            settings[name.replace("-", "_")] = value
+            settings[name] = value
     return settings
 
 

@@ -12,13 +12,16 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from metagen.analysis.fronts import Point, point
-from metagen.disk.problems import ProblemFile
+from metagen.disk.problems import problem_file
 from metagen.errors import InputError, first_fault
+from metagen.jobs.costs import require_judged
 from metagen.jobs.job import Job, Order, prepare
 from metagen.models import SMALL
 from metagen.settings import CONCURRENCY
 
 NAME = re.compile(r"[\w.-]+")
+READING = {"answers", "prompt_field", "answer_field", "id_field", "split", "system"}
+"""Fields of a plan that say how its files are read."""
 
 
 class Limit(BaseModel):
@@ -51,6 +54,15 @@ class Plan(BaseModel):
     """Only the first so many problems of each file."""
     answers: str = ""
     """The kind of answers of all files, such as `Number()`."""
+    prompt_field: str = ""
+    answer_field: str = ""
+    id_field: str = ""
+    split: str = ""
+    """Of the folders of datasets."""
+    system: str = ""
+    """A system turn before every problem."""
+    template: Path | None = None
+    """What every question is written into."""
     grade: str = ""
     """What says whether an answer is right, such as `PassesTests()`."""
     load: list[Path] = []
@@ -106,10 +118,11 @@ def read_plan(path: Path) -> Plan:
 def cells(path: Path, plan: Plan) -> list[Cell]:
     """All runs, model by model, each checked as far as can be before a model is loaded. Raises `InputError`."""
     here = path.parent
+    reading = plan.model_dump(include=READING) | {"template": here / plan.template if plan.template else None}
     found = []
     for (model, where), file, seed in product(plan.models.items(), plan.problems, plan.seeds):
         order = Order(
-            problems=ProblemFile(here / file, answers=plan.answers),
+            problems=problem_file(here / file, **reading),
             strategy="",
             models={"model": _at(here, where)},
             load=[here / each for each in plan.load],
@@ -125,6 +138,7 @@ def cells(path: Path, plan: Plan) -> list[Cell]:
         for (strategy, spec), (budget, limit) in product(plan.strategies.items(), plan.budgets.items()):
             try:
                 job = prepare(replace(order, strategy=limit.around(spec)))
+                require_judged(job.judged, file)
             except InputError as error:
                 raise InputError(f"{path}: {strategy} on {file} with {model}: {error}") from None
             found.append(Cell(Path(file).stem, model, strategy, budget, seed, job))

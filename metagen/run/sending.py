@@ -147,20 +147,14 @@ class Sending(Node):
         if not self._account.limits("money"):
             return free
         if (price := price_of(backend)) is None:
-            raise InputError(
-                f"a budget in money needs the price of {backend.name}: give --price on the command line, "
-                "or Priced(backend, Price(READ, WRITE)); Price(0, 0) is free"
-            )
+            raise unpriced(backend)
         return lambda output: price.of(prompt, output)
 
     def _flops(self, backend: AnyBackend, prompt: int, n: int) -> Rate:
         if not self._account.limits("flops"):
             return free
         if (card := card_of(backend)) is None:
-            raise InputError(
-                f"a budget in FLOPs needs the sizes of {backend.name}, and its backend does not know them: "
-                "give it card=ModelCard.read(...), or --card on the command line"
-            )
+            raise unsized(backend)
         return lambda output: card.flops(max(prompt, 1), output, samples=n)
 
     async def _send(self, backend: Backend, request: Request, reserve: Reserve | None = None) -> list[Completion]:
@@ -212,6 +206,22 @@ class Metered:
 
     def _book(self, usage: Usage) -> None:
         self._node.spend(_valued(usage, self._card, self._price, self._samples))
+
+
+def unpriced(backend: AnyBackend) -> InputError:
+    """That a limit of money cannot be kept with this model."""
+    return InputError(
+        f"a budget in money needs the price of {backend.name}: give --price on the command line, "
+        "or Priced(backend, Price(READ, WRITE)); Price(0, 0) is free"
+    )
+
+
+def unsized(backend: AnyBackend) -> InputError:
+    """That a limit of FLOPs cannot be kept with this model."""
+    return InputError(
+        f"a budget in FLOPs needs the sizes of {backend.name}, and its backend does not know them: "
+        "give it card=ModelCard.read(...), or --card on the command line"
+    )
 
 
 def _valued(usage: Usage, card: Card | None, price: Price | None, samples: int) -> Usage:

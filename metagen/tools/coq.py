@@ -19,7 +19,7 @@ from metagen.execution.coq import (
 )
 from metagen.execution.limits import MIB
 from metagen.execution.processes import Finished
-from metagen.execution.programs import COQ_MEMORY, checked_settings, coqs_message, limits, run_coq, worked
+from metagen.execution.programs import COQ_MEMORY, checked_settings, coqs_message, find_coq, limits, run_coq, worked
 from metagen.execution.sandbox import CONFINED, Sandbox
 from metagen.settings import spelled
 from metagen.tasks import together
@@ -67,6 +67,10 @@ class Coq:
         for name, value in (("tactics", self.tactics), ("libraries", self.libraries)):
             if not isinstance(value, tuple) or not value or not all(isinstance(each, str) for each in value):
                 raise InputError(f"Coq: {name} must be a tuple of texts, one or more, not {value!r}")
+
+    def check_host(self) -> None:
+        """Raises `InputError` if Coq is missing."""
+        find_coq()
 
     async def __call__(self, text: str, /) -> str:
         try:

@@ -63,6 +63,11 @@ class Search:
         if not isinstance(self.corpus, str) or not isinstance(self.cache, str | None):
             raise InputError('Search: corpus and cache must be paths, written as texts: Search("passages.jsonl")')
 
+    def check_host(self) -> None:
+        """Raises `InputError` if the corpus is not there, or bm25s is not installed."""
+        require_corpus(Path(self.corpus))
+        _bm25s()
+
     async def __call__(self, text: str, /) -> str:
         found = await asyncio.to_thread(lambda: self.index().best(text, self.k))
         return "\n".join(map(str, found))
@@ -95,10 +100,15 @@ class Index:
         return [self.passages[number] for number in ranked[:k]]
 
 
-def read_passages(corpus: Path) -> list[Passage]:
-    """The passages of a file or folder. Raises `InputError` where there are none."""
+def require_corpus(corpus: Path) -> None:
+    """Raises `InputError` if there is no such file or folder."""
     if not os.path.exists(corpus):  # unlike `Path.exists`, it takes a name of any length
         raise InputError(f"{corpus}: there is no such file or folder of passages")
+
+
+def read_passages(corpus: Path) -> list[Passage]:
+    """The passages of a file or folder. Raises `InputError` where there are none."""
+    require_corpus(corpus)
     passages = list(_of_folder(corpus) if corpus.is_dir() else _of_lines(corpus))
     if not passages:
         wanted = f"{' and '.join(SUFFIXES)} files with text" if corpus.is_dir() else "lines"

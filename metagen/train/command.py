@@ -12,15 +12,22 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from metagen.answers.protocol import verdicts
+from metagen.candidate import Candidate
 from metagen.disk.files import check_ours, make_folder
 from metagen.disk.problems import ProblemFile
 from metagen.distribution import how_to_install
-from metagen.errors import InputError
+from metagen.errors import InputError, SampleError
+from metagen.leaves import parts
+from metagen.model import USUAL, Model
 from metagen.problem import Problem
 from metagen.request import Backend
+from metagen.run import Run, Verifier
+from metagen.settings import literal
+from metagen.solve import map_problems
 from metagen.train import ROLLOUTS
 from metagen.train.labels import Labelled, kept, label, samples_of
+from metagen.verifiers.grading import grades, oracle_of
+from metagen.verifiers.needs import Needs
 
 if TYPE_CHECKING:
     from metagen.train.finetune import Schedule
@@ -83,6 +90,7 @@ def train(
     rollouts: int = ROLLOUTS,
     labels: Path | None = None,
     concurrency: int = LABELLED,
+    grade: Verifier | None = None,
 ) -> dict[str, Any]:
     """Train on the samples of a pool, and return the report, which is also in `out/report.json`.
 
@@ -101,10 +109,10 @@ def train(
 
     if kind == "prm":
         kept_in = labels or out / "labels.jsonl"
-        lines = asyncio.run(labelled(pool, problems, kept_in, generator, rollouts, watch, concurrency))
+        lines = asyncio.run(labelled(pool, problems, kept_in, generator, rollouts, watch, concurrency, grade))
         steps = [Example(line.prompt, line.steps, labels_of(line)) for line in lines]
         return learn.learn_process(steps, course, learning)
-    graded = asyncio.run(graded_pool(pool, problems))
+    graded = asyncio.run(graded_pool(pool, problems, grade, watch))
     if kind == "corrector":
         return learn.learn_corrector(graded, course, KEEP, learning)
     wholes = [Example(prompt, (text,), (float(right),)) for prompt, row in graded.items() for text, right in row]
@@ -124,15 +132,17 @@ async def labelled(
     rollouts: int,
     watch: Watch,
     concurrency: int = LABELLED,
+    grade: Verifier | None = None,
 ) -> list[Labelled]:
     """The labels of a pool: those of the file, and with a generator those that are missing there."""
     samples = samples_of(pool)
     failed: list[str] = []
     if generator is not None:
-        wanted = [problem for problem in _known(problems, samples, pool) if problem.id in samples]
+        wanted = _known(problems, samples, pool, grade)
         labelling = label(
-            wanted, samples, generator, out, rollouts=rollouts, concurrency=concurrency, failed=failed.append
-        )
+            wanted, samples, generator, out, rollouts=rollouts, concurrency=concurrency, failed=failed.append,
+            grade=grade,
+        )  # fmt: skip
         async with generator, aclosing(_counted(labelling)) as done:
             async for number, tokens in done:
                 lost = f", {len(failed):,} failed, the first: {failed[0]}" if failed else ""
@@ -151,26 +161,56 @@ async def _counted(spending: AsyncIterator[Any]) -> AsyncGenerator[tuple[int, in
         yield number, usage.tokens
 
 
-async def graded_pool(pool: Path, problems: ProblemFile) -> Graded:
+async def graded_pool(
+    pool: Path, problems: ProblemFile, grade: Verifier | None = None, watch: Watch | None = None
+) -> Graded:
     """Every distinct sample of a pool beside whether it is right; without a verdict it is left out."""
     samples = samples_of(pool)
-    known = {problem.id: problem for problem in _known(problems, samples, pool)}
+    wanted = _known(problems, samples, pool, grade)
+    found: dict[str, list[bool | None]] = {}
+    failed: list[str] = []
+
+    async def judged(problem: Problem, run: Run) -> list[bool | None]:
+        return await grades(grade, problem, [Candidate((text,)) for text in dict.fromkeys(samples[problem.id])], run)
+
+    async with aclosing(map_problems(judged, wanted, {}, concurrency=LABELLED)) as done:
+        async for problem, right in done:
+            if isinstance(right, SampleError):
+                failed.append(f"problem {problem.id!r}: {type(right).__name__}: {right}")
+            else:
+                found[problem.id] = right
+            if watch:
+                lost = f"{len(failed):,} failed, the first: {failed[0]}" if failed else ""
+                watch("Grading", len(found) + len(failed), len(wanted), lost)
+    if not found:
+        raise InputError(f"{pool}: no problem could be graded; {failed[0]}")
     graded: dict[str, list[tuple[str, bool]]] = defaultdict(list)
-    for name, texts in samples.items():
-        problem, distinct = known[name], list(dict.fromkeys(texts))
-        answers = [problem.answers.extract(text) for text in distinct]
-        verdict = await verdicts(problem.answers, answers, problem.answer or "")
-        judged = [(text, verdict[answer]) for text, answer in zip(distinct, answers, strict=True)]
-        graded[problem.prompt] += [(text, right) for text, right in judged if right is not None]
+    for problem in (each for each in wanted if each.id in found):
+        texts = zip(dict.fromkeys(samples[problem.id]), found[problem.id], strict=True)
+        graded[problem.prompt] += [(text, right) for text, right in texts if right is not None]
     return graded
 
 
-def _known(problems: ProblemFile, samples: Mapping[str, object], pool: Path) -> list[Problem]:
-    """The problems, once it is sure that all of the pool's are among them and have a reference."""
-    listed = list(problems)
-    answered = {problem.id for problem in listed if problem.answer is not None}
-    if unknown := next((name for name in samples if name not in answered), None):
-        raise InputError(f"{pool}: problem {unknown!r} has no reference answer in {problems.path}")
+def _known(problems: ProblemFile, samples: Mapping[str, object], pool: Path, grade: Verifier | None) -> list[Problem]:
+    """The problems of a pool, in its order, once it is sure that each of them can be graded."""
     if not samples:
         raise InputError(f"{pool}: holds no whole samples")
-    return listed
+    _check_grade(grade)
+    needs, known = Needs(None, grade, None), dict[str, Problem]()
+
+    def look(problem: Problem) -> None:
+        if problem.id in samples and (grade or oracle_of(problem)) is not None:
+            needs(problem)
+            known[problem.id] = problem
+
+    problems.check(look)
+    if unknown := next((name for name in samples if name not in known), None):
+        raise InputError(f"{pool}: problem {unknown!r} has no reference answer in {problems.path}")
+    return [known[name] for name in samples]
+
+
+def _check_grade(grade: Verifier | None) -> None:
+    """Refuse a grade that asks a model: training opens none for it."""
+    asking = (part for part in parts(grade, left_out=USUAL) if isinstance(part, Model) or hasattr(part, "reward_model"))
+    if next(asking, None) is not None:
+        raise InputError(f"--grade {literal(grade)}: asks a model, and training opens none: take one that asks none")

@@ -22,15 +22,15 @@ from metagen.budget import Account, Usage
 from metagen.candidate import Candidate, steps_of
 from metagen.disk.files import check_file
 from metagen.disk.lines import Appender, Reader
-from metagen.disk.pool import Sample, reply_of
+from metagen.disk.pool import read_samples, reply_of
 from metagen.errors import SampleError
 from metagen.problem import Problem
 from metagen.request import Backend
-from metagen.run import Generator, Run
+from metagen.run import Generator, Run, Verifier
 from metagen.solve import map_problems
 from metagen.strategies import Until
 from metagen.train import ROLLOUTS
-from metagen.verifiers import MatchesReference
+from metagen.verifiers.grading import oracle_of
 
 Steps = tuple[str, ...]
 
@@ -49,7 +49,7 @@ class Labelled(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         return self.good == len(self.steps)
 
 
-_LABELS, _SAMPLES = Reader(Labelled), Reader(Sample)
+_LABELS = Reader(Labelled)
 
 
 @dataclass(slots=True)
@@ -89,38 +89,42 @@ async def first_bad(steps: Steps, known: Prefixes, good: Callable[[Steps], Await
 
 
 class Prober:
-    """Whether a rollout from a prefix reaches the reference answer: at most `rollouts` of them, until one does."""
+    """Whether a rollout from a prefix is right: at most `rollouts` of them, until one is."""
 
-    def __init__(self, problem: Problem, run: Run, of: Generator | None, rollouts: int) -> None:
+    def __init__(self, problem: Problem, run: Run, of: Generator | None, rollouts: int, oracle: Verifier) -> None:
         self._problem = problem
         self._run = run
-        self._strategy = Until(MatchesReference(), of=of, limit=rollouts, window=min(4, rollouts))
+        self._oracle = oracle
+        self._strategy = Until(oracle, of=of, limit=rollouts, window=min(4, rollouts))
 
     async def __call__(self, prefix: Steps) -> bool:
         begun = Candidate(prefix, finished=False)
         reached = await self._run.ask(self._strategy, self._problem.continuing(begun))
-        (score,) = await self._run.score(MatchesReference(), self._problem, [reached])
+        (score,) = await self._run.score(self._oracle, self._problem, [reached])
         return score is not None and score.value >= 1
 
 
 @dataclass(frozen=True, slots=True)
 class Labeller:
-    """Labels all samples of a problem that the grader has a verdict on."""
+    """Labels all samples of a problem that the grader has a verdict on: `grade`, or else what the problem brings."""
 
     samples: Mapping[str, Sequence[str]]
     of: Generator | None = None
     rollouts: int = ROLLOUTS
     end: str = "\n"
+    grade: Verifier | None = None
 
     async def __call__(self, problem: Problem, run: Run) -> list[Labelled]:
         distinct = list(dict.fromkeys(self.samples[problem.id]))
-        verdicts = await run.score(MatchesReference(), problem, [Candidate((text,)) for text in distinct])
+        oracle = self.grade or oracle_of(problem)
+        assert oracle
+        verdicts = await run.score(oracle, problem, [Candidate((text,)) for text in distinct])
         judged = [
             (steps_of(text, self.end), score.value >= 1)
             for text, score in zip(distinct, verdicts, strict=True)
             if score
         ]
-        known, good = Prefixes(), Prober(problem, run, self.of, self.rollouts)
+        known, good = Prefixes(), Prober(problem, run, self.of, self.rollouts, oracle)
         for steps, right in judged:
             if right:
                 known.add_right(steps)
@@ -139,7 +143,7 @@ class Labeller:
 def samples_of(pool: Path) -> dict[str, list[str]]:
     """The whole samples of a pool, without their thoughts, by problem. Raises `InputError`, naming the line."""
     texts: dict[str, list[str]] = defaultdict(list)
-    for _, _, sample in _SAMPLES.read(pool):
+    for _, _, sample in read_samples(pool):
         reply = reply_of(sample)
         if sample.end != "length" and not sample.partial and not reply.open:
             texts[sample.id].append(reply.text)
@@ -168,8 +172,9 @@ async def label(
     seed: int | None = None,
     concurrency: int = 64,
     failed: Callable[[str], object] | None = None,
+    grade: Verifier | None = None,
 ) -> AsyncIterator[Usage]:
-    """Label the samples of all problems that have a reference, and append them to `out`, problem by problem.
+    """Label the samples of all problems that can be graded, and append them to `out`, problem by problem.
 
     `failed` is called with the reason where the samples of a problem cannot be labelled; a later call tries again.
 
@@ -177,8 +182,9 @@ async def label(
     problem that is done, what all of it has cost so far.
     """
     done = {line.problem for line in kept(out)}
-    left = (each for each in problems if each.answer is not None and each.id in samples and each.id not in done)
-    labeller, account = Labeller(samples, rollouts=rollouts, end=end), Account()
+    wanted = (each for each in problems if each.id in samples and each.id not in done)
+    left = (each for each in wanted if (grade or oracle_of(each)) is not None)
+    labeller, account = Labeller(samples, rollouts=rollouts, end=end, grade=grade), Account()
     labelled = map_problems(labeller, left, model, seed=seed, account=account, concurrency=concurrency)
     with Appender(out) as file:
         async with aclosing(labelled):

@@ -57,12 +57,16 @@ class PassesTests:
         Raises:
             InputError: there are no tests for the problem, or no sandbox can be had here.
         """
-        tests = read_tests(self._tests(problem), problem.id)
+        tests = self.check_problem(problem)
         codes = [completes(problem.prompt, last_block(candidate.text, PYTHON)) for candidate in candidates]
         distinct = list(dict.fromkeys(codes))
         judged = await together(self._judged(code, tests, run) for code in distinct)
         verdicts = dict(zip(distinct, judged, strict=True))
         return [verdicts[code] for code in codes]
+
+    def check_problem(self, problem: Problem) -> Suite | Cases:
+        """The tests of a problem. Raises `InputError` if there are none, or if they would run nothing."""
+        return read_tests(self._tests(problem), problem.id)
 
     def _tests(self, problem: Problem) -> str:
         given = self.tests if isinstance(self.tests, str) else dict(self.tests or ()).get(problem.id)

@@ -38,6 +38,11 @@ class MatchesReference:
         if not 0 < self.seconds < inf:
             raise InputError(f"seconds must be positive and finite, not {self.seconds}")
 
+    def check_problem(self, problem: Problem) -> None:
+        """Raises `InputError` for a problem without a reference answer."""
+        if problem.answer is None:
+            raise InputError(f"problem {problem.id!r} has no reference answer, and MatchesReference compares with one")
+
     async def __call__(self, problem: Problem, candidates: Sequence[Candidate], _run: "Run", /) -> list[Score | None]:
         """Judge each candidate by its last answer.
 
@@ -45,8 +50,8 @@ class MatchesReference:
             InputError: the problem has no reference answer.
             VerifierError: the checking process does not start.
         """
-        if problem.answer is None:
-            raise InputError(f"problem {problem.id!r} has no reference answer, and MatchesReference compares with one")
+        self.check_problem(problem)
+        assert problem.answer is not None
         kind = problem.answers
         if isinstance(kind, Maths) and self.seconds != SECONDS:
             kind = replace(kind, seconds=self.seconds)

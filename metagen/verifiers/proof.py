@@ -10,7 +10,7 @@ from metagen.errors import InputError, ToolError, VerifierError
 from metagen.execution.blocks import COQ, last_block
 from metagen.execution.coq import LIBRARIES, Refused, Statement, proof_of, read_statement, spaced
 from metagen.execution.limits import MIB
-from metagen.execution.programs import COQ_MEMORY, checked_settings, coqs_message, limits, run_coq, worked
+from metagen.execution.programs import COQ_MEMORY, checked_settings, coqs_message, find_coq, limits, run_coq, worked
 from metagen.execution.sandbox import CONFINED, Sandbox
 from metagen.problem import Problem
 from metagen.run import Run
@@ -48,6 +48,14 @@ class Proves:
         checked_settings(self, self.seconds, self.memory, COQ_MEMORY, self.sandbox)
         if not isinstance(self.libraries, tuple) or not all(isinstance(name, str) for name in self.libraries):
             raise InputError(f"Proves: libraries must be a tuple of names, not {self.libraries!r}")
+
+    def check_host(self) -> None:
+        """Raises `InputError` if Coq is missing."""
+        find_coq()
+
+    def check_problem(self, problem: Problem) -> None:
+        """Raises `InputError` for a problem without a statement."""
+        statement_of(problem)
 
     async def __call__(self, problem: Problem, candidates: Sequence[Candidate], run: Run, /) -> list[Score | None]:
         """Judge each candidate by its proof; equal texts are checked once.

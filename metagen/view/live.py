@@ -1,13 +1,14 @@
 """The page of runs that are still going on: a server for one reader on this machine."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from metagen.errors import InputError
 from metagen.view.packing import encoded
-from metagen.view.page import live_page
+from metagen.view.page import live_page, refuse_twins
 from metagen.view.problems import problem, summary
 from metagen.view.reading import RunRows
 
@@ -20,12 +21,14 @@ HTML, JSON = "text/html; charset=utf-8", "application/json"
 class LiveServer(ThreadingHTTPServer):
     """Serves the page of runs, and their rows as they are when they are asked for.
 
-    Raises `InputError` for what is no run, and for a port that is in use. Port 0 takes any free one.
+    Raises `InputError` for what is no run, for one that is named twice, and for a port that is in use. Port 0 takes any
+    free one.
     """
 
     daemon_threads = True
 
     def __init__(self, paths: Sequence[Path], port: int = 0) -> None:
+        refuse_twins(paths)
         self.paths = paths
         self._tables: dict[tuple[int, ...], bytes] = {}
         """The last answer of `runs`, by the sizes of what it was made of."""
@@ -58,6 +61,11 @@ class Handler(BaseHTTPRequestHandler):
 
     server: LiveServer
     server_version, sys_version = "metagen", ""
+
+    def handle(self) -> None:
+        """Answer the requests of a connection, as long as there is a reader."""
+        with suppress(ConnectionError):
+            super().handle()
 
     def do_GET(self) -> None:
         """Answer one request."""

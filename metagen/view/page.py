@@ -22,14 +22,19 @@ CHUNK = 1 << 19
 OURS = re.compile(rb'<meta name="generator" content="metagen view">')
 
 
+def refuse_twins(paths: Sequence[Path]) -> None:
+    """Raise `InputError` if a run is named twice."""
+    if twice := next((path for path in paths if paths.count(path) > 1), None):
+        raise InputError(f"{twice} is given twice: name each run once")
+
+
 def write_page(paths: Sequence[Path], out: Path) -> None:
     """Write the page of one run or several.
 
     Raises `InputError` for what is no run, names of runs that are given twice, and a file at `out` that is no such
     page; `StorageError` if the disk takes no more.
     """
-    if twice := next((path for path in paths if paths.count(path) > 1), None):
-        raise InputError(f"{twice} is given twice: name each run once")
+    refuse_twins(paths)
     check_ours(out, OURS)
     runs = [RunRows.read(path) for path in paths]
 

@@ -106,3 +106,27 @@ def test_what_cannot_be_chosen_from_is_one_line(metagen: Command, arguments: tup
     code, out, err = metagen(*arguments)
     assert (code, out, err.count("\n")) == (2, "", 1), err
     assert said in err
+
+
+NOTED = """
+from pathlib import Path
+
+async def noted(problem, candidates, run):
+    Path("asked.txt").write_text(problem.id)
+    return [1.0 for _ in candidates]
+"""
+
+
+@pytest.mark.parametrize("more", [("--budget", "$1"), ("--budget", "5 s"), ("--budget", "1e9 FLOPs"), ()])
+def test_no_verifier_is_asked_for_a_choice_that_cannot_be(
+    metagen: Command, folder: Path, more: tuple[str, ...]
+) -> None:
+    (folder / "noted.py").write_text(NOTED)
+    if not more:
+        first = (folder / "pool.jsonl").read_text().splitlines()[:4]
+        (folder / "pool.jsonl").write_text("\n".join(first))
+    code, out, err = metagen(*CHOOSE, "--load", "noted.py", "--by", "noted", *more)
+    assert (code, out) == (2, "")
+    assert "--budget in " in err if more else "a choice needs two problems or more" in err
+    assert not (folder / "asked.txt").exists()
+    assert more or "3 of 4 problems have no samples" in err

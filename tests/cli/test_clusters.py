@@ -14,6 +14,7 @@ def test_the_other_options_need_workers() -> None:
     assert cluster_of(4, 2.0, "auto", hedge=True) == Cluster(workers=4, gpus=2.0, ray="auto", hedge=True)
     for given, name in (
         ({"gpus": 1.0, "ray": None}, "--gpus-per-worker"),
+        ({"gpus": 0.0, "ray": None}, "--gpus-per-worker"),
         ({"gpus": None, "ray": "auto"}, "--ray"),
         ({"gpus": None, "ray": None, "hedge": True}, "--hedge"),
     ):

@@ -16,6 +16,7 @@ from rich.progress import Progress
 from metagen import (
     Account,
     GenerationError,
+    InputError,
     Model,
     ProblemFile,
     Recorded,
@@ -29,10 +30,11 @@ from metagen import (
 from metagen.analysis.tally import Tally
 from metagen.cli import console, jobs
 from metagen.cli.console import Terminal
-from metagen.cli.jobs import solve_file, time_left
+from metagen.cli.jobs import sample_file, solve_file, time_left
 from metagen.jobs.job import Job, Order, prepare
 from metagen.request import AnyBackend, Meter, Outcome
 from metagen.solution import Solution
+from metagen.spec.parse import parse
 from tests.support.timing import Clock
 
 
@@ -173,6 +175,27 @@ async def test_why_samples_were_lost_is_said(tmp_path: Path, capsys: pytest.Capt
     said = " ".join(capsys.readouterr().out.partition("Vote(2)")[2].replace("│", " ").split())
     assert "accuracy 100.0%" in said
     assert "samples lost 6 GenerationError:" in said
+
+
+def two_models(tmp_path: Path, spec: str) -> Job:
+    job = job_over(Scripted(lambda _: "The answer is 7.", name="A"), tmp_path, count=2)
+    models = {**job.models, "b": Scripted(lambda _: "The answer is 8.", name="B")}
+    return replace(job, strategy=parse(spec), models=models)
+
+
+@pytest.mark.parametrize(
+    ("spec", "model"), [("Model()", "A"), ('Model("b")', "B"), ('CoT(of=Model("b"))', "B"), ('Model("model")', "A")]
+)
+async def test_a_pool_keeps_the_samples_of_the_model_that_draws(tmp_path: Path, spec: str, model: str) -> None:
+    assert await sample_file(two_models(tmp_path, spec), 3, tmp_path / "pool.jsonl") == 0
+    rows = [json.loads(line) for line in (tmp_path / "pool.jsonl").read_text().splitlines()]
+    assert [row["model"] for row in rows] == [model] * 6
+
+
+async def test_samples_of_several_models_are_refused_before_any_is_drawn(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="asks several models, model, b, and a pool keeps the samples of one"):
+        await sample_file(two_models(tmp_path, 'Panel((Model(), Model("b")))'), 3, tmp_path / "pool.jsonl")
+    assert not (tmp_path / "pool.jsonl").exists()
 
 
 def test_a_run_over_a_server_loads_nothing_that_only_other_models_need(tmp_path: Path) -> None:

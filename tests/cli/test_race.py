@@ -29,6 +29,22 @@ async def cheat(problem, run):
 """
 
 
+FLAKY = """
+from pathlib import Path
+from metagen import GenerationError, Scripted
+
+
+def model():
+    def script(request):
+        if request.draw == 3 and request.problem == "p2" and not Path("asked.txt").exists():
+            Path("asked.txt").write_text("")
+            raise GenerationError("busy")
+        return "The answer is 7."
+
+    return Scripted(script)
+"""
+
+
 @pytest.fixture
 def many(folder: Path) -> None:
     (folder / "many.jsonl").write_text(
@@ -63,8 +79,16 @@ def test_a_pool_is_drawn_and_other_strategies_are_run_within_a_tenth(metagen: Co
     [
         (("choose", "many.jsonl", "many.jsonl"), "without --problems there is one file of problems"),
         (("choose", "pool.jsonl", "--problems", "problems.jsonl", "--limit", "3"), "--limit is for drawing a pool"),
+        (("choose", "pool.jsonl", "--problems", "problems.jsonl", "--seed", "0"), "--seed is for drawing a pool"),
         ((*CHOOSE, "--also", "Vot(3)"), "'Vot' is not known: did you mean Vote?"),
         (("choose", "missing.jsonl"), "missing.jsonl: there is no such file"),
+        ((*CHOOSE, "--budget", "$0.01"), "a budget in money needs the price of half"),
+        (
+            ("choose", "many.jsonl", "-m", "http://localhost:1/v1#m", "--out", "made", "--budget", "2e9 FLOPs"),
+            "a budget in FLOPs needs the sizes of m",
+        ),
+        ((*CHOOSE, "--answer-field", "id", "--limit", "1"), "1 of its problems have a reference answer"),
+        ((*CHOOSE, "--of", 'Panel((Model(), Model("judge")))', "-m", "judge=Scripted:7"), "asks several models"),
     ],
 )
 def test_what_cannot_be_drawn_is_one_line(
@@ -82,6 +106,40 @@ def test_a_verifier_judges_the_problems_that_were_drawn_alone(metagen: Command) 
     assert code == 0
     assert "12 problems, 8 samples each" in out
     assert "Failed" not in err
+
+
+@pytest.mark.usefixtures("many")
+def test_nothing_is_chosen_where_the_drawing_left_samples_out(metagen: Command, folder: Path) -> None:
+    (folder / "flaky.py").write_text(FLAKY)
+    call = ("choose", "many.jsonl", "--load", "flaky.py", "-m", "model", "--n", "4", "--limit", "6", "--out", "made")
+    code, _, err = metagen(*call)
+    assert code == 1
+    assert "Short of samples: 1 of 6 problems. Run the same command to draw the rest." in err
+    assert "To choose from what is there: metagen choose made/pool.jsonl --problems many.jsonl" in err
+    assert not (folder / "made/choice.md").exists()
+    assert metagen(*call).code == 0
+
+
+@pytest.mark.usefixtures("many")
+def test_a_pool_that_counts_no_tokens_is_chosen_from_and_nothing_else_is_run(metagen: Command, folder: Path) -> None:
+    rows = [{"problem": f"p{number}", "text": f"The answer is {7 + number % 2}."} for number in range(6)] * 4
+    (folder / "elsewhere.jsonl").write_text(lines(*rows))
+    call = ("choose", "many.jsonl", "--model", "elsewhere.jsonl", "--n", "4", "--limit", "6", "--out", "made")
+    code, out, err = metagen(*call)
+    assert (code, err.count("Traceback")) == (0, 0)
+    assert "No other strategy was run: the samples count no tokens" in out
+
+
+@pytest.mark.usefixtures("many")
+def test_what_is_drawn_and_run_is_of_the_model_that_is_named(metagen: Command, folder: Path) -> None:
+    models = ("-m", "a=Scripted:The answer is 3.", "-m", "b=model", "--of", 'Model("b")')
+    call = ("choose", "many.jsonl", "--load", "half.py", *models, "--n", "8", "--out", "made")
+    code, out, _ = metagen(*call)
+    assert code == 0
+    assert 'of=Model("b")' in out
+    assert {json.loads(line)["model"] for line in (folder / "made/pool.jsonl").read_text().splitlines()} == {"half"}
+    runs = [json.loads(path.read_text())["strategy"] for path in (folder / "made").glob("*/run.json")]
+    assert runs == ['Refine(of=Model("b"))']
 
 
 @pytest.mark.usefixtures("many")

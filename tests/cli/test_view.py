@@ -28,5 +28,8 @@ async def test_a_place_that_is_none_is_refused(tmp_path: Path) -> None:
 def test_options_that_set_nothing_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--serve writes no page: leave out --out"):
         view_command([tmp_path], tmp_path / "page.html", serve=True)
+    for port in (0, 8000):
+        with pytest.raises(InputError, match="--port is for --serve: give --serve too"):
+            view_command([tmp_path], port=port)
     with pytest.raises(InputError, match="--missed and --found list problems"):
         show_command(tmp_path, "a", missed=True, found=False)

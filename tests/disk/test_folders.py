@@ -53,7 +53,7 @@ def test_names_say_which_split_a_file_is_of(tmp_path: Path, names: list[str], sp
 @pytest.mark.parametrize(
     ("names", "split", "said"),
     [
-        (["train.csv", "test.csv"], "", "has several splits: name one with --split: test, train"),
+        (["train.csv", "test.csv"], "", "has several splits: name one as the split (--split): test, train"),
         (["train.csv", "test.csv"], "gold", "has no split 'gold': it has test, train"),
         (["easy/test.csv", "hard/test.csv"], "test", "holds this split in several folders: name one of"),
         (["notes.txt"], "", "is a folder without JSON Lines, CSV, TSV, Parquet or Arrow"),
@@ -97,7 +97,7 @@ def test_what_datasets_saves_is_read_in_the_order_of_its_shards(tmp_path: Path) 
         stream(test / f"{name}.arrow", [{"prompt": f"{name}?"}])
     assert [problem.prompt for problem in ProblemFile(tmp_path, split="test")] == ["1?", "0?"]
     assert [problem.id for problem in ProblemFile(test)] == ["1.arrow:1", "0.arrow:1"]
-    with pytest.raises(InputError, match="name one with --split: train, test"):
+    with pytest.raises(InputError, match=r"name one as the split \(--split\): train, test"):
         find_files(tmp_path)
     (test / "state.json").write_text('{"_data_files": [{"filename": "../../secret.arrow"}]}')
     with pytest.raises(InputError, match=r"state\.json: field '_data_files': '\.\./\.\./secret\.arrow' is no name"):

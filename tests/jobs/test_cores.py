@@ -9,6 +9,7 @@ import pytest
 from metagen import ProblemFile
 from metagen.jobs import cores
 from metagen.jobs.job import Order, prepare
+from tests.support.confined import needs_sandbox
 
 pytest.importorskip("vllm")
 
@@ -42,11 +43,11 @@ def test_an_engine_that_is_alone_has_both_cores_until_the_run_ends(tmp_path: Pat
     [
         ('BestOf(4, by=ProcessReward("prm"))', {"models": {"model": "small-moe", "prm": "small-prm"}}),
         ("BestOf(4, by=Judge())", {}),
-        ("CodeVote(4)", {}),
+        pytest.param("CodeVote(4)", {}, marks=needs_sandbox),
         ("Vote(4)", {"models": {"model": "Scripted:The answer is 7."}}),
         ("Vote(4)", {"engine": {"tensor_parallel_size": 2}}),
         ("Vote(4)", {"engine": {"distributed_executor_backend": "mp"}}),
-        ("Vote(4)", {"grade": "PassesTests()"}),
+        pytest.param("Vote(4)", {"grade": 'PassesTests("assert f() == 1")'}, marks=needs_sandbox),
     ],
 )
 def test_where_more_computes_or_the_user_says_how_it_is_left_alone(

@@ -1,12 +1,16 @@
 """Which backend a model on the command line becomes; opening none."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from metagen import (
     InputError,
     ModelCard,
+    ProblemFile,
     RetryingReward,
     Scripted,
     TorchReward,
@@ -15,6 +19,8 @@ from metagen import (
     VLLMRewardServer,
     VLLMServer,
 )
+from metagen.disk.templates import Template
+from metagen.jobs.job import Order, prepare
 from metagen.jobs.opening import identity_of, make_backend
 from metagen.models import SMALL
 from metagen.request import AnyBackend
@@ -101,3 +107,43 @@ def test_what_no_backend_is_made_of_is_refused(model: str, said: str) -> None:
 def test_a_card_is_refused_where_it_cannot_be_given() -> None:
     with pytest.raises(InputError, match="--card is for servers and pools; model takes none"):
         make_backend("model", {}, {"model": lambda: Scripted("7")}, ModelCard.read(SMALL), {})
+
+
+def order(folder: Path, *rows: dict[str, Any], **more: Any) -> Order:
+    (folder / "p.jsonl").write_text("".join(json.dumps({"prompt": "3 + 4?"} | row) + "\n" for row in rows))
+    problems = replace(ProblemFile(folder / "p.jsonl"), **more.pop("reading", {}))
+    usual: dict[str, Any] = {"problems": problems, "strategy": "Vote(2)", "models": {"model": "Scripted:7"}}
+    return Order(**usual | more)
+
+
+SERVER = "http://localhost:8000/v1#m"
+
+
+def slug(folder: Path, *rows: dict[str, Any], **more: Any) -> str:
+    return prepare(order(folder, *rows, **more)).slug()
+
+
+def test_a_setting_of_a_server_that_changes_replies_makes_another_run(tmp_path: Path) -> None:
+    row, models = {"answer": 7}, {"model": SERVER}
+    plain = slug(tmp_path, row, models=models)
+    for name in ("extra", "model.extra"):
+        thinking = {name: {"chat_template_kwargs": {"enable_thinking": False}}}
+        assert slug(tmp_path, row, models=models, server=thinking) != plain
+    on_the_way = {"headers": {"X": "secret"}, "model.key_env": "KEY", "silence": 9.0, "insecure_key": True}
+    job = prepare(order(tmp_path, row, models=models, server=on_the_way))
+    assert job.slug() == plain
+    assert "secret" not in str(job.configuration())
+
+
+def test_a_field_that_the_template_shows_makes_another_run(tmp_path: Path) -> None:
+    reading = {"template": Template("{context} {prompt}", Path("t.txt"))}
+    one, other = ({"context": text, "answer": 7} for text in ("One.", "Other."))
+    assert slug(tmp_path, one, reading=reading) != slug(tmp_path, other, reading=reading)
+    assert slug(tmp_path, one) == slug(tmp_path, other)
+
+
+def test_another_kind_of_answers_to_a_row_makes_another_run(tmp_path: Path) -> None:
+    one, other = ({"answers": kind, "answer": "7"} for kind in ("Number()", "Text()"))
+    assert slug(tmp_path, one) != slug(tmp_path, other)
+    digests = {ProblemFile(order(tmp_path, row).problems.path).check().digest for row in (one, other)}
+    assert len(digests) == 2, "a report compares these"

@@ -115,6 +115,40 @@ def test_a_plan_that_cannot_be_is_refused(folder: Path, change: tuple[str, str],
         cells(Path("plan.toml"), read_plan(Path("plan.toml")))
 
 
+@pytest.mark.parametrize("limit", ["money = 0.01", "flops = 1e9"])
+def test_a_limit_of_what_is_not_known_is_refused_before_the_first_run(folder: Path, limit: str) -> None:
+    plan = PLAN.replace("tokens = 60", limit).replace('own = "model"', 'own = "http://localhost:8000/v1#m"')
+    (folder / "plan.toml").write_text(plan)
+    with pytest.raises(InputError, match=r"plan.toml: one on problems.jsonl with own: a budget in \w+ needs the"):
+        cells(Path("plan.toml"), read_plan(Path("plan.toml")))
+    if "money" in limit:
+        (folder / "plan.toml").write_text(f'{plan}\n[prices]\nown = "1/2"\n')
+        assert len(cells(Path("plan.toml"), read_plan(Path("plan.toml")))) == 12
+
+
+def test_problems_without_references_are_refused_before_the_first_run(folder: Path) -> None:
+    (folder / "problems.jsonl").write_text(lines({"prompt": "3 + 4?"}))
+    with pytest.raises(InputError, match=r"plan.toml: one on .*: 0 of its problems have a reference answer"):
+        cells(Path("plan.toml"), read_plan(Path("plan.toml")))
+
+
+def test_a_plan_says_how_its_files_are_read(folder: Path) -> None:
+    (folder / "data").mkdir()
+    for split in ("train", "test"):
+        rows = [{"name": split, "ask": "3 + 4?", "right": "7", "context": "Sums."}]
+        (folder / f"data/{split}.jsonl").write_text(lines(*rows))
+    (folder / "t.txt").write_text("{context} {prompt}")
+    plan = PLAN.replace("problems.jsonl", "data")
+    (folder / "plan.toml").write_text(plan)
+    with pytest.raises(InputError, match=r"has several splits: name one as the split"):
+        cells(Path("plan.toml"), read_plan(Path("plan.toml")))
+    fields = 'split = "train"\nprompt_field = "ask"\nanswer_field = "right"\nid_field = "name"\n'
+    (folder / "plan.toml").write_text(f'system = "Be brief."\ntemplate = "t.txt"\n{fields}{plan}')
+    (problem,) = cells(Path("plan.toml"), read_plan(Path("plan.toml")))[0].job.problems
+    assert (problem.id, problem.prompt, problem.answer) == ("train", "Sums. 3 + 4?", "7")
+    assert problem.before[0].content == "Be brief."
+
+
 def test_the_engines_settings_arrive_as_they_are_written(folder: Path) -> None:
     Path("plan.toml").write_text(
         'problems = ["problems.jsonl"]\nstrategies = { one = "Model()" }\n'

@@ -3,15 +3,30 @@
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from metagen import InputError, ProblemFile, Request, Scripted
+from metagen import (
+    Candidate,
+    InputError,
+    Judge,
+    Problem,
+    ProblemFile,
+    Request,
+    Run,
+    Score,
+    Scripted,
+    VerifierError,
+    cli,
+)
 from metagen.disk.lines import Appender
-from metagen.train.command import Kind, graded_pool, train
+from metagen.train.command import Kind, graded_pool, labelled, train
 from metagen.train.finetune import Schedule
 from tests.support.bases import write_base
+from tests.support.confined import needs_coq, needs_sandbox
 
 SCHEDULE = Schedule(epochs=2, tokens=1024)
 RIGHT, WRONG = "1 + {n} = {a}\nThe answer is {a}.", "1 + {n} = {b}\nThe answer is {b}."
@@ -98,3 +113,88 @@ def test_the_command_line_says_what_is_wrong_in_one_line(tmp_path: Path, pool: P
     assert done.returncode == 2
     assert "holds no model" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@needs_coq
+async def test_a_pool_of_proofs_is_graded_by_coq(tmp_path: Path) -> None:
+    with Appender(tmp_path / "t.jsonl") as file:
+        file.write([{"id": "t", "prompt": "Prove it.", "answer": "Theorem t : 1 = 1.\nProof.\nAdmitted."}])
+    with Appender(tmp_path / "proofs.jsonl") as file:
+        file.write({"problem": "t", "text": f"```coq\n{proof}\n```"} for proof in ("reflexivity.", "discriminate."))
+    graded = await graded_pool(tmp_path / "proofs.jsonl", ProblemFile(tmp_path / "t.jsonl"))
+    assert [right for _, right in graded["Prove it."]] == [True, False]
+
+
+@pytest.fixture
+def code(tmp_path: Path) -> tuple[Path, ProblemFile]:
+    with Appender(tmp_path / "c.jsonl") as file:
+        file.write([{"id": "c", "prompt": "Write f.", "tests": "assert f() == 1"}])
+    with Appender(tmp_path / "programs.jsonl") as file:
+        file.write(
+            {"problem": "c", "text": f"```python\ndef f():\n    x = 0\n    return {number}\n```"} for number in (1, 2)
+        )
+    return tmp_path / "programs.jsonl", ProblemFile(tmp_path / "c.jsonl")
+
+
+@needs_sandbox
+async def test_a_pool_of_programs_is_graded_by_their_tests(code: tuple[Path, ProblemFile]) -> None:
+    graded = await graded_pool(*code)
+    assert [right for _, right in graded["Write f."]] == [True, False]
+
+
+@needs_sandbox
+async def test_steps_of_programs_are_labelled_by_their_tests(code: tuple[Path, ProblemFile], tmp_path: Path) -> None:
+    pool, problems = code
+    model = Scripted("    return 1\n```")
+    lines = await labelled(pool, problems, tmp_path / "labels.jsonl", model, 1, silent)
+    assert {line.good for line in lines if line.right} == {5}
+    assert [line.good for line in lines if not line.right] == [3]
+
+
+async def test_a_grade_decides_and_a_list_is_a_pool(problems: ProblemFile, tmp_path: Path) -> None:
+    (tmp_path / "pool.json").write_text(json.dumps([{"problem": "p1", "text": "2"}, {"problem": "p1", "text": "Two."}]))
+    numbers = replace(problems, answers="LastNumber()")
+    graded = await graded_pool(tmp_path / "pool.json", numbers)
+    assert [right for _, right in graded["1 + 1?"]] == [True, False]
+
+    async def short(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score]:
+        return [Score(float(len(each.text) > 1)) for each in candidates]
+
+    graded = await graded_pool(tmp_path / "pool.json", problems, short)
+    assert [right for _, right in graded["1 + 1?"]] == [False, True]
+
+
+async def test_what_no_pool_can_be_graded_with_is_refused(pool: Path, problems: ProblemFile, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"--grade Judge\(\): asks a model, and training opens none"):
+        await graded_pool(pool, problems, Judge())
+
+    async def broken(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score]:
+        raise VerifierError("not today")
+
+    with pytest.raises(InputError, match=r"pool.jsonl: no problem could be graded; problem 'p\d+': VerifierError: not"):
+        await graded_pool(pool, problems, broken)
+    with Appender(tmp_path / "problems.jsonl") as file:
+        file.write([{"id": "p1", "prompt": "1 + 1?", "answer": "3"}])
+    with pytest.raises(InputError, match="line 21: the id 'p1' occurs twice"):
+        await graded_pool(pool, problems)
+
+
+def test_the_options_say_how_problems_are_read_and_graded(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Appender(tmp_path / "named.jsonl") as file:
+        file.write({"name": f"p{n}", "ask": f"1 + {n}?", "right": str(n + 1)} for n in range(20))
+    with Appender(tmp_path / "bare.jsonl") as file:
+        file.write({"problem": f"p{n}", "text": f"It is {n + wrong}."} for n in range(20) for wrong in (1, 2))
+    own = tmp_path / "own.py"
+    own.write_text("from metagen import LastNumber\n\nkind = LastNumber\n")
+    call = [
+        "metagen", "train", "orm", str(tmp_path / "bare.jsonl"), "--problems", str(tmp_path / "named.jsonl"),
+        "--prompt-field", "ask", "--answer-field", "right", "--id-field", "name", "--answers", "LastNumber()",
+        "--grade", "MatchesReference()", "--load", str(own), "--model", str(base), "--out", str(tmp_path / "out"),
+    ]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", call)
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert not end.value.code
+    assert (tmp_path / "out/report.json").exists()

@@ -155,6 +155,13 @@ async def test_a_grade_that_fails_gives_no_verdict_and_says_why() -> None:
     assert solution.notes == ("not graded: no judge today",)
 
 
+async def test_a_problem_that_the_grade_cannot_judge_costs_no_answer() -> None:
+    solution = await solve(Problem("1", "?"), Model(), Scripted("7"), grade=MatchesReference())
+    assert (solution.text, solution.correct, solution.unjudged) == ("7", None, True)
+    (said,) = solution.notes
+    assert said.startswith("not graded: problem '1' has no reference answer")
+
+
 @pytest.mark.parametrize("error", [KeyError("d4"), ToolRefusal("no such move")])
 async def test_a_kind_of_answers_that_fails_to_compare_gives_no_verdict_and_says_why(error: Exception) -> None:
     class Move:

@@ -1,6 +1,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from threading import Thread
 from urllib.error import HTTPError
@@ -9,7 +10,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from metagen import InputError
-from metagen.view.live import LiveServer
+from metagen.view.live import Handler, LiveServer
 from tests.support.viewed import PROBLEMS, make_run
 
 
@@ -68,5 +69,30 @@ async def test_what_cannot_be_served_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"it has no run\.json"):
         LiveServer([tmp_path])
     folder = await make_run(tmp_path)
+    with pytest.raises(InputError, match="is given twice: name each run once"):
+        LiveServer([folder, folder])
     with LiveServer([folder]) as server, pytest.raises(InputError, match="name another with --port"):
         LiveServer([folder], server.server_address[1])
+
+
+class Left:
+    """The connection of a reader who asked for something and left."""
+
+    def __init__(self, asked: bytes) -> None:
+        self._asked = asked
+
+    def makefile(self, *_: object) -> BytesIO:
+        return BytesIO(self._asked)
+
+    def sendall(self, _: bytes) -> None:
+        raise BrokenPipeError
+
+    def settimeout(self, _: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("path", ["", "runs", "nothing"])
+async def test_a_reader_who_leaves_is_no_error(tmp_path: Path, path: str) -> None:
+    with LiveServer([await make_run(tmp_path)]) as server:
+        asked = f"GET /{path} HTTP/1.1\r\nHost: {server.address[7:-1]}\r\n\r\n".encode()
+        Handler(Left(asked), ("127.0.0.1", 1), server)  # type: ignore[arg-type]

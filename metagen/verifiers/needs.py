@@ -1,0 +1,50 @@
+"""What a strategy and a grade need of problems and of this machine, checked before anything is spent."""
+
+from typing import Any
+
+from metagen.leaves import parts
+from metagen.problem import Problem
+from metagen.run import Generator, Verifier
+from metagen.verifiers.grading import oracle_of
+
+
+class Needs:
+    """Checks the first `limit` problems, and counts those whose answers can be right or wrong.
+
+    A part of the strategy or the grade may have `check_host()`, which says whether it can work on this machine, and
+    `check_problem(problem)`, which says whether it can judge that problem. Both raise `InputError`.
+    """
+
+    def __init__(self, strategy: Generator | None, grade: Verifier | None, limit: int | None) -> None:
+        """Raises `InputError` for what this machine lacks."""
+        self.judged = 0
+        self._grade, self._limit, self._seen = grade, limit, 0
+        every = list(parts((strategy, grade)))
+        for part in every:
+            _check_host(part)
+        self._checks = [part.check_problem for part in every if hasattr(part, "check_problem")]
+        self._can_prove = False
+
+    def __call__(self, problem: Problem) -> None:
+        """Raises `InputError` for a problem that some part cannot judge."""
+        if self._seen == self._limit:
+            return
+        self._seen += 1
+        for check in self._checks:
+            check(problem)
+        if self._grade is None and problem.tests is None and problem.to_prove:
+            self._check_theorem(problem)
+        self.judged += self._grade is not None or problem.tests is not None or problem.answer is not None
+
+    def _check_theorem(self, problem: Problem) -> None:
+        oracle: Any = oracle_of(problem)
+        if not self._can_prove:
+            _check_host(oracle)
+            self._can_prove = True
+        oracle.check_problem(problem)
+
+
+def _check_host(part: Any) -> None:
+    for check in (getattr(getattr(part, "sandbox", None), "check", None), getattr(part, "check_host", None)):
+        if check is not None:
+            check()

@@ -1,0 +1,84 @@
+"""What a run lacks is said before a model is loaded."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metagen import InputError
+from metagen.execution.sandbox import Sandbox
+from metagen.jobs.job import prepare
+from tests.jobs.test_job import order
+from tests.support.confined import needs_coq, needs_sandbox
+
+
+def refused(folder: Path, *rows: dict[str, Any], **more: Any) -> str:
+    with pytest.raises(InputError) as found:
+        prepare(order(folder, *rows, **more))
+    return str(found.value)
+
+
+THEOREM = "Theorem t : True. Proof. Admitted."
+
+
+@pytest.mark.parametrize("more", [{"grade": "MatchesReference()"}, {"strategy": "Until(MatchesReference())"}])
+def test_a_row_without_the_reference_that_the_run_needs_is_named(tmp_path: Path, more: dict[str, str]) -> None:
+    rows: list[dict[str, Any]] = [{"answer": 7}, {}]
+    assert "p.jsonl, line 2: problem '2' has no reference answer" in refused(tmp_path, *rows, **more)
+    assert prepare(order(tmp_path, *rows, **more, limit=1)).judged == 1
+
+
+@needs_sandbox
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [({"answer": "7"}, "line 2: problem '2': its tests run nothing"), ({}, "line 2: problem '2' has no tests")],
+)
+def test_a_row_without_the_tests_that_the_grade_needs_is_named(tmp_path: Path, row: dict[str, str], said: str) -> None:
+    assert said in refused(tmp_path, {"tests": "assert f() == 1"}, row, grade="PassesTests()")
+
+
+@needs_sandbox
+def test_theorems_without_coq_are_refused_before_a_model_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    assert "there is no command coqc" in refused(tmp_path, {"answer": THEOREM})
+    assert "there is no command coqc" in refused(tmp_path, {"answer": 7}, strategy="Until(Proves())")
+    assert prepare(order(tmp_path, {"answer": THEOREM}, grade="MatchesReference()")).judged == 1
+
+
+@needs_coq
+def test_a_theorem_that_is_no_statement_is_named(tmp_path: Path) -> None:
+    assert "line 1: problem '1': its statement does not end" in refused(tmp_path, {"answer": "Lia. Admitted."})
+
+
+def test_a_corpus_that_is_not_there_is_refused_before_a_model_is_loaded(tmp_path: Path) -> None:
+    strategy = 'Vote(2, of=ReAct((("s", Search("nope.jsonl")),)))'
+    assert refused(tmp_path, {"answer": 7}, strategy=strategy).startswith("nope.jsonl: there is no such file")
+
+
+def test_a_model_of_the_wrong_kind_is_refused_before_it_is_loaded(tmp_path: Path) -> None:
+    models = {"model": "Scripted:7", "prm": "prm"}
+    load = [tmp_path / "own.py"]
+    load[0].write_text("from metagen import ScriptedReward\n\ndef prm():\n    return ScriptedReward(lambda _: [1.0])\n")
+    row = {"answer": 7}
+    said = refused(tmp_path, row, models=models, load=load, grade='Judge(of=Model("prm"))')
+    assert said == "the model 'prm' scores and cannot generate: name one that can"
+    said = refused(tmp_path, row, models=models, load=load, strategy='BestOf(2, by=OutcomeReward("model"))')
+    assert said == "the model 'model' generates and cannot score: name a reward model"
+    assert refused(tmp_path, row, strategy="BestOf(2, by=ProcessReward())").startswith("this run has no reward model")
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"strategy": "CodeVote(4)"}, {"strategy": 'ReAct((("py", Python()),))'}, {"grade": 'PassesTests("assert f()")'}],
+)
+def test_programs_without_a_sandbox_are_refused_before_a_model_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: dict[str, str]
+) -> None:
+    def none(_: Sandbox) -> None:
+        raise InputError("no sandbox here")
+
+    monkeypatch.setattr(Sandbox, "check", none)
+    assert refused(tmp_path, {"answer": 7}, **more) == "no sandbox here"
