@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from ast import PyCF_ALLOW_TOP_LEVEL_AWAIT
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ async def test_what_is_public_in_python() -> None:
     samples = [TEXTS["a"], TEXTS["b"]]
     right = [[await grade(extract(text), row["answer"]) is True for text in TEXTS[row["id"]]] for row in PROBLEMS]
     assert right == [[True, False], [False, True]]
-    answers = [[canonical(extract(text) or "") for text in texts] for texts in samples]
+    answers = [[(answer := extract(text)) and canonical(answer) for text in texts] for texts in samples]
     found = curves(right, answers, scores=[[0.9, None], [0.1, 0.2]], tokens=[[3, 4], [5, 6]])
     assert {rule: curve.means.tolist() for rule, curve in found.items()} == {
         "coverage": [0.5, 1],
@@ -115,6 +116,17 @@ async def test_what_is_public_in_python() -> None:
     assert compare([True, False, True], [True, True, True]).only_second == 1
     with pytest.raises(InputError, match="right must hold a list a problem, all of one length"):
         curves([[True], [True, False]])
+
+
+async def test_samples_without_an_answer_are_no_party_in_the_vote_of_the_page() -> None:
+    program = re.search(r"^## In Python.*?```python\n(.*?)```", PAGE, re.MULTILINE | re.DOTALL)
+    assert program
+    printed: list[Any] = []
+    names = {"samples": [["I give up.", "No idea.", "The answer is 12."]], "curves": curves, "compare": compare}
+    names |= {"extract": extract, "canonical": canonical, "grade": grade, "print": printed.append}
+    code = compile(program[1], "page", "exec", flags=PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    await eval(code, names)  # noqa: S307 (our own page)
+    assert printed[0].tolist() == [1 / 3, 2 / 3, 1]
 
 
 PROBLEM = Problem("a", "1 + 1?", "2")

@@ -7,11 +7,11 @@ is worth (cross-fitting; Stone 1974). The interval is that of a mean over proble
 """
 
 from dataclasses import dataclass
-from math import sqrt
 
 import numpy as np
 
 from metagen.analysis.intervals import DRAWS, LEVEL, Array, percentiles, resampled_means
+from metagen.analysis.share import wilson
 from metagen.errors import InputError
 
 PARTS, SPLITS = 3, 16
@@ -111,11 +111,8 @@ def estimate(values: Array, z: float = 1.959964) -> Estimate:
     """
     problems, mean = values.shape[-1], float(values.mean())
     variance = float(values.var(-1, ddof=1).mean()) if problems > 1 else 0.0
-    spread = mean * (1 - mean)
-    n = problems * max(1.0, spread / variance) if variance > 0 else float(problems)
-    centre = (mean + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * sqrt(spread / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return Estimate(mean, max(0.0, centre - half), min(1.0, centre + half))
+    n = problems * max(1.0, mean * (1 - mean) / variance) if variance > 0 else float(problems)
+    return Estimate(mean, *wilson(mean, n, z))
 
 
 def doubled(values: Array, costs: Array, budget: float, seed: int = 0) -> Estimate:

@@ -18,7 +18,7 @@ from metagen.disk.problems import ProblemFile
 from metagen.errors import InputError
 from metagen.problem import Problem
 from metagen.run import Verifier
-from metagen.verifiers.grading import oracle_of
+from metagen.verifiers.grading import REFERENCE, oracle_of
 from metagen.verifiers.oracles import MatchesReference
 
 AT_ONCE = 4096
@@ -80,7 +80,7 @@ class Questions:
                 self.tags.setdefault(name, {})[len(self.ids)] = value
             if problem.answers != MATHS:
                 self._kinds[len(self.ids)] = problem.answers
-            if not isinstance(grade or oracle_of(problem), MatchesReference | None):
+            if not _by_answer(problem, grade or oracle_of(problem)):
                 self.whole[len(self.ids)] = problem
             self.ids.append(problem.id)
             references.append(problem.answer)
@@ -122,6 +122,11 @@ class Questions:
         return place
 
 
+def _by_answer(problem: Problem, grade: Verifier | None) -> bool:
+    """Whether answers are compared with the reference as kinds do by themselves, or there is none to compare with."""
+    return grade in (None, REFERENCE) or (isinstance(grade, MatchesReference) and problem.answer is None)
+
+
 class Draw(NamedTuple):
     """What a report needs of one sample. A tuple, since there may be millions."""
 
@@ -135,6 +140,8 @@ class Draw(NamedTuple):
     """A length limit cut it off."""
     text: str | None = None
     """All of it, for a grade that reads more than the answer."""
+    fault: str = ""
+    """Why its kind of answers could not read it."""
 
 
 class Columns:
@@ -146,10 +153,12 @@ class Columns:
         self.answers, self.texts = Texts(), Texts()
         self.tokens, self.prompts = array("i"), array("i")
         self.scores = array("d")
-        self.recorded = False
-        """Whether a score was recorded with some sample."""
-        self.scored, self.cut = array("b"), array("b")
-        """Whether each was scored, and whether a length limit cut it off."""
+        self.scored, self.recorded, self.cut = array("b"), array("b"), array("b")
+        """Whether each was scored, whether its score was recorded, and whether a length limit cut it off."""
+        self.unread = array("b")
+        """Whether its kind of answers could not read each."""
+        self.why = ""
+        """Why the first sample without a verdict has none, where that is known."""
 
     def add(self, place: int, number: int, draw: Draw) -> None:
         """Add sample `number` of the problem at `place`. Raises `OverflowError` as `settle` does."""
@@ -163,11 +172,12 @@ class Columns:
             return
         places, numbers, draws = zip(*self._added, strict=True)
         self._added.clear()
-        self._extend(places, numbers, *zip(*draws, strict=True))
+        answers, tokens, scores, prompts, cut, texts, faults = zip(*draws, strict=True)
+        recorded = [score is not None for score in scores]
+        self._extend(places, numbers, answers, tokens, scores, prompts, cut, texts, recorded, faults)
 
     def join(self, part: Part, places: Sequence[int]) -> None:
         """Add the samples of a part, whose problems are at these places."""
-        self.recorded = self.recorded or part.recorded
         numbers = [UNNUMBERED if number is None else number for number in part.numbers]
         self._extend(
             [places[place] for place in part.places],
@@ -178,6 +188,8 @@ class Columns:
             part.prompts,
             part.cut,
             part.texts,
+            part.recorded,
+            part.faults,
         )
 
     def _extend(
@@ -190,6 +202,8 @@ class Columns:
         prompts: Sequence[int],
         cut: Sequence[bool],
         texts: Sequence[str | None],
+        recorded: Sequence[bool],
+        faults: Sequence[str],
     ) -> None:
         self.places.extend(places)
         self.numbers.extend(numbers)
@@ -200,6 +214,9 @@ class Columns:
         self.cut.extend(cut)
         self.answers.extend(answers)
         self.texts.extend(texts)
+        self.recorded.extend(recorded)
+        self.unread.extend(map(bool, faults))
+        self.why = self.why or next(filter(None, faults), "")
 
     def number(self) -> None:
         """Give the samples without a number one: 0, 1 … in the order in which a problem's were read."""

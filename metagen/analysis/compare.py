@@ -105,32 +105,28 @@ def mcnemar(only_first: int, only_second: int, *, exact: bool = False) -> float:
     return float(min(1.0, 2 * tail))
 
 
-def cost_to_reach(
-    curve: Curve, accuracy: float, price: float = 1.0, level: float = LEVEL, draws: int = DRAWS, seed: int = 0
-) -> Reached:
-    """What a curve spends a problem until its mean is `accuracy`: tokens times `price`, such as FLOPs per token.
+def cost_to_reach(curve: Curve, accuracy: float, level: float = LEVEL, draws: int = DRAWS, seed: int = 0) -> Reached:
+    """What a curve spends a problem until its mean is `accuracy`.
 
     Between two k it is interpolated on the logarithm of the cost; below the first k it is that of the first. The
     interval is a percentile bootstrap over problems. Raises `InputError` for a curve without costs.
     """
-    costs, means = _resampled(curve, price, draws, seed)
+    costs, means = _resampled(curve, draws, seed)
     reached = np.array([_reaching(*each, accuracy) for each in zip(costs, means, strict=True)])
     low, high = np.quantile(reached, [(1 - level) / 2, (1 + level) / 2], method="nearest")
-    cost = _reaching(_costs(curve).mean(0) * price, curve.means, accuracy)
+    cost = _reaching(_costs(curve).mean(0), curve.means, accuracy)
     return Reached(cost, float(low), float(high))
 
 
 def at_equal_cost(
     first: Curve,
     second: Curve,
-    prices: tuple[float, float] = (1.0, 1.0),
     level: float = LEVEL,
     draws: int = DRAWS,
     seed: int = 0,
 ) -> list[EqualCost]:
     """Compare two curves over the same problems where they cost the same a problem.
 
-    Costs are tokens times a price each, such as a model's FLOPs per token (2 a parameter in use; Kaplan et al. 2020).
     They are compared at every cost that one curve was measured at and the other reaches, interpolated on the logarithm
     of the cost; there is none if they do not overlap. Intervals are percentile bootstraps over problems, in pairs.
     Raises `InputError` for curves without costs or over other numbers of problems.
@@ -139,13 +135,13 @@ def at_equal_cost(
         raise InputError(
             f"only curves over the same problems can be compared: {len(first.values)}, {len(second.values)}"
         )
-    pairs = list(zip((first, second), prices, strict=True))
-    measured = [_costs(curve).mean(0) * price for curve, price in pairs]
+    pair = (first, second)
+    measured = [_costs(curve).mean(0) for curve in pair]
     low, high = max(costs[0] for costs in measured), min(costs[-1] for costs in measured)
     every = np.unique(np.concatenate(measured))
     grid = every[(low <= every) & (every <= high)]
-    one, other = (_at(costs, curve.means, grid) for costs, (curve, _) in zip(measured, pairs, strict=True))
-    samples = [_resampled_at(curve, price, grid, draws, seed) for curve, price in pairs]
+    one, other = (_at(costs, curve.means, grid) for costs, curve in zip(measured, pair, strict=True))
+    samples = [_resampled_at(curve, grid, draws, seed) for curve in pair]
     lows, highs = percentiles(samples[1] - samples[0], level)
     return [
         EqualCost(float(cost), float(a), float(b), Difference(float(b - a), float(least), float(most)))
@@ -168,15 +164,15 @@ def _costs(curve: Curve) -> Array:
     return curve.costs
 
 
-def _resampled(curve: Curve, price: float, draws: int, seed: int) -> tuple[Array, Array]:
+def _resampled(curve: Curve, draws: int, seed: int) -> tuple[Array, Array]:
     """([draws, K], [draws, K]): costs and means over resampled problems."""
-    means = resampled_means(np.hstack([_costs(curve) * price, curve.values]), draws, seed)
+    means = resampled_means(np.hstack([_costs(curve), curve.values]), draws, seed)
     return means[:, : len(curve.ks)], means[:, len(curve.ks) :]
 
 
-def _resampled_at(curve: Curve, price: float, grid: Array, draws: int, seed: int) -> Array:
+def _resampled_at(curve: Curve, grid: Array, draws: int, seed: int) -> Array:
     """[draws, grid]: the means at other costs over resampled problems."""
-    resampled = zip(*_resampled(curve, price, draws, seed), strict=True)
+    resampled = zip(*_resampled(curve, draws, seed), strict=True)
     return np.array([_at(costs, means, grid) for costs, means in resampled]).reshape(draws, len(grid))
 
 

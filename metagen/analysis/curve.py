@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from statistics import NormalDist
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,8 @@ from metagen.errors import InputError
 from metagen.notebook import html_table
 
 Unit = Literal["money", "FLOPs", "tokens"]
-"""What a curve may count its costs in."""
+"""What a curve may count its costs in, the most telling one first."""
+UNITS: tuple[Unit, ...] = get_args(Unit)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,6 +132,16 @@ class Curve:
     def at(self, k: int) -> Array:
         """[P]: the values at one k of `ks`."""
         return np.asarray(self.values[:, self.ks.index(k)])
+
+
+def unit_of(curves: Iterable[Curve]) -> Unit | None:
+    """What all of them know their costs in; `None` if nothing: pools from elsewhere may not count tokens."""
+    every = list(curves)
+    return next((unit for unit in UNITS if all(_has_costs(curve.costs_in(unit)) for curve in every)), None)
+
+
+def _has_costs(costs: Array | None) -> bool:
+    return costs is not None and bool(costs.mean(0)[0] > 0)
 
 
 def intervals(

@@ -8,7 +8,7 @@ from statistics import fmean
 
 import numpy as np
 
-from metagen.analysis.curve import Curve
+from metagen.analysis.curve import UNITS, Curve, Unit
 from metagen.analysis.sheet import Sheet
 from metagen.disk.runs import read_solutions
 from metagen.errors import InputError
@@ -36,10 +36,9 @@ class Point:
     calls: float
     money: float = 0.0
 
-    @property
-    def cost(self) -> float:
-        """In money where prices are known, else in FLOPs where they are known, else in tokens."""
-        return self.money or self.flops or self.tokens
+    def costs_in(self, unit: Unit) -> float:
+        """The cost of a problem in this unit; 0 where that is not known."""
+        return {"money": self.money, "FLOPs": self.flops, "tokens": self.tokens}[unit]
 
 
 def sheet(title: str, found: Iterable[Point]) -> Sheet:
@@ -69,7 +68,16 @@ def fronts(found: Iterable[Point]) -> dict[str, list[Point]]:
     panels: dict[str, list[Point]] = defaultdict(list)
     for each in found:
         panels[f"{each.problems}, {each.model}"].append(each)
-    return {name: sorted(part, key=lambda point: point.cost) for name, part in panels.items()}
+    return {name: _by_cost(part, unit_of(part)) for name, part in panels.items()}
+
+
+def _by_cost(points: Iterable[Point], unit: Unit) -> list[Point]:
+    return sorted(points, key=lambda point: point.costs_in(unit))
+
+
+def unit_of(points: Sequence[Point]) -> Unit:
+    """What all points know their costs in."""
+    return next((unit for unit in UNITS if all(point.costs_in(unit) for point in points)), UNITS[-1])
 
 
 def point(key: tuple[str, str, str, str], folders: Sequence[Path]) -> Point:

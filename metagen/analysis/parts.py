@@ -19,10 +19,10 @@ from subprocess import DEVNULL, PIPE
 import msgspec
 
 from metagen.answers.kinds import MATHS
-from metagen.answers.protocol import Answers
+from metagen.answers.protocol import Answers, read_answer
 from metagen.answers.spec import CONSTRUCTORS
 from metagen.disk.pool import Sample, read_sample, text_of
-from metagen.errors import InputError
+from metagen.errors import InputError, VerifierError
 from metagen.settings import literal
 from metagen.system import processors
 
@@ -70,8 +70,10 @@ class Part(msgspec.Struct, array_like=True):
     """Whether a length limit cut it off."""
     texts: list[str | None]
     """All of it, for a grade that reads more than the answer."""
-    recorded: bool
-    """Whether a score was recorded with some sample."""
+    recorded: list[bool]
+    """Whether its score was recorded with it, and not made of its log-probabilities."""
+    faults: list[str]
+    """Why its kind of answers could not read it; empty for nearly all."""
 
 
 _PART = msgspec.msgpack.Decoder(Part)
@@ -101,22 +103,33 @@ def part_of(samples: Sequence[Sample], kinds: Kinds, whole: Collection[str]) -> 
     requests = {name: _number(request) for name, request in drawn_from}
     texts = [text_of(sample) for sample in samples]
     cut = [sample.end == "length" for sample in samples]
+    read = [
+        answer_of(kinds.get(name, MATHS), text, was_cut) for name, text, was_cut in zip(ids, texts, cut, strict=True)
+    ]
     return Part(
         names=list(names),
         requests=[requests[name] for name in names],
         places=[names[name] for name in ids],
         numbers=[sample.draw for sample in samples],
-        answers=[
-            kinds.get(name, MATHS).extract(text, finished=not was_cut)
-            for name, text, was_cut in zip(ids, texts, cut, strict=True)
-        ],
+        answers=[answer for answer, _ in read],
         tokens=[sample.tokens for sample in samples],
         scores=[_score_of(sample) for sample in samples],
         prompts=[sample.prompt_tokens for sample in samples],
         cut=cut,
         texts=[text if name in whole else None for name, text in zip(ids, texts, strict=True)],
-        recorded=any(sample.recorded is not None for sample in samples),
+        recorded=[sample.recorded is not None for sample in samples],
+        faults=[fault for _, fault in read],
     )
+
+
+def answer_of(kind: Answers, text: str, cut: bool) -> tuple[str | None, str]:
+    """The answer in a reply, and why its kind could not read it: one of the user's own may fail."""
+    if kind is MATHS:  # which never does, and most are
+        return kind.extract(text, finished=not cut), ""
+    try:
+        return read_answer(kind, text, finished=not cut), ""
+    except VerifierError as error:
+        return None, str(error)
 
 
 def request_of(sample: Sample) -> int:

@@ -10,8 +10,9 @@ import numpy as np
 
 from metagen.analysis.calibration import Calibration
 from metagen.analysis.choice import Estimate
-from metagen.analysis.curve import Curve, Unit
+from metagen.analysis.curve import Curve, Unit, unit_of
 from metagen.analysis.fronts import Point
+from metagen.analysis.fronts import unit_of as unit_of_points
 from metagen.disk.files import replace_file
 
 if TYPE_CHECKING:
@@ -70,9 +71,7 @@ def draw_costs(sources: Mapping[str, Mapping[str, Curve]], folder: Path) -> list
         for rule, curve in rules.items()
         if rule != "coverage"
     }
-    units: tuple[Unit, ...] = ("money", "FLOPs", "tokens")
-    unit = next((each for each in units if all(one.costs_in(each) is not None for one in curves.values())), None)
-    if not unit:
+    if not (unit := unit_of(curves.values())):
         return []
     figure = Figure(figsize=(8, 4), layout="constrained")
     points = [point for name, curve in curves.items() for point in _reached(name, curve, unit)]
@@ -150,12 +149,13 @@ def _scaled(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[fl
 def draw_front(axes: "Axes", name: str, points: Sequence[Point]) -> None:
     from matplotlib.ticker import NullFormatter  # noqa: PLC0415 (optional)
 
+    unit = unit_of_points(points)
     for number, series in enumerate(dict.fromkeys(map(_series, points))):
         part = [point for point in points if _series(point) == series]
         means = np.array([point.accuracy for point in part])
         ends = np.array([[point.low for point in part], [point.high for point in part]])
         axes.errorbar(
-            [point.cost for point in part],
+            [point.costs_in(unit) for point in part],
             100 * means,
             yerr=100 * np.abs(ends - means),
             label=series,
@@ -169,17 +169,10 @@ def draw_front(axes: "Axes", name: str, points: Sequence[Point]) -> None:
     axes.set_xscale("log")
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_title(name, fontsize="medium", parse_math=False)
-    axes.set_xlabel(f"{_unit(points)} per problem")
+    axes.set_xlabel(f"{unit} per problem")
     axes.set_ylabel("right, per cent")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
-
-
-def _unit(points: Sequence[Point]) -> str:
-    """What all points count their cost in."""
-    if all(point.money for point in points):
-        return "money"
-    return "FLOPs" if all(point.flops for point in points) else "tokens"
 
 
 def _series(point: Point) -> str:

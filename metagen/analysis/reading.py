@@ -19,12 +19,12 @@ import numpy as np
 from metagen.analysis.calibration import calibration
 from metagen.analysis.columns import AT_ONCE, Columns, Draw, Questions, as_array
 from metagen.analysis.curve import Curve, Samples
-from metagen.analysis.intervals import Index
-from metagen.analysis.parts import OddError, Part, part_of, read_parts, request_of
+from metagen.analysis.intervals import Array, Index
+from metagen.analysis.parts import OddError, Part, answer_of, part_of, read_parts, request_of
 from metagen.analysis.rules import all_rules, best_of, coverage, first_k, majority_vote, powers_of_two
 from metagen.analysis.tables import Source
 from metagen.analysis.tally import one_line, silence, without_verdict
-from metagen.answers.protocol import at_once, groups_of, verdicts
+from metagen.answers.protocol import at_once, groups_of
 from metagen.budget import Account, Price
 from metagen.candidate import Candidate
 from metagen.card.card import ModelCard
@@ -32,13 +32,13 @@ from metagen.disk.pool import is_list, place_of, read_samples
 from metagen.disk.problems import ProblemFile
 from metagen.disk.runs import read_rows
 from metagen.disk.traces import SpanRow, read_configuration, read_traces
-from metagen.errors import InputError, WeightError
+from metagen.errors import InputError, VerifierError, WeightError
 from metagen.problem import Problem
 from metagen.run import Verifier
 from metagen.settings import literal
 from metagen.solve import Whole
 from metagen.tasks import together
-from metagen.verifiers.grading import grades
+from metagen.verifiers.grading import by_reference, grades
 
 LIKELIHOOD = "mean token probability"
 """What scores the samples of a pool with log-probabilities: the geometric mean over tokens, from 0 to 1."""
@@ -115,13 +115,14 @@ def gather(
     if (card or price) and not np.all(samples.prompts):
         notes.append("the lengths of prompts are not known, so the cost of reading them is not counted")
     if unjudged:
-        notes.append(f"{unjudged} samples have no verdict of the grader and count as wrong")
+        why = f" ({one_line(columns.why)})" if columns.why else ""
+        notes.append(f"{unjudged} samples have no verdict of the grader and count as wrong{why}")
     notes += _without_verdict(path, samples)
     return Gathered(
         name=str(path),
         ids=tuple(questions.ids[place] for place in chosen.tolist()),
         samples=samples,
-        scored_by="" if samples.scores is None else VERIFIER if is_run else SCORE if columns.recorded else LIKELIHOOD,
+        scored_by="" if samples.scores is None else VERIFIER if is_run else _scored_by(columns, rows),
         notes=notes,
         silence=_silence(columns, rows),
         correct=_handed_over(path, questions) if is_run else None,
@@ -181,7 +182,7 @@ async def _graded(
         answers, kind = [columns.answers[index] for index in row], questions.kind(place)
         groups[number] = groups_of(kind, answers)
         if place in questions.whole:
-            judged[number] = _coded(await _judged(questions.whole[place], columns, row, grade))
+            judged[number] = await _judged(questions.whole[place], columns, row, grade)
         else:
             found = at_once(kind, answers, questions.references[place] or "")
             judged[number] = _coded(map(found.__getitem__, answers))
@@ -192,10 +193,12 @@ async def _graded(
         judged[numbers] = await together(
             _awaited(questions, columns, int(chosen[number]), rows[number].tolist()) for number in numbers
         )
+    known = np.array([place not in questions.whole for place in chosen.tolist()])
+    judged[as_array(columns.unread)[rows].astype(bool) & known[:, None]] = -1
     labels = {
         name: [values.get(place, "") for place in chosen.tolist()] for name, values in sorted(questions.tags.items())
     }
-    scores = as_array(columns.scores)[rows] if _is_scored(columns, rows) else None
+    scores = _scores(columns, rows)
     tokens = as_array(columns.tokens)[rows].astype(np.int64)
     prompts = as_array(columns.prompts)[rows[:, 0]].astype(np.int64)
     samples = Samples(groups, judged == _coded([True]), scores, tokens, prompts=prompts, labels=labels)
@@ -204,9 +207,17 @@ async def _graded(
 
 async def _awaited(questions: Questions, columns: Columns, place: int, row: Sequence[int]) -> list[int]:
     """The codes of a problem's verdicts, of which some take waiting."""
-    answers = [columns.answers[index] for index in row]
-    found = await verdicts(questions.kind(place), answers, questions.references[place] or "")
-    return _coded(map(found.__getitem__, answers))
+    problem = Problem(questions.ids[place], "?", questions.references[place], answers=questions.kind(place))
+    try:
+        return _coded(await by_reference(problem, [columns.answers[index] for index in row]))
+    except VerifierError as error:
+        return _fails(columns, error, row)
+
+
+def _fails(columns: Columns, error: VerifierError, row: Sequence[int]) -> list[int]:
+    """The codes of samples on which the grader failed."""
+    columns.why = columns.why or str(error)
+    return _coded([None] * len(row))
 
 
 def _coded(verdicts: Iterable[bool | None]) -> list[int]:
@@ -214,17 +225,27 @@ def _coded(verdicts: Iterable[bool | None]) -> list[int]:
     return [-1 if verdict is None else int(verdict) for verdict in verdicts]
 
 
-async def _judged(problem: Problem, columns: Columns, row: Sequence[int], grade: Verifier | None) -> list[bool | None]:
-    """Whether the samples in these rows of the columns are right, by a grade that reads all of them."""
+async def _judged(problem: Problem, columns: Columns, row: Sequence[int], grade: Verifier | None) -> list[int]:
+    """The codes of the verdicts on the samples in these rows of the columns, by a grade that reads all of them."""
     texts = [(columns.texts[index] or "", bool(columns.cut[index])) for index in row]
     candidates = [Candidate((text,), finished=not cut) for text, cut in texts]
     run, _ = Whole({}, None, Account()).grading(problem)
-    return await grades(grade, problem, candidates, run)
+    try:
+        return _coded(await grades(grade, problem, candidates, run))
+    except VerifierError as error:
+        return _fails(columns, error, row)
 
 
-def _is_scored(columns: Columns, rows: Index) -> bool:
-    """Whether everything was scored."""
-    return bool((as_array(columns.scored)[rows] == 1).all())
+def _scores(columns: Columns, rows: Index) -> Array | None:
+    """[P, n]: the recorded scores, else those by log-probabilities, and never both; nan where a sample has none."""
+    recorded, scored = as_array(columns.recorded)[rows] == 1, as_array(columns.scored)[rows] == 1
+    having = recorded if recorded.any() else scored
+    return np.where(having, as_array(columns.scores)[rows], nan) if having.any() else None
+
+
+def _scored_by(columns: Columns, rows: Index) -> str:
+    """What scored the samples of a pool."""
+    return SCORE if as_array(columns.recorded)[rows].any() else LIKELIHOOD
 
 
 def _with_flops(samples: Samples, columns: Columns, rows: Index, card: ModelCard) -> Samples:
@@ -242,7 +263,7 @@ def _with_flops(samples: Samples, columns: Columns, rows: Index, card: ModelCard
 
 def _silence(columns: Columns, rows: Index) -> str:
     """How many of the samples that are reported on gave no answer."""
-    silent = rows[columns.answers.missing()[rows]]
+    silent = rows[columns.answers.missing()[rows] & (as_array(columns.unread)[rows] == 0)]
     return silence(len(silent), rows.size, int(as_array(columns.cut)[silent].sum()))
 
 
@@ -383,8 +404,8 @@ def _of_trace(rows: Iterable[SpanRow], questions: Questions, place: int, where: 
 def _completions(row: SpanRow, questions: Questions, place: int) -> Iterator[Draw]:
     prompt = int(row.usage.get("prompt_tokens", 0))
     for each in row.completions:
-        answer = questions.kind(place).extract(each.text, finished=not each.cut)
-        yield Draw(answer, each.tokens, None, prompt, each.cut, each.text if place in questions.whole else None)
+        answer, fault = answer_of(questions.kind(place), each.text, each.cut)
+        yield Draw(answer, each.tokens, None, prompt, each.cut, each.text if place in questions.whole else None, fault)
 
 
 def _handed_over(path: Path, questions: Questions) -> dict[str, bool]:

@@ -17,9 +17,11 @@ class Share:
 
     def interval(self, z: float = 1.959964) -> tuple[float, float]:
         """Wilson's score interval, at 95 % by default (Wilson 1927)."""
-        if not self.total:
-            return 0.0, 1.0
-        n, p = self.total, self.value
-        centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-        half = z * sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-        return max(0.0, centre - half), min(1.0, centre + half)
+        return wilson(self.value, self.total, z) if self.total else (0.0, 1.0)
+
+
+def wilson(mean: float, n: float, z: float) -> tuple[float, float]:
+    """Wilson's interval of a share of `n`, which need not be whole."""
+    centre = (mean + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * sqrt(mean * (1 - mean) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return max(0.0, centre - half), min(1.0, centre + half)

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import get_args
 
 import numpy as np
 
 from metagen.analysis.calibration import Calibration
 from metagen.analysis.compare import Comparison, Difference, at_equal_cost, compare, cost_to_reach, difference
-from metagen.analysis.curve import Curve, Unit, intervals
+from metagen.analysis.curve import Curve, Unit, intervals, unit_of
 from metagen.analysis.intervals import Array, Index
 from metagen.analysis.over_optimisation import Fall, over_optimised
 from metagen.analysis.sheet import Sheet
@@ -20,10 +19,6 @@ FOOT = (
     "two differ at all samples."
 )
 """What the numbers of a sheet are."""
-
-
-UNITS: tuple[Unit, ...] = get_args(Unit)
-"""What costs are compared in: the first that is known."""
 
 
 FIRST = "first k, "
@@ -183,7 +178,7 @@ def equals(first: Source, second: Source) -> Iterator[Equal]:
     places = shared(first, second)
     for rule in [rule for rule in first.curves if rule in second.curves] if len(places[0]) else ():
         one, other = first.curves[rule].of(places[0]), second.curves[rule].of(places[1])
-        if unit := _unit(one, other):
+        if unit := unit_of((one, other)):
             for each in at_equal_cost(_in(one, unit), _in(other, unit)):
                 yield Equal(first.name, second.name, rule, unit, each.cost, each.first, each.second, each.difference)
 
@@ -210,7 +205,7 @@ def reaching(sources: Iterable[Source], accuracy: float) -> Sheet:
     rows = []
     for source in sources:
         for rule, curve in source.curves.items():
-            if unit := _unit(curve):
+            if unit := unit_of((curve,)):
                 found = cost_to_reach(_in(curve, unit), accuracy)
                 cost, low, high = map(_cost, (found.cost, found.low, found.high))
                 rows.append((source.name, rule, f"{cost} ({low}–{high})", unit))
@@ -279,15 +274,6 @@ def _cell(row: Row) -> str:
     """In per cent, with the interval, and the Monte Carlo error where there is one."""
     error = f" ±{100 * row.error:.2f}" if row.error else ""
     return f"{100 * row.mean:.1f}{error} ({100 * row.low:.1f}–{100 * row.high:.1f})"
-
-
-def _unit(*curves: Curve) -> Unit | None:
-    """What all of them know their costs in; `None` if nothing: pools from elsewhere may not count tokens."""
-    return next((unit for unit in UNITS if all(_has_costs(curve.costs_in(unit)) for curve in curves)), None)
-
-
-def _has_costs(costs: Array | None) -> bool:
-    return costs is not None and bool(costs.mean(0)[0] > 0)
 
 
 def _in(curve: Curve, unit: Unit) -> Curve:

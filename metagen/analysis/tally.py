@@ -46,8 +46,9 @@ class Tally:
     """Why problems failed, and how many share each reason."""
     _drawn: int = 0
     _covered: int = 0
-    _chosen: int = 0
     _single: float = 0.0
+    _compared: int = 0
+    _gained: float = 0.0
     _samples: int = 0
 
     def add(self, solution: Solution | SolutionRow) -> None:
@@ -72,9 +73,11 @@ class Tally:
         if solution.samples:
             self._drawn += 1
             self._covered += solution.samples_correct > 0
-            self._chosen += solution.correct is True
-            self._single += solution.samples_correct / solution.samples
+            self._single += (single := solution.samples_correct / solution.samples)
             self._samples += solution.samples
+            if solution.correct is not None:
+                self._compared += 1
+                self._gained += solution.correct - single
 
     def reason(self) -> tuple[str, int]:
         """The most frequent reason why problems failed, the first of equals, and how many share it."""
@@ -105,8 +108,8 @@ class Tally:
 
     @property
     def gained(self) -> float:
-        """How much more often the answer is right than one sample, over the problems that have samples."""
-        return self._chosen / self._drawn - self.single if self._drawn else nan
+        """How much more often the answer is right than one sample, over the problems with samples and a verdict."""
+        return self._gained / self._compared if self._compared else nan
 
     @property
     def coverage(self) -> Share:

@@ -9,7 +9,7 @@ from math import inf
 
 from metagen.answers.canonical import canonical
 from metagen.answers.decide import decide
-from metagen.answers.extract import extract
+from metagen.answers.extract import LONGEST, extract
 from metagen.answers.grade import SECONDS, grade, graded
 from metagen.answers.numerals import NUMBER_KEY
 from metagen.answers.protocol import Form
@@ -19,10 +19,26 @@ from metagen.settings import literal, spelled, takes
 _ENDS = "End with: The answer is {}."
 _NUMBER = r"-?[0-9]{1,15}(?:\.[0-9]{1,15})?"
 
+_TEN = r"10\s?\^\s?\{?[+-]?[0-9]{1,3}\}?"
 _ANY_NUMBER = re.compile(
-    r"(?<![0-9.])-?[$€£]?(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?(?:/[0-9]+|\s?%)?|(?<![0-9])-?\.[0-9]+"
+    rf"(?<![0-9.])-?(?:{_TEN}|[$€£]?(?:[0-9]{{1,3}}(?:,[0-9]{{3}})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?"
+    rf"(?:[eE][+-]?[0-9]{{1,3}}(?!\w)|\s?(?:\\times|\\cdot|[×*])\s?{_TEN}|/[0-9]+|\s?%)?)|(?<![0-9])-?\.[0-9]+"
 )
-_MARKUP = re.compile(r"\\(?:text(?:bf|it|rm)?|mathrm|mathbf)(?![a-zA-Z])\s*|\\[()\[\]]|[*`${}]")
+_FORMULA = re.compile(
+    r"[\\^+*<>≤≥±√∞|]|=(?!\s*#)|!=|[^\W\d]#|\w\(#|/\s*#|#/\s*[a-z]\b|#\s?!|\b[a-z]\s*[-−–]\s*#|#\s*[-−–]\s*[a-z]\b"
+    r"|#(?![snrt][tdh]\b)[^\W\d]|#[\s-]*(?:dozen|hundred|thousand|lakh|crore|(?:m|b|tr)illion)",
+    re.IGNORECASE,
+)
+"""What makes more of a number, which is written `#`: it is not all of the answer."""
+_COMMAND = r"\\(?:text(?:bf|it|rm)?|mathrm|mathbf)(?![a-zA-Z])\s*"
+_LAYOUT = re.compile(rf"{_COMMAND}|\\(?:approx(?![a-zA-Z])|[ ,;:!()\[\]]|(?=[$%]))|\*\*|[`{{}}]")
+_IN_TEXT = re.compile(_COMMAND + r"\{([^{}]*)\}")
+_MARKUP = re.compile(rf"{_COMMAND}|\\[()\[\]]|[`$]|(?<!\w)\*|\*(?!\w)")
+_BRACES = re.compile(r"[{}]")
+_SIGNS = re.compile(r"[+/^=<>%&|~]|(?<=\w)\*(?=\w)|(?<![^\W\d_])-|[.,](?=\d)|[\[(](?=-?\d)|(?<=\d)[\])]")
+"""Punctuation without which a text says something else, such as the sign of a number."""
+_WORD = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]")
+_AFTER_ANSWER = re.compile(r"\banswer\b\W*(?:is\b)?\W*([^\n]*)", re.IGNORECASE)
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
@@ -112,8 +128,9 @@ class Number(_Numeric):
         given = extract(text, finished=finished)
         if given is None or NUMBER_KEY.fullmatch(canonical(given)):
             return given
-        numbers = _ANY_NUMBER.findall(given)
-        return numbers[0] if len(numbers) == 1 else None
+        plain = _LAYOUT.sub(" ", given)
+        numbers = _ANY_NUMBER.findall(plain)
+        return numbers[0] if len(numbers) == 1 and not _FORMULA.search(_ANY_NUMBER.sub("#", plain)) else None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -155,10 +172,16 @@ class Choice(_ByKey):
         return Form(choices=tuple(self.letters))
 
     def extract(self, text: str, *, finished: bool = True) -> str | None:
-        given = extract(text, finished=finished)
+        given, end = extract(text, finished=finished) or "", len(text) + finished
         last = text.strip().rpartition("\n")[2] if finished else ""
-        for place in (given or "", self._mentioned(text, len(text) + finished), text if finished else "", last):
-            if letter := self._letter(place):
+        for place in (
+            self._initialled(given, text, end),
+            given,
+            self._mentioned(text, end),
+            text if finished else "",
+            last,
+        ):
+            if place and (letter := self._letter(place)):
                 return letter
         return None
 
@@ -173,14 +196,34 @@ class Choice(_ByKey):
         found = [match[1] or match[2] for match in re.finditer(pattern, text) if match.end() < end]
         return found[-1] if found else ""
 
+    def _initialled(self, given: str, text: str, end: int) -> str:
+        """The choice whose text begins with a letter and a period, such as `A. Lincoln`, if the answer is given so."""
+        texts = [each for each in self.texts if given and re.match(rf"{re.escape(given)}\W+\w", each)]
+        found = [match[1] for match in _AFTER_ANSWER.finditer(text) if match.end() < end] if texts else []
+        return next((each for each in texts if found and re.match(rf"{re.escape(each)}(?!\w)", found[-1])), "")
+
     def _letter(self, text: str) -> str | None:
-        """The letter that a text begins with as a choice does, or whose text it is."""
-        bare = _MARKUP.sub("", text).strip()
-        pattern = rf"(?:(?:option|choice|answer)\s*:?\s*)?\(?([{self.letters}])(?:[).:]*|\)\s.*|[.:)]+\s.*)"
-        if found := re.fullmatch(pattern, bare, re.IGNORECASE | re.DOTALL):
-            return next(letter for letter in self.letters if letter.upper() == found[1].upper())
-        texts = list(map(normalised, self.texts))
-        return self.letters[texts.index(same)] if (same := normalised(bare)) and texts.count(same) == 1 else None
+        """The letter that a text is, or begins with as a choice does, or whose text it is."""
+        pattern = rf"(?:(?:option|choice|answer)\s*:?\s*)?\(?([{self.letters}])(?:[).:]*|[).:]+\s(.*))"
+        found = re.fullmatch(pattern, _bare(text), re.IGNORECASE | re.DOTALL)
+        letter = next(each for each in self.letters if each.upper() == found[1].upper()) if found else None
+        if found and not found[2]:
+            return letter
+        exactly = self._only(_exact, text) or self._only(_folded, text) or self._number(text)
+        return exactly or letter or self._only(_worded, text)
+
+    def _only(self, read: Callable[[str], object], text: str) -> str | None:
+        """The letter of the one choice that reads the same."""
+        texts, same = list(map(read, self.texts)), read(text)
+        return self.letters[texts.index(same)] if same and texts.count(same) == 1 else None
+
+    def _number(self, text: str) -> str | None:
+        """The letter of the one choice that is the same number; of two units, one might be another."""
+        if len(text) > LONGEST or not NUMBER_KEY.fullmatch(key := canonical(text)):
+            return None
+        named = _WORD.search(text)
+        same = [canonical(each) == key and not (named and _WORD.search(each)) for each in self.texts]
+        return self.letters[same.index(True)] if same.count(True) == 1 else None
 
 
 @dataclass(frozen=True, slots=True, repr=False, init=False)
@@ -291,6 +334,25 @@ class Function(_ByKey):
         if answer is not None and not isinstance(answer, str):
             raise VerifierError(f"{literal(self.reads)} returned {type(answer).__name__}, not a text or None")
         return answer or None
+
+
+def _bare(text: str) -> str:
+    """A text without the markup of LaTeX and Markdown around it."""
+    return _MARKUP.sub("", _IN_TEXT.sub(r"\1", text)).strip().strip("{}")
+
+
+def _exact(text: str) -> str:
+    return " ".join(_bare(text).split()).rstrip(".,;: ")
+
+
+def _folded(text: str) -> str:
+    return _exact(text).casefold()
+
+
+def _worded(text: str) -> tuple[str, ...]:
+    """The words of a text, and its signs; empty where it has none."""
+    spaced = _BRACES.sub(" ", _bare(text))
+    return (words, *_SIGNS.findall(spaced)) if (words := normalised(spaced)) else ()
 
 
 def normalised(text: str) -> str:

@@ -30,18 +30,21 @@ def choices_of(row: Mapping[str, Any]) -> Choice | None:
 
 
 def with_choices(prompt: str, choices: Choice) -> str:
-    """Return the prompt with the choices under it, unless it has their texts or lines that begin with their letters."""
-    if all(text in prompt for text in choices.texts) or all(
-        re.search(rf"^\W*{letter}\W", prompt, re.MULTILINE) for letter in choices.letters
+    """Return the prompt with the choices under it, unless it lists their letters, in lines or each before its text."""
+    pairs = list(zip(choices.letters, choices.texts, strict=True))
+    if all(re.search(rf"^\W*{letter}\W", prompt, re.MULTILINE) for letter in choices.letters) or all(
+        re.search(rf"(?<!\w){letter}[).:]+\W*{re.escape(text)}", prompt) for letter, text in pairs
     ):
         return prompt
-    listed = (f"{letter}) {text}" for letter, text in zip(choices.letters, choices.texts, strict=True))
-    return "\n".join((prompt, *listed))
+    return "\n".join((prompt, *(f"{letter}) {text}" for letter, text in pairs)))
 
 
 def _lettered(given: Any, field: str) -> tuple[list[str], list[str]]:
     if isinstance(given, Mapping) and {"text", "label"} <= given.keys():
-        letters, texts = list(map(str, given["label"])), given["text"]
+        letters, texts = given["label"], given["text"]
+        if not (isinstance(letters, list) and isinstance(texts, list)):
+            raise InputError(f"field {field!r} must hold two lists, 'text' and 'label'")
+        letters = list(map(str, letters))
     elif isinstance(given, Mapping):
         letters, texts = list(map(str, given)), list(given.values())
     elif isinstance(given, Sequence) and not isinstance(given, str):

@@ -9,7 +9,7 @@ from typing import Any
 
 from metagen.answers.protocol import Form
 from metagen.errors import InputError
-from metagen.execution.blocks import COQ, PYTHON, last_block
+from metagen.execution.blocks import COQ, PYTHON, is_open, last_block
 from metagen.execution.suites import does_something
 from metagen.settings import spelled
 
@@ -89,7 +89,7 @@ class Code:
         """Return the code; `None` where there is none, or if the reply was cut off inside of its block."""
         if not ("```" in text or "~~~" in text):
             return text if finished and self._is_code(text) else None
-        if not finished and text.count("```") % 2:
+        if not finished and is_open(text):
             return None
         code = last_block(text, self._languages)
         return None if code == text or not code.strip() else code

@@ -39,6 +39,8 @@ def export(run: Path, form: str, file: Path | None, how: Training | None, url: s
         send_run(rows, url)
         return
     path = file or run / NAMES[form]
+    if form == "parquet" and path.suffix.lower() != ".parquet":
+        raise InputError(f"{path}: name a file that ends in .parquet: the name says whether it is a table")
     check_place(path, ours=file is None)
     if form == "inspect":
         _write_log(rows, path)

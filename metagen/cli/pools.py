@@ -170,6 +170,8 @@ class Judge:
 
     def verdicts(self, found: Gathered, name: str, verifier: str) -> Verdicts:
         """What a verifier says of all samples of a source: a run plays them, and it chooses the best."""
+        if Path(found.name).is_dir():
+            raise InputError(f"--by asks about the samples of a pool, and {found.name} is the folder of a run")
         models = [f"{name or 'model'}={found.name}", *self.models]
         order = Order(
             problems=self.problems,

@@ -13,6 +13,7 @@ from typing import Any, Self
 from metagen.answers.extract import alone, extract
 from metagen.answers.kinds import MATHS, Choice, Label, LastNumber, Maths, Number, Text
 from metagen.answers.protocol import Answers
+from metagen.answers.references import unequalled
 from metagen.answers.rows import choices_of, with_choices
 from metagen.answers.spec import parse_answers
 from metagen.answers.structured import Json
@@ -82,7 +83,7 @@ class ProblemFile:
 
     What counts as an answer is said by `answers` for the whole file, else by the field `answers` of a row, as a spec.
     A row with `choices` (or `options`) has them for answers: its prompt lists them by letter if it does not yet, and
-    its answer may be the letter, the text or the number from 0. A row with tests, as HumanEval, MBPP and APPS have
+    its answer may be the letter, the text or the number from 0. A row with tests, as HumanEval and MBPP have
     them, asks for code, which is graded by running them; an answer that states a theorem of Coq asks for its proof.
     """
 
@@ -242,20 +243,18 @@ class ProblemFile:
     def _answer(self, row: Mapping[str, Any], kind: Answers, where: str) -> str | None:
         field, given = find_field(row, self.answer_field, ANSWER_FIELDS, where, needed=False)
         if isinstance(kind, Json) and isinstance(given, dict):
-            return json.dumps(given, default=plain)
-        if isinstance(kind, Choice) and kind.texts and isinstance(given, int) and not isinstance(given, bool):
+            given = json.dumps(given, default=plain)
+        if isinstance(kind, Choice) and isinstance(given, int) and not isinstance(given, bool):
             return _choice(kind, given, f"{where}: field {field!r}")
         answer = text_of((field, given), where)
         if answer is not None and field == "solution" and not self.answer_field:
             answer = _solved(answer, kind)
         if answer is not None and not isinstance(kind, Text):
             answer = _after_mark(answer)
-        if answer is not None and isinstance(kind, Choice) and kind.texts and kind.key(answer) not in kind.letters:
-            raise InputError(
-                f"{where}: field {field!r}: {answer[:40]!r} is none of the choices {', '.join(kind.letters)}"
-            )
         if answer is not None and not answer.strip():
             raise InputError(f"{where}: field {field!r} is empty; leave it out where there is none")
+        if answer is not None and (wrong := unequalled(answer, kind)):
+            raise InputError(f"{where}: field {field!r}: {answer[:40]!r} is {wrong}")
         return answer
 
     def refuse_twins(self, hashes: set[int]) -> None:
@@ -335,7 +334,7 @@ def _solved(solution: str, kind: Answers) -> str | None:
 
 def _choice(kind: Choice, given: int, where: str) -> str:
     """The letter of a choice that is given by its number, from 0, unless the letters are figures."""
-    if str(given) in kind.letters:
+    if str(given) in list(kind.letters):
         return str(given)
     if not 0 <= given < len(kind.letters):
         raise InputError(f"{where}: there is no choice {given}: there are {len(kind.letters)}, counted from 0")

@@ -3,7 +3,8 @@
 import csv
 import json
 from codecs import BOM_UTF8
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ _ARROW = (b"ARROW1", b"\xff\xff\xff\xff")
 """How Arrow's two forms begin: the file, and the stream that `datasets` writes."""
 _TABLES = {".csv": ",;\t", ".tsv": "\t"}
 """What may stand between the cells of a table; the one that the header has most of does."""
+_NO_CELL: Any = object()
+"""In the place of each cell that a row lacks."""
 
 
 def read_source(path: Path) -> Rows:
@@ -93,14 +96,24 @@ def _table(path: Path, delimiters: str) -> Rows:
     try:
         header = next(lines, "")
         delimiter = max(delimiters, key=header.count)
-        for number, row in enumerate(csv.DictReader(chain([header], lines), delimiter=delimiter), 1):
-            if None in row:
-                raise InputError(f"{path}, row {number}: has more cells than the header has names")
+        table = csv.DictReader(chain([header], lines), restval=_NO_CELL, delimiter=delimiter, strict=True)
+        _refuse_repeated(table.fieldnames or (), path)
+        for number, row in enumerate(table, 1):
+            if None in row or _NO_CELL in row.values():
+                wrong = "more" if None in row else "fewer"
+                raise InputError(f"{path}, row {number}: has {wrong} cells than the header has names")
             yield f"row {number}", {name: cell or None for name, cell in row.items()}
     except UnicodeDecodeError:
         raise InputError(f"{path}, after row {number}: is not UTF-8 text: save it as UTF-8") from None
     except csv.Error as error:
         raise InputError(f"{path}, after row {number}: is not CSV: {error}; JSON Lines hold any text") from None
+
+
+def _refuse_repeated(names: Sequence[str], path: Path) -> None:
+    """Refuse a header with a name that stands there twice: one cell would hide the other."""
+    repeated = next((name for name, count in Counter(names).items() if name and count > 1), None)
+    if repeated is not None:
+        raise InputError(f"{path}: the header has the name {repeated!r} twice")
 
 
 def _numbered(path: Path) -> Iterator[tuple[bool, bytes]]:

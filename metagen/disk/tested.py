@@ -5,7 +5,7 @@ from typing import Any
 
 from metagen.disk.values import written
 from metagen.errors import InputError
-from metagen.execution.suites import read_tests
+from metagen.execution.suites import are_texts, read_tests
 
 SETUP_FIELDS = ("test_setup_code", "test_imports")
 FIELDS = ("test_list", "tests", "test", "entry_point", "inputs", "outputs", *SETUP_FIELDS)
@@ -26,21 +26,22 @@ def tests_of(row: Mapping[str, Any], problem: str) -> str | None:
 
 def _tests(row: Mapping[str, Any]) -> str | None:
     given = row.get("tests")
-    if isinstance(given, Mapping):
-        return written(given)
-    return given if isinstance(given, str) and given.strip() else _listed(row, "tests")
+    return written(given) if isinstance(given, Mapping) else _listed(row, "tests")
 
 
 def _listed(row: Mapping[str, Any], field: str) -> str | None:
-    """A list of statements, behind what sets them up."""
+    """Statements, behind what sets them up."""
+    tests = _texts(row, field)
+    return "\n".join([*(text for name in SETUP_FIELDS for text in _texts(row, name)), *tests]) if tests else None
+
+
+def _texts(row: Mapping[str, Any], field: str) -> list[str]:
+    """A text or a list of texts, without empty ones."""
     given = row.get(field)
-    if given is None or given in ([], ""):
-        return None
-    if not isinstance(given, list) or not all(isinstance(text, str) for text in given):
+    texts = [] if given is None else [given] if isinstance(given, str) else given
+    if not are_texts(texts):
         raise InputError(f"field {field!r} must be a text or a list of texts, not {written(given)[:40]}")
-    setup = [row.get(name) or "" for name in SETUP_FIELDS]
-    lines = [text for each in setup for text in ([each] if isinstance(each, str) else each) if text]
-    return "\n".join([*map(str, lines), *given])
+    return [text for text in texts if text.strip()]
 
 
 def _checked(row: Mapping[str, Any]) -> str | None:

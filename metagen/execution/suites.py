@@ -19,6 +19,8 @@ Runner = Literal["", "unittest", "pytest"]
 """What runs the tests that a file defines and does not call; empty where its own statements are the tests."""
 CANDIDATE = "candidate"
 """The module that the code under test is."""
+_OWN = (CANDIDATE, "__main__")
+"""The modules that have the names of the code under test: the tests are the main program, and see them."""
 
 _FUTURE = re.compile(r"^from __future__ import .*$", re.MULTILINE)
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
@@ -145,7 +147,7 @@ def _refuse_coroutines(defined: Mapping[str, _Definition], statements: Iterable[
 def _refuse_uninstalled(tree: ast.Module) -> None:
     """Refuse tests that would fail for want of a module, whatever the code is."""
     for name in _imported(tree):
-        if name != CANDIDATE and name not in sys.stdlib_module_names and find_spec(name) is None:
+        if name not in _OWN and name not in sys.stdlib_module_names and find_spec(name) is None:
             raise InputError(f"import {name!r}, which is not installed here; the code itself is the module 'candidate'")
 
 
@@ -211,6 +213,6 @@ def _aliases(tree: ast.Module) -> Iterator[ast.alias]:
     """What is imported from elsewhere than the code under test."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias for alias in node.names if alias.name != CANDIDATE)
-        elif isinstance(node, ast.ImportFrom) and node.module != CANDIDATE:
+            yield from (alias for alias in node.names if alias.name not in _OWN)
+        elif isinstance(node, ast.ImportFrom) and node.module not in _OWN:
             yield from node.names

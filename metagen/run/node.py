@@ -152,7 +152,7 @@ class Node:
         if self._scope.seed is None:
             return None
         text = f"{self._scope.seed}\n{self._scope.problem}\n{self._span.path}"
-        return int.from_bytes(blake2b(text.encode(), digest_size=6).digest())
+        return int.from_bytes(blake2b(text.encode(errors="surrogatepass"), digest_size=6).digest())
 
     def _child(
         self, name: str, key: tuple[Key, ...], *, verifying: bool = False, passing: bool = False, part: Part = "draft"

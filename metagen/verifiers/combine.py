@@ -53,16 +53,33 @@ class Threshold:
 
 
 @dataclass(frozen=True, slots=True, repr=False, init=False)
-class Mean:
+class _Combination:
+    """Several verifiers, whose numbers become one; those of steps too, where all score the same steps."""
+
+    of: tuple[Verifier, ...]
+
+    __repr__ = spelled
+
+    def __init__(self, *of: Verifier) -> None:
+        _several(self, of)
+
+    def _one(self, values: Numbers) -> float:
+        raise NotImplementedError
+
+    async def __call__(self, problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
+        """All verifiers at once; they begin in their order, so each has the same number in every run."""
+        verdicts = await together(run.score(by, problem, candidates) for by in self.of)
+        return [joined(self._one, scores) for scores in zip(*verdicts, strict=True)]
+
+
+@dataclass(frozen=True, slots=True, repr=False, init=False)
+class Mean(_Combination):
     """The mean of several verdicts, weighed by `weights` if they are given: Σ wⱼ·vⱼ(x, y) / Σ wⱼ.
 
     Each step has the mean of its scores, where all verifiers score the same steps.
     """
 
-    of: tuple[Verifier, ...]
     weights: tuple[float, ...] = ()
-
-    __repr__ = spelled
 
     def __init__(self, *of: Verifier, weights: tuple[float, ...] = ()) -> None:
         _several(self, of)
@@ -72,39 +89,26 @@ class Mean:
             raise InputError(f"Mean: {len(of)} verifiers need as many weights, not {len(weights)}")
         object.__setattr__(self, "weights", weights)
 
-    async def __call__(self, problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
-        weights = self.weights or (1.0,) * len(self.of)
-        return await _combined(lambda values: weighted_mean(values, weights), self.of, problem, candidates, run)
+    def _one(self, values: Numbers) -> float:
+        return weighted_mean(values, self.weights or (1.0,) * len(self.of))
 
 
-@dataclass(frozen=True, slots=True, repr=False, init=False)
-class Lowest:
+class Lowest(_Combination):
     """The lowest of several verdicts: good is what all find good. Each step has the lowest of its scores."""
 
-    of: tuple[Verifier, ...]
+    __slots__ = ()
 
-    __repr__ = spelled
-
-    def __init__(self, *of: Verifier) -> None:
-        _several(self, of)
-
-    async def __call__(self, problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
-        return await _combined(min, self.of, problem, candidates, run)
+    def _one(self, values: Numbers) -> float:
+        return min(values)
 
 
-@dataclass(frozen=True, slots=True, repr=False, init=False)
-class Product:
+class Product(_Combination):
     """The product of several verdicts, as of probabilities that err apart. Each step has the product of its scores."""
 
-    of: tuple[Verifier, ...]
+    __slots__ = ()
 
-    __repr__ = spelled
-
-    def __init__(self, *of: Verifier) -> None:
-        _several(self, of)
-
-    async def __call__(self, problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
-        return await _combined(prod, self.of, problem, candidates, run)
+    def _one(self, values: Numbers) -> float:
+        return prod(values)
 
 
 @dataclass(frozen=True, slots=True, repr=False, init=False)
@@ -194,18 +198,6 @@ def joined(function: Callable[[Numbers], float], scores: Iterable[Score | None])
     steps = tuple(map(function, zip(*(score.steps for score in known), strict=True))) if alike else ()
     reason = "; ".join(score.reason for score in known if score.reason)
     return Score(function([score.value for score in known]), steps, reason)
-
-
-async def _combined(
-    function: Callable[[Numbers], float],
-    of: Sequence[Verifier],
-    problem: Problem,
-    candidates: Sequence[Candidate],
-    run: Run,
-) -> list[Score | None]:
-    """All verifiers at once; they begin in their order, so each has the same number in every run."""
-    verdicts = await together(run.score(by, problem, candidates) for by in of)
-    return [joined(function, scores) for scores in zip(*verdicts, strict=True)]
 
 
 def _replaced(

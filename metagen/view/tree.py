@@ -1,6 +1,6 @@
 """The tree of a search, put together again from its expansions. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from metagen.disk.traces import SpanRow
@@ -87,11 +87,3 @@ def values_of(nodes: Sequence[Grown]) -> dict[str, float | None]:
         texts.append((texts[node.parent] if node.parent >= 0 else "") + node.text)
     leaves = {text: node.value for text, node in zip(texts, nodes, strict=True) if node.state in ("finished", "closed")}
     return {text: value for text, value in leaves.items() if text}
-
-
-def depths(nodes: Sequence[Grown]) -> Iterator[int]:
-    """How deep each node is; a root is 0."""
-    found: list[int] = []
-    for node in nodes:
-        found.append(found[node.parent] + 1 if node.parent >= 0 else 0)
-        yield found[-1]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from metagen import InputError
-from metagen.analysis.fronts import point
+from metagen.analysis.fronts import Point, fronts, point, unit_of
 
 KEY = ("problems", "model", "strategy", "budget")
 
@@ -38,3 +38,19 @@ def test_seeds_of_a_problem_are_taken_together(tmp_path: Path) -> None:
 def test_without_any_verdict_it_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no answer there has a verdict"):
         point(KEY, [run(tmp_path / "one", '{"problem": "p", "answer": null, "error": "refused"}')])
+
+
+def costing(strategy: str, tokens: float, flops: float = 0, money: float = 0) -> Point:
+    return Point(*KEY[:2], strategy, "", 1, 1, 0.5, 0.4, 0.6, tokens=tokens, flops=flops, calls=1, money=money)
+
+
+def test_points_are_compared_in_a_cost_that_all_of_them_know() -> None:
+    paid, free = costing("paid", 30, flops=9e9, money=0.5), costing("free", 20, flops=8e9)
+    assert [unit_of([paid]), unit_of([paid, free]), unit_of([paid, costing("bare", 10)])] == [
+        "money",
+        "FLOPs",
+        "tokens",
+    ]
+    (panel,) = fronts([paid, free]).values()
+    assert [each.strategy for each in panel] == ["free", "paid"]
+    assert [each.costs_in("FLOPs") for each in panel] == [8e9, 9e9]

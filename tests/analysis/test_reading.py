@@ -8,8 +8,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from metagen import BestOf, Candidate, CoT, MatchesReference, Model, Problem, ProblemFile, Run, Score, Scripted, Vote
-from metagen.analysis.reading import LIKELIHOOD, VERIFIER, read
+from metagen import (
+    BestOf,
+    Candidate,
+    CoT,
+    MatchesReference,
+    Model,
+    Problem,
+    ProblemFile,
+    Run,
+    Score,
+    Scripted,
+    Text,
+    VerifierError,
+    Vote,
+)
+from metagen.analysis.reading import LIKELIHOOD, SCORE, VERIFIER, read
 from metagen.analysis.tables import remarks
 from metagen.budget import Price
 from metagen.card.card import ModelCard
@@ -125,8 +139,36 @@ def test_log_probabilities_score_a_pool(tmp_path: Path, problems: ProblemFile) -
     assert 2 * exp(-2) < exp(-1)
     assert source.curves["weighted vote"].at(3) == pytest.approx([1.0])
     assert source.curves["majority"].at(3) == pytest.approx([0.0])
-    some = [*pool[:2], sample("a", 2, "3")]
-    assert read(lines(tmp_path / "some.jsonl", some), problems).scored_by == ""
+
+
+def test_a_sample_without_a_score_costs_no_other(tmp_path: Path, problems: ProblemFile) -> None:
+    pool = [sample("a", 0, "3"), sample("a", 1, "2", score=0.9), sample("a", 2, "3", score=0.2)]
+    source = read(lines(tmp_path / "pool.jsonl", pool), problems)
+    assert source.scored_by == SCORE
+    assert source.curves["best-of"].at(3) == pytest.approx([1.0])
+    assert source.curves["best-of"].at(2) == pytest.approx([2 / 3])
+    assert source.curves["weighted vote"].at(3) == pytest.approx([1.0])
+    assert source.notes[-1] == "no verdict: 1 of 3"
+
+
+def test_scores_are_not_mixed_with_log_probabilities(tmp_path: Path, problems: ProblemFile) -> None:
+    pool = [
+        sample("a", 0, "3", logprobs=[-0.1]),
+        sample("a", 1, "2", score=0.5, logprobs=[-9.0]),
+        sample("a", 2, "3", score=0.2),
+        sample("b", 0, "4", logprobs=[-0.1]),
+        sample("b", 1, "4"),
+        sample("b", 2, "4"),
+    ]
+    source = read(lines(tmp_path / "pool.jsonl", pool), problems)
+    assert source.scored_by == SCORE
+    assert source.curves["best-of"].at(3) == pytest.approx([1.0, 1.0])
+    assert source.notes[-1] == "no verdict: 4 of 6"
+    unscored = [{name: value for name, value in row.items() if name != "score"} for row in pool]
+    source = read(lines(tmp_path / "unscored.jsonl", unscored), problems)
+    assert source.scored_by == LIKELIHOOD
+    assert source.curves["best-of"].at(3) == pytest.approx([0.0, 1.0])
+    assert source.notes[-1] == "no verdict: 3 of 6"
 
 
 def test_the_first_n_samples_are_taken(tmp_path: Path, problems: ProblemFile) -> None:
@@ -321,3 +363,92 @@ def test_a_run_is_read_as_it_was_solved(tmp_path: Path) -> None:
     assert read(tmp_path / "run", file).curves["coverage"].at(1).tolist() == [1.0]
     with pytest.raises(InputError, match=r"its answers were read as Label.*: give --answers"):
         read(tmp_path / "run", ProblemFile(path))
+
+
+def last_number(text: str) -> str | None:
+    """A function of the user's, which fails on some texts."""
+    return str(int(text.rsplit(maxsplit=1)[-1]))
+
+
+class Fussy(Text):
+    """A kind of the user's, whose keys and comparisons fail on some answers."""
+
+    def key(self, answer: str) -> str:
+        if answer == "bad key":
+            raise KeyError(answer)
+        return answer
+
+    async def equal(self, answer: str, reference: str) -> bool | None:
+        if answer == "bad answer":
+            raise OSError(answer)
+        return answer == reference
+
+
+OWN: dict[str, Any] = {"last_number": last_number, "fussy": Fussy()}
+
+
+@pytest.mark.parametrize("source", ["pool", "run"])
+def test_a_sample_that_its_kind_cannot_read_costs_no_other(tmp_path: Path, source: str) -> None:
+    path = lines(tmp_path / "p.jsonl", [{"id": "a", "prompt": "?", "answer": "2"}])
+    file = ProblemFile(path, answers="last_number").reading(OWN)
+    texts = ["It is 2", "It is 3", "It is two", "It is 2"]
+    if source == "pool":
+        place = lines(tmp_path / "pool.jsonl", [{"problem": "a", "text": text} for text in texts])
+    else:
+        configuration = {"problems": f"p.jsonl ({file.check().digest})", "answers": file.kind}
+        solution = asyncio.run(solve(next(iter(file)), Vote(4), Scripted(lambda request: texts[request.draw])))
+        with RunDirectory(place := tmp_path / "run", configuration) as run:
+            run.add(solution)
+    found = read(place, file)
+    assert found.curves["coverage"].at(1).tolist() == [0.5]
+    assert found.curves["majority"].at(4).tolist() == [1.0]
+    why = "last_number: ValueError: invalid literal for int() with base 10: 'two'"
+    assert f"1 samples have no verdict of the grader and count as wrong ({why})" in found.notes
+    assert found.silence == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "unjudged", "why"),
+    [
+        ("bad key", 1, "Fussy: KeyError: 'bad key'"),
+        ("bad answer", 3, "MatchesReference raised OSError: bad answer"),
+    ],
+)
+def test_a_kind_that_cannot_compare_gives_no_verdict(tmp_path: Path, text: str, unjudged: int, why: str) -> None:
+    rows = [{"id": name, "prompt": "?", "answer": "2"} for name in "ab"]
+    file = ProblemFile(lines(tmp_path / "p.jsonl", rows), answers="Own()").reading({"Own": Fussy})
+    texts = {"a": ["2", text, "3"], "b": ["2", "3", "2"]}
+    pool = [{"problem": name, "text": each} for name in texts for each in texts[name]]
+    found = read(lines(tmp_path / "pool.jsonl", pool), file)
+    assert found.curves["coverage"].at(1)[1] == pytest.approx(2 / 3)
+    assert f"{unjudged} samples have no verdict of the grader and count as wrong ({why})" in found.notes
+
+
+async def failing(problem: Problem, candidates: Any, run: Run) -> list[Score | None]:
+    raise VerifierError("the judge is asleep")
+
+
+def test_a_grade_that_fails_is_no_verdict(tmp_path: Path, problems: ProblemFile) -> None:
+    found = read(lines(tmp_path / "pool.jsonl", POOL[:4]), problems, grade=failing)
+    assert found.curves["coverage"].at(1).tolist() == [0.0, 0.0]
+    assert "4 samples have no verdict of the grader and count as wrong (the judge is asleep)" in found.notes
+
+
+def test_a_grade_by_the_reference_keeps_its_limit(
+    tmp_path: Path, problems: ProblemFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: set[float] = set()
+
+    async def compare(reference: str, answer: str, seconds: float) -> bool | None:
+        limits.add(seconds)
+        return False
+
+    monkeypatch.setattr("metagen.answers.grade.compare", compare)
+    path = lines(tmp_path / "pool.jsonl", [sample("a", 0, "$2x$"), sample("d", 0, "$2x$")])
+    source = read(path, problems, grade=MatchesReference(seconds=60))
+    assert limits == {60}
+    assert source.ids == ("a",)
+    assert "1 problems have no reference answer and are left out" in source.notes
+    limits.clear()
+    assert read(path, problems, grade=MatchesReference()).ids == ("a",)
+    assert limits == {5}

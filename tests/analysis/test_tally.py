@@ -73,7 +73,7 @@ def test_a_tally_adds_up_a_run() -> None:
     assert tally.coverage == Share(2, 4)
     assert tally.single == pytest.approx((3 / 4 + 1 / 2 + 0 + 0) / 4)
     assert tally.samples == 3
-    assert tally.gained == pytest.approx(1 / 4 - tally.single)
+    assert tally.gained == pytest.approx(1 / 3 - (3 / 4 + 1 / 2 + 0) / 3)
     assert tally.usage == Usage(calls=1, prompt_tokens=9, completion_tokens=5)
 
 
@@ -125,6 +125,17 @@ def test_a_tally_adds_up_the_verdicts_that_were_not_given() -> None:
         tally.add(Solution("a", "7", scored=4, unscored=4 if why else 0, why_unscored=why))
     assert tally.without_verdict() == "12 of 16 (Judge: refused)"
     assert Tally().without_verdict() == ""
+
+
+def test_a_problem_without_a_verdict_takes_nothing_from_what_is_gained() -> None:
+    tally = Tally()
+    tally.add(Solution("a", "7", correct=True, samples=4, samples_correct=3))
+    tally.add(Solution("b", "8", correct=None, unjudged=True, samples=3, samples_correct=2))
+    assert tally.gained == pytest.approx(1 / 4)
+    assert tally.accuracy == Share(1, 1)
+    only = Tally()
+    only.add(Solution("b", "8", correct=None, unjudged=True, samples=3, samples_correct=2))
+    assert isnan(only.gained)
 
 
 def test_a_failed_problem_takes_nothing_from_what_is_gained() -> None:

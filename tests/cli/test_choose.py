@@ -69,6 +69,14 @@ def test_a_verifier_is_asked_about_every_sample(metagen: Command) -> None:
     assert "Until(MatchesReference(), limit=4)" in out
 
 
+def test_a_verifier_is_asked_about_the_samples_of_pools_alone(metagen: Command) -> None:
+    solve = ("solve", "problems.jsonl", "--model", "pool.jsonl", "--strategy", "Vote(4)", "--out", "run")
+    assert metagen(*solve).code == 0
+    code, _, err = metagen("choose", "run", *CHOOSE[2:], "--by", "MatchesReference()")
+    assert (code, "--by asks about the samples of a pool, and run is the folder of a run" in err) == (2, True), err
+    assert metagen("choose", "run", *CHOOSE[2:]).code == 0
+
+
 def test_two_pools_make_a_cascade(metagen: Command, folder: Path) -> None:
     rows = [
         {"problem": row["id"], "draw": draw, "text": f"The answer is {row['answer']}.", "tokens": 100, "model": "big"}

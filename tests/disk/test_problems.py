@@ -409,6 +409,48 @@ LISTED = "Which?\nA) red\nB) blue\nC) green"
         ),
         ({"prompt": LISTED, "choices": ["red", "blue", "green"]}, Problem("1", LISTED, answers=COLOURS)),
         (
+            {"prompt": "Which? (A) red (B) blue (C) green", "choices": ["red", "blue", "green"]},
+            Problem("1", "Which? (A) red (B) blue (C) green", answers=COLOURS),
+        ),
+        (
+            {"prompt": "What is 12 + 34 - 43?", "choices": ["1", "2", "3", "4"], "answer": 2},
+            Problem(
+                "1",
+                "What is 12 + 34 - 43?\nA) 1\nB) 2\nC) 3\nD) 4",
+                "C",
+                answers=Choice("ABCD", texts=("1", "2", "3", "4")),
+            ),
+        ),
+        (
+            {"prompt": "Is it red, blue or green?", "choices": ["red", "blue", "green"]},
+            Problem("1", "Is it red, blue or green?\nA) red\nB) blue\nC) green", answers=COLOURS),
+        ),
+        (
+            {"prompt": "Which?", "choices": ["A. Lincoln", "C. Elegans"], "answer": "A. Lincoln"},
+            Problem(
+                "1",
+                "Which?\nA) A. Lincoln\nB) C. Elegans",
+                "A. Lincoln",
+                answers=Choice("AB", texts=("A. Lincoln", "C. Elegans")),
+            ),
+        ),
+        (
+            {"prompt": "?", "answers": 'Choice("ABCD")', "answer": 2},
+            Problem("1", "?", "C", answers=Choice("ABCD")),
+        ),
+        (
+            {"prompt": "?", "answers": 'Label("yes", "no")', "answer": "Yes."},
+            Problem("1", "?", "Yes.", answers=Label("yes", "no")),
+        ),
+        (
+            {"prompt": "?", "answers": 'Json("a")', "answer": '{"b": 2, "a": 1} '},
+            Problem("1", "?", '{"b": 2, "a": 1} ', answers=Json("a")),
+        ),
+        (
+            {"prompt": "?", "answers": "Number()", "answer": r"0.\overline{3}"},
+            Problem("1", "?", r"0.\overline{3}", answers=Number()),
+        ),
+        (
             {"prompt": "Two?", "choices": {"text": ["x", "y"], "label": ["1", "2"]}, "answer": "2"},
             Problem("1", "Two?\n1) x\n2) y", "2", answers=Choice("12", texts=("x", "y"))),
         ),
@@ -442,6 +484,54 @@ def test_the_answers_of_a_file_go_before_those_of_its_rows(tmp_path: Path) -> No
         (
             {"prompt": "?", "choices": ["x", "y"], "answer": "z"},
             "line 1: field 'answer': 'z' is none of the choices A, B",
+        ),
+        (
+            {"prompt": "?", "answers": 'Choice("ABCD")', "answer": "Paris"},
+            "line 1: field 'answer': 'Paris' is none of the choices A, B, C, D",
+        ),
+        (
+            {"prompt": "?", "answers": 'Choice("ABCD")', "answer": 4},
+            "line 1: field 'answer': there is no choice 4",
+        ),
+        (
+            {"prompt": "?", "answers": 'Choice("1234")', "answer": "12"},
+            "line 1: field 'answer': '12' is none of the choices 1, 2, 3, 4",
+        ),
+        ({"prompt": "?", "answers": 'Choice("1234")', "answer": 12}, "line 1: field 'answer': there is no choice 12"),
+        (
+            {"prompt": "?", "answers": 'Label("positive", "negative")', "answer": "pos"},
+            "line 1: field 'answer': 'pos' is none of the labels positive, negative",
+        ),
+        (
+            {"prompt": "?", "answers": 'Label("positive", "negative")', "answer": 1},
+            "line 1: field 'answer': '1' is none of the labels positive, negative",
+        ),
+        (
+            {"prompt": "?", "answers": 'Label("positive", "negative")', "solution": "It is bad."},
+            "line 1: field 'solution': 'It is bad.' is none of the labels positive, negative",
+        ),
+        (
+            {"prompt": "?", "answers": 'Json("name")', "answer": "Bob"},
+            "line 1: field 'answer': 'Bob' is no JSON object with the fields 'name'",
+        ),
+        (
+            {"prompt": "?", "answers": 'Json("name", "age")', "answer": {"name": "Bob"}},
+            "line 1: field 'answer': '{\"name\": \"Bob\"}' is no JSON object with the fields 'name', 'age'",
+        ),
+        ({"prompt": "?", "answers": "Json()", "answer": "[1]"}, "line 1: field 'answer': '[1]' is no JSON object"),
+        ({"prompt": "?", "answers": "Number()", "answer": "x+1"}, "line 1: field 'answer': 'x+1' is no number"),
+        ({"prompt": "?", "answers": "LastNumber()", "answer": "Paris"}, "line 1: field 'answer': 'Paris' is no number"),
+        (
+            {"prompt": "?", "choices": {"text": ["x", "y"], "label": None}},
+            "line 1: field 'choices' must hold two lists, 'text' and 'label'",
+        ),
+        (
+            {"prompt": "?", "choices": {"text": None, "label": ["A", "B"]}},
+            "line 1: field 'choices' must hold two lists, 'text' and 'label'",
+        ),
+        (
+            {"prompt": "?", "choices": {"text": "xy", "label": "AB"}},
+            "line 1: field 'choices' must hold two lists, 'text' and 'label'",
         ),
     ],
 )

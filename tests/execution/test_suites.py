@@ -14,11 +14,14 @@ CASE = "import unittest\nclass Test(unittest.TestCase):\n    def test(self):\n  
         "for x in range(3):\n    assert double(x) == 2 * x",
         "import random\nrandom.seed(0)\nprint(double(2))",
         "from candidate import double\ndouble(2)",
+        "from __main__ import double\ndouble(2)",
+        "import __main__\nassert __main__.double(2) == 4",
         "if double(2) != 4:\n    raise SystemExit(1)",
         "def many():\n    assert double(2)\nif __name__ == '__main__':\n    many()",
     ],
 )
-def test_statements_are_tests(tests: str) -> None:
+def test_statements_are_tests(tests: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("__main__.__spec__", None)  # as under a console script
     assert read_tests(tests, "p") == Suite(tests)
 
 

@@ -132,6 +132,7 @@ async def test_seeds_follow_the_structure() -> None:
     assert set(once).isdisjoint(await seeds(2, "p"))
     assert set(once).isdisjoint(await seeds(1, "q"))
     assert await seeds(None, "p") == [None] * 3
+    assert len(set(await seeds(1, "\ud800"))) == 3
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import re
 from dataclasses import KW_ONLY, dataclass
 
 from metagen.answers.kinds import MATHS
-from metagen.answers.protocol import Answers
+from metagen.answers.protocol import Answers, read_answer
 from metagen.candidate import Candidate
 from metagen.errors import InputError, ToolRefusal
 from metagen.problem import Problem
@@ -72,7 +72,7 @@ class ReAct:
 
 def gives_answer(reply: str, answers: Answers = MATHS) -> bool:
     """Whether a reply gives an answer of the kind that the problem has."""
-    return answers.extract(reply) is not None
+    return read_answer(answers, reply) is not None
 
 
 def described(tool: Tool) -> str:

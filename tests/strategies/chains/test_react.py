@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from metagen import Calculator, InputError, Model, Problem, Python, ReAct, Request, Solution, Tool, Vote, solve
+from metagen import Calculator, InputError, Model, Problem, Python, ReAct, Request, Solution, Text, Tool, Vote, solve
 from metagen.strategies.chains.react import described
 from tests.strategies.chains.test_retrieval import Library, replies
 from tests.support.confined import needs_sandbox
@@ -129,6 +129,16 @@ async def test_a_tool_that_fails_costs_one_candidate() -> None:
     strategy = Vote(3, of=ReAct((("fails", fails), ("calculate", Calculator()))))
     solution = await solve(PROBLEM, strategy, Counting(script))
     assert (solution.answer, solution.samples, solution.lost) == ("35", 2, 1)
+
+
+async def test_a_kind_of_answers_that_fails_costs_one_problem() -> None:
+    class Fussy(Text):
+        def extract(self, text: str, *, finished: bool = True) -> str | None:
+            raise ValueError(text)
+
+    problem = Problem("p", "?", "35", answers=Fussy())
+    solution = await solve(problem, ReAct(tools(Library())), Counting(replies("The answer is 35.")))
+    assert solution.error == "VerifierError: Fussy: ValueError: The answer is 35."
 
 
 @needs_sandbox
