@@ -23,7 +23,7 @@ from metagen.candidate import Candidate, steps_of
 from metagen.disk.files import check_file
 from metagen.disk.lines import Appender, Reader
 from metagen.disk.pool import read_samples, reply_of
-from metagen.errors import SampleError
+from metagen.errors import SampleError, VerifierError
 from metagen.problem import Problem
 from metagen.request import Backend
 from metagen.run import Generator, Run, Verifier
@@ -89,7 +89,10 @@ async def first_bad(steps: Steps, known: Prefixes, good: Callable[[Steps], Await
 
 
 class Prober:
-    """Whether a rollout from a prefix is right: at most `rollouts` of them, until one is."""
+    """Whether a rollout from a prefix is right: at most `rollouts` of them, until one is.
+
+    Those without a verdict count neither way. Raises `VerifierError` if no rollout has one.
+    """
 
     def __init__(self, problem: Problem, run: Run, of: Generator | None, rollouts: int, oracle: Verifier) -> None:
         self._problem = problem
@@ -101,7 +104,9 @@ class Prober:
         begun = Candidate(prefix, finished=False)
         reached = await self._run.ask(self._strategy, self._problem.continuing(begun))
         (score,) = await self._run.score(self._oracle, self._problem, [reached])
-        return score is not None and score.value >= 1
+        if score is None:
+            raise VerifierError(f"no rollout from its first {len(prefix)} steps has a verdict")
+        return score.value >= 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +118,8 @@ class Labeller:
     rollouts: int = ROLLOUTS
     end: str = "\n"
     grade: Verifier | None = None
+    failed: Callable[[str], object] = lambda _: None
+    """Is called with the reason why a sample has no labels."""
 
     async def __call__(self, problem: Problem, run: Run) -> list[Labelled]:
         distinct = list(dict.fromkeys(self.samples[problem.id]))
@@ -128,16 +135,16 @@ class Labeller:
         for steps, right in judged:
             if right:
                 known.add_right(steps)
-        return [
-            Labelled(
-                problem=problem.id,
-                prompt=problem.prompt,
-                steps=steps,
-                good=len(steps) if right else await first_bad(steps, known, good),
-            )
-            for steps, right in judged
-            if steps
-        ]
+        lines = []
+        for steps, right in judged:
+            try:
+                count = len(steps) if right else await first_bad(steps, known, good)
+            except VerifierError as error:
+                self.failed(f"a sample of problem {problem.id!r}: {error}")
+                continue
+            if steps:
+                lines.append(Labelled(problem=problem.id, prompt=problem.prompt, steps=steps, good=count))
+        return lines
 
 
 def samples_of(pool: Path) -> dict[str, list[str]]:
@@ -171,12 +178,13 @@ async def label(
     end: str = "\n",
     seed: int | None = None,
     concurrency: int = 64,
-    failed: Callable[[str], object] | None = None,
+    failed: Callable[[str], object] = lambda _: None,
     grade: Verifier | None = None,
 ) -> AsyncIterator[Usage]:
     """Label the samples of all problems that can be graded, and append them to `out`, problem by problem.
 
-    `failed` is called with the reason where the samples of a problem cannot be labelled; a later call tries again.
+    `failed` is called with the reason where a sample of a problem cannot be labelled, or none of them can; then a later
+    call tries the problem again.
 
     A problem that `out` has already is passed over, so the same call continues where it was stopped. Yields, for each
     problem that is done, what all of it has cost so far.
@@ -184,13 +192,13 @@ async def label(
     done = {line.problem for line in kept(out)}
     wanted = (each for each in problems if each.id in samples and each.id not in done)
     left = (each for each in wanted if (grade or oracle_of(each)) is not None)
-    labeller, account = Labeller(samples, rollouts=rollouts, end=end, grade=grade), Account()
+    labeller, account = Labeller(samples, rollouts=rollouts, end=end, grade=grade, failed=failed), Account()
     labelled = map_problems(labeller, left, model, seed=seed, account=account, concurrency=concurrency)
     with Appender(out) as file:
         async with aclosing(labelled):
             async for problem, lines in labelled:
                 if not isinstance(lines, SampleError):
                     file.write(map(msgspec.to_builtins, lines))
-                elif failed:
+                else:
                     failed(f"problem {problem.id!r}: {type(lines).__name__}: {lines}")
                 yield account.spent

@@ -1,11 +1,11 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metagen import GenerationError, InputError, Problem, Request, Scripted
+from metagen import Candidate, GenerationError, InputError, Problem, Request, Run, Score, Scripted
 from metagen.candidate import steps_of
 from metagen.disk.lines import Appender
 from metagen.train.labels import Labelled, Prefixes, first_bad, kept, label, read_labels, samples_of
@@ -100,6 +100,19 @@ async def test_what_cannot_be_labelled_is_said(tmp_path: Path) -> None:
     (said,) = failed
     assert said.startswith("problem 'p': ")
     assert "no power" in said
+
+
+async def test_a_rollout_without_a_verdict_is_no_wrong_one(tmp_path: Path) -> None:
+    async def unsure(_: Problem, candidates: Sequence[Candidate], __: Run) -> list[Score | None]:
+        return [None if each.text.startswith("1 +") and "roll" in each.text else Score(0.0) for each in candidates]
+
+    failed: list[str] = []
+    out = tmp_path / "labels.jsonl"
+    samples = {"p": ["2\n3\nThe answer is 2.", WRONG]}
+    async for _ in label([PROBLEM], samples, Scripted("a roll"), out, failed=failed.append, grade=unsure):
+        pass
+    assert [(line.steps[0], line.good) for line in read_labels(out)] == [("2\n", 0)]
+    assert failed == ["a sample of problem 'p': no rollout from its first 1 steps has a verdict"]
 
 
 def test_a_damaged_file_is_named_with_line_and_field(tmp_path: Path) -> None:
