@@ -105,7 +105,7 @@ class Prober:
         reached = await self._run.ask(self._strategy, self._problem.continuing(begun))
         (score,) = await self._run.score(self._oracle, self._problem, [reached])
         if score is None:
-            raise VerifierError(f"no rollout from its first {len(prefix)} steps has a verdict")
+            raise VerifierError(f"no rollout behind step {len(prefix)} has a verdict")
         return score.value >= 1
 
 

@@ -112,7 +112,7 @@ async def test_a_rollout_without_a_verdict_is_no_wrong_one(tmp_path: Path) -> No
     async for _ in label([PROBLEM], samples, Scripted("a roll"), out, failed=failed.append, grade=unsure):
         pass
     assert [(line.steps[0], line.good) for line in read_labels(out)] == [("2\n", 0)]
-    assert failed == ["a sample of problem 'p': no rollout from its first 1 steps has a verdict"]
+    assert failed == ["a sample of problem 'p': no rollout behind step 1 has a verdict"]
 
 
 def test_a_damaged_file_is_named_with_line_and_field(tmp_path: Path) -> None:
