@@ -171,8 +171,8 @@ class Http:
                 finally:
                     if came and transfer.status:
                         came(1 + transfer.size)  # the head of a reply counts: there would have been one
-        if transfer.status >= 300:
-            raise self._refusal(transfer, reply)
+                if transfer.status >= 300:
+                    raise self._refusal(transfer, reply)
         return self.key.scrub_body(reply)
 
     def _sent(
@@ -199,7 +199,8 @@ class Http:
 
         def alive() -> None:
             """Bytes came. The limit moves only where that changes it by a tenth, since moving it takes longer."""
-            if (limit.when() or 0) < (now := loop.time()) + 0.9 * self._silence:
+            due = limit.when() or 0
+            if due < (now := loop.time()) + 0.9 * self._silence and not limit.expired():
                 limit.reschedule(now + self._silence)
 
         if watched and self._watcher is None:
@@ -233,7 +234,7 @@ class Http:
                 failed += 1
             if failed > 1:
                 failed = 0
-                for limit in tuple(self._waiting):
+                for limit in [each for each in self._waiting if not each.expired()]:
                     self._hung.add(limit)
                     limit.reschedule(asyncio.get_running_loop().time())
 

@@ -176,6 +176,8 @@ class Wire:
         finally:
             if not end.done():
                 self._multi.remove_handle(curl)
+            elif not end.cancelled():
+                end.exception()  # which may be of no interest any more
             # Not before what waits for its end was called: pycurl would take it for the end of the next request.
             end.get_loop().call_soon(self._idle.append, transfer)
 
@@ -228,7 +230,7 @@ class Wire:
 
 @lru_cache(64)
 def _quoted(url: str) -> str:
-    return quote(url, safe=ALLOWED)
+    return quote(url, safe=ALLOWED, errors="replace")
 
 
 def line(name: str, value: str) -> bytes:
