@@ -252,6 +252,28 @@ async def test_a_generator_that_does_not_go_on_is_found_out() -> None:
         await solve(PROBLEM, Beam(1, 1, of=forgets, by=spelled), Scripted(lambda request: f"{request.seed}\n"), seed=1)
 
 
+@pytest.mark.parametrize("step", ["\n", 10, 20])
+@pytest.mark.parametrize("reply", ["<think>\nno end", "<think>\nab\n</think>\n\n0.5\nThe answer is 7."])
+async def test_a_step_inside_a_thought_adds_no_text(step: Any, reply: str) -> None:
+    model = Scripted(lambda request: reply[len(request.tokens) :], thinking="think")
+    solution = await solve(PROBLEM, Beam(1, 1, by=spelled, step=step), model)
+    assert solution.text.strip() == ("0.5\nThe answer is 7." if "</think>" in reply else "")
+    assert solution.lost == 0
+
+
+async def test_a_tree_grows_after_a_thought_that_is_switched_off() -> None:
+    requests: list[Request] = []
+
+    def script(request: Request) -> str:
+        requests.append(request)
+        return "0.5\nThe answer is 7."[len(request.partial) :]
+
+    model = Scripted(script, thinking="think")
+    solution = await solve(PROBLEM, Beam(1, 1, by=spelled, of=Model(thinking=False)), model)
+    assert solution.text == "0.5\nThe answer is 7."
+    assert {"".join(map(chr, each.tokens))[:19] for each in requests} == {"<think>\n\n</think>\n\n"}
+
+
 @pytest.mark.parametrize("of", ["CoT()", "Within(tokens=9999, of=CoT())", 'Model("model")', "Joined(short, of=CoT())"])
 @pytest.mark.parametrize("spec", [*SEARCHES, "DVTS(3, 2, by=brief)"])
 async def test_trees_grow_on_whatever_can_step(spec: str, of: str) -> None:
