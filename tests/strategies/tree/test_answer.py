@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metagen import Candidate, WeightError
+from metagen import Candidate, Function, WeightError
 from metagen.strategies.tree.answer import choice
 from metagen.strategies.tree.node import Leaf
 from tests.support.trees import values
@@ -34,6 +34,16 @@ def test_without_verdicts_the_majority_decides_and_without_answers_the_best() ->
     place, said = choice(nothing, "majority")
     assert place == 1
     assert said.startswith("none of 2 finished replies has an answer")
+
+
+@pytest.mark.parametrize(("rule", "place"), [("majority", 1), ("weighted", 0)])
+def test_a_leaf_that_cannot_be_read_does_not_vote(rule: str, place: int) -> None:
+    def reads(text: str) -> str | None:
+        if "9" in text:
+            raise ValueError(text)
+        return text
+
+    assert choice(LEAVES[1:], rule, Function(reads))[0] == place  # type: ignore[arg-type]
 
 
 def test_weights_must_be_weights() -> None:
