@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from functools import lru_cache
-from math import inf
+from math import inf, nan
 from operator import attrgetter
 from typing import Any, ClassVar, Literal
 
@@ -308,9 +308,9 @@ def _goes_on(completion: Completion, request: Request) -> bool:
 
 
 def forced(begun: Candidate, ids: tuple[int, ...], model: str) -> Candidate:
-    """A reply with what a strategy wrote at its end as a part of it; what was written has probability 1."""
+    """A reply with what a strategy wrote at its end as a part of it; the model gave those tokens no probability."""
     told = bool(ids) and (bool(begun.tokens) or not (begun.text or begun.thought))
-    sure = (0.0,) * len(ids)
+    unknown = (nan,) * len(ids)
     in_thought = begun.open and not begun.closing
     between = "\n" if in_thought and begun.thought and not begun.thought.endswith("\n") else ""
     added = (between + begun.forced,) if begun.forced else ()
@@ -320,8 +320,8 @@ def forced(begun: Candidate, ids: tuple[int, ...], model: str) -> Candidate:
         thoughts=(*begun.thoughts, *added) if in_thought else begun.thoughts,
         tokens=(*begun.tokens, *ids) if told else (),
         model=model if told else "",
-        logprobs=(*begun.logprobs, *sure) if begun.logprobs else (),
-        confidences=(*begun.confidences, *sure) if begun.confidences else (),
+        logprobs=(*begun.logprobs, *unknown) if begun.logprobs else (),
+        confidences=(*begun.confidences, *unknown) if begun.confidences else (),
         thought_tokens=len(begun.tokens) + (len(ids) if in_thought else 0) if begun.open else begun.thought_tokens,
         open=in_thought,
         closing=False,

@@ -1,11 +1,14 @@
 """Thoughts that are ended, gone on with, and given up, over a model that thinks letter by letter."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from metagen import (
+    Candidate,
+    Completion,
     DeepConf,
     EarlyExit,
     InputError,
@@ -14,7 +17,10 @@ from metagen import (
     Model,
     Problem,
     Request,
+    Run,
+    Score,
     Scripted,
+    SelfCertainty,
     Shortest,
     Solution,
     Think,
@@ -123,6 +129,37 @@ async def test_a_thought_ends_when_the_answer_is_sure(sure: float, tokens: int) 
     strategy = EarlyExit(20, by=MeanLogprob(), sure=sure, tokens=500, of=Model(logprobs=True))
     solution = await solved(strategy, Thinker(1000))
     assert solution.usage.thought_tokens == tokens
+
+
+async def test_of_a_probe_only_the_tokens_that_the_model_drew_say_whether_it_is_sure() -> None:
+    def script(request: Request) -> Completion:
+        text = " 7." if not request.open and request.tokens else "<think>\n" * (not request.tokens) + "a" * 500
+        return Completion(text, logprobs=(-0.5,) * len(text), length=len(text))
+
+    seen: list[float] = []
+
+    async def watched(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
+        scores = await run.score(MeanLogprob(), problem, candidates)
+        seen.extend(score.value for score in scores if score)
+        return scores
+
+    strategy = EarlyExit(20, by=watched, tokens=40, of=Model(logprobs=True))
+    await solved(strategy, Scripted(script, thinking="qwen3"))
+    assert seen == [-0.5]
+
+
+async def test_a_mark_that_is_forced_makes_no_passage_less_sure() -> None:
+    seen: list[Score | None] = []
+
+    async def judged(problem: Problem, run: Run) -> Candidate:
+        candidate = await run.ask(Model(thinking=12, top_logprobs=2), problem)
+        assert len(candidate.tokens) == len(candidate.confidences) == len(candidate.logprobs)
+        for by in (LowestGroupConfidence(8), SelfCertainty(), MeanLogprob()):
+            seen.extend(await run.score(by, problem, [candidate]))
+        return candidate
+
+    await solved(judged, Thinker(200))
+    assert [score and score.value for score in seen] == [1.0, 1.0, 0.0]
 
 
 async def test_the_first_by_tokens_vote_and_the_others_are_given_up() -> None:
