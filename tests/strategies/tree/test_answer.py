@@ -28,7 +28,7 @@ def test_a_leaf_votes_as_often_as_it_was_drawn() -> None:
 def test_without_verdicts_the_majority_decides_and_without_answers_the_best() -> None:
     assert choice([leaf("7", None), leaf("8", None, count=2)], "weighted") == (
         1,
-        "no finished reply has a verdict: the majority decides",
+        "no finished reply with an answer has a verdict: the majority decides",
     )
     nothing = [Leaf(Candidate(("hm",)), value) for value in (0.1, 0.2)]
     place, said = choice(nothing, "majority")
@@ -44,6 +44,11 @@ def test_a_leaf_that_cannot_be_read_does_not_vote(rule: str, place: int) -> None
         return text
 
     assert choice(LEAVES[1:], rule, Function(reads))[0] == place  # type: ignore[arg-type]
+
+
+def test_where_no_leaf_with_an_answer_has_a_verdict_the_majority_decides() -> None:
+    leaves = [Leaf(Candidate(("hm",)), 0.9), leaf("7", None), leaf("8", None, count=2)]
+    assert choice(leaves, "weighted") == (2, "no finished reply with an answer has a verdict: the majority decides")
 
 
 def test_weights_must_be_weights() -> None:
