@@ -149,6 +149,15 @@ async def test_a_corrector_of_its_own_revises() -> None:
     assert corrections.requests[1].prompt == revise(PROBLEM.prompt, "The answer is 6.")
 
 
+async def test_a_critic_that_fails_costs_no_sample() -> None:
+    async def raises(problem: Problem, candidate: Candidate, run: Run) -> Feedback | None:
+        raise ValueError("no")
+
+    solution = await solve(PROBLEM, Vote(2, of=Refine(raises)), writes(7, 7))
+    assert (solution.text, solution.lost, solution.why_lost) == ("The answer is 7.", 0, "")
+    assert any("not revised: VerifierError" in note for note in solution.notes)
+
+
 async def test_a_revision_that_the_kind_of_answers_cannot_read_is_a_version_like_any_other() -> None:
     def reads(text: str) -> str | None:
         if "6" in text:

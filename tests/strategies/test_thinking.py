@@ -124,6 +124,15 @@ async def test_a_thought_ends_at_its_limit() -> None:
     assert (solution.text, solution.usage.thought_tokens) == ("The answer is a.", 60)
 
 
+async def test_a_thought_has_no_more_tokens_than_its_limit() -> None:
+    backend = Thinker(500)
+    solution = await solved(EarlyExit(64, tokens=16), backend)
+    assert backend.requests[0].sampling.max_tokens == 16
+    assert (solution.text, solution.usage.thought_tokens) == ("The answer is a.", 16)
+    solution = await solved(EarlyExit(20, agree=99, tokens=50), Thinker(500))
+    assert (solution.text, solution.usage.thought_tokens) == ("The answer is a.", 50)
+
+
 @pytest.mark.parametrize(("sure", "tokens"), [(-0.1, 20), (0.1, 500)])
 async def test_a_thought_ends_when_the_answer_is_sure(sure: float, tokens: int) -> None:
     strategy = EarlyExit(20, by=MeanLogprob(), sure=sure, tokens=500, of=Model(logprobs=True))
@@ -184,6 +193,22 @@ async def test_a_tie_goes_to_the_shorter() -> None:
     assert (await solved(Shortest(2, n=2), Scripted(script, thinking="qwen3"))).answer == "6"
 
 
+async def test_a_sample_that_a_stop_string_ended_is_as_long_as_it_is() -> None:
+    replies = ("So, once more and again and again: the answer is 5. END", "The answer is 6.")
+    for every in (8, 256):
+
+        def script(request: Request) -> str:
+            written = "".join(map(chr, request.tokens))
+            return replies[request.draw] if not written else _rest(replies, written)
+
+        strategy = Shortest(1, n=2, every=every, of=Model(stop=("END",)))
+        assert (await solved(strategy, Scripted(script))).answer == "6"
+
+
+def _rest(replies: Sequence[str], written: str) -> str:
+    return next(each.removeprefix(written) for each in replies if each.startswith(written))
+
+
 async def test_samples_are_given_up_inside_their_thoughts() -> None:
     backend = Thinker(200)
     strategy = DeepConf(4, by=LowestGroupConfidence(8), of=Model(top_logprobs=2), warmup=2, chunk=16)
@@ -210,6 +235,9 @@ def test_the_repr_is_the_spec(spec: str) -> None:
         (lambda: Think(0), "Think: tokens must be a whole number"),
         (lambda: Think(9, waits=-1), "Think: waits must be a whole number of 0"),
         (lambda: Think(9, of=Vote(2)), "cannot step"),
+        (lambda: Think(9, hurry=5), "Think: hurry must be a text, not 5"),  # type: ignore[arg-type]
+        (lambda: Think(9, word=None), "Think: word must be a text, not None"),  # type: ignore[arg-type]
+        (lambda: EarlyExit(9, hurry=b"So"), "EarlyExit: hurry must be a text"),  # type: ignore[arg-type]
         (lambda: EarlyExit(0), "EarlyExit: every must be a whole number"),
         (lambda: EarlyExit(9, sure=float("nan")), "EarlyExit: sure must be a number"),
         (lambda: Shortest(3, n=2), "Shortest: n - k must be a whole number of 0"),
