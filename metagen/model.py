@@ -118,7 +118,9 @@ class Model(Settings):
 
     def _thinks_apart(self, problem: Problem, family: Family | None, begun: Candidate) -> bool:
         """Whether the thought is drawn first: what ends a step or forms an answer must not touch it."""
-        if family is None or not family.apart or self.thinking is False or not (begun.open or begun == UNBEGUN):
+        if family is None or not family.apart or not (begun.open or begun == UNBEGUN):
+            return False
+        if self.thinking is False and not family.always:
             return False
         return bool(self.cap or self.stop or problem.step or self._form(problem))
 

@@ -268,6 +268,20 @@ async def test_stop_strings_and_steps_do_not_end_inside_a_thought() -> None:
     assert "".join(map(chr, seen[-1].tokens)) == whole
 
 
+async def test_a_model_that_thinks_all_the_same_has_its_thought_drawn_first() -> None:
+    whole = (
+        "<|channel|>analysis<|message|>The answer is 5.\nNo.<|end|>"
+        "<|start|>assistant<|channel|>final<|message|>One.\nThe answer is 7."
+    )
+    backend = Thinker(whole)
+    backend._family = FAMILIES["gpt-oss"]
+    solution = await solve(PROBLEM, Model(thinking=False, stop=(" is",)), backend)
+    assert solution.text == "One.\nThe answer"
+    first, second = backend.requests
+    assert (first.sampling.thought_only, second.sampling.stop) == (True, (" is",))
+    assert first.sampling.chat_template_kwargs == {"reasoning_effort": "low"}
+
+
 async def test_a_reply_without_a_thought_is_drawn_as_it_was_asked_for() -> None:
     backend = Thinker("One.\nThe answer is 7.")
     solution = await solve(PROBLEM, Model(stop=("\n",), thinking=50), backend)
