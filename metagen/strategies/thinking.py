@@ -146,7 +146,8 @@ class Shortest:
     """The majority of the `k` of `n` samples that need the fewest tokens (short-m@k, Hassid et al. 2025, section 4).
 
     All are written `every` tokens at a time, side by side; when k are done, the others are given up. So what is first
-    is told by tokens, not by the clock. Ties of the vote go to the shorter.
+    is told by tokens, not by the clock. One that was cut votes only where fewer than k are done. Ties of the vote go to
+    the shorter.
     """
 
     k: int
@@ -173,7 +174,7 @@ class Shortest:
         growing: Sequence[Candidate | None] = [None] * self.n
         done: list[tuple[int, Candidate]] = []
         rounds = 0
-        while growing and len(done) < self.k:
+        while growing and sum(each.finished for _, each in done) < self.k:
             grown = [each for each in await run.map(grow, growing) if each]
             rounds += 1
             done += [(rounds, each) for each in grown if each.finished or each.cut]
@@ -190,12 +191,13 @@ class Shortest:
 def shortest(done: Sequence[tuple[int, Candidate]]) -> list[Candidate]:
     """Candidates from the shortest on, each with the round in which it was done.
 
-    By their tokens. Where some are not known, as behind a stop string, it is by the round and then by the text.
+    By their tokens. Where some are not known, as behind a stop string, it is by the round and then by the text. Those
+    that were cut come last: they would have been longer.
     """
     known = all(each.tokens for _, each in done)
 
-    def length(one: tuple[int, Candidate]) -> tuple[int, int]:
+    def length(one: tuple[int, Candidate]) -> tuple[bool, int, int]:
         rounds, each = one
-        return len(each.tokens) if known else rounds, len(each.thought + each.text)
+        return each.cut, len(each.tokens) if known else rounds, len(each.thought + each.text)
 
     return [each for _, each in sorted(done, key=length)]

@@ -193,6 +193,22 @@ async def test_a_tie_goes_to_the_shorter() -> None:
     assert (await solved(Shortest(2, n=2), Scripted(script, thinking="qwen3"))).answer == "6"
 
 
+async def test_a_sample_that_was_cut_is_not_done_before_one_that_is_finished() -> None:
+    async def cut_or_not(problem: Problem, run: Run) -> Candidate:
+        if problem.partial:
+            return Candidate((*problem.partial.steps, " is 7."), tokens=(1, 2))
+        drawn = await run.ask(None, problem)
+        if drawn.text == "Cut":
+            return Candidate(("Cut",), finished=False, cut=True, tokens=(1,))
+        return Candidate(("The answer",), finished=False, tokens=(1,))
+
+    replies = ("Cut", "The answer")
+    solution = await solved(Shortest(1, n=2, of=cut_or_not), Scripted(lambda request: replies[request.draw]))
+    assert (solution.text, solution.notes) == ("The answer is 7.", ())
+    solution = await solved(Shortest(2, n=2, of=cut_or_not), Scripted(lambda request: replies[request.draw]))
+    assert (solution.answer, solution.compared) == ("7", 2)
+
+
 async def test_a_sample_that_a_stop_string_ended_is_as_long_as_it_is() -> None:
     replies = ("So, once more and again and again: the answer is 5. END", "The answer is 6.")
     for every in (8, 256):

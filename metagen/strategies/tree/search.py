@@ -277,7 +277,8 @@ def _stands_still(begun: Candidate, candidate: Candidate) -> bool:
     length = len(begun.steps)
     if candidate.steps[:length] != begun.steps:
         return True
-    return length == len(candidate.steps) and not (begun.open or candidate.open or candidate.thought_tokens)
+    thinks = (candidate.thoughts, candidate.thought_tokens) != (begun.thoughts, begun.thought_tokens)
+    return length == len(candidate.steps) and not (begun.open or candidate.open or thinks)
 
 
 def _state(candidate: Candidate, *, last: bool) -> State:
