@@ -13,6 +13,7 @@ class Candidate:
     `tokens` are the ids behind the text in the vocabulary of `model`; they are empty where they are unknown, and
     mean nothing to another model. `logprobs` has one entry a token (nats) where it was asked for, else none.
     So has `confidences`, by `Model(top_logprobs=k)`: −1/k Σ log p over the k most probable tokens at its place.
+    Where a strategy wrote a token, such as the mark that ends a thought, both are not a number (`math.nan`).
     """
 
     steps: tuple[str, ...]

@@ -59,12 +59,21 @@ def check_settings(strategy: object, models: Mapping[str, AnyBackend], default: 
     for part in parts(strategy):
         drawn = [(name, getattr(part, name, 1)) for name in SAMPLES]
         several = next(((name, count) for name, count in drawn if isinstance(count, int) and count > 1), None)
-        leaves = list(find_leaves(getattr(part, "of", None) or default)) if several else []
+        of = getattr(part, "of", None)
+        leaves = list(find_leaves(of or default)) if several else []
         if several and leaves and all(leaf.greedy for leaf in leaves):
-            raise InputError(
-                f"{literal(part)}: draws {several[1]} samples that are all the same, since temperature=0 makes no "
-                f"choice: leave temperature out, or draw one sample with {literal(getattr(part, 'of', None))}"
-            )
+            _check_greedy(part, of, several[1])
+
+
+def _check_greedy(part: object, of: object, count: int) -> None:
+    """Refuse more samples than differ: one of each member of a panel, else one."""
+    most = max((getattr(each, "distinct", 1) for each in parts(of)), default=1)
+    if count > most:
+        same = "that are all the same" if most == 1 else f"of which at most {most} differ"
+        raise InputError(
+            f"{literal(part)}: draws {count} samples {same}, since temperature=0 makes no choice: leave temperature "
+            f"out, or draw {'one sample' if most == 1 else most} with {literal(of)}"
+        )
 
 
 def _check_thinking(leaf: Model, backend: Backend) -> None:

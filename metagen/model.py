@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from functools import lru_cache
-from math import inf
+from math import inf, nan
 from operator import attrgetter
 from typing import Any, ClassVar, Literal
 
 from metagen.answers.protocol import Form
 from metagen.candidate import Candidate, changed, made
-from metagen.errors import GenerationError, InputError
+from metagen.errors import GenerationError, InputError, NoCandidate
 from metagen.problem import Problem
 from metagen.request import Completion, Request, Sampling, Settings
 from metagen.run import Run
@@ -101,21 +101,26 @@ class Model(Settings):
         """
         family = run.thinking(self.name)
         begun = await self._begun(problem.partial, run, family)
+        sampling = self._sampling(problem.step, self.max_tokens, family, self._form(problem))
         if not self._thinks_apart(problem, family, begun):
-            sampling = self._sampling(problem.step, self.max_tokens, family, self._form(problem))
             return await self._draw(problem, run, n, begun, sampling)
         limit = self._limit_of_thought(problem, begun)
         thought = replace(self._sampling(None, limit, family), stop=(), thought_only=True)
         thoughts = await self._draw(problem, run, n, begun, thought)
 
         async def answer(thought: Candidate, run: Run) -> Candidate:
-            return await self._answered(problem, run, thought, family)
+            return await self._answered(problem, run, begun, thought, family)
 
-        return [each for each in await run.map(answer, thoughts, part="last" if n == 1 else "draft") if each]
+        answers = [each for each in await run.map(answer, thoughts, part="last" if n == 1 else "draft") if each]
+        if not answers:
+            raise NoCandidate(f"all {n} samples were lost{run.why_lost()}")
+        return answers
 
     def _thinks_apart(self, problem: Problem, family: Family | None, begun: Candidate) -> bool:
         """Whether the thought is drawn first: what ends a step or forms an answer must not touch it."""
-        if family is None or not family.apart or self.thinking is False or not (begun.open or begun == UNBEGUN):
+        if family is None or not family.apart or not (begun.open or begun == UNBEGUN):
+            return False
+        if self.thinking is False and not family.always:
             return False
         return bool(self.cap or self.stop or problem.step or self._form(problem))
 
@@ -131,7 +136,9 @@ class Model(Settings):
         step = problem.step if isinstance(problem.step, int) else None
         return min((limit for limit in (left, step, self.max_tokens) if limit is not None), default=None)
 
-    async def _answered(self, problem: Problem, run: Run, thought: Candidate, family: Family | None) -> Candidate:
+    async def _answered(
+        self, problem: Problem, run: Run, begun: Candidate, thought: Candidate, family: Family | None
+    ) -> Candidate:
         """The candidate that says something after its thought, which is ended here if it reached its limit.
 
         Where an answer has a form, it is also ended if the model stopped inside it, so that there is an answer. A step
@@ -139,20 +146,23 @@ class Model(Settings):
         """
         cap = self.cap
         capped = cap is not None and thought.cut and thought.thought_tokens >= cap
+        drawn = len(thought.tokens) - len(begun.tokens)
         if isinstance(problem.step, int) and thought.tokens and not (thought.open and capped):
-            return replace(thought, cut=False)
-        left = None if self.max_tokens is None else self.max_tokens - len(thought.tokens)
+            return replace(thought, cut=thought.open and thought.cut and drawn < problem.step)
+        left = self.max_tokens
+        if left is not None and not isinstance(problem.step, int):
+            left -= drawn
         stopped = thought.finished and self._form(problem) is not None
         if (thought.open and not capped and not stopped) or (left is not None and left < 1):
             return thought
-        begun = await self._begun(thought.concluding(), run, family)
+        ended = await self._begun(thought.concluding(), run, family)
         sampling = self._sampling(problem.step, left, family, self._form(problem))
-        return (await self._draw(problem, run, 1, begun, sampling))[0]
+        return (await self._draw(problem, run, 1, ended, sampling))[0]
 
     async def _begun(self, partial: Candidate | None, run: Run, family: Family | None) -> Candidate:
         """What is written of the reply, with what a strategy put at its end as token ids."""
         begun = partial or UNBEGUN
-        if partial is None and self.thinking is False and family and not family.off:
+        if begun == UNBEGUN and self.thinking is False and family and not family.off:
             begun = Candidate((), open=True, closing=True)
         text = self._put(begun, family)
         if not (begun.closing or begun.forced or text):
@@ -300,9 +310,9 @@ def _goes_on(completion: Completion, request: Request) -> bool:
 
 
 def forced(begun: Candidate, ids: tuple[int, ...], model: str) -> Candidate:
-    """A reply with what a strategy wrote at its end as a part of it; what was written has probability 1."""
+    """A reply with what a strategy wrote at its end as a part of it; the model gave those tokens no probability."""
     told = bool(ids) and (bool(begun.tokens) or not (begun.text or begun.thought))
-    sure = (0.0,) * len(ids)
+    unknown = (nan,) * len(ids)
     in_thought = begun.open and not begun.closing
     between = "\n" if in_thought and begun.thought and not begun.thought.endswith("\n") else ""
     added = (between + begun.forced,) if begun.forced else ()
@@ -312,8 +322,8 @@ def forced(begun: Candidate, ids: tuple[int, ...], model: str) -> Candidate:
         thoughts=(*begun.thoughts, *added) if in_thought else begun.thoughts,
         tokens=(*begun.tokens, *ids) if told else (),
         model=model if told else "",
-        logprobs=(*begun.logprobs, *sure) if begun.logprobs else (),
-        confidences=(*begun.confidences, *sure) if begun.confidences else (),
+        logprobs=(*begun.logprobs, *unknown) if begun.logprobs else (),
+        confidences=(*begun.confidences, *unknown) if begun.confidences else (),
         thought_tokens=len(begun.tokens) + (len(ids) if in_thought else 0) if begun.open else begun.thought_tokens,
         open=in_thought,
         closing=False,

@@ -227,16 +227,21 @@ def select(question: str, responses: Sequence[str], wish: str) -> str:
     return f"{QUOTED}\n\nQuestion:\n{question}\n\n{_responses(responses)}\n\n{asked}"
 
 
-_SELECTED = re.compile(
-    r"(?:response|candidate|option|answer)\W{0,3}(?:(?:is|number|no)\W{1,3}){0,2}(?:response\W+)?(\d+)", re.IGNORECASE
-)
+_NUMBERED = r"(?:response|candidate|option|answer)\W{0,3}(?:(?:is|number|no)\W{1,3}){0,2}(?:response\W+)?(\d+)"
+_NAMED = re.compile(_NUMBERED, re.IGNORECASE)
+_SELECTED = re.compile(rf"selected\W+{_NUMBERED}", re.IGNORECASE)
 
 
 def selected(reply: str, count: int) -> int | None:
-    """The index, from 0, that a reply to `select` names last; else its only number; `None` if it names none."""
-    named = [int(number) for number in _SELECTED.findall(reply)] or [int(each) for each in re.findall(r"\d+", reply)]
+    """The index, from 0, that a reply to `select` says last to be selected; `None` if there is no such response.
+
+    In a reply that does not say "selected", it is the response that is named last, else the only number.
+    """
+    if said := _SELECTED.findall(reply):
+        return int(said[-1]) - 1 if 1 <= int(said[-1]) <= count else None
+    named = [int(number) for number in _NAMED.findall(reply)] or [int(each) for each in re.findall(r"\d+", reply)]
     choices = [number - 1 for number in named if 1 <= number <= count]
-    return choices[-1] if choices and (_SELECTED.search(reply) or len(set(named)) == 1) else None
+    return choices[-1] if choices and (_NAMED.search(reply) or len(set(named)) == 1) else None
 
 
 def fuse(question: str, responses: Sequence[str], asks: str = "") -> str:

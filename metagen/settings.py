@@ -68,6 +68,13 @@ def require_number(of: object, /, **numbers: Any) -> None:
             raise InputError(f"{type(of).__name__}: {name} must be a number, not {value!r}")
 
 
+def require_text(of: object, /, **texts: Any) -> None:
+    """Refuse what is not a text; it may be empty."""
+    for name, value in texts.items():
+        if not isinstance(value, str):
+            raise InputError(f"{type(of).__name__}: {name} must be a text, not {value!r}")
+
+
 def require_generator(of: object, /, **given: Any) -> None:
     """Refuse what is not an async function called as `(problem, run)`."""
     _require_call(type(of).__name__, given, "a strategy", GENERATOR)

@@ -35,7 +35,7 @@ from metagen.run.protocols import is_joint
 from metagen.run.telling import Teller
 from metagen.settings import CONCURRENCY, require_grade, require_strategy
 from metagen.solution import Solution, solved
-from metagen.trace import Span, notes_of, why_lost
+from metagen.trace import Span, notes_of
 from metagen.verifiers.grading import REFERENCE, by_reference, grades, oracle_of
 
 Result = TypeVar("Result")
@@ -351,7 +351,7 @@ async def _judged(
     verdict = right[chosen] if right else False if gradable and not candidate else None
     spans = list(trace.counted())
     notes = [*notes_of(spans), *dict.fromkeys([*notes, *unread.values()])]
-    verifiers = list(trace.verified())
+    verifiers, lost = list(trace.verified()), trace.count_lost()
     silent = [samples[place] for place, given in enumerate(answers) if given is None and place not in unread]
     return solved(
         problem=problem.id,
@@ -368,8 +368,8 @@ async def _judged(
         scored=sum(len(span.verdicts or ()) for span in verifiers),
         unscored=sum(span.unscored for span in verifiers),
         why_unscored=next((span.why_unscored() for span in verifiers if span.unscored), ""),
-        lost=trace.count_lost(),
-        why_lost=why_lost(spans),
+        lost=lost,
+        why_lost=trace.why_lost() if lost else "",
         notes=tuple(notes),
         error=error,
         usage=spent,

@@ -30,6 +30,8 @@ class Family:
     on: Mapping[str, Any] = field(default_factory=dict, hash=False)
     off: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """What switches thinking on and off, for the chat template; empty where it has no switch."""
+    always: bool = False
+    """Whether it still thinks, if less, when it is switched off."""
     called: str = ""
     """A regular expression that finds the family in a model's name."""
     template: tuple[str, ...] = ()
@@ -63,6 +65,7 @@ FAMILIES: dict[str, Family] = {
             gap="",
             off={"reasoning_effort": "low"},
             on={"reasoning_effort": "high"},
+            always=True,
             called=r"gpt-?oss",
             template=("<|channel|>",),
         ),

@@ -96,6 +96,8 @@ class Span:
     """What this span itself spent, without its children."""
     verifying: bool = False
     """Whether this is a verifier at work, or below one: what is drawn here is not a sample of the answer."""
+    stage: bool = False
+    """Whether what is drawn here is only read on the way to the answer, or is a critic's."""
     request: Asked | None = None
     completions: Sequence[Written] = ()
     verdicts: Sequence[float | None] | None = None
@@ -182,18 +184,28 @@ class Span:
     def count_lost(self) -> int:
         """How many samples were lost at or below this span, each counted where it was lost first.
 
-        Neither what was cancelled nor what a verifier drew is a sample of the answer.
+        Neither what was cancelled nor what a verifier drew is a sample of the answer; nor is a lost stage that its
+        caller did without.
         """
         if self.verifying or self.status == "cancelled":
             return 0
         below = 0
         for child in self.children:
-            below += child.count_lost()
+            if not self._did_without(child):
+                below += child.count_lost()
         return below or (self._wanted() if self.status == "lost" else 0)
 
     def why_lost(self) -> str:
-        """The first error at or below this span that cost a sample; empty if there is none."""
-        return why_lost(self.counted())
+        """The first error at or below this span that cost a sample, or a verifier its own; empty if there is none."""
+        waiting = [self]
+        while waiting:
+            span = waiting.pop()
+            if span.status == "cancelled" or (span.verifying and not self.verifying):
+                continue
+            if span.status == "lost" and span.error:
+                return span.error
+            waiting.extend(each for each in reversed(span._sorted()) if not span._did_without(each))
+        return ""
 
     def verified(self) -> Iterator["Span"]:
         """The verifiers that gave verdicts at or below this span, without those that another verifier asked."""
@@ -221,6 +233,10 @@ class Span:
         """What strategies at or below this span had to say about how they answered."""
         return notes_of(self.counted())
 
+    def _did_without(self, child: "Span") -> bool:
+        """Whether a stage of this span was lost, and this span was not."""
+        return child.stage and child.status == "lost" != self.status
+
     def _wanted(self) -> int:
         """How many samples this span was to draw."""
         asked = self.request or self.expansion
@@ -236,14 +252,6 @@ class Span:
 
 
 _path_of = attrgetter("path")
-
-
-def why_lost(spans: Iterable[Span]) -> str:
-    """The first error that cost a sample; empty if there is none."""
-    for span in spans:
-        if span.status == "lost" and span.error:
-            return span.error
-    return ""
 
 
 def notes_of(spans: Iterable[Span]) -> list[str]:

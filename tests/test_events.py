@@ -17,6 +17,7 @@ from metagen import (
     Chain,
     CoT,
     Expanded,
+    GenerationError,
     InputError,
     Judged,
     Model,
@@ -207,3 +208,29 @@ async def test_an_account_around_several_calls_keeps_their_books() -> None:
     assert account.spent == first.usage + second.usage
     assert account.spent.tokens <= 40
     assert first.usage + Usage() == first.usage
+
+
+async def test_the_samples_of_a_request_that_lost_one_are_reported_once() -> None:
+    def script(request: Request) -> str:
+        if request.draw == 0:
+            raise GenerationError("lost")
+        return numbered(request)
+
+    events = await heard(Vote(3), Scripted(script))
+    samples = [event for event in events if isinstance(event, SampleDone) and event.wanted == 3]
+    assert [(each.number, each.done, each.answer) for each in samples] == [(1, 1, "7"), (2, 2, "8")]
+    assert dict(samples[-1].votes) == {"7": 1, "8": 1}
+
+
+async def test_samples_of_limited_thoughts_are_reported_with_their_answers() -> None:
+    def script(request: Request) -> str:
+        if request.tokens and not request.open:
+            return "The answer is 7."
+        return "<think>\n" + "a" * 50
+
+    events = await heard(Vote(3, of=Model(thinking=12)), Scripted(script, thinking="think"))
+    samples = [event for event in events if isinstance(event, SampleDone) and event.wanted == 3]
+    assert [(each.done, each.text, each.answer) for each in samples] == [
+        (n, "The answer is 7.", "7") for n in (1, 2, 3)
+    ]
+    assert dict(samples[-1].votes) == {"7": 3}

@@ -271,6 +271,8 @@ def test_a_setting_that_makes_no_sense_is_one_line(settings: dict[str, Any], sai
         "BestOf(2, of=CoT(of=Model(temperature=0.0)), by=MatchesReference())",
         "Refine(of=Vote(4, of=Model(temperature=0)))",
         "Vote(4, by=Judge(n=3, of=Model(temperature=0)))",
+        "Escalate((Model(temperature=0), Model(temperature=0)), n=2, until=BetaStop(0.95))",
+        "Vote(2, of=Fallback(Model(temperature=0), Model(temperature=0)))",
     ],
 )
 async def test_equal_samples_are_refused_at_the_start(spec: str) -> None:
@@ -280,6 +282,16 @@ async def test_equal_samples_are_refused_at_the_start(spec: str) -> None:
     assert backend.requests == []
 
 
+@pytest.mark.parametrize("n", [3, 4])
+async def test_more_samples_than_a_panel_has_greedy_models_are_refused(n: int) -> None:
+    spec = f"Vote({n}, of=CoT(of=Panel((Model(temperature=0), Model(temperature=0)))))"
+    with pytest.raises(InputError, match=rf"draws {n} samples of which at most 2 differ, since temperature=0 makes no"):
+        await solve(PROBLEM, parse(spec), Counting())
+
+
 async def test_one_greedy_sample_and_greedy_parts_are_fine() -> None:
+    panel = "Panel((Model(temperature=0), Model(temperature=0)))"
+    for spec in (f"Vote(2, of={panel})", f"Fuse(2, of={panel})", f"Vote(2, of=CoT(of={panel}))"):
+        assert not (await solve(PROBLEM, parse(spec), Counting())).failed
     for spec in ("Model(temperature=0)", "Vote(1, of=Model(temperature=0))", "Fallback(Model(temperature=0), Model())"):
         assert not (await solve(PROBLEM, parse(spec), Counting())).failed

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metagen import (
+    Budget,
     Candidate,
     Choice,
     Code,
@@ -192,6 +193,50 @@ async def test_a_limit_on_the_whole_reply_leaves_an_open_thought_open() -> None:
     assert (solution.answer, solution.text, solution.unanswered, solution.cut) == (None, "", 2, 2)
 
 
+@pytest.mark.parametrize("model", [Model(thinking=12), Model(stop=(" is",)), Model(form={"choice": ("7", "8")})])
+async def test_an_answer_that_a_budget_refuses_after_its_thought_is_a_lost_sample(model: Model) -> None:
+    backend = Thinker()
+    spent = len(PROBLEM.prompt) + len("<think>\nabcd")
+    solution = await solve(PROBLEM, model, backend, budget=Budget(tokens=spent if model.thinking else 44))
+    assert len(backend.requests) == 1
+    assert (solution.failed, solution.lost) == (True, 1)
+    assert "BudgetExceeded" in solution.error
+
+
+@pytest.mark.parametrize(("context", "limits"), [(8192, {"tokens": 30}), (30, {})])
+async def test_a_step_of_thought_that_has_fewer_tokens_than_were_asked_for_is_cut(
+    context: int, limits: dict[str, int]
+) -> None:
+    backend = Thinker()
+    backend.context = context
+    seen: list[Candidate] = []
+
+    async def step(problem: Problem, run: Run) -> Candidate:
+        seen.append(await run.ask(None, problem.stepping(17)))
+        return seen[-1]
+
+    solution = await solve(PROBLEM, step, backend, budget=Budget(**limits))
+    assert len(seen[0].tokens) < 17
+    assert (seen[0].open, seen[0].cut, solution.text, solution.lost) == (True, True, "", 0)
+
+
+async def test_a_limit_below_the_step_is_refused_of_a_thought_too() -> None:
+    async def step(problem: Problem, run: Run) -> Candidate:
+        return await run.ask(Model(max_tokens=16), problem.stepping(64))
+
+    with pytest.raises(InputError, match=r"^Model\(max_tokens=16\) cannot write steps of 64 tokens"):
+        await solve(PROBLEM, step, Thinker())
+
+
+async def test_after_a_limited_thought_a_step_may_have_all_its_tokens() -> None:
+    async def step(problem: Problem, run: Run) -> Candidate:
+        first = await run.ask(Model(thinking=12, max_tokens=20), problem.stepping(10))
+        return await run.ask(Model(thinking=12, max_tokens=20), problem.stepping(10).continuing(first))
+
+    solution = await solve(PROBLEM, step, Thinker())
+    assert (solution.text, solution.candidate and solution.candidate.cut) == ("The answer", False)
+
+
 async def test_a_thought_is_switched_off() -> None:
     backend = Thinker("The answer is 7.")
     await solve(PROBLEM, Model(thinking=False), backend)
@@ -221,6 +266,20 @@ async def test_stop_strings_and_steps_do_not_end_inside_a_thought() -> None:
     assert [candidate.steps for candidate in seen] == [("One.\n",), ("One.\n", "The answer is 7.")]
     assert seen[-1].thought == "abc\nThe answer is 5."
     assert "".join(map(chr, seen[-1].tokens)) == whole
+
+
+async def test_a_model_that_thinks_all_the_same_has_its_thought_drawn_first() -> None:
+    whole = (
+        "<|channel|>analysis<|message|>The answer is 5.\nNo.<|end|>"
+        "<|start|>assistant<|channel|>final<|message|>One.\nThe answer is 7."
+    )
+    backend = Thinker(whole)
+    backend._family = FAMILIES["gpt-oss"]
+    solution = await solve(PROBLEM, Model(thinking=False, stop=(" is",)), backend)
+    assert solution.text == "One.\nThe answer"
+    first, second = backend.requests
+    assert (first.sampling.thought_only, second.sampling.stop) == (True, (" is",))
+    assert first.sampling.chat_template_kwargs == {"reasoning_effort": "low"}
 
 
 async def test_a_reply_without_a_thought_is_drawn_as_it_was_asked_for() -> None:

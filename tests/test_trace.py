@@ -75,6 +75,22 @@ def test_what_a_verifier_loses_is_no_sample_of_the_answer() -> None:
     assert span(below=[judge]).count_lost() == 0
 
 
+def test_what_a_verifier_loses_does_not_say_why_samples_were_lost() -> None:
+    judge = span(0, verifying=True, below=[span(0, 0, verifying=True, status="lost", error="judge")])
+    sample = span(1, status="lost", error="sample")
+    assert span(below=[judge]).why_lost() == ""
+    assert span(below=[judge, sample]).why_lost() == "sample"
+    assert judge.why_lost() == "judge"
+
+
+def test_a_stage_that_its_caller_does_without_is_no_lost_sample() -> None:
+    critic = span(0, status="lost", stage=True, below=[span(0, 0, status="lost")])
+    assert span(below=[critic]).count_lost() == 0
+    assert span(status="lost", below=[critic]).count_lost() == 1
+    votes = span(0, stage=True, below=[span(0, 0, status="lost"), span(0, 1)])
+    assert span(below=[votes]).count_lost() == 1
+
+
 def test_the_first_error_says_why_samples_were_lost() -> None:
     errors = [Span("x", (n,), status="lost", error=f"error {n}") for n in (1, 0)]
     cancelled = span("a", status="cancelled", below=[Span("x", ("a", 0), status="lost", error="cancelled")])

@@ -21,7 +21,7 @@ import msgspec
 from metagen.answers.kinds import MATHS
 from metagen.answers.protocol import Answers, read_answer
 from metagen.answers.spec import CONSTRUCTORS
-from metagen.disk.pool import Sample, read_sample, text_of
+from metagen.disk.pool import Sample, plainly, read_sample, text_of
 from metagen.errors import InputError, VerifierError
 from metagen.settings import literal
 from metagen.system import processors
@@ -221,7 +221,7 @@ def _next(waiting: deque[int]) -> int | None:
 
 
 def _drawn_from(sample: Sample) -> bytes:
-    drawn_from = (sample.prompt, sample.model, sample.sampling, sample.messages)
+    drawn_from = (sample.prompt, sample.model, plainly(sample.sampling), sample.messages)
     try:
         return msgspec.json.encode(drawn_from, order="sorted")
     except UnicodeEncodeError:  # half a character, which a JSON string may hold

@@ -21,6 +21,11 @@ class Marks:
         self._shown = self.closes is not None and self._decode([self.closes]) == family.close
         """Whether texts show the marks, since they are no special tokens."""
 
+    @property
+    def hidden(self) -> bool:
+        """Whether the mark that ends a thought is more than one token, of which texts do not show the special ones."""
+        return self.closes is None and self._decode(self.encode(self.family.close)) != self.family.close
+
     def known_from(self, prompt: Sequence[int]) -> "Marks":
         """The same, once it is known from a rendered prompt whether the chat template opens the thought."""
         return Marks(self._tokenizer, replace(self.family, opened=self.is_open(prompt)))

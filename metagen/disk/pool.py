@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from hashlib import blake2b
 from pathlib import Path
@@ -100,15 +100,16 @@ _LIST: msgspec.json.Decoder[list[dict[str, Any]]] = msgspec.json.Decoder(list[di
 def read_samples(path: Path, *, torn: bool = False) -> Iterator[tuple[int, int, Sample]]:
     """The samples of a pool, with their lines from 1, and where they begin: a byte, or a number in a JSON list.
 
-    Those without a number get one, in their order within a problem. Raises `InputError`, naming the line, for what is
-    no pool.
+    Those without a number get one, in their order among those of equal requests. Raises `InputError`, naming the line,
+    for what is no pool.
     """
-    seen = Counter[str]()
+    seen = Counter[Key]()
     try:
         for line, start, sample in _listed(path) if is_list(path) else _READER.read(path, torn=torn):
             if sample.draw is None:
-                sample = msgspec.structs.replace(sample, draw=seen[sample.id])  # noqa: PLW2901 (the same, numbered)
-                seen[sample.id] += 1
+                request = sample_key(sample)
+                sample = msgspec.structs.replace(sample, draw=seen[request])  # noqa: PLW2901 (the same, numbered)
+                seen[request] += 1
             yield line, start, sample
     except InputError as error:
         raise InputError(f"{error}; {FORM}") from None
@@ -157,7 +158,16 @@ def settings(sampling: Sampling) -> dict[str, Any]:
     given = {name: value for name, value in asdict(sampling).items() if _is_given(value)}
     if bias := given.get("logit_bias"):  # JSON has texts for keys
         given["logit_bias"] = {str(token): value for token, value in bias.items()}
-    return given
+    return {name: plainly(value) for name, value in given.items()}
+
+
+def plainly(value: Any) -> Any:
+    """The same settings, with numbers that are equal written alike: 1.0 as 1."""
+    if isinstance(value, Mapping):
+        return {name: plainly(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plainly(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _is_given(value: object) -> bool:
@@ -196,7 +206,7 @@ def _digest(
     sampling: dict[str, Any] | None,
     messages: list[dict[str, Any]] | None,
 ) -> Key:
-    spelled = "" if sampling is None else json.dumps(sampling, sort_keys=True)
+    spelled = "" if sampling is None else json.dumps(plainly(sampling), sort_keys=True)
     said = [json.dumps(messages, sort_keys=True)] if messages else []
     parts = "".join(f"{len(part)}:{part}" for part in (problem, prompt or "", partial, spelled, *said))
     parts += "any" if prompt is None else ""

@@ -23,7 +23,8 @@ USERS = range(61184, 65520)
 """User ids that nobody owns: those that systemd gives to services for the time they run."""
 SETTINGS = ("/etc/alternatives", "/etc/ld.so.cache", "/etc/ocamlfind.conf", "/etc/ocamlfind.conf.d")
 """What programs and libraries need to find one another; the last are for Coq."""
-ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
+ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0"}
+"""Python writes a set of texts in the same order each time, so that equal programs do the same."""
 
 ENTRANCE = Path(__file__).with_name("entrance.py")
 HIDDEN = (

@@ -86,7 +86,15 @@ def proof_of(statement: Statement, text: str, libraries: Sequence[str] = LIBRARI
         raise Refused("refused: a string, which no proof needs")
     known = {spaced(sentence) for sentence in sentences(statement.given + statement.theorem)}
     loaded = [name for sentence in known for name in _loaded(sentence)]
-    return "".join(_proof(sentences(text), known, {*libraries, *loaded}, sketch=sketch))
+    parts = _behind_theorem(statement, sentences(text), known)
+    return "".join(_proof(parts, known, {*libraries, *loaded}, sketch=sketch))
+
+
+def _behind_theorem(statement: Statement, parts: list[str], known: set[str]) -> list[str]:
+    """What stands behind the theorem, where a text restates that, and before it what is not given."""
+    theorem = spaced(statement.theorem)
+    stated = next((index for index, part in enumerate(parts) if spaced(part) == theorem), -1)
+    return [part for index, part in enumerate(parts) if index > stated or spaced(part) not in known]
 
 
 def _proof(parts: Sequence[str], known: set[str], libraries: set[str], *, sketch: bool) -> Iterator[str]:
@@ -98,8 +106,8 @@ def _proof(parts: Sequence[str], known: set[str], libraries: set[str], *, sketch
                 raise Refused(f"refused: text after {end}")
             yield part.removesuffix(end)
             return
-        if sentence == "Proof." or sentence in known:
-            continue
+        if sentence == "Proof." or (sentence in known and not _TACTIC.match(first_word(sentence))):
+            continue  # tactics of a given proof may well be those of this one
         if not (sketch and _is_hole(part)):
             check_sentence(sentence, libraries)
         yield part

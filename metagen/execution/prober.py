@@ -1,7 +1,7 @@
 """The program that probes a candidate's code, inside the sandbox: it is run as a file and imports nothing of metagen.
 
 Standard input holds a word. For each probe of `probes.py`, a function, a line goes out at once: the word, and what came
-of the probe, which is the `repr` of what it returned, or the name of what it raised.
+of the probe, which is the `repr` of what it returned, or `raised` and the name of what it raised.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ def main() -> None:
             try:
                 outcome = repr(probe())
             except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 (what it raises is what it does)
-                outcome = type(error).__name__
+                outcome = f"raised {type(error).__name__}"
             line = outcome[:LONGEST].encode("unicode_escape").decode("ascii")
             os.write(output, f"{word} {line}\n".encode())
 

@@ -71,5 +71,13 @@ async def _inside(code: str, probes: Sequence[str], sandbox: Sandbox, limits: Li
 def _function(number: int, probe: str, kind: Kind) -> str:
     """A probe as a function of its own."""
     probe = probe.strip()
-    body = f"return ({probe}\n    )" if kind == "call" else f"{probe}\n    return True"
+    body = f"return ({_shown(probe)}\n    )" if kind == "call" else f"{probe}\n    return True"
     return f"def probe_{number}():\n    {body}"
+
+
+def _shown(call: str) -> str:
+    """The arguments of a call of `print`, which itself returns nothing, as a tuple. Any other call is left as it is."""
+    match parsed(call):
+        case ast.Module([ast.Expr(ast.Call(ast.Name("print"), [first, *others], []))]):
+            return "".join(f"{ast.unparse(each)}, " for each in (first, *others))
+    return call

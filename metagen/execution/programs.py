@@ -36,13 +36,15 @@ def limits(seconds: float, memory: int) -> Limits:
 async def run_python(
     program: str, files: Mapping[str, bytes | str], stdin: str, sandbox: Sandbox, limits: Limits
 ) -> Finished:
-    """Run one of `files` by this Python, which sees no settings and no modules but its own and the installed.
+    """Run one of `files` by this Python, which sees no modules but its own and the installed.
+
+    Its settings are those of the sandbox's environment, which `-I` would leave out.
 
     Raises:
         InputError: no sandbox can be had here.
         ToolError: the sandbox did not start.
     """
-    command = [sys.executable, "-I", "-X", "utf8", program]
+    command = [sys.executable, "-P", "-s", "-X", "utf8", program]
     return await sandbox.run(command, files=files, stdin=stdin.encode(errors="replace"), limits=limits)
 
 

@@ -163,7 +163,7 @@ class Node:
         """
         begun = self._account.clock()
         verifying, memory = self._verifying or verifying, self.memory if verifying else None
-        span = Span(name, self._span.path + key, begun - self._scope.begun, verifying=verifying)
+        span = Span(name, self._span.path + key, begun - self._scope.begun, verifying=verifying, stage=part == "stage")
         self._span.children.append(span)
         if teller := self._scope.teller:
             teller.tell(StageBegun(span.path, name, verifying))

@@ -69,8 +69,10 @@ class Run(Sending):
         if is_batched(generator):
             with self._child(name_of(generator), key) as run:
                 candidates = await generator.sample(problem, run, n)
-            for number, candidate in enumerate(candidates) if self._scope.teller else ():
-                self._tell_sample((*self._span.path, *key), number, n, candidate)
+            path = (*self._span.path, *key)
+            told = self._scope.teller is None or self._scope.teller.has_told(path)  # as the request's samples came
+            for number, candidate in () if told else enumerate(candidates):
+                self._tell_sample(path, number, n, candidate)
         else:
             attempts = await together(self._sampled(generator, problem, key, number, n) for number in range(n))
             candidates = [attempt for attempt in attempts if isinstance(attempt, Candidate)]

@@ -63,7 +63,8 @@ class Sending(Node):
         backend = self._backend(model)
         request = self._numbered(request, self._identity(backend))
         self._span.request = Asked(request.prompt, request.reply, request.n, request.conversation, backend.name)
-        if self._scope.teller and self._part != "stage":
+        thoughts = request.sampling.thought_only and request.n > 1  # which are no samples yet
+        if self._scope.teller and self._part != "stage" and not thoughts:
             alone = self._part == "last" and request.n == 1 and not request.sampling.keep_stop
             hearing = self._scope.teller.hearing(
                 self._span.path, request.n, request.partial, request.thought, alone=alone

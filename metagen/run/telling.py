@@ -50,6 +50,10 @@ class Teller:
         votes = {tally.spelled[key]: count for key, count in tally.votes.most_common()}
         self.tell(SampleDone(path, number, wanted, len(tally.told), text, answer, votes))
 
+    def has_told(self, path: Path) -> bool:
+        """Whether samples of a call were told of."""
+        return path in self._tallies
+
     def hearing(self, path: Path, wanted: int, partial: str, thought: str, *, alone: bool) -> Hearing | None:
         """Who is told what a backend tells of a request: of single samples, or of the text of the only one."""
         if wanted == 1 and not alone:

@@ -16,14 +16,8 @@ def values(scores: list[Score | None]) -> list[float | None]:
 
 
 def vote_key(problem: Problem, candidate: Candidate) -> str | None:
-    """The key of the answer that a candidate votes for, as the problem reads it; `None` if it has none.
-
-    What the problem's kind of answers cannot read does not vote. Its reason is a note of the solution.
-    """
-    try:
-        return key_of(problem.answers, candidate)
-    except VerifierError:
-        return None
+    """The key of the answer that a candidate votes for, as the problem reads it; `None` if it has none."""
+    return key_of(problem.answers, candidate)
 
 
 def vote_answer(problem: Problem, candidate: Candidate) -> str | None:
@@ -42,9 +36,12 @@ def vote_keys(problem: Problem, candidates: Iterable[Candidate]) -> list[str | N
 def key_of(answers: Answers, candidate: Candidate) -> str | None:
     """The key of the answer that a candidate gives, as that kind of answers reads it; `None` if it gives none.
 
-    Raises `VerifierError` where the kind of answers fails.
+    What the kind of answers cannot read does not vote. Its reason is a note of the solution.
     """
-    return read_keyed(answers, candidate.text, finished=candidate.finished)[1]
+    try:
+        return read_keyed(answers, candidate.text, finished=candidate.finished)[1]
+    except VerifierError:
+        return None
 
 
 def majority(keys: Sequence[Hashable | None]) -> int | None:

@@ -16,6 +16,7 @@ from metagen.settings import (
     require_generator,
     require_number,
     require_stepper,
+    require_text,
     require_verifier,
     require_whole,
     spelled,
@@ -59,6 +60,7 @@ class Think:
     def __post_init__(self) -> None:
         require_whole(self, tokens=self.tokens)
         require_whole(self, waits=self.waits, least=0)
+        require_text(self, word=self.word, hurry=self.hurry)
         require_generator(self, of=self.of)
         require_stepper(self, of=self.of)
 
@@ -103,12 +105,13 @@ class EarlyExit:
         if self.tokens is not None:
             require_whole(self, tokens=self.tokens)
         require_number(self, sure=self.sure)
+        require_text(self, hurry=self.hurry)
         require_verifier(self, by=self.by)
         require_generator(self, of=self.of)
         require_stepper(self, of=self.of)
 
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
-        thought = await run.ask(self.of, problem.stepping(self.every))
+        thought = await run.ask(self.of, problem.stepping(self._step(0)))
         keys: list[str | None] = []
         while goes_on(thought) and (self.tokens is None or thought.thought_tokens < self.tokens):
             probe = await run.ask(self.of, problem.stepping(self.short).continuing(thought.concluding(self.hurry)))
@@ -116,10 +119,15 @@ class EarlyExit:
             if await self._is_sure(keys, probe, thought, problem, run):
                 run.note(f"sure after {thought.thought_tokens} tokens of thought")
                 return probe if probe.finished else await run.ask(self.of, problem.continuing(probe))
-            before, thought = thought, await run.ask(self.of, problem.stepping(self.every).continuing(thought))
+            going_on = problem.stepping(self._step(thought.thought_tokens)).continuing(thought)
+            before, thought = thought, await run.ask(self.of, going_on)
             if thought.thought_tokens <= before.thought_tokens:  # nothing came: it would go on for ever
                 break
         return await answered(self.of, problem, thought, self.hurry, run)
+
+    def _step(self, tokens: int) -> int:
+        """How many tokens are thought after so many."""
+        return self.every if self.tokens is None else min(self.every, self.tokens - tokens)
 
     async def _is_sure(
         self, keys: Sequence[str | None], probe: Candidate, thought: Candidate, problem: Problem, run: Run
@@ -138,7 +146,8 @@ class Shortest:
     """The majority of the `k` of `n` samples that need the fewest tokens (short-m@k, Hassid et al. 2025, section 4).
 
     All are written `every` tokens at a time, side by side; when k are done, the others are given up. So what is first
-    is told by tokens, not by the clock. Ties of the vote go to the shorter.
+    is told by tokens, not by the clock. One that was cut votes only where fewer than k are done. Ties of the vote go to
+    the shorter.
     """
 
     k: int
@@ -163,15 +172,32 @@ class Shortest:
             return replace(grown, cut=True) if grown == candidate else grown
 
         growing: Sequence[Candidate | None] = [None] * self.n
-        done: list[Candidate] = []
-        while growing and len(done) < self.k:
+        done: list[tuple[int, Candidate]] = []
+        rounds = 0
+        while growing and sum(each.finished for _, each in done) < self.k:
             grown = [each for each in await run.map(grow, growing) if each]
-            done += [each for each in grown if each.finished or each.cut]
+            rounds += 1
+            done += [(rounds, each) for each in grown if each.finished or each.cut]
             growing = [each for each in grown if not (each.finished or each.cut)]
         if not done:
             raise NoCandidate(f"all {self.n} samples were lost{run.why_lost()}")
-        chosen = sorted(done, key=lambda each: (len(each.tokens), len(each.thought + each.text)))[: self.k]
+        chosen = shortest(done)[: self.k]
         run.compare(chosen)
         if growing:
             run.note(f"{len(growing)} of {self.n} samples were given up")
         return elected(chosen, majority(vote_keys(problem, chosen)), run)
+
+
+def shortest(done: Sequence[tuple[int, Candidate]]) -> list[Candidate]:
+    """Candidates from the shortest on, each with the round in which it was done.
+
+    By their tokens. Where some are not known, as behind a stop string, it is by the round and then by the text. Those
+    that were cut come last: they would have been longer.
+    """
+    known = all(each.tokens for _, each in done)
+
+    def length(one: tuple[int, Candidate]) -> tuple[bool, int, int]:
+        rounds, each = one
+        return each.cut, len(each.tokens) if known else rounds, len(each.thought + each.text)
+
+    return [each for _, each in sorted(done, key=length)]

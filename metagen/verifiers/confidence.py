@@ -2,11 +2,12 @@
 
 They read what the engine returned beside the tokens, so they cost nothing more. It has to be asked for: a candidate
 that was drawn without is an `InputError`, since a whole run without verdicts would be a vote that only looks weighted.
-A candidate without words has no verdict.
+A candidate without words has no verdict. Tokens that a strategy wrote into a reply do not count.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isnan
 
 from metagen.candidate import Candidate, Score
 from metagen.confidence import lowest_group, mean
@@ -77,8 +78,9 @@ class LowestGroupConfidence:
 
 
 def _known(by: object, candidate: Candidate, numbers: tuple[float, ...], model: str) -> tuple[float, ...]:
+    """The numbers of the tokens that the model drew, without those that a strategy wrote."""
     if (candidate.text or candidate.thought) and not numbers:
         raise InputError(
             f"{by!r} reads what the model returns beside its tokens: sample with of={model}, from a model that does"
         )
-    return numbers
+    return tuple(number for number in numbers if not isnan(number))

@@ -15,6 +15,8 @@ from metagen.run import Generator, Run
 from metagen.settings import require_generator, require_whole, spelled
 
 WORD = re.compile(r"[^\W_]+")
+ONE_WORD = re.compile(r"[\W_]*[^\W_]+[\W_]*")
+ARTICLE = re.compile(r"[\W_]*a (?!is\b)\w", re.IGNORECASE)
 _NUMBER = (
     r"(?P<grade>[0-9]+(?:\.[0-9]+)?)(?!\.?[0-9]|\s*%|\s*[-–]\s*[0-9])(?:\s*(?:/|out\s+of)\W{0,3}(?P<most>[0-9]+))?"
 )
@@ -106,8 +108,8 @@ def matches(won: dict[tuple[int, int], float | None], number: int) -> list[float
 def preferred(reply: Candidate, this: str, other: str) -> float | None:
     """How much a reply says `this` rather than `other`, from 0 to 1; `None` if it says neither.
 
-    By the probabilities of both as its first token, where they are known. Else by the answer that it gives, by its
-    first word, or by its last line.
+    By the probabilities of both as its first token, where they are known. Else by the answer that it gives, by a last
+    or first line of one word, or by the first word of either. The article of "A quick check" is no verdict for A.
     """
     chances = {this: 0.0, other: 0.0}
     for token, logprob in reply.first:
@@ -115,8 +117,10 @@ def preferred(reply: Candidate, this: str, other: str) -> float | None:
             chances[word] += exp(logprob)
     if total := sum(chances.values()):
         return chances[this] / total
-    last = reply.text.rstrip().rpartition("\n")[2]
-    for said in (_word(extract(reply.text) or ""), _word(reply.text), _word(last)):
+    first, last = reply.text.strip().partition("\n")[0], reply.text.rstrip().rpartition("\n")[2]
+    alone = [each for each in (last, first) if ONE_WORD.fullmatch(each)]
+    begun = [each for each in (first, last) if not ARTICLE.match(each)]
+    for said in map(_word, (extract(reply.text) or "", *alone, *begun)):
         if said in chances:
             return float(said == this)
     return None

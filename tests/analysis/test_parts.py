@@ -145,6 +145,12 @@ def test_samples_without_numbers_are_numbered_in_the_order_of_the_file(tmp_path:
     assert source.curves["coverage"].values.tolist() == [[1.0]] * 3
 
 
+def test_settings_whose_numbers_are_written_otherwise_are_the_same(tmp_path: Path, small: None) -> None:
+    problems = ProblemFile(write(tmp_path / "problems.jsonl", [{"id": n, "prompt": "?", "answer": n} for n in "789"]))
+    rows = [row | {"sampling": {"temperature": (1, 1.0)[place % 2]}} for place, row in enumerate(ROWS)]
+    assert len(read(write(tmp_path / "pool.jsonl", rows), problems).curves["coverage"].values) == 3
+
+
 def test_what_is_gone_is_odd(tmp_path: Path) -> None:
     with pytest.raises(OddError):
         list(read_parts(tmp_path / "none.jsonl", NO_KINDS, ()))

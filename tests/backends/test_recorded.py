@@ -161,6 +161,38 @@ async def test_samples_from_elsewhere_serve_any_settings(tmp_path: Path) -> None
             assert await texts(backend, Request("p", "1 + 1?", sampling=sampling)) == ["sample 0"]
 
 
+@pytest.mark.parametrize(
+    ("recorded", "asked"),
+    [
+        (Sampling(temperature=1.0, top_p=1), Sampling(temperature=1, top_p=1.0)),
+        (Sampling(temperature=0, logit_bias={7: -100.0}), Sampling(temperature=0.0, logit_bias={7: -100})),
+        (Sampling(extra={"a": [1.0, {"b": True}]}), Sampling(extra={"a": [1, {"b": True}]})),
+    ],
+)
+async def test_equal_settings_are_the_same_however_their_numbers_are_written(
+    tmp_path: Path, recorded: Sampling, asked: Sampling
+) -> None:
+    path, model = tmp_path / "pool.jsonl", Counting()
+    async with Recorded(path, model) as backend:
+        await texts(backend, replace(REQUEST, sampling=recorded))
+        assert await texts(backend, replace(REQUEST, sampling=asked)) == ["seed None, draw 0"]
+        await texts(backend, replace(REQUEST, sampling=asked, draw=1))
+    assert len(model.requests) == 2
+    first, second = map(json.loads, path.read_text().splitlines())
+    assert json.dumps(first["sampling"]) == json.dumps(second["sampling"])
+    assert await texts(Recorded(path), replace(REQUEST, sampling=recorded, n=2)) == [
+        "seed None, draw 0",
+        "seed None, draw 1",
+    ]
+
+
+async def test_samples_without_numbers_are_numbered_by_their_requests(tmp_path: Path) -> None:
+    lines = [{"prompt": "A", "text": "x"}, {"prompt": "B", "text": "y"}, {"prompt": "A", "text": "z"}]
+    backend = Recorded(pool(tmp_path / "pool.jsonl", lines))
+    assert await texts(backend, Request("p", "B")) == ["y"]
+    assert await texts(backend, Request("p", "A", n=2)) == ["x", "z"]
+
+
 async def test_what_is_missing_is_drawn_and_recorded(tmp_path: Path) -> None:
     path, model, spent = tmp_path / "pool.jsonl", Counting(), list[Usage]()
     request = Request("p", "1 + 1?", n=2, seed=10)

@@ -96,6 +96,39 @@ def test_what_is_no_statement_is_refused(text: str, said: str) -> None:
         read_statement(text)
 
 
+GIVEN = "Lemma a : True.\nProof. intros. admit. Admitted.\nLemma b : 1 = 1.\nProof. auto. Qed.\n"
+LAST = "Theorem c : 2 = 2."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Proof. intros. auto. Qed.",
+        f"{LAST} Proof. intros. auto. Qed.",
+        f"{GIVEN}{LAST}\nProof. intros. auto. Qed.",
+    ],
+)
+def test_tactics_of_given_proofs_are_no_restatement(text: str) -> None:
+    statement = read_statement(f"{GIVEN}{LAST} Admitted.")
+    assert proof_of(statement, text).split() == ["intros.", "auto."]
+    sketch = text.replace("auto.", "admit.") if "Lemma" not in text else f"{GIVEN}{LAST}\nintros. admit. Admitted."
+    assert proof_of(statement, sketch, sketch=True).split() == ["intros.", "admit."]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (f"{GIVEN}Proof. auto. Qed.", "refused: admit"),
+        (f"Lemma z : False. Admitted. {LAST} auto. Qed.", "Lemma, and not the statement"),
+        (f"{LAST} admit. Admitted.", "refused: admit"),
+        (f"{LAST} auto. Qed. {LAST} auto. Qed.", "text after Qed"),
+    ],
+)
+def test_before_the_restated_theorem_stands_what_is_given_and_nothing_else(text: str, said: str) -> None:
+    with pytest.raises(Refused, match=said):
+        proof_of(read_statement(f"{GIVEN}{LAST} Admitted."), text)
+
+
 def test_a_file_is_its_last_theorem_and_what_follows() -> None:
     statement, rest = read_file("Lemma a : True. Proof. auto. Qed. Theorem b : 1 = 1. Proof. (* . *) admit. Qed.")
     assert (statement.name, statement.given.strip()) == ("b", "Lemma a : True. Proof. auto. Qed.")

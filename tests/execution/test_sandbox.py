@@ -221,7 +221,7 @@ async def test_the_environment_is_empty(sandbox: Sandbox, monkeypatch: pytest.Mo
     done = await python(
         "import os; print(sorted(set(os.environ) - {'PWD', 'LC_CTYPE', 'OLDPWD', '_'}))", sandbox=sandbox
     )
-    assert text(done) == "['LANG', 'PATH']\n"
+    assert text(done) == "['LANG', 'PATH', 'PYTHONHASHSEED']\n"
 
 
 async def test_descriptors_are_not_handed_on(sandbox: Sandbox, tmp_path: Path) -> None:

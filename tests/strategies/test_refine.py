@@ -6,6 +6,7 @@ from metagen import (
     Candidate,
     Correct,
     Feedback,
+    Function,
     InputError,
     Model,
     Problem,
@@ -146,6 +147,28 @@ async def test_a_corrector_of_its_own_revises() -> None:
     assert solution.answer == "7"
     assert len(drafts.requests) == 1
     assert corrections.requests[1].prompt == revise(PROBLEM.prompt, "The answer is 6.")
+
+
+async def test_a_critic_that_fails_costs_no_sample() -> None:
+    async def raises(problem: Problem, candidate: Candidate, run: Run) -> Feedback | None:
+        raise ValueError("no")
+
+    solution = await solve(PROBLEM, Vote(2, of=Refine(raises)), writes(7, 7))
+    assert (solution.text, solution.lost, solution.why_lost) == ("The answer is 7.", 0, "")
+    assert any("not revised: VerifierError" in note for note in solution.notes)
+
+
+async def test_a_revision_that_the_kind_of_answers_cannot_read_is_a_version_like_any_other() -> None:
+    def reads(text: str) -> str | None:
+        if "6" in text:
+            raise ValueError(text)
+        return text
+
+    problem = Problem("p", "What is 3 + 4?", answers=Function(reads))
+    solution = await solve(problem, Refine(by=above, keep="best", rounds=2), writes(5, 6, 4))
+    assert (solution.text, solution.error, solution.lost) == ("The answer is 6.", "", 0)
+    solution = await solve(problem, Refine(rounds=3), writes(5, 6, 6))
+    assert (solution.text, solution.lost) == ("The answer is 6.", 0)
 
 
 async def test_a_corrector_stops_when_nothing_changes_or_nothing_is_said() -> None:

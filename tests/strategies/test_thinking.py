@@ -1,11 +1,14 @@
 """Thoughts that are ended, gone on with, and given up, over a model that thinks letter by letter."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from metagen import (
+    Candidate,
+    Completion,
     DeepConf,
     EarlyExit,
     InputError,
@@ -14,7 +17,10 @@ from metagen import (
     Model,
     Problem,
     Request,
+    Run,
+    Score,
     Scripted,
+    SelfCertainty,
     Shortest,
     Solution,
     Think,
@@ -118,11 +124,51 @@ async def test_a_thought_ends_at_its_limit() -> None:
     assert (solution.text, solution.usage.thought_tokens) == ("The answer is a.", 60)
 
 
+async def test_a_thought_has_no_more_tokens_than_its_limit() -> None:
+    backend = Thinker(500)
+    solution = await solved(EarlyExit(64, tokens=16), backend)
+    assert backend.requests[0].sampling.max_tokens == 16
+    assert (solution.text, solution.usage.thought_tokens) == ("The answer is a.", 16)
+    solution = await solved(EarlyExit(20, agree=99, tokens=50), Thinker(500))
+    assert (solution.text, solution.usage.thought_tokens) == ("The answer is a.", 50)
+
+
 @pytest.mark.parametrize(("sure", "tokens"), [(-0.1, 20), (0.1, 500)])
 async def test_a_thought_ends_when_the_answer_is_sure(sure: float, tokens: int) -> None:
     strategy = EarlyExit(20, by=MeanLogprob(), sure=sure, tokens=500, of=Model(logprobs=True))
     solution = await solved(strategy, Thinker(1000))
     assert solution.usage.thought_tokens == tokens
+
+
+async def test_of_a_probe_only_the_tokens_that_the_model_drew_say_whether_it_is_sure() -> None:
+    def script(request: Request) -> Completion:
+        text = " 7." if not request.open and request.tokens else "<think>\n" * (not request.tokens) + "a" * 500
+        return Completion(text, logprobs=(-0.5,) * len(text), length=len(text))
+
+    seen: list[float] = []
+
+    async def watched(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
+        scores = await run.score(MeanLogprob(), problem, candidates)
+        seen.extend(score.value for score in scores if score)
+        return scores
+
+    strategy = EarlyExit(20, by=watched, tokens=40, of=Model(logprobs=True))
+    await solved(strategy, Scripted(script, thinking="qwen3"))
+    assert seen == [-0.5]
+
+
+async def test_a_mark_that_is_forced_makes_no_passage_less_sure() -> None:
+    seen: list[Score | None] = []
+
+    async def judged(problem: Problem, run: Run) -> Candidate:
+        candidate = await run.ask(Model(thinking=12, top_logprobs=2), problem)
+        assert len(candidate.tokens) == len(candidate.confidences) == len(candidate.logprobs)
+        for by in (LowestGroupConfidence(8), SelfCertainty(), MeanLogprob()):
+            seen.extend(await run.score(by, problem, [candidate]))
+        return candidate
+
+    await solved(judged, Thinker(200))
+    assert [score and score.value for score in seen] == [1.0, 1.0, 0.0]
 
 
 async def test_the_first_by_tokens_vote_and_the_others_are_given_up() -> None:
@@ -145,6 +191,38 @@ async def test_a_tie_goes_to_the_shorter() -> None:
         return next(each.removeprefix(written) for each in whole.values() if each.startswith(written))
 
     assert (await solved(Shortest(2, n=2), Scripted(script, thinking="qwen3"))).answer == "6"
+
+
+async def test_a_sample_that_was_cut_is_not_done_before_one_that_is_finished() -> None:
+    async def cut_or_not(problem: Problem, run: Run) -> Candidate:
+        if problem.partial:
+            return Candidate((*problem.partial.steps, " is 7."), tokens=(1, 2))
+        drawn = await run.ask(None, problem)
+        if drawn.text == "Cut":
+            return Candidate(("Cut",), finished=False, cut=True, tokens=(1,))
+        return Candidate(("The answer",), finished=False, tokens=(1,))
+
+    replies = ("Cut", "The answer")
+    solution = await solved(Shortest(1, n=2, of=cut_or_not), Scripted(lambda request: replies[request.draw]))
+    assert (solution.text, solution.notes) == ("The answer is 7.", ())
+    solution = await solved(Shortest(2, n=2, of=cut_or_not), Scripted(lambda request: replies[request.draw]))
+    assert (solution.answer, solution.compared) == ("7", 2)
+
+
+async def test_a_sample_that_a_stop_string_ended_is_as_long_as_it_is() -> None:
+    replies = ("So, once more and again and again: the answer is 5. END", "The answer is 6.")
+    for every in (8, 256):
+
+        def script(request: Request) -> str:
+            written = "".join(map(chr, request.tokens))
+            return replies[request.draw] if not written else _rest(replies, written)
+
+        strategy = Shortest(1, n=2, every=every, of=Model(stop=("END",)))
+        assert (await solved(strategy, Scripted(script))).answer == "6"
+
+
+def _rest(replies: Sequence[str], written: str) -> str:
+    return next(each.removeprefix(written) for each in replies if each.startswith(written))
 
 
 async def test_samples_are_given_up_inside_their_thoughts() -> None:
@@ -173,6 +251,9 @@ def test_the_repr_is_the_spec(spec: str) -> None:
         (lambda: Think(0), "Think: tokens must be a whole number"),
         (lambda: Think(9, waits=-1), "Think: waits must be a whole number of 0"),
         (lambda: Think(9, of=Vote(2)), "cannot step"),
+        (lambda: Think(9, hurry=5), "Think: hurry must be a text, not 5"),  # type: ignore[arg-type]
+        (lambda: Think(9, word=None), "Think: word must be a text, not None"),  # type: ignore[arg-type]
+        (lambda: EarlyExit(9, hurry=b"So"), "EarlyExit: hurry must be a text"),  # type: ignore[arg-type]
         (lambda: EarlyExit(0), "EarlyExit: every must be a whole number"),
         (lambda: EarlyExit(9, sure=float("nan")), "EarlyExit: sure must be a number"),
         (lambda: Shortest(3, n=2), "Shortest: n - k must be a whole number of 0"),

@@ -1,5 +1,5 @@
 from dataclasses import replace
-from math import isclose
+from math import isclose, nan
 
 import pytest
 
@@ -48,6 +48,15 @@ async def test_they_read_what_the_model_returned(by: Verifier, value: float) -> 
     assert await verdict(by, NOTHING) is None
     with pytest.raises(InputError, match=r"sample with of=Model\((logprobs=True|top_logprobs=20)\)"):
         await verdict(by, BARE)
+
+
+@pytest.mark.parametrize(
+    ("by", "value"), [(MeanLogprob(), -2.0), (SelfCertainty(), 3.0), (LowestGroupConfidence(2), 2.0)]
+)
+async def test_tokens_that_no_model_drew_do_not_count(by: Verifier, value: float) -> None:
+    some = replace(SURE, logprobs=(nan, *SURE.logprobs, nan), confidences=(nan, *SURE.confidences, nan))
+    assert await verdict(by, some) == Score(value)
+    assert await verdict(by, replace(SURE, logprobs=(nan,), confidences=(nan,))) is None
 
 
 async def test_what_may_go_on_has_no_verdict_before_it_has_a_group() -> None:

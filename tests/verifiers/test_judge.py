@@ -56,6 +56,9 @@ def says(text: str, **first: float) -> Candidate:
         (says("No. It should be 2: yes, 2."), 0.0),
         (says("1 + 1 = 2. No doubt.\nThe answer is Yes."), 1.0),
         (says("It adds up.\n\nYes\n"), 1.0),
+        (says("No step is missing.\n**Yes**"), 1.0),
+        (says("Yes\nNo step is missing."), 1.0),
+        (says("Yes it is right."), 1.0),
         (says("Yesterday it did."), None),
         (says("It adds up."), None),
         (says(""), None),
@@ -64,6 +67,23 @@ def says(text: str, **first: float) -> Candidate:
 )
 def test_how_a_reply_is_read(reply: Candidate, value: float | None) -> None:
     assert preferred(reply, "yes", "no") == (None if value is None else pytest.approx(value))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("A quick check shows that the second is right.\nB", 0.0),
+        ("A quick check shows that the second is right.", None),
+        ("It depends.\nA bit.", None),
+        ("A", 1.0),
+        ("**A**: it is right.", 1.0),
+        ("A is better.", 1.0),
+        ("A\n\nB has a slip.", 1.0),
+        ("Solution 1 errs.\nB is better.", 0.0),
+    ],
+)
+def test_an_article_is_no_verdict(text: str, value: float | None) -> None:
+    assert preferred(says(text), "a", "b") == value
 
 
 @pytest.mark.parametrize(

@@ -190,6 +190,8 @@ class Wording:
         """What is sent, where to, and how many prompt tokens it has at most. Raises `GenerationError`."""
         if request.sampling.keep_stop and not self.dialect.keep_stop:
             raise GenerationError(f"{self.model} cannot step: it does not return the text that ends a step")
+        if request.sampling.keep_stop and not (request.sampling.stop or self.dialect.returns_ids):
+            raise GenerationError(f"{self.model} cannot step by tokens: it returns no token ids to count")
         if not self.dialect.tells_ids:
             return self._as_text(request)
         await self._check_system(request)

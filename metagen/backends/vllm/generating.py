@@ -155,8 +155,9 @@ class VLLMEngine(Engine, Backend):
         sampling = request.sampling
         _check_top(sampling.top_logprobs, self._llm.model_config)
         chosen = {field: value for field in SHARED if (value := getattr(sampling, field)) is not None}
+        shown = {"skip_special_tokens": False} if self._prompts.shows_marks(sampling) else {}
         return SamplingParams(
-            **self._sampling_defaults | chosen | dict(sampling.extra or {}),
+            **self._sampling_defaults | chosen | dict(sampling.extra or {}) | shown,
             n=request.n,
             seed=request.seed,
             max_tokens=request.limit(self.context - prompt_tokens),

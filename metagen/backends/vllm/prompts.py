@@ -68,6 +68,10 @@ class Prompts:
             return [self.marks.family.close] if self.marks and self.marks.closes is None else []
         return list(sampling.stop)
 
+    def shows_marks(self, sampling: Sampling) -> bool:
+        """Whether the text must show special tokens: the mark that ends a thought is several of them."""
+        return sampling.thought_only and self.marks is not None and self.marks.hidden
+
     def encode(self, text: str) -> list[int]:
         """The ids of a text inside a reply, in which the marks of its thought are marks."""
         return self.marks.encode(text) if self.marks else self._chat.encode_text(text)

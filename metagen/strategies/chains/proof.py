@@ -5,7 +5,17 @@ from dataclasses import KW_ONLY, dataclass
 from metagen.candidate import Candidate
 from metagen.errors import ToolRefusal
 from metagen.execution.blocks import COQ, fenced, last_block
-from metagen.execution.coq import HOLE, Refused, Statement, filled, goals_left, proof_of, read_statement, uncommented
+from metagen.execution.coq import (
+    HOLE,
+    Refused,
+    Statement,
+    filled,
+    goals_left,
+    proof_of,
+    read_file,
+    read_statement,
+    uncommented,
+)
 from metagen.problem import Problem
 from metagen.prompts import corrected_sketch, formal_sketch, informal_proof, open_goal
 from metagen.run import Generator, Run, Tool
@@ -75,7 +85,12 @@ class DraftSketchProve:
             return tactics_of(reply.text)
 
         said = await run.map(tactics, goals_left(file))
-        return filled(uncommented(file), {hole: f"{{ {each} }}" for hole, each in enumerate(said) if each})
+        fillings = {hole: f"{{ {each} }}" for hole, each in enumerate(said) if each}
+        try:
+            statement, sketch = read_file(file)
+        except Refused:  # a prover of one's own may know other files
+            return filled(uncommented(file), fillings)
+        return f"{statement.given}{statement.theorem}{filled(sketch, fillings)}"
 
 
 def sketched(question: str, reply: str) -> str:

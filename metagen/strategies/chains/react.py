@@ -5,7 +5,7 @@ import re
 from dataclasses import KW_ONLY, dataclass
 
 from metagen.answers.kinds import MATHS
-from metagen.answers.protocol import Answers, read_answer
+from metagen.answers.protocol import Answers
 from metagen.candidate import Candidate
 from metagen.errors import InputError, ToolRefusal
 from metagen.problem import Problem
@@ -13,6 +13,7 @@ from metagen.prompts import REACT_STOP, action, react
 from metagen.run import Generator, Run, Tool
 from metagen.settings import require_async, require_generator, require_seconds, require_whole, spelled, takes
 from metagen.strategies.chains.chain import ended
+from metagen.strategies.choosing import key_of
 
 NAME = re.compile(r"[A-Za-z_][\w-]*")
 NO_ACTION = 'That is neither an action nor an answer. Write "Action: name[input]", or end with "The answer is ...".'
@@ -71,8 +72,8 @@ class ReAct:
 
 
 def gives_answer(reply: str, answers: Answers = MATHS) -> bool:
-    """Whether a reply gives an answer of the kind that the problem has."""
-    return read_answer(answers, reply) is not None
+    """Whether a reply gives an answer of the kind that the problem has; one that cannot be read is none."""
+    return key_of(answers, Candidate((reply,))) is not None
 
 
 def described(tool: Tool) -> str:

@@ -73,7 +73,8 @@ class CodeVote(Programs):
             probes = await _written(problem.aside(write_calls(problem.text, self.k)), "call", self, run)
         behaviours = await _behaviours(codes, probes, self, run)
         voting = [
-            each if each and not all(outcome.startswith("failed") for outcome in each) else None for each in behaviours
+            each if each and not all(outcome.startswith(("failed", "raised")) for outcome in each) else None
+            for each in behaviours
         ]
         return elected(candidates, majority(voting), run)
 

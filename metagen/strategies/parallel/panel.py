@@ -29,6 +29,11 @@ class Panel:
         for generator in self.of:
             require_generator(self, of=generator)
 
+    @property
+    def distinct(self) -> int:
+        """How many samples it draws before a generator answers again."""
+        return len(self.of)
+
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
         return (await self.sample(problem, run, 1))[0]
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from metagen.answers.kinds import normalised
 from metagen.distribution import how_to_install
-from metagen.errors import InputError, VerifierError
+from metagen.errors import InputError, MetagenError, VerifierError
 from metagen.settings import literal, spelled, takes
 
 Similarity = Callable[[str, str], float]
@@ -91,12 +91,15 @@ def similarities(texts: Sequence[str], similarity: Similarity) -> np.ndarray[Any
     """[n, n]: how alike each of n texts, in rows, is to each, in columns; equal texts are compared once.
 
     Raises:
+        InputError: the embeddings of `Cosine` are no vectors, one for each text.
         VerifierError: the user's function failed, or gave something else than a number.
     """
     distinct = list(dict.fromkeys(texts))
     try:
         matrix = getattr(similarity, "matrix", None) or (lambda these: _pairs(these, similarity))
         alike = np.asarray(matrix(distinct), float)
+    except MetagenError:
+        raise
     except Exception as error:  # whatever a user's function raises is its failure
         raise VerifierError(f"{literal(similarity)}: {type(error).__name__}: {error}") from error
     if not np.isfinite(alike).all():

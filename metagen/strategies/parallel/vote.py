@@ -21,8 +21,8 @@ class Vote:
 
     Answers are grouped by their keys, which `problem.answers` gives: 1/2, 0.5 and \frac12 vote together. A
     candidate without an answer, or without a verdict, does not vote. Ties go to the answer that was drawn first.
-    What is returned is the first sample with the winning answer, or with `by` the best of them. If no candidate has
-    a verdict, the majority decides; if none has an answer, the first sample is returned. Both are noted.
+    What is returned is the first sample with the winning answer, or with `by` the best of them. If no candidate with
+    an answer has a verdict, the majority decides; if none has an answer, the first sample is returned. Both are noted.
 
     With `until`, samples are drawn `window` at a time and judged in the order of their numbers, and no more are drawn
     once the rule says that the vote is settled, as in `Vote(40, until=BetaStop(0.95), window=4)`. Those in flight are
@@ -83,11 +83,14 @@ class Vote:
             run.note("no sample has a verdict: the majority decides")
             return majority(keys)
         try:
-            return weighted_majority(keys, values(scores))
+            chosen = weighted_majority(keys, values(scores))
         except WeightError as error:
             raise WeightError(
                 f"{self!r}: {error}. If {literal(self.by)} gives logits, write by=Sigmoid({literal(self.by)})"
             ) from None
+        if chosen is None and (chosen := majority(keys)) is not None:
+            run.note("no sample with an answer has a verdict: the majority decides")
+        return chosen
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -15,21 +15,22 @@ def choice(leaves: Sequence[Leaf], rule: Rule, answers: Answers = MATHS) -> tupl
     """The place of the answer, and what is to be said about how it was found.
 
     The `best` verdict; the `majority`, to which each leaf gives as many votes as it was drawn; or the vote `weighted`
-    by verdicts. A vote is won by an answer, and the leaf with the best verdict gives it. Without any verdict the
-    majority decides in place of the weights; if no leaf has an answer, the best verdict does. Ties go to the
-    first.
+    by verdicts. A vote is won by an answer, and the leaf with the best verdict gives it. If no leaf with an answer has
+    a verdict, the majority decides in place of the weights; if none has an answer, the best verdict does. Ties go to
+    the first.
     Raises `WeightError` if a weight is negative or not finite.
     """
     values = [leaf.value for leaf in leaves]
     if rule == "best":
         return best(values), ""
     keys = [key_of(answers, leaf.candidate) for leaf in leaves]
-    unjudged = rule == "weighted" and all(value is None for value in values)
-    weighted = rule == "weighted" and not unjudged
-    winner = weighted_majority(keys, [_weight(leaf) if weighted else leaf.count for leaf in leaves])
+    winner, said = None, ""
+    if rule == "weighted":
+        winner = weighted_majority(keys, [_weight(leaf) for leaf in leaves])
+    if winner is None and (winner := weighted_majority(keys, [leaf.count for leaf in leaves])) is not None:
+        said = "no finished reply with an answer has a verdict: the majority decides" if rule == "weighted" else ""
     if winner is None:
         return best(values), f"none of {len(leaves)} finished replies has an answer that votes: the best is returned"
-    said = "no finished reply has a verdict: the majority decides" if unjudged else ""
     return _best_of(keys[winner], keys, values), said
 
 

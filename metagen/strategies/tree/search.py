@@ -235,8 +235,7 @@ class TreeSearch:
         return [candidate.finished and (next(verdicts) or 0.0) >= ACCEPTED for candidate in candidates]
 
     def _check_steps(self, begun: Candidate, drawn: Sequence[Candidate]) -> None:
-        length = len(begun.steps)
-        if any(each.steps[:length] != begun.steps or len(each.steps) == length for each in drawn):
+        if any(_stands_still(begun, each) for each in drawn):
             raise InputError(
                 f"{type(self).__name__}: of={literal(self.of)} cannot step: it did not continue the reply so far. "
                 "It must hand the problem on, with its partial reply and its step, to a model"
@@ -271,6 +270,15 @@ def _record(made: Sequence[Node], now: Sequence[Node], n: int, run: Run) -> None
     """Write down what became of the n children that were asked for: this says what each depth kept."""
     pairs = zip(made, now, strict=True)
     run.record(Expansion(n, tuple(Child(then.count, then.value, then.state, each.state) for then, each in pairs)))
+
+
+def _stands_still(begun: Candidate, candidate: Candidate) -> bool:
+    """Whether a reply is not the one that was begun, or no longer than it; a step that is thought adds no text."""
+    length = len(begun.steps)
+    if candidate.steps[:length] != begun.steps:
+        return True
+    thinks = (candidate.thoughts, candidate.thought_tokens) != (begun.thoughts, begun.thought_tokens)
+    return length == len(candidate.steps) and not (begun.open or candidate.open or thinks)
 
 
 def _state(candidate: Candidate, *, last: bool) -> State:

@@ -131,6 +131,16 @@ async def test_sglang_continues_a_reply_and_steps_by_text() -> None:
     assert fake.bodies[-1]["continue_final_message"]
 
 
+async def test_sglang_refuses_steps_of_tokens_before_it_is_asked() -> None:
+    fake = SGLangServer()
+    async with opened(fake) as server:
+        before = len(fake.bodies)
+        step = Sampling(max_tokens=2, keep_stop=True)
+        with pytest.raises(GenerationError, match="cannot step by tokens: it returns no token ids"):
+            await server.generate(Request("p", "?", seed=5, sampling=step), lambda _: None)
+    assert len(fake.bodies) == before
+
+
 async def test_llama_counts_prompts_exactly_and_continues_from_ids() -> None:
     fake = LlamaServer()
     async with opened(fake) as server:

@@ -1,6 +1,14 @@
 """What the model reads, and which tokens end what it writes."""
 
+from typing import Any
+
+import pytest
+
+from metagen.backends.thoughts import Marks
 from metagen.backends.vllm.prompts import Prompts
+from metagen.models import SMALL
+from metagen.request import Sampling
+from metagen.thinking import FAMILIES
 
 
 class Words:
@@ -35,3 +43,16 @@ def test_the_vocabulary_is_decoded_once() -> None:
     prompts = Prompts(words)
     assert prompts.enders(("\n",)) == prompts.enders(("\n", "b")) == [2]
     assert words.decoded == 1
+
+
+@pytest.mark.parametrize(("family", "hidden"), [("gpt-oss", True), ("granite", False), ("qwen3", False)])
+def test_a_mark_of_several_special_tokens_must_be_shown_to_end_a_thought(family: str, hidden: bool) -> None:
+    transformers = pytest.importorskip("transformers", reason="needs transformers")
+    tokenizer: Any = transformers.AutoTokenizer.from_pretrained(SMALL)
+    special = ["<|channel|>", "<|message|>", "<|end|>", "<|start|>", "<think>", "</think>"]
+    tokenizer.add_tokens(special, special_tokens=True)
+    prompts = Prompts(tokenizer)
+    assert not prompts.shows_marks(Sampling(thought_only=True))
+    prompts.marks = Marks(tokenizer, FAMILIES[family])
+    assert prompts.shows_marks(Sampling(thought_only=True)) is hidden
+    assert not prompts.shows_marks(Sampling(stop=("x",)))

@@ -122,6 +122,17 @@ async def test_goals_that_are_left_go_back_and_their_proofs_take_the_place_of_th
     assert solution.text.endswith(coq("Theorem proved."))
 
 
+async def test_holes_are_those_of_the_last_theorem() -> None:
+    question = "Lemma a : 1 = 1.\nProof. admit. Admitted.\nTheorem b : 2 = 2.\nProof.\nAdmitted."
+    left = sketched(question, "intros. admit.")
+    at = left.rindex("admit.")
+    prover = Prover(f"{left[:at]}{open_hole('|- 2 = 2')}{left[at + 6 :]}", "Theorem proved.")
+    backend = model("Draft.", coq("intros. admit."), coq("reflexivity."))
+    solution = await solve(Problem("p", question), DraftSketchProve(prover, rounds=1), backend)
+    assert prover.asked[1].split() == f"{left[:at]}{{ reflexivity. }}{left[at + 6 :]}".split()
+    assert solution.text.endswith(coq("Theorem proved."))
+
+
 async def test_a_sketch_that_the_prover_refuses_goes_back_with_its_message() -> None:
     prover = Prover(ToolRefusal("no such lemma"), "Theorem proved.")
     backend = model("Draft.", coq("apply nonesuch."), coq("auto."))

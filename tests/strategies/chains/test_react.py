@@ -5,7 +5,20 @@ from typing import Any
 
 import pytest
 
-from metagen import Calculator, InputError, Model, Problem, Python, ReAct, Request, Solution, Text, Tool, Vote, solve
+from metagen import (
+    Calculator,
+    Function,
+    InputError,
+    Model,
+    Problem,
+    Python,
+    ReAct,
+    Request,
+    Solution,
+    Tool,
+    Vote,
+    solve,
+)
 from metagen.strategies.chains.react import described
 from tests.strategies.chains.test_retrieval import Library, replies
 from tests.support.confined import needs_sandbox
@@ -131,16 +144,6 @@ async def test_a_tool_that_fails_costs_one_candidate() -> None:
     assert (solution.answer, solution.samples, solution.lost) == ("35", 2, 1)
 
 
-async def test_a_kind_of_answers_that_fails_costs_one_problem() -> None:
-    class Fussy(Text):
-        def extract(self, text: str, *, finished: bool = True) -> str | None:
-            raise ValueError(text)
-
-    problem = Problem("p", "?", "35", answers=Fussy())
-    solution = await solve(problem, ReAct(tools(Library())), Counting(replies("The answer is 35.")))
-    assert solution.error == "VerifierError: Fussy: ValueError: The answer is 35."
-
-
 @needs_sandbox
 async def test_code_is_an_action_that_the_sandbox_runs() -> None:
     def block(code: str) -> str:
@@ -151,6 +154,23 @@ async def test_code_is_an_action_that_the_sandbox_runs() -> None:
     assert solution.correct
     assert "Observation:\n> python cannot take that: ZeroDivisionError: division by zero\n" in requests[1].prompt
     assert "Observation:\n> 35\n" in requests[2].prompt
+
+
+async def test_a_reply_that_the_kind_of_answers_cannot_read_gives_no_answer() -> None:
+    def reads(text: str) -> str | None:
+        if "?" in text:
+            raise ValueError(text)
+        return "35" if "35" in text else None
+
+    class Bare(Function):
+        def extract(self, text: str, *, finished: bool = True) -> str | None:
+            return reads(text)
+
+    for kind in (Function(reads), Bare(reads)):
+        backend = Counting(replies("35?", "It is 35."))
+        problem = Problem("p", "How old was Ada in 1850?", "35", answers=kind)
+        solution = await solve(problem, ReAct((("delete", delete),)), backend)
+        assert (solution.answer, len(backend.requests)) == ("35", 2)
 
 
 async def test_a_tool_is_described_by_its_docstring() -> None:

@@ -17,8 +17,9 @@ from metagen import (
     parse,
     solve,
 )
-from metagen.execution.probes import kind_of
+from metagen.execution.probes import kind_of, outcomes
 from metagen.execution.processes import Finished
+from metagen.execution.programs import limits
 from metagen.strategies.parallel.behaviour import agreed
 from tests.support.confined import needs_sandbox
 
@@ -56,6 +57,8 @@ def model(written: str | None) -> Scripted:
         ("assert await f(1) == 2", "input"),
         ("f([x async for x in g()])", "input"),
         ("f((yield))", "call"),
+        ("print(*f(1))", "call"),
+        ("print()", "call"),
     ],
 )
 def test_probes_are_told_apart(probe: str, kind: str) -> None:
@@ -94,6 +97,27 @@ class TestRun:
         backend = Scripted(lambda request: f"```\n{codes[request.draw]}\n```")
         solution = await solve("?", CodeVote(3, inputs=("",), seconds=1), backend)
         assert solution.text == "```\nprint(1)\n```"
+
+    async def test_programs_that_raise_on_every_input_do_not_vote(self) -> None:
+        codes = ("def dbl(x): return 2 * x", "def dbl(x): return x + x", "def double(x): return 2 * x")
+        backend = Scripted(lambda request: f"```\n{codes[request.draw]}\n```")
+        solution = await solve("?", CodeVote(3, inputs=("double(2)",)), backend)
+        assert (solution.text, solution.notes) == (f"```\n{codes[2]}\n```", ())
+
+    @pytest.mark.parametrize("probe", ['f("a b c d e f g h")', "a b c d e f g h"])
+    async def test_sets_of_texts_are_written_in_one_order(self, probe: str) -> None:
+        shown = "print(f(input()))" if "(" not in probe else ""
+        codes = [f"def f(s): return set(s.split(){end})\n{shown}" for end in ("", " ", "  ", "   ", "    ")]
+        backend = Scripted(lambda request: f"```\n{['f = None', *codes][request.draw]}\n```")
+        solution = await solve("?", CodeVote(6, inputs=(probe,)), backend)
+        assert solution.text == f"```\n{codes[0]}\n```"
+        found = {await outcomes(code, [probe], Sandbox(), limits(10, 2**31)) for code in codes}
+        assert len(found) == 1
+
+    async def test_what_a_call_prints_to_show_it_is_what_it_returns(self) -> None:
+        written = "```python\nprint(double(2))\nprint(*[double(3)], double(4))\n```"
+        solution = await solve(PROBLEM, CodeVote(4), model(written))
+        assert (solution.correct, solution.answer, solution.notes) == (True, f"{CODES[1]}\n", ())
 
     async def test_tests_and_programs_agree(self) -> None:
         solution = await solve(PROBLEM, CodeT(4), model(TESTS))

@@ -57,7 +57,7 @@ def test_embeddings_are_compared_by_their_angle() -> None:
 
 
 @pytest.mark.parametrize(
-    "similarity", [lambda text, other: 1 / 0, lambda text, other: float("nan"), Cosine(lambda texts: [[1.0]])]
+    "similarity", [lambda text, other: 1 / 0, lambda text, other: float("nan"), Cosine(lambda texts: [1 / 0])]
 )
 def test_a_function_that_fails_is_named(similarity: object) -> None:
     with pytest.raises(VerifierError):
@@ -67,3 +67,5 @@ def test_a_function_that_fails_is_named(similarity: object) -> None:
 def test_what_is_no_embedding_is_refused() -> None:
     with pytest.raises(InputError, match="Cosine: embed="):
         Cosine(3)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="a vector for each of 2 texts is needed"):
+        similarities(["a", "b"], Cosine(lambda texts: [[1.0]]))

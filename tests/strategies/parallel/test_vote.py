@@ -20,6 +20,8 @@ from metagen import (
     WeightError,
     solve,
 )
+from metagen.strategies.parallel.stopping import Stop
+from tests.support.scripts import two_votes
 
 SPECS = ["Vote(5)", "Vote(3, by=length)", "Vote(5, until=two_votes)", "BestOf(4, by=length)"]
 WRAPPERS = ["Vote(3, of={})", "Vote(3, of={}, by=length)", "BestOf(2, of={}, by=length)"]
@@ -83,6 +85,18 @@ async def test_weights_add_up_and_the_heaviest_member_speaks() -> None:
 async def test_a_candidate_without_a_verdict_does_not_vote() -> None:
     strategy = Vote(3, by=giving(None, 0.1, None))
     assert (await solve(PROBLEM, strategy, saying(*boxed("1", "2", "1")))).answer == "2"
+
+
+@pytest.mark.parametrize("until", [None, two_votes])
+async def test_where_no_answer_has_a_verdict_the_majority_decides_and_says_so(until: Stop | None) -> None:
+    strategy = Vote(2, by=giving(0.9, None) if until is None else no_sevens, until=until)
+    solution = await solve(PROBLEM, strategy, saying("I do not know", *boxed("7")))
+    assert solution.answer == "7"
+    assert "no sample with an answer has a verdict: the majority decides" in solution.notes
+
+
+async def no_sevens(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
+    return [None if "7" in candidate.text else Score(0.9) for candidate in candidates]
 
 
 async def test_without_any_verdict_the_majority_decides_and_says_so() -> None:

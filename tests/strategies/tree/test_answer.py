@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metagen import Candidate, WeightError
+from metagen import Candidate, Function, WeightError
 from metagen.strategies.tree.answer import choice
 from metagen.strategies.tree.node import Leaf
 from tests.support.trees import values
@@ -28,12 +28,27 @@ def test_a_leaf_votes_as_often_as_it_was_drawn() -> None:
 def test_without_verdicts_the_majority_decides_and_without_answers_the_best() -> None:
     assert choice([leaf("7", None), leaf("8", None, count=2)], "weighted") == (
         1,
-        "no finished reply has a verdict: the majority decides",
+        "no finished reply with an answer has a verdict: the majority decides",
     )
     nothing = [Leaf(Candidate(("hm",)), value) for value in (0.1, 0.2)]
     place, said = choice(nothing, "majority")
     assert place == 1
     assert said.startswith("none of 2 finished replies has an answer")
+
+
+@pytest.mark.parametrize(("rule", "place"), [("majority", 1), ("weighted", 0)])
+def test_a_leaf_that_cannot_be_read_does_not_vote(rule: str, place: int) -> None:
+    def reads(text: str) -> str | None:
+        if "9" in text:
+            raise ValueError(text)
+        return text
+
+    assert choice(LEAVES[1:], rule, Function(reads))[0] == place  # type: ignore[arg-type]
+
+
+def test_where_no_leaf_with_an_answer_has_a_verdict_the_majority_decides() -> None:
+    leaves = [Leaf(Candidate(("hm",)), 0.9), leaf("7", None), leaf("8", None, count=2)]
+    assert choice(leaves, "weighted") == (2, "no finished reply with an answer has a verdict: the majority decides")
 
 
 def test_weights_must_be_weights() -> None:

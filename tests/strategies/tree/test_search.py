@@ -29,7 +29,7 @@ from metagen import (
     solve,
 )
 from metagen.strategies.tree.node import Draw, Node, State, expand, key_of
-from metagen.strategies.tree.search import TreeSearch
+from metagen.strategies.tree.search import TreeSearch, _stands_still
 from metagen.trace import Child, Expansion, Span
 from tests.support.scripts import NAMES, dice, late
 from tests.support.timing import forever
@@ -250,6 +250,44 @@ async def test_a_generator_that_does_not_go_on_is_found_out() -> None:
 
     with pytest.raises(InputError, match="Beam: of=forgets cannot step: it did not continue"):
         await solve(PROBLEM, Beam(1, 1, of=forgets, by=spelled), Scripted(lambda request: f"{request.seed}\n"), seed=1)
+
+
+async def test_a_generator_that_stands_still_behind_a_thought_is_found_out() -> None:
+    async def stands(problem: Problem, run: Run) -> Candidate:
+        return problem.partial if problem.partial and problem.partial.steps else await run.ask(None, problem)
+
+    reply = "<think>\na\n</think>\n\n0.5\n0.5\n"
+    model = Scripted(lambda request: reply[len(request.tokens) :], thinking="think")
+    with pytest.raises(InputError, match="Beam: of=stands cannot step: it did not continue"):
+        await solve(PROBLEM, Beam(1, 1, of=stands, by=spelled), model)
+
+
+def test_a_thought_of_which_no_tokens_are_counted_is_a_step_too() -> None:
+    ended = Candidate((), finished=False, thoughts=("hm",), tokens=(1, 2))
+    assert not _stands_still(Candidate(()), ended)
+    assert _stands_still(ended, ended)
+
+
+@pytest.mark.parametrize("step", ["\n", 10, 20])
+@pytest.mark.parametrize("reply", ["<think>\nno end", "<think>\nab\n</think>\n\n0.5\nThe answer is 7."])
+async def test_a_step_inside_a_thought_adds_no_text(step: Any, reply: str) -> None:
+    model = Scripted(lambda request: reply[len(request.tokens) :], thinking="think")
+    solution = await solve(PROBLEM, Beam(1, 1, by=spelled, step=step), model)
+    assert solution.text.strip() == ("0.5\nThe answer is 7." if "</think>" in reply else "")
+    assert solution.lost == 0
+
+
+async def test_a_tree_grows_after_a_thought_that_is_switched_off() -> None:
+    requests: list[Request] = []
+
+    def script(request: Request) -> str:
+        requests.append(request)
+        return "0.5\nThe answer is 7."[len(request.partial) :]
+
+    model = Scripted(script, thinking="think")
+    solution = await solve(PROBLEM, Beam(1, 1, by=spelled, of=Model(thinking=False)), model)
+    assert solution.text == "0.5\nThe answer is 7."
+    assert {"".join(map(chr, each.tokens))[:19] for each in requests} == {"<think>\n\n</think>\n\n"}
 
 
 @pytest.mark.parametrize("of", ["CoT()", "Within(tokens=9999, of=CoT())", 'Model("model")', "Joined(short, of=CoT())"])
