@@ -41,6 +41,11 @@ def find_leaves(strategy: object, default: object = None) -> Iterator[Model]:
     yield from (part for part in parts(strategy, left_out=default or USUAL) if isinstance(part, Model))
 
 
+def find_drawing(strategy: object) -> Iterator[Model]:
+    """The models that draw candidates: those that verifiers ask are left out."""
+    yield from (part for part in parts(strategy, left_out=USUAL, judging=False) if isinstance(part, Model))
+
+
 def leaves_open(strategy: object) -> bool:
     """Whether a strategy leaves out a generator somewhere, so that the run says which model draws, and how."""
     mark = Model()
@@ -90,26 +95,31 @@ def _check_thinking(leaf: Model, backend: Backend) -> None:
         )
 
 
-def parts(strategy: object, left_out: object = None) -> Iterator[object]:
-    """The strategy and everything in its settings; `left_out` replaces each generator that was omitted."""
+def parts(strategy: object, left_out: object = None, *, judging: bool = True) -> Iterator[object]:
+    """The strategy and everything in its settings; `left_out` replaces each generator that was omitted.
+
+    Without `judging`, verifiers are passed over.
+    """
     if isinstance(strategy, tuple):
         for part in strategy:
-            yield from parts(part, left_out)
+            yield from parts(part, left_out, judging=judging)
     elif isinstance(strategy, Model):
         yield strategy  # which has many settings, and no parts
     elif (settings := _settings_of(type(strategy))) is not None:  # type: ignore[arg-type]  # a class has a hash
         yield strategy
-        for name, may_be_left_out in settings:
+        for name, may_be_left_out, judges in settings:
             value = getattr(strategy, name)
+            if judges and not judging:
+                continue
             if value is None and may_be_left_out:
-                yield from parts(left_out, left_out)
+                yield from parts(left_out, left_out, judging=judging)
             elif not isinstance(value, PLAIN):
-                yield from parts(value, left_out)
+                yield from parts(value, left_out, judging=judging)
 
 
 @lru_cache(1024)
-def _settings_of(kind: type) -> tuple[tuple[str, bool], ...] | None:
-    """The settings of a kind of strategy, each with whether it is a generator; `None` where it has none."""
+def _settings_of(kind: type) -> tuple[tuple[str, bool, bool], ...] | None:
+    """The settings of a kind of strategy, each with whether it is a generator and a verifier; `None` where none."""
     if not is_dataclass(kind):
         return None
-    return tuple((each.name, "Generator" in str(each.type)) for each in fields(kind))
+    return tuple((each.name, "Generator" in str(each.type), "Verifier" in str(each.type)) for each in fields(kind))

@@ -13,6 +13,7 @@ from metagen.answers.extract import LONGEST, extract
 from metagen.answers.grade import SECONDS, grade, graded
 from metagen.answers.numerals import NUMBER_KEY
 from metagen.answers.protocol import Form
+from metagen.answers.units import is_symbol
 from metagen.errors import InputError, VerifierError
 from metagen.settings import literal, spelled, takes
 
@@ -26,12 +27,22 @@ _ANY_NUMBER = re.compile(
 )
 _FORMULA = re.compile(
     r"[\\^+*<>≤≥±√∞|]|=(?!\s*#)|!=|[^\W\d]#|\w\(#|/\s*#|#/\s*[a-z]\b|#\s?!|\b[a-z]\s*[-−–]\s*#|#\s*[-−–]\s*[a-z]\b"
-    r"|#(?![snrt][tdh]\b)[^\W\d]|#[\s-]*(?:dozen|hundred|thousand|lakh|crore|(?:m|b|tr)illion)",
+    r"|#[\s-]*(?:dozen|hundred|thousand|lakh|crore|(?:m|b|tr)illion)",
     re.IGNORECASE,
 )
 """What makes more of a number, which is written `#`: it is not all of the answer."""
-_COMMAND = r"\\(?:text(?:bf|it|rm)?|mathrm|mathbf)(?![a-zA-Z])\s*"
-_LAYOUT = re.compile(rf"{_COMMAND}|\\(?:approx(?![a-zA-Z])|[ ,;:!()\[\]]|(?=[$%]))|\*\*|[`{{}}]")
+_BEHIND = re.compile(r"#([^\W\d_]+)")
+_ENDINGS = frozenset(("st", "nd", "rd", "th", "am", "pm", "AM", "PM", *"mgshLlNJWVKCF"))
+"""What may stand right behind a number, beside longer symbols of units: where a number is asked for, `5m` is one."""
+_LONGEST_PRODUCT = 3
+"""Letters right behind a number that may be variables; more are a word."""
+_COMMAND = r"\\(?:text(?:bf|it|rm)?|mathrm|mathbf|underline)(?![a-zA-Z])\s*"
+_LAYOUT = re.compile(
+    rf"{_COMMAND}|\\(?:approx(?![a-zA-Z])|[ ,;:!()\[\]]|(?=[$%]))|[`{{}}]"
+    r"|(?<!\S)[*_]{1,3}(?=\S)|(?<=\S)[*_]{1,3}(?!\w)"
+    r"|\b(?:US|CA|AU|NZ|HK)(?=[$])|\b(?:USD|EUR|GBP|INR|Rs\.?)\s?(?=[0-9])"
+)
+"""What is left out around a number: markup, and the country or the name of a currency before it."""
 _IN_TEXT = re.compile(_COMMAND + r"\{([^{}]*)\}")
 _MARKUP = re.compile(rf"{_COMMAND}|\\[()\[\]]|[`$]|(?<!\w)\*|\*(?!\w)")
 _BRACES = re.compile(r"[{}]")
@@ -130,7 +141,7 @@ class Number(_Numeric):
             return given
         plain = _LAYOUT.sub(" ", given)
         numbers = _ANY_NUMBER.findall(plain)
-        return numbers[0] if len(numbers) == 1 and not _FORMULA.search(_ANY_NUMBER.sub("#", plain)) else None
+        return numbers[0] if len(numbers) == 1 and not _is_formula(_ANY_NUMBER.sub("#", plain)) else None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -334,6 +345,17 @@ class Function(_ByKey):
         if answer is not None and not isinstance(answer, str):
             raise VerifierError(f"{literal(self.reads)} returned {type(answer).__name__}, not a text or None")
         return answer or None
+
+
+def _is_formula(text: str) -> bool:
+    """Whether a number, written `#`, is a part of something else, such as `2x`; what it counts or measures is not."""
+    behind = _BEHIND.search(text)
+    is_product = (
+        behind is not None
+        and len(behind[1]) <= _LONGEST_PRODUCT
+        and not (behind[1] in _ENDINGS or is_symbol(behind[1]))
+    )
+    return is_product or bool(_FORMULA.search(text))
 
 
 def _bare(text: str) -> str:

@@ -128,7 +128,7 @@ def solve_command(
     from metagen.jobs.job import prepare
 
     cluster = cluster_of(workers, gpus_per_worker, ray, hedge=hedge)
-    job = prepare(order(**given))
+    job = prepare(order(**given, elsewhere=cluster is not None))
     run = out_dir or Path("runs") / job.slug()
     raise typer.Exit(asyncio.run(solve_file(job, run, otlp, cluster)))
 

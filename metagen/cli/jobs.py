@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, AsyncExitStack, aclosing, asyncco
 from dataclasses import replace
 from functools import partial
 from itertools import chain
+from math import isnan
 from pathlib import Path
 from shlex import quote
 
@@ -25,7 +26,7 @@ from metagen.errors import InputError
 from metagen.jobs.cores import threads_for
 from metagen.jobs.job import Job
 from metagen.jobs.remarks import of_problems, remarks
-from metagen.leaves import find_leaves
+from metagen.leaves import find_drawing
 from metagen.request import AnyBackend, Backend, generates
 from metagen.run import Generator
 from metagen.settings import literal
@@ -114,7 +115,7 @@ def drawing(job: Job) -> tuple[str, Backend]:
     """The name of the model that draws the samples of a pool, and the model. Raises `InputError` for several."""
     writing = {name: model for name, model in job.models.items() if generates(model)}
     first = next(iter(writing))
-    named = {leaf.name or first for leaf in find_leaves(job.strategy)} or {first}
+    named = {leaf.name or first for leaf in find_drawing(job.strategy)} or {first}
     found = {name: model for name, model in writing.items() if name in named}
     if len(found) > 1:
         raise InputError(
@@ -267,7 +268,8 @@ def summary(tally: Tally, title: str, account: Account, chosen: str = "accuracy"
         table.add_row(chosen, _share(tally.accuracy))
     if tally.samples > 1:
         table.add_row("one sample", f"{tally.single:.1%}  mean of the {tally.samples:.4g} samples it chose from")
-        table.add_row("gained", f"{100 * tally.gained:+.1f} points over one sample")
+        if not isnan(tally.gained):
+            table.add_row("gained", f"{100 * tally.gained:+.1f} points over one sample")
         table.add_row("coverage", f"{_share(tally.coverage)}: some sample is right")
     if tally.unjudged:
         table.add_row("not graded", f"{tally.unjudged} answers that the grader could not judge")

@@ -5,7 +5,7 @@ from typing import Any
 
 from metagen.budget import Budget
 from metagen.disk.problems import ProblemFile, problem_file
-from metagen.disk.templates import read_text
+from metagen.disk.templates import read_turn
 from metagen.jobs.job import Order, read_named, read_settings
 from metagen.jobs.loading import load_all
 from metagen.run import Verifier
@@ -31,13 +31,12 @@ def order(
     server: list[str] | None,
     card: list[str] | None,
     price: list[str] | None,
+    elsewhere: bool = False,
     **reading: Any,
 ) -> Order:
     """What the options that `solve` and `sample` share ask for; `reading` are those that say how a file is read."""
-    if system and system.startswith("@"):
-        system = read_text(Path(system[1:]))
     return Order(
-        problems=problem_file(file, system=system, **reading),
+        problems=problem_file(file, system=system and read_turn(system), **reading),
         strategy=strategy,
         **read_models(model, load, engine, server, card, price),
         limit=limit,
@@ -45,6 +44,7 @@ def order(
         budget=Budget(tokens, seconds, flops, money),
         concurrency=concurrency,
         grade=grade or "",
+        elsewhere=elsewhere,
     )
 
 

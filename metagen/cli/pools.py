@@ -172,7 +172,9 @@ class Judge:
         """What a verifier says of all samples of a source: a run plays them, and it chooses the best."""
         if Path(found.name).is_dir():
             raise InputError(f"--by asks about the samples of a pool, and {found.name} is the folder of a run")
-        models = [f"{name or 'model'}={found.name}", *self.models]
+        taken = read_named(self.models, "--model")
+        drawn = next(each for each in (name or "model", "pool", "samples") if each not in taken)
+        models = [f"{drawn}={found.name}", *self.models]
         order = Order(
             problems=self.problems,
             strategy=f"BestOf({found.samples.n}, by={verifier})",
@@ -186,7 +188,7 @@ class Judge:
             scored = gather(run, self.problems, found.samples.n, None, self.grade)
             usage = {each.problem: each.usage for each in read_solutions(run)}
         if scored.samples.scores is None or scored.ids != found.ids:
-            raise InputError(f"--by {verifier}: does not judge every sample of {found.name}, so it cannot be estimated")
+            raise InputError(f"--by {verifier}: judges no sample of {found.name}, so it cannot be estimated")
         return Verdicts(verifier, scored.samples.scores, _costs([usage[each] for each in found.ids], found.samples.n))
 
 

@@ -35,6 +35,7 @@ from metagen.disk.runs import read_solutions
 from metagen.errors import InputError
 from metagen.jobs.costs import check_costs, require_judged
 from metagen.jobs.job import Job, Order, prepare, read_named
+from metagen.leaves import named_models
 from metagen.model import Model
 from metagen.request import AnyBackend, card_of, generates, price_of
 from metagen.settings import CONCURRENCY, literal
@@ -62,7 +63,7 @@ def explore(given: Mapping[str, Any], amount: Amount | None) -> int:
     usual_ones = {"limit": given["limit"] or PROBLEMS, "concurrency": given["concurrency"] or CONCURRENCY}
     order = orders.order(**{**given, **unlimited, **usual_ones, "file": file, "strategy": spec})
     specs = [*(f"BestOf(2, by={each})" for each in given["by"] or ()), *(given["also"] or ())]
-    job, *_ = [prepare(replace(order, strategy=each)) for each in (spec, *specs)]
+    job, *others = [prepare(replace(order, strategy=each)) for each in (spec, *specs)]
     name, _ = drawing(job)
     _check_amount(amount, job)
     require_judged(job.judged, file, least=2)
@@ -77,15 +78,13 @@ def explore(given: Mapping[str, Any], amount: Amount | None) -> int:
     if amount and amount.unit == "seconds" and pace is None:
         pace, probed = measured_pace(job, folder / "pace.json")
         out.print(f"One sample alone is written at {pace:,.1f} tokens per second.", soft_wrap=True)
-    card, others = (
-        card_of(job.models[name]),
-        [each for each in models if read_named([each], "--model").keys() != {name}],
-    )
+    card, asked = card_of(job.models[name]), set(named_models(tuple(each.strategy for each in others)))
+    judging = [each for each in models if read_named([each], "--model").keys() - ({name} - asked)]
     found = gathered(
         {"": pool},
         [card if isinstance(card, ModelCard) else None],
         [price_of(job.models[name])],
-        **{**given, "problem_file": file, "model": others, "limit": order.limit, "pace": pace},
+        **{**given, "problem_file": file, "model": judging, "limit": order.limit, "pace": pace},
     )
     found = replace(found, spent=found.spent + probed)
     finding = find(found.title, found.arms, _command(file, given), amount)

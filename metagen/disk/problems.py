@@ -249,7 +249,7 @@ class ProblemFile:
         answer = text_of((field, given), where)
         if answer is not None and field == "solution" and not self.answer_field:
             answer = _solved(answer, kind)
-        if answer is not None and not isinstance(kind, Text):
+        if answer is not None and not isinstance(kind, Text | Json):
             answer = _after_mark(answer)
         if answer is not None and not answer.strip():
             raise InputError(f"{where}: field {field!r} is empty; leave it out where there is none")

@@ -96,7 +96,8 @@ def _table(path: Path, delimiters: str) -> Rows:
     try:
         header = next(lines, "")
         delimiter = max(delimiters, key=header.count)
-        table = csv.DictReader(chain([header], lines), restval=_NO_CELL, delimiter=delimiter, strict=True)
+        strict = delimiter != "\t"  # between tabs, quotes are often a part of the text
+        table = csv.DictReader(chain([header], lines), restval=_NO_CELL, delimiter=delimiter, strict=strict)
         _refuse_repeated(table.fieldnames or (), path)
         for number, row in enumerate(table, 1):
             if None in row or _NO_CELL in row.values():

@@ -59,6 +59,11 @@ def read_template(path: Path, answers: tuple[str, ...] = ("answer",)) -> Templat
     return template
 
 
+def read_turn(given: str, folder: Path = Path()) -> str:
+    """A system turn: what is given, or what the file holds that stands behind an `@`. Raises `InputError`."""
+    return read_text(folder / given[1:]) if given.startswith("@") else given
+
+
 def read_text(path: Path) -> str:
     """A whole file of text. Raises `InputError`."""
     try:

@@ -12,6 +12,7 @@ _BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 """The last one may lack its end, as where a stop string or a length limit was reached. It may stand in a list."""
+_OPENING = re.compile(r"^[ \t>]*(?:`{3,}|~{3,})[^`\n]*\Z", re.MULTILINE)
 
 
 def last_block(text: str, languages: Collection[str]) -> str:
@@ -25,8 +26,10 @@ def last_block(text: str, languages: Collection[str]) -> str:
 
 
 def is_open(text: str) -> bool:
-    """Whether a text ends inside of a block."""
-    return any(found["end"] is None for found in _BLOCK.finditer(text))
+    """Whether a text ends inside of a block, or of the line that opens one."""
+    blocks = list(_BLOCK.finditer(text))
+    rest = text[blocks[-1].end() :] if blocks else text
+    return any(found["end"] is None for found in blocks) or bool(_OPENING.search(rest))
 
 
 def _flush(block: re.Match[str]) -> str:

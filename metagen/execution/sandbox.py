@@ -41,7 +41,8 @@ class Sandbox:
     """Runs commands that nobody has read.
 
     A command sees the system's programs and this Python, read-only, and an empty working folder that it may write to;
-    no home folder, no network, no process but its own, no environment but `PATH` and `LANG`. `readable` adds folders;
+    no home folder, no network, no process but its own, no environment but `PATH`, `LANG` and
+    `PYTHONHASHSEED`. `readable` adds folders;
     where metagen runs as root, commands do not, so that these must be readable by all. With `unsafe`, all of that is
     missing and there are but the kernel's limits of each process.
     """

@@ -55,5 +55,5 @@ def require_judged(judged: int, path: object, least: int = 1) -> None:
     if judged < least:
         raise InputError(
             f"{path}: {judged} of its problems have a reference answer or tests, and {least} are needed to say what is "
-            "right: name the field with --answer-field, or give --grade"
+            "right: name the field of the answers (--answer-field), or a grade (--grade)"
         )

@@ -114,6 +114,8 @@ class Order(ModelOrder):
     concurrency: int = CONCURRENCY
     grade: str = ""
     """A verifier that says what is right; empty leaves it to the problems."""
+    elsewhere: bool = False
+    """Whether workers solve the problems, so that this machine need not have what that takes."""
 
 
 def prepare(order: Order) -> Job:
@@ -132,7 +134,7 @@ def prepare(order: Order) -> Job:
             raise InputError(f"the strategy or the grade names a model {name!r}: give it with --model {name}=MODEL")
     check_kinds((strategy, grade), backends)
     check_costs(strategy, order.budget, backends, named)
-    needs = Needs(strategy, grade, order.limit)
+    needs = Needs(strategy, grade, order.limit, elsewhere=order.elsewhere)
     contents = problems.check(needs)
     loaded = sorted(f"{path.name} ({digest_of(path)})" for path in order.load)
     loaded += [origin for spec in (order.strategy, order.grade) if spec for origin in foreign(spec, names)]

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from metagen.analysis.fronts import Point, point
 from metagen.disk.problems import problem_file
+from metagen.disk.templates import read_turn
 from metagen.errors import InputError, first_fault
 from metagen.jobs.costs import require_judged
 from metagen.jobs.job import Job, Order, prepare
@@ -20,7 +21,7 @@ from metagen.models import SMALL
 from metagen.settings import CONCURRENCY
 
 NAME = re.compile(r"[\w.-]+")
-READING = {"answers", "prompt_field", "answer_field", "id_field", "split", "system"}
+READING = {"answers", "prompt_field", "answer_field", "id_field", "split"}
 """Fields of a plan that say how its files are read."""
 
 
@@ -60,7 +61,7 @@ class Plan(BaseModel):
     split: str = ""
     """Of the folders of datasets."""
     system: str = ""
-    """A system turn before every problem."""
+    """A system turn before every problem; `@FILE` is what the file holds."""
     template: Path | None = None
     """What every question is written into."""
     grade: str = ""
@@ -118,7 +119,10 @@ def read_plan(path: Path) -> Plan:
 def cells(path: Path, plan: Plan) -> list[Cell]:
     """All runs, model by model, each checked as far as can be before a model is loaded. Raises `InputError`."""
     here = path.parent
-    reading = plan.model_dump(include=READING) | {"template": here / plan.template if plan.template else None}
+    reading = plan.model_dump(include=READING) | {
+        "system": read_turn(plan.system, here),
+        "template": here / plan.template if plan.template else None,
+    }
     found = []
     for (model, where), file, seed in product(plan.models.items(), plan.problems, plan.seeds):
         order = Order(

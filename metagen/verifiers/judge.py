@@ -16,7 +16,8 @@ from metagen.settings import require_generator, require_whole, spelled
 
 WORD = re.compile(r"[^\W_]+")
 ONE_WORD = re.compile(r"[\W_]*[^\W_]+[\W_]*")
-ARTICLE = re.compile(r"[\W_]*a (?!is\b)\w", re.IGNORECASE)
+ARTICLE = re.compile(r"[\W_]*a (?!\w*(?:s|ly)\b)\w", re.IGNORECASE)
+"""The letter A before a word that is neither a verb about it, as in "A wins", nor an adverb, as in "A clearly wins"."""
 _NUMBER = (
     r"(?P<grade>[0-9]+(?:\.[0-9]+)?)(?!\.?[0-9]|\s*%|\s*[-–]\s*[0-9])(?:\s*(?:/|out\s+of)\W{0,3}(?P<most>[0-9]+))?"
 )

@@ -15,15 +15,17 @@ class Needs:
     `check_problem(problem)`, which says whether it can judge that problem. Both raise `InputError`.
     """
 
-    def __init__(self, strategy: Generator | None, grade: Verifier | None, limit: int | None) -> None:
-        """Raises `InputError` for what this machine lacks."""
+    def __init__(
+        self, strategy: Generator | None, grade: Verifier | None, limit: int | None, *, elsewhere: bool = False
+    ) -> None:
+        """Raises `InputError` for what this machine lacks, unless the work is done elsewhere."""
         self.judged = 0
         self._grade, self._limit, self._seen = grade, limit, 0
         every = list(parts((strategy, grade)))
-        for part in every:
+        for part in () if elsewhere else every:
             _check_host(part)
         self._checks = [part.check_problem for part in every if hasattr(part, "check_problem")]
-        self._can_prove = False
+        self._can_prove = elsewhere
 
     def __call__(self, problem: Problem) -> None:
         """Raises `InputError` for a problem that some part cannot judge."""

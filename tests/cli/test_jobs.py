@@ -30,7 +30,7 @@ from metagen import (
 from metagen.analysis.tally import Tally
 from metagen.cli import console, jobs
 from metagen.cli.console import Terminal
-from metagen.cli.jobs import sample_file, solve_file, time_left
+from metagen.cli.jobs import drawing, sample_file, solve_file, time_left
 from metagen.jobs.job import Job, Order, prepare
 from metagen.request import AnyBackend, Meter, Outcome
 from metagen.solution import Solution
@@ -196,6 +196,11 @@ async def test_samples_of_several_models_are_refused_before_any_is_drawn(tmp_pat
     with pytest.raises(InputError, match="asks several models, model, b, and a pool keeps the samples of one"):
         await sample_file(two_models(tmp_path, 'Panel((Model(), Model("b")))'), 3, tmp_path / "pool.jsonl")
     assert not (tmp_path / "pool.jsonl").exists()
+
+
+@pytest.mark.parametrize("of", ["BestOf(4, by=Judge(of=Model('b')))", "BestOf(4, of=Model('model'), by=Judge())"])
+def test_the_model_of_a_verifier_draws_no_samples(tmp_path: Path, of: str) -> None:
+    assert drawing(two_models(tmp_path, of.replace("'", '"')))[0] == "model"
 
 
 def test_a_run_over_a_server_loads_nothing_that_only_other_models_need(tmp_path: Path) -> None:

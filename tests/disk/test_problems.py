@@ -512,11 +512,11 @@ def test_the_answers_of_a_file_go_before_those_of_its_rows(tmp_path: Path) -> No
         ),
         (
             {"prompt": "?", "answers": 'Json("name")', "answer": "Bob"},
-            "line 1: field 'answer': 'Bob' is no JSON object with the fields 'name'",
+            "line 1: field 'answer': 'Bob' is no JSON object with one of the fields 'name'",
         ),
         (
-            {"prompt": "?", "answers": 'Json("name", "age")', "answer": {"name": "Bob"}},
-            "line 1: field 'answer': '{\"name\": \"Bob\"}' is no JSON object with the fields 'name', 'age'",
+            {"prompt": "?", "answers": 'Json("name", "age")', "answer": {"n": "Bob"}},
+            "line 1: field 'answer': '{\"n\": \"Bob\"}' is no JSON object with one of the fields 'name', 'age'",
         ),
         ({"prompt": "?", "answers": "Json()", "answer": "[1]"}, "line 1: field 'answer': '[1]' is no JSON object"),
         ({"prompt": "?", "answers": "Number()", "answer": "x+1"}, "line 1: field 'answer': 'x+1' is no number"),

@@ -147,6 +147,10 @@ def test_a_plan_says_how_its_files_are_read(folder: Path) -> None:
     (problem,) = cells(Path("plan.toml"), read_plan(Path("plan.toml")))[0].job.problems
     assert (problem.id, problem.prompt, problem.answer) == ("train", "Sums. 3 + 4?", "7")
     assert problem.before[0].content == "Be brief."
+    (folder / "brief.txt").write_text("Be very brief.")
+    (folder / "plan.toml").write_text(f'system = "@brief.txt"\n{fields}{plan}')
+    (problem,) = cells(Path("plan.toml"), read_plan(Path("plan.toml")))[0].job.problems
+    assert problem.before[0].content == "Be very brief."
 
 
 def test_the_engines_settings_arrive_as_they_are_written(folder: Path) -> None:

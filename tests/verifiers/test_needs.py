@@ -48,6 +48,11 @@ def test_theorems_without_coq_are_refused_before_a_model_is_loaded(
     assert prepare(order(tmp_path, {"answer": THEOREM}, grade="MatchesReference()")).judged == 1
 
 
+def test_workers_may_have_what_this_machine_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    assert prepare(order(tmp_path, {"answer": THEOREM}, elsewhere=True)).judged == 1
+
+
 @needs_coq
 def test_a_theorem_that_is_no_statement_is_named(tmp_path: Path) -> None:
     assert "line 1: problem '1': its statement does not end" in refused(tmp_path, {"answer": "Lia. Admitted."})

@@ -20,6 +20,7 @@ import msgspec
 from metagen.backends.http.keys import Key
 from metagen.distribution import how_to_install
 from metagen.errors import BackendGone, GenerationError, InputError, TransientError
+from metagen.settings import is_number
 
 if TYPE_CHECKING:
     from metagen.backends.http.transfers import Transfer, Wire
@@ -68,6 +69,9 @@ class Http:
         insecure_key: bool = False,
         probe_every: float = PROBE_EVERY,
     ) -> None:
+        for name, seconds in (("connect", connect), ("silence", silence), ("probe_every", probe_every)):
+            if not is_number(seconds) or seconds <= 0:
+                raise InputError(f"a server's {name} must be a number of seconds above 0, not {seconds!r}")
         parts = _address(url)
         self.base = url.rstrip("/")
         self.root = self.base.removesuffix("/v1")

@@ -29,8 +29,8 @@ class Transfer:
 
     __slots__ = ("_end", "_head", "_pieces", "_wake", "alive", "curl", "most", "sent", "size", "status")
 
-    def __init__(self) -> None:
-        self.curl = pycurl.Curl()
+    def __init__(self, curl: pycurl.Curl) -> None:
+        self.curl = curl
         self.curl.setopt(pycurl.WRITEFUNCTION, self._take)
         self.curl.setopt(pycurl.HEADERFUNCTION, self._take_head)
         self.curl.setopt(pycurl.PREREQFUNCTION, self._connected)
@@ -48,6 +48,10 @@ class Transfer:
         """Whether there was a connection, so that the server may have worked on the request."""
         if most == inf:
             end.add_done_callback(self._wakes)
+
+    def forget(self) -> None:
+        """Drop the reply, which may be large, before the next request comes."""
+        self._pieces.clear()
 
     async def body(self) -> bytes:
         """What came, once all of it has come."""
@@ -122,7 +126,7 @@ class Wire:
     `clean` makes a line that can be shown of what libcurl says.
     """
 
-    __slots__ = ("_clean", "_connect", "_headers", "_host", "_idle", "_multi", "_proxy")
+    __slots__ = ("_clean", "_connect", "_headers", "_host", "_idle", "_model", "_multi")
 
     def __init__(
         self, host: str, headers: Mapping[str, str], proxy: str | None, connect: float, clean: Callable[[str], str]
@@ -130,7 +134,6 @@ class Wire:
         self._host = host
         self._clean = clean
         self._headers = [line(name, value) for name, value in headers.items()]
-        self._proxy = proxy or ""
         self._connect = connect
         proactor = getattr(asyncio, "ProactorEventLoop", None)  # of Windows alone
         if proactor and isinstance(asyncio.get_running_loop(), proactor):
@@ -140,6 +143,8 @@ class Wire:
             )
         self._multi = pycurl.AsyncCurlMulti()
         self._multi.setopt(pycurl.M_MAXCONNECTS, KEPT)
+        self._model = _handle(proxy or "", connect)
+        """What all handles are copies of."""
         self._idle: list[Transfer] = []
 
     @contextmanager
@@ -158,15 +163,15 @@ class Wire:
         Raises `TransientError` where there is no connection, or it breaks off, and `GenerationError` where too much
         comes.
         """
-        transfer = self._idle.pop() if self._idle else self._new()
+        lines = [*self._headers, *(line(name, value) for name, value in headers.items()), b"Expect:"]
+        transfer = self._idle.pop() if self._idle else Transfer(self._model.duphandle())
         curl = transfer.curl
         curl.setopt(pycurl.URL, _quoted(url))
         if body is None:
             curl.setopt(pycurl.HTTPGET, 1)
         else:
             curl.setopt(pycurl.POSTFIELDS, body)
-        lines = [line(name, value) for name, value in headers.items()]
-        curl.setopt(pycurl.HTTPHEADER, [*self._headers, *lines, b"Expect:"])
+        curl.setopt(pycurl.HTTPHEADER, lines)
         end = self._multi.add_handle(curl)
         transfer.begin(end, alive, most)
         try:
@@ -178,40 +183,21 @@ class Wire:
                 self._multi.remove_handle(curl)
             elif not end.cancelled():
                 end.exception()  # which may be of no interest any more
+            transfer.forget()
             # Not before what waits for its end was called: pycurl would take it for the end of the next request.
             end.get_loop().call_soon(self._idle.append, transfer)
 
     async def aclose(self) -> None:
         """Close the connections. Requests that are under way break off."""
         for future in self._multi.futures():
-            future.set_exception(pycurl.error(pycurl.E_ABORTED_BY_CALLBACK, ""))
+            if not future.done():
+                future.set_exception(pycurl.error(pycurl.E_ABORTED_BY_CALLBACK, ""))
         await asyncio.sleep(0)  # those who wait for them are told
         await self._multi.aclose()
         for transfer in self._idle:
             transfer.curl.close()
         self._idle.clear()
         await asyncio.sleep(0)  # whoever serves in this loop sees that
-
-    def _new(self) -> Transfer:
-        transfer = Transfer()
-        options = {
-            pycurl.HTTP_VERSION: pycurl.CURL_HTTP_VERSION_1_1,  # leaving a connection is how a request is cancelled
-            pycurl.NOSIGNAL: 1,
-            pycurl.ACCEPT_ENCODING: "",  # all that libcurl can unpack
-            pycurl.USERAGENT: "metagen",
-            pycurl.CONNECTTIMEOUT_MS: round(self._connect * 1000),
-            pycurl.MAXAGE_CONN: IDLE,
-            pycurl.PROXY: self._proxy,
-            pycurl.NOPROXY: "",
-        }
-        certificates = ssl.get_default_verify_paths()  # those of the environment, or of the system
-        if certificates.cafile:
-            options[pycurl.CAINFO] = certificates.cafile
-        if certificates.capath:
-            options[pycurl.CAPATH] = certificates.capath
-        for option, value in options.items():
-            transfer.curl.setopt(option, value)
-        return transfer
 
     def _translated(self, error: pycurl.error, transfer: Transfer) -> GenerationError:
         code, said = error.args
@@ -228,6 +214,30 @@ class Wire:
         return TransientError(f"cannot connect to {self._host}: {self._clean(said)}", unreachable=True)
 
 
+def _handle(proxy: str, connect: float) -> pycurl.Curl:
+    """A handle with the settings that are the same for all requests."""
+    options = {
+        pycurl.HTTP_VERSION: pycurl.CURL_HTTP_VERSION_1_1,  # leaving a connection is how a request is cancelled
+        pycurl.NOSIGNAL: 1,
+        pycurl.ACCEPT_ENCODING: "",  # all that libcurl can unpack
+        pycurl.USERAGENT: "metagen",
+        pycurl.CONNECTTIMEOUT_MS: round(connect * 1000),
+        pycurl.MAXAGE_CONN: IDLE,
+        pycurl.PROXY: proxy,
+        pycurl.NOPROXY: "",
+    }
+    certificates = ssl.get_default_verify_paths()  # those of the environment, or of the system
+    if certificates.cafile:
+        options[pycurl.CAINFO] = certificates.cafile
+    # With a folder of them, libcurl would read all certificates again for each connection.
+    if certificates.capath and (os.environ.get(certificates.openssl_capath_env) or not certificates.cafile):
+        options[pycurl.CAPATH] = certificates.capath
+    curl = pycurl.Curl()
+    for option, value in options.items():
+        curl.setopt(option, value)
+    return curl
+
+
 @lru_cache(64)
 def _quoted(url: str) -> str:
     return quote(url, safe=ALLOWED, errors="replace")
@@ -235,6 +245,7 @@ def _quoted(url: str) -> str:
 
 def line(name: str, value: str) -> bytes:
     """A header as libcurl takes it. Raises `InputError` for what would be more than one."""
-    if not (name.isprintable() and value.isprintable() and name.strip()):
-        raise InputError(f"the header {name!r} must have a name and a value without control characters")
+    texts = isinstance(name, str) and isinstance(value, str)
+    if not (texts and name.isprintable() and value.isprintable() and name.strip()):
+        raise InputError(f"the header {name!r} must have a name and a value, texts without control characters")
     return f"{name}: {value}".encode() if value else f"{name};".encode()

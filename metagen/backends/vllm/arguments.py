@@ -60,8 +60,11 @@ def known_names() -> set[str]:
     }
 
 
-def defaults(config: Mapping[str, Any], *, cpu: bool) -> dict[str, Any]:
-    """What an engine is built with, unless the user says otherwise; `config` is the model's `config.json`."""
+def defaults(config: Mapping[str, Any], given: Mapping[str, Any] | None = None, *, cpu: bool) -> dict[str, Any]:
+    """What an engine is built with, unless the user says otherwise: the settings that are `given`.
+
+    `config` is the model's `config.json`, where it is known.
+    """
     everywhere = {"enable_prefix_caching": True, "disable_log_stats": True, "trust_remote_code": False}
     if not cpu:
         return everywhere
@@ -72,15 +75,15 @@ def defaults(config: Mapping[str, Any], *, cpu: bool) -> dict[str, Any]:
         "enforce_eager": True,
         "block_size": 32,
         "enable_chunked_prefill": False,
-        "max_num_seqs": seats(config),
+        "max_num_seqs": seats(config, given or {}),
     }
     if "VLLM_CPU_KVCACHE_SPACE" not in os.environ:
         on_cpu["kv_cache_memory_bytes"] = KV_CACHE_BYTES
     return everywhere | on_cpu
 
 
-def seats(config: Mapping[str, Any]) -> int:
-    """How many samples a CPU computes at once: as many as its cache has room for.
+def seats(config: Mapping[str, Any], given: Mapping[str, Any]) -> int:
+    """How many samples a CPU computes at once: as many as its cache has room for, and no more than tokens of a batch.
 
     A step costs a small model little more for many samples than for few. Where the layout is not known, the fewest.
     """
@@ -91,7 +94,9 @@ def seats(config: Mapping[str, Any]) -> int:
         kept = ModelCard.of(config).attention.kept(SAMPLE) * FLOAT32
     except InputError:
         return fewest
-    return max(fewest, min(KV_CACHE_BYTES // kept, most))
+    gigabytes = os.environ.get("VLLM_CPU_KVCACHE_SPACE", "")
+    room = given.get("kv_cache_memory_bytes") or (int(gigabytes) << 30 if gigabytes.isdecimal() else KV_CACHE_BYTES)
+    return min(max(fewest, min(room // kept, most)), given.get("max_num_batched_tokens") or most)
 
 
 def one_process(given: Mapping[str, Any], cores: int) -> dict[str, Any]:

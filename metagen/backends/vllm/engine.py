@@ -83,7 +83,9 @@ class Engine(Served):
         if not current_platform.is_cpu():
             return arguments.defaults({}, cpu=False)
         cores = processors()
-        return arguments.defaults(config_of(self._model), cpu=True) | arguments.one_process(self._given, cores)
+        return arguments.defaults(config_of(self._model), self._given, cpu=True) | arguments.one_process(
+            self._given, cores
+        )
 
     def _attached(self) -> None:
         """The engine has been built, and serves this loop."""

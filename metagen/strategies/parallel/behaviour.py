@@ -53,8 +53,8 @@ class CodeVote(Programs):
 
     The first sample of the largest group is returned (the clusters of AlphaCode; Li et al. 2022, section 4.6). `inputs`
     are calls, such as `"double(2)"`, or texts for standard input. Without them `writer`, or the run's model, is asked
-    for up to `k` calls. Programs that fail on every input do not vote, nor do samples without code. Ties go to the
-    sample that was drawn first.
+    for up to `k` calls. Programs that fail or raise on every input do not vote, nor do samples without code. Ties go to
+    the sample that was drawn first.
     """
 
     _: KW_ONLY

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from metagen import GenerationError, InputError, Model, OpenAIServer, Request, Sampling, Vote, solve
+from metagen import GenerationError, InputError, Model, OpenAIServer, Request, Sampling, Shortest, Vote, solve
 from metagen.backends.chat import NO_SYSTEM
 from metagen.backends.http.dialects import DIALECTS, of_owner, read_ids
 from metagen.messages import read_messages
@@ -139,6 +139,12 @@ async def test_sglang_refuses_steps_of_tokens_before_it_is_asked() -> None:
         with pytest.raises(GenerationError, match="cannot step by tokens: it returns no token ids"):
             await server.generate(Request("p", "?", seed=5, sampling=step), lambda _: None)
     assert len(fake.bodies) == before
+
+
+async def test_a_step_that_nobody_counted_is_no_whole_reply() -> None:
+    async with opened(SGLangServer()) as server:
+        solution = await solve("3 + 4?", Shortest(1, n=2, every=2, of=Model(stop=("END",))), server)
+    assert "cannot step by tokens: it returns no token ids to count" in solution.error
 
 
 async def test_llama_counts_prompts_exactly_and_continues_from_ids() -> None:

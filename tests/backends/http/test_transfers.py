@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -132,11 +133,39 @@ async def test_a_request_that_was_cancelled_leaves_its_connection_and_the_next_i
 
 async def test_a_stream_that_is_left_closes_its_connection_and_the_next_one_is_whole() -> None:
     events = b"data: 1\n\ndata: 2\n\ndata: [DONE]\n\n"
-    chunk = b"%x\r\n%b\r\n" % (len(events), events)
-    talk, _ = saying(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk)
+    left = asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        writer.write(b"%x\r\n%b\r\n" % (len(events), events))
+        assert await reader.read() == b""
+        left.set()
+
     async with listening(talk) as url, opened(url) as http:
         for _ in range(3):
+            left.clear()
             assert [piece async for piece in http.stream(url, {})] == [b"1", b"2"]
+            await left.wait()
+
+
+async def test_a_reply_is_not_kept_when_it_is_read() -> None:
+    talk, _ = saying(OK)
+    async with listening(talk) as url, opened(url) as http:
+        await http.post(url, {})
+        await turns()
+        assert http._wire
+        (transfer,) = http._wire._idle
+        assert transfer._pieces == []
+
+
+@pytest.mark.parametrize(
+    "settings", [{"silence": None}, {"silence": 0}, {"connect": -1}, {"connect": None}, {"probe_every": "x"}]
+)
+def test_limits_that_are_none_are_refused(settings: dict[str, Any]) -> None:
+    given = {"connect": 10.0, "silence": 60.0} | settings
+    with pytest.raises(InputError, match=f"a server's {next(iter(settings))} must be a number of seconds above 0"):
+        Http("http://localhost/v1", key_env="NO_KEY", **given)
 
 
 async def test_requests_break_off_where_the_connections_are_closed() -> None:
@@ -228,8 +257,10 @@ async def test_headers_go_with_each_request() -> None:
     assert {"X-Team: Zoë".encode(), b"X-Empty:", b"X-Session: 7", b"Content-Type: application/json"} <= set(lines)
 
 
-@pytest.mark.parametrize(("name", "value"), [("X-Team", "a\r\nX-Other: b"), ("X\nY", "1"), ("", "1"), ("a", "\0")])
-def test_a_header_that_would_be_two_is_refused(name: str, value: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "value"), [("X-Team", "a\r\nX-Other: b"), ("X\nY", "1"), ("", "1"), ("a", "\0"), ("X", 5)]
+)
+def test_a_header_that_would_be_two_is_refused(name: str, value: Any) -> None:
     with pytest.raises(InputError, match="without control characters"):
         line(name, value)
 
@@ -260,7 +291,7 @@ async def test_certificates_are_those_of_the_environment(
     talk, _ = saying(OK)
     async with listening(talk, tls) as url:
         async with opened(url) as http:
-            with pytest.raises(TransientError, match=r"cannot connect to localhost.*certificate") as raised:
+            with pytest.raises(TransientError, match=r"cannot connect to localhost.*self-signed certificate") as raised:
                 await http.get(url)
         assert raised.value.unreachable
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))

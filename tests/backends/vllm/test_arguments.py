@@ -30,8 +30,15 @@ def test_as_many_samples_are_computed_at_once_as_the_cache_has_room_for(layers: 
     assert arguments.defaults(config, cpu=True)["max_num_seqs"] == seats
 
 
-def test_the_shipped_model_computes_the_most() -> None:
-    assert arguments.defaults(config_of(str(SMALL)), cpu=True)["max_num_seqs"] == 1024
+def test_the_shipped_model_computes_the_most_unless_the_user_leaves_less_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    def seats(**given: int) -> int:
+        return int(arguments.defaults(config_of(str(SMALL)), given, cpu=True)["max_num_seqs"])
+
+    assert seats() == 1024
+    assert seats(kv_cache_memory_bytes=1 << 30) == 512
+    assert seats(max_num_batched_tokens=300) == 300
+    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
+    assert seats() == 512
 
 
 @pytest.mark.parametrize("config", [{}, {"model_type": "unheard of"}, LLAMA])
