@@ -179,6 +179,9 @@ def report(figures: dict[str, list[dict[str, float]]], problems: int) -> None:
             if "its-hub" in figures
         ]
         print(f"{name:8}" + "".join(f"{value:18,.3f}" for value in values) + "".join(f"{one:16.2f}" for one in ratios))
+    pairs = zip(figures["metagen"], figures["bare"], strict=True)
+    ratio = statistics.median(ours["cpu_ms"] / bare["cpu_ms"] for ours, bare in pairs)
+    print(f"client CPU to bare requests, median of rounds: {ratio:.2f}")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@
 
 Beams: one server that takes 100 ms for a call, whatever it asks for, and writes a step, six to a reply; a verifier that
 takes 50 ms for a call; with `--slower 2` both take twice as long, for a machine that is half as fast. Both beams are 4
-wide and draw as many steps a depth as the budget says. The ideal is 6 * 150 ms. its-hub asks for each step in a request
+wide and draw as many steps a depth as the budget says. The ideal is 6 * 150 ms, and `bare` is what requests of the same
+number and form take by aiohttp, with nothing done to the replies. its-hub asks for each step in a request
 of its own, with its own settings; metagen for the children of a node in one, over the server's token ids.
 
 MCTS: both draw two children a node, 16 at a time, from one function: the worth of a child is that of its parent and a
@@ -27,6 +28,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import typer
 from aiohttp import web
 
@@ -98,7 +100,8 @@ def main(
     if serve:
         asyncio.run(served())
     elif way:
-        print(json.dumps(asyncio.run(beams(url, *map(int, way.split(","))))))
+        budget, problems = map(int, way.split(","))
+        print(json.dumps(asyncio.run(beams(url, budget, problems) if budget else bare(url, problems))))
     else:
         compare_beams(hub, rounds)
         compare_mcts(quest)
@@ -111,15 +114,42 @@ def lasting(seconds: float) -> float:
 
 def compare_beams(hub: Path, rounds: int) -> None:
     ideal = STEPS * lasting(CALL + VERDICT)
-    print(f"{'beams':>7} {'problems':>8} {'ideal':>7} {'metagen':>8} {'to ideal':>8} {'its-hub':>8} {'to ideal':>8}")
+    print(
+        f"{'beams':>7} {'problems':>8} {'ideal':>7}"
+        + "".join(f" {each:>8} to ideal" for each in ("metagen", "bare", "its-hub"))
+    )
     with serving() as address:
         for budget, problems in ((16, 1), (64, 1), (256, 1), (16, 64)):
-            ours = [sys.executable, __file__, "--url", address, "--way", f"{budget},{problems}"]
+            ours, plain = (
+                [sys.executable, __file__, "--url", address, "--way", f"{n},{problems}"] for n in (budget, 0)
+            )
             theirs = [str(hub), "-c", HUB, address, *map(str, (WIDTH, budget, problems, lasting(VERDICT), STEPS))]
-            found = [[told(command) for _ in range(rounds)] for command in [ours, *([theirs] if hub.is_file() else [])]]
+            found = [
+                [told(command) for _ in range(rounds)]
+                for command in [ours, plain, *([theirs] if hub.is_file() else [])]
+            ]
             medians = [statistics.median(each) for each in found]
             columns = " ".join(f"{median:8.2f} {median / ideal:8.2f}" for median in medians)
             print(f"{budget:7} {problems:8} {ideal:7.2f} {columns}", flush=True)
+
+
+async def bare(url: str, problems: int) -> float:
+    """Seconds for as many requests as beams of `WIDTH` with a budget of 16 send, at the same times."""
+    body = {"model": "mock", "n": 4, "prompt": [0] * 40, "stop": ["\n"], "max_tokens": 100, "return_token_ids": True}
+
+    async def beam(session: aiohttp.ClientSession) -> None:
+        async def one() -> list[str]:
+            async with session.post(f"{url}/completions", json=body) as reply:
+                return [choice["text"] for choice in (await reply.json())["choices"]]
+
+        for depth in range(STEPS):
+            await asyncio.gather(*(one() for _ in range(WIDTH if depth else 1)))
+            await asyncio.sleep(lasting(VERDICT))
+
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        begun = time.perf_counter()
+        await asyncio.gather(*(beam(session) for _ in range(problems)))
+        return time.perf_counter() - begun
 
 
 def told(command: list[str]) -> Any:
