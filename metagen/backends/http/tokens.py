@@ -108,10 +108,14 @@ class Tokens:
         self._ids[turns, "", ""] = await self._dialect.tokenize(self._post, self._model, chat)
 
     async def _tokenized(self, key: Key) -> tuple[int, ...]:
-        async with self._asking.setdefault(key, asyncio.Lock()):  # many samples of one prompt ask once
-            if key not in self._ids:
-                self._ids[key] = await self._tokenize(*key)
-        self._asking.pop(key, None)
+        lock = self._asking.setdefault(key, asyncio.Lock())
+        try:
+            async with lock:  # many samples of one prompt ask once
+                if key not in self._ids:
+                    self._ids[key] = await self._tokenize(*key)
+        finally:
+            if not lock.locked():  # else one that asks still takes it away
+                self._asking.pop(key, None)
         self._ids.move_to_end(key)
         ids = self._ids[key]
         if len(self._ids) > REMEMBERED:
