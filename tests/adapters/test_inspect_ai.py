@@ -124,14 +124,16 @@ def test_a_call_that_fails_costs_the_solver_one_sample(monkeypatch: pytest.Monke
 
     answered, asked = StrategyAPI.generate, Counter[str]()
 
-    async def flaky(self: Any, turns: list[Any], *rest: Any) -> Any:
-        asked[turns[-1].text] += 1
-        if asked[turns[-1].text] == 2:
+    async def flaky(self: Any, **given: Any) -> Any:
+        question = given["input"][-1].text
+        asked[question] += 1
+        if asked[question] == 2:
             raise ConnectionError("gone")
-        return await answered(self, turns, *rest)
+        return await answered(self, **given)
 
     monkeypatch.setattr(StrategyAPI, "generate", flaky)
-    log = evaluated(Task(sums(4), solver=metagen("Vote(5)", answers="Number()"), scorer=match(numeric=True)), "counter")
+    task = Task(sums(4), solver=metagen("Vote(5)", answers="Number()"), scorer=match(numeric=True))
+    log = evaluated(task, "counter", model_args={"strategy": "Model()"})
     assert right(log) > 0
     assert set(asked.values()) == {5}
 
