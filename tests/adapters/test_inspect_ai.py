@@ -214,7 +214,7 @@ def test_a_tree_search_is_a_log_with_branches(tmp_path: Path) -> None:
     assert sample.scores["right"].value == "C"
     assert sample.model_usage["scripted"].total_tokens > 0
     calls = [event for event in sample.events if event.event == "model"]
-    assert calls[1].turns[-1].text == "We add.\n"
+    assert calls[1].input[-1].text == "We add.\n"
     assert calls[1].output.completion == "The sum is clear.\n"
     branches = [event for event in sample.events if event.event == "branch"]
     anchors = {event.anchor_id for event in sample.events if event.event == "anchor"}
