@@ -72,7 +72,7 @@ class Wording:
     def speak(self, dialect: Dialect) -> None:
         """Use a dialect from here on."""
         self.dialect = dialect
-        self.tokens = Tokens(self.http, dialect, self.model)
+        self.tokens = Tokens(self.http, dialect, self.model, self.room)
 
     def say(self, what: str) -> None:
         """Note what the user should know."""

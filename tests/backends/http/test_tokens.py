@@ -1,11 +1,12 @@
 """The token ids that a server tells, and what is kept of them."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from aiohttp import web
 
-from metagen import Request, TransientError, VLLMServer
+from metagen import Request, Sampling, TransientError, UnfitRequest, VLLMServer
 from tests.support.fake_server import FakeServer
 from tests.support.timing import forever, until
 
@@ -53,3 +54,14 @@ async def test_one_that_gives_up_leaves_the_question_of_the_others_as_it_is() ->
         first.cancel()
         assert await third == len("<user>3 + 4?<reply>")
         assert fake.seen["tokenize"] == told + 2
+
+
+async def test_a_conversation_that_is_longer_than_the_context_is_not_kept() -> None:
+    fake = FakeServer(context=60)
+    async with fake.running(), VLLMServer(fake.url) as server:
+        long, short = (Request("p", "?" * length) for length in (100, 10))
+        assert (await server.count(long), await server.count(short)) == (113, 23)
+        tokens = server._words.tokens
+        assert (tokens.known(long), tokens.known(short)) == (None, 23)
+        with pytest.raises(UnfitRequest, match="the prompt has 113 tokens, and mock has a context of 60"):
+            await server.generate(replace(long, sampling=Sampling(max_tokens=5)), lambda _: None)
