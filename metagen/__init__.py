@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         ToolError,
         ToolRefusal,
         TransientError,
+        UnfitRequest,
         VerifierError,
         WeightError,
     )
@@ -127,6 +128,7 @@ __all__ = [
     "ToolError",
     "ToolRefusal",
     "TransientError",
+    "UnfitRequest",
     "Usage",
     "Verifier",
     "VerifierError",

@@ -7,6 +7,7 @@
     ├── StorageError          the disk takes no more: the run ends, and can be resumed; exit code 1
     └── SampleError           costs one sample, is written on its span, and the search continues
         ├── GenerationError   the model refused or failed this one request
+        │   ├── UnfitRequest      the model cannot take it, and would refuse it again: its prompt is too long
         │   └── TransientError    asked again, it may answer: what `Retrying` waits for
         ├── BudgetExceeded    the budget has no room for this request
         ├── VerifierError     a verifier raised or broke its contract
@@ -56,6 +57,10 @@ class SampleError(MetagenError):
 
 class GenerationError(SampleError):
     """The model refused or failed one request."""
+
+
+class UnfitRequest(GenerationError):
+    """The model cannot take this request, and would refuse it again: its prompt is too long, or its form is wrong."""
 
 
 class TransientError(GenerationError):

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from metagen.answers.protocol import Form
 from metagen.candidate import Candidate, changed, made
-from metagen.errors import GenerationError, InputError, NoCandidate
+from metagen.errors import InputError, NoCandidate, UnfitRequest
 from metagen.problem import Problem
 from metagen.request import Completion, Request, Sampling, Settings
 from metagen.run import Run
@@ -168,7 +168,7 @@ class Model(Settings):
         if not (begun.closing or begun.forced or text):
             return begun
         if family is None and (begun.closing or begun.open):
-            raise GenerationError(f"{run.identity(self.name)} is not known to think, so no thought of its can be ended")
+            raise UnfitRequest(f"{run.identity(self.name)} is not known to think, so no thought of its can be ended")
         known = begun.model == run.identity(self.name) or not begun.tokens
         return forced(begun, await run.encode(self.name, text) if known else (), run.identity(self.name))
 

@@ -11,7 +11,7 @@ from metagen.answers.protocol import Form
 from metagen.budget import Price, Usage
 from metagen.candidate import Score
 from metagen.copies import copier, maker
-from metagen.errors import BudgetExceeded, GenerationError, SampleError
+from metagen.errors import BudgetExceeded, SampleError, UnfitRequest
 from metagen.messages import Message, Turns
 from metagen.thinking import USUAL, Family
 
@@ -298,8 +298,9 @@ class Backend(Served, Protocol):
 
     Guaranteed: `generate` returns one outcome for each of the `request.n` samples, in the order of their numbers: a
     completion, or the error that lost this one sample. It raises if nothing came at all: `GenerationError` if this
-    request fails, `BackendGone` if no other can succeed either. It reports to `spend` all that was used, exactly once,
-    also when it raises or is cancelled; after cancellation nothing of the request keeps running.
+    request fails (`UnfitRequest` if it would fail again), `BackendGone` if no other can succeed either. It reports to
+    `spend` all that was used, exactly once, also when it raises or is cancelled; after cancellation nothing of the
+    request keeps running.
     Not guaranteed: that equal requests give equal completions, even with a seed.
 
         class Echo(Backend):
@@ -318,9 +319,9 @@ class Backend(Served, Protocol):
     async def encode(self, text: str) -> tuple[int, ...]:  # noqa: ARG002
         """The ids of a text inside a reply, in which the marks of its thought are marks.
 
-        Raises `GenerationError` where ids cannot be had, so that nothing can be forced into a reply.
+        Raises `UnfitRequest` where ids cannot be had, so that nothing can be forced into a reply.
         """
-        raise GenerationError(f"{self.name} tells no token ids, so nothing can be written into a reply")
+        raise UnfitRequest(f"{self.name} tells no token ids, so nothing can be written into a reply")
 
     def refuses(self, sampling: Sampling) -> str:  # noqa: ARG002
         """Which of these settings it cannot follow, and what to do, as the rest of a sentence; empty if it can all."""

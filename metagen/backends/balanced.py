@@ -123,7 +123,7 @@ class _Balanced(Generic[Inner]):
         try:
             async with member.opening:
                 if not member.opened:
-                    await self._open(member)
+                    await self._open_late(member)
             yield member.backend
         except TransientError as error:
             if error.unreachable:
@@ -165,14 +165,22 @@ class _Balanced(Generic[Inner]):
             return home
         return best
 
+    async def _open_late(self, member: _Member[Inner]) -> None:
+        """Open one that was away. What is wrong with it costs no request, as long as others serve the model."""
+        try:
+            await self._open(member)
+        except InputError as error:
+            raise TransientError(str(error), unreachable=True) from None
+
     async def _open(self, member: _Member[Inner]) -> None:
         member.rests_until = asyncio.get_running_loop().time() + self._rest  # meanwhile others go elsewhere
         await member.backend.__aenter__()
-        member.opened, member.rests_until = True, 0.0
-        names = {each.backend.name for each in self._members if each.opened}
+        names = {each.backend.name for each in self._members if each.opened or each is member}
         if len(names) > 1:
+            await member.backend.__aexit__(None, None, None)
             called = ", ".join(sorted(names))
             raise InputError(f"{type(self).__name__}: all must serve one model, and these are called {called}")
+        member.opened, member.rests_until = True, 0.0
 
     async def __aenter__(self) -> Self:
         try:

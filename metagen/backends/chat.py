@@ -12,7 +12,7 @@ from hashlib import blake2b
 from types import MappingProxyType
 from typing import Any
 
-from metagen.errors import GenerationError
+from metagen.errors import UnfitRequest
 from metagen.messages import Turns, merged, plain
 
 NO_SYSTEM = "its chat template takes no system turn: what one says is put before the first question"
@@ -48,7 +48,7 @@ class Chat:
         """The ids of a conversation, of the opening of the assistant's turn, and of the `partial` reply after it.
 
         `options` are what the chat template reads beside the turns, such as `enable_thinking`. Without a template the
-        contents are read one after the other. Raises `GenerationError` where the template refuses the conversation.
+        contents are read one after the other. Raises `UnfitRequest` where the template refuses the conversation.
         """
         if not self.templated:  # a template writes the special tokens itself; a bare text needs the tokenizer's own
             return self.encode_text(plain(turns) + partial, begins=True)
@@ -63,7 +63,7 @@ class Chat:
         turns = [{"role": "system", "content": "\N{SNOWMAN}"}, {"role": "user", "content": "?"}]
         try:
             return "\N{SNOWMAN}" in self._render(turns, True, {})
-        except GenerationError:
+        except UnfitRequest:
             return False
 
     def encode_turns(
@@ -116,7 +116,7 @@ class Chat:
         try:
             return str(render(turns, tokenize=False, add_generation_prompt=prompting, **options))
         except Exception as error:  # a template may raise anything
-            raise GenerationError(f"the chat template refuses this conversation: {error}") from error
+            raise UnfitRequest(f"the chat template refuses this conversation: {error}") from error
 
     def _encode(self, text: str, *, begins: bool = False) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=begins))

@@ -21,6 +21,8 @@ SAID = 100
 """Characters of the last error that are shown while requests wait."""
 TRIES_BEFORE_GONE = 5
 """Failures in a row, over all requests, before a server can be given up."""
+REST = 5.0
+"""Seconds for which a server that was given up is not looked at again."""
 
 
 class Patience:
@@ -37,6 +39,7 @@ class Patience:
         self._since = 0.0
         self._probing: asyncio.Task[bool] | None = None
         self._gone: BackendGone | None = None
+        self._rests_until = 0.0
         self._waiting = 0
         """Requests between two tries."""
         self._last = ""
@@ -50,8 +53,8 @@ class Patience:
 
     async def watched(self, work: Callable[[], Awaitable[Result]]) -> Result:
         """Do it, unless the server is gone, and keep count of failures."""
-        if self._gone:
-            raise self._gone
+        if (gone := self._gone) and not await self._is_back():
+            raise gone
         try:
             result = await work()
         except TransientError as error:
@@ -59,6 +62,22 @@ class Patience:
             raise
         self._failures = 0
         return result
+
+    async def again(self, work: Callable[[], Awaitable[Result]], worth: Callable[[], bool] = lambda: True) -> Result:
+        """The same, tried again while that is `worth` it."""
+        result: Result = await self.trying(worth=worth)(self.watched, work)
+        return result
+
+    async def _is_back(self) -> bool:
+        """Whether a server that was given up answers again: a run has ended by then, but a server of ours has not."""
+        now = asyncio.get_running_loop().time
+        if now() < self._rests_until:
+            return False
+        if not await self._answers():
+            self._rests_until = now() + REST
+            return False
+        self._failures, self._gone = 0, None
+        return True
 
     def trying(
         self, *, opening: bool = False, worth: Callable[[], bool] = lambda: True, waited: Waited = lambda _: None
@@ -118,6 +137,7 @@ class Patience:
         self._since = self._since if self._failures else now
         self._failures += 1
         if self._failures >= TRIES_BEFORE_GONE and now - self._since >= self._patience:
+            self._rests_until = now + REST
             self._gone = BackendGone(
                 f"{self._of.name} has not answered for {self._patience:g} seconds; the last error: {error}"
             )
@@ -140,8 +160,8 @@ class Retrying(Wrapper):
     said how long to wait (Retry-After), at least so long, up to `patience`. Of several samples only the missing ones
     are asked for again. What each try used is counted; under a budget, each new try reserves anew. A try that finds no
     server does not count, nor does another one while the server answers nobody. When nothing has succeeded for
-    `patience` seconds and several tries, it is gone: that and all other requests raise `BackendGone`. Errors that will
-    not change are raised at once. Opening is tried again alike, unless nothing listens there.
+    `patience` seconds and several tries, it is gone: that and all other requests raise `BackendGone`, until it answers
+    again. Errors that will not change are raised at once. Opening is tried again alike, unless nothing listens there.
     """
 
     def __init__(
@@ -186,18 +206,10 @@ class Retrying(Wrapper):
         return [done[index] for index in range(request.n)]
 
     async def count(self, request: Request) -> int:
-        tokens = 0
-        async for attempt in self._patience.trying():
-            with attempt:
-                tokens = await self._patience.watched(partial(self.of.count, request))
-        return tokens
+        return await self._patience.again(partial(self.of.count, request))
 
     async def encode(self, text: str) -> tuple[int, ...]:
-        ids: tuple[int, ...] = ()
-        async for attempt in self._patience.trying():
-            with attempt:
-                ids = await self._patience.watched(partial(self.of.encode, text))
-        return ids
+        return await self._patience.again(partial(self.of.encode, text))
 
     async def _once(self, request: Request, spend: Meter, done: dict[int, Outcome]) -> None:
         """One try at what is missing, in one request from the first gap to the last; what is settled goes to `done`.
@@ -242,25 +254,20 @@ class RetryingReward(RewardWrapper):
 
     async def rate(self, reading: Reading, spend: Meter) -> tuple[float, ...]:
         paid = 0
-        scores: tuple[float, ...] = ()
 
         def book(usage: Usage) -> None:
             nonlocal paid
             paid += usage.tokens
             spend(usage)
 
-        async for attempt in self._patience.trying(worth=lambda: not paid):
-            with attempt:
-                reading.check_time()
-                scores = await self._patience.watched(partial(self.of.rate, reading, book))
-        return scores
+        async def once() -> tuple[float, ...]:
+            reading.check_time()
+            return await self.of.rate(reading, book)
+
+        return await self._patience.again(once, worth=lambda: not paid)
 
     async def count(self, reading: Reading) -> int:
-        tokens = 0
-        async for attempt in self._patience.trying():
-            with attempt:
-                tokens = await self._patience.watched(partial(self.of.count, reading))
-        return tokens
+        return await self._patience.again(partial(self.of.count, reading))
 
 
 def _may_pass(error: BaseException, *, opening: bool) -> bool:

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 from metagen.budget import Usage
-from metagen.errors import GenerationError, SampleError
+from metagen.errors import GenerationError, SampleError, UnfitRequest
 from metagen.request import (
     Backend,
     Card,
@@ -66,7 +66,7 @@ class Scripted(Backend):
     async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
         prompt = await self.count(request)
         if prompt >= self.context:
-            raise GenerationError(f"the prompt has {prompt} tokens, and {self.name} has a context of {self.context}")
+            raise UnfitRequest(f"the prompt has {prompt} tokens, and {self.name} has a context of {self.context}")
         done: list[Completion] = []
 
         async def complete(index: int) -> Outcome:

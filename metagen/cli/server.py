@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import logging
 import os
 import socket
 import sys
@@ -29,6 +30,8 @@ BACKLOG = 2048
 """Connections that may wait to be accepted."""
 NOT_HERE = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 """What a machine says of addresses of a kind that it has not, such as those of IPv6."""
+GRACE_SECONDS = 5
+"""For which requests that are under way may still be answered once the server is told to stop."""
 
 
 def serve(
@@ -96,7 +99,9 @@ def serve(
         log_level="info" if access_log else "warning",
         access_log=access_log,
         proxy_headers=access_log,  # nothing else asks who called
+        timeout_graceful_shutdown=GRACE_SECONDS,
     )
+    logging.getLogger("uvicorn.error").addFilter(_is_no_cancellation)
     sockets = _bound(host, port)
     try:
         asyncio.run(_serve(application, uvicorn.Server(config), sockets))
@@ -176,3 +181,8 @@ def _is_here(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _is_no_cancellation(record: logging.LogRecord) -> bool:
+    """Whether a line of the log is about something else than a request that was cancelled as the server stopped."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))

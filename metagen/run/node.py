@@ -128,7 +128,7 @@ class Node:
         return thinking_of(self._backend(model))
 
     async def encode(self, model: str, text: str) -> tuple[int, ...]:
-        """The ids of a text that is written into a model's reply. Raises `GenerationError` where none can be had."""
+        """The ids of a text that is written into a model's reply. Raises `UnfitRequest` where none can be had."""
         return await self._backend(model).encode(text)
 
     def _numbered(self, request: Request, model: str) -> Request:

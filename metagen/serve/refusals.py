@@ -1,5 +1,6 @@
 """What a client is told when its request cannot be answered: OpenAI's statuses and bodies."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -58,3 +59,13 @@ def spent(why: str) -> Refusal:
 def failed(why: str) -> Refusal:
     """The model failed every sample."""
     return Refusal(502, f"The model gave no answer: {why}", code="model_failed")
+
+
+TOO_LONG = re.compile(r"context[ _](length|size|window|of)|maximum model length", re.IGNORECASE)
+"""How models and servers say that a prompt is too long."""
+
+
+def unfit(why: str) -> Refusal:
+    """No model can take this request: asking again does not help."""
+    code = "context_length_exceeded" if TOO_LONG.search(why) else "invalid_value"
+    return Refusal(400, f"The model cannot take this request: {why}", code=code)

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 from metagen.budget import Account, Usage, tightest
 from metagen.disk.runs import RunDirectory
 from metagen.disk.traces import row_of
-from metagen.errors import BackendGone, BudgetExceeded, InputError, StorageError
+from metagen.errors import BackendGone, BudgetExceeded, InputError, StorageError, UnfitRequest
 from metagen.events import Event
 from metagen.leaves import leaves_open
 from metagen.model import USUAL, Model
@@ -25,7 +25,7 @@ from metagen.serve.limits import Books, Gate, Limits
 from metagen.serve.metrics import Metrics
 from metagen.serve.names import MOST_SAMPLES, Catalogue, Served, count_samples
 from metagen.serve.parameters import Call
-from metagen.serve.refusals import Refusal, failed
+from metagen.serve.refusals import Refusal, failed, unfit
 from metagen.serve.replies import Asked, new_id
 from metagen.solution import Solution
 from metagen.solve import solve
@@ -161,6 +161,8 @@ class Service:
         if by_budget and (refused := self.books.refused(order.key, account, lost.error)):
             self.metrics.refused()
             raise refused
+        if UnfitRequest.__name__ in f"{lost.error} {lost.why_lost}":
+            raise unfit(lost.error)
         raise failed(lost.error)
 
     def _keep(self, order: Order, solutions: list[Solution]) -> None:

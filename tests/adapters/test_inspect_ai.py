@@ -1,6 +1,7 @@
 """Inspect over strategies: its own forms of tasks on local data, as right as `metagen solve`."""
 
 import asyncio
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,42 @@ def test_the_solver_draws_from_the_model_of_the_task(tmp_path: Path) -> None:
     events = [event for event in log.samples[0].events if event.event == "model"]
     assert len(events) == 5  # Inspect sees each sample
     assert log.stats.model_usage["metagen/counter"].output_tokens > 0
+
+
+def test_a_call_that_fails_costs_the_solver_one_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    from inspect_ai import Task
+    from inspect_ai.scorer import match
+
+    from metagen.adapters.inspect_ai import metagen
+    from metagen.adapters.inspect_ai.provider import StrategyAPI
+
+    answered, asked = StrategyAPI.generate, Counter[str]()
+
+    async def flaky(self: Any, **given: Any) -> Any:
+        question = given["input"][-1].text
+        asked[question] += 1
+        if asked[question] == 2:
+            raise ConnectionError("gone")
+        return await answered(self, **given)
+
+    monkeypatch.setattr(StrategyAPI, "generate", flaky)
+    task = Task(sums(4), solver=metagen("Vote(5)", answers="Number()"), scorer=match(numeric=True))
+    log = evaluated(task, "counter", model_args={"strategy": "Model()"})
+    assert right(log) > 0
+    assert set(asked.values()) == {5}
+
+
+@pytest.mark.parametrize("strategy", ["Vote(5)", "Until(Judge(), limit=50)", "BestOf(5, by=Judge())"])
+def test_a_limit_of_inspect_ends_the_sample_as_a_limit(strategy: str) -> None:
+    from inspect_ai import Task
+    from inspect_ai.scorer import match
+
+    from metagen.adapters.inspect_ai import metagen
+
+    task = Task(sums(2), solver=metagen(strategy, answers="Number()"), scorer=match(numeric=True), token_limit=100)
+    log = evaluated(task, "counter", model_args={"strategy": "Model()"})
+    assert log.status == "success"
+    assert [(sample.limit.type, sample.error) for sample in log.samples] == [("token", None)] * 2
 
 
 def test_tools_are_called(tmp_path: Path) -> None:

@@ -121,6 +121,53 @@ async def test_servers_of_two_models_are_refused() -> None:
         Balanced()
 
 
+async def test_one_that_comes_back_with_another_model_is_left_out() -> None:
+    class Late(Slow):
+        opened = closed = 0
+
+        async def __aenter__(self) -> "Late":
+            self.opened += 1
+            if self.opened == 1:
+                raise TransientError("nobody is there", unreachable=True)
+            return self
+
+        async def __aexit__(self, *_: object) -> None:
+            self.closed += 1
+
+    late, usual = Late("another"), Slow()
+    async with Retrying(Balanced(late, usual, rest=60), wait=0.0, longest=0.0) as backend:
+        late.gate.set()
+        usual.gate.set()
+
+        async def ask() -> None:
+            advance(61)
+            await asyncio.gather(*(backend.generate(Request("p", "?"), lambda _: None) for _ in range(8)))
+
+        await ask()
+        await ask()
+        assert (late.asked, usual.asked) == (0, 16)
+        assert (late.opened, late.closed) == (3, 2)
+        late.name = "m"
+        await ask()
+        assert late.asked > 0
+    assert (late.opened, late.closed) == (4, 3)
+
+
+async def test_what_is_wrong_with_one_that_comes_back_costs_no_request() -> None:
+    class Changed(Slow):
+        async def __aenter__(self) -> "Changed":
+            if not self.asked:
+                self.asked += 1
+                raise TransientError("nobody is there", unreachable=True)
+            raise InputError("it does not serve 'm'")
+
+    usual = Slow()
+    async with Retrying(Balanced(Changed(), usual, rest=0.0), wait=0.0, longest=0.0) as backend:
+        usual.gate.set()
+        await asyncio.gather(*(backend.generate(Request("p", "?"), lambda _: None) for _ in range(4)))
+    assert usual.asked == 4
+
+
 async def test_without_any_server_it_does_not_open() -> None:
     with reserved_port() as one, reserved_port() as other:
         pair = Balanced(*(VLLMServer(f"http://127.0.0.1:{port}/v1") for port in (one, other)))

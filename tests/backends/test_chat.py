@@ -14,7 +14,7 @@ from metagen.backends.rewards.families import FAMILIES
 from metagen.backends.rewards.readings import Readings
 from metagen.backends.vllm import arguments
 from metagen.backends.vllm.prompts import Prompts
-from metagen.errors import GenerationError
+from metagen.errors import UnfitRequest
 from metagen.messages import read_messages
 from metagen.models import SMALL, SMALL_PRM
 from metagen.request import Reading, Request, Sampling
@@ -151,7 +151,7 @@ def test_a_template_without_system_turns_gets_it_in_the_first_question(template:
 def test_what_a_template_refuses_is_an_error_of_the_request() -> None:
     tokenizer = opened("small-moe")
     tokenizer.chat_template = "{{ raise_exception('roles must alternate') }}"
-    with pytest.raises(GenerationError, match=r"^the chat template refuses this conversation: roles must alternate$"):
+    with pytest.raises(UnfitRequest, match=r"^the chat template refuses this conversation: roles must alternate$"):
         Prompts(tokenizer).ids(Request("p", "3 + 4?"))
 
 

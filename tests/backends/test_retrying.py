@@ -28,6 +28,7 @@ from metagen import (
     Vote,
     solve_all,
 )
+from metagen.backends.retrying import REST
 from metagen.backends.wrapper import Wrapper
 from metagen.request import Meter, Outcome
 from tests.support.fake_server import FakeServer, reserved_port
@@ -124,6 +125,36 @@ async def test_a_server_that_stays_silent_is_given_up_once_for_all() -> None:
     with pytest.raises(BackendGone):
         await retrying.generate(REQUEST, lambda _: None)
     assert len(backend.requests) == asked
+
+
+async def test_a_server_that_was_given_up_is_taken_back_once_it_answers() -> None:
+    class Away(Failing):
+        away = True
+
+        async def probe(self) -> None:
+            if self.away:
+                raise TransientError("no")
+
+        async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
+            self.errors = [TransientError("no")] if self.away else []
+            return await super().generate(request, spend)
+
+    backend = Away()
+    retrying = quick(backend, patience=0)
+    asked = []
+    for seconds in (0, 1, REST, 1):
+        advance(seconds)
+        with pytest.raises(BackendGone, match="has not answered"):
+            await retrying.generate(REQUEST, lambda _: None)
+        asked.append(len(backend.requests))
+    assert asked == [5] * 4, "while it answers nobody, it is looked at and not asked"
+    backend.away = False
+    advance(REST)
+    assert len(await retrying.generate(REQUEST, lambda _: None)) == 4
+    backend.away = True
+    with pytest.raises(BackendGone):
+        await retrying.generate(REQUEST, lambda _: None)
+    assert len(backend.requests) == 5 + 1 + 5, "it is given up after as many failures as before"
 
 
 async def test_counting_is_tried_again_too() -> None:

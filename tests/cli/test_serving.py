@@ -1,5 +1,6 @@
 """`metagen serve`, as a process of its own."""
 
+import http.client
 import json
 import os
 import signal
@@ -12,11 +13,12 @@ from pathlib import Path
 import pytest
 
 SERVE = (sys.executable, "-m", "metagen", "serve", "--model", "Scripted:The answer is 7.")
+WIDE = {"COLUMNS": "200"}
 
 
 def test_it_serves_until_it_is_stopped() -> None:
     command = [*SERVE, "--alias", "math=Vote(4)", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"COLUMNS": "200"}) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | WIDE) as process:
         assert process.stdout
         url = process.stdout.readline().removeprefix("Serving at ").strip()
         body = json.dumps({"model": "math", "messages": [{"role": "user", "content": "What is 3 + 4?"}]}).encode()
@@ -25,6 +27,35 @@ def test_it_serves_until_it_is_stopped() -> None:
         process.send_signal(signal.SIGTERM)
         assert process.stdout.read().startswith("Stopped: ")
         assert process.wait() == 0
+
+
+def test_what_is_under_way_when_it_is_stopped_is_cancelled(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(
+        "import asyncio\n\n"
+        "async def slow(problem, run):\n"
+        "    print('begun', flush=True)\n"
+        "    try:\n"
+        "        await asyncio.Event().wait()\n"
+        "    finally:\n"
+        "        print('cancelled', flush=True)\n"
+    )
+    command = [*SERVE, "--load", "slow.py", "--alias", "slow=slow", "--port", "0"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=os.environ | WIDE
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        address = process.stdout.readline().removeprefix("Serving at http://").strip().removesuffix("/v1")
+        connection = http.client.HTTPConnection(address)
+        body = json.dumps({"model": "slow", "messages": [{"role": "user", "content": "What is 3 + 4?"}]})
+        connection.request("POST", "/v1/chat/completions", body)
+        assert process.stdout.readline() == "begun\n"
+        process.send_signal(signal.SIGTERM)
+        cancelled, stopped = process.stdout.read().splitlines()
+        assert (cancelled, stopped[:9]) == ("cancelled", "Stopped: ")
+        assert process.wait() == 0
+        assert "Traceback" not in process.stderr.read()
+        connection.close()
 
 
 def test_a_port_in_use_is_refused_before_a_model_is_loaded(tmp_path: Path) -> None:

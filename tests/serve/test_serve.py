@@ -12,7 +12,7 @@ import psutil
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
-from metagen import Ask, Chain, GenerationError, InputError, Refine, Request, Scripted, Vote
+from metagen import Ask, Chain, GenerationError, InputError, Refine, Request, Scripted, UnfitRequest, Vote
 from metagen.disk.runs import read_solutions
 from metagen.run import Generator
 from metagen.serve import Key, Limits, app
@@ -299,6 +299,27 @@ async def test_errors_are_those_that_the_client_knows(client: AsyncOpenAI) -> No
     with pytest.raises(openai.BadRequestError) as poor:
         await client.chat.completions.create(model="math", messages=QUESTION, extra_body=budget)
     assert poor.value.code == "budget_exceeded"
+
+
+async def test_what_no_model_can_take_is_a_mistake_of_the_client() -> None:
+    def refusing(request: Request) -> str:
+        raise UnfitRequest("the chat template refuses this conversation: roles must alternate")
+
+    models = {"short": Scripted(numbered, name="short", context=200), "strict": Scripted(refusing, name="strict")}
+    strategies = {
+        "votes": 'Vote(4, of=Model("short"))',
+        "stages": 'Vote(2, of=Chain(Ask("?"), CoT(of=Model("short"))))',
+    }
+    long: list[Any] = [{"role": "user", "content": "?" * 300}]
+    async with serving(app(models, strategies)) as url, client_of(url) as client:
+        for name in ("short", "votes", "stages"):
+            with pytest.raises(openai.BadRequestError, match="has a context of 200") as large:
+                await client.chat.completions.create(model=name, messages=long)
+            assert large.value.code == "context_length_exceeded"
+        for name in ("strict", 'Vote(2, of=Model("strict"))'):
+            with pytest.raises(openai.BadRequestError, match="roles must alternate") as odd:
+                await client.chat.completions.create(model=name, messages=QUESTION)
+            assert odd.value.code == "invalid_value"
 
 
 async def test_an_error_in_a_stream_is_told_in_the_stream() -> None:

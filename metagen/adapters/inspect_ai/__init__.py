@@ -38,6 +38,8 @@ def metagen(strategy: str = "Vote(16)", answers: str = "", load: str = "", seed:
         async with ActiveModel() as model:
             problem = problem_of(state.messages, f"{state.sample_id}", state.epoch, caller.answers)
             solution = await solve(problem, caller.strategy, model, seed=caller.seed, default=Model())
+        if model.limit:  # a verifier that met it has lost its verdicts alone
+            raise model.limit
         state.output = output_of(model.name, [require_answer(solution)], caller.answers)
         state.messages.append(state.output.choices[0].message)
         return state

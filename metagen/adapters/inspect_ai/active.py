@@ -19,9 +19,10 @@ from inspect_ai.model import (
     get_model,
 )
 from inspect_ai.tool import ToolCall
+from inspect_ai.util import LimitExceededError
 
 from metagen.budget import Usage
-from metagen.errors import GenerationError
+from metagen.errors import GenerationError, SampleError, UnfitRequest
 from metagen.messages import Message
 from metagen.request import Backend, Completion, Meter, Outcome, Request, Sampling
 from metagen.tasks import together
@@ -42,6 +43,8 @@ class ActiveModel(Backend):
 
     def __init__(self, model: Model | None = None) -> None:
         self._model = model or get_model()
+        self.limit: LimitExceededError | None = None
+        """The limit of Inspect's that was passed, if one was."""
 
     @property
     def name(self) -> str:
@@ -49,22 +52,32 @@ class ActiveModel(Backend):
 
     async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
         if request.reply:
-            raise GenerationError(f"{self.name} cannot continue a partial reply through Inspect")
-        return list(await together(self._single(request.part(index, 1), spend) for index in range(request.n)))
+            raise UnfitRequest(f"{self.name} cannot continue a partial reply through Inspect")
+        return list(await together(self._outcome(request.part(index, 1), spend) for index in range(request.n)))
 
-    async def _single(self, request: Request, spend: Meter) -> Outcome:
+    async def _outcome(self, request: Request, spend: Meter) -> Outcome:
+        """One sample, or what it was lost to. A limit of Inspect's ends them all."""
+        try:
+            return await self._single(request, spend)
+        except SampleError as lost:
+            return lost
+
+    async def _single(self, request: Request, spend: Meter) -> Completion:
         try:
             output = await self._model.generate(
                 [message_of_turn(turn) for turn in request.turns], config=_config(request)
             )
+        except LimitExceededError as error:
+            self.limit = error
+            raise
         except Exception as error:  # a provider may raise anything
             raise GenerationError(f"{self.name}: {type(error).__name__}: {error}") from error
         usage = output.usage or ModelUsage()
         spend(_spent(usage))
         if output.error:
-            return GenerationError(f"{self.name}: {output.error}")
+            raise GenerationError(f"{self.name}: {output.error}")
         if not output.choices:
-            return GenerationError(f"{self.name}: it gave no reply")
+            raise GenerationError(f"{self.name}: it gave no reply")
         return _completion(output, usage)
 
     async def count(self, request: Request) -> int:

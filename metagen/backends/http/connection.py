@@ -19,7 +19,7 @@ import msgspec
 
 from metagen.backends.http.keys import Key
 from metagen.distribution import how_to_install
-from metagen.errors import BackendGone, GenerationError, InputError, TransientError
+from metagen.errors import BackendGone, GenerationError, InputError, TransientError, UnfitRequest
 from metagen.settings import is_number
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ Reply = TypeVar("Reply")
 
 TRANSIENT = frozenset({408, 409, 425, 429})
 """Statuses below 500 after which the same request may succeed."""
+UNFIT = frozenset({400, 413, 422})
+"""Statuses that refuse what a request holds."""
 DONE = b"[DONE]"
 JSON = {"Content-Type": "application/json"}
 MIB = 1 << 20
@@ -291,7 +293,9 @@ def error_text(error: Any) -> str:
 
 def final(refused: Refused) -> GenerationError | BackendGone:
     """What a refusal means: a wrong key or model will be wrong for every request."""
-    return BackendGone(str(refused)) if refused.status in {401, 403, 404} else GenerationError(str(refused))
+    if refused.status in {401, 403, 404}:
+        return BackendGone(str(refused))
+    return (UnfitRequest if refused.status in UNFIT else GenerationError)(str(refused))
 
 
 async def find_model(http: Http, model: str) -> tuple[str, dict[str, Any]]:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from metagen.errors import GenerationError
+from metagen.errors import GenerationError, UnfitRequest
 from metagen.request import Sampling
 
 Post = Callable[[str, dict[str, Any]], Awaitable[Any]]
@@ -61,7 +61,7 @@ class Dialect:
 
     async def encode(self, post: Post, model: str, text: str) -> tuple[int, ...]:  # noqa: ARG002
         """The ids of a text, in which special tokens are special."""
-        raise GenerationError(f"{model} tells no token ids, so nothing can be written into a reply")
+        raise UnfitRequest(f"{model} tells no token ids, so nothing can be written into a reply")
 
     async def detokenize(self, post: Post, model: str, ids: list[int]) -> str:  # noqa: ARG002
         """The text of token ids."""

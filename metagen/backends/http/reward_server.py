@@ -62,9 +62,9 @@ class VLLMRewardServer(RewardBackend):
         if not self._family.served:
             raise InputError(f"vLLM has no architecture for {self._family.name} models: use TorchReward")
         self._http = Http(url, key_env=key_env, connect=connect, silence=silence)
-        self._model = model
+        self._wanted, self._wanted_context = model, context
+        self._model, self._context = model, context
         self._name = name
-        self._context = context
         self._given_card = card
         self._lengths = Lengths()
         self._classifies = False
@@ -216,8 +216,9 @@ class VLLMRewardServer(RewardBackend):
 
     async def _explore(self) -> None:
         """Find out what the server serves, and the ids of the tokens at which scores are read."""
-        self._model, told = await find_model(self._http, self._model)
-        self._context = self._context or told.get("max_model_len")
+        self._ids.clear()  # what served here before may have been another model
+        self._model, told = await find_model(self._http, self._wanted)
+        self._context = self._wanted_context or told.get("max_model_len")
         if not self._context:
             raise InputError(f"{self.name} does not tell its context: give it with context=")
         if self._family.mark:

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self
 
 from metagen.backends.http.books import Books, Lengths, reserved
-from metagen.backends.http.connection import PROBE_EVERY, Http, Refused, find_model
+from metagen.backends.http.connection import PROBE_EVERY, Http, Refused, final, find_model
 from metagen.backends.http.dialects import DIALECTS, of_owner
 from metagen.backends.http.hardware import add_remedy, is_crash, seems_cpu
 from metagen.backends.http.openai import (
@@ -99,7 +100,8 @@ class OpenAIServer(Backend):
         self._wanted = dialect
         self._wanted_family = thinking
         self._given_card = card
-        self._words = Wording(self._http, model, api, extra or {}, context)
+        self._unread = partial(Wording, self._http, model, api, extra or {}, context)
+        self._words = self._unread()
         self._lengths = Lengths()
         self._one_by_one = False
         self._crashed = False
@@ -163,7 +165,7 @@ class OpenAIServer(Backend):
                 return await self._generate(request, spend)
             except Refused as refused:
                 if not self._words.learn(refused) and self._words.learnt == known:
-                    raise
+                    raise final(refused) from None
             except TransientError as error:
                 self._crashed |= request.seed is not None and is_crash(error)
                 if self._crashed and (error.unreachable or is_crash(error)):
@@ -335,8 +337,7 @@ class OpenAIServer(Backend):
 
     async def _explore(self) -> None:
         """Find out what the server serves and can do."""
-        words = self._words
-        words.said.clear()
+        words = self._words = self._unread()  # what served here before may have been another model
         self._crashed = False
         words.model, card = await find_model(self._http, words.model)
         length = card.get("max_model_len")

@@ -22,10 +22,11 @@ Key = tuple[Turns, str, str]
 class Tokens:
     """Asks one server, in its dialect, for token ids and for what they spell, and remembers the answers."""
 
-    def __init__(self, http: Http, dialect: Dialect, model: str) -> None:
+    def __init__(self, http: Http, dialect: Dialect, model: str, room: int) -> None:
         self._http = http
         self._dialect = dialect
         self._model = model
+        self._room = room
         self._ids: OrderedDict[Key, tuple[int, ...]] = OrderedDict()
         self._asking: dict[Key, asyncio.Lock] = {}
         self.merges = False
@@ -84,7 +85,7 @@ class Tokens:
 
     async def check_system(self, request: Request) -> None:
         """With the first system turn, find out whether the chat template shows it to the model, where ids are told."""
-        if self._looked or not any(turn.role == "system" for turn in request.turns):
+        if self._looked or not any(turn.role == "system" for turn in (*request.before, *request.after)):
             return
         async with self._looking:
             if not self._looked:
@@ -108,12 +109,19 @@ class Tokens:
         self._ids[turns, "", ""] = await self._dialect.tokenize(self._post, self._model, chat)
 
     async def _tokenized(self, key: Key) -> tuple[int, ...]:
-        async with self._asking.setdefault(key, asyncio.Lock()):  # many samples of one prompt ask once
-            if key not in self._ids:
-                self._ids[key] = await self._tokenize(*key)
-        self._asking.pop(key, None)
-        self._ids.move_to_end(key)
-        ids = self._ids[key]
+        if known := self._ids.get(key):
+            self._ids.move_to_end(key)
+            return known
+        lock = self._asking.setdefault(key, asyncio.Lock())
+        try:
+            async with lock:  # many samples of one prompt ask once
+                ids = self._ids.get(key) or await self._tokenize(*key)
+        finally:
+            if not lock.locked():  # else one that asks still takes it away
+                self._asking.pop(key, None)
+        if len(ids) < self._room:  # else it will be refused
+            self._ids[key] = ids
+            self._ids.move_to_end(key)
         if len(self._ids) > REMEMBERED:
             self._ids.popitem(last=False)
         return ids

@@ -23,7 +23,7 @@ from metagen.backends.http.openai import (
 )
 from metagen.backends.http.tokens import Tokens
 from metagen.backends.thoughts import TAIL
-from metagen.errors import GenerationError
+from metagen.errors import UnfitRequest
 from metagen.messages import plain
 from metagen.request import Completion, Request, Sampling
 from metagen.thinking import Family, find_family, may_think
@@ -72,7 +72,7 @@ class Wording:
     def speak(self, dialect: Dialect) -> None:
         """Use a dialect from here on."""
         self.dialect = dialect
-        self.tokens = Tokens(self.http, dialect, self.model)
+        self.tokens = Tokens(self.http, dialect, self.model, self.room)
 
     def say(self, what: str) -> None:
         """Note what the user should know."""
@@ -187,11 +187,11 @@ class Wording:
         return _bytes(request.prompt + request.reply) + turns + self.overhead
 
     async def body(self, request: Request) -> tuple[dict[str, Any], str, int]:
-        """What is sent, where to, and how many prompt tokens it has at most. Raises `GenerationError`."""
+        """What is sent, where to, and how many prompt tokens it has at most. Raises `UnfitRequest`."""
         if request.sampling.keep_stop and not self.dialect.keep_stop:
-            raise GenerationError(f"{self.model} cannot step: it does not return the text that ends a step")
+            raise UnfitRequest(f"{self.model} cannot step: it does not return the text that ends a step")
         if request.sampling.keep_stop and not (request.sampling.stop or self.dialect.returns_ids):
-            raise GenerationError(f"{self.model} cannot step by tokens: it returns no token ids to count")
+            raise UnfitRequest(f"{self.model} cannot step by tokens: it returns no token ids to count")
         if not self.dialect.tells_ids:
             return self._as_text(request)
         await self._check_system(request)
@@ -230,7 +230,7 @@ class Wording:
         ids = await self.tokens.of(request, self.family)
         room = self.room - len(ids)
         if room < 1:
-            raise GenerationError(f"the prompt has {len(ids)} tokens, and {self.model} has a context of {self.room}")
+            raise UnfitRequest(f"the prompt has {len(ids)} tokens, and {self.model} has a context of {self.room}")
         return ids, room
 
     def _settings(self, request: Request, limit: int | None) -> dict[str, Any]:
@@ -265,7 +265,7 @@ class Wording:
 
     def _as_text(self, request: Request) -> tuple[dict[str, Any], str, int]:
         if request.partial and self.dialect.continues != "text":
-            raise GenerationError(f"{self.model} cannot continue a partial reply: it takes no token ids")
+            raise UnfitRequest(f"{self.model} cannot continue a partial reply: it takes no token ids")
         prompt = min(self.at_most(request), self.room - 1)
         limited = request.sampling.max_tokens or request.room
         body = self._settings(request, request.limit(self.room - prompt) if limited else None)

@@ -12,7 +12,7 @@ from metagen.backends.folder import check_model, config_of, name_of, one_line
 from metagen.backends.vllm import arguments
 from metagen.backends.vllm.enclosure import Enclosure
 from metagen.card.card import ModelCard
-from metagen.errors import BackendGone, GenerationError, InputError, MetagenError
+from metagen.errors import BackendGone, GenerationError, InputError, MetagenError, UnfitRequest
 from metagen.request import Served
 from metagen.system import processors
 from metagen.tasks import uninterrupted
@@ -95,15 +95,25 @@ class Engine(Served):
             raise RuntimeError(f"the engine of {self._name} is not open: use `async with {type(self).__name__}(...)`")
         return self._llm
 
+    async def probe(self) -> None:
+        """Raise `BackendGone` where the engine has ended: it does not come back."""
+        if self._llm is None or self._llm.errored:
+            raise self._ended()
+
+    def _ended(self) -> BackendGone:
+        return BackendGone(f"the engine of {self._name} has ended; its log is {self._log}")
+
     def _translated(self, error: Exception) -> MetagenError | None:
         """What an error of vLLM's means here; `None` if it is none of vLLM's."""
-        from vllm.exceptions import VLLMError  # noqa: PLC0415 (optional, slow to import)
+        from vllm.exceptions import VLLMClientError, VLLMError  # noqa: PLC0415 (optional, slow to import)
         from vllm.v1.engine.exceptions import EngineDeadError  # noqa: PLC0415
 
         if isinstance(error, EngineDeadError) or self._llm is None or self._llm.errored:
-            return BackendGone(f"the engine of {self._name} has ended; its log is {self._log}")
-        if isinstance(error, VLLMError | ValueError):
-            return GenerationError(f"vLLM refused or failed a request: {one_line(error)}")
+            return self._ended()
+        if isinstance(error, VLLMClientError | ValueError):
+            return UnfitRequest(f"vLLM refused a request: {one_line(error)}")
+        if isinstance(error, VLLMError):
+            return GenerationError(f"vLLM failed a request: {one_line(error)}")
         return None
 
     async def __aenter__(self) -> Self:

@@ -13,7 +13,7 @@ from metagen.backends.vllm.engine import Engine
 from metagen.backends.vllm.flight import Flight
 from metagen.backends.vllm.prompts import Prompts
 from metagen.confidence import of_token
-from metagen.errors import GenerationError, InputError, MetagenError
+from metagen.errors import GenerationError, InputError, MetagenError, UnfitRequest
 from metagen.request import Backend, Completion, Meter, Outcome, Request, Sampling
 from metagen.thinking import Family, find_family, split
 
@@ -57,7 +57,7 @@ class VLLMEngine(Engine, Backend):
         flight = Flight(self._open(), f"{request.problem}-{next(self._numbers)}")
         thought_tokens = 0
         try:
-            prompt = self._prompt(request)
+            prompt = await self._prompt(request)
             adapter = self._adapters.of(request.sampling.adapter)
             opened = request.open or (not request.tokens and self._opened(request, prompt))
             output = await self._flown(flight, prompt, request, adapter, opened=opened)
@@ -93,7 +93,7 @@ class VLLMEngine(Engine, Backend):
 
     async def count(self, request: Request) -> int:
         self._open()
-        return len(self._prompts.ids(request))
+        return len(await self._prompts.read(request))
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -124,7 +124,7 @@ class VLLMEngine(Engine, Backend):
 
     def _attached(self) -> None:
         tokenizer = self._llm.get_tokenizer()
-        self._prompts = Prompts(tokenizer)
+        self._prompts = Prompts(tokenizer, context=self.context)
         template = getattr(tokenizer, "chat_template", None)
         if family := find_family(self._wanted, self._model, template if isinstance(template, str) else ""):
             marks = Marks(tokenizer, family)
@@ -139,10 +139,10 @@ class VLLMEngine(Engine, Backend):
         compact = StructuredOutputsConfig(backend="xgrammar", disable_any_whitespace=True)
         return super()._settings() | {"structured_outputs_config": compact}
 
-    def _prompt(self, request: Request) -> list[int]:
-        ids = self._prompts.ids(request)
+    async def _prompt(self, request: Request) -> list[int]:
+        ids = await self._prompts.read(request)
         if not 0 < len(ids) < self.context:
-            raise GenerationError(
+            raise UnfitRequest(
                 f"the prompt has {len(ids)} tokens, and {self._name} takes 1 to {self.context - 1}: "
                 f"prompt and answer share a context of {self.context}"
             )

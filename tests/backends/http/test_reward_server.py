@@ -254,3 +254,13 @@ async def test_what_vllm_does_not_serve_or_nobody_knows_is_refused() -> None:
     with pytest.raises(InputError, match="serves several models"):
         async with serving(fake):
             pass
+
+
+async def test_a_server_that_is_opened_again_is_explored_anew() -> None:
+    fake = FakeRewards()
+    async with fake.running():
+        server = VLLMRewardServer(fake.url, like="marked")
+        for name, context in (("another", 500), ("mock", 2000)):
+            fake.models, fake.context = (name,), context
+            async with server:
+                assert (server.name, server.context) == (name, context)

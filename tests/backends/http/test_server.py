@@ -22,6 +22,7 @@ from metagen import (
     Request,
     Sampling,
     TransientError,
+    UnfitRequest,
     Until,
     Usage,
     VLLMServer,
@@ -380,7 +381,7 @@ async def test_what_will_not_change_is_not_transient() -> None:
     async with serving(fake) as server:
         with pytest.raises(GenerationError, match="answered 400: maximum context length"):
             await drawn(server, Request("p", "x" * 100))
-        with pytest.raises(GenerationError, match="the prompt has 113 tokens, and mock has a context of 60"):
+        with pytest.raises(UnfitRequest, match="the prompt has 113 tokens, and mock has a context of 60"):
             await drawn(server, Request("p", "x" * 100, sampling=Sampling(max_tokens=5)))
         fake.faults = ["400"]
         with pytest.raises(GenerationError, match="answered 400") as raised:
@@ -479,3 +480,23 @@ async def test_an_accepted_sample_cancels_its_siblings_at_the_server(monkeypatch
 def test_how_long_to_wait(header: str, seconds: float | None) -> None:
     assert read_seconds(header) == seconds
     assert read_seconds("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0
+
+
+async def test_a_server_that_is_opened_again_is_explored_anew() -> None:
+    fake = FakeServer()
+    async with fake.running():
+        server = VLLMServer(fake.url)
+        for name, context in (("another", 500), ("mock", 2000)):
+            fake.models, fake.context = (name,), context
+            async with server:
+                assert (server.name, server.context) == (name, context)
+
+
+@pytest.mark.parametrize("status", ["400", "413", "422", "418"])
+async def test_a_refusal_of_what_a_request_holds_is_told_apart(status: str) -> None:
+    fake = FakeServer()
+    async with serving(fake) as server:
+        fake.faults = [status]
+        with pytest.raises(GenerationError, match=f"answered {status}") as raised:
+            await drawn(server, ASKED)
+    assert isinstance(raised.value, UnfitRequest) == (status != "418")

@@ -111,7 +111,7 @@ async def test_a_tree_without_a_finished_leaf_says_so_and_gives_the_best_of_what
 async def test_a_tree_of_which_nothing_could_be_drawn_is_a_lost_sample() -> None:
     solution = await solve(PROBLEM, Beam(2, 2, by=spelled), Scripted("x", context=3))
     assert solution.failed
-    assert "nothing could be drawn; the first: GenerationError" in solution.error
+    assert "nothing could be drawn; the first: UnfitRequest" in solution.error
     assert solution.lost == 4
 
 
