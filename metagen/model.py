@@ -200,7 +200,7 @@ class Model(Settings):
         if isinstance(step, int) and any(
             each.end == "length" and each.text and not each.length for each in completions
         ):
-            raise GenerationError(f"{identity} cannot step by tokens: it returns no token ids to count")
+            raise UnfitRequest(f"{identity} cannot step by tokens: it returns no token ids to count")
         return [self._candidate(completion, begun, request, identity, step) for completion in completions]
 
     def wishes(self) -> Sampling:
