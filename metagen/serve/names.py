@@ -98,6 +98,9 @@ class Catalogue:
             _check_alias(spec, served.strategy, self._models)
         except InputError as error:
             raise Refusal(400, f"{param!r}: {error}", param=param, code="invalid_strategy") from None
+        except RecursionError:
+            said = f"{param!r}: the strategy is nested too deeply"
+            raise Refusal(400, said, param=param, code="invalid_strategy") from None
         return served
 
     def _check_key(self, served: Served, key: Key) -> None:
@@ -125,15 +128,22 @@ def read_spec(text: str) -> Generator:
     return made  # type: ignore[no-any-return]
 
 
-def count_samples(strategy: object) -> int:
-    """A bound on how many samples a strategy draws, with those of its judges: how often, times what it draws from."""
+def count_samples(strategy: object, candidates: int = 1) -> int:
+    """A bound on how many samples a strategy draws, with those of its judges: how often, times what it draws from.
+
+    `candidates` are judged at once; one who judges pairs compares each with all others.
+    """
     if isinstance(strategy, tuple):
-        return sum(map(count_samples, strategy))
+        return sum(count_samples(each, candidates) for each in strategy)
     if isinstance(strategy, Model):
         return 1
+    times = prod(_number(getattr(strategy, name, 1)) for name in DRAWN if not _shared(strategy, name))
+    if isinstance(strategy, verifiers.Pairwise):
+        times = max(1, candidates - 1)
+    elif times > 1:
+        candidates = 2 if isinstance(strategy, strategies.Tournament) else times
     settings = settings_of(type(strategy)) or ()  # type: ignore[arg-type]  # a class has a hash
-    inside = sum(max(int(drawn), count_samples(getattr(strategy, name))) for name, drawn in settings)
-    return inside * prod(_number(getattr(strategy, name, 1)) for name in DRAWN if not _shared(strategy, name))
+    return times * sum(max(int(drawn), count_samples(getattr(strategy, name), candidates)) for name, drawn in settings)
 
 
 def _number(value: object) -> int:

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metagen import Budget, InputError, strategies, verifiers
-from metagen.serve.names import CONSTRUCTORS, DRAWN, count_samples, read_spec
+from metagen import Budget, InputError, Scripted, strategies, verifiers
+from metagen.serve.keys import ANYONE
+from metagen.serve.names import CONSTRUCTORS, DRAWN, Catalogue, count_samples, read_spec
 from metagen.serve.parameters import Chat, Response, decode, read_budget, read_chat, read_completion, read_response
 from metagen.serve.refusals import Refusal
 from metagen.verifiers import critics
@@ -36,6 +37,8 @@ HOSTILE = [
     "Vote(64, of=Fuse((60, 4)))",
     "Escalate((Vote(2048), Vote(4096)))",
     "BestOf(64, by=Judge(n=64))",
+    "BestOf(65, by=Pairwise())",
+    "Vote(65, by=Mean(Cached(Pairwise()), MeanLogprob()))",
     "CodeT(4)",
     "Vote(True)",
     "Vote(" * 400 + ")" * 400,
@@ -56,6 +59,12 @@ HOSTILE = [
 def test_no_spec_of_a_client_runs_code_opens_a_file_or_draws_without_end(spec: str) -> None:
     with pytest.raises(InputError):
         read_spec(spec)
+
+
+@pytest.mark.parametrize("depth", [150, 170, 190, 199])
+def test_a_spec_that_is_nested_deeply_is_read_or_refused(depth: int) -> None:
+    with suppress(Refusal):
+        Catalogue({"m": Scripted("7")}, {}).find("CoT(of=" * depth + "CoT()" + ")" * depth, "", ANYONE)
 
 
 def test_what_a_client_may_name_is_what_only_thinks() -> None:
@@ -81,6 +90,8 @@ DOCUMENTED = {
     "Fuse((32, 4))": 72,
     "BestOf(8, by=Judge(n=4, grades=100))": 40,
     "Chain(CoT(), Vote(8), CoT())": 10,
+    "BestOf(64, by=Pairwise())": 64 * 64,
+    "Tournament(64, by=Pairwise())": 128,
     "MCTS(16, 4, by=ProcessReward())": 64,
     "Beam(4, 4, by=ProcessReward(), step=64)": 16,
 }
