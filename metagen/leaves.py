@@ -47,9 +47,20 @@ def find_drawing(strategy: object) -> Iterator[Model]:
 
 
 def leaves_open(strategy: object) -> bool:
-    """Whether a strategy leaves out a generator somewhere, so that the run says which model draws, and how."""
-    mark = Model()
-    return any(leaf is mark for leaf in find_leaves(strategy, mark))
+    """Whether a strategy leaves out a generator that draws its answer, so that the run says which model draws, and how.
+
+    What else it asks, as judges and earlier stages, takes no settings of the run. A strategy that has more than one
+    generator says in `drawing` which draw the answer; else all do.
+    """
+    if strategy is None:
+        return True
+    if isinstance(strategy, tuple):
+        return any(map(leaves_open, strategy))
+    drawing = getattr(strategy, "drawing", None)
+    if drawing is None:
+        settings = settings_of(type(strategy)) or ()  # type: ignore[arg-type]  # a class has a hash
+        drawing = tuple(getattr(strategy, name) for name, is_generator, _ in settings if is_generator)
+    return leaves_open(drawing)
 
 
 def check_settings(strategy: object, models: Mapping[str, AnyBackend], default: object = None) -> None:
@@ -105,7 +116,7 @@ def parts(strategy: object, left_out: object = None, *, judging: bool = True) ->
             yield from parts(part, left_out, judging=judging)
     elif isinstance(strategy, Model):
         yield strategy  # which has many settings, and no parts
-    elif (settings := _settings_of(type(strategy))) is not None:  # type: ignore[arg-type]  # a class has a hash
+    elif (settings := settings_of(type(strategy))) is not None:  # type: ignore[arg-type]  # a class has a hash
         yield strategy
         for name, may_be_left_out, judges in settings:
             value = getattr(strategy, name)
@@ -118,7 +129,7 @@ def parts(strategy: object, left_out: object = None, *, judging: bool = True) ->
 
 
 @lru_cache(1024)
-def _settings_of(kind: type) -> tuple[tuple[str, bool, bool], ...] | None:
+def settings_of(kind: type) -> tuple[tuple[str, bool, bool], ...] | None:
     """The settings of a kind of strategy, each with whether it is a generator and a verifier; `None` where none."""
     if not is_dataclass(kind):
         return None

@@ -102,7 +102,8 @@ async def application(requests: int) -> float:
 
     served = app(Scripted("Two and two make four. The answer is 4."), {"math": "Vote(8)"})
     body = json.dumps({"model": "math", "messages": [{"role": "user", "content": question(3)}]}).encode()
-    scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "query_string": b"", "headers": []}
+    sent = [(b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "query_string": b"", "headers": sent}
 
     async def one(_: int) -> None:
         came = [{"type": "http.request", "body": body, "more_body": False}]

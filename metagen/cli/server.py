@@ -8,7 +8,6 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -66,12 +65,12 @@ def serve(
         import uvicorn  # noqa: PLC0415 (optional)
 
         from metagen.serve import Limits, app  # noqa: PLC0415 (optional)
-        from metagen.serve.keys import find_keys  # noqa: PLC0415 (optional)
+        from metagen.serve.keys import find_keys, is_here  # noqa: PLC0415 (optional)
     except ImportError as error:
         raise InputError(f"metagen serve needs {error.name}: {how_to_install('serve')}") from None
     names = load_all(load or ())
     known = find_keys(keys)
-    if not known and not _is_here(host):
+    if not known and not is_here(host):
         raise InputError(f"--host {host}: without keys, only this machine may call: give --keys FILE")
     order = ModelOrder(**read_models(model, load, engine, server, card, price))
     cluster = cluster_of(workers, gpus_per_worker, ray)
@@ -90,6 +89,7 @@ def serve(
         out=out_dir,
         origins=origin or (),
         answers=parse_answers(answers, names) if answers else MATHS,
+        local=not known,
     )
     config = uvicorn.Config(
         application,
@@ -173,14 +173,6 @@ def _read_aliases(texts: Sequence[str], names: Mapping[str, Any]) -> dict[str, G
             raise InputError(f"--alias {name}: {spec[:80]!r} is not a strategy; write one such as Vote(16)")
         aliases[name] = strategy
     return aliases
-
-
-def _is_here(host: str) -> bool:
-    """Whether only this machine can call an address."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _is_no_cancellation(record: logging.LogRecord) -> bool:

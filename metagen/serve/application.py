@@ -3,12 +3,13 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -23,8 +24,11 @@ from metagen.answers.kinds import MATHS
 from metagen.answers.protocol import Answers
 from metagen.budget import Budget, tightest
 from metagen.errors import MetagenError
+from metagen.jobs.costs import check_costs
+from metagen.request import AnyBackend, price_of
 from metagen.run import Generator
-from metagen.serve.keys import Key, authorise
+from metagen.run.sending import unpriced
+from metagen.serve.keys import Key, authorise, is_here
 from metagen.serve.limits import Limits
 from metagen.serve.looking import one, table
 from metagen.serve.names import Served
@@ -46,6 +50,7 @@ READ: Mapping[str, Read] = {
     "/v1/completions": read_completion,
     "/v1/responses": read_response,
 }
+JSON = "application/json"
 PAGE: Mapping[str, str] = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY"}
 Result = TypeVar("Result")
 
@@ -59,24 +64,39 @@ def app(
     out: Path | None = None,
     origins: Sequence[str] = (),
     answers: Answers = MATHS,
+    local: bool = False,
 ) -> Starlette:
     """The ASGI application that serves strategies over models, which it opens when it starts and closes when it ends.
 
     `aliases` are strategies, or specs of them, by the names that clients call. With `keys` a request needs one of them.
     With `out` each answer is kept in a run's folder there. `origins` are the sites whose pages may call (CORS).
-    `answers` says what counts as an answer in votes. Raises `InputError` for an alias that cannot be.
+    `answers` says what counts as an answer in votes. With `local` only requests to this machine by its own name are
+    answered, so that no page elsewhere whose name leads here can ask. Raises `InputError` for an alias that cannot be,
+    and for a limit of money on a model without a price.
     """
     made = {name: parse(each) if isinstance(each, str) else each for name, each in (aliases or {}).items()}
-    service = Service(name_models(model, *made.values()), made, limits or Limits(), out)
-    return Server(service, tuple(keys), answers).application(origins)
+    models, limits = name_models(model, *made.values()), limits or Limits()
+    _check_prices(models, made.values(), [limits.server, limits.request, *(key.request for key in keys)])
+    return Server(Service(models, made, limits, out), tuple(keys), answers, local=local).application(origins)
+
+
+def _check_prices(models: Mapping[str, AnyBackend], strategies: Iterable[Generator], budgets: Iterable[Budget]) -> None:
+    """Refuse limits of money where a model has no price, so that all requests would be refused."""
+    if any(budget.money for budget in budgets):
+        for backend in models.values():
+            if price_of(backend) is None:
+                raise unpriced(backend)
+    for strategy in strategies:
+        check_costs(strategy, Budget(), models, {})
 
 
 class Server:
     """The routes of one application."""
 
-    def __init__(self, service: Service, keys: Sequence[Key], answers: Answers) -> None:
+    def __init__(self, service: Service, keys: Sequence[Key], answers: Answers, *, local: bool) -> None:
         self._service = service
         self._keys = keys
+        self._local = local
         self._answers = answers
         self._background: dict[str, asyncio.Task[None]] = {}
         self._begun = int(time.time())
@@ -133,6 +153,7 @@ class Server:
                 self._service.metrics.answered(path, model, status, time.monotonic() - begun)
 
             try:
+                self._check_host(request)
                 reply = await _careful(handler(request))
             except Refusal as refused:
                 reply = _json(refused.body(), refused.status, refused.headers)
@@ -149,8 +170,22 @@ class Server:
     def _key(self, request: Request) -> Key:
         return authorise(self._keys, request.headers.get("authorization"))
 
+    def _check_host(self, request: Request) -> None:
+        """Raise `Refusal` for another name of this machine, under which a page elsewhere may read what we reply."""
+        if self._local and not is_here(_hostname(request.headers.get("host", ""))):
+            said = "Without keys, only requests to this machine by its own name, such as localhost, are answered"
+            raise Refusal(403, said, code="wrong_host")
+
+    def _check_kind(self, request: Request) -> None:
+        """Raise `Refusal` for a body of a kind that any page may send, where no key says who asks."""
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if not self._keys and kind != JSON:
+            said = f"Without keys, only bodies with Content-Type: {JSON} are read"
+            raise Refusal(415, said, code="wrong_content_type")
+
     async def _generate(self, path: str, request: Request) -> Response | EventStream:
         key = self._key(request)
+        self._check_kind(request)
         self._service.gate.check()
         call = _with_headers(READ[path](decode(await self._body(request)), self._answers), request.headers)
         order = self._service.order(call, key)
@@ -197,12 +232,15 @@ class Server:
         async def answered() -> None:
             teller.end(*await self._service.answer(order, teller.heard))
 
+        status = 200
         try:
             await _careful(answered())
         except Refusal as refused:
             teller.fail(refused)
-            return refused.status
-        return 200
+            status = refused.status
+        if teller.reply and order.asked.call.kept:
+            self._service.replies.keep(order.asked.id, order.key, teller.reply)
+        return status
 
     def _begin(self, order: Order) -> dict[str, Any]:
         """Begin a request whose reply is fetched later."""
@@ -259,11 +297,11 @@ class Server:
         return Response(asking_page(locked=bool(self._keys)), headers=PAGE, media_type="text/html")
 
     async def _runs(self, request: Request) -> Response:
-        return Response(table(self._service.traces.of(self._key(request))), media_type="application/json")
+        return Response(table(self._service.traces.of(self._key(request))), media_type=JSON)
 
     async def _problem(self, request: Request) -> Response:
         latest = self._service.traces.of(self._key(request))
-        return Response(one(latest, request.query_params.get("id", "")), media_type="application/json")
+        return Response(one(latest, request.query_params.get("id", "")), media_type=JSON)
 
     async def _models(self, request: Request) -> Response:
         key = self._key(request)
@@ -313,6 +351,14 @@ def _with_headers(call: Call, headers: Mapping[str, str]) -> Call:
     return replace(call, strategy=strategy, budget=tightest(call.budget, budget))
 
 
+def _hostname(host: str) -> str:
+    """The name in a `Host` header, without its port; empty if it cannot be read."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
 async def _careful(work: Awaitable[Result]) -> Result:
     """The result of some work. A bug becomes a `Refusal`; the log has its place, and nothing of the request."""
     try:
@@ -329,7 +375,7 @@ async def _careful(work: Awaitable[Result]) -> Result:
 
 
 def _json(fields: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(encoded(fields), status, dict(headers or {}), "application/json")
+    return Response(encoded(fields), status, dict(headers or {}), JSON)
 
 
 def _header(text: str) -> str:

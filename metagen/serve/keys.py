@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 
@@ -104,3 +105,11 @@ def authorise(keys: Sequence[Key], header: str | None) -> Key:
         headers = {"WWW-Authenticate": "Bearer"}
         raise Refusal(401, "The key is missing or wrong", code="invalid_api_key", headers=headers)
     return found[0]
+
+
+def is_here(host: str) -> bool:
+    """Whether only this machine can call an address."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

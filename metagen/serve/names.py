@@ -1,13 +1,15 @@
 """What a client may write into `model`: an alias, a served model, or a strategy."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 from metagen import strategies, verifiers
 from metagen.calls import Reader
 from metagen.errors import InputError
-from metagen.leaves import named_models
+from metagen.jobs.costs import asked
+from metagen.leaves import named_models, parts, settings_of
 from metagen.model import Model
 from metagen.request import AnyBackend, generates
 from metagen.run import Generator
@@ -18,7 +20,7 @@ from metagen.verifiers import critics
 
 CLOSED = {"PassesTests", "Proves", "RecordedScore"}
 """Verifiers that run programs or read files."""
-TOOLS = {"ReAct", "SelfAsk", "DSP", "ProgramOfThought", "DraftSketchProve", "CodeVote"}
+TOOLS = {"ReAct", "SelfAsk", "DSP", "ProgramOfThought", "DraftSketchProve", "CodeVote", "CodeT"}
 """Strategies that call tools or run programs of a model's."""
 CONSTRUCTORS: dict[str, Any] = {
     **{name: getattr(strategies, name) for name in strategies.__all__ if name not in TOOLS},
@@ -32,6 +34,8 @@ LONGEST = 4000
 """Characters of a spec in a request."""
 MOST_SAMPLES = 4096
 """The most samples that a strategy of a request may draw, as far as its numbers tell."""
+DRAWN = ("n", "width", "branch", "subtrees", "expansions", "ahead", "limit", "rounds", "waits", "hops", "turns")
+"""Settings that say how often a part draws from what is in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,8 @@ class Served:
     """`metagen` for strategies, and for models what serves them."""
     label: str
     """The name in metrics: that of all specs is the same."""
+    model: str = ""
+    """The model that was asked, which an omitted generator means; empty for the first."""
     spec: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -59,7 +65,7 @@ class Catalogue:
         self._served: dict[str, Served] = {}
         for name, backend in writing.items():
             for called in dict.fromkeys((backend.name, name)):
-                self._served.setdefault(called, Served(called, Model(name), "model", called))
+                self._served.setdefault(called, Served(called, Model(name), "model", called, name))
         for name, strategy in aliases.items():
             _check_alias(name, strategy, models)
             self._served[name] = Served(name, strategy, "metagen", name)
@@ -73,23 +79,38 @@ class Catalogue:
         served = self._served.get(name)
         if served and not key.may_use(name):
             raise unknown_model(name)
-        if spec:
-            return self._made(spec, key, "metagen.strategy")
-        if served:
-            return served
-        if "(" not in name:
+        if not served and "(" not in name:
             raise unknown_model(name)
-        return self._made(name, key, "model")
+        if spec:
+            return self._made(spec, key, "metagen.strategy", served.model if served else "")
+        return served or self._made(name, key, "model")
 
-    def _made(self, spec: str, key: Key, param: str) -> Served:
+    def models(self, served: Served) -> Mapping[str, AnyBackend]:
+        """The models by name, first the one that an omitted generator means."""
+        return {served.model: self._models[served.model], **self._models} if served.model else self._models
+
+    def _made(self, spec: str, key: Key, param: str, model: str = "") -> Served:
         if not key.specs:
             raise Refusal(403, "This key may not name strategies of its own", param=param, code="specs_not_allowed")
         try:
-            strategy = read_spec(spec)
-            _check_alias(spec, strategy, self._models)
+            served = Served(spec, read_spec(spec), "metagen", "spec", model)
+            self._check_key(served, key)
+            _check_alias(spec, served.strategy, self._models)
         except InputError as error:
             raise Refusal(400, f"{param!r}: {error}", param=param, code="invalid_strategy") from None
-        return Served(spec, strategy, "metagen", "spec")
+        except RecursionError:
+            said = f"{param!r}: the strategy is nested too deeply"
+            raise Refusal(400, said, param=param, code="invalid_strategy") from None
+        return served
+
+    def _check_key(self, served: Served, key: Key) -> None:
+        """Raise `Refusal` if a strategy asks a model that the key may not use, by none of its names."""
+        if key.models is None:
+            return
+        for name in (*filter(None, named_models(served.strategy)), *asked(served.strategy, self.models(served))):
+            names = {name, *(called for called, each in self._served.items() if each.model == name)}
+            if not any(map(key.may_use, names)):
+                raise unknown_model(name)
 
 
 def read_spec(text: str) -> Generator:
@@ -107,26 +128,36 @@ def read_spec(text: str) -> Generator:
     return made  # type: ignore[no-any-return]
 
 
-def count_samples(strategy: object) -> int:
-    """A bound on how many samples a strategy draws: the product of its whole numbers, those of models aside."""
-    product = 1
-    for part in parts(strategy):
-        for each in fields(part) if not isinstance(part, Model) else ():  # type: ignore[arg-type]
-            value = getattr(part, each.name)
-            if isinstance(value, int) and not isinstance(value, bool):
-                product *= max(1, abs(value))
-    return product
+def count_samples(strategy: object, candidates: int = 1) -> int:
+    """A bound on how many samples a strategy draws, with those of its judges: how often, times what it draws from.
 
-
-def parts(strategy: object) -> Iterator[object]:
-    """A strategy and all that its settings hold."""
+    `candidates` are judged at once; one who judges pairs compares each with all others.
+    """
     if isinstance(strategy, tuple):
-        for part in strategy:
-            yield from parts(part)
-    elif is_dataclass(strategy) and not isinstance(strategy, type):
-        yield strategy
-        for each in fields(strategy):
-            yield from parts(getattr(strategy, each.name))
+        return sum(count_samples(each, candidates) for each in strategy)
+    if isinstance(strategy, Model):
+        return 1
+    times = prod(_number(getattr(strategy, name, 1)) for name in DRAWN if not _shared(strategy, name))
+    if isinstance(strategy, verifiers.Pairwise):
+        times = max(1, candidates - 1)
+    elif times > 1:
+        candidates = 2 if isinstance(strategy, strategies.Tournament) else times
+    settings = settings_of(type(strategy)) or ()  # type: ignore[arg-type]  # a class has a hash
+    return times * sum(
+        max(int(drawn), count_samples(getattr(strategy, name), candidates)) for name, drawn, _ in settings
+    )
+
+
+def _number(value: object) -> int:
+    """How many samples a setting asks for; several numbers are several rounds."""
+    if isinstance(value, tuple):
+        return sum(map(_number, value))
+    return max(1, value) if isinstance(value, int) else 1
+
+
+def _shared(strategy: object, name: str) -> bool:
+    """Whether its rounds share the samples of `n`, and draw no others."""
+    return name == "rounds" and hasattr(strategy, "n")
 
 
 def _check_alias(name: str, strategy: Generator, models: Mapping[str, AnyBackend]) -> None:

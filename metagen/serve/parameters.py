@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from metagen.answers.kinds import MATHS
 from metagen.answers.protocol import Answers
@@ -21,9 +21,14 @@ Positive = Annotated[int, Field(ge=1, le=2**31)]
 
 
 class Strict(BaseModel):
-    """Knows its fields and their types, and nothing else."""
+    """Knows its fields and their types, and nothing else. A field that is null is not given."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, given: Any) -> Any:
+        return {name: value for name, value in given.items() if value is not None} if isinstance(given, dict) else given
 
 
 class BudgetFields(Strict):
@@ -144,7 +149,8 @@ class Chat(Choices):
 class Completion(Choices):
     """The body of `/v1/completions`."""
 
-    prompt: str
+    prompt: str | list[str]
+    """A text, or a list of one."""
     echo: Literal[False] | None = None
 
 
@@ -209,6 +215,8 @@ class Call:
     calls: Calls | None = None
     """The tools that may be called, and how their calls are compared."""
     metadata: Mapping[str, str] = field(default_factory=dict)
+    instructions: str | None = None
+    """What a response is told beside its input."""
     events: bool = False
     """Whether the events on the way are told, too."""
 
@@ -262,10 +270,14 @@ def read_chat(given: Mapping[str, Any], answers: Answers = MATHS) -> Call:
 def read_completion(given: Mapping[str, Any], answers: Answers = MATHS) -> Call:
     """What a body of `/v1/completions` asks for: its prompt is a user's turn."""
     body = validate(Completion, given)
+    prompts = [body.prompt] if isinstance(body.prompt, str) else body.prompt
+    if len(prompts) != 1:
+        said = f"'prompt': a request holds one text, not {len(prompts)}: send one request for each"
+        raise Refusal(400, said, param="prompt", code="unsupported_value")
     return _call(
         "completion",
         body,
-        _problem([{"role": "user", "content": body.prompt}], "prompt", answers, body),
+        _problem([{"role": "user", "content": prompts[0]}], "prompt", answers, body),
         limit="max_tokens",
         choices=body.n or 1,
         usage_in_stream=bool(body.stream_options and body.stream_options.include_usage),
@@ -296,6 +308,7 @@ def read_response(given: Mapping[str, Any], answers: Answers = MATHS) -> Call:
         limit="max_output_tokens",
         background=bool(body.background),
         kept=body.store is not False,
+        instructions=body.instructions,
     )
 
 
@@ -311,6 +324,7 @@ def _call(
     usage_in_stream: bool = False,
     background: bool = False,
     kept: bool = True,
+    instructions: str | None = None,
 ) -> Call:
     own = body.metagen or Own()
     settings = {name: value for name in SETTINGS if (value := getattr(body, name)) is not None}
@@ -326,6 +340,8 @@ def _call(
             settings[name], given[name] = value, param
     if own.seed is not None and body.seed not in (None, own.seed):
         raise Refusal(400, "'seed' and 'metagen.seed' differ: give one", param="seed", code="invalid_value")
+    if own.compare is not None and not getattr(body, "tools", None):
+        raise Refusal(400, "'metagen.compare' needs 'tools'", param="metagen", code="invalid_value")
     if own.events and not (kind == "chat" and body.stream):
         raise Refusal(
             400, "'metagen.events': only a chat with stream=true tells them", param="metagen", code="invalid_value"
@@ -346,6 +362,7 @@ def _call(
         kept=kept,
         calls=calls,
         metadata=body.metadata or {},
+        instructions=instructions,
         events=own.events,
     )
 
@@ -369,7 +386,9 @@ def _turns(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
         elif kind == "function_call":
             function = {"name": item.get("name"), "arguments": item.get("arguments")}
             call = {"id": item.get("call_id"), "type": "function", "function": function}
-            turns.append({"role": "assistant", "content": None, "tool_calls": [call]})
+            if not turns or turns[-1]["role"] != "assistant":
+                turns.append({"role": "assistant", "content": None})
+            turns[-1].setdefault("tool_calls", []).append(call)  # a reply is one turn, whatever its items
         elif kind == "function_call_output":
             turns.append({"role": "tool", "tool_call_id": item.get("call_id"), "content": item.get("output")})
         elif kind != "reasoning":

@@ -156,7 +156,7 @@ def response_body(asked: Asked, status: str, output: Sequence[Fields] = (), **mo
         "background": call.background,
         "error": None,
         "incomplete_details": None,
-        "instructions": None,
+        "instructions": call.instructions,
         "max_output_tokens": call.settings.get("max_tokens"),
         "metadata": dict(call.metadata),
         "output": list(output),
@@ -182,10 +182,11 @@ def response_reply(asked: Asked, solution: Solution, spent: Usage) -> Fields:
 
 
 def response_items(asked: Asked, solution: Solution) -> list[Fields]:
-    """The items of a response: a message, and the calls of tools."""
-    items = [message_item(asked, text)] if (text := text_of(asked, solution)) or not calls_of(asked, solution) else []
+    """The items of a response: what the model thought, a message, and the calls of tools."""
+    thought, text = thought_of(solution), text_of(asked, solution)
     return [
-        *items,
+        *([reasoning_item(asked, thought, "completed")] if thought else ()),
+        *([message_item(asked, text)] if text or not calls_of(asked, solution) else ()),
         *(
             {
                 "type": "function_call",
@@ -198,6 +199,13 @@ def response_items(asked: Asked, solution: Solution) -> list[Fields]:
             for each in calls_of(asked, solution)
         ),
     ]
+
+
+def reasoning_item(asked: Asked, thought: str, status: str) -> Fields:
+    """The item of a response that holds what was thought before its text."""
+    content = [{"type": "reasoning_text", "text": thought}] if thought else []
+    item = f"rs_{asked.id.removeprefix('resp_')}"
+    return {"type": "reasoning", "id": item, "summary": [], "content": content, "status": status}
 
 
 def message_item(asked: Asked, text: str) -> Fields:

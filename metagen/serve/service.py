@@ -1,6 +1,7 @@
 """What a server does with a request: find the strategy, open the books, solve, and keep what is to be kept."""
 
 import asyncio
+import logging
 import re
 import time
 from collections import OrderedDict, defaultdict
@@ -11,7 +12,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from metagen.budget import Account, Usage, tightest
+from metagen.budget import Account, Usage
 from metagen.disk.runs import RunDirectory
 from metagen.disk.traces import row_of
 from metagen.errors import BackendGone, BudgetExceeded, InputError, StorageError, UnfitRequest
@@ -31,6 +32,7 @@ from metagen.solution import Solution
 from metagen.solve import solve
 from metagen.tasks import together
 
+LOG = logging.getLogger("metagen.serve")
 Heard = Callable[[int, Event], None]
 """Called with the number of a choice and an event on the way to it."""
 Value = TypeVar("Value")
@@ -43,6 +45,8 @@ class Order:
     asked: Asked
     key: Key
     strategy: Generator
+    models: Mapping[str, AnyBackend]
+    """The model that was asked, if one was, is the first."""
     default: Model
 
 
@@ -103,7 +107,8 @@ class Service:
     def order(self, call: Call, key: Key) -> Order:
         """What to do about a request. Raises `Refusal` for what cannot be done."""
         served = self.catalogue.find(call.model, call.strategy, key)
-        settings = self._checked(call, served)
+        models = self.catalogue.models(served)
+        settings = self._checked(call, served, models)
         strategy, default = served.strategy, Model(**settings) if settings else USUAL
         if isinstance(strategy, Model) and served.owner == "model":
             strategy = replace(strategy, **settings)
@@ -116,7 +121,7 @@ class Service:
             raise Refusal(
                 400, f"'n': no more than {MOST_SAMPLES:,} samples are drawn at once", param="n", code="invalid_value"
             )
-        return Order(Asked(new_id(call.kind), int(time.time()), call, served), key, strategy, default)
+        return Order(Asked(new_id(call.kind), int(time.time()), call, served), key, strategy, models, default)
 
     async def answer(self, order: Order, heard: Heard | None = None) -> tuple[list[Solution], Usage]:
         """The solutions of a request, one a choice, and what they cost. Raises `Refusal`."""
@@ -134,7 +139,7 @@ class Service:
                 raise Refusal(400, str(error), param=param, code="invalid_value") from None
             except BackendGone as error:
                 raise Refusal(503, f"The model cannot be reached: {error}", code="model_gone") from None
-        self._keep(order, solutions)
+        solutions = self._keep(order, solutions)
         self._check(order, solutions, account)
         return solutions, account.spent
 
@@ -143,7 +148,7 @@ class Service:
         solution = await solve(
             call.problem if number == 0 else replace(call.problem, id=str(number + 1)),
             order.strategy,
-            self.models,
+            order.models,
             seed=call.seed,
             account=account,
             default=order.default,
@@ -165,21 +170,22 @@ class Service:
             raise unfit(lost.error)
         raise failed(lost.error)
 
-    def _keep(self, order: Order, solutions: list[Solution]) -> None:
-        self.traces.keep(order.asked.id, order.key, solutions)
-        if not self._folders:
-            return
+    def _keep(self, order: Order, solutions: list[Solution]) -> list[Solution]:
+        """Keep the solutions. Where the disk does not take them, they say so: they are paid for, and are answers."""
         try:
             for number, solution in enumerate(solutions, 1):
-                self._folders.add(order.asked.served, replace(solution, problem=f"{order.asked.id}-{number}"))
+                if self._folders:
+                    self._folders.add(order.asked.served, replace(solution, problem=f"{order.asked.id}-{number}"))
         except (StorageError, InputError) as error:
-            raise Refusal(507, f"The answer cannot be kept: {error}", code="storage") from None
+            LOG.error("%s is not kept: %s", order.asked.id, error)  # noqa: TRY400 (a traceback may hold a prompt)
+            solutions = [replace(each, notes=(*each.notes, NOT_KEPT)) for each in solutions]
+        self.traces.keep(order.asked.id, order.key, solutions)
+        return solutions
 
-    def _checked(self, call: Call, served: Served) -> Mapping[str, Any]:
+    def _checked(self, call: Call, served: Served, models: Mapping[str, AnyBackend]) -> Mapping[str, Any]:
         """The settings of a request, once each is one that models take. Raises `Refusal`, naming the parameter."""
-        writing = [backend for backend in self.models.values() if generates(backend)]
-        named = self.models.get(served.strategy.name) if isinstance(served.strategy, Model) else None
-        backend = named if named is not None and generates(named) else writing[0]
+        named = models.get(served.strategy.name) if isinstance(served.strategy, Model) else None
+        backend = next(each for each in (named, *models.values()) if each is not None and generates(each))
         for name, value in call.settings.items():
             param = call.given[name]
             try:
@@ -197,12 +203,10 @@ class Service:
             return None
         return [row_of(span, solution.problem) for solution in solutions for span in solution.trace.walk()]
 
-    def most(self, key: Key) -> int | None:
-        """The most tokens that a request of this key may spend."""
-        return tightest(self.limits.request, key.request).tokens
-
 
 UNSUPPORTED = "unsupported_parameter"
+NOT_KEPT = "the server could not keep this answer; its log says why"
+"""A note. It does not say where: that is nothing for clients."""
 
 
 OPEN = 32

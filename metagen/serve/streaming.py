@@ -17,6 +17,7 @@ from metagen.serve.replies import (
     finish_reason,
     message_item,
     own_fields,
+    reasoning_item,
     response_body,
     response_items,
     response_reply,
@@ -146,6 +147,8 @@ class Teller:
         self.out = outlet
         self._progress: list[Progress] = [Progress() for _ in range(asked.call.choices)]
         self._sent = [""] * asked.call.choices
+        self.reply: Fields | None = None
+        """The whole reply, where it can be fetched again."""
 
     def begin(self) -> None:
         """Say that the request was taken."""
@@ -282,19 +285,20 @@ class ResponseTeller(Teller):
 
     def end(self, solutions: list[Solution], spent: Any) -> None:
         (solution,) = solutions
-        items = response_items(self.asked, solution)
+        items = [each for each in response_items(self.asked, solution) if each["type"] != "reasoning"]
         if rest := self.rest(0, solution):
             self.say(0, rest)
         self._end_thoughts()
         for item in items:
             self._end_item(item)
-        reply = response_reply(self.asked, solution, spent) | {"output": self._output}
-        self._put(f"response.{reply['status']}", response=reply)
+        self.reply = response_reply(self.asked, solution, spent) | {"output": self._output}
+        self._put(f"response.{self.reply['status']}", response=self.reply)
         self.out.end()
 
     def fail(self, refusal: Refusal) -> None:
         error = {"code": refusal.code or "server_error", "message": str(refusal)}
-        self._put("response.failed", response=response_body(self.asked, "failed", self._output, error=error))
+        self.reply = response_body(self.asked, "failed", self._output, error=error)
+        self._put("response.failed", response=self.reply)
         self.out.end()
 
     def _end_item(self, item: Fields) -> None:
@@ -325,9 +329,7 @@ class ResponseTeller(Teller):
         return {"item_id": message_item(self.asked, "")["id"], "output_index": len(self._output), "content_index": 0}
 
     def _reasoning(self, status: str = "") -> Fields:
-        content = [{"type": "reasoning_text", "text": self._thoughts}] if self._thoughts else []
-        item = f"rs_{self.asked.id.removeprefix('resp_')}"
-        return {"type": "reasoning", "id": item, "summary": [], "content": content, "status": status}
+        return reasoning_item(self.asked, self._thoughts, status)
 
     def _put(self, kind: str, **fields: Any) -> None:
         self.out.put({"type": kind, "sequence_number": self._number, **fields}, kind)

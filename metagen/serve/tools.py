@@ -69,17 +69,15 @@ class Calls:
 
     def key(self, answer: str) -> str:
         called = _loaded(answer)
-        if not isinstance(called, list):
+        if not isinstance(called, list) or not all(map(_is_call, called)):
             return answer
-        return json.dumps(
-            [[each.get("name"), self._counting(each.get("arguments"))] for each in called], sort_keys=True
-        )
+        return json.dumps([[each["name"], self._counting(each["arguments"])] for each in called], sort_keys=True)
 
     async def equal(self, answer: str, reference: str) -> bool | None:
         return self.key(answer) == self.key(reference)
 
-    def _counting(self, arguments: object) -> object:
-        if self.compare is None or not isinstance(arguments, Mapping):
+    def _counting(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        if self.compare is None:
             return arguments
         return {name: arguments[name] for name in self.compare if name in arguments}
 
@@ -119,6 +117,11 @@ def _read(piece: str) -> ToolCall | None:
     arguments = made.get("arguments", made.get("parameters", {}))
     arguments = _loaded(arguments) if isinstance(arguments, str) else arguments
     return ToolCall(made["name"], arguments) if isinstance(arguments, dict) else None
+
+
+def _is_call(made: object) -> bool:
+    """Whether it is a call as `extract` writes it, and no other object."""
+    return isinstance(made, dict) and made.keys() == {"name", "arguments"} and isinstance(made["arguments"], dict)
 
 
 def _loaded(text: str) -> Any:

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -22,8 +23,12 @@ def test_it_serves_until_it_is_stopped() -> None:
         assert process.stdout
         url = process.stdout.readline().removeprefix("Serving at ").strip()
         body = json.dumps({"model": "math", "messages": [{"role": "user", "content": "What is 3 + 4?"}]}).encode()
-        with urllib.request.urlopen(f"{url}/chat/completions", body) as reply:
+        asked = urllib.request.Request(f"{url}/chat/completions", body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(asked) as reply:
             assert json.load(reply)["choices"][0]["message"]["content"] == "The answer is 7."
+        elsewhere = urllib.request.Request(f"{url}/models", headers={"Host": "evil.example"})
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(elsewhere)
         process.send_signal(signal.SIGTERM)
         assert process.stdout.read().startswith("Stopped: ")
         assert process.wait() == 0
@@ -78,6 +83,8 @@ def test_a_port_in_use_is_refused_before_a_model_is_loaded(tmp_path: Path) -> No
         (["--alias", "a=Vote(2)", "--alias", "a=Vote(3)"], "is given twice"),
         (["--host", "0.0.0.0"], "without keys, only this machine may call"),
         (["--keys", "nothing.toml"], "nothing.toml: cannot be read"),
+        (["--money", "5"], "a budget in money needs the price of scripted: give --price"),
+        (["--alias", "math=Within(money=5, of=Vote(2))"], "a budget in money needs the price of scripted"),
     ],
 )
 def test_what_cannot_be_served_is_refused_in_one_line(options: list[str], said: str, tmp_path: Path) -> None:

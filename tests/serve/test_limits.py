@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metagen import Budget, InputError, Request, Scripted
+from metagen import Budget, InputError, Request, Scripted, ScriptedReward
 from metagen.errors import GenerationError
 from metagen.serve import Key, Limits, app, read_keys
 from metagen.serve.keys import authorise, find_keys, hashed
@@ -150,6 +150,28 @@ async def test_keys_open_what_they_may() -> None:
             assert (reply.status_code, reply.json()["error"]["code"]) == (401, "invalid_api_key")
 
 
+async def test_a_key_binds_the_models_of_its_strategies() -> None:
+    keys = [Key("a", hashed("k"), models=("small", "math")), Key("b", hashed("l"), models=("Big-7B", "prm"))]
+    reward = ScriptedReward(lambda reading: [0.5])
+    models: dict[str, Any] = {"small": Scripted("7", name="small"), "big": Scripted("8", name="Big-7B"), "prm": reward}
+    async with calling(app(models, ALIASES, keys=keys), "k") as client:
+        judged = 'BestOf(2, by=Judge(of=Model("big")))'
+        for spec in ('Vote(2, of=Model("big"))', judged, "BestOf(2, by=ProcessReward())"):
+            assert await code_of(client, model=spec) == (404, "model_not_found")
+            assert await code_of(client, metagen={"strategy": spec}) == (404, "model_not_found")
+            header = {"X-Metagen-Strategy": spec}
+            assert (await client.post("/chat/completions", json=BODY, headers=header)).status_code == 404
+        assert await code_of(client, model="Vote(2)") == (200, "None")
+        assert await code_of(client, model='Vote(2, of=Model("small"))') == (200, "None")
+        client.headers["Authorization"] = "Bearer l"
+        assert await code_of(client, model="Vote(2)") == (404, "model_not_found"), "it draws from the first"
+        assert await code_of(client, model='Vote(2, of=Model("small"))') == (404, "model_not_found")
+        assert await code_of(client, model='Vote(2, of=Model("big"))') == (200, "None")
+        rewarded, unknown = {"strategy": "BestOf(2, by=ProcessReward())"}, {"strategy": 'CoT(of=Model("none"))'}
+        assert await code_of(client, model="Big-7B", metagen=rewarded) == (200, "None")
+        assert await code_of(client, model="Big-7B", metagen=unknown) == (404, "model_not_found")
+
+
 def test_a_file_of_keys_holds_hashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "keys.toml"
     path.write_text(f'[[key]]\nname = "a"\nsha256 = "{hashed("k").hex()}"\nmodels = ["math"]\ntokens_per_day = 9\n')
@@ -239,6 +261,7 @@ async def storm(asked: list[tuple[str, int | None, str]], server: int, day: int)
 async def test_a_slow_body_is_given_up() -> None:
     async with serving(app(Scripted("7"), ALIASES, limits=Limits(body_seconds=0.01))) as url:
         reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(url).port)
-        writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\n{")
+        head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+        writer.write(head + b"Content-Length: 99\r\n\r\n{")
         assert b" 408 " in await reader.readline()
         writer.close()

@@ -1,16 +1,20 @@
 """What a body may say: each parameter is honoured, or refused by its name. No name runs code or opens a file."""
 
+import re
 from contextlib import suppress
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metagen import Budget, InputError
-from metagen.serve.names import CONSTRUCTORS, read_spec
+from metagen import Budget, InputError, Scripted, strategies, verifiers
+from metagen.serve.keys import ANYONE
+from metagen.serve.names import CONSTRUCTORS, DRAWN, Catalogue, count_samples, read_spec
 from metagen.serve.parameters import Chat, Response, decode, read_budget, read_chat, read_completion, read_response
 from metagen.serve.refusals import Refusal
+from metagen.verifiers import critics
 
 TURNS: list[Any] = [{"role": "user", "content": "?"}]
 HOSTILE = [
@@ -29,6 +33,13 @@ HOSTILE = [
     'Model(chat_template_kwargs={"a": 1})',
     "Vote(1000000000)",
     "Vote(100, of=Vote(100))",
+    "Fuse((1000000000,))",
+    "Vote(64, of=Fuse((60, 4)))",
+    "Escalate((Vote(2048), Vote(4096)))",
+    "BestOf(64, by=Judge(n=64))",
+    "BestOf(65, by=Pairwise())",
+    "Vote(65, by=Mean(Cached(Pairwise()), MeanLogprob()))",
+    "CodeT(4)",
     "Vote(True)",
     "Vote(" * 400 + ")" * 400,
     "Vote(4, of=" * 200 + "CoT()" + ")" * 200,
@@ -50,9 +61,69 @@ def test_no_spec_of_a_client_runs_code_opens_a_file_or_draws_without_end(spec: s
         read_spec(spec)
 
 
+@pytest.mark.parametrize("depth", [150, 170, 190, 199])
+def test_a_spec_that_is_nested_deeply_is_read_or_refused(depth: int) -> None:
+    with suppress(Refusal):
+        Catalogue({"m": Scripted("7")}, {}).find("CoT(of=" * depth + "CoT()" + ")" * depth, "", ANYONE)
+
+
 def test_what_a_client_may_name_is_what_only_thinks() -> None:
     assert {"Vote", "BestOf", "Refine", "Beam", "Model", "Judge"} <= set(CONSTRUCTORS)
-    assert not {"Python", "Search", "Coq", "Sandbox", "PassesTests", "Proves", "ReAct"} & set(CONSTRUCTORS)
+    assert not {"Python", "Search", "Coq", "Sandbox", "PassesTests", "Proves", "ReAct", "CodeT"} & set(CONSTRUCTORS)
+    for name, made in CONSTRUCTORS.items():
+        for each in fields(made) if is_dataclass(made) else ():
+            assert "Sandbox" not in str(each.type), f"{name} runs programs"
+            assert "Tool" not in str(each.type) or each.default is None, f"{name} calls a tool"
+
+
+DOCUMENTED = {
+    "Within(tokens=4000, seconds=10, of=Vote(16))": 16,
+    "Shortest(3, n=8)": 8,
+    "DeepConf(64, by=LowestGroupConfidence(2048), of=Model(top_logprobs=20), until=ConsensusStop())": 64,
+    "Vote(8, of=Think(1024))": 8,
+    "Vote(8, of=EarlyExit(256))": 8,
+    "Vote(40, until=BetaStop(0.95), window=4)": 40,
+    "Vote(4096)": 4096,
+    "Allocate(64)": 64,
+    "Rounds(64)": 64,
+    'Bandit((Model("a"), Vote(8)), by=MatchesReference())': 9,
+    "Fuse((32, 4))": 72,
+    "BestOf(8, by=Judge(n=4, grades=100))": 40,
+    "Chain(CoT(), Vote(8), CoT())": 10,
+    "BestOf(64, by=Pairwise())": 64 * 64,
+    "Tournament(64, by=Pairwise())": 128,
+    "MCTS(16, 4, by=ProcessReward())": 64,
+    "Beam(4, 4, by=ProcessReward(), step=64)": 16,
+}
+
+
+@pytest.mark.parametrize("spec", DOCUMENTED)
+def test_only_numbers_of_samples_count_as_samples(spec: str) -> None:
+    assert count_samples(read_spec(spec)) == DOCUMENTED[spec]
+
+
+OTHER_NUMBERS = {
+    *("tokens", "every", "chunk", "short", "step", "size"),  # tokens
+    *("depth", "lookahead"),  # steps, of which a reply has so many
+    *("warmup", "first", "k", "least", "agree", "most"),  # of the samples that there are
+    *("window", "among"),  # at once
+    *("grades", "memory"),
+}
+
+
+def test_each_whole_number_is_one_of_samples_or_known_to_be_none() -> None:
+    """A new setting must be added to one of the two."""
+    exported = [getattr(room, name) for room in (strategies, verifiers, critics) for name in room.__all__]
+    numbers = {
+        each.name
+        for made in exported
+        if is_dataclass(made)
+        for each in fields(made)
+        if re.search(r"\bint\b", str(each.type))
+    }
+    assert numbers == OTHER_NUMBERS | (numbers & set(DRAWN))
+    assert not OTHER_NUMBERS & set(DRAWN)
+    assert set(DRAWN) <= numbers
 
 
 @given(st.text(max_size=200))
@@ -84,6 +155,32 @@ def test_any_body_is_read_or_refused_by_name(read: Any, changes: dict[str, Any],
             read(body)
 
 
+NULLS = {"top_logprobs": None, "logprobs": None, "reasoning_effort": None, "n": None, "temperature": None}
+
+
+@pytest.mark.parametrize("read", LEAST)
+def test_what_is_null_is_not_given(read: Any) -> None:
+    own = {"metagen": {"events": None, "strategy": None}, "stream_options": {"include_usage": None}}
+    if read is read_response:
+        del own["stream_options"]
+    assert read({**LEAST[read], **NULLS, **own}) == read(LEAST[read])
+
+
+def test_nothing_in_a_schema_is_left_out() -> None:
+    schema = {"enum": ["a", None], "default": None}
+    form = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema, "strict": None}}
+    call = read_chat({"model": "m", "messages": TURNS, "response_format": form})
+    assert call.settings["form"] == {"json": schema}
+
+
+def test_a_completion_takes_a_list_of_one_prompt() -> None:
+    assert read_completion({"model": "m", "prompt": ["?"]}) == read_completion({"model": "m", "prompt": "?"})
+    for prompts in ([], ["a", "b"], [1]):
+        with pytest.raises(Refusal, match="'prompt") as refused:
+            read_completion({"model": "m", "prompt": prompts})
+        assert (refused.value.status, refused.value.param) == (400, "prompt")
+
+
 @pytest.mark.parametrize(
     ("change", "param"),
     [
@@ -105,6 +202,7 @@ def test_any_body_is_read_or_refused_by_name(read: Any, changes: dict[str, Any],
         ({"stream_options": {"a": 1}}, "stream_options"),
         ({"metagen": {"budget": -1}}, "metagen"),
         ({"metagen": {"code": "x"}}, "metagen"),
+        ({"metagen": {"compare": ["city"]}}, "metagen"),
         ({"metadata": {"a": 1}}, "metadata"),
         ({"store": True}, "store"),
         ({"seed": 1, "metagen": {"seed": 2}}, "seed"),
@@ -156,6 +254,29 @@ def test_a_response_reads_items_of_earlier_turns() -> None:
     assert [turn.role for turn in (*call.problem.before, *call.problem.after)] == ["system", "assistant", "tool"]
     with pytest.raises(Refusal, match="'input'"):
         read_response({"model": "m", "input": [{"type": "web_search_call"}]})
+
+
+def test_the_message_and_the_calls_of_a_reply_are_one_turn() -> None:
+    calls = [
+        {"type": "function_call", "call_id": name, "name": "weather", "arguments": "{}", "status": "completed"}
+        for name in ("1", "2")
+    ]
+    call = read_response(
+        {
+            "model": "m",
+            "input": [
+                {"role": "user", "content": "Weather?"},
+                {"type": "reasoning", "id": "rs_1", "summary": []},
+                {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "I look."}]},
+                *calls,
+                *({"type": "function_call_output", "call_id": name, "output": "rain"} for name in ("1", "2")),
+            ],
+        }
+    )
+    assert [turn.role for turn in call.problem.after] == ["assistant", "tool", "tool"]
+    said = call.problem.after[0].fields()
+    assert said["content"] == "I look."
+    assert [each["id"] for each in said["tool_calls"]] == ["1", "2"]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,22 @@ import psutil
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
-from metagen import Ask, Chain, GenerationError, InputError, Refine, Request, Scripted, UnfitRequest, Vote
+from metagen import (
+    Ask,
+    Budget,
+    Chain,
+    GenerationError,
+    InputError,
+    Price,
+    Priced,
+    ProgramOfThought,
+    Python,
+    Refine,
+    Request,
+    Scripted,
+    UnfitRequest,
+    Vote,
+)
 from metagen.disk.runs import read_solutions
 from metagen.run import Generator
 from metagen.serve import Key, Limits, app
@@ -93,6 +108,51 @@ async def test_a_spec_is_a_name_and_so_is_one_in_the_fields_of_its_own(client: A
     reply = await client.chat.completions.create(model="small", messages=QUESTION, extra_headers=headers)
     assert reply.usage
     assert reply.usage.total_tokens <= 60
+
+
+async def test_a_strategy_draws_from_the_model_that_was_asked(client: AsyncOpenAI) -> None:
+    own = {"metagen": {"strategy": "BestOf(2, by=Judge())"}}
+    raw = await client.chat.completions.with_raw_response.create(model="long", messages=QUESTION, extra_body=own)
+    assert raw.parse().choices[0].message.content == LONG
+    rows = (await client.get(f"/traces/{raw.parse().id}", cast_to=httpx.Response)).json()["data"]
+    assert {row["request"]["model"] for row in rows if row.get("request")} == {"long"}, "the judge, too"
+    header = {"X-Metagen-Strategy": "Vote(2)"}
+    reply = await client.chat.completions.create(
+        model="long", messages=QUESTION, max_tokens=6, temperature=0.5, extra_headers=header
+    )
+    assert reply.choices[0].message.content == LONG[:6]
+    stream = await client.chat.completions.create(model="long", messages=QUESTION, extra_body=own, stream=True)
+    assert "".join([chunk.choices[0].delta.content or "" async for chunk in stream if chunk.choices]) == LONG
+
+
+async def test_a_strategy_beside_an_unknown_model_is_refused(client: AsyncOpenAI) -> None:
+    for model in ("nothing", "Vote"):
+        with pytest.raises(openai.NotFoundError):
+            await client.chat.completions.create(
+                model=model, messages=QUESTION, extra_body={"metagen": {"strategy": "Vote(2)"}}
+            )
+
+
+async def test_settings_that_reach_no_answer_are_refused() -> None:
+    aliases: dict[str, Generator | str] = {
+        "judged": 'BestOf(2, of=Model("m"), by=Judge())',
+        "critic": 'Refine(Intrinsic(), of=Model("m"))',
+        "chain": 'Chain(Ask("{question} Plan."), CoT(of=Model("m")))',
+        "select": 'Select(2, of=Model("m"))',
+        "attention": 'System2Attention(of=Model("m"))',
+        "program": ProgramOfThought(Python()),
+        "open": 'Chain(Ask("{question} Plan.", of=Model("m")), Vote(2, by=Judge(of=Model("m"))))',
+        "fused": 'Fuse(2, of=Model("m"))',
+    }
+    async with serving(app({"m": Scripted("The answer is 7.", name="m")}, aliases)) as url, client_of(url) as client:
+        for name in aliases:
+            if name in ("open", "fused"):
+                reply = await client.chat.completions.create(model=name, messages=QUESTION, max_tokens=3)
+                assert reply.choices[0].message.content == "The"
+                continue
+            with pytest.raises(openai.BadRequestError, match="sets itself how its models draw") as refused:
+                await client.chat.completions.create(model=name, messages=QUESTION, max_tokens=3)
+            assert refused.value.param == "max_tokens"
 
 
 async def test_several_choices_are_solved_apart(client: AsyncOpenAI) -> None:
@@ -194,6 +254,33 @@ async def test_a_response_streams_typed_events(client: AsyncOpenAI) -> None:
     assert text == "The answer is 7."
     assert events[-1].type == "response.completed"
     assert events[-1].response.output_text == text
+
+
+async def test_a_streamed_response_is_kept_too(client: AsyncOpenAI) -> None:
+    for store in (True, False):
+        stream = await client.responses.create(
+            model="math", input="What is 3 + 4?", instructions="Be brief.", stream=True, store=store
+        )
+        (last,) = [event async for event in stream if event.type == "response.completed"]
+        assert last.response.instructions == "Be brief."
+        if store:
+            kept = await client.responses.retrieve(last.response.id)
+            assert kept.model_dump() == last.response.model_dump()
+            continue
+        with pytest.raises(openai.NotFoundError):
+            await client.responses.retrieve(last.response.id)
+
+
+async def test_a_whole_response_holds_what_was_thought() -> None:
+    thinker = Scripted("<think>Four more than 3.</think>The answer is 7.", name="m")
+    async with serving(app(thinker)) as url, client_of(url) as client:
+        reply = await client.responses.create(model="m", input="What is 3 + 4?")
+        assert [item.type for item in reply.output] == ["reasoning", "message"]
+        assert reply.output_text == "The answer is 7."
+        assert reply.output[0].to_dict()["content"] == [{"type": "reasoning_text", "text": "Four more than 3."}]
+        streamed = [event async for event in await client.responses.create(model="m", input="?", stream=True)]
+        assert streamed[-1].type == "response.completed"
+        assert [item.type for item in streamed[-1].response.output] == ["reasoning", "message"]
 
 
 async def test_a_response_in_the_background_is_fetched_or_cancelled() -> None:
@@ -414,6 +501,25 @@ async def test_answers_are_kept_as_runs_and_traces_are_told_to_their_key(tmp_pat
     assert [(each.problem, each.answer) for each in read_solutions(folder)] == [(f"{reply.id}-1", "7")]
 
 
+async def test_an_answer_that_cannot_be_kept_is_returned(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with (
+        serving(app(Scripted(numbered, name="m"), {"math": Vote(4)}, out=tmp_path)) as first,
+        serving(app(Scripted(numbered, name="m"), {"math": Vote(4)}, out=tmp_path)) as second,
+        client_of(first) as one,
+        client_of(second) as other,
+    ):
+        kept = await one.chat.completions.create(model="math", messages=QUESTION)
+        assert (kept.model_extra or {})["metagen"]["notes"] == []
+        lost = await other.chat.completions.create(model="math", messages=QUESTION)
+        assert lost.choices[0].message.content == "The answer is 7."
+        (note,) = (lost.model_extra or {})["metagen"]["notes"]
+        assert "could not keep this answer" in note
+        assert str(tmp_path) not in note
+        stream = await other.chat.completions.create(model="math", messages=QUESTION, stream=True)
+        assert [chunk async for chunk in stream]
+    assert "another process is writing to this run" in caplog.text
+
+
 async def test_as_many_strategies_as_clients_name_leave_few_files_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -449,3 +555,39 @@ async def test_the_small_pages(url: str) -> None:
 def test_an_alias_that_cannot_be_is_refused_before_anything_is_opened() -> None:
     with pytest.raises(InputError, match="names a model 'other'"):
         app(Scripted("7"), {"math": 'Vote(2, of=Model("other"))'})
+
+
+def test_a_limit_of_money_needs_the_price_of_each_model() -> None:
+    free, priced = Scripted("7", name="free"), Priced(Scripted("7", name="priced"), Price(1, 1))
+    money = Budget(money=5)
+    of_key = [Key("a", request=money)]
+    for limits, keys in ((Limits(server=money), ()), (Limits(request=money), ()), (Limits(), of_key)):
+        with pytest.raises(InputError, match="needs the price of free"):
+            app({"a": priced, "b": free}, limits=limits, keys=keys)
+        app({"a": priced}, limits=limits, keys=keys)
+    with pytest.raises(InputError, match="needs the price of free"):
+        app(free, {"math": "Within(money=5, of=Vote(2))"})
+
+
+async def test_without_keys_only_bodies_that_no_page_elsewhere_may_send_are_read() -> None:
+    body = json.dumps({"model": "m", "messages": QUESTION})
+    for keys, status in (((), 415), ([Key("a", hashed("k"))], 200)):
+        async with serving(app(Scripted("7", name="m"), keys=keys)) as url, httpx.AsyncClient() as client:
+            for kind in ("text/plain", "text/plain; application/json", "application/x-www-form-urlencoded", ""):
+                headers = {"Content-Type": kind, "Authorization": "Bearer k"}
+                reply = await client.post(f"{url}/chat/completions", content=body, headers=headers)
+                assert reply.status_code == status
+            headers = {"Content-Type": "application/json; charset=utf-8", "Authorization": "Bearer k"}
+            assert (await client.post(f"{url}/chat/completions", content=body, headers=headers)).status_code == 200
+
+
+async def test_where_only_this_machine_may_call_another_name_is_refused() -> None:
+    async with httpx.AsyncClient() as client:
+        for local, status in ((True, 403), (False, 200)):
+            async with serving(app(Scripted("7", name="m"), local=local)) as url:
+                site = url.removesuffix("/v1")
+                for host in ("evil.example:8000", "localhost.evil.example", "localhost@evil.example", "[", ""):
+                    for path in ("/runs", "/v1/models", "/health", "/"):
+                        assert (await client.get(site + path, headers={"Host": host})).status_code == status
+                for host in ("127.0.0.1:8000", "localhost", "LOCALHOST:1", "[::1]:8000"):
+                    assert (await client.get(f"{site}/runs", headers={"Host": host})).status_code == 200

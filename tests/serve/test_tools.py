@@ -38,6 +38,23 @@ def test_equal_calls_have_one_name_and_equal_arguments() -> None:
     assert key("") is None
 
 
+def test_a_text_that_is_a_list_in_json_is_no_call() -> None:
+    for one, other in (('[{"a": 1}]', '[{"a": 2}]'), ("[1, 2]", "[2, 1]"), ('[{"name": "a"}]', '[{"name": "b"}]')):
+        assert key(one) == one
+        assert key(one) != key(other)
+    assert key('[{"name": "weather", "arguments": 7}]') == '[{"name": "weather", "arguments": 7}]'
+
+
+async def test_lists_in_json_vote_as_they_are_where_tools_are_offered() -> None:
+    def listed(request: Request) -> str:
+        return ('[{"a": 1}]', '[{"a": 2}]', "[3]", '[{"a": 2}]')[request.draw % 4]
+
+    async with serving(app(Scripted(listed, name="m"), {"math": Vote(4)})) as url, client_of(url) as client:
+        reply = await client.chat.completions.create(model="math", messages=ASK, tools=[WEATHER])
+        own = (reply.model_extra or {})["metagen"]
+        assert (own["answers"], own["notes"]) == (['[{"a": 2}]'], [])
+
+
 @pytest.mark.parametrize(
     "inside",
     ["", "[]", "{", '{"name": 7}', '{"name": "other", "arguments": {}}', '{"name": "weather", "arguments": 7}'],

@@ -209,6 +209,8 @@ class Body(msgspec.Struct, gc=False):
 
 
 _READER = msgspec.json.Decoder(Body)
+UNREAD = (msgspec.ValidationError, UnicodeEncodeError)
+"""What is raised for fields of another type, and for half of a surrogate pair in the place of a number."""
 
 
 def _as_it_should_be(reply: bytes) -> Body | None:
@@ -231,7 +233,7 @@ def read(reply: object, host: str) -> Body:
         raise TransientError(f"{host} broke off: {error_text(reply['error'])}", sent=True)
     try:
         return msgspec.convert(reply, Body, strict=False)
-    except msgspec.ValidationError as error:
+    except UNREAD as error:
         if body := _readable_part(reply):
             return body
         field = str(error).rpartition("`$")[2].strip(".`") or "all of it"
@@ -248,14 +250,14 @@ def _readable_part(reply: object) -> Body | None:
         return None
     try:
         return Body(choices, msgspec.convert(reply.get("usage"), Counts | None, strict=False))
-    except msgspec.ValidationError:
+    except UNREAD:
         return Body(choices)
 
 
 def _choice(given: object, place: int) -> Choice:
     try:
         return msgspec.convert(given, Choice, strict=False)
-    except msgspec.ValidationError:
+    except UNREAD:
         index = given.get("index") if isinstance(given, dict) else None
         return Choice(index=index if isinstance(index, int) else place, finish_reason=UNREADABLE)
 

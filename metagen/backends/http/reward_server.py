@@ -8,7 +8,7 @@ import msgspec
 
 from metagen.backends.http.books import Lengths, reserved
 from metagen.backends.http.connection import Http, Refused, find_model
-from metagen.backends.http.openai import Counts
+from metagen.backends.http.openai import UNREAD, Counts
 from metagen.backends.http.server import SILENCE
 from metagen.backends.rewards.families import Family, Form, family
 from metagen.backends.rewards.readings import fitting, places, share
@@ -200,7 +200,7 @@ class VLLMRewardServer(RewardBackend):
     def _parsed(self, reply: Any) -> _Reply:
         try:
             return msgspec.convert(reply, _Reply, strict=False)
-        except msgspec.ValidationError:
+        except UNREAD:
             raise self._unreadable("what was asked for") from None
 
     async def __aenter__(self) -> Self:

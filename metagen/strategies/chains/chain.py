@@ -143,6 +143,11 @@ class Chain:
             require_async(stage, f"Chain: {literal(stage)}", signature)
         object.__setattr__(self, "of", of)
 
+    @property
+    def drawing(self) -> tuple[Stage | Generator, ...]:
+        """The stage that draws the answer."""
+        return self.of[-1:]
+
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
         earlier: list[Candidate] = []
         for stage in self.of:
@@ -186,6 +191,11 @@ class System2Attention:
 
     def __post_init__(self) -> None:
         require_generator(self, of=self.of, by=self.by)
+
+    @property
+    def drawing(self) -> tuple[Generator | None, ...]:
+        """The generator that draws the answer."""
+        return (self.of,)
 
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
         rewritten = await run.ask(self.by, problem.aside(without_distraction(problem.text)), part="stage")

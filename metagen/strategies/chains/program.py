@@ -40,6 +40,11 @@ class ProgramOfThought:
         require_seconds(self, self.seconds)
         require_generator(self, of=self.of)
 
+    @property
+    def drawing(self) -> tuple[Generator, ...]:
+        """No generator draws the answer: it is what the tool says."""
+        return ()
+
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
         reply = await run.ask(self.of, problem.aside(program_of_thought(problem.text)), part="stage")
         for _ in range(self.rounds):

@@ -54,6 +54,11 @@ class DraftSketchProve:
         require_seconds(self, self.seconds)
         require_generator(self, of=self.of)
 
+    @property
+    def drawing(self) -> tuple[Generator, ...]:
+        """No generator draws the answer: it is what the tool says."""
+        return ()
+
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
         draft = await run.ask(self.of, problem.aside(informal_proof(problem.text)), part="stage")
         reply = await run.ask(self.of, problem.aside(formal_sketch(problem.text, draft.text)), part="stage")

@@ -44,6 +44,11 @@ class Programs:
         require_generator(self, of=self.of, writer=self.writer)
         checked_settings(self, self.seconds, self.memory, PYTHON_MEMORY, self.sandbox)
 
+    @property
+    def drawing(self) -> tuple[Generator | None, ...]:
+        """The generator that draws the answer."""
+        return (self.of,)
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class CodeVote(Programs):

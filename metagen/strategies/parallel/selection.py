@@ -39,6 +39,11 @@ class Select:
         if self.wish not in ("consistent", "best"):
             raise InputError(f"Select: wish must be consistent or best, not {self.wish!r}")
 
+    @property
+    def drawing(self) -> tuple[Generator | None, ...]:
+        """The generator that draws the answer."""
+        return (self.of,)
+
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
         candidates = await run.sample(self.of, problem, self.n)
         first: dict[str, Candidate] = {}

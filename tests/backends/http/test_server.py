@@ -254,7 +254,7 @@ async def test_what_cannot_be_read_is_neither_an_answer_nor_a_crash() -> None:
             assert last_counts(pieces, server.name) is None
             with pytest.raises(TransientError, match="cannot be read"):
                 join(pieces, server.name)
-        replies: list[object] = [[], {"choices": [{"index": "x"}]}, 3]
+        replies: list[object] = [[], {"choices": [{"index": "x"}]}, {"choices": [{"index": "\ud800"}]}, 3]
         for reply in replies:
             with pytest.raises(TransientError, match="cannot be read"):
                 read(reply, server.name)
