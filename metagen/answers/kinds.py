@@ -32,7 +32,7 @@ _FORMULA = re.compile(
 )
 """What makes more of a number, which is written `#`: it is not all of the answer."""
 _BEHIND = re.compile(r"#([^\W\d_]+)")
-_ENDINGS = frozenset(("st", "nd", "rd", "th", "am", "pm", "AM", "PM", *"mgshLlNJWVKCF"))
+_ENDINGS = re.compile(r"[snrt][tdh]|[ap]m|AM|PM|[mgshLlNJWVKCF]")
 """What may stand right behind a number, beside longer symbols of units: where a number is asked for, `5m` is one."""
 _LONGEST_PRODUCT = 3
 """Letters right behind a number that may be variables; more are a word."""
@@ -353,7 +353,7 @@ def _is_formula(text: str) -> bool:
     is_product = (
         behind is not None
         and len(behind[1]) <= _LONGEST_PRODUCT
-        and not (behind[1] in _ENDINGS or is_symbol(behind[1]))
+        and not (_ENDINGS.fullmatch(behind[1]) or is_symbol(behind[1]))
     )
     return is_product or bool(_FORMULA.search(text))
 
