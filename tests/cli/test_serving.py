@@ -53,7 +53,7 @@ def test_what_is_under_way_when_it_is_stopped_is_cancelled(tmp_path: Path) -> No
         address = process.stdout.readline().removeprefix("Serving at http://").strip().removesuffix("/v1")
         connection = http.client.HTTPConnection(address)
         body = json.dumps({"model": "slow", "messages": [{"role": "user", "content": "What is 3 + 4?"}]})
-        connection.request("POST", "/v1/chat/completions", body)
+        connection.request("POST", "/v1/chat/completions", body, {"Content-Type": "application/json"})
         assert process.stdout.readline() == "begun\n"
         process.send_signal(signal.SIGTERM)
         cancelled, stopped = process.stdout.read().splitlines()
