@@ -40,7 +40,6 @@ class Transfer:
     def begin(self, end: "asyncio.Future[Any]", alive: Callable[[], object], most: float) -> None:
         """Take the next request, which is over with `end`; `alive` is called when bytes come, `most` of them."""
         self._head.clear()
-        self._pieces.clear()
         self._end, self.alive, self.most = end, alive, most
         self._wake: asyncio.Future[None] | None = None
         self.status = self.size = 0
@@ -197,7 +196,7 @@ class Wire:
         for transfer in self._idle:
             transfer.curl.close()
         self._idle.clear()
-        await asyncio.sleep(0)  # whoever serves in this loop sees that
+        await asyncio.sleep(0)  # a server in the same loop notices that its connections are closed
 
     def _translated(self, error: pycurl.error, transfer: Transfer) -> GenerationError:
         code, said = error.args
