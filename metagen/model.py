@@ -201,7 +201,13 @@ class Model(Settings):
             each.end == "length" and each.text and not each.length for each in completions
         ):
             raise UnfitRequest(f"{identity} cannot step by tokens: it returns no token ids to count")
-        return [self._candidate(completion, begun, request, identity, step) for completion in completions]
+        anew = begun is UNBEGUN and step is None and not (request.open or sampling.thought_only)
+        return [
+            _whole(each, identity)  # as nearly all are, by a shorter way
+            if anew and not (each.thought or each.open or each.thought_tokens)
+            else self._candidate(each, begun, request, identity, step)
+            for each in completions
+        ]
 
     def wishes(self) -> Sampling:
         """What it asks of a backend, for whoever checks that before a problem is known."""
@@ -239,8 +245,6 @@ class Model(Settings):
         self, completion: Completion, begun: Candidate, request: Request, identity: str, step: str | int | None
     ) -> Candidate:
         thought = completion.thought or completion.open or completion.thought_tokens or request.open
-        if begun is UNBEGUN and step is None and not (thought or request.sampling.thought_only):
-            return _whole(completion, identity)  # as nearly all are, by a shorter way
         if request.sampling.thought_only and not thought:
             return changed(begun, finished=False)  # it did not think: what it said is drawn anew, as it was asked for
         ended_step = _ends_step(completion, step)

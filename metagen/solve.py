@@ -20,7 +20,7 @@ from itertools import islice
 from numbers import Integral
 from typing import Any, Self, TypeVar
 
-from metagen.answers.protocol import groups_of, read_answer
+from metagen.answers.protocol import groups_of, read_each
 from metagen.budget import Account, Budget, Usage
 from metagen.candidate import Candidate
 from metagen.errors import InputError, SampleError, VerifierError
@@ -386,15 +386,9 @@ async def _judged(
 
 def _answers(problem: Problem, candidates: Sequence[Candidate]) -> tuple[list[str | None], dict[int, str]]:
     """The answers of candidates, and by its place what is noted of one that the kind of answers fails to read."""
-    answers: list[str | None] = []
-    unread: dict[int, str] = {}
-    for place, each in enumerate(candidates):
-        try:
-            answers.append(read_answer(problem.answers, each.text, finished=each.finished))
-        except VerifierError as failed:
-            answers.append(None)
-            unread[place] = f"not graded: {failed}"
-    return answers, unread
+    read = read_each(problem.answers, ((each.text, each.finished) for each in candidates))
+    unread = {place: f"not graded: {each}" for place, each in enumerate(read) if isinstance(each, VerifierError)}
+    return [None if isinstance(each, VerifierError) else each[0] for each in read], unread
 
 
 async def _verdicts(

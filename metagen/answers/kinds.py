@@ -50,6 +50,8 @@ _SIGNS = re.compile(r"[+/^=<>%&|~]|(?<=\w)\*(?=\w)|(?<![^\W\d_])-|[.,](?=\d)|[\[
 """Punctuation without which a text says something else, such as the sign of a number."""
 _WORD = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]")
 _AFTER_ANSWER = re.compile(r"\banswer\b\W*(?:is\b)?\W*([^\n]*)", re.IGNORECASE)
+_SIGNED = re.compile(r"(?<!\w)[-\N{MINUS SIGN}+]|[-\N{MINUS SIGN}+#*](?!\w)|[<>=]")
+"""A sign that makes a label another one: before a word, as in -1, or behind it, as in C++. A hyphen is none."""
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
@@ -239,7 +241,10 @@ class Choice(_ByKey):
 
 @dataclass(frozen=True, slots=True, repr=False, init=False)
 class Label(_ByKey):
-    """One of several words, as in `Label("positive", "negative")`, whatever their case."""
+    """One of several words, as in `Label("positive", "negative")`, whatever their case.
+
+    Where labels have signs, as in `Label("-1", "0", "1")` and `Label("C", "C++")`, these count.
+    """
 
     labels: tuple[str, ...]
 
@@ -247,7 +252,7 @@ class Label(_ByKey):
         object.__setattr__(self, "labels", labels)
         if not all(isinstance(label, str) and normalised(label) for label in labels) or len(labels) < 2:
             raise InputError('Label: needs two words or more, such as Label("positive", "negative")')
-        if len(set(map(normalised, labels))) < len(labels):
+        if len(set(map(self.key, labels))) < len(labels):
             raise InputError(f"Label: two of {', '.join(labels)} are one word")
 
     @property
@@ -267,13 +272,16 @@ class Label(_ByKey):
         return None
 
     def key(self, answer: str) -> str:
-        return normalised(answer)
+        if not any(map(_SIGNED.search, self.labels)):
+            return normalised(answer)
+        return " ".join(unicodedata.normalize("NFKC", answer).casefold().replace("\N{MINUS SIGN}", "-").split())
 
     def _named(self, text: str) -> set[str]:
         """The labels in a text; of two that begin alike, the longer one."""
-        by_key = {normalised(label): label for label in self.labels}
+        by_key = {self.key(label): label for label in self.labels}
         longest = sorted(by_key, key=len, reverse=True)
-        found = re.findall(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest))})(?!\w)", normalised(text))
+        part = r"[\w+#-]" if any(map(_SIGNED.search, self.labels)) else r"\w"
+        found = re.findall(rf"(?<!{part})(?:{'|'.join(map(re.escape, longest))})(?!{part})", self.key(text))
         return {by_key[key] for key in found}
 
 

@@ -86,6 +86,19 @@ def read_keyed(kind: Answers, text: str, *, finished: bool = True) -> tuple[str 
         raise VerifierError(f"{type(kind).__name__}: {type(error).__name__}: {error}") from error
 
 
+def read_each(
+    kind: Answers, replies: Iterable[tuple[str, bool]]
+) -> list[tuple[str | None, str | None] | VerifierError]:
+    """Read several replies, each given with whether it is finished: its answer and its key, or why they are unknown."""
+    found: list[tuple[str | None, str | None] | VerifierError] = []
+    for text, finished in replies:
+        try:
+            found.append(read_keyed(kind, text, finished=finished))
+        except VerifierError as failed:
+            found.append(failed)
+    return found
+
+
 async def verdicts(kind: Answers, answers: Iterable[str | None], reference: str) -> dict[str | None, bool | None]:
     """Judge each distinct answer once. No answer is not right; `None` is no verdict."""
     found = at_once(kind, answers, reference)

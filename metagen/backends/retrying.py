@@ -216,7 +216,7 @@ class Retrying(Wrapper):
 
         Raises `TransientError` if some of it may come with another try.
         """
-        missing = [index for index in range(request.n) if index not in done]
+        missing = [index for index in range(request.n) if index not in done] if done else range(request.n)
         first = missing[0]
         part = request.part(first, missing[-1] - first + 1) if done else request
         again: TransientError | None = None

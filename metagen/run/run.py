@@ -118,19 +118,20 @@ class Run(Sending):
 
     @asynccontextmanager
     async def spawn(
-        self, function: Callable[[Item, "Run"], Awaitable[Result]]
+        self, function: Callable[[Item, "Run"], Awaitable[Result]], *, passing: bool = True
     ) -> AsyncIterator["Spawned[Item, Result]"]:
         """Call an async function on items that are begun one by one, each in a node of its own, named by its key.
 
         So a search begins what it decides on while earlier work is under way, and takes results in the order in which
-        it began them, as with `stream`. Leaving the context cancels what was not taken. Use as
+        it began them, as with `stream`. Leaving the context cancels what was not taken. Where that cannot happen, say
+        so with `passing=False`: then a server sends each reply in one piece, which costs it less. Use as
 
             async with run.spawn(function) as spawned:
                 spawned.begin("/0", item)
                 item, result = await spawned.take()
         """
         async with self._queue() as begun:
-            yield Spawned(self, function, begun)
+            yield Spawned(self, function, begun, passing=passing)
 
     async def map(
         self, function: Callable[[Item, "Run"], Awaitable[Result]], items: Iterable[Item], *, part: Part = "draft"
@@ -329,10 +330,13 @@ Begun = Queue[tuple[Key, ...], Any]
 class Spawned(Generic[Item, Result]):
     """Calls under way: see `Run.spawn`."""
 
-    __slots__ = ("_begun", "_early", "_function", "_items", "_run")
+    __slots__ = ("_begun", "_early", "_function", "_items", "_passing", "_run")
 
-    def __init__(self, run: Run, function: Callable[[Item, Run], Awaitable[Result]], begun: Begun) -> None:
+    def __init__(
+        self, run: Run, function: Callable[[Item, Run], Awaitable[Result]], begun: Begun, *, passing: bool = True
+    ) -> None:
         self._run = run
+        self._passing = passing
         self._function = function
         self._begun = begun
         self._items: dict[tuple[Key, ...], Item] = {}
@@ -362,7 +366,8 @@ class Spawned(Generic[Item, Result]):
     def _begin(self, key: str, item: Item, *, early: bool = False) -> None:
         named = self._run._named(key)
         self._items[named] = item
-        self._begun.begin(named, self._run._called(self._function, item, named, passing=True), early=early)
+        called = self._run._called(self._function, item, named, passing=early or self._passing)
+        self._begun.begin(named, called, early=early)
 
     async def wanted(self, key: str) -> None:
         """Return once the call with this key is wanted: at once, unless it was begun early."""

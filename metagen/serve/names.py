@@ -81,6 +81,9 @@ class Catalogue:
             raise unknown_model(name)
         if not served and "(" not in name:
             raise unknown_model(name)
+        if spec and not served:
+            said = "name a model in 'model' where 'metagen.strategy' gives the strategy: here both are one"
+            raise Refusal(400, said, param="metagen.strategy", code="invalid_strategy")
         if spec:
             return self._made(spec, key, "metagen.strategy", served.model if served else "")
         return served or self._made(name, key, "model")
@@ -137,11 +140,13 @@ def count_samples(strategy: object, candidates: int = 1) -> int:
         return sum(count_samples(each, candidates) for each in strategy)
     if isinstance(strategy, Model):
         return 1
+    if isinstance(strategy, strategies.Tournament):  # in fewer matches than n, of two each
+        return strategy.n * (max(1, count_samples(strategy.of)) + 2 * count_samples(strategy.by, 2))
     times = prod(_number(getattr(strategy, name, 1)) for name in DRAWN if not _shared(strategy, name))
     if isinstance(strategy, verifiers.Pairwise):
         times = max(1, candidates - 1)
     elif times > 1:
-        candidates = 2 if isinstance(strategy, strategies.Tournament) else times
+        candidates = times
     settings = settings_of(type(strategy)) or ()  # type: ignore[arg-type]  # a class has a hash
     return times * sum(
         max(int(drawn), count_samples(getattr(strategy, name), candidates)) for name, drawn, _ in settings

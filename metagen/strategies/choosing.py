@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from math import isfinite
 
-from metagen.answers.protocol import Answers, read_answer, read_keyed
+from metagen.answers.protocol import Answers, read_answer, read_each, read_keyed
 from metagen.candidate import Candidate, Score
 from metagen.errors import VerifierError, WeightError
 from metagen.problem import Problem
@@ -30,7 +30,8 @@ def vote_answer(problem: Problem, candidate: Candidate) -> str | None:
 
 def vote_keys(problem: Problem, candidates: Iterable[Candidate]) -> list[str | None]:
     """The keys of the answers that candidates vote for."""
-    return [vote_key(problem, candidate) for candidate in candidates]
+    read = read_each(problem.answers, ((candidate.text, candidate.finished) for candidate in candidates))
+    return [None if isinstance(each, VerifierError) else each[1] for each in read]
 
 
 def key_of(answers: Answers, candidate: Candidate) -> str | None:

@@ -52,6 +52,8 @@ COLOURS = Choice("ABC", texts=("the red one", "the blue one", "green"))
 PRESIDENTS = Choice("ABCD", texts=("G. Washington", "A. Lincoln", "B. Franklin", "D. Eisenhower"))
 WHOLE = Choice("ABCD", texts=("-2", "1", "3", "4"))
 SENTIMENT = Label("positive", "negative", "very negative")
+POLARITY = Label("-1", "0", "1")
+LANGUAGE = Label("C", "C++", "C#")
 
 
 @pytest.mark.parametrize(
@@ -142,6 +144,15 @@ SENTIMENT = Label("positive", "negative", "very negative")
         (SENTIMENT, "Not positive but negative.", None),
         (SENTIMENT, "The positive parts are few.\nNegative", "negative"),
         (SENTIMENT, "I cannot tell.", None),
+        (Label("well-known", "new"), "It is well-known.", "well-known"),
+        (POLARITY, "The answer is -1.", "-1"),
+        (POLARITY, "The answer is \N{MINUS SIGN}1", "-1"),
+        (POLARITY, "The answer is 1.", "1"),
+        (POLARITY, "Sentiment: 0", "0"),
+        (POLARITY, "Sentiment: -10", None),
+        (LANGUAGE, "It is written in C++.", "C++"),
+        (LANGUAGE, "It is written in C.", "C"),
+        (LANGUAGE, "It is written in c#", "C#"),
         (Json("name"), 'Here: {"name": "Ada"} and so on', '{"name": "Ada"}'),
         (Json("name"), '{"name": 1}\n```json\n{"name": {"first": 2}}\n```', '{"name": {"first": 2}}'),
         (Json("name"), '{"name": 1} {"other": 2}', '{"name": 1}'),
@@ -209,6 +220,8 @@ def test_what_reaches_the_end_of_a_reply_that_was_cut_off_does_not_count(kind: A
         (Choice("ABCD", texts=("-1", "1", "0", "2")), "B", "1", True),
         (Choice("AB", texts=("5 cm", "7 mm")), "A", "5 mm", False),
         (SENTIMENT, "Positive", "positive", True),
+        (POLARITY, "-1", "1", False),
+        (POLARITY, "-1", " -1", True),
         (Json("a"), '{"a": 1.0, "b": 2}', '{"b": 3, "a": 1}', True),
         (Json("a"), '{"a": 1}', '{"a": 2}', False),
         (Json(), '{"a": 1, "b": [1, 2]}', '{ "b":[1,2],"a":1 }', True),

@@ -76,6 +76,14 @@ def test_what_a_client_may_name_is_what_only_thinks() -> None:
             assert "Tool" not in str(each.type) or each.default is None, f"{name} calls a tool"
 
 
+def test_two_strategies_in_one_request_are_refused() -> None:
+    catalogue = Catalogue({"m": Scripted("7")}, {})
+    assert catalogue.find("m", "Vote(3)", ANYONE).spec == "Vote(3)"
+    with pytest.raises(Refusal, match=r"name a model in 'model'") as refused:
+        catalogue.find("Vote(2)", "Vote(3)", ANYONE)
+    assert (refused.value.status, refused.value.param) == (400, "metagen.strategy")
+
+
 DOCUMENTED = {
     "Within(tokens=4000, seconds=10, of=Vote(16))": 16,
     "Shortest(3, n=8)": 8,
@@ -91,7 +99,8 @@ DOCUMENTED = {
     "BestOf(8, by=Judge(n=4, grades=100))": 40,
     "Chain(CoT(), Vote(8), CoT())": 10,
     "BestOf(64, by=Pairwise())": 64 * 64,
-    "Tournament(64, by=Pairwise())": 128,
+    "Tournament(64, by=Pairwise())": 192,
+    "Tournament(8, by=Judge(n=4))": 72,
     "MCTS(16, 4, by=ProcessReward())": 64,
     "Beam(4, 4, by=ProcessReward(), step=64)": 16,
 }

@@ -5,8 +5,8 @@ All that a server says enters here, and nowhere else: its size is limited, and o
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import AbstractContextManager, aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AbstractContextManager, aclosing, suppress
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from math import inf, isfinite
@@ -85,10 +85,6 @@ class Http:
         self._silence = silence
         self._probe_every = probe_every
         self._wire: Wire | None = None
-        self._waiting: set[asyncio.Timeout] = set()
-        """Requests under way."""
-        self._hung: set[asyncio.Timeout] = set()
-        """Those of them that are broken off because the server hangs."""
         self._watcher: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -139,18 +135,17 @@ class Http:
         self, url: str, body: dict[str, Any], headers: Mapping[str, str] | None = None
     ) -> AsyncGenerator[bytes, None]:
         """The data of the server-sent events, one JSON text each, as they come. Blank ones keep a line alive."""
-        async with self._limited(watched=True) as alive:
-            with self._sent(url, body, headers, alive, inf) as transfer:
-                await transfer.began()
-                if transfer.status >= 300:
-                    raise self._refusal(transfer, await transfer.body())
-                async with aclosing(_lines(transfer.pieces())) as lines:
-                    async for line in lines:
-                        if line.startswith(b"data:") and (data := line[5:].strip()):
-                            if data == DONE:
-                                return
-                            yield self.key.scrub_body(data)
-            raise TransientError(f"{self.host} broke off in the middle of a reply", sent=True)
+        with self._sent(url, body, headers, inf) as transfer:
+            await transfer.began()
+            if transfer.status >= 300:
+                raise self._refusal(transfer, await transfer.body())
+            async with aclosing(_lines(transfer.pieces())) as lines:
+                async for line in lines:
+                    if line.startswith(b"data:") and (data := line[5:].strip()):
+                        if data == DONE:
+                            return
+                        yield self.key.scrub_body(data)
+        raise TransientError(f"{self.host} broke off in the middle of a reply", sent=True)
 
     async def probe(self) -> None:
         """Return if the server lists its models, or refuses to; raise `TransientError` if it does neither soon."""
@@ -170,79 +165,58 @@ class Http:
         headers: Mapping[str, str] | None = None,
     ) -> bytes:
         """The body of a reply that is no refusal."""
-        async with self._limited(watched=body is not None) as alive:
-            with self._sent(url, body, headers, alive, LARGEST) as transfer:
-                try:
-                    reply = await transfer.body()
-                finally:
-                    if came and transfer.status:
-                        came(1 + transfer.size)  # the head of a reply counts: there would have been one
-                if transfer.status >= 300:
-                    raise self._refusal(transfer, reply)
+        with self._sent(url, body, headers, LARGEST) as transfer:
+            try:
+                reply = await transfer.body()
+            finally:
+                if came and transfer.status:
+                    came(1 + transfer.size)  # the head of a reply counts: there would have been one
+            if transfer.status >= 300:
+                raise self._refusal(transfer, reply)
         return self.key.scrub_body(reply)
 
     def _sent(
-        self,
-        url: str,
-        body: dict[str, Any] | None,
-        headers: Mapping[str, str] | None,
-        alive: Callable[[], object],
-        most: float,
+        self, url: str, body: dict[str, Any] | None, headers: Mapping[str, str] | None, most: float
     ) -> "AbstractContextManager[Transfer]":
+        """A request under way. It is broken off after so long a silence, or when probes find that the server hangs."""
         if self._wire is None:
             raise RuntimeError(f"the server {self.base} is not open: use `async with OpenAIServer(...)`")
+        if self._watcher is None:
+            self._watcher = asyncio.create_task(self._watch(self._wire))
         if body is None:
-            return self._wire.sending(url, None, {}, alive, most)
-        return self._wire.sending(url, _encoded(body), JSON | dict(headers or {}), alive, most)
+            return self._wire.sending(url, None, {}, most)
+        return self._wire.sending(url, _encoded(body), {**JSON, **headers} if headers else JSON, most)
 
-    @asynccontextmanager
-    async def _limited(self, *, watched: bool) -> "AsyncIterator[Callable[[], object]]":
-        """A request that is broken off after so long a silence, or when a probe finds that the server hangs.
+    async def _watch(self, wire: "Wire") -> None:
+        """Break off the requests of which no byte came for too long.
 
-        What it gives is called whenever bytes come.
+        While a model works, look at the server now and then, too; when it fails twice in a row, break off all.
         """
-        loop, limit = asyncio.get_running_loop(), asyncio.timeout(self._silence)
-
-        def alive() -> None:
-            """Bytes came. The limit moves only where that changes it by a tenth, since moving it takes longer."""
-            due = limit.when() or 0
-            if due < (now := loop.time()) + 0.9 * self._silence and not limit.expired():
-                limit.reschedule(now + self._silence)
-
-        if watched and self._watcher is None:
-            self._watcher = asyncio.create_task(self._watch())
-        try:
-            async with limit:
-                if watched:
-                    self._waiting.add(limit)
-                yield alive
-        except TimeoutError:
-            why = f"broke off: no byte came for {self._silence:g} seconds"
-            if limit in self._hung:
-                why = "hangs: it takes requests and answers nothing"
-            raise TransientError(f"{self.host} {why}", sent=True) from None
-        finally:
-            self._waiting.discard(limit)
-            self._hung.discard(limit)
-
-    async def _watch(self) -> None:
-        """Look at the server now and then, while requests wait for it; when it fails twice in a row, break them off."""
-        failed = 0
+        loop, failed = asyncio.get_running_loop(), 0
+        looked = loop.time()
         while True:
-            await asyncio.sleep(self._probe_every)
-            if not self._waiting:
-                failed = 0
+            await asyncio.sleep(min(self._probe_every, self._silence / 10))
+            now = loop.time()
+            for silent in [each for each in wire.under_way if each.heard + self._silence <= now]:
+                self._break_off(silent, f"broke off: no byte came for {self._silence:g} seconds")
+            if now < looked + self._probe_every:
                 continue
-            try:
-                await self.probe()
-                failed = 0
-            except TransientError:
-                failed += 1
+            looked = now
+            failed = failed + 1 if wire.under_way and not await self._is_alive() else 0
             if failed > 1:
                 failed = 0
-                for limit in [each for each in self._waiting if not each.expired()]:
-                    self._hung.add(limit)
-                    limit.reschedule(asyncio.get_running_loop().time())
+                for hung in tuple(wire.under_way):
+                    self._break_off(hung, "hangs: it takes requests and answers nothing")
+
+    def _break_off(self, transfer: "Transfer", why: str) -> None:
+        transfer.break_off(TransientError(f"{self.host} {why}", sent=True))
+
+    async def _is_alive(self) -> bool:
+        try:
+            await self.probe()
+        except TransientError:
+            return False
+        return True
 
     def _refusal(self, transfer: "Transfer", body: bytes) -> GenerationError:
         if transfer.status < 400:

@@ -13,7 +13,7 @@ from metagen.budget import Usage
 from metagen.confidence import of_token
 from metagen.errors import GenerationError, TransientError
 from metagen.request import Completion, Request, Sampling, completed
-from metagen.thinking import Family, Reply, split
+from metagen.thinking import Family, Reply, may_think, split
 
 LENGTH = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"})
 STOP = frozenset(
@@ -176,17 +176,6 @@ class Choice(msgspec.Struct, gc=False):
         """What the server's own parser took for the thought; empty where it has none."""
         said = self.message or self.delta
         return (said.thought if said else "") or self.reasoned
-
-    @property
-    def plain(self) -> str | None:
-        """The text, where that is all there is: no thought, no calls of tools, no log-probabilities."""
-        if self.logprobs or self.called or self.reasoned:
-            return None
-        if (said := self.message or self.delta) is None:
-            return self.text or ""
-        if said.tool_calls or said.reasoning or said.reasoning_content:
-            return None
-        return said.content or self.text or ""
 
     @property
     def reason(self) -> str:
@@ -405,8 +394,20 @@ def reply_of(choice: Choice, family: Family | None, *, opened: bool = False) -> 
     return Reply(thought, said.text.lstrip(), said.open or not said.text.strip())
 
 
-def plain_completion(choice: Choice, text: str) -> Completion:
-    """A sample that is a plain text, as nearly all are: what `completion` makes of it, by a shorter way."""
+def plain_completion(choice: Choice) -> Completion | None:
+    """A sample that is a plain text, as nearly all are: what `completion` makes of it, by a shorter way.
+
+    `None` where it may hold more: a thought, a call of a tool, log-probabilities.
+    """
+    if choice.logprobs or choice.called or choice.reasoned:
+        return None
+    text, said = choice.text or "", choice.message or choice.delta
+    if said is not None:
+        if said.tool_calls or said.reasoning or said.reasoning_content:
+            return None
+        text = said.content or text
+    if may_think(text):
+        return None
     ids, is_cut = choice.token_ids or (), choice.reason in LENGTH
     stop = "" if is_cut else choice.stop
     end = "length" if is_cut else "stop" if stop else "eos"

@@ -27,26 +27,34 @@ ALLOWED = ":/?#[]@!$&'()*+,;=%~"
 class Transfer:
     """One request and its reply. The handle of libcurl serves other requests afterwards."""
 
-    __slots__ = ("_end", "_head", "_pieces", "_wake", "alive", "curl", "most", "sent", "size", "status")
+    __slots__ = ("_end", "_head", "_loop", "_pieces", "_wake", "curl", "heard", "most", "sent", "size", "status")
 
     def __init__(self, curl: pycurl.Curl) -> None:
         self.curl = curl
+        self._loop = asyncio.get_running_loop()
         self.curl.setopt(pycurl.WRITEFUNCTION, self._take)
         self.curl.setopt(pycurl.HEADERFUNCTION, self._take_head)
         self.curl.setopt(pycurl.PREREQFUNCTION, self._connected)
         self._head: list[bytes] = []
         self._pieces: list[bytes] = []
 
-    def begin(self, end: "asyncio.Future[Any]", alive: Callable[[], object], most: float) -> None:
-        """Take the next request, which is over with `end`; `alive` is called when bytes come, `most` of them."""
+    def begin(self, end: "asyncio.Future[Any]", most: float) -> None:
+        """Take the next request, which is over with `end`, and of whose reply `most` bytes are read."""
         self._head.clear()
-        self._end, self.alive, self.most = end, alive, most
+        self._end, self.most = end, most
         self._wake: asyncio.Future[None] | None = None
+        self.heard = self._loop.time()
+        """When bytes came last, or the request was sent, by the event loop's clock."""
         self.status = self.size = 0
         self.sent = False
         """Whether there was a connection, so that the server may have worked on the request."""
         if most == inf:
             end.add_done_callback(self._wakes)
+
+    def break_off(self, error: Exception) -> None:
+        """End the request, and raise this error where its reply is awaited. What has come of a stream is read first."""
+        if not self._end.done():
+            self._end.set_exception(error)
 
     def forget(self) -> None:
         """Drop the reply, which may be large, before the next request comes."""
@@ -102,11 +110,11 @@ class Transfer:
             self._head.clear()
             self.status = int(line.split(None, 2)[1])
             self.most = self.most if self.status < 300 else LARGEST_ERROR
-            self.alive()
+            self.heard = self._loop.time()
         self._head.append(line)
 
     def _take(self, piece: bytes) -> int | None:
-        self.alive()
+        self.heard = self._loop.time()
         self.size += len(piece)
         if self.size > self.most:
             return 0  # which ends it
@@ -125,7 +133,7 @@ class Wire:
     `clean` makes a line that can be shown of what libcurl says.
     """
 
-    __slots__ = ("_clean", "_connect", "_headers", "_host", "_idle", "_model", "_multi")
+    __slots__ = ("_clean", "_connect", "_headers", "_host", "_idle", "_model", "_multi", "under_way")
 
     def __init__(
         self, host: str, headers: Mapping[str, str], proxy: str | None, connect: float, clean: Callable[[str], str]
@@ -145,6 +153,7 @@ class Wire:
         self._model = _handle(proxy or "", connect)
         """What all handles are copies of."""
         self._idle: list[Transfer] = []
+        self.under_way: set[Transfer] = set()
 
     @contextmanager
     def sending(
@@ -152,7 +161,6 @@ class Wire:
         url: str,
         body: bytes | None,
         headers: Mapping[str, str],
-        alive: Callable[[], object],
         most: float,
     ) -> Iterator[Transfer]:
         """A request under way: a POST of `body`, or a GET without one. It ends with the context.
@@ -172,12 +180,14 @@ class Wire:
             curl.setopt(pycurl.POSTFIELDS, body)
         curl.setopt(pycurl.HTTPHEADER, lines)
         end = self._multi.add_handle(curl)
-        transfer.begin(end, alive, most)
+        transfer.begin(end, most)
+        self.under_way.add(transfer)
         try:
             yield transfer
         except pycurl.error as error:
             raise self._translated(error, transfer) from None
         finally:
+            self.under_way.discard(transfer)
             if not end.done():
                 self._multi.remove_handle(curl)
             elif not end.cancelled():
@@ -242,6 +252,7 @@ def _quoted(url: str) -> str:
     return quote(url, safe=ALLOWED, errors="replace")
 
 
+@lru_cache(256)
 def line(name: str, value: str) -> bytes:
     """A header as libcurl takes it. Raises `InputError` for what would be more than one."""
     texts = isinstance(name, str) and isinstance(value, str)

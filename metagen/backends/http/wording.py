@@ -26,7 +26,7 @@ from metagen.backends.thoughts import TAIL
 from metagen.errors import UnfitRequest
 from metagen.messages import plain
 from metagen.request import Completion, Request, Sampling
-from metagen.thinking import Family, find_family, may_think
+from metagen.thinking import Family, find_family
 
 CONTEXT = 8192
 """Tokens, where the server does not tell and the caller does not know."""
@@ -128,9 +128,8 @@ class Wording:
 
     def understood(self, choice: Choice, request: Request, *, opened: bool) -> Completion:
         """One sample, its thought apart from its text, which shows its marks."""
-        text = None if opened or self.family or request.sampling.thought_only else choice.plain
-        if text is not None and not may_think(text):
-            return plain_completion(choice, text)
+        if not (opened or self.family or request.sampling.thought_only) and (plain := plain_completion(choice)):
+            return plain
         reply = reply_of(choice, self.family, opened=opened)
         thought = self.thought_tokens(choice, opened=opened)
         one = completion(choice, reply, request.sampling.top_logprobs, thought)

@@ -1,6 +1,7 @@
 """An engine of vLLM in this process's event loop: how it is opened, watched and shut down, whatever it computes."""
 
 import asyncio
+import gc
 import os
 from contextlib import suppress
 from dataclasses import dataclass
@@ -152,13 +153,19 @@ class Engine(Served):
     def _construct(self, enclosure: Enclosure) -> Any:
         with enclosure.building():
             from vllm.engine.arg_utils import AsyncEngineArgs  # noqa: PLC0415 (optional, slow to import)
+            from vllm.envs import disable_envs_cache, enable_envs_cache  # noqa: PLC0415
+            from vllm.utils.gc_utils import freeze_gc_heap  # noqa: PLC0415
             from vllm.v1.engine.async_llm import AsyncLLM  # noqa: PLC0415
 
             settings = self._settings()
             if "distributed_executor_backend" in settings.keys() - self._given.keys():
                 os.environ.setdefault("OMP_NUM_THREADS", arguments.THREADS)
             args = AsyncEngineArgs(model=self._model, **settings | self._given)
-            return AsyncLLM.from_engine_args(args, stat_loggers=[self._gauge.attach])
+            disable_envs_cache()  # of an engine that was built before: this one may have been given others
+            llm = AsyncLLM.from_engine_args(args, stat_loggers=_loggers(self._gauge, alone=args.disable_log_stats))
+            enable_envs_cache()  # else vLLM reads one anew for each token
+            freeze_gc_heap()  # of vLLM there are half a million objects, which the collector would look at in vain
+            return llm
 
     def _unopened(self, error: Exception, enclosure: Enclosure) -> InputError | BackendGone:
         """Why the engine could not be opened, told by whoever knows: this process, or the engine's log."""
@@ -187,6 +194,7 @@ class Engine(Served):
         if llm is not None:
             keep_log = keep_log or llm.errored
             await _shut_down(llm)
+            gc.unfreeze()
         if enclosure is not None:
             await asyncio.to_thread(enclosure.close, keep_log=keep_log)
 
@@ -203,6 +211,27 @@ async def _shut_down(llm: Any) -> None:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     llm.engine_core.resources.ctx.destroy(linger=0)
+
+
+def _loggers(gauge: "_Gauge", *, alone: bool) -> list[Any]:
+    """What vLLM tells its counts. Where the gauge is to be `alone`, it takes the place of vLLM's own metrics."""
+    if not alone:
+        return [gauge.attach]
+    from vllm.v1.metrics.loggers import PrometheusStatLogger  # noqa: PLC0415 (optional, slow to import)
+
+    class Alone(PrometheusStatLogger):  # type: ignore[misc]  # vLLM adds its own where it finds none
+        def __init__(self, *_: Any, **__: Any) -> None:
+            pass
+
+        def record(self, *given: Any, **named: Any) -> None:
+            gauge.record(*given, **named)
+
+        def ignore(self, *_: Any) -> None:
+            pass
+
+        log = log_engine_initialized = record_sleep_state = record_admission_rejection = ignore
+
+    return [Alone]
 
 
 class _Gauge:

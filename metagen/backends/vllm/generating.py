@@ -170,6 +170,7 @@ class VLLMEngine(Engine, Backend):
             include_stop_str_in_output=bool(sampling.stop) or sampling.thought_only,
             logprobs=sampling.top_logprobs or (0 if sampling.logprobs else None),
             output_kind=RequestOutputKind.CUMULATIVE if _grows(request) else RequestOutputKind.FINAL_ONLY,
+            skip_clone=True,  # these are nobody else's
         )
 
     def _outcome(self, sample: Any, sampling: Sampling, *, opened: bool) -> Outcome:

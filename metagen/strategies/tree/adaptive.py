@@ -218,7 +218,7 @@ class ABMCTS:
         async def expansion(step: Step, run: Run) -> Judged:
             return await self._judged(problem, step, run)
 
-        async with run.spawn(expansion) as spawned:
+        async with run.spawn(expansion, passing=self.until is not None) as spawned:
             while not accepted:
                 while len(spawned) < self.window and not refused and (step := next(steps, None)):
                     spawned.begin(key_of(step.path), step)

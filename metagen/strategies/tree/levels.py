@@ -123,7 +123,7 @@ class DVTS(TreeSearch):
         shared = {field.name: getattr(self, field.name) for field in fields(TreeSearch)}
         beam = Beam(1, self.branch, **shared)
         roots, lost = list[Node](), 0
-        async with run.spawn(subtree) as spawned:
+        async with run.spawn(subtree, passing=self.until is not None) as spawned:
             for number in range(self.subtrees):
                 spawned.begin(f"subtree {number}", beam)
             while spawned:

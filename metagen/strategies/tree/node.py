@@ -9,10 +9,10 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from metagen.candidate import Candidate
-from metagen.copies import copier, maker
+from metagen.copies import maker
 
 Path = tuple[int, ...]
 """The place of a node: which child of which child of the root, whose path is empty."""
@@ -63,11 +63,10 @@ class Node:
     sums: Sums = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "sums", _with_children(_own(self), self.children))
+        object.__setattr__(self, "sums", _with_children(_sums(self.state, self.value), self.children))
 
 
 _made = maker(Node)
-_copied = copier(Node)
 
 
 def node_of(
@@ -83,15 +82,15 @@ def node_of(
     return _made(candidate, value, count, state, (), rollout, accepted, _sums(state, value))
 
 
-def changed(node: Node, **changes: Any) -> Node:
+def changed(
+    node: Node, state: State | None = None, *, count: int | None = None, children: tuple[Node, ...] | None = None
+) -> Node:
     """A node with other fields, and with the sums that follow from them."""
-    made = _copied(node, **changes)
-    object.__setattr__(made, "sums", _with_children(_own(made), made.children))
-    return made
-
-
-def _own(node: Node) -> Sums:
-    return _sums(node.state, node.value)
+    state = node.state if state is None else state
+    count = node.count if count is None else count
+    children = node.children if children is None else children
+    sums = _with_children(_sums(state, node.value), children)
+    return _made(node.candidate, node.value, count, state, children, node.rollout, node.accepted, sums)
 
 
 def _sums(state: State, value: float | None) -> Sums:
@@ -165,12 +164,12 @@ def amended(root: Node, changes: Mapping[Path, Node]) -> Node:
 
 def begin(root: Node, path: Path) -> Node:
     """The tree while the open node at `path` is being expanded."""
-    return amended(root, {path: changed(at(root, path), state="drawing")})
+    return amended(root, {path: changed(at(root, path), "drawing")})
 
 
 def expand(root: Node, grown: Mapping[Path, Sequence[Node]]) -> Node:
     """The tree with these children at their paths, and with their verdicts backed up to the root."""
-    changes = {path: changed(at(root, path), state="drawn", children=tuple(each)) for path, each in grown.items()}
+    changes = {path: changed(at(root, path), "drawn", children=tuple(each)) for path, each in grown.items()}
     return amended(root, changes)
 
 
@@ -187,9 +186,9 @@ def share_out(root: Node, leaves: Sequence[tuple[Path, Node]], shares: Sequence[
     changes, draws = {}, []
     for (path, node), share in zip(leaves, shares, strict=True):
         if not share:
-            changes[path] = changed(node, state="closed")
+            changes[path] = changed(node, "closed")
         elif node.state == "open":
-            changes[path] = changed(node, state="drawing")
+            changes[path] = changed(node, "drawing")
             draws.append(Draw(path, share))
         elif share != node.count:
             changes[path] = changed(node, count=share)

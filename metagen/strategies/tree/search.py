@@ -136,7 +136,7 @@ class TreeSearch:
             return await self._expansion(problem, *item, run, spawned)
 
         root, random, refused, ended = Node(problem.partial or Candidate(())), run.random(), False, False
-        async with run.spawn(expansion) as spawned:
+        async with run.spawn(expansion, passing=self.until is not None) as spawned:
             while not ended:
                 root, draws = (root, ()) if refused else self.choose(root, random)
                 for draw in draws:

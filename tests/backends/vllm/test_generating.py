@@ -77,6 +77,15 @@ async def test_samples_come_in_order_and_are_counted(engine: VLLMEngine) -> None
 
 
 @engine_test
+async def test_metrics_of_vllm_are_not_kept_where_nobody_asked_for_them(engine: VLLMEngine) -> None:
+    from prometheus_client import REGISTRY  # noqa: PLC0415 (an optional package)
+
+    await ask(engine, asking(n=2))
+    assert engine.load().written
+    assert not [each.name for each in REGISTRY.collect() if each.name.startswith("vllm")]
+
+
+@engine_test
 async def test_sample_i_is_drawn_with_seed_plus_i(engine: VLLMEngine) -> None:
     three = await ask(engine, asking(n=3, seed=40))
     alone = [(await ask(engine, asking(seed=40 + i)))[0] for i in range(3)]
