@@ -150,7 +150,7 @@ class Price:
     write: float
     cached: float | None = None
     _parts: tuple[int, int, int] = field(init=False, repr=False, compare=False)
-    """Trillionths a token: to read, to write, and off for one that is cached."""
+    """Trillionths per token: to read, to write, and off for one that is cached."""
 
     def __post_init__(self) -> None:
         cached = self.read if self.cached is None else self.cached
@@ -264,7 +264,13 @@ def free(_output: int) -> int:
 
 
 class Account:
-    """Keeps the books under one budget: reserves before a request, settles after it."""
+    """Keeps the books under one budget: reserves before a request, settles after it.
+
+    Pass one to several calls of `solve`, or to `solve_all`, to limit them together: `Account(Budget(tokens=10_000))`.
+    Without a `budget` it only counts; `spent` says what was used so far. Whatever is spent here is spent in the account
+    `parent` too (default: there is none). `clock` returns the seconds by which deadlines are measured (default:
+    `time.monotonic`; a parent's clock replaces it).
+    """
 
     lender: "Lender | None" = None
     """The lender of more budget, if this account holds only a part of one."""

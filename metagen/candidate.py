@@ -95,8 +95,11 @@ class Score:
     """A verdict v(x, y): higher is better. `steps` holds r(x, y₁ … y_t) for each step t, where there are any."""
 
     value: float
+    """The verdict on the whole. The verifier sets its scale, such as a probability, a logit or a share of tests."""
     steps: tuple[float, ...] = ()
+    """One score per step; empty if the verifier scores only the whole."""
     reason: str = ""
+    """Why, in words, such as the message of a failing test; empty without one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
-"""What can go wrong, and who pays for it.
+"""What can go wrong, and what each error costs.
 
     MetagenError
-    ├── InputError            the caller's input is wrong: nothing is spent, exit code 2
-    │   └── WeightError       a weighted vote was given a weight that cannot be one
+    ├── InputError            the caller's input is wrong: exit code 2, in most cases before anything is spent
+    │   └── WeightError       a weighted vote was given a weight that cannot be one, after the samples were drawn
     ├── BackendGone           the model cannot be reached any more: the run ends, and can be resumed
     ├── StorageError          the disk takes no more: the run ends, and can be resumed; exit code 1
     └── SampleError           costs one sample, is written on its span, and the search continues

@@ -339,7 +339,7 @@ class RewardBackend(Served, Protocol):
         """Whether it scores each step; else there is one score, of the whole."""
 
     async def rate(self, reading: Reading, spend: Meter) -> tuple[float, ...]:
-        """One score a step, a probability; or the one score of the whole, a logit."""
+        """One score per step, a probability; or the one score of the whole, a logit."""
 
     async def count(self, reading: Reading) -> int:
         """How many tokens `rate` would read at most."""

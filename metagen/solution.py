@@ -35,6 +35,7 @@ class Solution:
     samples: int = 0
     """How many candidates the outermost strategy compared and the grader judged."""
     samples_correct: int = 0
+    """How many of `samples` are right."""
     compared: int = 0
     """How many candidates the outermost strategy compared, with a reference or without."""
     unanswered: int = 0
@@ -52,15 +53,19 @@ class Solution:
     why_lost: str = ""
     """The first reason for that."""
     notes: tuple[str, ...] = ()
+    """What the strategy and the grader reported on the way, such as "settled after 5 of 8 samples"."""
     error: str = ""
     """Why there is no candidate at all, if there is none."""
     usage: Usage = field(default_factory=Usage)
+    """Tokens, FLOPs and money, verifiers included, without what grading used."""
     seconds: float = 0.0
+    """Seconds by the clock that the answer took."""
     prompt: str = ""
     """The question, as the problem has it."""
     reference: str | None = None
     """The reference answer, where there is one."""
     tags: Mapping[str, str] = field(default_factory=dict)
+    """Those of the problem, such as its `level` and `subject`."""
     answers: tuple[str | None, ...] = ()
     """The answer of each compared candidate, in the order in which they were issued."""
     verdicts: tuple[bool | None, ...] = ()

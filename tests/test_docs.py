@@ -103,6 +103,15 @@ def test_every_page_is_in_the_navigation() -> None:
     assert listed == pages - inside
 
 
+def test_every_paper_that_is_cited_is_among_the_references() -> None:
+    references = (ROOT / "docs/references.md").read_text()
+    cited = re.compile(r"\b[A-Z][a-z]+(?: et al\.| and [A-Z][a-z]+) (?:19|20)\d\d\b")
+    texts = [path.read_text() for path in (*ROOT.glob("docs/**/*.md"), *ROOT.glob("metagen/**/*.py"))]
+    keys = {key for text in texts for key in cited.findall(" ".join(text.split()))}
+    assert len(keys) > 60
+    assert {key for key in keys if key not in references} == set()
+
+
 def test_every_message_on_the_page_of_errors_is_one_that_metagen_says() -> None:
     messages = re.findall(r"^\| `(.+?)` \|", (ROOT / "docs/errors.md").read_text(), re.MULTILINE)
     source = "\n".join(path.read_text() for path in (ROOT / "metagen").rglob("*.py"))
@@ -142,12 +151,15 @@ def test_the_example_without_asyncio_runs() -> None:
     assert loaded(ROOT / "examples/synchronous.py").solution.answer == "7"
 
 
-COMMANDS = ("solve", "sample", "report", "choose", "show", "export", "sweep", "serve", "doctor")
+COMMANDS = (
+    *("solve", "sample", "report", "choose", "show", "view", "export", "sweep", "serve", "doctor"),
+    *("train", "train orm", "train prm", "train corrector"),
+)
 
 
 def test_the_help_is_the_one_that_is_documented() -> None:
     text = (ROOT / "docs/cli.md").read_text()
-    for command in ([], *([name] for name in COMMANDS)):
+    for command in ([], *(name.split() for name in COMMANDS)):
         call = [sys.executable, "-m", "metagen", *command, "--help"]
         shown = subprocess.run(call, capture_output=True, text=True, check=True, env=os.environ | {"COLUMNS": "80"})
         assert shown.stdout.strip() in text, f"docs/cli.md: run `metagen {' '.join(command)} --help`"

@@ -366,13 +366,15 @@ def scoring(data: Data) -> list[Claim]:
         ),
         Claim(
             "The limit of the weighted vote",
-            "With ever more samples the weighted vote returns the answer that is most probable under V·g. Estimated "
-            f"from all {n} samples, that answer is right for {data['limit']:.1f} % of the problems.",
+            "With ever more samples the weighted vote returns the answer that is most probable under V·g. The best "
+            f"estimate from {n} samples is the weighted vote of all {n}, which is right for {data['limit']:.1f} %. So "
+            "this section draws the limit, and does not test it.",
             curves(data, "weighted vote", limit=data["limit"]),
         ),
         Claim(
             "Process against outcome reward",
-            f"Best-of-{peak} by the lowest step differs from best-of-{peak} by the last step, which is the outcome, by "
+            "One process reward model scores the samples, and its score of the last step stands in for an outcome "
+            f"reward. Best-of-{peak} by the lowest step differs from best-of-{peak} by the last step by "
             f"{judged(between['process at peak'])}; at {n} samples by {judged(between['process'])}.",
             curves(data, "best-of", "best-of by the last step"),
         ),
@@ -443,6 +445,9 @@ The experts are not trained again: these data come from [the study of experts](e
 [the study of retrieval](retrieval.md), on HotpotQA and without a model: the shipped models cannot write a query. They
 were never shown a tool either, but they write sums, which a calculator can do: `Calculated()` is a strategy of 20 lines
 in `benchmarks/studies/lecture.py`. [`ReAct`](strategies/react.md) is for models that call tools.
+
+No outcome reward model was trained: the last step's score of the process reward model takes its place. The limit of the
+weighted vote is an estimate from the same samples, not a test.
 """
 
 

@@ -60,7 +60,7 @@ class Pool:
         return f", of={self.of}" if self.of else ""
 
     def arm(self, spec: str, played: Played, verdicts: Verdicts | None = None, judged: Array | float = 0.0) -> "Arm":
-        """A strategy over these samples, with `judged` verdicts a problem."""
+        """A strategy over these samples, with `judged` verdicts per problem."""
         costs: dict[Unit, Array] = {"samples": played.samples}
         for unit, price in self.token.items():
             read = np.minimum(played.requests, 1.0) if unit == "FLOPs" else played.requests

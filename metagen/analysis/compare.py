@@ -73,7 +73,7 @@ def compare(first: ArrayLike, second: ArrayLike, level: float = LEVEL, draws: in
     """
     one, other = np.asarray(first), np.asarray(second)
     if one.dtype != np.bool_ or other.dtype != np.bool_ or one.ndim != 1:
-        raise InputError("two runs are compared by what is right: give two lists of booleans, one value a problem")
+        raise InputError("two runs are compared by what is right: give two lists of booleans, one value per problem")
     between = difference(one, other, level, draws, seed)
     only = int((one & ~other).sum()), int((other & ~one).sum())
     return Comparison(len(one), float(one.mean()), float(other.mean()), *only, between, mcnemar(*only))

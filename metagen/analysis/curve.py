@@ -40,7 +40,7 @@ class Samples:
     price: Price | None = None
     """What the tokens of the model cost, where it is known."""
     labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """Such as level and subject, one value a problem; empty where a problem has none."""
+    """Such as level and subject, one value per problem; empty where a problem has none."""
 
     def __post_init__(self) -> None:
         """Raises `InputError` for arrays that do not fit together."""

@@ -178,7 +178,7 @@ def _outcome(ballots: _Ballots, draws: Index) -> Array:
 def _winners(groups: NDArray[np.int32], shares: Array, weights: Array | None, draws: Index) -> Array:
     """[P, D]: the share of right answers among those that may win; nan where nobody votes.
 
-    `groups` and `weights` are [P, n], `shares` [P, G]; who is in group G does not vote. Of groups with equal sums
+    `groups` and `weights` are [P, n], `shares` [P, G]; a sample in group G does not vote. Of groups with equal sums
     the one that was seen first wins, so each has a chance in proportion to its voters.
     """
     voters, sums = _tallies(groups, shares.shape[1], weights, draws)

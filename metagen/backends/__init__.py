@@ -1,4 +1,4 @@
-"""Who serves a model: opened with `async with`, and passed to `solve`."""
+"""What serves a model: opened with `async with`, and passed to `solve`."""
 
 from typing import TYPE_CHECKING
 

@@ -43,6 +43,9 @@ class Recorded(Backend):
     Pools from elsewhere need less: a line without a prompt or settings serves any of its problem, and its `score`, and
     the scores of its `steps`, are played by `RecordedScore()`. A file that ends in `.json` holds a list of samples.
 
+    `card` is that of the model that drew the samples, so that FLOPs are counted; without it, that of `of` is used, if
+    there is one.
+
     Samples stay on disk until they are played: in memory are their places in the file.
     """
 

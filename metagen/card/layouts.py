@@ -15,11 +15,11 @@ from metagen.card.parts import Attention, Storage, Weights
 from metagen.errors import InputError
 
 DTYPES = {"float32": 4, "float16": 2, "bfloat16": 2}
-"""Bytes a number."""
+"""Bytes per number."""
 
 
 MXFP4 = 17 / 32
-"""Bytes a weight: 4 bits, and for each block of 32 a scale of 8 bits (Open Compute Project 2023)."""
+"""Bytes per weight: 4 bits, and for each block of 32 a scale of 8 bits (Open Compute Project 2023)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +285,7 @@ def _shared(config: Config, family: Family) -> Weights:
 
 
 def storage_of(config: Config) -> Storage:
-    """Bytes a weight. With fp8 all linear layers but head and routers are quantized, with mxfp4 the experts."""
+    """Bytes per weight. With fp8 all linear layers but head and routers are quantized, with mxfp4 the experts."""
     plain, quantized = _plain(config), config.given.get("quantization_config")
     if not quantized:
         return Storage(plain, plain, plain)

@@ -79,7 +79,7 @@ def _attended(tokens: int, window: int | None) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """Bytes a weight, scales of quantized blocks included."""
+    """Bytes per weight, scales of quantized blocks included."""
 
     plain: int
     """Of embeddings, head, norms, biases and routers; of a number in the KV cache too."""

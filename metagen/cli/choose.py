@@ -181,7 +181,7 @@ def sentences(found: Finding) -> Iterator[str]:
 
 
 def _rivals(found: Finding) -> str:
-    """Who might be as good, and what the cheapest of them costs."""
+    """Which strategies might be as good, and what the cheapest of them costs."""
     if not (rivals := found.choice.rivals):
         return ""
     said = f"{len(rivals)} others are within chance of it, the cheapest {found.arms[rivals[0]].spec}"

@@ -68,7 +68,7 @@ async def fill(
     with RunDirectory(path, job.configuration(), tally.add) as run:
         solved = run.solved
         if solved:
-            err.print(f"Going on with {path}: {len(solved)} problems are solved already.")
+            err.print(f"Continuing {path}: {len(solved)} problems are solved already.")
 
         def keep(solution: Solution | Record) -> None:
             run.add(solution)

@@ -130,7 +130,24 @@ HedgeOption = Annotated[
     bool,
     typer.Option("--hedge", help="At the end, let workers with nothing to do try the slowest problems once more."),
 ]
-FieldOption = Annotated[str | None, typer.Option(metavar="FIELD", help="Where the file has it, if not as usual.")]
+PromptFieldOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FIELD",
+        help="Field that holds the prompt (default: `prompt`, `question`, `problem`, `Question`, `text` or "
+        "`messages`).",
+    ),
+]
+AnswerFieldOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FIELD", help="Field that holds the reference answer (default: `answer`, `Answer` or `solution`)."
+    ),
+]
+IdFieldOption = Annotated[
+    str | None,
+    typer.Option(metavar="FIELD", help="Field that holds the id (default: `id`, `unique_id`, `ID` or `task_id`)."),
+]
 SplitOption = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Which split of a folder of a dataset, such as test. Default: the only one."),

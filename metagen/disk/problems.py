@@ -41,7 +41,7 @@ GSM8K_MARK = "####"
 
 
 FEW = 10_000
-"""Problems whose ids are sorted sooner than numpy is loaded, which takes 8 bytes an id."""
+"""Problems whose ids are sorted sooner than numpy is loaded, which takes 8 bytes per id."""
 
 KIND_FIELDS = ("answers", "choices", "options")
 """Fields of a row that say what counts as an answer."""
@@ -73,7 +73,8 @@ class ProblemFile:
     part; a problem without an id is then called by its file and its number there. A file may be packed by gzip, bzip2,
     xz or zstd, and in UTF-8, UTF-16 or UTF-32. Parquet, Arrow and zstd need pyarrow.
 
-    Fields are found by their usual names (`prompt`, `question` or `problem`; `answer`; `id` or `unique_id`) unless
+    Fields are found by their usual names, of which the first that is there counts (`prompt`, `question`, `problem`,
+    `Question`, `text` or `messages`; `answer`, `Answer` or `solution`; `id`, `unique_id`, `ID` or `task_id`), unless
     they are named here. So GSM8K is read as it comes, where an answer that ends in `#### n` stands for n; MATH, where a
     `solution` stands for what is in its box, or for itself where it is nothing but an answer, if there is no
     `answer`; and SVAMP, whose `Body` goes before its `Question`. Where a row has `messages`, as OpenAI's API has them,

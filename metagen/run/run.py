@@ -147,7 +147,7 @@ class Run(Sending):
         return [None if isinstance(result, SampleError) else result for result in results]
 
     async def score(self, verifier: Verifier, problem: Problem, candidates: Sequence[Candidate]) -> list[Score | None]:
-        """One verdict a candidate. Where the budget has no room for verdicts there are none, and a note says so.
+        """One verdict per candidate. Where the budget has no room for verdicts there are none, and a note says so.
 
         Raises `VerifierError` if the verifier fails or breaks its contract.
         """
@@ -227,7 +227,7 @@ class Run(Sending):
     def record(self, expansion: Expansion, texts: Sequence[str] = ()) -> None:
         """Write on the span what a search asked for here, and later again what came of it.
 
-        `texts` is what each child adds to the reply; it is told to who listens, and not written.
+        `texts` is what each child adds to the reply; it goes to the listener, and is not written.
         """
         self._span.expansion = expansion
         if teller := self._scope.teller:

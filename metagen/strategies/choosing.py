@@ -58,7 +58,7 @@ def majority(keys: Sequence[Hashable | None]) -> int | None:
 def weighted_majority(keys: Sequence[Hashable | None], weights: Sequence[float | None]) -> int | None:
     """The heaviest member of the group with the largest sum of weights; `None` if nobody votes.
 
-    Who has no key or no weight does not vote. Ties, between groups and inside one, go to the first.
+    A member without a key or a weight does not vote. Ties, between groups and inside one, go to the first.
     Raises `WeightError` for a weight that is negative or not finite. (Li et al. 2023, "Making language models better
     reasoners with step-aware verifier", section 3.)
     """

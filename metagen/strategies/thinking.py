@@ -1,7 +1,7 @@
-"""How long a reasoning model thinks: thoughts that are ended, gone on with, and given up.
+"""How long a reasoning model thinks: thoughts that are ended, continued, and given up.
 
 A thought is continued from its token ids, so each part reads what was written before it from the prefix cache. `of`
-must be a model, or pass the problem on as it is. What does not think is taken as it comes.
+must be a model, or pass the problem on as it is. The reply of a model that does not think is returned unchanged.
 """
 
 from collections.abc import Sequence
@@ -42,10 +42,10 @@ async def answered(of: Generator | None, problem: Problem, thought: Candidate, h
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Think:
-    """Thinks for up to `tokens` tokens, and on after each of `waits` ends; then answers (budget forcing).
+    """Thinks for up to `tokens` tokens, and continues after up to `waits` ends; then answers (budget forcing).
 
-    A thought of `tokens` tokens is ended, and the answer begins with `hurry`. A thought that ends earlier is made to go
-    on by `word` in the place of its end, `waits` times. (s1, Muennighoff et al. 2025, section 3.1.)
+    A thought of `tokens` tokens is ended, and the answer begins with `hurry`. A thought that ends earlier is continued:
+    `word` replaces its end, up to `waits` times. (s1, Muennighoff et al. 2025, section 3.1.)
     """
 
     tokens: int
@@ -79,13 +79,14 @@ class Think:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class EarlyExit:
-    """Thinks until it is sure: after every `every` tokens of thought a short answer is probed.
+    """Thinks until it is sure: after every `every` tokens of thought it asks for a short trial answer, a probe.
 
     Without `by`, the thought ends when the last `agree` probes give the same answer (Dynasor, Fu et al. 2025, section
     3). With a verifier, such as `by=MeanLogprob()` over `Model(logprobs=True)`, it ends when the verdict on the probe
-    alone is `sure` or more, as in DEER (Yang et al. 2025, section 3), which takes the mean probability of the answer's
-    tokens for it. A probe has up to `short` tokens and begins with `hurry`. After `tokens` tokens the thought ends in
-    any case. What was probed counts in the cost.
+    alone is `sure` or more, as in DEER (Yang et al. 2025, section 3), whose verdict is the mean probability of the
+    answer's tokens. DEER tries an answer where the model writes a word such as "Wait", and not every `every` tokens. A
+    probe has up to `short` tokens and begins with `hurry`. After `tokens` tokens the thought ends in any case. Probes
+    count in the cost.
     """
 
     every: int
@@ -143,11 +144,14 @@ class EarlyExit:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Shortest:
-    """The majority of the `k` of `n` samples that need the fewest tokens (short-m@k, Hassid et al. 2025, section 4).
+    """The majority of the `k` of `n` samples that need the fewest tokens.
 
-    All are written `every` tokens at a time, side by side; when k are done, the others are given up. So what is first
-    is told by tokens, not by the clock. One that was cut votes only where fewer than k are done. Ties of the vote go to
-    the shorter.
+    (short-m@k, Hassid et al. 2025, section 4, which writes m for our `k` and k for our `n`: `Shortest(3, n=8)` is
+    short-3@8.)
+
+    All samples are written `every` tokens at a time, side by side; when k are done, the others are given up. Tokens
+    decide which samples are first, not the clock. One that was cut votes only where fewer than k are done. Ties of the
+    vote go to the shorter.
     """
 
     k: int

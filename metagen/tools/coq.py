@@ -50,6 +50,10 @@ class Coq:
     What comes out is the whole file, which Coq accepts. Where holes are left, each is `admit.` with a comment before it
     that says what is to be proved there, and the file ends with `Admitted.`.
 
+    A proof may load the `libraries`, by their names (default: 23 modules of Coq's standard library, such as `Lia`,
+    `Reals` and `ZArith`). Coq runs in `sandbox` (default: confined by bubblewrap; `Sandbox(readable=("/opt/coq",))`
+    shows it a Coq that is installed elsewhere).
+
     Refuses what `Proves` refuses unread, holes aside, and what Coq does not accept, with its message.
     """
 

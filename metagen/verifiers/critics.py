@@ -167,7 +167,7 @@ def _wrong_step(place: int, why: str) -> Feedback:
 
 
 def _lines(text: str) -> list[str]:
-    """The steps of a text that has one a line."""
+    """The steps of a text that has one per line."""
     return [line for line in text.splitlines() if line.strip()]
 
 

@@ -75,9 +75,10 @@ class Judge:
 class Pairwise:
     """A model is asked which of each two candidates is better; the verdict is the share that a candidate wins.
 
-    Each pair is shown in both orders, since judges favour a place (Zheng et al. 2023, section 3.4): whoever wins only
-    in one place has won half. So m candidates cost m(m − 1) replies; `Tournament` needs 2(m − 1). Replies are read as
-    `Judge` reads them, for A and B; what cannot be read is no match, and who has no match has no verdict.
+    Each pair is shown in both orders, since judges favour a place (Zheng et al. 2023, section 3.4): a candidate that
+    wins only in one place has won half. So m candidates cost m(m − 1) replies; `Tournament` needs 2(m − 1). Replies are
+    read as `Judge` reads them, for A and B; a reply that cannot be read is no match, and a candidate without a match
+    has no verdict.
     """
 
     _: KW_ONLY

@@ -1,4 +1,4 @@
-"""The page of runs that are still going on: a server for one reader on this machine."""
+"""The page of runs that are still under way: a server for one reader on this machine."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress

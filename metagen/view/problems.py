@@ -22,7 +22,7 @@ Place = tuple[int, int]
 
 
 def summary(run: RunRows, places: Mapping[str, Place]) -> dict[str, Any]:
-    """A run with one value a problem in each column."""
+    """A run with one value per problem in each column."""
     return {
         "name": run.name,
         "folder": str(run.path),

@@ -62,7 +62,7 @@ async def test_what_a_server_lacks_is_listed(capsys: pytest.CaptureFixture[str])
         assert await doctor.examine(server.url) == 0
     said = capsys.readouterr().out
     assert "dialect          openai" in said
-    assert "lacks            it draws one sample a request" in said
+    assert "lacks            it draws one sample per request" in said
     assert "lacks            its context is unknown: 8192 tokens are assumed" in said
 
 

@@ -21,7 +21,7 @@ REMEMBERED = 4096
 
 
 class _Scored(msgspec.Struct):
-    """What was read of one prompt: a row a token or a mark by `/pooling`, or one by `/classify`."""
+    """What was read of one prompt: one row per token or mark by `/pooling`, or one row by `/classify`."""
 
     data: list[list[float]] | None = None
     probs: list[float] | None = None
@@ -38,8 +38,14 @@ class VLLMRewardServer(RewardBackend):
 
     Its family is found by the model's name, or given as `like`. Readings are tokenised by the server and sent as ids:
     to `/pooling` where steps are marked, to `/classify` or `/pooling` where the whole is scored, and to
-    `/v1/completions`, a token a step, where the model is causal. A server of marked steps must know the mark of its
+    `/v1/completions`, one token per step, where the model is causal. A server of marked steps must know the mark of its
     model: the one of Qwen's is vLLM's default, another is given to it by `--pooler-config '{"step_tag_id": ...}'`.
+
+    `model` is needed only if the server has several. `name` is its name in a run (default: the server's name for it).
+    `context` is the most tokens of a reading (default: what the server says). `card`, such as
+    `ModelCard.read("config.json")`, lets FLOPs be counted. The key is read from the environment variable `key_env`
+    (default: `OPENAI_API_KEY`). A connection may take `connect` seconds (default: 10), and a reply may be silent for
+    `silence` seconds (default: 600).
 
     Cancelling closes the connection; what had been sent is then counted whole, as an estimate. Failures that may pass
     are `TransientError`.
@@ -106,7 +112,7 @@ class VLLMRewardServer(RewardBackend):
         return sum(len(ids) + (self._family.reads == "next") for ids in await self._read(reading))
 
     async def _read(self, reading: Reading) -> list[list[int]]:
-        """The ids of all that is sent for a reading: one text, or for causal models one a step."""
+        """The ids of all that is sent for a reading: one text, or for causal models one per step."""
         if (known := self._ids.get(reading)) is not None:
             return known
         if self._family.reads == "next":

@@ -42,6 +42,10 @@ SILENCE = 600.0
 class OpenAIServer(Backend):
     """A model behind `url`, such as `http://localhost:8000/v1`, on a server that speaks OpenAI's interface.
 
+    `model` is needed only if the server has several. `name` is its name in a run (default: the server's name for it).
+    `context` is its length in tokens (default: what the server says, else 8,192). `card`, such as
+    `ModelCard.read("config.json")`, lets FLOPs be counted.
+
     What the server can do is its `dialect`: `vllm`, `sglang`, `llama.cpp` or plain `openai`. It is found out when the
     server is opened, and `missing` says what cannot be done. vLLM is asked in chats, and by token ids where a partial
     reply is continued. Where the length is limited the prompt is counted first, once. With `api="completions"` it is
@@ -56,10 +60,12 @@ class OpenAIServer(Backend):
     the model's name shows, or that `thinking` names: one of `metagen.thinking.FAMILIES`, or "none".
 
     The key is read from the environment variable `key_env`, and sent over plain HTTP to this machine alone unless
-    `insecure_key` is set. `headers` and `extra` go with each request. So does the header `session`, which is the same
-    for all requests of a problem: by it a router can keep a problem on one of several replicas. Connections are not
-    capped. A reply may be silent for `silence` seconds; a server that hangs is found earlier, by looking at it every
-    `probe_every` seconds. Failures that may pass are `TransientError`: wrap it in `Retrying` to ask again.
+    `insecure_key` is set. `headers`, and the fields `extra` of the body, go with each request. So does the header
+    `session`, which is the same for all requests of a problem: by it a router can keep a problem on one of several
+    replicas. Connections are not capped. A connection may take `connect` seconds (default: 10), and a reply may be
+    silent for `silence` seconds (default: 600). A server that hangs is found earlier, by looking at it every
+    `probe_every` seconds (default: 30). Failures that may pass are `TransientError`: wrap it in `Retrying` to ask
+    again.
     """
 
     def __init__(
@@ -185,7 +191,7 @@ class OpenAIServer(Backend):
         return await self._outcomes(reply, request)
 
     async def _singly(self, request: Request, spend: Meter) -> list[Outcome]:
-        """One request a sample. Each reads the prompt, which was reserved once: so under a budget each writes less."""
+        """One request per sample. Each reads the prompt, which was reserved once, so under a budget each is shorter."""
         prompt = await self.count(request)
         room = request.room and request.room - prompt
         if room is not None and room < 1:
@@ -386,7 +392,7 @@ class OpenAIServer(Backend):
 
     def _draw_singly(self) -> None:
         self._one_by_one = True
-        self._words.say("it draws one sample a request")
+        self._words.say("it draws one sample per request")
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /

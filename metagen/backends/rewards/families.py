@@ -68,13 +68,13 @@ def whole(system: str = "") -> Forming:
 
 
 def shepherd(prompt: str, steps: Sequence[str]) -> str:
-    """`question Step 1: … ки` and a line a step (Math-Shepherd-Mistral-7B-PRM; Wang et al. 2024)."""
+    """`question Step 1: … ки` and one line per step (Math-Shepherd-Mistral-7B-PRM; Wang et al. 2024)."""
     lines = "\n".join(f"{_numbered(number, step.strip())} ки" for number, step in enumerate(steps, 1))
     return f"{prompt} {lines}"
 
 
 def rlhflow(prompt: str, steps: Sequence[str]) -> Turns:
-    """A turn a step, each answered with `+` but the last (Llama3.1-8B-PRM; Xiong et al. 2024, RLHFlow)."""
+    """One turn per step, each answered with `+` but the last (Llama3.1-8B-PRM; Xiong et al. 2024, RLHFlow)."""
     asked = [f"{prompt} {steps[0].strip()}", *(step.strip() for step in steps[1:])] if steps else [prompt]
     turns = [
         turn for text in asked for turn in ({"role": "user", "content": text}, {"role": "assistant", "content": "+"})
@@ -83,7 +83,7 @@ def rlhflow(prompt: str, steps: Sequence[str]) -> Turns:
 
 
 def lines(prompt: str, steps: Sequence[str]) -> Pieces:
-    """The question and a line a step, each with a newline of its own (Skywork-o1-Open-PRM; He et al. 2024)."""
+    """The question and one line per step, each with a newline of its own (Skywork-o1-Open-PRM; He et al. 2024)."""
     return (f"{prompt}\n", *_ended(steps))
 
 

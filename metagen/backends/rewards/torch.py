@@ -39,6 +39,10 @@ class TorchReward(RewardBackend):
     Skywork's, and the `+` and `-` of causal models. Up to `batch` readings, of any problems, make one batch: those that
     came while the last one was computed. Each is counted whole; padding is not counted. A reading that is cancelled
     before its batch has begun costs nothing; later the batch continues, and it is counted.
+
+    `model` is a folder or a name on the hub, `name` its name in a run (default: from the folder), and `like` its family
+    (default: found by its name or its config.json). `device` and `dtype` are torch's, such as "cuda" and "bfloat16"
+    (default: "cpu" and "float32").
     """
 
     name: str = ""

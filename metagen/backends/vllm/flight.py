@@ -21,7 +21,7 @@ class Flight:
     Counted is what the engine has returned: the prompt once its first token came back, and each token of each
     sample. On cancellation the engine is first told to stop, then asked for a sign that it has; by then all that it
     made has arrived, and is counted. Not counted, because nobody is ever told: what the engine was computing in the
-    very step in which it was stopped (at most one token a sample, or the reading of a prompt).
+    very step in which it was stopped (at most one token per sample, or the reading of a prompt).
     """
 
     def __init__(self, llm: Any, name: str) -> None:

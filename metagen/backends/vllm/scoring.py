@@ -116,7 +116,7 @@ class VLLMReward(Engine, RewardBackend):
         return tuple(scores[key] for key in keys)
 
     async def _pooled(self, ids: list[int], **params: Any) -> tuple[Any, int]:
-        """What is pooled of a prompt, a row a token that was computed, and how many tokens were in the cache."""
+        """What is pooled of a prompt, one row per token that was computed, and how many tokens were in the cache."""
         from vllm import PoolingParams  # noqa: PLC0415 (optional, slow to import)
 
         outputs = self._llm.encode({"prompt_token_ids": ids}, PoolingParams(**params), f"reading-{next(self._numbers)}")

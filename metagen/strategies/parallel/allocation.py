@@ -24,10 +24,10 @@ PART = 4
 class Allocate:
     """A vote of n samples per problem on average, with more of them where it is still in doubt.
 
-    The problems of a file are taken in groups of `among`, which share n samples per problem. Half of them are drawn for
-    all alike. The rest is given out in `rounds`, each to the quarter of the problems whose leading answer is the least
-    likely to lead after `most` samples too (the predictive probability of `PredictiveStop`); `most` is 4·n if it is
-    left out. Decisions are taken between the rounds, when all samples of a round are there, so they do not depend on
+    The problems of a file are taken in groups of `among`, which share n samples per problem. Half of the samples are
+    shared equally. The rest is given out in `rounds`, each to the quarter of the problems whose leading answer is the
+    least likely to lead after `most` samples too (the predictive probability of `PredictiveStop`); `most` is 4·n if it
+    is left out. Decisions are taken between the rounds, when all samples of a round are there, so they do not depend on
     which came first. (Adaptive allocation: Damani et al. 2025, who predict how hard a problem is; Zuo and Zhu 2025, who
     learn it as they draw, as here.)
 

@@ -114,7 +114,7 @@ def _codes(problem: Problem, candidates: Sequence[Candidate]) -> list[str | None
 
 
 async def _written(asking: Problem, kind: str, of: Programs, run: Run) -> tuple[str, ...]:
-    """The calls or assertions that a model writes, one a line; none, with a note, where its reply is lost."""
+    """The calls or assertions that a model writes, one per line; none, with a note, where its reply is lost."""
     try:
         reply = await run.ask(of.writer, asking, part="stage")
     except SampleError as error:

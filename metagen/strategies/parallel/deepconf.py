@@ -17,15 +17,16 @@ class DeepConf:
     """The weighted vote of up to n samples, each given up once the verdict on it falls under that on the better ones.
 
     `warmup` samples are drawn whole, and the lowest verdict among their best share `keep` is the bar. The others are
-    written `chunk` tokens at a time, from the token ids of what is there, and judged after each; who falls under the
-    bar is not continued. Who is under the bar does not vote, the warm-up included. No more are drawn when `until` says
-    that the vote is settled. (DeepConf online, Fu et al. 2025, section 3.2, where `by` is `LowestGroupConfidence()`,
-    `warmup` 16, `keep` 0.1 or 0.9 and `until` `ConsensusStop(0.95)`.)
+    written `chunk` tokens at a time, from the token ids of what is there, and judged after each chunk. A sample that
+    falls under the bar is not continued, and no sample under the bar votes, the warm-up included. No more are drawn
+    when `until` says that the vote is settled. (DeepConf online, Fu et al. 2025, section 3.2, where `by` is
+    `LowestGroupConfidence()`, `warmup` 16, `keep` 0.1 or 0.9 and `until` `ConsensusStop(0.95)`.)
 
-    `by` may be any verifier that judges partial candidates by what cannot be made good again, as the lowest group or
-    the lowest step. A sample without a verdict continues, and does not vote. If none of the warm-up has one, all
-    samples are drawn whole and the majority decides. If none that votes has an answer, the majority of all decides.
-    Both are noted. Ties are broken as in `Vote`. Raises `WeightError` if a verdict is negative or not finite.
+    `by` is a verifier of partial candidates. It is best if its verdict can only fall, as that of the lowest group or
+    the lowest step. If it can rise, a sample may be given up that would have recovered. A sample without a verdict
+    continues, and does not vote. If none of the warm-up has one, all samples are drawn whole and the majority decides.
+    If none that votes has an answer, the majority of all decides. Both are noted. Ties are broken as in `Vote`. Raises
+    `WeightError` if a verdict is negative or not finite.
     """
 
     n: int
@@ -109,7 +110,7 @@ class Watched:
 
 
 def _votes(seen: list[Scored], bar: float | None, problem: Problem) -> tuple[list[str | None], list[float]]:
-    """What each sample votes for, with which weight; who is under the bar votes for nothing."""
+    """What each sample votes for, with which weight; a sample under the bar votes for nothing."""
     keys, weights = [], []
     for candidate, score in ((each.candidate, each.score) for each in seen):
         votes = score is not None and bar is not None and score.value >= bar

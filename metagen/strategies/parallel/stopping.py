@@ -112,8 +112,8 @@ class PredictiveStop:
 
     Where `BetaStop` asks which answer is the more probable one, this asks whether the samples that are left could still
     show it: near the end, or far ahead, less certainty is needed. The votes of the leader, of the second and of all
-    others, who have no answer among them, follow a Pólya urn, which is a uniform prior on their shares. (The predictive
-    probability of trials that end early, Lee and Liu 2008, section 2; `ExactStop` is its limit at 1.)
+    others (samples without an answer among them) follow a Pólya urn, which is a uniform prior on their shares. (The
+    predictive probability of trials that end early, Lee and Liu 2008, section 2; `ExactStop` is its limit at 1.)
     """
 
     threshold: float = 0.9
@@ -133,7 +133,7 @@ class ConsensusStop:
     """Stop when the leading answer has the share `threshold` of all weight, after at least `least` samples.
 
     (The consensus of DeepConf online, Fu et al. 2025, section 3.2; 0.95 is theirs.) The only one of these rules that
-    reads weights.
+    reads weights. In a vote with `by`, it, `WindowStop` and functions are allowed.
     """
 
     threshold: float = 0.95

@@ -17,7 +17,8 @@ class Tournament:
     """The winner of a knockout among n samples: y⁽¹⁾ … y⁽ⁿ⁾ ~ g(· | x), and `by` judges two at a time.
 
     In each round neighbours meet, in the order in which they were drawn; one that is left over advances. The higher
-    verdict wins; none ranks last, and ties go to who was drawn first. So there are n − 1 matches. With `by=Pairwise()`
+    verdict wins; no verdict ranks last, and a tie goes to the candidate that was drawn first. So there are n − 1
+    matches. With `by=Pairwise()`
     a model is asked in both orders which is better; `BestOf(n, by=Pairwise())` is the round robin.
     """
 

@@ -26,7 +26,7 @@ class Vote:
 
     With `until`, samples are drawn `window` at a time and judged in the order of their numbers, and no more are drawn
     once the rule says that the vote is settled, as in `Vote(40, until=BetaStop(0.95), window=4)`. Those in flight are
-    then cancelled.
+    then cancelled. With `by`, the rule must be `ConsensusStop`, `WindowStop` or a function: the others count votes.
 
     Raises `WeightError` if a score is negative or not finite.
     """

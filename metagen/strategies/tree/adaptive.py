@@ -95,9 +95,9 @@ class Tree:
     def choose(self, random: Random) -> tuple[Reply, int]:
         """The node that gets a child, and which generator writes it.
 
-        From the root down: a mean reward is drawn for a new child and for going on to a child that is there. Where the
-        latter is higher, the child for which the highest is drawn is next; where the former is, or no child is there,
-        the generator for which the highest is drawn writes a new one.
+        From the root down: a mean reward is drawn for a new child, and one for continuing to a child that is there. If
+        continuing has the higher draw, one is drawn for each child, and the child with the highest is next. Otherwise,
+        and where no child is there, one is drawn for each generator, and the highest writes a new child.
         """
         node = self.root
         while node.children and self._argmax((node.wider, node.deeper), random):

@@ -238,7 +238,7 @@ class TreeSearch:
         if any(_stands_still(begun, each) for each in drawn):
             raise InputError(
                 f"{type(self).__name__}: of={literal(self.of)} cannot step: it did not continue the reply so far. "
-                "It must hand the problem on, with its partial reply and its step, to a model"
+                "It must pass the problem, with its partial reply and its step, to a model"
             )
 
     def _answered(self, root: Node, problem: Problem, run: Run) -> Candidate:

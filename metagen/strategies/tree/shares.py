@@ -1,4 +1,4 @@
-"""Who gets how much: the arithmetic of tree searches. Pure functions over numbers; `None` is no verdict."""
+"""How much each node gets: the arithmetic of tree searches. Pure functions over numbers; `None` is no verdict."""
 
 from collections.abc import Sequence
 from itertools import accumulate

@@ -54,9 +54,9 @@ class Windowed(TreeSearch):
 class BestFirst(Windowed):
     """Best-first search: the open node with the best verdict, wherever in the tree it is, gets `branch` children.
 
-    So it goes back: where all children of a branch are worse than an older node, that is next. (Yao et al. 2023, Koh et
-    al. 2024.) It ends after `expansions`, or when nothing is open. No verdict ranks last. With a `window` above 1, a
-    choice does not know the verdicts of the expansions that are under way.
+    So it goes back: where all children of a branch are worse than an older node, that node is next. (Tree of thoughts,
+    Yao et al. 2023; best-first, Koh et al. 2024.) It ends after `expansions`, or when nothing is open. No verdict ranks
+    last. With a `window` above 1, a choice does not know the verdicts of the expansions that are under way.
     """
 
     def rank(self, parent: Node, child: Node) -> float:  # noqa: ARG002 (the same for every parent)
@@ -74,6 +74,7 @@ class MCTS(Windowed):
     """
 
     exploration: float = field(default=1.0, kw_only=True)
+    """The constant of PUCT, which weighs exploration against the mean verdict (from 0 to 1): 0 never explores."""
 
     def __post_init__(self) -> None:
         Windowed.__post_init__(self)  # a bare super() fails in a dataclass with slots

@@ -316,7 +316,7 @@ async def test_a_limit_that_a_server_calls_otherwise_is_learnt_once() -> None:
         for _ in range(3):
             outcomes = await server.generate(Request("p", "?", n=2, sampling=Sampling(max_tokens=4)), lambda _: None)
             assert [one.length or len(one.text) for one in completed(outcomes)] == [4, 4]
-        assert "it draws one sample a request" not in server.missing
+        assert "it draws one sample per request" not in server.missing
     assert fake.refusals == 1
 
 

@@ -190,7 +190,7 @@ async def test_where_chats_are_missing_completions_serve() -> None:
 async def test_a_server_that_draws_one_sample_a_request_is_asked_singly() -> None:
     fake = FakeServer(vllm=False, several=False)
     async with serving(fake) as server:
-        assert "it draws one sample a request" in server.missing
+        assert "it draws one sample per request" in server.missing
         completions, usage = await drawn(server, ASKED)
     assert [one.text for one in completions] == [f"{seed}. The answer is 7." for seed in (5, 6, 7)]
     assert usage.calls == 3
