@@ -212,7 +212,8 @@ class Race:
         return models
 
     async def _lap(self, spec: str, models: Mapping[str, AnyBackend], size: int) -> Entrant:
-        job = replace(self._jobs[spec], models=models, limit=size)
+        # Rows without a reference are none of the pool's problems, and running them would show nothing.
+        job = replace(self._jobs[spec], models=models, only=frozenset(islice(self._places, size)))
         folder = self._pool.parent / job.slug()
         await fill(job, folder, Tally(), Account(job.budget))
         solved = [each for each in read_solutions(folder) if each.problem in self._places]

@@ -50,12 +50,16 @@ class Job:
     """The models as they were asked for, for workers, which open their own."""
     judged: int = 0
     """Problems whose answers can be right or wrong."""
+    only: frozenset[str] | None = None
+    """The ids of the problems to solve, of the first `limit`; `None` for all of them."""
 
     def left(self, done: set[str]) -> Iterator[Problem]:
-        return self.problems.lacking(done, self.limit)
+        left = self.problems.lacking(done, self.limit)
+        return left if self.only is None else (each for each in left if each.id in self.only)
 
     def size(self) -> int:
-        return min(self.contents.total, self.limit or self.contents.total)
+        """How many problems there are to solve."""
+        return len(self.only) if self.only is not None else min(self.contents.total, self.limit or self.contents.total)
 
     def configuration(self) -> dict[str, Any]:
         """What may not change within one run."""
