@@ -94,9 +94,7 @@ def unit_of(points: Sequence[Point]) -> Unit:
     return next((unit for unit in UNITS if all(point.costs_in(unit) for point in points)), UNITS[-1])
 
 
-def point(
-    key: tuple[str, str, str, str], folders: Sequence[Path], wanted: Collection[str] | None = None
-) -> Point:
+def point(key: tuple[str, str, str, str], folders: Sequence[Path], wanted: Collection[str] | None = None) -> Point:
     """What came out in these runs' folders; `key` is problems, model, strategy and budget. Seeds are taken together.
 
     Only problems whose ids are `wanted` count, if these are given: a folder may hold more from a run with a larger

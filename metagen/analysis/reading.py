@@ -31,7 +31,7 @@ from metagen.card.card import ModelCard
 from metagen.disk.pool import is_list, place_of, read_samples
 from metagen.disk.problems import ProblemFile
 from metagen.disk.runs import read_rows
-from metagen.disk.traces import SpanRow, read_configuration, read_traces
+from metagen.disk.traces import SpanRow, above, read_configuration, read_traces
 from metagen.errors import InputError, VerifierError, WeightError
 from metagen.problem import Problem
 from metagen.run import Verifier
@@ -382,12 +382,12 @@ def _of_trace(rows: Iterable[SpanRow], questions: Questions, place: int, where: 
     """The samples that were drawn at the bottom, with the verdicts given on them if each has just one."""
     draws: list[Draw] = []
     scores: list[float | None] = []
-    prompts, verifiers = set(), set()
+    prompts, verifiers = set(), set[str]()
     for row in rows:
         if row.verifying:
-            verifiers.add(row.path)
-            if row.parent not in verifiers and row.status != "cancelled":
+            if verifiers.isdisjoint(above(row.path)) and row.status != "cancelled":
                 scores += row.verdicts or ()
+            verifiers.add(row.path)
         elif row.request and row.completions and row.status != "cancelled":
             prompts.add((row.request.prompt, row.request.partial))
             draws += _completions(row, questions, place)
