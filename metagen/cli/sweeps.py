@@ -58,7 +58,9 @@ async def _swept(part: list[Cell], opened: Job, folder: Path, numbers: Iterator[
         shared = {name: late(backend, stack) for name, backend in opened.models.items()}
         for pool, of_pool in groupby(part, key=lambda cell: cell.pool):
             models = {
-                name: Recorded(folder / "pools" / pool, backend) if isinstance(backend, Late) else backend
+                name: Recorded(folder / "pools" / pool, backend, origin=opened.origin(name))
+                if isinstance(backend, Late)
+                else backend
                 for name, backend in shared.items()
             }
             for cell in of_pool:
