@@ -66,8 +66,8 @@ class Samples:
             replace_text(record, f"{origin}\n")
         elif record.is_file() and (known := record.read_text(errors="replace").strip()) != origin:
             raise InputError(
-                f"{self.path}: was drawn from {known}, and this is {origin}: give another pool, or if both are the same "
-                f"model, remove {record}"
+                f"{self.path}: was drawn from {known}, and this is {origin}: give another pool, or if both are the "
+                f"same model, remove {record}"
             )
 
     def append(self, samples: Sequence[Sample], file: Appender) -> None:

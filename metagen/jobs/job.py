@@ -95,7 +95,7 @@ class Job:
             yield "grade", literal(self.grade)
 
     def slug(self, *, costs: bool = False) -> str:
-        """A folder's name that is the same where the replies are; with `costs`, where what they are said to cost is too.
+        """A folder's name that is the same where the replies are; with `costs`, where prices and cards are too.
 
         A run is not begun anew because a price is given later: its folder is found, and says that the price differs.
         """
