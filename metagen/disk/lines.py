@@ -105,7 +105,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 Wanted = Callable[[Mapping[str, Any]], bool]
 
 
-def rewrite(path: Path, wanted: Wanted, moved: Wanted = lambda row: False) -> None:
+def rewrite(path: Path, wanted: Wanted, moved: Wanted | None = None) -> None:
     """Replace a file by one with only the lines that are wanted.
 
     A torn last one, and those others that are to be `moved`, are kept in `NAME.torn`.
@@ -119,10 +119,10 @@ def rewrite(path: Path, wanted: Wanted, moved: Wanted = lambda row: False) -> No
                 text = file.readline().rstrip(b"\n")
                 if wanted(row):
                     kept.write(text + b"\n")
-                elif moved(row):
+                elif moved and moved(row):
                     others += text + b"\n"
             if others := others + file.read().strip():
-                keep_torn(path, others)
+                keep_torn(path, bytes(others))
 
     if path.exists():
         replace_file(path, write)

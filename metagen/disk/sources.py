@@ -4,7 +4,7 @@ import csv
 import json
 from codecs import BOM_UTF8
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -99,10 +99,13 @@ def _table(path: Path, delimiters: str) -> Rows:
         lines = _decoded(path)
         header = next(lines, "")
         delimiter = max(delimiters, key=header.count)
-        quoting = csv.QUOTE_MINIMAL if delimiter != "\t" or _encloses(path, delimiter) else csv.QUOTE_NONE
-        noted = (taken.append(line) or line for line in lines)  # type: ignore[func-returns-value]
+        quoted = delimiter != "\t" or _encloses(path, delimiter)
         table = csv.DictReader(
-            chain([header], noted), restval=_NO_CELL, delimiter=delimiter, strict=True, quoting=quoting
+            chain([header], _noted(lines, taken)),
+            restval=_NO_CELL,
+            delimiter=delimiter,
+            strict=True,
+            quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
         )
         names = table.fieldnames or ()
         _refuse_repeated(names, path)
@@ -125,6 +128,13 @@ def _refuse_repeated(names: Sequence[str], path: Path) -> None:
     repeated = next((name for name, count in Counter(names).items() if name and count > 1), None)
     if repeated is not None:
         raise InputError(f"{path}: the header has the name {repeated!r} twice")
+
+
+def _noted(lines: Iterable[str], taken: list[str]) -> Iterator[str]:
+    """The same lines, each added to `taken` as it is read."""
+    for line in lines:
+        taken.append(line)
+        yield line
 
 
 def _encloses(path: Path, delimiter: str) -> bool:

@@ -184,7 +184,9 @@ def test_spans_of_no_problem_are_moved_away(tmp_path: Path) -> None:
 def test_spans_without_a_solution_are_moved_away_beside_failed_problems_too(tmp_path: Path) -> None:
     kept(tmp_path, solution("a"), solution("b", error="lost"), solution("c"))
     solutions, trace = tmp_path / "solutions.jsonl", tmp_path / "trace.jsonl"
-    unfinished = [line for line in trace.read_text().splitlines() if '"problem": "c"' in line or '"problem":"c"' in line]
+    unfinished = [
+        line for line in trace.read_text().splitlines() if '"problem": "c"' in line or '"problem":"c"' in line
+    ]
     solutions.write_text("".join(line + "\n" for line in solutions.read_text().splitlines()[:2]))
     with trace.open("a") as file:
         file.write('{"problem": "d", "pa')
