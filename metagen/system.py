@@ -6,10 +6,14 @@ Python; it keeps no runs and pools on disk, because it cannot lock their files a
 """
 
 import os
+from errno import EACCES, EAGAIN, EWOULDBLOCK
 from pathlib import Path
 from typing import IO, Any
 
 from metagen.errors import InputError
+
+CLAIMED = {EACCES, EAGAIN, EWOULDBLOCK}
+"""Errors of a lock that another process has."""
 
 
 def lock(file: IO[Any] | int, path: object) -> None:
@@ -17,13 +21,20 @@ def lock(file: IO[Any] | int, path: object) -> None:
 
     Raises:
         OSError: another process has claimed it.
-        InputError: this system has no such locks.
+        InputError: this system, or the file system that the file is on, has no such locks.
     """
     try:
         import fcntl  # noqa: PLC0415 (not on Windows)
     except ImportError:
         raise InputError(f"{path}: this system cannot lock files: keep runs and pools on Linux or macOS") from None
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in CLAIMED:
+            raise
+        raise InputError(
+            f"{path}: cannot be locked: {error.strerror}: keep runs and pools on a file system that can lock files"
+        ) from None
 
 
 def cache_folder() -> Path:

@@ -316,6 +316,14 @@ def test_with_a_card_flops_are_counted_and_limited(metagen: Command, folder: Pat
     assert 0 < sum(spent) <= 2.5 * each
 
 
+def test_a_run_is_not_resumed_at_another_price(metagen: Command) -> None:
+    call = ("solve", "problems.jsonl", *POOL, "-s", "Vote(4)", "--out", "priced")
+    assert metagen(*call, "--limit", "1").code == 0
+    code, _, err = metagen(*call, "--price", "1000/1000")
+    assert code == 2
+    assert "priced: holds a run with another price: None there, {'model': 'Price(read=1000.0" in err
+
+
 def test_with_a_price_money_is_counted_and_limited(metagen: Command, folder: Path) -> None:
     each = Price(0.15, 0.6).of(5, 40) / 10**12
     call = ("solve", "problems.jsonl", *POOL, "--price", "0.15/0.6", "-s", "Vote(4)")

@@ -30,6 +30,7 @@ from metagen import (
     solve,
 )
 from metagen.analysis.reading import read
+from metagen.disk.pool import read_samples
 from tests.support.confined import needs_sandbox
 
 PAGE = (Path(__file__).parents[1] / "docs/elsewhere.md").read_text()
@@ -185,6 +186,16 @@ def test_an_error_says_what_a_line_is(name: str, text: str, said: str) -> None:
     with pytest.raises(InputError, match=said) as refused:
         Recorded(name)
     assert 'a line of a pool is {"problem": ID, "text": REPLY}' in str(refused.value)
+
+
+def test_a_list_may_hold_what_lines_may() -> None:
+    """A byte order mark, and numbers that are none."""
+    rows = '{"problem": "a", "text": "x", "logprobs": [-Infinity, NaN]}'
+    Path("pool.json").write_text(f"\ufeff[{rows}]")
+    Path("pool.jsonl").write_text(f"\ufeff{rows}\n")
+    assert [str(sample) for *_, sample in read_samples(Path("pool.json"))] == [
+        str(sample) for *_, sample in read_samples(Path("pool.jsonl"))
+    ]
 
 
 def test_first_counts_the_samples_as_they_stand(

@@ -2,10 +2,15 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
+from errno import ENOLCK
 from pathlib import Path
 
 import pytest
 
+from metagen.disk.lines import Appender
+from metagen.disk.runs import RunDirectory
+from metagen.errors import InputError
 from metagen.system import lock, page_size, processors, speedup
 from tests.test_architecture import MODULES
 
@@ -110,3 +115,15 @@ def test_two_threads_are_tried_beside_one(monkeypatch: pytest.MonkeyPatch) -> No
     begun_and_ended = (each for seconds in (9, 1, 1, 1, 2) for each in (0, seconds))  # the first starts the threads
     monkeypatch.setattr("time.perf_counter", begun_and_ended.__next__)
     assert speedup() == 2  # of 2 and of 1: a moment's work of others is no load
+
+
+@pytest.mark.parametrize("open_it", [Appender, lambda folder: RunDirectory(folder, {}).__enter__()])
+def test_a_file_system_without_locks_is_not_called_another_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, open_it: Callable[[Path], object]
+) -> None:
+    def refuse(file: int, operation: int) -> None:
+        raise OSError(ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(InputError, match="cannot be locked: No locks available: keep runs and pools on a file system"):
+        open_it(tmp_path / "new")

@@ -9,6 +9,7 @@ from metagen.answers.kinds import MATHS
 from metagen.answers.protocol import Answers
 from metagen.answers.spec import parse_answers
 from metagen.backends import Recorded
+from metagen.backends.wrapper import innermost
 from metagen.calls import hint
 from metagen.errors import InputError
 from metagen.jobs.job import ModelOrder, make_models, read_named, read_settings
@@ -48,7 +49,7 @@ class Caller:
         samples would all be the same, so a temperature of 0 counts for a single sample alone. Raises `InputError` for
         a setting that the model cannot follow. A pool is played as it was drawn, whatever is asked for.
         """
-        if isinstance(self.backend, Recorded):
+        if isinstance(innermost(self.backend), Recorded):
             return Model()
         settings = {name: value for name, value in wanted.items() if value not in (None, (), [], {})}
         if settings.get("temperature") == 0 and not isinstance(self.strategy, Model):

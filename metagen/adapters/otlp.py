@@ -26,7 +26,7 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, Trace
 from metagen import distribution
 from metagen.disk.facts import FACTS
 from metagen.disk.rows import SolutionRow
-from metagen.disk.traces import SpanRow, row_of
+from metagen.disk.traces import SpanRow, parent_of, row_of
 from metagen.errors import InputError, MetagenError
 from metagen.solution import Solution
 from metagen.trace import Asked, Written
@@ -100,10 +100,12 @@ class Sender:
         Raises `MetagenError` if it is not taken.
         """
         trace_id = _digest(16, self._run, solution.problem)
+        paths = {span.path for span in spans}
         for span in spans:
             told = Told(span, self._strategy, solution, content=self._content)
-            above = None if span.parent is None else self._context(trace_id, span.problem, span.parent)
-            self._waiting.append(self._made(told, self._context(trace_id, span.problem, span.path), above, began))
+            above = parent_of(span.path, paths)
+            parent = None if above is None else self._context(trace_id, span.problem, above)
+            self._waiting.append(self._made(told, self._context(trace_id, span.problem, span.path), parent, began))
             self.count += 1
             if len(self._waiting) >= BATCH:
                 self._flush()
@@ -215,7 +217,7 @@ class Told:
     @property
     def _workflow(self) -> str:
         """The name of a part; the whole is called by its strategy."""
-        return self.strategy if self.span.parent is None and self.strategy else self.span.name
+        return self.strategy if not self.span.path and self.strategy else self.span.name
 
     def attributes(self) -> Attributes:
         span = self.span
@@ -226,7 +228,7 @@ class Told:
             found["gen_ai.operation.name"] = self.operation
         if self.operation == "invoke_workflow":
             found["gen_ai.workflow.name"] = self._workflow
-        if span.parent is None:
+        if not span.path:
             found |= self._whole()
         if span.request:
             found |= self._chat(span.request)
@@ -247,7 +249,7 @@ class Told:
                     "gen_ai.evaluation.score.value": float(verdict),
                     "metagen.candidate": number,
                 }
-        if self.span.parent is None and self.solution.correct is not None:
+        if not self.span.path and self.solution.correct is not None:
             yield {
                 "gen_ai.evaluation.name": "right",
                 "gen_ai.evaluation.score.value": float(self.solution.correct),

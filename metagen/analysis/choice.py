@@ -111,7 +111,7 @@ def estimate(values: Array, z: float = 1.959964) -> Estimate:
     """
     problems, mean = values.shape[-1], float(values.mean())
     variance = float(values.var(-1, ddof=1).mean()) if problems > 1 else 0.0
-    n = problems * max(1.0, mean * (1 - mean) / variance) if variance > 0 else float(problems)
+    n = problems * max(1.0, mean * (1 - mean) / variance) if variance > ROUNDING**2 else float(problems)
     return Estimate(mean, *wilson(mean, n, z))
 
 

@@ -153,7 +153,7 @@ def intervals(
     for values, means in zip(every, all_resampled_means(every, draws, seed), strict=True):
         low, high = percentiles(means, level)
         for total in (0, len(values)):
-            alike = values.sum(0) == total
+            alike = np.isclose(values.sum(0), total)  # sums of chances are rounded
             low[alike], high[alike] = Share(total, len(values)).interval(NormalDist().inv_cdf((1 + level) / 2))
         found.append((low, high))
     return found

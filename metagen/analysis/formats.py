@@ -13,8 +13,13 @@ from metagen.analysis.tables import Equal, Row, Versus
 def markdown(sheet: Sheet) -> str:
     """A sheet as a table in Markdown, its title before it."""
     lines = [sheet.columns, ("---",) * len(sheet.columns), *sheet.rows]
-    table = "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)
+    table = "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
     return f"**{sheet.title}**\n\n{table}\n"
+
+
+def _cell(text: str) -> str:
+    """A text as it can stand in a cell: on one line, and without an end of the cell."""
+    return " ".join(text.splitlines()).replace("|", r"\|")
 
 
 def as_csv(rows: Iterable[Row]) -> str:
@@ -23,10 +28,11 @@ def as_csv(rows: Iterable[Row]) -> str:
 
 
 def lines_as_csv(lines: Iterable[Mapping[str, object]], columns: Sequence[str] = ()) -> str:
-    """One line each; the columns are those of the first."""
+    """One line each; a line leaves out what it does not know, and the columns are those of all lines."""
     lines = list(lines)
     text = io.StringIO()
-    writer = csv.DictWriter(text, columns or list(lines[0]), lineterminator="\n")
+    every = dict.fromkeys(name for line in lines for name in line)
+    writer = csv.DictWriter(text, columns or list(every), lineterminator="\n")
     writer.writeheader()
     writer.writerows(lines)
     return text.getvalue()

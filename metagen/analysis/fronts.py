@@ -1,7 +1,7 @@
 """Accuracy against cost: points, and the front of those that no other point beats."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -43,7 +43,7 @@ class Point:
 
 def sheet(title: str, found: Iterable[Point]) -> Sheet:
     """The points, to be read."""
-    columns = ("problems", "model", "strategy", "budget", "accuracy", "tokens", "FLOPs", "money", "calls")
+    columns = ("problems", "model", "strategy", "budget", "accuracy", "tokens", "FLOPs", "money", "calls", "graded")
     rows = [
         (
             each.problems,
@@ -55,12 +55,26 @@ def sheet(title: str, found: Iterable[Point]) -> Sheet:
             f"{each.flops:.3g}" if each.flops else "",
             f"{each.money:.3g}" if each.money else "",
             f"{each.calls:.3g}",
+            f"{each.count:,}",
         )
         for each in found
     ]
     kept = [place for place in range(len(columns)) if place in {4, 5, 8} or len({row[place] for row in rows}) > 1]
     shown = tuple(tuple(row[each] for each in kept) for row in rows)
     return Sheet(title, tuple(columns[each] for each in kept), shown, keys=kept.index(4))
+
+
+def uneven(found: Iterable[Point]) -> str:
+    """That points stand for different numbers of problems of one file; empty where they do not."""
+    counts: dict[str, set[int]] = defaultdict(set)
+    for each in found:
+        counts[each.problems].add(each.count)
+    if different := [name for name, each in counts.items() if len(each) > 1]:
+        return (
+            f"Not all rows count the same problems of {', '.join(different)}: some have answers without a verdict, or "
+            "problems that are not solved yet. Their accuracies cannot be compared."
+        )
+    return ""
 
 
 def fronts(found: Iterable[Point]) -> dict[str, list[Point]]:
@@ -80,12 +94,18 @@ def unit_of(points: Sequence[Point]) -> Unit:
     return next((unit for unit in UNITS if all(point.costs_in(unit) for point in points)), UNITS[-1])
 
 
-def point(key: tuple[str, str, str, str], folders: Sequence[Path]) -> Point:
-    """What came out in these runs' folders; `key` is problems, model, strategy and budget. Seeds are taken together."""
+def point(key: tuple[str, str, str, str], folders: Sequence[Path], wanted: Collection[str] | None = None) -> Point:
+    """What came out in these runs' folders; `key` is problems, model, strategy and budget. Seeds are taken together.
+
+    Only problems whose ids are `wanted` count, if these are given: a folder may hold more from a run with a larger
+    limit. Raises `InputError` where no answer has a verdict.
+    """
     right: dict[str, list[bool]] = defaultdict(list)
     solved: list[Solution] = []
     for folder in folders:
         for solution in read_solutions(folder):
+            if wanted is not None and solution.problem not in wanted:
+                continue
             solved.append(solution)
             if solution.correct is not None:
                 right[solution.problem].append(solution.correct)

@@ -5,11 +5,11 @@ strategy gives above the best one of the pool that costs no more, on the same pr
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from metagen.analysis.arms import Unit
 from metagen.analysis.choice import best_within
-from metagen.analysis.compare import Difference, difference
+from metagen.analysis.compare import Difference, difference, exact_interval
 from metagen.analysis.intervals import LEVEL, Array, Index
 
 LEAST = 8
@@ -41,11 +41,17 @@ def gain(entrant: Entrant, values: Array, costs: Array, unit: Unit, entrants: in
     """How much better it is than the best of the pool that costs no more, in pairs.
 
     `values` and `costs` are [P, C], of the strategies of the pool. The interval allows for the luckiest of so many
-    `entrants` (Bonferroni).
+    `entrants` (Bonferroni), and is no narrower than the exact one of the entrant's own accuracy.
     """
     spent = float(entrant.costs[unit].mean())
-    rival = best_within(values.mean(0), costs.mean(0), spent)
-    return difference(values[entrant.places, rival], entrant.right, level=1 - (1 - LEVEL) / entrants)
+    rival = values[entrant.places, best_within(values.mean(0), costs.mean(0), spent)]
+    level = 1 - (1 - LEVEL) / entrants
+    found = difference(rival, entrant.right, level=level)
+    # The entrant was right or wrong, and the rival's values are chances: an entrant that happens to be right on all of
+    # eight problems is above a rival of 0.95 on each, so no resample shows that it could have failed.
+    own = exact_interval(int(entrant.right.sum()), len(rival), level)
+    low, high = (each - float(rival.mean()) for each in own)
+    return replace(found, low=min(found.low, low), high=max(found.high, high))
 
 
 def better_half(entrants: Sequence[Entrant], values: Array, costs: Array, unit: Unit) -> list[Entrant]:

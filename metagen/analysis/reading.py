@@ -5,6 +5,7 @@ score.
 """
 
 import asyncio
+import os
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,10 +29,11 @@ from metagen.answers.protocol import at_once, groups_of
 from metagen.budget import Account, Price
 from metagen.candidate import Candidate
 from metagen.card.card import ModelCard
+from metagen.disk.lines import ends_torn
 from metagen.disk.pool import is_list, place_of, read_samples
 from metagen.disk.problems import ProblemFile
 from metagen.disk.runs import read_rows
-from metagen.disk.traces import SpanRow, read_configuration, read_traces
+from metagen.disk.traces import SpanRow, above, read_configuration, read_traces
 from metagen.errors import InputError, VerifierError, WeightError
 from metagen.problem import Problem
 from metagen.run import Verifier
@@ -42,6 +44,7 @@ from metagen.verifiers.grading import by_reference, grades
 
 LIKELIHOOD = "mean token probability"
 """What scores the samples of a pool with log-probabilities: the geometric mean over tokens, from 0 to 1."""
+SOLUTIONS = "solutions.jsonl"
 VERIFIER = "the run's verifier"
 SCORE = "the pool's score"
 TOGETHER = 64
@@ -118,6 +121,8 @@ def gather(
         why = f" ({one_line(columns.why)})" if columns.why else ""
         notes.append(f"{unjudged} samples have no verdict of the grader and count as wrong{why}")
     notes += _without_verdict(path, samples)
+    if is_run and os.path.exists(path / SOLUTIONS) and ends_torn(path / SOLUTIONS):
+        notes.append(f"the last line of {SOLUTIONS} was cut short and is left out: the same run continues")
     return Gathered(
         name=str(path),
         ids=tuple(questions.ids[place] for place in chosen.tolist()),
@@ -270,7 +275,7 @@ def _silence(columns: Columns, rows: Index) -> str:
 def _without_verdict(path: Path, samples: Samples) -> Iterator[str]:
     """How many samples have no verdict, with the reason that most problems of a run share."""
     if samples.scores is not None and (unscored := int(np.isnan(samples.scores).sum())):
-        rows = read_rows(path / "solutions.jsonl") if path.is_dir() else ()
+        rows = read_rows(path / SOLUTIONS, torn=True) if path.is_dir() else ()
         whys = Counter(one_line(row.why_unscored) for row in rows if row.why_unscored)
         yield f"no verdict: {without_verdict(unscored, samples.scores.size, whys)}"
 
@@ -356,7 +361,7 @@ class _Solved:
     def __init__(self, path: Path, questions: Questions) -> None:
         self._questions = questions
         self._solved = bytearray(len(questions.ids))
-        for row in read_rows(path / "solutions.jsonl"):
+        for row in read_rows(path / SOLUTIONS, torn=True):
             self._solved[questions.place(row.problem, path)] = not row.failed
 
     def __contains__(self, name: object) -> bool:
@@ -382,12 +387,12 @@ def _of_trace(rows: Iterable[SpanRow], questions: Questions, place: int, where: 
     """The samples that were drawn at the bottom, with the verdicts given on them if each has just one."""
     draws: list[Draw] = []
     scores: list[float | None] = []
-    prompts, verifiers = set(), set()
+    prompts, verifiers = set(), set[str]()
     for row in rows:
         if row.verifying:
-            verifiers.add(row.path)
-            if row.parent not in verifiers and row.status != "cancelled":
+            if verifiers.isdisjoint(above(row.path)) and row.status != "cancelled":
                 scores += row.verdicts or ()
+            verifiers.add(row.path)
         elif row.request and row.completions and row.status != "cancelled":
             prompts.add((row.request.prompt, row.request.partial))
             draws += _completions(row, questions, place)
@@ -410,5 +415,5 @@ def _completions(row: SpanRow, questions: Questions, place: int) -> Iterator[Dra
 
 def _handed_over(path: Path, questions: Questions) -> dict[str, bool]:
     """Which problems a run solved; those without a verdict are left out."""
-    rows = read_rows(path / "solutions.jsonl")
+    rows = read_rows(path / SOLUTIONS, torn=True)
     return {questions.ids[questions.place(row.problem, path)]: row.correct for row in rows if row.correct is not None}

@@ -70,8 +70,9 @@ def majority_vote(samples: Samples, ks: Iterable[int], seed: int = 0, error: flo
 def weighted_vote(samples: Samples, ks: Iterable[int], seed: int = 0, error: float = ERROR) -> Curve:
     """Whether the answer with the largest sum of scores is right (Li et al. 2023, section 3).
 
-    As `majority_vote`, and a sample without a verdict does not vote; if no sample drawn has one, the majority decides.
-    Raises `WeightError` for scores that are negative or infinite: turn logits into weights first, as `Sigmoid` does.
+    As `majority_vote`, and a sample without a verdict does not vote; if no sample drawn with an answer has one, the
+    majority decides. Raises `WeightError` for scores that are negative or infinite: turn logits into weights first, as
+    `Sigmoid` does.
     """
     scores = scores_of(samples)
     if np.any(np.isinf(scores) | (scores < 0)):

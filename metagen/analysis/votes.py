@@ -165,10 +165,11 @@ def _outcome(ballots: _Ballots, draws: Index) -> Array:
     """[P, D]: the expectation over the orders of each draw that the answer returned is right."""
     size = int(ballots.sizes[-1])
     groups, shares, weights = np.minimum(ballots.groups, size), ballots.shares[:, :size], ballots.weights
-    if weights is None or not (silent := np.isnan(weights)).any():
+    if weights is None or not (unscored := np.isnan(weights)).any():
         chosen = _winners(groups, shares, weights, draws)
     else:
-        weighted = _winners(np.where(silent, size, groups), shares, np.where(silent, 0.0, weights), draws)
+        silent = unscored | (groups == size)
+        weighted = _winners(np.where(silent, size, groups), shares, np.where(unscored, 0.0, weights), draws)
         chosen = np.where(silent[:, draws].all(2), _winners(groups, shares, None, draws), weighted)
     nobody = np.nonzero(np.isnan(chosen))  # voted, so the first sample is returned
     chosen[nobody] = ballots.right[nobody[0][:, None], draws[nobody[1]]].mean(1)

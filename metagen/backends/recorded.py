@@ -47,12 +47,18 @@ class Recorded(Backend):
     there is one.
 
     Samples stay on disk until they are played: in memory are their places in the file.
+
+    Samples are recorded only beside those of a model of the same name. Where several models have one name, `origin`
+    says which it is, such as the path of its folder: it is kept in `PATH.model`, and a pool of another is refused.
     """
 
-    def __init__(self, path: str | Path, of: Backend | None = None, *, card: Card | None = None) -> None:
+    def __init__(
+        self, path: str | Path, of: Backend | None = None, *, card: Card | None = None, origin: str = ""
+    ) -> None:
         self.path = Path(path)
         self._card = card
         self.of = of
+        self._origin = origin
         self._samples = Samples(self.path)
         self._appender: Appender | None = None
         if of is not None and is_list(self.path):
@@ -162,6 +168,8 @@ class Recorded(Backend):
         self._appender = Appender(self.path)
         try:
             self._samples.load(self.of.name)
+            if self._origin:
+                self._samples.claim(self._origin)
             await self.of.__aenter__()
         except BaseException:
             self._close()

@@ -208,12 +208,14 @@ class Race:
         models: dict[str, AnyBackend] = {name: late(backend, stack) for name, backend in given.items()}
         drawing = models[self._name]
         if isinstance(drawing, Late):
-            models[self._name] = Recorded(self._pool.with_name("others.jsonl"), drawing)
+            origin = next(iter(self._jobs.values())).origin(self._name)
+            models[self._name] = Recorded(self._pool.with_name("others.jsonl"), drawing, origin=origin)
         return models
 
     async def _lap(self, spec: str, models: Mapping[str, AnyBackend], size: int) -> Entrant:
-        job = replace(self._jobs[spec], models=models, limit=size)
-        folder = self._pool.parent / job.slug()
+        # Rows without a reference are none of the pool's problems, and running them would show nothing.
+        job = replace(self._jobs[spec], models=models, only=frozenset(islice(self._places, size)))
+        folder = self._pool.parent / job.slug(costs=True)
         await fill(job, folder, Tally(), Account(job.budget))
         solved = [each for each in read_solutions(folder) if each.problem in self._places]
         ran = [each for each in solved if each.correct is not None]

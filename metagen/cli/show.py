@@ -10,6 +10,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from metagen.analysis.sheet import Sheet
+from metagen.analysis.tally import without_verdict
 from metagen.cli.console import out, show
 from metagen.cli.visible import visible
 from metagen.disk.rows import SolutionRow
@@ -74,6 +75,8 @@ def described(row: SolutionRow, spans: Sequence[SpanRow]) -> Iterator[str | Padd
         yield f"Note: {note}"
     if row.lost:
         yield f"Lost: {row.lost} samples. {row.why_lost}"
+    if unscored := without_verdict(row.unscored, row.scored, Counter(filter(None, [row.why_unscored]))):
+        yield f"No verdict: {unscored}"
     usage = row.usage.usage()
     requests = f"{usage.calls:,} request{'' if usage.calls == 1 else 's'}"
     money = f", {usage.money:.3g} of money" if usage.money else ""

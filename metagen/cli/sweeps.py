@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self, cast
 
 from metagen.analysis import formats, plots
-from metagen.analysis.fronts import fronts, sheet
+from metagen.analysis.fronts import fronts, sheet, uneven
 from metagen.analysis.tally import Tally
 from metagen.backends import Recorded
 from metagen.backends.wrapper import Inner, Passing, RewardWrapper, Wrapper
@@ -38,8 +38,10 @@ async def sweep(title: str, every: list[Cell], folder: Path, cluster: Cluster | 
     found = points(folder, every)
     page, rows = sheet(title, found), [asdict(point) for point in found]
     show(page)
+    if note := uneven(found):
+        out.print(note, soft_wrap=True)
     texts = {
-        "sweep.md": formats.markdown(page),
+        "sweep.md": formats.markdown(page) + (f"\n{note}\n" if note else ""),
         "sweep.csv": formats.lines_as_csv(rows),
         "sweep.json": json.dumps(rows, indent=1) + "\n",
     }
@@ -56,7 +58,9 @@ async def _swept(part: list[Cell], opened: Job, folder: Path, numbers: Iterator[
         shared = {name: late(backend, stack) for name, backend in opened.models.items()}
         for pool, of_pool in groupby(part, key=lambda cell: cell.pool):
             models = {
-                name: Recorded(folder / "pools" / pool, backend) if isinstance(backend, Late) else backend
+                name: Recorded(folder / "pools" / pool, backend, origin=opened.origin(name))
+                if isinstance(backend, Late)
+                else backend
                 for name, backend in shared.items()
             }
             for cell in of_pool:

@@ -10,17 +10,25 @@ from unicodedata import category
 INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 """Unicode's categories of controls, formats (bidirectional marks, joiners), lone surrogates, and separators of lines
 and paragraphs: characters that steer a terminal, change what a reader sees, or cannot be encoded."""
+BLANK = {
+    *"\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0",
+    *map(chr, (*range(0xFE00, 0xFE0E), *range(0xE0100, 0xE01F0))),
+}
+"""Letters and marks of other categories that show nothing. Two selectors are not among them: emoji are made of them."""
 
 
 def visible(text: str) -> str:
-    """The text with each character of `INVISIBLE` but newline and tab as an escape: ESC is a backslash and `x1b`."""
+    """The text with each character of `INVISIBLE` and `BLANK` but newline and tab as an escape.
+
+    ESC is a backslash and `x1b`.
+    """
     if text.isascii() and text.isprintable():
         return text
     return "".join(map(_shown, text))
 
 
 def _shown(character: str) -> str:
-    if character in "\n\t" or category(character) not in INVISIBLE:
+    if character in "\n\t" or (category(character) not in INVISIBLE and character not in BLANK):
         return character
     return character.encode("unicode_escape").decode("ascii")
 

@@ -34,30 +34,32 @@ class UsedFields:
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Note which fields of a row nothing reads."""
-        if (names := tuple(row)) in self._seen or len(self._seen) >= SHAPES:
+        names = tuple(name for name, value in row.items() if plain(value) is not None)
+        if names in self._seen or len(self._seen) >= SHAPES:
             return
         self._seen.add(names)
         tests = {*TEST_FIELDS} if "entry_point" in names else {*TEST_FIELDS} - {"test"}
-        read = {self._first(row, sought) for sought in self._sought} | {*TAG_FIELDS, "answers", *CHOICE_FIELDS, *tests}
+        read = {first_of(row, sought) for sought in self._sought} | {*TAG_FIELDS, "answers", *CHOICE_FIELDS, *tests}
         read |= {"Body"} if "Question" in read else set()
         self.unused |= dict.fromkeys(name for name in names if name not in read)
 
     def answers(self, row: Mapping[str, Any]) -> bool:
         """Whether a row has anything for an answer."""
-        return row.get(self._first(row, self._sought[1])) is not None
+        return row.get(first_of(row, self._sought[1])) is not None
 
-    @staticmethod
-    def _first(row: Mapping[str, Any], sought: Iterable[str]) -> str:
-        return next((name for name in sought if name in row), "")
+
+def first_of(row: Mapping[str, Any], names: Iterable[str]) -> str:
+    """The first of some fields that holds something, else the first that is there; empty if none is."""
+    there = [name for name in names if name in row]
+    return next((name for name in there if plain(row[name]) is not None), there[0] if there else "")
 
 
 def find_field(
     row: Mapping[str, Any], named: str | None, usual: tuple[str, ...], where: str, *, needed: bool = True
 ) -> tuple[str, Any]:
-    """The first of the fields that is there, with its name."""
-    for name in (named,) if named else usual:
-        if name in row:
-            return name, row[name]
+    """The first of the fields that holds something, with its name: of the usual ones, one may be null for another."""
+    if name := first_of(row, (named,) if named else usual):
+        return name, row[name]
     if needed or named:
         wanted = repr(named) if named else " or ".join(map(repr, usual))
         raise InputError(f"{where}: there is no field {wanted}; there is {named_in(row) or 'nothing'}")

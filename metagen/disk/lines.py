@@ -105,18 +105,24 @@ def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 Wanted = Callable[[Mapping[str, Any]], bool]
 
 
-def rewrite(path: Path, wanted: Wanted) -> None:
-    """Replace a file by one with only the lines that are wanted; a torn last one is kept in `NAME.torn`."""
+def rewrite(path: Path, wanted: Wanted, moved: Wanted | None = None) -> None:
+    """Replace a file by one with only the lines that are wanted.
+
+    A torn last one, and those others that are to be `moved`, are kept in `NAME.torn`.
+    """
 
     def write(new: Path) -> None:
+        others = bytearray()
         with path.open("rb") as file, new.open("wb") as kept:
             for _, start, row in _OBJECTS.read(path, torn=True):
                 file.seek(start)
                 text = file.readline().rstrip(b"\n")
                 if wanted(row):
                     kept.write(text + b"\n")
-            if torn := file.read().strip():
-                keep_torn(path, torn)
+                elif moved and moved(row):
+                    others += text + b"\n"
+            if others := others + file.read().strip():
+                keep_torn(path, bytes(others))
 
     if path.exists():
         replace_file(path, write)
@@ -158,6 +164,21 @@ def _numbered(file: int, line: bytes, path: Path, start: int) -> Mapping[str, An
         return _OBJECTS.row(line, path, 0)
     except InputError:
         return _OBJECTS.row(line, path, 1 + os.pread(file, start, 0).count(b"\n"))
+
+
+def ends_torn(path: Path) -> bool:
+    """Whether the last line of a file was cut short, or is being written.
+
+    Raises `InputError` if it shows that the file is not ours, or if the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            start = _after_last_end(file.fileno(), end)
+            line = os.pread(file.fileno(), end - start, start)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    return bool(line.strip()) and is_torn(line, path, alone=not start)
 
 
 def is_torn(line: bytes, path: Path, *, alone: bool) -> bool:

@@ -95,6 +95,7 @@ FORM = (
 )
 _READER = Reader(Sample)
 _LIST: msgspec.json.Decoder[list[dict[str, Any]]] = msgspec.json.Decoder(list[dict[str, Any]])
+_FAULTS = (OSError, msgspec.MsgspecError, ValueError, RecursionError)
 
 
 def read_samples(path: Path, *, torn: bool = False) -> Iterator[tuple[int, int, Sample]]:
@@ -131,14 +132,22 @@ def read_sample(line: bytes, path: Path) -> Sample:
 
 def _listed(path: Path) -> Iterator[tuple[int, int, Sample]]:
     try:
-        rows = _LIST.decode(path.read_bytes())
-    except (OSError, msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        rows = _list_of(path.read_bytes())
+    except _FAULTS as error:
         raise InputError(f"{path}: is not a JSON list of samples: {error}") from None
     for number, row in enumerate(rows):
         try:
             yield number + 1, number, msgspec.convert(row, Sample, strict=False)
         except msgspec.ValidationError as error:
             raise InputError(f"{place_of(path, number + 1)}: {error}") from None
+
+
+def _list_of(data: bytes) -> list[dict[str, Any]]:
+    """The rows of a list. The standard library takes more than msgspec: a byte order mark, and `NaN`."""
+    try:
+        return _LIST.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return msgspec.convert(json.loads(data.decode("utf-8-sig")), list[dict[str, Any]])
 
 
 def key(request: Request, *, any_sampling: bool = False, any_prompt: bool = False) -> Key:

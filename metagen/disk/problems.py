@@ -25,6 +25,7 @@ from metagen.disk.fields import (
     TAG_FIELDS,
     UsedFields,
     find_field,
+    first_of,
     text_of,
 )
 from metagen.disk.folders import find_files
@@ -189,7 +190,7 @@ class ProblemFile:
 
     def _turns(self, row: Mapping[str, Any], place: str) -> Turns:
         """The conversation that a row holds; empty where it holds a question alone."""
-        name = self.prompt_field or next((name for name in PROMPT_FIELDS if name in row), "")
+        name = self.prompt_field or first_of(row, PROMPT_FIELDS)
         given = row.get(name)
         return read_messages(given, f"{self.path}, {place}: field {name!r}") if _is_talk(name, given) else ()
 

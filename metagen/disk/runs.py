@@ -125,12 +125,12 @@ class RunDirectory:
         _refuse_difference(self.path, before, json.loads(json.dumps(self._configuration)))
 
     def _mend(self) -> None:
-        """Drop what a kill left half done: failed problems, and spans without a solution."""
+        """Drop failed problems, and move away what a kill left half done: spans without a solution."""
         solutions, trace = self.path / "solutions.jsonl", self.path / "trace.jsonl"
-        failed = False
+        failed = set[str]()
         for row in read_rows(solutions, torn=True):
             if row.error:
-                failed = True
+                failed.add(row.problem)
             else:
                 self.solved.add(row.problem)
                 if self._seen:
@@ -140,7 +140,7 @@ class RunDirectory:
             return str(row.get("problem")) in self.solved
 
         if failed:  # the trace first: a kill between the two leaves the failed problems to be found again
-            rewrite(trace, is_solved)
+            rewrite(trace, is_solved, lambda row: str(row.get("problem")) not in failed)
             rewrite(solutions, lambda row: not row.get("error"))
         else:
             cut_end(trace, is_solved)

@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from metagen.disk.files import replace_text
 from metagen.disk.lines import Appender
 from metagen.disk.pool import Key, Sample, is_list, key, place_of, read_sample, read_samples, sample_key
 from metagen.errors import InputError, StorageError
@@ -54,6 +55,20 @@ class Samples:
             self.writer = self.writer or sample.model
             if is_list(self.path):
                 self._held.append(sample)
+
+    def claim(self, origin: str) -> None:
+        """Keep in `NAME.model`, beside a pool that has no samples yet, which of several models of one name draws them.
+
+        A pool that has samples and no such record is taken as it is. Raises `InputError` if it is of another model.
+        """
+        record = self.path.with_name(f"{self.path.name}.model")
+        if not self._places:
+            replace_text(record, f"{origin}\n")
+        elif record.is_file() and (known := record.read_text(errors="replace").strip()) != origin:
+            raise InputError(
+                f"{self.path}: was drawn from {known}, and this is {origin}: give another pool, or if both are the "
+                f"same model, remove {record}"
+            )
 
     def append(self, samples: Sequence[Sample], file: Appender) -> None:
         """Write samples to the end of the file, and know them from now on."""

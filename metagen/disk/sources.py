@@ -4,7 +4,7 @@ import csv
 import json
 from codecs import BOM_UTF8
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -78,31 +78,44 @@ def _whole(path: Path) -> bytes:
 
 
 def _listed(value: Any, path: Path) -> list[Any]:
-    """The list that a file holds; one object is one problem, unless it holds a list of them."""
+    """The list that a file holds; one object is one problem, unless it holds a list of them, which turns are not."""
     if not isinstance(value, dict | list):
         raise InputError(f"{path}: must hold a list of problems, not {type(value).__name__}")
     if isinstance(value, list):
         return value
     for name, inner in value.items():
-        if isinstance(inner, list) and inner and all(isinstance(each, dict) for each in inner):
+        if isinstance(inner, list) and inner and all(isinstance(each, dict) and "role" not in each for each in inner):
             raise InputError(f"{path}: must hold a list of problems, not an object that has it in {name!r}: save that")
     return [value]
 
 
 def _table(path: Path, delimiters: str) -> Rows:
-    """The rows under a header. An empty cell has no value."""
-    lines = (line.decode("utf-8-sig" if first else "utf-8") for first, line in _numbered(path))
-    number = 0
+    """The rows under a header. An empty cell has no value.
+
+    Between tabs, quotes are often a part of the text: they enclose cells only where they do so in the whole file.
+    """
+    number, taken = 0, list[str]()
     try:
+        lines = _decoded(path)
         header = next(lines, "")
         delimiter = max(delimiters, key=header.count)
-        strict = delimiter != "\t"  # between tabs, quotes are often a part of the text
-        table = csv.DictReader(chain([header], lines), restval=_NO_CELL, delimiter=delimiter, strict=strict)
-        _refuse_repeated(table.fieldnames or (), path)
+        quoted = delimiter != "\t" or _encloses(path, delimiter)
+        table = csv.DictReader(
+            chain([header], _noted(lines, taken)),
+            restval=_NO_CELL,
+            delimiter=delimiter,
+            strict=True,
+            quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
+        )
+        names = table.fieldnames or ()
+        _refuse_repeated(names, path)
         for number, row in enumerate(table, 1):
             if None in row or _NO_CELL in row.values():
                 wrong = "more" if None in row else "fewer"
                 raise InputError(f"{path}, row {number}: has {wrong} cells than the header has names")
+            if delimiter == "\t" and len(full := [line for line in taken if line.strip()]) > 1:
+                _refuse_unclear(full, names, f"{path}, row {number}")
+            taken.clear()
             yield f"row {number}", {name: cell or None for name, cell in row.items()}
     except UnicodeDecodeError:
         raise InputError(f"{path}, after row {number}: is not UTF-8 text: save it as UTF-8") from None
@@ -117,8 +130,34 @@ def _refuse_repeated(names: Sequence[str], path: Path) -> None:
         raise InputError(f"{path}: the header has the name {repeated!r} twice")
 
 
-def _numbered(path: Path) -> Iterator[tuple[bool, bytes]]:
-    return ((number == 0, line) for number, line in enumerate(read_stream(path)))
+def _noted(lines: Iterable[str], taken: list[str]) -> Iterator[str]:
+    """The same lines, each added to `taken` as it is read."""
+    for line in lines:
+        taken.append(line)
+        yield line
+
+
+def _encloses(path: Path, delimiter: str) -> bool:
+    """Whether quotes enclose cells throughout a table; a quote that is a part of the text closes nothing."""
+    table = csv.reader(_decoded(path), delimiter=delimiter, strict=True)
+    try:
+        size = len(next(table, ()))
+        return all(len(row) in (0, size) for row in table)
+    except csv.Error:
+        return False
+
+
+def _refuse_unclear(lines: Sequence[str], names: Sequence[str], where: str) -> None:
+    """Refuse a row of several lines, each of which may be a row of its own. Raises `InputError`."""
+    if all(line.count("\t") == len(names) - 1 for line in lines):
+        raise InputError(
+            f"{where}: is {len(lines)} rows if its quotes are a part of the text, and one if they enclose a cell: "
+            "save it as JSON Lines"
+        )
+
+
+def _decoded(path: Path) -> Iterator[str]:
+    return (line.decode("utf-8" if number else "utf-8-sig") for number, line in enumerate(read_stream(path)))
 
 
 def _parquet(path: Path) -> Rows:

@@ -56,10 +56,17 @@ class SpanRow(BaseModel):
     overshoot: float = 0.0
     waited: float = 0.0
 
-    @property
-    def parent(self) -> str | None:
-        """The path of the span that this one is below; `None` for the root."""
-        return self.path.rpartition(".")[0] if self.path else None
+
+def above(path: str) -> Iterator[str]:
+    """All paths that a span above this path may have, the nearest first: the key of a span may have several parts."""
+    while path:
+        path = path.rpartition(".")[0]
+        yield path
+
+
+def parent_of(path: str, paths: Container[str]) -> str | None:
+    """The path of the span right above, of those that there are; `None` for the root."""
+    return next((each for each in above(path) if each in paths), None)
 
 
 def row_of(span: Span, problem: str) -> dict[str, Any]:
@@ -117,12 +124,8 @@ def span_of(lines: bytes) -> Span:
     rows = [_read_row(_LINES.row(line, where, 1), str(where)) for line in lines.splitlines()]
     spans = {row.path: _restored(row) for row in rows}
     for path, span in spans.items():
-        above = path
-        while above:  # a key may have several parts
-            above = above.rpartition(".")[0]
-            if above in spans:
-                spans[above].children.append(span)
-                break
+        if (parent := parent_of(path, spans)) is not None:
+            spans[parent].children.append(span)
     for row in filter(lambda row: row.compared, rows):
         span = spans[row.path]
         span.samples = [Candidate((text,)) for text in row.replies or span.written()]

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from os.path import isabs
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,11 @@ from metagen.disk.problems import Contents, ProblemFile
 from metagen.errors import InputError
 from metagen.jobs.costs import check_costs
 from metagen.jobs.loading import digest_of, load_all
-from metagen.jobs.opening import at_price, identity_of, is_served, make_backend, split_by_model
+from metagen.jobs.opening import OURS, at_price, identity_of, is_served, make_backend, split_by_model
 from metagen.leaves import check_kinds, named_models
 from metagen.models import SMALL
 from metagen.problem import Problem
-from metagen.request import AnyBackend, Card, generates
+from metagen.request import AnyBackend, Card, card_of, generates, price_of
 from metagen.run import Generator, Verifier
 from metagen.settings import CONCURRENCY, literal, takes
 from metagen.spec.parse import foreign, parse, parse_grade, reads_back
@@ -50,15 +51,30 @@ class Job:
     """The models as they were asked for, for workers, which open their own."""
     judged: int = 0
     """Problems whose answers can be right or wrong."""
+    only: frozenset[str] | None = None
+    """The ids of the problems to solve, of the first `limit`; `None` for all of them."""
+    costs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """The prices and cards that were given, by model: they change no reply, but the totals of a run."""
 
     def left(self, done: set[str]) -> Iterator[Problem]:
-        return self.problems.lacking(done, self.limit)
+        left = self.problems.lacking(done, self.limit)
+        return left if self.only is None else (each for each in left if each.id in self.only)
+
+    def origin(self, name: str) -> str:
+        """Where the folder of a model is, which distinguishes it from others called alike; empty for other models."""
+        given = self.given.get(name, "")
+        return given if isabs(given) or given.endswith(OURS) else ""
 
     def size(self) -> int:
-        return min(self.contents.total, self.limit or self.contents.total)
+        """How many problems there are to solve."""
+        return len(self.only) if self.only is not None else min(self.contents.total, self.limit or self.contents.total)
 
     def configuration(self) -> dict[str, Any]:
         """What may not change within one run."""
+        return self._asked() | dict(self.costs)
+
+    def _asked(self) -> dict[str, Any]:
+        """What the replies depend on."""
         return {
             "strategy": literal(self.strategy),
             "models": dict(self.given),
@@ -78,9 +94,12 @@ class Job:
         if self.grade:
             yield "grade", literal(self.grade)
 
-    def slug(self) -> str:
-        """A folder's name that is the same for the same configuration."""
-        text = json.dumps(self.configuration(), sort_keys=True)
+    def slug(self, *, costs: bool = False) -> str:
+        """A folder's name that is the same where the replies are; with `costs`, where prices and cards are too.
+
+        A run is not begun anew because a price is given later: its folder is found, and says that the price differs.
+        """
+        text = json.dumps(self.configuration() if costs else self._asked(), sort_keys=True)
         strategy = re.sub(r"[^A-Za-z0-9]+", "-", literal(self.strategy)).strip("-")[:40]
         stem = re.sub(r"[*?[\]]+", "-", self.problems.path.stem)
         return f"{stem}-{strategy}-{blake2b(text.encode(), digest_size=3).hexdigest()}"
@@ -154,7 +173,21 @@ def prepare(order: Order) -> Job:
         grade=grade,
         order=order,
         judged=needs.judged,
+        costs=dict(_costs(order, backends)),
     )
+
+
+def _costs(order: ModelOrder, backends: Mapping[str, AnyBackend]) -> Iterator[tuple[str, dict[str, str]]]:
+    """The prices and the cards that were given, by model."""
+    if order.prices:
+        yield "price", {name: str(price_of(backends[name])) for name in order.prices}
+    if order.cards:
+        yield "card", {name: _mark(card_of(backends[name])) for name in order.cards}
+
+
+def _mark(card: Card | None) -> str:
+    """What is the same for cards that count alike."""
+    return blake2b(repr(card).encode(), digest_size=8).hexdigest()
 
 
 def make_models(order: ModelOrder, names: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, AnyBackend]]:

@@ -17,6 +17,8 @@ from metagen.spec import plugins
 
 POOLS = (".json", ".jsonl", ".jsonl.gz", ".jsonl.bz2", ".jsonl.xz", ".jsonl.zst")
 """The ends of names of pools; one that is packed is refused by its content."""
+OURS = " (shipped)"
+"""What follows the name of a model that ships, in its identity."""
 
 
 def open_model(model: str) -> Backend:
@@ -183,5 +185,5 @@ def identity_of(model: str, names: Mapping[str, Any]) -> str:
     if model in names or not os.path.exists(model):
         return model
     if path.resolve().parent == SMALL.parent.resolve():
-        return f"{path.resolve().name} (shipped)"
+        return f"{path.resolve().name}{OURS}"
     return str(path.resolve())

@@ -158,11 +158,17 @@ def _refuse_shared(path: Path, names: Sequence[str]) -> None:
 
 
 def points(runs: Path, every: Iterable[Cell]) -> list[Point]:
-    """What came out, from the folders of the runs; seeds are taken together."""
+    """What came out, from the folders of the runs; seeds are taken together.
+
+    Under a limit, only the first problems of each file count, whatever else a folder holds.
+    """
     groups: dict[tuple[str, str, str, str], list[Path]] = defaultdict(list)
+    wanted: dict[str, set[str] | None] = {}
     for cell in every:
         groups[cell.problems, cell.model, cell.strategy, cell.budget].append(runs / cell.folder)
-    return [point(key, folders) for key, folders in groups.items()]
+        if cell.problems not in wanted:
+            wanted[cell.problems] = {each.id for each in cell.job.left(set())} if cell.job.limit else None
+    return [point(key, folders, wanted[key[0]]) for key, folders in groups.items()]
 
 
 def _at(here: Path, model: str) -> str:

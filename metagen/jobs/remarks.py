@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 
 from metagen.backends import OpenAIServer, Recorded, Scripted
 from metagen.backends.http.hardware import REMEDY
+from metagen.backends.wrapper import innermost
 from metagen.disk.fields import named_in
 from metagen.jobs.job import Job
 from metagen.leaves import find_leaves
@@ -61,8 +62,8 @@ def find_servers(backend: object) -> Iterator[OpenAIServer]:
 
 def _writes(backend: Backend) -> bool:
     """Whether it asks a model, and does not play what is written already."""
-    if isinstance(backend, Recorded):
-        return backend.of is not None and _writes(backend.of)
+    if isinstance(pool := innermost(backend), Recorded):
+        return pool.of is not None and _writes(pool.of)
     return not isinstance(backend, Scripted)
 
 

@@ -129,7 +129,7 @@ def _of_folder(folder: Path) -> Iterator[Passage]:
 
 def _of_lines(file: Path) -> Iterator[Passage]:
     for number, row in read_lines(file):
-        text = next((row[name] for name in TEXT_FIELDS if name in row), None)
+        text = next((row[name] for name in TEXT_FIELDS if row.get(name) is not None), None)
         title = row.get("title", "")
         if not isinstance(text, str) or not isinstance(title, str):
             raise InputError(f"{file}, line {number}: a passage needs a text in {' or '.join(map(repr, TEXT_FIELDS))}")

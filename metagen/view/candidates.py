@@ -6,7 +6,7 @@ from math import inf
 from typing import TypeVar
 
 from metagen.disk.rows import SolutionRow
-from metagen.disk.traces import SpanRow
+from metagen.disk.traces import SpanRow, above, parent_of
 from metagen.trace import Written
 
 Value = TypeVar("Value")
@@ -66,7 +66,9 @@ def below(spans: Sequence[SpanRow], path: str) -> Iterator[tuple[str, Written]]:
     for span in spans:
         if not is_below(span.path, path):
             continue
-        if span.parent in left_out or span.verifying or span.status in ("cancelled", "lost"):
+        if any(each in left_out for each in above(span.path)):
+            continue
+        if span.verifying or span.status in ("cancelled", "lost"):
             left_out.add(span.path)
         else:
             begun = span.request.partial if span.request else ""
@@ -101,9 +103,9 @@ def _scores(
 ) -> list[tuple[float | None, tuple[float, ...]]]:
     """The verdict on each candidate with those on its steps, where each has just one."""
     beside = [span for span in spans if span.verifying and span.verdicts is not None and span.status != "cancelled"]
-    verifiers = {span.path for span in spans if span.verifying}
-    direct = [span for span in beside if span.parent == path]
-    deeper = [span for span in beside if is_below(span.path, path) and span.parent not in verifiers]
+    paths, verifiers = {span.path for span in spans}, {span.path for span in spans if span.verifying}
+    direct = [span for span in beside if parent_of(span.path, paths) == path]
+    deeper = [span for span in beside if is_below(span.path, path) and verifiers.isdisjoint(above(span.path))]
     for found in (direct, deeper if nested else []):
         verdicts = [value for span in found for value in span.verdicts or ()]
         if len(verdicts) == count:

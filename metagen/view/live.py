@@ -15,7 +15,7 @@ from metagen.view.reading import RunRows
 HOST = "127.0.0.1"
 NAMES = {HOST, "localhost"}
 """How a reader on this machine may call it. A page elsewhere whose name leads here is refused."""
-HTML, JSON = "text/html; charset=utf-8", "application/json"
+HTML, JSON, TEXT = "text/html; charset=utf-8", "application/json", "text/plain; charset=utf-8"
 
 
 class LiveServer(ThreadingHTTPServer):
@@ -85,11 +85,13 @@ class Handler(BaseHTTPRequestHandler):
         kind, answer = answers[asked.path]
         try:
             self._send(kind, answer())
-        except (InputError, KeyError, ValueError, IndexError):
+        except InputError as error:  # a file of the run is damaged
+            self._send(TEXT, str(error).encode(errors="backslashreplace"), 500)
+        except (KeyError, ValueError, IndexError):
             self.send_error(404)
 
-    def _send(self, kind: str, data: bytes) -> None:
-        self.send_response(200)
+    def _send(self, kind: str, data: bytes, status: int = 200) -> None:
+        self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(data)))
         self.send_header("Cache-Control", "no-store")

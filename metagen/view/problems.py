@@ -1,9 +1,11 @@
 """What a page shows: a line for each problem of a run, and all of one problem. Plain data."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from metagen.analysis.tally import without_verdict
 from metagen.budget import PARTS
 from metagen.disk.rows import SolutionRow
 from metagen.disk.traces import SpanRow
@@ -83,7 +85,8 @@ def problem(row: SolutionRow, spans: Sequence[SpanRow]) -> dict[str, Any]:
         "notes": row.notes,
         "error": row.error,
         "lost": row.lost,
-        "why": row.why_lost or row.why_unscored,
+        "why": row.why_lost,
+        "unscored": without_verdict(row.unscored, row.scored, Counter(filter(None, [row.why_unscored]))),
         "usage": row.usage.usage().row(),
         "candidates": judged_candidates(row, spans, tree),
         "tree": tree,

@@ -59,3 +59,10 @@ def test_a_pool_is_played_as_it_was_drawn(tmp_path: Path) -> None:
 def test_text_ends_before_the_first_stop() -> None:
     assert until("a; b. c", (".", ";")) == "a"
     assert until("a", (".",)) == until("a", ()) == "a"
+
+
+def test_a_pool_is_played_as_it_was_drawn_at_any_price(tmp_path: Path) -> None:
+    (tmp_path / "pool.jsonl").write_text("")
+    for price in ({}, {"price": "1/2"}):
+        caller = read_caller({"model": str(tmp_path / "pool.jsonl"), "strategy": "Vote(4)", **price})
+        assert caller.default({"max_tokens": 9}) == Model()

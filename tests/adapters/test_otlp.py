@@ -147,3 +147,9 @@ def test_what_is_no_collector_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "ftp://x")
     with pytest.raises(InputError, match="--otlp ftp://x"):
         exporter_to(None)
+
+
+async def test_every_span_but_the_first_is_below_one_that_was_sent(tmp_path: Path) -> None:
+    spans = await spans_of(tmp_path, "refine")
+    known = {span.context.span_id for span in spans}
+    assert {span.parent.span_id for span in spans if span.parent} <= known

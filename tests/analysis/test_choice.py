@@ -54,6 +54,11 @@ def test_those_within_chance_are_named_the_cheapest_first() -> None:
     assert list(found.rivals) == sorted(found.rivals, key=lambda place: (3, 2, 1, 1)[place])
 
 
+def test_rounding_is_no_reason_to_be_sure() -> None:
+    found = estimate(np.array([1.0, 1 - 4e-16] * 6))
+    assert found.low == pytest.approx(estimate(np.ones(12)).low)
+
+
 def test_what_cannot_be_chosen_is_refused() -> None:
     with pytest.raises(InputError, match="every strategy costs more than 1: the cheapest costs 2"):
         choose(columns(0.5), columns(2), 1)

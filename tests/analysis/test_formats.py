@@ -2,7 +2,7 @@ import csv
 import io
 import json
 
-from metagen.analysis.formats import as_csv, as_json, markdown
+from metagen.analysis.formats import as_csv, as_json, lines_as_csv, markdown
 from metagen.analysis.sheet import Sheet
 from metagen.analysis.tables import Row, measured, versus
 from tests.analysis.test_tables import source
@@ -11,6 +11,14 @@ from tests.analysis.test_tables import source
 def test_a_sheet_is_a_table_in_markdown() -> None:
     text = markdown(Sheet("Title", ("a", "b"), (("1", "x|y"), ("2", ""))))
     assert text == "**Title**\n\n| a | b |\n| --- | --- |\n| 1 | x\\|y |\n| 2 |  |\n"
+
+
+def test_a_cell_of_several_lines_stays_in_its_row() -> None:
+    assert markdown(Sheet("Title", ("a",), (("x\ny\r\nz",),))).splitlines()[-1] == "| x y z |"
+
+
+def test_lines_that_know_different_things_are_one_table() -> None:
+    assert lines_as_csv([{"a": 1}, {"a": 2, "b": 3}]) == "a,b\n1,\n2,3\n"
 
 
 def test_files_for_programs_hold_the_same_rows() -> None:

@@ -1,11 +1,12 @@
 """The points of a sweep: what counts as right, and of how many problems."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from metagen import InputError
-from metagen.analysis.fronts import Point, fronts, point, unit_of
+from metagen.analysis.fronts import Point, fronts, point, sheet, uneven, unit_of
 
 KEY = ("problems", "model", "strategy", "budget")
 
@@ -38,6 +39,14 @@ def test_seeds_of_a_problem_are_taken_together(tmp_path: Path) -> None:
 def test_without_any_verdict_it_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no answer there has a verdict"):
         point(KEY, [run(tmp_path / "one", '{"problem": "p", "answer": null, "error": "refused"}')])
+
+
+def test_rows_that_count_different_problems_say_so() -> None:
+    one, other = costing("one", 10), replace(costing("other", 20), count=2)
+    assert "Not all rows count the same problems of problems" in uneven([one, other])
+    assert sheet("Title", [one, other]).columns[-1] == "graded"
+    assert uneven([one, one]) == ""
+    assert "graded" not in sheet("Title", [one, one]).columns
 
 
 def costing(strategy: str, tokens: float, flops: float = 0, money: float = 0) -> Point:

@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from metagen.analysis.compare import binomial
 from metagen.analysis.halving import Entrant, better_half, gain, laps
-from metagen.analysis.intervals import Array
+from metagen.analysis.intervals import LEVEL, Array
 
 VALUES, COSTS = np.tile([0.2, 0.6], (4, 1)), np.tile([1.0, 5.0], (4, 1))
 
@@ -36,6 +37,27 @@ def test_the_interval_allows_for_the_luckiest() -> None:
     some = entrant("a", [0.0, 1.0] * 15, 1)
     alone, among = (gain(some, values, values + 1, "tokens", count) for count in (1, 20))
     assert among.low < alone.low < alone.value < alone.high < among.high
+
+
+@pytest.mark.parametrize("problems", [8, 13, 26, 50])
+def test_an_entrant_that_is_no_better_is_seldom_called_better(problems: int) -> None:
+    """A lucky entrant is right on more problems than its chances say; the rival's values are the chances themselves."""
+    entrants = 3
+    for chance in (0.05, 0.3, 0.5, 0.8, 0.95, 0.97):
+        values: Array = np.full((problems, 1), chance)
+        claimed = np.zeros(problems + 1, bool)
+        for count in range(problems + 1):
+            right = [1.0] * count + [0.0] * (problems - count)
+            claimed[count] = gain(entrant("a", right, 1), values, values, "tokens", entrants).low > 0
+        assert binomial(problems, chance) @ claimed <= (1 - LEVEL) / 2 / entrants
+
+
+def test_all_right_on_few_problems_is_no_proof_and_on_many_is_one() -> None:
+    values: Array = np.full((100, 1), 0.9)
+    few, many = (gain(entrant("a", [1.0] * count, 1), values, values, "tokens", 3) for count in (8, 100))
+    assert few.value == pytest.approx(0.1)
+    assert few.low < 0 < few.high
+    assert many.low > 0
 
 
 def test_the_half_with_the_larger_gain_is_kept() -> None:

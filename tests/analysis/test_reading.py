@@ -255,6 +255,19 @@ def test_the_samples_of_a_run_are_those_drawn_at_the_bottom(
     assert costs[0, 0] == pytest.approx(np.mean([len(reply) for reply in REPLIES[:n]]))
 
 
+def test_a_run_that_was_killed_is_reported_on_up_to_where_it_came(tmp_path: Path, problems: ProblemFile) -> None:
+    path = asyncio.run(ran(tmp_path / "run", Vote(4), problems))
+    with (path / "solutions.jsonl").open("a") as file:
+        file.write('{"problem": "c", "ans')
+    source = read(path, problems)
+    assert (source.ids, source.correct) == (("a", "b"), {"a": True, "b": False})
+    assert "the last line of solutions.jsonl was cut short and is left out: the same run continues" in source.notes
+    with (path / "solutions.jsonl").open("a") as file:
+        file.write("\n")
+    with pytest.raises(InputError, match=r"solutions.jsonl, line 3: is not JSON"):
+        read(path, problems)
+
+
 async def test_at_all_samples_a_report_and_a_run_agree_but_on_ties(tmp_path: Path) -> None:
     """As the foot of a report says: a tie counts by its share of right samples, and a run takes what came first."""
     rng = np.random.default_rng(0)

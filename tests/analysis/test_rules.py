@@ -51,8 +51,8 @@ def chosen_by_majority(keys: list[int | None], scores: list[float | None]) -> in
 
 
 def chosen_by_weight(keys: list[int | None], scores: list[float | None]) -> int:
-    silent = all(score is None for score in scores)
-    return (majority(keys) if silent else weighted_majority(keys, scores)) or 0
+    chosen = weighted_majority(keys, scores)
+    return (majority(keys) if chosen is None else chosen) or 0
 
 
 def chosen_by_score(keys: list[int | None], scores: list[float | None]) -> int:
@@ -85,6 +85,20 @@ def test_a_rule_expects_what_the_strategies_choose(
     assert not curve.errors.any()
     for k in curve.ks:
         assert curve.at(k) == pytest.approx(expected(samples, k, choose)), k
+
+
+def test_a_verdict_on_no_answer_does_not_keep_the_majority_from_deciding() -> None:
+    scores = np.array([[NAN, NAN, 0.9]])
+    samples = Samples(np.array([[0, 0, -1]]), np.array([[True, True, False]]), scores)
+    assert weighted_vote(samples, [3]).means == [1.0]
+
+
+def test_where_every_sample_is_right_the_best_of_k_has_an_interval_too() -> None:
+    scores = np.random.default_rng(0).random((50, 12))
+    right = np.ones(scores.shape, bool)
+    curve = best_of(Samples(np.zeros(scores.shape, int), right, scores), powers_of_two(12))
+    assert curve.means == pytest.approx(1.0)
+    assert np.all(curve.interval()[0] < 0.95)
 
 
 @given(few_samples())

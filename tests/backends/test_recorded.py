@@ -343,6 +343,28 @@ async def test_a_pool_of_another_model_is_refused(tmp_path: Path) -> None:
         assert await texts(played, REQUEST) == ["a"]
 
 
+async def test_a_pool_of_another_model_of_the_same_name_is_refused(tmp_path: Path) -> None:
+    pool, record = tmp_path / "pool.jsonl", tmp_path / "pool.jsonl.model"
+    request = Request("p", "?", draw=0, n=1)
+
+    async def draw(origin: str, n: int) -> None:
+        async with Recorded(pool, Scripted("7"), origin=origin) as backend:
+            await backend.generate(replace(request, n=n), lambda usage: None)
+
+    await draw("/ck1/hf", 1)
+    await draw("/ck1/hf", 2)
+    before = pool.read_bytes()
+    with pytest.raises(InputError, match=r"was drawn from /ck1/hf, and this is /ck2/hf: .* remove .*pool.jsonl.model"):
+        await draw("/ck2/hf", 3)
+    assert pool.read_bytes() == before
+    record.unlink()  # as pools were drawn before, or by others
+    await draw("/ck2/hf", 3)
+    assert not record.exists()
+    pool.unlink()
+    await draw("/ck2/hf", 1)
+    assert record.read_text() == "/ck2/hf\n"
+
+
 async def test_an_unopened_pool_that_records_says_so(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="use `async with Recorded"):
         await texts(Recorded(tmp_path / "pool.jsonl", Scripted("a")), REQUEST)

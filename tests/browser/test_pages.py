@@ -1,5 +1,7 @@
 """The pages of runs in Chromium: what a reader does, and that nothing of a run can do anything."""
 
+import json
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -207,6 +209,72 @@ async def test_what_a_run_holds_becomes_no_markup_and_runs_nowhere(watched: Watc
     page = await watched.open(out)
     assert len(PAGE_INJECTIONS) >= 300
     assert await page.evaluate(LOOK) == [len(PAGE_INJECTIONS), [], True]
+
+
+async def test_what_is_missing_comes_last_in_both_directions(watched: Watched, tmp_path: Path) -> None:
+    problems = [replace(PROBLEMS[0], id="a", answer=None), *PROBLEMS[1:]]
+    write_page([await make_run(tmp_path, problems=problems)], out := tmp_path / "page.html")
+    assert await ids(await watched.open(out, "sort=reference")) == ["b", "c", "a"]
+    await watched.page.goto("about:blank")
+    assert await ids(await watched.open(out, "sort=-reference")) == ["c", "b", "a"]
+
+
+async def test_the_share_with_a_right_sample_is_of_the_problems_with_samples(watched: Watched, tmp_path: Path) -> None:
+    """A run may hold problems whose samples were judged and whose answer was not."""
+    folder = await make_run(tmp_path, problems=PROBLEMS[:2])
+    rows = [json.loads(line) for line in (folder / "solutions.jsonl").read_text().splitlines()]
+    del rows[1]["correct"]
+    (folder / "solutions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_page([folder], out := tmp_path / "page.html")
+    page = await watched.open(out)
+    assert "some sample right\n100.0%" in await page.locator(".about").inner_text()
+
+
+HIDING = "a\u202eb \U000e0041 \u180e \u034f \u115f \u3164 \uffa0 \u206a \ufe0f \ufff9 \u2800 \u200b"
+SEEN = r"a\u202eb \u{e0041} \u180e \u034f \u115f \u3164 \uffa0 \u206a \ufe0f \ufff9 \u2800 \u200b"
+
+
+async def test_hidden_characters_are_shown_in_texts_and_equations(watched: Watched, tmp_path: Path) -> None:
+    told = {
+        HIDING: SEEN,
+        "1\ufe0f\u20e3 \u2764\ufe0f": "1\ufe0f\u20e3 \u2764\ufe0f",
+        "$\\text{a\u202edcba}$": r"\text{a\u202edcba}",
+        '$\\text{a\\char"202E dcba}$': '\\text{a\\char"202E dcba}',
+        "$$x\U000e0041$$": r"x\u{e0041}",
+    }
+    equations = [r"$\sin x + \log_2 \frac{a}{b}$", r"$$\left. \sum_{i=1}^n x_i \right|_0 \quad \sqrt{2}$$"]
+    problems = [Problem(f"{number}", text) for number, text in enumerate([*told, *equations])]
+    write_page([await make_run(tmp_path, problems=problems)], out := tmp_path / "page.html")
+    for problem in problems:
+        await watched.page.goto("about:blank")
+        question = (await watched.open(out, f"problem={problem.id}")).locator(".question")
+        if problem.prompt in told:
+            assert await question.text_content() == told[problem.prompt]
+        else:
+            assert await question.locator("math").count() == 1
+
+
+async def test_what_cannot_be_read_is_said(watched: Watched, tmp_path: Path) -> None:
+    folder = await make_run(tmp_path)
+    trace, solutions = folder / "trace.jsonl", folder / "solutions.jsonl"
+    trace.write_text("7\n" + trace.read_text())
+    with serving(folder) as server:
+        await watched.page.goto(f"{server.address}#problem=a")
+        await watched.page.get_by_role("alert").wait_for()
+        assert "trace.jsonl, line 1: must be a JSON object" in await watched.page.get_by_role("alert").inner_text()
+        await watched.page.get_by_role("link", name="All problems").click()
+        await watched.page.get_by_role("link", name="b", exact=True).wait_for()
+        whole = solutions.read_text()
+        solutions.write_text(f"7\n{whole}")
+        await watched.page.get_by_text("not up to date: ").wait_for()
+        await watched.page.goto("about:blank")
+        await watched.page.goto(server.address)
+        await watched.page.get_by_role("alert").wait_for()
+        solutions.write_text(whole)
+        await watched.page.get_by_role("link", name="b", exact=True).wait_for()
+        await watched.page.goto("about:blank")
+    assert all("500" in fault for fault in watched.faults)
+    watched.faults.clear()
 
 
 async def test_all_rows_are_printed(watched: Watched, tmp_path: Path) -> None:

@@ -87,7 +87,11 @@ def test_a_hostile_text_is_made_visible(hostile: str) -> None:
     assert visible(visible(hostile)) == visible(hostile)
 
 
-@pytest.mark.parametrize("text", ["plain", "a\n\tb", "Grüße 日本 🙂 עברית", "± – ½ \\x1b", ""])
+def test_letters_that_show_nothing_are_made_visible() -> None:
+    assert visible("a\u3164b\u115f\u2800\U000e0100") == r"a\u3164b\u115f\u2800\U000e0100"
+
+
+@pytest.mark.parametrize("text", ["\u2764\ufe0f", "plain", "a\n\tb", "Grüße 日本 🙂 עברית", "± – ½ \\x1b", ""])
 def test_an_honest_text_stays_as_it_is(text: str) -> None:
     assert visible(text) == text
 

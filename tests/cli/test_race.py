@@ -161,3 +161,18 @@ def test_a_budget_in_seconds_needs_no_pace(metagen: Command, folder: Path) -> No
     again = metagen(*CHOOSE, "--budget", "1000 s")
     assert json.loads((folder / "made/pace.json").read_text()) == measured
     assert again.out.partition("This choice cost")[2] == out.partition("This choice cost")[2]
+
+
+@pytest.mark.usefixtures("many")
+def test_the_race_is_over_the_problems_that_have_a_reference(metagen: Command, folder: Path) -> None:
+    rows = [json.loads(line) for line in (folder / "many.jsonl").read_text().splitlines()]
+    for row in rows[:14]:
+        del row["answer"]
+    (folder / "many.jsonl").write_text(lines(*rows))
+    code, _, err = metagen(*CHOOSE)
+    assert code == 0
+    assert "have no verdict and are left out" not in err
+    files = (folder / "made").glob("*/solutions.jsonl")
+    ran = {json.loads(line)["problem"] for path in files for line in path.read_text().splitlines()}
+    assert ran
+    assert not ran & {f"p{number}" for number in range(14)}

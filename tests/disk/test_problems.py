@@ -82,6 +82,9 @@ def saved(path: Path, rows: Iterable[Any]) -> Path:
         ({"prompt": "?", "answer": -3, "id": 7}, Problem("7", "?", "-3")),
         ({"prompt": 42, "id": 7.0}, Problem("7", "42")),
         ({"prompt": "?", "answer": 0, "id": ""}, Problem("1", "?", "0")),
+        ({"prompt": None, "question": "?", "id": None, "unique_id": "a"}, Problem("a", "?")),
+        ({"problem": "x?", "answer": None, "solution": r"Well, $\boxed{7}$."}, Problem("1", "x?", "7")),
+        ({"problem": "x?", "answer": float("nan"), "solution": "7"}, Problem("1", "x?", "7")),
         ({"prompt": " Größe\u2028日本 ", "id": "ñ"}, Problem("ñ", " Größe\u2028日本 ")),
     ],
 )
@@ -191,6 +194,7 @@ def test_a_solution_is_the_answer_itself_where_it_is_named_as_such(tmp_path: Pat
         ({"prompt": "?", "answer": 1, "id": 2, "level": 3, "answers": "Number()"}, {}, ()),
         ({"prompt": "?", "image": "cat.png", "test": "assert f(1)"}, {}, ("image", "test")),
         ({"problem": "?", "solution": "Well.", "answer": 1}, {}, ("solution",)),
+        ({"problem": "?", "solution": "7", "answer": None}, {}, ()),
         ({"Body": "B.", "Question": "?"}, {}, ()),
         ({"Body": "B.", "question": "?"}, {}, ("Body",)),
         ({"prompt": "?", "Q": "?", "id": 1, "key": 2}, {"prompt_field": "Q", "id_field": "key"}, ("prompt", "id")),

@@ -181,15 +181,30 @@ def test_spans_of_no_problem_are_moved_away(tmp_path: Path) -> None:
     assert (tmp_path / "trace.jsonl.torn").read_text() == more + "\n"
 
 
+def test_spans_without_a_solution_are_moved_away_beside_failed_problems_too(tmp_path: Path) -> None:
+    kept(tmp_path, solution("a"), solution("b", error="lost"), solution("c"))
+    solutions, trace = tmp_path / "solutions.jsonl", tmp_path / "trace.jsonl"
+    unfinished = [
+        line for line in trace.read_text().splitlines() if '"problem": "c"' in line or '"problem":"c"' in line
+    ]
+    solutions.write_text("".join(line + "\n" for line in solutions.read_text().splitlines()[:2]))
+    with trace.open("a") as file:
+        file.write('{"problem": "d", "pa')
+    assert kept(tmp_path) == [solution("a")]
+    assert traced(tmp_path) == ["a", "a"]
+    assert len(unfinished) == 2
+    assert (tmp_path / "trace.jsonl.torn").read_text().splitlines() == [*unfinished, '{"problem": "d", "pa']
+
+
 def test_a_kill_between_the_two_rewritings_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept(tmp_path, solution("a"), solution("b", error="lost"), solution("c"))
     rewritten: list[str] = []
 
-    def once(path: Path, wanted: Any) -> None:
+    def once(path: Path, *which: Any) -> None:
         if rewritten:
             raise KeyboardInterrupt
         rewritten.append(path.name)
-        rewrite(path, wanted)
+        rewrite(path, *which)
 
     monkeypatch.setattr(runs, "rewrite", once)
     with pytest.raises(KeyboardInterrupt):

@@ -14,6 +14,7 @@ from metagen.disk.sources import read_source
 ROWS: list[dict[str, Any]] = [{"prompt": "1 + 1?", "answer": "2"}, {"prompt": "a, b;\tc\nd?", "answer": None}]
 LINES = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
 LIST = json.dumps(ROWS, indent=2).encode()
+TSV = b'answer\tprompt\n2\t1 + 1?\n\n\t"a, b;\tc\nd?"\n'
 CSV = b'prompt,answer\n1 + 1?,2\n"a, b;\tc\nd?",\n'
 
 
@@ -42,8 +43,8 @@ CSV = b'prompt,answer\n1 + 1?,2\n"a, b;\tc\nd?",\n'
         ("p.csv", b"\xef\xbb\xbf" + CSV.replace(b"answer", b'"answer"'), "row"),
         ("p.csv", b'prompt,answer\n\n1 + 1?,2\n\n"a, b;\tc\nd?",\n\n', "row"),
         ("p.csv", b'prompt;answer\r\n1 + 1?;2\r\n"a, b;\tc\nd?";\r\n', "row"),
-        ("p.tsv", b'prompt\tanswer\n1 + 1?\t2\n"a, b;\tc\nd?"\t\n', "row"),
-        ("p.tsv", 'prompt\tanswer\n1 + 1?\t2\n"a, b;\tc\nd?"\t\n'.encode("utf-16"), "row"),
+        ("p.tsv", TSV, "row"),
+        ("p.tsv", TSV.decode().encode("utf-16"), "row"),
     ],
 )
 def test_a_file_is_read_by_its_name_and_its_beginning(tmp_path: Path, name: str, data: bytes, place: str) -> None:
@@ -84,6 +85,8 @@ def test_a_date_that_python_has_not_is_one_line(tmp_path: Path) -> None:
         ("p.csv", "prompt\nGröße?\n".encode("latin-1"), "after row 0: is not UTF-8 text: save it as UTF-8"),
         ("p.csv", b"prompt\n" + b"x" * 200_000, "is not CSV: field larger than field limit"),
         ("p.csv", b"prompt\ra?\rb?\r", "is not CSV"),
+        ("p.tsv", b'prompt\tanswer\n"a is\t5\nb is"\t6\n', "row 1: is 2 rows if its quotes are a part of the text"),
+        ("p.tsv", b'prompt\tanswer\n"a" is?\t5\t6\n', "row 1: has more cells than the header has names"),
         ("p.xlsx", b"PK\x03\x04", "is a ZIP archive"),
     ],
 )
@@ -94,6 +97,18 @@ def test_what_is_wrong_is_one_line(tmp_path: Path, name: str, data: bytes, said:
     assert str(error.value).startswith(str(tmp_path / name))
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_quotes_between_tabs_may_be_a_part_of_the_text(tmp_path: Path) -> None:
+    rows = ['"To be" has how many letters?\t4', '"a is\t5', 'b is"\t6', "c\t7"]
+    (tmp_path / "p.tsv").write_text("\n".join(["prompt\tanswer", *rows]) + "\n")
+    assert ["\t".join(row.values()) for _, row in read_source(tmp_path / "p.tsv")] == rows
+
+
+def test_one_conversation_is_one_problem(tmp_path: Path) -> None:
+    row = {"messages": [{"role": "user", "content": "1 + 1?"}], "answer": "2"}
+    (tmp_path / "p.json").write_text(json.dumps(row))
+    assert list(read_source(tmp_path / "p.json")) == [("item 1", row)]
 
 
 @pytest.mark.parametrize("data", [b'{"prompt": "?"}', b'{"prompt": "?"}\n', b'{\n "prompt": "?"\n}\n'])

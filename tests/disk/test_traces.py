@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metagen import Candidate, Feedback, InputError, Usage
-from metagen.disk.traces import VERSION, SpanRow, read_configuration, read_traces, row_of
+from metagen.disk.traces import VERSION, SpanRow, parent_of, read_configuration, read_traces, row_of
 from metagen.trace import Asked, Call, Child, Expansion, Span, Written
 
 floats = st.floats(allow_nan=False, allow_infinity=False, width=32)
@@ -86,6 +86,11 @@ def test_the_texts_that_were_compared_are_written_where_no_completion_below_is_t
     assert (row_of(vote, "p")["compared"], row_of(vote, "p").get("replies")) == (2, None)
     vote.samples.reverse()
     assert row_of(vote, "p")["replies"] == ["It is 8", "It is 7"]
+
+
+def test_the_span_above_is_the_nearest_that_there_is() -> None:
+    paths = {"", "0", "0.0.1"}
+    assert [parent_of(path, paths) for path in ("0.0.1.2", "0.0.1", "0", "")] == ["0.0.1", "0", "", None]
 
 
 def test_a_line_of_another_form_is_named(tmp_path: Path) -> None:

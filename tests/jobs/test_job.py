@@ -135,6 +135,30 @@ def test_a_setting_of_a_server_that_changes_replies_makes_another_run(tmp_path: 
     assert "secret" not in str(job.configuration())
 
 
+def test_another_price_or_card_is_another_configuration_of_the_same_folder(tmp_path: Path) -> None:
+    """Rows that were counted with and without a price have no total."""
+    models = {"model": SERVER}
+    plain, priced, sized = (
+        prepare(order(tmp_path, {"answer": 7}, models=models, **more))
+        for more in ({}, {"prices": {"model": "1/2"}}, {"cards": {"model": SMALL}})
+    )
+    assert plain.slug() == priced.slug() == sized.slug()
+    assert len({str(each.configuration()) for each in (plain, priced, sized)}) == 3
+    same = prepare(order(tmp_path, {"answer": 7}, models=models, prices={"model": "1.0/2.00"}))
+    assert same.configuration() == priced.configuration()
+    assert plain.slug(costs=True) != priced.slug(costs=True)
+
+
+def test_models_in_folders_of_one_name_have_two_origins(tmp_path: Path) -> None:
+    folders = [tmp_path / each / "hf" for each in ("ck1", "ck2")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text((SMALL / "config.json").read_text())
+    models = {"one": str(folders[0]), "other": str(folders[1]), "ours": str(SMALL), "served": SERVER}
+    job = prepare(order(tmp_path, {"answer": 7}, models=models))
+    assert [job.origin(name) for name in models] == [*map(str, folders), f"{SMALL.name} (shipped)", ""]
+
+
 def test_a_field_that_the_template_shows_makes_another_run(tmp_path: Path) -> None:
     reading = {"template": Template("{context} {prompt}", Path("t.txt"))}
     one, other = ({"context": text, "answer": 7} for text in ("One.", "Other."))

@@ -85,6 +85,19 @@ def test_strategies_share_samples_and_a_sweep_is_taken_up_again(
     assert (folder / "runs/plan/problems_own_vote_free_0/solutions.jsonl").read_bytes() == before
 
 
+def test_strategies_are_compared_on_the_problems_of_the_plan(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder of an earlier plan holds more problems than the limit of this one."""
+    head = 'problems = ["problems.jsonl"]\nload = ["own.py"]\nlimit = {}\nmodels = {{ own = "model" }}\n[strategies]\n'
+    (folder / "plan.toml").write_text(f'{head.format(5)}one = "Model()"\n')
+    run(monkeypatch, "plan.toml")
+    (folder / "plan.toml").write_text(f'{head.format(2)}one = "Model()"\nvote = "Vote(6)"\n')
+    run(monkeypatch, "plan.toml")
+    assert [row["count"] for row in json.loads((folder / "runs/plan/sweep.json").read_text())] == [2, 2]
+    assert "cannot be compared" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

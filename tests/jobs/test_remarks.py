@@ -9,6 +9,7 @@ import pytest
 from metagen import Generator, Limited, ProblemFile, Recorded, Scripted, ScriptedReward, Vote, parse
 from metagen.cli.jobs import sample_file, solve_file
 from metagen.jobs.job import Order, prepare
+from metagen.jobs.opening import at_price
 from metagen.jobs.remarks import of_problems, remarks
 from metagen.leaves import find_leaves
 from metagen.request import AnyBackend
@@ -65,7 +66,9 @@ async def test_each_model_has_its_line_and_its_context() -> None:
 async def test_who_only_plays_is_not_spoken_of(tmp_path: Path) -> None:
     (tmp_path / "pool.jsonl").write_text("")
     assert await remarks(Vote(2), {"model": Scripted("x")}) == []
-    assert await remarks(Vote(2), {"model": Recorded(tmp_path / "pool.jsonl")}) == []
+    pool = Recorded(tmp_path / "pool.jsonl")
+    assert await remarks(Vote(2), {"model": pool}) == []
+    assert await remarks(Vote(2), {"model": at_price(pool, "1/1")}) == []
     assert len(await remarks(Vote(2), {"model": Recorded(tmp_path / "new.jsonl", Limited(Scripted("x"), 1))})) == 1
 
 

@@ -1,6 +1,7 @@
+from collections.abc import Sequence
 from pathlib import Path
 
-from metagen import BestOf, Scripted, solve_all
+from metagen import BestOf, Candidate, Problem, Request, Run, Score, Scripted, Until, Vote, solve_all
 from metagen.disk.runs import RunDirectory
 from metagen.view.candidates import Shown, candidates_of
 from metagen.view.reading import RunRows
@@ -44,6 +45,26 @@ async def test_candidates_that_took_several_requests_are_whole(tmp_path: Path) -
     refined = await shown(tmp_path, "refine")
     assert len(refined) == 2
     assert all(each.text for each in refined)
+
+
+async def test_what_a_lost_sample_wrote_is_no_candidate(tmp_path: Path) -> None:
+    """A sample of several requests is lost as a whole, however deep below it they were sent."""
+
+    async def flaky(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
+        if any("BAD" in each.text for each in candidates):
+            raise RuntimeError("no verdict")
+        return [Score(1.0)] * len(candidates)
+
+    def script(request: Request) -> str:
+        return "BAD The answer is 1." if request.draw == 0 else "The answer is 2."
+
+    problem = Problem("a", "1 + 1?", answer="2")
+    with RunDirectory(tmp_path / "lost", {}) as run:
+        async for solution in solve_all([problem], Vote(3, of=Until(flaky, limit=4)), Scripted(script), seed=1):
+            run.add(solution)
+    ((row, spans),) = RunRows.read(tmp_path / "lost").traces()
+    assert row.answers == ("2", "2")
+    assert [(each.text, each.right) for each in candidates_of(row, spans)] == [("The answer is 2.", True)] * 2
 
 
 async def test_a_single_answer_is_the_only_candidate(tmp_path: Path) -> None:

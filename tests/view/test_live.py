@@ -65,6 +65,16 @@ async def test_nobody_else_is_answered_and_nothing_else_is_served(
         assert refusal(server.address + path, **({"Host": host} if host else {})) == code
 
 
+async def test_a_damaged_run_is_named_to_the_reader(tmp_path: Path) -> None:
+    folder = await make_run(tmp_path)
+    with serving(folder) as server:
+        (folder / "trace.jsonl").write_text("7\n")
+        with pytest.raises(HTTPError) as refused:
+            ask(f"{server.address}problem?run=0&id=a")
+        with refused.value as reply:
+            assert (reply.code, b"trace.jsonl, line 1: must be a JSON object" in reply.read()) == (500, True)
+
+
 async def test_what_cannot_be_served_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"it has no run\.json"):
         LiveServer([tmp_path])

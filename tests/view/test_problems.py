@@ -1,6 +1,10 @@
+from collections.abc import Sequence
 from pathlib import Path
 
-from metagen import Price, Priced, Scripted, Vote, solve_all
+import pytest
+
+from metagen import BestOf, Candidate, Price, Priced, Problem, Run, Score, Scripted, Vote, solve_all
+from metagen.cli.show import show_problem
 from metagen.disk.runs import RunDirectory
 from metagen.view.packing import encoded
 from metagen.view.problems import problem, summary
@@ -30,6 +34,24 @@ async def test_the_table_says_what_each_problem_cost_in_money(tmp_path: Path) ->
             run.add(solution)
     columns = summary(RunRows.read(tmp_path / "priced"), {})["columns"]
     assert columns["money"] == [solution.usage.prompt_tokens + 2 * solution.usage.completion_tokens]
+
+
+async def silent(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
+    run.note("out of order")
+    return [None] * len(candidates)
+
+
+async def test_verdicts_that_were_not_given_are_told_with_the_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with RunDirectory(tmp_path / "silent", {}) as run:
+        async for solution in solve_all(PROBLEMS[:1], BestOf(4, by=silent), Scripted(votes)):
+            run.add(solution)
+    row, spans = next(RunRows.read(tmp_path / "silent").traces())
+    whole = problem(row, spans)
+    assert (whole["lost"], whole["why"], whole["unscored"]) == (0, "", "4 of 4 (silent: out of order)")
+    show_problem(tmp_path / "silent", "a")
+    assert "No verdict: 4 of 4 (silent: out of order)" in capsys.readouterr().out
 
 
 async def test_a_problem_has_its_candidates_and_its_spans_as_they_are_written(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ from metagen.budget import Usage
 from metagen.disk.facts import FACTS
 from metagen.disk.files import replace_file
 from metagen.disk.rows import SolutionRow
-from metagen.disk.traces import SpanRow
+from metagen.disk.traces import SpanRow, parent_of
 from metagen.messages import read_messages
 from metagen.trace import Asked, Written
 from metagen.view.problems import asked, judged_candidates
@@ -186,10 +186,10 @@ class Transcript:
     """The spans right below each path; an expanded node of a search is below the one that it is a child of."""
 
     def __post_init__(self) -> None:
-        expanded = {span.path for span in self.spans if span.expansion}
+        expanded, paths = {span.path for span in self.spans if span.expansion}, {span.path for span in self.spans}
         for span in self.spans:
             if span.path:
-                self.below.setdefault(_above(span, expanded), []).append(span)
+                self.below.setdefault(_above(span, expanded, paths), []).append(span)
 
     def events(self) -> Iterator[Event]:
         """All events, each span's between its beginning and its end."""
@@ -248,14 +248,14 @@ class Transcript:
         return (self.begun + timedelta(seconds=seconds)).astimezone(UTC)
 
 
-def _above(span: SpanRow, expanded: set[str]) -> str:
+def _above(span: SpanRow, expanded: set[str], paths: set[str]) -> str:
     """The path that a span is shown below: in a search, `0./0/1` is a child of the node `0./0`."""
     if span.expansion:
         node, slash, _ = span.path.rpartition("/")
         for above in (node, f"{node}/"):
             if slash and above in expanded and above != span.path:
                 return above
-    return span.parent or ""
+    return parent_of(span.path, paths) or ""
 
 
 def _id(span: SpanRow) -> str:

@@ -117,11 +117,11 @@ function aboutRun(run, place) {
   const cells = rows.map((row) => row.cells[place]).filter(Boolean);
   const graded = cells.filter((cell) => cell.correct !== null);
   const sum = (name) => cells.reduce((total, cell) => total + (cell[name] || 0), 0);
-  const covered = cells.filter((cell) => cell.hits > 0 || cell.correct === true).length;
+  const drawn = cells.filter((cell) => cell.judged > 0);
   const { strategy, models, problems, begun } = run.about;
   const facts = [
     ["right", percent(graded.filter(right).length, graded.length)],
-    ["some sample right", cells.some((cell) => cell.judged > 1) ? percent(covered, graded.length) : ""],
+    ["some sample right", drawn.some((cell) => cell.judged > 1) ? percent(drawn.filter((cell) => cell.hits > 0).length, drawn.length) : ""],
     ["problems", number(cells.length, 0)],
     ["tokens", number(sum("tokens"), 0)],
     ["FLOPs", large(sum("flops"))],
@@ -176,7 +176,8 @@ async function open(id) {
     [shown] = filtered();
   }
   const place = shown.findIndex((each) => each.id === id); // reading again makes new rows
-  const article = await problemPage(runs, row, place < 0 ? [] : [shown[place - 1], shown[place + 1]]);
+  const neighbours = place < 0 ? [] : [shown[place - 1], shown[place + 1]];
+  const article = await problemPage(runs, row, neighbours).catch((error) => problemParts(row, neighbours, failure(error)));
   if (state().get("problem") !== id) return undefined;
   page.className = "single";
   page.replaceChildren(article);
@@ -232,18 +233,33 @@ async function look() {
   }
 }
 
+// That something could not be read, and why.
+const failure = (error) => el("p", { class: "error", role: "alert" }, visible(`This cannot be shown: ${error.message}`));
+
 async function follow() {
   try {
     await look();
-  } catch {
-    // The server may answer the next time.
+    said("live");
+  } catch (error) {
+    said(`not up to date: ${error.message}`); // the server may answer the next time
   } finally {
     setTimeout(follow, POLL);
   }
 }
 
+function said(state) {
+  const tag = document.querySelector("header .tag");
+  if (tag) tag.textContent = visible(state);
+}
+
 async function begin() {
-  await read();
+  try {
+    await read();
+  } catch (error) {
+    page.replaceChildren(failure(error));
+    if (source.live) setTimeout(begin, POLL);
+    return;
+  }
   window.addEventListener("hashchange", route);
   document.addEventListener("keydown", keys);
   for (const [event, printing] of [["beforeprint", true], ["afterprint", false]])

@@ -75,7 +75,7 @@ function revisions(spans) {
     const versions = draftOf(span, known);
     let said = "";
     for (const child of spans) {
-      if (parentOf(child.path) !== span.path || child.verifying) continue;
+      if (child.verifying || parentOf(child.path, known) !== span.path) continue;
       if (child.feedback) said = child.feedback.text;
       const text = lastText(child, spans);
       if (!child.feedback && text !== null) {
@@ -92,7 +92,7 @@ function revisions(spans) {
 function draftOf(span, known) {
   if (span.name !== "improved") return [];
   const place = Number(span.path.split(".").pop());
-  const above = parentOf(parentOf(span.path));
+  const above = span.path.split(".").slice(0, -2).join(".");
   const drawn = known.get(`${above}.0`);
   const draft = drawn && drawn.completions && drawn.completions[place];
   return draft ? [{ text: draft.text, said: "" }] : [];
@@ -103,7 +103,14 @@ function lastText(top, spans) {
   return inside.length ? inside.at(-1).completions.at(-1).text : null;
 }
 
-const parentOf = (path) => path.slice(0, Math.max(0, path.lastIndexOf(".")));
+// The path of the span right above, of those that are known: the key of a span may have several parts.
+function parentOf(path, known) {
+  const parts = path.split(".");
+  do parts.pop();
+  while (parts.length && !known.has(parts.join(".")));
+  return parts.join(".");
+}
+
 const isBelow = (path, top) => path === top || path.startsWith(`${top}.`);
 
 // A draft; or how a version differs from the one before.

@@ -32,7 +32,9 @@ function served() {
   const ask = async (path) => {
     if (locked && !key) return NOTHING;
     const reply = await fetch(path, { headers: identified() });
-    return reply.status === 401 ? NOTHING : reply.json();
+    if (reply.status === 401) return NOTHING;
+    if (!reply.ok) throw new Error((await reply.text()) || reply.statusText);
+    return reply.json();
   };
   return {
     live: true,

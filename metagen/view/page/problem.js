@@ -20,6 +20,7 @@ function runPart(run, row, cell, data, single) {
     data.error ? el("p", { class: "error" }, visible(data.error)) : null,
     ...data.notes.map((note) => el("p", { class: "note" }, visible(note))),
     data.lost ? el("p", { class: "note" }, visible(`${counted(data.lost, "sample")} lost. ${data.why}`)) : null,
+    data.unscored ? el("p", { class: "note" }, visible(`No verdict: ${data.unscored}`)) : null,
     section(level, "Candidates", candidateGroups(candidates)),
     tree.length ? section(level, "Search tree", new SearchTree(tree).element) : null,
     section(level, "Refinement", revisions(spans).map(revisionPart)),
@@ -33,6 +34,17 @@ function runPart(run, row, cell, data, single) {
 async function problemPage(runs, row, neighbours) {
   const found = await Promise.all(runs.map((run, place) => (row.cells[place] ? source.problem(place, row.cells[place].place, row.id) : null)));
   const whole = found.find((data) => data && data.prompt);
+  return problemParts(
+    row,
+    neighbours,
+    prose(whole ? whole.prompt : row.prompt || "", { class: "prose question" }),
+    row.reference === null || row.reference === undefined ? null : el("p", {}, "Reference: ", el("b", {}, ...rich(row.reference))),
+    el("div", { class: runs.length > 1 ? "runs" : "" }, ...runs.map((run, place) => runPart(run, row, row.cells[place], found[place], runs.length === 1))),
+  );
+}
+
+// The parts of a page between the links to others, under the name of the problem.
+function problemParts(row, neighbours, ...parts) {
   const [before, after] = neighbours;
   const go = (to, label) => (to ? el("a", { href: `#${linkTo(to.id)}` }, label) : el("span", { class: "faint" }, label));
   const tags = Object.entries(row.tags).map(([name, value]) => el("span", { class: "tag" }, visible(`${name} ${value}`)));
@@ -42,8 +54,6 @@ async function problemPage(runs, row, neighbours) {
     el("nav", { "aria-label": "Problems" }, el("a", { href: `#${linkTo("")}` }, "All problems"), go(before, "Previous"), go(after, "Next")),
     el("h1", { tabindex: "-1" }, "Problem ", visible(row.id)),
     el("p", {}, ...tags),
-    prose(whole ? whole.prompt : row.prompt || "", { class: "prose question" }),
-    row.reference === null || row.reference === undefined ? null : el("p", {}, "Reference: ", el("b", {}, ...rich(row.reference))),
-    el("div", { class: runs.length > 1 ? "runs" : "" }, ...runs.map((run, place) => runPart(run, row, row.cells[place], found[place], runs.length === 1))),
+    ...parts,
   );
 }

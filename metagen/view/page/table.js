@@ -55,16 +55,16 @@ function columnsOf(runs, rows) {
   ];
 }
 
-// Numbers by size, texts by their numbers and letters; what is missing comes last.
+// Numbers by size, texts by their numbers and letters, upwards or down; what is missing comes last in both.
 const collator = new Intl.Collator("en", { numeric: true });
 
-function compareValues(first, second) {
+function compareValues(first, second, down) {
   for (let place = 0; place < Math.max(first.length, second.length); place += 1) {
     const [a, b] = [first[place], second[place]];
     const missing = (a === null || a === undefined) - (b === null || b === undefined);
     if (missing) return missing;
     if (a === b || a === null || a === undefined) continue;
-    return typeof a === "number" && typeof b === "number" ? a - b : collator.compare(a, b);
+    return (down ? -1 : 1) * (typeof a === "number" && typeof b === "number" ? a - b : collator.compare(a, b));
   }
   return 0;
 }
@@ -72,7 +72,7 @@ function compareValues(first, second) {
 function sorted(rows, column, down) {
   if (column.key === "id") return down ? [...rows].reverse() : rows;
   const keyed = rows.map((row) => [column.value(row), row]);
-  keyed.sort((a, b) => (down ? -1 : 1) * compareValues(a[0], b[0]) || a[1].number - b[1].number);
+  keyed.sort((a, b) => compareValues(a[0], b[0], down) || a[1].number - b[1].number);
   return keyed.map(([, row]) => row);
 }
 

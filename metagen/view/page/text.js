@@ -1,7 +1,10 @@
 // What models wrote, as nodes: equations by KaTeX as MathML, code in colours, the rest as text.
 
-// Characters that steer, hide or reorder text are shown as escapes.
-const HIDDEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+// Characters that steer, hide or reorder text, and those that show nothing, are shown as escapes; what makes a sign
+// an emoji, or keeps it from being one, is spared.
+const HIDDEN =
+  /(?<!\p{Emoji})[\ufe0e\ufe0f]|(?![\ufe0e\ufe0f])[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u2028\u2029\u2800\ufff9-\ufffb\p{Cs}\p{Default_Ignorable_Code_Point}]/gu;
+const OPERATORS = /[\u2061-\u2064]/g; // between the signs of an equation KaTeX writes them itself
 
 const PARTS = new RegExp(
   [
@@ -24,7 +27,10 @@ const PYTHON = new RegExp(
 const KINDS = ["comment", "string", "number", "keyword"];
 
 function visible(text) {
-  return text.replace(HIDDEN, (each) => `\\u${each.charCodeAt(0).toString(16).padStart(4, "0")}`);
+  return text.replace(HIDDEN, (each) => {
+    const code = each.codePointAt(0).toString(16);
+    return code.length > 4 ? `\\u{${code}}` : `\\u${code.padStart(4, "0")}`;
+  });
 }
 
 // Calls `other` on what lies between matches and `matched` on each match, and returns all nodes.
@@ -48,9 +54,13 @@ function highlighted(code) {
   return between(visible(code), PYTHON, colour, (text) => text);
 }
 
+const hides = (text) => visible(text) !== text;
+
+// An equation that holds hidden characters, or makes them by \char, is shown as it was written.
 function equation(source, display) {
   const holder = el("span", { class: display ? "equation display" : "equation" });
   try {
+    if (hides(source)) throw new Error("hidden characters");
     katex.render(source, holder, {
       displayMode: display,
       maxExpand: 200,
@@ -60,6 +70,7 @@ function equation(source, display) {
       throwOnError: true,
       trust: false,
     });
+    if (hides(holder.textContent.replace(OPERATORS, ""))) throw new Error("hidden characters");
   } catch {
     holder.textContent = visible(source);
     holder.classList.add("unread");

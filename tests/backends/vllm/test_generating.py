@@ -78,7 +78,7 @@ async def test_samples_come_in_order_and_are_counted(engine: VLLMEngine) -> None
 
 @engine_test
 async def test_metrics_of_vllm_are_not_kept_where_nobody_asked_for_them(engine: VLLMEngine) -> None:
-    from prometheus_client import REGISTRY  # noqa: PLC0415 (an optional package)
+    from prometheus_client import REGISTRY
 
     await ask(engine, asking(n=2))
     assert engine.load().written
