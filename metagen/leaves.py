@@ -65,9 +65,9 @@ def leaves_open(strategy: object) -> bool:
 
 def check_settings(strategy: object, models: Mapping[str, AnyBackend], default: object = None) -> None:
     """Refuse settings that the opened models cannot follow, and samples that would all be the same."""
-    writing = {name: backend for name, backend in models.items() if generates(backend)}
+    check_confidence(strategy, models, default)
     for leaf in find_leaves(strategy, default):
-        backend = writing.get(leaf.name or next(iter(writing), ""))
+        backend = _backend_of(leaf, models)
         if backend and (reason := refusal(backend, leaf.wishes())):
             raise InputError(f"{literal(leaf)}: {backend.name} {reason}")
         if backend and leaf.thinking is not None:
@@ -79,6 +79,69 @@ def check_settings(strategy: object, models: Mapping[str, AnyBackend], default: 
         leaves = list(find_leaves(of or default)) if several else []
         if several and leaves and all(leaf.greedy for leaf in leaves):
             _check_greedy(part, of, several[1])
+
+
+def _backend_of(leaf: Model, models: Mapping[str, AnyBackend]) -> Backend | None:
+    """The model that a leaf asks, if it is among these."""
+    writing = {name: backend for name, backend in models.items() if generates(backend)}
+    return writing.get(leaf.name or next(iter(writing), ""))
+
+
+def check_confidence(strategy: object, models: Mapping[str, AnyBackend], default: object = None) -> None:
+    """Refuse a verifier that reads log-probabilities where all samples are surely drawn without."""
+    for part in parts(strategy):
+        for by in _judging(part):
+            wanted: Model | None = getattr(by, "drawn_by", None)
+            drawing = list(_bottom(part, default)) if wanted else []
+            if wanted and drawing and all(_withholds(each, wanted, models) for each in drawing):
+                raise InputError(reads_more(by, wanted))
+
+
+def reads_more(by: object, wanted: Model) -> str:
+    """What to say where a verifier needs what its samples were drawn without."""
+    return (
+        f"{literal(by)} reads what the model returns beside its tokens: sample with of={literal(wanted)}, "
+        "from a model that does"
+    )
+
+
+def _judging(part: object) -> Iterator[object]:
+    """The verifiers of a strategy, and those that they are made of, which judge the same samples."""
+    if isinstance(part, tuple):
+        for each in part:
+            yield from _judging(each)
+        return
+    for name, _, judges in settings_of(type(part)) or ():  # type: ignore[arg-type]  # a class has a hash
+        if judges and (value := getattr(part, name)) is not None:
+            yield from value if isinstance(value, tuple) else (value,)
+            yield from _judging(value)
+
+
+def _bottom(generator: object, default: object) -> Iterator[object]:
+    """What draws in the end: models, and what is not known to draw by others."""
+    if isinstance(generator, tuple):
+        for each in generator:
+            yield from _bottom(each, default)
+    elif generator is None:
+        yield from _bottom(default or USUAL, default)
+    else:
+        known = None if isinstance(generator, Model) else settings_of(type(generator))  # type: ignore[arg-type]
+        inner = [getattr(generator, name) for name, draws, judges in known or () if draws and not judges]
+        yield from _bottom(tuple(inner), default) if inner else (generator,)
+
+
+def _withholds(drawing: object, wanted: Model, models: Mapping[str, AnyBackend]) -> bool:
+    """Whether samples surely come without what a verifier reads: metagen's own models return it if they are asked."""
+    if not isinstance(drawing, Model) or drawing.top_logprobs or (drawing.logprobs and not wanted.top_logprobs):
+        return False
+    backend: object = _backend_of(drawing, models)
+    while backend is not None and type(backend).__module__.startswith("metagen.backends."):
+        if hasattr(backend, "writer"):  # it plays samples as they were recorded
+            return False
+        if (inner := getattr(backend, "of", None)) is None:
+            return True
+        backend = inner
+    return False
 
 
 def _check_greedy(part: object, of: object, count: int) -> None:

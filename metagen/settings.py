@@ -14,6 +14,8 @@ from metagen.errors import InputError
 
 CONCURRENCY = 256
 """Problems at once. An engine queues what it cannot run yet, so more costs only memory."""
+WAITING = 600.0
+"""Seconds by the clock for one call of a tool: programs have limits of their own, and wait for a free processor."""
 PLAIN = "; a plain function of (prompt, text) goes into OnText(...)"
 GENERATOR = ("problem", "run")
 """What a generator is called with."""
@@ -73,6 +75,13 @@ def require_text(of: object, /, **texts: Any) -> None:
     for name, value in texts.items():
         if not isinstance(value, str):
             raise InputError(f"{type(of).__name__}: {name} must be a text, not {value!r}")
+
+
+def require_switch(of: object, /, **given: Any) -> None:
+    """Refuse what is neither `True` nor `False`: a text would count as true."""
+    for name, value in given.items():
+        if not isinstance(value, bool):
+            raise InputError(f"{type(of).__name__}: {name} must be True or False, not {value!r}")
 
 
 def require_generator(of: object, /, **given: Any) -> None:
@@ -185,5 +194,5 @@ def takes(value: object, arguments: int) -> bool:
 
 def require_seconds(of: object, seconds: object) -> None:
     """Refuse a limit that is none."""
-    if not isinstance(seconds, int | float) or not seconds > 0:
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not seconds > 0:
         raise InputError(f"{type(of).__name__}: seconds must be a number above 0, not {seconds!r}")

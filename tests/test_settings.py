@@ -1,28 +1,39 @@
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import KW_ONLY, dataclass
+from inspect import signature
 from typing import Any
 
 import pytest
 
 from metagen import (
     BestOf,
+    Candidate,
     Chain,
     CoT,
     Fallback,
     InputError,
     Joined,
+    Limits,
     MatchesReference,
     Mean,
     Model,
+    Problem,
     ProgramOfThought,
     ReAct,
     Refine,
+    Run,
+    Sandbox,
+    Score,
     Until,
     Vote,
     parse,
+    tools,
+    verifiers,
 )
 from metagen.settings import literal, require_generator, require_verifier, require_whole, spelled
+from metagen.verifiers import critics
 
 
 @dataclass(frozen=True, repr=False)
@@ -181,3 +192,39 @@ def test_wrappers_of_async_functions_are_async() -> None:
 
     for verifier in (judge, functools.partial(judge), logged, MatchesReference().__call__):
         require_verifier(Example(1), by=verifier)
+
+
+async def rates(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
+    return [Score(1.0) for _ in candidates]
+
+
+NEEDED: dict[str, Any] = {"by": rates, "function": lambda prompt, text: 1.0, "corpus": "x", "weights": (1.0,)}
+"""Settings that some cannot do without."""
+ODD: list[Any] = ["10", True, None, -1, 1.5, float("nan"), float("inf"), (), ("a",), ((),), ((1, 2),), b"x", {}, [1]]
+SETTABLE = [
+    *(getattr(room, name) for room in (verifiers, tools, critics) for name in room.__all__),
+    *(Limits, Sandbox),
+]
+
+
+@pytest.mark.parametrize("kind", SETTABLE, ids=lambda kind: kind.__name__)
+def test_a_setting_of_the_wrong_kind_is_named_or_works_as_one(kind: Any) -> None:
+    parameters = signature(kind).parameters.values()
+    several = [rates for each in parameters if each.kind is each.VAR_POSITIONAL]
+    named = [each for each in parameters if each.kind is not each.VAR_POSITIONAL]
+    needed = {each.name: NEEDED[each.name] for each in named if each.default is each.empty}
+    assert repr(kind(*several, **needed))
+    for each in named:
+        for value in ODD:
+            refused = pytest.raises(InputError, match=f"^{kind.__name__}: ")
+            fits = isinstance(value, bool) == isinstance(each.default, bool)
+            with nullcontext() if fits and works(kind, several, {**needed, each.name: value}) else refused:
+                kind(*several, **{**needed, each.name: value})
+
+
+def works(kind: Any, several: list[Any], settings: dict[str, Any]) -> bool:
+    """Whether it can be made with these settings, and used as every setting is."""
+    try:
+        return repr(kind(*several, **settings)) != "" and hash(kind(*several, **settings)) is not None
+    except InputError:
+        return False

@@ -18,6 +18,8 @@ from metagen.execution.seccomp import program
 
 WORK = "/sandbox"
 """The working folder, as the command sees it."""
+SYSTEM = "/usr"
+"""The folder of the system's programs and libraries."""
 PROBE_SECONDS = 20.0
 USERS = range(61184, 65520)
 """User ids that nobody owns: those that systemd gives to services for the time they run."""
@@ -29,7 +31,11 @@ ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0"
 ENTRANCE = Path(__file__).with_name("entrance.py")
 HIDDEN = (
     *("/proc/keys", "/proc/key-users", "/proc/kcore", "/proc/kallsyms", "/proc/timer_list", "/proc/slabinfo"),
-    *(f"/proc/1/{name}" for name in ("environ", "mem", "maps", "smaps", "cmdline", "auxv", "mountinfo", "mounts")),
+    *(
+        f"/proc/1{task}/{name}"
+        for task in ("", "/task/1")
+        for name in ("environ", "mem", "maps", "smaps", "cmdline", "auxv", "mountinfo", "mounts")
+    ),
 )
 """What the kernel says there of the machine, of others and of bubblewrap is nobody's business inside."""
 
@@ -53,7 +59,7 @@ def bubblewrap(readable: Sequence[str], limits: Limits, placed: Sequence[str] = 
         *("--die-with-parent", "--new-session", "--proc", "/proc", "--dev", "/dev"),
         *_system(),
         *size, "/tmp", *size, "/dev/shm", *size, WORK,
-        *_bound(_folders(readable)),
+        *_bound(folders(readable)),
         *placed,
         *_hidden(),
         *("--remount-ro", "/dev", "--remount-ro", "/proc", "--remount-ro", "/", "--chdir", WORK, "--"),
@@ -85,7 +91,7 @@ def _other_user() -> list[str]:
 
 def _system() -> Iterator[str]:
     """The system's programs and libraries."""
-    yield from ("--ro-bind", "/usr", "/usr")
+    yield from ("--ro-bind", SYSTEM, SYSTEM)
     for path in (Path("/bin"), Path("/sbin"), Path("/lib"), Path("/lib32"), Path("/lib64")):
         if path.is_symlink():
             yield from ("--symlink", str(path.readlink()), str(path))
@@ -102,10 +108,10 @@ def _bound(paths: Sequence[str], how: str = "--ro-bind") -> Iterator[str]:
         yield from (how, path, path)
 
 
-def _folders(readable: Sequence[str]) -> list[str]:
-    """This Python, if it is not the system's own, and what the user adds."""
+def folders(readable: Sequence[str]) -> list[str]:
+    """What is seen beside `SYSTEM`: this Python, if it is not the system's own, and what the user adds."""
     paths = dict.fromkeys((sys.base_prefix, sys.prefix, *readable))
-    return [path for path in paths if not Path(path).is_relative_to("/usr")]
+    return [path for path in paths if not Path(path).is_relative_to(SYSTEM)]
 
 
 @cache

@@ -25,6 +25,8 @@ _TACTIC = re.compile(r"[a-z_(\[]|\Z")
 GIVES_UP = re.compile(r"(?<![\w'.])(admit|give_up|Admitted|bypass_check)(?![\w'])")
 _REQUIRE = re.compile(r"(?:From\s+(?:Coq|Stdlib)\s+)?Require\s+(?:Import\s+|Export\s+)?((?:[\w']+(?:\.[\w']+)*\s*)+)\.")
 _OPEN_HOLE = re.compile(rf"\(\* (.*?) \*\)\n{re.escape(HOLE)}", re.DOTALL)
+_OPENING = re.compile(r"Proof(?: using\b.*?)?(?: with (?P<tactic>.+))?\.")
+"""How a proof begins; the tactic is done behind each sentence that ends with three periods."""
 _BY_ADMIT = re.compile(r"\s+by\s+\(?admit\)?\.(?=\s|\Z)")
 
 
@@ -65,7 +67,7 @@ def read_file(text: str) -> tuple[Statement, str]:
 
 
 def _statement(parts: Sequence[str], index: int) -> Statement:
-    name = re.split(r"[\s:({]+", parts[index].strip())[1]
+    name = re.split(r"[\s:({@]+", parts[index].strip())[1]
     return Statement(name, parts[index], "".join(parts[:index]))
 
 
@@ -106,7 +108,12 @@ def _proof(parts: Sequence[str], known: set[str], libraries: set[str], *, sketch
                 raise Refused(f"refused: text after {end}")
             yield part.removesuffix(end)
             return
-        if sentence == "Proof." or (sentence in known and not _TACTIC.match(first_word(sentence))):
+        if opening := _OPENING.fullmatch(sentence):
+            if opening["tactic"]:
+                check_sentence(f"{opening['tactic']}.", libraries)
+                yield f"\nProof with {opening['tactic']}."
+            continue
+        if sentence in known and not _TACTIC.match(first_word(sentence)):
             continue  # tactics of a given proof may well be those of this one
         if not (sketch and _is_hole(part)):
             check_sentence(sentence, libraries)

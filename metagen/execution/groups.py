@@ -46,7 +46,7 @@ def memory_group(limit: int) -> Iterator[Group | None]:
 
 
 def _made(parent: Path, limit: int) -> Group | None:
-    folder = parent / f"metagen-{secrets.token_hex(8)}"
+    folder = parent / f"metagen-{os.getpid()}-{secrets.token_hex(8)}"
     try:
         folder.mkdir()
     except OSError:
@@ -73,5 +73,15 @@ def _parent() -> Path | None:
             for folder in (own, own.parent):
                 if folder.is_relative_to(ROOT) and (made := _made(folder, 1 << 30)):
                     made.folder.rmdir()
+                    _sweep(folder)
                     return folder
     return None
+
+
+def _sweep(parent: Path) -> None:
+    """Remove the groups of processes that were killed before they could; one that is in use cannot be removed."""
+    for left in parent.glob("metagen-*-*"):
+        process = left.name.split("-")[1]
+        if process.isdecimal() and not Path("/proc", process).exists():
+            with suppress(OSError):
+                left.rmdir()

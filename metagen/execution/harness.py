@@ -5,6 +5,7 @@ input holds a word, which goes out at the end if nothing was raised, and the nam
 defined and not called: unittest or pytest, or nothing.
 """
 
+import builtins
 import importlib
 import os
 import sys
@@ -30,31 +31,58 @@ def main() -> None:
     word, _, runner = os.read(0, 64).partition(b" ")
     output = os.dup(1)
     try:
-        code = importlib.import_module("candidate")
-        tests = as_main({name: value for name, value in vars(code).items() if not name.startswith("__")})
-        if runner:
-            {b"unittest": run_unittest, b"pytest": run_pytest}[runner](tests)
+        tests = as_main(importlib.import_module("candidate"))
     except SystemExit as end:
-        if end.code or _left_by_the_code(end):
-            raise SystemExit(f"SystemExit: {end.code}") from end
+        raise SystemExit(f"SystemExit: {end.code}") from end
+    if runner:
+        {b"unittest": run_unittest, b"pytest": run_pytest}[runner](tests)
     os.write(output, word)
 
 
-def as_main(names: Mapping[str, Any]) -> ModuleType:
-    """Run the file of tests as the main program, which sees `names`; it may leave by `unittest.main()`."""
+class Names(dict[str, Any]):
+    """The builtins of the tests: what the code holds now comes first, as after a function has set a global name."""
+
+    def __init__(self, code: ModuleType) -> None:
+        super().__init__(vars(builtins))
+        self._code = vars(code)
+
+    def __getitem__(self, name: str) -> Any:
+        if name in self._code and not name.startswith("__"):
+            return self._code[name]
+        return super().__getitem__(name)
+
+    def attribute(self, name: str) -> Any:
+        """What `from __main__ import ...` finds beside the names of the tests."""
+        if name in self._code and not name.startswith("__"):
+            return self._code[name]
+        raise AttributeError(name)
+
+
+def as_main(code: ModuleType) -> ModuleType:
+    """Run the file of tests as the main program, which sees the names of `code`; it may leave by `unittest.main()`."""
     loader = SourceFileLoader("__main__", os.path.abspath(TESTS))
     spec = spec_from_loader("__main__", loader)
     if spec is None:
         raise ImportError(TESTS)
     module = module_from_spec(spec)
-    vars(module).update(names)
+    names = Names(code)
+    vars(module).update(_called(vars(code)), __builtins__=names, __getattr__=names.attribute)
     sys.modules["__main__"] = sys.modules["test_code"] = module
     try:
         loader.exec_module(module)
     except SystemExit as end:
-        if end.code or _left_by_the_code(end):
+        if end.code or _came_through_the_code(end):
             raise
     return module
+
+
+def _called(names: Mapping[str, Any]) -> dict[str, Any]:
+    """The functions, classes and modules, which also `globals()` of the tests holds: they stay what they are."""
+    return {
+        name: value
+        for name, value in names.items()
+        if not name.startswith("__") and (callable(value) or isinstance(value, ModuleType))
+    }
 
 
 def run_unittest(tests: ModuleType) -> None:
@@ -67,7 +95,10 @@ def run_unittest(tests: ModuleType) -> None:
 
 
 class Ran(unittest.TestResult):
-    """Counts the tests that ran: a class that is skipped has none, and a test of which a part is skipped ran."""
+    """Counts the tests that ran: a class that is skipped has none, and a test of which a part is skipped ran.
+
+    What the code itself skips has failed.
+    """
 
     ran = 0
 
@@ -76,6 +107,9 @@ class Ran(unittest.TestResult):
         self.ran += 1
 
     def addSkip(self, test: unittest.TestCase, reason: str) -> None:  # noqa: N802 (as unittest calls it)
+        kind, error, trace = sys.exc_info()
+        if kind and error and trace and _came_through_the_code(error):
+            self.addError(test, (kind, error, trace))
         super().addSkip(test, reason)
         if isinstance(test, unittest.TestCase) and not hasattr(test, "test_case"):  # neither a class nor a part
             self.ran -= 1
@@ -127,6 +161,20 @@ class Reports:
         _at_once(pyfuncitem.obj)(**named)
         return True
 
+    def pytest_pycollect_makeitem(self, obj: Any) -> list[Any] | None:
+        """Leave out the code's own tests."""
+        return [] if getattr(obj, "__module__", None) == "candidate" else None
+
+    def pytest_runtest_makereport(self, item: Any, call: Any) -> None:
+        """Call it a failure if the code itself skips a test, or calls one an expected failure."""
+        for info in (call.excinfo, *(getattr(item, "_excinfo", None) or ())):
+            if info and _is_skip(info.value) and any(map(_came_through_the_code, _skips(info.value))):
+                self.failed.append(f"the code skips: {info.value}")
+
+    def pytest_keyboard_interrupt(self, excinfo: Any) -> None:
+        """Call it a failure if the rest of the tests is left out."""
+        self.failed.append(excinfo.exconly())
+
     def pytest_runtest_logreport(self, report: Any) -> None:
         self.passed += report.when == "call" and report.passed
         if report.failed:
@@ -137,16 +185,14 @@ class Reports:
             self.failed.append(str(report.longrepr))
 
 
-def run_pytest(tests: ModuleType) -> None:
+def run_pytest(_tests: ModuleType) -> None:
     """Run the tests as pytest does; it finds the module that is loaded already."""
-    for name, value in vars(tests).items():
-        if name.lower().startswith("test") and getattr(value, "__module__", None) == "candidate":
-            value.__test__ = False  # the code's own tests are not asked
     reports = Reports()
     pytest = importlib.import_module("pytest")
+    pytest.hookimpl(tryfirst=True)(Reports.pytest_runtest_makereport)  # pytest makes other errors of those of unittest
     without = [option for name in ("cacheprovider", *_broken_plugins()) for option in ("-p", f"no:{name}")]
-    pytest.main(["-q", *without, "--noconftest", "-c", os.devnull, TESTS], plugins=[reports])
-    _end(reports.failed, reports.passed)
+    code = pytest.main(["-q", *without, "--noconftest", "-c", os.devnull, TESTS], plugins=[reports])
+    _end(reports.failed or ([f"pytest ended with code {int(code)}"] if code and reports.passed else []), reports.passed)
 
 
 def _broken_plugins() -> Iterator[str]:
@@ -166,10 +212,23 @@ def _end(failed: list[str], ran: int) -> None:
         raise SystemExit("no test ran")
 
 
-def _left_by_the_code(end: SystemExit) -> bool:
-    """Whether the code under test left the program, which `unittest.main` may do and the code may not."""
-    frames = traceback.extract_tb(end.__traceback__)
+def _came_through_the_code(error: BaseException) -> bool:
+    """Whether the code under test raised it, or called what did: tests may skip or leave, and the code may not."""
+    frames = traceback.extract_tb(error.__traceback__)
     return any(os.path.basename(frame.filename) == "candidate.py" for frame in frames)
+
+
+def _is_skip(error: BaseException) -> bool:
+    """Whether unittest or pytest counts it as a test that did not run, or was to fail."""
+    pytest = importlib.import_module("pytest")
+    return isinstance(error, unittest.SkipTest | pytest.skip.Exception | pytest.xfail.Exception)
+
+
+def _skips(error: BaseException | None) -> Iterator[BaseException]:
+    """A skip, and the one that pytest made it of."""
+    while error and _is_skip(error):
+        yield error
+        error = error.__context__
 
 
 if __name__ == "__main__":

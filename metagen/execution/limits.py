@@ -1,10 +1,10 @@
 """What one command may use, and the command that holds it to that."""
 
 from dataclasses import dataclass
-from math import ceil, inf
+from math import ceil
 
 from metagen.errors import InputError
-from metagen.settings import require_whole
+from metagen.settings import is_number, require_whole
 
 MIB = 2**20
 
@@ -28,8 +28,8 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name, value in (("seconds", self.seconds), ("clock", self.clock)):
-            if not 0 < value < inf:
-                raise InputError(f"Limits: {name} must be positive and finite, not {value}")
+            if not is_number(value) or value <= 0:
+                raise InputError(f"Limits: {name} must be positive and finite, not {value!r}")
         require_whole(self, memory=self.memory, disk=self.disk, processes=self.processes, output=self.output)
 
 

@@ -46,18 +46,20 @@ async def watched(
     clock: float,
     memory: int,
     output: int,
+    before: int = 0,
     environment: Mapping[str, str],
     folder: str | None = None,
     descriptors: Sequence[int] = (),
 ) -> Finished:
     """Run a command until it ends, or uses more than `clock` seconds, `memory` bytes or `output` bytes a stream.
 
+    `before` bytes more may stand before its errors, which are the caller's own.
     When this returns or is cancelled, the process and its process group have ended.
 
     Raises:
         ToolError: the system cannot start it.
     """
-    watcher = _Watcher(output)
+    watcher = _Watcher({1: output, 2: output + before})
     begun = time.monotonic()
     starting = asyncio.get_running_loop().subprocess_exec(
         lambda: watcher,
@@ -111,9 +113,9 @@ async def until_ended(process: int, seconds: float) -> None:
 class _Watcher(asyncio.SubprocessProtocol):
     """Keeps what comes out, as much as there is room for."""
 
-    def __init__(self, room: int) -> None:
+    def __init__(self, rooms: Mapping[int, int]) -> None:
         loop = asyncio.get_running_loop()
-        self.room = room
+        self.rooms = rooms
         self.received = {1: bytearray(), 2: bytearray()}
         self.done: asyncio.Future[Ended] = loop.create_future()
         """Set when the process has ended and its output with it, or there was too much of that."""
@@ -121,7 +123,7 @@ class _Watcher(asyncio.SubprocessProtocol):
 
     def pipe_data_received(self, fd: int, data: bytes | str) -> None:
         kept = self.received[fd]
-        room = self.room - len(kept)
+        room = self.rooms[fd] - len(kept)
         kept += cast(bytes, data)[:room]
         if len(data) > room:
             self._end("output")

@@ -8,12 +8,14 @@ from metagen.errors import InputError
 from metagen.execution.limits import MIB, Limits
 from metagen.execution.processes import Finished
 from metagen.execution.sandbox import Sandbox
-from metagen.settings import require_whole
+from metagen.settings import is_number, require_whole
 
 PYTHON_MEMORY = 128 * MIB
 """Bytes; with less, Python itself might not start, and that would read as a wrong program."""
 COQ_MEMORY = 512 * MIB
 """The same for Coq."""
+PYTHON_OPTIONS = ("-P", "-s", "-X", "utf8")
+"""It sees no modules but its own and the installed. `-I` would leave out the settings in its environment."""
 MOST_SECONDS = 86400.0
 PATIENCE = 4
 """Seconds by the clock for each second of work, for programs that wait and machines that are busy."""
@@ -23,28 +25,26 @@ def checked_settings(of: object, /, seconds: float, memory: int, least: int, san
     """Refuse limits that are none, for one that runs something that needs `least` bytes of memory itself."""
     if not isinstance(sandbox, Sandbox):
         raise InputError(f"{type(of).__name__}: sandbox must be a Sandbox, not {sandbox!r}")
-    if not 0 < seconds <= MOST_SECONDS:
-        raise InputError(f"{type(of).__name__}: seconds must be positive and at most {MOST_SECONDS:g}, not {seconds}")
+    if not is_number(seconds) or not 0 < seconds <= MOST_SECONDS:
+        raise InputError(f"{type(of).__name__}: seconds must be positive and at most {MOST_SECONDS:g}, not {seconds!r}")
     require_whole(of, least=least, memory=memory)
 
 
-def limits(seconds: float, memory: int) -> Limits:
+def limits(seconds: float, memory: int, output: int = MIB) -> Limits:
     """So many seconds of work, and patience by the clock."""
-    return Limits(seconds, clock=seconds * PATIENCE, memory=memory)
+    return Limits(seconds, clock=seconds * PATIENCE, memory=memory, output=output)
 
 
 async def run_python(
     program: str, files: Mapping[str, bytes | str], stdin: str, sandbox: Sandbox, limits: Limits
 ) -> Finished:
-    """Run one of `files` by this Python, which sees no modules but its own and the installed.
-
-    Its settings are those of the sandbox's environment, which `-I` would leave out.
+    """Run one of `files` by this Python, with `PYTHON_OPTIONS`.
 
     Raises:
         InputError: no sandbox can be had here.
         ToolError: the sandbox did not start.
     """
-    command = [sys.executable, "-P", "-s", "-X", "utf8", program]
+    command = [sys.executable, *PYTHON_OPTIONS, program]
     return await sandbox.run(command, files=files, stdin=stdin.encode(errors="replace"), limits=limits)
 
 

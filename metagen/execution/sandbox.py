@@ -24,7 +24,7 @@ from metagen.execution.groups import Group, memory_group
 from metagen.execution.limits import MIB, Limits, with_limits
 from metagen.execution.processes import Finished, until_ended, watched
 from metagen.execution.seccomp import program
-from metagen.settings import spelled
+from metagen.settings import require_switch, spelled
 from metagen.system import processors
 
 SLACK = 64 * MIB
@@ -54,8 +54,10 @@ class Sandbox:
     __repr__ = spelled
 
     def __post_init__(self) -> None:
-        if not isinstance(self.readable, tuple) or not all(os.path.isabs(path) for path in self.readable):
+        readable = self.readable if isinstance(self.readable, tuple) else (None,)
+        if not all(isinstance(path, str) and os.path.isabs(path) for path in readable):
             raise InputError(f"Sandbox: readable must be a tuple of absolute paths, not {self.readable!r}")
+        require_switch(self, unsafe=self.unsafe)
 
     def check(self) -> None:
         """Find out, once in a process, whether commands can be confined here.
@@ -140,18 +142,19 @@ def _write(folder: str, files: Mapping[str, bytes]) -> None:
 
 
 async def _run(enclosure: _Enclosure, command: Sequence[str], stdin: bytes, limits: Limits) -> Finished:
-    mark = secrets.token_hex(16)
+    mark = f"{secrets.token_hex(16)}\n".encode()
     finished = await watched(
-        [*enclosure.prefix, "sh", "-c", _LAUNCH, mark, *command],
+        [*enclosure.prefix, "sh", "-c", _LAUNCH, mark.decode().strip(), *command],
         stdin,
         clock=limits.clock,
         memory=limits.memory,
         output=limits.output,
+        before=len(mark),
         environment=ENVIRONMENT,
         folder=enclosure.folder,
         descriptors=enclosure.descriptors,
     )
-    before, started, err = finished.err.partition(f"{mark}\n".encode())
+    before, started, err = finished.err.partition(mark)
     if not started:
         said = " ".join(before.decode(errors="replace").split())
         raise ToolError(f"the sandbox did not start: {said[:300] or finished.ended}")

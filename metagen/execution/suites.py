@@ -6,7 +6,7 @@ import json
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Literal, TypeAlias, TypeGuard
@@ -34,18 +34,26 @@ class Suite:
     runner: Runner = ""
 
 
-def read_tests(tests: str, problem: str) -> Suite | Cases:
+def is_installed(name: str) -> bool:
+    """Whether this Python finds the first part of a dotted name."""
+    first = name.partition(".")[0]
+    return first in sys.stdlib_module_names or find_spec(first) is not None
+
+
+def read_tests(tests: str, problem: str, importable: Callable[[str], bool] = is_installed) -> Suite | Cases:
     """Read `{"inputs": [...], "outputs": [...]}`, or Python.
+
+    `importable` says of a module, by its dotted name, whether tests can import it where they run.
 
     Raises:
         InputError: an object that does not hold as many outputs as inputs, all texts; no Python; tests that run nothing
-            or import what is not installed.
+            or import what cannot be imported.
     """
     cases = read_cases(tests, problem)
     if cases is not None:
         return cases
     try:
-        return _suite(tests)
+        return _suite(tests, importable)
     except InputError as error:
         raise InputError(f"problem {problem!r}: its tests {error}") from None
 
@@ -116,11 +124,11 @@ def completes(prompt: str, code: str) -> str:
     return code if not compiles(whole) and compiles(code) else whole
 
 
-def _suite(tests: str) -> Suite:
+def _suite(tests: str, importable: Callable[[str], bool]) -> Suite:
     tree = parsed(tests)
     if tree is None:
         raise InputError("are not Python, nor a JSON object of inputs and outputs")
-    _refuse_uninstalled(tree)
+    _refuse_uninstalled(tree, importable)
     defined = {node.name: node for node in tree.body if isinstance(node, _Definition)}
     statements = [node for node in tree.body if not isinstance(node, _Definition)]
     used = {node.id for each in statements for node in ast.walk(each) if isinstance(node, ast.Name)}
@@ -129,7 +137,7 @@ def _suite(tests: str) -> Suite:
     _refuse_coroutines(defined, statements)
     collected = [node for node in defined.values() if _is_collected(node)]
     if collected:
-        return Suite(tests, "pytest" if _needs_pytest(tree, collected) else "unittest")
+        return Suite(tests, "pytest" if _needs_pytest(tree, collected, importable) else "unittest")
     working = {name for name, node in defined.items() if _works(node)}
     if not any(_tests(node, working | _foreign(tree)) for node in statements):
         raise InputError("run nothing: write asserts, a call of check(), unittest classes or functions test_...")
@@ -144,20 +152,23 @@ def _refuse_coroutines(defined: Mapping[str, _Definition], statements: Iterable[
             raise InputError(f"call {name}(), which is async, and do not run it: write asyncio.run({name}(...))")
 
 
-def _refuse_uninstalled(tree: ast.Module) -> None:
+def _refuse_uninstalled(tree: ast.Module, importable: Callable[[str], bool]) -> None:
     """Refuse tests that would fail for want of a module, whatever the code is."""
     for name in _imported(tree):
-        if name not in _OWN and name not in sys.stdlib_module_names and find_spec(name) is None:
-            raise InputError(f"import {name!r}, which is not installed here; the code itself is the module 'candidate'")
+        if name.partition(".")[0] not in _OWN and not importable(name):
+            raise InputError(
+                f"import {name!r}, which is not installed here, or where the sandbox does not see it; "
+                "the code itself is the module 'candidate'"
+            )
 
 
 def _imported(tree: ast.Module) -> Iterator[str]:
-    """The first names of the modules that are surely imported."""
+    """The dotted names of the modules that are surely imported."""
     for node in tree.body:
         if isinstance(node, ast.Import):
-            yield from (alias.name.partition(".")[0] for alias in node.names)
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module.partition(".")[0]
+            yield node.module
 
 
 def _names(nodes: Iterable[ast.AST]) -> set[str]:
@@ -178,12 +189,12 @@ def _is_case(node: ast.ClassDef) -> bool:
     return any("TestCase" in ast.unparse(base) for base in node.bases)
 
 
-def _needs_pytest(tree: ast.Module, collected: Iterable[_Definition]) -> bool:
+def _needs_pytest(tree: ast.Module, collected: Iterable[_Definition], importable: Callable[[str], bool]) -> bool:
     """Whether some test has fixtures, marks or a class as pytest knows them. Raises `InputError` if it is missing."""
-    needs = "pytest" in _imported(tree) or any(
+    needs = any(name.partition(".")[0] == "pytest" for name in _imported(tree)) or any(
         not _is_case(node) if isinstance(node, ast.ClassDef) else bool(node.args.args) for node in collected
     )
-    if needs and find_spec("pytest") is None:
+    if needs and not importable("pytest"):
         raise InputError("need pytest, which is not installed here")
     return needs
 

@@ -15,7 +15,7 @@ from metagen.errors import InputError
 from metagen.jobs.costs import check_costs
 from metagen.jobs.loading import digest_of, load_all
 from metagen.jobs.opening import OURS, at_price, identity_of, is_served, make_backend, split_by_model
-from metagen.leaves import check_kinds, named_models
+from metagen.leaves import check_confidence, check_kinds, named_models
 from metagen.models import SMALL
 from metagen.problem import Problem
 from metagen.request import AnyBackend, Card, card_of, generates, price_of
@@ -152,6 +152,7 @@ def prepare(order: Order) -> Job:
         if name and name not in backends:
             raise InputError(f"the strategy or the grade names a model {name!r}: give it with --model {name}=MODEL")
     check_kinds((strategy, grade), backends)
+    check_confidence(strategy, backends)
     check_costs(strategy, order.budget, backends, named)
     needs = Needs(strategy, grade, order.limit, elsewhere=order.elsewhere)
     contents = problems.check(needs)

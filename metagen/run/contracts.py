@@ -1,7 +1,7 @@
 """What a verifier, critic or tool may return: their contracts, checked where they are called."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from inspect import isawaitable
 from math import isnan
@@ -62,16 +62,30 @@ async def awaited(result: Awaitable[Result], function: object) -> Result:
     return await result
 
 
-def check_verdict(verdict: object, verifier: Verifier) -> Score:
-    """The verdict in plain floats; a number of any kind stands for a `Score` of it."""
+def check_verdict(verdict: object, verifier: Verifier) -> Score | VerifierError | None:
+    """The verdict in plain floats; a number of any kind stands for a `Score` of it. What is no number has failed."""
+    if verdict is None:
+        return None
     score = verdict if isinstance(verdict, Score) else Score(verdict)  # type: ignore[arg-type]
     if type(score.value) is float and not (score.steps or isnan(score.value)):
         return score  # as nearly all are, at a tenth of the time
     try:
         return replace(score, value=_as_number(score.value), steps=tuple(map(_as_number, score.steps)))
     except (TypeError, ValueError, OverflowError):
-        name = name_of(verifier)
-        raise VerifierError(f"{name} gave {verdict!r}: a verdict is a Score with a number, or None") from None
+        return VerifierError(f"{name_of(verifier)} gave {verdict!r}: a verdict is a Score with a number, or None")
+
+
+def settled(judged: Sequence[Score | VerifierError | None], run: "Run") -> list[Score | None]:
+    """No verdict where a verifier failed on one of several candidates; a note says how many, and why the first.
+
+    Raises the first `VerifierError` where it failed on all.
+    """
+    failed = [each for each in judged if isinstance(each, VerifierError)]
+    if failed and len(failed) == len(judged):
+        raise failed[0]
+    if failed:
+        run.note(f"{len(failed)} of {len(judged)} candidates have no verdict; the first: {failed[0]}")
+    return [None if isinstance(each, VerifierError) else each for each in judged]
 
 
 def _as_number(value: object) -> float:

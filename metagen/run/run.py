@@ -23,7 +23,7 @@ from metagen.errors import (
 )
 from metagen.events import Expanded, Judged, ToolCalled
 from metagen.problem import Problem
-from metagen.run.contracts import awaited, call_tool, check_verdict, obtain_feedback
+from metagen.run.contracts import awaited, call_tool, check_verdict, obtain_feedback, settled
 from metagen.run.node import Key, Part
 from metagen.run.protocols import Critic, Generator, Tool, Verifier, is_batched, name_of
 from metagen.run.sending import Sending
@@ -321,7 +321,7 @@ class Run(Sending):
             raise VerifierError(f"{name_of(verifier)} raised {type(error).__name__}: {error}") from error
         if len(scores) != len(candidates):
             raise VerifierError(f"{name_of(verifier)} gave {len(scores)} verdicts for {len(candidates)} candidates")
-        return [None if score is None else check_verdict(score, verifier) for score in scores]
+        return settled([check_verdict(score, verifier) for score in scores], self)
 
 
 Begun = Queue[tuple[Key, ...], Any]

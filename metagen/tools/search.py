@@ -9,7 +9,7 @@ from dataclasses import KW_ONLY, dataclass
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,6 +32,13 @@ class Passage(NamedTuple):
 
     title: str
     text: str
+    titled: bool = True
+    """Whether the title was given; else it is a number, by which the passage is not found."""
+
+    @property
+    def indexed(self) -> tuple[str, ...]:
+        """The texts whose words find it."""
+        return (self.title, self.text) if self.titled else (self.text,)
 
     def __str__(self) -> str:
         """One line, whatever is in it."""
@@ -42,11 +49,12 @@ class Passage(NamedTuple):
 class Search:
     """The passages that fit a query best, at most `k`, the best first, each on a line: `[title] text`.
 
-    The corpus is JSON Lines with a `text` (or `passage`, `contents`) and perhaps a `title`; or a folder, where each
-    paragraph of its .txt and .md files is a passage, titled by the file's name. A passage that shares no word with the
-    query, stop words aside, is not found. The index is built at the first call and kept in the folder `cache` (default
-    `~/.cache/metagen/search`) by what the corpus holds; a process reads a corpus once. It needs the extra
-    `search` (bm25s).
+    The corpus is JSON Lines with a `text` (or `passage`, `contents`) and perhaps a `title`, which is searched too;
+    without one, the number of the line is shown. Or it is a folder, where each paragraph of its .txt and .md files is a
+    passage, titled by the file's name. A passage that shares no word with the query, stop words aside, is not found.
+    The index is built before a run or at the first call, and kept in the folder `cache` (default
+    `~/.cache/metagen/search`) by what the corpus holds; a process reads a corpus once. It needs the extra `search`
+    (bm25s).
 
     To search otherwise, write an `async def` that takes a query and returns such lines: it is a tool as well.
     """
@@ -64,9 +72,9 @@ class Search:
             raise InputError('Search: corpus and cache must be paths, written as texts: Search("passages.jsonl")')
 
     def check_host(self) -> None:
-        """Raises `InputError` if the corpus is not there, or bm25s is not installed."""
-        require_corpus(Path(self.corpus))
+        """Raises `InputError` if bm25s is not installed, and for what `index` raises it."""
         _bm25s()
+        self.index()
 
     async def __call__(self, text: str, /) -> str:
         found = await asyncio.to_thread(lambda: self.index().best(text, self.k))
@@ -129,41 +137,59 @@ def _of_folder(folder: Path) -> Iterator[Passage]:
 
 def _of_lines(file: Path) -> Iterator[Passage]:
     for number, row in read_lines(file):
-        text = next((row[name] for name in TEXT_FIELDS if row.get(name) is not None), None)
-        title = row.get("title", "")
-        if not isinstance(text, str) or not isinstance(title, str):
+        given = {name: row[name] for name in ("title", *TEXT_FIELDS) if row.get(name) is not None}
+        for name, value in given.items():
+            if not isinstance(value, str):
+                raise InputError(f"{file}, line {number}: {name!r} must be a text, not {value!r}")
+        text = next((given[name] for name in TEXT_FIELDS if name in given), None)
+        if text is None:
             raise InputError(f"{file}, line {number}: a passage needs a text in {' or '.join(map(repr, TEXT_FIELDS))}")
-        yield Passage(title or f"{number}", text)
+        title = given.get("title", "")
+        yield Passage(title or f"{number}", text, bool(title))
 
 
 @lru_cache(OPEN)
 def open_index(corpus: Path, cache: Path) -> Index:
     passages = read_passages(corpus)
     kept = cache / _digest(passages)
-    return Index(passages, _read(kept) or build_index(passages, kept))
+    return Index(passages, _read(kept) or build_index(passages, kept, corpus))
 
 
 def _read(kept: Path) -> Any:
     """The index of that folder; `None` if there is none that can be read."""
     try:
         return _bm25s().BM25.load(kept)
-    except (OSError, ValueError, KeyError):
+    except (OSError, EOFError, ValueError, KeyError):
         return None
 
 
-def build_index(passages: Sequence[Passage], kept: Path) -> Any:
-    """The index, which is kept in a folder that appears whole or not at all."""
+def build_index(passages: Sequence[Passage], kept: Path, corpus: Path) -> Any:
+    """The index, which is kept in a folder that appears whole or not at all.
+
+    Raises `InputError` if the passages hold no words to search by, or the folder cannot be written.
+    """
+    words = _words([" ".join(passage.indexed) for passage in passages])
+    if not any(words):
+        raise InputError(f"{corpus}: its passages hold no words, stop words aside")
     bm25 = _bm25s().BM25()
-    bm25.index(_words([f"{passage.title} {passage.text}" for passage in passages]), show_progress=False)
+    bm25.index(words, show_progress=False)
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
-        new = mkdtemp(dir=kept.parent)
-        bm25.save(new, show_progress=False)
-        shutil.rmtree(kept, ignore_errors=True)
-        Path(new).rename(kept)
+        with TemporaryDirectory(dir=kept.parent, ignore_cleanup_errors=True) as new:
+            bm25.save(new, show_progress=False)
+            shutil.rmtree(kept, ignore_errors=True)
+            _move(Path(new), kept)
     except OSError as error:
         raise InputError(f"{kept.parent}: the index cannot be kept there ({error.strerror}): set cache=") from None
     return bm25
+
+
+def _move(new: Path, kept: Path) -> None:
+    try:
+        new.rename(kept)
+    except OSError:
+        if not kept.is_dir():  # else another process has kept the same index meanwhile
+            raise
 
 
 def _words(texts: list[str]) -> Any:
@@ -181,5 +207,5 @@ def _bm25s() -> Any:
 def _digest(passages: Sequence[Passage]) -> str:
     digest = blake2b(digest_size=12)
     for passage in passages:
-        digest.update(repr(tuple(passage)).encode())
+        digest.update(repr(passage.indexed).encode())
     return f"{digest.hexdigest()}-bm25s-{_bm25s().__version__}"

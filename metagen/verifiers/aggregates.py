@@ -19,7 +19,7 @@ AGGREGATES: Mapping[str, Aggregate] = {
 
 def require_aggregate(of: object, aggregate: object) -> None:
     """Refuse what makes no number of the scores of steps."""
-    if aggregate not in AGGREGATES:
+    if not isinstance(aggregate, str) or aggregate not in AGGREGATES:
         raise InputError(f"{type(of).__name__}: aggregate must be one of {', '.join(AGGREGATES)}, not {aggregate!r}")
 
 

@@ -166,7 +166,8 @@ class Cached:
         _needed(self, self.by)
 
     async def __call__(self, problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
-        known: dict[Any, Score] = run.memory.setdefault(id(self), {})
+        # it stands beside its verdicts, so that it lives as long, and no other object has its number
+        known: dict[Any, Score] = run.memory.setdefault(id(self), (self, {}))[1]
         missing = list(dict.fromkeys(each for each in candidates if (problem, each) not in known))
         scores = await run.score(self.by, problem, missing) if missing else []
         known.update(((problem, each), score) for each, score in zip(missing, scores, strict=True) if score)

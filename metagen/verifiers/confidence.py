@@ -2,19 +2,30 @@
 
 They read what the engine returned beside the tokens, so they cost nothing more. It has to be asked for: a candidate
 that was drawn without is an `InputError`, since a whole run without verdicts would be a vote that only looks weighted.
+Where it is sure that all would be, the run is refused before it draws.
 A candidate without words has no verdict. Tokens that a strategy wrote into a reply do not count.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan
+from typing import ClassVar, Protocol
 
 from metagen.candidate import Candidate, Score
 from metagen.confidence import lowest_group, mean
 from metagen.errors import InputError
+from metagen.leaves import reads_more
+from metagen.model import Model
 from metagen.problem import Problem
 from metagen.run import Run
 from metagen.settings import require_whole, spelled
+
+
+class Confidence(Protocol):
+    """A verifier of this module."""
+
+    drawn_by: ClassVar[Model]
+    """A model whose samples it can judge."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -24,13 +35,14 @@ class MeanLogprob:
     Samples from `Model(logprobs=True)`. The mean, since a sum favours short answers.
     """
 
+    drawn_by: ClassVar[Model] = Model(logprobs=True)
     __repr__ = spelled
 
     async def __call__(self, _problem: Problem, candidates: Sequence[Candidate], _run: Run) -> list[Score | None]:
         return [self._verdict(candidate) for candidate in candidates]
 
     def _verdict(self, candidate: Candidate) -> Score | None:
-        known = _known(self, candidate, candidate.logprobs, "Model(logprobs=True)")
+        known = _known(self, candidate, candidate.logprobs)
         return Score(mean(known)) if known else None
 
 
@@ -42,13 +54,14 @@ class SelfCertainty:
     vocabulary for k and subtracts its logarithm; with k = 20 it is the average trace confidence of Fu et al. 2025.)
     """
 
+    drawn_by: ClassVar[Model] = Model(top_logprobs=20)
     __repr__ = spelled
 
     async def __call__(self, _problem: Problem, candidates: Sequence[Candidate], _run: Run) -> list[Score | None]:
         return [self._verdict(candidate) for candidate in candidates]
 
     def _verdict(self, candidate: Candidate) -> Score | None:
-        known = _known(self, candidate, candidate.confidences, "Model(top_logprobs=20)")
+        known = _known(self, candidate, candidate.confidences)
         return Score(mean(known)) if known else None
 
 
@@ -63,6 +76,7 @@ class LowestGroupConfidence:
 
     size: int = 2048
 
+    drawn_by: ClassVar[Model] = Model(top_logprobs=20)
     __repr__ = spelled
 
     def __post_init__(self) -> None:
@@ -72,15 +86,13 @@ class LowestGroupConfidence:
         return [self._verdict(candidate) for candidate in candidates]
 
     def _verdict(self, candidate: Candidate) -> Score | None:
-        known = _known(self, candidate, candidate.confidences, "Model(top_logprobs=20)")
+        known = _known(self, candidate, candidate.confidences)
         too_early = not (candidate.finished or candidate.cut) and len(known) < self.size
         return None if too_early or not known else Score(lowest_group(known, self.size))
 
 
-def _known(by: object, candidate: Candidate, numbers: tuple[float, ...], model: str) -> tuple[float, ...]:
+def _known(by: Confidence, candidate: Candidate, numbers: tuple[float, ...]) -> tuple[float, ...]:
     """The numbers of the tokens that the model drew, without those that a strategy wrote."""
     if (candidate.text or candidate.thought) and not numbers:
-        raise InputError(
-            f"{by!r} reads what the model returns beside its tokens: sample with of={model}, from a model that does"
-        )
+        raise InputError(reads_more(by, by.drawn_by))
     return tuple(number for number in numbers if not isnan(number))

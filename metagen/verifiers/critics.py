@@ -16,15 +16,43 @@ from metagen.errors import InputError, ToolRefusal, VerifierError
 from metagen.problem import Problem
 from metagen.prompts import criticise, criticism, quoted
 from metagen.run import Generator, Run, Verifier
-from metagen.settings import literal, require_generator, require_number, require_verifier, spelled
+from metagen.settings import (
+    literal,
+    require_generator,
+    require_number,
+    require_switch,
+    require_verifier,
+    spelled,
+)
 
 __all__ = ["Arithmetic", "Intrinsic", "LowestStep", "Reason"]
 
+LONGEST_WORD = 40
+"""Characters that are read before a row."""
 _SUM = re.compile(r"(?:[\d\s()$+*/×·÷−=-]|[.,](?=\d))+")
 """Numbers, operators and equality signs in a row."""
 _OPERATED = re.compile(r"[\d)]\s*[+*/×·÷−-]\s*[($\d]")
 _CUT = re.compile(r"\s*(?:[+*/×·÷]|[−-]\s)")
 """How a row begins of which the beginning is no number, as in "x + 3"."""
+_BEFORE = re.compile(r"(?:^|[,;:.?>→|\[\x22'“‘]|(?<![\\^_])\b[^\W\d_]{2,}!?|\\)\s*\Z")
+"""What may stand before a row: the words of a sentence. A letter, a sign or a command of LaTeX belongs to it."""
+_OPERATORS = re.compile(
+    r"\b(?:of|by|over|from|than|plus|minus|times|mod|square|cube|root|sqrt|cbrt|log|ln|exp|sin|cos|tan|abs|floor|ceil"
+    r"|percent|half|twice|double|triple|dozen|hundred|thousand|million|billion)\s*\Z",
+    re.IGNORECASE,
+)
+"""Words that do something to the number behind them."""
+_SCALE = re.compile(
+    r"[\s,;()]*(?:\\(?:text|mathrm)\{\s*)?(?:with |and )?(?:a |an )?(?:in )?"
+    r"(?:%|‰|¢|percent|per cent|cents?\b|rem\b|remainder|remaining \d|r\.? ?\d|rounded|rounds? (?:to|up|down|off)\b"
+    r"|mod\b|times\b|and \d+/\d|base\b|binary\b|hex\b|dozen|hundred|thousand|million|billion|trillion|squared|cubed"
+    r"|factorial|pi\b|π|√|²|³|[×x] ?\d|\\(?!text|mathrm|q?quad)[a-z%])",
+    re.IGNORECASE,
+)
+"""What makes another number of the one before it, or leaves the rest of a division over."""
+_JOINED = re.compile(r"[^\W_]|[\^_!{]|:\d|, ?\d{3}\b")
+"""What belongs to the number right before it."""
+_PLACES = re.compile(r"\.(\d*)")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -67,6 +95,7 @@ class Reason:
     def __post_init__(self) -> None:
         _check_verifier(self, self.by)
         require_number(self, threshold=self.threshold)
+        require_switch(self, opinion=self.opinion)
 
     async def __call__(self, problem: Problem, candidate: Candidate, run: Run, /) -> Feedback | None:
         score = await _verdict(self.by, problem, candidate, run)
@@ -129,8 +158,12 @@ def false_equations(line: str) -> Iterator[tuple[str, str, str]]:
     """Each equation that does not hold: its left side, its right side, and what the left side comes to."""
     for found in _SUM.finditer(line):
         sides = [_side(side) for side in found[0].split("=")]
-        if not any(map(_OPERATED.search, sides)) or _is_cut(line, found):
+        if not any(map(_OPERATED.search, sides)):
             continue
+        if sides[0] and _is_cut(line, found):
+            sides = sides[1:]
+        if _goes_on(line, found):
+            sides = sides[:-1]
         for left, right in pairwise(sides):
             exact, claimed = _computed(left), _computed(right)
             if exact is not None and claimed is not None and not _holds(exact, claimed, right):
@@ -143,15 +176,24 @@ def _side(text: str) -> str:
 
 
 def _is_cut(line: str, found: re.Match[str]) -> bool:
-    """Whether the left side is only the end of an expression, such as "x + 3"."""
-    before = line[max(0, found.start() - 3) : found.start()]
-    return bool(_CUT.match(found[0]) or re.search(r"\bof$", before) or (before[-1:].strip() and found[0][0].isdigit()))
+    """Whether the left side is only the end of an expression, such as "x + 3" or "sqrt 9 + 1"."""
+    before = line[max(0, found.start() - LONGEST_WORD) : found.start()]
+    first = found[0][0]
+    joined = before[-1:].strip() and (first.isdigit() or (first == "(" and before[-1].isalnum()))
+    named = before.rstrip()[-1:].isalpha() and not _OPERATED.search(found[0].partition("=")[0])  # as in "Day 2 = 7 + 7"
+    cut = _CUT.match(found[0]) or _OPERATORS.search(before) or not _BEFORE.search(before)
+    return bool(cut or joined or named)
+
+
+def _goes_on(line: str, found: re.Match[str]) -> bool:
+    """Whether the last side is only the beginning of a number, such as "75%" or "3 remainder 2"."""
+    return bool(_SCALE.match(line, found.end()) or (not found[0][-1].isspace() and _JOINED.match(line, found.end())))
 
 
 def _holds(exact: Fraction, claimed: Fraction, right: str) -> bool:
     """Whether both are equal, up to the last place of a decimal on the right."""
-    _, point, places = right.partition(".")
-    return exact == claimed or (bool(point) and abs(exact - claimed) < Fraction(1, 10 ** len(places)))
+    places = _PLACES.search(right)
+    return exact == claimed or (places is not None and abs(exact - claimed) < Fraction(1, 10 ** len(places[1])))
 
 
 def _computed(side: str) -> Fraction | None:

@@ -8,6 +8,7 @@ from importlib.resources import files
 from metagen.candidate import Candidate, Score
 from metagen.errors import InputError, ToolError
 from metagen.execution.blocks import PYTHON, last_block
+from metagen.execution.imports import is_importable
 from metagen.execution.limits import MIB
 from metagen.execution.processes import Finished
 from metagen.execution.programs import PYTHON_MEMORY, checked_settings, limits, run_python, why, worked
@@ -30,7 +31,7 @@ class PassesTests:
     `problem.tests`, else `problem.answer`. They are Python, which sees the code's names and passes if it raises
     nothing: statements, classes of unittest, functions as pytest runs them. Or, as in APPS (Hendrycks et al. 2021),
     they are a JSON object of `inputs` and `outputs`: what the code must print for each standard input, up to space at
-    the ends of lines. Tests that run nothing are refused.
+    the ends of lines. A test that the code itself skips or leaves has failed. Tests that run nothing are refused.
 
     1 if all pass, else 0, and the reason is the last line of the errors. No verdict where the sandbox failed. `seconds`
     of work and `memory` in bytes are for each run of the code.
@@ -65,8 +66,12 @@ class PassesTests:
         return [verdicts[code] for code in codes]
 
     def check_problem(self, problem: Problem) -> Suite | Cases:
-        """The tests of a problem. Raises `InputError` if there are none, or if they would run nothing."""
-        return read_tests(self._tests(problem), problem.id)
+        """The tests of a problem.
+
+        Raises:
+            InputError: there are none, they would run nothing, or they import what the sandbox does not see.
+        """
+        return read_tests(self._tests(problem), problem.id, lambda name: is_importable(name, self.sandbox))
 
     def _tests(self, problem: Problem) -> str:
         given = self.tests if isinstance(self.tests, str) else dict(self.tests or ()).get(problem.id)
@@ -96,20 +101,24 @@ class PassesTests:
 
     async def _compared(self, code: str, cases: Cases) -> str:
         for number, (given, expected) in enumerate(cases, 1):
-            finished = await self._python("candidate.py", {"candidate.py": code}, given)
+            room = max(MIB, 2 * len(expected.encode(errors="replace")))  # a wrong output may well be longer
+            finished = await self._python("candidate.py", {"candidate.py": code}, given, room)
             if not worked(finished):
                 return f"input {number}: {why(finished, self.seconds)}"
             if _lines(finished.out.decode(errors="replace")) != _lines(expected):
                 return f"input {number}: wrong output"
         return ""
 
-    async def _python(self, program: str, files: Mapping[str, bytes | str], stdin: str) -> Finished:
-        return await run_python(program, files, stdin, self.sandbox, limits(self.seconds, self.memory))
+    async def _python(self, program: str, files: Mapping[str, bytes | str], stdin: str, output: int = MIB) -> Finished:
+        return await run_python(program, files, stdin, self.sandbox, limits(self.seconds, self.memory, output))
 
 
 def _lines(text: str) -> list[str]:
-    return [line.rstrip() for line in text.rstrip().splitlines()]
+    """The lines without space at their ends; a form feed and its like end none."""
+    return [line.rstrip() for line in text.rstrip().split("\n")]
 
 
 def _are_pairs(value: object) -> bool:
-    return isinstance(value, tuple) and all(isinstance(pair, tuple) and are_texts(list(pair[:2])) for pair in value)
+    return isinstance(value, tuple) and all(
+        isinstance(pair, tuple) and len(pair) == 2 and are_texts(list(pair)) for pair in value
+    )

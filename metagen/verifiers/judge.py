@@ -18,15 +18,25 @@ WORD = re.compile(r"[^\W_]+")
 ONE_WORD = re.compile(r"[\W_]*[^\W_]+[\W_]*")
 ARTICLE = re.compile(r"[\W_]*a (?!\w*(?:s|ly)\b)\w", re.IGNORECASE)
 """The letter A before a word that is neither a verb about it, as in "A wins", nor an adverb, as in "A clearly wins"."""
+NONE_OF = re.compile(
+    r"[\W_]*no\s+(?!(?:it|its|the|this|that|there|these|they|he|she|we|you|i|not|because|since|as|but)\b)\w",
+    re.IGNORECASE,
+)
+"""The word No before what there is none of, as in "No errors found"."""
+LABELLED = re.compile(r":[\W_]*[^\W_]+[\W_]*\Z")
+"""One word at the end of a line, behind a colon."""
 _NUMBER = (
-    r"(?P<grade>[0-9]+(?:\.[0-9]+)?)(?!\.?[0-9]|\s*%|\s*[-–]\s*[0-9])(?:\s*(?:/|out\s+of)\W{0,3}(?P<most>[0-9]+))?"
+    r"(?<![-−\d.,])(?P<grade>[0-9]+(?:\.[0-9]+)?)(?![.,]?[0-9]|e[-+]?[0-9]|\s*%|\s*[-–]\s*[0-9])"
+    r"(?:\s*(?:/|out\s+of)\W{0,3}(?P<most>[0-9]+))?"
 )
 _RANGE = r"(?:\s*\(?\s*(?:from\s+)?[0-9]+\s*(?:-|–|to)\s*[0-9]+\s*\)?|\s*\([^()\n]{0,40}\))?"
 NAMED = re.compile(
-    rf"\b(?:grade|score|rating|mark)\b{_RANGE}(?:[^\w\n]|\b(?:is|of|would be|should be)\b){{0,12}}{_NUMBER}",
+    r"(?<!possible )(?<!maximum )(?<!minimum )(?<!highest )(?<!lowest )(?<!max )(?<!full )(?<!top )(?<!perfect )"
+    rf"\b(?:grade|score|rating|mark)\b{_RANGE}"
+    rf"(?:[^\w\n]|\b(?:is|(?P<loosely>of|would be|should be))\b){{0,12}}{_NUMBER}",
     re.IGNORECASE,
 )
-"""A grade that is called one; after its name may stand the range of grades."""
+"""A grade that is called one; after its name may stand the range of grades. "A grade of 0" may be an example."""
 OUT_OF = re.compile(_NUMBER, re.IGNORECASE)
 ALONE = re.compile(rf"[^\w\n]*{_NUMBER}[^\w\n]*", re.IGNORECASE)
 
@@ -111,7 +121,8 @@ def preferred(reply: Candidate, this: str, other: str) -> float | None:
     """How much a reply says `this` rather than `other`, from 0 to 1; `None` if it says neither.
 
     By the probabilities of both as its first token, where they are known. Else by the answer that it gives, by a last
-    or first line of one word, or by the first word of either. The article of "A quick check" is no verdict for A.
+    or first line of one word or with one behind a colon at its end, or by the first word of either. The article of "A
+    quick check" is no verdict for A, and "No errors" is none for No.
     """
     chances = {this: 0.0, other: 0.0}
     for token, logprob in reply.first:
@@ -121,8 +132,9 @@ def preferred(reply: Candidate, this: str, other: str) -> float | None:
         return chances[this] / total
     first, last = reply.text.strip().partition("\n")[0], reply.text.rstrip().rpartition("\n")[2]
     alone = [each for each in (last, first) if ONE_WORD.fullmatch(each)]
-    begun = [each for each in (first, last) if not ARTICLE.match(each)]
-    for said in map(_word, (extract(reply.text) or "", *alone, *begun)):
+    labelled = [found[0] for each in (last, first) if (found := LABELLED.search(each))]
+    begun = [each for each in (first, last) if not (ARTICLE.match(each) or NONE_OF.match(each))]
+    for said in map(_word, (extract(reply.text) or "", *alone, *labelled, *begun)):
         if said in chances:
             return float(said == this)
     return None
@@ -132,12 +144,14 @@ def graded(reply: Candidate, most: int) -> float | None:
     """The last grade in a reply as a share of `most`; `None` if there is none up to that.
 
     A grade is called one (`Grade (0-10): 8`), is out of `most` (`4 out of 10`), or is alone in the first or the last
-    line. Other numbers, such as those of steps, are no grades.
+    line. Other numbers, such as those of steps, are no grades, and "a grade of 8" is one where no other is.
     """
     text = reply.text.strip()
-    grades = [*NAMED.finditer(text), *(found for found in OUT_OF.finditer(text) if found["most"] == str(most))]
+    named = list(NAMED.finditer(text))
+    grades = [*named, *(found for found in OUT_OF.finditer(text) if found["most"] == str(most))]
+    plain = [each for each in grades if each not in named or not each["loosely"]]
     if grades:
-        return _share(max(grades, key=lambda found: found.end()), most)
+        return _share(max(plain or grades, key=lambda found: found.end()), most)
     lines = text.splitlines() or [""]
     alone = ALONE.fullmatch(lines[-1]) or ALONE.fullmatch(lines[0])
     return _share(alone, most) if alone else None

@@ -25,7 +25,7 @@ class Needs:
         for part in () if elsewhere else every:
             _check_host(part)
         self._checks = [part.check_problem for part in every if hasattr(part, "check_problem")]
-        self._can_prove = elsewhere
+        self._elsewhere = elsewhere
 
     def __call__(self, problem: Problem) -> None:
         """Raises `InputError` for a problem that some part cannot judge."""
@@ -34,16 +34,12 @@ class Needs:
         self._seen += 1
         for check in self._checks:
             check(problem)
-        if self._grade is None and problem.tests is None and problem.to_prove:
-            self._check_theorem(problem)
-        self.judged += self._grade is not None or problem.tests is not None or problem.answer is not None
-
-    def _check_theorem(self, problem: Problem) -> None:
-        oracle: Any = oracle_of(problem)
-        if not self._can_prove:
-            _check_host(oracle)
-            self._can_prove = True
-        oracle.check_problem(problem)
+        oracle: Any = oracle_of(problem) if self._grade is None else None
+        if oracle is not None:
+            if not self._elsewhere:
+                _check_host(oracle)
+            oracle.check_problem(problem)
+        self.judged += self._grade is not None or oracle is not None
 
 
 def _check_host(part: Any) -> None:

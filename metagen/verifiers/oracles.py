@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
-from math import inf
 from typing import TYPE_CHECKING
 
 from metagen.answers.grade import SECONDS
@@ -11,7 +10,7 @@ from metagen.answers.protocol import Answers, read_answer, verdicts
 from metagen.candidate import Candidate, Score
 from metagen.errors import InputError, VerifierError
 from metagen.problem import Problem
-from metagen.settings import spelled
+from metagen.settings import is_number, spelled
 
 if TYPE_CHECKING:
     from metagen.run.run import Run
@@ -35,8 +34,8 @@ class MatchesReference:
     __repr__ = spelled
 
     def __post_init__(self) -> None:
-        if not 0 < self.seconds < inf:
-            raise InputError(f"seconds must be positive and finite, not {self.seconds}")
+        if not is_number(self.seconds) or self.seconds <= 0:
+            raise InputError(f"MatchesReference: seconds must be positive and finite, not {self.seconds!r}")
 
     def check_problem(self, problem: Problem) -> None:
         """Raises `InputError` for a problem without a reference answer."""

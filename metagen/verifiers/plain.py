@@ -5,9 +5,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from metagen.candidate import Candidate, Score
-from metagen.errors import InputError
+from metagen.errors import InputError, MetagenError, VerifierError
 from metagen.problem import Problem
 from metagen.run import Run
+from metagen.run.contracts import check_verdict, settled
+from metagen.run.protocols import name_of
 from metagen.settings import is_async, literal, spelled, takes
 
 VERIFIER = "async def (problem, candidates, run) -> list[Score | None]"
@@ -19,7 +21,8 @@ class OnText:
 
     The event loop continues meanwhile, so a slow function holds up no request. The candidates of one call are judged in
     turn; those of other problems at the same time, in other threads, so what the function shares between
-    calls must bear that. A thread cannot be stopped: where nobody waits any more, the function ends its candidate and
+    calls must bear that. A candidate on which it raises has no verdict, and a note says why; it is a `VerifierError` if
+    it raises on all. A thread cannot be stopped: where nobody waits any more, the function ends its candidate and
     is not called for the next. An `async def` or a class that batches is a verifier as it is.
     """
 
@@ -33,9 +36,20 @@ class OnText:
         if is_async(self.function):
             raise InputError(f"OnText: {literal(self.function)} is async: make it a verifier, {VERIFIER}")
 
-    async def __call__(self, problem: Problem, candidates: Sequence[Candidate], _run: Run) -> list[Score | None]:
-        return [await asyncio.to_thread(self._verdict, problem.prompt, candidate.text) for candidate in candidates]
+    async def __call__(self, problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
+        return settled([await self._judged(problem.prompt, candidate.text) for candidate in candidates], run)
 
-    def _verdict(self, prompt: str, text: str) -> Score | None:
-        verdict = self.function(prompt, text)
-        return verdict if verdict is None or isinstance(verdict, Score) else Score(verdict)
+    async def _judged(self, prompt: str, text: str) -> Score | VerifierError | None:
+        try:
+            return await asyncio.to_thread(self._verdict, prompt, text)
+        except VerifierError as failed:
+            return failed
+
+    def _verdict(self, prompt: str, text: str) -> Score | VerifierError | None:
+        try:
+            verdict = self.function(prompt, text)
+        except MetagenError:
+            raise
+        except Exception as error:  # whatever a user's function raises is a verifier's failure
+            raise VerifierError(f"{name_of(self)} raised {type(error).__name__}: {error}") from error
+        return check_verdict(verdict, self)

@@ -82,6 +82,7 @@ class Proves:
         if known:
             return known
         text = f"{statement.given}\nPrint Libraries.\n{statement.theorem}\nProof.\nAdmitted.\n"
+        text += f"Definition metagen_{statement.name} := @{statement.name}.\n"  # it has the name that was read
         finished = await run_coq({"Given.v": text}, self.sandbox, limits(self.seconds, self.memory))
         if not worked(finished):
             raise VerifierError(f"the statement of problem {problem!r} fails: {coqs_message(finished, self.seconds)}")
@@ -150,7 +151,8 @@ def allow(names: Sequence[str], libraries: Sequence[str], statement: Statement) 
     """Refuse axioms that neither come with one of `libraries`, by their full names, nor stand in the statement."""
     for name in names:
         module, _, axiom = name.rpartition(".")
-        own = module == "Candidate" and axiom != statement.name and axiom in re.findall(r"[\w']+", statement.given)
+        within = f"{module}.".startswith("Candidate.") and name != f"Candidate.{statement.name}"
+        own = within and axiom in re.findall(r"[\w']+", statement.given)
         if not own and not any(f".{library}".endswith(f".{module}") for library in libraries):
             raise Refused(f"refused: it rests on {name}")
 

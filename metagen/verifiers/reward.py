@@ -9,7 +9,7 @@ from metagen.errors import BudgetExceeded, GenerationError, InputError
 from metagen.problem import Problem
 from metagen.request import Reading
 from metagen.run import Run
-from metagen.settings import spelled
+from metagen.settings import require_switch, spelled
 from metagen.tasks import together
 from metagen.verifiers.aggregates import AGGREGATES, require_aggregate, require_step
 from metagen.verifiers.combine import sigmoid
@@ -42,6 +42,7 @@ class ProcessReward:
         _check_name(self, self.name)
         require_aggregate(self, self.aggregate)
         require_step(self, self.step)
+        require_switch(self, thought=self.thought)
 
     async def __call__(self, problem: Problem, candidates: Sequence[Candidate], run: Run, /) -> list[Score | None]:
         """Score each candidate. Raises `InputError` if the run has no such reward model."""
@@ -78,7 +79,7 @@ class OutcomeReward:
 
     def __post_init__(self) -> None:
         _check_name(self, self.name)
-        if self.transform not in TRANSFORMS:
+        if not isinstance(self.transform, str) or self.transform not in TRANSFORMS:
             raise InputError(f"OutcomeReward: transform must be sigmoid or none, not {self.transform!r}")
 
     async def __call__(self, problem: Problem, candidates: Sequence[Candidate], run: Run, /) -> list[Score | None]:

@@ -1,8 +1,9 @@
 """A model that reads a solution step by step, thinks, and says of each step whether it is right."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
+from itertools import zip_longest
 from statistics import fmean
 from typing import Literal
 
@@ -11,16 +12,30 @@ from metagen.errors import ToolRefusal
 from metagen.problem import Problem
 from metagen.prompts import recheck_steps, verify_steps
 from metagen.run import Generator, Run, Tool
-from metagen.settings import require_generator, require_tool, require_whole, spelled
+from metagen.settings import WAITING, require_generator, require_switch, require_tool, require_whole, spelled
 from metagen.verifiers.aggregates import AGGREGATES, require_aggregate, require_step
 
-_SAID = re.compile(
-    r"\bstep\W{0,4}(?P<step>[0-9]{1,4})\b(?P<between>[^\n]*?)(?:\\boxed\{\s*(?:\\text\{)?)?"
-    r"(?<![\w-])(?P<not>not\s+|in)?(?P<word>correct|right|wrong|valid|invalid|true|false)(?!\w)",
+_STEP = re.compile(
+    r"\bstep\W{0,4}(?P<step>[0-9]{1,4})\b(?P<label>\W{0,3}[:=–—-]|\s+(?:(?:is|was)(?:n['’]t)?|can|cannot|seems|looks)\b)?",
     re.IGNORECASE,
 )
+_WORD = re.compile(
+    r"(?:(?P<not>\b(?:not|never|cannot|hardly|nothing|no longer|far from)|n['’]t)\s+"
+    r"(?P<between>(?:[\w'’-]+\s+){0,2}?))?"
+    r"(?P<partly>\b(?:partially|partly|almost|nearly|mostly|half)[\s-]+)?"
+    r"(?<![\w-])(?P<word>(?:in)?correct|right|wrong|(?:in)?valid|true|false)(?![\w-])"
+    r"(?P<asked>[\W_]*\?)?(?P<ends>[\W_]*\Z|\s*[^\w\s]|\s+(?:and|but|because|since|as|so|here|too|again|for|given)\b"
+    r"|\s+(?:step|conclusion|deduction|inference|reasoning|statement|approach)\s*(?:[.,;!]|\Z))?",
+    re.IGNORECASE,
+)
+"""A word of a verdict, with what may turn it round; it says something of the step where its clause ends there."""
+_LABEL = frozenset({"is", "was", "it", "this", "boxed", "text", "verdict"})
+"""Words that may stand between a step's number and its verdict."""
+_DOUBT = frozenset({"sure", "certain", "clear", "if", "whether"})
+_EMPHASIS = frozenset({"is", "be", "at", "all", "a", "actually", "really", "only", "just"})
+"""Words after which a negation still means the opposite of all that follows."""
 FENCE = "```"
-_WRONG = frozenset({"wrong", "invalid", "false"})
+_WRONG = frozenset({"wrong", "invalid", "false", "incorrect"})
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -52,6 +67,7 @@ class StepJudge:
         require_whole(self, n=self.n)
         require_aggregate(self, self.aggregate)
         require_step(self, self.step)
+        require_switch(self, thought=self.thought)
         if self.interpreter is not None:
             require_tool(self, interpreter=self.interpreter)
 
@@ -85,7 +101,7 @@ class StepJudge:
         if self.interpreter is None or FENCE not in reply.text:
             return reply
         try:
-            printed = await run.call(self.interpreter, reply.text)
+            printed = await run.call(self.interpreter, reply.text, seconds=WAITING)
         except ToolRefusal as refusal:
             printed = str(refusal)
         return await run.ask(self.of, problem.apart(recheck_steps(problem.prompt, steps, reply.text, printed)))
@@ -96,10 +112,43 @@ def step_verdicts(reply: str, steps: int) -> tuple[float, ...] | None:
 
     What follows a wrong step without a verdict of its own is wrong too.
     """
-    said: dict[int, float] = {}
-    for found in _SAID.finditer(reply):
-        word = found["word"].lower()
-        said[int(found["step"])] = float((word in _WRONG) == bool(found["not"]))
+    said: dict[int, float | None] = {}
+    for line in reply.split("\n"):
+        for step, text in _parts(line):
+            if verdicts := _verdicts(text):
+                said[step] = verdicts[-1]
+    said = {step: verdict for step, verdict in said.items() if verdict is not None}
     wrong = min((step for step, verdict in said.items() if not verdict), default=steps + 1)
     row = [said.get(step, 0.0 if step > wrong else None) for step in range(1, steps + 1)]
     return None if None in row else tuple(verdict for verdict in row if verdict is not None)
+
+
+def _parts(line: str) -> Iterator[tuple[int, str]]:
+    """The number of each step that a line speaks of, with what it says of that: up to the next "Step N:"."""
+    found = [each for place, each in enumerate(_STEP.finditer(line)) if not place or each["label"]]
+    for each, following in zip_longest(found, found[1:]):
+        yield int(each["step"]), line[each.end("step") : following.start() if following else len(line)]
+
+
+def _verdicts(text: str) -> list[float | None]:
+    """What a text says of its step, the last word last; `None` where that is neither right nor wrong.
+
+    A verdict right behind the number is the only one: what follows explains it.
+    """
+    words = [word for word in _WORD.finditer(text) if not word["asked"]]
+    ended = [word for word in words if word["ends"] is not None]
+    if words and set(re.findall(r"[^\W\d_]+", text[: words[0].start()].lower())) <= _LABEL:
+        ended = words[:1] if words[0] in ended else ended or words[:1]
+    return [_verdict(word) for word in ended]
+
+
+def _verdict(word: re.Match[str]) -> float | None:
+    wrong = word["word"].lower() in _WRONG
+    if word["partly"]:
+        return None
+    if not word["not"]:
+        return float(not wrong)
+    between = set(word["between"].lower().split())
+    if between & _DOUBT or (wrong and not between <= _EMPHASIS):
+        return None
+    return float(wrong or bool(between & {"only", "just"}))

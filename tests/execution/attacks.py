@@ -273,7 +273,11 @@ def attacks() -> Iterator[tuple[str, Attack]]:
 
 
 OTHERS: dict[str, Attack] = {
-    **{f"the first process's {name}": partial(read_of_first, name) for name in ("environ", "mem", "maps", "cmdline")},
+    **{
+        f"the first process's {name}": partial(read_of_first, name)
+        for folder in ("", "task/1/")
+        for name in (f"{folder}{file}" for file in ("environ", "mem", "maps", "cmdline", "auxv", "mountinfo", "mounts"))
+    },
     "keys of others": read_keys,
     "addresses of the kernel": read_symbols,
     "capabilities": have_capability,

@@ -75,7 +75,8 @@ def test_a_statement_is_read() -> None:
     statement = read_statement(SUM)
     assert (statement.name, statement.theorem.strip()) == ("sum", "Theorem sum : forall n m : nat, n + m = m + n.")
     assert statement.given.strip() == "Require Import Arith."
-    assert read_statement("Lemma a: True. Admitted.").name == "a"
+    for text in ("Lemma a: True", "Lemma a@{u v} : True", "Lemma a@{} : True", "Lemma a(n : nat) : True"):
+        assert read_statement(f"{text}. Admitted.").name == "a"
     assert read_statement(statement.file("", "Admitted.")) == statement
 
 
@@ -145,6 +146,10 @@ def test_a_file_is_its_last_theorem_and_what_follows() -> None:
         ("Theorem sum : forall n m : nat,\n  n + m = m + n.\nProof. auto. Qed.", "auto."),
         (SUM.replace("Admitted.", "auto. Defined."), "auto."),
         ("assert (1 = 1). { auto. } { auto. }\nQed.", "assert (1 = 1). { auto. } { auto. }"),
+        ("Proof using. auto. Qed.", "auto."),
+        ("Proof using n m. auto. Qed.", "auto."),
+        ("Proof with auto. intros... Qed.", "Proof with auto. intros..."),
+        ("Proof using Type with (idtac; auto). intros...", "Proof with (idtac; auto). intros..."),
         ("Require Import Lia. From Coq Require Import Psatz ZArith. lia.", None),
         ("Require Import Coq.micromega.Lia. lia.", None),
         ("- { 1: lia. } all: [> auto | (* b *) auto ]. 2-3: (idtac; auto). }", None),

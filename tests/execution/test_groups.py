@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from metagen.execution import groups
 from metagen.execution.groups import Group, memory_group
 
 MIB = 1 << 20
@@ -33,3 +34,14 @@ def test_a_group_is_gone_afterwards(group: Group) -> None:
         assert other.folder.exists()
     assert not other.folder.exists()
     assert group.folder.exists()
+
+
+def test_groups_of_processes_that_were_killed_are_removed(group: Group) -> None:
+    process = subprocess.Popen(["true"])
+    process.wait()
+    left = group.folder.with_name(f"metagen-{process.pid}-left")
+    left.mkdir()
+    groups._parent.cache_clear()
+    with memory_group(MIB):
+        assert not left.exists()
+        assert group.folder.exists()

@@ -46,7 +46,17 @@ def _command(process: psutil.Process) -> str:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"seconds": 0}, {"clock": float("inf")}, {"memory": 0}, {"processes": 1.5}, {"output": -1}]
+    "settings",
+    [
+        {"seconds": 0},
+        {"seconds": "5"},
+        {"seconds": True},
+        {"clock": float("inf")},
+        {"clock": None},
+        {"memory": 0},
+        {"processes": 1.5},
+        {"output": -1},
+    ],
 )
 def test_limits_that_are_none_are_refused(settings: dict[str, float]) -> None:
     with pytest.raises(InputError, match=f"Limits: {next(iter(settings))}"):
@@ -170,6 +180,13 @@ async def test_a_flood_of_output_is_cut(sandbox: Sandbox, stream: str) -> None:
     assert len(done.err) <= 1000
 
 
+async def test_a_small_limit_of_output_is_one_of_the_command_alone(sandbox: Sandbox) -> None:
+    command = ["sh", "-c", "echo 1234567; echo 7654321 >&2"]
+    done = await sandbox.run(command, limits=Limits(clock=120, output=8))
+    assert (done.code, done.out, done.err, done.ended) == (0, b"1234567\n", b"7654321\n", "exit")
+    assert (await sandbox.run(command, limits=Limits(clock=120, output=7))).ended == "output"
+
+
 async def test_a_file_has_a_limit(sandbox: Sandbox) -> None:
     code = "open('f', 'wb').write(b'x' * (9 << 20))"
     done = await python(code, limits=Limits(clock=120, disk=8 * MIB), sandbox=sandbox)
@@ -282,7 +299,7 @@ class TestConfined:
 import os, signal
 first, log = os.getpid(), os.open("log", os.O_CREAT | os.O_APPEND | os.O_RDWR)
 for _ in range(7):
-    try: os.fork() or os.write(log, b"+")
+    try: os.fork() and os.write(log, b"+")
     except OSError: pass
 os.write(log, b"-")
 if os.getpid() != first: signal.pause()

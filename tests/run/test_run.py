@@ -153,6 +153,19 @@ async def test_a_verifier_that_breaks_its_contract_fails(verdicts: list[Any], sa
     assert said in solution.error
 
 
+async def test_a_verdict_that_is_no_number_costs_no_other() -> None:
+    async def verifier(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Any]:
+        return [1.0, float("nan"), None, "2"]
+
+    replies = ["The answer is 7.", "The answer is 8."]
+    solution = await solve(PROBLEM, Vote(4, by=verifier), Scripted(lambda request: replies[request.draw > 0]))
+    assert (solution.answer, solution.unscored, solution.lost) == ("7", 3, 0)
+    (note,) = solution.notes
+    assert note == (
+        "2 of 4 candidates have no verdict; the first: verifier gave nan: a verdict is a Score with a number, or None"
+    )
+
+
 async def test_a_verifier_that_raises_never_reads_as_wrong() -> None:
     async def verifier(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score]:
         raise ZeroDivisionError("oh")

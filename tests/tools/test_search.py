@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -86,13 +87,29 @@ def test_a_changed_corpus_has_an_index_of_its_own(corpus: Path) -> None:
     assert not searching(corpus).index().best("zebra", 1)
     corpus.write_text('{"text": "A zebra."}\n')
     search.open_index.cache_clear()
-    assert searching(corpus).index().best("zebra", 1) == [Passage("1", "A zebra.")]
+    assert searching(corpus).index().best("zebra", 1) == [Passage("1", "A zebra.", titled=False)]
 
 
-async def test_a_broken_index_is_built_again(corpus: Path) -> None:
+async def test_a_passage_without_a_title_is_shown_by_its_line_and_not_found_by_it(tmp_path: Path) -> None:
+    (tmp_path / "passages.jsonl").write_text('{"text": "A zebra."}\n{"text": "A horse.", "title": null}\n')
+    assert await searching(tmp_path / "passages.jsonl")("2 horses: horse") == "[2] A horse."
+    assert await searching(tmp_path / "passages.jsonl")("line 1 and 2") == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("vocab.index.json", "{"),
+        ("vocab.index.json", ""),
+        ("params.index.json", ""),
+        ("data.csc.index.npy", ""),
+        ("indptr.csc.index.npy", "x"),
+    ],
+)
+async def test_a_broken_index_is_built_again(corpus: Path, name: str, content: str) -> None:
     searching(corpus).index()
     (kept,) = (corpus.parent / "cache").iterdir()
-    (kept / "vocab.index.json").write_text("{")
+    (kept / name).write_text(content)
     search.open_index.cache_clear()
     assert await searching(corpus, k=1)("capital") == "[London] London is the capital of England."
     assert [path.name for path in (corpus.parent / "cache").iterdir()] == [kept.name]
@@ -110,14 +127,19 @@ def test_without_a_setting_it_is_kept_in_the_users_cache(corpus: Path, monkeypat
         ("", "holds no passages; it needs lines"),
         ("[]", "must be a JSON object"),
         ('{"title": "x"}', "line 1: a passage needs a text in 'text' or 'passage' or 'contents'"),
-        ('{"text": 3}', "line 1: a passage needs a text"),
-        ('{"text": "x", "title": 3}', "line 1: a passage needs"),
+        ('{"text": 3}', "line 1: 'text' must be a text, not 3"),
+        ('{"text": "x", "title": 3}', "line 1: 'title' must be a text, not 3"),
+        ('{"text": "x"}\n{"passage": []}', r"line 2: 'passage' must be a text, not \[\]"),
+        ('{"text": null}', "line 1: a passage needs a text"),
+        ('{"text": "the"}\n{"text": "a"}', r"passages.jsonl: its passages hold no words"),
     ],
 )
 async def test_what_is_no_corpus_is_refused(tmp_path: Path, content: str, said: str) -> None:
     (tmp_path / "passages.jsonl").write_text(content)
     with pytest.raises(InputError, match=said):
         await searching(tmp_path / "passages.jsonl")("x")
+    with pytest.raises(InputError, match=said):
+        searching(tmp_path / "passages.jsonl").check_host()
 
 
 async def test_a_missing_corpus_and_an_empty_folder_are_refused(tmp_path: Path) -> None:
@@ -133,6 +155,30 @@ async def test_a_missing_corpus_and_an_empty_folder_are_refused(tmp_path: Path) 
 async def test_a_cache_that_cannot_be_written_is_named(corpus: Path) -> None:
     with pytest.raises(InputError, match="the index cannot be kept there"):
         await Search(str(corpus), cache=str(corpus))("x")
+    with pytest.raises(InputError, match="the index cannot be kept there"):
+        Search(str(corpus), cache=str(corpus)).check_host()
+
+
+async def test_two_processes_may_build_one_index(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = corpus.parent / "cache"
+    searching(corpus).index()
+    (kept,) = folder.iterdir()
+    search.open_index.cache_clear()
+    monkeypatch.setattr(search, "_read", lambda _: None)
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)  # as if the other were faster
+    assert await searching(corpus, k=1)("capital") == "[London] London is the capital of England."
+    monkeypatch.undo()
+    assert kept in folder.iterdir()
+
+
+async def test_an_index_that_cannot_be_saved_leaves_nothing(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("bm25s.BM25.save", full)
+    with pytest.raises(InputError, match="No space left on device"):
+        await searching(corpus)("x")
+    assert list((corpus.parent / "cache").iterdir()) == []
 
 
 def test_it_prints_as_its_spec() -> None:

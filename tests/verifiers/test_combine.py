@@ -176,6 +176,15 @@ async def test_equal_candidates_are_judged_once_by_a_node_and_no_verdict_is_aske
     assert known.asked == [["a", "b"], ["c"], ["c"]]
 
 
+async def test_caches_of_one_node_keep_their_verdicts_apart() -> None:
+    async def strategy(problem: Problem, run: Run) -> Candidate:
+        for value in map(float, range(5)):  # each cache is gone before the next is made, perhaps in its place
+            assert values(await run.score(Cached(Known(a=value)), problem, [Candidate(("a",))])) == [value]
+        return Candidate(("done",))
+
+    assert not (await solve(PROBLEM, strategy)).failed
+
+
 async def test_a_cache_inside_a_combination_lasts_as_long() -> None:
     known = Known(a=1.0, b=2.0)
     await judged(Mean(Cached(known), Cached(known)), "ab", "ab")

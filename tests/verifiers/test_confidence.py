@@ -1,5 +1,6 @@
 from dataclasses import replace
 from math import isclose, nan
+from pathlib import Path
 
 import pytest
 
@@ -12,16 +13,17 @@ from metagen import (
     MeanLogprob,
     Model,
     Problem,
+    Recorded,
     Request,
     Run,
     Score,
     Scripted,
     SelfCertainty,
     Verifier,
-    Vote,
     parse,
     solve,
 )
+from metagen.request import Meter, Outcome
 
 SURE = Candidate(("abcd",), logprobs=(-1.0, -2.0, -3.0, -2.0), confidences=(4.0, 1.0, 3.0, 4.0))
 BARE = Candidate(("abcd",))
@@ -123,10 +125,57 @@ def test_nonsense_is_refused(make: type[LowestGroupConfidence]) -> None:
         make()
 
 
-async def test_a_vote_of_samples_drawn_without_says_what_to_do() -> None:
-    with pytest.raises(
-        InputError, match=r"^LowestGroupConfidence\(\) reads .*: sample with of=Model\(top_logprobs=20\), from a"
-    ):
-        await solve("?", Vote(3, by=LowestGroupConfidence()), Scripted("x"))
+@pytest.mark.parametrize(
+    ("strategy", "said"),
+    [
+        ("Vote(3, by=LowestGroupConfidence())", r"^LowestGroupConfidence\(\) reads .*of=Model\(top_logprobs=20\), "),
+        ("BestOf(3, by=MeanLogprob())", r"^MeanLogprob\(\) reads .*of=Model\(logprobs=True\), from a"),
+        ("BestOf(3, by=Mean(Cached(Sigmoid(MeanLogprob())), Judge()))", r"^MeanLogprob\(\) reads"),
+        ("Fallback(Vote(2), BestOf(3, of=CoT(of=Vote(2, of=Model(logprobs=True))), by=SelfCertainty()))", "^SelfCert"),
+        ("Escalate((Model(), Vote(2)), until=Sigmoid(MeanLogprob()))", "^MeanLogprob"),
+        ("BestOf(2, by=Judge(of=BestOf(2, by=MeanLogprob())), of=Model(logprobs=True))", "^MeanLogprob"),
+    ],
+)
+async def test_samples_that_would_be_drawn_without_are_refused_before_they_are(strategy: str, said: str) -> None:
+    asked: list[Request] = []
+
+    def script(request: Request) -> str:
+        asked.append(request)
+        return "x"
+
+    with pytest.raises(InputError, match=said):
+        await solve("?", parse(strategy), Scripted(script))
+    assert asked == []
+
+
+async def test_the_settings_of_the_run_count() -> None:
+    by = BestOf(2, by=MeanLogprob())
+    assert (await solve("?", by, Scripted("x"), default=Model(logprobs=True))).text == "x"
+    with pytest.raises(InputError, match=r"^SelfCertainty"):
+        await solve("?", BestOf(2, by=SelfCertainty()), Scripted("x"), default=Model(logprobs=True))
+
+
+async def test_where_it_is_not_sure_the_samples_tell(tmp_path: Path) -> None:
+    """A function may draw in any way, a backend of one's own may return more than asked for, and so may a pool."""
+
+    async def draws(problem: Problem, run: Run) -> Candidate:
+        return await run.ask(Model(logprobs=True), problem)
+
+    class Mine(Scripted):
+        async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
+            asked = replace(request, sampling=replace(request.sampling, logprobs=True))
+            return await super().generate(asked, spend)
+
+    by = MeanLogprob()
+    assert (await solve("?", BestOf(2, of=draws, by=by), Scripted("x"))).text == "x"
+    assert (await solve("?", BestOf(2, by=by), Mine("x"))).text == "x"
+    pool = tmp_path / "pool.jsonl"
+    async with Recorded(pool, of=Mine("x")) as recorded:
+        assert (await solve("?", BestOf(2, by=by), recorded)).text == "x"
+    assert (await solve("?", BestOf(2, by=by), Recorded(pool))).text == "x"
+
+    async def without(problem: Problem, run: Run) -> Candidate:
+        return await run.ask(None, problem)
+
     with pytest.raises(InputError, match=r"^MeanLogprob\(\) reads"):
-        await solve("?", BestOf(3, by=MeanLogprob()), Scripted("x"))
+        await solve("?", BestOf(2, of=without, by=by), Scripted("x"))

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -17,6 +18,7 @@ from metagen import (
     parse,
     solve,
 )
+from metagen.execution.limits import MIB
 from metagen.execution.processes import Finished
 from metagen.execution.suites import read_cases
 from tests.support.confined import needs_sandbox
@@ -61,10 +63,15 @@ def test_cases_that_do_not_pair_are_refused(cases: object) -> None:
     [
         ({"seconds": 0}, "PassesTests: seconds"),
         ({"seconds": float("nan")}, "PassesTests: seconds"),
+        ({"seconds": "10"}, "PassesTests: seconds must be .* not '10'"),
+        ({"seconds": True}, "PassesTests: seconds"),
         ({"memory": 1000}, "PassesTests: memory must be a whole number of 134217728"),
         ({"sandbox": None}, "PassesTests: sandbox"),
         ({"tests": 3}, "PassesTests: tests"),
         ({"tests": ("a", "b")}, "PassesTests: tests"),
+        ({"tests": (("a", "b", "c"),)}, "PassesTests: tests"),
+        ({"tests": ((),)}, "PassesTests: tests"),
+        ({"tests": {"p": 3}}, "PassesTests: tests"),
     ],
 )
 def test_settings_that_are_none_are_refused(settings: dict[str, Any], said: str) -> None:
@@ -104,6 +111,13 @@ async def test_a_sandbox_that_fails_gives_no_verdict(monkeypatch: pytest.MonkeyP
     assert "not verified: no room" in str(solution)
 
 
+CASE = """
+import unittest
+class Test(unittest.TestCase):
+    def test(self):
+        for x in (1, 2):
+            with self.subTest(x=x): self.assertEqual(double(x), 2 * x)
+"""
 SKIPPED = (
     "import unittest\nclass Skipped(unittest.TestCase):\n"
     "    @classmethod\n    def setUpClass(cls): raise unittest.SkipTest('not here')\n"
@@ -194,6 +208,82 @@ if __name__ == "__main__":
     async def test_what_does_not_run_passes_nothing(self, tests: str, values: list[float]) -> None:
         scores = await judged(tests, RIGHT, "def double(x): return x")
         assert [score and score.value for score in scores] == values
+
+    @pytest.mark.parametrize(
+        "tests",
+        [
+            "def test_one(tmp_path):\n    assert double(1) == 2\ndef test_two(tmp_path):\n    assert double(2) == 4",
+            "def test_one():\n    assert double(1) == 2\ndef test_two():\n    assert double(2) == 4",
+            CASE,
+            f"import pytest\n{CASE}",
+        ],
+        ids=["pytest", "functions", "unittest", "unittest by pytest"],
+    )
+    async def test_what_the_code_skips_or_leaves_has_failed(self, tests: str) -> None:
+        raised = [
+            "KeyboardInterrupt",
+            "SystemExit",
+            "unittest.SkipTest('x')",
+            "pytest.skip('x')",
+            "pytest.xfail('x')",
+            "pytest.exit('x')",
+            "pytest.exit('x', returncode=0)",
+        ]
+        code = "import pytest, unittest\ndef double(x):\n    if x != 1: raise {}\n    return 2"
+        always = "import unittest\ndef double(x): raise unittest.SkipTest"
+        scores = await judged(tests, RIGHT, *map(code.format, raised), always)
+        assert [score and score.value for score in scores] == [1.0] + [0.0] * (len(raised) + 1)
+
+    async def test_tests_may_skip_what_the_code_does_not_offer(self) -> None:
+        tests = """
+import pytest
+def test_double(): assert double(2) == 4
+def test_of_text():
+    try: double("a")
+    except ValueError: pytest.skip("no texts")
+"""
+        assert await judged(tests, "def double(x):\n    if x == 'a': raise ValueError\n    return 2 * x") == [PASSED]
+
+    async def test_the_reason_is_what_failed(self) -> None:
+        wrong = "def double(x): return x"
+        unit = "import unittest\nclass Test(unittest.TestCase):\n    def test(self): self.assertEqual(double(1), 2)"
+        for tests in (unit, f"import pytest\n{unit}"):
+            assert await judged(tests, wrong) == [Score(0.0, reason="AssertionError: 1 != 2")]
+
+    @pytest.mark.parametrize("fixture", ["", "tmp_path"])
+    async def test_what_the_code_calls_a_test_is_none(self, fixture: str) -> None:
+        code = f"""
+from typing import NamedTuple
+class Point(NamedTuple):
+    x: int
+    def __call__(self): raise ValueError
+test_point = Point(3)
+def test_mine(): assert False
+class TestMine:
+    def test_mine(self): assert False
+{RIGHT}
+"""
+        assert await judged(f"def test_double({fixture}): assert double(2) == 4", code) == [PASSED]
+
+    async def test_tests_see_what_the_code_holds_now(self) -> None:
+        code = "calls = 0\ndef double(x):\n    global calls\n    calls += 1\n    return 2 * x\ndef sum(x): return 7"
+        tests = """
+import __main__
+double(2)
+assert calls == __main__.calls == 1 and sum([]) == 7 and "double" in globals()
+def test_double(): assert double(2) == 4 and calls == 2
+"""
+        assert await judged(tests, code) == [PASSED]
+
+    async def test_tests_that_import_what_the_sandbox_does_not_see_are_refused(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "metagen_helper.py").write_text("def ok(x): return x == 4")
+        monkeypatch.syspath_prepend(str(tmp_path))
+        for name in ("metagen_helper", "numpy.nothing", "os.nothing"):
+            with pytest.raises(InputError, match=f"'p': its tests import '{name}', which is not installed here, or"):
+                await judged(f"import {name}\nassert double(2) == 4", RIGHT)
+        assert await judged("import os.path, numpy.testing\nassert double(2) == 4", RIGHT) == [PASSED]
 
     async def test_a_plugin_of_pytest_that_is_not_readable_there_costs_no_verdict(self) -> None:
         tests = """
@@ -286,6 +376,21 @@ class TestWithOutputs:
             Score(0.0, reason="input 1: exit code 3"),
             Score(0.0, reason="input 1: wrong output"),
         ]
+
+    async def test_an_output_may_be_as_long_as_it_is_to_be(self) -> None:
+        cases = json.dumps({"inputs": [""], "outputs": ["x" * (MIB + 10)]})
+        codes = [f"print('x' * {length})" for length in (MIB + 10, MIB + 11, 3 * MIB)]
+        assert await judged(cases, *codes) == [
+            PASSED,
+            Score(0.0, reason="input 1: wrong output"),
+            Score(0.0, reason="input 1: too much output"),
+        ]
+
+    @pytest.mark.parametrize("end", ["\f", "\v", "\x1c", "\x85", "\u2028"])
+    async def test_a_line_ends_with_a_newline_alone(self, end: str) -> None:
+        cases = json.dumps({"inputs": [""], "outputs": ["1\n2"]})
+        codes = [f"print({text!r})" for text in (f"1{end}2", "1\r\n2")]
+        assert await judged(cases, *codes) == [Score(0.0, reason="input 1: wrong output"), PASSED]
 
     async def test_the_expected_output_is_nowhere_to_be_read(self) -> None:
         code = "import os\nprint(sorted(os.listdir()), len(os.sys.argv), open('/proc/self/cmdline').read())"

@@ -63,6 +63,11 @@ def says(text: str, **first: float) -> Candidate:
         (says("It adds up."), None),
         (says(""), None),
         (says("Perhaps", Perhaps=0.9), None),
+        (says("No errors found. The solution is correct."), None),
+        (says("No mistakes: Yes"), 1.0),
+        (says("It is wrong.\n**Verdict:** No."), 0.0),
+        (says("No it is not."), 0.0),
+        (says("No, there is a slip."), 0.0),
     ],
 )
 def test_how_a_reply_is_read(reply: Candidate, value: float | None) -> None:
@@ -113,6 +118,18 @@ def test_an_article_is_no_verdict(text: str, value: float | None) -> None:
         ("Grade: 7-8", None),
         ("It has 7 lines.", None),
         ("", None),
+        ("Grade: 8 (from a possible grade of 10)", 0.8),
+        ("The grade is 10. (A grade of 0 would be for nonsense)", 1.0),
+        ("The maximum grade is 10. I give it a grade of 7.", 0.7),
+        ("A grade of 3, no: a grade of 4", 0.4),
+        ("Grade: -3", None),
+        ("-3", None),
+        ("Grade - 8", 0.8),
+        ("Minus 13/10: −13/10", None),
+        ("7-8/10", None),
+        ("The grade is 1e1", None),
+        ("The grade is 8,5", None),
+        ("The grade is .5", None),
     ],
 )
 def test_how_a_grade_is_read(text: str, value: float | None) -> None:

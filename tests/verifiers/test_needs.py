@@ -75,6 +75,45 @@ def test_a_model_of_the_wrong_kind_is_refused_before_it_is_loaded(tmp_path: Path
     assert refused(tmp_path, row, strategy="BestOf(2, by=ProcessReward())").startswith("this run has no reward model")
 
 
+def test_a_corpus_that_cannot_be_searched_is_refused_before_a_model_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("METAGEN_CACHE", str(tmp_path / "cache"))
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_text('{"text": "A moon."}\n{"txt": 1}\n')
+    strategy = f'SelfAsk(Search("{corpus}"))'
+    assert f"{corpus}, line 2: a passage needs a text" in refused(tmp_path, {"answer": 7}, strategy=strategy)
+    corpus.write_text('{"text": "A moon."}\n')
+    (tmp_path / "cache").write_text("")
+    assert "the index cannot be kept there" in refused(tmp_path, {"answer": 7}, strategy=strategy)
+
+
+@pytest.mark.parametrize(
+    "strategy", ["Vote(2, by=SelfCertainty())", "BestOf(2, of=Model(logprobs=True), by=SelfCertainty())"]
+)
+def test_samples_that_a_verifier_cannot_judge_are_refused_before_a_model_is_loaded(
+    tmp_path: Path, strategy: str
+) -> None:
+    said = refused(tmp_path, {"answer": 7}, strategy=strategy)
+    assert said.startswith("SelfCertainty() reads what the model returns beside its tokens")
+
+
+@needs_sandbox
+def test_tests_that_cannot_run_in_the_sandbox_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "metagen_near.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    rows: list[dict[str, Any]] = [{"tests": f"import {name}\nassert f() == 1"} for name in ("math", "metagen_near")]
+    assert "line 2: problem '2': its tests import 'metagen_near', which is not" in refused(tmp_path, *rows)
+
+
+def test_problems_with_tests_and_no_sandbox_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(_: Sandbox) -> None:
+        raise InputError("no sandbox here")
+
+    monkeypatch.setattr(Sandbox, "check", none)
+    assert refused(tmp_path, {"answer": 7}, {"tests": "assert f() == 1"}).endswith("no sandbox here")
+
+
 @pytest.mark.parametrize(
     "more",
     [{"strategy": "CodeVote(4)"}, {"strategy": 'ReAct((("py", Python()),))'}, {"grade": 'PassesTests("assert f()")'}],

@@ -1,6 +1,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -100,17 +101,16 @@ def test_other_assumptions_are_refused(printed: str) -> None:
 
 def test_axioms_come_with_the_statement_or_not_at_all() -> None:
     libraries = ["Coq.Init.Logic", "Coq.Reals.ClassicalDedekindReals"]
-    statement = read_statement(f"Axiom mine : 1 = 1.\n{FALSE}")
-    allow(
-        ["ClassicalDedekindReals.sig_forall_dec", "Reals.ClassicalDedekindReals.x", "Candidate.mine"],
-        libraries,
-        statement,
-    )
+    statement = read_statement(f"Axiom mine : 1 = 1.\nModule M. Axiom inner : 1 = 1. End M.\n{FALSE}")
+    own = ["Candidate.mine", "Candidate.M.inner"]
+    allow(["ClassicalDedekindReals.sig_forall_dec", "Reals.ClassicalDedekindReals.x", *own], libraries, statement)
     for name in (
         "Classical_Prop.classic",
         "DedekindReals.x",
         "Candidate.wrong",
         "Candidate.other",
+        "Candidate.M.other",
+        "Candidates.mine",
         "classic",
         "Real.x",
     ):
@@ -208,6 +208,19 @@ class TestWithCoq:
         assert score == Score(0.0, reason="refused: it rests on ClassicalDedekindReals.sig_forall_dec")
         assert await judged(f"Require Import Reals.\n{DECIDE}", text) == [PROVED]
         assert await judged(f"Axiom mine : 1 = 2.\n{FALSE}", "exact mine.") == [PROVED]
+
+    async def test_statements_and_proofs_may_be_written_in_many_ways(self) -> None:
+        module = "Module M. Axiom mine : 1 = 2. End M.\nTheorem a : 1 = 2. Proof. Admitted."
+        assert await judged(module, "exact M.mine.") == [PROVED]
+        assert await judged("Theorem a@{u} : True. Proof. Admitted.", "exact I.") == [PROVED]
+        proofs = ["Proof using. auto. Qed.", "Proof with auto. split... Qed.", "Proof using with auto. split..."]
+        assert await judged("Theorem a : True /\\ True. Proof. Admitted.", *proofs) == [PROVED] * 3
+
+    async def test_a_statement_whose_name_is_not_found_fails(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        statement = replace(read_statement("Theorem named : True. Proof. Admitted."), name="misread")
+        monkeypatch.setattr(module, "read_statement", lambda _: statement)
+        with pytest.raises(VerifierError, match=r"fails: .*misread"):
+            await judged("?", "exact I.")
 
     async def test_what_the_text_lets_pass_the_assumptions_do_not(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(formal, "check_sentence", lambda *_: None)

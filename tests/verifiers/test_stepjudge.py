@@ -12,7 +12,9 @@ from metagen import (
     Model,
     Problem,
     ProcessReward,
+    Python,
     Request,
+    Run,
     Scripted,
     ScriptedReward,
     StepJudge,
@@ -22,6 +24,7 @@ from metagen import (
     solve,
 )
 from metagen.analysis.processbench import Case, step_scores
+from metagen.settings import WAITING
 from metagen.verifiers.stepjudge import step_verdicts
 
 PROBLEM = Problem("p", "What is 3 + 4?", "7")
@@ -42,6 +45,27 @@ PROBLEM = Problem("p", "What is 3 + 4?", "7")
         ("All is correct.", None),
         ("", None),
         ("Step 1: correctly done\nStep 2: correct\nStep 3: correct", None),
+        ("Step 1 isn't correct", (0.0, 0.0, 0.0)),
+        ("Step 1 isn’t wrong\nStep 2: never wrong\nStep 3: nothing is wrong", (1.0, 1.0, 1.0)),
+        ("Step 1: not entirely correct", (0.0, 0.0, 0.0)),
+        ("Step 1: can't be correct", (0.0, 0.0, 0.0)),
+        ("Step 1: no longer valid", (0.0, 0.0, 0.0)),
+        ("Step 1: not only correct but short\nStep 2: correct\nStep 3: correct", (1.0, 1.0, 1.0)),
+        ("Step 1: correct? No. Incorrect", (0.0, 0.0, 0.0)),
+        ("Step 1: correct? No.\nStep 2: correct\nStep 3: correct", None),
+        ("Step 1: It is true that 2 + 2 = 4, but the conclusion is wrong", (0.0, 0.0, 0.0)),
+        ("Step 1: The right side is not valid; incorrect", (0.0, 0.0, 0.0)),
+        ("Step 1: wrong, the correct sum is right there", (0.0, 0.0, 0.0)),
+        ("Step 1: incorrect. The right answer is 5.", (0.0, 0.0, 0.0)),
+        ("Step 1: The sum is wrong, as the correct value is 5.", (0.0, 0.0, 0.0)),
+        ("Step 1: wrong sign", (0.0, 0.0, 0.0)),
+        ("Step 1: The right side is 5.\nStep 2: correct\nStep 3: correct", None),
+        ("Step 1: no, this is partially correct\nStep 2: correct\nStep 3: correct", None),
+        ("Step 1: not sure whether correct\nStep 2: correct\nStep 3: correct", None),
+        ("Step 1: not entirely wrong\nStep 2: correct\nStep 3: correct", None),
+        ("Step 1: correct\nStep 2: correct\nStep 3: it follows from step 2, so it is correct", (1.0, 1.0, 1.0)),
+        ("Step 1: correct, Step 2: incorrect, Step 3: correct", (1.0, 0.0, 1.0)),
+        ("Step 1: correct\nStep 2: correct\nStep 3: wrong, since step 2 is wrong", (1.0, 0.0, 0.0)),
     ],
 )
 def test_verdicts_are_read_by_their_steps(reply: str, verdicts: Sequence[float] | None) -> None:
@@ -104,6 +128,18 @@ async def test_a_program_of_the_verification_is_run() -> None:
     for _ in range(2):
         assert (await scored(StepJudge(interpreter=interpreter), Scripted(reply)))[0] == [1.0]
     assert len(called) == 2
+
+
+async def test_a_program_has_time_to_wait_for_a_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[float] = []
+
+    async def call(run: Run, tool: Any, text: str, *, seconds: float = 0.0) -> str:
+        given.append(seconds)
+        return "7"
+
+    monkeypatch.setattr(Run, "call", call)
+    await scored(StepJudge(interpreter=Python()), script("```python\nprint(7)\n```"))
+    assert given == [WAITING]
 
 
 async def test_it_is_a_process_reward_like_the_others() -> None:

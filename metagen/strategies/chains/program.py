@@ -5,13 +5,13 @@ from dataclasses import KW_ONLY, dataclass
 from metagen.answers.extract import extract
 from metagen.candidate import Candidate
 from metagen.errors import ToolRefusal
+from metagen.execution.blocks import is_open
 from metagen.problem import Problem
 from metagen.prompts import corrected_program, program_of_thought
 from metagen.run import Generator, Run, Tool
-from metagen.settings import require_generator, require_seconds, require_tool, require_whole, spelled
+from metagen.settings import WAITING, require_generator, require_seconds, require_tool, require_whole, spelled
 
-WAITING = 600.0
-"""Seconds by the clock for one call of a tool: programs have limits of their own, and wait for a free processor."""
+CUT_OFF = "the program was cut off before its end"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -22,7 +22,8 @@ class ProgramOfThought:
     (Chen et al. 2023, section 2; program-aided, Gao et al. 2023.)
 
     `interpreter` is a tool that takes the reply, as `Python()` does. Where it refuses the program, as for an error, its
-    reason goes back to g up to `rounds` times, and at last the sample is lost.
+    reason goes back to g up to `rounds` times, and at last the sample is lost. So it is with a program that a limit of
+    length cut off, which is not run, and with one that prints nothing.
     """
 
     interpreter: Tool
@@ -56,11 +57,15 @@ class ProgramOfThought:
         return await self._computed(reply, run)
 
     async def _computed(self, reply: Candidate, run: Run) -> Candidate:
+        if reply.cut and is_open(reply.text):
+            raise ToolRefusal(CUT_OFF)
         printed = await run.call(self.interpreter, reply.text, seconds=self.seconds)
-        return Candidate((reply.text, outcome(printed)))
+        return Candidate((reply.text, outcome(printed)), cut=reply.cut)
 
 
 def outcome(printed: str) -> str:
-    """What stands behind a program that printed this."""
-    *_, last = printed.strip().splitlines() or ["nothing"]
+    """What stands behind a program that printed this. Raises `ToolRefusal` if it is nothing."""
+    if not printed.strip():
+        raise ToolRefusal("the program prints nothing")
+    *_, last = printed.strip().splitlines()
     return f"\n\nIt prints:\n{printed.strip()}\n\nThe answer is {extract(last) or last.strip()}."

@@ -1,5 +1,6 @@
 """Formal proofs: the model says how to prove, and an automated prover fills in."""
 
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 
 from metagen.candidate import Candidate
@@ -7,6 +8,7 @@ from metagen.errors import ToolRefusal
 from metagen.execution.blocks import COQ, fenced, last_block
 from metagen.execution.coq import (
     HOLE,
+    LIBRARIES,
     Refused,
     Statement,
     filled,
@@ -19,8 +21,7 @@ from metagen.execution.coq import (
 from metagen.problem import Problem
 from metagen.prompts import corrected_sketch, formal_sketch, informal_proof, open_goal
 from metagen.run import Generator, Run, Tool
-from metagen.settings import require_generator, require_seconds, require_tool, require_whole, spelled
-from metagen.strategies.chains.program import WAITING
+from metagen.settings import WAITING, require_generator, require_seconds, require_tool, require_whole, spelled
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -55,6 +56,11 @@ class DraftSketchProve:
         require_generator(self, of=self.of)
 
     @property
+    def _libraries(self) -> Sequence[str]:
+        """What a proof may load: what the prover lets it load, if it says so."""
+        return getattr(self.prover, "libraries", LIBRARIES)
+
+    @property
     def drawing(self) -> tuple[Generator, ...]:
         """No generator draws the answer: it is what the tool says."""
         return ()
@@ -77,7 +83,7 @@ class DraftSketchProve:
 
     async def _proved(self, problem: Problem, sketch: str, run: Run) -> str:
         try:
-            file = sketched(problem.prompt, sketch)
+            file = sketched(problem.prompt, sketch, self._libraries)
         except Refused as refused:
             raise ToolRefusal(str(refused)) from None
         return await run.call(self.prover, file, seconds=self.seconds)
@@ -87,7 +93,7 @@ class DraftSketchProve:
 
         async def tactics(goal: str, run: Run) -> str:
             reply = await run.ask(self.of, problem.aside(open_goal(problem.text, goal)), part="stage")
-            return tactics_of(reply.text)
+            return tactics_of(reply.text, self._libraries)
 
         said = await run.map(tactics, goals_left(file))
         fillings = {hole: f"{{ {each} }}" for hole, each in enumerate(said) if each}
@@ -98,8 +104,10 @@ class DraftSketchProve:
         return f"{statement.given}{statement.theorem}{filled(sketch, fillings)}"
 
 
-def sketched(question: str, reply: str) -> str:
+def sketched(question: str, reply: str, libraries: Sequence[str] = LIBRARIES) -> str:
     """The file that a reply sketches: the statement in the question with its proof, or where there is none, the reply.
+
+    A proof may load `libraries`.
 
     Raises:
         Refused: the reply holds something else than a sketch of that statement.
@@ -109,13 +117,13 @@ def sketched(question: str, reply: str) -> str:
         statement = read_statement(last_block(question, COQ))
     except Refused:
         return text
-    return statement.file(proof_of(statement, text, sketch=True).strip() or HOLE, "Admitted.")
+    return statement.file(proof_of(statement, text, libraries, sketch=True).strip() or HOLE, "Admitted.")
 
 
-def tactics_of(reply: str) -> str:
+def tactics_of(reply: str, libraries: Sequence[str] = LIBRARIES) -> str:
     """The tactics in a reply, holes among them. Raises `ToolRefusal` if there is something else."""
     try:
-        return proof_of(Statement("", "", ""), last_block(reply, COQ), sketch=True).strip()
+        return proof_of(Statement("", "", ""), last_block(reply, COQ), libraries, sketch=True).strip()
     except Refused as refused:
         raise ToolRefusal(str(refused)) from None
 

@@ -11,7 +11,15 @@ from metagen.errors import InputError, ToolRefusal
 from metagen.problem import Problem
 from metagen.prompts import REACT_STOP, action, react
 from metagen.run import Generator, Run, Tool
-from metagen.settings import require_async, require_generator, require_seconds, require_whole, spelled, takes
+from metagen.settings import (
+    WAITING,
+    require_async,
+    require_generator,
+    require_seconds,
+    require_whole,
+    spelled,
+    takes,
+)
 from metagen.strategies.chains.chain import ended
 from metagen.strategies.choosing import key_of
 
@@ -36,8 +44,8 @@ class ReAct:
     tools: tuple[tuple[str, Tool], ...]
     _: KW_ONLY
     turns: int = 6
-    seconds: float = 60.0
-    """The limit of one call of a tool."""
+    seconds: float = WAITING
+    """The limit of one call of a tool, by the clock: its wait for a free processor counts too."""
     of: Generator | None = None
 
     __repr__ = spelled

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -6,9 +7,11 @@ import pytest
 from metagen import (
     BestOf,
     InputError,
+    Model,
     Problem,
     ProgramOfThought,
     Python,
+    ReAct,
     Request,
     Scripted,
     ToolRefusal,
@@ -17,6 +20,7 @@ from metagen import (
     solve,
 )
 from metagen.prompts import PROGRAM, corrected_program, program_of_thought
+from metagen.settings import WAITING
 from metagen.strategies.chains.program import outcome
 from tests.support.confined import needs_sandbox
 from tests.support.scripts import NAMES, Counting, compute, length
@@ -45,7 +49,6 @@ async def strict(text: str) -> str:
         ("42", "\n\nIt prints:\n42\n\nThe answer is 42."),
         ("a\n x = 1/2 ", "\n\nIt prints:\na\n x = 1/2\n\nThe answer is x = 1/2."),
         ("The answer is 42.", "\n\nIt prints:\nThe answer is 42.\n\nThe answer is 42."),
-        ("", "\n\nIt prints:\n\n\nThe answer is nothing."),
     ],
 )
 def test_the_last_line_is_the_answer(printed: str, text: str) -> None:
@@ -96,6 +99,40 @@ async def test_after_its_rounds_the_sample_is_lost(rounds: int) -> None:
     assert solution.failed
     assert "name 'six' is not defined" in str(solution.trace.why_lost())
     assert len(backend.requests) == rounds + 1
+
+
+@pytest.mark.parametrize("printed", ["", " \n"])
+async def test_nothing_printed_is_no_answer(printed: str) -> None:
+    async def silent(text: str) -> str:
+        return printed
+
+    solution = await solve(PROBLEM, ProgramOfThought(silent, rounds=1), Scripted(block("six = 6")))
+    assert (solution.answer, solution.failed) == (None, True)
+    assert "the program prints nothing" in str(solution.trace.why_lost())
+
+
+async def test_a_program_that_is_cut_off_is_not_run() -> None:
+    cut = ProgramOfThought(strict, of=Model(max_tokens=30))
+    solution = await solve(PROBLEM, cut, Scripted(block("print(6 * 7)\nprint(6 * 7 - 1)")))
+    assert (solution.answer, solution.failed) == (None, True)
+    assert "cut off before its end" in str(solution.trace.why_lost())
+    replies = iter([block("print(6 * 7) # and so on"), "```python\n6 * 7\n```"])
+    backend = Counting(lambda _: next(replies))
+    solution = await solve(PROBLEM, replace(cut, rounds=1), backend)
+    assert solution.correct
+    assert "\n> the program was cut off before its end" in backend.requests[1].prompt
+
+
+async def test_a_program_may_end_before_the_limit_that_cuts_the_reply() -> None:
+    backend = Scripted(f"{block('print(6 * 7)')}\nThis computes the product.")
+    solution = await solve(PROBLEM, ProgramOfThought(strict, of=Model(max_tokens=40)), backend)
+    assert solution.correct
+    assert solution.candidate is not None
+    assert solution.candidate.cut
+
+
+def test_a_tool_has_time_to_wait_for_a_processor() -> None:
+    assert ProgramOfThought(compute).seconds == ReAct((("compute", compute),)).seconds == WAITING
 
 
 async def hangs(text: str) -> str:

@@ -109,6 +109,20 @@ async def test_draft_then_sketch_then_proof() -> None:
     assert solution.text == f"By induction.\n\n{coq('Theorem proved.')}"
 
 
+async def test_a_proof_may_load_what_its_prover_lets_it_load() -> None:
+    class Loading(Prover):
+        libraries = ("MyLib",)
+
+    left = sketched(SUM, "intros. admit.").replace("admit.", open_hole("|- 1 = 1"))
+    prover = Loading(left, "Theorem proved.")
+    backend = model("Draft.", coq("Require Import MyLib. intros. admit."), coq("Require Import MyLib. auto."))
+    solution = await solve(PROBLEM, DraftSketchProve(prover, rounds=1), backend)
+    assert all("Require Import MyLib." in file for file in prover.asked)
+    assert solution.text.endswith(coq("Theorem proved."))
+    lost = await solve(PROBLEM, DraftSketchProve(Prover()), model("Draft.", coq("Require Import MyLib. auto.")))
+    assert "Require of MyLib" in str(lost.trace.why_lost())
+
+
 async def test_goals_that_are_left_go_back_and_their_proofs_take_the_place_of_the_holes() -> None:
     left = sketched(QUESTION, "intros. { admit. } { admit. }")
     goals = ["n : nat\n|- n = n", "|- True"]

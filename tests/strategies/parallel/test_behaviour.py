@@ -114,6 +114,28 @@ class TestRun:
         found = {await outcomes(code, [probe], Sandbox(), limits(10, 2**31)) for code in codes}
         assert len(found) == 1
 
+    @pytest.mark.parametrize(
+        ("probe", "codes"),
+        [
+            ("f(3)", [f"def f(n):\n    {each}" for each in ("yield from range(n)", "return map(int, range(n))")]),
+            ("f(3)", ["from itertools import count as f", "def f(n):\n    while 1: yield (n := n + 1) - 1"]),
+            ("f(3)", [f"class A:{space}pass\ndef f(n): return [A(), f]" for space in ("", " ")]),
+        ],
+        ids=["iterators", "endless iterators", "objects"],
+    )
+    async def test_addresses_set_no_programs_apart(self, probe: str, codes: list[str]) -> None:
+        shown = {await outcomes(code, [probe], Sandbox(), limits(10, 2**31)) for code in codes}
+        assert len(shown) == 1
+        wrong = await outcomes("def f(n): return map(int, range(n + 1))", [probe], Sandbox(), limits(10, 2**31))
+        assert wrong not in shown
+        backend = Scripted(lambda request: f"```\n{['def f(n): return n', *codes][request.draw]}\n```")
+        solution = await solve("?", CodeVote(3, inputs=(probe,)), backend)
+        assert solution.text == f"```\n{codes[0]}\n```"
+
+    async def test_an_iterator_that_raises_has_raised(self) -> None:
+        code = "def f():\n    yield 1\n    raise KeyError"
+        assert await outcomes(code, ["f()"], Sandbox(), limits(10, 2**31)) == ("raised KeyError",)
+
     async def test_what_a_call_prints_to_show_it_is_what_it_returns(self) -> None:
         written = "```python\nprint(double(2))\nprint(*[double(3)], double(4))\n```"
         solution = await solve(PROBLEM, CodeVote(4), model(written))
