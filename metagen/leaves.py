@@ -106,15 +106,21 @@ def reads_more(by: object, wanted: Model) -> str:
 
 
 def _judging(part: object) -> Iterator[object]:
-    """The verifiers of a strategy, and those that they are made of, which judge the same samples."""
+    """The verifiers of a strategy, and those that they are made of, which judge the same samples.
+
+    What classes of a user's own do with verifiers is not known, nor what one judges that draws samples itself.
+    """
     if isinstance(part, tuple):
         for each in part:
             yield from _judging(each)
-        return
-    for name, _, judges in settings_of(type(part)) or ():  # type: ignore[arg-type]  # a class has a hash
-        if judges and (value := getattr(part, name)) is not None:
-            yield from value if isinstance(value, tuple) else (value,)
-            yield from _judging(value)
+    elif _is_ours(part):
+        settings = settings_of(type(part)) or ()  # type: ignore[arg-type]  # a class has a hash
+        for value in [getattr(part, name) for name, _, judges in settings if judges]:
+            for each in value if isinstance(value, tuple) else () if value is None else (value,):
+                yield each
+                inner = settings_of(type(each)) or ()  # type: ignore[arg-type]
+                if not any(draws for _, draws, _ in inner):
+                    yield from _judging(each)
 
 
 def _bottom(generator: object, default: object) -> Iterator[object]:
@@ -125,9 +131,13 @@ def _bottom(generator: object, default: object) -> Iterator[object]:
     elif generator is None:
         yield from _bottom(default or USUAL, default)
     else:
-        known = None if isinstance(generator, Model) else settings_of(type(generator))  # type: ignore[arg-type]
+        known = settings_of(type(generator)) if _is_ours(generator) and not isinstance(generator, Model) else None  # type: ignore[arg-type]
         inner = [getattr(generator, name) for name, draws, judges in known or () if draws and not judges]
         yield from _bottom(tuple(inner), default) if inner else (generator,)
+
+
+def _is_ours(part: object) -> bool:
+    return type(part).__module__.startswith("metagen.")
 
 
 def _withholds(drawing: object, wanted: Model, models: Mapping[str, AnyBackend]) -> bool:
@@ -135,8 +145,10 @@ def _withholds(drawing: object, wanted: Model, models: Mapping[str, AnyBackend])
     if not isinstance(drawing, Model) or drawing.top_logprobs or (drawing.logprobs and not wanted.top_logprobs):
         return False
     backend: object = _backend_of(drawing, models)
+    extra = {*(drawing.extra or ())}
     while backend is not None and type(backend).__module__.startswith("metagen.backends."):
-        if hasattr(backend, "writer"):  # it plays samples as they were recorded
+        extra |= {*getattr(backend, "extra", ())}
+        if hasattr(backend, "writer") or extra & {"logprobs", "top_logprobs"}:  # it plays what was recorded, or asks
             return False
         if (inner := getattr(backend, "of", None)) is None:
             return True

@@ -5,6 +5,7 @@ import string
 import unicodedata
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
+from functools import lru_cache
 from math import inf
 
 from metagen.answers.canonical import canonical
@@ -50,8 +51,8 @@ _SIGNS = re.compile(r"[+/^=<>%&|~]|(?<=\w)\*(?=\w)|(?<![^\W\d_])-|[.,](?=\d)|[\[
 """Punctuation without which a text says something else, such as the sign of a number."""
 _WORD = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]")
 _AFTER_ANSWER = re.compile(r"\banswer\b\W*(?:is\b)?\W*([^\n]*)", re.IGNORECASE)
-_SIGNED = re.compile(r"(?<!\w)[-\N{MINUS SIGN}+]|[-\N{MINUS SIGN}+#*](?!\w)|[<>=]")
-"""A sign that makes a label another one: before a word, as in -1, or behind it, as in C++. A hyphen is none."""
+_MINUS = re.compile(r"[-\N{HYPHEN}-\N{EM DASH}\N{MINUS SIGN}](?=\d)")
+"""What stands for a minus before a number."""
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
@@ -243,7 +244,8 @@ class Choice(_ByKey):
 class Label(_ByKey):
     """One of several words, as in `Label("positive", "negative")`, whatever their case.
 
-    Where labels have signs, as in `Label("-1", "0", "1")` and `Label("C", "C++")`, these count.
+    Where labels differ in signs alone or are signed numbers, as in `Label("C", "C++")` and `Label("-1", "0")`, signs
+    count.
     """
 
     labels: tuple[str, ...]
@@ -272,15 +274,19 @@ class Label(_ByKey):
         return None
 
     def key(self, answer: str) -> str:
-        if not any(map(_SIGNED.search, self.labels)):
+        if not _signed(self.labels):
             return normalised(answer)
-        return " ".join(unicodedata.normalize("NFKC", answer).casefold().replace("\N{MINUS SIGN}", "-").split())
+        read = _MINUS.sub("-", unicodedata.normalize("NFKC", answer).casefold())
+        read = re.sub(r"\s*([<>=])\s*", r"\1", re.sub(r"\\(?=[#+&%_])", "", read))
+        if not any(label.strip().startswith("+") for label in self.labels):
+            read = re.sub(r"(?<!\w)\+(?=\d)", "", read)
+        return " ".join(read.split())
 
     def _named(self, text: str) -> set[str]:
         """The labels in a text; of two that begin alike, the longer one."""
         by_key = {self.key(label): label for label in self.labels}
         longest = sorted(by_key, key=len, reverse=True)
-        part = r"[\w+#-]" if any(map(_SIGNED.search, self.labels)) else r"\w"
+        part = r"[\w+#-]" if _signed(self.labels) else r"\w"
         found = re.findall(rf"(?<!{part})(?:{'|'.join(map(re.escape, longest))})(?!{part})", self.key(text))
         return {by_key[key] for key in found}
 
@@ -383,6 +389,13 @@ def _worded(text: str) -> tuple[str, ...]:
     """The words of a text, and its signs; empty where it has none."""
     spaced = _BRACES.sub(" ", _bare(text))
     return (words, *_SIGNS.findall(spaced)) if (words := normalised(spaced)) else ()
+
+
+@lru_cache(64)
+def _signed(labels: tuple[str, ...]) -> bool:
+    """Whether signs count in labels: where these differ in nothing else, or are signed numbers."""
+    alike = len(set(map(normalised, labels))) < len(labels)
+    return alike or any(re.match(rf"\s*(?:{_MINUS.pattern}|\+\d)", label) for label in labels)
 
 
 def normalised(text: str) -> str:

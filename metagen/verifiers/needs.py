@@ -1,5 +1,6 @@
 """What a strategy and a grade need of problems and of this machine, checked before anything is spent."""
 
+from collections.abc import Callable
 from typing import Any
 
 from metagen.leaves import parts
@@ -12,7 +13,8 @@ class Needs:
     """Checks the first `limit` problems, and counts those whose answers can be right or wrong.
 
     A part of the strategy or the grade may have `check_host()`, which says whether it can work on this machine, and
-    `check_problem(problem)`, which says whether it can judge that problem. Both raise `InputError`.
+    `check_problem(problem)`, which says whether it can judge that problem; where other machines do the work,
+    `check_elsewhere(problem)` takes its place, if there is one. All raise `InputError`.
     """
 
     def __init__(
@@ -24,8 +26,8 @@ class Needs:
         every = list(parts((strategy, grade)))
         for part in () if elsewhere else every:
             _check_host(part)
-        self._checks = [part.check_problem for part in every if hasattr(part, "check_problem")]
         self._elsewhere = elsewhere
+        self._checks = [self._check_of(part) for part in every if hasattr(part, "check_problem")]
 
     def __call__(self, problem: Problem) -> None:
         """Raises `InputError` for a problem that some part cannot judge."""
@@ -38,8 +40,12 @@ class Needs:
         if oracle is not None:
             if not self._elsewhere:
                 _check_host(oracle)
-            oracle.check_problem(problem)
+            self._check_of(oracle)(problem)
         self.judged += self._grade is not None or oracle is not None
+
+    def _check_of(self, part: Any) -> Callable[[Problem], object]:
+        check: Callable[[Problem], object] = part.check_problem
+        return getattr(part, "check_elsewhere", check) if self._elsewhere else check
 
 
 def _check_host(part: Any) -> None:

@@ -1,4 +1,5 @@
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from math import isclose, nan
 from pathlib import Path
 
@@ -8,10 +9,12 @@ from metagen import (
     BestOf,
     Candidate,
     Completion,
+    Generator,
     InputError,
     LowestGroupConfidence,
     MeanLogprob,
     Model,
+    OpenAIServer,
     Problem,
     Recorded,
     Request,
@@ -23,6 +26,7 @@ from metagen import (
     parse,
     solve,
 )
+from metagen.leaves import check_settings
 from metagen.request import Meter, Outcome
 
 SURE = Candidate(("abcd",), logprobs=(-1.0, -2.0, -3.0, -2.0), confidences=(4.0, 1.0, 3.0, 4.0))
@@ -173,6 +177,31 @@ async def test_where_it_is_not_sure_the_samples_tell(tmp_path: Path) -> None:
     async with Recorded(pool, of=Mine("x")) as recorded:
         assert (await solve("?", BestOf(2, by=by), recorded)).text == "x"
     assert (await solve("?", BestOf(2, by=by), Recorded(pool))).text == "x"
+
+    @dataclass(frozen=True)
+    class Wraps:
+        """A strategy of a user's own, whose model asks for them by itself."""
+
+        of: Generator | None = None
+
+        async def __call__(self, problem: Problem, run: Run) -> Candidate:
+            return await draws(problem, run)
+
+    @dataclass(frozen=True)
+    class Judges:
+        """A verifier that judges what it draws by itself."""
+
+        by: Verifier
+        of: Generator
+
+        async def __call__(self, problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
+            return await run.score(self.by, problem, [await run.ask(self.of, problem) for _ in candidates])
+
+    assert (await solve("?", BestOf(2, of=Wraps(), by=by), Scripted("x"))).text == "x"
+    asks = Model(logprobs=True)
+    assert (await solve("?", BestOf(2, by=Judges(by, asks)), Scripted("x"))).text == "x"
+    check_settings(BestOf(2, of=Model(extra={"logprobs": True}), by=by), {"model": Scripted("x")})
+    check_settings(BestOf(2, by=by), {"model": OpenAIServer("http://localhost:1/v1", extra={"logprobs": True})})
 
     async def without(problem: Problem, run: Run) -> Candidate:
         return await run.ask(None, problem)

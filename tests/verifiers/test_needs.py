@@ -106,6 +106,13 @@ def test_tests_that_cannot_run_in_the_sandbox_are_named(tmp_path: Path, monkeypa
     assert "line 2: problem '2': its tests import 'metagen_near', which is not" in refused(tmp_path, *rows)
 
 
+@pytest.mark.parametrize("more", [{}, {"grade": "PassesTests()"}])
+def test_tests_may_import_what_only_the_machines_that_run_them_have(tmp_path: Path, more: dict[str, str]) -> None:
+    tests = "import only_there\nassert f() == 1"
+    assert prepare(order(tmp_path, {"tests": tests}, elsewhere=True, **more)).judged == 1
+    assert "its tests run nothing" in refused(tmp_path, {"tests": "x = 1"}, elsewhere=True, **more)
+
+
 def test_problems_with_tests_and_no_sandbox_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def none(_: Sandbox) -> None:
         raise InputError("no sandbox here")

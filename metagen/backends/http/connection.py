@@ -5,8 +5,8 @@ All that a server says enters here, and nowhere else: its size is limited, and o
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AbstractContextManager, aclosing, suppress
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, aclosing
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from math import inf, isfinite
@@ -104,8 +104,7 @@ class Http:
         wire, self._wire = self._wire, None
         if self._watcher:
             self._watcher.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._watcher
+            await asyncio.gather(self._watcher, return_exceptions=True)
             self._watcher = None
         if wire:
             await wire.aclose()
@@ -181,41 +180,46 @@ class Http:
         """A request under way. It is broken off after so long a silence, or when probes find that the server hangs."""
         if self._wire is None:
             raise RuntimeError(f"the server {self.base} is not open: use `async with OpenAIServer(...)`")
-        if self._watcher is None:
+        if self._watcher is None or self._watcher.done():
             self._watcher = asyncio.create_task(self._watch(self._wire))
         if body is None:
             return self._wire.sending(url, None, {}, most)
         return self._wire.sending(url, _encoded(body), {**JSON, **headers} if headers else JSON, most)
 
     async def _watch(self, wire: "Wire") -> None:
-        """Break off the requests of which no byte came for too long.
+        """Break off requests while they are under way, for either reason."""
+        async with asyncio.TaskGroup() as both:
+            both.create_task(self._watch_bytes(wire))
+            both.create_task(self._watch_server(wire))
 
-        While a model works, look at the server now and then, too; when it fails twice in a row, break off all.
-        """
-        loop, failed = asyncio.get_running_loop(), 0
-        looked = loop.time()
+    async def _watch_bytes(self, wire: "Wire") -> None:
+        """Break off the requests of which no byte came for too long."""
         while True:
-            await asyncio.sleep(min(self._probe_every, self._silence / 10))
-            now = loop.time()
-            for silent in [each for each in wire.under_way if each.heard + self._silence <= now]:
-                self._break_off(silent, f"broke off: no byte came for {self._silence:g} seconds")
-            if now < looked + self._probe_every:
-                continue
-            looked = now
+            await asyncio.sleep(self._silence / 10)
+            earliest = asyncio.get_running_loop().time() - self._silence
+            silent = [each for each in wire.under_way if each.heard <= earliest]
+            self._break_off(silent, f"broke off: no byte came for {self._silence:g} seconds")
+
+    async def _watch_server(self, wire: "Wire") -> None:
+        """Look at the server now and then while it works; when it fails twice in a row, break off all requests."""
+        failed = 0
+        while True:
+            await asyncio.sleep(self._probe_every)
             failed = failed + 1 if wire.under_way and not await self._is_alive() else 0
             if failed > 1:
                 failed = 0
-                for hung in tuple(wire.under_way):
-                    self._break_off(hung, "hangs: it takes requests and answers nothing")
+                self._break_off(tuple(wire.under_way), "hangs: it takes requests and answers nothing")
 
-    def _break_off(self, transfer: "Transfer", why: str) -> None:
-        transfer.break_off(TransientError(f"{self.host} {why}", sent=True))
+    def _break_off(self, transfers: Iterable["Transfer"], why: str) -> None:
+        for transfer in transfers:
+            transfer.break_off(TransientError(f"{self.host} {why}", sent=True))
 
     async def _is_alive(self) -> bool:
+        """Whether the server answers, whatever it says."""
         try:
             await self.probe()
-        except TransientError:
-            return False
+        except GenerationError as error:
+            return not isinstance(error, TransientError)
         return True
 
     def _refusal(self, transfer: "Transfer", body: bytes) -> GenerationError:

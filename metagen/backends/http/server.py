@@ -106,7 +106,8 @@ class OpenAIServer(Backend):
         self._wanted = dialect
         self._wanted_family = thinking
         self._given_card = card
-        self._unread = partial(Wording, self._http, model, api, extra or {}, context)
+        self.extra = extra or {}
+        self._unread = partial(Wording, self._http, model, api, self.extra, context)
         self._words = self._unread()
         self._lengths = Lengths()
         self._one_by_one = False

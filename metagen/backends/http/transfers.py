@@ -252,10 +252,16 @@ def _quoted(url: str) -> str:
     return quote(url, safe=ALLOWED, errors="replace")
 
 
-@lru_cache(256)
 def line(name: str, value: str) -> bytes:
     """A header as libcurl takes it. Raises `InputError` for what would be more than one."""
-    texts = isinstance(name, str) and isinstance(value, str)
-    if not (texts and name.isprintable() and value.isprintable() and name.strip()):
+    if not (isinstance(name, str) and isinstance(value, str) and (read := _line(name, value))):
         raise InputError(f"the header {name!r} must have a name and a value, texts without control characters")
+    return read
+
+
+@lru_cache(256)
+def _line(name: str, value: str) -> bytes:
+    """A header as libcurl takes it; nothing for what would be more than one."""
+    if not (name.isprintable() and value.isprintable() and name.strip()):
+        return b""
     return f"{name}: {value}".encode() if value else f"{name};".encode()

@@ -47,8 +47,10 @@ async def listening(talk: Talk, tls: ssl.SSLContext | None = None) -> AsyncItera
 
 
 @asynccontextmanager
-async def opened(url: str, silence: float = 60.0, headers: dict[str, str] | None = None) -> AsyncIterator[Http]:
-    http = Http(url, key_env="NO_KEY", connect=10, silence=silence, headers=headers, probe_every=1e9)
+async def opened(
+    url: str, silence: float = 60.0, headers: dict[str, str] | None = None, probe_every: float = 1e9
+) -> AsyncIterator[Http]:
+    http = Http(url, key_env="NO_KEY", connect=10, silence=silence, headers=headers, probe_every=probe_every)
     await http.open()
     try:
         yield http
@@ -201,6 +203,29 @@ async def test_silence_breaks_a_request_off_and_bytes_do_not() -> None:
     assert raised.value.sent
 
 
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 404 Oh\r\nContent-Length: 3000000\r\n\r\n" + b"x" * 3_000_000])
+async def test_silence_breaks_a_request_off_whatever_a_probe_meets(answer: bytes) -> None:
+    probed, asked = asyncio.Event(), asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if (await request(reader)).startswith(b"GET"):
+            writer.write(answer)
+            probed.set()
+        else:
+            asked.set()
+        await reader.read()
+
+    async with listening(talk) as url, opened(url, silence=10, probe_every=0.01) as http:
+        waiting = asyncio.create_task(http.post(url, {}))
+        await asked.wait()
+        await probed.wait()
+        await turns(100)
+        advance(11)  # less than a probe may take
+        with pytest.raises(TransientError, match="no byte came for 10 seconds"):
+            await waiting
+        assert not http._watcher.done() if http._watcher else False
+
+
 async def test_what_comes_before_a_reply_is_passed_over() -> None:
     talk, asked = saying(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + OK)
     async with listening(talk) as url, opened(url) as http:
@@ -258,7 +283,7 @@ async def test_headers_go_with_each_request() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("X-Team", "a\r\nX-Other: b"), ("X\nY", "1"), ("", "1"), ("a", "\0"), ("X", 5)]
+    ("name", "value"), [("X-Team", "a\r\nX-Other: b"), ("X\nY", "1"), ("", "1"), ("a", "\0"), ("X", 5), ("X", ["a"])]
 )
 def test_a_header_that_would_be_two_is_refused(name: str, value: Any) -> None:
     with pytest.raises(InputError, match="without control characters"):
