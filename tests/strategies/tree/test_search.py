@@ -238,6 +238,19 @@ async def test_the_likeliest_child_is_continued_while_all_are_judged_and_given_u
     assert early.total().prompt_tokens == len(PROBLEM.prompt) + 2, "what it read is counted"
 
 
+@pytest.mark.parametrize("spec", [*SEARCHES, "DVTS(2, 2, by=brief)", "ABMCTS(8, by=brief)"])
+@pytest.mark.parametrize(("until", "passing"), [("", False), (", until=MatchesReference()", True)])
+async def test_requests_pass_only_where_something_ends_the_search_early(spec: str, until: str, passing: bool) -> None:
+    asked: list[bool] = []
+
+    def script(request: Request) -> str:
+        asked.append(request.passing)
+        return dice(request)
+
+    await solve(PROBLEM, parse(spec[:-1] + until + ")", NAMES), Scripted(script), seed=1)
+    assert set(asked) == {passing}
+
+
 async def test_a_child_that_is_chosen_is_not_drawn_again() -> None:
     script = Lines({"": ["0.9\n", "0.8\n"], "0.9\n": ["0.7 The answer is 7."]})
     solution = await solve(PROBLEM, Beam(1, 2, by=spelled, ahead=1), Scripted(script))
