@@ -108,7 +108,7 @@ class Span:
     """What a critic said."""
     call: Call | None = None
     expansion: Expansion | None = None
-    notes: list[str] = field(default_factory=list)
+    notes: Sequence[str] = ()
     """What a strategy says about how it answered."""
     seed: int | None = None
     """Of the random numbers by which it decided."""
@@ -118,7 +118,7 @@ class Span:
     """Seconds in which its request waited before a model took it: for room in the budget, for a place among the
     requests at once, between two tries, and in vLLM's queue where the engine counts (`disable_log_stats=False`)."""
     children: list["Span"] = field(default_factory=list)
-    samples: list[Candidate] = field(default_factory=list)
+    samples: Sequence[Candidate] = ()
     """The candidates that a strategy compared here, in the order in which they were issued."""
     calls: int = 0
     """How many calls this node has made; numbers the next one."""
@@ -134,7 +134,7 @@ class Span:
             [] if self.verdicts is None else ["none" if each is None else f"{each:.3g}" for each in self.verdicts]
         )
         lines = [each.thought + each.text for each in self.completions]
-        lines += ([f"verdicts: {', '.join(verdicts)}"] if verdicts else []) + self.notes
+        lines += [*([f"verdicts: {', '.join(verdicts)}"] if verdicts else ()), *self.notes]
         lines += [self.error] if self.error else []
         below = self._sorted()
         more = f", the first {SHOWN} of {len(below)} parts" if len(below) > SHOWN else ""
@@ -162,7 +162,7 @@ class Span:
                 if span.children:
                     waiting.extend(reversed(span._sorted()))
 
-    def compared(self, chosen: Candidate) -> list[Candidate]:
+    def compared(self, chosen: Candidate) -> Sequence[Candidate]:
         """The samples among which the outermost strategy chose this very candidate; nothing if none did."""
         level = [self]
         while level:

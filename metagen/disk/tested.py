@@ -16,8 +16,8 @@ def tests_of(row: Mapping[str, Any], problem: str) -> str | None:
 
     They are `test_list` as MBPP has it, `tests` (a text, a list of texts, or an object of `inputs` and `outputs`),
     `test` with the `entry_point` that its `check` is called with, as HumanEval has them, or `inputs` and `outputs`.
-    Raises `InputError`, naming the field, for what is none of these, and for tests that run nothing. What they import is
-    looked for before a run, where they run.
+    Raises `InputError`, naming the field, for what is none of these, and for tests that run nothing. What they import
+    is looked for before a run, where they run.
     """
     found = _listed(row, "test_list") or _tests(row) or _checked(row) or _pairs(row)
     if found is not None:

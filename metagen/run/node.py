@@ -217,7 +217,7 @@ class Node:
 
     def note(self, text: str) -> None:
         """Say how this answer came about, on the span and in the `Solution`."""
-        self._span.notes.append(text)
+        self._span.notes = (*self._span.notes, text)
 
     def random(self) -> Random:
         """Random numbers for decisions; their seed follows from this node's place, and is kept on its span."""

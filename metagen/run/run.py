@@ -78,7 +78,7 @@ class Run(Sending):
             candidates = [attempt for attempt in attempts if isinstance(attempt, Candidate)]
         if not candidates:
             raise NoCandidate(f"all {n} samples were lost{self.why_lost()}")
-        self._span.samples.extend(candidates)
+        self.compare(candidates)
         return candidates
 
     @asynccontextmanager
@@ -109,7 +109,7 @@ class Run(Sending):
                 taken, attempt = await begun.take()
                 refused = refused or (isinstance(attempt, SampleError) and self._account.exhausted)
                 if isinstance(attempt, Candidate):
-                    self._span.samples.append(attempt)
+                    self.compare([attempt])
                     self._tell_sample((*self._span.path, *key), int(taken[-1]), limit, attempt)
                     yield attempt
 
@@ -222,7 +222,7 @@ class Run(Sending):
 
     def compare(self, candidates: Iterable[Candidate]) -> None:
         """Say which candidates the answer is chosen among, where they came from deeper than `sample` and `stream`."""
-        self._span.samples.extend(candidates)
+        self._span.samples = [*self._span.samples, *candidates]
 
     def record(self, expansion: Expansion, texts: Sequence[str] = ()) -> None:
         """Write on the span what a search asked for here, and later again what came of it.

@@ -84,7 +84,7 @@ def test_the_texts_that_were_compared_are_written_where_no_completion_below_is_t
     )
     vote = Span("Vote", status="ok", children=[drawn], samples=[Candidate(("It is 7",)), Candidate(("It is 8",))])
     assert (row_of(vote, "p")["compared"], row_of(vote, "p").get("replies")) == (2, None)
-    vote.samples.reverse()
+    vote.samples = vote.samples[::-1]
     assert row_of(vote, "p")["replies"] == ["It is 8", "It is 7"]
 
 
