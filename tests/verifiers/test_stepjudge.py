@@ -72,6 +72,70 @@ def test_verdicts_are_read_by_their_steps(reply: str, verdicts: Sequence[float] 
     assert step_verdicts(reply, 3) == verdicts
 
 
+@pytest.mark.parametrize(
+    ("reply", "verdicts"),
+    [
+        ("Step 1 gives 4, which is correct. Step 2 gives 7, which is incorrect.", (1.0, 0.0)),
+        ("Step 1 appears to be correct. Step 2 appears to be incorrect.", (1.0, 0.0)),
+        ("Step 1's claim is correct. Step 2's claim is incorrect.", (1.0, 0.0)),
+        ("Step 1 looks fine and correct. Step 2 contains an error and is incorrect.", (1.0, 0.0)),
+        (
+            "1. Step 1 sets x, which is correct.\n2. Step 2 solves it, which is wrong: it contradicts step 1, which is correct.",
+            (1.0, 0.0),
+        ),
+        ("step 1 correct, step 2 incorrect", (1.0, 0.0)),
+        ("Step 1 (correct), Step 2 (incorrect)", (1.0, 0.0)),
+        ("| Step 1 | correct | Step 2 | incorrect |", (1.0, 0.0)),
+        ("Step 1 \\boxed{correct} Step 2 \\boxed{incorrect}", (1.0, 0.0)),
+        ("Step 1 → correct, Step 2 → incorrect", (1.0, 0.0)),
+        ("Step 1: correct\nStep 2: the rounding is correct to two decimals.", (1.0, 1.0)),
+        ("Step 1: correct\nStep 2: The substitution is correct at this point.", (1.0, 1.0)),
+        ("Step 1: correct\nStep 2: The claim is true when x=2.", (1.0, 1.0)),
+        ("Step 1: correct\nStep 2: The division leads to a wrong result.", (1.0, 0.0)),
+        ("Step 1: correct\nStep 2: Uses the wrong formula.", (1.0, 0.0)),
+        ("Step 1: correct\nStep 2: The sum is incorrect in its arithmetic.", (1.0, 0.0)),
+        ("Step 2 is wrong.\nStep 1: correct. In my view step 2 contains no error and is correct.", (1.0, 0.0)),
+        ("Step 1: correct\nStep 2: it uses step 1 and is correct.", (1.0, 1.0)),
+        ("Step 1: correct\nStep 2: It uses step 1: that is wrong.", (1.0, 0.0)),
+        ("Step 1: correct\nStep 2: contradicts step 1 — incorrect.", (1.0, 0.0)),
+        ("Step 1: correct\nStep 2: It follows from step 1. Correct.", (1.0, 1.0)),
+        ("Step 1: correct\nStep 2: wrong, if step 1 is correct", (1.0, 0.0)),
+        ("Step 1: incorrect\nStep 2: wrong, whether step 1 is correct or not", (0.0, 0.0)),
+        ("Step 1: correct\nStep 2: uses the value from step 1, which is correct, but the sum is incorrect", (1.0, 0.0)),
+        ("Step 1: correct\nStep 2: the value of step 1 is wrong", None),
+        ("Step 1 is correct; in my view step 2 contains an error and is incorrect.", None),
+        ("Step 1: correct\nStep 2: uses the correct step 1 result", None),
+        ("Step 1: correct\nStep 2: is correct only if x > 0", (1.0, 1.0)),
+        ("Step 1: correct\nStep 2: The sum is correct if x > 0", None),
+        ("Step 1: correct\nStep 2: This avoids the wrong sign.", None),
+        ("Step 1: correct\nStep 2: There is no wrong sign.", None),
+        ("Step 1: correct\nStep 2: The right formula is used.", None),
+        ("Step 1: correct Step 2: The sum is wrong", (1.0, 0.0)),
+        ("Step 1: correct\nStep 2: The sum isn't correct to two decimals", (1.0, 0.0)),
+        ("Step 1: correct\nStep 2: As step 1 is correct, it is wrong to divide here", None),
+        ("Step 1 is correct, but in step 2 the sum is wrong", None),
+        ("Step 1: The sum is correct, but in step 2 the product is wrong", None),
+        ("Step 1: correct, Step 2: incorrect. It contradicts step 1, which is correct.", (1.0, 0.0)),
+        ("Step 1 is correct. As for step 2, it is wrong.", None),
+        ("Step 1 is correct and Step 2 is incorrect.", (1.0, 0.0)),
+        ("Step 1 is correct while step 2 isn't correct.", (1.0, 0.0)),
+        ("Step 1 is correct, whereas step 2 makes a slip and is incorrect.", (1.0, 0.0)),
+        ("Step 1: correct\nStep 2: Using step 1, we get 5, which is incorrect.", (1.0, 0.0)),
+        ("Step 1: correct\nStep 2: Using step 1 we get 5, which is incorrect.", (1.0, 0.0)),
+        ("Step 1: correct\nStep 2: Unlike step 1, wrong.", (1.0, 0.0)),
+        ("Step 1: correct\nStep 2: contradicts step 1's result; incorrect", None),
+        ("Step 1: correct\nStep 2: (see step 1) incorrect", (1.0, 0.0)),
+        ("Step 1: correct\nStep 2: follows from step 1 (correct)", None),
+        ("Step 1: incorrect\nStep 2: since step 1 is wrong, this is wrong too", (0.0, 0.0)),
+        ("Step 1: correct\nStep 2: since step 1 is correct, this is correct too", None),
+        ("Step 1: correct\nStep 2: correct, since step 1 is correct", (1.0, 1.0)),
+        ("Step 1: correct\nStep 2: this is correct because step 1 is correct", (1.0, 1.0)),
+    ],
+)
+def test_a_verdict_belongs_to_the_step_that_it_is_about(reply: str, verdicts: Sequence[float] | None) -> None:
+    assert step_verdicts(reply, 2) == verdicts
+
+
 @given(st.lists(st.booleans(), min_size=1, max_size=12), st.text())
 def test_what_is_said_plainly_is_read(right: list[bool], before: str) -> None:
     lines = [f"Step {number}: {'' if each else 'in'}correct" for number, each in enumerate(right, 1)]
