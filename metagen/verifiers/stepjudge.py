@@ -19,8 +19,8 @@ _STEP = re.compile(r"\bstep\W{0,4}(?P<step>[0-9]{1,4})\b", re.IGNORECASE)
 _BEFORE = 40
 """Characters that are read before a step's number."""
 _BEGINS = re.compile(
-    r"(?:(?P<after>(?<!\bcf)(?<!\be\.g)(?<!\bi\.e)\.|[;|&!?–—,:-])[\W\d_]*(?:(?:and|but|then|while|whereas|so|finally|first|next|now|also|thus|hence"
-    r"|therefore|however|similarly)\b[\W_]*){0,2}"
+    r"(?:(?P<after>(?<!\bcf)(?<!\be\.g)(?<!\bi\.e)\.|[;|&!?–—,:-])[\W\d_]*"
+    r"(?:(?:and|but|then|while|whereas|so|finally|first|next|now|also|thus|hence|therefore|however|similarly)\b[\W_]*){0,2}"
     r"|(?<![\w-])(?P<said>(?:in)?correct|right|wrong|(?:in)?valid|true|false)[^\w.,:;|&!?–—-]*)\Z",
     re.IGNORECASE,
 )
