@@ -80,8 +80,7 @@ def test_verdicts_are_read_by_their_steps(reply: str, verdicts: Sequence[float] 
         ("Step 1's claim is correct. Step 2's claim is incorrect.", (1.0, 0.0)),
         ("Step 1 looks fine and correct. Step 2 contains an error and is incorrect.", (1.0, 0.0)),
         (
-            "1. Step 1 sets x, which is correct.\n"
-            "2. Step 2 solves it, which is wrong: it contradicts step 1, which is correct.",
+            "1. Step 1 sets x, which is correct.\n2. Step 2 is wrong: it contradicts step 1, which is correct.",
             (1.0, 0.0),
         ),
         ("step 1 correct, step 2 incorrect", (1.0, 0.0)),
