@@ -30,7 +30,7 @@ LABELLED = re.compile(r":[\W_]*[^\W_]+[\W_]*\Z")
 """One word at the end of a line, behind a colon."""
 LABEL = re.compile(
     r"(?:^|[.,;!?]\s)[\W_]*(?:no\s+\w+|(?:(?:the|my|final|overall|better|best|correct|so|thus|hence|therefore)\W+)*"
-    r"(?:verdict|answer|decision|conclusion|judge?ment|better|best|winner)(?:\s+(?:is|one|on|the|this|solution))*)[\W_]*\Z",
+    r"(?:verdict|answer|decision|conclusion|judgement|judgment|better|best|winner)(?:\s+(?:is|one|on|the|this|solution))*)[\W_]*\Z",
     re.IGNORECASE,
 )
 """What stands before the colon of a verdict."""

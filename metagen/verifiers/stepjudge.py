@@ -30,6 +30,7 @@ _ELSEWHERE = re.compile(
     r"[.,;!?]\W*(?:(?:and|but|while|however|as)\s+)?(?:in|for|at|with|regarding|concerning)\s+\Z", re.IGNORECASE
 )
 """What stands before a step that the rest of the sentence may be about."""
+_BUT = re.compile(r"\b(?:but|yet|though)\s+(?:\w+\s+)?\Z", re.IGNORECASE)
 _PART_OF = re.compile(r"\b(?:of|in|from|by|with|to|at|for|on|into|than|per)[\W_]*\Z", re.IGNORECASE)
 _LABELS = re.compile(r"[^\w.,!?;]{0,3}[:=–—-]")
 _AT_ONCE = re.compile(
@@ -42,7 +43,7 @@ _REFERENCE = re.compile(
     r"|we|it|the|this|a|an|its|they|you|one|for|from|on|at|into|hence|thus|therefore)\b)",
     re.IGNORECASE,
 )
-"""What follows a step that another one is only compared with, or built on: the sentence goes on without it."""
+"""What follows a step that another one is only compared with, or built on: the sentence continues without it."""
 _NAME = " it"
 """What is read instead of a step that is only referred to."""
 _RELATIVE = re.compile(r"[\s,(]*\b(?:which|that|whose|where)\b[^.,;:)\n]*|\s*\([^()\n]*\)", re.IGNORECASE)
@@ -76,6 +77,7 @@ _LABEL = frozenset({"is", "was", "it", "this", "boxed", "text", "verdict"})
 _DOUBT = frozenset({"sure", "certain", "clear", "if", "whether"})
 _EMPHASIS = frozenset({"is", "be", "at", "all", "a", "actually", "really", "only", "just"})
 """Words after which a negation still means the opposite of all that follows."""
+_Role = Literal["subject", "reference", "unclear"]
 FENCE = "```"
 _WRONG = frozenset({"wrong", "invalid", "false", "incorrect"})
 
@@ -171,17 +173,17 @@ def _parts(line: str) -> Iterator[tuple[int, str]]:
     What stands behind a step in the middle of a clause may be about that or about the one before, and is left out.
     """
     step: int | None = None
-    text, end = "", 0
+    text, end, labelled, said = "", 0, False, False
     for place, found in enumerate(_STEP.finditer(line)):
-        text += line[end : found.start()]
-        end = found.end()
-        before = line[max(0, found.start() - _BEFORE) : found.start()]
-        supposed = _SUPPOSED.search(before)
-        if not supposed and (not place or _owns(line, found)):
+        piece = line[end : found.start()]
+        text, end, said = text + piece, found.end(), said or bool(_verdicts(piece))
+        back = step is not None and int(found["step"]) <= step
+        role = _role(line, found, back=back, labelled=labelled, said=said) if place else _first_role(line, found)
+        if role == "subject":
             if step is not None:
                 yield step, text
-            step, text = int(found["step"]), ""
-        elif not (supposed or _ELSEWHERE.search(before)) and _REFERENCE.match(line, end):
+            step, text, labelled, said = int(found["step"]), "", bool(_LABELS.match(line, end)), False
+        elif role == "reference":
             text += _NAME
             end = relative.end() if (relative := _RELATIVE.match(line, end)) else end
         elif step is not None:
@@ -191,16 +193,32 @@ def _parts(line: str) -> Iterator[tuple[int, str]]:
         yield step, text + line[end:]
 
 
-def _owns(line: str, found: re.Match[str]) -> bool:
-    """Whether what follows a step is about that: it begins a sentence or clause, or its verdict follows at once."""
-    before = f".{line[: found.start()]}"[-_BEFORE:]
+def _first_role(line: str, found: re.Match[str]) -> _Role:
+    return "unclear" if _SUPPOSED.search(_ahead(line, found)) else "subject"
+
+
+def _role(line: str, found: re.Match[str], *, back: bool, labelled: bool, said: bool) -> _Role:
+    """What a step is in its sentence.
+
+    Behind "Step 2:" a step up to 2 is one that step 2 is compared with, at least until step 2 has a verdict.
+    """
+    before = _ahead(line, found)
+    if _SUPPOSED.search(before):
+        return "unclear"
     begins, at_once = _BEGINS.search(before), _AT_ONCE.match(line, found.end())
-    if not begins:
-        return bool(at_once and not _PART_OF.search(before))
-    if at_once or _LABELS.match(line, found.end()):
-        return True
-    after = begins["after"] or ":"
-    return after in ".;|!?" or (after != ":" and not _REFERENCE.match(line, found.end()))
+    if (at_once or _LABELS.match(line, found.end())) if begins else (at_once and not _PART_OF.search(before)):
+        return "subject"
+    if back and (labelled or not begins) and (not said or _BUT.search(before)):
+        return "reference"
+    referred = _REFERENCE.match(line, found.end())
+    if begins and (begins["after"] or ":") in (".;|!?" if referred else ".;|!?,&–—-"):
+        return "unclear" if back and labelled else "subject"
+    return "reference" if referred and not _ELSEWHERE.search(before) else "unclear"
+
+
+def _ahead(line: str, found: re.Match[str]) -> str:
+    """The end of what stands before a step; a line begins like a sentence."""
+    return f".{line[max(0, found.start() - _BEFORE) : found.start()]}"[-_BEFORE:]
 
 
 def _verdicts(text: str) -> list[float | None]:
