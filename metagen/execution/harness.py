@@ -23,8 +23,16 @@ TESTS = "test_code.py"
 CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR = 0x20, 0x80, 0x200
 """As `inspect` has them, which takes long to import."""
 OF_RUNNERS = frozenset(
-    f"{name}{of}" for name in ("setup", "teardown") for of in ("_module", "_function", "_method", "_class")
-) | {"setUpModule", "tearDownModule", "load_tests"}
+    (
+        "setup_module",
+        "teardown_module",
+        "setUpModule",
+        "tearDownModule",
+        "setup_function",
+        "teardown_function",
+        "load_tests",
+    )
+)
 """Names by which unittest and pytest ask a module what to do with its tests."""
 
 sys.path.insert(0, os.getcwd())
@@ -74,7 +82,8 @@ def as_main(code: ModuleType) -> ModuleType:
     if spec is None:
         raise ImportError(TESTS)
     module = module_from_spec(spec)
-    later = {name for name in _set_by_functions(_compiled()) if not _is_hidden(name, None)}
+    compiled = SourceFileLoader("candidate", "candidate.py").get_code("candidate")
+    later = {name for name in _set_by_functions(compiled) if not _is_hidden(name, None)}
     vars(module).update(
         {name: value for name, value in vars(code).items() if name not in later and not _is_hidden(name, value)}
     )
@@ -92,22 +101,16 @@ def as_main(code: ModuleType) -> ModuleType:
 
 def _is_hidden(name: str, value: Any) -> bool:
     """Whether the tests do not see a name of the code: with it, the code would say what becomes of its tests."""
-    if name.startswith(("__", "pytest")) and not isinstance(value, ModuleType):
-        return True
     is_fixture = type(value).__name__ == "FixtureFunctionDefinition"
     if isinstance(value, FunctionType):
         is_fixture = hasattr(value, "_pytestfixturefunction")  # before version 8.4
-    return name in OF_RUNNERS or is_fixture
+    of_pytest = name.startswith("pytest") and not isinstance(value, ModuleType)
+    return name.startswith("__") or name in OF_RUNNERS or of_pytest or is_fixture
 
 
-def _compiled() -> CodeType:
-    with open("candidate.py", "rb") as file:
-        return compile(file.read(), "candidate.py", "exec", dont_inherit=True)
-
-
-def _set_by_functions(code: CodeType) -> Iterator[str]:
+def _set_by_functions(code: CodeType | None) -> Iterator[str]:
     """The global names that functions in the code set or delete."""
-    for inner in code.co_consts:
+    for inner in code.co_consts if code else ():
         if isinstance(inner, CodeType):
             yield from _set_by_functions(inner)
             argument = 0
