@@ -46,8 +46,8 @@ def memory_group(limit: int) -> Iterator[Group | None]:
 
 
 def _made(parent: Path, limit: int) -> Group | None:
-    folder = parent / f"metagen-{os.getpid()}-{secrets.token_hex(8)}"
     try:
+        folder = parent / f"{_prefix()}{os.getpid()}-{secrets.token_hex(8)}"
         folder.mkdir()
     except OSError:
         return None
@@ -78,10 +78,15 @@ def _parent() -> Path | None:
     return None
 
 
+def _prefix() -> str:
+    """How the groups of this process's namespace are named: its numbers of processes say nothing in another one."""
+    return f"metagen-{Path('/proc/self/ns/pid').stat().st_ino}-"
+
+
 def _sweep(parent: Path) -> None:
     """Remove the groups of processes that were killed before they could; one that is in use cannot be removed."""
-    for left in parent.glob("metagen-*-*"):
-        process = left.name.split("-")[1]
+    for left in parent.glob(f"{_prefix()}*-*"):
+        process = left.name.split("-")[2]
         if process.isdecimal() and not Path("/proc", process).exists():
             with suppress(OSError):
                 left.rmdir()

@@ -11,16 +11,29 @@ import os
 import sys
 import traceback
 import unittest
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from importlib.machinery import SourceFileLoader
 from importlib.metadata import entry_points
 from importlib.util import module_from_spec, spec_from_loader
-from types import ModuleType
+from opcode import opmap
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 TESTS = "test_code.py"
 CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR = 0x20, 0x80, 0x200
 """As `inspect` has them, which takes long to import."""
+OF_RUNNERS = frozenset(
+    (
+        "setup_module",
+        "teardown_module",
+        "setUpModule",
+        "tearDownModule",
+        "setup_function",
+        "teardown_function",
+        "load_tests",
+    )
+)
+"""Names by which unittest and pytest ask a module what to do with its tests."""
 
 sys.path.insert(0, os.getcwd())
 sys.dont_write_bytecode = True
@@ -30,30 +43,34 @@ def main() -> None:
     """Test the code; let what it raises end this process, with an exit code that is not 0."""
     word, _, runner = os.read(0, 64).partition(b" ")
     output = os.dup(1)
+    with open(TESTS, encoding="utf-8") as file:
+        text = file.read()  # before the code can change it
     try:
-        tests = as_main(importlib.import_module("candidate"))
+        code = importlib.import_module("candidate")
+        tests = as_main(code)
     except SystemExit as end:
         raise SystemExit(f"SystemExit: {end.code}") from end
     if runner:
-        {b"unittest": run_unittest, b"pytest": run_pytest}[runner](tests)
+        {b"unittest": run_unittest, b"pytest": run_pytest}[runner](tests, code, text)
     os.write(output, word)
 
 
 class Names(dict[str, Any]):
-    """The builtins of the tests: what the code holds now comes first, as after a function has set a global name."""
+    """The builtins of the tests: first come the names that functions of the code set, as they are now."""
 
-    def __init__(self, code: ModuleType) -> None:
+    def __init__(self, code: ModuleType, names: set[str]) -> None:
         super().__init__(vars(builtins))
         self._code = vars(code)
+        self._names = names
 
     def __getitem__(self, name: str) -> Any:
-        if name in self._code and not name.startswith("__"):
+        if name in self._names and name in self._code:
             return self._code[name]
-        return super().__getitem__(name)
+        return vars(builtins)[name]  # tests may replace what is there
 
     def attribute(self, name: str) -> Any:
         """What `from __main__ import ...` finds beside the names of the tests."""
-        if name in self._code and not name.startswith("__"):
+        if name in self._names and name in self._code:
             return self._code[name]
         raise AttributeError(name)
 
@@ -65,8 +82,14 @@ def as_main(code: ModuleType) -> ModuleType:
     if spec is None:
         raise ImportError(TESTS)
     module = module_from_spec(spec)
-    names = Names(code)
-    vars(module).update(_called(vars(code)), __builtins__=names, __getattr__=names.attribute)
+    compiled = SourceFileLoader("candidate", "candidate.py").get_code("candidate")
+    later = {name for name in _set_by_functions(compiled) if not _is_hidden(name, None)}
+    vars(module).update(
+        {name: value for name, value in vars(code).items() if name not in later and not _is_hidden(name, value)}
+    )
+    if later:  # each look-up of a builtin costs a call then
+        names = Names(code, later)
+        vars(module).update(__builtins__=names, __getattr__=names.attribute)
     sys.modules["__main__"] = sys.modules["test_code"] = module
     try:
         loader.exec_module(module)
@@ -76,21 +99,37 @@ def as_main(code: ModuleType) -> ModuleType:
     return module
 
 
-def _called(names: Mapping[str, Any]) -> dict[str, Any]:
-    """The functions, classes and modules, which also `globals()` of the tests holds: they stay what they are."""
-    return {
-        name: value
-        for name, value in names.items()
-        if not name.startswith("__") and (callable(value) or isinstance(value, ModuleType))
-    }
+def _is_hidden(name: str, value: Any) -> bool:
+    """Whether the tests do not see a name of the code: with it, the code would say what becomes of its tests."""
+    is_fixture = type(value).__name__ == "FixtureFunctionDefinition"
+    if isinstance(value, FunctionType):
+        is_fixture = hasattr(value, "_pytestfixturefunction")  # before version 8.4
+    of_pytest = name.startswith("pytest") and not isinstance(value, ModuleType)
+    return name.startswith("__") or name in OF_RUNNERS or of_pytest or is_fixture
 
 
-def run_unittest(tests: ModuleType) -> None:
+def _set_by_functions(code: CodeType | None) -> Iterator[str]:
+    """The global names that functions in the code set or delete."""
+    for inner in code.co_consts if code else ():
+        if isinstance(inner, CodeType):
+            yield from _set_by_functions(inner)
+            argument = 0
+            for operation, part in zip(inner.co_code[::2], inner.co_code[1::2], strict=True):
+                argument = argument << 8 | part
+                if operation in (opmap["STORE_GLOBAL"], opmap["DELETE_GLOBAL"]):
+                    yield inner.co_names[argument]
+                if operation != opmap["EXTENDED_ARG"]:
+                    argument = 0
+
+
+def run_unittest(tests: ModuleType, code: ModuleType, text: str) -> None:
     """Run the classes of unittest and the functions `test...` that take nothing."""
-    suite, result = unittest.TestSuite(_collected(tests)), Ran()
+    suite, result = unittest.TestSuite(_collected(tests, code)), Ran()
     suite.run(result)
     failed = [text for _, text in result.failures + result.errors]
     failed += [f"{test} passed, and was to fail" for test in result.unexpectedSuccesses]
+    if "expectedFailure" not in text:
+        failed += [error for _, error in result.expectedFailures]
     _end(failed, result.ran)
 
 
@@ -115,9 +154,9 @@ class Ran(unittest.TestResult):
             self.ran -= 1
 
 
-def _collected(tests: ModuleType) -> Iterator[unittest.TestSuite | unittest.TestCase]:
+def _collected(tests: ModuleType, code: ModuleType) -> Iterator[unittest.TestSuite | unittest.TestCase]:
     for name, value in list(vars(tests).items()):
-        if getattr(value, "__module__", None) != "__main__":
+        if _is_of(code, name, value) or getattr(value, "__module__", None) not in ("__main__", "candidate"):
             continue
         if isinstance(value, type) and issubclass(value, unittest.TestCase):
             if not issubclass(value, unittest.IsolatedAsyncioTestCase):
@@ -127,6 +166,11 @@ def _collected(tests: ModuleType) -> Iterator[unittest.TestSuite | unittest.Test
             yield unittest.defaultTestLoader.loadTestsFromTestCase(value)
         elif name.startswith("test") and callable(value):
             yield unittest.FunctionTestCase(_at_once(value) if _is_later(value) else value)
+
+
+def _is_of(code: ModuleType, name: str, value: Any) -> bool:
+    """Whether the tests have a name from the code; what they decorate with the code's functions is theirs."""
+    return name in vars(code) and vars(code)[name] is value
 
 
 def _is_later(function: Any) -> bool:
@@ -149,7 +193,8 @@ def _at_once(function: Callable[..., Any]) -> Callable[..., None]:
 class Reports:
     """What pytest says about each test."""
 
-    def __init__(self) -> None:
+    def __init__(self, code: ModuleType, text: str) -> None:
+        self._code, self._text = code, text
         self.passed = 0
         self.failed: list[str] = []
 
@@ -161,9 +206,10 @@ class Reports:
         _at_once(pyfuncitem.obj)(**named)
         return True
 
-    def pytest_pycollect_makeitem(self, obj: Any) -> list[Any] | None:
+    def pytest_pycollect_makeitem(self, collector: Any, name: str, obj: Any) -> list[Any] | None:
         """Leave out the code's own tests."""
-        return [] if getattr(obj, "__module__", None) == "candidate" else None
+        in_class = isinstance(collector.obj, type)
+        return [] if not in_class and _is_of(self._code, name, obj) else None
 
     def pytest_runtest_makereport(self, item: Any, call: Any) -> None:
         """Call it a failure if the code itself skips a test, or calls one an expected failure."""
@@ -176,6 +222,9 @@ class Reports:
         self.failed.append(excinfo.exconly())
 
     def pytest_runtest_logreport(self, report: Any) -> None:
+        """Count what passed; a failure that only the code expects is one."""
+        if hasattr(report, "wasxfail") and not any(mark in self._text for mark in ("xfail", "expectedFailure")):
+            self.failed.append(f"the code expects a failure: {report.wasxfail}")
         self.passed += report.when == "call" and report.passed
         if report.failed:
             self.failed.append(getattr(getattr(report.longrepr, "reprcrash", None), "message", str(report.longrepr)))
@@ -185,14 +234,15 @@ class Reports:
             self.failed.append(str(report.longrepr))
 
 
-def run_pytest(_tests: ModuleType) -> None:
+def run_pytest(_tests: ModuleType, code: ModuleType, text: str) -> None:
     """Run the tests as pytest does; it finds the module that is loaded already."""
-    reports = Reports()
+    reports = Reports(code, text)
     pytest = importlib.import_module("pytest")
     pytest.hookimpl(tryfirst=True)(Reports.pytest_runtest_makereport)  # pytest makes other errors of those of unittest
     without = [option for name in ("cacheprovider", *_broken_plugins()) for option in ("-p", f"no:{name}")]
-    code = pytest.main(["-q", *without, "--noconftest", "-c", os.devnull, TESTS], plugins=[reports])
-    _end(reports.failed or ([f"pytest ended with code {int(code)}"] if code and reports.passed else []), reports.passed)
+    ended = pytest.main(["-q", *without, "--noconftest", "-c", os.devnull, TESTS], plugins=[reports])
+    odd = [f"pytest ended with code {int(ended)}"] if ended and reports.passed else []
+    _end(reports.failed or odd, reports.passed)
 
 
 def _broken_plugins() -> Iterator[str]:

@@ -34,8 +34,14 @@ _SUM = re.compile(r"(?:[\d\s()$+*/×·÷−=-]|[.,](?=\d))+")
 _OPERATED = re.compile(r"[\d)]\s*[+*/×·÷−-]\s*[($\d]")
 _CUT = re.compile(r"\s*(?:[+*/×·÷]|[−-]\s)")
 """How a row begins of which the beginning is no number, as in "x + 3"."""
-_BEFORE = re.compile(r"(?:^|[,;:.?>→|\[\x22'“‘]|(?<![\\^_])\b[^\W\d_]{2,}!?|\\)\s*\Z")
+_BEFORE = re.compile(
+    r"(?:^|[,;:.?>→⇒⟹∴|\[\x22'“‘]|(?<![\\^_])\b(?:[^\W\d_]{2,}(?:['’][^\W\d_]{1,2})?|I['’]m)!?"
+    r"|\\(?:(?:Long)?[Rr]ightarrow|implies|therefore|to|q?quad)?)\s*\Z"
+)
 """What may stand before a row: the words of a sentence. A letter, a sign or a command of LaTeX belongs to it."""
+_TEXT = re.compile(r"\\(?:text|mathrm)\{([^{}]*)\}")
+_MARK = re.compile(r"\s*\(?[^\W\d_]{1,3}\)\s+(?=[\d($])")
+"""The mark of a line in a list, as in "a) 3 + 4 = 7"."""
 _OPERATORS = re.compile(
     r"\b(?:of|by|over|from|than|plus|minus|times|mod|square|cube|root|sqrt|cbrt|log|ln|exp|sin|cos|tan|abs|floor|ceil"
     r"|percent|half|twice|double|triple|dozen|hundred|thousand|million|billion)\s*\Z",
@@ -156,6 +162,7 @@ class Arithmetic:
 
 def false_equations(line: str) -> Iterator[tuple[str, str, str]]:
     """Each equation that does not hold: its left side, its right side, and what the left side comes to."""
+    line = _MARK.sub("", line, count=1) if _MARK.match(line) else line
     for found in _SUM.finditer(line):
         sides = [_side(side) for side in found[0].split("=")]
         if not any(map(_OPERATED.search, sides)):
@@ -177,7 +184,7 @@ def _side(text: str) -> str:
 
 def _is_cut(line: str, found: re.Match[str]) -> bool:
     """Whether the left side is only the end of an expression, such as "x + 3" or "sqrt 9 + 1"."""
-    before = line[max(0, found.start() - LONGEST_WORD) : found.start()]
+    before = _TEXT.sub(r"\1", line[max(0, found.start() - LONGEST_WORD) : found.start()])
     first = found[0][0]
     joined = before[-1:].strip() and (first.isdigit() or (first == "(" and before[-1].isalnum()))
     named = before.rstrip()[-1:].isalpha() and not _OPERATED.search(found[0].partition("=")[0])  # as in "Day 2 = 7 + 7"

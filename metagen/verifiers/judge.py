@@ -19,12 +19,21 @@ ONE_WORD = re.compile(r"[\W_]*[^\W_]+[\W_]*")
 ARTICLE = re.compile(r"[\W_]*a (?!\w*(?:s|ly)\b)\w", re.IGNORECASE)
 """The letter A before a word that is neither a verb about it, as in "A wins", nor an adverb, as in "A clearly wins"."""
 NONE_OF = re.compile(
-    r"[\W_]*no\s+(?!(?:it|its|the|this|that|there|these|they|he|she|we|you|i|not|because|since|as|but)\b)\w",
-    re.IGNORECASE,
+    r"[\W_]*(?i:no)\s+"
+    r"(?!(?:it|its|the|this|that|there|these|they|he|she|we|you|i|not|because|since|as|but|after|before|when|if|so|then"
+    r"|due|however|in|at|for|by|of|to|from|with|\w+ly)\b)(?:[a-z]+\s+)?"
+    r"(?:(?i:errors?|mistakes?|issues?|problems?|flaws?|faults?|slips?|gaps?|doubts?|objections?|concerns?)\b"
+    r"|[a-z]+(?:\s*(?:[.,:;!]|\Z)|\s+(?:found|is|are|was|were|has|have|in)\b))"
 )
-"""The word No before what there is none of, as in "No errors found"."""
+"""The word No before what there is none of, as in "No errors found"; "No step 2 is wrong" is a plain no."""
 LABELLED = re.compile(r":[\W_]*[^\W_]+[\W_]*\Z")
 """One word at the end of a line, behind a colon."""
+LABEL = re.compile(
+    r"(?:^|[.,;!?]\s)[\W_]*(?:no\s+\w+|(?:(?:the|my|final|overall|better|best|correct|so|thus|hence|therefore)\W+)*"
+    r"(?:verdict|answer|decision|conclusion|judgement|judgment|better|best|winner)(?:\s+(?:is|one|on|the|this|solution))*)[\W_]*\Z",
+    re.IGNORECASE,
+)
+"""What stands before the colon of a verdict."""
 _NUMBER = (
     r"(?<![-−\d.,])(?P<grade>[0-9]+(?:\.[0-9]+)?)(?![.,]?[0-9]|e[-+]?[0-9]|\s*%|\s*[-–]\s*[0-9])"
     r"(?:\s*(?:/|out\s+of)\W{0,3}(?P<most>[0-9]+))?"
@@ -37,6 +46,12 @@ NAMED = re.compile(
     re.IGNORECASE,
 )
 """A grade that is called one; after its name may stand the range of grades. "A grade of 0" may be an example."""
+CLAUSE = re.compile(r"[,;:!?()\n]|\.(?!\d)")
+SUPPOSED = re.compile(r"\b(?:would|could|for|needs?)\b", re.IGNORECASE)
+GIVEN = re.compile(
+    r"\b(?:i|my|this|give[ns]?|gets?|award\w*|assign\w*|deserv\w+|earns?|merits?|overall|final)\b", re.IGNORECASE
+)
+DENIED = re.compile(r"(?:\b(?:not|never|cannot)|n['’]t)\s+(?:\w+\s+){0,3}\Z", re.IGNORECASE)
 OUT_OF = re.compile(_NUMBER, re.IGNORECASE)
 ALONE = re.compile(rf"[^\w\n]*{_NUMBER}[^\w\n]*", re.IGNORECASE)
 
@@ -121,8 +136,8 @@ def preferred(reply: Candidate, this: str, other: str) -> float | None:
     """How much a reply says `this` rather than `other`, from 0 to 1; `None` if it says neither.
 
     By the probabilities of both as its first token, where they are known. Else by the answer that it gives, by a last
-    or first line of one word or with one behind a colon at its end, or by the first word of either. The article of "A
-    quick check" is no verdict for A, and "No errors" is none for No.
+    or first line of one word, or by the first word of either and what it has behind "Verdict:" at its end, where these
+    agree. The article of "A quick check" is no verdict for A, and "No errors" is none for No.
     """
     chances = {this: 0.0, other: 0.0}
     for token, logprob in reply.first:
@@ -132,29 +147,52 @@ def preferred(reply: Candidate, this: str, other: str) -> float | None:
         return chances[this] / total
     first, last = reply.text.strip().partition("\n")[0], reply.text.rstrip().rpartition("\n")[2]
     alone = [each for each in (last, first) if ONE_WORD.fullmatch(each)]
-    labelled = [found[0] for each in (last, first) if (found := LABELLED.search(each))]
     begun = [each for each in (first, last) if not (ARTICLE.match(each) or NONE_OF.match(each))]
-    for said in map(_word, (extract(reply.text) or "", *alone, *labelled, *begun)):
+    for said in map(_word, (extract(reply.text) or "", *alone)):
         if said in chances:
             return float(said == this)
-    return None
+    verdicts = {next((said for said in map(_word, begun) if said in chances), ""), *_labelled(first, last)}
+    verdicts &= set(chances)
+    return float(verdicts == {this}) if len(verdicts) == 1 else None
+
+
+def _labelled(first: str, last: str) -> set[str]:
+    """What two lines say behind "Verdict:" or the like; where one does, what the other says behind any colon too."""
+    found = [(line, each) for line in (first, last) if (each := LABELLED.search(line))]
+    if not any(LABEL.search(line[: each.start()]) for line, each in found):
+        return set()
+    return {_word(each[0]) for _, each in found}
 
 
 def graded(reply: Candidate, most: int) -> float | None:
     """The last grade in a reply as a share of `most`; `None` if there is none up to that.
 
     A grade is called one (`Grade (0-10): 8`), is out of `most` (`4 out of 10`), or is alone in the first or the last
-    line. Other numbers, such as those of steps, are no grades, and "a grade of 8" is one where no other is.
+    line. Other numbers, such as those of steps, are no grades; "a grade of 8 would be" is one where no other is, and
+    "not a grade of 8" is none.
     """
     text = reply.text.strip()
-    named = list(NAMED.finditer(text))
+    named = [found for found in NAMED.finditer(text) if not (found["loosely"] and DENIED.search(_clause(found)[0]))]
+    supposed = [found for found in named if found["loosely"] and _is_supposed(found)]
     grades = [*named, *(found for found in OUT_OF.finditer(text) if found["most"] == str(most))]
-    plain = [each for each in grades if each not in named or not each["loosely"]]
     if grades:
+        plain = [found for found in grades if found not in supposed]
         return _share(max(plain or grades, key=lambda found: found.end()), most)
     lines = text.splitlines() or [""]
     alone = ALONE.fullmatch(lines[-1]) or ALONE.fullmatch(lines[0])
     return _share(alone, most) if alone else None
+
+
+def _is_supposed(found: re.Match[str]) -> bool:
+    """Whether a grade is only spoken of, as in "A grade of 9 would need a proof"."""
+    before, after = _clause(found)
+    clause = f"{before}{found[0]}{after}"
+    return bool(SUPPOSED.search(clause) and not GIVEN.search(clause))
+
+
+def _clause(found: re.Match[str]) -> tuple[str, str]:
+    """What stands before and behind a grade in its clause."""
+    return CLAUSE.split(found.string[: found.start()])[-1], CLAUSE.split(found.string[found.end() :], maxsplit=1)[0]
 
 
 def _share(found: re.Match[str], most: int) -> float | None:

@@ -39,9 +39,14 @@ def test_a_group_is_gone_afterwards(group: Group) -> None:
 def test_groups_of_processes_that_were_killed_are_removed(group: Group) -> None:
     process = subprocess.Popen(["true"])
     process.wait()
-    left = group.folder.with_name(f"metagen-{process.pid}-left")
-    left.mkdir()
+    start, namespace, *_ = group.folder.name.split("-")
+    left = group.folder.with_name(f"{start}-{namespace}-{process.pid}-left")
+    elsewhere = group.folder.with_name(f"{start}-{namespace}1-{process.pid}-left")
+    for each in (left, elsewhere):
+        each.mkdir()
     groups._parent.cache_clear()
     with memory_group(MIB):
         assert not left.exists()
         assert group.folder.exists()
+        assert elsewhere.exists(), "its process may live: it is not visible from here"
+    elsewhere.rmdir()

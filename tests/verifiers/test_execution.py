@@ -124,6 +124,9 @@ SKIPPED = (
 )
 
 
+HOLDS = "total = 5\ndef read(): return int(input())"
+
+
 @needs_sandbox
 class TestWithTests:
     async def test_code_is_judged_by_its_tests(self) -> None:
@@ -274,6 +277,79 @@ assert calls == __main__.calls == 1 and sum([]) == 7 and "double" in globals()
 def test_double(): assert double(2) == 4 and calls == 2
 """
         assert await judged(tests, code) == [PASSED]
+
+    @pytest.mark.parametrize("code", [HOLDS, f"{HOLDS}\ndef count():\n    global calls\n    calls = 1"])
+    async def test_tests_may_replace_builtins_and_look_into_globals(self, code: str) -> None:
+        tests = """
+import __main__
+from unittest.mock import mock_open, patch
+with patch("builtins.input", return_value="4"):
+    assert read() == int(input()) == 4
+with patch("builtins.open", mock_open(read_data="5")):
+    assert open("x").read() == "5"
+assert "total" in globals() and globals()["total"] == globals().get("total") == vars(__main__)["total"] == total == 5
+assert "total" in dir()
+"""
+        assert await judged(tests, code) == [PASSED]
+
+    async def test_code_that_sets_no_global_name_costs_its_tests_no_time(self) -> None:
+        tests = "import builtins\nassert __builtins__ is vars(builtins) and read and total == 5"
+        assert await judged(tests, HOLDS) == [PASSED]
+
+    @pytest.mark.parametrize(
+        "code",
+        [
+            "pytestmark = pytest.mark.xfail",
+            "@pytest.fixture(autouse=True)\ndef mine(request): request.node.add_marker(pytest.mark.xfail)",
+            "def setup_function(function): pytest.xfail('x')",
+            "def pytest_generate_tests(metafunc): metafunc.definition.add_marker(pytest.mark.xfail)",
+            "class Base: pytestmark = pytest.mark.xfail",
+            "def as_it_is(function): return pytest.mark.xfail(function)",
+        ],
+    )
+    async def test_the_code_expects_no_failures(self, code: str) -> None:
+        base = "def as_it_is(function): return function\nclass Base: pass"
+        tests = """
+def test_one(tmp_path): assert double(1) == 2
+@as_it_is
+def test_two(): assert double(2) == 4
+class TestThree(Base):
+    def test_three(self): assert double(3) == 6
+"""
+        wrong = f"import pytest\n{base}\n{code}\ndef double(x): return 2"
+        scores = await judged(tests, f"{base}\n{RIGHT}", wrong)
+        assert [score and score.value for score in scores] == [1.0, 0.0]
+
+    async def test_the_code_expects_no_failures_of_unittest(self) -> None:
+        tests = """
+import unittest
+class Test(unittest.TestCase):
+    def test_one(self): self.assertEqual(double(1), 2)
+    @as_it_is
+    def test_two(self): self.assertEqual(double(2), 4)
+"""
+        codes = ["def as_it_is(f): return f", "from unittest import expectedFailure as as_it_is"]
+        scores = await judged(tests, f"{codes[0]}\n{RIGHT}", *(f"{code}\ndef double(x): return 2" for code in codes))
+        assert [score and score.value for score in scores] == [1.0, 0.0, 0.0]
+
+    async def test_tests_may_expect_failures(self) -> None:
+        tests = "import pytest\n@pytest.mark.xfail\ndef test_half(): assert double(1) == 1\n"
+        assert await judged(f"{tests}def test_double(): assert double(1) == 2", RIGHT) == [PASSED]
+
+    @pytest.mark.parametrize("fixture", ["", "tmp_path"])
+    async def test_tests_that_the_code_decorates_run(self, fixture: str) -> None:
+        code = "def timed(function):\n    def wrapped(*given): return function(*given)\n    return wrapped"
+        tests = f"""
+def test_other({fixture}): pass
+@timed
+def test_double(): assert double(2) == 4
+class TestIt:
+    @timed
+    def test_double(self): assert double(2) == 4
+"""
+        tests = tests if fixture else tests.partition("class")[0]
+        scores = await judged(tests, f"{code}\n{RIGHT}", f"{code}\ndef double(x): return x")
+        assert [score and score.value for score in scores] == [1.0, 0.0]
 
     async def test_tests_that_import_what_the_sandbox_does_not_see_are_refused(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
