@@ -163,8 +163,30 @@ def _size(path: Path) -> int:
 
 def _refuse_difference(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     for name in sorted((before.keys() | now.keys()) - {FACTS}):
-        if before.get(name) != now.get(name):
+        there, here = before.get(name), now.get(name)
+        if there == here:
+            continue
+        if say := COUNTING.get(name):
+            as_before = f"give the same {name}" if there else f"leave the {name} out"
             raise InputError(
-                f"{path}: holds a run with another {name}: {before.get(name)} there, {now.get(name)} here. "
-                "Give the same, or another --out"
+                f"{path}: the costs of its problems were counted with {say(there)}, and this run counts them with "
+                f"{say(here)}: {as_before}, or remove this folder and solve them again (a sweep keeps its samples in "
+                "pools/)"
             )
+        raise InputError(
+            f"{path}: holds a run with another {name}: {there} there, {here} here. Give the same, or another --out"
+        )
+
+
+def _name_prices(prices: Any) -> str:
+    if not isinstance(prices, dict) or not prices:
+        return "no price"
+    return f"the price {', '.join(f'{name}={price}' for name, price in prices.items())}"
+
+
+def _name_cards(cards: Any) -> str:
+    return "a card that counts differently" if cards else "no card"
+
+
+COUNTING: dict[str, Callable[[Any], str]] = {"price": _name_prices, "card": _name_cards}
+"""What changes the costs of a run and none of its replies, and how an error names it."""

@@ -71,7 +71,7 @@ def test_an_entrant_that_is_as_good_on_other_problems_is_seldom_called_better(ea
 
 @pytest.mark.parametrize("sure", [60, 10])
 def test_what_is_equally_good_on_the_same_problems_is_no_luck(sure: int) -> None:
-    """Ten problems that only the entrant solves are as much beside many that both solve as beside many that none does."""
+    """Ten problems that only the entrant solves weigh the same, whether both or neither solve most others."""
     values: Array = np.array([1.0] * sure + [0.0] * (100 - sure))[:, None]
     right = [1.0] * (sure + 10) + [0.0] * (90 - sure)
     found = gain(entrant("a", right, 1), values, values, "tokens", 3)
