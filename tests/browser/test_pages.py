@@ -277,6 +277,28 @@ async def test_what_cannot_be_read_is_said(watched: Watched, tmp_path: Path) -> 
     watched.faults.clear()
 
 
+@pytest.mark.parametrize(
+    ("kind", "body", "said"),
+    [
+        ("text/html", "<html><h1>502</h1></html>", "Bad Gateway"),
+        ("application/json", '{"error": {"message": "the disk is away"}}', "the disk is away"),
+        ("application/json", "[]", "Bad Gateway"),
+        ("text/plain; charset=utf-8", "the run is damaged", "the run is damaged"),
+    ],
+)
+async def test_an_error_is_a_sentence(watched: Watched, tmp_path: Path, kind: str, body: str, said: str) -> None:
+    with serving(await make_run(tmp_path)) as server:
+        await watched.page.route("**/runs", lambda route: route.fulfill(status=502, content_type=kind, body=body))
+        await watched.page.goto(server.address)
+        await watched.page.get_by_role("alert").wait_for()
+        shown = await watched.page.get_by_role("alert").inner_text()
+        assert said in shown
+        assert "<" not in shown
+        await watched.page.goto("about:blank")
+    assert all("502" in fault for fault in watched.faults)
+    watched.faults.clear()
+
+
 async def test_all_rows_are_printed(watched: Watched, tmp_path: Path) -> None:
     problems = [Problem(f"{number}", "What is 3 + 4?", answer="7") for number in range(200)]
     write_page([await make_run(tmp_path, problems=problems)], out := tmp_path / "page.html")
