@@ -230,8 +230,12 @@ async def test_the_share_with_a_right_sample_is_of_the_problems_with_samples(wat
     assert "some sample right\n100.0%" in await page.locator(".about").inner_text()
 
 
-HIDING = "a\u202eb \U000e0041 \u180e \u034f \u115f \u3164 \uffa0 \u206a \ufe0f \ufff9 \u2800 \u200b"
-SEEN = r"a\u202eb \u{e0041} \u180e \u034f \u115f \u3164 \uffa0 \u206a \ufe0f \ufff9 \u2800 \u200b"
+HIDING = (
+    "a\u202eb \U000e0041 \u180e \u034f \u115f \u3164 \uffa0 \u206a \ufe0f \ufff9 \u2800 \u200b \u2065 \ufff0 \U000e0080"
+)
+SEEN = (
+    r"a\u202eb \u{e0041} \u180e \u034f \u115f \u3164 \uffa0 \u206a \ufe0f \ufff9 \u2800 \u200b \u2065 \ufff0 \u{e0080}"
+)
 
 
 async def test_hidden_characters_are_shown_in_texts_and_equations(watched: Watched, tmp_path: Path) -> None:
