@@ -23,8 +23,8 @@ SELECTORS = "\ufe0e\ufe0f"
 def visible(text: str) -> str:
     """The text with each character of `INVISIBLE` and `BLANK` but newline and tab as an escape.
 
-    ESC is a backslash and `x1b`. Pages do the same in `view/page/text.js`, but for signs such as
-    U+0600, which a browser shows.
+    ESC is a backslash and `x1b`. Pages do the same in `view/page/text.js`, but for signs such as U+0600, which a
+    browser shows.
     """
     if text.isascii() and text.isprintable():
         return text

@@ -24,6 +24,8 @@ from metagen.system import lock
 
 _SOLUTIONS = Reader(SolutionRow)
 ROWS = ("trace.jsonl", "solutions.jsonl")
+COUNTING = ("price", "card")
+"""What changes the costs of a run and none of its replies."""
 
 
 class RunDirectory:
@@ -166,27 +168,22 @@ def _refuse_difference(path: Path, before: Mapping[str, Any], now: Mapping[str, 
         there, here = before.get(name), now.get(name)
         if there == here:
             continue
-        if say := COUNTING.get(name):
+        if name in COUNTING:
             as_before = f"give the same {name}" if there else f"leave the {name} out"
             raise InputError(
-                f"{path}: the costs of its problems were counted with {say(there)}, and this run counts them with "
-                f"{say(here)}: {as_before}, or remove this folder and solve them again (a sweep keeps its samples in "
-                "pools/)"
+                f"{path}: the costs of its problems were counted with {_describe(name, there)}, and this run counts "
+                f"them with {_describe(name, here, before=there)}: {as_before}, or remove this folder and solve them "
+                "again (a sweep keeps its samples in pools/)"
             )
         raise InputError(
             f"{path}: holds a run with another {name}: {there} there, {here} here. Give the same, or another --out"
         )
 
 
-def _name_prices(prices: Any) -> str:
-    if not isinstance(prices, dict) or not prices:
-        return "no price"
-    return f"the price {', '.join(f'{name}={price}' for name, price in prices.items())}"
-
-
-def _name_cards(cards: Any) -> str:
-    return "a card that counts differently" if cards else "no card"
-
-
-COUNTING: dict[str, Callable[[Any], str]] = {"price": _name_prices, "card": _name_cards}
-"""What changes the costs of a run and none of its replies, and how an error names it."""
+def _describe(name: str, given: Any, before: Any = None) -> str:
+    """A price as it is typed; of a card, only a digest is known."""
+    if not given:
+        return f"no {name}"
+    if name == "price" and isinstance(given, dict):
+        return f"the price {', '.join(f'{model}={price}' for model, price in given.items())}"
+    return f"a {name} that counts differently" if before else f"a {name}"
