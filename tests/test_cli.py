@@ -321,7 +321,8 @@ def test_a_run_is_not_resumed_at_another_price(metagen: Command) -> None:
     assert metagen(*call, "--limit", "1").code == 0
     code, _, err = metagen(*call, "--price", "1000/1000")
     assert code == 2
-    assert "priced: holds a run with another price: None there, {'model': 'Price(read=1000.0" in err
+    assert "priced: the costs of its problems were counted with no price, and this run" in err
+    assert "with the price model=1000/1000: leave the price out, or remove this folder" in err
 
 
 def test_with_a_price_money_is_counted_and_limited(metagen: Command, folder: Path) -> None:

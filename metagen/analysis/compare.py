@@ -158,24 +158,6 @@ def binomial(n: int, p: float) -> Array:
     return np.asarray(np.exp(ways + successes * np.log(p) + (n - successes) * np.log1p(-p)))
 
 
-def exact_interval(count: int, n: int, level: float = LEVEL) -> tuple[float, float]:
-    """The exact interval of a share from 0 to 1, which covers it at least as often as `level` (Clopper, Pearson 1934).
-
-    Wilson's is narrower and covers it so often on average: near 0 and 1 one of its sides misses it more often.
-    """
-    tail = (1 - level) / 2
-    return _least_chance(count, n, tail), 1 - _least_chance(n - count, n, tail)
-
-
-def _least_chance(count: int, n: int, tail: float) -> float:
-    """The chance at which `count` successes or more are as likely as `tail`."""
-    low, high = 0.0, 1.0
-    while high - low > ROUNDING:
-        middle = (low + high) / 2
-        low, high = (low, middle) if binomial(n, middle)[count:].sum() > tail else (middle, high)
-    return low
-
-
 def _costs(curve: Curve) -> Array:
     if curve.costs is None:
         raise InputError(f"the curve of {curve.rule} has no costs: its samples need their tokens")

@@ -7,9 +7,11 @@ strategy gives above the best one of the pool that costs no more, on the same pr
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from metagen.analysis.arms import Unit
 from metagen.analysis.choice import best_within
-from metagen.analysis.compare import Difference, difference, exact_interval
+from metagen.analysis.compare import Difference, difference
 from metagen.analysis.intervals import LEVEL, Array, Index
 
 LEAST = 8
@@ -38,23 +40,27 @@ def laps(problems: int) -> list[int]:
 
 
 def gain(entrant: Entrant, values: Array, costs: Array, unit: Unit, entrants: int = 1) -> Difference:
-    """How much better it is than the best of the pool that costs no more, in pairs.
+    """How much better it is than the best of the pool that costs no more, in pairs, as a share from -1 to 1.
 
     `values` and `costs` are [P, C], of the strategies of the pool. The interval allows for the luckiest of so many
-    `entrants` (Bonferroni), and is no narrower than the exact one of the entrant's own accuracy.
+    `entrants` (Bonferroni), and counts one more problem that only the entrant solves and one that only the rival does.
     """
-    spent = float(entrant.costs[unit].mean())
-    rival = values[entrant.places, best_within(values.mean(0), costs.mean(0), spent)]
-    level = 1 - (1 - LEVEL) / entrants
-    found = difference(rival, entrant.right, level=level)
-    # The entrant was right or wrong, and the rival's values are chances: an entrant that happens to be right on all of
-    # eight problems is above a rival of 0.95 on each, so no resample shows that it could have failed.
-    own = exact_interval(int(entrant.right.sum()), len(rival), level)
-    low, high = (each - float(rival.mean()) for each in own)
-    return replace(found, low=min(found.low, low), high=max(found.high, high))
+    rival = _rival(entrant, values, costs, unit)
+    # The entrant was right or wrong, and the rival's values are chances. An entrant that happens to be right on all of
+    # eight problems is above 0.95 on each, and resamples of these alone never show that it could have failed.
+    found = difference(
+        np.append(rival, (0.0, 1.0)), np.append(entrant.right, (1.0, 0.0)), level=1 - (1 - LEVEL) / entrants
+    )
+    return replace(found, value=float((entrant.right - rival).mean()))
 
 
 def better_half(entrants: Sequence[Entrant], values: Array, costs: Array, unit: Unit) -> list[Entrant]:
     """The half with the largest gain, one at least."""
-    gains = sorted(entrants, key=lambda each: -gain(each, values, costs, unit).value)
+    gains = sorted(entrants, key=lambda each: -(each.right - _rival(each, values, costs, unit)).mean())
     return gains[: -(-len(gains) // 2)]
+
+
+def _rival(entrant: Entrant, values: Array, costs: Array, unit: Unit) -> Array:
+    """What the best of the pool that costs no more gives on the entrant's problems."""
+    spent = float(entrant.costs[unit].mean())
+    return np.asarray(values[entrant.places, best_within(values.mean(0), costs.mean(0), spent)])

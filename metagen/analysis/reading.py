@@ -122,7 +122,9 @@ def gather(
         notes.append(f"{unjudged} samples have no verdict of the grader and count as wrong{why}")
     notes += _without_verdict(path, samples)
     if is_run and os.path.exists(path / SOLUTIONS) and ends_torn(path / SOLUTIONS):
-        notes.append(f"the last line of {SOLUTIONS} was cut short and is left out: the same run continues")
+        notes.append(
+            f"the last line of {SOLUTIONS} was cut short and is left out: the command that made the run continues it"
+        )
     return Gathered(
         name=str(path),
         ids=tuple(questions.ids[place] for place in chosen.tolist()),

@@ -62,7 +62,9 @@ def explore(given: Mapping[str, Any], amount: Amount | None) -> int:
     file, spec = Path(sources[0]), given["of"] or "Model()"
     usual_ones = {"limit": given["limit"] or PROBLEMS, "concurrency": given["concurrency"] or CONCURRENCY}
     order = orders.order(**{**given, **unlimited, **usual_ones, "file": file, "strategy": spec})
-    specs = [*(f"BestOf(2, by={each})" for each in given["by"] or ()), *(given["also"] or ())]
+    by, also = given["by"] or (), given["also"] or ()
+    # A verifier is checked over what draws the pool: some need samples that were drawn with log-probabilities.
+    specs = [*(f"BestOf(2, of={spec}, by={each})" for each in by), *also]
     job, *others = [prepare(replace(order, strategy=each)) for each in (spec, *specs)]
     name, _ = drawing(job)
     _check_amount(amount, job)
@@ -78,7 +80,8 @@ def explore(given: Mapping[str, Any], amount: Amount | None) -> int:
     if amount and amount.unit == "seconds" and pace is None:
         pace, probed = measured_pace(job, folder / "pace.json")
         out.print(f"One sample alone is written at {pace:,.1f} tokens per second.", soft_wrap=True)
-    card, asked = card_of(job.models[name]), set(named_models(tuple(each.strategy for each in others)))
+    judges = tuple(getattr(each.strategy, "by", None) for each in others[: len(by)])
+    card, asked = card_of(job.models[name]), set(named_models(judges))
     judging = [each for each in models if read_named([each], "--model").keys() - ({name} - asked)]
     found = gathered(
         {"": pool},
@@ -93,7 +96,7 @@ def explore(given: Mapping[str, Any], amount: Amount | None) -> int:
         return 0
     first = next(each for each, backend in job.models.items() if generates(backend))
     of = "" if name == first else literal(Model(name))
-    specs = [*usual(given["by"] or (), pool, of), *(given["also"] or ())]
+    specs = [*usual(by, pool, of), *also]
     raced = asyncio.run(Race(order, name, pool, specs, found).run())
     differences = gains(raced, finding)
     report(finding, folder, sheet(raced, differences), sentences(raced, differences))

@@ -3,6 +3,7 @@
 import sys
 import traceback
 import warnings
+from itertools import chain
 from types import TracebackType
 from typing import Any
 from unicodedata import category
@@ -12,25 +13,35 @@ INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 and paragraphs: characters that steer a terminal, change what a reader sees, or cannot be encoded."""
 BLANK = {
     *"\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0",
-    *map(chr, (*range(0xFE00, 0xFE0E), *range(0xE0100, 0xE01F0))),
+    *map(chr, (0x2065, *range(0xFE00, 0xFE0E), *range(0xFFF0, 0xFFF9), *range(0xE0000, 0xE1000))),
 }
-"""Letters and marks of other categories that show nothing. Two selectors are not among them: emoji are made of them."""
+"""Letters, marks and characters without a category that show nothing."""
+SELECTORS = "\ufe0e\ufe0f"
+"""They make a sign an emoji, or keep it from being one. After anything else they show nothing."""
 
 
 def visible(text: str) -> str:
     """The text with each character of `INVISIBLE` and `BLANK` but newline and tab as an escape.
 
-    ESC is a backslash and `x1b`.
+    ESC is a backslash and `x1b`. Pages do the same in `view/page/text.js`, but for signs such as U+0600, which a
+    browser shows.
     """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(map(_shown, text))
+    return "".join(map(_shown, text, chain(" ", text)))
 
 
-def _shown(character: str) -> str:
-    if character in "\n\t" or (category(character) not in INVISIBLE and character not in BLANK):
-        return character
-    return character.encode("unicode_escape").decode("ascii")
+def _shown(character: str, before: str) -> str:
+    if character in SELECTORS:
+        hides = not _may_be_emoji(before)
+    else:
+        hides = character not in "\n\t" and (category(character) in INVISIBLE or character in BLANK)
+    return character.encode("unicode_escape").decode("ascii") if hides else character
+
+
+def _may_be_emoji(character: str) -> bool:
+    """Python does not know emoji: they are signs and digits, and one is a letter."""
+    return character == "\u2139" or category(character)[0] in "SPN"
 
 
 def guard_interpreter() -> None:

@@ -74,7 +74,7 @@ class ProblemFile:
     part; a problem without an id is then called by its file and its number there. A file may be packed by gzip, bzip2,
     xz or zstd, and in UTF-8, UTF-16 or UTF-32. Parquet, Arrow and zstd need pyarrow.
 
-    Fields are found by their usual names, of which the first that is there counts (`prompt`, `question`, `problem`,
+    Fields are found by their usual names, of which the first that is not null counts (`prompt`, `question`, `problem`,
     `Question`, `text` or `messages`; `answer`, `Answer` or `solution`; `id`, `unique_id`, `ID` or `task_id`), unless
     they are named here. So GSM8K is read as it comes, where an answer that ends in `#### n` stands for n; MATH, where a
     `solution` stands for what is in its box, or for itself where it is nothing but an answer, if there is no

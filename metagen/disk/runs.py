@@ -24,6 +24,8 @@ from metagen.system import lock
 
 _SOLUTIONS = Reader(SolutionRow)
 ROWS = ("trace.jsonl", "solutions.jsonl")
+COUNTING = ("price", "card")
+"""What changes the costs of a run and none of its replies."""
 
 
 class RunDirectory:
@@ -163,8 +165,25 @@ def _size(path: Path) -> int:
 
 def _refuse_difference(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     for name in sorted((before.keys() | now.keys()) - {FACTS}):
-        if before.get(name) != now.get(name):
+        there, here = before.get(name), now.get(name)
+        if there == here:
+            continue
+        if name in COUNTING:
+            as_before = f"give the same {name}" if there else f"leave the {name} out"
             raise InputError(
-                f"{path}: holds a run with another {name}: {before.get(name)} there, {now.get(name)} here. "
-                "Give the same, or another --out"
+                f"{path}: the costs of its problems were counted with {_describe(name, there)}, and this run counts "
+                f"them with {_describe(name, here, before=there)}: {as_before}, or remove this folder and solve them "
+                "again (a sweep keeps its samples in pools/)"
             )
+        raise InputError(
+            f"{path}: holds a run with another {name}: {there} there, {here} here. Give the same, or another --out"
+        )
+
+
+def _describe(name: str, given: Any, before: Any = None) -> str:
+    """A price as it is typed; of a card, only a digest is known."""
+    if not given:
+        return f"no {name}"
+    if name == "price" and isinstance(given, dict):
+        return f"the price {', '.join(f'{model}={price}' for model, price in given.items())}"
+    return f"a {name} that counts differently" if before else f"a {name}"

@@ -1,5 +1,6 @@
 """The samples of a pool: found by request and number, read from the file when they are wanted."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -7,12 +8,14 @@ from typing import BinaryIO
 
 import msgspec
 
-from metagen.disk.files import replace_text
+from metagen.disk.files import check_ours, replace_text
 from metagen.disk.lines import Appender
 from metagen.disk.pool import Key, Sample, is_list, key, place_of, read_sample, read_samples, sample_key
 from metagen.errors import InputError, StorageError
 from metagen.request import Request
 
+_ORIGIN = re.compile(rb"\A(?:/[^\n]*|[^\n]+ \(shipped\))\n\Z")
+"""What `claim` writes: the folder of a model, or the name of one that ships."""
 _NONE: dict[int, int] = {}
 LOOSER = ((True, False), (False, True), (True, True))
 """What a sample may serve: any settings, any prompt, or both; in this order it is looked for."""
@@ -59,12 +62,17 @@ class Samples:
     def claim(self, origin: str) -> None:
         """Keep in `NAME.model`, beside a pool that has no samples yet, which of several models of one name draws them.
 
-        A pool that has samples and no such record is taken as it is. Raises `InputError` if it is of another model.
+        A pool that has samples and no such record is taken as it is. Raises `InputError` if it is of another model, or
+        if a file of this name is none of ours.
         """
         record = self.path.with_name(f"{self.path.name}.model")
+        known = record.read_text(errors="replace").strip() if record.is_file() else ""
+        if known == origin:
+            return
         if not self._places:
+            check_ours(record, _ORIGIN)
             replace_text(record, f"{origin}\n")
-        elif record.is_file() and (known := record.read_text(errors="replace").strip()) != origin:
+        elif known and "\n" not in known:
             raise InputError(
                 f"{self.path}: was drawn from {known}, and this is {origin}: give another pool, or if both are the "
                 f"same model, remove {record}"

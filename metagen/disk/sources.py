@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,6 +29,10 @@ _ARROW = (b"ARROW1", b"\xff\xff\xff\xff")
 """How Arrow's two forms begin: the file, and the stream that `datasets` writes."""
 _TABLES = {".csv": ",;\t", ".tsv": "\t"}
 """What may stand between the cells of a table; the one that the header has most of does."""
+_OPENED = re.compile(r'(?:^|\t)"')
+"""A cell that begins with a quote."""
+_ENCLOSED = re.compile(r'(?:^|\t)"(?:[^"\t]|"")*"(?:\t|$)')
+"""A cell in a line that begins and ends with a quote, and has none inside that is not doubled."""
 _NO_CELL: Any = object()
 """In the place of each cell that a row lacks."""
 
@@ -90,16 +95,13 @@ def _listed(value: Any, path: Path) -> list[Any]:
 
 
 def _table(path: Path, delimiters: str) -> Rows:
-    """The rows under a header. An empty cell has no value.
-
-    Between tabs, quotes are often a part of the text: they enclose cells only where they do so in the whole file.
-    """
+    """The rows under a header. An empty cell has no value."""
     number, taken = 0, list[str]()
     try:
         lines = _decoded(path)
         header = next(lines, "")
         delimiter = max(delimiters, key=header.count)
-        quoted = delimiter != "\t" or _encloses(path, delimiter)
+        quoted = delimiter != "\t" or _encloses(path)
         table = csv.DictReader(
             chain([header], _noted(lines, taken)),
             restval=_NO_CELL,
@@ -110,11 +112,14 @@ def _table(path: Path, delimiters: str) -> Rows:
         names = table.fieldnames or ()
         _refuse_repeated(names, path)
         for number, row in enumerate(table, 1):
+            if delimiter == "\t" and _is_unclear(taken, len(names)):
+                raise InputError(
+                    f"{path}, row {number}: is several rows if its quotes are a part of the text, and one if they "
+                    "enclose a cell: save it as JSON Lines"
+                )
             if None in row or _NO_CELL in row.values():
                 wrong = "more" if None in row else "fewer"
                 raise InputError(f"{path}, row {number}: has {wrong} cells than the header has names")
-            if delimiter == "\t" and len(full := [line for line in taken if line.strip()]) > 1:
-                _refuse_unclear(full, names, f"{path}, row {number}")
             taken.clear()
             yield f"row {number}", {name: cell or None for name, cell in row.items()}
     except UnicodeDecodeError:
@@ -137,23 +142,34 @@ def _noted(lines: Iterable[str], taken: list[str]) -> Iterator[str]:
         yield line
 
 
-def _encloses(path: Path, delimiter: str) -> bool:
-    """Whether quotes enclose cells throughout a table; a quote that is a part of the text closes nothing."""
-    table = csv.reader(_decoded(path), delimiter=delimiter, strict=True)
+def _encloses(path: Path) -> bool:
+    """Whether quotes enclose cells between tabs. If some quote encloses nothing, all are a part of the text.
+
+    Raises `InputError` where some enclose cells and others do not: quotes would be kept in every cell.
+    """
+    lines, taken = _decoded(path), list[str]()
+    table = csv.reader(_noted(lines, taken), delimiter="\t", strict=True)
+    size, number, some = 0, -1, False
     try:
-        size = len(next(table, ()))
-        return all(len(row) in (0, size) for row in table)
+        for cells in table:
+            size, number = size or len(cells), number + bool(cells)
+            some = some or bool(_OPENED.search("".join(taken)) and not _is_unclear(taken, size))
+            taken.clear()
+    except UnicodeDecodeError:
+        return True  # the reading says where
     except csv.Error:
+        if some or any(_ENCLOSED.search(line.rstrip("\r\n")) for line in chain(taken, lines)):
+            raise InputError(
+                f"{path}, row {number + 1}: has quotes inside a cell: double them, or save the file as JSON Lines"
+            ) from None
         return False
+    return True
 
 
-def _refuse_unclear(lines: Sequence[str], names: Sequence[str], where: str) -> None:
-    """Refuse a row of several lines, each of which may be a row of its own. Raises `InputError`."""
-    if all(line.count("\t") == len(names) - 1 for line in lines):
-        raise InputError(
-            f"{where}: is {len(lines)} rows if its quotes are a part of the text, and one if they enclose a cell: "
-            "save it as JSON Lines"
-        )
+def _is_unclear(lines: Sequence[str], names: int) -> bool:
+    """Whether the lines of one row may each be a row of their own, with a cell for each of the header's names."""
+    full = [line for line in lines if line.strip()]
+    return len(full) > 1 and names > 1 and all(line.count("\t") == names - 1 for line in full)
 
 
 def _decoded(path: Path) -> Iterator[str]:

@@ -3,13 +3,14 @@
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from hashlib import blake2b
 from os.path import isabs
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from metagen.budget import Budget
+from metagen.budget import Budget, Price
 from metagen.disk.problems import Contents, ProblemFile
 from metagen.errors import InputError
 from metagen.jobs.costs import check_costs
@@ -18,11 +19,14 @@ from metagen.jobs.opening import OURS, at_price, identity_of, is_served, make_ba
 from metagen.leaves import check_confidence, check_kinds, named_models
 from metagen.models import SMALL
 from metagen.problem import Problem
-from metagen.request import AnyBackend, Card, card_of, generates, price_of
+from metagen.request import AnyBackend, generates, price_of
 from metagen.run import Generator, Verifier
 from metagen.settings import CONCURRENCY, literal, takes
 from metagen.spec.parse import foreign, parse, parse_grade, reads_back
 from metagen.verifiers.needs import Needs
+
+if TYPE_CHECKING:
+    from metagen.card.card import ModelCard
 
 ON_THE_WAY = {"connect", "headers", "insecure_key", "key_env", "probe_every", "session", "silence"}
 """Settings of servers that say how they are reached, which changes no reply."""
@@ -181,14 +185,21 @@ def prepare(order: Order) -> Job:
 def _costs(order: ModelOrder, backends: Mapping[str, AnyBackend]) -> Iterator[tuple[str, dict[str, str]]]:
     """The prices and the cards that were given, by model."""
     if order.prices:
-        yield "price", {name: str(price_of(backends[name])) for name in order.prices}
+        prices = {name: price_of(backends[name]) for name in order.prices}
+        yield "price", {name: _format(price) for name, price in prices.items() if price}
     if order.cards:
-        yield "card", {name: _mark(card_of(backends[name])) for name in order.cards}
+        yield "card", {name: _mark(path) for name, path in order.cards.items()}
 
 
-def _mark(card: Card | None) -> str:
-    """What is the same for cards that count alike."""
-    return blake2b(repr(card).encode(), digest_size=8).hexdigest()
+def _format(price: Price) -> str:
+    """The price as `--price` takes it, the same for prices that are equal: `1/2` for `1.0/2.00/1`."""
+    parts = [price.read, price.write] if price.cached in (None, price.read) else [price.read, price.write, price.cached]
+    return "/".join(format(Decimal(str(each)).normalize(), "f") for each in parts)
+
+
+def _mark(path: str | Path) -> str:
+    """What is the same for cards that count alike, wherever they are read from."""
+    return blake2b(repr(replace(_read_card(path), name="")).encode(), digest_size=8).hexdigest()
 
 
 def make_models(order: ModelOrder, names: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, AnyBackend]]:
@@ -211,7 +222,7 @@ def make_models(order: ModelOrder, names: Mapping[str, Any]) -> tuple[dict[str, 
     return named, dict(_priced(backends, order.prices))
 
 
-def _read_card(path: str | Path) -> Card:
+def _read_card(path: str | Path) -> "ModelCard":
     from metagen.card.card import ModelCard  # noqa: PLC0415 (few runs give one)
 
     return ModelCard.read(path)

@@ -70,7 +70,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Answer one request."""
         if (self.headers.get("Host") or "").rpartition(":")[0] not in NAMES:
-            self.send_error(403, "Only requests to this machine by its own name are answered")
+            self._refuse("Only requests to this machine by its own name are answered", 403)
             return
         asked = urlsplit(self.path)
         fields = {name: values[0] for name, values in parse_qs(asked.query).items()}
@@ -80,15 +80,19 @@ class Handler(BaseHTTPRequestHandler):
             "/problem": (JSON, lambda: self.server.problem(int(fields["run"]), fields["id"])),
         }
         if asked.path not in answers:
-            self.send_error(404)
+            self._refuse("There is no such page", 404)
             return
         kind, answer = answers[asked.path]
         try:
             self._send(kind, answer())
         except InputError as error:  # a file of the run is damaged
-            self._send(TEXT, str(error).encode(errors="backslashreplace"), 500)
+            self._refuse(str(error), 500)
         except (KeyError, ValueError, IndexError):
-            self.send_error(404)
+            self._refuse("There is no such run: give its number and the id of a problem", 404)
+
+    def _refuse(self, why: str, status: int) -> None:
+        """Answer with a sentence, which the page shows as it is."""
+        self._send(TEXT, why.encode(errors="backslashreplace"), status)
 
     def _send(self, kind: str, data: bytes, status: int = 200) -> None:
         self.send_response(status)

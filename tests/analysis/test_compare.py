@@ -14,7 +14,6 @@ from metagen.analysis.compare import (
     compare,
     cost_to_reach,
     difference,
-    exact_interval,
     mcnemar,
 )
 from metagen.analysis.curve import Curve
@@ -222,10 +221,3 @@ def test_curves_without_costs_or_over_other_problems_are_refused() -> None:
         at_equal_cost(curve, more)
     with pytest.raises(InputError, match="has no costs"):
         cost_to_reach(Curve("majority", (1,), curve.values, curve.variances), 0.1)
-
-
-@pytest.mark.parametrize(
-    ("count", "n", "low", "high"), [(0, 10, 0, 0.3085), (10, 10, 0.6915, 1), (8, 10, 0.4439, 0.9748)]
-)
-def test_the_exact_interval_of_a_share(count: int, n: int, low: float, high: float) -> None:
-    assert exact_interval(count, n) == pytest.approx((low, high), abs=5e-5)

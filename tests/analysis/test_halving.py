@@ -1,8 +1,11 @@
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from metagen.analysis import halving
 from metagen.analysis.compare import binomial
 from metagen.analysis.halving import Entrant, better_half, gain, laps
 from metagen.analysis.intervals import LEVEL, Array
@@ -52,6 +55,30 @@ def test_an_entrant_that_is_no_better_is_seldom_called_better(problems: int) -> 
         assert binomial(problems, chance) @ claimed <= (1 - LEVEL) / 2 / entrants
 
 
+@pytest.mark.parametrize(("easy", "hard"), [(6, 2), (12, 2), (23, 3)])
+def test_an_entrant_that_is_as_good_on_other_problems_is_seldom_called_better(easy: int, hard: int) -> None:
+    """The rival is nearly sure of most problems, and the entrant has the same chance on each."""
+    entrants = 3
+    values: Array = np.array([0.95] * easy + [0.1] * hard)[:, None]
+    chance = float(values.mean())
+    claimed = 0.0
+    for (some, one), (others, other) in product(enumerate(binomial(easy, chance)), enumerate(binomial(hard, chance))):
+        right = [1.0] * some + [0.0] * (easy - some) + [1.0] * others + [0.0] * (hard - others)
+        if gain(entrant("a", right, 1), values, values, "tokens", entrants).low > 0:
+            claimed += float(one * other)
+    assert claimed <= (1 - LEVEL) / 2 / entrants
+
+
+@pytest.mark.parametrize("sure", [60, 10])
+def test_what_is_equally_good_on_the_same_problems_is_no_luck(sure: int) -> None:
+    """Ten problems that only the entrant solves weigh the same, whether both or neither solve most others."""
+    values: Array = np.array([1.0] * sure + [0.0] * (100 - sure))[:, None]
+    right = [1.0] * (sure + 10) + [0.0] * (90 - sure)
+    found = gain(entrant("a", right, 1), values, values, "tokens", 3)
+    assert found.value == pytest.approx(0.1)
+    assert 0 < found.low < 0.1 < found.high < 0.25
+
+
 def test_all_right_on_few_problems_is_no_proof_and_on_many_is_one() -> None:
     values: Array = np.full((100, 1), 0.9)
     few, many = (gain(entrant("a", [1.0] * count, 1), values, values, "tokens", 3) for count in (8, 100))
@@ -64,3 +91,8 @@ def test_the_half_with_the_larger_gain_is_kept() -> None:
     some = [entrant("a", [0.1], 1), entrant("b", [0.9], 1), entrant("c", [0.7], 6)]
     assert [each.spec for each in better_half(some, VALUES, COSTS, "tokens")] == ["b", "c"]
     assert [each.spec for each in better_half(some[:1], VALUES, COSTS, "tokens")] == ["a"]
+
+
+def test_nothing_is_resampled_to_find_the_half(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(halving, "difference", None)
+    assert better_half([entrant("a", [0.1], 1)], VALUES, COSTS, "tokens")

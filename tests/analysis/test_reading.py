@@ -261,7 +261,8 @@ def test_a_run_that_was_killed_is_reported_on_up_to_where_it_came(tmp_path: Path
         file.write('{"problem": "c", "ans')
     source = read(path, problems)
     assert (source.ids, source.correct) == (("a", "b"), {"a": True, "b": False})
-    assert "the last line of solutions.jsonl was cut short and is left out: the same run continues" in source.notes
+    note = "the last line of solutions.jsonl was cut short and is left out: the command that made the run continues it"
+    assert note in source.notes
     with (path / "solutions.jsonl").open("a") as file:
         file.write("\n")
     with pytest.raises(InputError, match=r"solutions.jsonl, line 3: is not JSON"):

@@ -2,6 +2,7 @@ import asyncio
 import json
 import tracemalloc
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -363,6 +364,37 @@ async def test_a_pool_of_another_model_of_the_same_name_is_refused(tmp_path: Pat
     pool.unlink()
     await draw("/ck2/hf", 1)
     assert record.read_text() == "/ck2/hf\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "is_ours"),
+    [
+        ("/ck1/hf\n", True),
+        ("small-moe (shipped)\n", True),
+        ("", True),
+        ("weights\n", False),
+        ("/ck1/hf\nnotes\n", False),
+    ],
+)
+async def test_a_file_of_the_user_is_not_replaced_by_the_record_of_a_pool(
+    tmp_path: Path, text: str, *, is_ours: bool
+) -> None:
+    pool, record = tmp_path / "pool.jsonl", tmp_path / "pool.jsonl.model"
+    record.write_text(text)
+    with nullcontext() if is_ours else pytest.raises(InputError, match="model: was not written by metagen"):
+        async with Recorded(pool, Scripted("7"), origin="/ck2/hf"):
+            pass
+    assert record.read_text() == ("/ck2/hf\n" if is_ours else text)
+
+
+async def test_a_pool_that_has_samples_is_taken_beside_a_file_of_the_user(tmp_path: Path) -> None:
+    pool, record = tmp_path / "pool.jsonl", tmp_path / "pool.jsonl.model"
+    async with Recorded(pool, Scripted("7")) as backend:
+        await backend.generate(Request("p", "?", draw=0, n=1), lambda usage: None)
+    record.write_text("my\nweights\n")
+    async with Recorded(pool, Scripted("7"), origin="/ck2/hf"):
+        pass
+    assert record.read_text() == "my\nweights\n"
 
 
 async def test_an_unopened_pool_that_records_says_so(tmp_path: Path) -> None:

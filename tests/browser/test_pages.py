@@ -230,8 +230,12 @@ async def test_the_share_with_a_right_sample_is_of_the_problems_with_samples(wat
     assert "some sample right\n100.0%" in await page.locator(".about").inner_text()
 
 
-HIDING = "a\u202eb \U000e0041 \u180e \u034f \u115f \u3164 \uffa0 \u206a \ufe0f \ufff9 \u2800 \u200b"
-SEEN = r"a\u202eb \u{e0041} \u180e \u034f \u115f \u3164 \uffa0 \u206a \ufe0f \ufff9 \u2800 \u200b"
+HIDING = (
+    "a\u202eb \U000e0041 \u180e \u034f \u115f \u3164 \uffa0 \u206a \ufe0f \ufff9 \u2800 \u200b \u2065 \ufff0 \U000e0080"
+)
+SEEN = (
+    r"a\u202eb \u{e0041} \u180e \u034f \u115f \u3164 \uffa0 \u206a \ufe0f \ufff9 \u2800 \u200b \u2065 \ufff0 \u{e0080}"
+)
 
 
 async def test_hidden_characters_are_shown_in_texts_and_equations(watched: Watched, tmp_path: Path) -> None:
@@ -274,6 +278,28 @@ async def test_what_cannot_be_read_is_said(watched: Watched, tmp_path: Path) -> 
         await watched.page.get_by_role("link", name="b", exact=True).wait_for()
         await watched.page.goto("about:blank")
     assert all("500" in fault for fault in watched.faults)
+    watched.faults.clear()
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "said"),
+    [
+        ("text/html", "<html><h1>502</h1></html>", "Bad Gateway"),
+        ("application/json", '{"error": {"message": "the disk is away"}}', "the disk is away"),
+        ("application/json", "[]", "Bad Gateway"),
+        ("text/plain; charset=utf-8", "the run is damaged", "the run is damaged"),
+    ],
+)
+async def test_an_error_is_a_sentence(watched: Watched, tmp_path: Path, kind: str, body: str, said: str) -> None:
+    with serving(await make_run(tmp_path)) as server:
+        await watched.page.route("**/runs", lambda route: route.fulfill(status=502, content_type=kind, body=body))
+        await watched.page.goto(server.address)
+        await watched.page.get_by_role("alert").wait_for()
+        shown = await watched.page.get_by_role("alert").inner_text()
+        assert said in shown
+        assert "<" not in shown
+        await watched.page.goto("about:blank")
+    assert all("502" in fault for fault in watched.faults)
     watched.faults.clear()
 
 

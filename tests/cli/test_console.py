@@ -89,6 +89,15 @@ def test_a_hostile_text_is_made_visible(hostile: str) -> None:
 
 def test_letters_that_show_nothing_are_made_visible() -> None:
     assert visible("a\u3164b\u115f\u2800\U000e0100") == r"a\u3164b\u115f\u2800\U000e0100"
+    assert visible("\u2065\ufff0\ufff8\U000e0080\U000e00ff\U000e0fff") == (
+        r"\u2065\ufff0\ufff8\U000e0080\U000e00ff\U000e0fff"
+    )
+
+
+def test_a_selector_is_kept_where_it_makes_an_emoji() -> None:
+    assert visible("\ufe0fa\ufe0f \ufe0e\u0301\ufe0f") == "\\ufe0fa\\ufe0f \\ufe0e\u0301\\ufe0f"
+    emoji = "\u2139\ufe0f \u00a9\ufe0e \u203c\ufe0f 1\ufe0f\u20e3 \U0001f3f3\ufe0f"
+    assert visible(emoji) == emoji
 
 
 @pytest.mark.parametrize("text", ["\u2764\ufe0f", "plain", "a\n\tb", "Grüße 日本 🙂 עברית", "± – ½ \\x1b", ""])

@@ -176,3 +176,16 @@ def test_the_race_is_over_the_problems_that_have_a_reference(metagen: Command, f
     ran = {json.loads(line)["problem"] for path in files for line in path.read_text().splitlines()}
     assert ran
     assert not ran & {f"p{number}" for number in range(14)}
+
+
+@pytest.mark.usefixtures("many")
+def test_a_verifier_is_checked_over_what_draws_the_pool(metagen: Command, folder: Path) -> None:
+    call = (*CHOOSE[:-4], "--limit", "12", "--by", "MeanLogprob()", "--out", "made")
+    code, _, err = metagen(*call)
+    assert (code, (folder / "made").exists()) == (2, False)
+    assert "sample with of=Model(logprobs=True)" in err
+    err = metagen(*call, "--of", "Model(logprobs=True)").err
+    assert "sample with of=" not in err
+    drawn = [json.loads(line) for line in (folder / "made/pool.jsonl").read_text().splitlines()]
+    assert len(drawn) == 12 * 8
+    assert all(each["logprobs"] for each in drawn)

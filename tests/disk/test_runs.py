@@ -130,6 +130,51 @@ def test_another_configuration_is_refused_and_changes_nothing(
     assert kept(tmp_path) == [solution("a")]
 
 
+@pytest.mark.parametrize(
+    ("before", "now", "said"),
+    [
+        (
+            {},
+            {"price": {"m": "1/2"}},
+            "counted with no price, and this run counts them with the price m=1/2: leave the price out, or",
+        ),
+        (
+            {"price": {"m": "1/2"}},
+            {},
+            "counted with the price m=1/2, and this run counts them with no price: give the same price, or",
+        ),
+        (
+            {},
+            {"card": {"m": "0fa3"}},
+            "with no card, and this run counts them with a card: leave the card out, or",
+        ),
+        (
+            {"card": {"m": "0fa3"}},
+            {},
+            "with a card, and this run counts them with no card: give the same card, or",
+        ),
+        (
+            {"card": {"m": "0fa3"}},
+            {"card": {"m": "1b"}},
+            "them with a card that counts differently: give the same card, or remove",
+        ),
+    ],
+)
+def test_another_price_or_card_says_that_the_costs_were_counted_without_it(
+    tmp_path: Path, before: dict[str, Any], now: dict[str, Any], said: str
+) -> None:
+    with RunDirectory(tmp_path, CONFIGURATION | before) as run:
+        run.add(solution("a"))
+    with pytest.raises(InputError) as error, RunDirectory(tmp_path, CONFIGURATION | now):
+        pass
+    assert str(error.value).startswith(f"{tmp_path}: the costs of its problems were counted with ")
+    assert said in str(error.value)
+    assert "a sweep keeps its samples in pools/" in str(error.value)
+    assert "0fa3" not in str(error.value)
+    with RunDirectory(tmp_path, CONFIGURATION | before) as run:
+        assert run.solved == {"a"}
+
+
 def test_a_configuration_is_the_same_after_json(tmp_path: Path) -> None:
     configuration = {"engine": {"sizes": (1, 2), "text": "½ \ud800"}, "seed": None}
     for _ in range(2):

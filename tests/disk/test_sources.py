@@ -85,7 +85,16 @@ def test_a_date_that_python_has_not_is_one_line(tmp_path: Path) -> None:
         ("p.csv", "prompt\nGröße?\n".encode("latin-1"), "after row 0: is not UTF-8 text: save it as UTF-8"),
         ("p.csv", b"prompt\n" + b"x" * 200_000, "is not CSV: field larger than field limit"),
         ("p.csv", b"prompt\ra?\rb?\r", "is not CSV"),
-        ("p.tsv", b'prompt\tanswer\n"a is\t5\nb is"\t6\n', "row 1: is 2 rows if its quotes are a part of the text"),
+        ("p.tsv", b'prompt\tanswer\n"a is\t5\nb is"\t6\n', "row 1: is several rows if its quotes are a part of"),
+        ("p.tsv", b'prompt\tanswer\n"a is\t5\nb is\t6"\n', "row 1: is several rows if its quotes are a part of"),
+        ("p.tsv", b'prompt\tanswer\n"one\ntwo"\t3\nx\n', "row 2: has fewer cells than the header has names"),
+        ("p.tsv", b'prompt\tanswer\n"one\ntwo"\t3\n"say ""x"""\t4\t5\n', "row 2: has more cells than the header"),
+        ("p.tsv", b'prompt\tanswer\n\n"one\ntwo"\t3\n"a" b\t4\n', "row 2: has quotes inside a cell: double them"),
+        ("p.tsv", b'prompt\tanswer\n"1 + 1?"\t"2"\n"1 + "two"?"\t"3"\n', "row 2: has quotes inside a cell: double"),
+        ("p.tsv", b'prompt\tanswer\n"1 + "two"?"\t3\n"1 + 1?"\t2\n', "row 1: has quotes inside a cell: double"),
+        ("p.tsv", b'"prompt"\tanswer\n"a" b\t4\n', "row 1: has quotes inside a cell: double them"),
+        ("p.tsv", b'prompt\n"one\ntwo"\n"a" b\n', "row 2: has quotes inside a cell: double them, or save the file"),
+        ("p.tsv", b"prompt\tanswer\nx\t1\n\xe9\t2\n", "after row 1: is not UTF-8 text"),
         ("p.tsv", b'prompt\tanswer\n"a" is?\t5\t6\n', "row 1: has more cells than the header has names"),
         ("p.xlsx", b"PK\x03\x04", "is a ZIP archive"),
     ],
@@ -103,6 +112,14 @@ def test_quotes_between_tabs_may_be_a_part_of_the_text(tmp_path: Path) -> None:
     rows = ['"To be" has how many letters?\t4', '"a is\t5', 'b is"\t6', "c\t7"]
     (tmp_path / "p.tsv").write_text("\n".join(["prompt\tanswer", *rows]) + "\n")
     assert ["\t".join(row.values()) for _, row in read_source(tmp_path / "p.tsv")] == rows
+
+
+def test_quotes_between_tabs_may_enclose_cells(tmp_path: Path) -> None:
+    (tmp_path / "p.tsv").write_text('prompt\tanswer\n"one\ntwo"\t3\n"say ""x"", then\ty"\t"4"\n5" wide\t6\n')
+    rows = [tuple(row.values()) for _, row in read_source(tmp_path / "p.tsv")]
+    assert rows == [("one\ntwo", "3"), ('say "x", then\ty', "4"), ('5" wide', "6")]
+    (tmp_path / "p.tsv").write_text('prompt\n"one\ntwo"\nthree\n')
+    assert [row["prompt"] for _, row in read_source(tmp_path / "p.tsv")] == ["one\ntwo", "three"]
 
 
 def test_one_conversation_is_one_problem(tmp_path: Path) -> None:

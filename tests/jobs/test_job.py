@@ -144,9 +144,23 @@ def test_another_price_or_card_is_another_configuration_of_the_same_folder(tmp_p
     )
     assert plain.slug() == priced.slug() == sized.slug()
     assert len({str(each.configuration()) for each in (plain, priced, sized)}) == 3
-    same = prepare(order(tmp_path, {"answer": 7}, models=models, prices={"model": "1.0/2.00"}))
-    assert same.configuration() == priced.configuration()
+    assert "price" not in plain.configuration(), "a run from before prices were kept continues"
+    for price, typed in (("1.0/2.00", "1/2"), ("1/2/1", "1/2"), ("1/2/0.50", "1/2/0.5"), ("0/100.25", "0/100.25")):
+        job = prepare(order(tmp_path, {"answer": 7}, models=models, prices={"model": price}))
+        assert job.configuration()["price"] == {"model": typed}
     assert plain.slug(costs=True) != priced.slug(costs=True)
+
+
+def test_a_card_is_the_same_wherever_it_is_read_from(tmp_path: Path) -> None:
+    config = json.loads((SMALL / "config.json").read_text())
+    made = []
+    for name, more in (("one", {}), ("other", {}), ("larger", {"num_hidden_layers": 1 + config["num_hidden_layers"]})):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps(config | more))
+        job = prepare(order(tmp_path, {"answer": 7}, models={"model": SERVER}, cards={"model": tmp_path / name}))
+        made.append(job.configuration())
+    assert made[0] == made[1]
+    assert made[0]["card"] != made[2]["card"]
 
 
 def test_models_in_folders_of_one_name_have_two_origins(tmp_path: Path) -> None:

@@ -31,11 +31,12 @@ def ask(address: str, **headers: str) -> bytes:
         return bytes(reply.read())
 
 
-def refusal(address: str, **headers: str) -> int:
+def refusal(address: str, **headers: str) -> tuple[int, str, str]:
+    """The status of an error, the kind of its body, and the body."""
     with pytest.raises(HTTPError) as refused:
         ask(address, **headers)
-    refused.value.close()
-    return refused.value.code
+    with refused.value as reply:
+        return reply.code, reply.headers.get_content_type(), reply.read().decode()
 
 
 async def test_a_live_page_sees_what_is_solved_since(tmp_path: Path) -> None:
@@ -50,29 +51,29 @@ async def test_a_live_page_sees_what_is_solved_since(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "host", "code"),
+    ("path", "host", "code", "said"),
     [
-        ("runs", "elsewhere.invalid:80", 403),
-        ("../run.json", "", 404),
-        ("problem?run=7&id=a", "", 404),
-        ("problem", "", 404),
+        ("runs", "elsewhere.invalid:80", 403, "Only requests to this machine by its own name are answered"),
+        ("../run.json", "", 404, "There is no such page"),
+        ("problem?run=7&id=a", "", 404, "There is no such run: give its number and the id of a problem"),
+        ("problem?run=x&id=a", "", 404, "There is no such run: give its number and the id of a problem"),
+        ("problem", "", 404, "There is no such run: give its number and the id of a problem"),
     ],
 )
 async def test_nobody_else_is_answered_and_nothing_else_is_served(
-    tmp_path: Path, path: str, host: str, code: int
+    tmp_path: Path, path: str, host: str, code: int, said: str
 ) -> None:
     with serving(await make_run(tmp_path)) as server:
-        assert refusal(server.address + path, **({"Host": host} if host else {})) == code
+        assert refusal(server.address + path, **({"Host": host} if host else {})) == (code, "text/plain", said)
 
 
 async def test_a_damaged_run_is_named_to_the_reader(tmp_path: Path) -> None:
     folder = await make_run(tmp_path)
     with serving(folder) as server:
         (folder / "trace.jsonl").write_text("7\n")
-        with pytest.raises(HTTPError) as refused:
-            ask(f"{server.address}problem?run=0&id=a")
-        with refused.value as reply:
-            assert (reply.code, b"trace.jsonl, line 1: must be a JSON object" in reply.read()) == (500, True)
+        code, kind, said = refusal(f"{server.address}problem?run=0&id=a")
+        assert (code, kind) == (500, "text/plain")
+        assert "trace.jsonl, line 1: must be a JSON object" in said
 
 
 async def test_what_cannot_be_served_is_refused(tmp_path: Path) -> None:

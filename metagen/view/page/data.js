@@ -28,12 +28,25 @@ const locked = document.getElementById("locked");
 const identified = () => (key ? { Authorization: `Bearer ${key}` } : {});
 const NOTHING = [{ name: "latest requests", folder: "", about: {}, places: [], columns: {} }];
 
+// What a reply that failed says: its text or the message in its JSON. The source of an HTML page says nothing.
+async function readRefusal(reply) {
+  const kind = (reply.headers.get("Content-Type") || "").split(";")[0];
+  const text = await reply.text();
+  let said = kind === "text/plain" ? text : "";
+  try {
+    if (kind === "application/json") said = String(JSON.parse(text).error.message);
+  } catch {
+    // JSON of another form
+  }
+  return said || reply.statusText || `status ${reply.status}`;
+}
+
 function served() {
   const ask = async (path) => {
     if (locked && !key) return NOTHING;
     const reply = await fetch(path, { headers: identified() });
     if (reply.status === 401) return NOTHING;
-    if (!reply.ok) throw new Error((await reply.text()) || reply.statusText);
+    if (!reply.ok) throw new Error(await readRefusal(reply));
     return reply.json();
   };
   return {
