@@ -2,12 +2,14 @@
 
 import asyncio
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from metagen.analysis.arms import Arm, Pool, Unit, Verdicts, arms, cascades, pool_of
@@ -21,6 +23,7 @@ from metagen.cli.console import err
 from metagen.cli.jobs import fill
 from metagen.cli.orders import read_graded, read_models
 from metagen.cli.reports import cards, prices
+from metagen.disk.lines import encode_line
 from metagen.disk.pool import Sample, read_samples
 from metagen.disk.problems import ProblemFile
 from metagen.disk.runs import read_solutions
@@ -83,7 +86,6 @@ def gathered(
     model: list[str] | None,
     engine: list[str] | None,
     server: list[str] | None,
-    limit: int | None = None,
     **reading: Any,
 ) -> Gathering:
     """All strategies that some samples can stand for; `model` holds those that verifiers ask. Raises `InputError`."""
@@ -98,7 +100,7 @@ def gathered(
             err.print(f"{each.name}: {line}", soft_wrap=True)
     kept = shared([each.ids for each in found])
     require_two(len(kept[0]))
-    judge = Judge(problems, graded, model or [], limit, {"load": load, "engine": engine, "server": server})
+    judge = Judge(problems, graded, model or [], {"load": load, "engine": engine, "server": server})
     pools = []
     for name, each, price, rows in zip(named, found, prices, kept, strict=True):
         verifiers = [*_recorded(each), *(judge.verdicts(each, name, verifier) for verifier in wanted)]
@@ -164,8 +166,6 @@ class Judge:
     grade: Verifier | None
     models: list[str]
     """Those that verifiers ask."""
-    limit: int | None
-    """Only the first so many problems have samples."""
     options: dict[str, Any]
 
     def verdicts(self, found: Gathered, name: str, verifier: str) -> Verdicts:
@@ -174,22 +174,38 @@ class Judge:
             raise InputError(f"--by asks about the samples of a pool, and {found.name} is the folder of a run")
         taken = read_named(self.models, "--model")
         drawn = next(each for each in (name or "model", "pool", "samples") if each not in taken)
-        models = [f"{drawn}={found.name}", *self.models]
-        order = Order(
-            problems=self.problems,
-            strategy=f"BestOf({found.samples.n}, by={verifier})",
-            limit=self.limit,
-            grade=literal(self.grade) if self.grade else "",
-            **read_models(models, **self.options, card=None, price=None),
-        )
         with TemporaryDirectory(prefix="metagen-") as folder:
-            run = Path(folder) / "run"
-            asyncio.run(fill(prepare(order), run, Tally(), Account(Budget())))
+            run, pool = Path(folder) / "run", Path(folder) / "pool.jsonl"
+            _copy(Path(found.name), pool)
+            order = Order(
+                problems=self.problems,
+                strategy=f"BestOf({found.samples.n}, by={verifier})",
+                grade=literal(self.grade) if self.grade else "",
+                **read_models([f"{drawn}={pool}", *self.models], **self.options, card=None, price=None),
+            )
+            job = replace(prepare(order), only=frozenset(found.ids))
+            asyncio.run(fill(job, run, Tally(), Account(Budget())))
             scored = gather(run, self.problems, found.samples.n, None, self.grade)
             usage = {each.problem: each.usage for each in read_solutions(run)}
         if scored.samples.scores is None or scored.ids != found.ids:
             raise InputError(f"--by {verifier}: judges no sample of {found.name}, so it cannot be estimated")
         return Verdicts(verifier, scored.samples.scores, _costs([usage[each] for each in found.ids], found.samples.n))
+
+
+def _copy(pool: Path, copy: Path) -> None:
+    """Copy the samples of a pool so that they serve any request: how they were drawn does not matter to a verifier.
+
+    Each problem's samples are numbered from 0, without gaps.
+    """
+    numbers = defaultdict[str, list[int]](list)
+    for *_, sample in read_samples(pool):
+        numbers[sample.id].append(sample.number)
+    places = {name: {number: place for place, number in enumerate(sorted(each))} for name, each in numbers.items()}
+    with copy.open("wb") as file:
+        for *_, sample in read_samples(pool):
+            draw = places[sample.id][sample.number]
+            served = msgspec.structs.replace(sample, draw=draw, prompt=None, messages=None, sampling=None)
+            file.write(encode_line(msgspec.to_builtins(served)))
 
 
 def _costs(usages: Sequence[Usage], n: int) -> dict[Unit, Array]:

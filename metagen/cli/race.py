@@ -84,7 +84,7 @@ def explore(given: Mapping[str, Any], amount: Amount | None) -> int:
         {"": pool},
         [card if isinstance(card, ModelCard) else None],
         [price_of(job.models[name])],
-        **{**given, "problem_file": file, "model": judging, "limit": order.limit, "pace": pace},
+        **{**given, "problem_file": file, "model": judging, "pace": pace},
     )
     found = replace(found, spent=found.spent + probed)
     finding = find(found.title, found.arms, _command(file, given), amount)

@@ -69,6 +69,15 @@ def test_a_verifier_is_asked_about_every_sample(metagen: Command) -> None:
     assert "Until(MatchesReference(), limit=4)" in out
 
 
+def test_a_verifier_is_asked_about_the_samples_alone_and_whatever_their_numbers(metagen: Command, folder: Path) -> None:
+    rows = [json.loads(line) for line in (folder / "pool.jsonl").read_text().splitlines()]
+    some = [row | {"draw": 2 * row["draw"] + 1} for row in rows if row["problem"] in ("p1", "p3")]
+    (folder / "pool.jsonl").write_text(lines(*some))
+    code, out, err = metagen(*CHOOSE, "--by", "MatchesReference()")
+    assert (code, "Failed" in err) == (0, False), err
+    assert "Until(MatchesReference(), limit=" in out
+
+
 def test_a_verifier_is_asked_about_the_samples_of_pools_alone(metagen: Command) -> None:
     solve = ("solve", "problems.jsonl", "--model", "pool.jsonl", "--strategy", "Vote(4)", "--out", "run")
     assert metagen(*solve).code == 0
