@@ -155,16 +155,16 @@ def _train(
     from metagen.train.command import check, train
 
     _, file, grade = read_graded(problems, **grading)
-    check(model, out_dir)
+    check(kind, model, out_dir)
     from metagen.train.finetune import Schedule  # needs torch
 
+    schedule = Schedule(epochs=epochs, rate=rate, tokens=batch, seed=seed)
     with progress() as bar:
         task = bar.add_task("Reading", total=None, state="")
 
         def watch(what: str, done: int, total: int, state: str) -> None:
             bar.update(task, description=what, completed=done, total=total, state=state)
 
-        schedule = Schedule(epochs=epochs, rate=rate, tokens=batch, seed=seed)
         report = train(kind, pool, file, model, out_dir, schedule, watch, grade=grade, **labelling or {})
     table = Table(title=f"{kind} on {pool.name}", title_justify="left", show_header=False)
     for name, value in report["held out"].items():

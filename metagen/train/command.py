@@ -12,11 +12,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from metagen.backends.folder import check_model, one_line
 from metagen.candidate import Candidate
 from metagen.disk.files import check_ours, make_folder
 from metagen.disk.problems import ProblemFile
 from metagen.distribution import how_to_install
-from metagen.errors import InputError, SampleError
+from metagen.errors import InputError, MetagenError, SampleError
 from metagen.leaves import parts
 from metagen.model import USUAL, Model
 from metagen.problem import Problem
@@ -52,19 +53,45 @@ MODEL_FILES = (
     "*.txt",
 )
 
+WEIGHTS = ("*.safetensors", "*.bin")
+
 Watch = Callable[[str, int, int, str], None]
 """Told what is being done, how much of it is done, of how much, and how it goes."""
 
 
-def check(base: str, out: Path) -> None:
+def check(kind: Kind, base: str, out: Path) -> None:
     """Raise `InputError` before anything is spent, if the training cannot work."""
     for module in ("torch", "transformers", "safetensors"):
         if find_spec(module) is None:
             raise InputError(f"training needs {module}: {how_to_install('train')}")
-    if base.startswith((".", "/", "~")) and not (Path(base) / "config.json").exists():
-        raise InputError(f"--model {base}: holds no model: it has no config.json")
+    _check_base(kind, base)
     check_out(out)
     make_folder(out, "cannot be made")
+
+
+def _check_base(kind: Kind, base: str) -> None:
+    """Raise `InputError` for a model that this kind of training cannot begin from; its weights are not loaded."""
+    check_model(base)
+    if Path(base).is_dir() and not any(next(Path(base).glob(name), None) for name in WEIGHTS):
+        raise InputError(f"{base} holds no model: it has no weights, such as model.safetensors")
+    from transformers import AutoConfig  # noqa: PLC0415 (optional, slow to import)
+    from transformers.models.auto import modeling_auto as known  # noqa: PLC0415
+
+    from metagen.train.rewards import check_served, tokenizer_of  # noqa: PLC0415 (optional, slow to import)
+
+    try:
+        config = AutoConfig.from_pretrained(base, trust_remote_code=False)
+        tokenizer_of(base, marked=False)
+    except MetagenError:
+        raise
+    except Exception as error:  # transformers raises anything for a model that it cannot read
+        raise InputError(f"cannot open {base}: {one_line(error)}") from error
+    if kind == "prm":
+        check_served(config)
+    elif kind == "orm" and config.model_type not in known.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES:
+        raise InputError(f"{base}: transformers has no classifier over {config.model_type}")
+    elif kind == "corrector" and config.model_type not in known.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        raise InputError(f"{base}: is no causal model, and a corrector is one")
 
 
 def check_out(out: Path) -> None:
@@ -98,7 +125,7 @@ def train(
     fit, and `BackendGone` if the generator cannot be reached; what was done by then is kept, and the same call
     continues it.
     """
-    check(base, out)
+    check(kind, base, out)
     from metagen.train import learn  # noqa: PLC0415 (optional, slow to import)
     from metagen.train.rewards import Example  # noqa: PLC0415
 

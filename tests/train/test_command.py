@@ -3,11 +3,12 @@
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from huggingface_hub import constants as hub
 
 from metagen import (
     Candidate,
@@ -23,6 +24,7 @@ from metagen import (
     cli,
 )
 from metagen.disk.lines import Appender
+from metagen.models import SMALL
 from metagen.train.command import Kind, graded_pool, labelled, train
 from metagen.train.finetune import Schedule
 from tests.support.bases import write_base
@@ -83,6 +85,61 @@ def test_from_a_pool_to_a_model_and_its_report(
     assert not (out / "checkpoint.safetensors").exists()
 
 
+def no_model(base: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(hub, "HF_HUB_OFFLINE", True)
+    return "build/typo"
+
+
+def no_weights(base: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (base / "model.safetensors").unlink()
+    return str(base)
+
+
+def no_template(base: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (base / "chat_template.jinja").unlink()
+    return str(base)
+
+
+def broken_tokenizer(base: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (base / "tokenizer.json").write_text('{"model": 7}')
+    return str(base)
+
+
+def mixture(base: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    return str(SMALL)
+
+
+@pytest.mark.parametrize(
+    ("kind", "spoil", "said"),
+    [
+        *((kind, no_model, "cannot open build/typo: ") for kind in ("prm", "orm", "corrector")),
+        *((kind, no_weights, "it has no weights") for kind in ("prm", "orm", "corrector")),
+        *((kind, no_template, "has no chat template") for kind in ("prm", "orm", "corrector")),
+        ("orm", broken_tokenizer, "cannot open .*base: "),
+        ("prm", mixture, "over Qwen2 only, and the base is qwen3_moe"),
+    ],
+)
+def test_a_base_that_cannot_be_trained_is_refused_before_anything_is_drawn(
+    kind: Kind, spoil: Callable[[Path, pytest.MonkeyPatch], str], said: str, base: Path, pool: Path,
+    problems: ProblemFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    asked: list[Request] = []
+    model = spoil(base, monkeypatch)
+    with pytest.raises(InputError, match=said):
+        train(
+            kind, pool, problems, model, tmp_path / "out", SCHEDULE, lambda *each: asked.append(each),
+            generator=Scripted(lambda request: asked.append(request) or "7"),
+        )  # fmt: skip
+    assert not asked
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("rate", [-1.0, 0.0, float("nan"), float("inf")])
+def test_a_rate_that_learns_nothing_is_refused(rate: float) -> None:
+    with pytest.raises(InputError, match="Schedule: rate must be "):
+        Schedule(rate=rate)
+
+
 async def test_a_pool_is_graded_by_its_problems(pool: Path, problems: ProblemFile) -> None:
     graded = await graded_pool(pool, problems)
     assert [right for _, right in graded["1 + 3?"]] == [True, False]
@@ -111,7 +168,7 @@ def test_the_command_line_says_what_is_wrong_in_one_line(tmp_path: Path, pool: P
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 2
-    assert "holds no model" in done.stderr
+    assert "there is no model at" in done.stderr
     assert done.stderr.count("\n") == 1
 
 
