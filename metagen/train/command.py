@@ -26,7 +26,7 @@ from metagen.run import Run, Verifier
 from metagen.settings import literal
 from metagen.solve import map_problems
 from metagen.train import ROLLOUTS
-from metagen.train.labels import Labelled, kept, label, samples_of
+from metagen.train.labels import Labelled, by_problem, kept, label, lacking, samples_of
 from metagen.verifiers.grading import grades, oracle_of
 from metagen.verifiers.needs import Needs
 
@@ -164,21 +164,28 @@ async def labelled(
     """The labels of a pool: those of the file, and with a generator those that are missing there."""
     samples = samples_of(pool)
     failed: list[str] = []
-    if generator is not None:
-        wanted = _known(problems, samples, pool, grade)
+    done = by_problem(kept(out))
+    every = _known(problems, samples, pool, grade) if generator else []
+    wanted = [each for each in every if lacking(samples[each.id], done.get(each.id, ()))]
+    if generator and wanted:
         labelling = label(
             wanted, samples, generator, out, rollouts=rollouts, concurrency=concurrency, failed=failed.append,
             grade=grade,
         )  # fmt: skip
-        async with generator, aclosing(_counted(labelling)) as done:
-            async for number, tokens in done:
-                lost = f", {len(failed):,} failed, the first: {failed[0]}" if failed else ""
+        async with generator, aclosing(_counted(labelling)) as counted:
+            async for number, tokens in counted:
+                lost = f", {_lost(failed)}" if failed else ""
                 watch("Labelling", number, len(wanted), f"{tokens:,} tokens{lost}")
     if not (lines := kept(out)):
         if failed:
-            raise InputError(f"{out}: no problem could be labelled; {failed[0]}")
+            raise InputError(f"{out}: no sample could be labelled; {failed[0]}")
         raise InputError(f"{out}: there are no labels yet: name the model that wrote the pool with --generator")
     return lines
+
+
+def _lost(failed: Sequence[str]) -> str:
+    """What could not be labelled or graded, to be shown."""
+    return f"{len(failed):,} lost, the first: {failed[0]}" if failed else ""
 
 
 async def _counted(spending: AsyncIterator[Any]) -> AsyncGenerator[tuple[int, int], None]:
@@ -201,16 +208,18 @@ async def graded_pool(
         return await grades(grade, problem, [Candidate((text,)) for text in dict.fromkeys(samples[problem.id])], run)
 
     async with aclosing(map_problems(judged, wanted, {}, concurrency=LABELLED)) as done:
+        number = 0
         async for problem, right in done:
+            number += 1
             if isinstance(right, SampleError):
                 failed.append(f"problem {problem.id!r}: {type(right).__name__}: {right}")
             else:
                 found[problem.id] = right
+                failed += [f"a sample of problem {problem.id!r}: the grader has no verdict on it"] * right.count(None)
             if watch:
-                lost = f"{len(failed):,} failed, the first: {failed[0]}" if failed else ""
-                watch("Grading", len(found) + len(failed), len(wanted), lost)
-    if not found:
-        raise InputError(f"{pool}: no problem could be graded; {failed[0]}")
+                watch("Grading", number, len(wanted), _lost(failed))
+    if all(verdict is None for row in found.values() for verdict in row):
+        raise InputError(f"{pool}: no sample could be graded; {failed[0]}")
     graded: dict[str, list[tuple[str, bool]]] = defaultdict(list)
     for problem in (each for each in wanted if each.id in found):
         texts = zip(dict.fromkeys(samples[problem.id]), found[problem.id], strict=True)

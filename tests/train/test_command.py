@@ -228,12 +228,54 @@ async def test_what_no_pool_can_be_graded_with_is_refused(pool: Path, problems: 
     async def broken(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score]:
         raise VerifierError("not today")
 
-    with pytest.raises(InputError, match=r"pool.jsonl: no problem could be graded; problem 'p\d+': VerifierError: not"):
+    with pytest.raises(InputError, match=r"pool.jsonl: no sample could be graded; problem 'p\d+': VerifierError: not"):
         await graded_pool(pool, problems, broken)
     with Appender(tmp_path / "problems.jsonl") as file:
         file.write([{"id": "p1", "prompt": "1 + 1?", "answer": "3"}])
     with pytest.raises(InputError, match="line 21: the id 'p1' occurs twice"):
         await graded_pool(pool, problems)
+
+
+async def some(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
+    """No verdict on the problems whose number ends in 0."""
+    return [None if problem.id.endswith("0") else Score(float("3" in each.text)) for each in candidates]
+
+
+async def silence(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
+    return [None for _ in candidates]
+
+
+async def test_samples_without_a_verdict_are_counted(pool: Path, problems: ProblemFile, tmp_path: Path) -> None:
+    seen: list[tuple[object, ...]] = []
+    graded = await graded_pool(pool, problems, some, lambda *each: seen.append(each))
+    assert sum(map(len, graded.values())) == 36
+    lost = "4 lost, the first: a sample of problem 'p{}0': the grader has no verdict on it"
+    assert seen[-1][:3] == ("Grading", 20, 20)
+    assert seen[-1][3] in {lost.format(""), lost.format("1")}
+    with pytest.raises(InputError, match=r"no sample could be graded; a sample of .*: the grader has no verdict on it"):
+        await graded_pool(pool, problems, silence)
+    model = Scripted(hopeless)
+    with pytest.raises(InputError, match=r"no sample could be labelled; a sample of .* has no verdict on it"):
+        await labelled(pool, problems, tmp_path / "labels.jsonl", model, 1, silent, grade=silence)
+
+
+async def test_only_samples_without_labels_are_labelled_and_counted(
+    pool: Path, problems: ProblemFile, tmp_path: Path
+) -> None:
+    seen: list[tuple[object, ...]] = []
+    whole = pool.read_text().splitlines()
+    pool.write_text("\n".join(whole[:31]) + "\n")
+    labels = tmp_path / "labels.jsonl"
+    assert len(await labelled(pool, problems, labels, Scripted(hopeless), 1, silent)) == 31
+    pool.write_text("\n".join(whole) + "\n")
+    lines = await labelled(pool, problems, labels, Scripted(hopeless), 1, lambda *each: seen.append(each))
+    assert len(lines) == len({(line.problem, line.steps) for line in lines}) == 40
+    assert [each[1:3] for each in seen] == [(number, 5) for number in range(1, 6)]
+
+    def never(request: Request) -> str:
+        raise AssertionError(request)
+
+    assert len(await labelled(pool, problems, labels, Scripted(never), 1, silent)) == 40
 
 
 def test_the_options_say_how_problems_are_read_and_graded(
