@@ -20,9 +20,11 @@ from metagen.run import Generator
 from metagen.settings import CONCURRENCY, takes
 from metagen.spec.parse import parse
 
-TEXTS = ("model", "load", "engine", "server", "card", "price")
+TEXTS = ("model", "load", "card", "price")
 """Settings that may be given several times on the command line: here as a list, or as an object by name."""
-KNOWN = {*TEXTS, "strategy", "answers", "seed", "concurrency"}
+SETTINGS = ("engine", "server")
+"""The same for those that hold settings of their own: the values of an object are taken as they are."""
+KNOWN = {*TEXTS, *SETTINGS, "strategy", "answers", "seed", "concurrency"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +80,12 @@ def read_caller(settings: Mapping[str, Any]) -> Caller:
     if strange := sorted(settings.keys() - KNOWN):
         raise InputError(f"{strange[0]}: metagen has no such setting: {hint(strange[0], KNOWN)}")
     given = {name: _texts(name, settings.get(name)) for name in TEXTS}
+    engine, server = (_settings(name, settings.get(name)) for name in SETTINGS)
     order = ModelOrder(
         models=read_named(given["model"], "model"),
         load=[Path(each) for each in given["load"]],
-        engine=read_settings(given["engine"], "engine"),
-        server=read_settings(given["server"], "server"),
+        engine=engine,
+        server=server,
         cards=read_named(given["card"], "card"),
         prices=read_named(given["price"], "price"),
     )
@@ -108,12 +111,21 @@ def until(text: str, stops: Sequence[str]) -> str:
 def _texts(name: str, value: object) -> list[str]:
     """A setting as the command line has it."""
     if isinstance(value, Mapping):
+        if strange := [key for key, inner in value.items() if not isinstance(inner, str | Path)]:
+            raise InputError(f"{name}: {strange[0]} must be a text, not {value[strange[0]]!r}")
         return [f"{key}={inner}" for key, inner in value.items()]
     if isinstance(value, list | tuple):
         return list(map(str, value))
     if value is None or isinstance(value, str | int | float | Path):
         return [] if value is None else [str(value)]
     raise InputError(f"{name} must be a text, a list of texts or an object, not {value!r}")
+
+
+def _settings(name: str, value: object) -> dict[str, Any]:
+    """Settings of an engine or of servers."""
+    if isinstance(value, Mapping):
+        return {str(key).replace("-", "_"): inner for key, inner in value.items()}
+    return read_settings(_texts(name, value), name)
 
 
 def _whole(name: str, value: object) -> int | None:

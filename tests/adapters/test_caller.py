@@ -4,7 +4,9 @@ from typing import Any
 import pytest
 
 from metagen import InputError, Model, Number, Vote
+from metagen.adapters import caller
 from metagen.adapters.caller import read_caller, until
+from metagen.jobs.job import ModelOrder
 from tests.support.harness import MODELS
 
 
@@ -22,6 +24,23 @@ def test_settings_mean_what_options_mean() -> None:
     assert list(read_caller({"model": ["a=Scripted:1", "b=Scripted:2"]}).models) == ["a", "b"]
 
 
+URL = "http://somewhere.example/v1"
+
+
+def test_settings_of_an_object_are_taken_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[ModelOrder] = []
+    making = caller.make_models
+    monkeypatch.setattr(caller, "make_models", lambda order, names: seen.append(order) or making(order, names))
+    server = {"insecure-key": False, "headers": {"X-Team": "a"}, "context": None, "name": "7"}
+    read_caller({"model": {"a": URL}, "server": server})
+    assert seen[0].server == {"insecure_key": False, "headers": {"X-Team": "a"}, "context": None, "name": "7"}
+    read_caller({"model": URL, "server": ["silence=60", 'headers={"X-Team": "a"}']})
+    assert seen[1].server == {"silence": 60, "headers": {"X-Team": "a"}}
+    monkeypatch.setattr(caller, "make_models", lambda order, names: seen.append(order) or ({}, {}))
+    read_caller({"model": "folder", "engine": {"enforce_eager": False}})
+    assert seen[2].engine == {"enforce_eager": False}
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
@@ -30,6 +49,10 @@ def test_settings_mean_what_options_mean() -> None:
         ({"strategy": "Number()"}, "strategy='Number()' is a kind of answers: give it as answers"),
         ({"seed": True}, "seed must be a whole number, not True"),
         ({"strategy": "Vote("}, "cannot be read"),
+        ({"model": {"a": None}}, "model: a must be a text, not None"),
+        ({"model": URL, "server": {"insecure_key": "False"}}, "insecure_key=...: must be true or false, not 'False'"),
+        ({"model": URL, "server": "insecure_key=False"}, "server insecure_key=False: write insecure_key=false"),
+        ({"model": URL, "server": {"headers": {"X-Team": 7}}}, "headers=...: must be an object of texts, such as"),
     ],
 )
 def test_what_cannot_be_is_refused(settings: dict[str, Any], said: str) -> None:
