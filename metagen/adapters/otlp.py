@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import blake2b
@@ -30,6 +31,7 @@ from metagen.disk.traces import SpanRow, parent_of, row_of
 from metagen.errors import InputError, MetagenError
 from metagen.solution import Solution
 from metagen.trace import Asked, Written
+from metagen.view.packing import whole
 from metagen.view.reading import RunRows
 
 Attributes = dict[str, Any]
@@ -88,7 +90,7 @@ class Sender:
     def __init__(self, exporter: SpanExporter, run: str, strategy: str, *, content: bool = False) -> None:
         self._exporter, self._run, self._strategy, self._content = exporter, run, strategy, content
         version = distribution.version()
-        self._resource = Resource({"service.name": "metagen", "service.version": version, "metagen.run": run})
+        self._resource = Resource({"service.name": "metagen", "service.version": version, "metagen.run": whole(run)})
         self._scope = InstrumentationScope("metagen", version)
         self._waiting: list[ReadableSpan] = []
         self.count = 0
@@ -118,14 +120,14 @@ class Sender:
         begin = began + int(span.started * NANO)
         end = begin + int(span.seconds * NANO)
         return ReadableSpan(
-            told.name,
+            whole(told.name),
             context,
             parent,
             self._resource,
-            told.attributes(),
-            [Event(EVALUATION, event, end) for event in told.events()],
+            whole(told.attributes()),
+            [Event(EVALUATION, whole(event), end) for event in told.events()],
             kind=told.kind,
-            status=Status(StatusCode.ERROR, span.error) if span.error else Status(),
+            status=Status(StatusCode.ERROR, whole(span.error)) if span.error else Status(),
             start_time=begin,
             end_time=end,
             instrumentation_scope=self._scope,
@@ -170,16 +172,22 @@ class LiveSender:
     def _add(self, solution: Solution, began: int) -> None:
         if self.error:
             return
-        try:
+        with self._failing():
             self._sender.add(solution, rows_of(solution), began)
-        except MetagenError as error:
-            self.error = str(error)
 
     def _end(self) -> None:
-        try:
+        with self._failing():
             self._sender.__exit__(MetagenError if self.error else None)
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Keep why nothing more is sent, whatever it is: nobody waits for what a call of the thread raises."""
+        try:
+            yield
         except MetagenError as error:
             self.error = str(error)
+        except Exception as error:  # noqa: BLE001 (an exporter may raise anything)
+            self.error = f"{type(error).__name__}: {error}"
 
 
 def rows_of(solution: Solution) -> list[SpanRow]:

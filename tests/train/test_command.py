@@ -259,15 +259,19 @@ async def test_samples_without_a_verdict_are_counted(pool: Path, problems: Probl
         await labelled(pool, problems, tmp_path / "labels.jsonl", model, 1, silent, grade=silence)
 
 
+def beginning(pool: Path, count: int) -> Path:
+    """The first samples of a pool, as a pool."""
+    part = pool.with_name("part.jsonl")
+    part.write_text("".join(pool.read_text().splitlines(keepends=True)[:count]))
+    return part
+
+
 async def test_only_samples_without_labels_are_labelled_and_counted(
     pool: Path, problems: ProblemFile, tmp_path: Path
 ) -> None:
     seen: list[tuple[object, ...]] = []
-    whole = pool.read_text().splitlines()
-    pool.write_text("\n".join(whole[:31]) + "\n")
     labels = tmp_path / "labels.jsonl"
-    assert len(await labelled(pool, problems, labels, Scripted(hopeless), 1, silent)) == 31
-    pool.write_text("\n".join(whole) + "\n")
+    assert len(await labelled(beginning(pool, 31), problems, labels, Scripted(hopeless), 1, silent)) == 31
     lines = await labelled(pool, problems, labels, Scripted(hopeless), 1, lambda *each: seen.append(each))
     assert len(lines) == len({(line.problem, line.steps) for line in lines}) == 40
     assert [each[1:3] for each in seen] == [(number, 5) for number in range(1, 6)]
