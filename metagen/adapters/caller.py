@@ -99,7 +99,7 @@ def read_caller(settings: Mapping[str, Any]) -> Caller:
         make_models(order, names)[1],
         parse_answers(str(answers), names) if answers else MATHS,
         _whole("seed", settings.get("seed")),
-        _whole("concurrency", settings.get("concurrency")) or CONCURRENCY,
+        _concurrency(settings.get("concurrency")),
     )
 
 
@@ -132,3 +132,11 @@ def _whole(name: str, value: object) -> int | None:
     if value is None or (isinstance(value, int) and not isinstance(value, bool)):
         return value
     raise InputError(f"{name} must be a whole number, not {value!r}")
+
+
+def _concurrency(value: object) -> int:
+    """How many problems are answered at once."""
+    number = _whole("concurrency", value)
+    if number is not None and number < 1:
+        raise InputError(f"concurrency must be a whole number of 1 or more, not {number}")
+    return number or CONCURRENCY

@@ -48,6 +48,7 @@ def test_settings_of_an_object_are_taken_as_they_are(monkeypatch: pytest.MonkeyP
         ({"model": 7.5j}, "model must be a text, a list of texts or an object, not 7.5j"),
         ({"strategy": "Number()"}, "strategy='Number()' is a kind of answers: give it as answers"),
         ({"seed": True}, "seed must be a whole number, not True"),
+        ({"concurrency": 0}, "concurrency must be a whole number of 1 or more, not 0"),
         ({"strategy": "Vote("}, "cannot be read"),
         ({"model": {"a": None}}, "model: a must be a text, not None"),
         ({"model": URL, "server": {"insecure_key": "False"}}, "insecure_key=...: must be true or false, not 'False'"),
