@@ -3,8 +3,9 @@
 import asyncio
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -35,6 +36,8 @@ from metagen.settings import literal
 from metagen.spec.parse import parse, parse_grade
 from metagen.verifiers import MeanLogprob, RecordedScore, Sigmoid
 
+Command = Callable[[str], Sequence[str]]
+"""From the spec of a strategy to the words of a command that solves with it, up to the strategy."""
 NAMED = re.compile(r"[^\W\d]\w*=")
 
 
@@ -48,8 +51,10 @@ class Gathering:
     arms: Sequence[Arm]
     spent: float
     """The tokens that the samples and the verdicts on them cost."""
-    command: Sequence[str] = ()
-    """What solves with one of them, up to the strategy."""
+    by: Sequence[str]
+    """The verifiers that were asked."""
+    command: Command = lambda _: ()
+    """What solves with one of them, by its spec, up to the strategy."""
 
 
 def from_pools(
@@ -58,15 +63,20 @@ def from_pools(
     """All strategies that pools and runs can stand for, from the options of the command. Raises `InputError`."""
     if ignored := sorted(name for name in DRAWING if given.pop(name, None) not in (None, [])):
         raise InputError(f"--{ignored[0]} is for drawing a pool, and --problems says that the pools are there")
+    if not given["by"] and (useless := [name for name in MODELS if given[name]]):
+        raise InputError(f"--{useless[0]} is for the models that a verifier asks: name it with --by, or leave it out")
     named = {name: Path(path) for name, path in _named(sources).items()}
+    if twice := read_named(given["model"] or (), "--model").keys() & named.keys():
+        raise InputError(f"--model {twice.pop()}=...: is the name of a source: give one of them another name")
     found = gathered(named, cards(card or (), len(named)), prices(price or (), len(named)), **given)
-    return replace(found, command=[*_command(given["problem_file"], named), *as_options(given, ASKED)])
+    return replace(found, command=partial(spell_command, given, named, found.by))
 
 
 READING = ("prompt_field", "answer_field", "id_field", "answers", "split", "grade", "load")
 """Options that say how problems are read and graded."""
-ASKED = ("model", "engine", "server", *READING)
-"""Those that solving needs beside the models that drew the samples."""
+MODELS = ("model", "engine", "server")
+"""Options that name models, and say how they are opened."""
+ASKED = (*MODELS, *READING)
 DRAWING = ("also", "limit", "seed", "concurrency", "system", "template")
 """Options that say how a pool is drawn."""
 
@@ -110,7 +120,7 @@ def gathered(
     drawn = ", ".join(f"{each.samples.n} samples each of {each.name}" for each in found)
     ids = tuple(found[0].ids[row] for row in kept[0].tolist())
     spent = sum(map(_spent, pools))
-    return Gathering(f"{len(ids)} problems, {drawn}", ids, every, spent)
+    return Gathering(f"{len(ids)} problems, {drawn}", ids, every, spent, wanted)
 
 
 def _spent(pool: Pool) -> float:
@@ -173,7 +183,7 @@ class Judge:
         if Path(found.name).is_dir():
             raise InputError(f"--by asks about the samples of a pool, and {found.name} is the folder of a run")
         taken = read_named(self.models, "--model")
-        drawn = next(each for each in (name or "model", "pool", "samples") if each not in taken)
+        drawn = name or _free(taken)
         with TemporaryDirectory(prefix="metagen-") as folder:
             run, pool = Path(folder) / "run", Path(folder) / "pool.jsonl"
             _copy(Path(found.name), pool)
@@ -219,10 +229,19 @@ def _costs(usages: Sequence[Usage], n: int) -> dict[Unit, Array]:
     return {unit: np.array(each) / n for unit, each in counted.items() if unit in known}
 
 
-def _command(problems: Path, named: Mapping[str, Path]) -> list[str]:
-    """What solves the problems with the models that wrote the samples; a model that is not known is `MODEL`."""
-    models = [f"{name}={_writer(path)}" if name else _writer(path) for name, path in named.items()]
-    return ["metagen", "solve", str(problems), *(part for model in models for part in ("--model", model))]
+def spell_command(given: Mapping[str, Any], named: Mapping[str, Path], by: Sequence[str], spec: str) -> list[str]:
+    """What solves the problems with the models that a strategy asks; one that is not known is `MODEL`."""
+    drawing = {name: path for name, path in named.items() if not name or f'Model("{name}"' in spec}
+    judging = MODELS if any(each in spec for each in by) else ()
+    free = f"{_free(taken)}=" if judging and (taken := read_named(given["model"] or (), "--model")) else ""
+    models = [f"{name}={_writer(path)}" if name else f"{free}{_writer(path)}" for name, path in drawing.items()]
+    asked = [part for model in models for part in ("--model", model)]
+    return ["metagen", "solve", str(given["problem_file"]), *asked, *as_options(given, (*judging, *READING))]
+
+
+def _free(taken: Container[str]) -> str:
+    """A name for the model of the only source that no model of a verifier has."""
+    return next(each for each in ("model", "pool", "samples") if each not in taken)
 
 
 def as_options(given: Mapping[str, Any], names: Sequence[str]) -> list[str]:

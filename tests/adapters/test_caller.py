@@ -1,3 +1,4 @@
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -6,7 +7,9 @@ import pytest
 from metagen import InputError, Model, Number, Vote
 from metagen.adapters import caller
 from metagen.adapters.caller import read_caller, until
+from metagen.jobs import job
 from metagen.jobs.job import ModelOrder
+from metagen.request import AnyBackend
 from tests.support.harness import MODELS
 
 
@@ -29,14 +32,17 @@ URL = "http://somewhere.example/v1"
 
 def test_settings_of_an_object_are_taken_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[ModelOrder] = []
-    making = caller.make_models
-    monkeypatch.setattr(caller, "make_models", lambda order, names: seen.append(order) or making(order, names))
+
+    def make_models(order: ModelOrder, names: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, AnyBackend]]:
+        seen.append(order)
+        return {}, {} if order.engine else job.make_models(order, names)[1]
+
+    monkeypatch.setattr(caller, "make_models", make_models)
     server = {"insecure-key": False, "headers": {"X-Team": "a"}, "context": None, "name": "7"}
     read_caller({"model": {"a": URL}, "server": server})
     assert seen[0].server == {"insecure_key": False, "headers": {"X-Team": "a"}, "context": None, "name": "7"}
     read_caller({"model": URL, "server": ["silence=60", 'headers={"X-Team": "a"}']})
     assert seen[1].server == {"silence": 60, "headers": {"X-Team": "a"}}
-    monkeypatch.setattr(caller, "make_models", lambda order, names: seen.append(order) or ({}, {}))
     read_caller({"model": "folder", "engine": {"enforce_eager": False}})
     assert seen[2].engine == {"enforce_eager": False}
 

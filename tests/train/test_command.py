@@ -123,14 +123,14 @@ def test_a_base_that_cannot_be_trained_is_refused_before_anything_is_drawn(
     kind: Kind, spoil: Callable[[Path, pytest.MonkeyPatch], str], said: str, base: Path, pool: Path,
     problems: ProblemFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    asked: list[Request] = []
+    done: list[object] = []
     model = spoil(base, monkeypatch)
     with pytest.raises(InputError, match=said):
         train(
-            kind, pool, problems, model, tmp_path / "out", SCHEDULE, lambda *each: asked.append(each),
-            generator=Scripted(lambda request: asked.append(request) or "7"),
+            kind, pool, problems, model, tmp_path / "out", SCHEDULE, lambda *each: done.append(each),
+            generator=Scripted(hopeless),
         )  # fmt: skip
-    assert not asked
+    assert not done
     assert not (tmp_path / "out").exists()
 
 

@@ -265,7 +265,7 @@ def _anchor(span: SpanRow) -> str:
 def _name(span: SpanRow) -> str:
     """The name of a span; a node of a search is called by its place, such as `node 0.1`, since a slash would be cut."""
     if not span.expansion:
-        return whole(span.name)
+        return str(whole(span.name))
     place = span.path.rpartition(".")[2].strip("/").replace("/", ".")
     return f"node {place}" if place else "root of the search"
 
