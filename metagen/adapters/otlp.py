@@ -8,9 +8,8 @@ Ids are made from the run, the problem and the path of a span, so a run that is 
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import blake2b
@@ -162,32 +161,27 @@ class LiveSender:
         """Send a solution that has just come."""
         began = time.time_ns() - int(solution.seconds * NANO)
         if not self.error:
-            self._thread.submit(self._add, solution, began)
+            self._submit(self._add, solution, began)
 
     def close(self) -> None:
         """Wait until all is sent."""
-        self._thread.submit(self._end)
+        self._submit(self._end)
         self._thread.shutdown()
 
+    def _submit(self, work: Callable[..., None], *given: object) -> None:
+        self._thread.submit(work, *given).add_done_callback(self._note)
+
+    def _note(self, done: Future[None]) -> None:
+        """Keep why nothing more is sent, whatever the exporter raised: nobody waits for this call."""
+        if error := done.exception():
+            self.error = str(error) if isinstance(error, MetagenError) else f"{type(error).__name__}: {error}"
+
     def _add(self, solution: Solution, began: int) -> None:
-        if self.error:
-            return
-        with self._failing():
+        if not self.error:
             self._sender.add(solution, rows_of(solution), began)
 
     def _end(self) -> None:
-        with self._failing():
-            self._sender.__exit__(MetagenError if self.error else None)
-
-    @contextmanager
-    def _failing(self) -> Iterator[None]:
-        """Keep why nothing more is sent, whatever it is: nobody waits for what a call of the thread raises."""
-        try:
-            yield
-        except MetagenError as error:
-            self.error = str(error)
-        except Exception as error:  # noqa: BLE001 (an exporter may raise anything)
-            self.error = f"{type(error).__name__}: {error}"
+        self._sender.__exit__(MetagenError if self.error else None)
 
 
 def rows_of(solution: Solution) -> list[SpanRow]:

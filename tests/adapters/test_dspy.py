@@ -119,7 +119,7 @@ def test_fields_are_answers_and_reasoning_is_none(text: str, answer: str | None)
         ("[[ ## answer ## ]]\nLa  Paz", "[[ ## answer ## ]]\nla\npaz"),
         ("[[ ## answer ## ]]\nÉCOLE", "[[ ## answer ## ]]\nécole"),
         ('{"answer": "A  b", "names": [" C"]}', '{"names": ["c"], "answer": "a\\nB"}'),
-        ("École  normale", "école\nNormale"),
+        ("École  libre", "école\nLibre"),
     ],
 )
 def test_neither_blanks_nor_cases_split_votes(one: str, other: str) -> None:
