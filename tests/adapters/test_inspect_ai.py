@@ -21,6 +21,7 @@ from metagen import (
     Text,
     Vote,
     solve,
+    sync,
 )
 from metagen.disk.runs import RunDirectory
 from metagen.messages import Message
@@ -301,7 +302,7 @@ def test_votes_and_refinements_are_logs_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("reply", ["{}. The answer is {}.", ""])
-async def test_halves_of_surrogate_pairs_are_escapes_in_logs(tmp_path: Path, reply: str) -> None:
+def test_halves_of_surrogate_pairs_are_escapes_in_logs(tmp_path: Path, reply: str) -> None:
     from inspect_ai.log import read_eval_log
 
     from metagen.adapters.inspect_ai.logs import write_log
@@ -315,7 +316,7 @@ async def test_halves_of_surrogate_pairs_are_escapes_in_logs(tmp_path: Path, rep
 
     turns = [Message("system", odd), Message("user", odd)]
     problem = Problem("a", messages=turns, answer=odd, tags={odd: odd}, answers=Text())
-    solution = await solve(problem, Vote(2), Scripted(script))
+    solution = sync.solve(problem, Vote(2), Scripted(script))
     with RunDirectory(tmp_path / "run", {"strategy": "Vote(2)"}) as run:
         run.add(solution)
     write_log(RunRows.read(tmp_path / "run"), tmp_path / "run.eval")
