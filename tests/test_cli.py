@@ -185,6 +185,7 @@ REFUSALS: list[tuple[tuple[str, ...], str]] = [
     (("solve", "problems.jsonl", *POOL, *POOL), "--model is given several times with the same name"),
     (("solve", "problems.jsonl", "-m", "a=pool.jsonl", "-m", "a=pool.jsonl"), "several times with the same name"),
     (("solve", "problems.jsonl", *POOL, "--engine", "x"), "--engine 'x': write KEY=VALUE"),
+    (("solve", "problems.jsonl", *POOL, "--engine", "x=True"), "--engine x=True: write x=true, as JSON does"),
     (("solve", "problems.jsonl", *POOL, "--engine", "=3"), "--engine '=3': write KEY=VALUE"),
     (("solve", "problems.jsonl", *POOL, "--load", "missing.py"), "--load missing.py: there is no such file of Python"),
     (("solve", "problems.jsonl", *POOL, "--load", "problems.jsonl"), "problems.jsonl: there is no such file of Python"),

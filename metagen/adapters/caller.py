@@ -20,9 +20,11 @@ from metagen.run import Generator
 from metagen.settings import CONCURRENCY, takes
 from metagen.spec.parse import parse
 
-TEXTS = ("model", "load", "engine", "server", "card", "price")
+TEXTS = ("model", "load", "card", "price")
 """Settings that may be given several times on the command line: here as a list, or as an object by name."""
-KNOWN = {*TEXTS, "strategy", "answers", "seed", "concurrency"}
+SETTINGS = ("engine", "server")
+"""The same for those that hold settings of their own: the values of an object are taken as they are."""
+KNOWN = {*TEXTS, *SETTINGS, "strategy", "answers", "seed", "concurrency"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +80,12 @@ def read_caller(settings: Mapping[str, Any]) -> Caller:
     if strange := sorted(settings.keys() - KNOWN):
         raise InputError(f"{strange[0]}: metagen has no such setting: {hint(strange[0], KNOWN)}")
     given = {name: _texts(name, settings.get(name)) for name in TEXTS}
+    engine, server = (_settings(name, settings.get(name)) for name in SETTINGS)
     order = ModelOrder(
         models=read_named(given["model"], "model"),
         load=[Path(each) for each in given["load"]],
-        engine=read_settings(given["engine"], "engine"),
-        server=read_settings(given["server"], "server"),
+        engine=engine,
+        server=server,
         cards=read_named(given["card"], "card"),
         prices=read_named(given["price"], "price"),
     )
@@ -96,7 +99,7 @@ def read_caller(settings: Mapping[str, Any]) -> Caller:
         make_models(order, names)[1],
         parse_answers(str(answers), names) if answers else MATHS,
         _whole("seed", settings.get("seed")),
-        _whole("concurrency", settings.get("concurrency")) or CONCURRENCY,
+        _concurrency(settings.get("concurrency")),
     )
 
 
@@ -108,6 +111,8 @@ def until(text: str, stops: Sequence[str]) -> str:
 def _texts(name: str, value: object) -> list[str]:
     """A setting as the command line has it."""
     if isinstance(value, Mapping):
+        if strange := [key for key, inner in value.items() if not isinstance(inner, str | Path)]:
+            raise InputError(f"{name}: {strange[0]} must be a text, not {value[strange[0]]!r}")
         return [f"{key}={inner}" for key, inner in value.items()]
     if isinstance(value, list | tuple):
         return list(map(str, value))
@@ -116,7 +121,22 @@ def _texts(name: str, value: object) -> list[str]:
     raise InputError(f"{name} must be a text, a list of texts or an object, not {value!r}")
 
 
+def _settings(name: str, value: object) -> dict[str, Any]:
+    """Settings of an engine or of servers."""
+    if isinstance(value, Mapping):
+        return {str(key).replace("-", "_"): inner for key, inner in value.items()}
+    return read_settings(_texts(name, value), name)
+
+
 def _whole(name: str, value: object) -> int | None:
     if value is None or (isinstance(value, int) and not isinstance(value, bool)):
         return value
     raise InputError(f"{name} must be a whole number, not {value!r}")
+
+
+def _concurrency(value: object) -> int:
+    """How many problems are answered at once."""
+    number = _whole("concurrency", value)
+    if number is not None and number < 1:
+        raise InputError(f"concurrency must be a whole number of 1 or more, not {number}")
+    return number or CONCURRENCY

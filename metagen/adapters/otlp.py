@@ -8,8 +8,8 @@ Ids are made from the run, the problem and the path of a span, so a run that is 
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import blake2b
@@ -30,6 +30,7 @@ from metagen.disk.traces import SpanRow, parent_of, row_of
 from metagen.errors import InputError, MetagenError
 from metagen.solution import Solution
 from metagen.trace import Asked, Written
+from metagen.view.packing import whole
 from metagen.view.reading import RunRows
 
 Attributes = dict[str, Any]
@@ -88,7 +89,7 @@ class Sender:
     def __init__(self, exporter: SpanExporter, run: str, strategy: str, *, content: bool = False) -> None:
         self._exporter, self._run, self._strategy, self._content = exporter, run, strategy, content
         version = distribution.version()
-        self._resource = Resource({"service.name": "metagen", "service.version": version, "metagen.run": run})
+        self._resource = Resource({"service.name": "metagen", "service.version": version, "metagen.run": whole(run)})
         self._scope = InstrumentationScope("metagen", version)
         self._waiting: list[ReadableSpan] = []
         self.count = 0
@@ -118,14 +119,14 @@ class Sender:
         begin = began + int(span.started * NANO)
         end = begin + int(span.seconds * NANO)
         return ReadableSpan(
-            told.name,
+            whole(told.name),
             context,
             parent,
             self._resource,
-            told.attributes(),
-            [Event(EVALUATION, event, end) for event in told.events()],
+            whole(told.attributes()),
+            [Event(EVALUATION, whole(event), end) for event in told.events()],
             kind=told.kind,
-            status=Status(StatusCode.ERROR, span.error) if span.error else Status(),
+            status=Status(StatusCode.ERROR, whole(span.error)) if span.error else Status(),
             start_time=begin,
             end_time=end,
             instrumentation_scope=self._scope,
@@ -160,26 +161,27 @@ class LiveSender:
         """Send a solution that has just come."""
         began = time.time_ns() - int(solution.seconds * NANO)
         if not self.error:
-            self._thread.submit(self._add, solution, began)
+            self._submit(self._add, solution, began)
 
     def close(self) -> None:
         """Wait until all is sent."""
-        self._thread.submit(self._end)
+        self._submit(self._end)
         self._thread.shutdown()
 
+    def _submit(self, work: Callable[..., None], *given: object) -> None:
+        self._thread.submit(work, *given).add_done_callback(self._note)
+
+    def _note(self, done: Future[None]) -> None:
+        """Keep why nothing more is sent, whatever the exporter raised: nobody waits for this call."""
+        if error := done.exception():
+            self.error = str(error) if isinstance(error, MetagenError) else f"{type(error).__name__}: {error}"
+
     def _add(self, solution: Solution, began: int) -> None:
-        if self.error:
-            return
-        try:
+        if not self.error:
             self._sender.add(solution, rows_of(solution), began)
-        except MetagenError as error:
-            self.error = str(error)
 
     def _end(self) -> None:
-        try:
-            self._sender.__exit__(MetagenError if self.error else None)
-        except MetagenError as error:
-            self.error = str(error)
+        self._sender.__exit__(MetagenError if self.error else None)
 
 
 def rows_of(solution: Solution) -> list[SpanRow]:

@@ -1,5 +1,6 @@
 """A plug-in of pytest: a fixture that fails a test where too few problems are answered right."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -57,20 +58,28 @@ class Measure:
 
         With `sure`, the lower end of the interval must reach it. `fields` names columns by `prompt`, `answer`, `id`.
         The other settings are those of `read_caller`: `model`, which may be a pool, `strategy`, `answers` and so on.
-        Raises `MetagenError` where a problem has no reference, no verdict or no answer at all: that is no wrong answer.
+        Raises `InputError` for settings that cannot be, and `MetagenError` where a problem has no reference, no verdict
+        or no answer at all: that is no wrong answer.
         """
         __tracebackhide__ = True
         from metagen.adapters.caller import read_caller  # noqa: PLC0415 (loaded where it is used: pytest starts fast)
         from metagen.disk.problems import problem_file  # noqa: PLC0415
+        from metagen.errors import InputError  # noqa: PLC0415
         from metagen.sync import solve_all  # noqa: PLC0415
 
+        if not 0 <= at_least <= 1:
+            raise InputError(f"at_least must be a number from 0 to 1, not {at_least!r}")
+        if limit is not None and limit < 1:
+            raise InputError(f"limit must be 1 or more, not {limit!r}: without a problem there is no accuracy")
         answers = settings.pop("answers", "")
         named = {f"{name}_field": field for name, field in (fields or {}).items()}
         caller = read_caller(settings | {name: self._found(settings[name]) for name in PATHS if name in settings})
         text = self.folder / template if template else None
         file = problem_file(self.folder / problems, **named, answers=answers, split=split, system=system, template=text)
         file.check()
-        solutions = list(solve_all(islice(file, limit), caller.strategy, caller.models, seed=caller.seed))
+        asked = islice(file, limit)
+        solved = solve_all(asked, caller.strategy, caller.models, seed=caller.seed, concurrency=caller.concurrency)
+        solutions = list(solved)
         found = _accuracy(solutions)
         if (found.low if sure else found.value) < at_least:
             bound = "the lower end of the interval" if sure else "the accuracy"
@@ -78,8 +87,15 @@ class Measure:
         return found
 
     def _found(self, value: Any) -> Any:
-        """The path of a file that is there, from the folder of the test; all else as it is."""
-        return str(self.folder / value) if isinstance(value, str | Path) and (self.folder / value).exists() else value
+        """The path of a file that is there, from the folder of the test; all else as it is. So in lists and objects."""
+        if isinstance(value, Mapping):
+            return {name: self._found(each) for name, each in value.items()}
+        if isinstance(value, list | tuple):
+            return [self._found(each) for each in value]
+        if isinstance(value, str | Path) and os.path.exists(self.folder / value):
+            return str(self.folder / value)
+        name, equals, path = str(value).partition("=")
+        return f"{name}={self._found(path)}" if equals and name.isidentifier() else value
 
 
 @pytest.fixture

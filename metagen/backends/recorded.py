@@ -10,7 +10,7 @@ from metagen.budget import Price, Usage
 from metagen.disk.lines import Appender
 from metagen.disk.pool import Sample, is_list, reply_of, sampled
 from metagen.disk.samples import Samples
-from metagen.errors import BudgetExceeded, GenerationError, InputError
+from metagen.errors import BudgetExceeded, GenerationError, InputError, SampleError
 from metagen.request import (
     Backend,
     Card,
@@ -106,8 +106,13 @@ class Recorded(Backend):
         # One request from the first gap to the last: it reads the prompt once, as was reserved, and what it draws
         # between the gaps is drawn for nothing.
         asked = range(missing[0], missing[-1] + 1) if missing else range(0)
-        drawn = await self._record(request, asked, spend) if missing else {}
         known = {draw: played(sample, request) for draw, sample in pool.items()}
+        try:
+            drawn = await self._record(request, asked, spend) if missing else {}
+        except SampleError as error:
+            if not known:
+                raise
+            drawn, asked = dict.fromkeys(missing, error), range(0)
         if not known and not drawn:
             raise self._absent(request, draws[0])
         whole = [one for draw, one in known.items() if isinstance(one, Completion) and draw not in asked]

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,11 +67,11 @@ class Finding:
     choice: Choice
     more: Estimate
     """What twice the budget adds."""
-    command: Sequence[str]
-    """What solves a file, up to the strategy."""
+    command: Callable[[str], Sequence[str]]
+    """What solves a file with a strategy, by its spec, up to the strategy."""
 
 
-def find(title: str, arms: Sequence[Arm], command: Sequence[str], budget: Amount | None) -> Finding:
+def find(title: str, arms: Sequence[Arm], command: Callable[[str], Sequence[str]], budget: Amount | None) -> Finding:
     """Choose among strategies; without a budget, the best of all. Raises `InputError` for costs that are not known."""
     unit = budget.unit if budget else _best_unit(arms)
     usable = [arm for arm in arms if not arm.is_bound and unit in arm.costs]
@@ -192,7 +192,8 @@ def _rivals(found: Finding) -> str:
 
 def command(found: Finding) -> str:
     """What to paste."""
-    return shlex.join([*found.command, "--strategy", found.arms[found.choice.place].spec])
+    spec = found.arms[found.choice.place].spec
+    return shlex.join([*found.command(spec), "--strategy", spec])
 
 
 def lines(found: Finding) -> Iterator[dict[str, object]]:

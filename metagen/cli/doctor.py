@@ -6,8 +6,10 @@ import subprocess
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, requires
 from shutil import which
+from typing import cast
 
 from metagen import distribution
+from metagen.backends.wrapper import innermost
 from metagen.cli.console import out
 from metagen.distribution import ENGINES, installed
 from metagen.errors import InputError, MetagenError
@@ -53,19 +55,13 @@ def machine() -> Iterator[tuple[str, str]]:
 
 async def examine_model(model: str) -> None:
     """Open one model and say what it is. Raises `MetagenError` if it cannot be opened."""
-    backend = unwrapped(make_backend(model, {}, {}, None, {}))
+    backend = cast(AnyBackend, innermost(make_backend(model, {}, {}, None, {})))  # a server is asked once
     async with backend:
         say("model", f"{backend.name}: can be used")
         say("  dialect", getattr(backend, "dialect", "none: it is no OpenAI-compatible server"))
         say("  context", f"{backend.context:,} tokens")
         for what in backend.missing or ("nothing",):
             say("  lacks", what)
-
-
-def unwrapped(backend: AnyBackend) -> AnyBackend:
-    """The backend inside what asks it again: a question about a server is asked once."""
-    inner = getattr(backend, "of", backend)
-    return backend if inner is backend or isinstance(inner, tuple) else unwrapped(inner)
 
 
 def engine() -> str:

@@ -2,12 +2,15 @@
 
 import asyncio
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from metagen.analysis.arms import Arm, Pool, Unit, Verdicts, arms, cascades, pool_of
@@ -21,6 +24,7 @@ from metagen.cli.console import err
 from metagen.cli.jobs import fill
 from metagen.cli.orders import read_graded, read_models
 from metagen.cli.reports import cards, prices
+from metagen.disk.lines import encode_line
 from metagen.disk.pool import Sample, read_samples
 from metagen.disk.problems import ProblemFile
 from metagen.disk.runs import read_solutions
@@ -32,6 +36,8 @@ from metagen.settings import literal
 from metagen.spec.parse import parse, parse_grade
 from metagen.verifiers import MeanLogprob, RecordedScore, Sigmoid
 
+Command = Callable[[str], Sequence[str]]
+"""From the spec of a strategy to the words of a command that solves with it, up to the strategy."""
 NAMED = re.compile(r"[^\W\d]\w*=")
 
 
@@ -45,8 +51,10 @@ class Gathering:
     arms: Sequence[Arm]
     spent: float
     """The tokens that the samples and the verdicts on them cost."""
-    command: Sequence[str] = ()
-    """What solves with one of them, up to the strategy."""
+    by: Sequence[str]
+    """The verifiers that were asked."""
+    command: Command = lambda _: ()
+    """What solves with one of them, by its spec, up to the strategy."""
 
 
 def from_pools(
@@ -55,15 +63,20 @@ def from_pools(
     """All strategies that pools and runs can stand for, from the options of the command. Raises `InputError`."""
     if ignored := sorted(name for name in DRAWING if given.pop(name, None) not in (None, [])):
         raise InputError(f"--{ignored[0]} is for drawing a pool, and --problems says that the pools are there")
+    if not given["by"] and (useless := [name for name in MODELS if given[name]]):
+        raise InputError(f"--{useless[0]} is for the models that a verifier asks: name it with --by, or leave it out")
     named = {name: Path(path) for name, path in _named(sources).items()}
+    if twice := read_named(given["model"] or (), "--model").keys() & named.keys():
+        raise InputError(f"--model {twice.pop()}=...: is the name of a source: give one of them another name")
     found = gathered(named, cards(card or (), len(named)), prices(price or (), len(named)), **given)
-    return replace(found, command=[*_command(given["problem_file"], named), *as_options(given, ASKED)])
+    return replace(found, command=partial(spell_command, given, named, found.by))
 
 
 READING = ("prompt_field", "answer_field", "id_field", "answers", "split", "grade", "load")
 """Options that say how problems are read and graded."""
-ASKED = ("model", "engine", "server", *READING)
-"""Those that solving needs beside the models that drew the samples."""
+MODELS = ("model", "engine", "server")
+"""Options that name models, and say how they are opened."""
+ASKED = (*MODELS, *READING)
 DRAWING = ("also", "limit", "seed", "concurrency", "system", "template")
 """Options that say how a pool is drawn."""
 
@@ -83,7 +96,6 @@ def gathered(
     model: list[str] | None,
     engine: list[str] | None,
     server: list[str] | None,
-    limit: int | None = None,
     **reading: Any,
 ) -> Gathering:
     """All strategies that some samples can stand for; `model` holds those that verifiers ask. Raises `InputError`."""
@@ -98,7 +110,7 @@ def gathered(
             err.print(f"{each.name}: {line}", soft_wrap=True)
     kept = shared([each.ids for each in found])
     require_two(len(kept[0]))
-    judge = Judge(problems, graded, model or [], limit, {"load": load, "engine": engine, "server": server})
+    judge = Judge(problems, graded, model or [], {"load": load, "engine": engine, "server": server})
     pools = []
     for name, each, price, rows in zip(named, found, prices, kept, strict=True):
         verifiers = [*_recorded(each), *(judge.verdicts(each, name, verifier) for verifier in wanted)]
@@ -108,7 +120,7 @@ def gathered(
     drawn = ", ".join(f"{each.samples.n} samples each of {each.name}" for each in found)
     ids = tuple(found[0].ids[row] for row in kept[0].tolist())
     spent = sum(map(_spent, pools))
-    return Gathering(f"{len(ids)} problems, {drawn}", ids, every, spent)
+    return Gathering(f"{len(ids)} problems, {drawn}", ids, every, spent, wanted)
 
 
 def _spent(pool: Pool) -> float:
@@ -164,8 +176,6 @@ class Judge:
     grade: Verifier | None
     models: list[str]
     """Those that verifiers ask."""
-    limit: int | None
-    """Only the first so many problems have samples."""
     options: dict[str, Any]
 
     def verdicts(self, found: Gathered, name: str, verifier: str) -> Verdicts:
@@ -173,23 +183,39 @@ class Judge:
         if Path(found.name).is_dir():
             raise InputError(f"--by asks about the samples of a pool, and {found.name} is the folder of a run")
         taken = read_named(self.models, "--model")
-        drawn = next(each for each in (name or "model", "pool", "samples") if each not in taken)
-        models = [f"{drawn}={found.name}", *self.models]
-        order = Order(
-            problems=self.problems,
-            strategy=f"BestOf({found.samples.n}, by={verifier})",
-            limit=self.limit,
-            grade=literal(self.grade) if self.grade else "",
-            **read_models(models, **self.options, card=None, price=None),
-        )
+        drawn = name or _free(taken)
         with TemporaryDirectory(prefix="metagen-") as folder:
-            run = Path(folder) / "run"
-            asyncio.run(fill(prepare(order), run, Tally(), Account(Budget())))
+            run, pool = Path(folder) / "run", Path(folder) / "pool.jsonl"
+            _copy(Path(found.name), pool)
+            order = Order(
+                problems=self.problems,
+                strategy=f"BestOf({found.samples.n}, by={verifier})",
+                grade=literal(self.grade) if self.grade else "",
+                **read_models([f"{drawn}={pool}", *self.models], **self.options, card=None, price=None),
+            )
+            job = replace(prepare(order), only=frozenset(found.ids))
+            asyncio.run(fill(job, run, Tally(), Account(Budget())))
             scored = gather(run, self.problems, found.samples.n, None, self.grade)
             usage = {each.problem: each.usage for each in read_solutions(run)}
         if scored.samples.scores is None or scored.ids != found.ids:
             raise InputError(f"--by {verifier}: judges no sample of {found.name}, so it cannot be estimated")
         return Verdicts(verifier, scored.samples.scores, _costs([usage[each] for each in found.ids], found.samples.n))
+
+
+def _copy(pool: Path, copy: Path) -> None:
+    """Copy the samples of a pool so that they serve any request: how they were drawn does not matter to a verifier.
+
+    Each problem's samples are numbered from 0, without gaps.
+    """
+    numbers = defaultdict[str, list[int]](list)
+    for *_, sample in read_samples(pool):
+        numbers[sample.id].append(sample.number)
+    places = {name: {number: place for place, number in enumerate(sorted(each))} for name, each in numbers.items()}
+    with copy.open("wb") as file:
+        for *_, sample in read_samples(pool):
+            draw = places[sample.id][sample.number]
+            served = msgspec.structs.replace(sample, draw=draw, prompt=None, messages=None, sampling=None)
+            file.write(encode_line(msgspec.to_builtins(served)))
 
 
 def _costs(usages: Sequence[Usage], n: int) -> dict[Unit, Array]:
@@ -203,10 +229,19 @@ def _costs(usages: Sequence[Usage], n: int) -> dict[Unit, Array]:
     return {unit: np.array(each) / n for unit, each in counted.items() if unit in known}
 
 
-def _command(problems: Path, named: Mapping[str, Path]) -> list[str]:
-    """What solves the problems with the models that wrote the samples; a model that is not known is `MODEL`."""
-    models = [f"{name}={_writer(path)}" if name else _writer(path) for name, path in named.items()]
-    return ["metagen", "solve", str(problems), *(part for model in models for part in ("--model", model))]
+def spell_command(given: Mapping[str, Any], named: Mapping[str, Path], by: Sequence[str], spec: str) -> list[str]:
+    """What solves the problems with the models that a strategy asks; one that is not known is `MODEL`."""
+    drawing = {name: path for name, path in named.items() if not name or f'Model("{name}"' in spec}
+    judging = MODELS if any(each in spec for each in by) else ()
+    free = f"{_free(taken)}=" if judging and (taken := read_named(given["model"] or (), "--model")) else ""
+    models = [f"{name}={_writer(path)}" if name else f"{free}{_writer(path)}" for name, path in drawing.items()]
+    asked = [part for model in models for part in ("--model", model)]
+    return ["metagen", "solve", str(given["problem_file"]), *asked, *as_options(given, (*judging, *READING))]
+
+
+def _free(taken: Container[str]) -> str:
+    """A name for the model of the only source that no model of a verifier has."""
+    return next(each for each in ("model", "pool", "samples") if each not in taken)
 
 
 def as_options(given: Mapping[str, Any], names: Sequence[str]) -> list[str]:

@@ -87,10 +87,10 @@ def explore(given: Mapping[str, Any], amount: Amount | None) -> int:
         {"": pool},
         [card if isinstance(card, ModelCard) else None],
         [price_of(job.models[name])],
-        **{**given, "problem_file": file, "model": judging, "limit": order.limit, "pace": pace},
+        **{**given, "problem_file": file, "model": judging, "pace": pace},
     )
     found = replace(found, spent=found.spent + probed)
-    finding = find(found.title, found.arms, _command(file, given), amount)
+    finding = find(found.title, found.arms, lambda _: _command(file, given), amount)
     if not all("tokens" in arm.costs for arm in found.arms):
         report(finding, folder, more=["No other strategy was run: the samples count no tokens to compare costs by."])
         return 0

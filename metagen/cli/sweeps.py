@@ -19,6 +19,7 @@ from metagen.cli.console import check_report, out, show, write
 from metagen.cli.jobs import fill, say_surprises
 from metagen.cli.visible import visible
 from metagen.disk.files import make_folder
+from metagen.disk.runs import check_run
 from metagen.jobs.job import Job
 from metagen.jobs.plans import Cell, points
 from metagen.request import AnyBackend, Backend, RewardBackend, generates
@@ -28,6 +29,8 @@ async def sweep(title: str, every: list[Cell], folder: Path, cluster: Cluster | 
     """Run what is not done yet, on workers if any are given, then print and write the report; return the exit code."""
     check_report(folder, "sweep")
     check_used(cluster, (cell.job.order for cell in every))
+    for cell in every:
+        check_run(folder / cell.folder, cell.job.configuration())
     make_folder(folder / "pools")
     say_surprises(cell.job for cell in every)
     code, numbers = 0, count(1)

@@ -150,22 +150,27 @@ def _train(
 ) -> None:  # fmt: skip
     from rich.table import Table
 
-    from metagen.cli.console import out, progress
+    from metagen.cli.console import err, out, progress
     from metagen.cli.orders import read_graded
     from metagen.train.command import check, train
 
     _, file, grade = read_graded(problems, **grading)
-    check(model, out_dir)
+    check(kind, model, out_dir)
     from metagen.train.finetune import Schedule  # needs torch
 
+    schedule = Schedule(epochs=epochs, rate=rate, tokens=batch, seed=seed)
+    said: dict[str, str] = {}
     with progress() as bar:
         task = bar.add_task("Reading", total=None, state="")
 
         def watch(what: str, done: int, total: int, state: str) -> None:
+            said[what] = state
             bar.update(task, description=what, completed=done, total=total, state=state)
 
-        schedule = Schedule(epochs=epochs, rate=rate, tokens=batch, seed=seed)
         report = train(kind, pool, file, model, out_dir, schedule, watch, grade=grade, **labelling or {})
+    for what in ("Labelling", "Grading"):
+        if said.get(what):
+            err.print(f"{what}: {said[what]}", soft_wrap=True)
     table = Table(title=f"{kind} on {pool.name}", title_justify="left", show_header=False)
     for name, value in report["held out"].items():
         table.add_row(f"held out: {name}", f"{value:,.4g}")

@@ -93,6 +93,8 @@ class Workers:
         self.slots: list[Slot] = []
         self._told: list[str] = []
         self._say = say
+        self._solving = asyncio.Lock()
+        """Workers have one task at a time."""
         self._entering = asyncio.Lock()
         self._entered = 0
         """How often, since each of the models enters, too."""
@@ -231,7 +233,10 @@ class Workers:
         account: Account | None = None,
         concurrency: int = CONCURRENCY,
     ) -> AsyncGenerator[Solution, None]:
-        """Answer problems as `metagen.solve_all` does, on all workers; `concurrency` is the most for each of them."""
+        """Answer problems as `metagen.solve_all` does, on all workers; `concurrency` is the most for each of them.
+
+        A second call waits until the first is done or closed, so do not begin one inside a loop over another.
+        """
         records = self.records(problems, strategy, grade=grade, seed=seed, account=account, concurrency=concurrency)
         async with aclosing(records) as every:
             async for record in every:
@@ -289,7 +294,7 @@ class Workers:
         )
         checked = self._checked(as_problems(problems))
         work = Work(self, task, Dispatch(checked, self._count, hedge=self._hedge), account, grade)
-        async with aclosing(work.records()) as every:
+        async with self._solving, aclosing(work.records()) as every:
             async for record in every:
                 yield record
 

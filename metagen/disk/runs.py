@@ -41,12 +41,12 @@ class RunDirectory:
         self.path = path
         self.solved: set[str] = set()
         """The ids of the problems that were solved when it was opened."""
-        self._configuration = {"version": VERSION, **configuration}
+        self._configuration = _versioned(configuration)
         self._seen = seen
         self._files = ExitStack()
 
     def __enter__(self) -> Self:
-        self._check_rows()
+        _check_rows(self.path)
         make_folder(self.path, "cannot be a run's folder")
         with ExitStack() as files:
             self._claim(files)
@@ -77,17 +77,6 @@ class RunDirectory:
         """What is solved so far."""
         yield from read_solutions(self.path)
 
-    def _check_rows(self) -> None:
-        """Without `run.json`, rows are somebody else's."""
-        for name in (*ROWS, "run.json"):
-            check_file(self.path / name)
-        if _size(self.path / "run.json"):
-            return
-        if there := next((name for name in ROWS if _size(self.path / name)), None):
-            raise InputError(
-                f"{self.path}: holds {there} and no run.json that says which run it is of: name another --out"
-            )
-
     def _remove(self) -> None:
         """Nothing came of a wrong setting, so it is not to refuse the right one."""
         for name in (*ROWS, "run.json"):
@@ -110,7 +99,7 @@ class RunDirectory:
         if not os.fstat(file).st_size:
             self._record(file, record)
         else:
-            self._compare()
+            _refuse_difference(self.path, self._configuration)
 
     def _record(self, file: int, record: Path) -> None:
         text = json.dumps(self._configuration | {FACTS: facts()}, indent=2, ensure_ascii=False) + "\n"
@@ -121,10 +110,6 @@ class RunDirectory:
             except OSError:
                 os.ftruncate(file, 0)
                 raise
-
-    def _compare(self) -> None:
-        before = read_configuration(self.path)
-        _refuse_difference(self.path, before, json.loads(json.dumps(self._configuration)))
 
     def _mend(self) -> None:
         """Drop failed problems, and move away what a kill left half done: spans without a solution."""
@@ -163,7 +148,29 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
 
 
-def _refuse_difference(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+def check_run(path: Path, configuration: Mapping[str, Any]) -> None:
+    """Raise `InputError` if a run with this configuration cannot be begun or continued in a folder; writes nothing."""
+    _check_rows(path)
+    if _size(path / "run.json"):
+        _refuse_difference(path, _versioned(configuration))
+
+
+def _versioned(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    return {"version": VERSION, **configuration}
+
+
+def _check_rows(path: Path) -> None:
+    """Without `run.json`, rows are somebody else's."""
+    for name in (*ROWS, "run.json"):
+        check_file(path / name)
+    if _size(path / "run.json"):
+        return
+    if there := next((name for name in ROWS if _size(path / name)), None):
+        raise InputError(f"{path}: holds {there} and no run.json that says which run it is of: name another --out")
+
+
+def _refuse_difference(path: Path, configuration: Mapping[str, Any]) -> None:
+    before, now = read_configuration(path), json.loads(json.dumps(configuration))
     for name in sorted((before.keys() | now.keys()) - {FACTS}):
         there, here = before.get(name), now.get(name)
         if there == here:

@@ -240,8 +240,12 @@ def read_named(texts: Iterable[str], option: str) -> dict[str, str]:
     return named
 
 
+PYTHON = {"True": "true", "False": "false", "None": "null"}
+"""What is no JSON, by the JSON that is meant."""
+
+
 def read_settings(texts: Iterable[str], option: str) -> dict[str, Any]:
-    """Settings from `KEY=VALUE`; a value is JSON, or else a text. Raises `InputError` for twins."""
+    """Settings from `KEY=VALUE`; a value is JSON, or else a text. Raises `InputError` for twins and for `True`."""
     settings: dict[str, Any] = {}
     for text in texts:
         given, equals, value = text.partition("=")
@@ -249,6 +253,8 @@ def read_settings(texts: Iterable[str], option: str) -> dict[str, Any]:
             raise InputError(f"{option} {text!r}: write KEY=VALUE")
         if (name := given.replace("-", "_")) in settings:
             raise InputError(f"{option} {given}=... is given several times: give it once")
+        if value in PYTHON:  # a text, and so it would count as true
+            raise InputError(f"{option} {text}: write {given}={PYTHON[value]}, as JSON does")
         try:
             settings[name] = json.loads(value)
         except (ValueError, RecursionError):

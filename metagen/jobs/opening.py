@@ -115,14 +115,30 @@ def split_by_model(settings: Mapping[str, Any], models: Iterable[str]) -> dict[s
     return split
 
 
+def _are_headers(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(each, str) for pair in value.items() for each in pair)
+
+
+KINDS: Mapping[str, tuple[Callable[[object], bool], str]] = {
+    "insecure_key": (lambda value: isinstance(value, bool), "true or false"),
+    "headers": (_are_headers, """an object of texts, such as '{"X-Team": "a"}'"""),
+    "extra": (lambda value: isinstance(value, dict), """an object, such as '{"seed": 7}'"""),
+    "context": (lambda value: isinstance(value, int) and not isinstance(value, bool), "a whole number"),
+    **dict.fromkeys(("name", "key_env", "session"), (lambda value: isinstance(value, str), "a text")),
+}
+"""What settings of servers must be. Another value would fail with the first request, or count as true."""
 Made = TypeVar("Made")
 
 
 def _make_server(make: Callable[..., Made], address: str, settings: Mapping[str, Any], **more: Any) -> Made:
     """A server with its settings. Raises `InputError` for one that it does not have."""
-    known = inspect.signature(make).parameters.keys() - {"url", "model", "card", "like"}
+    parameters = inspect.signature(make).parameters
+    known = parameters.keys() - {"url", "model", "card", "like"}
     if strange := sorted(settings.keys() - known):
         raise InputError(f"--server {strange[0]}=...: a server has no such setting: {hint(strange[0], known)}")
+    for name, value in settings.items():
+        if name in KINDS and value is not parameters[name].default and not KINDS[name][0](value):
+            raise InputError(f"--server {name}=...: must be {KINDS[name][1]}, not {value!r}")
     try:
         return make(*address.split("#", 1), **settings, **more)
     except TypeError as error:

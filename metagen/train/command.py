@@ -12,11 +12,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from metagen.backends.folder import check_model, one_line
 from metagen.candidate import Candidate
 from metagen.disk.files import check_ours, make_folder
 from metagen.disk.problems import ProblemFile
 from metagen.distribution import how_to_install
-from metagen.errors import InputError, SampleError
+from metagen.errors import InputError, MetagenError, SampleError
 from metagen.leaves import parts
 from metagen.model import USUAL, Model
 from metagen.problem import Problem
@@ -25,7 +26,7 @@ from metagen.run import Run, Verifier
 from metagen.settings import literal
 from metagen.solve import map_problems
 from metagen.train import ROLLOUTS
-from metagen.train.labels import Labelled, kept, label, samples_of
+from metagen.train.labels import Labelled, by_problem, kept, label, lacking, samples_of
 from metagen.verifiers.grading import grades, oracle_of
 from metagen.verifiers.needs import Needs
 
@@ -52,19 +53,45 @@ MODEL_FILES = (
     "*.txt",
 )
 
+WEIGHTS = ("*.safetensors", "*.bin")
+
 Watch = Callable[[str, int, int, str], None]
 """Told what is being done, how much of it is done, of how much, and how it goes."""
 
 
-def check(base: str, out: Path) -> None:
+def check(kind: Kind, base: str, out: Path) -> None:
     """Raise `InputError` before anything is spent, if the training cannot work."""
     for module in ("torch", "transformers", "safetensors"):
         if find_spec(module) is None:
             raise InputError(f"training needs {module}: {how_to_install('train')}")
-    if base.startswith((".", "/", "~")) and not (Path(base) / "config.json").exists():
-        raise InputError(f"--model {base}: holds no model: it has no config.json")
+    _check_base(kind, base)
     check_out(out)
     make_folder(out, "cannot be made")
+
+
+def _check_base(kind: Kind, base: str) -> None:
+    """Raise `InputError` for a model that this kind of training cannot begin from; its weights are not loaded."""
+    check_model(base)
+    if Path(base).is_dir() and not any(next(Path(base).glob(name), None) for name in WEIGHTS):
+        raise InputError(f"{base} holds no model: it has no weights, such as model.safetensors")
+    from transformers import AutoConfig  # noqa: PLC0415 (optional, slow to import)
+    from transformers.models.auto import modeling_auto as known  # noqa: PLC0415
+
+    from metagen.train.rewards import check_served, tokenizer_of  # noqa: PLC0415 (optional, slow to import)
+
+    try:
+        config = AutoConfig.from_pretrained(base, trust_remote_code=False)
+        tokenizer_of(base, marked=False)
+    except MetagenError:
+        raise
+    except Exception as error:  # transformers raises anything for a model that it cannot read
+        raise InputError(f"cannot open {base}: {one_line(error)}") from error
+    if kind == "prm":
+        check_served(config)
+    elif kind == "orm" and config.model_type not in known.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES:
+        raise InputError(f"{base}: transformers has no classifier over {config.model_type}")
+    elif kind == "corrector" and config.model_type not in known.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        raise InputError(f"{base}: is no causal model, and a corrector is one")
 
 
 def check_out(out: Path) -> None:
@@ -98,7 +125,7 @@ def train(
     fit, and `BackendGone` if the generator cannot be reached; what was done by then is kept, and the same call
     continues it.
     """
-    check(base, out)
+    check(kind, base, out)
     from metagen.train import learn  # noqa: PLC0415 (optional, slow to import)
     from metagen.train.rewards import Example  # noqa: PLC0415
 
@@ -137,21 +164,28 @@ async def labelled(
     """The labels of a pool: those of the file, and with a generator those that are missing there."""
     samples = samples_of(pool)
     failed: list[str] = []
-    if generator is not None:
-        wanted = _known(problems, samples, pool, grade)
+    done = by_problem(kept(out))
+    every = _known(problems, samples, pool, grade) if generator else []
+    wanted = [each for each in every if lacking(samples[each.id], done.get(each.id, ()))]
+    if generator and wanted:
         labelling = label(
             wanted, samples, generator, out, rollouts=rollouts, concurrency=concurrency, failed=failed.append,
             grade=grade,
         )  # fmt: skip
-        async with generator, aclosing(_counted(labelling)) as done:
-            async for number, tokens in done:
-                lost = f", {len(failed):,} failed, the first: {failed[0]}" if failed else ""
+        async with generator, aclosing(_counted(labelling)) as counted:
+            async for number, tokens in counted:
+                lost = f", {_lost(failed)}" if failed else ""
                 watch("Labelling", number, len(wanted), f"{tokens:,} tokens{lost}")
     if not (lines := kept(out)):
         if failed:
-            raise InputError(f"{out}: no problem could be labelled; {failed[0]}")
+            raise InputError(f"{out}: no sample could be labelled; {failed[0]}")
         raise InputError(f"{out}: there are no labels yet: name the model that wrote the pool with --generator")
     return lines
+
+
+def _lost(failed: Sequence[str]) -> str:
+    """What could not be labelled or graded, to be shown."""
+    return f"{len(failed):,} lost, the first: {failed[0]}" if failed else ""
 
 
 async def _counted(spending: AsyncIterator[Any]) -> AsyncGenerator[tuple[int, int], None]:
@@ -174,16 +208,18 @@ async def graded_pool(
         return await grades(grade, problem, [Candidate((text,)) for text in dict.fromkeys(samples[problem.id])], run)
 
     async with aclosing(map_problems(judged, wanted, {}, concurrency=LABELLED)) as done:
+        number = 0
         async for problem, right in done:
+            number += 1
             if isinstance(right, SampleError):
                 failed.append(f"problem {problem.id!r}: {type(right).__name__}: {right}")
             else:
                 found[problem.id] = right
+                failed += [f"a sample of problem {problem.id!r}: the grader has no verdict on it"] * right.count(None)
             if watch:
-                lost = f"{len(failed):,} failed, the first: {failed[0]}" if failed else ""
-                watch("Grading", len(found) + len(failed), len(wanted), lost)
-    if not found:
-        raise InputError(f"{pool}: no problem could be graded; {failed[0]}")
+                watch("Grading", number, len(wanted), _lost(failed))
+    if all(verdict is None for row in found.values() for verdict in row):
+        raise InputError(f"{pool}: no sample could be graded; {failed[0]}")
     graded: dict[str, list[tuple[str, bool]]] = defaultdict(list)
     for problem in (each for each in wanted if each.id in found):
         texts = zip(dict.fromkeys(samples[problem.id]), found[problem.id], strict=True)

@@ -77,5 +77,6 @@ def loss(model: PreTrainedModel, items: Sequence[Encoded]) -> Tensor:
     begins = torch.tensor([item.reply for item in items])[:, None]
     ends = torch.tensor([len(item.ids) for item in items])[:, None]
     learned = (place >= begins - 1) & (place < ends - 1)
-    hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state
-    return functional.cross_entropy(model.lm_head(hidden[learned]), ids.roll(-1, 1)[learned])
+    hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+    logits = model.get_output_embeddings()(hidden[learned])
+    return functional.cross_entropy(logits, ids.roll(-1, 1)[learned])

@@ -10,6 +10,8 @@ from typing import Generic, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from metagen.errors import InputError
+from metagen.settings import require_number, require_whole
 from metagen.train.checkpoints import load, save
 from metagen.train.optimizer import optimizer_of, rate_factor
 
@@ -28,7 +30,7 @@ SAMPLED = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """How long and how fast to learn."""
+    """How long and how fast to learn. Raises `InputError` for a rate that is no number above 0."""
 
     epochs: int = 3
     rate: float = 1e-3
@@ -41,6 +43,12 @@ class Schedule:
     seed: int = 0
     save_every: int = 200
     """Steps between checkpoints."""
+
+    def __post_init__(self) -> None:
+        require_whole(self, epochs=self.epochs, tokens=self.tokens, save_every=self.save_every)
+        require_number(self, rate=self.rate)
+        if self.rate <= 0:
+            raise InputError(f"Schedule: rate must be above 0, not {self.rate}")
 
 
 @dataclass(frozen=True, slots=True)

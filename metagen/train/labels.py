@@ -63,6 +63,13 @@ class Prefixes:
         """A right sample: all of its prefixes are good."""
         self.good.update(steps[:t] for t in range(1, len(steps) + 1))
 
+    def learn(self, lines: Iterable[Labelled]) -> None:
+        """What was found out before."""
+        for line in lines:
+            self.add_right(line.steps[: line.good])
+            if not line.right:
+                self.bad.add(line.steps[: line.good + 1])
+
     def span(self, steps: Steps) -> tuple[int, int]:
         """How many first steps are surely good, and how many may be: the last step of a wrong sample is not."""
         least = next((t for t in range(len(steps) - 1, 0, -1) if steps[:t] in self.good), 0)
@@ -120,31 +127,51 @@ class Labeller:
     grade: Verifier | None = None
     failed: Callable[[str], object] = lambda _: None
     """Is called with the reason why a sample has no labels."""
+    done: Mapping[str, Sequence[Labelled]] = field(default_factory=dict)
+    """The samples that have labels already, by problem: they are not labelled again, and their prefixes are known."""
 
     async def __call__(self, problem: Problem, run: Run) -> list[Labelled]:
-        distinct = list(dict.fromkeys(self.samples[problem.id]))
+        done = self.done.get(problem.id, ())
+        distinct = lacking(self.samples[problem.id], done, self.end)
         oracle = self.grade or oracle_of(problem)
         assert oracle
         verdicts = await run.score(oracle, problem, [Candidate((text,)) for text in distinct])
-        judged = [
-            (steps_of(text, self.end), score.value >= 1)
-            for text, score in zip(distinct, verdicts, strict=True)
-            if score
-        ]
         known, good = Prefixes(), Prober(problem, run, self.of, self.rollouts, oracle)
-        for steps, right in judged:
-            if right:
-                known.add_right(steps)
+        known.learn(done)
+        judged = []
+        for text, score in zip(distinct, verdicts, strict=True):
+            if score is None:
+                self._fail(problem, "the grader has no verdict on it")
+                continue
+            judged.append((steps_of(text, self.end), score.value >= 1))
+            if score.value >= 1:
+                known.add_right(judged[-1][0])
         lines = []
         for steps, right in judged:
             try:
                 count = len(steps) if right else await first_bad(steps, known, good)
-            except VerifierError as error:
-                self.failed(f"a sample of problem {problem.id!r}: {error}")
+            except SampleError as error:
+                self._fail(problem, str(error))
                 continue
-            if steps:
-                lines.append(Labelled(problem=problem.id, prompt=problem.prompt, steps=steps, good=count))
+            lines.append(Labelled(problem=problem.id, prompt=problem.prompt, steps=steps, good=count))
         return lines
+
+    def _fail(self, problem: Problem, reason: str) -> None:
+        self.failed(f"a sample of problem {problem.id!r}: {reason}")
+
+
+def lacking(texts: Iterable[str], lines: Iterable[Labelled], end: str = "\n") -> list[str]:
+    """The distinct samples of a problem that are not among its labelled ones; those without a step need no labels."""
+    labelled = {line.steps for line in lines}
+    return [text for text in dict.fromkeys(texts) if (steps := steps_of(text, end)) and steps not in labelled]
+
+
+def by_problem(lines: Iterable[Labelled]) -> dict[str, list[Labelled]]:
+    """Labelled samples by their problems."""
+    found = defaultdict[str, list[Labelled]](list)
+    for line in lines:
+        found[line.problem].append(line)
+    return found
 
 
 def samples_of(pool: Path) -> dict[str, list[str]]:
@@ -184,15 +211,16 @@ async def label(
     """Label the samples of all problems that can be graded, and append them to `out`, problem by problem.
 
     `failed` is called with the reason where a sample of a problem cannot be labelled, or none of them can; then a later
-    call tries the problem again.
+    call tries these samples again.
 
-    A problem that `out` has already is passed over, so the same call continues where it was stopped. Yields, for each
-    problem that is done, what all of it has cost so far.
+    A sample that `out` has already is passed over, so the same call continues where it was stopped. Yields, for each
+    problem of which samples were labelled, what all of it has cost so far.
     """
-    done = {line.problem for line in kept(out)}
-    wanted = (each for each in problems if each.id in samples and each.id not in done)
+    done = by_problem(kept(out))
+    wanted = (each for each in problems if lacking(samples.get(each.id, ()), done.get(each.id, ()), end))
     left = (each for each in wanted if (grade or oracle_of(each)) is not None)
-    labeller, account = Labeller(samples, rollouts=rollouts, end=end, grade=grade, failed=failed), Account()
+    labeller = Labeller(samples, rollouts=rollouts, end=end, grade=grade, failed=failed, done=done)
+    account = Account()
     labelled = map_problems(labeller, left, model, seed=seed, account=account, concurrency=concurrency)
     with Appender(out) as file:
         async with aclosing(labelled):

@@ -90,8 +90,7 @@ class ProcessRewardModel(nn.Module):  # type: ignore[misc]
     def save(self, out: Path, tokenizer: PreTrainedTokenizerBase) -> None:
         """Write the folder that vLLM serves, in float16."""
         config = self.model.config
-        if config.model_type != "qwen2":
-            raise InputError(f"vLLM serves process reward models over Qwen2 only, and the base is {config.model_type}")
+        check_served(config)
         out.mkdir(parents=True, exist_ok=True)
         tensors = {name: weight.detach().half().contiguous() for name, weight in self.state_dict().items()}
         save_file(tensors, out / "model.safetensors", metadata={"format": "pt"})
@@ -102,6 +101,12 @@ class ProcessRewardModel(nn.Module):  # type: ignore[misc]
         }
         (out / "config.json").write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
         tokenizer.save_pretrained(out)
+
+
+def check_served(config: Any) -> None:
+    """Raise `InputError` for a base over which vLLM serves no process reward model."""
+    if config.model_type != "qwen2":
+        raise InputError(f"vLLM serves process reward models over Qwen2 only, and the base is {config.model_type}")
 
 
 def make_room(decoder: Any, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -148,7 +153,7 @@ def tokenizer_of(base: Path | str, *, marked: bool) -> PreTrainedTokenizerBase:
     """The tokenizer of the base, which knows the mark of a step where it is to be `marked`."""
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(base, trust_remote_code=False)
     if not tokenizer.chat_template:
-        raise InputError(f"{base}: has no chat template, and a reward model reads a question and its answer in one")
+        raise InputError(f"{base}: has no chat template, and a question and its answer are read in one")
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     if marked:
         tokenizer.add_tokens([MARK], special_tokens=True)

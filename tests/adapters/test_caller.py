@@ -1,10 +1,15 @@
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from metagen import InputError, Model, Number, Vote
+from metagen.adapters import caller
 from metagen.adapters.caller import read_caller, until
+from metagen.jobs import job
+from metagen.jobs.job import ModelOrder
+from metagen.request import AnyBackend
 from tests.support.harness import MODELS
 
 
@@ -22,6 +27,26 @@ def test_settings_mean_what_options_mean() -> None:
     assert list(read_caller({"model": ["a=Scripted:1", "b=Scripted:2"]}).models) == ["a", "b"]
 
 
+URL = "http://somewhere.example/v1"
+
+
+def test_settings_of_an_object_are_taken_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[ModelOrder] = []
+
+    def make_models(order: ModelOrder, names: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, AnyBackend]]:
+        seen.append(order)
+        return {}, {} if order.engine else job.make_models(order, names)[1]
+
+    monkeypatch.setattr(caller, "make_models", make_models)
+    server = {"insecure-key": False, "headers": {"X-Team": "a"}, "context": None, "name": "7"}
+    read_caller({"model": {"a": URL}, "server": server})
+    assert seen[0].server == {"insecure_key": False, "headers": {"X-Team": "a"}, "context": None, "name": "7"}
+    read_caller({"model": URL, "server": ["silence=60", 'headers={"X-Team": "a"}']})
+    assert seen[1].server == {"silence": 60, "headers": {"X-Team": "a"}}
+    read_caller({"model": "folder", "engine": {"enforce_eager": False}})
+    assert seen[2].engine == {"enforce_eager": False}
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
@@ -29,7 +54,12 @@ def test_settings_mean_what_options_mean() -> None:
         ({"model": 7.5j}, "model must be a text, a list of texts or an object, not 7.5j"),
         ({"strategy": "Number()"}, "strategy='Number()' is a kind of answers: give it as answers"),
         ({"seed": True}, "seed must be a whole number, not True"),
+        ({"concurrency": 0}, "concurrency must be a whole number of 1 or more, not 0"),
         ({"strategy": "Vote("}, "cannot be read"),
+        ({"model": {"a": None}}, "model: a must be a text, not None"),
+        ({"model": URL, "server": {"insecure_key": "False"}}, "insecure_key=...: must be true or false, not 'False'"),
+        ({"model": URL, "server": "insecure_key=False"}, "server insecure_key=False: write insecure_key=false"),
+        ({"model": URL, "server": {"headers": {"X-Team": 7}}}, "headers=...: must be an object of texts, such as"),
     ],
 )
 def test_what_cannot_be_is_refused(settings: dict[str, Any], said: str) -> None:

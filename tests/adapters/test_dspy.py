@@ -1,6 +1,7 @@
 """DSPy's programs over strategies."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -110,3 +111,56 @@ def test_fields_are_answers_and_reasoning_is_none(text: str, answer: str | None)
 
     assert Sections().extract(text) == answer
     assert Sections().key('{"answer":  "A b"}') == Sections().key('{"answer": "a  B"}')
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("[[ ## answer ## ]]\nLa  Paz", "[[ ## answer ## ]]\nla\npaz"),
+        ("[[ ## answer ## ]]\nÉCOLE", "[[ ## answer ## ]]\nécole"),
+        ('{"answer": "A  b", "names": [" C"]}', '{"names": ["c"], "answer": "a\\nB"}'),
+        ("École  libre", "école\nLibre"),
+    ],
+)
+def test_neither_blanks_nor_cases_split_votes(one: str, other: str) -> None:
+    from metagen.adapters.dspy.sections import Sections
+
+    answers = [Sections().extract(text) for text in (one, other)]
+    assert Sections().key(answers[0] or "") == Sections().key(answers[1] or "")
+
+
+BUSY = """
+import asyncio
+from metagen import Scripted
+
+inside, most = 0, 0
+
+async def count(request):
+    global inside, most
+    inside += 1
+    most = max(most, inside)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    inside -= 1
+    return f"The answer is {most}."
+
+def busy():
+    return Scripted(count)
+"""
+
+
+def test_no_more_requests_are_answered_at_once_than_concurrency_says(tmp_path: Path) -> None:
+    from dspy import lm15
+
+    from metagen.adapters.dspy import Engine
+
+    (tmp_path / "busy.py").write_text(BUSY)
+    engine = Engine(model="busy", load=str(tmp_path / "busy.py"), strategy="Model()", concurrency=1)
+
+    def ask(number: int) -> Any:
+        return engine.complete(lm15.Request("x", (lm15.Message.user(f"{number}?"),), config=lm15.Config()))
+
+    with ThreadPoolExecutor(4) as threads:
+        said = {reply.message.parts[0].text for reply in threads.map(ask, range(8))}
+    assert said == {"The answer is 1."}
+    engine.close()

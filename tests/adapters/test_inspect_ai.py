@@ -7,7 +7,25 @@ from typing import Any
 
 import pytest
 
-from metagen import GenerationError, InputError
+from metagen import (
+    BestOf,
+    Completion,
+    GenerationError,
+    InputError,
+    MeanLogprob,
+    Model,
+    Problem,
+    Request,
+    Sampling,
+    Scripted,
+    Text,
+    Vote,
+    solve,
+    sync,
+)
+from metagen.disk.runs import RunDirectory
+from metagen.messages import Message
+from metagen.view.reading import RunRows
 from tests.support.harness import LETTERS, MODELS, SUMS, right_by_solve, saved
 from tests.support.viewed import make_run
 
@@ -138,6 +156,51 @@ def test_a_call_that_fails_costs_the_solver_one_sample(monkeypatch: pytest.Monke
     assert set(asked.values()) == {5}
 
 
+SCHEMA = {"type": "object", "properties": {"answer": {"type": "integer", "minimum": 0}}, "required": ["answer"]}
+
+
+async def test_forms_and_log_probabilities_are_asked_for_in_inspects_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    from inspect_ai.model import ModelOutput, ModelUsage, get_model
+    from inspect_ai.model._model_output import Logprob, Logprobs, TopLogprob
+
+    from metagen.adapters.inspect_ai.active import ActiveModel
+
+    def told(given: Any, tools: Any, choice: Any, config: Any) -> Any:
+        del given, tools, choice
+        asked.append(config)
+        output = ModelOutput.from_content("mockllm", '{"answer": 7}')
+        likely = [TopLogprob(token=token, logprob=value) for token, value in (("7", -0.5), ("8", -1.5))]
+        output.choices[0].logprobs = Logprobs(content=[Logprob(token="7", logprob=-0.5, top_logprobs=likely)])
+        output.usage = ModelUsage(input_tokens=1, output_tokens=1, total_tokens=2)
+        return output
+
+    async def one(messages: Any) -> int:
+        return len(messages)
+
+    asked: list[Any] = []
+    mocked = get_model("mockllm/model", custom_outputs=told)
+    monkeypatch.setattr(mocked.api, "count_tokens", one)  # its own needs the network
+    async with ActiveModel(mocked) as model:
+        drawing = Model(form={"json": SCHEMA}, top_logprobs=2)
+        solution = await solve("?", BestOf(2, of=drawing, by=MeanLogprob()), model)
+        assert solution.text == '{"answer": 7}', solution.error
+        assert solution.candidate is not None
+        assert solution.candidate.logprobs == (-0.5,)
+        assert (asked[0].logprobs, asked[0].top_logprobs) == (True, 2)
+        assert asked[0].response_schema.json_schema.model_dump(exclude_none=True) == SCHEMA
+        sampling = Sampling(top_logprobs=2)
+        (drawn,) = await model.generate(Request("p", "?", sampling=sampling), lambda _: None)
+        assert isinstance(drawn, Completion)
+        assert (drawn.confidences, drawn.first) == ((1.0,), (("7", -0.5), ("8", -1.5)))
+        for settings, said in (
+            ({"form": {"regex": "[0-9]+"}}, "which has no form such as"),
+            ({"form": {"json": {"type": "object", "patternProperties": {}}}}, "which has no form such as"),
+            ({"ignore_eos": True}, "which has no ignore_eos"),
+        ):
+            with pytest.raises(InputError, match=said):
+                await solve("?", Model(**settings), model)
+
+
 @pytest.mark.parametrize("strategy", ["Vote(5)", "Until(Judge(), limit=50)", "BestOf(5, by=Judge())"])
 def test_a_limit_of_inspect_ends_the_sample_as_a_limit(strategy: str) -> None:
     from inspect_ai import Task
@@ -236,3 +299,26 @@ def test_votes_and_refinements_are_logs_too(tmp_path: Path) -> None:
         assert [sample.metadata["level"] for sample in log.samples] == ["1", "2", "2"]
     with pytest.raises(InputError, match=r"name a file that ends in \.eval"):
         export_command(run, "inspect", tmp_path / "log.json")
+
+
+@pytest.mark.parametrize("reply", ["{}. The answer is {}.", ""])
+def test_halves_of_surrogate_pairs_are_escapes_in_logs(tmp_path: Path, reply: str) -> None:
+    from inspect_ai.log import read_eval_log
+
+    from metagen.adapters.inspect_ai.logs import write_log
+
+    odd = "half \ud83d of a pair"
+
+    def script(request: Request) -> str:
+        if not reply:
+            raise GenerationError(odd)
+        return reply.format(odd, odd)
+
+    turns = [Message("system", odd), Message("user", odd)]
+    problem = Problem("a", messages=turns, answer=odd, tags={odd: odd}, answers=Text())
+    solution = sync.solve(problem, Vote(2), Scripted(script))
+    with RunDirectory(tmp_path / "run", {"strategy": "Vote(2)"}) as run:
+        run.add(solution)
+    write_log(RunRows.read(tmp_path / "run"), tmp_path / "run.eval")
+    log = read_eval_log(str(tmp_path / "run.eval"))
+    assert "half \\ud83d of a pair" in log.samples[0].target

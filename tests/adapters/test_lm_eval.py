@@ -135,6 +135,42 @@ def test_what_cannot_be_done_is_refused(tmp_path: Path) -> None:
         model.generate_until([asked], disable_tqdm=True)
 
 
+ASKED = """
+from pathlib import Path
+from metagen import Scripted
+
+class Plain(Scripted):
+    def refuses(self, sampling):
+        return "has no min_p" if sampling.min_p else ""
+
+def script(request):
+    Path("asked.txt").write_text(request.prompt)
+    return "7"
+
+def plain():
+    return Plain(script)
+"""
+
+
+@pytest.mark.parametrize("wrong", [{"min_p": 0.5}, {"max_gen_toks": 0}, {"num_return_sequences": 2}])
+def test_no_group_of_requests_is_paid_for_where_another_cannot_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: dict[str, Any]
+) -> None:
+    from lm_eval.api.instance import Instance
+
+    from metagen.adapters.lm_eval import MetagenLM
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plain.py").write_text(ASKED)
+    model = MetagenLM(model="plain", load="plain.py", strategy="Model()")
+    settings = [{"do_sample": True, "until": []}, wrong]  # sorted by their texts
+    asked = [Instance("generate_until", {}, ("?", each), at, ("task", at, 1)) for at, each in enumerate(settings)]
+    with pytest.raises(InputError):
+        model.generate_until(asked, disable_tqdm=True)
+    assert not (tmp_path / "asked.txt").exists()
+    assert model.generate_until(asked[:1], disable_tqdm=True) == ["7"]
+
+
 def test_the_launcher_knows_the_model_and_says_errors_in_a_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -141,6 +141,43 @@ async def test_solutions_are_sent_as_they_come_and_a_collector_that_fails_costs_
             run.add(solution, otlp.rows_of(solution), 0)
 
 
+ODD = "half \ud83d of a pair"
+
+
+async def test_halves_of_surrogate_pairs_are_sent_as_escapes(tmp_path: Path) -> None:
+    async def weather(text: str) -> str:
+        raise OSError(ODD)
+
+    async def ask(problem: Problem, run: Any) -> Any:
+        run.note(ODD)
+        try:
+            await run.call(weather, ODD)
+        except MetagenError:
+            return await run.ask(None, problem)
+
+    solution = await solve(Problem("a", ODD, answer="7", tags={ODD: ODD}), ask, Scripted(f"{ODD}. The answer is 7."))
+    with collecting() as collector:
+        sender = LiveSender(exporter_to(collector.url), ODD, "ask", content=True)
+        sender.add(solution)
+        sender.close()
+        assert sender.error == ""
+        assert "half \\ud83d of a pair" in str(collector.requests[0]).replace("\\\\", "\\")
+        with RunDirectory(tmp_path / "run", {}) as run:
+            run.add(solution)
+        assert export_run(RunRows.read(tmp_path / "run"), exporter_to(collector.url), content=True) == 4
+
+
+async def test_whatever_an_exporter_raises_is_said() -> None:
+    class Broken(InMemorySpanExporter):  # type: ignore[misc]  # its package has no types
+        def export(self, spans: Any) -> Any:
+            raise RuntimeError("no ink")
+
+    sender = LiveSender(Broken(), "run", "Vote(2)")
+    sender.add(await solve("3 + 4?", Vote(2), Scripted("The answer is 7.")))
+    sender.close()
+    assert sender.error == "RuntimeError: no ink"
+
+
 def test_what_is_no_collector_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="--otlp localhost:4318: name a collector by HTTP"):
         exporter_to("localhost:4318")

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from metagen import sync
+from metagen.adapters.pytest import Measure
+
 PAGE = (Path(__file__).parents[2] / "docs/adapters/pytest.md").read_text()
 EXAMPLE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)[0]
 FAILURE = re.findall(r"```text\n(.*?)```", PAGE, re.DOTALL)[0]
@@ -63,3 +66,33 @@ def test_an_interval_an_error_and_a_setting_of_the_test(folder: Path) -> None:
     assert "1 failed" in said
     assert "1 passed" in run(folder, EXAMPLE.replace("at_least=0.75", "at_least=1, limit=3"))
     assert "InputError: strtegy: metagen has no such setting" in run(folder, EXAMPLE.replace("strategy", "strtegy"))
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("at_least=0.75, limit=0", "limit must be 1 or more, not 0"),
+        ("at_least=float('nan')", "at_least must be a number from 0 to 1, not nan"),
+        ("at_least=75", "at_least must be a number from 0 to 1, not 75"),
+    ],
+)
+def test_settings_that_no_test_can_fail_by_are_refused(folder: Path, setting: str, said: str) -> None:
+    assert f"InputError: {said}" in run(folder, EXAMPLE.replace("at_least=0.75", setting))
+
+
+@pytest.mark.parametrize("model", ["'a=pool.jsonl'", "['pool.jsonl']", "['a=pool.jsonl']", "{'a': 'pool.jsonl'}"])
+def test_paths_are_from_the_folder_of_the_test_however_they_are_given(folder: Path, model: str) -> None:
+    assert "1 passed" in run(folder, EXAMPLE.replace('"pool.jsonl"', model))
+
+
+def test_as_many_problems_are_solved_at_once_as_the_test_says(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    solving = sync.solve_all
+
+    def solve_all(*given: object, concurrency: int, **settings: object) -> object:
+        seen.append(concurrency)
+        return solving(*given, concurrency=concurrency, **settings)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(sync, "solve_all", solve_all)
+    Measure(folder)("problems.jsonl", model="pool.jsonl", strategy="Vote(3)", at_least=0.75, concurrency=2)
+    assert seen == [2]

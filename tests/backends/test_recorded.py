@@ -218,6 +218,21 @@ async def test_samples_missing_in_the_middle_keep_their_numbers_and_seeds(tmp_pa
     assert drawn == ["seed 10, draw 0", "sample 1", "seed 12, draw 2", "seed 13, draw 3", "sample 4", "seed 15, draw 5"]
 
 
+async def test_samples_that_are_there_are_played_where_the_missing_ones_fail(tmp_path: Path) -> None:
+    def busy(_: Request) -> str:
+        raise GenerationError("busy")
+
+    spent: list[Usage] = []
+    async with Recorded(pool(tmp_path / "pool.jsonl", rows(0, 2)), Scripted(busy)) as backend:
+        found = await backend.generate(Request("p", "1 + 1?", n=4), spent.append)
+        assert [each.text if isinstance(each, Completion) else str(each) for each in found] == [
+            "sample 0", "busy", "sample 2", "busy",
+        ]  # fmt: skip
+        assert sum(each.completion_tokens for each in spent) == 22
+        with pytest.raises(GenerationError, match="busy"):
+            await backend.generate(Request("p", "1 + 1?", n=2, draw=3), spent.append)
+
+
 async def test_samples_from_elsewhere_are_topped_up_once(tmp_path: Path) -> None:
     path, model = pool(tmp_path / "pool.jsonl", rows(0, 1)), Counting()
     request = Request("p", "1 + 1?", n=4)

@@ -1,6 +1,7 @@
 """`metagen choose`: what it says of a pool, and what it refuses."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,15 @@ def test_a_verifier_is_asked_about_every_sample(metagen: Command) -> None:
     assert "Until(MatchesReference(), limit=4)" in out
 
 
+def test_a_verifier_is_asked_about_the_samples_alone_and_whatever_their_numbers(metagen: Command, folder: Path) -> None:
+    rows = [json.loads(line) for line in (folder / "pool.jsonl").read_text().splitlines()]
+    some = [row | {"draw": 2 * row["draw"] + 1} for row in rows if row["problem"] in ("p1", "p3")]
+    (folder / "pool.jsonl").write_text(lines(*some))
+    code, out, err = metagen(*CHOOSE, "--by", "MatchesReference()")
+    assert (code, "Failed" in err) == (0, False), err
+    assert "Until(MatchesReference(), limit=" in out
+
+
 def test_a_verifier_is_asked_about_the_samples_of_pools_alone(metagen: Command) -> None:
     solve = ("solve", "problems.jsonl", "--model", "pool.jsonl", "--strategy", "Vote(4)", "--out", "run")
     assert metagen(*solve).code == 0
@@ -89,14 +99,59 @@ def test_two_pools_make_a_cascade(metagen: Command, folder: Path) -> None:
     assert code == 0
     assert "large.jsonl: 1 of 4 problems have no samples and are left out\n" in err
     assert out.startswith("3 problems, 4 samples each of pool.jsonl, 4 samples each of large.jsonl: ")
-    assert "--model small=MODEL --model large=big --strategy" in out
+    assert "metagen solve problems.jsonl --model large=big --strategy 'Model(\"large\")'" in out
     specs = [row["strategy"] for row in json.loads((folder / "made/choice.json").read_text())]
     assert 'Escalate((Model("small"), Model("large")), until=BetaStop(0.8), n=4)' in specs
+
+
+JUDGE = """
+import re
+from metagen import Scripted
+
+def grade(request):
+    number, answer = re.search(r"What is (\\d)", request.prompt), re.search(r"answer is (\\d)", request.prompt)
+    return "Yes" if int(answer[1]) == 2 * int(number[1]) else "No"
+
+def judge():
+    return Scripted(grade)
+
+def writer():
+    return Scripted("The answer is 2.")
+"""
+BY = ("--model", "judge", "--load", "judge.py", "--by", 'Judge(of=Model("model"))')
+
+
+def command_of(said: str) -> list[str]:
+    """The words of the command that a choice prints."""
+    (line,) = [line for line in said.splitlines() if line.startswith("metagen solve")]
+    return shlex.split(line)[1:]
+
+
+@pytest.mark.parametrize(
+    ("budget", "models"), [(("--budget", "20 tokens"), ["writer"]), ((), ["pool=writer", "judge"])]
+)
+def test_the_command_opens_the_models_that_the_strategy_asks(
+    metagen: Command, folder: Path, budget: tuple[str, ...], models: list[str]
+) -> None:
+    (folder / "judge.py").write_text(JUDGE)
+    rows = [json.loads(line) for line in (folder / "pool.jsonl").read_text().splitlines()]
+    (folder / "pool.jsonl").write_text(lines(*(row | {"model": "writer"} for row in rows)))
+    code, out, err = metagen(*CHOOSE, *BY, *budget)
+    assert code == 0, err
+    chosen = command_of(out)
+    assert [word for at, word in enumerate(chosen) if chosen[at - 1] == "--model"] == models
+    assert metagen(*chosen, "--out", "solved").code == 0
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        ((*CHOOSE, "--model", "judge"), "--model is for the models that a verifier asks: name it with --by"),
+        ((*CHOOSE, "--engine", "x=1"), "--engine is for the models that a verifier asks: name it with --by"),
+        (
+            ("choose", "a=pool.jsonl", *CHOOSE[2:], "--model", "a=Scripted:7", "--by", "MatchesReference()"),
+            "--model a=...: is the name of a source: give one of them another name",
+        ),
         ((*CHOOSE, "--budget", "5"), "--budget '5': write an amount per problem"),
         (
             (*CHOOSE, "--budget", "5 s"),

@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from metagen import distribution
 from metagen.cli import doctor
+from metagen.disk.lines import Appender
 from metagen.errors import InputError
 from metagen.execution import sandbox
 from metagen.models import SHIPPED
@@ -55,6 +57,16 @@ async def test_a_server_is_described(capsys: pytest.CaptureFixture[str]) -> None
     assert "dialect          vllm" in said
     assert "context          2,000 tokens" in said
     assert "lacks            nothing" in said
+
+
+async def test_a_pool_is_described(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pool = tmp_path / "pool.jsonl"
+    with Appender(pool) as file:
+        file.write([{"problem": "p", "text": "7", "tokens": 20}])
+    assert await doctor.examine(str(pool)) == 0
+    said = capsys.readouterr().out
+    assert f"recorded:{pool}: can be used" in said
+    assert "context          20 tokens" in said
 
 
 async def test_what_a_server_lacks_is_listed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -109,6 +109,25 @@ def test_a_verifier_judges_the_problems_that_were_drawn_alone(metagen: Command) 
 
 
 @pytest.mark.usefixtures("many")
+@pytest.mark.parametrize(
+    "drawn",
+    [
+        ("--of", "Model(temperature=0.7)"),
+        ("--of", "CoT()"),
+        ("--template", "asked.txt"),
+        ("--system", "Be brief."),
+    ],
+)
+def test_a_verifier_judges_samples_however_they_were_drawn(
+    metagen: Command, folder: Path, drawn: tuple[str, ...]
+) -> None:
+    (folder / "asked.txt").write_text("Please answer: {prompt}")
+    code, out, err = metagen(*CHOOSE, "--limit", "6", "--by", "MatchesReference()", *drawn)
+    assert (code, "Failed" in err) == (0, False), err
+    assert "Until(MatchesReference()" in out
+
+
+@pytest.mark.usefixtures("many")
 def test_nothing_is_chosen_where_the_drawing_left_samples_out(metagen: Command, folder: Path) -> None:
     (folder / "flaky.py").write_text(FLAKY)
     call = ("choose", "many.jsonl", "--load", "flaky.py", "-m", "model", "--n", "4", "--limit", "6", "--out", "made")

@@ -71,6 +71,17 @@ async def test_workers_take_one_task_after_another(tmp_path: Path) -> None:
         assert [each async for each in workers.solve_all([])] == []
 
 
+async def test_tasks_that_come_at_once_are_done_one_after_another(tmp_path: Path) -> None:
+    workers, _ = workers_here(2, order(tmp_path))
+
+    async def compared(count: int) -> list[int]:
+        return [each.compared async for each in workers.solve_all(PROBLEMS, Vote(count))]
+
+    async with workers:
+        found = await asyncio.gather(*map(compared, (2, 3)))
+    assert found == [[2] * len(PROBLEMS), [3] * len(PROBLEMS)]
+
+
 async def test_what_a_dead_worker_had_is_solved_by_others(tmp_path: Path) -> None:
     workers, places = workers_here(2, order(tmp_path))
     solved: list[Solution] = []

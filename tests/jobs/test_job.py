@@ -135,6 +135,25 @@ def test_a_setting_of_a_server_that_changes_replies_makes_another_run(tmp_path: 
     assert "secret" not in str(job.configuration())
 
 
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ({"insecure_key": "no"}, "--server insecure_key=...: must be true or false, not 'no'"),
+        ({"insecure_key": None}, "--server insecure_key=...: must be true or false, not None"),
+        ({"headers": "X-Team: a"}, "--server headers=...: must be an object of texts"),
+        ({"extra": "seed"}, "--server extra=...: must be an object"),
+        ({"context": "8k"}, "--server context=...: must be a whole number, not '8k'"),
+        ({"key_env": 7}, "--server key_env=...: must be a text, not 7"),
+    ],
+)
+def test_a_setting_of_a_server_of_the_wrong_kind_is_refused(tmp_path: Path, setting: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError) as error:
+        prepare(order(tmp_path, {"answer": 7}, models={"model": SERVER}, server=setting))
+    assert said in str(error.value)
+    fitting = {"insecure_key": False, "headers": {"X": "a"}, "extra": {"seed": 7}, "context": None, "key_env": "KEY"}
+    prepare(order(tmp_path, {"answer": 7}, models={"model": SERVER}, server=fitting))
+
+
 def test_another_price_or_card_is_another_configuration_of_the_same_folder(tmp_path: Path) -> None:
     """Rows that were counted with and without a price have no total."""
     models = {"model": SERVER}

@@ -85,6 +85,20 @@ def test_strategies_share_samples_and_a_sweep_is_taken_up_again(
     assert (folder / "runs/plan/problems_own_vote_free_0/solutions.jsonl").read_bytes() == before
 
 
+def test_a_folder_of_another_run_is_refused_before_anything_is_drawn(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = 'problems = ["problems.jsonl"]\nload = ["own.py"]\nmodels = { own = "model" }\n[strategies]\n'
+    (folder / "plan.toml").write_text(f'{own}last = "Vote(3)"\n')
+    assert run(monkeypatch, "plan.toml") == 0
+    asked = (folder / "asked.txt").read_bytes()
+    (folder / "plan.toml").write_text(f'{own}first = "Vote(6)"\nlast = "Vote(4)"\n')
+    assert run(monkeypatch, "plan.toml") == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "holds a run with another strategy: Vote(3) there, Vote(4) here" in said
+    assert (folder / "asked.txt").read_bytes() == asked
+
+
 def test_strategies_are_compared_on_the_problems_of_the_plan(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,11 +3,12 @@
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from huggingface_hub import constants as hub
 
 from metagen import (
     Candidate,
@@ -23,6 +24,7 @@ from metagen import (
     cli,
 )
 from metagen.disk.lines import Appender
+from metagen.models import SMALL
 from metagen.train.command import Kind, graded_pool, labelled, train
 from metagen.train.finetune import Schedule
 from tests.support.bases import write_base
@@ -83,6 +85,61 @@ def test_from_a_pool_to_a_model_and_its_report(
     assert not (out / "checkpoint.safetensors").exists()
 
 
+def no_model(base: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(hub, "HF_HUB_OFFLINE", True)
+    return "build/typo"
+
+
+def no_weights(base: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (base / "model.safetensors").unlink()
+    return str(base)
+
+
+def no_template(base: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (base / "chat_template.jinja").unlink()
+    return str(base)
+
+
+def broken_tokenizer(base: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (base / "tokenizer.json").write_text('{"model": 7}')
+    return str(base)
+
+
+def mixture(base: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    return str(SMALL)
+
+
+@pytest.mark.parametrize(
+    ("kind", "spoil", "said"),
+    [
+        *((kind, no_model, "cannot open build/typo: ") for kind in ("prm", "orm", "corrector")),
+        *((kind, no_weights, "it has no weights") for kind in ("prm", "orm", "corrector")),
+        *((kind, no_template, "has no chat template") for kind in ("prm", "orm", "corrector")),
+        ("orm", broken_tokenizer, "cannot open .*base: "),
+        ("prm", mixture, "over Qwen2 only, and the base is qwen3_moe"),
+    ],
+)
+def test_a_base_that_cannot_be_trained_is_refused_before_anything_is_drawn(
+    kind: Kind, spoil: Callable[[Path, pytest.MonkeyPatch], str], said: str, base: Path, pool: Path,
+    problems: ProblemFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    done: list[object] = []
+    model = spoil(base, monkeypatch)
+    with pytest.raises(InputError, match=said):
+        train(
+            kind, pool, problems, model, tmp_path / "out", SCHEDULE, lambda *each: done.append(each),
+            generator=Scripted(hopeless),
+        )  # fmt: skip
+    assert not done
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("rate", [-1.0, 0.0, float("nan"), float("inf")])
+def test_a_rate_that_learns_nothing_is_refused(rate: float) -> None:
+    with pytest.raises(InputError, match="Schedule: rate must be "):
+        Schedule(rate=rate)
+
+
 async def test_a_pool_is_graded_by_its_problems(pool: Path, problems: ProblemFile) -> None:
     graded = await graded_pool(pool, problems)
     assert [right for _, right in graded["1 + 3?"]] == [True, False]
@@ -111,7 +168,7 @@ def test_the_command_line_says_what_is_wrong_in_one_line(tmp_path: Path, pool: P
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 2
-    assert "holds no model" in done.stderr
+    assert "there is no model at" in done.stderr
     assert done.stderr.count("\n") == 1
 
 
@@ -171,12 +228,58 @@ async def test_what_no_pool_can_be_graded_with_is_refused(pool: Path, problems: 
     async def broken(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score]:
         raise VerifierError("not today")
 
-    with pytest.raises(InputError, match=r"pool.jsonl: no problem could be graded; problem 'p\d+': VerifierError: not"):
+    with pytest.raises(InputError, match=r"pool.jsonl: no sample could be graded; problem 'p\d+': VerifierError: not"):
         await graded_pool(pool, problems, broken)
     with Appender(tmp_path / "problems.jsonl") as file:
         file.write([{"id": "p1", "prompt": "1 + 1?", "answer": "3"}])
     with pytest.raises(InputError, match="line 21: the id 'p1' occurs twice"):
         await graded_pool(pool, problems)
+
+
+async def some(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
+    """No verdict on the problems whose number ends in 0."""
+    return [None if problem.id.endswith("0") else Score(float("3" in each.text)) for each in candidates]
+
+
+async def silence(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
+    return [None for _ in candidates]
+
+
+async def test_samples_without_a_verdict_are_counted(pool: Path, problems: ProblemFile, tmp_path: Path) -> None:
+    seen: list[tuple[object, ...]] = []
+    graded = await graded_pool(pool, problems, some, lambda *each: seen.append(each))
+    assert sum(map(len, graded.values())) == 36
+    lost = "4 lost, the first: a sample of problem 'p{}0': the grader has no verdict on it"
+    assert seen[-1][:3] == ("Grading", 20, 20)
+    assert seen[-1][3] in {lost.format(""), lost.format("1")}
+    with pytest.raises(InputError, match=r"no sample could be graded; a sample of .*: the grader has no verdict on it"):
+        await graded_pool(pool, problems, silence)
+    model = Scripted(hopeless)
+    with pytest.raises(InputError, match=r"no sample could be labelled; a sample of .* has no verdict on it"):
+        await labelled(pool, problems, tmp_path / "labels.jsonl", model, 1, silent, grade=silence)
+
+
+def beginning(pool: Path, count: int) -> Path:
+    """The first samples of a pool, as a pool."""
+    part = pool.with_name("part.jsonl")
+    part.write_text("".join(pool.read_text().splitlines(keepends=True)[:count]))
+    return part
+
+
+async def test_only_samples_without_labels_are_labelled_and_counted(
+    pool: Path, problems: ProblemFile, tmp_path: Path
+) -> None:
+    seen: list[tuple[object, ...]] = []
+    labels = tmp_path / "labels.jsonl"
+    assert len(await labelled(beginning(pool, 31), problems, labels, Scripted(hopeless), 1, silent)) == 31
+    lines = await labelled(pool, problems, labels, Scripted(hopeless), 1, lambda *each: seen.append(each))
+    assert len(lines) == len({(line.problem, line.steps) for line in lines}) == 40
+    assert [each[1:3] for each in seen] == [(number, 5) for number in range(1, 6)]
+
+    def never(request: Request) -> str:
+        raise AssertionError(request)
+
+    assert len(await labelled(pool, problems, labels, Scripted(never), 1, silent)) == 40
 
 
 def test_the_options_say_how_problems_are_read_and_graded(

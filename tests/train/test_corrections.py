@@ -1,6 +1,8 @@
+from collections.abc import Callable
+
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel, PreTrainedModel
 
 from metagen.models import SMALL
 from metagen.prompts import revise
@@ -29,9 +31,19 @@ def test_the_nearest_has_the_longest_common_beginning(text: str, others: list[st
     assert nearest(text, others) == found
 
 
-def test_only_the_better_candidate_is_learned() -> None:
-    tokenizer = AutoTokenizer.from_pretrained(SMALL)
-    model = AutoModelForCausalLM.from_pretrained(SMALL, dtype=torch.float32)
+def shipped() -> PreTrainedModel:
+    return AutoModelForCausalLM.from_pretrained(SMALL, dtype=torch.float32)
+
+
+def of_another_layout() -> PreTrainedModel:
+    """Its decoder and its head have names of their own."""
+    torch.manual_seed(0)
+    return GPT2LMHeadModel(GPT2Config(vocab_size=650, n_embd=32, n_layer=1, n_head=2, n_positions=256)).eval()
+
+
+@pytest.mark.parametrize("make", [shipped, of_another_layout])
+def test_only_the_better_candidate_is_learned(make: Callable[[], PreTrainedModel]) -> None:
+    tokenizer, model = AutoTokenizer.from_pretrained(SMALL), make()
     items = [encode(tokenizer, Pair("1 + 1?", "The answer is 3.", "The answer is 2.")) for _ in range(2)]
     encoded = items[0]
     assert tokenizer.decode(encoded.ids[encoded.reply :]) == "The answer is 2.<|end|>"

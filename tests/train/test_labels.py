@@ -98,8 +98,37 @@ async def test_what_cannot_be_labelled_is_said(tmp_path: Path) -> None:
         pass
     assert list(read_labels(out)) == []
     (said,) = failed
-    assert said.startswith("problem 'p': ")
+    assert said.startswith("a sample of problem 'p': ")
     assert "no power" in said
+
+
+async def test_rollouts_that_fail_cost_their_own_sample_alone(tmp_path: Path) -> None:
+    def script(request: Request) -> str:
+        if "2 + 2" in request.partial:
+            raise GenerationError("no power")
+        return solver(request)
+
+    failed: list[str] = []
+    out = tmp_path / "labels.jsonl"
+    other = WRONG.replace("1 + 2 = 3", "2 + 2 = 4")
+    async for _ in label([PROBLEM], {"p": [other, RIGHT, WRONG]}, Scripted(script), out, failed=failed.append):
+        pass
+    assert [line.good for line in read_labels(out)] == [3, 1]
+    assert len(failed) == 1
+    assert "no power" in failed[0]
+
+
+async def test_what_is_known_of_labelled_samples_is_not_tried_again(tmp_path: Path) -> None:
+    assert [line.good for line in await labelled(tmp_path, solver, WRONG)] == [1]
+    tried: list[str] = []
+
+    def script(request: Request) -> str:
+        tried.append(request.partial)
+        return solver(request)
+
+    other = WRONG.replace("answer is 7", "answer is 8")
+    assert [line.good for line in await labelled(tmp_path, script, WRONG, other)] == [1, 1]
+    assert tried == [], "that 3 + 3 = 7 is bad was known, and that 1 + 2 = 3 is good"
 
 
 async def test_a_rollout_without_a_verdict_is_no_wrong_one(tmp_path: Path) -> None:

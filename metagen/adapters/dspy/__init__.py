@@ -55,6 +55,7 @@ class Engine:
         self._opening = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stack = AsyncExitStack()
+        self._room = asyncio.Semaphore(self._caller.concurrency)
 
     @property
     def name(self) -> str:
@@ -70,9 +71,9 @@ class Engine:
         caller = self._caller
         try:
             default = caller.default(_settings(request))
-            solution = await solve(
-                self._problem(request), caller.drawing(default), caller.models, seed=caller.seed, default=default
-            )
+            problem, strategy = self._problem(request), caller.drawing(default)
+            async with self._room:
+                solution = await solve(problem, strategy, caller.models, seed=caller.seed, default=default)
         except MetagenError as error:
             raise lm15.InvalidRequestError(str(error), provider="metagen") from error
         if solution.failed:
@@ -118,7 +119,8 @@ class Engine:
         return cls(**state)
 
     async def _open(self) -> None:
-        """Open all models, or none."""
+        """Open all models, or none. A semaphore belongs to the loop that it is used in."""
+        self._room = asyncio.Semaphore(self._caller.concurrency)
         async with AsyncExitStack() as opened:
             for backend in self._caller.models.values():
                 await opened.enter_async_context(backend)

@@ -32,7 +32,7 @@ class Sections:
         return json.dumps(fields, sort_keys=True) if fields else None
 
     def key(self, answer: str) -> str:
-        return " ".join(answer.lower().split())
+        return json.dumps(_alike(_loaded(answer)), sort_keys=True, ensure_ascii=False)
 
     async def equal(self, answer: str, reference: str) -> bool | None:
         return self.key(answer) == self.key(reference)
@@ -43,8 +43,22 @@ def _fields(text: str) -> Mapping[str, object]:
     _, *pieces = SECTION.split(text)
     if pieces:
         return dict(zip(pieces[::2], map(str.strip, pieces[1::2]), strict=True))
-    try:
-        made = json.loads(text)
-    except (ValueError, RecursionError):
-        made = None
+    made = _loaded(text)
     return made if isinstance(made, dict) else {"text": text.strip()}
+
+
+def _loaded(text: str) -> object:
+    """What a text of JSON says; another text is what it is."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _alike(value: object) -> object:
+    """The same value for texts that differ in blanks and cases alone."""
+    if isinstance(value, str):
+        return " ".join(value.split()).casefold()
+    if isinstance(value, dict):
+        return {name: _alike(each) for name, each in value.items()}
+    return list(map(_alike, value)) if isinstance(value, list) else value

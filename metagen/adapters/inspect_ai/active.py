@@ -16,18 +16,24 @@ from inspect_ai.model import (
     Model,
     ModelOutput,
     ModelUsage,
+    ResponseSchema,
     get_model,
 )
 from inspect_ai.tool import ToolCall
-from inspect_ai.util import LimitExceededError
+from inspect_ai.util import JSONSchema, LimitExceededError
 
+from metagen.answers.protocol import Form
 from metagen.budget import Usage
+from metagen.confidence import of_token
 from metagen.errors import GenerationError, SampleError, UnfitRequest
 from metagen.messages import Message
 from metagen.request import Backend, Completion, Meter, Outcome, Request, Sampling
 from metagen.tasks import together
 
-UNSAID = ("min_p", "repetition_penalty", "min_tokens", "bad_words", "stop_token_ids", "adapter", "chat_template_kwargs")
+UNSAID = (
+    "min_p", "repetition_penalty", "min_tokens", "bad_words", "stop_token_ids", "ignore_eos", "adapter",
+    "chat_template_kwargs", "thought_only",
+)  # fmt: skip
 """Settings of ours that Inspect has no name for."""
 CONTEXT = 1 << 20
 """Inspect tells no length of the context: the provider refuses what is too long."""
@@ -78,7 +84,7 @@ class ActiveModel(Backend):
             raise GenerationError(f"{self.name}: {output.error}")
         if not output.choices:
             raise GenerationError(f"{self.name}: it gave no reply")
-        return _completion(output, usage)
+        return _completion(output, usage, request.sampling.top_logprobs)
 
     async def count(self, request: Request) -> int:
         """As Inspect estimates it; what was used is counted exactly, where the provider tells."""
@@ -86,7 +92,13 @@ class ActiveModel(Backend):
 
     def refuses(self, sampling: Sampling) -> str:
         given = [name for name in UNSAID if getattr(sampling, name) not in (None, (), False)]
-        return f"is asked through Inspect, which has no {given[0]}: leave it out" if given else ""
+        if given:
+            return f"is asked through Inspect, which has no {given[0]}: leave it out"
+        try:
+            _schema(sampling.form)
+        except UnfitRequest as error:
+            return str(error)
+        return ""
 
     async def __aenter__(self) -> Self:
         return self
@@ -110,8 +122,22 @@ def _config(request: Request) -> GenerateConfig:
         frequency_penalty=sampling.frequency_penalty,
         logit_bias=dict(sampling.logit_bias) if sampling.logit_bias else None,
         extra_body=dict(sampling.extra) if sampling.extra else None,
+        logprobs=sampling.logprobs or bool(sampling.top_logprobs) or None,
+        top_logprobs=sampling.top_logprobs,
+        response_schema=_schema(sampling.form),
         seed=request.seed,
     )
+
+
+def _schema(form: Form | None) -> ResponseSchema | None:
+    """The form of a reply as Inspect has it. Raises `UnfitRequest` for one that it has no words for."""
+    if form is None or not (given := form.settings()):
+        return None
+    with suppress(ValueError):
+        schema = JSONSchema.model_validate(form.schema)
+        if given == {"json": schema.model_dump(exclude_none=True)}:  # it passes over what it does not know
+            return ResponseSchema(name="answer", json_schema=schema)
+    raise UnfitRequest(f"is asked through Inspect, which has no form such as {given}: leave it out")
 
 
 def message_of_turn(turn: Message) -> ChatMessage:
@@ -146,15 +172,20 @@ def _spent(usage: ModelUsage) -> Usage:
     )
 
 
-def _completion(output: ModelOutput, usage: ModelUsage) -> Completion:
-    message = output.choices[0].message
+def _completion(output: ModelOutput, usage: ModelUsage, top: int | None) -> Completion:
+    message, told = output.choices[0].message, output.choices[0].logprobs
+    written = told.content if told else []
+    tops = [[(each.token, each.logprob) for each in token.top_logprobs or ()][:top] for token in written] if top else []
     parts = message.content if isinstance(message.content, list) else []
     thought = "\n".join(part.reasoning for part in parts if isinstance(part, ContentReasoning))
     cut = output.stop_reason in ("max_tokens", "model_length")
     return Completion(
         message.text,
         end="length" if cut else "eos",
+        logprobs=tuple(token.logprob for token in written),
         length=usage.output_tokens,
+        confidences=tuple(of_token([logprob for _, logprob in each]) for each in tops) if all(tops) else (),
+        first=tuple(tops[0]) if tops else (),
         thought=thought,
         thought_tokens=usage.reasoning_tokens or 0,
     )

@@ -54,6 +54,7 @@ from metagen.disk.rows import SolutionRow
 from metagen.disk.traces import SpanRow, parent_of
 from metagen.messages import read_messages
 from metagen.trace import Asked, Written
+from metagen.view.packing import whole
 from metagen.view.problems import asked, judged_candidates
 from metagen.view.reading import RunRows
 
@@ -72,16 +73,16 @@ def write_log(run: RunRows, path: Path) -> int:
 def _log(run: RunRows, samples: list[EvalSample], begun: datetime) -> EvalLog:
     about = run.configuration
     usage = usage_by_model((name, each) for sample in samples for name, each in sample.metadata.pop("usage").items())
-    strategy, models = str(about.get("strategy", "")), about.get("models", {})
+    strategy, models = whole(str(about.get("strategy", ""))), whole(about.get("models", {}))
     return EvalLog(
         status="success",
         eval=EvalSpec(
             created=begun.isoformat(),
-            task=_clean(run.name),
-            task_id=_clean(run.name),
-            eval_id=_clean(run.name),
-            run_id=_clean(run.name),
-            dataset=EvalDataset(name=str(about.get("problems", "")), samples=len(samples)),
+            task=whole(run.name),
+            task_id=whole(run.name),
+            eval_id=whole(run.name),
+            run_id=whole(run.name),
+            dataset=EvalDataset(name=whole(str(about.get("problems", ""))), samples=len(samples)),
             model="metagen/" + ",".join(map(str, models.values() if isinstance(models, dict) else ())),
             solver=strategy,
             config=EvalConfig(epochs=1),
@@ -120,21 +121,21 @@ def _results(rows: Iterable[SolutionRow]) -> EvalResults:
 
 
 def _sample(row: SolutionRow, spans: Sequence[SpanRow], begun: datetime) -> EvalSample:
-    prompt = _clean(row.prompt or asked(spans))
+    prompt = whole(row.prompt or asked(spans))
     candidates = judged_candidates(row, spans)
     thought = next((each.thought for each in candidates if each.chosen), "")
-    reply = message_of(_clean(row.text), _clean(thought))
+    reply = message_of(whole(row.text), whole(thought))
     usage = usage_by_model((span.request.model, Usage(**_counts(span))) for span in spans if span.request)
     score = _score(row)
     events = list(Transcript(begun, spans).events())
     if score:
         ended = {"timestamp": begun + timedelta(seconds=row.seconds), "working_start": row.seconds}
-        events.append(ScoreEvent(score=score, target=row.reference or "", scorer=SCORER, **ended))
+        events.append(ScoreEvent(score=score, target=whole(row.reference or ""), scorer=SCORER, **ended))
     return EvalSample(
-        id=_clean(row.problem),
+        id=whole(row.problem),
         epoch=1,
         input=prompt,
-        target=_clean(row.reference or ""),
+        target=whole(row.reference or ""),
         messages=[ChatMessageUser(content=prompt), reply],
         output=ModelOutput(
             model="metagen",
@@ -150,25 +151,20 @@ def _sample(row: SolutionRow, spans: Sequence[SpanRow], begun: datetime) -> Eval
         completed_at=(begun + timedelta(seconds=row.seconds)).isoformat(),
         total_time=row.seconds,
         working_time=row.seconds,
-        error=EvalError(message=row.error, traceback="", traceback_ansi="") if row.failed else None,
+        error=EvalError(message=whole(row.error), traceback="", traceback_ansi="") if row.failed else None,
     )
 
 
 def _about(row: SolutionRow) -> dict[str, Any]:
     """What the run says of a problem beside its answer."""
-    return {
-        **row.tags,
-        "answers": list(row.answers),
-        "verdicts": list(row.verdicts),
-        "notes": [_clean(note) for note in row.notes],
-        "lost": row.lost,
-    }
+    about = {"answers": row.answers, "verdicts": row.verdicts, "notes": row.notes, "lost": row.lost}
+    return dict(whole({**row.tags, **about}))
 
 
 def _score(row: SolutionRow) -> Score | None:
     if row.correct is None:
         return None
-    return Score(value=CORRECT if row.correct else INCORRECT, answer=row.answer, explanation=_clean(row.text))
+    return Score(value=CORRECT if row.correct else INCORRECT, answer=whole(row.answer), explanation=whole(row.text))
 
 
 def _counts(span: SpanRow) -> dict[str, Any]:
@@ -220,12 +216,12 @@ class Transcript:
         if span.request:
             yield _model_event(span, span.request, about, self._at(span.started + span.seconds))
         if span.call:
-            why = _clean(span.call.refusal or span.error)
+            why = whole(span.call.refusal or span.error)
             yield ToolEvent(
                 id=_id(span),
-                function=_clean(span.name),
-                arguments={"input": _clean(span.call.input)},
-                result=_clean(span.call.output or ""),
+                function=whole(span.name),
+                arguments={"input": whole(span.call.input)},
+                result=whole(span.call.output or ""),
                 error=ToolCallError("unknown", why) if span.call.output is None else None,
                 completed=self._at(span.started + span.seconds),
                 **about,
@@ -233,13 +229,13 @@ class Transcript:
         said = {
             "verdicts": list(span.verdicts) if span.verdicts is not None else None,
             "steps": [list(each) for each in span.steps] or None,
-            "feedback": _clean(span.feedback.text) if span.feedback else None,
+            "feedback": whole(span.feedback.text) if span.feedback else None,
             "children": [_child(each) for each in span.expansion.children] if span.expansion else None,
-            "notes": [_clean(note) for note in span.notes] or None,
-            "error": _clean(span.error) or None,
+            "notes": [whole(note) for note in span.notes] or None,
+            "error": whole(span.error) or None,
         }
         if data := {name: value for name, value in said.items() if value is not None}:
-            yield InfoEvent(source=_clean(span.name), data=data, **about)
+            yield InfoEvent(source=whole(span.name), data=data, **about)
 
     def _about(self, span: SpanRow) -> dict[str, Any]:
         return {"span_id": _id(span), "timestamp": self._at(span.started), "working_start": span.started}
@@ -269,7 +265,7 @@ def _anchor(span: SpanRow) -> str:
 def _name(span: SpanRow) -> str:
     """The name of a span; a node of a search is called by its place, such as `node 0.1`, since a slash would be cut."""
     if not span.expansion:
-        return _clean(span.name)
+        return str(whole(span.name))
     place = span.path.rpartition(".")[2].strip("/").replace("/", ".")
     return f"node {place}" if place else "root of the search"
 
@@ -281,18 +277,18 @@ def _child(child: Any) -> dict[str, Any]:
 def _model_event(span: SpanRow, request: Asked, about: dict[str, Any], ended: datetime) -> ModelEvent:
     usage = usage_of(Usage(**_counts(span)))
     return ModelEvent(
-        model=_clean(request.model) or "model",
+        model=whole(request.model) or "model",
         input=list(_input(request, span.problem)),
         tools=[],
         tool_choice="none",
         config=GenerateConfig(num_choices=request.n if request.n > 1 else None),
         output=ModelOutput(
-            model=_clean(request.model),
+            model=whole(request.model),
             choices=[_choice(each) for each in span.completions],
             usage=usage,
             time=span.seconds,
         ),
-        error=_clean(span.error) or None,
+        error=whole(span.error) or None,
         completed=ended,
         working_time=span.seconds,
         **about,
@@ -301,19 +297,14 @@ def _model_event(span: SpanRow, request: Asked, about: dict[str, Any], ended: da
 
 def _input(request: Asked, problem: str) -> Iterator[ChatMessage]:
     if request.messages:
-        turns = read_messages(list(request.messages), f"problem {problem!r}: messages")
+        turns = read_messages(whole(request.messages), f"problem {problem!r}: messages")
         yield from map(message_of_turn, turns)
     else:
-        yield ChatMessageUser(content=_clean(request.prompt))
+        yield ChatMessageUser(content=whole(request.prompt))
     if request.partial:
-        yield ChatMessageAssistant(content=_clean(request.partial))
+        yield ChatMessageAssistant(content=whole(request.partial))
 
 
 def _choice(written: Written) -> ChatCompletionChoice:
-    message = message_of(_clean(written.text), _clean(written.thought))
+    message = message_of(whole(written.text), whole(written.thought))
     return ChatCompletionChoice(message=message, stop_reason="max_tokens" if written.cut else "stop")
-
-
-def _clean(text: str) -> str:
-    """A text without halves of surrogate pairs, which no file in UTF-8 holds."""
-    return text.encode(errors="backslashreplace").decode()

@@ -16,6 +16,7 @@ from metagen.budget import Account
 from metagen.candidate import Candidate
 from metagen.disk.fields import ID_FIELDS
 from metagen.errors import GenerationError, InputError
+from metagen.model import Model
 from metagen.problem import Problem
 from metagen.settings import literal
 from metagen.solution import Solution
@@ -63,16 +64,21 @@ class MetagenLM(LM):  # type: ignore[misc]  # lm_eval has no types
         """The text of each answer up to the first of its task's `until`, in the order of the requests.
 
         A request without an answer raises `GenerationError` once all others are answered, and in the harness's cache.
+        Raises `InputError`, before anything is drawn, for settings of a task that no model can follow.
         """
         problems = list(_problems(requests, self._caller))
         texts: dict[int, str] = {}
         failed: list[str] = []
         account = Account()
         order = sorted(range(len(requests)), key=lambda at: json.dumps(requests[at].args[1], sort_keys=True))
+        groups = [(wanted, list(places)) for wanted, places in groupby(order, key=lambda at: requests[at].args[1])]
+        drawn = [_settings(wanted) for wanted, _ in groups]
         with Session(self._caller.models) as session, tqdm(total=len(order), disable=disable_tqdm) as bar:
-            for wanted, places in groupby(order, key=lambda at: requests[at].args[1]):
+            # An open model knows what it cannot follow. All groups are looked at before the first is paid for.
+            defaults = list(map(self._caller.default, drawn))
+            for (wanted, places), default in zip(groups, defaults, strict=True):
                 where = {problems[at].id: at for at in places}
-                for solution in self._solve(session, [problems[at] for at in where.values()], wanted, account):
+                for solution in self._solve(session, [problems[at] for at in where.values()], default, account):
                     bar.update()
                     at = where[solution.problem]
                     if error := solution.error or _stopped(solution):
@@ -83,11 +89,8 @@ class MetagenLM(LM):  # type: ignore[misc]  # lm_eval has no types
         _say(account, failed, len(requests))
         return [texts[at] for at in range(len(requests))]
 
-    def _solve(
-        self, session: Session, problems: list[Problem], wanted: Mapping[str, Any], account: Account
-    ) -> Iterator[Solution]:
+    def _solve(self, session: Session, problems: list[Problem], default: Model, account: Account) -> Iterator[Solution]:
         caller = self._caller
-        default = caller.default(_settings(wanted))
         return session.solve_all(
             problems,
             caller.drawing(default),
