@@ -193,7 +193,7 @@ class Judge:
                 grade=literal(self.grade) if self.grade else "",
                 **read_models([f"{drawn}={pool}", *self.models], **self.options, card=None, price=None),
             )
-            job = replace(prepare(order), only=frozenset(found.ids))
+            job = prepare(order, frozenset(found.ids))
             asyncio.run(fill(job, run, Tally(), Account(Budget())))
             scored = gather(run, self.problems, found.samples.n, None, self.grade)
             usage = {each.problem: each.usage for each in read_solutions(run)}
@@ -231,7 +231,7 @@ def _costs(usages: Sequence[Usage], n: int) -> dict[Unit, Array]:
 
 def spell_command(given: Mapping[str, Any], named: Mapping[str, Path], by: Sequence[str], spec: str) -> list[str]:
     """What solves the problems with the models that a strategy asks; one that is not known is `MODEL`."""
-    drawing = {name: path for name, path in named.items() if not name or f'Model("{name}"' in spec}
+    drawing = {name: path for name, path in named.items() if len(named) == 1 or f'Model("{name}"' in spec}
     judging = MODELS if any(each in spec for each in by) else ()
     free = f"{_free(taken)}=" if judging and (taken := read_named(given["model"] or (), "--model")) else ""
     models = [f"{name}={_writer(path)}" if name else f"{free}{_writer(path)}" for name, path in drawing.items()]

@@ -94,6 +94,8 @@ class Workers:
         self._told: list[str] = []
         self._say = say
         self._solving = asyncio.Lock()
+        self._solver: asyncio.Task[Any] | None = None
+        """Whose call is being answered."""
         """Workers have one task at a time."""
         self._entering = asyncio.Lock()
         self._entered = 0
@@ -294,7 +296,12 @@ class Workers:
         )
         checked = self._checked(as_problems(problems))
         work = Work(self, task, Dispatch(checked, self._count, hedge=self._hedge), account, grade)
+        if self._solving.locked() and self._solver is asyncio.current_task():
+            raise InputError(
+                "an earlier solve_all on these workers is still open here: read it to its end, or close it"
+            )
         async with self._solving, aclosing(work.records()) as every:
+            self._solver = asyncio.current_task()
             async for record in every:
                 yield record
 

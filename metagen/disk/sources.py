@@ -157,7 +157,9 @@ def _encloses(path: Path) -> bool:
             taken.clear()
     except UnicodeDecodeError:
         return True  # the reading says where
-    except csv.Error:
+    except csv.Error as error:
+        if "field larger" in str(error) or "new-line" in str(error):
+            return True  # likewise
         if some or any(_ENCLOSED.search(line.rstrip("\r\n")) for line in chain(taken, lines)):
             raise InputError(
                 f"{path}, row {number + 1}: has quotes inside a cell: double them, or save the file as JSON Lines"

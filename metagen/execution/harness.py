@@ -8,6 +8,7 @@ defined and not called: unittest or pytest, or nothing.
 import builtins
 import importlib
 import os
+import re
 import sys
 import traceback
 import unittest
@@ -124,7 +125,7 @@ def _set_by_functions(code: CodeType | None) -> Iterator[str]:
 
 def run_unittest(tests: ModuleType, code: ModuleType, text: str) -> None:
     """Run the classes of unittest and the functions `test...` that take nothing."""
-    suite, result = unittest.TestSuite(_collected(tests, code)), Ran()
+    suite, result = unittest.TestSuite(_collected(tests, code, text)), Ran()
     suite.run(result)
     failed = [text for _, text in result.failures + result.errors]
     failed += [f"{test} passed, and was to fail" for test in result.unexpectedSuccesses]
@@ -154,9 +155,9 @@ class Ran(unittest.TestResult):
             self.ran -= 1
 
 
-def _collected(tests: ModuleType, code: ModuleType) -> Iterator[unittest.TestSuite | unittest.TestCase]:
+def _collected(tests: ModuleType, code: ModuleType, text: str) -> Iterator[unittest.TestSuite | unittest.TestCase]:
     for name, value in list(vars(tests).items()):
-        if _is_of(code, name, value) or getattr(value, "__module__", None) not in ("__main__", "candidate"):
+        if _is_of(code, text, name, value) or getattr(value, "__module__", None) not in ("__main__", "candidate"):
             continue
         if isinstance(value, type) and issubclass(value, unittest.TestCase):
             if not issubclass(value, unittest.IsolatedAsyncioTestCase):
@@ -168,9 +169,12 @@ def _collected(tests: ModuleType, code: ModuleType) -> Iterator[unittest.TestSui
             yield unittest.FunctionTestCase(_at_once(value) if _is_later(value) else value)
 
 
-def _is_of(code: ModuleType, name: str, value: Any) -> bool:
+def _is_of(code: ModuleType, text: str, name: str, value: Any) -> bool:
     """Whether the tests have a name from the code; what they decorate with the code's functions is theirs."""
-    return name in vars(code) and vars(code)[name] is value
+    if name in vars(code) and vars(code)[name] is value:
+        return True
+    made = getattr(value, "__module__", None) == code.__name__
+    return made and not re.search(rf"^[ \t]*(?:async[ \t]+def|def|class)[ \t]+{re.escape(name)}\b", text, re.MULTILINE)
 
 
 def _is_later(function: Any) -> bool:
@@ -209,7 +213,7 @@ class Reports:
     def pytest_pycollect_makeitem(self, collector: Any, name: str, obj: Any) -> list[Any] | None:
         """Leave out the code's own tests."""
         in_class = isinstance(collector.obj, type)
-        return [] if not in_class and _is_of(self._code, name, obj) else None
+        return [] if not in_class and _is_of(self._code, self._text, name, obj) else None
 
     def pytest_runtest_makereport(self, item: Any, call: Any) -> None:
         """Call it a failure if the code itself skips a test, or calls one an expected failure."""

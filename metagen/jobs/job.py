@@ -141,8 +141,11 @@ class Order(ModelOrder):
     """Whether workers solve the problems, so that this machine need not have what that takes."""
 
 
-def prepare(order: Order) -> Job:
-    """Check everything that can be checked before a model is loaded. Raises `InputError`."""
+def prepare(order: Order, only: frozenset[str] | None = None) -> Job:
+    """Check everything that can be checked before a model is loaded. Raises `InputError`.
+
+    Where `only` is given, the job is to solve the problems with these ids, and the others need not fit.
+    """
     names = load_all(order.load)
     problems = order.problems.reading(names)
     strategy = parse(order.strategy, names)
@@ -159,7 +162,12 @@ def prepare(order: Order) -> Job:
     check_confidence(strategy, backends)
     check_costs(strategy, order.budget, backends, named)
     needs = Needs(strategy, grade, order.limit, elsewhere=order.elsewhere)
-    contents = problems.check(needs)
+
+    def look(problem: Problem) -> None:
+        if only is None or problem.id in only:
+            needs(problem)
+
+    contents = problems.check(look)
     loaded = sorted(f"{path.name} ({digest_of(path)})" for path in order.load)
     loaded += [origin for spec in (order.strategy, order.grade) if spec for origin in foreign(spec, names)]
     return Job(
@@ -179,6 +187,7 @@ def prepare(order: Order) -> Job:
         order=order,
         judged=needs.judged,
         costs=dict(_costs(order, backends)),
+        only=only,
     )
 
 

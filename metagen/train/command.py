@@ -79,9 +79,15 @@ def _check_base(kind: Kind, base: str) -> None:
 
     from metagen.train.rewards import check_served, tokenizer_of  # noqa: PLC0415 (optional, slow to import)
 
+    def look(*, here: bool) -> Any:
+        tokenizer_of(base, marked=False, here=here)
+        return AutoConfig.from_pretrained(base, trust_remote_code=False, local_files_only=here)
+
     try:
-        config = AutoConfig.from_pretrained(base, trust_remote_code=False)
-        tokenizer_of(base, marked=False)
+        try:
+            config = look(here=True)
+        except OSError:  # a hub that cannot be reached takes minutes to say so, so it is asked last
+            config = look(here=False)
     except MetagenError:
         raise
     except Exception as error:  # transformers raises anything for a model that it cannot read

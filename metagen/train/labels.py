@@ -67,7 +67,7 @@ class Prefixes:
         """What was found out before."""
         for line in lines:
             self.add_right(line.steps[: line.good])
-            if not line.right:
+            if line.good + 1 < len(line.steps):  # else the whole is wrong, which says nothing of what continues it
                 self.bad.add(line.steps[: line.good + 1])
 
     def span(self, steps: Steps) -> tuple[int, int]:

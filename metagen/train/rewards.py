@@ -149,9 +149,14 @@ class OutcomeRewardModel(nn.Module):  # type: ignore[misc]
 RewardModel = ProcessRewardModel | OutcomeRewardModel
 
 
-def tokenizer_of(base: Path | str, *, marked: bool) -> PreTrainedTokenizerBase:
-    """The tokenizer of the base, which knows the mark of a step where it is to be `marked`."""
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(base, trust_remote_code=False)
+def tokenizer_of(base: Path | str, *, marked: bool, here: bool = False) -> PreTrainedTokenizerBase:
+    """The tokenizer of the base, which knows the mark of a step where it is to be `marked`.
+
+    With `here`, it must be on this machine: no hub is asked.
+    """
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+        base, trust_remote_code=False, local_files_only=here
+    )
     if not tokenizer.chat_template:
         raise InputError(f"{base}: has no chat template, and a question and its answer are read in one")
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token

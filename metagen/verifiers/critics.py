@@ -194,7 +194,9 @@ def _is_cut(line: str, found: re.Match[str]) -> bool:
 
 def _goes_on(line: str, found: re.Match[str]) -> bool:
     """Whether the last side is only the beginning of a number, such as "75%" or "3 remainder 2"."""
-    return bool(_SCALE.match(line, found.end()) or (not found[0][-1].isspace() and _JOINED.match(line, found.end())))
+    if _SCALE.match(line, found.end()):
+        return True
+    return not re.search(r"\s\(?\Z", found[0]) and _JOINED.match(line, found.end()) is not None
 
 
 def _holds(exact: Fraction, claimed: Fraction, right: str) -> bool:

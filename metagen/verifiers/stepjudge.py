@@ -50,11 +50,12 @@ _RELATIVE = re.compile(r"[\s,(]*\b(?:which|that|whose|where)\b[^.,;:)\n]*|\s*\([
 """What is said of a step that is only referred to."""
 _WORD = re.compile(
     r"(?:(?P<not>\b(?:not|never|cannot|hardly|nothing|no longer|far from)|n['’]t)\s+"
-    r"(?P<between>(?:[\w'’-]+\s+){0,2}?))?"
+    r"(?P<between>(?:(?:think|believe|say|agree|find|consider)\s+(?:[\w'’-]+\s+){0,4}?|(?:[\w'’-]+\s+){0,2}?)))?"
     r"(?P<partly>\b(?:partially|partly|almost|nearly|mostly|half)[\s-]+)?"
     rf"{_RIGHT_OR_WRONG}"
     r"(?P<asked>[\W_]*\?)?(?P<ends>[\W_]*\Z|\s*[^\w\s]|\s+(?:and|but|because|since|as|so|here|too|again|for|given)\b"
-    r"|\s+(?:step|conclusion|deduction|inference|reasoning|statement|approach)\s*(?:[.,;!]|\Z))?",
+    r"|\s+(?:step|conclusion|deduction|inference|reasoning|statement|approach|application|simplification|observation"
+    r"|substitution|computation|calculation|use|equation|claim|result)(?:\s*(?:[.,;!]|\Z)|\s+(?:of|from|to)\b))?",
     re.IGNORECASE,
 )
 """A word of a verdict, with what may turn it round; it says something of the step where its clause ends there."""
@@ -185,7 +186,8 @@ def _parts(line: str) -> Iterator[tuple[int, str]]:
             step, text, labelled, said = int(found["step"]), "", bool(_LABELS.match(line, end)), False
         elif role == "reference":
             text += _NAME
-            end = relative.end() if (relative := _RELATIVE.match(line, end)) else end
+            aside = _RELATIVE.match(line, end) or (back and _AT_ONCE.match(line, end))
+            end = aside.end() if aside else end
         elif step is not None:
             yield step, text + _NAME
             step = None
@@ -206,7 +208,10 @@ def _role(line: str, found: re.Match[str], *, back: bool, labelled: bool, said: 
     if _SUPPOSED.search(before):
         return "unclear"
     begins, at_once = _BEGINS.search(before), _AT_ONCE.match(line, found.end())
-    if (at_once or _LABELS.match(line, found.end())) if begins else (at_once and not _PART_OF.search(before)):
+    if back and labelled and at_once and not said:
+        return "reference"
+    named = (at_once or _LABELS.match(line, found.end())) if begins else (at_once and not _PART_OF.search(before))
+    if named or (said and not back and not labelled):
         return "subject"
     if back and (labelled or not begins) and (not said or _BUT.search(before)):
         return "reference"

@@ -143,6 +143,14 @@ def test_the_command_opens_the_models_that_the_strategy_asks(
     assert metagen(*chosen, "--out", "solved").code == 0
 
 
+def test_the_command_keeps_the_model_of_the_only_pool(metagen: Command, folder: Path) -> None:
+    rows = [json.loads(line) for line in (folder / "pool.jsonl").read_text().splitlines()]
+    (folder / "pool.jsonl").write_text(lines(*(row | {"model": "writer"} for row in rows)))
+    code, out, err = metagen("choose", "small=pool.jsonl", *CHOOSE[2:])
+    assert code == 0, err
+    assert "small=writer" in command_of(out)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -1,6 +1,7 @@
 """The driver over workers in this process: the same solutions as without, whatever dies."""
 
 import asyncio
+from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -80,6 +81,16 @@ async def test_tasks_that_come_at_once_are_done_one_after_another(tmp_path: Path
     async with workers:
         found = await asyncio.gather(*map(compared, (2, 3)))
     assert found == [[2] * len(PROBLEMS), [3] * len(PROBLEMS)]
+
+
+async def test_a_task_inside_of_another_one_is_refused(tmp_path: Path) -> None:
+    workers, _ = workers_here(2, order(tmp_path))
+    async with workers:
+        async with aclosing(workers.solve_all(PROBLEMS, Vote(2))) as outer:
+            await anext(outer)
+            with pytest.raises(InputError, match="an earlier solve_all on these workers is still open here"):
+                await anext(workers.solve_all(PROBLEMS, Vote(2)))
+        assert len([each async for each in workers.solve_all(PROBLEMS, Vote(2))]) == len(PROBLEMS)
 
 
 async def test_what_a_dead_worker_had_is_solved_by_others(tmp_path: Path) -> None:

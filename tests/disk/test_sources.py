@@ -96,6 +96,7 @@ def test_a_date_that_python_has_not_is_one_line(tmp_path: Path) -> None:
         ("p.tsv", b'prompt\n"one\ntwo"\n"a" b\n', "row 2: has quotes inside a cell: double them, or save the file"),
         ("p.tsv", b"prompt\tanswer\nx\t1\n\xe9\t2\n", "after row 1: is not UTF-8 text"),
         ("p.tsv", b'prompt\tanswer\n"a" is?\t5\t6\n', "row 1: has more cells than the header has names"),
+        ("p.tsv", b'prompt\tanswer\n"x"\t1\n' + b"y" * 140_000 + b"\t2\n", "field larger than field limit"),
         ("p.xlsx", b"PK\x03\x04", "is a ZIP archive"),
     ],
 )

@@ -131,6 +131,14 @@ async def test_what_is_known_of_labelled_samples_is_not_tried_again(tmp_path: Pa
     assert tried == [], "that 3 + 3 = 7 is bad was known, and that 1 + 2 = 3 is good"
 
 
+def test_a_whole_that_is_wrong_says_nothing_of_what_continues_it() -> None:
+    prefixes = Prefixes()
+    prefixes.learn([Labelled("p", "?", ("a\n", "b\n"), 1)])
+    assert prefixes.span(("a\n", "b\n", "c\n", "d")) == (1, 3)
+    prefixes.learn([Labelled("p", "?", ("a\n", "b\n", "c"), 1)])
+    assert prefixes.span(("a\n", "b\n", "c\n", "d")) == (1, 1)
+
+
 async def test_a_rollout_without_a_verdict_is_no_wrong_one(tmp_path: Path) -> None:
     async def unsure(_: Problem, candidates: Sequence[Candidate], __: Run) -> list[Score | None]:
         return [None if each.text.startswith("1 +") and "roll" in each.text else Score(0.0) for each in candidates]

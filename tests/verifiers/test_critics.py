@@ -91,6 +91,8 @@ async def heard(critic: Critic, text: str, *replies: str) -> tuple[Feedback | No
         (r"3 / 4 = 75\%", []),
         ("So 1/2 = 50 percent", []),
         ("17 / 5 = 3 remainder 2", []),
+        ("3 + 4 = 8 (apples)", [("3 + 4", "8", "7")]),
+        ("3 + 4 = 8 (since each has 4)", [("3 + 4", "8", "7")]),
         ("17 / 5 = 3, with a remainder of 2", []),
         ("17 / 5 = 3 R2", []),
         ("17 / 5 = 3 r 2", []),

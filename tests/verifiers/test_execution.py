@@ -247,6 +247,16 @@ def test_of_text():
 """
         assert await judged(tests, "def double(x):\n    if x == 'a': raise ValueError\n    return 2 * x") == [PASSED]
 
+    @pytest.mark.parametrize("fixture", ["", "tmp_path"])
+    async def test_what_the_tests_call_a_test_and_the_code_made_is_none(self, fixture: str) -> None:
+        code = f"{RIGHT}\ndef maker(n): return lambda x: x + n\nclass Model:\n    def __call__(self, x): return x"
+        tests = f"""
+test_function, test_add, test_model = double, maker(5), Model()
+def test_all({fixture}):
+    assert test_function(2) == 4 and test_add(1) == 6 and test_model(3) == 3
+"""
+        assert await judged(tests, code) == [PASSED]
+
     async def test_the_reason_is_what_failed(self) -> None:
         wrong = "def double(x): return x"
         unit = "import unittest\nclass Test(unittest.TestCase):\n    def test(self): self.assertEqual(double(1), 2)"

@@ -29,6 +29,13 @@ def test_a_row_without_the_reference_that_the_run_needs_is_named(tmp_path: Path,
     assert prepare(order(tmp_path, *rows, **more, limit=1)).judged == 1
 
 
+def test_problems_that_are_not_to_be_solved_need_not_fit(tmp_path: Path) -> None:
+    given = order(tmp_path, {"answer": 7}, {}, grade="MatchesReference()")
+    assert prepare(given, frozenset({"1"})).judged == 1
+    with pytest.raises(InputError, match="problem '2' has no reference answer"):
+        prepare(given, frozenset({"1", "2"}))
+
+
 @needs_sandbox
 @pytest.mark.parametrize(
     ("row", "said"),

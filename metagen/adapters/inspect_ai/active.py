@@ -1,6 +1,7 @@
 """Inspect's own active model as a backend, so that a strategy can draw from any model that Inspect knows."""
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
@@ -35,6 +36,8 @@ UNSAID = (
     "chat_template_kwargs", "thought_only",
 )  # fmt: skip
 """Settings of ours that Inspect has no name for."""
+REMARKS = frozenset({"title", "$schema", "$id", "$comment", "examples"})
+"""What a JSON schema may say that changes nothing."""
 CONTEXT = 1 << 20
 """Inspect tells no length of the context: the provider refuses what is too long."""
 
@@ -133,11 +136,21 @@ def _schema(form: Form | None) -> ResponseSchema | None:
     """The form of a reply as Inspect has it. Raises `UnfitRequest` for one that it has no words for."""
     if form is None or not (given := form.settings()):
         return None
+    given = {"json": _bare(given["json"])} if given.keys() == {"json"} else given
     with suppress(ValueError):
-        schema = JSONSchema.model_validate(form.schema)
+        schema = JSONSchema.model_validate(given.get("json"))
         if given == {"json": schema.model_dump(exclude_none=True)}:  # it passes over what it does not know
             return ResponseSchema(name="answer", json_schema=schema)
     raise UnfitRequest(f"is asked through Inspect, which has no form such as {given}: leave it out")
+
+
+def _bare(schema: Any) -> Any:
+    """A schema without what only describes it, such as the titles that pydantic writes."""
+    if not isinstance(schema, Mapping):
+        return [_bare(each) for each in schema] if isinstance(schema, list) else schema
+    kept = {name: value for name, value in schema.items() if name not in REMARKS}
+    named = {name: _bare(value) for name, value in kept.get("properties", {}).items()}
+    return {name: named if name == "properties" else _bare(value) for name, value in kept.items()}
 
 
 def message_of_turn(turn: Message) -> ChatMessage:

@@ -102,12 +102,14 @@ class Http:
 
     async def close(self) -> None:
         wire, self._wire = self._wire, None
-        if self._watcher:
-            self._watcher.cancel()
-            await asyncio.gather(self._watcher, return_exceptions=True)
-            self._watcher = None
-        if wire:
-            await wire.aclose()
+        watcher, self._watcher = self._watcher, None
+        try:
+            if watcher:
+                watcher.cancel()
+                await asyncio.gather(watcher, return_exceptions=True)
+        finally:
+            if wire:
+                await wire.aclose()
 
     async def get(self, url: str) -> Any:
         return self._read_json(await self._whole(url, None))
