@@ -373,7 +373,7 @@ def scoring(data: Data) -> list[Claim]:
         ),
         Claim(
             "Process against outcome reward",
-            "One process reward model scores the samples, and its score of the last step stands in for an outcome "
+            "One process reward model scores the samples. Its score of the last step takes the place of an outcome "
             f"reward. Best-of-{peak} by the lowest step differs from best-of-{peak} by the last step by "
             f"{judged(between['process at peak'])}; at {n} samples by {judged(between['process'])}.",
             curves(data, "best-of", "best-of by the last step"),

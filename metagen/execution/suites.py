@@ -4,11 +4,9 @@ import ast
 import builtins
 import json
 import re
-import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Literal, TypeAlias, TypeGuard
 
 from metagen.errors import InputError
@@ -34,13 +32,7 @@ class Suite:
     runner: Runner = ""
 
 
-def is_installed(name: str) -> bool:
-    """Whether this Python finds the first part of a dotted name."""
-    first = name.partition(".")[0]
-    return first in sys.stdlib_module_names or find_spec(first) is not None
-
-
-def read_tests(tests: str, problem: str, importable: Callable[[str], bool] = is_installed) -> Suite | Cases:
+def read_tests(tests: str, problem: str, importable: Callable[[str], bool]) -> Suite | Cases:
     """Read `{"inputs": [...], "outputs": [...]}`, or Python.
 
     `importable` says of a module, by its dotted name, whether tests can import it where they run.

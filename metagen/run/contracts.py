@@ -63,7 +63,10 @@ async def awaited(result: Awaitable[Result], function: object) -> Result:
 
 
 def check_verdict(verdict: object, verifier: Verifier) -> Score | VerifierError | None:
-    """The verdict in plain floats; a number of any kind stands for a `Score` of it. What is no number has failed."""
+    """The verdict in plain floats. A bare number of any kind is read as a `Score` of that value.
+
+    For a verdict that is not a number it returns the error, so that the other candidates keep theirs.
+    """
     if verdict is None:
         return None
     score = verdict if isinstance(verdict, Score) else Score(verdict)  # type: ignore[arg-type]

@@ -166,7 +166,7 @@ class Cached:
         _needed(self, self.by)
 
     async def __call__(self, problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
-        # it stands beside its verdicts, so that it lives as long, and no other object has its number
+        # The entry keeps this object alive: once it was freed, another one could have its id, and get its verdicts.
         known: dict[Any, Score] = run.memory.setdefault(id(self), (self, {}))[1]
         missing = list(dict.fromkeys(each for each in candidates if (problem, each) not in known))
         scores = await run.score(self.by, problem, missing) if missing else []

@@ -3,6 +3,11 @@ import pytest
 from metagen import InputError
 from metagen.execution.suites import Suite, completes, does_something, read_tests
 
+
+def importable(name: str) -> bool:
+    return name != "solution"
+
+
 CASE = "import unittest\nclass Test(unittest.TestCase):\n    def test(self):\n        {}\n"
 
 
@@ -22,7 +27,7 @@ CASE = "import unittest\nclass Test(unittest.TestCase):\n    def test(self):\n  
 )
 def test_statements_are_tests(tests: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("__main__.__spec__", None)  # as under a console script
-    assert read_tests(tests, "p") == Suite(tests)
+    assert read_tests(tests, "p", importable) == Suite(tests)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +42,7 @@ def test_statements_are_tests(tests: str, monkeypatch: pytest.MonkeyPatch) -> No
     ],
 )
 def test_what_is_defined_and_not_called_needs_a_runner(tests: str, runner: str) -> None:
-    assert read_tests(tests, "p") == Suite(tests, runner)  # type: ignore[arg-type]
+    assert read_tests(tests, "p", importable) == Suite(tests, runner)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -63,7 +68,7 @@ def test_what_is_defined_and_not_called_needs_a_runner(tests: str, runner: str) 
 )
 def test_tests_that_run_nothing_or_cannot_run_are_refused_in_one_line(tests: str, said: str) -> None:
     with pytest.raises(InputError, match=f"problem 'p': its tests {said}") as refused:
-        read_tests(tests, "p")
+        read_tests(tests, "p", importable)
     assert "\n" not in str(refused.value)
 
 
