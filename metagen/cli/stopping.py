@@ -31,10 +31,30 @@ def until_stopped() -> Iterator[list[int]]:
         if handler is not signal.SIG_IGN:
             signal.signal(number, stop)
     try:
-        yield stopped
+        with _held_back(signal.SIGINT):
+            yield stopped
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _held_back(number: int) -> Iterator[None]:
+    """Block a signal that is ignored, for a while, in place of ignoring it.
+
+    asyncio sets its handler only where Python's own stands, and without it a stop would break into any line of the
+    event loop.
+    """
+    if signal.getsignal(number) is not signal.SIG_IGN:
+        yield
+        return
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+    signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, signal.SIG_IGN)  # what has come meanwhile is forgotten
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 def print_any_text() -> None:

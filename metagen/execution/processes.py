@@ -93,21 +93,32 @@ async def _started(starting: _Starting, watcher: "_Watcher") -> asyncio.Subproce
         raise
 
 
-async def until_ended(process: int, seconds: float) -> None:
-    """Wait for the end of any process, for a while."""
+async def end_namespace(first: int, seconds: float) -> None:
+    """Kill the first process of a namespace, and with it all in there, and wait for its end, for a while."""
     try:
-        descriptor = os.pidfd_open(process)
+        descriptor = os.pidfd_open(first)
     except ProcessLookupError:  # it has ended
         return
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
     loop.add_reader(descriptor, ended.set)
     try:
+        if not _is_first(first):  # it has ended, and its number is another's
+            return
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await ended.wait()
     finally:
         loop.remove_reader(descriptor)
         os.close(descriptor)
+
+
+def _is_first(process: int) -> bool:
+    """Whether it is number 1 in a namespace of processes below ours."""
+    lines = read_if_there(f"/proc/{process}/status").splitlines()
+    numbers = next((line.split()[1:] for line in lines if line.startswith("NSpid:")), [])
+    return len(numbers) > 1 and numbers[-1] == "1"
 
 
 class _Watcher(asyncio.SubprocessProtocol):

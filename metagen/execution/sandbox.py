@@ -22,7 +22,7 @@ from metagen.errors import InputError, ToolError
 from metagen.execution.bubblewrap import ENVIRONMENT, WORK, bubblewrap, check_bubblewrap, entering, in_memory
 from metagen.execution.groups import Group, memory_group
 from metagen.execution.limits import MIB, Limits, with_limits
-from metagen.execution.processes import Finished, until_ended, watched
+from metagen.execution.processes import Finished, end_namespace, watched
 from metagen.execution.seccomp import program
 from metagen.settings import require_switch, spelled
 from metagen.system import processors
@@ -111,7 +111,7 @@ class Sandbox:
             try:
                 yield _Enclosure(prefix, None, (*descriptors.values(), telling, calls), group)
             finally:
-                await _gone(told)
+                await _emptied(told)
 
 
 CONFINED = Sandbox()
@@ -185,11 +185,15 @@ def _pipe() -> Iterator[tuple[int, int]]:
             os.close(end)
 
 
-async def _gone(told: int) -> None:
-    """Wait for the first process inside, which ends last: bubblewrap itself ends with the command, a little before."""
+async def _emptied(told: int) -> None:
+    """End the first process inside, and with it all others there.
+
+    It ends after bubblewrap, even where all goes well. Where bubblewrap was killed just after making it, it has not
+    yet asked to be killed too, and would run for ever.
+    """
     with suppress(BlockingIOError):  # nothing was begun
         if said := re.search(rb'"child-pid": *(\d+)', os.read(told, 4096)):
-            await until_ended(int(said[1]), END_SECONDS)
+            await end_namespace(int(said[1]), END_SECONDS)
 
 
 _SLOTS: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()

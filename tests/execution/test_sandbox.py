@@ -35,14 +35,19 @@ def text(finished: Finished) -> str:
 
 def alive(token: str) -> list[psutil.Process]:
     """All processes on the machine that name `token` in their command line."""
-    return [process for process in psutil.process_iter() if token in _command(process)]
+    return [process for process in psutil.process_iter() if token in " ".join(_command(process))]
 
 
-def _command(process: psutil.Process) -> str:
+def begun(token: str) -> bool:
+    """Whether the program that `python` runs is there, and not only what leads to it."""
+    return any(_command(process)[1:3] == ["-I", "-c"] for process in alive(token))
+
+
+def _command(process: psutil.Process) -> list[str]:
     try:
-        return "" if process.status() == psutil.STATUS_ZOMBIE else " ".join(process.cmdline())
+        return [] if process.status() == psutil.STATUS_ZOMBIE else process.cmdline()
     except psutil.Error:
-        return ""
+        return []
 
 
 @pytest.mark.parametrize(
@@ -202,11 +207,23 @@ async def test_a_signal_that_ends_a_command_is_named(sandbox: Sandbox) -> None:
 async def test_cancelling_leaves_nothing(sandbox: Sandbox) -> None:
     token = secrets.token_hex(8)
     task = asyncio.create_task(python("import signal; signal.pause()", token, sandbox=sandbox))
-    await until(lambda: alive(token))
+    await until(lambda: begun(token))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert not alive(token)
+
+
+@pytest.mark.parametrize("confined", [True], ids=["bwrap"])
+async def test_cancelling_leaves_nothing_where_bubblewrap_does_not_end_with_its_parent(
+    confined: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it does for a moment after it has made its first process."""
+    command = bubblewrap.bubblewrap
+    monkeypatch.setattr(
+        module, "bubblewrap", lambda *given: [part for part in command(*given) if part != "--die-with-parent"]
+    )
+    await test_cancelling_leaves_nothing(Sandbox())
 
 
 async def test_cancelling_at_any_moment_leaves_nothing(sandbox: Sandbox) -> None:
@@ -218,7 +235,7 @@ async def test_cancelling_at_any_moment_leaves_nothing(sandbox: Sandbox) -> None
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    await until(lambda: not alive(token))
+        assert not alive(token)
 
 
 async def test_nothing_stays_open_and_no_folder_stays(
@@ -272,11 +289,12 @@ def test_none_outlives_a_parent_that_is_killed() -> None:
     code = f"""
 import asyncio
 from metagen import Limits, Sandbox
-asyncio.run(Sandbox().run(["sh", "-c", "sleep 600", {token!r}], limits=Limits(clock=600)))
+command = [{sys.executable!r}, "-I", "-c", "import signal; signal.pause()", {token!r}]
+asyncio.run(Sandbox().run(command, limits=Limits(clock=600)))
 """
     with subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(ROOT)}) as parent:
         try:
-            block_until(lambda: len(alive(token)) > 1)
+            block_until(lambda: begun(token))
         finally:
             parent.kill()
     block_until(lambda: not alive(token))

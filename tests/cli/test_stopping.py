@@ -1,0 +1,52 @@
+import asyncio
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from metagen.cli.stopping import until_stopped
+
+
+@pytest.fixture
+def ignored() -> Iterator[None]:
+    """SIGINT is ignored, as for what a script begins in the background."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ignored")
+def test_a_stop_cancels_the_task_that_runs_also_where_ctrl_c_is_ignored() -> None:
+    came: list[str] = []
+
+    async def main() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            came.append("the next line")
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            came.append("the end")
+            raise
+
+    with until_stopped() as stopped, pytest.raises((asyncio.CancelledError, KeyboardInterrupt)):
+        asyncio.run(main())
+    assert (came, stopped) == (["the next line", "the end"], [signal.SIGTERM])
+
+
+@pytest.mark.usefixtures("ignored")
+def test_what_is_ignored_stays_so() -> None:
+    with until_stopped() as stopped:
+        os.kill(os.getpid(), signal.SIGINT)
+        asyncio.run(asyncio.sleep(0))
+        os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGINT)
+    assert stopped == []
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def test_a_stop_is_ctrl_c_where_no_task_runs() -> None:
+    with until_stopped() as stopped, pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGHUP)
+    assert stopped == [signal.SIGHUP]
