@@ -35,6 +35,7 @@ from metagen.run.protocols import is_joint
 from metagen.run.telling import Teller
 from metagen.settings import CONCURRENCY, require_grade, require_strategy
 from metagen.solution import Solution, solved
+from metagen.system import collecting_seldom
 from metagen.trace import Span, notes_of
 from metagen.verifiers.grading import REFERENCE, by_reference, grades, oracle_of
 
@@ -257,18 +258,19 @@ async def _in_turn(
     """Begin calls, `at_once` at a time, while the budget refuses nothing; yield each result as it is done."""
     waiting, done = iter(calls), asyncio.Queue[asyncio.Task[Result]]()
     begun: set[asyncio.Task[Result]] = set()
-    try:
-        while True:
-            for call in () if account.refused else islice(waiting, at_once - len(begun)):
-                task = asyncio.create_task(call())
-                task.add_done_callback(done.put_nowait)
-                begun.add(task)
-            if not begun:
-                return
-            begun.discard(task := await done.get())
-            yield task.result()
-    finally:
-        await cancel(begun)
+    with collecting_seldom():
+        try:
+            while True:
+                for call in () if account.refused else islice(waiting, at_once - len(begun)):
+                    task = asyncio.create_task(call())
+                    task.add_done_callback(done.put_nowait)
+                    begun.add(task)
+                if not begun:
+                    return
+                begun.discard(task := await done.get())
+                yield task.result()
+        finally:
+            await cancel(begun)
 
 
 @dataclass(frozen=True, slots=True)

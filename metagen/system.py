@@ -5,7 +5,10 @@ watches the memory of a process, and an engine that outlives its parent is not k
 Python; it keeps no runs and pools on disk, because it cannot lock their files as they need it.
 """
 
+import gc
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from errno import EACCES, EAGAIN, EWOULDBLOCK
 from pathlib import Path
 from typing import IO, Any
@@ -14,6 +17,8 @@ from metagen.errors import InputError
 
 CLAIMED = {EACCES, EAGAIN, EWOULDBLOCK}
 """Errors of a lock that another process has."""
+NEW_OBJECTS = 20_000
+"""The garbage collector looks for cycles after so many new objects, where Python's own number is 700 or 2,000."""
 
 
 def lock(file: IO[Any] | int, path: object) -> None:
@@ -42,6 +47,24 @@ def cache_folder() -> Path:
     if named := os.environ.get("METAGEN_CACHE"):
         return Path(named)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "metagen"
+
+
+@contextmanager
+def collecting_seldom() -> Iterator[None]:
+    """Let the garbage collector look for cycles less often, for a while, unless it does so already.
+
+    The work keeps most of what it makes, in traces, and the rest is freed without the collector. A threshold that is
+    set meanwhile stays.
+    """
+    first, *others = before = gc.get_threshold()
+    if 0 < first < NEW_OBJECTS:  # 0 is never
+        gc.set_threshold(NEW_OBJECTS, *others)
+    during = gc.get_threshold()
+    try:
+        yield
+    finally:
+        if gc.get_threshold() == during:
+            gc.set_threshold(*before)
 
 
 def processors() -> int:

@@ -224,7 +224,7 @@ ROOMS = {"metagen", "metagen.backends", "metagen.lazy", "metagen.strategies", "m
 HELP = ROOMS | {
     "metagen.cli",
     *(f"metagen.cli.{name}" for name in ("commands", "options", "serving", "stopping", "training", "visible")),
-    *("metagen.errors", "metagen.settings", "metagen.train"),
+    *("metagen.errors", "metagen.settings", "metagen.system", "metagen.train"),
 }
 CALL = """
 from metagen.cli import main

@@ -1,17 +1,19 @@
 """metagen imports, and solves, where what only Linux or only POSIX systems have is missing."""
 
+import gc
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from errno import ENOLCK
 from pathlib import Path
 
 import pytest
 
+from metagen import Request, Scripted, solve_all
 from metagen.disk.lines import Appender
 from metagen.disk.runs import RunDirectory
 from metagen.errors import InputError
-from metagen.system import lock, page_size, processors, speedup
+from metagen.system import NEW_OBJECTS, collecting_seldom, lock, page_size, processors, speedup
 from tests.test_architecture import MODULES
 
 BARE = """
@@ -127,3 +129,48 @@ def test_a_file_system_without_locks_is_not_called_another_process(
     monkeypatch.setattr("fcntl.flock", refuse)
     with pytest.raises(InputError, match="cannot be locked: No locks available: keep runs and pools on a file system"):
         open_it(tmp_path / "new")
+
+
+@pytest.fixture
+def usual() -> Iterator[None]:
+    """The threshold of Python's garbage collector before version 3.13."""
+    before = gc.get_threshold()
+    gc.set_threshold(700, 10, 10)
+    yield
+    gc.set_threshold(*before)
+
+
+@pytest.mark.usefixtures("usual")
+def test_the_garbage_collector_comes_seldom_for_a_while() -> None:
+    with collecting_seldom(), collecting_seldom():
+        assert gc.get_threshold() == (NEW_OBJECTS, 10, 10)
+    assert gc.get_threshold() == (700, 10, 10)
+
+
+@pytest.mark.usefixtures("usual")
+@pytest.mark.parametrize("first", [0, NEW_OBJECTS + 1])
+def test_a_garbage_collector_that_comes_never_or_more_seldom_is_left_alone(first: int) -> None:
+    gc.set_threshold(first, 5, 6)
+    with collecting_seldom():
+        assert gc.get_threshold() == (first, 5, 6)
+    assert gc.get_threshold() == (first, 5, 6)
+
+
+@pytest.mark.usefixtures("usual")
+def test_a_threshold_that_is_set_meanwhile_stays() -> None:
+    with collecting_seldom():
+        gc.set_threshold(800, 10, 10)
+    assert gc.get_threshold() == (800, 10, 10)
+
+
+@pytest.mark.usefixtures("usual")
+async def test_solving_is_such_a_while() -> None:
+    found = []
+
+    def script(_: Request) -> str:
+        found.append(gc.get_threshold()[0])
+        return "The answer is 7."
+
+    assert [each.answer async for each in solve_all(["What is 3 + 4?"], model=Scripted(script))] == ["7"]
+    assert found == [NEW_OBJECTS]
+    assert gc.get_threshold()[0] == 700

@@ -1,6 +1,5 @@
 """The commands: arguments to jobs to files. Each imports what it needs, so that help and mistakes are answered fast."""
 
-import gc
 import sys
 import warnings
 from pathlib import Path
@@ -59,6 +58,7 @@ from metagen.cli.training import training_app
 from metagen.cli.visible import guard_interpreter
 from metagen.errors import BackendGone, InputError, MetagenError, StorageError
 from metagen.settings import CONCURRENCY
+from metagen.system import collecting_seldom
 
 app = typer.Typer(
     help="Answer better by calling a language model many times.",
@@ -440,8 +440,7 @@ def main() -> NoReturn:
     """
     print_any_text()
     guard_interpreter()
-    gc.set_threshold(20_000, 10, 10)  # the work makes next to no garbage that only the collector finds
-    with until_stopped() as stopped:
+    with collecting_seldom(), until_stopped() as stopped:
         try:
             code = app(prog_name="metagen", standalone_mode=False)
             sys.stdout.flush()

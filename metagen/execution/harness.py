@@ -13,16 +13,15 @@ import sys
 import traceback
 import unittest
 from collections.abc import Callable, Iterator
+from dis import get_instructions
 from importlib.machinery import SourceFileLoader
 from importlib.metadata import entry_points
 from importlib.util import module_from_spec, spec_from_loader
-from opcode import opmap
+from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 TESTS = "test_code.py"
-CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR = 0x20, 0x80, 0x200
-"""As `inspect` has them, which takes long to import."""
 OF_RUNNERS = frozenset(
     (
         "setup_module",
@@ -114,13 +113,9 @@ def _set_by_functions(code: CodeType | None) -> Iterator[str]:
     for inner in code.co_consts if code else ():
         if isinstance(inner, CodeType):
             yield from _set_by_functions(inner)
-            argument = 0
-            for operation, part in zip(inner.co_code[::2], inner.co_code[1::2], strict=True):
-                argument = argument << 8 | part
-                if operation in (opmap["STORE_GLOBAL"], opmap["DELETE_GLOBAL"]):
-                    yield inner.co_names[argument]
-                if operation != opmap["EXTENDED_ARG"]:
-                    argument = 0
+            for each in get_instructions(inner):
+                if each.opname in ("STORE_GLOBAL", "DELETE_GLOBAL"):
+                    yield each.argval
 
 
 def run_unittest(tests: ModuleType, code: ModuleType, text: str) -> None:
