@@ -5,6 +5,7 @@ the prompt, and a tokenizer that reads the whole prompt makes it a control token
 from the template, as text. Where no content holds one, the ids are exactly those of the whole rendering.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -54,7 +55,7 @@ class Chat:
             return self.encode_text(plain(turns) + partial, begins=True)
         if not self.takes_system:
             turns = merged(turns)
-        fields = [turn.fields() for turn in turns]
+        fields = [_with_objects(turn.fields()) for turn in turns]
         return self.encode_turns(fields, prompting=True, partial=partial, options=options or {})
 
     @cached_property
@@ -147,6 +148,22 @@ class Chat:
     def _pattern(self) -> re.Pattern[str]:
         """Where a steering token begins; found also inside another."""
         return re.compile(f"(?={'|'.join(map(re.escape, self._steering.values()))})")
+
+
+def _with_objects(turn: dict[str, Any]) -> Turn:
+    """The turn with the arguments of its calls as objects, which templates read; OpenAI's API has them as texts."""
+    return turn | {"tool_calls": [_called(call) for call in turn["tool_calls"]]} if turn.get("tool_calls") else turn
+
+
+def _called(call: dict[str, Any]) -> dict[str, Any]:
+    function = call.get("function")
+    if not isinstance(function, dict) or not isinstance(function.get("arguments"), str):
+        return call
+    try:
+        arguments = json.loads(function["arguments"] or "{}")
+    except (ValueError, RecursionError):
+        return call
+    return call | {"function": function | {"arguments": arguments}} if isinstance(arguments, dict) else call
 
 
 def _is_control(token: str, template: str) -> bool:

@@ -23,7 +23,8 @@ _BEFORE = re.compile(r"(?:[\s{}+*-]|(?:all|par|!|\d+(?:\s*[-,]\s*\d+)*|\[\s*[\w'
 _WORD = re.compile(r"[^\W\d][\w']*|\S|\Z")
 _TACTIC = re.compile(r"[a-z_(\[]|\Z")
 GIVES_UP = re.compile(r"(?<![\w'.])(admit|give_up|Admitted|bypass_check)(?![\w'])")
-_REQUIRE = re.compile(r"(?:From\s+(?:Coq|Stdlib)\s+)?Require\s+(?:Import\s+|Export\s+)?((?:[\w']+(?:\.[\w']+)*\s*)+)\.")
+_NAME = r"[\w']+(?:\.[\w']+)*"
+_REQUIRE = re.compile(rf"(?:From\s+(?:Coq|Stdlib)\s+)?Require\s+(?:Import\s+|Export\s+)?((?:{_NAME}\s+)*{_NAME})\s*\.")
 _OPEN_HOLE = re.compile(rf"\(\* (.*?) \*\)\n{re.escape(HOLE)}", re.DOTALL)
 _OPENING = re.compile(r"Proof(?: using\b.*?)?(?: with (?P<tactic>.+))?\.")
 """How a proof begins; the tactic is done behind each sentence that ends with three periods."""

@@ -1,6 +1,5 @@
 """Tells a listener what happens on the way to one solution: see `metagen.events`."""
 
-import re
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -9,8 +8,8 @@ from metagen.errors import VerifierError
 from metagen.events import Listener, Path, SampleDone, TextAdded
 from metagen.request import Hearing
 
-UNSETTLED = re.compile(r"(?:\s|<[^<\n]{0,24})*\Z")
-"""The end of a text that may still turn out to be a mark, or the blanks around one."""
+MARK = 25
+"""Characters of the longest beginning of a mark, such as `<think`, that is waited for."""
 
 
 @dataclass(slots=True)
@@ -72,8 +71,8 @@ class Teller:
         """Tell what is new; nothing any more once a reply does not continue what was told."""
         if self._text is None:
             return
-        text = UNSETTLED.sub("", text)
-        thought = thought if text else UNSETTLED.sub("", thought)
+        text = settled(text)
+        thought = thought if text else settled(thought)
         if not (text.startswith(self._text) and thought.startswith(self._thought)):
             self._text = None
             return
@@ -88,3 +87,14 @@ class Teller:
             return read_keyed(self._answers, text, finished=finished)
         except VerifierError:
             return None, None
+
+
+def settled(text: str) -> str:
+    """The text without an end that may still turn out to be marks, or the blanks around them."""
+    end = len(text)
+    while True:
+        kept = len(text[:end].rstrip())
+        begun = text.rfind("<", max(0, kept - MARK), kept)
+        if begun < 0 or "\n" in text[begun:kept]:
+            return text[:kept]
+        end = begun

@@ -3,6 +3,7 @@
 import hmac
 import os
 import tomllib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -66,7 +67,7 @@ class KeyFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    key: list[KeyRow]
+    key: Annotated[list[KeyRow], Field(min_length=1)]
 
 
 def hashed(secret: str) -> bytes:
@@ -81,17 +82,24 @@ def read_keys(path: Path) -> tuple[Key, ...]:
         raise InputError(f"{path}: {first_fault(error)}") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as TOML: {error}") from None
-    names = [row.name for row in rows]
-    if len(set(names)) < len(names):
-        raise InputError(f"{path}: two keys have one name")
-    return tuple(row.key() for row in rows)
+    keys = tuple(row.key() for row in rows)
+    check_names(keys, f"{path}: ")
+    return keys
+
+
+def check_names(keys: Sequence[Key], where: str = "") -> None:
+    """Raise `InputError` if two keys have one name: they would share budgets, and read the replies of each other."""
+    if twice := [name for name, count in Counter(key.name for key in keys).items() if count > 1]:
+        raise InputError(f"{where}two keys have one name, {twice[0]!r}")
 
 
 def find_keys(path: Path | None) -> tuple[Key, ...]:
     """The keys of a file, and that of the environment."""
     secret = os.environ.get(VARIABLE, "")
     own = (Key("environment", hashed(secret)),) if secret else ()
-    return own + (read_keys(path) if path else ())
+    keys = own + (read_keys(path) if path else ())
+    check_names(keys, f"{path}: with the key of {VARIABLE}, ")
+    return keys
 
 
 def authorise(keys: Sequence[Key], header: str | None) -> Key:

@@ -34,6 +34,8 @@ LONGEST = 4000
 """Characters of a spec in a request."""
 MOST_SAMPLES = 4096
 """The most samples that a strategy of a request may draw, as far as its numbers tell."""
+MOST_REPEATS = 64
+"""How often templates that are nested in one another may repeat the question."""
 DRAWN = ("n", "width", "branch", "subtrees", "expansions", "ahead", "limit", "rounds", "waits", "hops", "turns")
 """Settings that say how often a part draws from what is in it."""
 
@@ -126,6 +128,8 @@ def read_spec(text: str) -> Generator:
     require_async(made, literal(made), GENERATOR)
     if (samples := count_samples(made)) > MOST_SAMPLES:
         raise InputError(f"it may draw {samples:,} samples, and {MOST_SAMPLES:,} are the most")
+    if (repeats := count_repeats(made)) > MOST_REPEATS:
+        raise InputError(f"its templates repeat the question {repeats:,} times, and {MOST_REPEATS} are the most")
     if any(part.adapter or part.extra or part.chat_template_kwargs for part in parts(made) if isinstance(part, Model)):
         raise InputError("adapter, extra and chat_template_kwargs cannot be set in a request")
     return made  # type: ignore[no-any-return]
@@ -151,6 +155,16 @@ def count_samples(strategy: object, candidates: int = 1) -> int:
     return times * sum(
         max(int(drawn), count_samples(getattr(strategy, name), candidates)) for name, drawn, _ in settings
     )
+
+
+def count_repeats(strategy: object) -> int:
+    """A bound on how often the longest prompt of a strategy holds the question."""
+    if isinstance(strategy, tuple):
+        return max(map(count_repeats, strategy), default=1)
+    template = strategy.template if isinstance(strategy, strategies.Ask) else ""
+    repeats = max(1, template.count("{question}")) if isinstance(template, str) else 1
+    settings = settings_of(type(strategy)) or ()  # type: ignore[arg-type]  # a class has a hash
+    return repeats * max((count_repeats(getattr(strategy, name)) for name, *_ in settings), default=1)
 
 
 def _number(value: object) -> int:

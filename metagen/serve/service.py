@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from metagen.budget import Account, Usage
+from metagen.candidate import changed
 from metagen.disk.runs import RunDirectory
 from metagen.disk.traces import row_of
 from metagen.errors import BackendGone, BudgetExceeded, InputError, StorageError, UnfitRequest
@@ -179,7 +180,7 @@ class Service:
         except (StorageError, InputError) as error:
             LOG.error("%s is not kept: %s", order.asked.id, error)  # noqa: TRY400 (a traceback may hold a prompt)
             solutions = [replace(each, notes=(*each.notes, NOT_KEPT)) for each in solutions]
-        self.traces.keep(order.asked.id, order.key, solutions)
+        self.traces.keep(order.asked.id, order.key, [_without_tokens(each) for each in solutions])
         return solutions
 
     def _checked(self, call: Call, served: Served, models: Mapping[str, AnyBackend]) -> Mapping[str, Any]:
@@ -202,6 +203,16 @@ class Service:
         if solutions is None:
             return None
         return [row_of(span, solution.problem) for solution in solutions for span in solution.trace.walk()]
+
+
+def _without_tokens(solution: Solution) -> Solution:
+    """The solution as its trace and its page show it: ids and log-probabilities of tokens would fill the memory."""
+    spans = list(solution.trace.walk())
+    every = [*([solution.candidate] if solution.candidate else ()), *(each for span in spans for each in span.samples)]
+    light = {id(each): changed(each, tokens=(), logprobs=(), confidences=(), first=()) for each in every}
+    for span in spans:
+        span.samples = [light[id(each)] for each in span.samples]
+    return replace(solution, candidate=light.get(id(solution.candidate)))
 
 
 UNSUPPORTED = "unsupported_parameter"

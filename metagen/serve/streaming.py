@@ -197,14 +197,20 @@ class Teller:
 class ChatTeller(Teller):
     """Chunks of `/v1/chat/completions`."""
 
+    def __init__(self, asked: Asked, outlet: Outlet) -> None:
+        super().__init__(asked, outlet)
+        self._begun: set[int] = set()
+
     def begin(self) -> None:
-        for index in range(self.asked.call.choices):
-            self._delta(index, {"role": "assistant", "content": ""})
+        if self.asked.call.choices == 1:
+            self._open(0)
 
     def think(self, index: int, text: str) -> None:
+        self._open(index)
         self._delta(index, {"reasoning": text, "reasoning_content": text})
 
     def say(self, index: int, text: str) -> None:
+        self._open(index)
         self._delta(index, {"content": text})
 
     def heard(self, index: int, event: Event) -> None:
@@ -216,6 +222,7 @@ class ChatTeller(Teller):
 
     def end(self, solutions: list[Solution], spent: Any) -> None:
         for index, solution in answered(solutions):
+            self._open(index)
             if rest := self.rest(index, solution):
                 self.say(index, rest)
             for number, call in enumerate(tool_calls(self.asked, solution)):
@@ -224,7 +231,15 @@ class ChatTeller(Teller):
         own = {"metagen": own_fields(self.asked, solutions)}
         if self.asked.call.usage_in_stream:
             self.out.put(self._head() | {"choices": [], "usage": usage_of(spent)} | own)
+        elif any(solution.failed for solution in solutions):
+            self.out.put(self._head() | {"choices": []} | own)  # a choice that failed stays open: this says why
         self.out.end(DONE)
+
+    def _open(self, index: int) -> None:
+        """Begin a choice, if it is not begun yet: one that fails at once is missing."""
+        if index not in self._begun:
+            self._begun.add(index)
+            self._delta(index, {"role": "assistant", "content": ""})
 
     def _delta(self, index: int, delta: Fields, reason: str | None = None) -> None:
         choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": reason}
@@ -237,10 +252,10 @@ class ChatTeller(Teller):
 class CompletionTeller(ChatTeller):
     """Chunks of `/v1/completions`, in which progress has no place."""
 
-    def begin(self) -> None:
+    def think(self, index: int, text: str) -> None:  # noqa: ARG002
         return
 
-    def think(self, index: int, text: str) -> None:  # noqa: ARG002
+    def _open(self, index: int) -> None:  # noqa: ARG002
         return
 
     def _delta(self, index: int, delta: Fields, reason: str | None = None) -> None:
@@ -275,12 +290,7 @@ class ResponseTeller(Teller):
         self._put("response.reasoning_text.delta", **where, delta=text)
 
     def say(self, index: int, text: str) -> None:  # noqa: ARG002
-        if not self._saying:
-            self._end_thoughts()
-            self._saying = True
-            item = message_item(self.asked, "") | {"status": "in_progress", "content": []}
-            self._put("response.output_item.added", output_index=len(self._output), item=item)
-            self._put("response.content_part.added", **self._place, part=text_part(""))
+        self._begin_message()
         self._put("response.output_text.delta", **self._place, delta=text, logprobs=[])
 
     def end(self, solutions: list[Solution], spent: Any) -> None:
@@ -308,12 +318,21 @@ class ResponseTeller(Teller):
             self._put("response.function_call_arguments.delta", **where, delta=item["arguments"])
             done = {"name": item["name"], "arguments": item["arguments"]}
             self._put("response.function_call_arguments.done", **where, **done)
-        elif self._saying:
+        else:
+            self._begin_message()  # its text may be empty
             (part,) = item["content"]
             self._put("response.output_text.done", **self._place, text=part["text"], logprobs=[])
             self._put("response.content_part.done", **self._place, part=part)
         self._put("response.output_item.done", output_index=len(self._output), item=item)
         self._output.append(item)
+
+    def _begin_message(self) -> None:
+        if not self._saying:
+            self._end_thoughts()
+            self._saying = True
+            item = message_item(self.asked, "") | {"status": "in_progress", "content": []}
+            self._put("response.output_item.added", output_index=len(self._output), item=item)
+            self._put("response.content_part.added", **self._place, part=text_part(""))
 
     def _end_thoughts(self) -> None:
         if self._thoughts and not self._output:

@@ -45,6 +45,39 @@ def opened(name: str) -> Any:
     return transformers.AutoTokenizer.from_pretrained(folder)
 
 
+CALLING = """{% for message in messages %}{% for call in message.tool_calls or [] %}\
+{% for name, value in call.function.arguments | items %}<{{ name }}>{{ value }}{% endfor %}{% endfor %}{% endfor %}"""
+"""A template that reads the arguments of calls as an object."""
+
+
+@pytest.mark.parametrize("arguments", ['{"city": "Bern"}', {"city": "Bern"}])
+def test_the_arguments_of_a_call_reach_the_template_as_an_object(arguments: object) -> None:
+    tokenizer = opened("small-moe")
+    tokenizer.chat_template = CALLING
+    call = {"id": "1", "type": "function", "function": {"name": "weather", "arguments": arguments}}
+    turns = [
+        *user("?"),
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "content": "sunny"},
+    ]
+    ids = Chat(tokenizer).encode_conversation(read_messages(turns, "messages"))
+    assert ids == tokenizer.encode("<city>Bern", add_special_tokens=False)
+
+
+CALLS = """{% for message in messages %}{% for call in message.tool_calls or [] %}{{ call.function.arguments }}\
+{% endfor %}{% endfor %}"""
+
+
+@pytest.mark.parametrize("arguments", ["", "{}", "no JSON", "[1]", "[" * 5000])
+def test_arguments_that_are_no_object_are_left_as_they_are(arguments: str) -> None:
+    tokenizer = opened("small-moe")
+    tokenizer.chat_template = CALLS
+    call = {"id": "1", "type": "function", "function": {"name": "weather", "arguments": arguments}}
+    turns = [*user("?"), {"role": "assistant", "content": "", "tool_calls": [call]}, *user("?")]
+    ids = Chat(tokenizer).encode_conversation(read_messages(turns, "messages"))
+    assert ids == tokenizer.encode(arguments or "{}", add_special_tokens=False)
+
+
 TOKENIZERS = ("small-moe", "small-prm", "smollm2", "thinking")
 
 

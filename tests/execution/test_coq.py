@@ -181,6 +181,12 @@ def test_the_reason_names_what_was_refused() -> None:
     assert reason(CHEATS["Redirect"]) == "refused: a string, which no proof needs"
 
 
+@pytest.mark.parametrize("names", ["a" * 5000, "a " * 5000, "a.b " * 5000, "a.b" * 5000])
+def test_a_long_sentence_that_loads_nothing_is_refused_at_once(names: str) -> None:
+    with pytest.raises(Refused, match="Require"):
+        proof_of(read_statement(FALSE), f"Require Import {names}!.")
+
+
 def test_the_statement_may_load_what_it_likes_and_the_proof_again() -> None:
     statement = read_statement(f"Require Import Classical_Pred_Type.\n{FALSE}")
     assert proof_of(statement, "From Coq Require Import Classical_Pred_Type. auto.").endswith("auto.")

@@ -182,9 +182,23 @@ def test_a_file_of_keys_holds_hashes(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("METAGEN_API_KEY", "secret")
     assert [each.name for each in find_keys(path)] == ["environment", "a"]
     assert "secret" not in repr(find_keys(path))
+    with pytest.raises(InputError, match="two keys have one name, 'environment'"):
+        find_keys(_renamed(path, "environment"))
+    monkeypatch.delenv("METAGEN_API_KEY")
+    assert [each.name for each in find_keys(path)] == ["environment"]
+    with pytest.raises(InputError, match="two keys have one name, 'a'"):
+        app(Scripted("7"), keys=[Key("a", hashed("1")), Key("a", hashed("2"))])
+    path.write_text("key = []\n")  # which would let everybody in
+    with pytest.raises(InputError, match=r"keys\.toml: field 'key'"):
+        read_keys(path)
     path.write_text('[[key]]\nname = "a"\nsha256 = "abc"\n')
     with pytest.raises(InputError, match=r"keys\.toml: field 'key\.0\.sha256'"):
         read_keys(path)
+
+
+def _renamed(path: Path, name: str) -> Path:
+    path.write_text(path.read_text().replace('"a"', f'"{name}"'))
+    return path
 
 
 BUDGETS = st.one_of(st.none(), st.integers(1, 400))

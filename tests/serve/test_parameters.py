@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from metagen import Budget, InputError, Scripted, strategies, verifiers
 from metagen.serve.keys import ANYONE
-from metagen.serve.names import CONSTRUCTORS, DRAWN, Catalogue, count_samples, read_spec
+from metagen.serve.names import CONSTRUCTORS, DRAWN, Catalogue, count_repeats, count_samples, read_spec
 from metagen.serve.parameters import Chat, Response, decode, read_budget, read_chat, read_completion, read_response
 from metagen.serve.refusals import Refusal
 from metagen.verifiers import critics
@@ -133,6 +133,36 @@ def test_each_whole_number_is_one_of_samples_or_known_to_be_none() -> None:
     assert numbers == OTHER_NUMBERS | (numbers & set(DRAWN))
     assert not OTHER_NUMBERS & set(DRAWN)
     assert set(DRAWN) <= numbers
+
+
+def nested(template: str, depth: int) -> str:
+    spec = "Model()"
+    for _ in range(depth):
+        spec = f"Ask({template!r}, of={spec})"
+    return spec
+
+
+@pytest.mark.parametrize(
+    ("spec", "repeats"),
+    [
+        ("Vote(64)", 1),
+        ("Ask('Say it.')", 1),
+        (nested("{question}\n{question}", 3), 8),
+        (f"Vote(4, of={nested('{question}{question}', 2)})", 4),
+        (f"Chain({nested('{question}' * 3, 1)}, Ask('{{question}}{{1}}'), CoT())", 3),
+    ],
+)
+def test_how_often_a_prompt_holds_the_question(spec: str, repeats: int) -> None:
+    assert count_repeats(read_spec(spec)) == repeats
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [nested("{question}" * 65, 1), nested("{question}{question}", 7), f"Vote(2, of={nested('{question}' * 9, 2)})"],
+)
+def test_templates_that_multiply_the_question_are_refused(spec: str) -> None:
+    with pytest.raises(InputError, match="repeat the question"):
+        read_spec(spec)
 
 
 @given(st.text(max_size=200))

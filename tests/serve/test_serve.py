@@ -27,13 +27,14 @@ from metagen import (
     Scripted,
     UnfitRequest,
     Vote,
+    solve,
 )
 from metagen.disk.runs import read_solutions
 from metagen.run import Generator
 from metagen.serve import Key, Limits, app
 from metagen.serve.application import _header
 from metagen.serve.keys import hashed
-from metagen.serve.service import Latest
+from metagen.serve.service import Latest, _without_tokens
 from metagen.serve.streaming import ChatTeller
 from tests.support.serving import serving
 from tests.support.timing import forever
@@ -173,8 +174,10 @@ async def test_a_choice_that_fails_costs_no_other() -> None:
         assert [choice.index for choice in reply.choices] == [0, 2]
         assert (reply.model_extra or {})["metagen"]["notes"] == ["choice 1 failed: GenerationError: no power"]
         stream = await client.chat.completions.create(model="m", messages=QUESTION, n=3, stream=True)
-        ended = [each.index async for chunk in stream for each in chunk.choices if each.finish_reason]
-        assert ended == [0, 2]
+        chunks = [chunk async for chunk in stream]
+        assert [each.index for chunk in chunks for each in chunk.choices if each.finish_reason] == [0, 2]
+        assert {each.index for chunk in chunks for each in chunk.choices} == {0, 2}
+        assert (chunks[-1].model_extra or {})["metagen"]["notes"] == ["choice 1 failed: GenerationError: no power"]
         with pytest.raises(openai.InternalServerError, match="no power"):
             await client.chat.completions.create(model="m", messages=[{"role": "user", "content": "all"}], n=3)
 
@@ -254,6 +257,17 @@ async def test_a_response_streams_typed_events(client: AsyncOpenAI) -> None:
     assert text == "The answer is 7."
     assert events[-1].type == "response.completed"
     assert events[-1].response.output_text == text
+
+
+@pytest.mark.parametrize("model", ["m", "Vote(3)"])
+async def test_a_response_without_a_text_has_a_message_nevertheless(model: str) -> None:
+    async with serving(app(Scripted("", name="m"))) as url, client_of(url) as client:
+        events = [each async for each in await client.responses.create(model=model, input="?", stream=True)]
+    ids = [getattr(each, "item_id", "") or getattr(getattr(each, "item", None), "id", "") for each in events]
+    assert [each.type for each, item in zip(events, ids, strict=True) if item.startswith("msg")] == [
+        *("response.output_item.added", "response.content_part.added"),
+        *("response.output_text.done", "response.content_part.done", "response.output_item.done"),
+    ]
 
 
 async def test_a_streamed_response_is_kept_too(client: AsyncOpenAI) -> None:
@@ -499,6 +513,17 @@ async def test_answers_are_kept_as_runs_and_traces_are_told_to_their_key(tmp_pat
             assert (await bare.get("/models")).status_code == 401
     (folder,) = tmp_path.iterdir()  # noqa: ASYNC240 (a folder of the test)
     assert [(each.problem, each.answer) for each in read_solutions(folder)] == [(f"{reply.id}-1", "7")]
+
+
+async def test_what_is_kept_holds_no_ids_of_tokens() -> None:
+    """Those of long replies would fill the memory."""
+    solution = await solve("What is 3 + 4?", Vote(4), Scripted(numbered))
+    kept = _without_tokens(solution)
+    held = [kept.candidate, *(each for span in kept.trace.walk() for each in span.samples)]
+    assert len(held) > 4
+    assert all(each and not each.tokens and each.text for each in held)
+    assert any(each is kept.candidate for each in held[1:])
+    assert (kept.answer, kept.text) == ("7", solution.text)
 
 
 async def test_an_answer_that_cannot_be_kept_is_returned(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
