@@ -8,7 +8,7 @@ from the template, as text. Where no content holds one, the ids are exactly thos
 import json
 import re
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from hashlib import blake2b
 from types import MappingProxyType
 from typing import Any
@@ -17,6 +17,13 @@ from metagen.errors import UnfitRequest
 from metagen.messages import Turns, merged, plain
 
 NO_SYSTEM = "its chat template takes no system turn: what one says is put before the first question"
+
+PIECES = 4096
+"""Pieces of texts whose ids are kept."""
+TAKING_MORE = ("normalized", "lstrip", "rstrip", "single_word")
+"""Settings with which an added token takes blanks beside it, or is found elsewhere than where its text stands."""
+PLAIN_PARTS = {"NFC", "Split", "ByteLevel", "Digits"}
+"""Parts of tokenizers for which a piece between added tokens is like a text of its own."""
 
 Turn = Mapping[str, Any]
 """A message of a chat: its `role`, its `content`, and what else its template reads."""
@@ -32,6 +39,7 @@ class Chat:
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         self.templated = bool(getattr(tokenizer, "chat_template", None))
+        self._remembered = lru_cache(PIECES)(self._encode_piece)
 
     def encode_text(self, text: str, *, begins: bool = False) -> list[int]:
         """The ids of a text in which nothing is special; `begins` puts the tokenizer's own first token before it."""
@@ -84,7 +92,7 @@ class Chat:
         rendered = self._render(turns, prompting, options)
         contents = [_pieces(turn, mark) for turn in turns]
         if not any(self._steers(text) for text in (*(piece for each in contents for piece in each), partial)):
-            return self._encode(rendered + partial)
+            return self._encode_between(rendered, mark) if mark and not partial else self._encode(rendered + partial)
         ids = self._encode_apart(turns, prompting, mark, options, rendered)
         return [*ids, *(self.encode_text(partial) if partial else ())]
 
@@ -122,6 +130,35 @@ class Chat:
     def _encode(self, text: str, *, begins: bool = False) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=begins))
 
+    def _encode_between(self, text: str, mark: str) -> list[int]:
+        """The same ids, those between marks from memory: most steps of a reading were in another one before."""
+        number = self._cutting.get(mark)
+        if number is None:
+            return self._encode(text)
+        first, *others = text.split(mark)
+        return [*self._remembered(first), *(token for other in others for token in (number, *self._remembered(other)))]
+
+    def _encode_piece(self, text: str) -> tuple[int, ...]:
+        return tuple(self._encode(text))
+
+    @cached_property
+    def _cutting(self) -> dict[str, int]:
+        """The added tokens, with their ids, at which the tokenizer cuts a text before it looks at the rest.
+
+        Only where it then reads each piece as it would read it alone: others write a blank before a text, or none.
+        """
+        backend = getattr(self._tokenizer, "backend_tokenizer", None)
+        if backend is None:
+            return {}
+        told = json.loads(backend.to_str())
+        parts = [*_parts_of(told["normalizer"]), *_parts_of(told["pre_tokenizer"])]
+        if not all(part["type"] in PLAIN_PARTS and not part.get("add_prefix_space") for part in parts):
+            return {}
+        ids = {each["content"]: each["id"] for each in told["added_tokens"]}
+        odd = {each["content"] for each in told["added_tokens"] if any(each[name] for name in TAKING_MORE)}
+        odd |= {token for token in ids for other in ids if token in other and token != other}
+        return {token: number for token, number in ids.items() if token not in odd}
+
     def _encode_split(self, text: str) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True))
 
@@ -148,6 +185,13 @@ class Chat:
     def _pattern(self) -> re.Pattern[str]:
         """Where a steering token begins; found also inside another."""
         return re.compile(f"(?={'|'.join(map(re.escape, self._steering.values()))})")
+
+
+def _parts_of(part: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """The parts of a normalizer or of a pre-tokenizer, as the file of a tokenizer has them."""
+    if part is None:
+        return []
+    return part.get("normalizers") or part.get("pretokenizers") or [part]
 
 
 def _with_objects(turn: dict[str, Any]) -> Turn:

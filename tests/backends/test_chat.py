@@ -1,6 +1,7 @@
 """Only the template's own tokens are special; whatever else is text is tokenised as text."""
 
 import ast
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -272,3 +273,43 @@ def test_code_of_a_model_is_never_trusted_unasked() -> None:
     for path, node in opens:
         given = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
         assert given.get("trust_remote_code") == "False", f"{path}, line {node.lineno}"
+
+
+PIECES = st.text(alphabet="a7 \n\t<>\u0301\u00e9e0_x", max_size=8)
+
+
+@settings(deadline=None)
+@given(PIECES, st.lists(PIECES, min_size=1, max_size=4))
+def test_steps_that_were_read_before_have_the_ids_of_the_whole(question: str, steps: list[str]) -> None:
+    readings = readings_of("small-prm")
+    chat = Chat(readings._tokenizer)
+    for upto in range(1, len(steps) + 1):  # as a search reads them: one step more each time
+        form = FAMILIES["qwen-prm"].form(question, steps[:upto])
+        assert isinstance(form, list)
+        rendered = readings._tokenizer.apply_chat_template(form, tokenize=False)
+        ids = readings._tokenizer.encode(rendered, add_special_tokens=False)
+        assert chat.encode_turns(form, prompting=False, mark="<extra_0>") == ids
+        assert readings.whole(Reading("p", question, tuple(steps[:upto]))) == ids
+
+
+@functools.cache
+def readings_of(name: str) -> Readings:
+    return Readings(FAMILIES["qwen-prm"], opened(name), name, 4096)
+
+
+@pytest.mark.parametrize(
+    ("prefixed", "taking", "cut"), [(False, {}, True), (True, {}, False), (False, {"rstrip": True}, False)]
+)
+def test_a_text_is_cut_at_marks_only_where_pieces_are_read_like_texts(
+    prefixed: bool, taking: dict[str, bool], cut: bool
+) -> None:
+    tokenizers = pytest.importorskip("tokenizers")
+    backend = tokenizers.Tokenizer(tokenizers.models.BPE({"a": 0, "\u0120": 1, "\u0120a": 2}, [("\u0120", "a")]))
+    backend.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=prefixed)
+    backend.add_special_tokens([tokenizers.AddedToken("<mark>", **taking)])
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=backend)
+    tokenizer.chat_template = "{% for message in messages %}{{ message.content }}{% endfor %}"
+    turns = [{"role": "assistant", "content": "a<mark> a<mark>a"}]
+    chat = Chat(tokenizer)
+    assert ("<mark>" in chat._cutting) == cut
+    assert chat.encode_turns(turns, prompting=False, mark="<mark>") == tokenizer.encode(turns[0]["content"])
