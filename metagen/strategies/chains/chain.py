@@ -214,6 +214,12 @@ def check_shots(of: object, shots: object) -> None:
             raise InputError(f"{name}: shots must be pairs of texts, ((question, solution), ...), not {shot!r}")
 
 
-def ended(reply: Candidate) -> Candidate:
-    """A step that nothing follows: it is the whole reply, unless a limit cut it."""
+def ended(reply: Candidate, mark: str) -> Candidate:
+    """A step that nothing follows: it is the whole reply, without the mark of what would follow.
+
+    A reply that a limit cut is not whole.
+    """
+    said, marked, _ = reply.text.partition(mark)
+    if marked:  # the token ids hold the mark, too
+        reply = replace(reply, steps=(said.rstrip(),), tokens=(), model="")
     return replace(reply, finished=not reply.cut)
