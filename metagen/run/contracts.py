@@ -1,22 +1,24 @@
 """What a verifier, critic or tool may return: their contracts, checked where they are called."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from inspect import isawaitable
 from math import isnan
-from typing import TYPE_CHECKING, SupportsFloat, TypeVar
+from typing import TYPE_CHECKING, Any, SupportsFloat, TypeVar
 
 from metagen.candidate import Candidate, Feedback, Score
 from metagen.errors import (
     InputError,
     MetagenError,
+    SampleError,
     ToolError,
     ToolRefusal,
     VerifierError,
 )
 from metagen.problem import Problem
 from metagen.run.protocols import Critic, Tool, Verifier, name_of
+from metagen.settings import literal
 
 if TYPE_CHECKING:
     from metagen.run.run import Run
@@ -53,6 +55,30 @@ async def call_tool(tool: Tool, text: str, seconds: float, characters: int) -> s
     if len(said) > characters:
         raise ToolError(f"{name} said {len(said)} characters, and at most {characters} are read")
     return said
+
+
+def call_for_text(function: Callable[..., object], *given: object) -> str:
+    """The text that a user's plain function makes. Raises `ToolError`, which costs one sample, where it makes none."""
+    text = _called(function, given)
+    if not isinstance(text, str):
+        raise ToolError(f"{literal(function)} returned {type(text).__name__}, not a text")
+    return text
+
+
+def call_for_truth(function: Callable[..., object], *given: object) -> bool:
+    """Whether what a user's plain function returns counts as true. Raises `ToolError` where it fails."""
+    return _called(function, given, bool)
+
+
+def _called(
+    function: Callable[..., object], given: Sequence[object], read: Callable[[Any], Any] = lambda it: it
+) -> Any:
+    try:
+        return read(function(*given))
+    except SampleError:
+        raise
+    except Exception as error:  # whatever a user's function raises costs the sample
+        raise ToolError(f"{literal(function)} raised {type(error).__name__}: {error}") from error
 
 
 async def awaited(result: Awaitable[Result], function: object) -> Result:

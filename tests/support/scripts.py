@@ -43,6 +43,24 @@ async def asks_twice(problem: Problem, run: Run) -> Candidate:
     return await run.ask(None, problem.asking(f"{problem.text}\nImprove: {first.text}"))
 
 
+async def forgets(problem: Problem, run: Run) -> Candidate:
+    """A strategy that writes steps, and begins anew with each."""
+    return await run.ask(None, problem.asking(f"{problem.text} Think."))
+
+
+class Patient(Scripted):
+    """Says what a script says, up to so many times: then somebody asks for ever."""
+
+    def __init__(self, script: Callable[[Request], str], limit: int = 60, **settings: Any) -> None:
+        def counted(request: Request) -> str:
+            self.asked += 1
+            assert self.asked <= limit, "it is asked for ever"
+            return script(request)
+
+        super().__init__(counted, **settings)
+        self.asked = 0
+
+
 async def fails(problem: Problem, run: Run) -> Candidate:
     """A strategy that loses its sample."""
     return await run.ask(None, problem.asking("x" * 10_000))

@@ -1,15 +1,16 @@
 """A vote that gives up samples while they are written."""
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 
 from metagen.candidate import Candidate, Scored
 from metagen.confidence import least_kept
-from metagen.errors import InputError
+from metagen.errors import BudgetExceeded, InputError, UnfitRequest
 from metagen.problem import Problem
 from metagen.run import Generator, Run, Verifier
 from metagen.settings import require_generator, require_verifier, require_whole, spelled
 from metagen.strategies.choosing import majority, vote_key, vote_keys, weighted_majority
 from metagen.strategies.parallel.stopping import Stop, check_rule
+from metagen.strategies.tree.steps import stands_still
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -99,8 +100,11 @@ class Watched:
         step = problem.stepping(self.chunk)
         candidate = await run.ask(self.of, step)
         while not (candidate.finished or candidate.cut or await self._fell(candidate, problem, run)):
-            before, candidate = candidate, await run.ask(self.of, step.continuing(candidate))
-            if candidate.steps[: len(before.steps)] != before.steps:  # it cannot continue: it is taken as it comes
+            try:
+                before, candidate = candidate, await run.ask(self.of, step.continuing(candidate))
+            except (BudgetExceeded, UnfitRequest):  # no room is left, which cuts what is written and does not lose it
+                return replace(candidate, cut=True)
+            if stands_still(before, candidate):  # it cannot continue: it is taken as it comes
                 break
         return candidate
 

@@ -228,7 +228,8 @@ async def test_a_whole_text_that_is_the_answer_ends_before_the_mark() -> None:
 
 async def test_a_reply_without_its_mark_keeps_its_thought_and_has_no_token_ids() -> None:
     def script(request: Request) -> str:
-        return f"{'' if request.thought else '<think>\nWell.\n</think>\n\n'}The answer is 35. Observation:"
+        said = "The answer is 35. Observation:"
+        return said if request.thought else f"<think>\nWell.\n</think>\n\n{said}"
 
     strategy = ReAct((("delete", delete),))
     candidate = (await solve(PROBLEM, strategy, Scripted(script, thinking="qwen3"))).candidate

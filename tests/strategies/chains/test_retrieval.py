@@ -5,7 +5,20 @@ from typing import Any
 
 import pytest
 
-from metagen import DSP, InputError, Model, Problem, Request, Scripted, SelfAsk, Solution, Text, ToolRefusal, Vote, solve
+from metagen import (
+    DSP,
+    InputError,
+    Model,
+    Problem,
+    Request,
+    Scripted,
+    SelfAsk,
+    Solution,
+    Text,
+    ToolRefusal,
+    Vote,
+    solve,
+)
 from tests.support.injections import INJECTIONS
 from tests.support.scripts import Counting
 
@@ -84,7 +97,10 @@ async def test_a_reply_that_asks_nothing_is_handed_over(reply: str) -> None:
         ("So the final answer is: Paris Intermediate answer: none", "So the final answer is: Paris"),
         ("So the final answer is: Paris\n\nIntermediate answer:", "So the final answer is: Paris"),
         ("So the final answer is: Paris\n", "So the final answer is: Paris\n"),
-        ("By my intermediate answer, the final answer is: Paris", "By my intermediate answer, the final answer is: Paris"),
+        (
+            "By my intermediate answer, the final answer is: Paris",
+            "By my intermediate answer, the final answer is: Paris",
+        ),
     ],
 )
 async def test_the_mark_of_a_search_is_no_part_of_the_answer(reply: str, text: str) -> None:

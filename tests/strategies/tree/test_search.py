@@ -29,7 +29,7 @@ from metagen import (
     solve,
 )
 from metagen.strategies.tree.node import Draw, Node, State, expand, key_of
-from metagen.strategies.tree.search import TreeSearch, _stands_still
+from metagen.strategies.tree.search import TreeSearch
 from metagen.trace import Child, Expansion, Span
 from tests.support.scripts import NAMES, dice, late
 from tests.support.timing import forever
@@ -273,12 +273,6 @@ async def test_a_generator_that_stands_still_behind_a_thought_is_found_out() -> 
     model = Scripted(lambda request: reply[len(request.tokens) :], thinking="think")
     with pytest.raises(InputError, match="Beam: of=stands cannot step: it did not continue"):
         await solve(PROBLEM, Beam(1, 1, of=stands, by=spelled), model)
-
-
-def test_a_thought_of_which_no_tokens_are_counted_is_a_step_too() -> None:
-    ended = Candidate((), finished=False, thoughts=("hm",), tokens=(1, 2))
-    assert not _stands_still(Candidate(()), ended)
-    assert _stands_still(ended, ended)
 
 
 @pytest.mark.parametrize("step", ["\n", 10, 20])
