@@ -1,11 +1,12 @@
 """What a verifier, critic or tool may return: their contracts, checked where they are called."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from inspect import isawaitable
 from math import isnan
-from typing import TYPE_CHECKING, Any, SupportsFloat, TypeVar
+from typing import TYPE_CHECKING, SupportsFloat, TypeVar
 
 from metagen.candidate import Candidate, Feedback, Score
 from metagen.errors import (
@@ -59,7 +60,8 @@ async def call_tool(tool: Tool, text: str, seconds: float, characters: int) -> s
 
 def call_for_text(function: Callable[..., object], *given: object) -> str:
     """The text that a user's plain function makes. Raises `ToolError`, which costs one sample, where it makes none."""
-    text = _called(function, given)
+    with _costing_a_sample(function):
+        text = function(*given)
     if not isinstance(text, str):
         raise ToolError(f"{literal(function)} returned {type(text).__name__}, not a text")
     return text
@@ -67,14 +69,14 @@ def call_for_text(function: Callable[..., object], *given: object) -> str:
 
 def call_for_truth(function: Callable[..., object], *given: object) -> bool:
     """Whether what a user's plain function returns counts as true. Raises `ToolError` where it fails."""
-    return _called(function, given, bool)
+    with _costing_a_sample(function):
+        return bool(function(*given))
 
 
-def _called(
-    function: Callable[..., object], given: Sequence[object], read: Callable[[Any], Any] = lambda it: it
-) -> Any:
+@contextmanager
+def _costing_a_sample(function: Callable[..., object]) -> Iterator[None]:
     try:
-        return read(function(*given))
+        yield
     except SampleError:
         raise
     except Exception as error:  # whatever a user's function raises costs the sample
