@@ -10,6 +10,7 @@ from metagen.leaves import named_models
 from metagen.problem import Problem
 from metagen.prompts import chain_of_thought, few_shot, filled, follow_on, without_distraction
 from metagen.run import Generator, Run
+from metagen.run.contracts import call_for_text
 from metagen.run.protocols import name_of
 from metagen.settings import (
     GENERATOR,
@@ -73,8 +74,9 @@ class Ask:
     """A prompt of your own: y ~ g(· | template(x)); as a stage of a chain, y_t ~ g(· | template(x, y₁ … y_{t-1})).
 
     In a text `{question}` stands for x, `{1}`, `{2}`, … for earlier replies, `{last}` for the last. Instead of a text,
-    `template` may be a plain function `(problem) -> str`; x is `problem.text`. `shots` = ((filled template, reply), …)
-    are worked examples that go before it. All samples of one problem are one request, as without it.
+    `template` may be a plain function `(problem) -> str`; x is `problem.text`. What it raises costs the sample.
+    `shots` = ((filled template, reply), …) are worked examples that go before it. All samples of one problem are one
+    request, as without it.
     """
 
     template: str | Callable[[Problem], str]
@@ -115,10 +117,7 @@ class Ask:
     def _filled(self, problem: Problem, replies: Sequence[str]) -> str:
         if isinstance(self.template, str):
             return filled(self.template, problem.text, replies)
-        text = self.template(problem)
-        if not isinstance(text, str):
-            raise InputError(f"Ask: {literal(self.template)} returned {type(text).__name__}, not a text")
-        return text
+        return call_for_text(self.template, problem)
 
 
 @dataclass(frozen=True, slots=True, repr=False, init=False)

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 
 from metagen.candidate import Candidate
-from metagen.errors import InputError, ToolError
+from metagen.errors import InputError
 from metagen.problem import Problem
 from metagen.run import Generator, Run
+from metagen.run.contracts import call_for_text
 from metagen.settings import literal, require_generator, require_plain, spelled, takes
 
 
@@ -43,12 +44,7 @@ class Mapped:
         return [candidate for candidate in every if candidate is not None]
 
     def _map(self, candidate: Candidate) -> Candidate:
-        try:
-            text = self.by(candidate.text)
-        except Exception as error:  # whatever a user's function raises costs the sample
-            raise ToolError(f"{literal(self.by)} raised {type(error).__name__}: {error}") from error
-        if not isinstance(text, str):
-            raise ToolError(f"{literal(self.by)} returned {type(text).__name__}, not a text")
+        text = call_for_text(self.by, candidate.text)
         if text == candidate.text:
             return candidate
         return Candidate((text,), finished=candidate.finished, cut=candidate.cut)

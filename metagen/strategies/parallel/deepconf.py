@@ -7,6 +7,7 @@ from metagen.confidence import least_kept
 from metagen.errors import BudgetExceeded, InputError, UnfitRequest
 from metagen.problem import Problem
 from metagen.run import Generator, Run, Verifier
+from metagen.run.contracts import call_for_truth
 from metagen.settings import require_generator, require_verifier, require_whole, spelled
 from metagen.strategies.choosing import majority, vote_key, vote_keys, weighted_majority
 from metagen.strategies.parallel.stopping import Stop, check_rule
@@ -81,7 +82,7 @@ class DeepConf:
     def _settled(self, seen: list[Scored], bar: float | None, problem: Problem, run: Run) -> bool:
         if self.until is None or len(seen) == self.n:
             return False
-        settled = self.until(*_votes(seen, bar, problem), self.n - len(seen))
+        settled = call_for_truth(self.until, *_votes(seen, bar, problem), self.n - len(seen))
         if settled:
             run.note(f"settled after {len(seen)} of {self.n} samples")
         return settled

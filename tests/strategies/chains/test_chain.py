@@ -6,9 +6,11 @@ import pytest
 
 from metagen import (
     Ask,
+    BestOf,
     Candidate,
     Chain,
     CoT,
+    Fallback,
     GenerationError,
     Generator,
     InputError,
@@ -24,8 +26,9 @@ from metagen import (
     Vote,
     parse_answers,
     solve,
+    solve_all,
 )
-from tests.support.scripts import Counting, dice
+from tests.support.scripts import Counting, dice, length
 
 
 def hurried(problem: Problem) -> str:
@@ -125,9 +128,36 @@ async def test_a_prompt_of_ones_own_can_step() -> None:
     assert not Ask(hurried, of=Vote(2)).can_step
 
 
-async def test_a_prompt_that_is_no_text_is_an_error_in_one_line() -> None:
-    with pytest.raises(InputError, match=r"^Ask: wrong_prompt returned int, not a text$"):
-        await asked(Ask(wrong_prompt))  # type: ignore[arg-type]
+async def test_a_prompt_that_is_no_text_costs_its_sample() -> None:
+    solution = await solve(PROBLEM, Ask(wrong_prompt), Scripted("7"))  # type: ignore[arg-type]
+    assert solution.error == "ToolError: wrong_prompt returned int, not a text"
+
+
+def odd_prompt(problem: Problem) -> str:
+    if "odd" in problem.text:
+        raise ValueError("an odd text")
+    return f"{problem.text} Plan."
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        Ask(odd_prompt),
+        Vote(2, of=Ask(odd_prompt)),
+        Chain(Ask(odd_prompt), Ask("{last}")),
+        BestOf(2, of=Chain(CoT(), Ask(odd_prompt)), by=length),
+    ],
+)
+async def test_a_prompt_that_fails_on_one_problem_costs_no_other(strategy: Generator) -> None:
+    problems = [Problem("1", "odd"), Problem("2", "even")]
+    solved = {each.problem: each async for each in solve_all(problems, strategy, Scripted("The answer is 7."))}
+    assert "odd_prompt raised ValueError: an odd text" in solved["1"].error
+    assert solved["2"].answer == "7"
+
+
+async def test_where_a_prompt_fails_the_next_strategy_is_tried() -> None:
+    solution = await solve("odd", Fallback(Ask(odd_prompt), CoT()), Scripted("The answer is 7."))
+    assert (solution.answer, solution.error) == ("7", "")
 
 
 def wrong_prompt(problem: Problem) -> int:

@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import pytest
 
@@ -153,3 +153,11 @@ async def test_the_context_cuts_a_sample_wherever_a_chunk_ends(context: int) -> 
 
     solution = await solve(PROBLEM, strategy, {"short": Scripted(script, context=context)})
     assert (solution.answer, solution.error) == ("7", "")
+
+
+async def test_a_rule_that_fails_costs_the_vote_alone() -> None:
+    def odd(keys: Sequence[Hashable | None], weights: Sequence[float], left: int) -> bool:
+        raise ValueError("an odd key")
+
+    solution = await solve(PROBLEM, DeepConf(3, by=length, warmup=1, until=odd), Scripted("The answer is 7."))
+    assert solution.error == "ToolError: odd raised ValueError: an odd key"

@@ -88,3 +88,25 @@ async def test_a_part_that_fails_loses_the_sample() -> None:
 
     solution = await solve(replace(PROBLEM, step="\n"), Joined(lambda text: False), Scripted(script))
     assert "flaky" in solution.error
+
+
+async def test_a_function_that_fails_costs_its_sample_alone() -> None:
+    def odd(text: str) -> bool:
+        if "odd" in text:
+            raise ValueError("an odd text")
+        return True
+
+    def script(request: Request) -> str:
+        return ["odd\n", "0.5\n"][request.draw % 2] if not request.partial else "0.7 The answer is 7."
+
+    solution = await solve(PROBLEM, Beam(2, 2, of=Joined(odd), by=spelled), Scripted(script))
+    assert solution.answer == "7"
+    assert "odd raised ValueError: an odd text" in solution.why_lost
+    alone = await solve(replace(PROBLEM, step="\n"), Joined(odd), Scripted("odd\n"))
+    assert alone.error == "ToolError: odd raised ValueError: an odd text"
+
+
+@pytest.mark.parametrize("truth", [1, "yes", [0], True])
+async def test_whatever_counts_as_true_ends_a_step(truth: object) -> None:
+    strategy = Joined(lambda text: truth)  # type: ignore[arg-type, return-value]
+    assert (await solve(replace(PROBLEM, step="\n"), strategy, Scripted("a\nb\n"))).text == "a\n"
