@@ -6,7 +6,7 @@ from typing import Protocol, cast
 
 from metagen.candidate import Candidate
 from metagen.errors import InputError
-from metagen.leaves import named_models
+from metagen.leaves import find_answering
 from metagen.problem import Problem
 from metagen.prompts import chain_of_thought, few_shot, filled, follow_on, without_distraction
 from metagen.run import Generator, Run
@@ -30,8 +30,8 @@ class CoT:
 
     z, y ~ g(· | x, "Let's think step by step."), zero-shot (Kojima et al. 2022), or after worked examples
     `shots` = ((question, solution), …), few-shot (Wei et al. 2022). The answer is asked for in the form that the
-    problem reads, such as "End with: The answer is X.", unless `asks` is false, or the model is one that ships with
-    metagen, which knows the form.
+    problem reads, such as "End with: The answer is X.", unless `asks` is false, or all models that draw the answer ship
+    with metagen: they know the form.
     """
 
     _: KW_ONLY
@@ -57,10 +57,15 @@ class CoT:
         return await run.sample(self.of, self._asking(problem, run), n)
 
     def _asking(self, problem: Problem, run: Run) -> Problem:
-        asks = run.asks(problem, next(named_models(self.of), "")) if self.asks else ""
+        asks = self._form(problem, run) if self.asks else ""
         text = few_shot(problem.text, self.shots, asks) if self.shots else chain_of_thought(problem.text, asks)
         asking = problem.asking(text)
         return asking if problem.partial is None else asking.continuing(problem.partial)
+
+    def _form(self, problem: Problem, run: Run) -> str:
+        """What asks for the form of the answer, unless all models that draw it know the form."""
+        names = {leaf.name for leaf in find_answering(self.of)} or {""}
+        return max(run.asks(problem, name) for name in names)
 
 
 class Stage(Protocol):

@@ -24,11 +24,12 @@ from metagen import (
     Solution,
     System2Attention,
     Vote,
+    parse,
     parse_answers,
     solve,
     solve_all,
 )
-from tests.support.scripts import Counting, dice, length
+from tests.support.scripts import Counting, asks_twice, dice, length
 
 
 def hurried(problem: Problem) -> str:
@@ -96,6 +97,36 @@ async def test_the_models_that_ship_are_asked_as_in_training(tmp_path: Path) -> 
         backends = {"a": model("other"), "b": model(name)}
         await solve(PROBLEM, CoT(of=Model("b")), backends)
         assert backends["b"].requests[0].prompt.endswith("step by step.") is shipped  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("of", "drawing"),
+    [
+        ('BestOf(2, by=Judge(of=Model("judge")))', "a"),
+        ('BestOf(2, by=Judge(of=Model("judge")), of=Model("b"))', "b"),
+        ('Vote(2, by=Judge(of=Model("judge")), of=Model("b"))', "b"),
+        ('Select(2, by=Model("judge"), of=Model("b"))', "b"),
+        ('Select(2, by=Model("judge"))', "a"),
+        ('System2Attention(by=Model("judge"), of=Model("b"))', "b"),
+        ('Chain(Ask("{question}", of=Model("judge")), Ask("{last}", of=Model("b")))', "b"),
+        ('Escalate((Model("b"), Model("b")), until=Judge(of=Model("judge")))', "b"),
+        ('Panel((Model("a"), Model("b")))', "ab"),
+        ('Panel((Model("b"), Model("a")))', "ab"),
+        ('Fallback(Model("a"), Model("b"))', "ab"),
+        ("asks_twice", "a"),
+    ],
+)
+@pytest.mark.parametrize("shipped", [("a",), ("b",), ("judge",), ("a", "b"), ("a", "judge"), ()])
+async def test_the_models_that_draw_decide_whether_the_form_is_asked_for(
+    of: str, drawing: str, shipped: tuple[str, ...]
+) -> None:
+    backends = {name: Counting(lambda _: "The answer is 7.") for name in ("a", "b", "judge")}
+    for name, backend in backends.items():
+        backend.name = "small-moe" if name in shipped else name
+    await solve(PROBLEM, CoT(of=parse(of, {"asks_twice": asks_twice})), backends)
+    prompts = [request.prompt for backend in backends.values() for request in backend.requests]
+    asked = any("End with: The answer is X." in prompt for prompt in prompts)
+    assert asked is bool(set(drawing) - set(shipped))
 
 
 async def test_few_shot_shows_examples_first() -> None:
