@@ -18,7 +18,7 @@ from metagen.errors import (
     VerifierError,
 )
 from metagen.problem import Problem
-from metagen.run.protocols import Critic, Tool, Verifier, name_of
+from metagen.run.protocols import Batched, Critic, Tool, Verifier, name_of
 from metagen.settings import literal
 
 if TYPE_CHECKING:
@@ -88,6 +88,19 @@ async def awaited(result: Awaitable[Result], function: object) -> Result:
     if not isawaitable(result):
         raise InputError(f"{name_of(function)} is not async: write async def")
     return await result
+
+
+def check_samples(drawn: object, generator: Batched) -> list[Candidate]:
+    """What the `sample` of a generator gave. Raises `InputError` for what is no list of candidates."""
+    if isinstance(drawn, list | tuple):
+        wrong = [each for each in drawn if not isinstance(each, Candidate)]
+        if not wrong:
+            return [*drawn]
+        drawn = wrong[0]
+    raise InputError(
+        f"{name_of(generator)}.sample returned {type(drawn).__name__}, not Candidates: return what "
+        "`await run.sample(...)` gave, or a list of Candidate((text,))"
+    )
 
 
 def check_verdict(verdict: object, verifier: Verifier) -> Score | VerifierError | None:
