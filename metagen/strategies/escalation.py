@@ -75,6 +75,8 @@ class Escalate:
             if stage.accepted or is_last:
                 return stage.candidate
             judged.append(stage)
+        if all(stage.value is None for stage in judged):
+            run.note("no answer has a verdict: the first is returned")
         return judged[best([stage.value for stage in judged])].candidate
 
     async def _judged(

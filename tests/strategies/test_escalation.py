@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from metagen import BetaStop, Candidate, Escalate, GenerationError, InputError, Model, Request, Scripted, parse, solve
-from tests.support.scripts import length
+from tests.support.scripts import length, silent
 
 SPECS = [
     "Escalate((Model(), CoT()), until=BetaStop(0.9), n=3)",
@@ -161,3 +161,9 @@ async def test_samples_of_which_none_has_a_verdict_are_noted() -> None:
 def test_nonsense_is_refused(spec: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
         parse(spec, {"length": length})
+
+
+async def test_where_no_model_has_a_verdict_the_first_stands_for_the_last() -> None:
+    strategy = Escalate((Model("small"), *BOTH), until=silent)
+    solution = await solve("?", strategy, models("The answer is 4.", large="lost"))
+    assert (solution.answer, solution.notes[-1]) == ("4", "no answer has a verdict: the first is returned")

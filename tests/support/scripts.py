@@ -27,6 +27,11 @@ async def brief(problem: Problem, candidates: Sequence[Candidate], run: Run) -> 
     return [Score(1 / (1 + count)) if count else None for count in lines]
 
 
+async def silent(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
+    """A verifier that has no verdict on anything."""
+    return [None] * len(candidates)
+
+
 async def two_hms(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
     """An oracle that is hard to please."""
     return [Score(float(candidate.text.count("\n") == 2)) for candidate in candidates]

@@ -247,17 +247,19 @@ class TreeSearch:
                 run.note(said)
             chosen = replies[place]
         else:
-            replies = self._unfinished(root, run)
+            replies = _unfinished(root, run)
             chosen = replies[best([leaf.value for leaf in replies])]
         run.compare(leaf.candidate for leaf in replies)
         return chosen.candidate
 
-    def _unfinished(self, root: Node, run: Run) -> list[Leaf]:
-        leaves = list(unfinished(root))
-        if not leaves:
-            raise NoCandidate(f"nothing could be drawn{run.why_lost()}")
-        run.note(f"no reply is finished after {root.sums.expansions} expansions: the best unfinished one is returned")
-        return leaves
+
+def _unfinished(root: Node, run: Run) -> list[Leaf]:
+    leaves = list(unfinished(root))
+    if not leaves:
+        raise NoCandidate(f"nothing could be drawn{run.why_lost()}")
+    which = "best" if any(leaf.value is not None for leaf in leaves) else "first"
+    run.note(f"no reply is finished after {root.sums.expansions} expansions: the {which} unfinished one is returned")
+    return leaves
 
 
 def _record(made: Sequence[Node], now: Sequence[Node], n: int, run: Run) -> None:

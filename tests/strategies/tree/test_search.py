@@ -31,7 +31,7 @@ from metagen import (
 from metagen.strategies.tree.node import Draw, Node, State, expand, key_of
 from metagen.strategies.tree.search import TreeSearch
 from metagen.trace import Child, Expansion, Span
-from tests.support.scripts import NAMES, dice, late
+from tests.support.scripts import NAMES, dice, late, silent
 from tests.support.timing import forever
 from tests.support.trees import PROBLEM, Lines, spelled
 
@@ -341,3 +341,19 @@ async def test_logits_cannot_weigh_votes() -> None:
 def test_nonsense_is_refused(make: Any, said: str) -> None:
     with pytest.raises(InputError, match=said):
         make()
+
+
+@pytest.mark.parametrize("spec", [*SEARCHES, "DVTS(2, 2, by=brief)", "ABMCTS(4, by=brief)"])
+async def test_a_search_without_verdicts_says_so(spec: str) -> None:
+    reply, said = "The answer is 7.", "no reply has a verdict: the first is returned"
+    strategy = parse(spec.replace("by=brief", "by=silent"), {**NAMES, "silent": silent})
+    assert said in (await solve(PROBLEM, strategy, Scripted(reply), seed=1)).notes
+    judged = parse(spec.replace("by=brief", "by=length"), NAMES)
+    assert said not in (await solve(PROBLEM, judged, Scripted(reply), seed=1)).notes
+
+
+async def test_an_unfinished_reply_without_a_verdict_is_the_first() -> None:
+    for by, which in (("silent", "first"), ("length", "best")):
+        strategy = parse(f"Beam(2, 2, by={by}, depth=2)", {**NAMES, "silent": silent})
+        solution = await solve(PROBLEM, strategy, Scripted("hm\n"), seed=1)
+        assert solution.notes[-1].endswith(f"the {which} unfinished one is returned")
