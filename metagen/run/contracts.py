@@ -1,8 +1,7 @@
 """What a verifier, critic or tool may return: their contracts, checked where they are called."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from inspect import isawaitable
 from math import isnan
@@ -60,8 +59,12 @@ async def call_tool(tool: Tool, text: str, seconds: float, characters: int) -> s
 
 def call_for_text(function: Callable[..., object], *given: object) -> str:
     """The text that a user's plain function makes. Raises `ToolError`, which costs one sample, where it makes none."""
-    with _costing_a_sample(function):
+    try:
         text = function(*given)
+    except SampleError:
+        raise
+    except Exception as error:  # whatever a user's function raises costs the sample
+        raise _failed(function, error) from error
     if not isinstance(text, str):
         raise ToolError(f"{literal(function)} returned {type(text).__name__}, not a text")
     return text
@@ -69,18 +72,16 @@ def call_for_text(function: Callable[..., object], *given: object) -> str:
 
 def call_for_truth(function: Callable[..., object], *given: object) -> bool:
     """Whether what a user's plain function returns counts as true. Raises `ToolError` where it fails."""
-    with _costing_a_sample(function):
-        return bool(function(*given))
-
-
-@contextmanager
-def _costing_a_sample(function: Callable[..., object]) -> Iterator[None]:
     try:
-        yield
+        return bool(function(*given))
     except SampleError:
         raise
     except Exception as error:  # whatever a user's function raises costs the sample
-        raise ToolError(f"{literal(function)} raised {type(error).__name__}: {error}") from error
+        raise _failed(function, error) from error
+
+
+def _failed(function: object, error: Exception) -> ToolError:
+    return ToolError(f"{literal(function)} raised {type(error).__name__}: {error}")
 
 
 async def awaited(result: Awaitable[Result], function: object) -> Result:
