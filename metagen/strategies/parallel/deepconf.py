@@ -20,8 +20,9 @@ class DeepConf:
 
     `warmup` samples are drawn whole, and the lowest verdict among their best share `keep` is the bar. The others are
     written `chunk` tokens at a time, from the token ids of what is there, and judged after each chunk. A sample that
-    falls under the bar is not continued, and no sample under the bar votes, the warm-up included. No more are drawn
-    when `until` says that the vote is settled. (DeepConf online, Fu et al. 2025, section 3.2, where `by` is
+    falls under the bar is not continued, and no sample under the bar votes, the warm-up included. A sample for whose
+    next chunk the context or a budget has no room is cut there. No more are drawn when `until` says that the vote is
+    settled. (DeepConf online, Fu et al. 2025, section 3.2, where `by` is
     `LowestGroupConfidence()`, `warmup` 16, `keep` 0.1 or 0.9 and `until` `ConsensusStop(0.95)`.)
 
     `by` is a verifier of partial candidates. It is best if its verdict can only fall, as that of the lowest group or
