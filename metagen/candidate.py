@@ -50,6 +50,13 @@ class Candidate:
         """What was thought before; never an answer."""
         return "".join(self.thoughts)
 
+    def saying(self, *steps: str) -> "Candidate":
+        """The same reply after the same thought, with another text, of which no token ids or probabilities are known.
+
+        A verdict that a pool holds beside it is on the old text.
+        """
+        return changed(self, steps=steps, tokens=(), model="", logprobs=(), confidences=(), first=(), recorded=None)
+
     def concluding(self, text: str = "") -> "Candidate":
         """The same reply, to be continued with its thought ended here and with `text` as the beginning of its text.
 

@@ -11,7 +11,7 @@
         │   └── TransientError    asked again, it may answer: what `Retrying` waits for
         ├── BudgetExceeded    the budget has no room for this request
         ├── VerifierError     a verifier raised or broke its contract
-        ├── ToolError         a tool raised, took too long or broke its contract
+        ├── ToolError         a tool or a plain function raised, took too long or broke its contract
         │   └── ToolRefusal       the tool cannot take this input; a strategy may show the reason to the model
         └── NoCandidate       every sample of a strategy was lost
 
@@ -87,7 +87,7 @@ class VerifierError(SampleError):
 
 
 class ToolError(SampleError):
-    """A tool raised, took too long, or returned something that it may not."""
+    """A tool, or a plain function of the user's, raised, took too long, or returned something that it may not."""
 
 
 class ToolRefusal(ToolError):

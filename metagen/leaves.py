@@ -49,18 +49,32 @@ def find_drawing(strategy: object) -> Iterator[Model]:
 def leaves_open(strategy: object) -> bool:
     """Whether a strategy leaves out a generator that draws its answer, so that the run says which model draws, and how.
 
-    What else it asks, as judges and earlier stages, takes no settings of the run. A strategy that has more than one
-    generator says in `drawing` which draw the answer; else all do.
+    What else it asks, as judges and earlier stages, takes no settings of the run.
     """
-    if strategy is None:
-        return True
-    if isinstance(strategy, tuple):
-        return any(map(leaves_open, strategy))
-    drawing = getattr(strategy, "drawing", None)
-    if drawing is None:
-        settings = settings_of(type(strategy)) or ()  # type: ignore[arg-type]  # a class has a hash
-        drawing = tuple(getattr(strategy, name) for name, is_generator, _ in settings if is_generator)
-    return leaves_open(drawing)
+    return any(leaf is None for leaf in _answering(strategy))
+
+
+def find_answering(strategy: object) -> Iterator[Model]:
+    """The models that draw a strategy's answer: those that judges and earlier stages ask are left out."""
+    yield from (USUAL if leaf is None else leaf for leaf in _answering(strategy))
+
+
+def _answering(strategy: object) -> Iterator[Model | None]:
+    """The same, with `None` for each that is left out.
+
+    A strategy that has more than one generator says in `drawing` which draw the answer; else all do.
+    """
+    if strategy is None or isinstance(strategy, Model):
+        yield strategy
+    elif isinstance(strategy, tuple):
+        for each in strategy:
+            yield from _answering(each)
+    elif (drawing := getattr(strategy, "drawing", None)) is not None:
+        yield from _answering(drawing)
+    else:
+        for name, is_generator, _ in settings_of(type(strategy)) or ():  # type: ignore[arg-type]  # a class has a hash
+            if is_generator:
+                yield from _answering(getattr(strategy, name))
 
 
 def check_settings(strategy: object, models: Mapping[str, AnyBackend], default: object = None) -> None:

@@ -22,7 +22,7 @@ from metagen import (
     parse,
     solve,
 )
-from metagen.leaves import named_models
+from metagen.leaves import find_answering, leaves_open, named_models
 from metagen.model import UNBEGUN
 
 SPECS = ["Model()"]
@@ -227,6 +227,23 @@ def test_the_models_that_a_strategy_names_are_found_wherever_they_stand() -> Non
     assert list(named_models(strategy)) == ["a", "b"]
     assert list(named_models(Model())) == [""]
     assert list(named_models(None)) == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "names", "is_open"),
+    [
+        ("Vote(2)", [""], True),
+        ('Vote(2, of=Model("a"))', ["a"], False),
+        ('BestOf(2, by=Judge(of=Model("b")))', [""], True),
+        ('Panel((Model("a"), CoT()))', ["a", ""], True),
+        ('Chain(CoT(), Ask("{last}", of=Model("a")))', ["a"], False),
+        ('Select(2, by=Model("b"), of=Model("a"))', ["a"], False),
+        ("ProgramOfThought(Python())", [], False),
+    ],
+)
+def test_the_models_that_draw_an_answer_are_found(spec: str, names: list[str], is_open: bool) -> None:
+    assert [model.name for model in find_answering(parse(spec))] == names
+    assert leaves_open(parse(spec)) is is_open
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """What a verifier, critic or tool may return: their contracts, checked where they are called."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from inspect import isawaitable
 from math import isnan
@@ -11,12 +11,14 @@ from metagen.candidate import Candidate, Feedback, Score
 from metagen.errors import (
     InputError,
     MetagenError,
+    SampleError,
     ToolError,
     ToolRefusal,
     VerifierError,
 )
 from metagen.problem import Problem
-from metagen.run.protocols import Critic, Tool, Verifier, name_of
+from metagen.run.protocols import Batched, Critic, Tool, Verifier, name_of
+from metagen.settings import literal
 
 if TYPE_CHECKING:
     from metagen.run.run import Run
@@ -55,11 +57,51 @@ async def call_tool(tool: Tool, text: str, seconds: float, characters: int) -> s
     return said
 
 
+def call_for_text(function: Callable[..., object], *given: object) -> str:
+    """The text that a user's plain function makes. Raises `ToolError`, which costs one sample, where it makes none."""
+    try:
+        text = function(*given)
+    except SampleError:
+        raise
+    except Exception as error:  # whatever a user's function raises costs the sample
+        raise _failed(function, error) from error
+    if not isinstance(text, str):
+        raise ToolError(f"{literal(function)} returned {type(text).__name__}, not a text")
+    return text
+
+
+def call_for_truth(function: Callable[..., object], *given: object) -> bool:
+    """Whether what a user's plain function returns counts as true. Raises `ToolError` where it fails."""
+    try:
+        return bool(function(*given))
+    except SampleError:
+        raise
+    except Exception as error:  # whatever a user's function raises costs the sample
+        raise _failed(function, error) from error
+
+
+def _failed(function: object, error: Exception) -> ToolError:
+    return ToolError(f"{literal(function)} raised {type(error).__name__}: {error}")
+
+
 async def awaited(result: Awaitable[Result], function: object) -> Result:
     """What an async function returns. Raises `InputError` for what a plain function returned."""
     if not isawaitable(result):
         raise InputError(f"{name_of(function)} is not async: write async def")
     return await result
+
+
+def check_samples(drawn: object, generator: Batched) -> list[Candidate]:
+    """What the `sample` of a generator gave. Raises `InputError` for what is no list of candidates."""
+    if isinstance(drawn, list | tuple):
+        wrong = [each for each in drawn if not isinstance(each, Candidate)]
+        if not wrong:
+            return [*drawn]
+        drawn = wrong[0]
+    raise InputError(
+        f"{name_of(generator)}.sample returned {type(drawn).__name__}, not Candidates: return what "
+        "`await run.sample(...)` gave, or a list of Candidate((text,))"
+    )
 
 
 def check_verdict(verdict: object, verifier: Verifier) -> Score | VerifierError | None:

@@ -23,7 +23,7 @@ from metagen.errors import (
 )
 from metagen.events import Expanded, Judged, ToolCalled
 from metagen.problem import Problem
-from metagen.run.contracts import awaited, call_tool, check_verdict, obtain_feedback, settled
+from metagen.run.contracts import awaited, call_tool, check_samples, check_verdict, obtain_feedback, settled
 from metagen.run.node import Key, Part
 from metagen.run.protocols import Critic, Generator, Tool, Verifier, is_batched, name_of
 from metagen.run.sending import Sending
@@ -68,7 +68,7 @@ class Run(Sending):
         generator, key = self._resolve(generator), self._key()
         if is_batched(generator):
             with self._child(name_of(generator), key) as run:
-                candidates = await generator.sample(problem, run, n)
+                candidates = check_samples(await awaited(generator.sample(problem, run, n), generator), generator)
             path = (*self._span.path, *key)
             told = self._scope.teller is None or self._scope.teller.has_told(path)  # as the request's samples came
             for number, candidate in () if told else enumerate(candidates):

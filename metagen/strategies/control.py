@@ -9,7 +9,7 @@ from metagen.errors import InputError, NoCandidate, SampleError
 from metagen.problem import Problem
 from metagen.run import Generator, Run, Verifier
 from metagen.settings import can_step, literal, require_generator, require_verifier, require_whole, spelled
-from metagen.strategies.choosing import best
+from metagen.strategies.choosing import best, values
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -50,8 +50,10 @@ class Until:
                 seen.append(Scored(candidate, score))
         if not seen:
             raise NoCandidate(f"all of up to {self.limit} samples were lost{run.why_lost()}")
-        run.note(f"none of {len(seen)} samples was accepted: the best is returned")
-        return seen[best([one.score.value if one.score else None for one in seen])].candidate
+        verdicts = values([one.score for one in seen])
+        which = "best" if any(verdict is not None for verdict in verdicts) else "first, without a verdict,"
+        run.note(f"none of {len(seen)} samples was accepted: the {which} is returned")
+        return seen[best(verdicts)].candidate
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -8,6 +8,7 @@ from metagen.candidate import Candidate
 from metagen.errors import InputError, SampleError
 from metagen.problem import Problem
 from metagen.run import Generator, Run, Verifier
+from metagen.run.contracts import call_for_truth
 from metagen.settings import (
     is_async,
     literal,
@@ -31,7 +32,9 @@ class Escalate:
     `BetaStop(0.95)`: n samples of each model vote, and the next model is asked where the vote is not settled. With a
     verifier, the best of the n samples is judged.
 
-    What the last model gives is returned unjudged. If it is lost, the best of the others is, which a note says.
+    What the last model gives is returned, whatever `until` would say; of n samples their majority is, or with a
+    verifier the best. If the last model is lost, the best of the others is returned, which a note says. Where `until`
+    fails there is no verdict on that model, so that the next one is asked, and a note says why.
     """
 
     of: tuple[Generator, ...]
@@ -62,24 +65,39 @@ class Escalate:
         for place, generator in enumerate(self.of):
             is_last = place == len(self.of) - 1
             try:
-                stage = await self._judged(await run.sample(generator, problem, self.n), problem, run, is_last=is_last)
+                candidates = await run.sample(generator, problem, self.n)
             except SampleError as error:
                 if is_last and not judged:
                     raise
                 run.note(f"{literal(generator)} is lost ({error})" + (": the best so far is returned" * is_last))
                 continue
+            stage = await self._judged(generator, candidates, problem, run, is_last=is_last)
             if stage.accepted or is_last:
                 return stage.candidate
             judged.append(stage)
+        if all(stage.value is None for stage in judged):
+            run.note("no answer has a verdict: the first is returned")
         return judged[best([stage.value for stage in judged])].candidate
 
-    async def _judged(self, candidates: Sequence[Candidate], problem: Problem, run: Run, *, is_last: bool) -> "Judged":
+    async def _judged(
+        self, generator: Generator, candidates: Sequence[Candidate], problem: Problem, run: Run, *, is_last: bool
+    ) -> "Judged":
         """What one model gave, with what `until` says of it."""
         if self.until is None or (is_last and self.n == 1):
             return Judged(candidates[0])
-        if not is_async(self.until):
-            return _voted(cast("Stop", self.until), candidates, problem, run)
+        try:
+            if is_async(self.until):
+                return await self._scored(candidates, problem, run)
+            return _voted(None if is_last else cast("Stop", self.until), candidates, problem, run)
+        except SampleError as error:  # what the model gave is there all the same
+            run.note(f"no verdict on {literal(generator)} ({error})")
+            return Judged(candidates[0] if self.n == 1 else _voted(None, candidates, problem, run).candidate)
+
+    async def _scored(self, candidates: Sequence[Candidate], problem: Problem, run: Run) -> "Judged":
+        """The best of the candidates."""
         scores = values(await run.score(cast("Verifier", self.until), problem, candidates))
+        if all(score is None for score in scores) and self.n > 1:
+            run.note("no sample has a verdict: the first is taken")
         place = best(scores)
         score = scores[place]
         return Judged(candidates[place], score, accepted=score is not None and score >= self.threshold)
@@ -95,11 +113,13 @@ class Judged:
     accepted: bool = field(default=False, kw_only=True)
 
 
-def _voted(until: Stop, candidates: Sequence[Candidate], problem: Problem, run: Run) -> Judged:
+def _voted(until: Stop | None, candidates: Sequence[Candidate], problem: Problem, run: Run) -> Judged:
+    """The majority, which is accepted where it is settled."""
     keys = vote_keys(problem, candidates)
     place = majority(keys)
     share = 0.0 if place is None else keys.count(keys[place]) / len(keys)
-    return Judged(elected(candidates, place, run), share, accepted=until(keys, [1.0] * len(keys), 0))
+    accepted = until is not None and call_for_truth(until, keys, [1.0] * len(keys), 0)
+    return Judged(elected(candidates, place, run), share, accepted=accepted)
 
 
 def _check_vote(escalate: Escalate, until: Stop) -> None:

@@ -26,7 +26,8 @@ class Refine:
     It stops when the feedback has nothing to say, when `by` gives a version `threshold` or more, or when a revision
     gives the answer of the version before (or its text, where one has no answer). `keep="best"` returns the version
     that `by` likes best (no verdict ranks last, ties go to the first), `"last"` the last one. Where a critic or a
-    revision fails, or the budget ends, the versions that are there are chosen from, and a note says so.
+    revision fails, or the budget ends, the versions that are there are chosen from. If none has a verdict, the first is
+    returned. Notes say so.
 
     It gives whole replies. `n` drafts are asked for in one request.
     """
@@ -67,7 +68,7 @@ class Refine:
                 break
             versions.append(revision)
             scores += await self._scores(revision, problem, run)
-        return versions[best(values(scores))] if self.keep == "best" else versions[-1]
+        return versions[_best(scores, run)] if self.keep == "best" else versions[-1]
 
     async def _scores(self, version: Candidate, problem: Problem, run: Run) -> list[Score | None]:
         return [] if self.by is None else await run.score(self.by, problem, [version])
@@ -145,6 +146,12 @@ async def _revision(
         run.note(f"not revised: {type(error).__name__}: {error}")
         return None
     return None if unchanged(version, revision, problem.answers) else revision
+
+
+def _best(scores: list[Score | None], run: Run) -> int:
+    if all(score is None for score in scores):
+        run.note("no version has a verdict: the first is returned")
+    return best(values(scores))
 
 
 def unchanged(before: Candidate, after: Candidate, answers: Answers = MATHS) -> bool:

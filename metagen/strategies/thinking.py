@@ -9,7 +9,7 @@ from dataclasses import KW_ONLY, dataclass, replace
 from math import log
 
 from metagen.candidate import Candidate
-from metagen.errors import NoCandidate
+from metagen.errors import BudgetExceeded, NoCandidate, UnfitRequest
 from metagen.problem import Problem
 from metagen.run import Generator, Run, Verifier
 from metagen.settings import (
@@ -23,6 +23,7 @@ from metagen.settings import (
 )
 from metagen.strategies.choosing import majority, vote_key, vote_keys
 from metagen.strategies.parallel.vote import elected
+from metagen.strategies.tree.steps import stands_still
 
 HURRY = "The answer is"
 WORD = "Wait"
@@ -150,8 +151,8 @@ class Shortest:
     short-3@8.)
 
     All samples are written `every` tokens at a time, side by side; when k are done, the others are given up. Tokens
-    decide which samples are first, not the clock. One that was cut votes only where fewer than k are done. Ties of the
-    vote go to the shorter.
+    decide which samples are first, not the clock. One that was cut, by a limit of its length, the context or a budget,
+    votes only where fewer than k are done. So does one that `of` does not continue. Ties of the vote go to the shorter.
     """
 
     k: int
@@ -172,8 +173,13 @@ class Shortest:
         step = problem.stepping(self.every)
 
         async def grow(candidate: Candidate | None, run: Run) -> Candidate:
-            grown = await run.ask(self.of, step.continuing(candidate) if candidate else step)
-            return replace(grown, cut=True) if grown == candidate else grown
+            if candidate is None:
+                return await run.ask(self.of, step)
+            try:
+                grown = await run.ask(self.of, step.continuing(candidate))
+            except (BudgetExceeded, UnfitRequest):  # no room is left, which cuts what is written and does not lose it
+                return replace(candidate, cut=True)
+            return replace(grown, cut=not grown.finished) if stands_still(candidate, grown) else grown
 
         growing: Sequence[Candidate | None] = [None] * self.n
         done: list[tuple[int, Candidate]] = []

@@ -557,3 +557,54 @@ async def test_100_cancellations_anywhere_leave_nothing_behind(seed: int, monkey
         assert account.fits((account.budget.tokens or 0) - account.spent.tokens)
     gc.unfreeze()
     assert asyncio.all_tasks() == before
+
+
+class Own:
+    """A generator of one's own, whose `sample` gives something."""
+
+    def __init__(self, given: Any) -> None:
+        self.given = given
+
+    async def __call__(self, problem: Problem, run: Run) -> Candidate:
+        raise NotImplementedError
+
+    async def sample(self, problem: Problem, run: Run, n: int) -> Any:
+        return self.given
+
+
+class Plain(Own):
+    """Its `sample` is not async."""
+
+    def sample(self, problem: Problem, run: Run, n: int) -> Any:
+        return self.given
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["x", "x"], "Own.sample returned str, not Candidates: return what"),
+        ([Candidate(("x",)), None], "Own.sample returned NoneType, not Candidates"),
+        ("xx", "Own.sample returned str, not Candidates"),
+        (None, "Own.sample returned NoneType, not Candidates"),
+        (Candidate(("x",)), "Own.sample returned Candidate, not Candidates"),
+        ({Candidate(("x",)): 1}, "Own.sample returned dict, not Candidates"),
+    ],
+)
+async def test_samples_that_are_no_candidates_are_an_error_in_one_line(given: Any, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        await solve("?", Vote(2, of=Own(given)), Scripted("7"))
+
+
+async def test_a_sample_that_is_not_async_is_an_error_in_one_line() -> None:
+    with pytest.raises(InputError, match=r"^Plain is not async: write async def"):
+        await solve("?", Vote(2, of=Plain([Candidate(("7",))])), Scripted("7"))
+
+
+@pytest.mark.parametrize("given", [[Candidate(("The answer is 7.",))] * 2, (Candidate(("The answer is 7.",)),)])
+async def test_samples_may_be_fewer_and_a_tuple(given: Any) -> None:
+    solution = await solve("?", Vote(2, of=Own(given)), Scripted("8"))
+    assert (solution.answer, solution.compared) == ("7", len(given))
+
+
+async def test_no_samples_at_all_are_lost() -> None:
+    assert "all 2 samples were lost" in (await solve("?", Vote(2, of=Own([])), Scripted("8"))).error

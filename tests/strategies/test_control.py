@@ -21,7 +21,7 @@ from metagen import (
     solve,
     solve_all,
 )
-from tests.support.scripts import length
+from tests.support.scripts import length, silent
 from tests.support.timing import Clock, forever
 
 SPECS = [
@@ -164,3 +164,12 @@ async def test_a_fallback_is_asked_only_if_the_one_before_fails() -> None:
 def test_settings_that_cannot_work_are_refused_at_once(make: type[Until]) -> None:
     with pytest.raises(InputError):
         make()  # type: ignore[call-arg]
+
+
+async def test_until_says_that_no_sample_has_a_verdict() -> None:
+    backend = Scripted(lambda request: f"The answer is {7 + request.draw}.")
+    solution = await solve(PROBLEM, Until(silent, limit=3), backend)
+    assert solution.answer == "7"
+    assert solution.notes == ("none of 3 samples was accepted: the first, without a verdict, is returned",)
+    judged = await solve(PROBLEM, Until(length, limit=3, threshold=999), backend)
+    assert judged.notes == ("none of 3 samples was accepted: the best is returned",)

@@ -1,7 +1,10 @@
+from collections.abc import Hashable, Sequence
+from typing import Any
+
 import pytest
 
-from metagen import BetaStop, Escalate, GenerationError, InputError, Model, Scripted, parse, solve
-from tests.support.scripts import length
+from metagen import BetaStop, Candidate, Escalate, GenerationError, InputError, Model, Request, Scripted, parse, solve
+from tests.support.scripts import length, silent
 
 SPECS = [
     "Escalate((Model(), CoT()), until=BetaStop(0.9), n=3)",
@@ -67,6 +70,83 @@ async def test_what_the_last_model_gives_is_not_judged() -> None:
     assert judged == ["once"]
 
 
+async def down(problem: object, candidates: Sequence[Candidate], run: object) -> list[float]:
+    raise RuntimeError("server down")
+
+
+def odd(keys: Sequence[Hashable | None], weights: Sequence[float], left: int) -> bool:
+    if keys != ["a", "b"]:  # as it is tried when the strategy is built
+        raise RuntimeError("server down")
+    return False
+
+
+@pytest.mark.parametrize(("until", "n"), [(down, 1), (down, 2), (odd, 2)])
+async def test_where_the_verdict_fails_the_model_is_not_lost(until: Any, n: int) -> None:
+    strategy = Escalate(BOTH, until=until, n=n)
+    solution = await solve("?", strategy, models("The answer is 4."))
+    assert solution.answer == "9"
+    said = f'no verdict on Model("small") ({until.__name__} raised RuntimeError: server down)'
+    assert solution.notes[0] == said
+    lost = await solve("?", strategy, models("The answer is 4.", large="lost"))
+    assert (lost.answer, lost.error, lost.notes[0]) == ("4", "", said)
+    assert lost.notes[1].endswith("the best so far is returned")
+
+
+async def test_where_the_verdict_fails_the_majority_of_the_samples_is_kept() -> None:
+    small = ("The answer is 4.", "The answer is 5.", "The answer is 5.")
+    solution = await solve("?", Escalate(BOTH, until=down, n=3), models(*small, large="lost"))
+    assert solution.answer == "5"
+
+
+async def test_what_has_a_verdict_is_better_than_what_has_none() -> None:
+    async def judges(problem: object, candidates: Sequence[Candidate], run: object) -> list[float]:
+        if "4" in candidates[0].text:
+            raise RuntimeError("server down")
+        return [-3.0] * len(candidates)
+
+    texts = iter(("The answer is 4.", "The answer is 5."))
+    both = {**models("lost", large="lost"), "small": Scripted(lambda _: next(texts))}
+    strategy = Escalate((Model("small"), *BOTH), until=judges)
+    assert (await solve("?", strategy, both)).answer == "5"
+
+
+@pytest.mark.parametrize(("n", "calls"), [(1, 1), (2, 2)])
+async def test_the_best_of_the_last_models_samples_is_returned(n: int, calls: int) -> None:
+    judged: list[int] = []
+
+    async def longest(problem: object, candidates: Sequence[Candidate], run: object) -> list[float]:
+        judged.append(len(candidates))
+        return [float(len(each.text)) for each in candidates]
+
+    def large(request: Request) -> str:
+        return ["The answer is 8.", "So, the answer is 9."][request.draw]
+
+    both = {**models("The answer is 4."), "large": Scripted(large)}
+    solution = await solve("?", Escalate(BOTH, until=longest, threshold=99, n=n), both)
+    assert (solution.answer, judged) == ("89"[n - 1], [n] * calls)
+
+
+async def test_no_rule_is_asked_about_the_last_model() -> None:
+    asked: list[int] = []
+
+    def never(keys: Sequence[Hashable | None], weights: Sequence[float], left: int) -> bool:
+        asked.append(len(keys))
+        return False
+
+    strategy = Escalate(BOTH, until=never, n=3)
+    asked.clear()
+    assert (await solve("?", strategy, models("The answer is 4."))).answer == "9"
+    assert asked == [3]
+
+
+async def test_samples_of_which_none_has_a_verdict_are_noted() -> None:
+    async def silent(problem: object, candidates: Sequence[Candidate], run: object) -> list[None]:
+        return [None] * len(candidates)
+
+    solution = await solve("?", Escalate(BOTH, until=silent, n=2), models("The answer is 4."))
+    assert solution.notes == ("no sample has a verdict: the first is taken",) * 2
+
+
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
@@ -81,3 +161,9 @@ async def test_what_the_last_model_gives_is_not_judged() -> None:
 def test_nonsense_is_refused(spec: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
         parse(spec, {"length": length})
+
+
+async def test_where_no_model_has_a_verdict_the_first_stands_for_the_last() -> None:
+    strategy = Escalate((Model("small"), *BOTH), until=silent)
+    solution = await solve("?", strategy, models("The answer is 4.", large="lost"))
+    assert (solution.answer, solution.notes[-1]) == ("4", "no answer has a verdict: the first is returned")

@@ -23,7 +23,7 @@ from metagen import (
 )
 from metagen.prompts import revise
 from metagen.strategies.refine import unchanged
-from tests.support.scripts import Counting
+from tests.support.scripts import Counting, length, silent
 
 SPECS = [
     "Refine()",
@@ -207,3 +207,12 @@ def test_they_print_as_their_spec(text: str) -> None:
 def test_nonsense_is_refused(spec: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
         parse(spec)
+
+
+async def test_where_no_version_has_a_verdict_the_first_is_the_best_and_a_note_says_so() -> None:
+    problem, said = Problem("p", "?"), "no version has a verdict: the first is returned"
+    for by, keep, noted in ((silent, "best", True), (silent, "last", False), (length, "best", False)):
+        strategy = Refine(by=by, keep=keep, rounds=2, threshold=999)  # type: ignore[arg-type]
+        solution = await solve(problem, strategy, writes(5, 6, 777))
+        assert (said in solution.notes) is noted
+        assert solution.answer == ("5" if noted else "777")

@@ -25,10 +25,12 @@ from metagen import (
     Solution,
     Think,
     Vote,
+    Within,
     parse,
     solve,
 )
 from metagen.run import Generator
+from tests.support.scripts import Patient, forgets
 
 SPECS = ["Think(40, waits=2)", "EarlyExit(16, tokens=64)", "Shortest(2, n=3, every=16)"]
 
@@ -207,6 +209,44 @@ async def test_a_sample_that_was_cut_is_not_done_before_one_that_is_finished() -
     assert (solution.text, solution.notes) == ("The answer is 7.", ())
     solution = await solved(Shortest(2, n=2, of=cut_or_not), Scripted(lambda request: replies[request.draw]))
     assert (solution.answer, solution.compared) == ("7", 2)
+
+
+@pytest.mark.parametrize("reply", ["{} is what I say first", "What I say first"])
+async def test_a_sample_that_is_not_continued_is_cut(reply: str) -> None:
+    backend = Patient(lambda request: reply.format(request.seed))
+    solution = await solved(Shortest(1, n=2, every=4, of=forgets), backend)
+    assert solution.candidate is not None
+    assert (solution.candidate.cut, backend.asked) == (True, 4)
+
+
+async def test_a_sample_that_is_begun_anew_and_finished_is_whole() -> None:
+    backend = Patient(lambda request: "It may be 8." * 2 if backend.asked <= 2 else "The answer is 7.")
+    solution = await solved(Shortest(1, n=2, every=17, of=forgets), backend)
+    assert solution.candidate is not None
+    assert (solution.text, solution.candidate.cut, backend.asked) == ("The answer is 7.", False, 4)
+
+
+@pytest.mark.parametrize("context", range(30, 50))
+async def test_the_context_cuts_a_sample_wherever_a_part_ends(context: int) -> None:
+    reply = "The answer is 7. " + "And so on. " * 20
+    backend = Scripted(lambda request: reply[len(request.partial) :], context=context)
+    solution = await solved(Shortest(1, n=2, every=4), backend)
+    assert (solution.answer, solution.error) == ("7", "")
+
+
+@pytest.mark.parametrize("tokens", range(42, 80))
+async def test_a_budget_cuts_samples_wherever_a_part_ends(tokens: int) -> None:
+    reply = "The answer is 7. " + "And so on. " * 20
+    strategy = Within(tokens=tokens, of=Shortest(1, n=2, every=8))
+    solution = await solved(strategy, Scripted(lambda request: reply[len(request.partial) :]))
+    assert solution.candidate is not None
+    assert solution.candidate.cut
+    assert solution.usage.tokens <= tokens
+
+
+async def test_samples_for_which_there_was_no_room_at_all_are_lost() -> None:
+    solution = await solved(Shortest(1, n=2, every=8), Scripted("The answer is 7.", context=1))
+    assert "all 2 samples were lost" in solution.error
 
 
 async def test_a_sample_that_a_stop_string_ended_is_as_long_as_it_is() -> None:

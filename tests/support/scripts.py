@@ -27,6 +27,11 @@ async def brief(problem: Problem, candidates: Sequence[Candidate], run: Run) -> 
     return [Score(1 / (1 + count)) if count else None for count in lines]
 
 
+async def silent(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
+    """A verifier that has no verdict on anything."""
+    return [None] * len(candidates)
+
+
 async def two_hms(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
     """An oracle that is hard to please."""
     return [Score(float(candidate.text.count("\n") == 2)) for candidate in candidates]
@@ -41,6 +46,24 @@ async def asks_twice(problem: Problem, run: Run) -> Candidate:
     """A strategy that is a function: refine once."""
     first = await run.ask(None, problem)
     return await run.ask(None, problem.asking(f"{problem.text}\nImprove: {first.text}"))
+
+
+async def forgets(problem: Problem, run: Run) -> Candidate:
+    """A strategy that writes steps, and begins anew with each."""
+    return await run.ask(None, problem.asking(f"{problem.text} Think."))
+
+
+class Patient(Scripted):
+    """Says what a script says, up to so many times: then somebody asks for ever."""
+
+    def __init__(self, script: Callable[[Request], str], limit: int = 60, **settings: Any) -> None:
+        def counted(request: Request) -> str:
+            self.asked += 1
+            assert self.asked <= limit, "it is asked for ever"
+            return script(request)
+
+        super().__init__(counted, **settings)
+        self.asked = 0
 
 
 async def fails(problem: Problem, run: Run) -> Candidate:

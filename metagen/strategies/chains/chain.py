@@ -6,10 +6,11 @@ from typing import Protocol, cast
 
 from metagen.candidate import Candidate
 from metagen.errors import InputError
-from metagen.leaves import named_models
+from metagen.leaves import find_answering
 from metagen.problem import Problem
 from metagen.prompts import chain_of_thought, few_shot, filled, follow_on, without_distraction
 from metagen.run import Generator, Run
+from metagen.run.contracts import call_for_text
 from metagen.run.protocols import name_of
 from metagen.settings import (
     GENERATOR,
@@ -29,8 +30,8 @@ class CoT:
 
     z, y ~ g(· | x, "Let's think step by step."), zero-shot (Kojima et al. 2022), or after worked examples
     `shots` = ((question, solution), …), few-shot (Wei et al. 2022). The answer is asked for in the form that the
-    problem reads, such as "End with: The answer is X.", unless `asks` is false, or the model is one that ships with
-    metagen, which knows the form.
+    problem reads, such as "End with: The answer is X.", unless `asks` is false, or all models that draw the answer ship
+    with metagen: they know the form.
     """
 
     _: KW_ONLY
@@ -56,10 +57,15 @@ class CoT:
         return await run.sample(self.of, self._asking(problem, run), n)
 
     def _asking(self, problem: Problem, run: Run) -> Problem:
-        asks = run.asks(problem, next(named_models(self.of), "")) if self.asks else ""
+        asks = self._form(problem, run) if self.asks else ""
         text = few_shot(problem.text, self.shots, asks) if self.shots else chain_of_thought(problem.text, asks)
         asking = problem.asking(text)
         return asking if problem.partial is None else asking.continuing(problem.partial)
+
+    def _form(self, problem: Problem, run: Run) -> str:
+        """What asks for the form of the answer, unless all models that draw it know the form."""
+        names = {leaf.name for leaf in find_answering(self.of)} or {""}
+        return max(run.asks(problem, name) for name in names)
 
 
 class Stage(Protocol):
@@ -73,8 +79,9 @@ class Ask:
     """A prompt of your own: y ~ g(· | template(x)); as a stage of a chain, y_t ~ g(· | template(x, y₁ … y_{t-1})).
 
     In a text `{question}` stands for x, `{1}`, `{2}`, … for earlier replies, `{last}` for the last. Instead of a text,
-    `template` may be a plain function `(problem) -> str`; x is `problem.text`. `shots` = ((filled template, reply), …)
-    are worked examples that go before it. All samples of one problem are one request, as without it.
+    `template` may be a plain function `(problem) -> str`; x is `problem.text`. What it raises costs the sample.
+    `shots` = ((filled template, reply), …) are worked examples that go before it. All samples of one problem are one
+    request, as without it.
     """
 
     template: str | Callable[[Problem], str]
@@ -115,10 +122,7 @@ class Ask:
     def _filled(self, problem: Problem, replies: Sequence[str]) -> str:
         if isinstance(self.template, str):
             return filled(self.template, problem.text, replies)
-        text = self.template(problem)
-        if not isinstance(text, str):
-            raise InputError(f"Ask: {literal(self.template)} returned {type(text).__name__}, not a text")
-        return text
+        return call_for_text(self.template, problem)
 
 
 @dataclass(frozen=True, slots=True, repr=False, init=False)
@@ -214,6 +218,12 @@ def check_shots(of: object, shots: object) -> None:
             raise InputError(f"{name}: shots must be pairs of texts, ((question, solution), ...), not {shot!r}")
 
 
-def ended(reply: Candidate) -> Candidate:
-    """A step that nothing follows: it is the whole reply, unless a limit cut it."""
+def ended(reply: Candidate, mark: str) -> Candidate:
+    """A step that nothing follows: it is the whole reply, without the mark of what would follow.
+
+    A reply that a limit cut is not whole.
+    """
+    said, marked, _ = reply.text.partition(mark)
+    if marked:  # the token ids hold the mark, too
+        reply = replace(reply, steps=(said.rstrip(),), tokens=(), model="")
     return replace(reply, finished=not reply.cut)

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 
 from metagen.candidate import Candidate
-from metagen.errors import InputError, ToolError
+from metagen.errors import InputError
 from metagen.problem import Problem
 from metagen.run import Generator, Run
+from metagen.run.contracts import call_for_text
 from metagen.settings import literal, require_generator, require_plain, spelled, takes
 
 
@@ -15,7 +16,8 @@ class Mapped:
     """Each reply with its text changed: z ~ g(· | x);  y = f(z), where `by` is f, a plain function `(text) -> str`.
 
     All samples of one problem are one request, as without it. What f raises costs that sample. The new text has no
-    token ids and no log-probabilities; a text that f returns as it was keeps them. It gives whole replies.
+    token ids and no log-probabilities; a text that f returns as it was keeps them. The thought of a reasoning model
+    stays, and a reply whose thought has no end is not changed. It gives whole replies.
     """
 
     by: Callable[[str], str]
@@ -43,12 +45,7 @@ class Mapped:
         return [candidate for candidate in every if candidate is not None]
 
     def _map(self, candidate: Candidate) -> Candidate:
-        try:
-            text = self.by(candidate.text)
-        except Exception as error:  # whatever a user's function raises costs the sample
-            raise ToolError(f"{literal(self.by)} raised {type(error).__name__}: {error}") from error
-        if not isinstance(text, str):
-            raise ToolError(f"{literal(self.by)} returned {type(text).__name__}, not a text")
-        if text == candidate.text:
+        if candidate.open:  # a thought without an end says nothing that could be changed
             return candidate
-        return Candidate((text,), finished=candidate.finished, cut=candidate.cut)
+        text = call_for_text(self.by, candidate.text)
+        return candidate if text == candidate.text else candidate.saying(text)

@@ -130,4 +130,5 @@ def tactics_of(reply: str, libraries: Sequence[str] = LIBRARIES) -> str:
 
 def proof(draft: Candidate, file: str) -> Candidate:
     """The proof in words, and in Coq."""
-    return Candidate((f"{draft.text.rstrip()}\n\n", fenced(file, "coq")))
+    steps = f"{draft.text.rstrip()}\n\n", fenced(file, "coq")
+    return Candidate(steps, thoughts=draft.thoughts, thought_tokens=draft.thought_tokens)

@@ -38,7 +38,8 @@ class ReAct:
     prompt. By rule: the first action of a reply is taken; a reply with an answer and no action ends; a tool that is not
     there, an input that a tool refuses, and a reply with neither action nor answer are observations that say so, and
     count among the `turns`. A tool that raises, hangs or floods costs the candidate. After `turns`, the answer is asked
-    for, and the reply is returned, whatever it says; so is a reply that was cut off.
+    for, and the reply is returned, whatever it says; so is a reply that was cut off. A reply is returned up to the mark
+    `Observation:`, where requests end.
     """
 
     tools: tuple[tuple[str, Tool], ...]
@@ -66,7 +67,7 @@ class ReAct:
             said = reply.text.partition(REACT_STOP)[0].strip()
             act = action(said)
             if last or reply.cut or (act is None and gives_answer(said, problem.answers)):
-                return ended(reply)
+                return ended(reply, REACT_STOP)
             turns.append((said, NO_ACTION if act is None else await self._observed(*act, run)))
 
     async def _observed(self, name: str, given: str, run: Run) -> str:

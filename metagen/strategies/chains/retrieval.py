@@ -31,8 +31,9 @@ class SelfAsk:
 
     z₁ ~ g(· | x), a₁ = search(z₁), z₂ ~ g(· | x, z₁, a₁), …, y ~ g(· | x, z₁, a₁ … z_h, a_h)
     (Press et al. 2023, section 3, with a search engine as there). At most `hops` follow-ups. A reply that asks none is
-    returned as the answer, whatever it says; so is one that was cut off. `shots` are worked examples, as
-    ((question, trace), …). What the search raises, or refuses, costs the candidate.
+    returned as the answer, whatever it says, up to the mark `Intermediate answer:`, where requests end. So is one that
+    was cut off. `shots` are worked examples, as ((question, trace), …). What the search raises, or refuses, costs the
+    candidate.
     """
 
     search: Tool
@@ -57,9 +58,9 @@ class SelfAsk:
             last = len(asked) == self.hops
             text = self_ask(problem.text, self.shots, asked, last=last)
             reply = await run.ask(self.of, problem.aside(text).stepping(SELF_ASK_STOP))
-            query = None if last or reply.cut else follow_up(reply.text)
+            query = None if last or reply.cut else follow_up(reply.text.partition(SELF_ASK_STOP)[0])
             if query is None:
-                return ended(reply)
+                return ended(reply, SELF_ASK_STOP)
             asked.append((query, await run.call(self.search, query, seconds=self.seconds)))
 
 

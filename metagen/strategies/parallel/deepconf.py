@@ -1,15 +1,17 @@
 """A vote that gives up samples while they are written."""
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 
 from metagen.candidate import Candidate, Scored
 from metagen.confidence import least_kept
-from metagen.errors import InputError
+from metagen.errors import BudgetExceeded, InputError, UnfitRequest
 from metagen.problem import Problem
 from metagen.run import Generator, Run, Verifier
+from metagen.run.contracts import call_for_truth
 from metagen.settings import require_generator, require_verifier, require_whole, spelled
 from metagen.strategies.choosing import majority, vote_key, vote_keys, weighted_majority
 from metagen.strategies.parallel.stopping import Stop, check_rule
+from metagen.strategies.tree.steps import stands_still
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -18,8 +20,9 @@ class DeepConf:
 
     `warmup` samples are drawn whole, and the lowest verdict among their best share `keep` is the bar. The others are
     written `chunk` tokens at a time, from the token ids of what is there, and judged after each chunk. A sample that
-    falls under the bar is not continued, and no sample under the bar votes, the warm-up included. No more are drawn
-    when `until` says that the vote is settled. (DeepConf online, Fu et al. 2025, section 3.2, where `by` is
+    falls under the bar is not continued, and no sample under the bar votes, the warm-up included. A sample for whose
+    next chunk the context or a budget has no room is cut there. No more are drawn when `until` says that the vote is
+    settled. (DeepConf online, Fu et al. 2025, section 3.2, where `by` is
     `LowestGroupConfidence()`, `warmup` 16, `keep` 0.1 or 0.9 and `until` `ConsensusStop(0.95)`.)
 
     `by` is a verifier of partial candidates. It is best if its verdict can only fall, as that of the lowest group or
@@ -80,7 +83,7 @@ class DeepConf:
     def _settled(self, seen: list[Scored], bar: float | None, problem: Problem, run: Run) -> bool:
         if self.until is None or len(seen) == self.n:
             return False
-        settled = self.until(*_votes(seen, bar, problem), self.n - len(seen))
+        settled = call_for_truth(self.until, *_votes(seen, bar, problem), self.n - len(seen))
         if settled:
             run.note(f"settled after {len(seen)} of {self.n} samples")
         return settled
@@ -99,8 +102,11 @@ class Watched:
         step = problem.stepping(self.chunk)
         candidate = await run.ask(self.of, step)
         while not (candidate.finished or candidate.cut or await self._fell(candidate, problem, run)):
-            before, candidate = candidate, await run.ask(self.of, step.continuing(candidate))
-            if candidate.steps[: len(before.steps)] != before.steps:  # it cannot continue: it is taken as it comes
+            try:
+                before, candidate = candidate, await run.ask(self.of, step.continuing(candidate))
+            except (BudgetExceeded, UnfitRequest):  # no room is left, which cuts what is written and does not lose it
+                return replace(candidate, cut=True)
+            if stands_still(before, candidate):  # it cannot continue: it is taken as it comes
                 break
         return candidate
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
+from functools import partial
 
 from metagen.candidate import Candidate, Score
 from metagen.errors import InputError, NoCandidate, WeightError
 from metagen.problem import Problem
 from metagen.run import Generator, Run, Verifier
+from metagen.run.contracts import call_for_truth
 from metagen.settings import literal, require_generator, require_verifier, require_whole, spelled
 from metagen.strategies.choosing import best, majority, values, vote_key, vote_keys, weighted_majority
 from metagen.strategies.parallel.stopping import Stop, check_rule
@@ -26,7 +28,8 @@ class Vote:
 
     With `until`, samples are drawn `window` at a time and judged in the order of their numbers, and no more are drawn
     once the rule says that the vote is settled, as in `Vote(40, until=BetaStop(0.95), window=4)`. Those in flight are
-    then cancelled. With `by`, the rule must be `ConsensusStop`, `WindowStop` or a function: the others count votes.
+    then cancelled. With `by`, the rule must be `ConsensusStop`, `WindowStop` or a function: the others count votes. A
+    function that raises costs the vote as a whole, and no other sample.
 
     Raises `WeightError` if a score is negative or not finite.
     """
@@ -53,7 +56,7 @@ class Vote:
             scores = await run.score(self.by, problem, candidates) if self.by else []
             keys = vote_keys(problem, candidates)
         else:
-            candidates, scores, keys = await self._until_settled(self.until, problem, run)
+            candidates, scores, keys = await self._until_settled(partial(call_for_truth, self.until), problem, run)
         chosen = majority(keys) if self.by is None else self._weighted(keys, scores, run)
         return elected(candidates, chosen, run)
 

@@ -17,12 +17,13 @@ def choice(leaves: Sequence[Leaf], rule: Rule, answers: Answers = MATHS) -> tupl
     The `best` verdict; the `majority`, to which each leaf gives as many votes as it was drawn; or the vote `weighted`
     by verdicts. A vote is won by an answer, and the leaf with the best verdict gives it. If no leaf with an answer has
     a verdict, the majority decides in place of the weights; if none has an answer, the best verdict does. Ties go to
-    the first.
+    the first, and so does the answer where no leaf has a verdict.
     Raises `WeightError` if a weight is negative or not finite.
     """
     values = [leaf.value for leaf in leaves]
+    any_verdict = any(value is not None for value in values)
     if rule == "best":
-        return best(values), ""
+        return best(values), "" if any_verdict else "no reply has a verdict: the first is returned"
     keys = [key_of(answers, leaf.candidate) for leaf in leaves]
     winner, said = None, ""
     if rule == "weighted":
@@ -30,7 +31,8 @@ def choice(leaves: Sequence[Leaf], rule: Rule, answers: Answers = MATHS) -> tupl
     if winner is None and (winner := weighted_majority(keys, [leaf.count for leaf in leaves])) is not None:
         said = "no finished reply with an answer has a verdict: the majority decides" if rule == "weighted" else ""
     if winner is None:
-        return best(values), f"none of {len(leaves)} finished replies has an answer that votes: the best is returned"
+        which = "best" if any_verdict else "first"
+        return best(values), f"none of {len(leaves)} finished replies has an answer that votes: the {which} is returned"
     return _best_of(keys[winner], keys, values), said
 
 

@@ -4,10 +4,12 @@ from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, replace
 
 from metagen.candidate import Candidate
-from metagen.errors import InputError
+from metagen.errors import BudgetExceeded, InputError, UnfitRequest
 from metagen.problem import Problem
 from metagen.run import Generator, Run
+from metagen.run.contracts import call_for_truth
 from metagen.settings import can_step, literal, require_plain, require_stepper, spelled, takes
+from metagen.strategies.tree.steps import check_steps
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -16,6 +18,10 @@ class Joined:
 
     So a splitter of the user's own decides where the steps of a search end, and nothing is drawn to be thrown away:
     `Beam(4, 4, of=Joined(two_sums), by=verifier)` splits by lines and joins them. Whole replies are handed through.
+    Where the context or a budget has no room for the next part, the step is returned as far as it came, and is cut.
+    What `until` raises costs that sample.
+
+    Raises `InputError` if `of` does not continue the reply.
     """
 
     until: Callable[[str], bool]
@@ -49,11 +55,18 @@ class Joined:
     async def _joined(self, problem: Problem, candidate: Candidate, run: Run) -> Candidate:
         if problem.step is None:
             return candidate
-        begun = problem.partial.steps if problem.partial else ()
-        while not (candidate.finished or candidate.cut or self.until(_since(begun, candidate))):
-            candidate = await run.ask(self.of, problem.continuing(candidate))
-        return replace(candidate, steps=(*begun, _since(begun, candidate)))
+        begun = problem.partial or Candidate(())
+        check_steps(self, self.of, begun, [candidate])
+        while not (candidate.finished or candidate.cut or call_for_truth(self.until, _since(begun, candidate))):
+            try:
+                longer = await run.ask(self.of, problem.continuing(candidate))
+            except (BudgetExceeded, UnfitRequest):  # no room is left, which cuts what is written and does not lose it
+                candidate = replace(candidate, cut=True)
+                break
+            check_steps(self, self.of, candidate, [longer])
+            candidate = longer
+        return replace(candidate, steps=(*begun.steps, _since(begun, candidate)))
 
 
-def _since(begun: tuple[str, ...], candidate: Candidate) -> str:
-    return "".join(candidate.steps[len(begun) :])
+def _since(begun: Candidate, candidate: Candidate) -> str:
+    return "".join(candidate.steps[len(begun.steps) :])

@@ -27,6 +27,7 @@ from metagen.strategies.tree.node import (
     unfinished,
 )
 from metagen.strategies.tree.shares import top
+from metagen.strategies.tree.steps import check_steps
 from metagen.trace import Child, Expansion
 
 DEEPEST = 500
@@ -165,7 +166,7 @@ class TreeSearch:
         """The children of one node: drawn, merged and, once it is certain that the node is chosen, judged."""
         run.record(Expansion(draw.n))
         drawn = await run.sample(self.of, problem.continuing(begun).stepping(self.step), draw.n)
-        self._check_steps(begun, drawn)
+        check_steps(self, self.of, begun, drawn)
         siblings = merged(drawn)
         await spawned.wanted(key_of(draw.path))
         children = await self._judged(problem, draw, siblings, run, spawned)
@@ -234,13 +235,6 @@ class TreeSearch:
         verdicts = iter(values(await run.score(self.until, problem, ended)))
         return [candidate.finished and (next(verdicts) or 0.0) >= ACCEPTED for candidate in candidates]
 
-    def _check_steps(self, begun: Candidate, drawn: Sequence[Candidate]) -> None:
-        if any(_stands_still(begun, each) for each in drawn):
-            raise InputError(
-                f"{type(self).__name__}: of={literal(self.of)} cannot step: it did not continue the reply so far. "
-                "It must pass the problem, with its partial reply and its step, to a model"
-            )
-
     def _answered(self, root: Node, problem: Problem, run: Run) -> Candidate:
         replies = self.replies(root)
         accepted = [leaf for leaf in replies if leaf.accepted]
@@ -253,32 +247,25 @@ class TreeSearch:
                 run.note(said)
             chosen = replies[place]
         else:
-            replies = self._unfinished(root, run)
+            replies = _unfinished(root, run)
             chosen = replies[best([leaf.value for leaf in replies])]
         run.compare(leaf.candidate for leaf in replies)
         return chosen.candidate
 
-    def _unfinished(self, root: Node, run: Run) -> list[Leaf]:
-        leaves = list(unfinished(root))
-        if not leaves:
-            raise NoCandidate(f"nothing could be drawn{run.why_lost()}")
-        run.note(f"no reply is finished after {root.sums.expansions} expansions: the best unfinished one is returned")
-        return leaves
+
+def _unfinished(root: Node, run: Run) -> list[Leaf]:
+    leaves = list(unfinished(root))
+    if not leaves:
+        raise NoCandidate(f"nothing could be drawn{run.why_lost()}")
+    which = "best" if any(leaf.value is not None for leaf in leaves) else "first"
+    run.note(f"no reply is finished after {root.sums.expansions} expansions: the {which} unfinished one is returned")
+    return leaves
 
 
 def _record(made: Sequence[Node], now: Sequence[Node], n: int, run: Run) -> None:
     """Write down what became of the n children that were asked for: this says what each depth kept."""
     pairs = zip(made, now, strict=True)
     run.record(Expansion(n, tuple(Child(then.count, then.value, then.state, each.state) for then, each in pairs)))
-
-
-def _stands_still(begun: Candidate, candidate: Candidate) -> bool:
-    """Whether a reply is not the one that was begun, or no longer than it; a step that is thought adds no text."""
-    length = len(begun.steps)
-    if candidate.steps[:length] != begun.steps:
-        return True
-    thinks = (candidate.thoughts, candidate.thought_tokens) != (begun.thoughts, begun.thought_tokens)
-    return length == len(candidate.steps) and not (begun.open or candidate.open or thinks)
 
 
 def _state(candidate: Candidate, *, last: bool) -> State:

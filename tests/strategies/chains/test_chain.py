@@ -6,9 +6,11 @@ import pytest
 
 from metagen import (
     Ask,
+    BestOf,
     Candidate,
     Chain,
     CoT,
+    Fallback,
     GenerationError,
     Generator,
     InputError,
@@ -22,10 +24,12 @@ from metagen import (
     Solution,
     System2Attention,
     Vote,
+    parse,
     parse_answers,
     solve,
+    solve_all,
 )
-from tests.support.scripts import Counting, dice
+from tests.support.scripts import Counting, asks_twice, dice, length
 
 
 def hurried(problem: Problem) -> str:
@@ -95,6 +99,36 @@ async def test_the_models_that_ship_are_asked_as_in_training(tmp_path: Path) -> 
         assert backends["b"].requests[0].prompt.endswith("step by step.") is shipped  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(
+    ("of", "drawing"),
+    [
+        ('BestOf(2, by=Judge(of=Model("judge")))', "a"),
+        ('BestOf(2, by=Judge(of=Model("judge")), of=Model("b"))', "b"),
+        ('Vote(2, by=Judge(of=Model("judge")), of=Model("b"))', "b"),
+        ('Select(2, by=Model("judge"), of=Model("b"))', "b"),
+        ('Select(2, by=Model("judge"))', "a"),
+        ('System2Attention(by=Model("judge"), of=Model("b"))', "b"),
+        ('Chain(Ask("{question}", of=Model("judge")), Ask("{last}", of=Model("b")))', "b"),
+        ('Escalate((Model("b"), Model("b")), until=Judge(of=Model("judge")))', "b"),
+        ('Panel((Model("a"), Model("b")))', "ab"),
+        ('Panel((Model("b"), Model("a")))', "ab"),
+        ('Fallback(Model("a"), Model("b"))', "ab"),
+        ("asks_twice", "a"),
+    ],
+)
+@pytest.mark.parametrize("shipped", [("a",), ("b",), ("judge",), ("a", "b"), ("a", "judge"), ()])
+async def test_the_models_that_draw_decide_whether_the_form_is_asked_for(
+    of: str, drawing: str, shipped: tuple[str, ...]
+) -> None:
+    backends = {name: Counting(lambda _: "The answer is 7.") for name in ("a", "b", "judge")}
+    for name, backend in backends.items():
+        backend.name = "small-moe" if name in shipped else name
+    await solve(PROBLEM, CoT(of=parse(of, {"asks_twice": asks_twice})), backends)
+    prompts = [request.prompt for backend in backends.values() for request in backend.requests]
+    asked = any("End with: The answer is X." in prompt for prompt in prompts)
+    assert asked is bool(set(drawing) - set(shipped))
+
+
 async def test_few_shot_shows_examples_first() -> None:
     strategy = CoT(shots=(("1 + 1?", "1 + 1 = 2\nThe answer is 2."),), asks=False)
     prompt = "Question: 1 + 1?\nAnswer: 1 + 1 = 2\nThe answer is 2.\n\nQuestion: What is 3 + 4?\nAnswer:"
@@ -125,9 +159,36 @@ async def test_a_prompt_of_ones_own_can_step() -> None:
     assert not Ask(hurried, of=Vote(2)).can_step
 
 
-async def test_a_prompt_that_is_no_text_is_an_error_in_one_line() -> None:
-    with pytest.raises(InputError, match=r"^Ask: wrong_prompt returned int, not a text$"):
-        await asked(Ask(wrong_prompt))  # type: ignore[arg-type]
+async def test_a_prompt_that_is_no_text_costs_its_sample() -> None:
+    solution = await solve(PROBLEM, Ask(wrong_prompt), Scripted("7"))  # type: ignore[arg-type]
+    assert solution.error == "ToolError: wrong_prompt returned int, not a text"
+
+
+def odd_prompt(problem: Problem) -> str:
+    if "odd" in problem.text:
+        raise ValueError("an odd text")
+    return f"{problem.text} Plan."
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        Ask(odd_prompt),
+        Vote(2, of=Ask(odd_prompt)),
+        Chain(Ask(odd_prompt), Ask("{last}")),
+        BestOf(2, of=Chain(CoT(), Ask(odd_prompt)), by=length),
+    ],
+)
+async def test_a_prompt_that_fails_on_one_problem_costs_no_other(strategy: Generator) -> None:
+    problems = [Problem("1", "odd"), Problem("2", "even")]
+    solved = {each.problem: each async for each in solve_all(problems, strategy, Scripted("The answer is 7."))}
+    assert "odd_prompt raised ValueError: an odd text" in solved["1"].error
+    assert solved["2"].answer == "7"
+
+
+async def test_where_a_prompt_fails_the_next_strategy_is_tried() -> None:
+    solution = await solve("odd", Fallback(Ask(odd_prompt), CoT()), Scripted("The answer is 7."))
+    assert (solution.answer, solution.error) == ("7", "")
 
 
 def wrong_prompt(problem: Problem) -> int:

@@ -76,6 +76,37 @@ async def test_a_text_that_stays_keeps_its_ids_and_a_new_one_has_none() -> None:
     assert not (await solve(PROBLEM, ids, Scripted("a\nbc"))).failed
 
 
+def thinking(text: str) -> Scripted:
+    """A reasoning model that says so."""
+    return Scripted(text, thinking="qwen3")
+
+
+@pytest.mark.parametrize("by", [str.upper, same, str.strip])
+async def test_a_thought_stays(by: Callable[[str], str]) -> None:
+    backend = thinking("<think>\nHm.\n</think>\n\nthe answer is 7.")
+    for strategy in (Mapped(by), Vote(2, of=Mapped(by))):
+        candidate = (await solve(PROBLEM, strategy, backend)).candidate
+        assert candidate is not None
+        assert (candidate.text, candidate.thought.strip()) == (by("the answer is 7."), "Hm.")
+        assert (candidate.thought_tokens > 0, candidate.open) == (True, False)
+
+
+async def test_a_thought_without_an_end_is_not_made_an_answer() -> None:
+    def adds(text: str) -> str:
+        return f"{text}The answer is {len(text)}. So much for that."
+
+    solution = await solve(PROBLEM, Mapped(adds), thinking("<think>\nHm, and so on"))
+    assert solution.candidate is not None
+    assert (solution.candidate.open, solution.text, solution.answer) == (True, "", None)
+    assert (await solve(PROBLEM, Mapped(adds), Scripted(""))).answer == "0"
+
+
+async def test_a_changed_text_has_nothing_that_was_known_of_the_old_one() -> None:
+    strategy = Mapped(last_line, of=Model(top_logprobs=2))
+    candidate = (await solve(PROBLEM, strategy, Scripted("a\nb"))).candidate
+    assert candidate == Candidate(("b",))
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [

@@ -1,12 +1,18 @@
 from collections.abc import Iterator
 from dataclasses import replace
+from math import factorial
 from typing import Any
 
 import pytest
 
 from metagen import (
+    Answers,
     BestOf,
+    Function,
     InputError,
+    Json,
+    Label,
+    Maths,
     Model,
     Problem,
     ProgramOfThought,
@@ -14,8 +20,10 @@ from metagen import (
     ReAct,
     Request,
     Scripted,
+    Text,
     ToolRefusal,
     Vote,
+    extract,
     parse,
     solve,
 )
@@ -53,6 +61,102 @@ async def strict(text: str) -> str:
 )
 def test_the_last_line_is_the_answer(printed: str, text: str) -> None:
     assert outcome(printed) == text
+
+
+@pytest.mark.parametrize(
+    "printed",
+    [
+        "[1. 2.]",
+        "[0.5 1. ]",
+        "x**2",
+        "a**2 + b**2",
+        "-x**3/3 + x",
+        "exp(-x**2)",
+        " + ".join(f"{k}*x**{k}" for k in range(2, 20)),
+        str(factorial(60)),
+        "0." + "3" * 70,
+        "5! = 120",
+        "∞",
+    ],
+)
+@pytest.mark.parametrize("said", ["{}", "The answer is {}", "The answer is {}.", "Answer: {}", "1\n2\n{}"])
+def test_an_answer_that_a_sentence_does_not_hold_is_given_in_a_box(printed: str, said: str) -> None:
+    text = outcome(said.format(printed))
+    assert extract(f"```python\n# The answer is 99.\n```{text}") == printed
+
+
+@pytest.mark.parametrize(
+    "printed",
+    [
+        "7.",
+        "42 km",
+        "$42",
+        "50%",
+        "x = 1/2",
+        "(1, 2)",
+        "[0.5 0.25]",
+        "{1, 2}",
+        "['a', 'b']",
+        "1e-05",
+        "(1+2j)",
+        "sqrt(2)/2",
+        "New York",
+        "B. two",
+        "Yes.",
+        "No, because it is odd",
+        "7 (seven)",
+        "60 of the students",
+        "tensor([1., 2.])",
+        "2024-01-05",
+        "}",
+        "the total of all of the many things that we counted here in the end is 7",
+    ],
+)
+def test_an_answer_that_a_sentence_holds_is_given_in_a_sentence(printed: str) -> None:
+    assert outcome(printed).endswith(f"\n\nThe answer is {printed}.")
+
+
+@pytest.mark.parametrize("kind", [Text(), Json(), Label("x**2", "y"), Function(str.strip)])
+def test_a_kind_of_answers_that_knows_no_boxes_is_given_none(kind: Answers) -> None:
+    assert outcome("x**2", kind).endswith("\n\nThe answer is x**2.")
+    assert outcome("x**2", Maths(seconds=1.0)).endswith(r"The answer is \boxed{x**2}.")
+
+
+def test_what_is_no_answer_is_not_read_from_the_program() -> None:
+    assert extract(f"```python\n# The answer is 99.\n```{outcome('...')}") == "..."
+
+
+async def test_what_numpy_prints_is_right() -> None:
+    async def prints(text: str) -> str:
+        return "[1. 2.]"
+
+    solution = await solve(Problem("p", "?", "[1. 2.]"), ProgramOfThought(prints), Scripted(block("print(x)")))
+    assert (solution.answer, solution.correct) == ("[1. 2.]", True)
+
+
+def thinking(thought: str, said: str) -> Scripted:
+    """A model that thinks so, and says so."""
+    return Scripted(f"<think>\n{thought}{said}", thinking="qwen3")
+
+
+async def test_the_thought_before_a_program_is_kept() -> None:
+    backend = thinking("Multiply.\n</think>\n\n", block("print(6 * 7)"))
+    candidate = (await solve(PROBLEM, ProgramOfThought(strict), backend)).candidate
+    assert candidate is not None
+    assert (candidate.thought.strip(), candidate.thought_tokens > 0, candidate.tokens) == ("Multiply.", True, ())
+    assert (candidate.finished, candidate.steps[0]) == (True, block("print(6 * 7)"))
+
+
+async def test_a_program_inside_of_a_thought_is_not_run() -> None:
+    called: list[str] = []
+
+    async def lenient(text: str) -> str:
+        called.append(text)
+        return "42"
+
+    solution = await solve(PROBLEM, ProgramOfThought(lenient), thinking("Multiply.\n", block("print(6 * 7)")))
+    assert (solution.answer, called) == (None, [])
+    assert "cut off before its end" in solution.error
 
 
 @pytest.mark.parametrize(

@@ -169,6 +169,11 @@ async def test_with_no_rounds_left_the_holes_stay() -> None:
     assert "admit." in solution.text
 
 
+def test_the_thought_before_the_draft_is_kept() -> None:
+    made = proof(Candidate(("It is so.",), thoughts=("Hm.",), thought_tokens=3, tokens=(1, 2, 3, 4)), "Qed.")
+    assert (made.thought, made.thought_tokens, made.tokens, made.finished) == ("Hm.", 3, (), True)
+
+
 @needs_coq
 class TestWithCoq:
     async def test_a_prover_that_cheats_convinces_nobody(self) -> None:

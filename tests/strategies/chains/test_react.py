@@ -14,7 +14,9 @@ from metagen import (
     Python,
     ReAct,
     Request,
+    Scripted,
     Solution,
+    Text,
     Tool,
     Vote,
     solve,
@@ -199,3 +201,46 @@ async def test_a_tool_is_described_by_its_docstring() -> None:
 def test_settings_that_make_no_sense_are_refused(make: Callable[[], Any], said: str) -> None:
     with pytest.raises(InputError, match=said):
         make()
+
+
+@pytest.mark.parametrize(
+    ("reply", "text"),
+    [
+        ("The answer is Paris Observation: none", "The answer is Paris"),
+        ("The answer is Paris.\nObservation: none", "The answer is Paris."),
+        ("The answer is Paris.\n\n", "The answer is Paris.\n\n"),
+        ("The answer is Paris, by observation: it is large.", "The answer is Paris, by observation: it is large."),
+    ],
+)
+async def test_the_mark_of_an_observation_is_no_part_of_the_answer(reply: str, text: str) -> None:
+    problem = Problem("p", "Capital of France?", "Paris")
+    solution = await solve(problem, ReAct((("delete", delete),)), Scripted(replies(reply)))
+    assert solution.text == text
+    assert solution.answer is not None
+    assert solution.answer.startswith("Paris")
+
+
+async def test_a_whole_text_that_is_the_answer_ends_before_the_mark() -> None:
+    problem = Problem("p", "Capital of France?", "Paris", answers=Text())
+    solution = await solve(problem, ReAct((("delete", delete),)), Scripted("Paris\nObservation: none"))
+    assert (solution.text, solution.correct) == ("Paris", True)
+
+
+async def test_a_reply_without_its_mark_keeps_its_thought_and_has_no_token_ids() -> None:
+    def script(request: Request) -> str:
+        said = "The answer is 35. Observation:"
+        return said if request.thought else f"<think>\nWell.\n</think>\n\n{said}"
+
+    strategy = ReAct((("delete", delete),))
+    candidate = (await solve(PROBLEM, strategy, Scripted(script, thinking="qwen3"))).candidate
+    assert candidate is not None
+    assert (candidate.text, candidate.thought.strip(), candidate.tokens) == ("The answer is 35.", "Well.", ())
+    whole = (await solve(PROBLEM, strategy, Scripted("The answer is 35."))).candidate
+    assert whole is not None
+    assert "".join(map(chr, whole.tokens)) == "The answer is 35."
+
+
+async def test_the_last_reply_ends_before_the_mark_too() -> None:
+    strategy = ReAct((("delete", delete),), turns=1)
+    solution, _ = await run(strategy, "Action: delete[a]\nObservation:", "Action: delete[b]\nObservation: b")
+    assert (solution.text, DELETED) == ("Action: delete[b]", ["a"])

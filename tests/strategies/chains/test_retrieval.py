@@ -5,7 +5,20 @@ from typing import Any
 
 import pytest
 
-from metagen import DSP, InputError, Model, Problem, Request, SelfAsk, Solution, ToolRefusal, Vote, solve
+from metagen import (
+    DSP,
+    InputError,
+    Model,
+    Problem,
+    Request,
+    Scripted,
+    SelfAsk,
+    Solution,
+    Text,
+    ToolRefusal,
+    Vote,
+    solve,
+)
 from tests.support.injections import INJECTIONS
 from tests.support.scripts import Counting
 
@@ -76,6 +89,36 @@ async def test_a_reply_that_asks_nothing_is_handed_over(reply: str) -> None:
     library = Library()
     solution, requests = await run(SelfAsk(library), reply)
     assert (solution.answer, library.queries, len(requests)) == (None, [], 1)
+
+
+@pytest.mark.parametrize(
+    ("reply", "text"),
+    [
+        ("So the final answer is: Paris Intermediate answer: none", "So the final answer is: Paris"),
+        ("So the final answer is: Paris\n\nIntermediate answer:", "So the final answer is: Paris"),
+        ("So the final answer is: Paris\n", "So the final answer is: Paris\n"),
+        (
+            "By my intermediate answer, the final answer is: Paris",
+            "By my intermediate answer, the final answer is: Paris",
+        ),
+    ],
+)
+async def test_the_mark_of_a_search_is_no_part_of_the_answer(reply: str, text: str) -> None:
+    problem = Problem("p", "Capital of France?", "Paris")
+    solution = await solve(problem, SelfAsk(Library()), Scripted(reply))
+    assert (solution.text, solution.answer, solution.correct) == (text, "Paris", True)
+
+
+async def test_a_whole_text_that_is_the_answer_ends_before_the_mark() -> None:
+    problem = Problem("p", "Capital of France?", "Paris", answers=Text())
+    solution = await solve(problem, SelfAsk(Library()), Scripted("Paris\nIntermediate answer: none"))
+    assert (solution.text, solution.correct) == ("Paris", True)
+
+
+async def test_the_mark_is_no_part_of_a_query() -> None:
+    library = Library()
+    await run(SelfAsk(library), "Follow up: When was Ada born? Intermediate answer:", "So the final answer is: 7")
+    assert library.queries == ["When was Ada born?"]
 
 
 async def test_a_question_that_was_cut_off_is_not_searched_for() -> None:

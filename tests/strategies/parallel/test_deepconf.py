@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import pytest
 
@@ -7,16 +7,18 @@ from metagen import (
     Completion,
     DeepConf,
     InputError,
+    Model,
     Problem,
     Request,
     Run,
     Score,
+    Scripted,
     Solution,
     WeightError,
     parse,
     solve,
 )
-from tests.support.scripts import Counting
+from tests.support.scripts import Counting, Patient, forgets, length
 
 SPECS = ["DeepConf(5, by=length, warmup=2, keep=0.5, chunk=16, until=ConsensusStop(0.9), window=2)"]
 
@@ -130,3 +132,32 @@ async def test_weights_that_cannot_be_are_refused() -> None:
 def test_nonsense_is_refused(spec: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
         parse(spec)
+
+
+@pytest.mark.parametrize("reply", ["{} is what I say first", "What I say first"])
+async def test_a_generator_that_begins_anew_is_taken_as_it_comes(reply: str) -> None:
+    strategy = DeepConf(4, by=length, warmup=2, keep=1, chunk=4, of=forgets)
+    backend = Patient(lambda request: reply.format(request.seed) if request.sampling.max_tokens else "a")
+    solution = await solve(PROBLEM, strategy, backend, seed=1)
+    assert solution.samples == 4
+    assert backend.asked == 2 + 2 * 2
+
+
+@pytest.mark.parametrize("context", range(60, 70))
+async def test_the_context_cuts_a_sample_wherever_a_chunk_ends(context: int) -> None:
+    reply = "The answer is 7. " + "And so on. " * 20
+    strategy = DeepConf(3, by=length, warmup=1, keep=1, chunk=4, of=Model(name="short"))
+
+    def script(request: Request) -> str:
+        return reply[len(request.partial) :] if request.sampling.max_tokens else "7."
+
+    solution = await solve(PROBLEM, strategy, {"short": Scripted(script, context=context)})
+    assert (solution.answer, solution.error) == ("7", "")
+
+
+async def test_a_rule_that_fails_costs_the_vote_alone() -> None:
+    def odd(keys: Sequence[Hashable | None], weights: Sequence[float], left: int) -> bool:
+        raise ValueError("an odd key")
+
+    solution = await solve(PROBLEM, DeepConf(3, by=length, warmup=1, until=odd), Scripted("The answer is 7."))
+    assert solution.error == "ToolError: odd raised ValueError: an odd key"

@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import pytest
 
@@ -19,6 +19,7 @@ from metagen import (
     Vote,
     WeightError,
     solve,
+    solve_all,
 )
 from metagen.strategies.parallel.stopping import Stop
 from tests.support.scripts import two_votes
@@ -165,3 +166,22 @@ async def test_the_verifier_reads_the_question_that_the_user_asked() -> None:
 
     await solve(PROBLEM, rephrase, Scripted(echo))
     assert read == [PROBLEM.prompt]
+
+
+async def test_a_rule_that_fails_on_one_problem_costs_no_other() -> None:
+    def odd(keys: Sequence[Hashable | None], weights: Sequence[float], left: int) -> bool:
+        if "8" in keys:
+            raise ValueError("an odd key")
+        return len(keys) == 2
+
+    backend = Scripted(lambda request: f"The answer is {request.prompt}.")
+    for strategy in (Vote(3, until=odd), Vote(3, until=odd, by=giving(1.0), window=2)):
+        solved = [each async for each in solve_all(["7", "8"], strategy, backend, concurrency=1)]
+        assert [each.answer for each in solved] == ["7", None]
+        assert solved[0].notes == ("settled after 2 of 3 samples",)
+        assert solved[1].error == "ToolError: odd raised ValueError: an odd key"
+
+
+async def test_a_rule_may_return_whatever_counts_as_true() -> None:
+    solution = await solve(PROBLEM, Vote(5, until=lambda keys, weights, left: len(keys) // 2), saying(*"77788"))  # type: ignore[arg-type]
+    assert solution.notes[0] == "settled after 2 of 5 samples"

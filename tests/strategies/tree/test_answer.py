@@ -36,6 +36,19 @@ def test_without_verdicts_the_majority_decides_and_without_answers_the_best() ->
     assert said.startswith("none of 2 finished replies has an answer")
 
 
+def test_where_no_leaf_has_a_verdict_the_first_is_the_best() -> None:
+    silent = [leaf("7", None), leaf("8", None, count=2)]
+    assert choice(silent, "best") == (0, "no reply has a verdict: the first is returned")
+    assert choice([*silent, leaf("9", -1.0)], "best") == (2, "")
+    assert choice(silent, "majority") == (1, "")
+    nothing = [Leaf(Candidate(("hm",)), None)] * 2
+    for rule in ("majority", "weighted"):
+        assert choice(nothing, rule) == (
+            0,
+            "none of 2 finished replies has an answer that votes: the first is returned",
+        )
+
+
 @pytest.mark.parametrize(("rule", "place"), [("majority", 1), ("weighted", 0)])
 def test_a_leaf_that_cannot_be_read_does_not_vote(rule: str, place: int) -> None:
     def reads(text: str) -> str | None:

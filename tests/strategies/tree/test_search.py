@@ -29,9 +29,9 @@ from metagen import (
     solve,
 )
 from metagen.strategies.tree.node import Draw, Node, State, expand, key_of
-from metagen.strategies.tree.search import TreeSearch, _stands_still
+from metagen.strategies.tree.search import TreeSearch
 from metagen.trace import Child, Expansion, Span
-from tests.support.scripts import NAMES, dice, late
+from tests.support.scripts import NAMES, dice, late, silent
 from tests.support.timing import forever
 from tests.support.trees import PROBLEM, Lines, spelled
 
@@ -275,12 +275,6 @@ async def test_a_generator_that_stands_still_behind_a_thought_is_found_out() -> 
         await solve(PROBLEM, Beam(1, 1, of=stands, by=spelled), model)
 
 
-def test_a_thought_of_which_no_tokens_are_counted_is_a_step_too() -> None:
-    ended = Candidate((), finished=False, thoughts=("hm",), tokens=(1, 2))
-    assert not _stands_still(Candidate(()), ended)
-    assert _stands_still(ended, ended)
-
-
 @pytest.mark.parametrize("step", ["\n", 10, 20])
 @pytest.mark.parametrize("reply", ["<think>\nno end", "<think>\nab\n</think>\n\n0.5\nThe answer is 7."])
 async def test_a_step_inside_a_thought_adds_no_text(step: Any, reply: str) -> None:
@@ -347,3 +341,19 @@ async def test_logits_cannot_weigh_votes() -> None:
 def test_nonsense_is_refused(make: Any, said: str) -> None:
     with pytest.raises(InputError, match=said):
         make()
+
+
+@pytest.mark.parametrize("spec", [*SEARCHES, "DVTS(2, 2, by=brief)", "ABMCTS(4, by=brief)"])
+async def test_a_search_without_verdicts_says_so(spec: str) -> None:
+    reply, said = "The answer is 7.", "no reply has a verdict: the first is returned"
+    strategy = parse(spec.replace("by=brief", "by=silent"), {**NAMES, "silent": silent})
+    assert said in (await solve(PROBLEM, strategy, Scripted(reply), seed=1)).notes
+    judged = parse(spec.replace("by=brief", "by=length"), NAMES)
+    assert said not in (await solve(PROBLEM, judged, Scripted(reply), seed=1)).notes
+
+
+async def test_an_unfinished_reply_without_a_verdict_is_the_first() -> None:
+    for by, which in (("silent", "first"), ("length", "best")):
+        strategy = parse(f"Beam(2, 2, by={by}, depth=2)", {**NAMES, "silent": silent})
+        solution = await solve(PROBLEM, strategy, Scripted("hm\n"), seed=1)
+        assert solution.notes[-1].endswith(f"the {which} unfinished one is returned")
