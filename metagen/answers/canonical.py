@@ -6,10 +6,11 @@ check is neither symmetric nor transitive, and is left to the oracles. Its conve
 - Numbers become exact fractions in lowest terms: `0.5`, `.50`, `1/2`, `½`, `\frac12` and `\dfrac{1}{2}` are `1/2`;
   `1,234`, `1 234`, `1234.0`, `1.234e3`, `1.234 \times 10^3` and `\$1,234` are `1234`. `3\frac{1}{2}` and `3 1/2` are
   mixed numbers, `7/2`, if the fraction is proper. `0.\overline{3}` and `0.333...` are `1/3`; `2 dozen` is
-  `24`, and `half a dozen` is `6`.
+  `24`, `half a dozen` is `6`, `5 sixteenths` is `5/16`, and `minus 5` and `5 degrees below zero` are `-5`.
 - Currency, degrees and the per cent sign are dropped, as by the graders of MATH (Hendrycks et al. 2021): `50\%` is
-  `50`, not `1/2`. So are units and counted things: `5 apples`, `9.8 m/s^2` and `5\text{ m}^2` lose theirs. But `5m`,
-  `5 m` and `6 ab` may be products and `5 thousandths` is another number: they stay. `units` has the list.
+  `50`, not `1/2`. So are units and counted things: `5 apples`, `9.8 m/s^2` and `5\text{ m}^2` lose theirs, and
+  so do `5 times` and `5 each`. But `5m`, `5 m` and `6 ab` may be products, and `5 times a number` is one: they stay.
+  `units` has the list.
 - `x = 5` and `x \in [0, 1)` lose the name, and a formula on the left stays: `\cos(x) = 1`. `(5)` and `\text{(C)}` lose
   the brackets, and `(C) 42` is `C`.
 - Tuples, intervals and bare lists go element by element, and keep their brackets and their order; `\{…\}` is sorted.

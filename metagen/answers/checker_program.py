@@ -86,7 +86,21 @@ def equal(reference: str, answer: str) -> bool:
 
 
 def verified(reference: list[Any], answer: list[Any]) -> bool:
-    return bool(verify(reference, answer, timeout_seconds=None))
+    """Ask math-verify. An answer that is an inequality may be an interval, unless that is still to be worked out."""
+    solved = any(map(is_solved, answer))
+    return bool(verify(reference, answer, allow_set_relation_comp=solved, timeout_seconds=None))
+
+
+def is_solved(expression: Any) -> bool:
+    """Return whether it is one or two inequalities, of the same variable and numbers."""
+    relations = expression.args if isinstance(expression, sympy.And) else (expression,)
+    if not all(
+        isinstance(each, sympy.StrictLessThan | sympy.StrictGreaterThan | sympy.LessThan | sympy.GreaterThan)
+        for each in relations
+    ):
+        return False
+    sides = [side for each in relations for side in each.args]
+    return len(expression.free_symbols) == 1 and all(side.is_Symbol or side.is_number for side in sides)
 
 
 def parsed(text: str) -> list[Any]:

@@ -7,7 +7,7 @@ import re
 from fractions import Fraction
 
 from metagen.answers.canonical import PROSE, canonical, equal_numbers, has_percent, is_whole
-from metagen.answers.numerals import exact, number_key, repeating
+from metagen.answers.numerals import exact, number_key, repeating, with_signs
 from metagen.answers.spelling import to_ascii
 from metagen.answers.units import is_numeral, is_symbol
 
@@ -41,6 +41,29 @@ _PRODUCT = re.compile(r"-?[0-9][0-9.,/]* ?[A-Za-z]{1,4}")
 _LISTED = re.compile(r"\b(?:and|or)\b")
 _AFTER_LETTER = re.compile(r"[).:]\s*\S")
 _LAST_LETTERS = re.compile(r"(?<=[0-9}\s])(?<![a-zA-Z]\s)[a-zA-Z]{1,4}(?=\s*\$?$)")
+_LONGEST_PROSE = 100
+"""Characters; what is longer says more than a number."""
+_VALUE = r"(?:\.?[0-9][0-9.,/]*|\\[a-z]+(?:\{[^{}]*\})*)"
+_FIGURE = r"(?<![0-9A-Za-z_^{.,])-?\.?[0-9][0-9.,/]*"
+_TURNED = re.compile(
+    r"(?:(?<!\\)\b(?:not|never|cannot|than|minus|(?<!^)plus|times|twice|thrice|double|triple|half the|over|under|above"
+    r"|below|exceeds|at (?:most|least)|up to|(?:divided|multiplied) by"
+    r"|(?:root|square|cube|half|third|quarter|double|percent|[0-9])s? of)|n't|%\s*of)"
+    rf"(?:\s+(?:be|equals?|to|an?|the|as|of|exactly|quite|just|only|about))*\s*(?=[\s\\(-])[-(\s]*{_VALUE}(?!.*[0-9])"
+    rf"|{_FIGURE}\b[a-zA-Z ]*\bbelow zero\b",
+    re.IGNORECASE,
+)
+"""Words that make something else of the last number in prose, right before it: `not 5`, `less than 7`, `half of 7`."""
+_TWO_NUMBERS = re.compile(
+    rf"(?:(?:either|both|between|from)\s+)?({_FIGURE})(?:\s+[a-zA-Z]+){{0,4}}(?:,|\s+(?:and|to|through|of))(?:\s+[a-zA-Z]+)?\s+"
+    rf"({_FIGURE})(?:\s+[a-zA-Z]+){{0,4}}",
+    re.IGNORECASE,
+)
+"""`3 blue and 7 red` and `7 out of 10` are two numbers; `in 3 days it is 7` is one."""
+_VERB = re.compile(r"\b(?:is|are|was|were|be|has|have|had|makes?|gives?|equals?|gets?|needs?|costs?)\b", re.IGNORECASE)
+_RELATION = re.compile(r"[<>]|\\(?:[lg]eq?|[lg]t|ne|neq|leqslant|geqslant)(?![a-zA-Z])")
+_OPEN = re.compile(r"\(([^()\[\],]+), ([^()\[\],]+)\)")
+_PAIR = re.compile(r"(\\\{)?[^{}()\[\],:|<>]+, [^{}()\[\],:|<>]+(?(1)\\\}|)")
 _LEFT = re.compile(r"\s*([a-zA-Z](?:_(?:\w|\{\w+\})|\([A-Z0-9][^()=]*\))?)\s*=(?!.*=)")
 
 
@@ -52,10 +75,9 @@ def decide(answer: str, reference: str) -> bool | None:
     keys = canonical(answer), canonical(reference)
     if keys[0] == keys[1]:
         return not _name_others(answer, reference)
-    if (equal := equal_numbers(answer, reference)) is not None:
-        return equal
-    if (equal := _nearly(answer, reference)) is not None:
-        return equal
+    for compared in (equal_numbers, _nearly):
+        if (equal := compared(answer, reference)) is not None:
+            return equal
     if _PHRASE.fullmatch(keys[0]) and _PHRASE.fullmatch(keys[1]):
         return None if _may_be_product(answer.strip()) and _may_be_product(reference.strip()) else False
     return _as_text(*keys)
@@ -67,7 +89,7 @@ def for_symbols(answer: str) -> str:
     A list in prose and a choice with its text are their keys, and letters at the end of a formula stand apart, so that
     they are taken for variables.
     """
-    answer = to_ascii(answer)
+    answer = with_signs(to_ascii(answer))
     if _LISTED.search(answer) and not PROSE.search(key := canonical(answer)):
         return key
     if _PRODUCT.fullmatch(key := canonical(answer)):
@@ -75,6 +97,29 @@ def for_symbols(answer: str) -> str:
     if len(key) == 1 and key.isalpha() and _AFTER_LETTER.search(answer):
         return key
     return _LAST_LETTERS.sub(_apart, answer)
+
+
+def _says_otherwise(prose: str, value: str) -> bool:
+    """Whether words make something else of the number in prose, in which alone math-verify is interested.
+
+    Against other prose, or an inequality, they may be right.
+    """
+    if len(prose) > _LONGEST_PROSE or not PROSE.search(prose) or PROSE.search(value) or _RELATION.search(value):
+        return False
+    if _TURNED.search(with_signs(prose)):
+        return True
+    found = _TWO_NUMBERS.fullmatch(prose)
+    return bool(found and found[1] != found[2] and not _VERB.search(prose))
+
+
+def _ends_alone(one: str, other: str) -> bool:
+    """Whether one is an open interval or an inequality, and the other a set of two values, such as its ends.
+
+    A pair without braces may be the point that is written as the interval is.
+    """
+    if not (pair := _PAIR.fullmatch(other)) or _RELATION.search(other):
+        return False
+    return bool(_RELATION.search(one) or (pair[1] and _OPEN.fullmatch(one)))
 
 
 def _apart(found: re.Match[str]) -> str:
@@ -122,6 +167,8 @@ def _as_text(one: str, other: str) -> bool | None:
     bases = _BASED.fullmatch(one), _BASED.fullmatch(other)
     if any(bases):
         return _in_base(one, other, bases)
+    if any(differ(*pair) for differ in (_says_otherwise, _ends_alone) for pair in ((one, other), (other, one))):
+        return False
     if _LABEL.fullmatch(one) or _LABEL.fullmatch(other) or _is_another_number(one) or _is_another_number(other):
         return False
     return False if _are_figures(one, other) or _are_figures(other, one) else None

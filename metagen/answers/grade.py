@@ -12,7 +12,8 @@ async def grade(answer: str | None, reference: str, seconds: float = SECONDS) ->
 
     Equal canonical keys are right, plain numbers that differ are wrong, and what is no arithmetic, such as a date, is
     equal only to itself; so nearly everything is decided here. The rest goes to math-verify, in a process of its own
-    with a limit of `seconds` and of memory. It finds the number in prose, takes a list for a set, 0.5 for 50 %.
+    with a limit of `seconds` and of memory. It finds the number in prose, takes a list for a set, 0.5 for 50 %. So
+    prose is wrong before it comes to that where its words make another number of it, as `not 5` and `half of 7` do.
 
     Raises:
         VerifierError: the checking process does not start.

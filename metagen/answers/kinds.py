@@ -3,7 +3,7 @@
 import re
 import string
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import lru_cache
 from math import inf
@@ -12,7 +12,7 @@ from metagen.answers.canonical import canonical
 from metagen.answers.decide import decide
 from metagen.answers.extract import LONGEST, extract
 from metagen.answers.grade import SECONDS, grade, graded
-from metagen.answers.numerals import NUMBER_KEY
+from metagen.answers.numerals import NUMBER_KEY, with_signs
 from metagen.answers.protocol import Form
 from metagen.answers.units import is_symbol
 from metagen.errors import InputError, VerifierError
@@ -22,10 +22,21 @@ _ENDS = "End with: The answer is {}."
 _NUMBER = r"-?[0-9]{1,15}(?:\.[0-9]{1,15})?"
 
 _TEN = r"10\s?\^\s?\{?[+-]?[0-9]{1,3}\}?"
+_WHOLE = r"\s*-?[0-9]{1,15}(?:\.[0-9]{1,15})?\s*"
+_FRACTION = rf"\\[dtc]?frac\s*(?:\{{{_WHOLE}\}}|[0-9])\s*(?:\{{{_WHOLE}\}}|[0-9])"
+_GROUP = r"(?:,(?:\\!)?|\{,\}|\\,|[\N{NO-BREAK SPACE}\N{THIN SPACE}\N{NARROW NO-BREAK SPACE}])[0-9]{3}"
 _ANY_NUMBER = re.compile(
-    rf"(?<![0-9.])-?(?:{_TEN}|[$€£]?(?:[0-9]{{1,3}}(?:,[0-9]{{3}})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?"
+    rf"(?<![0-9.])-?(?:(?<!\w)[0-9]{{1,3}}(?:\s?{_FRACTION}|[ ][0-9]{{1,3}}/[0-9]{{1,3}}(?![0-9/]))|{_FRACTION}"
+    rf"|{_TEN}|[$€£]?(?:[0-9]{{1,3}}(?:{_GROUP})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?"
     rf"(?:[eE][+-]?[0-9]{{1,3}}(?!\w)|\s?(?:\\times|\\cdot|[×*])\s?{_TEN}|/[0-9]+|\s?%)?)|(?<![0-9])-?\.[0-9]+"
 )
+_MIXED = re.compile(r"(-?[0-9]+)\s?(\\[a-z]+.*|[0-9]+/[0-9]+)")
+_DASH = re.compile(
+    r"(?<![\w)\]}])(?<!\b\w\s)(?<!\d\s)"
+    r"[\N{HYPHEN}-\N{EN DASH}\N{MINUS SIGN}\N{SMALL HYPHEN-MINUS}\N{FULLWIDTH HYPHEN-MINUS}]"
+    r"(?=[$€£]?\.?[0-9]|\\[dtc]?frac)"
+)
+"""A dash that is the sign of a number: nothing stands before it from which the number could be taken."""
 _FORMULA = re.compile(
     r"[\\^+*<>≤≥±√∞|]|=(?!\s*#)|!=|[^\W\d]#|\w\(#|/\s*#|#/\s*[a-z]\b|#\s?!|\b[a-z]\s*[-−–]\s*#|#\s*[-−–]\s*[a-z]\b"
     r"|#[\s-]*(?:dozen|hundred|thousand|lakh|crore|(?:m|b|tr)illion)",
@@ -49,10 +60,42 @@ _MARKUP = re.compile(rf"{_COMMAND}|\\[()\[\]]|[`$]|(?<!\w)\*|\*(?!\w)")
 _BRACES = re.compile(r"[{}]")
 _SIGNS = re.compile(r"[+/^=<>%&|~]|(?<=\w)\*(?=\w)|(?<![^\W\d_])-|[.,](?=\d)|[\[(](?=-?\d)|(?<=\d)[\])]")
 """Punctuation without which a text says something else, such as the sign of a number."""
+_CHOSEN = r"\b(?:[Oo]ption|[Cc]hoice|[Aa]nswer)\b"
+_SAID_RIGHT = (
+    rf"{_CHOSEN}(?:\s+(?:I|we|you)\b[\w’' ]{{1,30}}?)?[\s*]*(?:\bis\b|:)[\s:*]*(?:is\b[\s:*]*)?LETTER"
+    rf"|\b(?:[Cc]orrect|[Rr]ight|[Bb]est|[Ff]inal)\s+{_CHOSEN}[\s:*]*LETTER"
+    r"|LETTER is (?:the )?(?:right|correct|best)\b"
+)
+_MENTIONED = r"(?<!\bnot )(?<!\bover )(?<!\bthan )(?<!\bunlike )(?<!\bagainst )\b(?:option|choice|answer)\b[\s*]*LETTER"
+_THOUGHT = (
+    r"\b(?:[Ii]t[’']s|[Ii]t is|I(?:[’']d| would|[’']ll| will)? (?:choose|pick|select|say|go with))\s+"
+    r"(?:option\s+)?LETTER(?!\s+(?!(?:over|because|since|as|and|but|not|rather|instead)\b)[a-z])"
+)
+"""What is said of a letter, the surest first: "the answer is C", "option C", "it's C"."""
+_NOT_THE_WORD = r"(?<=\()I|I(?![’']|\s+(?!(?:is|because|since|as|and|or)\b)[a-z])"
+_WRONG = (
+    r"\w\)?(?:\s*[:–—-]\s*(?:wrong|incorrect)"
+    r"|\s+(?:(?:is|was|would be|seems|looks)\s+(?:[a-z]+ly\s+|also\s+)?)?"
+    r"(?:not|wrong|incorrect|false|too|ruled out|invalid|impossible|fails|does not|cannot|(?:is|does)n[’']t|can[’']t))"
+    r"\b"
+)
+_IS_WRONG = re.compile(_WRONG)
+_LEFT_OUT = re.compile(rf"\W*{_CHOSEN}[\s*]*\(?{_WRONG}")
+"""A letter that is not the answer, and a line or text that begins with one."""
 _WORD = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]")
 _AFTER_ANSWER = re.compile(r"\banswer\b\W*(?:is\b)?\W*([^\n]*)", re.IGNORECASE)
 _MINUS = re.compile(r"[-\N{HYPHEN}-\N{EM DASH}\N{MINUS SIGN}](?=\d)")
 """Signs that are read as a minus before a number."""
+_KEPT = "\ue000"
+"""Stands for a period that ends no sentence while an answer is looked for."""
+_NAME = r"(?:[A-Z]\.[ ]?){0,4}[A-Z][\w’'-]+"
+_OPENS = r"(?:Therefore|Thus|Hence|However|So|Then|Also|But|And|Yes|No|This|That|It|He|She|They|Here|In|Done)"
+_ABBREVIATED = re.compile(
+    r"(?:(?<=\b(?:Dr|Mr|Ms|Mt))|(?<=\b(?:Mrs|Rev|Gen|Gov))|(?<=\bProf))\.(?=[ ][A-Z])|(?<=\b\w\.\w)\.(?=[ ][a-z])"
+    rf"|(?:(?<=\b[A-Z])|(?<=\bSt))\.(?=[ ][A-Z]\Z|[ ](?!{_OPENS}\b){_NAME}(?:[ ]{_NAME}){{0,3}}"
+    r"(?:[.!?](?:\s|\Z)|\n|\Z|[,;(*\"”]|[ ](?:and|because|since|which|who)\b))"
+)
+"""The period of a title before a name, of an initial that a name ends, and of `U.S.` in the midst of a sentence."""
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
@@ -142,24 +185,30 @@ class Number(_Numeric):
         given = extract(text, finished=finished)
         if given is None or NUMBER_KEY.fullmatch(canonical(given)):
             return given
-        plain = _LAYOUT.sub(" ", given)
-        numbers = _ANY_NUMBER.findall(plain)
+        plain = _LAYOUT.sub(" ", _with_minus(given))
+        numbers = list(_numbers(plain))
         return numbers[0] if len(numbers) == 1 and not _is_formula(_ANY_NUMBER.sub("#", plain)) else None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class LastNumber(_Numeric):
-    """The last number of the reply, wherever it stands: for models that mark no answer."""
+    r"""The last number of the reply, wherever it stands: for models that mark no answer.
+
+    Fractions and mixed numbers are one number, `\frac{3}{4}` and `3 1/2`, and `minus 7` is -7.
+    """
 
     def extract(self, text: str, *, finished: bool = True) -> str | None:
-        end = len(text) + finished
-        numbers = [found[0] for found in _ANY_NUMBER.finditer(text) if found.end() < end]
-        return numbers[-1] if numbers else None
+        text = _with_minus(text)
+        *_, last = (None, *_numbers(text, len(text) + finished))
+        return last
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Choice(_ByKey):
     """One of several choices, by its letter or its text, as in `Choice("ABCD")`; the key is the letter.
+
+    What is given as the answer counts first, then the last letter that is said to be right, then a letter that the
+    reply begins with, then the last one mentioned.
 
     `texts` are what the letters stand for, in their order. A row of a problem file that has `choices` brings its own.
     """
@@ -187,13 +236,16 @@ class Choice(_ByKey):
 
     def extract(self, text: str, *, finished: bool = True) -> str | None:
         given, end = extract(text, finished=finished) or "", len(text) + finished
-        last = text.strip().rpartition("\n")[2] if finished else ""
+        last = text.strip().rpartition("\n")[2]
         for place in (
             self._initialled(given, text, end),
             given,
-            self._mentioned(text, end),
-            text if finished else "",
-            last,
+            self._last(_SAID_RIGHT, text, end),
+            self._opening(text),
+            self._last(_MENTIONED, text, end),
+            text if finished and not _LEFT_OUT.match(text) else "",
+            last if finished and not _LEFT_OUT.match(last) else "",
+            self._last(_THOUGHT, text, end),
         ):
             if place and (letter := self._letter(place)):
                 return letter
@@ -202,13 +254,25 @@ class Choice(_ByKey):
     def key(self, answer: str) -> str:
         return self._letter(answer) or normalised(answer)
 
-    def _mentioned(self, text: str, end: int) -> str:
-        """The letter in the last "option C" or "(C) is correct"."""
-        letter = f"[{self.letters}]"
-        named = rf"\b(?:option|choice|answer)\b[\s:*]*(?:is\b)?[\s:*]*\(?({letter})\b\)?"
-        pattern = rf"{named}|\(?\b({letter})\b\)? is (?:right|correct)"
-        found = [match[1] or match[2] for match in re.finditer(pattern, text) if match.end() < end]
+    def _last(self, pattern: str, text: str, end: int) -> str:
+        """The last letter that is mentioned so, where it is not the word I and not said to be wrong."""
+        letter = "|".join(_NOT_THE_WORD if each == "I" else each for each in self.letters)
+        found = [
+            match[match.lastindex or 0]
+            for match in re.finditer(pattern.replace("LETTER", rf"\(?({letter})\b\)?"), text)
+            if match.end() < end and not _IS_WRONG.match(text, match.start(match.lastindex or 0))
+        ]
         return found[-1] if found else ""
+
+    def _opening(self, text: str) -> str:
+        """The letter that stands alone in the first line, or begins it as in `B) 12`, if no other line has another."""
+        mark = rf"^[^\w\n]*(?:([{self.letters}])[^\w\n]*$|([{self.letters}])\).*$)"
+        first, _, rest = text.strip().partition("\n")
+        found = re.match(mark, first) if rest else None
+        if not found or self._last(_MENTIONED, first, len(first) + 1):
+            return ""
+        letter = found[1] or found[2]
+        return letter if all(letter in match.groups() for match in re.finditer(mark, rest, re.MULTILINE)) else ""
 
     def _initialled(self, given: str, text: str, end: int) -> str:
         """The choice whose text begins with a letter and a period, such as `A. Lincoln`, if the answer is given so."""
@@ -220,8 +284,8 @@ class Choice(_ByKey):
         """The letter that a text is, or begins with as a choice does, or whose text it is."""
         pattern = rf"(?:(?:option|choice|answer)\s*:?\s*)?\(?([{self.letters}])(?:[).:]*|[).:]+\s(.*))"
         found = re.fullmatch(pattern, _bare(text), re.IGNORECASE | re.DOTALL)
-        letter = next(each for each in self.letters if each.upper() == found[1].upper()) if found else None
-        if found and not found[2]:
+        letter = next((each for each in self.letters if each.upper() == found[1].upper()), None) if found else None
+        if found and letter and not found[2]:
             return letter
         exactly = self._only(_exact, text) or self._only(_folded, text) or self._number(text)
         return exactly or letter or self._only(_worded, text)
@@ -243,6 +307,8 @@ class Choice(_ByKey):
 @dataclass(frozen=True, slots=True, repr=False, init=False)
 class Label(_ByKey):
     """One of several words, as in `Label("positive", "negative")`, whatever their case.
+
+    A line that is nothing but the label outranks a sentence that names one.
 
     Where labels differ in signs alone or are signed numbers, as in `Label("C", "C++")` and `Label("-1", "0")`, signs
     count.
@@ -267,8 +333,8 @@ class Label(_ByKey):
 
     def extract(self, text: str, *, finished: bool = True) -> str | None:
         given = extract(text, finished=finished)
-        last = text.strip().rpartition("\n")[2] if finished else ""
-        for place in (given or "", last, text if finished else ""):
+        lines = text.strip().splitlines() if finished else []
+        for place in (given or "", self._alone(lines), *lines[-1:], *([text] if finished else [])):
             if len(named := self._named(place)) == 1:
                 return named.pop()
         return None
@@ -281,6 +347,25 @@ class Label(_ByKey):
         if not any(label.strip().startswith("+") for label in self.labels):
             read = re.sub(r"(?<!\w)\+(?=\d)", "", read)
         return " ".join(read.split())
+
+    def _alone(self, lines: Sequence[str]) -> str:
+        """The label that is all of the last line, or of the first one where no other line is another label."""
+        if not lines:
+            return ""
+        first, last = self._whole(lines[0]), self._whole(lines[-1])
+        if last or not first:
+            return last
+        return first if {*map(self._whole, lines)} <= {"", first} else ""
+
+    def _whole(self, line: str) -> str:
+        """The label that a line is beside markup, its period, and a word before it, as in `Sentiment: positive`."""
+        bare = _bare(line)
+        ended = bare.rstrip(".,;! ")
+        if bare.endswith(("?", ":")):
+            return ""
+        by_key = {self.key(label): label for label in self.labels}
+        keys = map(self.key, (bare, ended, ended.rpartition(": ")[2]))
+        return next((by_key[key] for key in keys if key in by_key), "")
 
     def _named(self, text: str) -> set[str]:
         """The labels in a text; of two that begin alike, the longer one."""
@@ -295,6 +380,8 @@ class Label(_ByKey):
 class Text(_ByKey):
     """A text: what is given as the answer, else the whole reply. Case, articles and punctuation do not count.
 
+    The periods of initials, titles and abbreviations do not end an answer: `J. K. Rowling`, `Mr. Darcy`.
+
     (The normalisation of SQuAD, Rajpurkar et al. 2016.)
     """
 
@@ -303,7 +390,8 @@ class Text(_ByKey):
         return _ENDS.format("X")
 
     def extract(self, text: str, *, finished: bool = True) -> str | None:
-        return extract(text, finished=finished) or (text.strip() or None if finished else None)
+        answer = extract(_ABBREVIATED.sub(_KEPT, text), finished=finished)
+        return answer.replace(_KEPT, ".") if answer else (text.strip() or None if finished else None)
 
     def key(self, answer: str) -> str:
         return normalised(answer)
@@ -359,6 +447,19 @@ class Function(_ByKey):
         if answer is not None and not isinstance(answer, str):
             raise VerifierError(f"{literal(self.reads)} returned {type(answer).__name__}, not a text or None")
         return answer or None
+
+
+def _with_minus(text: str) -> str:
+    """`text` with `-` for the signs of numbers that are a dash or a word."""
+    return _DASH.sub("-", with_signs(text))
+
+
+def _numbers(text: str, end: float = inf) -> Iterator[str]:
+    """The numbers that end before `end`. A whole number before 5/2 or more is one of its own."""
+    for found in _ANY_NUMBER.finditer(text):
+        if found.end() < end:
+            mixed = _MIXED.fullmatch(found[0])
+            yield from mixed.groups() if mixed and not NUMBER_KEY.fullmatch(canonical(found[0])) else (found[0],)
 
 
 def _is_formula(text: str) -> bool:

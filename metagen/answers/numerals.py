@@ -1,7 +1,7 @@
 r"""Numbers as people and models write them, read as exact fractions.
 
 Digits with separators, decimals, fractions, mixed numbers, scientific notation, repeating decimals (`0.\overline{3}`,
-`0.333...`), numbers in words (`two dozen`, `1.5 million`) and numbers to a base (`4210_{5}`).
+`0.333...`), numbers in words (`two dozen`, `1.5 million`, `minus 5`) and numbers to a base (`4210_{5}`).
 """
 
 import re
@@ -51,22 +51,49 @@ _UNITS = {word: value for value, word in enumerate(_SMALL.split())} | {
 }
 _FACTORS = {"dozen": 12, "hundred": 100}
 _SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "lakh": 10**5, "crore": 10**7}
-_COUNTED = "|".join((*_UNITS, *_FACTORS, *_SCALES))
-_ORDINALS = "half third fourth fifth sixth seventh eighth ninth tenth"
-_PARTS = dict(zip(_ORDINALS.split(), range(2, 11), strict=True)) | {
-    "halve": 2,
-    "hundredth": 100,
-    "thousandth": 1000,
-    "millionth": 10**6,
-}
+COUNTED = "|".join((*_UNITS, *_FACTORS, *_SCALES))
+"""The words of numbers, as alternatives of a pattern."""
+_SMALL_ORDINALS = """
+    third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth fifteenth sixteenth
+    seventeenth eighteenth nineteenth
+"""
+_POWERS = {"thousandth": 10**3, "millionth": 10**6, "billionth": 10**9, "trillionth": 10**12}
+_ORDINALS = (
+    {word: value for value, word in enumerate(_SMALL_ORDINALS.split(), 3)}
+    | {f"{word.removesuffix('y')}ieth": _UNITS[word] for word in _TENS.split()}
+    | {"hundredth": 100}
+    | _POWERS
+)
+_AFTER_TENS = {"first": 1, "second": 2} | {word: value for word, value in _ORDINALS.items() if value < 10}
+_HYPHENED = {
+    f"{tens}-{word}": _UNITS[tens] + value for tens in _TENS.split() for word, value in _AFTER_TENS.items()
+} | {f"{word}-{power}": by * value for word, by in (("ten", 10), ("hundred", 100)) for power, value in _POWERS.items()}
+"""`twenty-fifth` is one ordinal: 2 twenty-fifths are 2/25, and 20 fifths are 4."""
+_PARTS = _HYPHENED | _ORDINALS | {"half": 2, "halve": 2, "quarter": 4}
+_ONE_ORDINAL = rf"(?:(?:{_TENS.replace(' ', '|')})-(?:{'|'.join(_AFTER_TENS)})|(?:ten|hundred)-(?:{'|'.join(_POWERS)}))"
+_PART = rf"(?:{_ONE_ORDINAL}|{'|'.join(_ORDINALS)})"
+_PART_OF_ONE = re.compile(rf"\b{_PART}s?\b", re.IGNORECASE)
+_PART_OF_MORE = re.compile(rf"\b{_PART}(?:s\b|\b(?!\s+(?!(?:of|and)\b)[a-z]))", re.IGNORECASE)
+"""What divides a number: the plural, or the end of the words. 5 sixth graders are five."""
 _IN_WORDS = re.compile(
-    rf"([0-9][0-9.,]*(?:/[0-9]+)?|an?|{_COUNTED})((?:[\s-]+(?:and[\s-]+)?(?:{_COUNTED})s?\b)*)(?:[\s-]+({'|'.join(_PARTS)})s?)?"
+    rf"(?!{_ONE_ORDINAL})([0-9][0-9.,]*(?:/[0-9]+)?|an?|{COUNTED})"
+    rf"((?:[\s-]+(?:and[\s-]+)?(?!{_ONE_ORDINAL})(?:{COUNTED})s?\b)*)(?:[\s-]+({_PART}|half|halve|quarter)s?)?"
     r"(\s+and\s+a\s+half\b)?"
     r"(?![A-Za-z0-9^_(\\])(.*)",
     re.IGNORECASE,
 )
+_MOST_QUARTERS = 3
+"""Of a whole; more of them are rather coins."""
 
 _MINUS = re.compile(r"(?:minus|negative)\s+", re.IGNORECASE)
+_FIGURE = r"(?:\.?[0-9]|\\[dt]?(?:frac|sqrt|pi)(?![a-zA-Z]))"
+_SIGN = re.compile(
+    rf"(?:(?<![\w-])negative|(?P<before>^|[.:;=(\n]\s{{0,3}}|\b(?:is|was|be|to|at|about|roughly|approximately|around|nearly)\s+)minus)"
+    rf"\s+(?=[$€£]?{_FIGURE})",
+    re.IGNORECASE,
+)
+"""A sign in words: `minus` stands for one where no number can stand before it."""
+_BELOW_ZERO = re.compile(rf"((?:[0-9]|(?:{'|'.join(_UNITS)})\b).*)\s+below\s+(?:zero|0)", re.IGNORECASE)
 
 _BASED = re.compile(
     r"\(?([0-9][0-9A-F]*)\)?\s*(?:_\s*\{?\s*\(?\s*(?:\\text\s*\{\s*)?|\(?\s*base\s+)([0-9]{1,2}|[a-z]+)[\s})]*",
@@ -116,22 +143,53 @@ def based(text: str) -> str | None:
     return f"{found[1].upper()}_{base}" if str(base).isdecimal() else None
 
 
+def is_part(words: str, *, one: bool) -> bool:
+    """Return whether words after a number divide it, as in `5 sixteenths`; after `one`, also in `1 third cup`."""
+    return bool((_PART_OF_ONE if one else _PART_OF_MORE).search(words))
+
+
+def with_signs(text: str) -> str:
+    """Return `text` with the signs of numbers in figures that it has in words: `it is minus 5` is `it is -5`."""
+    if "inus" not in text.lower() and "egative" not in text.lower():
+        return text
+    return _SIGN.sub(lambda found: f"{found['before'] or ''}-", text)
+
+
 def in_digits(text: str) -> str | None:
     """Return `text` with the number in words that it begins with in digits; `None` if it begins with none.
 
-    `two dozen eggs` is `24 eggs`, `1.5 million` is `1500000`, `two thirds` is `2/3`, `half a dozen` is `6`.
+    `two dozen eggs` is `24 eggs`, `1.5 million` is `1500000`, `two thirds` is `2/3`, `half a dozen` is `6`. A sign in
+    words is one in figures: `minus 5` and `5 degrees below zero` are `-5`.
     """
+    if below := _BELOW_ZERO.fullmatch(text):
+        return f"minus {below[1]}"
+    if text.lower() == "half":
+        return "1/2"
     if half := _HALF.fullmatch(text):
         return f"{Fraction((_FACTORS | _SCALES)[half[1].lower()], 2)}{half[2]}"
-    signed = _MINUS.match(text)
-    found = _IN_WORDS.fullmatch(text, signed.end() if signed else 0)
+    if not (signed := _MINUS.match(text)):
+        return _unsigned(text)
+    rest = text[signed.end() :]
+    digits = _unsigned(rest) or (rest if re.match(_FIGURE, rest) else None)
+    return None if digits is None else f"-{digits}"
+
+
+def _unsigned(text: str) -> str | None:
+    found = _IN_WORDS.fullmatch(text)
     if not found or not (found[2] or found[3] or found[4] or found[1].lower() in _UNITS):
         return None
     value = _counted(found[1], found[2])
-    if value is None:
+    if value is None or (found[3] and not _divides(found, value)):
         return None
     value = value + Fraction(1, 2) if found[4] else value / (_PARTS[found[3].lower()] if found[3] else 1)
-    return f"{'-' * bool(signed)}{value}{found[5]}"
+    return f"{value}{found[5]}"
+
+
+def _divides(found: re.Match[str], value: Fraction) -> bool:
+    """Whether the part that stands after a number in words divides it."""
+    if found[3].lower() == "quarter":
+        return value <= _MOST_QUARTERS
+    return found[3].lower() in {"half", "halve"} or is_part(found[0][found.start(3) :], one=value == 1)
 
 
 def _value(found: re.Match[str]) -> Fraction | None:

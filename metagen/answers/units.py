@@ -1,12 +1,13 @@
 r"""Units after a number: which words and symbols are units, and which words make another number of it.
 
 Units are the listed ones (SI, imperial, money, time) and counted things, which are plural nouns: `5 apples` is 5. A
-letter or an unknown word may be a variable or a product, `6 ab`, and stays. So do numeral words, `5 thousandths`.
+letter or an unknown word may be a variable or a product, `6 ab`, and stays. So do numeral words, `5 thousandths`. How
+often something is the case is a count, `5 times a day`, and `5 times a number` is a product.
 """
 
 import re
 
-from metagen.answers.numerals import leading_number
+from metagen.answers.numerals import COUNTED, is_part, leading_number
 
 _LISTED_WORDS = """
     metre meter kilometre kilometer centimetre centimeter millimetre millimeter
@@ -43,11 +44,21 @@ _PRODUCTS = frozenset(("mg", "ms", "ns", "in"))
 
 _OTHER_NUMBER = re.compile(
     r"\b(?:am|pm|hundreds?|thousands?|(?:m|b|tr)illions?|lakhs?|crores?|dozens?|gross|score|pi|sqrt|sin|cos|tan|log|ln|exp"
-    r"|mod|factorial|choose|squared|cubed|half|halves|thirds?|fourths?|quarters?|(?:fif|six|seven|eigh|nin|ten"
-    r"|hundred|thousand|million)ths?|tens|ones|twos|or|and|to|over|times|by|plus|minus|base|less|fewer|than)\b",
+    r"|mod|factorial|choose|squared|cubed|half|halves|quarters?|tens|ones|twos|or|and|to|over|times|by|plus|minus|base|less"
+    r"|fewer|than|below\s+zero)\b",
     re.IGNORECASE,
 )
 """Words after a number that are no unit: with them it is another number, or more than one."""
+_TIMES = re.compile(
+    rf"times(?!.*\b(?:{COUNTED})\b)"
+    r"(?=$|\s+(?:as\s+[a-z]+|more|in\s+(?:all|total)|total|altogether|daily|weekly|monthly|yearly"
+    r"|(?:an?|per|each|every|this|last)\s+(?:second|minute|hour|day|night|week|month|year|decade))\b)",
+    re.IGNORECASE,
+)
+"""How often or how many times as much, where nothing is multiplied: not `5 times a number`."""
+
+_COUNTED_SO = re.compile(r"each|apiece|more|left|remaining|altogether|overall|total|in\s+(?:all|total)", re.IGNORECASE)
+"""What says no more of a number than how it was counted, where nothing follows: `5 each`, not `5 is all`."""
 
 _TEXT = re.compile(r"\\(?:text(?:bf|it|rm|normal)?|mbox|mathrm|mathbf|operatorname|rm)(?![a-zA-Z])\s*")
 _PERCENT = re.compile(r"\\?%|°[CF]?|\^\s*\{?\s*\\circ\s*\}?(?:\s*[CF])?")
@@ -113,7 +124,10 @@ def _is_symbol(rest: str, *, sure: bool, divided: bool) -> bool:
 
 def _names_things(rest: str, *, one: bool) -> bool:
     """Whether it is words, one of which is a unit or a plural noun, and none of which is a numeral."""
-    if not _PHRASE.fullmatch(rest) or _OTHER_NUMBER.search(rest):
+    if _COUNTED_SO.fullmatch(rest):
+        return True
+    rest = _TIMES.sub("pieces", rest, count=1) if rest[:5].lower() == "times" else rest
+    if not _PHRASE.fullmatch(rest) or _OTHER_NUMBER.search(rest) or is_part(rest, one=one):
         return False
     words = re.findall(r"[a-z]+", rest.lower())
     if any(len(word) == 1 and word != "a" for word in words):

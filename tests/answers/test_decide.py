@@ -46,6 +46,39 @@ EQUAL = {
         ("three hundred and four", "304"), ("two dozen eggs", "24"), ("two thirds", "2/3"), ("a hundred", "100"),
         ("five thousandths", "0.005"), ("minus five", "-5"), ("two and a half", "2.5"), ("1/2 million", "500000"),
     ],
+    "signs in words": [
+        ("minus 5", "-5"), ("negative 7", "-7"), ("minus 12 dollars", "-12"), ("minus 1,234", "-1234"),
+        ("Minus 3/4", "-3/4"), ("minus 5 million", "-5000000"), (r"negative \sqrt{2}", r"-\sqrt{2}"),
+        (r"\text{minus } 5", "-5"), ("minus 5, 3", "-5, 3"), ("roughly minus 7", "-7"), ("5 degrees below zero", "-5"),
+        ("five degrees below zero", "-5"), ("20 below 0", "-20"), ("5 degrees above zero", "5"), ("plus 7", "7"),
+    ],
+    "numbers in prose": [
+        ("about 7", "7"), ("a total of 7", "7"), ("10 minus 3 is 7", "7"), ("3 times 4 is 12", "12"), ("all 7", "7"),
+        ("not 7 but 5", "5"), ("the 2 cats have 7", "7"), ("it increases by 7", "7"), ("the double root 5", "5"),
+        ("the square has area 16", "16"), ("12 dogs and 12 cats", "12"), ("60 minutes or 1 hour", "1"),
+        ("if x is 3, 7 apples", "7"), ("in the second half 7", "7"), (r"so it is $3 \times 4 = \boxed{12}$", "12"),
+        ("5 minutes late", "5"), ("5 feet below the surface", "5"),
+    ],
+    "parts": [
+        ("5 sixteenths", "5/16"), ("7 twelfths", "7/12"), ("one twelfth", "1/12"), ("3 twentieths", "3/20"),
+        ("5 billionths", "5e-9"), ("5 thirty-seconds", "5/32"), ("2 twenty-fifths", "2/25"), ("twenty fifths", "4"),
+        ("one twenty-first", "1/21"), ("3 ten-thousandths", "0.0003"), ("two hundred-thousandths", "0.00002"),
+        ("5 sixteenths of an inch", "5/16"), ("two third of it", "2/3 of it"), ("one third cup", "1/3"),
+        ("three quarters", "3/4"), ("a quarter", "1/4"), ("3 quarters of an hour", "3/4"), ("half", "1/2"),
+        ("5 sixth graders", "5"), ("12 twelfth graders", "12"), ("5 people in the third row", "5"), ("5 seconds", "5"),
+    ],
+    "how often, and of how many": [
+        ("5 times", "5"), (r"\text{three times}", "3"), ("3 times as many", "3"), ("3 times as many as Bob", "3"),
+        ("3 times more", "3"), ("5 times a day", "5"), ("5 times in total", "5"), ("5 each", "5"), ("5 left", "5"),
+        ("5 in all", "5"), ("5 in total", "5"), ("5 more", "5"), ("5 apples each", "5"), ("5 apiece", "5"),
+    ],
+    "inequalities and intervals": [
+        (r"x \ge 5", r"[5,\infty)"), ("1<x<2", "(1,2)"), ("x<2", r"(-\infty,2)"), (r"1 \le x < 2", "[1,2)"),
+        (r"x > \sqrt{2}", r"(\sqrt{2},\infty)"), (r"5 \le x", r"[5,\infty)"),
+    ],
+    "points and lists": [
+        ("-2,3", "(-2,3)"), (r"\{1,2\}", "2,1"), (r"\{(1,2),(3,4)\}", "(1,2),(3,4)"), (r"\{1,2,3\}", "3,2,1"),
+    ],
     "repeating decimals": [
         (r"0.\overline{3}", r"\frac13"), (r"0.1\overline{6}", "1/6"), ("0.333...", "1/3"), ("0.(3)", "1/3"),
         (r"0.1666\ldots", "1/6"), (r"-1.\bar{6}", "-5/3"), ("0.3\u0305", "1/3"),
@@ -67,7 +100,32 @@ UNEQUAL = {
         (r"\frac12\,mv^2", r"\frac12"), ("6 ab", "6 cd"), ("6ab", "6cd"), ("6 ab", "6"), ("5 thousandths", "5"),
         ("3 tenths", "3"), (r"5\text{ hundredths}", "5"), (r"\frac12 mgh", r"\frac12"), ("6 abc", "6 xyz"), ("3h", "3"),
         (r"\frac{1}{2} h", r"\frac{1}{2}"), (r"2\pi r", r"2\pi"), ("5 million", "5"), ("5 mod 7", "5"), ("5 half", "5"),
-        (r"5\text{ ab}", r"5\text{ cd}"), ("2 m/n", "2"),
+        (r"5\text{ ab}", r"5\text{ cd}"), ("2 m/n", "2"), ("5 sixteenths", "5"), ("7 twelfths", "7"),
+        ("5 billionths", "5"), ("5 thirty-seconds", "5"), ("twenty-fifth", "4"), ("12 quarters", "3"),
+        ("5 times seven", "5"), ("5 times a number", "5"), ("5 times the radius", "5"), ("5 more than 3", "5"),
+        ("5 times as many as seven", "5"), ("5 less", "5"),
+        ("12 is what they all said", "12"), ("5 more or less", "5"), ("12 is more", "12"),
+    ],
+    "words before a number": [
+        ("minus 5", "5"), ("negative 7", "7"), ("minus 12 dollars", "12"), ("it was minus 7", "7"),
+        ("not 5", "5"), ("not exactly 5", "5"), ("isn't 5", "5"), ("cannot be 5", "5"), ("not equal to 5", "5"),
+        ("7, not 5", "5"), (r"not $\sqrt{2}$", r"\sqrt{2}"), ("less than 7", "7"), ("no more than 7", "7"),
+        ("at most 7", "7"), ("at least 7", "7"), ("10 minus 7", "7"), ("1 over 7", "7"), ("x plus 7", "7"),
+        ("10 minus 7", "-7"), ("square root of 16", "16"), ("half of 7", "7"), ("twice 7", "7"),
+        ("one third of 21", "21"), ("5 of the 7", "7"),
+        ("5 degrees below zero", "5"), ("falls to 5 degrees below zero", "5"),
+    ],
+    "two numbers": [
+        ("3 blue and 7 red", "7"), ("330 cows, 160 chickens", "160"), ("2 hours and 30 minutes", "30"),
+        ("7 out of 10", "10"), ("between 3 and 7", "7"), ("from 3 to 7", "7"),
+    ],
+    "intervals and their ends": [
+        (r"\{-2,3\}", "(-2,3)"), (r"x \in (1,2)", r"\{1,2\}"), ("(0,1)", r"\{0,1\}"), ("0<x<1", r"\{0,1\}"),
+        ("0<x<1", "0,1"), ("[1,2]", r"\{1,2\}"), ("[0,1)", r"\{0,1\}"),
+    ],
+    "inequalities and intervals": [
+        (r"x \ge 5", r"(5,\infty)"), ("x>2", r"(-\infty,2)"), ("1<x<2", "[1,2]"), ("1<x<2", "(1,2]"), ("x>5", "x<5"),
+        (r"x \le 5", "5"), (r"x \neq 5", "5"),
     ],
     "no arithmetic": [
         ("2024-01-05", "2024-05-01"), ("12/05/2024", "05/12/2024"), ("2024-01-05", "2018"), ("IV", "VI"), ("XL", "LX"),
@@ -114,6 +172,17 @@ async def test_these_are_not_equal(one: str, other: str) -> None:
     assert await grade(one, other, PATIENT) is False
     assert await grade(other, one, PATIENT) is False
     assert canonical(one) != canonical(other)
+
+
+@pytest.mark.parametrize("answer", ["x^2<4", "x^2-4<0", "f(x)<2"])
+async def test_an_inequality_that_is_not_solved_is_no_interval(answer: str) -> None:
+    assert await grade(answer, "(-2,2)", PATIENT) is False
+    assert await grade(answer, r"(-\infty,2)", PATIENT) is False
+
+
+@pytest.mark.parametrize("reference", ["at most 7", r"x \le 7"])
+async def test_words_before_a_number_are_compared_with_no_other_words(reference: str) -> None:
+    assert decide("at least 7", reference) is None
 
 
 async def test_two_names_of_one_number_are_not_one_equation() -> None:

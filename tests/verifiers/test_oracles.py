@@ -270,7 +270,7 @@ WE_DECIDE_OTHERWISE = {
     32: "right: so it is between brackets",
     133: "wrong: two decimals are not six",
     139: "wrong: four decimals are not six",
-    186: "wrong: to the interval as reference, a relation is no set, unless math-verify is told otherwise",
+    187: "right: to the interval as reference, a relation is a set, unless math-verify is told otherwise",
     253: "wrong: f(y) is not f(x), unless math-verify is told that names do not matter",
 }
 """Lines, from 0, of math-verify's own cases; the last four have options that `grade` does not set."""
