@@ -316,6 +316,10 @@ class Backend(Served, Protocol):
     async def count(self, request: Request) -> int:
         """How many prompt tokens `generate` would read (partial reply included)."""
 
+    def longest(self, request: Request, prompt: int) -> int:
+        """How many tokens each sample of `generate` may write at most, if `count` gives `prompt` for the request."""
+        return request.limit(self.context - prompt)
+
     async def encode(self, text: str) -> tuple[int, ...]:  # noqa: ARG002
         """The ids of a text inside a reply, in which the marks of its thought are marks.
 
@@ -367,6 +371,12 @@ def refusal(backend: Backend, sampling: Sampling) -> str:
     """What a backend refuses of settings; one of one's own may leave that out."""
     refuses = getattr(backend, "refuses", None)
     return refuses(sampling) if refuses else ""
+
+
+def longest_of(backend: Backend, request: Request, prompt: int) -> int:
+    """How many tokens each sample may write at most; a backend of one's own may leave that to its context."""
+    longest = getattr(backend, "longest", None)
+    return longest(request, prompt) if longest else request.limit(backend.context - prompt)
 
 
 def thinking_of(backend: AnyBackend) -> Family | None:

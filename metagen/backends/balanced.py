@@ -22,6 +22,7 @@ from metagen.request import (
     RewardBackend,
     Sampling,
     card_of,
+    longest_of,
     price_of,
     refusal,
     thinking_of,
@@ -226,6 +227,9 @@ class Balanced(_Balanced[Backend], Backend):
     async def encode(self, text: str) -> tuple[int, ...]:
         async with self._picked() as backend:
             return await backend.encode(text)
+
+    def longest(self, request: Request, prompt: int) -> int:
+        return min(longest_of(member.backend, request, prompt) for member in self._members if member.opened)
 
     def refuses(self, sampling: Sampling) -> str:
         return next(filter(None, (refusal(member.backend, sampling) for member in self._members)), "")

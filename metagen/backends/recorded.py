@@ -20,6 +20,7 @@ from metagen.request import (
     Request,
     Sampling,
     card_of,
+    longest_of,
     price_of,
     refusal,
     thinking_of,
@@ -135,6 +136,9 @@ class Recorded(Backend):
             return await self.of.count(request)
         sample = self._samples.first(request)
         return sample.prompt_tokens if sample else 0
+
+    def longest(self, request: Request, prompt: int) -> int:
+        return longest_of(self.of, request, prompt) if self.of else request.limit(self.context - prompt)
 
     @property
     def thinking(self) -> Family | None:

@@ -17,6 +17,7 @@ from metagen.request import (
     RewardBackend,
     Sampling,
     card_of,
+    longest_of,
     price_of,
     refusal,
     thinking_of,
@@ -84,6 +85,9 @@ class Wrapper(Passing[Backend]):
 
     async def count(self, request: Request) -> int:
         return await self.of.count(request)
+
+    def longest(self, request: Request, prompt: int) -> int:
+        return longest_of(self.of, request, prompt)
 
     async def encode(self, text: str) -> tuple[int, ...]:
         return await self.of.encode(text)

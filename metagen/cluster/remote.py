@@ -326,6 +326,9 @@ class Remote(_Remote[Backend], Wrapper):
         counted: int = await self._call("count", portable(request))
         return counted
 
+    def longest(self, request: Request, prompt: int) -> int:
+        return request.limit(self.context - prompt)  # the model itself is open at the worker alone
+
     async def encode(self, text: str) -> tuple[int, ...]:
         ids: tuple[int, ...] = await self._call("encode", text)
         return ids

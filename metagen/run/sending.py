@@ -18,6 +18,7 @@ from metagen.request import (
     RewardBackend,
     card_of,
     changed,
+    longest_of,
     price_of,
 )
 from metagen.run.node import Node
@@ -91,7 +92,7 @@ class Sending(Node):
 
     async def _send_reserved(self, backend: Backend, request: Request) -> list[Completion]:
         prompt = await backend.count(request)
-        limit = max(1, request.limit(backend.context - prompt))
+        limit = max(1, longest_of(backend, request, prompt))
         flops, cost = self._rates(backend, prompt, request.n)
         most = request.n * limit
         if request.n > 1 and not await self._account.can_hold(prompt + most, flops(most), cost(most)):

@@ -50,7 +50,8 @@ class OpenAIServer(Backend):
     server is opened, and `missing` says what cannot be done. vLLM is asked in chats, and by token ids where a partial
     reply is continued. Where the length is limited the prompt is counted first, once. With `api="completions"` it is
     always asked by ids. Where ids are unknown, prompts are counted from above (a token a byte, and what the chat
-    template adds, which the first count of the server tells).
+    template adds, which the first count of the server tells). Such a count shortens no reply: a limit is sent as it
+    was given, and one that the server finds too long is lowered to what fits.
 
     Samples that are all awaited (n > 1) come in one body. Those that may be cancelled are streamed, so that they are
     counted as far as they came. Cancelling closes the connection, and vLLM then stops the request. Where no count came
@@ -172,7 +173,9 @@ class OpenAIServer(Backend):
                 return await self._generate(request, spend)
             except Refused as refused:
                 if not self._words.learn(refused) and self._words.learnt == known:
-                    raise final(refused) from None
+                    if (shorter := self._words.shorter(refused, request)) is None:
+                        raise final(refused) from None
+                    request = shorter
             except TransientError as error:
                 self._crashed |= request.seed is not None and is_crash(error)
                 if self._crashed and (error.unreachable or is_crash(error)):
@@ -180,12 +183,11 @@ class OpenAIServer(Backend):
                 raise
 
     async def _generate(self, request: Request, spend: Meter) -> list[Outcome]:
-        body, path, prompt = await self._words.body(request)
-        output = request.n * request.limit(self.context - prompt)
-        with reserved(spend, self._lengths, prompt, output, request.n) as books:
+        body, path, prompt, limit = await self._words.body(request)
+        with reserved(spend, self._lengths, prompt, request.n * limit, request.n) as books:
             streamed = request.passing or (request.n == 1 and self._words.dialect.counts_as_it_goes)
             if streamed or request.hearing:
-                reply = await self._streamed(path, body, books, self._heard(request), self._headers(request))
+                reply = await self._streamed(path, body, books, request)
             else:
                 reply = await self._awaited(path, body, books, self._headers(request))
             self._settle(reply, request, books)
@@ -210,6 +212,9 @@ class OpenAIServer(Backend):
     async def count(self, request: Request) -> int:
         return await self._words.count(request)
 
+    def longest(self, request: Request, prompt: int) -> int:
+        return self._words.longest(request, prompt)
+
     async def _awaited(self, path: str, body: dict[str, Any], books: Books, headers: Mapping[str, str]) -> Body:
         return await self._http.ask(self._http.base + path, body, self._read, books.note_bytes, headers)
 
@@ -225,9 +230,9 @@ class OpenAIServer(Backend):
         path: str,
         body: dict[str, Any],
         books: Books,
-        heard: Callable[[Choice], object] | None,
-        headers: Mapping[str, str],
+        request: Request,
     ) -> Body:
+        heard, headers = self._heard(request), self._headers(request)
         asked = body | self._words.stream_settings()
         pieces: list[bytes] = []  # what came before an error is needed
         growing = Growing(self._http.host, heard)
@@ -239,7 +244,7 @@ class OpenAIServer(Backend):
                         growing.add(piece)
             return growing.body if heard else join(pieces, self._http.host)
         except BaseException:
-            self._settle_pieces(pieces, books)
+            self._settle_pieces(pieces, request, books)
             raise
 
     def _heard(self, request: Request) -> Callable[[Choice], object] | None:
@@ -257,7 +262,7 @@ class OpenAIServer(Backend):
 
         return heard
 
-    def _settle_pieces(self, pieces: list[bytes], books: Books) -> None:
+    def _settle_pieces(self, pieces: list[bytes], request: Request, books: Books) -> None:
         """Book what had come of a stream that broke off.
 
         A server that counts as it goes sends its first piece when it has read the prompt, so one that sent nothing had
@@ -266,7 +271,7 @@ class OpenAIServer(Backend):
         counts = last_counts(pieces, self._http.host)
         if self._words.dialect.counts_as_it_goes and not pieces:
             books.settle(Usage(calls=1))
-        elif self._words.dialect.counts_as_it_goes and counts and counts.is_sound(self.context, books.output):
+        elif self._words.dialect.counts_as_it_goes and counts and self._words.believes(counts, request):
             tokens = min(count_ids(pieces, self._http.host) or counts.completion_tokens, books.output)
             books.settle(replace(counts.usage(), completion_tokens=tokens))
         elif pieces:
@@ -275,7 +280,7 @@ class OpenAIServer(Backend):
     def _settle(self, reply: Body, request: Request, books: Books) -> None:
         """Book a whole reply by the server's count, if that can be, or else by what came."""
         counts = reply.usage
-        sound = counts and counts.is_sound(self.context, books.output)
+        sound = counts and self._words.believes(counts, request)
         if counts and sound and (counts.completion_tokens or not written_tokens(reply)):
             if not (request.before or request.after):
                 self._words.learn_overhead(request.prompt + request.partial, counts.prompt_tokens)

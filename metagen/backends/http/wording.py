@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from metagen.backends.chat import NO_SYSTEM
-from metagen.backends.http.connection import Http, Refused
+from metagen.backends.http.connection import UNFIT, Http, Refused
 from metagen.backends.http.dialects import DIALECTS, Dialect
 from metagen.backends.http.openai import (
     LENGTH,
@@ -25,7 +25,7 @@ from metagen.backends.http.tokens import Tokens
 from metagen.backends.thoughts import TAIL
 from metagen.errors import UnfitRequest
 from metagen.messages import plain
-from metagen.request import Completion, Request, Sampling
+from metagen.request import Completion, Request, Sampling, changed
 from metagen.thinking import Family, find_family
 
 CONTEXT = 8192
@@ -33,6 +33,8 @@ CONTEXT = 8192
 COMPLETIONS, CHATS = "/completions", "/chat/completions"
 TURN = 16
 """Tokens that a chat template adds to each further turn at most."""
+LONGEST = 1 << 20
+"""The most tokens of a reply that a server's count is believed to have, where nothing limits it."""
 OVERHEAD = 16
 """Tokens that a chat template adds to a prompt, until the server's first count tells."""
 DROPPED = ("temperature", "top_p", "top_k", "min_p", "seed", "stream_options")
@@ -100,6 +102,20 @@ class Wording:
             self.unsupported.add(name)
             self.say(f"it refuses {name}, which is left out")
         return bool(named)
+
+    def shorter(self, refused: Refused, request: Request) -> Request | None:
+        """The request with less room for its reply, where a refusal says that the length does not fit.
+
+        The prompt was reckoned too low then. Its bound fits for certain; where that leaves nothing, halves are tried,
+        down to an eighth of the context: a limit below that is the caller's own, and stays as it is.
+        """
+        asked = self.longest(request, prompt := self.bound(request))
+        left, own = self.room - prompt, request.sampling.max_tokens or request.room
+        if self.dialect.tells_ids or not own or refused.status not in UNFIT or not TOO_LONG.search(str(refused)):
+            return None
+        room = max(left, min(asked, self.room) // 2)
+        fits = room == left or room >= self.room // 8
+        return changed(request, room=room) if fits and room < asked else None
 
     def refuses(self, sampling: Sampling) -> str:
         """What this kind of server cannot do of these settings, and the remedy."""
@@ -174,9 +190,35 @@ class Wording:
     async def count(self, request: Request) -> int:
         """The prompt's tokens, or a bound on them."""
         if not self.dialect.tells_ids:
-            return self.at_most(request)
+            return self.bound(request)
         await self._check_system(request)
         return len(await self.tokens.of(request, self.family))
+
+    def bound(self, request: Request) -> int:
+        """A bound on the prompt's tokens; where the context is known, the server takes no longer prompt than that."""
+        most = self.at_most(request)
+        return most if self.context is None else min(most, self.context - 1)
+
+    def longest(self, request: Request, prompt: int) -> int:
+        """How many tokens each sample may have at most, if `count` gives `prompt` for the request.
+
+        A bound says little of a long prompt: most texts have four bytes per token. So where ids are unknown a limit of
+        the caller's own is asked for as it is, and without one at least half of the context. The server refuses what
+        does not fit, and `shorter` knows what to ask for then.
+        """
+        left, own = self.room - prompt, request.sampling.max_tokens
+        if self.dialect.tells_ids:
+            return request.limit(left)
+        if own and (self.context is None or own < self.context):
+            return request.limit(own)
+        return request.limit(max(left, self.room // 2))
+
+    def believes(self, counts: Counts, request: Request) -> bool:
+        """Whether a request can have cost what the server counted."""
+        if self.context is None:  # what is assumed proves no count wrong
+            prompt = max(self.room, self.at_most(request))
+            return counts.is_sound(prompt, request.n * request.limit(LONGEST))
+        return counts.is_sound(self.context, request.n * request.limit(max(self.context - counts.prompt_tokens, 0)))
 
     def at_most(self, request: Request) -> int:
         """A bound on the prompt's tokens, where its ids are unknown: a token a byte, and some for the chat template."""
@@ -185,8 +227,8 @@ class Wording:
         )
         return _bytes(request.prompt + request.reply) + turns + self.overhead
 
-    async def body(self, request: Request) -> tuple[dict[str, Any], str, int]:
-        """What is sent, where to, and how many prompt tokens it has at most. Raises `UnfitRequest`."""
+    async def body(self, request: Request) -> tuple[dict[str, Any], str, int, int]:
+        """What is sent, where to, and how many tokens prompt and sample have at most. Raises `UnfitRequest`."""
         if request.sampling.keep_stop and not self.dialect.keep_stop:
             raise UnfitRequest(f"{self.model} cannot step: it does not return the text that ends a step")
         if request.sampling.keep_stop and not (request.sampling.stop or self.dialect.returns_ids):
@@ -199,11 +241,12 @@ class Wording:
             return await self._as_ids(request)
         if request.sampling.max_tokens and request.room is None:
             ids, room = await self._ids_and_room(request)
-            return self._settings(request, request.limit(room)) | self._chat(request), CHATS, len(ids)
+            limit = request.limit(room)
+            return self._settings(request, limit) | self._chat(request), CHATS, len(ids), limit
         # Without a length of its own, the server renders the prompt itself: that saves asking for its ids.
-        prompt = min(self.tokens.known(request) or self.at_most(request), self.room - 1)
+        prompt = self.tokens.known(request) or self.bound(request)
         body = self._settings(request, request.room and request.limit(request.room))
-        return body | self._chat(request), CHATS, prompt
+        return body | self._chat(request), CHATS, prompt, request.limit(self.room - 1)
 
     def stream_settings(self) -> dict[str, Any]:
         """What asks for a stream, with its count."""
@@ -244,15 +287,16 @@ class Wording:
         extras = self.dialect.extras(partial=bool(request.partial))
         return {"messages": self.tokens.messages(request)} | extras | _chat_logprobs(request)
 
-    async def _as_ids(self, request: Request) -> tuple[dict[str, Any], str, int]:
+    async def _as_ids(self, request: Request) -> tuple[dict[str, Any], str, int, int]:
         ids, room = await self._ids_and_room(request)
-        body = self._settings(request, request.limit(room)) | self.dialect.extras(partial=False)
+        limit = request.limit(room)
+        body = self._settings(request, limit) | self.dialect.extras(partial=False)
         body.pop("tools", None)  # the ids of the prompt hold them
         if self.family:  # its marks may be special tokens, which are left out of texts
             body |= {"skip_special_tokens": False} | self._end_of_thought(request)
         if request.sampling.logprobs or request.sampling.top_logprobs:
             body["logprobs"] = request.sampling.top_logprobs or 0
-        return body | {"prompt": list(ids)}, COMPLETIONS, len(ids)
+        return body | {"prompt": list(ids)}, COMPLETIONS, len(ids), limit
 
     def _end_of_thought(self, request: Request) -> dict[str, Any]:
         """What ends a completion with its thought."""
@@ -262,18 +306,20 @@ class Wording:
             return {"stop_token_ids": [*request.sampling.stop_token_ids, *self.closes]}
         return {"stop": [self.family.close], self.dialect.keep_stop: True}
 
-    def _as_text(self, request: Request) -> tuple[dict[str, Any], str, int]:
+    def _as_text(self, request: Request) -> tuple[dict[str, Any], str, int, int]:
         if request.partial and self.dialect.continues != "text":
             raise UnfitRequest(f"{self.model} cannot continue a partial reply: it takes no token ids")
-        prompt = min(self.at_most(request), self.room - 1)
-        limited = request.sampling.max_tokens or request.room
-        body = self._settings(request, request.limit(self.room - prompt) if limited else None)
+        prompt = self.bound(request)
+        limit = self.longest(request, prompt)
+        body = self._settings(request, limit if request.sampling.max_tokens or request.room else None)
         if self.api == "completions":
-            return body | {"prompt": plain(request.turns) + request.partial}, COMPLETIONS, prompt
-        return body | self._chat(request), CHATS, prompt
+            return body | {"prompt": plain(request.turns) + request.partial}, COMPLETIONS, prompt, limit
+        return body | self._chat(request), CHATS, prompt, limit
 
 
 PROBE = "1"
+TOO_LONG = re.compile(r"context|length|too (?:long|large|many|big)|exceed|max\w*_tokens", re.IGNORECASE)
+"""What servers say of a limit that does not fit."""
 ENDS = re.compile(r"<\S+>|\[\S+\]")
 """What tokens look like that end a reply, such as `<|im_end|>` and `</s>`."""
 
