@@ -200,7 +200,9 @@ class Recorded(Backend):
 
 def cut_by_budget(completion: Completion, request: Request) -> bool:
     """Whether the completion ended by a limit that neither the caller nor the model set."""
-    return completion.end == "length" and completion.length == request.room
+    if completion.end != "length" or request.room is None:
+        return False  # its length does not matter: where a prompt is read once a sample, each had less than the room
+    return request.sampling.max_tokens is None or request.room < request.sampling.max_tokens
 
 
 def played(sample: Sample, request: Request) -> Outcome:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
+from itertools import accumulate, pairwise
 from typing import Any
 
 import msgspec
@@ -368,6 +369,24 @@ def _lasting(sampling: Sampling, model: str) -> dict[str, Any]:
 def written_tokens(body: Body) -> int:
     """The tokens of what came, where nobody counted them: its ids, or else a token a byte at most."""
     return sum(len(each.token_ids or ()) or len((each.thought + each.written).encode()) for each in body.choices)
+
+
+def shares(total: int, sizes: Sequence[int]) -> list[int]:
+    """A total in whole parts, in proportion to sizes that are not all 0; the parts sum to it."""
+    ends = [total * size // sum(sizes) for size in accumulate(sizes)]
+    return [end - begin for begin, end in pairwise([0, *ends])]
+
+
+def lengths_of(reply: Body, total: int) -> dict[int, tuple[int, int]]:
+    """The tokens of each sample and of its thought, by its number, where no ids tell them.
+
+    The server's count is of all together: each sample has its share of it, by the bytes that came.
+    """
+    counts = [choice.index for choice in reply.choices]
+    thought = min((reply.usage and reply.usage.thought) or 0, total)
+    written = shares(total, [1 + len((each.thought + each.written).encode()) for each in reply.choices])
+    thoughts = [min(each) for each in zip(shares(thought, [1 + size for size in written]), written, strict=True)]
+    return dict(zip(counts, zip(written, thoughts, strict=True), strict=True))
 
 
 def loss_of(choice: Choice) -> GenerationError | None:

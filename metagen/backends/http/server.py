@@ -21,6 +21,7 @@ from metagen.backends.http.openai import (
     count_ids,
     join,
     last_counts,
+    lengths_of,
     loss_of,
     read_bytes,
     reply_of,
@@ -29,7 +30,7 @@ from metagen.backends.http.openai import (
 from metagen.backends.http.wording import CONTEXT, PROBE, Wording
 from metagen.budget import Usage
 from metagen.errors import BackendGone, BudgetExceeded, GenerationError, InputError, SampleError, TransientError
-from metagen.request import Backend, Card, Completion, Meter, Outcome, Request, Sampling
+from metagen.request import Backend, Card, Completion, Meter, Outcome, Request, Sampling, amended
 from metagen.tasks import together
 from metagen.thinking import Family, find_family
 
@@ -190,8 +191,11 @@ class OpenAIServer(Backend):
                 reply = await self._streamed(path, body, books, request)
             else:
                 reply = await self._awaited(path, body, books, self._headers(request))
-            self._settle(reply, request, books)
-        return await self._outcomes(reply, request)
+            written = self._settle(reply, request, books)
+        outcomes = await self._outcomes(reply, request)
+        if any(choice.token_ids for choice in reply.choices):
+            return outcomes
+        return _with_lengths(outcomes, reply, request, written)
 
     async def _singly(self, request: Request, spend: Meter) -> list[Outcome]:
         """One request per sample. Each reads the prompt, which was reserved once, so under a budget each is shorter."""
@@ -277,17 +281,19 @@ class OpenAIServer(Backend):
         elif pieces:
             books.settle_written(len(pieces))
 
-    def _settle(self, reply: Body, request: Request, books: Books) -> None:
-        """Book a whole reply by the server's count, if that can be, or else by what came."""
+    def _settle(self, reply: Body, request: Request, books: Books) -> int:
+        """Book a whole reply by the server's count, if that can be, or else by what came; the tokens it wrote."""
         counts = reply.usage
         sound = counts and self._words.believes(counts, request)
         if counts and sound and (counts.completion_tokens or not written_tokens(reply)):
             if not (request.before or request.after):
                 self._words.learn_overhead(request.prompt + request.partial, counts.prompt_tokens)
             books.settle_counts(self._words.with_thoughts(counts, reply, request))
-            return
+            return counts.completion_tokens
         self._words.say("its counts cannot be" if counts else "it does not count tokens: they are estimated")
-        books.settle_written(written_tokens(reply))
+        written = min(written_tokens(reply), books.output)
+        books.settle_written(written)
+        return written
 
     async def _outcomes(self, reply: Body, request: Request) -> list[Outcome]:
         """One outcome for each sample, in order; what did not come may be asked for again."""
@@ -404,6 +410,21 @@ class OpenAIServer(Backend):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
         await self._http.close()
+
+
+def _with_lengths(outcomes: list[Outcome], reply: Body, request: Request, written: int) -> list[Outcome]:
+    """The samples with their lengths, where no ids tell them, as they were paid for: a pool plays them at that cost."""
+    lengths, most = lengths_of(reply, written), request.limit(written)
+
+    def counted(index: int, outcome: Outcome) -> Outcome:
+        if not isinstance(outcome, Completion) or outcome.length or index not in lengths:
+            return outcome
+        if request.sampling.keep_stop and outcome.end == "length":  # a step by tokens ends by a count, not by a share
+            return outcome
+        length, thought = lengths[index]
+        return amended(outcome, length=min(length, most), thought_tokens=min(thought, most))
+
+    return [counted(index, outcome) for index, outcome in enumerate(outcomes)]
 
 
 class VLLMServer(OpenAIServer):
