@@ -250,6 +250,11 @@ class Served(Protocol):
         """Which model this is; token ids belong to it."""
 
     @property
+    def named(self) -> bool:
+        """Whether its `name` is known before it is open."""
+        return True
+
+    @property
     def context(self) -> int:
         """The most tokens that a request and its reply can have together."""
 
@@ -383,6 +388,11 @@ def thinking_of(backend: AnyBackend) -> Family | None:
     """How its model marks what it thinks; a backend of one's own may leave that out."""
     family: Family | None = getattr(backend, "thinking", None)
     return family
+
+
+def is_named(backend: AnyBackend) -> bool:
+    """Whether its name is known before it is open; a backend of one's own may leave that out."""
+    return bool(getattr(backend, "named", True))
 
 
 def card_of(backend: AnyBackend) -> Card | None:

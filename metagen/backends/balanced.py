@@ -22,6 +22,7 @@ from metagen.request import (
     RewardBackend,
     Sampling,
     card_of,
+    is_named,
     longest_of,
     price_of,
     refusal,
@@ -71,6 +72,10 @@ class _Balanced(Generic[Inner]):
     @property
     def name(self) -> str:
         return self._first().name
+
+    @property
+    def named(self) -> bool:
+        return all(is_named(member.backend) for member in self._members)
 
     @property
     def context(self) -> int:

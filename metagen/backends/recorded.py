@@ -20,6 +20,7 @@ from metagen.request import (
     Request,
     Sampling,
     card_of,
+    is_named,
     longest_of,
     price_of,
     refusal,
@@ -176,12 +177,20 @@ class Recorded(Backend):
             return self
         self._appender = Appender(self.path)
         try:
-            self._samples.load(self.of.name)
+            self._samples.load(torn=True)
+            if is_named(self.of):  # a model may take minutes to open
+                self._samples.check_writer(self.of.name)
             if self._origin:
                 self._samples.claim(self._origin)
             await self.of.__aenter__()
         except BaseException:
             self._close()
+            raise
+        try:
+            self._samples.check_writer(self.of.name)
+        except BaseException:
+            self._close()
+            await self.of.__aexit__(None, None, None)
             raise
         return self
 

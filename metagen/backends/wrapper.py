@@ -17,6 +17,7 @@ from metagen.request import (
     RewardBackend,
     Sampling,
     card_of,
+    is_named,
     longest_of,
     price_of,
     refusal,
@@ -36,6 +37,10 @@ class Passing(Generic[Inner]):
     @property
     def name(self) -> str:
         return self.of.name
+
+    @property
+    def named(self) -> bool:
+        return is_named(self.of)
 
     @property
     def context(self) -> int:

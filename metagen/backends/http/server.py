@@ -121,6 +121,10 @@ class OpenAIServer(Backend):
         return self._name or self._words.model or self._http.host
 
     @property
+    def named(self) -> bool:
+        return bool(self._name or self._words.model)
+
+    @property
     def context(self) -> int:
         return self._words.room
 

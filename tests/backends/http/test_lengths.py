@@ -6,7 +6,20 @@ from typing import Any
 
 import pytest
 
-from metagen import Budget, Model, Problem, Recorded, Request, Sampling, Solution, Usage, Vote, solve
+from metagen import (
+    Budget,
+    Model,
+    OpenAIServer,
+    Problem,
+    Recorded,
+    Request,
+    Retrying,
+    Sampling,
+    Solution,
+    Usage,
+    Vote,
+    solve,
+)
 from metagen.backends.http.openai import shares
 from tests.backends.http.test_dialects import LlamaServer, SGLangServer
 from tests.backends.http.test_oddities import Saying, opened
@@ -126,6 +139,16 @@ async def test_the_tokens_of_a_thought_are_kept_too(tmp_path: Path) -> None:
         again = await solve(PROBLEM, Model(), played, seed=5)
     assert (again.usage.completion_tokens, again.usage.thought_tokens) == (30, 12)
     assert live.usage.thought_tokens == 12
+
+
+async def test_a_server_whose_only_model_was_not_named_records_again(tmp_path: Path) -> None:
+    path, fake = tmp_path / "pool.jsonl", FakeServer()
+    async with fake.running():
+        for _ in range(2):
+            async with Recorded(path, Retrying(OpenAIServer(fake.url))) as pool:
+                await solve(PROBLEM, Model(), pool)
+    assert len(fake.bodies) == 1
+    assert row(path.read_text())["model"] == "mock"
 
 
 async def test_a_pool_without_lengths_is_still_played(tmp_path: Path) -> None:
