@@ -269,6 +269,11 @@ class Served(Protocol):
         return None
 
     @property
+    def extra(self) -> Mapping[str, Any] | None:
+        """What it adds to every request, whatever the request's own settings are; `None` where it never does."""
+        return None
+
+    @property
     def missing(self) -> tuple[str, ...]:
         """What it cannot do, in words for the user, once it is open."""
         return ()
@@ -393,6 +398,12 @@ def thinking_of(backend: AnyBackend) -> Family | None:
 def is_named(backend: AnyBackend) -> bool:
     """Whether its name is known before it is open; a backend of one's own may leave that out."""
     return bool(getattr(backend, "named", True))
+
+
+def extra_of(backend: AnyBackend) -> Mapping[str, Any] | None:
+    """What it adds to every request; a backend of one's own may leave that out."""
+    extra: Mapping[str, Any] | None = getattr(backend, "extra", None)
+    return extra
 
 
 def card_of(backend: AnyBackend) -> Card | None:

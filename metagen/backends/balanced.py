@@ -2,12 +2,12 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from math import inf
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from metagen.budget import Price
 from metagen.errors import InputError, TransientError
@@ -22,6 +22,7 @@ from metagen.request import (
     RewardBackend,
     Sampling,
     card_of,
+    extra_of,
     is_named,
     longest_of,
     price_of,
@@ -76,6 +77,11 @@ class _Balanced(Generic[Inner]):
     @property
     def named(self) -> bool:
         return all(is_named(member.backend) for member in self._members)
+
+    @property
+    def extra(self) -> Mapping[str, Any] | None:
+        first, *others = (extra_of(member.backend) for member in self._members)
+        return first if all(other == first for other in others) else {"balanced": [first, *others]}
 
     @property
     def context(self) -> int:

@@ -20,6 +20,7 @@ from metagen.request import (
     Request,
     Sampling,
     card_of,
+    extra_of,
     is_named,
     longest_of,
     price_of,
@@ -50,7 +51,8 @@ class Recorded(Backend):
 
     Samples stay on disk until they are played: in memory are their places in the file.
 
-    Samples are recorded only beside those of a model of the same name. Where several models have one name, `origin`
+    Samples are recorded only beside those of a model of the same name, whose server was given the same fields by
+    `extra`. Where several models have one name, `origin`
     says which it is, such as the path of its folder: it is kept in `PATH.model`, and a pool of another is refused.
     """
 
@@ -163,7 +165,7 @@ class Recorded(Backend):
         completions = await self.of.generate(request.part(draws[0] - request.draw, len(draws)), spend)
         drawn = dict(zip(draws, completions, strict=True))
         samples = [
-            sampled(request, draw, completion, prompt_tokens, self.of.name)
+            sampled(request, draw, completion, prompt_tokens, self.of.name, extra_of(self.of))
             for draw, completion in drawn.items()
             if isinstance(completion, Completion)
             and not self._samples.has(request, draw)
@@ -180,6 +182,7 @@ class Recorded(Backend):
             self._samples.load(torn=True)
             if is_named(self.of):  # a model may take minutes to open
                 self._samples.check_writer(self.of.name)
+            self._samples.check_extra(extra_of(self.of))
             if self._origin:
                 self._samples.claim(self._origin)
             await self.of.__aenter__()

@@ -1,8 +1,9 @@
 """Behaviour added to a backend by wrapping it."""
 
 import asyncio
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from metagen.budget import Price
 from metagen.errors import InputError
@@ -17,6 +18,7 @@ from metagen.request import (
     RewardBackend,
     Sampling,
     card_of,
+    extra_of,
     is_named,
     longest_of,
     price_of,
@@ -41,6 +43,10 @@ class Passing(Generic[Inner]):
     @property
     def named(self) -> bool:
         return is_named(self.of)
+
+    @property
+    def extra(self) -> Mapping[str, Any] | None:
+        return extra_of(self.of)
 
     @property
     def context(self) -> int:

@@ -4,13 +4,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
 
 from metagen.disk.files import check_ours, replace_text
 from metagen.disk.lines import Appender
-from metagen.disk.pool import Key, Sample, is_list, key, place_of, read_sample, read_samples, sample_key
+from metagen.disk.pool import Key, Sample, is_list, key, place_of, plainly, read_sample, read_samples, sample_key
 from metagen.errors import InputError, StorageError
 from metagen.request import Request
 
@@ -32,6 +32,8 @@ class Samples:
         """The name of a model that samples are of, where they say it."""
         self._writers: dict[str, int] = {}
         """The line of the first sample of each model that samples are of."""
+        self._extras: list[tuple[dict[str, Any], int]] = []
+        """What servers were given with every request, where samples say it, and the line of the first of each."""
         self._places: dict[Key, dict[int, int]] = {}
         self.thought_alone = False
         """Whether some sample is a thought that was drawn by itself."""
@@ -49,6 +51,7 @@ class Samples:
         self._held.clear()
         self._looser.clear()
         self._writers.clear()
+        self._extras.clear()
         for line, start, sample in read_samples(self.path, torn=torn):
             places = self._places.setdefault(sample_key(sample), {})
             if sample.number in places:
@@ -56,6 +59,8 @@ class Samples:
                 raise InputError(f"{where}: sample {sample.number} of this request stands here again")
             if sample.model:
                 self._writers.setdefault(sample.model, line)
+            if sample.extra is not None and all(sample.extra != extra for extra, _ in self._extras):
+                self._extras.append((sample.extra, line))
             self._add(places, sample, start)
             self.writer = self.writer or sample.model
             if is_list(self.path):
@@ -67,6 +72,15 @@ class Samples:
             if model not in ("", name):
                 where = place_of(self.path, line)
                 raise InputError(f"{where}: was drawn from {name}, and this is {model}: give another pool")
+
+    def check_extra(self, extra: Mapping[str, Any] | None) -> None:
+        """Raise `InputError`, naming the line, if samples of a server were drawn with other fields than these."""
+        for drawn, line in self._extras:
+            if extra is not None and drawn != plainly(extra):
+                raise InputError(
+                    f"{place_of(self.path, line)}: was drawn with extra={drawn}, and this server has "
+                    f"extra={plainly(extra)}: give another pool"
+                )
 
     def claim(self, origin: str) -> None:
         """Keep in `NAME.model`, beside a pool that has no samples yet, which of several models of one name draws them.

@@ -108,8 +108,8 @@ class OpenAIServer(Backend):
         self._wanted = dialect
         self._wanted_family = thinking
         self._given_card = card
-        self.extra = extra or {}
-        self._unread = partial(Wording, self._http, model, api, self.extra, context)
+        self._extra = extra or {}
+        self._unread = partial(Wording, self._http, model, api, self._extra, context)
         self._words = self._unread()
         self._lengths = Lengths()
         self._one_by_one = False
@@ -123,6 +123,10 @@ class OpenAIServer(Backend):
     @property
     def named(self) -> bool:
         return bool(self._name or self._words.model)
+
+    @property
+    def extra(self) -> Mapping[str, Any]:
+        return self._extra
 
     @property
     def context(self) -> int:

@@ -1,4 +1,4 @@
-"""How long samples are where a server tells no token ids, and what a pool of them costs when it is played."""
+"""Pools that are recorded over servers: the lengths of samples without ids, and of which server they are."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 
 from metagen import (
+    Balanced,
     Budget,
+    InputError,
+    Limited,
     Model,
     OpenAIServer,
     Problem,
@@ -149,6 +152,64 @@ async def test_a_server_whose_only_model_was_not_named_records_again(tmp_path: P
                 await solve(PROBLEM, Model(), pool)
     assert len(fake.bodies) == 1
     assert row(path.read_text())["model"] == "mock"
+
+
+COLD, HOT = {"temperature": 0}, {"temperature": 1.5}
+
+
+async def drawn(path: Path, fake: FakeServer, wrap: Any, extra: dict[str, Any] | None, problem: str = "p") -> None:
+    async with Recorded(path, wrap(OpenAIServer(fake.url, extra=extra))) as pool:
+        completed(await pool.generate(Request(problem, "3 + 4?"), lambda _: None))
+
+
+@pytest.mark.parametrize("wrap", [Retrying, Balanced, lambda of: Limited(of, 2), lambda of: of], ids=str)
+@pytest.mark.parametrize(("first", "other"), [(COLD, HOT), (HOT, None), (None, COLD), ({"a": [1, 2]}, {"a": [1]})])
+async def test_a_pool_of_a_server_with_other_fields_is_refused(
+    tmp_path: Path, first: dict[str, Any] | None, other: dict[str, Any] | None, wrap: Any
+) -> None:
+    path, fake = tmp_path / "pool.jsonl", FakeServer()
+    async with fake.running():
+        await drawn(path, fake, wrap, first)
+        before = path.read_bytes()
+        with pytest.raises(InputError, match=r"pool.jsonl, line 1: was drawn with extra=\{.*give another pool"):
+            await drawn(path, fake, wrap, other)
+        assert path.read_bytes() == before
+        await drawn(path, fake, wrap, first)
+        await drawn(path, fake, wrap, first, "another")
+        assert len(fake.bodies) == 2
+    async with Recorded(path) as played:
+        completed(await played.generate(Request("p", "3 + 4?"), lambda _: None))
+
+
+@pytest.mark.parametrize(("first", "other"), [({"a": 1.0}, {"a": 1}), ({"a": (1, 2)}, {"a": [1, 2]}), ({}, None)])
+async def test_equal_fields_are_the_same_however_they_are_written(tmp_path: Path, first: Any, other: Any) -> None:
+    path, fake = tmp_path / "pool.jsonl", FakeServer()
+    async with fake.running():
+        await drawn(path, fake, Retrying, first)
+        await drawn(path, fake, Retrying, other)
+        assert len(fake.bodies) == 1
+
+
+async def test_a_pool_of_which_the_fields_are_not_known_is_taken_as_it_is(tmp_path: Path) -> None:
+    """As pools were drawn before, or elsewhere."""
+    path, fake = tmp_path / "pool.jsonl", FakeServer()
+    path.write_text('{"model":"mock","problem":"p","prompt":"3 + 4?","sampling":{},"draw":0,"text":"It is 7."}\n')
+    async with fake.running():
+        await drawn(path, fake, Retrying, HOT)
+    assert not fake.bodies
+
+
+async def test_servers_with_other_fields_together_are_no_single_one(tmp_path: Path) -> None:
+    path, fake = tmp_path / "pool.jsonl", FakeServer()
+    async with fake.running():
+
+        def beside(of: OpenAIServer) -> Balanced:
+            return Balanced(of, OpenAIServer(fake.url, extra=HOT))
+
+        await drawn(path, fake, beside, COLD)
+        with pytest.raises(InputError, match=r"was drawn with extra=.*balanced"):
+            await drawn(path, fake, Retrying, COLD)
+        await drawn(path, fake, beside, COLD)
 
 
 async def test_a_pool_without_lengths_is_still_played(tmp_path: Path) -> None:
