@@ -39,6 +39,8 @@ OVERHEAD = 16
 """Tokens that a chat template adds to a prompt, until the server's first count tells."""
 DROPPED = ("temperature", "top_p", "top_k", "min_p", "seed", "stream_options")
 """Settings that a server may refuse and be asked without, which is said."""
+BENDING = frozenset({"temperature", "top_p", "top_k", "min_p"})
+"""Those among them that bend the distribution."""
 
 
 @dataclass(slots=True)
@@ -86,18 +88,24 @@ class Wording:
         return len(self.unsupported) + (self.limit_name != "max_tokens") + self.tokens.merges
 
     def learn(self, refused: Refused) -> bool:
-        """Whether the refusal names a setting that the server can be asked without, or calls otherwise."""
-        text = str(refused)
+        """Whether the refusal names a setting that the server can be asked without, or calls otherwise.
+
+        A value that is out of range teaches nothing: asked without the setting, the server would draw from another
+        distribution than the caller thinks, in this request and in all others.
+        """
+        text = TURNS.sub("", str(refused))
         if refused.status not in {400, 422}:
             return False
-        if not self.tokens.merges and re.search(r"\bsystem\b", text, re.IGNORECASE) and "role" in text.lower():
+        named = set(re.findall(r"[a-z_]+", text)) & set(DROPPED) - self.unsupported
+        if named & BENDING and OUT_OF_RANGE.search(text) and not UNKNOWN.search(text):
+            named -= BENDING
+        elif not self.tokens.merges and re.search(r"\bsystem\b", text, re.IGNORECASE) and "role" in text.lower():
             self.tokens.merges = True
             self.say(NO_SYSTEM)
             return True
-        if self.limit_name == "max_tokens" and "max_completion_tokens" in text and "max_tokens" in text:
+        elif self.limit_name == "max_tokens" and "max_completion_tokens" in text and "max_tokens" in text:
             self.limit_name = "max_completion_tokens"
             return True
-        named = set(re.findall(r"[a-z_]+", text)) & set(DROPPED) - self.unsupported
         for name in named:
             self.unsupported.add(name)
             self.say(f"it refuses {name}, which is left out")
@@ -318,6 +326,21 @@ class Wording:
 
 
 PROBE = "1"
+TURNS = re.compile(r"""[\\"']+role[\\"']+\s*:\s*[\\"']+\w*""")
+"""The role of a turn, where a server repeats the request that it refuses."""
+UNKNOWN = re.compile(
+    r"unsupported (?:param|arg|field|option|setting)|unrecogni[sz]ed|\bunknown\b|\bunexpected\b|not permitted"
+    r"|only the default",
+    re.IGNORECASE,
+)
+"""What servers say of a setting that they do not have, whatever its value is."""
+OUT_OF_RANGE = re.compile(
+    r"\brange\b|\bm(?:ax|in)imum\b|\bbetween\b|\babove\b|\bbelow\b|\bmust be\b|\bshould be\b|\bat (?:most|least)\b"
+    r"|\b(?:less|greater|more|smaller|larger|higher|lower) than\b|\btoo (?:high|low|large|small|big)\b|\bexceed"
+    r"|\bnon-?negative\b|\binvalid value\b|\bexpected a\b|[<>]=|[≤≥]|[<>] ?\d",
+    re.IGNORECASE,
+)
+"""What servers say of a value that they do not take."""
 TOO_LONG = re.compile(r"context|length|too (?:long|large|many|big)|exceed|max\w*_tokens", re.IGNORECASE)
 """What servers say of a limit that does not fit."""
 ENDS = re.compile(r"<\S+>|\[\S+\]")
