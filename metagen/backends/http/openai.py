@@ -197,6 +197,16 @@ class Body(msgspec.Struct, gc=False):
     usage: Counts | None = None
     error: Any = None
 
+    def number(self) -> None:
+        """Give samples their numbers by their places, where the server gives none."""
+        if len(self.choices) > 1 and not any(choice.index for choice in self.choices):
+            for place, choice in enumerate(self.choices):
+                choice.index = place
+
+    def has_ended(self, n: int) -> bool:
+        """Whether all of `n` samples have come to their ends."""
+        return sum(choice.reason not in {"", UNREADABLE} for choice in self.choices) == n
+
 
 _READER = msgspec.json.Decoder(Body)
 UNREAD = (msgspec.ValidationError, UnicodeEncodeError)
@@ -221,6 +231,7 @@ def read(reply: object, host: str) -> Body:
     """Raises `TransientError` if that is no reply of such a server, or tells of an error on its side."""
     if isinstance(reply, dict) and reply.get("error"):
         raise TransientError(f"{host} broke off: {error_text(reply['error'])}", sent=True)
+    reply = _without_nulls(reply)
     try:
         return msgspec.convert(reply, Body, strict=False)
     except UNREAD as error:
@@ -228,6 +239,17 @@ def read(reply: object, host: str) -> Body:
             return body
         field = str(error).rpartition("`$")[2].strip(".`") or "all of it"
         raise TransientError(f"{host} sent a reply that cannot be read (field {field!r})", sent=True) from None
+
+
+def _without_nulls(reply: object) -> object:
+    """The same reply, without the `null` that some servers write for no samples and for the number of a sample."""
+    if not isinstance(reply, dict) or not isinstance(given := reply.get("choices") or [], list):
+        return reply
+    return reply | {"choices": [_given(each) if isinstance(each, dict) else each for each in given]}
+
+
+def _given(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _readable_part(reply: object) -> Body | None:
@@ -246,7 +268,7 @@ def _readable_part(reply: object) -> Body | None:
 
 def _choice(given: object, place: int) -> Choice:
     try:
-        return msgspec.convert(given, Choice, strict=False)
+        return msgspec.convert({"index": place} | given if isinstance(given, dict) else given, Choice, strict=False)
     except UNREAD:
         index = given.get("index") if isinstance(given, dict) else None
         return Choice(index=index if isinstance(index, int) else place, finish_reason=UNREADABLE)

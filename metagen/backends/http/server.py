@@ -249,11 +249,15 @@ class OpenAIServer(Backend):
         pieces: list[bytes] = []  # what came before an error is needed
         growing = Growing(self._http.host, heard)
         try:
-            async with aclosing(self._http.stream(self._http.base + path, asked, headers)) as stream:
-                async for piece in stream:
-                    pieces.append(piece)
-                    if heard:
-                        growing.add(piece)
+            try:
+                async with aclosing(self._http.stream(self._http.base + path, asked, headers)) as stream:
+                    async for piece in stream:
+                        pieces.append(piece)
+                        if heard:
+                            growing.add(piece)
+            except TransientError:  # some servers end a stream without its last word: then all samples are whole
+                if not join(pieces, self._http.host).has_ended(request.n):
+                    raise
             return growing.body if heard else join(pieces, self._http.host)
         except BaseException:
             self._settle_pieces(pieces, request, books)
@@ -306,6 +310,8 @@ class OpenAIServer(Backend):
     async def _outcomes(self, reply: Body, request: Request) -> list[Outcome]:
         """One outcome for each sample, in order; what did not come may be asked for again."""
         outcomes: dict[int, Outcome] = {}
+        if request.n > 1:
+            reply.number()
         opened, secret = self._words.opened(request), bool(self._http.key.value)
         plain = not (secret or self._words.family or request.sampling.keep_stop)
         for choice in reply.choices:

@@ -30,6 +30,7 @@ from metagen import (
 from metagen.backends.http import connection
 from metagen.backends.http.keys import Key
 from metagen.budget import Account
+from metagen.request import Hearing
 from metagen.solve import solve_all
 from tests.support.fake_server import FakeServer
 from tests.support.outcomes import completed
@@ -273,6 +274,95 @@ async def test_a_stream_with_a_piece_that_cannot_be_read_counts_what_came() -> N
         with pytest.raises(TransientError, match="cannot be read"):
             await server.generate(Request("p", "3 + 4?"), books.append)
     assert sum(books, Usage()).completion_tokens == 6
+
+
+def unnumbered(reply: dict[str, Any]) -> dict[str, Any]:
+    for choice in reply["choices"]:
+        del choice["index"]
+    return reply
+
+
+def nulled(reply: dict[str, Any]) -> dict[str, Any]:
+    reply["choices"] = [choice | {"index": None} for choice in reply["choices"]]
+    return reply
+
+
+def all_first(reply: dict[str, Any]) -> dict[str, Any]:
+    reply["choices"] = [choice | {"index": 0} for choice in reply["choices"]]
+    return reply
+
+
+@pytest.mark.parametrize("vllm", [True, False])
+@pytest.mark.parametrize("change", [unnumbered, nulled, all_first])
+async def test_samples_without_numbers_have_those_of_their_places(
+    change: Callable[[dict[str, Any]], Any], vllm: bool
+) -> None:
+    outcomes, usage, _ = await changed(change, vllm=vllm)
+    assert [one.text[0] for one in completed(outcomes)] == ["5", "6", "7", "8"]
+    assert usage.completion_tokens == sum(len(one.text) for one in completed(outcomes))
+
+
+@pytest.mark.parametrize("change", [unnumbered, nulled])
+async def test_of_samples_without_numbers_one_that_cannot_be_read_costs_no_sibling(
+    change: Callable[[dict[str, Any]], Any],
+) -> None:
+    def odd(reply: dict[str, Any]) -> Any:
+        reply = change(reply)
+        reply["choices"][2]["finish_reason"] = 5
+        return reply
+
+    (first, second, lost, fourth), _, _ = await changed(odd)
+    assert [one.text[0] for one in completed([first, second, fourth])] == ["5", "6", "8"]
+    assert isinstance(lost, TransientError)
+
+
+async def test_numbers_that_a_server_gives_are_kept() -> None:
+    outcomes, _, _ = await changed(lambda reply: reply | {"choices": reply["choices"][::-1]})
+    assert [one.text[0] for one in completed(outcomes)] == ["5", "6", "7", "8"]
+
+
+async def test_fewer_samples_without_numbers_are_asked_for_once_more_alone() -> None:
+    def fewer(reply: dict[str, Any]) -> dict[str, Any]:
+        return unnumbered(reply) | {"choices": reply["choices"][:3]}
+
+    outcomes, _, _ = await changed(fewer)
+    assert [one.text[0] for one in completed(outcomes[:3])] == ["5", "6", "7"]
+    assert isinstance(outcomes[3], TransientError)
+
+
+COUNT = 'data: {"choices": null, "usage": {"prompt_tokens": 19, "completion_tokens": 8}}'
+
+
+@pytest.mark.parametrize(
+    ("lines", "estimated"),
+    [
+        ([piece("It is 7.", count=8, end="stop")], 0),
+        ([piece("It is ", count=6), piece("7.", count=8, end="stop")], 0),
+        ([piece("It is 7.", count=8, end="length"), COUNT], 0),
+        ([piece("It is 7.", count=8, end="stop"), COUNT, "data: [DONE]"], 0),
+        ([piece("It is 7.", count=8, end="stop").replace('"usage"', '"used"')], 1),
+        ([piece("It is 7.", count=8, end="stop").replace('"index": 0', '"index": null'), "data: [DONE]"], 0),
+    ],
+)
+@pytest.mark.parametrize("listening", [False, True])
+async def test_a_stream_whose_samples_have_ended_is_whole_without_its_last_word(
+    lines: list[str], estimated: int, listening: bool
+) -> None:
+    books: list[Usage] = []
+    hearing = Hearing(lambda number, text, whole: None, lambda thought, text: None) if listening else None
+    async with opened(Streaming(*lines)) as server:
+        (one,) = completed(await server.generate(Request("p", "3 + 4?", hearing=hearing), books.append))
+    assert one.text == "It is 7."
+    assert len(books) == 1
+    assert bool(books[0].estimated_tokens) == bool(estimated)
+    assert books[0].completion_tokens == 8
+
+
+async def test_an_error_after_the_end_of_a_sample_is_an_error() -> None:
+    lines = [piece("7.", count=2, end="stop"), 'data: {"error": {"message": "overloaded"}}']
+    async with opened(Streaming(*lines)) as server:
+        with pytest.raises(TransientError, match="overloaded"):
+            await server.generate(Request("p", "3 + 4?"), lambda _: None)
 
 
 async def test_a_stream_that_breaks_off_counts_what_had_come() -> None:
