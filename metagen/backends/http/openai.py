@@ -1,6 +1,7 @@
 """What an OpenAI-compatible server is asked and what it replies, as plain data. Pure."""
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
@@ -9,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from metagen.backends.http.connection import error_text, read_json
+from metagen.backends.http.connection import TRANSIENT, Refused, error_text, read_json
 from metagen.budget import Usage
 from metagen.confidence import of_token
 from metagen.errors import GenerationError, TransientError
@@ -20,6 +21,9 @@ LENGTH = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"}
 STOP = frozenset(
     {"stop", "eos", "eos_token", "end_turn", "stop_sequence", "stop_token", "complete", "completed", "tool_calls"}
 )
+INVALID = frozenset({"invalid_request_error", "BadRequestError"})
+"""How servers call errors that are the fault of the request."""
+STATUS = re.compile("[0-9]{3}")
 UNREADABLE = "unreadable"
 """Our own name for the end of a sample that cannot be read."""
 GIVEN_UP = frozenset({"abort", "aborted", "cancelled", "error", "timeout", UNREADABLE})
@@ -228,9 +232,12 @@ def read_bytes(reply: bytes, host: str) -> Body:
 
 
 def read(reply: object, host: str) -> Body:
-    """Raises `TransientError` if that is no reply of such a server, or tells of an error on its side."""
+    """Raises `TransientError` if that is no reply of such a server, or tells of an error on its side.
+
+    Raises `Refused` if the error says that the request would fail again.
+    """
     if isinstance(reply, dict) and reply.get("error"):
-        raise TransientError(f"{host} broke off: {error_text(reply['error'])}", sent=True)
+        raise _failure(reply["error"], host)
     reply = _without_nulls(reply)
     try:
         return msgspec.convert(reply, Body, strict=False)
@@ -239,6 +246,20 @@ def read(reply: object, host: str) -> Body:
             return body
         field = str(error).rpartition("`$")[2].strip(".`") or "all of it"
         raise TransientError(f"{host} sent a reply that cannot be read (field {field!r})", sent=True) from None
+
+
+def _failure(error: object, host: str) -> GenerationError:
+    """What an error means that came in place of a reply, by the status that it names.
+
+    Of a key or a model (401, 403, 404) it may be the fault of one of several servers behind this one: it ends no run.
+    """
+    told = (error.get("code"), error.get("status")) if isinstance(error, dict) else ()
+    status = next((int(each) for each in map(str, told) if STATUS.fullmatch(each)), 0)
+    if not status and isinstance(error, dict) and error.get("type") in INVALID:
+        status = 400
+    if 400 <= status < 500 and status not in TRANSIENT | {401, 403, 404}:
+        return Refused(status, f"{host} answered {status}: {error_text(error)}")
+    return TransientError(f"{host} broke off: {error_text(error)}", sent=True)
 
 
 def _without_nulls(reply: object) -> object:
@@ -298,7 +319,7 @@ def count_ids(pieces: Iterable[bytes], host: str) -> int:
 def _readable(pieces: Iterable[bytes], host: str) -> Iterator[Body]:
     """What the pieces say; one that cannot be read counts nothing."""
     for piece in pieces:
-        with suppress(TransientError):
+        with suppress(GenerationError):
             if body := read_piece(piece, host):
                 yield body
 

@@ -259,8 +259,9 @@ class OpenAIServer(Backend):
                 if not join(pieces, self._http.host).has_ended(request.n):
                     raise
             return growing.body if heard else join(pieces, self._http.host)
-        except BaseException:
-            self._settle_pieces(pieces, request, books)
+        except BaseException as error:
+            if not (isinstance(error, Refused) and len(pieces) == 1):  # nothing came but the refusal
+                self._settle_pieces(pieces, request, books)
             raise
 
     def _heard(self, request: Request) -> Callable[[Choice], object] | None:

@@ -23,6 +23,7 @@ from metagen import (
     Retrying,
     Sampling,
     TransientError,
+    UnfitRequest,
     Usage,
     Vote,
     solve,
@@ -356,6 +357,87 @@ async def test_a_stream_whose_samples_have_ended_is_whole_without_its_last_word(
     assert len(books) == 1
     assert bool(books[0].estimated_tokens) == bool(estimated)
     assert books[0].completion_tokens == 8
+
+
+LENGTH = "This model's maximum context length is 8192 tokens"
+FINAL = [
+    {"code": 400},
+    {"code": "400"},
+    {"code": 422, "type": "x"},
+    {"code": 413},
+    {"status": 400},
+    {"code": None, "type": "invalid_request_error"},
+    {"code": "context_length_exceeded", "type": "invalid_request_error"},
+    {"code": 402},
+    {"code": "BAD_REQUEST", "status": 400},
+]
+PASSING = [
+    *({"code": code} for code in (None, 408, 409, 429, 500, "502", 200, 0, -400, True, 4.5, [400], 401, 403, 404)),
+    {"type": "server_error"},
+    {"code": 503, "type": "invalid_request_error"},
+    {"code": "rate_limit_exceeded"},
+]
+
+
+class Failing(FakeServer):
+    """Answers 200 and an error, whole or in a stream."""
+
+    def __init__(self, error: Any, *lines: str) -> None:
+        super().__init__()
+        self.error, self.lines = {"error": error}, lines
+
+    async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        if not body.get("stream"):
+            return web.json_response(self.error)
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        said = [*self.lines, f"data: {json.dumps(self.error)}", "data: [DONE]"]
+        await response.write("".join(f"{line}\n\n" for line in said).encode())
+        return response
+
+
+@pytest.mark.parametrize("n", [1, 2])
+@pytest.mark.parametrize("error", FINAL, ids=str)
+async def test_an_error_inside_of_a_reply_that_is_final_is_asked_once_and_costs_the_call(
+    error: dict[str, Any], n: int
+) -> None:
+    fake, books = Failing({"message": LENGTH} | error), list[Usage]()
+    async with fake.running(), Retrying(OpenAIServer(fake.url), attempts=4, wait=0, longest=0) as server:
+        with pytest.raises(GenerationError, match="maximum context length") as raised:
+            await server.generate(Request("p", "3 + 4?", n=n), books.append)
+    assert not isinstance(raised.value, TransientError)
+    assert isinstance(raised.value, UnfitRequest) == (error.get("code") != 402)
+    assert len(fake.bodies) == 1
+    assert sum(books, Usage()) == Usage(calls=1)
+
+
+@pytest.mark.parametrize("error", PASSING, ids=str)
+async def test_an_error_inside_of_a_reply_that_may_pass_is_asked_again(error: dict[str, Any]) -> None:
+    fake = Failing({"message": "no"} | error)
+    async with fake.running(), Retrying(OpenAIServer(fake.url), attempts=3, wait=0, longest=0) as server:
+        with pytest.raises(TransientError, match="broke off: no"):
+            await server.generate(Request("p", "3 + 4?", n=2), lambda _: None)
+    assert len(fake.bodies) == 3
+
+
+async def test_an_error_inside_of_a_reply_names_a_setting_that_is_left_out() -> None:
+    class Picky(Failing):
+        async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+            answer = super()._answer if "top_k" in body else super(Failing, self)._answer
+            return await answer(request, body)
+
+    fake = Picky({"message": "Unrecognized request argument supplied: top_k", "code": 400})
+    async with opened(fake) as server:
+        completed(await server.generate(Request("p", "?", sampling=Sampling(top_k=5)), lambda _: None))
+        assert "it refuses top_k, which is left out" in server.missing
+
+
+async def test_what_came_before_an_error_of_a_stream_is_counted() -> None:
+    fake, books = Failing({"message": "no", "code": 400}, piece("It is ", count=6)), list[Usage]()
+    async with opened(fake) as server:
+        with pytest.raises(UnfitRequest, match="answered 400: no"):
+            await server.generate(Request("p", "3 + 4?"), books.append)
+    assert books == [Usage(calls=1, prompt_tokens=19, completion_tokens=6)]
 
 
 async def test_an_error_after_the_end_of_a_sample_is_an_error() -> None:
