@@ -238,7 +238,7 @@ def read(reply: object, host: str) -> Body:
     """
     if isinstance(reply, dict) and reply.get("error"):
         raise _failure(reply["error"], host)
-    reply = _without_nulls(reply)
+    reply = _usual(reply)
     try:
         return msgspec.convert(reply, Body, strict=False)
     except UNREAD as error:
@@ -262,15 +262,37 @@ def _failure(error: object, host: str) -> GenerationError:
     return TransientError(f"{host} broke off: {error_text(error)}", sent=True)
 
 
-def _without_nulls(reply: object) -> object:
-    """The same reply, without the `null` that some servers write for no samples and for the number of a sample."""
+def _usual(reply: object) -> object:
+    """The reply as most servers write it: some write `null` for no samples or no number, and contents in parts."""
     if not isinstance(reply, dict) or not isinstance(given := reply.get("choices") or [], list):
         return reply
-    return reply | {"choices": [_given(each) if isinstance(each, dict) else each for each in given]}
+    return reply | {"choices": [_usual_choice(each) if isinstance(each, dict) else each for each in given]}
 
 
-def _given(fields: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if value is not None}
+def _usual_choice(choice: dict[str, Any]) -> dict[str, Any]:
+    given = {name: value for name, value in choice.items() if value is not None}
+    joined = {name: _joined(given[name]) for name in ("message", "delta") if isinstance(given.get(name), dict)}
+    return given | joined
+
+
+def _joined(message: dict[str, Any]) -> dict[str, Any]:
+    """A message whose content is a list of parts, such as Mistral's, with its texts as one, and its thoughts too."""
+    parts = message.get("content")
+    if not isinstance(parts, list) or not all(isinstance(part, str | dict) for part in parts):
+        return message
+    thoughts = [_text_of(part.get("thinking")) for part in parts if isinstance(part, dict)]
+    texts = [_text_of(part if isinstance(part, str) else part.get("text")) for part in parts]
+    thought = {"reasoning": "".join(thoughts)} if any(thoughts) else {}
+    return message | thought | {"content": "".join(texts)}
+
+
+def _text_of(part: object) -> str:
+    """The text of a part: its own, or that of the parts of which it consists in its turn."""
+    if isinstance(part, list):
+        return "".join(map(_text_of, part))
+    if isinstance(part, dict):
+        return _text_of(part.get("text"))
+    return part if isinstance(part, str) else ""
 
 
 def _readable_part(reply: object) -> Body | None:

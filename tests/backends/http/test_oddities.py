@@ -455,6 +455,79 @@ async def test_a_stream_that_breaks_off_counts_what_had_come() -> None:
     assert books == [Usage(calls=1, prompt_tokens=19, completion_tokens=6)]
 
 
+def text(said: str) -> dict[str, str]:
+    return {"type": "text", "text": said}
+
+
+def thinking(*said: str) -> dict[str, Any]:
+    return {"type": "thinking", "thinking": [text(each) for each in said]}
+
+
+PARTS = [
+    ([thinking("hm"), text("The answer is 7.")], "hm", "The answer is 7."),
+    ([thinking("h", "m"), text("The answer"), text(" is 7.")], "hm", "The answer is 7."),
+    ([text("The answer is 7.")], "", "The answer is 7."),
+    (["The answer ", "is 7."], "", "The answer is 7."),
+    ([{"type": "thinking", "thinking": "hm"}, text("7.")], "hm", "7."),
+    ([text("7."), {"type": "reference", "reference_ids": [1]}], "", "7."),
+    ([text("7."), {"type": "text", "text": None}], "", "7."),
+    ([], "", ""),
+]
+
+
+@pytest.mark.parametrize("n", [1, 4])
+@pytest.mark.parametrize(("parts", "thought", "said"), PARTS)
+async def test_contents_in_parts_are_joined(parts: list[Any], thought: str, said: str, n: int) -> None:
+    def parted(reply: dict[str, Any]) -> dict[str, Any]:
+        for choice in reply["choices"]:
+            choice["message"] = {"role": "assistant", "content": parts}
+        return reply
+
+    fake, books = Saying(parted, vllm=False), list[Usage]()
+    async with fake.running(), Retrying(OpenAIServer(fake.url), wait=0, longest=0) as server:
+        fake.odd = True
+        before = len(fake.bodies)
+        outcomes = completed(await server.generate(Request("p", "3 + 4?", n=n, seed=5), books.append))
+        assert len(fake.bodies) == before + 1
+    assert {(one.thought, one.text, one.open) for one in outcomes} == {(thought, said, False)}
+    assert len(books) == 1
+    assert books[0].estimated_tokens == 0
+
+
+async def test_a_thought_in_parts_after_which_nothing_is_said_is_open() -> None:
+    def parted(reply: dict[str, Any]) -> dict[str, Any]:
+        reply["choices"][0] |= {"message": {"content": [thinking("hm")]}, "finish_reason": "length"}
+        return reply
+
+    (one,), _, _ = await changed(parted, Request("p", "3 + 4?"), vllm=False)
+    assert (one.thought, one.text, one.open, one.end) == ("hm", "", True, "length")
+
+
+async def test_a_first_try_may_be_answered_in_parts() -> None:
+    def parted(reply: dict[str, Any]) -> dict[str, Any]:
+        return reply | {"choices": [each | {"message": {"content": [text("7.")]}} for each in reply["choices"]]}
+
+    fake = Saying(parted, vllm=False)
+    fake.odd = True
+    async with opened(fake) as server:
+        assert "it draws one sample per request" not in server.missing
+
+
+async def test_contents_in_parts_are_joined_in_a_stream() -> None:
+    contents: list[Any] = [[thinking("h")], [thinking("m")], [text("It is ")], "7", [text(".")]]
+    lines = ["data: " + json.dumps({"choices": [{"index": 0, "delta": {"content": each}}]}) for each in contents]
+    async with opened(Streaming(*lines, piece("", count=8, end="stop"), "data: [DONE]")) as server:
+        (one,) = completed(await server.generate(Request("p", "3 + 4?"), lambda _: None))
+    assert (one.thought, one.text) == ("hm", "It is 7.")
+
+
+@pytest.mark.parametrize("content", [7, [7], {"text": "7."}])
+async def test_a_content_of_another_kind_cannot_be_read(content: Any) -> None:
+    (first, lost, *_), _, _ = await changed(unreadable({"message": {"content": content}}))
+    assert isinstance(first, Completion)
+    assert isinstance(lost, TransientError)
+
+
 async def test_samples_that_may_be_cancelled_are_streamed_together_and_counted_as_they_come() -> None:
     fake = FakeServer()
     async with opened(fake) as server:
