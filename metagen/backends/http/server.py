@@ -24,7 +24,6 @@ from metagen.backends.http.openai import (
     lengths_of,
     loss_of,
     read_bytes,
-    reply_of,
     written_tokens,
 )
 from metagen.backends.http.wording import CONTEXT, PROBE, Wording
@@ -271,7 +270,7 @@ class OpenAIServer(Backend):
         opened = self._words.opened(request)
 
         def heard(choice: Choice) -> None:
-            reply = reply_of(choice, self._words.family, opened=opened)
+            reply = self._words.reply(choice, request, opened=opened)
             if hearing.grew and not choice.index:
                 hearing.grew(self._http.key.scrub(reply.thought), self._http.key.scrub(reply.text))
             if choice.reason in ENDED and request.n > 1:

@@ -26,7 +26,7 @@ from metagen.backends.thoughts import TAIL
 from metagen.errors import UnfitRequest
 from metagen.messages import plain
 from metagen.request import Completion, Request, Sampling, changed
-from metagen.thinking import Family, find_family
+from metagen.thinking import Family, Reply, find_family
 
 CONTEXT = 8192
 """Tokens, where the server does not tell and the caller does not know."""
@@ -154,12 +154,21 @@ class Wording:
         """One sample, its thought apart from its text, which shows its marks."""
         if not (opened or self.family or request.sampling.thought_only) and (plain := plain_completion(choice)):
             return plain
-        reply = reply_of(choice, self.family, opened=opened)
+        reply = self.reply(choice, request, opened=opened)
         thought = self.thought_tokens(choice, opened=opened)
         one = completion(choice, reply, request.sampling.top_logprobs, thought)
         if request.sampling.thought_only and one.end == "stop":  # by the mark, which is no stop string of the user's
             return replace(one, end="eos", stop="", tokens=choice.token_ids or ())
         return one
+
+    def reply(self, choice: Choice, request: Request, *, opened: bool) -> Reply:
+        """The thought and the text of a sample, or of as much of it as has come.
+
+        Without ids, the family's name alone says that the chat template opens a thought. A reply that ends by itself
+        without a mark is a text then: the server was told not to think, or keeps the thought to itself.
+        """
+        guessed = opened and self.family is not None and not self.family.apart and not request.open
+        return reply_of(choice, self.family, opened=opened and not (guessed and _is_text(choice, request)))
 
     def opened(self, request: Request) -> bool:
         """Whether a completion is inside a thought from its first token on."""
@@ -345,6 +354,12 @@ TOO_LONG = re.compile(r"context|length|too (?:long|large|many|big)|exceed|max\w*
 """What servers say of a limit that does not fit."""
 ENDS = re.compile(r"<\S+>|\[\S+\]")
 """What tokens look like that end a reply, such as `<|im_end|>` and `</s>`."""
+
+
+def _is_text(choice: Choice, request: Request) -> bool:
+    """Whether a sample ended by itself, not by a length or a stop string; where it is not told which, by neither."""
+    told = choice.stop_reason is not None or choice.matched_stop is not None
+    return choice.reason not in LENGTH | {""} and not choice.stop and (told or not request.sampling.stop)
 
 
 def _bytes(text: str) -> int:

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from metagen import InputError, Model, OpenAIServer, Request, Sampling, solve
+from metagen import InputError, Model, OpenAIServer, Request, Sampling, Vote, solve
+from metagen.request import Hearing
 from metagen.thinking import FAMILIES, Reply
 from tests.backends.http.test_dialects import LlamaServer, SGLangServer
-from tests.support.fake_server import FakeServer
+from tests.support.fake_server import FakeServer, text_of
 from tests.support.outcomes import completed
 
 FORMS = [
@@ -136,6 +137,79 @@ async def test_a_thought_of_which_no_ids_are_known_is_continued_and_not_begun_an
         (one,) = completed(await server.generate(asked, lambda _: None))
         assert (one.text, one.thought) == ("The answer is 7.", "")
     assert "Is it 7?" in "".join(map(chr, fake.bodies[0]["prompt"]))
+
+
+OPENED = ["Qwen3-4B-Thinking-2507", "deepseek-r1:8b", "QwQ-32B"]
+
+
+class Ending(FakeServer):
+    """Ends every reply so."""
+
+    def __init__(self, model: str, raw: str, **end: Any) -> None:
+        super().__init__(lambda prompt, seed: raw, vllm=False, models=(model,))
+        self.end = end
+
+    def _choice(self, body: dict[str, Any], prompt: str, index: int) -> dict[str, Any]:
+        return super()._choice(body, prompt, index) | self.end
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("model", OPENED)
+@pytest.mark.parametrize(
+    ("raw", "end", "reply"),
+    [
+        ("Is it 5? It", {"finish_reason": "length"}, Reply("Is it 5? It", "", open=True)),
+        ("<think>\nIs it 5?", {"finish_reason": "length"}, Reply("Is it 5?", "", open=True)),
+        ("Is it 5?\n", {"finish_reason": "stop", "stop_reason": "\n"}, Reply("Is it 5?\n", "", open=True)),
+        ("The answer is 7.", {"finish_reason": "stop"}, Reply("", "The answer is 7.")),
+        ("Is it 5?\n</think>\n\nIt is 7.", {"finish_reason": "stop"}, Reply("Is it 5?", "It is 7.")),
+        ("Is it 5?\n</think>\n\nIt is 7", {"finish_reason": "length"}, Reply("Is it 5?", "It is 7")),
+        ("<think>\nIs it 5?\n</think>\n\nIt is 7.", {"finish_reason": "stop"}, Reply("Is it 5?", "It is 7.")),
+    ],
+)
+async def test_what_a_template_opens_is_known_by_how_a_reply_ended(
+    raw: str, end: dict[str, Any], reply: Reply, model: str, streamed: bool
+) -> None:
+    heard: list[tuple[str, str]] = []
+    hearing = Hearing(lambda number, text, whole: None, lambda thought, text: heard.append((thought, text)))
+    async with opened(Ending(model, raw, **end), None) as server:
+        request = Request("p", "?", passing=streamed, hearing=hearing if streamed else None)
+        (one,) = completed(await server.generate(request, lambda _: None))
+    assert Reply(one.thought, one.text, one.open) == reply
+    assert not heard or heard[-1] == (reply.thought, reply.text)
+
+
+@pytest.mark.parametrize(("told", "open_"), [(None, True), (2, False)])
+async def test_where_a_stop_string_may_have_ended_a_thought_it_is_open(told: int | None, open_: bool) -> None:
+    """`told` is the id of the token that ended it, where a server says that."""
+    fake = Ending("deepseek-r1:8b", "Is it 5?", finish_reason="stop", matched_stop=told)
+    async with opened(fake, None) as server:
+        asked = Request("p", "?", sampling=Sampling(stop=("!",)))
+        (one,) = completed(await server.generate(asked, lambda _: None))
+    assert one.open == open_
+
+
+async def test_where_ids_show_that_a_thought_is_open_it_is_however_it_ended() -> None:
+    def rendered(prompt: str, seed: int) -> str:
+        return "Is it 5?"
+
+    class Opening(FakeServer):
+        async def _tokenize(self, request: web.Request) -> web.Response:
+            body = await request.json()
+            text = text_of(body) + ("<think>\n" if "messages" in body else "")
+            return web.json_response({"tokens": list(map(ord, text))})
+
+    async with opened(Opening(rendered, models=("deepseek-r1",)), None) as server:
+        (one,) = completed(await server.generate(Request("p", "?"), lambda _: None))
+    assert (one.thought, one.text, one.open) == ("Is it 5?", "", True)
+
+
+async def test_a_thought_that_was_cut_off_has_no_vote() -> None:
+    fake = Ending(OPENED[0], "Let me see. Perhaps the answer is 12. But wait", finish_reason="length")
+    async with opened(fake, None) as server:
+        assert (await solve("?", Vote(4), server)).answer is None
+    async with opened(Ending(OPENED[1], "The answer is 42.", finish_reason="stop"), None) as server:
+        assert (await solve("?", Vote(4), server)).answer == "42"
 
 
 async def test_a_family_that_there_is_not_is_refused() -> None:
