@@ -21,7 +21,7 @@ from metagen.backends.http.openai import (
     reply_of,
     settings_of,
 )
-from metagen.backends.http.tokens import Tokens
+from metagen.backends.http.tokens import Tokens, written_so_far
 from metagen.backends.thoughts import TAIL
 from metagen.errors import UnfitRequest
 from metagen.messages import plain
@@ -242,7 +242,7 @@ class Wording:
         turns = sum(
             len(repr(turn.fields()).encode(errors="replace")) + TURN for turn in (*request.before, *request.after)
         )
-        return _bytes(request.prompt + request.reply) + turns + self.overhead
+        return _bytes(request.prompt + written_so_far(request, self.family)) + turns + self.overhead
 
     async def body(self, request: Request) -> tuple[dict[str, Any], str, int, int]:
         """What is sent, where to, and how many tokens prompt and sample have at most. Raises `UnfitRequest`."""
@@ -300,9 +300,9 @@ class Wording:
             settings[self.limit_name] = settings.pop("max_tokens")
         return {name: value for name, value in settings.items() if name not in self.unsupported} | dict(self.extra)
 
-    def _chat(self, request: Request) -> dict[str, Any]:
-        extras = self.dialect.extras(partial=bool(request.partial))
-        return {"messages": self.tokens.messages(request)} | extras | _chat_logprobs(request)
+    def _chat(self, request: Request, begun: str = "") -> dict[str, Any]:
+        extras = self.dialect.extras(partial=bool(begun))
+        return {"messages": self.tokens.messages(request, begun)} | extras | _chat_logprobs(request)
 
     async def _as_ids(self, request: Request) -> tuple[dict[str, Any], str, int, int]:
         ids, room = await self._ids_and_room(request)
@@ -324,14 +324,15 @@ class Wording:
         return {"stop": [self.family.close], self.dialect.keep_stop: True}
 
     def _as_text(self, request: Request) -> tuple[dict[str, Any], str, int, int]:
-        if request.partial and self.dialect.continues != "text":
+        begun = written_so_far(request, self.family)
+        if (begun or request.open) and self.dialect.continues != "text":
             raise UnfitRequest(f"{self.model} cannot continue a partial reply: it takes no token ids")
         prompt = self.bound(request)
         limit = self.longest(request, prompt)
         body = self._settings(request, limit if request.sampling.max_tokens or request.room else None)
         if self.api == "completions":
-            return body | {"prompt": plain(request.turns) + request.partial}, COMPLETIONS, prompt, limit
-        return body | self._chat(request), CHATS, prompt, limit
+            return body | {"prompt": plain(request.turns) + begun}, COMPLETIONS, prompt, limit
+        return body | self._chat(request, begun), CHATS, prompt, limit
 
 
 PROBE = "1"

@@ -1,14 +1,26 @@
 """Thoughts behind servers of all kinds: in the text, between marks, or parted by the server, whole and in streams."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from aiohttp import web
 
-from metagen import InputError, Model, OpenAIServer, Request, Sampling, Vote, solve
+from metagen import (
+    Candidate,
+    InputError,
+    Model,
+    OpenAIServer,
+    Problem,
+    Request,
+    Run,
+    Sampling,
+    UnfitRequest,
+    Vote,
+    solve,
+)
 from metagen.request import Hearing
 from metagen.thinking import FAMILIES, Reply
 from tests.backends.http.test_dialects import LlamaServer, SGLangServer
@@ -210,6 +222,86 @@ async def test_a_thought_that_was_cut_off_has_no_vote() -> None:
         assert (await solve("?", Vote(4), server)).answer is None
     async with opened(Ending(OPENED[1], "The answer is 42.", finish_reason="stop"), None) as server:
         assert (await solve("?", Vote(4), server)).answer == "42"
+
+
+def reasoning(prompt: str, seed: int) -> str:
+    return "<think>\nIs it 5?\n\nIs it 6?\n</think>\n\nSo.\n\nThe answer is 7."
+
+
+class Reasoning(SGLangServer):
+    """A thinking model, behind SGLang, without a reasoning parser; its template may open the thought."""
+
+    def __init__(self, model: str, script: Callable[[str, int], str] = reasoning) -> None:
+        super().__init__()
+        self.model, self.script = model, script
+
+    async def _models(self, request: web.Request) -> web.Response:
+        return web.json_response({"data": [{"id": self.model, "owned_by": "sglang", "max_model_len": 700}]})
+
+
+@pytest.mark.parametrize("model", ["Qwen3-8B", "mock"])
+async def test_sglang_continues_a_thought_and_what_is_said_after_it(model: str) -> None:
+    fake, problem = Reasoning(model), Problem("p", "q?").stepping("\n\n")
+    async with opened(fake, None) as server:
+        fake.bodies.clear()
+
+        async def steps(problem: Problem, run: Run) -> Candidate:
+            candidate = await run.ask(None, problem)
+            while not candidate.finished and len(fake.bodies) < 9:
+                candidate = await run.ask(None, problem.continuing(candidate))
+            return candidate
+
+        solution = await solve(problem, steps, server)
+    begun = [each["messages"][1:] for each in fake.bodies]
+    assert begun == [
+        [],
+        [{"role": "assistant", "content": "<think>\nIs it 5?\n\n"}],
+        [{"role": "assistant", "content": "<think>\nIs it 5?\n\nIs it 6?\n</think>\n\n"}],
+        [{"role": "assistant", "content": "<think>\nIs it 5?\n\nIs it 6?\n</think>\n\nSo.\n\n"}],
+    ]
+    assert all(each.get("continue_final_message") for each in fake.bodies[1:])
+    assert (solution.text, solution.candidate.open) == ("So.\n\nThe answer is 7.", False)
+
+
+@pytest.mark.parametrize("model", ["Qwen3-8B", "QwQ-32B", "mock"])
+@pytest.mark.parametrize(
+    ("request_", "sent"),
+    [
+        (Request("p", "?", thought="Is it 7?", partial="The answer"), "{}Is it 7?\n</think>\n\nThe answer"),
+        (Request("p", "?", thought="Is it 7?"), "{}Is it 7?\n</think>\n\n"),
+        (Request("p", "?", thought="Is it 7?", open=True), "{}Is it 7?"),
+        (Request("p", "?", partial="The answer"), "The answer"),
+        (Request("p", "?"), None),
+    ],
+)
+async def test_sglang_is_sent_a_reply_as_its_model_writes_it(request_: Request, sent: str | None, model: str) -> None:
+    fake = Reasoning(model, lambda prompt, seed: "x" * 60)
+    async with opened(fake, None) as server:
+        assert await server.count(request_) >= len(sent or "")
+        await server.generate(request_, lambda _: None)
+    turns = fake.bodies[-1]["messages"][1:]
+    opening = "" if model == "QwQ-32B" else "<think>\n"
+    assert turns == ([] if sent is None else [{"role": "assistant", "content": sent.format(opening)}])
+    assert bool(fake.bodies[-1].get("continue_final_message")) == (sent is not None)
+
+
+@pytest.mark.parametrize("begun", [{"thought": "Is it 7?"}, {"open": True}, {"thought": "Is", "open": True}])
+async def test_a_server_that_continues_nothing_draws_no_thought_anew(begun: dict[str, Any]) -> None:
+    fake = FakeServer(vllm=False)
+    async with opened(fake, None) as server:
+        before = len(fake.bodies)
+        with pytest.raises(UnfitRequest, match="cannot continue a partial reply"):
+            await server.generate(Request("p", "?", **begun), lambda _: None)
+    assert len(fake.bodies) == before
+
+
+async def test_a_thought_of_a_family_that_is_not_known_is_continued_by_ids() -> None:
+    fake = FakeServer(lambda prompt, seed: "<think>\nIs it 7?\n</think>\n\nThe answer is 7.")
+    async with opened(fake, None) as server:
+        asked = Request("p", "3 + 4?", thought="Is it ", open=True)
+        (one,) = completed(await server.generate(asked, lambda _: None))
+    assert "".join(map(chr, fake.bodies[0]["prompt"])).endswith("<think>\nIs it ")
+    assert (one.thought, one.text) == ("7?", "The answer is 7.")
 
 
 async def test_a_family_that_there_is_not_is_refused() -> None:
