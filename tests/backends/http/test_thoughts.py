@@ -260,7 +260,7 @@ async def test_sglang_continues_a_thought_and_what_is_said_after_it(model: str) 
         [{"role": "assistant", "content": "<think>\nIs it 5?\n\nIs it 6?\n</think>\n\nSo.\n\n"}],
     ]
     assert all(each.get("continue_final_message") for each in fake.bodies[1:])
-    assert (solution.text, solution.candidate.open) == ("So.\n\nThe answer is 7.", False)
+    assert solution.text == "So.\n\nThe answer is 7."
 
 
 @pytest.mark.parametrize("model", ["Qwen3-8B", "QwQ-32B", "mock"])
