@@ -384,7 +384,15 @@ class Late(Counting):
         await super().__aexit__()
 
 
-@pytest.mark.parametrize("wrap", [lambda of: of, Retrying, lambda of: Limited(of, 2), Balanced], ids=str)
+WRAPS: dict[str, Any] = {
+    "bare": lambda of: of,
+    "retrying": Retrying,
+    "limited": lambda of: Limited(of, 2),
+    "balanced": Balanced,
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPS.values(), ids=WRAPS)
 async def test_a_model_that_is_named_once_it_is_open_records_again(tmp_path: Path, wrap: Any) -> None:
     path, model = tmp_path / "pool.jsonl", Late("m")
     model.name = "host:8000"

@@ -10,7 +10,6 @@ from metagen import (
     Balanced,
     Budget,
     InputError,
-    Limited,
     Model,
     OpenAIServer,
     Problem,
@@ -26,6 +25,7 @@ from metagen import (
 from metagen.backends.http.openai import shares
 from tests.backends.http.test_dialects import LlamaServer, SGLangServer
 from tests.backends.http.test_oddities import Saying, opened
+from tests.backends.test_recorded import WRAPS
 from tests.support.fake_server import FakeServer
 from tests.support.outcomes import completed
 
@@ -162,7 +162,7 @@ async def drawn(path: Path, fake: FakeServer, wrap: Any, extra: dict[str, Any] |
         completed(await pool.generate(Request(problem, "3 + 4?"), lambda _: None))
 
 
-@pytest.mark.parametrize("wrap", [Retrying, Balanced, lambda of: Limited(of, 2), lambda of: of], ids=str)
+@pytest.mark.parametrize("wrap", WRAPS.values(), ids=WRAPS)
 @pytest.mark.parametrize(("first", "other"), [(COLD, HOT), (HOT, None), (None, COLD), ({"a": [1, 2]}, {"a": [1]})])
 async def test_a_pool_of_a_server_with_other_fields_is_refused(
     tmp_path: Path, first: dict[str, Any] | None, other: dict[str, Any] | None, wrap: Any
