@@ -321,6 +321,11 @@ class Backend(Served, Protocol):
                 return [Completion(request.prompt)] * request.n
     """
 
+    @property
+    def singly(self) -> bool:
+        """Whether its model draws one sample per request, so that it reads the prompt once per sample."""
+        return False
+
     async def generate(self, request: Request, spend: Meter) -> list[Outcome]: ...
 
     async def count(self, request: Request) -> int:
@@ -387,6 +392,11 @@ def longest_of(backend: Backend, request: Request, prompt: int) -> int:
     """How many tokens each sample may write at most; a backend of one's own may leave that to its context."""
     longest = getattr(backend, "longest", None)
     return longest(request, prompt) if longest else request.limit(backend.context - prompt)
+
+
+def draws_singly(backend: Backend) -> bool:
+    """Whether it reads the prompt once per sample; a backend of one's own may leave that out."""
+    return bool(getattr(backend, "singly", False))
 
 
 def thinking_of(backend: AnyBackend) -> Family | None:

@@ -22,6 +22,7 @@ from metagen.request import (
     RewardBackend,
     Sampling,
     card_of,
+    draws_singly,
     extra_of,
     is_named,
     longest_of,
@@ -234,6 +235,10 @@ class Balanced(_Balanced[Backend], Backend):
     `TransientError`: inside `Retrying` it is asked again, and so goes to another. All must be called alike, since
     token ids belong to a model by its name. Opening needs one that is there.
     """
+
+    @property
+    def singly(self) -> bool:
+        return any(draws_singly(member.backend) for member in self._members)
 
     async def encode(self, text: str) -> tuple[int, ...]:
         async with self._picked() as backend:

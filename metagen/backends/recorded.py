@@ -20,6 +20,7 @@ from metagen.request import (
     Request,
     Sampling,
     card_of,
+    draws_singly,
     extra_of,
     is_named,
     longest_of,
@@ -89,6 +90,10 @@ class Recorded(Backend):
     @property
     def price(self) -> Price | None:
         return price_of(self.of) if self.of else None
+
+    @property
+    def singly(self) -> bool:
+        return draws_singly(self.of) if self.of else False
 
     @property
     def context(self) -> int:

@@ -18,6 +18,7 @@ from metagen.request import (
     RewardBackend,
     Sampling,
     card_of,
+    draws_singly,
     extra_of,
     is_named,
     longest_of,
@@ -90,6 +91,10 @@ class Passing(Generic[Inner]):
 
 class Wrapper(Passing[Backend]):
     """Does what the backend `of` does. Subclasses change what they must."""
+
+    @property
+    def singly(self) -> bool:
+        return draws_singly(self.of)
 
     async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
         return await self.of.generate(request, spend)

@@ -308,6 +308,8 @@ class _Remote(Passing[Inner]):
 class Remote(_Remote[Backend], Wrapper):
     """A model that writes."""
 
+    singly = False  # it is not known here; the worker's server shares the reserved room among the samples then
+
     async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
         request.check_time()
         most = await self._most(request)

@@ -18,6 +18,7 @@ from metagen.request import (
     RewardBackend,
     card_of,
     changed,
+    draws_singly,
     longest_of,
     price_of,
 )
@@ -91,6 +92,8 @@ class Sending(Node):
             self._account.settle(held)
 
     async def _send_reserved(self, backend: Backend, request: Request) -> list[Completion]:
+        if request.n > 1 and draws_singly(backend):  # each reads the prompt, so each reserves it
+            return await self._send_singly(backend, request)
         prompt = await backend.count(request)
         limit = max(1, longest_of(backend, request, prompt))
         flops, cost = self._rates(backend, prompt, request.n)

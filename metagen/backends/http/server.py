@@ -128,6 +128,10 @@ class OpenAIServer(Backend):
         return self._extra
 
     @property
+    def singly(self) -> bool:
+        return self._one_by_one
+
+    @property
     def context(self) -> int:
         return self._words.room
 

@@ -7,7 +7,20 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from metagen import Budget, Model, OpenAIServer, Problem, Request, Sampling, UnfitRequest, Usage, Vote, solve
+from metagen import (
+    Balanced,
+    Budget,
+    Model,
+    OpenAIServer,
+    Problem,
+    Request,
+    Retrying,
+    Sampling,
+    UnfitRequest,
+    Usage,
+    Vote,
+    solve,
+)
 from tests.support.fake_server import FakeServer, text_of
 from tests.support.outcomes import completed
 
@@ -69,6 +82,29 @@ async def test_a_budget_leaves_a_long_prompt_a_whole_reply(owner: str, context: 
         solution = await solve(Problem("p", "word " * words), Vote(1), server, budget=Budget(tokens=100_000))
     assert solution.answer == "7"
     assert solution.usage.tokens <= 100_000
+
+
+@pytest.mark.parametrize("wrap", [lambda of: of, Retrying, Balanced], ids=["bare", "retrying", "balanced"])
+@pytest.mark.parametrize("length", [10, 300, 600, 3000])
+async def test_a_server_that_draws_singly_cuts_no_reply_under_a_budget(length: int, wrap: Any) -> None:
+    fake = FakeServer(vllm=False, several=False, context=5000)
+    async with fake.running(), wrap(OpenAIServer(fake.url)) as server:
+        fake.bodies.clear()
+        vote = Vote(4, of=Model(max_tokens=500))
+        solution = await solve(Problem("p", "w" * length), vote, server, budget=Budget(tokens=100_000))
+    assert (solution.answer, solution.lost) == ("7", 0)
+    assert [body["max_tokens"] for body in fake.bodies] == [500] * 4
+
+
+@pytest.mark.parametrize("tokens", [50, 200, 700, 1_300, 3_000, 10_000])
+@pytest.mark.parametrize("several", [True, False])
+async def test_no_budget_is_passed_by_servers_that_draw_singly(several: bool, tokens: int) -> None:
+    fake = FakeServer(vllm=False, several=several)
+    async with fake.running(), OpenAIServer(fake.url) as server:
+        for sampling in (Model(), Model(max_tokens=500)):
+            problem = Problem("p", "w" * 600)
+            solution = await solve(problem, Vote(4, of=sampling), server, budget=Budget(tokens=tokens))
+            assert solution.usage.tokens <= tokens
 
 
 @pytest.mark.parametrize("tokens", [2_000, 20_000, 36_000, 40_000, 60_000])
