@@ -447,11 +447,11 @@ def lengths_of(reply: Body, total: int) -> dict[int, tuple[int, int]]:
 
     The server's count is of all together: each sample has its share of it, by the bytes that came.
     """
-    counts = [choice.index for choice in reply.choices]
+    numbers = [choice.index for choice in reply.choices]
     thought = min((reply.usage and reply.usage.thought) or 0, total)
     written = shares(total, [1 + len((each.thought + each.written).encode()) for each in reply.choices])
     thoughts = [min(each) for each in zip(shares(thought, [1 + size for size in written]), written, strict=True)]
-    return dict(zip(counts, zip(written, thoughts, strict=True), strict=True))
+    return dict(zip(numbers, zip(written, thoughts, strict=True), strict=True))
 
 
 def loss_of(choice: Choice) -> GenerationError | None:
