@@ -250,6 +250,11 @@ class Served(Protocol):
         """Which model this is; token ids belong to it."""
 
     @property
+    def named(self) -> bool:
+        """Whether its `name` is known before it is open."""
+        return True
+
+    @property
     def context(self) -> int:
         """The most tokens that a request and its reply can have together."""
 
@@ -261,6 +266,11 @@ class Served(Protocol):
     @property
     def price(self) -> Price | None:
         """What its tokens cost, where it is known: then money is counted and can be limited."""
+        return None
+
+    @property
+    def extra(self) -> Mapping[str, Any] | None:
+        """What it adds to every request, whatever the request's own settings are; `None` where it never does."""
         return None
 
     @property
@@ -311,10 +321,19 @@ class Backend(Served, Protocol):
                 return [Completion(request.prompt)] * request.n
     """
 
+    @property
+    def singly(self) -> bool:
+        """Whether its model draws one sample per request, so that it reads the prompt once per sample."""
+        return False
+
     async def generate(self, request: Request, spend: Meter) -> list[Outcome]: ...
 
     async def count(self, request: Request) -> int:
         """How many prompt tokens `generate` would read (partial reply included)."""
+
+    def longest(self, request: Request, prompt: int) -> int:
+        """How many tokens each sample of `generate` may write at most, if `count` gives `prompt` for the request."""
+        return request.limit(self.context - prompt)
 
     async def encode(self, text: str) -> tuple[int, ...]:  # noqa: ARG002
         """The ids of a text inside a reply, in which the marks of its thought are marks.
@@ -369,10 +388,32 @@ def refusal(backend: Backend, sampling: Sampling) -> str:
     return refuses(sampling) if refuses else ""
 
 
+def longest_of(backend: Backend, request: Request, prompt: int) -> int:
+    """How many tokens each sample may write at most; a backend of one's own may leave that to its context."""
+    longest = getattr(backend, "longest", None)
+    return longest(request, prompt) if longest else request.limit(backend.context - prompt)
+
+
+def draws_singly(backend: Backend) -> bool:
+    """Whether it reads the prompt once per sample; a backend of one's own may leave that out."""
+    return bool(getattr(backend, "singly", False))
+
+
 def thinking_of(backend: AnyBackend) -> Family | None:
     """How its model marks what it thinks; a backend of one's own may leave that out."""
     family: Family | None = getattr(backend, "thinking", None)
     return family
+
+
+def is_named(backend: AnyBackend) -> bool:
+    """Whether its name is known before it is open; a backend of one's own may leave that out."""
+    return bool(getattr(backend, "named", True))
+
+
+def extra_of(backend: AnyBackend) -> Mapping[str, Any] | None:
+    """What it adds to every request; a backend of one's own may leave that out."""
+    extra: Mapping[str, Any] | None = getattr(backend, "extra", None)
+    return extra
 
 
 def card_of(backend: AnyBackend) -> Card | None:

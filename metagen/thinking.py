@@ -81,6 +81,7 @@ FAMILIES: dict[str, Family] = {
         ),
         Family("qwq", opened=True, called="qwq"),
         Family("deepseek-r1", opened=True, called=r"deepseek-?r1|r1-distill|deepscaler|openthinker"),
+        Family("qwen3-thinking", opened=True, called=r"qwen-?3(?!.*non?-?thinking).*thinking"),
         Family(
             "qwen3",
             on={"enable_thinking": True},
@@ -136,7 +137,7 @@ def may_think(raw: str) -> bool:
 
 
 def split(raw: str, family: Family | None = None, *, opened: bool = False) -> Reply:
-    """Split a reply at its marks; `opened` says that its thought was open before it began.
+    """Split a reply at its marks; `opened` says that its thought was open before it began, though it may open it again.
 
     The first closing mark ends a thought. In what is said, a mark inside of code is text; outside of code it opens
     another thought. A closing mark without an opening one ends a thought that the prompt has opened. Where the family
@@ -150,6 +151,8 @@ def split(raw: str, family: Family | None = None, *, opened: bool = False) -> Re
     family = family or USUAL
     if not opened and (at_start or family.open not in raw) and family.close not in raw:
         return Reply("", raw)
+    if opened and raw.lstrip().startswith(family.open):
+        raw = raw.lstrip().removeprefix(family.open).lstrip()
     thoughts: list[str] = []
     texts: list[str] = []
     thinking = opened

@@ -52,6 +52,9 @@ FORMS: list[tuple[str, str, Reply]] = [
     ("<think>a</think>One. <think>b", "think", Reply("a\nb", "One. ", open=True)),
     (f"<think>a</think>\n\n{FENCE}", "think", Reply("a", FENCE)),
     ("a</think>One.", "deepseek-r1", Reply("a", "One.")),
+    ("<think>\na", "deepseek-r1", Reply("a", "", open=True)),
+    (" <think>\na", "qwq", Reply("a", "", open=True)),
+    ("a <think>", "deepseek-r1", Reply("a <think>", "", open=True)),
     ("[THINK]a[/THINK]One. <think>", "magistral", Reply("a", "One. <think>")),
     ("Just text.", "qwen3", Reply("", "Just text.")),
     ("<|channel|>final<|message|>One.<|return|>", "gpt-oss", Reply("", "One.")),
@@ -73,6 +76,13 @@ def test_a_reply_is_parted_by_the_marks_of_its_family(text: str, name: str, repl
     family = FAMILIES[name]
     opened = family.opened and family.close not in text
     assert split(text, family, opened=opened) == reply
+
+
+@pytest.mark.parametrize("name", [name for name, family in FAMILIES.items() if family.opened])
+def test_an_opening_mark_that_is_repeated_is_no_part_of_the_thought(name: str) -> None:
+    assert split("<think>\na\n</think>\n\nOne.", FAMILIES[name], opened=True) == Reply("a", "One.")
+    assert split("<think></think>One.", FAMILIES[name], opened=True) == Reply("", "One.")
+    assert split("a <think> b</think>One.", FAMILIES[name], opened=True) == Reply("a <think> b", "One.")
 
 
 def test_where_nothing_is_known_a_thought_opens_at_the_beginning_alone() -> None:
@@ -106,6 +116,11 @@ def test_any_text_can_be_read(text: str, family: Family, opened: bool) -> None:
     [
         ("Qwen/Qwen3-8B", "qwen3"),
         ("Qwen/Qwen3-4B-Instruct-2507", None),
+        ("Qwen/Qwen3-4B-Thinking-2507", "qwen3-thinking"),
+        ("qwen3:30b-a3b-thinking-2507-q8_0", "qwen3-thinking"),
+        ("Qwen/Qwen3-VL-8B-Thinking", "qwen3-thinking"),
+        ("mine/qwen3-8b-non-thinking", "qwen3"),
+        ("deepseek-ai/DeepSeek-R1-0528-Qwen3-8B", "deepseek-r1"),
         ("deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B", "deepseek-r1"),
         ("Qwen/QwQ-32B", "qwq"),
         ("mistralai/Magistral-Small-2506", "magistral"),

@@ -2,12 +2,12 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from math import inf
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from metagen.budget import Price
 from metagen.errors import InputError, TransientError
@@ -22,6 +22,10 @@ from metagen.request import (
     RewardBackend,
     Sampling,
     card_of,
+    draws_singly,
+    extra_of,
+    is_named,
+    longest_of,
     price_of,
     refusal,
     thinking_of,
@@ -70,6 +74,15 @@ class _Balanced(Generic[Inner]):
     @property
     def name(self) -> str:
         return self._first().name
+
+    @property
+    def named(self) -> bool:
+        return all(is_named(member.backend) for member in self._members)
+
+    @property
+    def extra(self) -> Mapping[str, Any] | None:
+        first, *others = (extra_of(member.backend) for member in self._members)
+        return first if all(other == first for other in others) else {"balanced": [first, *others]}
 
     @property
     def context(self) -> int:
@@ -223,9 +236,16 @@ class Balanced(_Balanced[Backend], Backend):
     token ids belong to a model by its name. Opening needs one that is there.
     """
 
+    @property
+    def singly(self) -> bool:
+        return any(draws_singly(member.backend) for member in self._members)
+
     async def encode(self, text: str) -> tuple[int, ...]:
         async with self._picked() as backend:
             return await backend.encode(text)
+
+    def longest(self, request: Request, prompt: int) -> int:
+        return min(longest_of(member.backend, request, prompt) for member in self._members if member.opened)
 
     def refuses(self, sampling: Sampling) -> str:
         return next(filter(None, (refusal(member.backend, sampling) for member in self._members)), "")

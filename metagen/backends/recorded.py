@@ -20,6 +20,10 @@ from metagen.request import (
     Request,
     Sampling,
     card_of,
+    draws_singly,
+    extra_of,
+    is_named,
+    longest_of,
     price_of,
     refusal,
     thinking_of,
@@ -48,7 +52,8 @@ class Recorded(Backend):
 
     Samples stay on disk until they are played: in memory are their places in the file.
 
-    Samples are recorded only beside those of a model of the same name. Where several models have one name, `origin`
+    Samples are recorded only beside those of a model of the same name, whose server was given the same fields by
+    `extra`. Where several models have one name, `origin`
     says which it is, such as the path of its folder: it is kept in `PATH.model`, and a pool of another is refused.
     """
 
@@ -85,6 +90,10 @@ class Recorded(Backend):
     @property
     def price(self) -> Price | None:
         return price_of(self.of) if self.of else None
+
+    @property
+    def singly(self) -> bool:
+        return draws_singly(self.of) if self.of else False
 
     @property
     def context(self) -> int:
@@ -136,6 +145,9 @@ class Recorded(Backend):
         sample = self._samples.first(request)
         return sample.prompt_tokens if sample else 0
 
+    def longest(self, request: Request, prompt: int) -> int:
+        return longest_of(self.of, request, prompt) if self.of else request.limit(self.context - prompt)
+
     @property
     def thinking(self) -> Family | None:
         """Of the model behind it; without one, samples whose thoughts were drawn alone are found as they were asked."""
@@ -158,7 +170,7 @@ class Recorded(Backend):
         completions = await self.of.generate(request.part(draws[0] - request.draw, len(draws)), spend)
         drawn = dict(zip(draws, completions, strict=True))
         samples = [
-            sampled(request, draw, completion, prompt_tokens, self.of.name)
+            sampled(request, draw, completion, prompt_tokens, self.of.name, extra_of(self.of))
             for draw, completion in drawn.items()
             if isinstance(completion, Completion)
             and not self._samples.has(request, draw)
@@ -172,12 +184,21 @@ class Recorded(Backend):
             return self
         self._appender = Appender(self.path)
         try:
-            self._samples.load(self.of.name)
+            self._samples.load(torn=True)
+            if is_named(self.of):  # a model may take minutes to open
+                self._samples.check_writer(self.of.name)
+            self._samples.check_extra(extra_of(self.of))
             if self._origin:
                 self._samples.claim(self._origin)
             await self.of.__aenter__()
         except BaseException:
             self._close()
+            raise
+        try:
+            self._samples.check_writer(self.of.name)
+        except BaseException:
+            self._close()
+            await self.of.__aexit__(None, None, None)
             raise
         return self
 
@@ -196,7 +217,9 @@ class Recorded(Backend):
 
 def cut_by_budget(completion: Completion, request: Request) -> bool:
     """Whether the completion ended by a limit that neither the caller nor the model set."""
-    return completion.end == "length" and completion.length == request.room
+    if completion.end != "length" or request.room is None:
+        return False  # its length does not matter: where a prompt is read once a sample, each had less than the room
+    return request.sampling.max_tokens is None or request.room < request.sampling.max_tokens
 
 
 def played(sample: Sample, request: Request) -> Outcome:

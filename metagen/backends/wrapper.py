@@ -1,8 +1,9 @@
 """Behaviour added to a backend by wrapping it."""
 
 import asyncio
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from metagen.budget import Price
 from metagen.errors import InputError
@@ -17,6 +18,10 @@ from metagen.request import (
     RewardBackend,
     Sampling,
     card_of,
+    draws_singly,
+    extra_of,
+    is_named,
+    longest_of,
     price_of,
     refusal,
     thinking_of,
@@ -35,6 +40,14 @@ class Passing(Generic[Inner]):
     @property
     def name(self) -> str:
         return self.of.name
+
+    @property
+    def named(self) -> bool:
+        return is_named(self.of)
+
+    @property
+    def extra(self) -> Mapping[str, Any] | None:
+        return extra_of(self.of)
 
     @property
     def context(self) -> int:
@@ -79,11 +92,18 @@ class Passing(Generic[Inner]):
 class Wrapper(Passing[Backend]):
     """Does what the backend `of` does. Subclasses change what they must."""
 
+    @property
+    def singly(self) -> bool:
+        return draws_singly(self.of)
+
     async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
         return await self.of.generate(request, spend)
 
     async def count(self, request: Request) -> int:
         return await self.of.count(request)
+
+    def longest(self, request: Request, prompt: int) -> int:
+        return longest_of(self.of, request, prompt)
 
     async def encode(self, text: str) -> tuple[int, ...]:
         return await self.of.encode(text)

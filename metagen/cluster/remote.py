@@ -308,6 +308,8 @@ class _Remote(Passing[Inner]):
 class Remote(_Remote[Backend], Wrapper):
     """A model that writes."""
 
+    singly = False  # it is not known here; the worker's server shares the reserved room among the samples then
+
     async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
         request.check_time()
         most = await self._most(request)
@@ -325,6 +327,9 @@ class Remote(_Remote[Backend], Wrapper):
     async def count(self, request: Request) -> int:
         counted: int = await self._call("count", portable(request))
         return counted
+
+    def longest(self, request: Request, prompt: int) -> int:
+        return request.limit(self.context - prompt)  # the model itself is open at the worker alone
 
     async def encode(self, text: str) -> tuple[int, ...]:
         ids: tuple[int, ...] = await self._call("encode", text)

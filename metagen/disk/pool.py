@@ -40,6 +40,8 @@ class Sample(msgspec.Struct, forbid_unknown_fields=True, frozen=True, omit_defau
     """The name of the model that wrote it; empty in pools from elsewhere."""
     sampling: dict[str, Any] | None = None
     """The sampling settings; `None`, in pools from elsewhere, stands for any."""
+    extra: dict[str, Any] | None = None
+    """The fields that its server was given with every request (`extra=`); `None` where it is not known."""
     end: Literal["eos", "stop", "length"] = "eos"
     stop: str = ""
     tokens: Count = 0
@@ -184,9 +186,17 @@ def _is_given(value: object) -> bool:
     return not (value is None or value is False or value in ((), {}))
 
 
-def sampled(request: Request, draw: int, completion: Completion, prompt_tokens: int, model: str) -> Sample:
+def sampled(
+    request: Request,
+    draw: int,
+    completion: Completion,
+    prompt_tokens: int,
+    model: str,
+    extra: Mapping[str, Any] | None = None,
+) -> Sample:
     return Sample(
         model=model,
+        extra=None if extra is None else plainly(extra),
         problem=request.problem,
         prompt=request.prompt,
         partial=request.partial,

@@ -4,13 +4,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
 
 from metagen.disk.files import check_ours, replace_text
 from metagen.disk.lines import Appender
-from metagen.disk.pool import Key, Sample, is_list, key, place_of, read_sample, read_samples, sample_key
+from metagen.disk.pool import Key, Sample, is_list, key, place_of, plainly, read_sample, read_samples, sample_key
 from metagen.errors import InputError, StorageError
 from metagen.request import Request
 
@@ -30,6 +30,10 @@ class Samples:
         """The most tokens that a prompt and its completion have together."""
         self.writer = ""
         """The name of a model that samples are of, where they say it."""
+        self._writers: dict[str, int] = {}
+        """The line of the first sample of each model that samples are of."""
+        self._extras: list[tuple[dict[str, Any], int]] = []
+        """What servers were given with every request, where samples say it, and the line of the first of each."""
         self._places: dict[Key, dict[int, int]] = {}
         self.thought_alone = False
         """Whether some sample is a thought that was drawn by itself."""
@@ -38,26 +42,45 @@ class Samples:
         self._held: list[Sample] = []
         """Those of a JSON list, which cannot be read one by one; their places are their numbers in it."""
 
-    def load(self, model: str = "") -> None:
-        """Read the index anew. With the name of a `model`, all samples must be its own, and the file may end torn.
+    def load(self, *, torn: bool = False) -> None:
+        """Read the index anew; the file may end torn, if that is said.
 
-        Raises `InputError`, naming the line, for what is no pool, two equal samples, or those of another model.
+        Raises `InputError`, naming the line, for what is no pool, and for two equal samples.
         """
         self._places.clear()
         self._held.clear()
         self._looser.clear()
-        for line, start, sample in read_samples(self.path, torn=bool(model)):
+        self._writers.clear()
+        self._extras.clear()
+        for line, start, sample in read_samples(self.path, torn=torn):
             places = self._places.setdefault(sample_key(sample), {})
             if sample.number in places:
                 where = place_of(self.path, line)
                 raise InputError(f"{where}: sample {sample.number} of this request stands here again")
-            if model and sample.model not in ("", model):
-                where = place_of(self.path, line)
-                raise InputError(f"{where}: was drawn from {sample.model}, and this is {model}: give another pool")
+            if sample.model:
+                self._writers.setdefault(sample.model, line)
+            if sample.extra is not None and all(sample.extra != extra for extra, _ in self._extras):
+                self._extras.append((sample.extra, line))
             self._add(places, sample, start)
             self.writer = self.writer or sample.model
             if is_list(self.path):
                 self._held.append(sample)
+
+    def check_writer(self, model: str) -> None:
+        """Raise `InputError`, naming the line, if there are samples of another model."""
+        for name, line in self._writers.items():
+            if model not in ("", name):
+                where = place_of(self.path, line)
+                raise InputError(f"{where}: was drawn from {name}, and this is {model}: give another pool")
+
+    def check_extra(self, extra: Mapping[str, Any] | None) -> None:
+        """Raise `InputError`, naming the line, if samples of a server were drawn with other fields than these."""
+        for drawn, line in self._extras:
+            if extra is not None and drawn != plainly(extra):
+                raise InputError(
+                    f"{place_of(self.path, line)}: was drawn with extra={drawn}, and this server has "
+                    f"extra={plainly(extra)}: give another pool"
+                )
 
     def claim(self, origin: str) -> None:
         """Keep in `NAME.model`, beside a pool that has no samples yet, which of several models of one name draws them.

@@ -18,6 +18,8 @@ from metagen.request import (
     RewardBackend,
     card_of,
     changed,
+    draws_singly,
+    longest_of,
     price_of,
 )
 from metagen.run.node import Node
@@ -90,8 +92,10 @@ class Sending(Node):
             self._account.settle(held)
 
     async def _send_reserved(self, backend: Backend, request: Request) -> list[Completion]:
+        if request.n > 1 and draws_singly(backend):  # each reads the prompt, so each reserves it
+            return await self._send_singly(backend, request)
         prompt = await backend.count(request)
-        limit = max(1, request.limit(backend.context - prompt))
+        limit = max(1, longest_of(backend, request, prompt))
         flops, cost = self._rates(backend, prompt, request.n)
         most = request.n * limit
         if request.n > 1 and not await self._account.can_hold(prompt + most, flops(most), cost(most)):

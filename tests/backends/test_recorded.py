@@ -10,15 +10,18 @@ from typing import Any
 import pytest
 
 from metagen import (
+    Balanced,
     Budget,
     BudgetExceeded,
     Completion,
     GenerationError,
     InputError,
+    Limited,
     Model,
     Problem,
     Recorded,
     Request,
+    Retrying,
     Sampling,
     Scripted,
     Solution,
@@ -357,6 +360,73 @@ async def test_a_pool_of_another_model_is_refused(tmp_path: Path) -> None:
             pass
     async with Recorded(path) as played:
         assert await texts(played, REQUEST) == ["a"]
+
+
+class Late(Counting):
+    """A model whose name is known once it is open."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.told, self.opened = name, 0
+
+    @property
+    def named(self) -> bool:
+        return False
+
+    async def __aenter__(self) -> "Late":
+        self.name = self.told
+        self.opened += 1
+        await super().__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.name = "host:8000"
+        await super().__aexit__()
+
+
+WRAPS: dict[str, Any] = {
+    "bare": lambda of: of,
+    "retrying": Retrying,
+    "limited": lambda of: Limited(of, 2),
+    "balanced": Balanced,
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPS.values(), ids=WRAPS)
+async def test_a_model_that_is_named_once_it_is_open_records_again(tmp_path: Path, wrap: Any) -> None:
+    path, model = tmp_path / "pool.jsonl", Late("m")
+    model.name = "host:8000"
+    for _ in range(3):
+        async with Recorded(path, wrap(model)) as backend:
+            assert await texts(backend, REQUEST) == ["seed None, draw 0"]
+    assert (len(model.requests), model.opened) == (1, 3)
+    assert json.loads(path.read_text())["model"] == "m"
+
+
+async def test_a_pool_of_another_model_that_is_named_late_is_refused_and_the_model_closed(tmp_path: Path) -> None:
+    path = pool(tmp_path / "pool.jsonl", rows(0, model="small"))
+    model = Late("large")
+    before = path.read_bytes()
+    with pytest.raises(InputError, match=r"pool.jsonl, line 1: was drawn from small, and this is large"):
+        async with Recorded(path, model):
+            pass
+    assert (model.opened, model.open) == (1, False)
+    assert path.read_bytes() == before
+
+
+async def test_a_pool_of_another_model_is_refused_before_one_with_a_name_is_opened(tmp_path: Path) -> None:
+    path, model = pool(tmp_path / "pool.jsonl", rows(0, model="small")), Counting()
+    with pytest.raises(InputError, match="was drawn from small"):
+        async with Recorded(path, Retrying(model)):
+            assert not model.open
+
+
+async def test_a_pool_of_two_models_is_refused_beside_either(tmp_path: Path) -> None:
+    path = pool(tmp_path / "pool.jsonl", [*rows(0, model="small"), *rows(1), *rows(2, model="large")])
+    for name, line, other in (("small", 3, "large"), ("large", 1, "small")):
+        with pytest.raises(InputError, match=f"line {line}: was drawn from {other}, and this is {name}"):
+            async with Recorded(path, Scripted("a", name=name)):
+                pass
 
 
 async def test_a_pool_of_another_model_of_the_same_name_is_refused(tmp_path: Path) -> None:

@@ -1,14 +1,16 @@
 """What an OpenAI-compatible server is asked and what it replies, as plain data. Pure."""
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
+from itertools import accumulate, pairwise
 from typing import Any
 
 import msgspec
 
-from metagen.backends.http.connection import error_text, read_json
+from metagen.backends.http.connection import TRANSIENT, Refused, error_text, read_json
 from metagen.budget import Usage
 from metagen.confidence import of_token
 from metagen.errors import GenerationError, TransientError
@@ -19,6 +21,9 @@ LENGTH = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"}
 STOP = frozenset(
     {"stop", "eos", "eos_token", "end_turn", "stop_sequence", "stop_token", "complete", "completed", "tool_calls"}
 )
+INVALID = frozenset({"invalid_request_error", "BadRequestError"})
+"""How servers call errors that are the fault of the request."""
+STATUS = re.compile("[0-9]{3}")
 UNREADABLE = "unreadable"
 """Our own name for the end of a sample that cannot be read."""
 GIVEN_UP = frozenset({"abort", "aborted", "cancelled", "error", "timeout", UNREADABLE})
@@ -196,6 +201,16 @@ class Body(msgspec.Struct, gc=False):
     usage: Counts | None = None
     error: Any = None
 
+    def number(self) -> None:
+        """Give samples their numbers by their places, where the server gives none."""
+        if len(self.choices) > 1 and not any(choice.index for choice in self.choices):
+            for place, choice in enumerate(self.choices):
+                choice.index = place
+
+    def has_ended(self, n: int) -> bool:
+        """Whether all of `n` samples have come to their ends."""
+        return sum(choice.reason not in {"", UNREADABLE} for choice in self.choices) == n
+
 
 _READER = msgspec.json.Decoder(Body)
 UNREAD = (msgspec.ValidationError, UnicodeEncodeError)
@@ -217,9 +232,13 @@ def read_bytes(reply: bytes, host: str) -> Body:
 
 
 def read(reply: object, host: str) -> Body:
-    """Raises `TransientError` if that is no reply of such a server, or tells of an error on its side."""
+    """Raises `TransientError` if that is no reply of such a server, or tells of an error on its side.
+
+    Raises `Refused` if the error says that the request would fail again.
+    """
     if isinstance(reply, dict) and reply.get("error"):
-        raise TransientError(f"{host} broke off: {error_text(reply['error'])}", sent=True)
+        raise _failure(reply["error"], host)
+    reply = _usual(reply)
     try:
         return msgspec.convert(reply, Body, strict=False)
     except UNREAD as error:
@@ -227,6 +246,53 @@ def read(reply: object, host: str) -> Body:
             return body
         field = str(error).rpartition("`$")[2].strip(".`") or "all of it"
         raise TransientError(f"{host} sent a reply that cannot be read (field {field!r})", sent=True) from None
+
+
+def _failure(error: object, host: str) -> GenerationError:
+    """What an error means that came in place of a reply, by the status that it names.
+
+    Of a key or a model (401, 403, 404) it may be the fault of one of several servers behind this one: it ends no run.
+    """
+    told = (error.get("code"), error.get("status")) if isinstance(error, dict) else ()
+    status = next((int(each) for each in map(str, told) if STATUS.fullmatch(each)), 0)
+    if not status and isinstance(error, dict) and error.get("type") in INVALID:
+        status = 400
+    if 400 <= status < 500 and status not in TRANSIENT | {401, 403, 404}:
+        return Refused(status, f"{host} answered {status}: {error_text(error)}")
+    return TransientError(f"{host} broke off: {error_text(error)}", sent=True)
+
+
+def _usual(reply: object) -> object:
+    """The reply as most servers write it: some write `null` for no samples or no number, and contents in parts."""
+    if not isinstance(reply, dict) or not isinstance(given := reply.get("choices") or [], list):
+        return reply
+    return reply | {"choices": [_usual_choice(each) if isinstance(each, dict) else each for each in given]}
+
+
+def _usual_choice(choice: dict[str, Any]) -> dict[str, Any]:
+    given = {name: value for name, value in choice.items() if value is not None}
+    joined = {name: _joined(given[name]) for name in ("message", "delta") if isinstance(given.get(name), dict)}
+    return given | joined
+
+
+def _joined(message: dict[str, Any]) -> dict[str, Any]:
+    """A message whose content is a list of parts, such as Mistral's, with its texts as one, and its thoughts too."""
+    parts = message.get("content")
+    if not isinstance(parts, list) or not all(isinstance(part, str | dict) for part in parts):
+        return message
+    thoughts = [_text_of(part.get("thinking")) for part in parts if isinstance(part, dict)]
+    texts = [_text_of(part if isinstance(part, str) else part.get("text")) for part in parts]
+    thought = {"reasoning": "".join(thoughts)} if any(thoughts) else {}
+    return message | thought | {"content": "".join(texts)}
+
+
+def _text_of(part: object) -> str:
+    """The text of a part: its own, or that of the parts of which it consists in its turn."""
+    if isinstance(part, list):
+        return "".join(map(_text_of, part))
+    if isinstance(part, dict):
+        return _text_of(part.get("text"))
+    return part if isinstance(part, str) else ""
 
 
 def _readable_part(reply: object) -> Body | None:
@@ -245,7 +311,7 @@ def _readable_part(reply: object) -> Body | None:
 
 def _choice(given: object, place: int) -> Choice:
     try:
-        return msgspec.convert(given, Choice, strict=False)
+        return msgspec.convert({"index": place} | given if isinstance(given, dict) else given, Choice, strict=False)
     except UNREAD:
         index = given.get("index") if isinstance(given, dict) else None
         return Choice(index=index if isinstance(index, int) else place, finish_reason=UNREADABLE)
@@ -275,7 +341,7 @@ def count_ids(pieces: Iterable[bytes], host: str) -> int:
 def _readable(pieces: Iterable[bytes], host: str) -> Iterator[Body]:
     """What the pieces say; one that cannot be read counts nothing."""
     for piece in pieces:
-        with suppress(TransientError):
+        with suppress(GenerationError):
             if body := read_piece(piece, host):
                 yield body
 
@@ -368,6 +434,24 @@ def _lasting(sampling: Sampling, model: str) -> dict[str, Any]:
 def written_tokens(body: Body) -> int:
     """The tokens of what came, where nobody counted them: its ids, or else a token a byte at most."""
     return sum(len(each.token_ids or ()) or len((each.thought + each.written).encode()) for each in body.choices)
+
+
+def shares(total: int, sizes: Sequence[int]) -> list[int]:
+    """A total in whole parts, in proportion to sizes that are not all 0; the parts sum to it."""
+    ends = [total * size // sum(sizes) for size in accumulate(sizes)]
+    return [end - begin for begin, end in pairwise([0, *ends])]
+
+
+def lengths_of(reply: Body, total: int) -> dict[int, tuple[int, int]]:
+    """The tokens of each sample and of its thought, by its number, where no ids tell them.
+
+    The server's count is of all together: each sample has its share of it, by the bytes that came.
+    """
+    numbers = [choice.index for choice in reply.choices]
+    thought = min((reply.usage and reply.usage.thought) or 0, total)
+    written = shares(total, [1 + len((each.thought + each.written).encode()) for each in reply.choices])
+    thoughts = [min(each) for each in zip(shares(thought, [1 + size for size in written]), written, strict=True)]
+    return dict(zip(numbers, zip(written, thoughts, strict=True), strict=True))
 
 
 def loss_of(choice: Choice) -> GenerationError | None:

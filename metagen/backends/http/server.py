@@ -21,15 +21,15 @@ from metagen.backends.http.openai import (
     count_ids,
     join,
     last_counts,
+    lengths_of,
     loss_of,
     read_bytes,
-    reply_of,
     written_tokens,
 )
 from metagen.backends.http.wording import CONTEXT, PROBE, Wording
 from metagen.budget import Usage
 from metagen.errors import BackendGone, BudgetExceeded, GenerationError, InputError, SampleError, TransientError
-from metagen.request import Backend, Card, Completion, Meter, Outcome, Request, Sampling
+from metagen.request import Backend, Card, Completion, Meter, Outcome, Request, Sampling, amended
 from metagen.tasks import together
 from metagen.thinking import Family, find_family
 
@@ -50,7 +50,8 @@ class OpenAIServer(Backend):
     server is opened, and `missing` says what cannot be done. vLLM is asked in chats, and by token ids where a partial
     reply is continued. Where the length is limited the prompt is counted first, once. With `api="completions"` it is
     always asked by ids. Where ids are unknown, prompts are counted from above (a token a byte, and what the chat
-    template adds, which the first count of the server tells).
+    template adds, which the first count of the server tells). Such a count shortens no reply: a limit is sent as it
+    was given, and one that the server finds too long is lowered to what fits.
 
     Samples that are all awaited (n > 1) come in one body. Those that may be cancelled are streamed, so that they are
     counted as far as they came. Cancelling closes the connection, and vLLM then stops the request. Where no count came
@@ -106,8 +107,8 @@ class OpenAIServer(Backend):
         self._wanted = dialect
         self._wanted_family = thinking
         self._given_card = card
-        self.extra = extra or {}
-        self._unread = partial(Wording, self._http, model, api, self.extra, context)
+        self._extra = extra or {}
+        self._unread = partial(Wording, self._http, model, api, self._extra, context)
         self._words = self._unread()
         self._lengths = Lengths()
         self._one_by_one = False
@@ -117,6 +118,18 @@ class OpenAIServer(Backend):
     @property
     def name(self) -> str:
         return self._name or self._words.model or self._http.host
+
+    @property
+    def named(self) -> bool:
+        return bool(self._name or self._words.model)
+
+    @property
+    def extra(self) -> Mapping[str, Any]:
+        return self._extra
+
+    @property
+    def singly(self) -> bool:
+        return self._one_by_one
 
     @property
     def context(self) -> int:
@@ -172,7 +185,9 @@ class OpenAIServer(Backend):
                 return await self._generate(request, spend)
             except Refused as refused:
                 if not self._words.learn(refused) and self._words.learnt == known:
-                    raise final(refused) from None
+                    if (shorter := self._words.shorter(refused, request)) is None:
+                        raise final(refused) from None
+                    request = shorter
             except TransientError as error:
                 self._crashed |= request.seed is not None and is_crash(error)
                 if self._crashed and (error.unreachable or is_crash(error)):
@@ -180,16 +195,18 @@ class OpenAIServer(Backend):
                 raise
 
     async def _generate(self, request: Request, spend: Meter) -> list[Outcome]:
-        body, path, prompt = await self._words.body(request)
-        output = request.n * request.limit(self.context - prompt)
-        with reserved(spend, self._lengths, prompt, output, request.n) as books:
+        body, path, prompt, limit = await self._words.body(request)
+        with reserved(spend, self._lengths, prompt, request.n * limit, request.n) as books:
             streamed = request.passing or (request.n == 1 and self._words.dialect.counts_as_it_goes)
             if streamed or request.hearing:
-                reply = await self._streamed(path, body, books, self._heard(request), self._headers(request))
+                reply = await self._streamed(path, body, books, request)
             else:
                 reply = await self._awaited(path, body, books, self._headers(request))
-            self._settle(reply, request, books)
-        return await self._outcomes(reply, request)
+            written = self._settle(reply, request, books)
+        outcomes = await self._outcomes(reply, request)
+        if any(choice.token_ids for choice in reply.choices):
+            return outcomes
+        return _with_lengths(outcomes, reply, request, written)
 
     async def _singly(self, request: Request, spend: Meter) -> list[Outcome]:
         """One request per sample. Each reads the prompt, which was reserved once, so under a budget each is shorter."""
@@ -210,6 +227,9 @@ class OpenAIServer(Backend):
     async def count(self, request: Request) -> int:
         return await self._words.count(request)
 
+    def longest(self, request: Request, prompt: int) -> int:
+        return self._words.longest(request, prompt)
+
     async def _awaited(self, path: str, body: dict[str, Any], books: Books, headers: Mapping[str, str]) -> Body:
         return await self._http.ask(self._http.base + path, body, self._read, books.note_bytes, headers)
 
@@ -225,21 +245,26 @@ class OpenAIServer(Backend):
         path: str,
         body: dict[str, Any],
         books: Books,
-        heard: Callable[[Choice], object] | None,
-        headers: Mapping[str, str],
+        request: Request,
     ) -> Body:
+        heard, headers = self._heard(request), self._headers(request)
         asked = body | self._words.stream_settings()
         pieces: list[bytes] = []  # what came before an error is needed
         growing = Growing(self._http.host, heard)
         try:
-            async with aclosing(self._http.stream(self._http.base + path, asked, headers)) as stream:
-                async for piece in stream:
-                    pieces.append(piece)
-                    if heard:
-                        growing.add(piece)
+            try:
+                async with aclosing(self._http.stream(self._http.base + path, asked, headers)) as stream:
+                    async for piece in stream:
+                        pieces.append(piece)
+                        if heard:
+                            growing.add(piece)
+            except TransientError:  # some servers end a stream without its last word: then all samples are whole
+                if not join(pieces, self._http.host).has_ended(request.n):
+                    raise
             return growing.body if heard else join(pieces, self._http.host)
-        except BaseException:
-            self._settle_pieces(pieces, books)
+        except BaseException as error:
+            if not (isinstance(error, Refused) and len(pieces) == 1):  # nothing came but the refusal
+                self._settle_pieces(pieces, request, books)
             raise
 
     def _heard(self, request: Request) -> Callable[[Choice], object] | None:
@@ -249,7 +274,7 @@ class OpenAIServer(Backend):
         opened = self._words.opened(request)
 
         def heard(choice: Choice) -> None:
-            reply = reply_of(choice, self._words.family, opened=opened)
+            reply = self._words.reply(choice, request, opened=opened)
             if hearing.grew and not choice.index:
                 hearing.grew(self._http.key.scrub(reply.thought), self._http.key.scrub(reply.text))
             if choice.reason in ENDED and request.n > 1:
@@ -257,7 +282,7 @@ class OpenAIServer(Backend):
 
         return heard
 
-    def _settle_pieces(self, pieces: list[bytes], books: Books) -> None:
+    def _settle_pieces(self, pieces: list[bytes], request: Request, books: Books) -> None:
         """Book what had come of a stream that broke off.
 
         A server that counts as it goes sends its first piece when it has read the prompt, so one that sent nothing had
@@ -266,27 +291,31 @@ class OpenAIServer(Backend):
         counts = last_counts(pieces, self._http.host)
         if self._words.dialect.counts_as_it_goes and not pieces:
             books.settle(Usage(calls=1))
-        elif self._words.dialect.counts_as_it_goes and counts and counts.is_sound(self.context, books.output):
+        elif self._words.dialect.counts_as_it_goes and counts and self._words.believes(counts, request):
             tokens = min(count_ids(pieces, self._http.host) or counts.completion_tokens, books.output)
             books.settle(replace(counts.usage(), completion_tokens=tokens))
         elif pieces:
             books.settle_written(len(pieces))
 
-    def _settle(self, reply: Body, request: Request, books: Books) -> None:
-        """Book a whole reply by the server's count, if that can be, or else by what came."""
+    def _settle(self, reply: Body, request: Request, books: Books) -> int:
+        """Book a whole reply by the server's count, if that can be, or else by what came; the tokens it wrote."""
         counts = reply.usage
-        sound = counts and counts.is_sound(self.context, books.output)
+        sound = counts and self._words.believes(counts, request)
         if counts and sound and (counts.completion_tokens or not written_tokens(reply)):
             if not (request.before or request.after):
                 self._words.learn_overhead(request.prompt + request.partial, counts.prompt_tokens)
             books.settle_counts(self._words.with_thoughts(counts, reply, request))
-            return
+            return counts.completion_tokens
         self._words.say("its counts cannot be" if counts else "it does not count tokens: they are estimated")
-        books.settle_written(written_tokens(reply))
+        written = min(written_tokens(reply), books.output)
+        books.settle_written(written)
+        return written
 
     async def _outcomes(self, reply: Body, request: Request) -> list[Outcome]:
         """One outcome for each sample, in order; what did not come may be asked for again."""
         outcomes: dict[int, Outcome] = {}
+        if request.n > 1:
+            reply.number()
         opened, secret = self._words.opened(request), bool(self._http.key.value)
         plain = not (secret or self._words.family or request.sampling.keep_stop)
         for choice in reply.choices:
@@ -399,6 +428,21 @@ class OpenAIServer(Backend):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
         await self._http.close()
+
+
+def _with_lengths(outcomes: list[Outcome], reply: Body, request: Request, written: int) -> list[Outcome]:
+    """The samples with their lengths, where no ids tell them, as they were paid for: a pool plays them at that cost."""
+    lengths, most = lengths_of(reply, written), request.limit(written)
+
+    def counted(index: int, outcome: Outcome) -> Outcome:
+        if not isinstance(outcome, Completion) or outcome.length or index not in lengths:
+            return outcome
+        if request.sampling.keep_stop and outcome.end == "length":  # a step by tokens ends by a count, not by a share
+            return outcome
+        length, thought = lengths[index]
+        return amended(outcome, length=min(length, most), thought_tokens=min(thought, most))
+
+    return [counted(index, outcome) for index, outcome in enumerate(outcomes)]
 
 
 class VLLMServer(OpenAIServer):

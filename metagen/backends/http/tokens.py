@@ -10,7 +10,7 @@ from metagen.backends.http.dialects import Chat, Dialect, Messages
 from metagen.errors import GenerationError, TransientError
 from metagen.messages import Message, Turns, merged
 from metagen.request import Completion, Request, amended, options_of
-from metagen.thinking import Family
+from metagen.thinking import USUAL, Family
 
 REMEMBERED = 4096
 """Prompts whose token ids are kept."""
@@ -42,12 +42,12 @@ class Tokens:
     async def of(self, request: Request, family: Family | None = None) -> tuple[int, ...]:
         """The ids of the conversation in the chat template of the server's model, and of the reply so far.
 
-        With a `family` the reply so far may begin with a thought.
+        The reply so far may begin with a thought, in the marks of the `family`, or in the usual ones.
         """
         if request.tokens and self._dialect.returns_ids:
             return (*await self._tokenized(_key(request)), *request.tokens)
-        if family and (request.thought or request.open):
-            written = family.written(request.thought, request.partial, is_open=request.open)
+        if request.thought or request.open:
+            written = written_so_far(request, family)
             return (*await self._tokenized(_key(request)), *await self.encode(written))
         return await self._tokenized(_key(request, request.partial))
 
@@ -75,9 +75,9 @@ class Tokens:
         ids = self._ids.get(_key(request))
         return None if ids is None else len(ids)
 
-    def messages(self, request: Request) -> Messages:
+    def messages(self, request: Request, begun: str) -> Messages:
         """The conversation as it is sent, and a reply that is begun, if one is."""
-        reply = [{"role": "assistant", "content": request.partial}] if request.partial else []
+        reply = [{"role": "assistant", "content": begun}] if begun else []
         return [*self._spelled(request.turns), *reply]
 
     def _spelled(self, turns: Turns) -> Messages:
@@ -158,6 +158,11 @@ class Tokens:
 
     async def _post(self, path: str, body: dict[str, Any]) -> Any:
         return await self._http.post(self._http.root + path, body)
+
+
+def written_so_far(request: Request, family: Family | None) -> str:
+    """The reply so far, with its thought as the model writes it; in the usual marks where its family is not known."""
+    return (family or USUAL).written(request.thought, request.partial, is_open=request.open)
 
 
 def _key(request: Request, partial: str = "") -> Key:

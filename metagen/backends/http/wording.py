@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from metagen.backends.chat import NO_SYSTEM
-from metagen.backends.http.connection import Http, Refused
+from metagen.backends.http.connection import UNFIT, Http, Refused
 from metagen.backends.http.dialects import DIALECTS, Dialect
 from metagen.backends.http.openai import (
     LENGTH,
@@ -21,22 +21,26 @@ from metagen.backends.http.openai import (
     reply_of,
     settings_of,
 )
-from metagen.backends.http.tokens import Tokens
+from metagen.backends.http.tokens import Tokens, written_so_far
 from metagen.backends.thoughts import TAIL
 from metagen.errors import UnfitRequest
 from metagen.messages import plain
-from metagen.request import Completion, Request, Sampling
-from metagen.thinking import Family, find_family
+from metagen.request import Completion, Request, Sampling, changed
+from metagen.thinking import Family, Reply, find_family
 
 CONTEXT = 8192
 """Tokens, where the server does not tell and the caller does not know."""
 COMPLETIONS, CHATS = "/completions", "/chat/completions"
 TURN = 16
 """Tokens that a chat template adds to each further turn at most."""
+LONGEST = 1 << 20
+"""The most tokens of a reply that a server's count is believed to have, where nothing limits it."""
 OVERHEAD = 16
 """Tokens that a chat template adds to a prompt, until the server's first count tells."""
 DROPPED = ("temperature", "top_p", "top_k", "min_p", "seed", "stream_options")
 """Settings that a server may refuse and be asked without, which is said."""
+BENDING = frozenset({"temperature", "top_p", "top_k", "min_p"})
+"""Those among them that bend the distribution."""
 
 
 @dataclass(slots=True)
@@ -84,22 +88,42 @@ class Wording:
         return len(self.unsupported) + (self.limit_name != "max_tokens") + self.tokens.merges
 
     def learn(self, refused: Refused) -> bool:
-        """Whether the refusal names a setting that the server can be asked without, or calls otherwise."""
-        text = str(refused)
+        """Whether the refusal names a setting that the server can be asked without, or calls otherwise.
+
+        A value that is out of range teaches nothing: asked without the setting, the server would draw from another
+        distribution than the caller thinks, in this request and in all others.
+        """
+        text = TURNS.sub("", str(refused))
         if refused.status not in {400, 422}:
             return False
-        if not self.tokens.merges and re.search(r"\bsystem\b", text, re.IGNORECASE) and "role" in text.lower():
+        named = set(re.findall(r"[a-z_]+", text)) & set(DROPPED) - self.unsupported
+        if named & BENDING and OUT_OF_RANGE.search(text) and not UNKNOWN.search(text):
+            named -= BENDING
+        elif not self.tokens.merges and re.search(r"\bsystem\b", text, re.IGNORECASE) and "role" in text.lower():
             self.tokens.merges = True
             self.say(NO_SYSTEM)
             return True
-        if self.limit_name == "max_tokens" and "max_completion_tokens" in text and "max_tokens" in text:
+        elif self.limit_name == "max_tokens" and "max_completion_tokens" in text and "max_tokens" in text:
             self.limit_name = "max_completion_tokens"
             return True
-        named = set(re.findall(r"[a-z_]+", text)) & set(DROPPED) - self.unsupported
         for name in named:
             self.unsupported.add(name)
             self.say(f"it refuses {name}, which is left out")
         return bool(named)
+
+    def shorter(self, refused: Refused, request: Request) -> Request | None:
+        """The request with less room for its reply, where a refusal says that the length does not fit.
+
+        The prompt was reckoned too low then. Its bound fits for certain; where that leaves nothing, halves are tried,
+        down to an eighth of the context: a limit below that is the caller's own, and stays as it is.
+        """
+        asked = self.longest(request, prompt := self.bound(request))
+        left, own = self.room - prompt, request.sampling.max_tokens or request.room
+        if self.dialect.tells_ids or not own or refused.status not in UNFIT or not TOO_LONG.search(str(refused)):
+            return None
+        room = max(left, min(asked, self.room) // 2)
+        fits = room == left or room >= self.room // 8
+        return changed(request, room=room) if fits and room < asked else None
 
     def refuses(self, sampling: Sampling) -> str:
         """What this kind of server cannot do of these settings, and the remedy."""
@@ -130,12 +154,21 @@ class Wording:
         """One sample, its thought apart from its text, which shows its marks."""
         if not (opened or self.family or request.sampling.thought_only) and (plain := plain_completion(choice)):
             return plain
-        reply = reply_of(choice, self.family, opened=opened)
+        reply = self.reply(choice, request, opened=opened)
         thought = self.thought_tokens(choice, opened=opened)
         one = completion(choice, reply, request.sampling.top_logprobs, thought)
         if request.sampling.thought_only and one.end == "stop":  # by the mark, which is no stop string of the user's
             return replace(one, end="eos", stop="", tokens=choice.token_ids or ())
         return one
+
+    def reply(self, choice: Choice, request: Request, *, opened: bool) -> Reply:
+        """The thought and the text of a sample, or of as much of it as has come.
+
+        Without ids, the family's name alone says that the chat template opens a thought. A reply that ends by itself
+        without a mark is a text then: the server was told not to think, or keeps the thought to itself.
+        """
+        guessed = opened and self.family is not None and not self.family.apart and not request.open
+        return reply_of(choice, self.family, opened=opened and not (guessed and _is_text(choice, request)))
 
     def opened(self, request: Request) -> bool:
         """Whether a completion is inside a thought from its first token on."""
@@ -174,19 +207,45 @@ class Wording:
     async def count(self, request: Request) -> int:
         """The prompt's tokens, or a bound on them."""
         if not self.dialect.tells_ids:
-            return self.at_most(request)
+            return self.bound(request)
         await self._check_system(request)
         return len(await self.tokens.of(request, self.family))
+
+    def bound(self, request: Request) -> int:
+        """A bound on the prompt's tokens; where the context is known, the server takes no longer prompt than that."""
+        most = self.at_most(request)
+        return most if self.context is None else min(most, self.context - 1)
+
+    def longest(self, request: Request, prompt: int) -> int:
+        """How many tokens each sample may have at most, if `count` gives `prompt` for the request.
+
+        A bound says little of a long prompt: most texts have four bytes per token. So where ids are unknown a limit of
+        the caller's own is asked for as it is, and without one at least half of the context. The server refuses what
+        does not fit, and `shorter` knows what to ask for then.
+        """
+        left, own = self.room - prompt, request.sampling.max_tokens
+        if self.dialect.tells_ids:
+            return request.limit(left)
+        if own and (self.context is None or own < self.context):
+            return request.limit(own)
+        return request.limit(max(left, self.room // 2))
+
+    def believes(self, counts: Counts, request: Request) -> bool:
+        """Whether a request can have cost what the server counted."""
+        if self.context is None:  # what is assumed proves no count wrong
+            prompt = max(self.room, self.at_most(request))
+            return counts.is_sound(prompt, request.n * request.limit(LONGEST))
+        return counts.is_sound(self.context, request.n * request.limit(max(self.context - counts.prompt_tokens, 0)))
 
     def at_most(self, request: Request) -> int:
         """A bound on the prompt's tokens, where its ids are unknown: a token a byte, and some for the chat template."""
         turns = sum(
             len(repr(turn.fields()).encode(errors="replace")) + TURN for turn in (*request.before, *request.after)
         )
-        return _bytes(request.prompt + request.reply) + turns + self.overhead
+        return _bytes(request.prompt + written_so_far(request, self.family)) + turns + self.overhead
 
-    async def body(self, request: Request) -> tuple[dict[str, Any], str, int]:
-        """What is sent, where to, and how many prompt tokens it has at most. Raises `UnfitRequest`."""
+    async def body(self, request: Request) -> tuple[dict[str, Any], str, int, int]:
+        """What is sent, where to, and how many tokens prompt and sample have at most. Raises `UnfitRequest`."""
         if request.sampling.keep_stop and not self.dialect.keep_stop:
             raise UnfitRequest(f"{self.model} cannot step: it does not return the text that ends a step")
         if request.sampling.keep_stop and not (request.sampling.stop or self.dialect.returns_ids):
@@ -199,11 +258,12 @@ class Wording:
             return await self._as_ids(request)
         if request.sampling.max_tokens and request.room is None:
             ids, room = await self._ids_and_room(request)
-            return self._settings(request, request.limit(room)) | self._chat(request), CHATS, len(ids)
+            limit = request.limit(room)
+            return self._settings(request, limit) | self._chat(request), CHATS, len(ids), limit
         # Without a length of its own, the server renders the prompt itself: that saves asking for its ids.
-        prompt = min(self.tokens.known(request) or self.at_most(request), self.room - 1)
+        prompt = self.tokens.known(request) or self.bound(request)
         body = self._settings(request, request.room and request.limit(request.room))
-        return body | self._chat(request), CHATS, prompt
+        return body | self._chat(request), CHATS, prompt, request.limit(self.room - 1)
 
     def stream_settings(self) -> dict[str, Any]:
         """What asks for a stream, with its count."""
@@ -240,19 +300,20 @@ class Wording:
             settings[self.limit_name] = settings.pop("max_tokens")
         return {name: value for name, value in settings.items() if name not in self.unsupported} | dict(self.extra)
 
-    def _chat(self, request: Request) -> dict[str, Any]:
-        extras = self.dialect.extras(partial=bool(request.partial))
-        return {"messages": self.tokens.messages(request)} | extras | _chat_logprobs(request)
+    def _chat(self, request: Request, begun: str = "") -> dict[str, Any]:
+        extras = self.dialect.extras(partial=bool(begun))
+        return {"messages": self.tokens.messages(request, begun)} | extras | _chat_logprobs(request)
 
-    async def _as_ids(self, request: Request) -> tuple[dict[str, Any], str, int]:
+    async def _as_ids(self, request: Request) -> tuple[dict[str, Any], str, int, int]:
         ids, room = await self._ids_and_room(request)
-        body = self._settings(request, request.limit(room)) | self.dialect.extras(partial=False)
+        limit = request.limit(room)
+        body = self._settings(request, limit) | self.dialect.extras(partial=False)
         body.pop("tools", None)  # the ids of the prompt hold them
         if self.family:  # its marks may be special tokens, which are left out of texts
             body |= {"skip_special_tokens": False} | self._end_of_thought(request)
         if request.sampling.logprobs or request.sampling.top_logprobs:
             body["logprobs"] = request.sampling.top_logprobs or 0
-        return body | {"prompt": list(ids)}, COMPLETIONS, len(ids)
+        return body | {"prompt": list(ids)}, COMPLETIONS, len(ids), limit
 
     def _end_of_thought(self, request: Request) -> dict[str, Any]:
         """What ends a completion with its thought."""
@@ -262,20 +323,44 @@ class Wording:
             return {"stop_token_ids": [*request.sampling.stop_token_ids, *self.closes]}
         return {"stop": [self.family.close], self.dialect.keep_stop: True}
 
-    def _as_text(self, request: Request) -> tuple[dict[str, Any], str, int]:
-        if request.partial and self.dialect.continues != "text":
+    def _as_text(self, request: Request) -> tuple[dict[str, Any], str, int, int]:
+        begun = written_so_far(request, self.family)
+        if (begun or request.open) and self.dialect.continues != "text":
             raise UnfitRequest(f"{self.model} cannot continue a partial reply: it takes no token ids")
-        prompt = min(self.at_most(request), self.room - 1)
-        limited = request.sampling.max_tokens or request.room
-        body = self._settings(request, request.limit(self.room - prompt) if limited else None)
+        prompt = self.bound(request)
+        limit = self.longest(request, prompt)
+        body = self._settings(request, limit if request.sampling.max_tokens or request.room else None)
         if self.api == "completions":
-            return body | {"prompt": plain(request.turns) + request.partial}, COMPLETIONS, prompt
-        return body | self._chat(request), CHATS, prompt
+            return body | {"prompt": plain(request.turns) + begun}, COMPLETIONS, prompt, limit
+        return body | self._chat(request, begun), CHATS, prompt, limit
 
 
 PROBE = "1"
+TURNS = re.compile(r"""[\\"']+role[\\"']+\s*:\s*[\\"']+\w*""")
+"""The role of a turn, where a server repeats the request that it refuses."""
+UNKNOWN = re.compile(
+    r"unsupported (?:param|arg|field|option|setting)|unrecogni[sz]ed|\bunknown\b|\bunexpected\b|not permitted"
+    r"|only the default",
+    re.IGNORECASE,
+)
+"""What servers say of a setting that they do not have, whatever its value is."""
+OUT_OF_RANGE = re.compile(
+    r"\brange\b|\bm(?:ax|in)imum\b|\bbetween\b|\babove\b|\bbelow\b|\bmust be\b|\bshould be\b|\bat (?:most|least)\b"
+    r"|\b(?:less|greater|more|smaller|larger|higher|lower) than\b|\btoo (?:high|low|large|small|big)\b|\bexceed"
+    r"|\bnon-?negative\b|\binvalid value\b|\bexpected a\b|[<>]=|[≤≥]|[<>] ?\d",
+    re.IGNORECASE,
+)
+"""What servers say of a value that they do not take."""
+TOO_LONG = re.compile(r"context|length|too (?:long|large|many|big)|exceed|max\w*_tokens", re.IGNORECASE)
+"""What servers say of a limit that does not fit."""
 ENDS = re.compile(r"<\S+>|\[\S+\]")
 """What tokens look like that end a reply, such as `<|im_end|>` and `</s>`."""
+
+
+def _is_text(choice: Choice, request: Request) -> bool:
+    """Whether a sample ended by itself, not by a length or a stop string; where it is not told which, by neither."""
+    told = choice.stop_reason is not None or choice.matched_stop is not None
+    return choice.reason not in LENGTH | {""} and not choice.stop and (told or not request.sampling.stop)
 
 
 def _bytes(text: str) -> int:

@@ -23,6 +23,7 @@ from metagen import (
     Retrying,
     Sampling,
     TransientError,
+    UnfitRequest,
     Usage,
     Vote,
     solve,
@@ -30,6 +31,7 @@ from metagen import (
 from metagen.backends.http import connection
 from metagen.backends.http.keys import Key
 from metagen.budget import Account
+from metagen.request import Hearing
 from metagen.solve import solve_all
 from tests.support.fake_server import FakeServer
 from tests.support.outcomes import completed
@@ -275,12 +277,255 @@ async def test_a_stream_with_a_piece_that_cannot_be_read_counts_what_came() -> N
     assert sum(books, Usage()).completion_tokens == 6
 
 
+def unnumbered(reply: dict[str, Any]) -> dict[str, Any]:
+    for choice in reply["choices"]:
+        del choice["index"]
+    return reply
+
+
+def nulled(reply: dict[str, Any]) -> dict[str, Any]:
+    reply["choices"] = [choice | {"index": None} for choice in reply["choices"]]
+    return reply
+
+
+def all_first(reply: dict[str, Any]) -> dict[str, Any]:
+    reply["choices"] = [choice | {"index": 0} for choice in reply["choices"]]
+    return reply
+
+
+@pytest.mark.parametrize("vllm", [True, False])
+@pytest.mark.parametrize("change", [unnumbered, nulled, all_first])
+async def test_samples_without_numbers_have_those_of_their_places(
+    change: Callable[[dict[str, Any]], Any], vllm: bool
+) -> None:
+    outcomes, usage, _ = await changed(change, vllm=vllm)
+    assert [one.text[0] for one in completed(outcomes)] == ["5", "6", "7", "8"]
+    assert usage.completion_tokens == sum(len(one.text) for one in completed(outcomes))
+
+
+@pytest.mark.parametrize("change", [unnumbered, nulled])
+async def test_of_samples_without_numbers_one_that_cannot_be_read_costs_no_sibling(
+    change: Callable[[dict[str, Any]], Any],
+) -> None:
+    def odd(reply: dict[str, Any]) -> Any:
+        reply = change(reply)
+        reply["choices"][2]["finish_reason"] = 5
+        return reply
+
+    (first, second, lost, fourth), _, _ = await changed(odd)
+    assert [one.text[0] for one in completed([first, second, fourth])] == ["5", "6", "8"]
+    assert isinstance(lost, TransientError)
+
+
+async def test_numbers_that_a_server_gives_are_kept() -> None:
+    outcomes, _, _ = await changed(lambda reply: reply | {"choices": reply["choices"][::-1]})
+    assert [one.text[0] for one in completed(outcomes)] == ["5", "6", "7", "8"]
+
+
+async def test_fewer_samples_without_numbers_are_asked_for_once_more_alone() -> None:
+    def fewer(reply: dict[str, Any]) -> dict[str, Any]:
+        return unnumbered(reply) | {"choices": reply["choices"][:3]}
+
+    outcomes, _, _ = await changed(fewer)
+    assert [one.text[0] for one in completed(outcomes[:3])] == ["5", "6", "7"]
+    assert isinstance(outcomes[3], TransientError)
+
+
+COUNT = 'data: {"choices": null, "usage": {"prompt_tokens": 19, "completion_tokens": 8}}'
+
+
+@pytest.mark.parametrize(
+    ("lines", "estimated"),
+    [
+        ([piece("It is 7.", count=8, end="stop")], 0),
+        ([piece("It is ", count=6), piece("7.", count=8, end="stop")], 0),
+        ([piece("It is 7.", count=8, end="length"), COUNT], 0),
+        ([piece("It is 7.", count=8, end="stop"), COUNT, "data: [DONE]"], 0),
+        ([piece("It is 7.", count=8, end="stop").replace('"usage"', '"used"')], 1),
+        ([piece("It is 7.", count=8, end="stop").replace('"index": 0', '"index": null'), "data: [DONE]"], 0),
+    ],
+)
+@pytest.mark.parametrize("listening", [False, True])
+async def test_a_stream_whose_samples_have_ended_is_whole_without_its_last_word(
+    lines: list[str], estimated: int, listening: bool
+) -> None:
+    books: list[Usage] = []
+    hearing = Hearing(lambda number, text, whole: None, lambda thought, text: None) if listening else None
+    async with opened(Streaming(*lines)) as server:
+        (one,) = completed(await server.generate(Request("p", "3 + 4?", hearing=hearing), books.append))
+    assert one.text == "It is 7."
+    assert len(books) == 1
+    assert bool(books[0].estimated_tokens) == bool(estimated)
+    assert books[0].completion_tokens == 8
+
+
+LENGTH = "This model's maximum context length is 8192 tokens"
+FINAL = [
+    {"code": 400},
+    {"code": "400"},
+    {"code": 422, "type": "x"},
+    {"code": 413},
+    {"status": 400},
+    {"code": None, "type": "invalid_request_error"},
+    {"code": "context_length_exceeded", "type": "invalid_request_error"},
+    {"code": 402},
+    {"code": "BAD_REQUEST", "status": 400},
+]
+PASSING = [
+    *({"code": code} for code in (None, 408, 409, 429, 500, "502", 200, 0, -400, True, 4.5, [400], 401, 403, 404)),
+    {"type": "server_error"},
+    {"code": 503, "type": "invalid_request_error"},
+    {"code": "rate_limit_exceeded"},
+]
+
+
+class Failing(FakeServer):
+    """Answers 200 and an error, whole or in a stream."""
+
+    def __init__(self, error: Any, *lines: str) -> None:
+        super().__init__()
+        self.error, self.lines = {"error": error}, lines
+
+    async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        if not body.get("stream"):
+            return web.json_response(self.error)
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        said = [*self.lines, f"data: {json.dumps(self.error)}", "data: [DONE]"]
+        await response.write("".join(f"{line}\n\n" for line in said).encode())
+        return response
+
+
+@pytest.mark.parametrize("n", [1, 2])
+@pytest.mark.parametrize("error", FINAL, ids=str)
+async def test_an_error_inside_of_a_reply_that_is_final_is_asked_once_and_costs_the_call(
+    error: dict[str, Any], n: int
+) -> None:
+    fake, books = Failing({"message": LENGTH} | error), list[Usage]()
+    async with fake.running(), Retrying(OpenAIServer(fake.url), attempts=4, wait=0, longest=0) as server:
+        with pytest.raises(GenerationError, match="maximum context length") as raised:
+            await server.generate(Request("p", "3 + 4?", n=n), books.append)
+    assert not isinstance(raised.value, TransientError)
+    assert isinstance(raised.value, UnfitRequest) == (error.get("code") != 402)
+    assert len(fake.bodies) == 1
+    assert sum(books, Usage()) == Usage(calls=1)
+
+
+@pytest.mark.parametrize("error", PASSING, ids=str)
+async def test_an_error_inside_of_a_reply_that_may_pass_is_asked_again(error: dict[str, Any]) -> None:
+    fake = Failing({"message": "no"} | error)
+    async with fake.running(), Retrying(OpenAIServer(fake.url), attempts=3, wait=0, longest=0) as server:
+        with pytest.raises(TransientError, match="broke off: no"):
+            await server.generate(Request("p", "3 + 4?", n=2), lambda _: None)
+    assert len(fake.bodies) == 3
+
+
+async def test_an_error_inside_of_a_reply_names_a_setting_that_is_left_out() -> None:
+    class Picky(Failing):
+        async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+            answer = super()._answer if "top_k" in body else super(Failing, self)._answer
+            return await answer(request, body)
+
+    fake = Picky({"message": "Unrecognized request argument supplied: top_k", "code": 400})
+    async with opened(fake) as server:
+        completed(await server.generate(Request("p", "?", sampling=Sampling(top_k=5)), lambda _: None))
+        assert "it refuses top_k, which is left out" in server.missing
+
+
+async def test_what_came_before_an_error_of_a_stream_is_counted() -> None:
+    fake, books = Failing({"message": "no", "code": 400}, piece("It is ", count=6)), list[Usage]()
+    async with opened(fake) as server:
+        with pytest.raises(UnfitRequest, match="answered 400: no"):
+            await server.generate(Request("p", "3 + 4?"), books.append)
+    assert books == [Usage(calls=1, prompt_tokens=19, completion_tokens=6)]
+
+
+async def test_an_error_after_the_end_of_a_sample_is_an_error() -> None:
+    lines = [piece("7.", count=2, end="stop"), 'data: {"error": {"message": "overloaded"}}']
+    async with opened(Streaming(*lines)) as server:
+        with pytest.raises(TransientError, match="overloaded"):
+            await server.generate(Request("p", "3 + 4?"), lambda _: None)
+
+
 async def test_a_stream_that_breaks_off_counts_what_had_come() -> None:
     books: list[Usage] = []
     async with opened(Streaming(piece("It is ", count=6))) as server:
         with pytest.raises(TransientError, match="broke off in the middle"):
             await server.generate(Request("p", "3 + 4?"), books.append)
     assert books == [Usage(calls=1, prompt_tokens=19, completion_tokens=6)]
+
+
+def text(said: str) -> dict[str, str]:
+    return {"type": "text", "text": said}
+
+
+def thinking(*said: str) -> dict[str, Any]:
+    return {"type": "thinking", "thinking": [text(each) for each in said]}
+
+
+PARTS = [
+    ([thinking("hm"), text("The answer is 7.")], "hm", "The answer is 7."),
+    ([thinking("h", "m"), text("The answer"), text(" is 7.")], "hm", "The answer is 7."),
+    ([text("The answer is 7.")], "", "The answer is 7."),
+    (["The answer ", "is 7."], "", "The answer is 7."),
+    ([{"type": "thinking", "thinking": "hm"}, text("7.")], "hm", "7."),
+    ([text("7."), {"type": "reference", "reference_ids": [1]}], "", "7."),
+    ([text("7."), {"type": "text", "text": None}], "", "7."),
+    ([], "", ""),
+]
+
+
+@pytest.mark.parametrize("n", [1, 4])
+@pytest.mark.parametrize(("parts", "thought", "said"), PARTS)
+async def test_contents_in_parts_are_joined(parts: list[Any], thought: str, said: str, n: int) -> None:
+    def parted(reply: dict[str, Any]) -> dict[str, Any]:
+        for choice in reply["choices"]:
+            choice["message"] = {"role": "assistant", "content": parts}
+        return reply
+
+    fake, books = Saying(parted, vllm=False), list[Usage]()
+    async with fake.running(), Retrying(OpenAIServer(fake.url), wait=0, longest=0) as server:
+        fake.odd = True
+        before = len(fake.bodies)
+        outcomes = completed(await server.generate(Request("p", "3 + 4?", n=n, seed=5), books.append))
+        assert len(fake.bodies) == before + 1
+    assert {(one.thought, one.text, one.open) for one in outcomes} == {(thought, said, False)}
+    assert len(books) == 1
+    assert books[0].estimated_tokens == 0
+
+
+async def test_a_thought_in_parts_after_which_nothing_is_said_is_open() -> None:
+    def parted(reply: dict[str, Any]) -> dict[str, Any]:
+        reply["choices"][0] |= {"message": {"content": [thinking("hm")]}, "finish_reason": "length"}
+        return reply
+
+    (one,), _, _ = await changed(parted, Request("p", "3 + 4?"), vllm=False)
+    assert (one.thought, one.text, one.open, one.end) == ("hm", "", True, "length")
+
+
+async def test_a_first_try_may_be_answered_in_parts() -> None:
+    def parted(reply: dict[str, Any]) -> dict[str, Any]:
+        return reply | {"choices": [each | {"message": {"content": [text("7.")]}} for each in reply["choices"]]}
+
+    fake = Saying(parted, vllm=False)
+    fake.odd = True
+    async with opened(fake) as server:
+        assert "it draws one sample per request" not in server.missing
+
+
+async def test_contents_in_parts_are_joined_in_a_stream() -> None:
+    contents: list[Any] = [[thinking("h")], [thinking("m")], [text("It is ")], "7", [text(".")]]
+    lines = ["data: " + json.dumps({"choices": [{"index": 0, "delta": {"content": each}}]}) for each in contents]
+    async with opened(Streaming(*lines, piece("", count=8, end="stop"), "data: [DONE]")) as server:
+        (one,) = completed(await server.generate(Request("p", "3 + 4?"), lambda _: None))
+    assert (one.thought, one.text) == ("hm", "It is 7.")
+
+
+@pytest.mark.parametrize("content", [7, [7], {"text": "7."}])
+async def test_a_content_of_another_kind_cannot_be_read(content: Any) -> None:
+    (first, lost, *_), _, _ = await changed(unreadable({"message": {"content": content}}))
+    assert isinstance(first, Completion)
+    assert isinstance(lost, TransientError)
 
 
 async def test_samples_that_may_be_cancelled_are_streamed_together_and_counted_as_they_come() -> None:

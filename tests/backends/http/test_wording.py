@@ -1,7 +1,13 @@
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metagen import OpenAIServer, Request
+from metagen import OpenAIServer, Request, Sampling, UnfitRequest
+from metagen.backends.http.connection import Refused
 from metagen.backends.http.openai import (
     ENDED,
     Choice,
@@ -12,6 +18,8 @@ from metagen.backends.http.openai import (
     completion,
     reply_of,
 )
+from metagen.backends.http.wording import Wording
+from tests.support.fake_server import FakeServer
 
 texts = st.text("ab</think> \n") | st.sampled_from(["<think>a</think>b", "a</think>b", " <think>a"])
 calls = st.lists(st.builds(ToolCall, function=st.builds(Function, name=texts, arguments=st.just("{}"))), max_size=2)
@@ -42,3 +50,88 @@ def test_a_plain_sample_is_understood_as_any_other(choice: Choice) -> None:
     words = OpenAIServer("http://localhost:8000/v1", "mock")._words
     understood = words.understood(choice, Request("1", "?"), opened=False)
     assert understood == completion(choice, reply_of(choice, None), None)
+
+
+def wording() -> Wording:
+    return OpenAIServer("http://localhost:8000/v1", "mock")._words
+
+
+WRONG_VALUES = [
+    "Invalid 'temperature': decimal above maximum value. Expected a value <= 1",
+    "temperature: range: 0..1",
+    "temperature must be non-negative, got -1.0.",
+    "top_p must be in (0, 1], got 1.5.",
+    "`top_k` should be between 0 and 500",
+    "min_p: Input should be less than or equal to 1",
+    "Invalid value for top_p: 1.5",
+    "temperature 1.2 is too high",
+    "the temperature may be at most 1",
+    "temperature exceeds what this model takes",
+    "top_k out of range; input: {'messages': [{'role': 'system', 'content': 'Be brief.'}]}",
+    "temperature > 1",
+]
+
+
+@pytest.mark.parametrize("said", WRONG_VALUES)
+def test_a_value_that_is_refused_teaches_nothing(said: str) -> None:
+    words = wording()
+    assert not words.learn(Refused(400, f"host answered 400: {said}"))
+    assert (words.unsupported, words.tokens.merges, words.said) == (set(), False, {})
+
+
+@pytest.mark.parametrize(
+    ("said", "names"),
+    [
+        ("Unsupported parameter: 'temperature' is not supported with this model.", {"temperature"}),
+        (
+            "Unsupported value: 'temperature' does not support 0.5. Only the default (1) value is supported.",
+            {"temperature"},
+        ),
+        ("Unrecognized request argument supplied: top_k. It must be removed", {"top_k"}),
+        ("[{'loc': ['body', 'min_p'], 'msg': 'Extra inputs are not permitted', 'input': 'at most 5'}]", {"min_p"}),
+        ("top_k: unexpected keyword argument", {"top_k"}),
+        ("this model takes no top_p", {"top_p"}),
+        ("seed must be less than 2147483648", {"seed"}),  # without one, samples are of the same distribution
+        ("stream_options should be unset", {"stream_options"}),
+    ],
+)
+def test_a_setting_that_is_refused_is_left_out(said: str, names: set[str]) -> None:
+    words = wording()
+    assert words.learn(Refused(400, f"host answered 400: {said}"))
+    assert words.unsupported == names
+
+
+@pytest.mark.parametrize(
+    ("said", "merges"),
+    [
+        ("System role not supported", True),
+        ("Only user and assistant roles are supported, not system", True),
+        ("messages.0.role: Input should be 'user' or 'assistant', input: 'system'", True),
+        ("unknown role: system", True),
+        ("the context is too long: {'messages': [{'role': 'system', 'content': 'Be brief.'}]}", False),
+        ('too many requests in {"messages": [{"role": "system"', False),
+        (r"no: {\"messages\": [{\"role\": \"system\", \"content\": \"x\"}]}", False),
+    ],
+)
+def test_a_request_that_a_server_repeats_says_nothing_of_system_turns(said: str, merges: bool) -> None:
+    words = wording()
+    assert words.learn(Refused(400, f"host answered 400: {said}")) == merges
+    assert words.tokens.merges == merges
+
+
+async def test_one_value_out_of_range_changes_no_other_request() -> None:
+    class Bounded(FakeServer):
+        async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+            if body.get("temperature", 0) > 1:
+                return web.json_response({"error": {"message": WRONG_VALUES[0]}}, status=400)
+            return await super()._answer(request, body)
+
+    fake, warm = Bounded(vllm=False), (0.5, 1.2, 0.5)
+    async with fake.running(), OpenAIServer(fake.url) as server:
+        fake.bodies.clear()
+        for temperature in warm:
+            asked = Request("p", "?", sampling=Sampling(temperature=temperature))
+            with pytest.raises(UnfitRequest, match="above maximum") if temperature > 1 else nullcontext():
+                await server.generate(asked, lambda _: None)
+        assert not [what for what in server.missing if "temperature" in what]
+    assert [body.get("temperature") for body in fake.bodies] == list(warm)
