@@ -1,7 +1,7 @@
 """Runs a job while a bar shows how it goes, and says what came out."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, aclosing, asynccontextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -199,7 +199,14 @@ async def _open(models: Mapping[str, AnyBackend], stack: AsyncExitStack) -> None
     for backend in models.values():
         with err.status(f"Loading {backend.name} ..."):
             await stack.enter_async_context(backend)
-        for what in backend.missing:
+        _say_missing(backend, ())
+        stack.callback(_say_missing, backend, backend.missing)
+
+
+def _say_missing(backend: AnyBackend, known: Sequence[str]) -> None:
+    """Print what a backend lacks beside what is known: some servers tell only when they are asked."""
+    for what in backend.missing:
+        if what not in known:
             err.print(f"{backend.name}: {what}.", soft_wrap=True)
 
 

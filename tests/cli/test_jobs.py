@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -30,7 +31,7 @@ from metagen import (
 from metagen.analysis.tally import Tally
 from metagen.cli import console, jobs
 from metagen.cli.console import Terminal
-from metagen.cli.jobs import drawing, sample_file, solve_file, time_left
+from metagen.cli.jobs import _open, drawing, sample_file, solve_file, time_left
 from metagen.jobs.job import Job, Order, prepare
 from metagen.request import AnyBackend, Meter, Outcome
 from metagen.solution import Solution
@@ -227,3 +228,19 @@ def test_a_run_over_a_server_loads_nothing_that_only_other_models_need(tmp_path:
         "vllm",
     }
     assert not loaded & unneeded
+
+
+async def test_what_a_model_turns_out_to_lack_is_said_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
+    class Late(Scripted):
+        lacking: tuple[str, ...] = ("it has no context",)
+
+        @property
+        def missing(self) -> tuple[str, ...]:
+            return self.lacking
+
+    model = Late("7", name="late")
+    async with AsyncExitStack() as stack:
+        await _open({"model": model}, stack)
+        model.lacking += ("it refuses top_k, which is left out",)
+        assert capsys.readouterr().err == "late: it has no context.\n"
+    assert capsys.readouterr().err == "late: it refuses top_k, which is left out.\n"

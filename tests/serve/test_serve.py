@@ -10,6 +10,7 @@ import httpx
 import openai
 import psutil
 import pytest
+from aiohttp import web
 from openai import AsyncOpenAI, OpenAI
 
 from metagen import (
@@ -18,6 +19,7 @@ from metagen import (
     Chain,
     GenerationError,
     InputError,
+    OpenAIServer,
     Price,
     Priced,
     ProgramOfThought,
@@ -36,6 +38,7 @@ from metagen.serve.application import _header
 from metagen.serve.keys import hashed
 from metagen.serve.service import Latest, _without_tokens
 from metagen.serve.streaming import ChatTeller
+from tests.support.fake_server import FakeServer
 from tests.support.serving import serving
 from tests.support.timing import forever
 
@@ -513,6 +516,20 @@ async def test_answers_are_kept_as_runs_and_traces_are_told_to_their_key(tmp_pat
             assert (await bare.get("/models")).status_code == 401
     (folder,) = tmp_path.iterdir()  # noqa: ASYNC240 (a folder of the test)
     assert [(each.problem, each.answer) for each in read_solutions(folder)] == [(f"{reply.id}-1", "7")]
+
+
+async def test_what_a_server_is_not_asked_is_said() -> None:
+    class Fixed(FakeServer):
+        async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+            if "temperature" in body:
+                return web.json_response({"error": {"message": "this model takes no temperature"}}, status=400)
+            return await super()._answer(request, body)
+
+    fake = Fixed(vllm=False)
+    async with fake.running(), serving(app(OpenAIServer(fake.url))) as url, client_of(url) as client:
+        reply = await client.chat.completions.create(model="mock", messages=QUESTION, temperature=0.2)
+    notes = (reply.model_extra or {})["metagen"]["notes"]
+    assert "mock: it refuses temperature, which is left out" in notes
 
 
 async def test_what_is_kept_holds_no_ids_of_tokens() -> None:

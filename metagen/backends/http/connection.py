@@ -45,6 +45,9 @@ PROBE_PATIENCE = 15.0
 class Refused(GenerationError):
     """The server refused a request, and will refuse it again."""
 
+    body: Mapping[str, Any] | None = None
+    """What was asked, where that is known."""
+
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status

@@ -1,7 +1,7 @@
 """Models behind a server that speaks OpenAI's interface: vLLM, SGLang, llama.cpp and others."""
 
-from collections.abc import Callable, Mapping
-from contextlib import aclosing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
@@ -179,13 +179,16 @@ class OpenAIServer(Backend):
     async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
         if request.n > 1 and self._one_by_one:
             return await self._singly(request, spend)
+        mine: set[str] = set()
         while True:
             known = self._words.learnt
             try:
                 return await self._generate(request, spend)
             except Refused as refused:
-                if not self._words.learn(refused) and self._words.learnt == known:
+                mine |= (learnt := self._words.learn(refused))
+                if not learnt and self._words.learnt == known:
                     if (shorter := self._words.shorter(refused, request)) is None:
+                        self._words.forget(mine)  # it did not help
                         raise final(refused) from None
                     request = shorter
             except TransientError as error:
@@ -196,7 +199,10 @@ class OpenAIServer(Backend):
 
     async def _generate(self, request: Request, spend: Meter) -> list[Outcome]:
         body, path, prompt, limit = await self._words.body(request)
-        with reserved(spend, self._lengths, prompt, request.n * limit, request.n) as books:
+        with (
+            _refusals_of(body),
+            reserved(spend, self._lengths, prompt, request.n * limit, request.n) as books,
+        ):
             streamed = request.passing or (request.n == 1 and self._words.dialect.counts_as_it_goes)
             if streamed or request.hearing:
                 reply = await self._streamed(path, body, books, request)
@@ -428,6 +434,16 @@ class OpenAIServer(Backend):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
         await self._http.close()
+
+
+@contextmanager
+def _refusals_of(body: Mapping[str, Any]) -> Iterator[None]:
+    """Tell a refusal what was asked: a server may name settings that others sent, or that nobody did."""
+    try:
+        yield
+    except Refused as refused:
+        refused.body = body
+        raise
 
 
 def _with_lengths(outcomes: list[Outcome], reply: Body, request: Request, written: int) -> list[Outcome]:

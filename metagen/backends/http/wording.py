@@ -25,7 +25,7 @@ from metagen.backends.http.tokens import Tokens, written_so_far
 from metagen.backends.thoughts import TAIL
 from metagen.errors import UnfitRequest
 from metagen.messages import plain
-from metagen.request import Completion, Request, Sampling, changed
+from metagen.request import Completion, Request, Sampling, changed, options_of
 from metagen.thinking import Family, Reply, find_family
 
 CONTEXT = 8192
@@ -87,29 +87,39 @@ class Wording:
         """How much was learnt from refusals; a request that was sent before knew less."""
         return len(self.unsupported) + (self.limit_name != "max_tokens") + self.tokens.merges
 
-    def learn(self, refused: Refused) -> bool:
-        """Whether the refusal names a setting that the server can be asked without, or calls otherwise.
+    def learn(self, refused: Refused) -> set[str]:
+        """The settings that a refusal names and that the server can be asked without, or calls otherwise.
 
         A value that is out of range teaches nothing: asked without the setting, the server would draw from another
-        distribution than the caller thinks, in this request and in all others.
+        distribution than the caller thinks, in this request and in all others. Nor does a setting that was not sent.
         """
-        text = TURNS.sub("", str(refused))
+        text, sent = TURNS.sub("", str(refused)), refused.body
         if refused.status not in {400, 422}:
-            return False
-        named = set(re.findall(r"[a-z_]+", text)) & set(DROPPED) - self.unsupported
+            return set()
+        named = set(re.findall(r"[a-z_]+", FUNCTION.sub("", text))) & set(DROPPED) - self.unsupported
+        named &= named if sent is None else sent.keys()
         if named & BENDING and OUT_OF_RANGE.search(text) and not UNKNOWN.search(text):
             named -= BENDING
-        elif not self.tokens.merges and re.search(r"\bsystem\b", text, re.IGNORECASE) and "role" in text.lower():
+        elif not self.tokens.merges and _has_system(sent) and SYSTEM.search(text) and "role" in text.lower():
             self.tokens.merges = True
             self.say(NO_SYSTEM)
-            return True
+            return {"system"}
         elif self.limit_name == "max_tokens" and "max_completion_tokens" in text and "max_tokens" in text:
             self.limit_name = "max_completion_tokens"
-            return True
+            return {"max_tokens"}
         for name in named:
             self.unsupported.add(name)
-            self.say(f"it refuses {name}, which is left out")
-        return bool(named)
+            self.say(LEFT_OUT.format(name))
+        return named
+
+    def forget(self, learnt: set[str]) -> None:
+        """Take back what was learnt from refusals, where the request was refused without it all the same."""
+        self.unsupported -= learnt
+        for name in learnt:
+            self.said.pop(NO_SYSTEM if name == "system" else LEFT_OUT.format(name), None)
+        self.tokens.merges &= "system" not in learnt
+        if "max_tokens" in learnt:
+            self.limit_name = "max_tokens"
 
     def shorter(self, refused: Refused, request: Request) -> Request | None:
         """The request with less room for its reply, where a refusal says that the length does not fit.
@@ -242,7 +252,9 @@ class Wording:
         turns = sum(
             len(repr(turn.fields()).encode(errors="replace")) + TURN for turn in (*request.before, *request.after)
         )
-        return _bytes(request.prompt + written_so_far(request, self.family)) + turns + self.overhead
+        sampling = request.sampling
+        beside = options_of(sampling) + (repr(sampling.form) if sampling.form else "")  # such as tools, and a schema
+        return _bytes(request.prompt + written_so_far(request, self.family) + beside) + turns + self.overhead
 
     async def body(self, request: Request) -> tuple[dict[str, Any], str, int, int]:
         """What is sent, where to, and how many tokens prompt and sample have at most. Raises `UnfitRequest`."""
@@ -336,6 +348,10 @@ class Wording:
 
 
 PROBE = "1"
+LEFT_OUT = "it refuses {}, which is left out"
+SYSTEM = re.compile(r"\bsystem\b", re.IGNORECASE)
+FUNCTION = re.compile(r"""function\s+[\\"'`]*\w+""")
+"""The name of a tool, which is the caller's word."""
 TURNS = re.compile(r"""[\\"']+role[\\"']+\s*:\s*[\\"']+\w*""")
 """The role of a turn, where a server repeats the request that it refuses."""
 UNKNOWN = re.compile(
@@ -355,6 +371,11 @@ TOO_LONG = re.compile(r"context|length|too (?:long|large|many|big)|exceed|max\w*
 """What servers say of a limit that does not fit."""
 ENDS = re.compile(r"<\S+>|\[\S+\]")
 """What tokens look like that end a reply, such as `<|im_end|>` and `</s>`."""
+
+
+def _has_system(sent: Mapping[str, Any] | None) -> bool:
+    """Whether a body has a system turn, as far as is known."""
+    return sent is None or any(turn.get("role") == "system" for turn in sent.get("messages", ()))
 
 
 def _is_text(choice: Choice, request: Request) -> bool:

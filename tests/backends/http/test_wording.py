@@ -19,6 +19,7 @@ from metagen.backends.http.openai import (
     reply_of,
 )
 from metagen.backends.http.wording import Wording
+from metagen.messages import read_messages
 from tests.support.fake_server import FakeServer
 
 texts = st.text("ab</think> \n") | st.sampled_from(["<think>a</think>b", "a</think>b", " <think>a"])
@@ -115,7 +116,7 @@ def test_a_setting_that_is_refused_is_left_out(said: str, names: set[str]) -> No
 )
 def test_a_request_that_a_server_repeats_says_nothing_of_system_turns(said: str, merges: bool) -> None:
     words = wording()
-    assert words.learn(Refused(400, f"host answered 400: {said}")) == merges
+    assert bool(words.learn(Refused(400, f"host answered 400: {said}"))) == merges
     assert words.tokens.merges == merges
 
 
@@ -135,3 +136,58 @@ async def test_one_value_out_of_range_changes_no_other_request() -> None:
                 await server.generate(asked, lambda _: None)
         assert not [what for what in server.missing if "temperature" in what]
     assert [body.get("temperature") for body in fake.bodies] == list(warm)
+
+
+def refusal(said: str, body: dict[str, Any]) -> Refused:
+    refused = Refused(400, f"host answered 400: {said}")
+    refused.body = body
+    return refused
+
+
+USER, SYSTEM = ({"role": role, "content": "?"} for role in ("user", "system"))
+
+
+@pytest.mark.parametrize(
+    ("said", "body", "learnt"),
+    [
+        ("this model takes no top_p", {"top_p": 0.5}, {"top_p"}),
+        ("this model takes no top_p", {"temperature": 0.5}, set()),
+        ("Invalid schema for function 'temperature': no object", {"temperature": 0.5}, set()),
+        ("System role not supported", {"messages": [SYSTEM, USER]}, {"system"}),
+        ("After the optional system message, roles must alternate", {"messages": [USER, USER]}, set()),
+        ("System role not supported", {"prompt": [1, 2]}, set()),
+    ],
+)
+def test_what_was_not_sent_teaches_nothing(said: str, body: dict[str, Any], learnt: set[str]) -> None:
+    words = wording()
+    assert words.learn(refusal(said, body)) == learnt
+    words.forget(learnt)
+    assert (words.unsupported, words.tokens.merges, words.said) == (set(), False, {})
+
+
+@pytest.mark.parametrize("said", ["no temperature for bad prompts", "a system turn has no role in bad prompts"])
+async def test_a_refusal_that_stays_without_the_setting_teaches_nothing(said: str) -> None:
+    class Choosy(FakeServer):
+        async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+            if "bad" in str(body["messages"]):
+                return web.json_response({"error": {"message": said}}, status=400)
+            return await super()._answer(request, body)
+
+    fake, turns = Choosy(vllm=False), read_messages([SYSTEM, USER], "messages")
+    async with fake.running(), OpenAIServer(fake.url) as server:
+        for prompt in ("bad", "good"):
+            fake.bodies.clear()
+            asked = Request("p", prompt, sampling=Sampling(temperature=0.5), before=turns[:1])
+            with pytest.raises(UnfitRequest, match="bad prompts") if prompt == "bad" else nullcontext():
+                await server.generate(asked, lambda _: None)
+        (body,) = fake.bodies
+    assert body["temperature"] == 0.5
+    assert [turn["role"] for turn in body["messages"]] == ["system", "user"]
+    assert not [what for what in server.missing if "temperature" in what or "system" in what]
+
+
+async def test_tools_count_for_the_bound_of_a_prompt() -> None:
+    words, tools = wording(), [{"type": "function", "function": {"name": "f", "description": "blah " * 500}}]
+    bare = Request("p", "?")
+    asked = Request("p", "?", sampling=Sampling(chat_template_kwargs={"tools": tools}))
+    assert words.at_most(asked) > words.at_most(bare) + 2500
