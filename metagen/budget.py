@@ -283,6 +283,11 @@ class Account:
         self.in_flight = 0
         self.refused = False
         """Whether this very budget has turned something away: not one around it, nor one inside it."""
+        self.used_up = False
+        """Whether, when it did, there was no room for an average request any more: no other needs to be begun."""
+        self._admitted = 0
+        self._least: Amounts = (0, 0, 0)
+        """What the requests that were admitted needed at least, in all."""
         self._held_tokens = self._held_flops = self._held_cost = 0
         self._most_tokens, self._most_flops = self.budget.tokens, self.budget.flops
         self._most_cost = None if self.budget.money is None else parts_of("Budget", self.budget.money)
@@ -310,8 +315,17 @@ class Account:
 
     @property
     def exhausted(self) -> bool:
-        """Whether this budget or one around it has turned something away."""
-        return any(account.refused for account in self._around)
+        """Whether this budget or one around it is used up.
+
+        It is once it has turned something away, and what is left is less than the requests before needed at least, on
+        average; or once its deadline has passed. So a single prompt that is too long for it does not use it up.
+        """
+        return any(account.used_up for account in self._around)
+
+    @property
+    def level(self) -> int:
+        """How many accounts are around this one."""
+        return len(self._above)
 
     @property
     def deadline(self) -> float | None:
@@ -388,6 +402,9 @@ class Account:
             lacking._settled = lacking._settled or asyncio.Event()
             await lacking._settled.wait()
         self.hold(hold)
+        smallest = prompt + least, flops(least), cost(least)
+        for account in self._around:
+            account._admit(smallest)
         return hold
 
     def hold(self, hold: Hold) -> None:
@@ -421,8 +438,16 @@ class Account:
         """Raise `BudgetExceeded` if a deadline has passed."""
         for account in self._around if "seconds" in self._limits else ():
             if account.overshoot() > 0:
-                account.refused = True
-                raise BudgetExceeded(f"{account.budget.seconds} seconds have passed, so nothing more is started")
+                account.refused = account.used_up = True
+                late = f"{account.budget.seconds} seconds have passed, so nothing more is started"
+                raise BudgetExceeded(late, account.level)
+
+    def _admit(self, smallest: Amounts) -> None:
+        """Remember what a request needed at least, where there is a limit."""
+        if self.budget.limits:
+            (tokens, flops, cost), more = self._least, smallest
+            self._least = tokens + more[0], flops + more[1], cost + more[2]
+            self._admitted += 1
 
     def _has_room(self, tokens: int, flops: int, cost: int) -> bool:
         return tokens <= self._tokens_left() and flops <= self._flops_left() and cost <= self._cost_left()
@@ -453,7 +478,10 @@ class Account:
 
     def _refuse(self, spent: str, prompt: int) -> NoReturn:
         self.refused = True
-        raise BudgetExceeded(f"{spent} are spent, and a prompt of {prompt} tokens leaves no room for an answer")
+        average = (max(1, amount // max(1, self._admitted)) for amount in self._least)
+        self.used_up = self.used_up or not self._has_room(*average)
+        why = f"{spent} are spent, and a prompt of {prompt} tokens leaves no room for an answer"
+        raise BudgetExceeded(why, self.level)
 
 
 class Lender(Protocol):

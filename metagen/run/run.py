@@ -107,7 +107,7 @@ class Run(Sending):
                 if not begun:
                     return
                 taken, attempt = await begun.take()
-                refused = refused or (isinstance(attempt, SampleError) and self._account.exhausted)
+                refused = refused or (isinstance(attempt, SampleError) and self.out_of_budget(*taken))
                 if isinstance(attempt, Candidate):
                     self.compare([attempt])
                     self._tell_sample((*self._span.path, *key), int(taken[-1]), limit, attempt)
@@ -212,7 +212,7 @@ class Run(Sending):
 
     @property
     def exhausted(self) -> bool:
-        """Whether this node's budget, or one around it, has turned something away."""
+        """Whether this node's budget, or one around it, is used up: it has no room for an average request."""
         return self._account.exhausted
 
     @property

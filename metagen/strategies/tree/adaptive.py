@@ -226,7 +226,7 @@ class ABMCTS:
                     break
                 step, result = await spawned.take()
                 if isinstance(result, SampleError):
-                    refused = refused or run.exhausted
+                    refused = refused or run.out_of_budget(key_of(step.path))
                 else:
                     tree.add(step.above, step.path, step.arm, result.candidate, result.value)
                     accepted = result.candidate if result.accepted else None

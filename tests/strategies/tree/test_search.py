@@ -12,6 +12,7 @@ from metagen import (
     BestFirst,
     Candidate,
     CoT,
+    GenerationError,
     InputError,
     MatchesReference,
     Model,
@@ -166,6 +167,24 @@ async def test_a_budget_cuts_a_tree_and_what_is_finished_is_voted_on(spec: str) 
         voted += cut and solution.answer is not None
         assert solution.usage.tokens <= tokens
     assert voted
+
+
+async def test_a_verdict_that_finds_no_room_does_not_end_a_search() -> None:
+    async def wordy(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[float]:
+        await run.ask(Model(), problem.aside("J" * 4000))
+        return [1.0] * len(candidates)
+
+    calls = iter(range(1000))
+
+    def flaky(request: Request) -> str:
+        if next(calls) == 2:
+            raise GenerationError("flaky")
+        return request.partial + "a step\n"
+
+    search = Within(tokens=3000, of=BestFirst(10, 2, by=wordy, window=1, depth=12))
+    solution = await solve("q", search, Scripted(flaky))
+    assert not any("the budget ended" in note for note in solution.notes)
+    assert "no reply is finished after 10 expansions: the best unfinished one is returned" in solution.notes
 
 
 @pytest.mark.parametrize("spec", SEARCHES)
