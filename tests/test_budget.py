@@ -116,7 +116,7 @@ async def test_a_budget_is_used_up_once_an_average_request_finds_no_room(
 
 @pytest.mark.parametrize("limit", ["flops", "money"])
 async def test_so_is_one_in_flops_or_money(limit: str) -> None:
-    account = Account(Budget(**{limit: 1000}))  # type: ignore[arg-type]
+    account = Account(Budget(**{limit: 1000}))
     unit = 1 if limit == "flops" else 10**12
 
     async def reserve(each: int) -> None:

@@ -253,6 +253,16 @@ def needed(rule: Stop, keys: Keys, left: int) -> int:
     return left
 
 
+def counted(first: int, second: int, total: int, *, tied: bool = True) -> Keys:
+    """Votes with these counts: of a leading answer, of a second one, and of samples without an answer.
+
+    The leader was drawn first if a tie is to be its own (`tied`), else the second one.
+    """
+    votes = [("first", first), ("second", second)]
+    keys = [key for key, count in (votes if tied else reversed(votes)) for _ in range(count)]
+    return [*keys, *[None] * (total - len(keys))]
+
+
 def scaled(keys: Keys, total: int) -> Keys:
     """`total` votes with the same shares and order of answers.
 
