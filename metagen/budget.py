@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal, InvalidOperation
 from math import inf
+from numbers import Integral, Real
 from operator import add, attrgetter
 from typing import Any, NoReturn, Protocol, Self
 
@@ -204,6 +205,8 @@ class Budget:
     def __post_init__(self) -> None:
         for name in LIMITS:
             limit = getattr(self, name)
+            if limit is not None:
+                _require_limit(name, limit)
             if limit is not None and not limit > 0:
                 raise InputError(f"a budget of {name}={limit!r} allows nothing: give a positive number")
         if self.money is not None:
@@ -215,6 +218,18 @@ class Budget:
         if self == UNLIMITED:
             return frozenset()
         return frozenset(name for name in LIMITS if getattr(self, name) is not None)
+
+
+def _require_limit(name: str, limit: object) -> None:
+    """Refuse what is no number, and one that is too large to be divided."""
+    kind, what = (Integral, "a whole number") if name == "tokens" else (Real, "a number")
+    if isinstance(limit, bool) or not isinstance(limit, kind):
+        raise InputError(f"Budget: {name} must be {what}, not {limit!r}")
+    try:
+        if kind is Real:
+            float(limit)
+    except OverflowError:
+        raise InputError(f"Budget: {name} must be a number that a float can hold") from None
 
 
 LIMITS = ("tokens", "seconds", "flops", "money")

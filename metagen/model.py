@@ -62,7 +62,7 @@ class Model(Settings):
                 require_whole(self, **{name: value}, least=least)
         for name, (least, most) in RANGES.items():
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, int | float) and least <= value <= most):
+            if value is not None and not ((is_number(value) or value == inf) and least <= value <= most):
                 raise InputError(f"Model: {name} must be a number from {least} to {most}, not {value!r}")
         for name in ("top_p", "repetition_penalty"):
             if getattr(self, name) == 0:

@@ -1,7 +1,10 @@
 import asyncio
 import random
 import weakref
+from decimal import Decimal
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -45,6 +48,34 @@ def test_an_account_is_freed_as_soon_as_nobody_has_it() -> None:
 def test_a_budget_that_allows_nothing_is_refused(limits: dict[str, float]) -> None:
     with pytest.raises(InputError, match="allows nothing"):
         Budget(**limits)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ({"tokens": "100"}, "must be a whole number, not '100'"),
+        ({"tokens": True}, "must be a whole number, not True"),
+        ({"tokens": 100.5}, r"must be a whole number, not 100\.5"),
+        ({"tokens": 1e6}, "must be a whole number"),
+        ({"seconds": "5"}, "must be a number, not '5'"),
+        ({"seconds": True}, "must be a number, not True"),
+        ({"flops": [1]}, r"must be a number, not \[1\]"),
+        ({"flops": 10**400}, "must be a number that a float can hold"),
+        ({"money": "1"}, "must be a number, not '1'"),
+        ({"money": Decimal(1)}, "must be a number"),
+        ({"money": float("inf")}, "money must be a number of 0 or more"),
+    ],
+)
+def test_what_is_no_limit_is_refused(limits: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        Budget(**limits)
+
+
+@pytest.mark.parametrize(
+    "limits", [{"tokens": 10**400}, {"tokens": np.int64(5)}, {"seconds": float("inf")}, {"flops": 1e30}, {"flops": 7}]
+)
+def test_any_number_is_a_limit(limits: dict[str, Any]) -> None:
+    assert Budget(**limits).limits == limits.keys()
 
 
 async def test_an_output_shrinks_to_what_is_left() -> None:

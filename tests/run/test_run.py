@@ -32,8 +32,10 @@ from metagen import (
     Vote,
     solve,
     solve_all,
+    stream,
 )
 from metagen.disk.traces import row_of
+from metagen.solve import map_problems
 from tests.support.scripts import Counting, dice, late, length
 from tests.support.spans import kept_spans
 from tests.support.timing import Clock, forever, turns
@@ -261,6 +263,20 @@ async def test_a_refused_verdict_is_no_lost_sample() -> None:
     (solution,) = [each async for each in solve_all([PROBLEM], strategy, Scripted("The answer is 7."), account=account)]
     assert (solution.answer, solution.lost, solution.samples) == ("7", 0, 2)
     assert solution.notes[0].startswith("not verified: ")
+
+
+async def test_a_budget_is_no_account() -> None:
+    wrong: Any = Budget(tokens=10)
+    said = r"account must be an Account, such as Account\(Budget\(tokens=1000\)\), not Budget\(tokens=10"
+    with pytest.raises(InputError, match=said):
+        await solve("q", None, Scripted("7"), account=wrong)
+    for call in (
+        solve_all(["q"], None, Scripted("7"), account=wrong),
+        map_problems(length, ["q"], Scripted("7"), account=wrong),  # type: ignore[arg-type]
+        stream("q", None, Scripted("7"), account=wrong),
+    ):
+        with pytest.raises(InputError, match=said):
+            await anext(call)
 
 
 async def test_numbers_of_any_kind_are_verdicts_in_plain_floats() -> None:

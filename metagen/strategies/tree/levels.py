@@ -9,7 +9,7 @@ from metagen.candidate import Candidate
 from metagen.errors import InputError, SampleError
 from metagen.problem import Problem
 from metagen.run import Run
-from metagen.settings import require_whole
+from metagen.settings import is_number, require_whole
 from metagen.strategies.tree.node import (
     Draw,
     Leaf,
@@ -205,5 +205,5 @@ class ParticleFilter(Levels):
 
 
 def _check_temperature(search: TreeSearch, temperature: float) -> None:
-    if not isinstance(temperature, int | float) or not 0 < temperature < float("inf"):
+    if not is_number(temperature) or temperature <= 0:
         raise InputError(f"{type(search).__name__}: temperature must be a number above 0, not {temperature!r}")
