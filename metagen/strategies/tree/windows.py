@@ -71,6 +71,8 @@ class MCTS(Windowed):
     (Silver et al. 2017; over steps of language models, Hao et al. 2023.) Expansions under way count as virtual losses.
     What cannot grow any more, being finished, cut or all expanded, is not entered again. It ends after `expansions`, or
     when nothing is open.
+
+    Raises `WeightError` for infinite verdicts.
     """
 
     exploration: float = field(default=1.0, kw_only=True)

@@ -169,6 +169,22 @@ async def test_a_budget_cuts_a_tree_and_what_is_finished_is_voted_on(spec: str) 
     assert voted
 
 
+@pytest.mark.parametrize(
+    "spec",
+    ["MCTS(20, 2, by=strict)", "ABMCTS(20, by=strict)", "MCTS(20, 2, by=Sigmoid(strict))", "Beam(2, 2, by=strict)"],
+)
+async def test_infinite_verdicts_are_refused_where_means_are_taken(spec: str) -> None:
+    async def strict(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[float]:
+        return [float("-inf") if len(each.text) % 3 else float(len(each.text)) for each in candidates]
+
+    search = parse(spec, {"strict": strict})
+    if spec.endswith("MCTS(20, 2, by=strict)") or spec.startswith("ABMCTS"):
+        with pytest.raises(WeightError, match=r"write by=Sigmoid\(strict\)"):
+            await solve(PROBLEM, search, Scripted(dice, context=2000), seed=1)
+    else:
+        assert (await solve(PROBLEM, search, Scripted(dice, context=2000), seed=1)).text
+
+
 async def test_a_verdict_that_finds_no_room_does_not_end_a_search() -> None:
     async def wordy(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[float]:
         await run.ask(Model(), problem.aside("J" * 4000))
