@@ -22,6 +22,7 @@ from metagen import (
     parse,
     solve,
 )
+from metagen.answers.protocol import Form
 from metagen.leaves import named_models
 from metagen.model import UNBEGUN
 
@@ -241,6 +242,49 @@ def test_every_setting_is_part_of_the_spec(spec: str) -> None:
     assert repr(parse(spec)) == spec
     assert parse(spec) != Model()
     assert hash(parse(spec)) == hash(parse(spec))
+
+
+json = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+objects = st.dictionaries(st.text(), json, min_size=1, max_size=3)
+SCHEMA = {"type": "object", "properties": {"a": {"enum": ["x", "y", None]}}, "required": ["a"]}
+
+
+@given(objects, objects, objects)
+def test_settings_may_hold_lists(schema: dict[str, Any], extra: dict[str, Any], options: dict[str, Any]) -> None:
+    model = Model(form={"json": schema}, extra=extra, chat_template_kwargs=options)
+    again = parse(repr(model))
+    assert again == model
+    assert repr(again) == repr(model)
+    for each in (model, again):  # a list as which it was given, for backends
+        sampling = each.wishes()
+        assert sampling.form is not None
+        assert (sampling.form.schema, sampling.extra, sampling.chat_template_kwargs) == (schema, extra, options)
+
+
+def test_a_list_and_a_tuple_are_one_setting() -> None:
+    assert Model(form={"json": SCHEMA}) == parse(f"Model(form={{'json': {SCHEMA}}})")
+    assert Model(extra={"a": [1, (2,)]}) == Model(extra={"a": (1, [2])})
+    assert Model(form={"choice": ["yes", "no"]}) == Model(form={"choice": ("yes", "no")})
+    assert Model(form={"choice": ["yes", "no"]}).wishes().form == Form(choices=("yes", "no"))
+    assert Model(form={"regex": "[0-9]"}).wishes().form == Form(regex="[0-9]")
+    assert 'required": ("a",)' in repr(Model(form={"json": SCHEMA}))
+
+
+def test_what_a_model_was_made_from_may_change() -> None:
+    given = {"a": [1]}
+    model = Model(extra=given)
+    given["a"].append(2)
+    assert model == Model(extra={"a": [1]})
+
+
+@pytest.mark.parametrize("form", [{"choice": []}, {"choice": "yes"}, {"json": ["a"]}, {"regex": ["a"]}, ["a"]])
+def test_what_is_no_form_is_refused(form: Any) -> None:
+    with pytest.raises(InputError, match=r"^Model: form"):
+        Model(form=form)
 
 
 @pytest.mark.parametrize(
