@@ -1,3 +1,4 @@
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -317,6 +318,15 @@ def test_a_setting_that_makes_no_sense_is_one_line(settings: dict[str, Any], sai
         "Vote(4, by=Judge(n=3, of=Model(temperature=0)))",
         "Escalate((Model(temperature=0), Model(temperature=0)), n=2, until=BetaStop(0.95))",
         "Vote(2, of=Fallback(Model(temperature=0), Model(temperature=0)))",
+        "Until(MatchesReference(), of=Model(temperature=0), limit=5)",
+        "Until(MatchesReference(), of=Within(tokens=500, of=CoT(of=Model(temperature=0))), limit=9)",
+        "Vote(1, of=Until(MatchesReference(), of=Model(temperature=0), limit=2))",
+        "Beam(4, 1, by=MatchesReference(), of=Model(temperature=0))",
+        "Beam(1, 4, by=MatchesReference(), of=CoT(of=Model(temperature=0)))",
+        "DVTS(4, 1, by=MatchesReference(), of=Model(temperature=0))",
+        "Fuse((4, 2), of=Model(temperature=0))",
+        "Fuse((1, 2), of=Model(temperature=0))",
+        "Fuse(2, of=Model(temperature=0))",
     ],
 )
 async def test_equal_samples_are_refused_at_the_start(spec: str) -> None:
@@ -324,6 +334,39 @@ async def test_equal_samples_are_refused_at_the_start(spec: str) -> None:
     with pytest.raises(InputError, match=r"draws [0-9] samples that are all the same, since temperature=0 makes no"):
         await solve(PROBLEM, parse(spec), backend)
     assert backend.requests == []
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "Until(MatchesReference(), of=Model(temperature=0), limit=1)",
+        "Until(Judge(of=Model(temperature=0)), limit=3)",
+        "Beam(1, 1, by=MatchesReference(), of=Model(temperature=0))",
+        "DVTS(1, 1, by=MatchesReference(), of=Model(temperature=0))",
+        "BestFirst(5, 1, by=MatchesReference(), of=Model(temperature=0))",
+        "Fuse((1, 1), of=Model(temperature=0))",
+        "Fuse((4, 2), by=Model(temperature=0))",
+        "Fuse((2, 2), of=Panel((Model(temperature=0), Model(temperature=0))))",
+        "Until(MatchesReference(), of=Fallback(Model(temperature=0), Model()), limit=3)",
+        "ABMCTS(5, by=MatchesReference(), of=Model(temperature=0))",  # its revisions differ
+        "Odd(limit=5, width=7, of=Model(temperature=0))",
+    ],
+)
+async def test_samples_that_differ_are_drawn(spec: str) -> None:
+    solution = await solve(Problem("p", "Count.", "7"), parse(spec, {"Odd": Odd}), Counting())
+    assert solution.text
+
+
+@dataclass(frozen=True)
+class Odd:
+    """A strategy of one's own, whose settings are called as those of others."""
+
+    limit: int
+    width: int
+    of: Any = None
+
+    async def __call__(self, problem: Problem, run: Run) -> Candidate:
+        return await run.ask(self.of, problem)
 
 
 @pytest.mark.parametrize("n", [3, 4])

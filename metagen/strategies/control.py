@@ -49,6 +49,11 @@ class Until:
         if not is_number(self.threshold) and self.threshold not in (inf, -inf):
             raise InputError(f"Until: threshold must be a number, not {self.threshold!r}")
 
+    @property
+    def alike(self) -> int:
+        """How many samples of one prompt it may draw."""
+        return self.limit
+
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
         seen: list[Scored] = []
         async with run.stream(self.of, problem, self.limit, self.window) as candidates:

@@ -79,6 +79,11 @@ class Beam(Levels):
         return self.width * self.branch
 
     @property
+    def alike(self) -> int:
+        """How many samples of one prompt it draws."""
+        return self.first
+
+    @property
     def each(self) -> int:
         return self.branch
 
@@ -111,6 +116,11 @@ class DVTS(TreeSearch):
     def __post_init__(self) -> None:
         TreeSearch.__post_init__(self)  # a bare super() fails in a dataclass with slots
         require_whole(self, subtrees=self.subtrees, branch=self.branch)
+
+    @property
+    def alike(self) -> int:
+        """How many samples of one prompt it draws."""
+        return self.subtrees * self.branch
 
     @property
     def each(self) -> int:
