@@ -300,9 +300,9 @@ class Account:
         """Whether this very budget has turned something away: not one around it, nor one inside it."""
         self.used_up = False
         """Whether, when it did, there was no room for an average request any more: no other needs to be begun."""
-        self._admitted = 0
-        self._least: Amounts = (0, 0, 0)
-        """What the requests that were admitted needed at least, in all."""
+        self._bounded = self.budget != UNLIMITED
+        self._admitted = self._least_tokens = self._least_flops = self._least_cost = 0
+        """The requests that found room, and what they needed at least, in all."""
         self._held_tokens = self._held_flops = self._held_cost = 0
         self._most_tokens, self._most_flops = self.budget.tokens, self.budget.flops
         self._most_cost = None if self.budget.money is None else parts_of("Budget", self.budget.money)
@@ -417,9 +417,13 @@ class Account:
             lacking._settled = lacking._settled or asyncio.Event()
             await lacking._settled.wait()
         self.hold(hold)
-        smallest = prompt + least, flops(least), cost(least)
         for account in self._around:
-            account._admit(smallest)
+            if account._bounded:
+                account._admitted += 1
+                account._least_tokens += prompt + least
+                if "flops" in self._limits or "money" in self._limits:
+                    account._least_flops += flops(least)
+                    account._least_cost += cost(least)
         return hold
 
     def hold(self, hold: Hold) -> None:
@@ -457,13 +461,6 @@ class Account:
                 late = f"{account.budget.seconds} seconds have passed, so nothing more is started"
                 raise BudgetExceeded(late, account.level)
 
-    def _admit(self, smallest: Amounts) -> None:
-        """Remember what a request needed at least, where there is a limit."""
-        if self.budget.limits:
-            (tokens, flops, cost), more = self._least, smallest
-            self._least = tokens + more[0], flops + more[1], cost + more[2]
-            self._admitted += 1
-
     def _has_room(self, tokens: int, flops: int, cost: int) -> bool:
         return tokens <= self._tokens_left() and flops <= self._flops_left() and cost <= self._cost_left()
 
@@ -493,7 +490,8 @@ class Account:
 
     def _refuse(self, spent: str, prompt: int) -> NoReturn:
         self.refused = True
-        average = (max(1, amount // max(1, self._admitted)) for amount in self._least)
+        least = self._least_tokens, self._least_flops, self._least_cost
+        average = (max(1, amount // max(1, self._admitted)) for amount in least)
         self.used_up = self.used_up or not self._has_room(*average)
         why = f"{spent} are spent, and a prompt of {prompt} tokens leaves no room for an answer"
         raise BudgetExceeded(why, self.level)
