@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal, InvalidOperation
 from math import inf
+from numbers import Integral, Real
 from operator import add, attrgetter
 from typing import Any, NoReturn, Protocol, Self
 
@@ -204,6 +205,8 @@ class Budget:
     def __post_init__(self) -> None:
         for name in LIMITS:
             limit = getattr(self, name)
+            if limit is not None:
+                _require_limit(name, limit)
             if limit is not None and not limit > 0:
                 raise InputError(f"a budget of {name}={limit!r} allows nothing: give a positive number")
         if self.money is not None:
@@ -215,6 +218,18 @@ class Budget:
         if self == UNLIMITED:
             return frozenset()
         return frozenset(name for name in LIMITS if getattr(self, name) is not None)
+
+
+def _require_limit(name: str, limit: object) -> None:
+    """Refuse what is no number, and one that is too large to be divided."""
+    kind, what = (Integral, "a whole number") if name == "tokens" else (Real, "a number")
+    if isinstance(limit, bool) or not isinstance(limit, kind):
+        raise InputError(f"Budget: {name} must be {what}, not {limit!r}")
+    try:
+        if kind is Real:
+            float(limit)
+    except OverflowError:
+        raise InputError(f"Budget: {name} must be a number that a float can hold") from None
 
 
 LIMITS = ("tokens", "seconds", "flops", "money")
@@ -283,6 +298,11 @@ class Account:
         self.in_flight = 0
         self.refused = False
         """Whether this very budget has turned something away: not one around it, nor one inside it."""
+        self.used_up = False
+        """Whether, when it did, there was no room for an average request any more: no other needs to be begun."""
+        self._bounded = self.budget != UNLIMITED
+        self._admitted = self._least_tokens = self._least_flops = self._least_cost = 0
+        """The requests that found room, and what they needed at least, in all."""
         self._held_tokens = self._held_flops = self._held_cost = 0
         self._most_tokens, self._most_flops = self.budget.tokens, self.budget.flops
         self._most_cost = None if self.budget.money is None else parts_of("Budget", self.budget.money)
@@ -310,8 +330,17 @@ class Account:
 
     @property
     def exhausted(self) -> bool:
-        """Whether this budget or one around it has turned something away."""
-        return any(account.refused for account in self._around)
+        """Whether this budget or one around it is used up.
+
+        It is once it has turned something away, and what is left is less than the requests before needed at least, on
+        average; or once its deadline has passed. So a single prompt that is too long for it does not use it up.
+        """
+        return any(account.used_up for account in self._around)
+
+    @property
+    def level(self) -> int:
+        """How many accounts are around this one."""
+        return len(self._above)
 
     @property
     def deadline(self) -> float | None:
@@ -388,6 +417,13 @@ class Account:
             lacking._settled = lacking._settled or asyncio.Event()
             await lacking._settled.wait()
         self.hold(hold)
+        for account in self._around:
+            if account._bounded:
+                account._admitted += 1
+                account._least_tokens += prompt + least
+                if "flops" in self._limits or "money" in self._limits:
+                    account._least_flops += flops(least)
+                    account._least_cost += cost(least)
         return hold
 
     def hold(self, hold: Hold) -> None:
@@ -421,8 +457,9 @@ class Account:
         """Raise `BudgetExceeded` if a deadline has passed."""
         for account in self._around if "seconds" in self._limits else ():
             if account.overshoot() > 0:
-                account.refused = True
-                raise BudgetExceeded(f"{account.budget.seconds} seconds have passed, so nothing more is started")
+                account.refused = account.used_up = True
+                late = f"{account.budget.seconds} seconds have passed, so nothing more is started"
+                raise BudgetExceeded(late, account.level)
 
     def _has_room(self, tokens: int, flops: int, cost: int) -> bool:
         return tokens <= self._tokens_left() and flops <= self._flops_left() and cost <= self._cost_left()
@@ -453,7 +490,11 @@ class Account:
 
     def _refuse(self, spent: str, prompt: int) -> NoReturn:
         self.refused = True
-        raise BudgetExceeded(f"{spent} are spent, and a prompt of {prompt} tokens leaves no room for an answer")
+        least = self._least_tokens, self._least_flops, self._least_cost
+        average = (max(1, amount // max(1, self._admitted)) for amount in least)
+        self.used_up = self.used_up or not self._has_room(*average)
+        why = f"{spent} are spent, and a prompt of {prompt} tokens leaves no room for an answer"
+        raise BudgetExceeded(why, self.level)
 
 
 class Lender(Protocol):

@@ -19,6 +19,7 @@ Anything that is not a `MetagenError` is a bug: it cancels its siblings and stop
 Foreign errors are translated once, where the foreign code is called.
 """
 
+from math import inf
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -80,6 +81,11 @@ class TransientError(GenerationError):
 
 class BudgetExceeded(SampleError):
     """The budget has no room for this request."""
+
+    def __init__(self, message: str, level: float = inf) -> None:
+        super().__init__(message)
+        self.level = level
+        """How many accounts are around the one that refused it; infinite where none did."""
 
 
 class VerifierError(SampleError):

@@ -13,7 +13,7 @@ from metagen.thinking import FAMILIES
 PLAIN = (str, int, float, type(None))
 """Settings that hold no others."""
 SAMPLES = ("n", "branch")
-"""How strategies call the number of samples that they draw of one prompt."""
+"""How strategies call the number of samples that they draw of one prompt, where they do not say it by `alike`."""
 
 
 def named_models(strategy: object) -> Iterator[str]:
@@ -87,12 +87,12 @@ def check_settings(strategy: object, models: Mapping[str, AnyBackend], default: 
         if backend and leaf.thinking is not None:
             _check_thinking(leaf, backend)
     for part in parts(strategy):
-        drawn = [(name, getattr(part, name, 1)) for name in SAMPLES]
-        several = next(((name, count) for name, count in drawn if isinstance(count, int) and count > 1), None)
+        drawn = [getattr(part, name, 1) for name in ("alike", *SAMPLES)]
+        several = next((count for count in drawn if isinstance(count, int) and count > 1), 1)
         of = getattr(part, "of", None)
-        leaves = list(find_leaves(of or default)) if several else []
-        if several and leaves and all(leaf.greedy for leaf in leaves):
-            _check_greedy(part, of, several[1])
+        leaves = list(find_leaves(of or default)) if several > 1 else []
+        if leaves and all(leaf.greedy for leaf in leaves):
+            _check_greedy(part, of, several)
 
 
 def _backend_of(leaf: Model, models: Mapping[str, AnyBackend]) -> Backend | None:

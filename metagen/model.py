@@ -28,6 +28,8 @@ RANGES = {
 }
 
 
+OBJECTS = ("chat_template_kwargs", "extra", "form")
+"""Settings that are objects, as JSON has them."""
 SETTINGS = tuple(each.name for each in fields(Settings))
 _settings_of = attrgetter(*SETTINGS)
 
@@ -57,12 +59,15 @@ class Model(Settings):
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
             raise InputError(f"Model: name must be a text, not {self.name!r}")
+        for name in OBJECTS:
+            if isinstance(value := getattr(self, name), Mapping):
+                object.__setattr__(self, name, _as_read(value))
         for name, least in WHOLE.items():
             if (value := getattr(self, name)) is not None:
                 require_whole(self, **{name: value}, least=least)
         for name, (least, most) in RANGES.items():
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, int | float) and least <= value <= most):
+            if value is not None and not ((is_number(value) or value == inf) and least <= value <= most):
                 raise InputError(f"Model: {name} must be a number from {least} to {most}, not {value!r}")
         for name in ("top_p", "repetition_penalty"):
             if getattr(self, name) == 0:
@@ -231,10 +236,11 @@ class Model(Settings):
 
     def _options(self, family: Family | None) -> Mapping[str, Any] | None:
         """What the chat template reads, the switch of thinking among it."""
+        options: Mapping[str, Any] | None = _as_json(self.chat_template_kwargs)
         if family is None or self.thinking is None:
-            return self.chat_template_kwargs
+            return options
         switch = family.off if self.thinking is False else family.on
-        return {**switch, **(self.chat_template_kwargs or {})} or None
+        return {**switch, **(options or {})} or None
 
     @property
     def greedy(self) -> bool:
@@ -308,6 +314,8 @@ def _usual(model: Model, step: str | int | None, limit: int | None) -> Sampling:
     chosen |= {
         "max_tokens": step if isinstance(step, int) else limit,
         "stop": (*model.stop, step) if isinstance(step, str) else model.stop,
+        "chat_template_kwargs": _as_json(model.chat_template_kwargs),
+        "extra": _as_json(model.extra),
     }
     return Sampling(**chosen, keep_stop=step is not None)
 
@@ -346,7 +354,7 @@ def form_of(given: Mapping[str, Any]) -> Form:
     value = given[name]
     if not isinstance(value, FORMS[name][1]) or not value:
         raise InputError(f"Model: form: {name} cannot be {value!r}")
-    settings: dict[str, Any] = {FORMS[name][0]: value}
+    settings: dict[str, Any] = {FORMS[name][0]: _as_json(value) if name == "json" else value}
     return Form(**settings)
 
 
@@ -357,6 +365,20 @@ FORMS: dict[str, tuple[str, type]] = {
     "grammar": ("grammar", str),
 }
 """What a form may be, as vLLM calls it, with the field of `Form` and its type."""
+
+
+def _as_read(value: Any) -> Any:
+    """A setting as it is when its spec is read: with tuples in place of lists, which are JSON's arrays too."""
+    if isinstance(value, Mapping):
+        return {key: _as_read(each) for key, each in value.items()}
+    return tuple(map(_as_read, value)) if isinstance(value, list | tuple) else value
+
+
+def _as_json(value: Any) -> Any:
+    """A setting as backends are told it, with lists."""
+    if isinstance(value, Mapping):
+        return {key: _as_json(each) for key, each in value.items()}
+    return list(map(_as_json, value)) if isinstance(value, list | tuple) else value
 
 
 def _ends_step(completion: Completion, step: str | int | None) -> bool:

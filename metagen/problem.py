@@ -8,7 +8,7 @@ from numbers import Rational, Real
 from typing import Any, cast
 
 from metagen.answers.kinds import MATHS
-from metagen.answers.protocol import Answers
+from metagen.answers.protocol import Answers, is_answers
 from metagen.answers.structured import Code
 from metagen.candidate import Candidate
 from metagen.copies import copier
@@ -55,10 +55,27 @@ class Problem:
         _require_text(self.prompt, f"problem {self.id!r}: prompt")
         if self.answer is not None:
             object.__setattr__(self, "answer", _as_text(self.answer, f"problem {self.id!r}: answer"))
-        if self.tests is not None:
-            _require_text(self.tests, f"problem {self.id!r}: tests")
+        for name in ("tests", "asked"):
+            if (text := getattr(self, name)) is not None:
+                _require_text(text, f"problem {self.id!r}: {name}")
+        self._check_others()
         if self.answers is MATHS and (language := "python" if self.tests else "coq" if self.to_prove else ""):
             object.__setattr__(self, "answers", Code(language))
+
+    def _check_others(self) -> None:
+        where = f"problem {self.id!r}:"
+        if self.partial is not None and not isinstance(self.partial, Candidate):
+            raise InputError(f"{where} partial must be a Candidate, not {self.partial!r}")
+        if self.step is not None:
+            _require_step(self.step)
+        if not isinstance(self.tags, Mapping):
+            raise InputError(f"{where} tags must be texts by name, such as {{'level': '1'}}, not {self.tags!r}")
+        if self.answers is MATHS or is_answers(self.answers):
+            return
+        if isinstance(self.answers, type):
+            name = self.answers.__name__
+            raise InputError(f"{where} answers={name} is a class: write {name}(...)")
+        raise InputError(f"{where} answers must be a kind of answers, such as Number(), not {self.answers!r}")
 
     @property
     def to_prove(self) -> bool:
@@ -114,8 +131,7 @@ class Problem:
 
         The text that ends a step is its last part.
         """
-        if isinstance(end, bool) or not isinstance(end, str | int) or not end or (isinstance(end, int) and end < 1):
-            raise InputError(f"a step ends with a text, such as a newline, or after so many tokens, not {end!r}")
+        _require_step(end)
         return _changed(self, step=end)
 
 
@@ -127,12 +143,39 @@ def _require_text(value: object, where: str) -> None:
         raise InputError(f"{where} must be a text, not {value!r}")
 
 
+def _require_step(end: object) -> None:
+    if isinstance(end, bool) or not isinstance(end, str | int) or not end or (isinstance(end, int) and end < 1):
+        raise InputError(f"a step ends with a text, such as a newline, or after so many tokens, not {end!r}")
+
+
 def _as_text(value: object, where: str) -> str:
     """A number in digits, a whole one without a fraction."""
     if isinstance(value, str):
         return value
-    if isinstance(value, bool) or not isinstance(value, Real | Decimal) or not isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, Real | Decimal) or not _is_finite(value):
         raise InputError(f"{where} must be a text or a number, not {value!r}")
+    try:
+        return _digits(value)
+    except ValueError:  # Python does not print whole numbers of any length
+        raise InputError(f"{where} must be a text or a number with at most {LONGEST} digits") from None
+
+
+LONGEST = 4300
+"""Digits: more are not written by Python itself, unless it is told to."""
+
+
+def _is_finite(value: Real | Decimal) -> bool:
+    if isinstance(value, Decimal):
+        return value.is_finite()
+    return isinstance(value, Rational) or isfinite(value)
+
+
+def _digits(value: Real | Decimal) -> str:
+    """A finite number. Raises `ValueError` where it has too many digits."""
+    if isinstance(value, Decimal) and max(value.adjusted(), -value.adjusted()) >= LONGEST:
+        raise ValueError
+    if isinstance(value, Rational):  # one that is whole may be larger than any float
+        return str(int(value.numerator) if value.denominator == 1 else value)
     if value == floor(value):
         return str(floor(value))
-    return str(value) if isinstance(value, Rational) else format(Decimal(str(value)), "f")
+    return format(Decimal(str(value)), "f")

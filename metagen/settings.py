@@ -7,8 +7,8 @@ import functools
 import inspect
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from math import isfinite, isinf
-from typing import Any
+from math import inf, isfinite, isinf
+from typing import Any, TypeGuard
 
 from metagen.errors import InputError
 
@@ -58,9 +58,19 @@ def require_whole(of: object, /, *, least: int = 1, **numbers: Any) -> None:
             raise InputError(f"{type(of).__name__}: {name} must be a whole number of {least} or more, not {value!r}")
 
 
-def is_number(value: object) -> bool:
-    """Whether it is a finite number, and no `True`."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether it is a finite number that a float can hold, and no `True`."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return isfinite(value)
+    except OverflowError:
+        return False
+
+
+def is_limit(value: object) -> bool:
+    """Whether it is a number above 0, infinity among them."""
+    return (is_number(value) or value == inf) and value > 0
 
 
 def require_number(of: object, /, **numbers: Any) -> None:
@@ -194,5 +204,5 @@ def takes(value: object, arguments: int) -> bool:
 
 def require_seconds(of: object, seconds: object) -> None:
     """Refuse a limit that is none."""
-    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not seconds > 0:
+    if not is_limit(seconds):
         raise InputError(f"{type(of).__name__}: seconds must be a number above 0, not {seconds!r}")

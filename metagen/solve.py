@@ -115,10 +115,11 @@ async def solve_all(
     A question that is a text is called by its number, from 1. `grade` and `default` mean what they mean to `solve`.
     Problems are taken from the iterable only when they are begun, so a stream of any length will do. A strategy that
     decides over many together, such as `Allocate`, takes them in groups, and samples for `concurrency` at a time. The
-    `account` keeps the books of the whole: its budget ends the taking of new problems, its counts can be read at any
-    time. Whoever stops early should close the generator (`contextlib.aclosing`), which cancels what is under way.
+    `account` keeps the books of the whole: no new problem is taken once its budget is used up, and its counts can be
+    read at any time. A problem that is too long for what is left fails alone. Whoever stops early should close the
+    generator (`contextlib.aclosing`), which cancels what is under way.
     """
-    check_numbers(seed, concurrency=concurrency)
+    check_numbers(seed, concurrency=concurrency, account=account)
     account = account or Account()
     default = default or USUAL
     strategy = strategy or default
@@ -128,7 +129,7 @@ async def solve_all(
         async with aclosing(_in_turn(calls, account, at_once)) as solutions:
             async for solution in solutions:
                 yield solution
-        if account.refused:
+        if account.exhausted:
             return
 
 
@@ -176,7 +177,7 @@ async def map_problems(
     This is `solve_all` for what is no strategy: labelling samples, scoring recorded solutions. Each problem comes with
     what the function returned, or with the `SampleError` that it raised, in the order in which they are done.
     """
-    check_numbers(seed, concurrency=concurrency)
+    check_numbers(seed, concurrency=concurrency, account=account)
     whole = Whole(name_models(models), seed, account or Account())
     calls = (partial(_called, function, problem, whole) for problem in as_problems(problems))
     async with aclosing(_in_turn(calls, whole.account, concurrency)) as results:
@@ -198,7 +199,7 @@ def _prepared(
     """One problem's call, once it is sure that its settings can work."""
     require_strategy(where, strategy=strategy)
     require_grade(where, grade=grade)
-    check_numbers(seed, budget)
+    check_numbers(seed, budget, account=account)
     books = account.inner(budget) if account else Account(budget)
     default = default or USUAL
     whole = Whole(name_models(model, strategy or default, grade), seed, books, grade, default)
@@ -206,13 +207,15 @@ def _prepared(
     return _as_problem(problem, 1), strategy or default, whole
 
 
-def check_numbers(seed: object, budget: object = None, concurrency: object = 1) -> None:
+def check_numbers(seed: object, budget: object = None, concurrency: object = 1, account: object = None) -> None:
     if not isinstance(concurrency, int) or concurrency < 1:
         raise InputError(f"concurrency must be 1 or more, not {concurrency!r}")
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, Integral)):
         raise InputError(f"seed must be a whole number, not {seed!r}")
     if budget is not None and not isinstance(budget, Budget):
         raise InputError(f"budget must be a Budget, such as Budget(tokens=1000), not {budget!r}")
+    if account is not None and not isinstance(account, Account):
+        raise InputError(f"account must be an Account, such as Account(Budget(tokens=1000)), not {account!r}")
 
 
 def as_problems(problems: Iterable[Problem | str]) -> Iterable[Problem]:
@@ -255,13 +258,13 @@ def _parts(
 async def _in_turn(
     calls: Iterable[Callable[[], Coroutine[Any, Any, Result]]], account: Account, at_once: int
 ) -> AsyncGenerator[Result, None]:
-    """Begin calls, `at_once` at a time, while the budget refuses nothing; yield each result as it is done."""
+    """Begin calls, `at_once` at a time, while the budget is not used up; yield each result as it is done."""
     waiting, done = iter(calls), asyncio.Queue[asyncio.Task[Result]]()
     begun: set[asyncio.Task[Result]] = set()
     with collecting_seldom():
         try:
             while True:
-                for call in () if account.refused else islice(waiting, at_once - len(begun)):
+                for call in () if account.exhausted else islice(waiting, at_once - len(begun)):
                     task = asyncio.create_task(call())
                     task.add_done_callback(done.put_nowait)
                     begun.add(task)

@@ -1,3 +1,4 @@
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from metagen import (
     parse,
     solve,
 )
+from metagen.answers.protocol import Form
 from metagen.leaves import find_answering, leaves_open, named_models
 from metagen.model import UNBEGUN
 
@@ -260,6 +262,49 @@ def test_every_setting_is_part_of_the_spec(spec: str) -> None:
     assert hash(parse(spec)) == hash(parse(spec))
 
 
+json = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+objects = st.dictionaries(st.text(), json, min_size=1, max_size=3)
+SCHEMA = {"type": "object", "properties": {"a": {"enum": ["x", "y", None]}}, "required": ["a"]}
+
+
+@given(objects, objects, objects)
+def test_settings_may_hold_lists(schema: dict[str, Any], extra: dict[str, Any], options: dict[str, Any]) -> None:
+    model = Model(form={"json": schema}, extra=extra, chat_template_kwargs=options)
+    again = parse(repr(model))
+    assert again == model
+    assert repr(again) == repr(model)
+    for each in (model, again):  # a list as which it was given, for backends
+        sampling = each.wishes()
+        assert sampling.form is not None
+        assert (sampling.form.schema, sampling.extra, sampling.chat_template_kwargs) == (schema, extra, options)
+
+
+def test_a_list_and_a_tuple_are_one_setting() -> None:
+    assert Model(form={"json": SCHEMA}) == parse(f"Model(form={{'json': {SCHEMA}}})")
+    assert Model(extra={"a": [1, (2,)]}) == Model(extra={"a": (1, [2])})
+    assert Model(form={"choice": ["yes", "no"]}) == Model(form={"choice": ("yes", "no")})
+    assert Model(form={"choice": ["yes", "no"]}).wishes().form == Form(choices=("yes", "no"))
+    assert Model(form={"regex": "[0-9]"}).wishes().form == Form(regex="[0-9]")
+    assert 'required": ("a",)' in repr(Model(form={"json": SCHEMA}))
+
+
+def test_what_a_model_was_made_from_may_change() -> None:
+    given = {"a": [1]}
+    model = Model(extra=given)
+    given["a"].append(2)
+    assert model == Model(extra={"a": [1]})
+
+
+@pytest.mark.parametrize("form", [{"choice": []}, {"choice": "yes"}, {"json": ["a"]}, {"regex": ["a"]}, ["a"]])
+def test_what_is_no_form_is_refused(form: Any) -> None:
+    with pytest.raises(InputError, match=r"^Model: form"):
+        Model(form=form)
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
@@ -290,6 +335,15 @@ def test_a_setting_that_makes_no_sense_is_one_line(settings: dict[str, Any], sai
         "Vote(4, by=Judge(n=3, of=Model(temperature=0)))",
         "Escalate((Model(temperature=0), Model(temperature=0)), n=2, until=BetaStop(0.95))",
         "Vote(2, of=Fallback(Model(temperature=0), Model(temperature=0)))",
+        "Until(MatchesReference(), of=Model(temperature=0), limit=5)",
+        "Until(MatchesReference(), of=Within(tokens=500, of=CoT(of=Model(temperature=0))), limit=9)",
+        "Vote(1, of=Until(MatchesReference(), of=Model(temperature=0), limit=2))",
+        "Beam(4, 1, by=MatchesReference(), of=Model(temperature=0))",
+        "Beam(1, 4, by=MatchesReference(), of=CoT(of=Model(temperature=0)))",
+        "DVTS(4, 1, by=MatchesReference(), of=Model(temperature=0))",
+        "Fuse((4, 2), of=Model(temperature=0))",
+        "Fuse((1, 2), of=Model(temperature=0))",
+        "Fuse(2, of=Model(temperature=0))",
     ],
 )
 async def test_equal_samples_are_refused_at_the_start(spec: str) -> None:
@@ -297,6 +351,39 @@ async def test_equal_samples_are_refused_at_the_start(spec: str) -> None:
     with pytest.raises(InputError, match=r"draws [0-9] samples that are all the same, since temperature=0 makes no"):
         await solve(PROBLEM, parse(spec), backend)
     assert backend.requests == []
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "Until(MatchesReference(), of=Model(temperature=0), limit=1)",
+        "Until(Judge(of=Model(temperature=0)), limit=3)",
+        "Beam(1, 1, by=MatchesReference(), of=Model(temperature=0))",
+        "DVTS(1, 1, by=MatchesReference(), of=Model(temperature=0))",
+        "BestFirst(5, 1, by=MatchesReference(), of=Model(temperature=0))",
+        "Fuse((1, 1), of=Model(temperature=0))",
+        "Fuse((4, 2), by=Model(temperature=0))",
+        "Fuse((2, 2), of=Panel((Model(temperature=0), Model(temperature=0))))",
+        "Until(MatchesReference(), of=Fallback(Model(temperature=0), Model()), limit=3)",
+        "ABMCTS(5, by=MatchesReference(), of=Model(temperature=0))",  # its revisions differ
+        "Odd(limit=5, width=7, of=Model(temperature=0))",
+    ],
+)
+async def test_samples_that_differ_are_drawn(spec: str) -> None:
+    solution = await solve(Problem("p", "Count.", "7"), parse(spec, {"Odd": Odd}), Counting())
+    assert solution.text
+
+
+@dataclass(frozen=True)
+class Odd:
+    """A strategy of one's own, whose settings are called as those of others."""
+
+    limit: int
+    width: int
+    of: Any = None
+
+    async def __call__(self, problem: Problem, run: Run) -> Candidate:
+        return await run.ask(self.of, problem)
 
 
 @pytest.mark.parametrize("n", [3, 4])

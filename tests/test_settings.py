@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from metagen import (
+    MCTS,
     BestOf,
     Candidate,
     Chain,
@@ -22,12 +23,15 @@ from metagen import (
     Problem,
     ProgramOfThought,
     ReAct,
+    Reason,
+    Rebase,
     Refine,
     Run,
     Sandbox,
     Score,
     Until,
     Vote,
+    Within,
     parse,
     tools,
     verifiers,
@@ -119,6 +123,42 @@ def test_what_is_no_generator_is_refused(value: object, said: str) -> None:
 def test_what_is_no_verifier_is_refused(value: object) -> None:
     with pytest.raises(InputError, match="Example: by="):
         require_verifier(Example(1), by=value)
+
+
+LARGE = 10**400
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Refine(Reason(by=rates), threshold=LARGE),
+        lambda: Reason(by=rates, threshold=LARGE),
+        lambda: Until(rates, threshold=LARGE),
+        lambda: Until(rates, threshold=True),
+        lambda: Until(rates, threshold="1"),  # type: ignore[arg-type]
+        lambda: Until(rates, threshold=float("nan")),
+        lambda: Within(seconds=LARGE),
+        lambda: Within(flops=LARGE),
+        lambda: Within(flops=True),
+        lambda: Within(seconds=float("nan")),
+        lambda: Within(money="1"),  # type: ignore[arg-type]
+        lambda: Mean(rates, weights=(LARGE,)),
+        lambda: Model(temperature=LARGE),
+        lambda: Model(logit_bias={1: LARGE}),
+        lambda: MatchesReference(seconds=LARGE),
+        lambda: MCTS(3, 2, by=rates, exploration=LARGE),
+        lambda: Rebase(3, by=rates, temperature=LARGE),
+    ],
+)
+def test_what_no_float_holds_is_no_number(make: Callable[[], Any]) -> None:
+    with pytest.raises(InputError):
+        make()
+
+
+def test_infinity_is_a_threshold_and_a_limit() -> None:
+    assert Until(rates, threshold=float("-inf")).threshold == -float("inf")
+    assert Within(seconds=float("inf")).seconds == float("inf")
+    assert Until(rates, threshold=10**300).threshold == 10**300
 
 
 def test_what_fits_is_accepted() -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from metagen.analysis.curve import Samples
 from metagen.analysis.intervals import Array, Index
-from metagen.strategies.parallel.stopping import Stop, counted, needed
+from metagen.strategies.parallel.stopping import Keys, Stop, counted, needed
 
 ORDERS = 32
 """Random orders of the samples of a problem."""
@@ -44,6 +44,8 @@ class Prefixes:
     first: NDArray[np.int64]
     """Votes of the leading answer."""
     second: NDArray[np.int64]
+    tied: NDArray[np.bool_]
+    """Whether a tie with the second would be the leader's, which was drawn first."""
     tokens: NDArray[np.int64]
     """Of each sample."""
 
@@ -66,8 +68,8 @@ def stopped(votes: Prefixes, n: int, rule: Stop, window: int = 1) -> Played:
 
     Samples in flight advance together, a token at a time; at the stop, the unfinished are paid as far as they came.
     """
-    states = votes.first[..., :n], votes.second[..., :n], _totals(n)
-    judged = _first_true(_by_state(lambda *state: rule(counted(*state), [1.0] * state[2], n - state[2]), *states))
+    states = votes.first[..., :n], votes.second[..., :n], votes.tied[..., :n], _totals(n)
+    judged = _first_true(_by_state(lambda keys: rule(keys, [1.0] * len(keys), n - len(keys)), *states))
     judged_at = _judged_at(votes.tokens[..., :n], window)
     now = _at(judged_at, judged)
     begun_at = np.zeros_like(judged_at)
@@ -84,8 +86,8 @@ def accepted(votes: Prefixes, k: int, rule: Stop) -> tuple[Played, Array]:
     What it gives is that of the accepted votes alone; what it costs, that of all.
     """
     tokens = votes.tokens[..., :k]
-    state = votes.first[..., k - 1], votes.second[..., k - 1], np.array(k)
-    settled = _by_state(lambda *state: rule(counted(*state), [1.0] * state[2], 0), *state)
+    state = votes.first[..., k - 1], votes.second[..., k - 1], votes.tied[..., k - 1], np.array(k)
+    settled = _by_state(lambda keys: rule(keys, [1.0] * len(keys), 0), *state)
     one = np.ones_like(settled, np.int64)
     played = _mean(votes.right[..., k - 1] & settled, k * one, one, tokens.sum(2), tokens.max(2))
     return played, np.asarray(1 - settled.mean(1))
@@ -97,8 +99,8 @@ def grown(votes: Prefixes, n: int, rule: Stop, first: int, rounds: int) -> Playe
     used, depth = np.ones_like(samples), tokens[..., : min(first, n)].max(2)
     places = np.arange(n)
     for _ in range(1, rounds):
-        state = _at(votes.first, samples - 1), _at(votes.second, samples - 1), samples
-        more = _by_state(lambda *state: needed(rule, counted(*state), n - state[2]), *state)
+        state = (*(_at(each, samples - 1) for each in (votes.first, votes.second, votes.tied)), samples)
+        more = _by_state(lambda keys: needed(rule, keys, n - len(keys)), *state)
         drawn = (places >= samples[..., None]) & (places < (samples + more)[..., None])
         used, depth, samples = used + (more > 0), depth + np.where(drawn, tokens, 0).max(2), samples + more
     written = np.where(places < samples[..., None], tokens, 0).sum(2)
@@ -160,11 +162,12 @@ def _numbered(groups: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _counted(
     groups: NDArray[np.int64], right: NDArray[np.bool_], n: int
-) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.int64]]:
-    """([P, O, n], …): after each sample, whether the leader is right, its votes, and those of the second."""
+) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """([P, O, n], …): after each sample, whether the leader is right, its votes, those of the second, and its ties."""
     shape = groups.shape
     counts, places = np.zeros(shape, np.int64), np.full(shape, n, np.int64)
     leads, first, second = np.empty(shape, np.bool_), np.empty(shape, np.int64), np.empty(shape, np.int64)
+    tied = np.empty(shape, np.bool_)
     rows = np.ix_(*(np.arange(size) for size in shape[:2]))
     for drawn in range(n):
         group = groups[..., drawn]
@@ -178,19 +181,25 @@ def _counted(
         leads[..., drawn] = np.take_along_axis(right, place[..., None], 2)[..., 0]
         most, counts[leader] = counts[leader], -1
         second[..., drawn] = np.maximum(counts.max(2), 0)
+        runner = (*rows, (counts * (n + 1) - places).argmax(2))  # the first that was drawn, of those with most
+        tied[..., drawn] = (counts[runner] < 1) | (places[runner] > places[leader])
         counts[leader] = most
-    return leads, first, second
+    return leads, first, second, tied
 
 
 def _totals(n: int) -> Index:
     return np.arange(1, n + 1)
 
 
-def _by_state(function: Callable[[int, int, int], Any], first: Index, second: Index, total: Index) -> NDArray[Any]:
-    """What a function says of each state of a vote: of its two largest counts and the samples so far."""
+def _by_state(
+    function: Callable[[Keys], Any], first: Index, second: Index, tied: NDArray[np.bool_], total: Index
+) -> NDArray[Any]:
+    """What a function says of each state of a vote: of its two largest counts, which came first, and how many drew."""
     size = int(total.max()) + 1
-    codes, where = np.unique((first * size + second) * size + total, return_inverse=True)
-    said = [function(int(code) // size**2, int(code) // size % size, int(code) % size) for code in codes]
+    codes, where = np.unique(((first * size + second) * size + total) * 2 + tied, return_inverse=True)
+    said = []
+    for code, tie in (divmod(int(each), 2) for each in codes):
+        said.append(function(counted(code // size**2, code // size % size, code % size, tied=bool(tie))))
     return np.array(said)[where].reshape(first.shape)
 
 

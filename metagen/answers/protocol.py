@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol, runtime_checkable
 
 from metagen.errors import MetagenError, VerifierError
@@ -64,7 +65,14 @@ class Answers(Protocol):
 
 def is_answers(value: object) -> bool:
     """Return whether `value` is a kind of answers, not the class of one."""
-    return not isinstance(value, type) and isinstance(value, Answers)
+    kind: Any = type(value)
+    return not isinstance(value, type) and (_are_answers(kind) or isinstance(value, Answers))
+
+
+@lru_cache(256)
+def _are_answers(kind: type) -> bool:
+    """Return whether the class has all that a kind of answers has, so that its objects need not be looked at."""
+    return all(hasattr(kind, name) for name in ("asks", "form", "extract", "key", "equal"))
 
 
 def read_answer(kind: Answers, text: str, *, finished: bool = True) -> str | None:

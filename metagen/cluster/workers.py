@@ -255,7 +255,7 @@ class Workers:
         concurrency: int = CONCURRENCY,
     ) -> AsyncGenerator[Record, None]:
         """The same as the lines that a run's folder has of each solution, which are not read here."""
-        check_numbers(seed, concurrency=concurrency)
+        check_numbers(seed, concurrency=concurrency, account=account)
         strategy, account = strategy or Model(), account or Account()
         settings: dict[str, Any] = {"grade": grade, "seed": seed, "account": account}
         solve = self._from_here if is_joint(strategy) else self._on_workers

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeVar
 
 from metagen.budget import Account, Usage
-from metagen.errors import InputError, SampleError
+from metagen.errors import BudgetExceeded, InputError, SampleError
 from metagen.events import StageBegun, StageEnded
 from metagen.models import SHIPPED
 from metagen.problem import Problem
@@ -43,6 +43,8 @@ class Scope:
     seed: int | None = None
     draws: dict[Any, list[int]] = field(default_factory=dict)
     """How many samples each request was asked for, for this problem."""
+    refusals: list[tuple[tuple[Key, ...], float]] = field(default_factory=list)
+    """The paths of what budgets refused to generators, and the levels of the accounts that did."""
     teller: Teller | None = None
     """Who is told what happens; `None` where nobody listens."""
     session: str = ""
@@ -183,6 +185,8 @@ class Node:
         span = self._span
         span.status = "ok" if error is None else status_of(error)
         if error is not None:
+            if isinstance(error, BudgetExceeded) and not self._verifying:
+                self._scope.refusals.append((span.path, error.level))
             span.error = "" if span.status == "cancelled" else f"{type(error).__name__}: {error}"
         span.seconds = self._account.clock() - begun
         if teller := self._scope.teller:
@@ -214,6 +218,13 @@ class Node:
     def _waited(self, seconds: float) -> None:
         """Write down that a request of this node waited before a model took it."""
         self._span.waited += seconds
+
+    def out_of_budget(self, *key: Key) -> bool:
+        """Whether a budget around this node is used up, or refused what was drawn below: in this child, or in any."""
+        path, level = (*self._span.path, *key), self._account.level
+        return self._account.exhausted or any(
+            above <= level and where[: len(path)] == path for where, above in self._scope.refusals
+        )
 
     def note(self, text: str) -> None:
         """Say how this answer came about, on the span and in the `Solution`."""

@@ -84,7 +84,7 @@ class Run(Sending):
     @asynccontextmanager
     async def stream(
         self, generator: Generator | None, problem: Problem, limit: int, window: int = 1
-    ) -> AsyncIterator[AsyncIterator[Candidate]]:
+    ) -> AsyncIterator["Stream"]:
         """Draw up to `limit` candidates, `window` in flight, and yield survivors in the order of their numbers.
 
         That order, not the order of arrival, is what a decision to stop may depend on: else short answers would
@@ -93,11 +93,14 @@ class Run(Sending):
 
             async with run.stream(of, problem, limit=64, window=8) as candidates:
                 async for candidate in candidates: ...
+
+        where `candidates.left` is how many may still come.
         """
         if window < 1:
             raise InputError(f"a stream needs a window of 1 or more, not {window}")
         generator, key = self._resolve(generator), self._key()
         numbers = iter(range(limit))
+        stream = Stream(limit)
 
         async def survivors(begun: Begun) -> AsyncGenerator[Candidate, None]:
             refused = False
@@ -107,14 +110,15 @@ class Run(Sending):
                 if not begun:
                     return
                 taken, attempt = await begun.take()
-                refused = refused or (isinstance(attempt, SampleError) and self._account.exhausted)
+                refused = refused or (isinstance(attempt, SampleError) and self.out_of_budget(*taken))
+                stream.left = len(begun) if refused else limit - 1 - int(taken[-1])
                 if isinstance(attempt, Candidate):
                     self.compare([attempt])
                     self._tell_sample((*self._span.path, *key), int(taken[-1]), limit, attempt)
                     yield attempt
 
-        async with self._queue() as begun, aclosing(survivors(begun)) as candidates:
-            yield candidates
+        async with self._queue() as begun, aclosing(survivors(begun)) as stream.candidates:
+            yield stream
 
     @asynccontextmanager
     async def spawn(
@@ -212,7 +216,7 @@ class Run(Sending):
 
     @property
     def exhausted(self) -> bool:
-        """Whether this node's budget, or one around it, has turned something away."""
+        """Whether this node's budget, or one around it, is used up: it has no room for an average request."""
         return self._account.exhausted
 
     @property
@@ -322,6 +326,19 @@ class Run(Sending):
         if len(scores) != len(candidates):
             raise VerifierError(f"{name_of(verifier)} gave {len(scores)} verdicts for {len(candidates)} candidates")
         return settled([check_verdict(score, verifier) for score in scores], self)
+
+
+class Stream(AsyncIterator[Candidate]):
+    """Candidates as they are drawn: see `Run.stream`."""
+
+    candidates: AsyncIterator[Candidate]
+
+    def __init__(self, limit: int) -> None:
+        self.left = limit
+        """How many may come after the last one that came: those that were lost do not."""
+
+    async def __anext__(self) -> Candidate:
+        return await anext(self.candidates)
 
 
 Begun = Queue[tuple[Key, ...], Any]

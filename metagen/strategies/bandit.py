@@ -236,12 +236,12 @@ class Member:
         return candidate
 
     async def _answer(self, problem: Problem, result: Result, run: Run) -> Candidate:
-        """What the arm gives; where it loses its sample that is a reward of 0, unless the run's budget ended."""
+        """What the arm gives; where it loses its sample that is a reward of 0, unless a budget around refused it."""
         with run.within(Budget()) as within:
             try:
                 return await within.ask(self.table.strategy.of[result.arm], problem)
             except SampleError:
-                result.reward = None if run.exhausted else 0.0
+                result.reward = None if run.out_of_budget() else 0.0
                 raise
             finally:
                 result.cost = self.table.strategy.cost_of(within.spent)

@@ -1,14 +1,23 @@
 """When to stop, what to spend, and what to do instead."""
 
 from dataclasses import KW_ONLY, dataclass
-from math import isnan
+from math import inf
 
 from metagen.budget import Budget
 from metagen.candidate import Candidate, Scored
 from metagen.errors import InputError, NoCandidate, SampleError
 from metagen.problem import Problem
 from metagen.run import Generator, Run, Verifier
-from metagen.settings import can_step, literal, require_generator, require_verifier, require_whole, spelled
+from metagen.settings import (
+    can_step,
+    is_limit,
+    is_number,
+    literal,
+    require_generator,
+    require_verifier,
+    require_whole,
+    spelled,
+)
 from metagen.strategies.choosing import best, values
 
 
@@ -37,8 +46,13 @@ class Until:
         require_verifier(self, by=self.by)
         if self.by is None:
             raise InputError("Until: needs a verifier, such as Until(MatchesReference())")
-        if not isinstance(self.threshold, int | float) or isnan(self.threshold):
+        if not is_number(self.threshold) and self.threshold not in (inf, -inf):
             raise InputError(f"Until: threshold must be a number, not {self.threshold!r}")
+
+    @property
+    def alike(self) -> int:
+        """How many samples of one prompt it may draw."""
+        return self.limit
 
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
         seen: list[Scored] = []
@@ -77,7 +91,7 @@ class Within:
         require_generator(self, of=self.of)
         for name in ("seconds", "flops", "money"):
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, int | float) and value > 0):
+            if value is not None and not is_limit(value):
                 raise InputError(f"Within: {name} must be a number above 0, not {value!r}")
         if self.tokens is not None:
             require_whole(self, tokens=self.tokens)

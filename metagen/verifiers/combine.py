@@ -6,14 +6,14 @@ could not judge is neither bad nor as good as the others found it.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
-from math import exp, fsum, isfinite, prod
+from math import exp, fsum, prod
 from typing import Any
 
 from metagen.candidate import Candidate, Score
 from metagen.errors import InputError
 from metagen.problem import Problem
 from metagen.run import Run, Verifier
-from metagen.settings import require_number, require_verifier, spelled
+from metagen.settings import is_number, require_number, require_verifier, spelled
 from metagen.tasks import together
 
 Numbers = Sequence[float]
@@ -227,4 +227,4 @@ def _several(of: object, parts: tuple[Verifier, ...]) -> None:
 
 
 def _is_weight(weight: object) -> bool:
-    return isinstance(weight, int | float) and not isinstance(weight, bool) and isfinite(weight) and weight > 0
+    return is_number(weight) and weight > 0

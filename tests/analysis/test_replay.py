@@ -12,7 +12,7 @@ from metagen.analysis.curve import Samples
 from metagen.analysis.replay import Prefixes, accepted, grown, largest, prefixes, stopped, until_right
 from metagen.analysis.rules import majority_vote
 from metagen.strategies.choosing import majority
-from metagen.strategies.parallel.stopping import Stop
+from metagen.strategies.parallel.stopping import Stop, counted, stays_ahead
 
 KEYS = st.lists(st.sampled_from([-1, 0, 1, 2]), min_size=1, max_size=7)
 
@@ -28,7 +28,7 @@ def in_order(keys: list[int], tokens: list[int] | None = None) -> Prefixes:
     whole = prefixes(one(keys, tokens), orders=5000)
     rows = [number for number in range(5000) if whole.tokens[0, number].tolist() == (tokens or [1] * len(keys))]
     pick = np.array(rows[:1])
-    return Prefixes(*(getattr(whole, name)[:, pick] for name in ("right", "first", "second", "tokens")))
+    return Prefixes(*(getattr(whole, name)[:, pick] for name in ("right", "first", "second", "tied", "tokens")))
 
 
 @given(KEYS)
@@ -43,6 +43,10 @@ def test_each_prefix_is_the_vote_that_a_strategy_takes(keys: list[int]) -> None:
             counts = [*sorted((votes.count(key) for key in set(votes) - {None}), reverse=True), 0, 0]
             assert whole.right[0, order, size - 1] == (drawn[chosen or 0] == 0)
             assert [whole.first[0, order, size - 1], whole.second[0, order, size - 1]] == counts[:2]
+            state = (*(int(each[0, order, size - 1]) for each in (whole.first, whole.second)), size)
+            shown = counted(*state, tied=bool(whole.tied[0, order, size - 1]))
+            for left in range(3):
+                assert stays_ahead(shown, left) == stays_ahead(votes, left)
 
 
 def test_votes_agree_with_the_exact_curve() -> None:

@@ -1,8 +1,10 @@
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
 from metagen import (
+    ABMCTS,
     Account,
     Budget,
     Candidate,
@@ -17,7 +19,9 @@ from metagen import (
     Scripted,
     Until,
     Vote,
+    WindowStop,
     Within,
+    parse,
     solve,
     solve_all,
 )
@@ -94,6 +98,53 @@ async def test_the_budget_around_it_ends_the_sampling_whatever_error_says_so() -
     (solution,) = [each async for each in solve_all([PROBLEM], strategy, right_at(-1), account=account)]
     assert not solution.correct
     assert sum(span.name == "Vote" for span in solution.trace.walk()) < 10
+
+
+def losing(number: int, reply: str = "The answer is 8.") -> Scripted:
+    """A model that loses one of its samples."""
+    calls = iter(range(10**6))
+
+    def script(request: Request) -> str:
+        if next(calls) == number:
+            raise GenerationError("flaky")
+        return reply
+
+    return Scripted(script)
+
+
+async def wordy(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[float]:
+    """A verifier that asks with a long prompt."""
+    await run.ask(Model(), problem.aside("J" * 4000))
+    return [1.0] * len(candidates)
+
+
+async def test_a_lost_sample_ends_nothing_where_only_a_verifier_found_no_room() -> None:
+    solution = await solve("q", Until(wordy, limit=6), losing(1), budget=Budget(tokens=2000))
+    assert solution.notes[-1] == "none of 5 samples was accepted: the best is returned"
+    assert (solution.compared, solution.lost) == (5, 1)
+
+
+async def test_nor_where_another_problem_was_too_long_for_the_budget() -> None:
+    account = Account(Budget(tokens=3000))
+    assert (await solve("x" * 5000, Vote(2), Scripted("7"), account=account)).failed
+    for strategy in (Vote(10, until=WindowStop(2)), Until(MatchesReference(), limit=9), ABMCTS(6, by=length)):
+        solution = await solve(PROBLEM, strategy, losing(0, "The answer is 7."), account=account)
+        assert solution.answer == "7", strategy
+
+
+@pytest.mark.parametrize("limit", ["tokens=12", "seconds=0.0000001"])
+@pytest.mark.parametrize("of", ["Model()", "Vote(2)", "Within(tokens=50, of=Vote(2))", "Fallback(CoT(), Model())"])
+async def test_a_sample_that_finds_no_room_is_the_last_that_is_drawn(limit: str, of: str) -> None:
+    """What is left, 12 tokens, may be more than nothing, but no sample of this problem will ever fit."""
+    strategy = parse(f"Within({limit}, of=Until(MatchesReference(), of={of}, limit=1000))")
+    solution = await solve(PROBLEM, strategy, Scripted("The answer is 7."))
+    assert solution.failed
+    name = of.partition("(")[0]
+    assert sum(span.name == name for span in solution.trace.walk()) <= 4
+    votes = await solve(
+        PROBLEM, parse(f"Within({limit}, of=ABMCTS(500, of={of}, by=length))", {"length": length}), Scripted("x")
+    )
+    assert sum(span.name == "expansion" for span in votes.trace.walk()) <= 4
 
 
 async def test_the_choice_does_not_depend_on_which_comes_back_first() -> None:

@@ -11,7 +11,7 @@ from metagen.problem import Problem
 from metagen.run import Generator, Run
 from metagen.settings import require_generator, require_whole, spelled
 from metagen.strategies.choosing import majority, vote_keys
-from metagen.strategies.parallel.stopping import Keys, stays, two_largest
+from metagen.strategies.parallel.stopping import Keys, stays_ahead
 from metagen.strategies.parallel.vote import elected
 
 DOUBT = 1e-9
@@ -86,8 +86,7 @@ def _doubt(keys: Keys, left: int) -> float:
     """The chance that the samples that may still come change the leader."""
     if not left:
         return 0.0
-    first, second = two_largest(keys)
-    return 1.0 - stays(first, second, len(keys) - first - second, left) if first else 1.0
+    return 1.0 - stays_ahead(keys, left)
 
 
 class _Table:

@@ -66,7 +66,7 @@ class DeepConf:
         if bar is None:
             run.note("no sample of the warm-up has a verdict: all are drawn whole")
         seen = [Scored(*each) for each in zip(warmup, scores, strict=True)]
-        if not self._settled(seen, bar, problem, run):
+        if not self._settled(seen, bar, problem, run, self.n - self.warmup):
             await self._draw(seen, bar, problem, run)
         return seen[_chosen(seen, bar, problem, run)].candidate
 
@@ -77,13 +77,14 @@ class DeepConf:
             async for candidate in drawn:
                 (score,) = await run.score(self.by, problem, [candidate])
                 seen.append(Scored(candidate, score))
-                if self._settled(seen, bar, problem, run):
+                if self._settled(seen, bar, problem, run, drawn.left):
                     break
 
-    def _settled(self, seen: list[Scored], bar: float | None, problem: Problem, run: Run) -> bool:
-        if self.until is None or len(seen) == self.n:
+    def _settled(self, seen: list[Scored], bar: float | None, problem: Problem, run: Run, left: int) -> bool:
+        """Whether the rule says so, where there is anything left to draw."""
+        if self.until is None or not left:
             return False
-        settled = call_for_truth(self.until, *_votes(seen, bar, problem), self.n - len(seen))
+        settled = call_for_truth(self.until, *_votes(seen, bar, problem), left)
         if settled:
             run.note(f"settled after {len(seen)} of {self.n} samples")
         return settled

@@ -89,6 +89,11 @@ class Fuse:
         require_generator(self, of=self.of, by=self.by)
 
     @property
+    def alike(self) -> int:
+        """How many samples of one prompt it draws."""
+        return max(self._rounds)
+
+    @property
     def _rounds(self) -> tuple[int, ...]:
         return self.n if isinstance(self.n, tuple) else (self.n,)
 

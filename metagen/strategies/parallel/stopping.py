@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import comb, lgamma, log
+from math import lgamma, log
 from typing import TYPE_CHECKING, Protocol
 
 from metagen.errors import InputError
@@ -112,8 +112,9 @@ class PredictiveStop:
 
     Where `BetaStop` asks which answer is the more probable one, this asks whether the samples that are left could still
     show it: near the end, or far ahead, less certainty is needed. The votes of the leader, of the second and of all
-    others (samples without an answer among them) follow a Pólya urn, which is a uniform prior on their shares. (The
-    predictive probability of trials that end early, Lee and Liu 2008, section 2; `ExactStop` is its limit at 1.)
+    others (samples without an answer among them) follow a Pólya urn, which is a uniform prior on their shares. A tie
+    counts for the one of the two that was drawn first. (The predictive probability of trials that end early, Lee and
+    Liu 2008, section 2; where it is to be certain, use `ExactStop`.)
     """
 
     threshold: float = 0.9
@@ -124,8 +125,7 @@ class PredictiveStop:
         _probability(self, self.threshold)
 
     def __call__(self, keys: Keys, _weights: Sequence[float], left: int, /) -> bool:
-        first, second = two_largest(keys)
-        return first > 0 and stays(first, second, len(keys) - first - second, left) >= self.threshold
+        return stays_ahead(keys, left) >= self.threshold
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -154,8 +154,6 @@ class ConsensusStop:
         return len(keys) >= self.least and total > 0 and max(sums.values()) >= self.threshold * total
 
 
-CELLS = 1 << 18
-"""Outcomes that are looked at together: there may be as many as the square of the samples that are left."""
 COUNTING = (BetaStop, DirichletStop, ExactStop, PredictiveStop)
 """Rules for votes that weigh the same: under weights their promise does not hold."""
 
@@ -172,8 +170,11 @@ def check_rule(of: object, until: Stop, *, weighted: bool) -> None:
 
 def beats(first: int, second: int) -> float:
     """P(Beta(first + 1, second + 1) > ½), exactly: a tail of the binomial distribution."""
-    n = first + second + 1
-    return sum(comb(n, k) for k in range(first + 1)) / (1 << n)
+    n, ways, total = first + second + 1, 1, 0
+    for k in range(first + 1):
+        total += ways
+        ways = ways * (n - k) // (k + 1)
+    return total / (1 << n)
 
 
 @lru_cache(maxsize=1 << 14)
@@ -200,43 +201,80 @@ def leads(counts: tuple[int, ...]) -> float:
 
 
 @lru_cache(maxsize=1 << 16)
-def stays(first: int, second: int, others: int, left: int) -> float:
-    """The probability that `first` votes are still no fewer than `second` after `left` more draws of a Pólya urn."""
+def stays(first: int, second: int, others: int, left: int, *, tied: bool = True) -> float:
+    """The probability that `first` votes are more than `second` after `left` more draws of a Pólya urn.
+
+    With `tied` it is enough that they are no fewer. How many of the draws go to one of the two is one urn, and which of
+    the two gets them is another, a walk: each of its steps changes the probability by what crosses the bar.
+    """
     import numpy as np  # noqa: PLC0415 (slow to load, and few rules need it)
 
-    factorials = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, first + second + others + left + 3)))])
+    both, every = first + second, np.arange(left + 1)
+    factorials = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, both + others + left + 3)))])
 
     def urn(start: int, more: "NDArray[np.int64]") -> "NDArray[np.float64]":
         ways: NDArray[np.float64] = factorials[start + more] - factorials[start] - factorials[more]
         return ways
 
-    every, rows, total = np.arange(left + 1), max(1, CELLS // (left + 1)), 0.0
-    for begun in range(0, left + 1, rows):
-        i, j = np.meshgrid(every[begun : begun + rows], every, indexing="ij")
-        ahead = (i + j <= left) & (first + i >= second + j)
-        i, j = i[ahead], j[ahead]
-        ways = urn(first, i) + urn(second, j) + urn(others, left - i - j)
-        total += float(np.exp(ways - urn(first + second + others + 2, np.array(left))).sum())
-    return total
+    bar, steps = (0 if tied else 1), every[:-1]
+    i = np.clip((steps + bar + second - first) // 2, 0, steps)  # how many the first got, where it is next to the bar
+    lead = first - second + 2 * i - steps
+    chance = np.exp(urn(first, i) + urn(second, steps - i) - urn(both + 1, steps)) / (both + steps + 2)
+    up, down = (lead == bar - 1) * (first + i + 1), (lead == bar) * (second + steps - i + 1)
+    ahead = np.concatenate([[0.0], np.cumsum(chance * (up - down))]) + (first - second >= bar)
+    ways = urn(both + 1, every) + urn(others, left - every) - urn(both + others + 2, np.array(left))
+    return float(np.exp(ways) @ ahead)
+
+
+def stays_ahead(keys: Keys, left: int) -> float:
+    """The probability that the leader is still ahead of the second after `left` more samples; 0 without votes.
+
+    A tie goes to the answer that was drawn first: to the second, if one with so many votes was drawn before the leader.
+    """
+    counts = _counts(keys)
+    first, second = two_largest(keys)
+    if not first:
+        return 0.0
+    tied = next(count for count in counts.values() if count in (first, second)) == first
+    return stays(first, second, len(keys) - first - second, left, tied=tied)
 
 
 def needed(rule: Stop, keys: Keys, left: int) -> int:
     """How many more samples settle a vote if the answers keep their shares: 0 if it is settled, at most `left`.
 
-    The rule must count votes: it sees how many there are of the leading answer, of the second and of all others.
+    The rule must count votes: it sees how many there are of each answer, in the order in which they were first drawn.
     """
-    votes, (first, second) = len(keys), two_largest(keys)
-    for more in range(left):
-        total = votes + more
-        behind, lead = (count * total // votes for count in (second, first - second))  # a tie stays one
-        if rule(counted(behind + lead, behind, total), [1.0] * total, left - more):
+    if not left or rule(keys, [1.0] * len(keys), left):
+        return 0
+    for more in range(1, left):
+        total = len(keys) + more
+        if rule(scaled(keys, total), [1.0] * total, left - more):
             return more
     return left
 
 
-def counted(first: int, second: int, total: int) -> Keys:
-    """Votes with these counts: of a leading answer, of a second one, and of samples without an answer."""
-    return ["first"] * first + ["second"] * second + [None] * (total - first - second)
+def counted(first: int, second: int, total: int, *, tied: bool = True) -> Keys:
+    """Votes with these counts: of a leading answer, of a second one, and of samples without an answer.
+
+    The leader was drawn first if a tie is to be its own (`tied`), else the second one.
+    """
+    votes = [("first", first), ("second", second)]
+    keys = [key for key, count in (votes if tied else reversed(votes)) for _ in range(count)]
+    return [*keys, *[None] * (total - len(keys))]
+
+
+def scaled(keys: Keys, total: int) -> Keys:
+    """`total` votes with the same shares and order of answers.
+
+    Counts and the lead are rounded down, so a tie stays one; the rest has no answer.
+    """
+    counts, (first, second) = _counts(keys), two_largest(keys)
+    sizes = {key: count * total // len(keys) for key, count in counts.items()}
+    if counts:
+        leader = max(counts, key=counts.__getitem__)
+        sizes[leader] = second * total // len(keys) + (first - second) * total // len(keys)
+    votes = [key for key, size in sizes.items() for _ in range(size)]
+    return [*votes, *[None] * (total - len(votes))]
 
 
 def _counts(keys: Keys) -> Counter[Hashable]:

@@ -74,7 +74,7 @@ class Vote:
                 keys.append(vote_key(problem, candidate))
                 voting = [key if score else None for key, score in zip(keys, scores, strict=True)]
                 weights = [score.value if score else 0.0 for score in scores]
-                if settled(voting, weights, self.n - len(candidates)):
+                if settled(voting, weights, drawn.left):
                     run.note(f"settled after {len(candidates)} of {self.n} samples")
                     break
         if not candidates:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from math import sqrt
+from math import isfinite, sqrt
 from random import Random
 from typing import Literal
 
@@ -32,10 +32,13 @@ class Posterior:
     """Of the draws, until the next reward changes them."""
 
     def add(self, reward: float) -> None:
+        """Raises `WeightError` for a reward of which there is no mean: an infinite one."""
         self.n += 1
         off = reward - self.mean
         self.mean += off / self.n
         self.squares += off * (reward - self.mean)
+        if not isfinite(self.squares + self.n * self.mean * self.mean):
+            raise WeightError(f"posteriors need finite verdicts, and {reward} is none or too large")
         self.parameters = ()
 
     def gaussian(self) -> tuple[float, float, float, float]:
@@ -162,6 +165,8 @@ class ABMCTS:
     `window` expansions are under way at a time. Results are taken in the order in which they were asked for, so no
     decision depends on the clock, and all of them are kept. The answer is chosen among all replies by the rule
     `answer`; `until` ends the search with the first reply on which its verdict is 1 or more.
+
+    Raises `WeightError` for infinite verdicts.
     """
 
     expansions: int
@@ -226,7 +231,7 @@ class ABMCTS:
                     break
                 step, result = await spawned.take()
                 if isinstance(result, SampleError):
-                    refused = refused or run.exhausted
+                    refused = refused or run.out_of_budget(key_of(step.path))
                 else:
                     tree.add(step.above, step.path, step.arm, result.candidate, result.value)
                     accepted = result.candidate if result.accepted else None

@@ -9,7 +9,7 @@ from metagen.candidate import Candidate
 from metagen.errors import InputError, SampleError
 from metagen.problem import Problem
 from metagen.run import Run
-from metagen.settings import require_whole
+from metagen.settings import is_number, require_whole
 from metagen.strategies.tree.node import (
     Draw,
     Leaf,
@@ -79,6 +79,11 @@ class Beam(Levels):
         return self.width * self.branch
 
     @property
+    def alike(self) -> int:
+        """How many samples of one prompt it draws."""
+        return self.first
+
+    @property
     def each(self) -> int:
         return self.branch
 
@@ -111,6 +116,11 @@ class DVTS(TreeSearch):
     def __post_init__(self) -> None:
         TreeSearch.__post_init__(self)  # a bare super() fails in a dataclass with slots
         require_whole(self, subtrees=self.subtrees, branch=self.branch)
+
+    @property
+    def alike(self) -> int:
+        """How many samples of one prompt it draws."""
+        return self.subtrees * self.branch
 
     @property
     def each(self) -> int:
@@ -205,5 +215,5 @@ class ParticleFilter(Levels):
 
 
 def _check_temperature(search: TreeSearch, temperature: float) -> None:
-    if not isinstance(temperature, int | float) or not 0 < temperature < float("inf"):
+    if not is_number(temperature) or temperature <= 0:
         raise InputError(f"{type(search).__name__}: temperature must be a number above 0, not {temperature!r}")

@@ -149,8 +149,9 @@ class TreeSearch:
                 grown: dict[Path, Sequence[Node]] = {}
                 while spawned and not ended and (self.by_depth or not grown):
                     (draw, _), children = await spawned.take()
-                    refused = refused or (isinstance(children, SampleError) and run.exhausted)
-                    grown[draw.path] = () if isinstance(children, SampleError) else children
+                    if isinstance(children, SampleError):
+                        children, refused = (), refused or run.out_of_budget(key_of(draw.path))
+                    grown[draw.path] = children
                     ended = any(child.accepted for child in grown[draw.path])
                 root = expand(root, grown)
                 made |= grown

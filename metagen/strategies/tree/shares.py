@@ -71,10 +71,13 @@ def puct(parent: Node, child: Node, branch: int, exploration: float) -> float:
     parent (Schrittwieser et al. 2020, appendix B), and 0, the low end, where there is none yet. P is its share of its
     siblings, equal ones counted. An expansion under way counts as `branch` of the lowest verdicts, a virtual loss, so
     that the next ones look elsewhere. (PUCT: Silver et al. 2017, methods; virtual loss: Segal 2010.)
+    Raises `WeightError` for verdicts of which there is no mean: infinite ones.
     """
     around, below = parent.sums, child.sums
     span = around.high - around.low
     gained = (below.total - below.visits * around.low) / span if below.visits and span > 0 else 0.0
+    if around.visits and not isfinite(span + gained):
+        raise WeightError(f"PUCT takes means, and there is none of verdicts from {around.low} to {around.high}")
     visits = below.visits + branch * below.drawing
     prior = child.count / sum([sibling.count for sibling in parent.children])
     visited = around.visits + branch * around.drawing

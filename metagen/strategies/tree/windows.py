@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from metagen.errors import InputError
-from metagen.settings import require_whole
+from metagen.settings import is_number, require_whole
 from metagen.strategies.tree.node import Draw, Node, Path, begin
 from metagen.strategies.tree.search import TreeSearch
 from metagen.strategies.tree.shares import puct
@@ -71,6 +71,8 @@ class MCTS(Windowed):
     (Silver et al. 2017; over steps of language models, Hao et al. 2023.) Expansions under way count as virtual losses.
     What cannot grow any more, being finished, cut or all expanded, is not entered again. It ends after `expansions`, or
     when nothing is open.
+
+    Raises `WeightError` for infinite verdicts.
     """
 
     exploration: float = field(default=1.0, kw_only=True)
@@ -78,7 +80,7 @@ class MCTS(Windowed):
 
     def __post_init__(self) -> None:
         Windowed.__post_init__(self)  # a bare super() fails in a dataclass with slots
-        if not isinstance(self.exploration, int | float) or not 0 <= self.exploration < float("inf"):
+        if not is_number(self.exploration) or self.exploration < 0:
             raise InputError(f"MCTS: exploration must be a number of 0 or more, not {self.exploration!r}")
 
     def rank(self, parent: Node, child: Node) -> float:

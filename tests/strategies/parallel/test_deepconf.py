@@ -6,6 +6,7 @@ from metagen import (
     Candidate,
     Completion,
     DeepConf,
+    GenerationError,
     InputError,
     Model,
     Problem,
@@ -75,6 +76,29 @@ async def test_no_more_are_drawn_than_the_vote_needs() -> None:
     solution = await run(backend, 9, "until=ConsensusStop(0.9, least=3)")
     assert "settled after 3 of 9 samples" in solution.notes
     assert (await run(backend, 9, "until=ConsensusStop(0.9, least=2)")).samples == 2
+
+
+@pytest.mark.parametrize("lost", [(), (0,), (1, 3), (2, 4, 5)])
+async def test_a_rule_is_told_what_may_still_come(lost: tuple[int, ...]) -> None:
+    """Samples that were lost, in the warm-up or after it, do not come again."""
+    told: list[int] = []
+    numbers = iter(range(99))
+
+    async def one(problem: Problem, run: Run) -> Candidate:
+        if next(numbers) in lost:
+            raise GenerationError("away")
+        return Candidate(("The answer is 7.",))
+
+    async def sure(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[float]:
+        return [1.0] * len(candidates)
+
+    def rule(keys: Sequence[object], weights: Sequence[float], left: int) -> bool:
+        told.append(left)
+        return False
+
+    solution = await solve(PROBLEM, DeepConf(8, of=one, by=sure, warmup=3, until=rule), Scripted("?"))
+    assert solution.lost == len(lost)
+    assert told == [5, *(7 - number for number in range(3, 7) if number not in lost)]
 
 
 async def test_without_a_bar_all_are_drawn_whole_and_the_majority_decides() -> None:

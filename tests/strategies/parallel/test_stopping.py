@@ -1,7 +1,10 @@
 """When a vote is settled: the rules against literals, integrals and each other, and the vote that follows them."""
 
 from collections.abc import Hashable, Sequence
+from fractions import Fraction
 from itertools import product
+from math import comb
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +29,7 @@ from metagen import (
     solve,
 )
 from metagen.strategies.choosing import majority
-from metagen.strategies.parallel.stopping import Stop, beats, leads, stays
+from metagen.strategies.parallel.stopping import Stop, beats, leads, stays, stays_ahead
 
 SPECS = [
     "Vote(6, until=BetaStop(0.9), window=2)",
@@ -125,12 +128,59 @@ def test_the_chance_to_stay_ahead_is_that_of_drawing_on(first: int, second: int,
     assert stays(first, second, others, left) == pytest.approx((urns[:, 0] >= urns[:, 1]).mean(), abs=0.01)
 
 
-def test_many_outcomes_are_looked_at_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = stays(7, 5, 2, 30)
-    stays.cache_clear()
-    monkeypatch.setattr("metagen.strategies.parallel.stopping.CELLS", 50)
-    assert stays(7, 5, 2, 30) == pytest.approx(whole)
-    stays.cache_clear()
+def by_pairs(first: int, second: int, others: int, left: int, *, tied: bool) -> Fraction:
+    """The same by the sum over all outcomes, in fractions."""
+    ways = 0
+    for i, j in product(range(left + 1), repeat=2):
+        if i + j <= left and first + i >= second + j + (not tied):
+            ways += comb(first + i, i) * comb(second + j, j) * comb(others + left - i - j, others)
+    return Fraction(ways, comb(first + second + others + left + 2, left))
+
+
+small = st.integers(0, 12)
+
+
+@given(small, small, small, st.integers(0, 20), st.booleans())
+def test_the_walk_comes_to_the_sum_over_all_outcomes(
+    first: int, second: int, others: int, left: int, tied: bool
+) -> None:
+    expected = float(by_pairs(first, second, others, left, tied=tied))
+    assert stays(first, second, others, left, tied=tied) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("counts", [(300, 290, 20, 150), (2, 0, 300, 100), (40, 41, 0, 120), (0, 90, 5, 90)])
+@pytest.mark.parametrize("tied", [True, False])
+def test_so_does_a_long_one(counts: tuple[int, int, int, int], tied: bool) -> None:
+    assert stays(*counts, tied=tied) == pytest.approx(float(by_pairs(*counts, tied=tied)), abs=1e-10)
+
+
+@given(st.integers(0, 80), st.integers(0, 80))
+def test_the_chance_of_two_answers_is_a_tail_of_the_binomial_distribution(first: int, second: int) -> None:
+    n = first + second + 1
+    assert beats(first, second) == sum(comb(n, k) for k in range(first + 1)) / 2**n
+
+
+@pytest.mark.parametrize(
+    ("keys", "left", "chance"),
+    [
+        ("baa", 1, 1 - 2 / 6),  # the next is b, which then wins the tie, with 2 of 6
+        ("aab", 1, 1.0),
+        ("aba", 1, 1.0),
+        ("aab", 0, 1.0),
+        ("baa", 0, 1.0),
+        ("ba", 0, 1.0),  # b leads, as it was first
+        ("cbaab", 0, 1.0),
+        ("cbaaa", 1, 1.0),
+        ("bcaab", 1, 1 - 3 / 8),  # b leads with 2 to 2, and a may pass it
+        ("caabb", 1, 1 - 3 / 8),
+        ("baac", 1, 1 - 2 / 7),
+        ([], 3, 0.0),
+        ([None, None], 3, 0.0),
+        (["b", None, "a", "a", None], 1, 1 - 2 / 8),
+    ],
+)
+def test_a_tie_goes_to_the_answer_that_was_drawn_first(keys: Sequence[Any], left: int, chance: float) -> None:
+    assert stays_ahead(keys, left) == pytest.approx(chance)
 
 
 def test_the_prediction_looks_at_what_is_left() -> None:

@@ -5,6 +5,8 @@ import pytest
 from metagen import (
     BestOf,
     Candidate,
+    ExactStop,
+    GenerationError,
     Generator,
     InputError,
     MatchesReference,
@@ -18,11 +20,12 @@ from metagen import (
     Verifier,
     Vote,
     WeightError,
+    Within,
     solve,
     solve_all,
 )
 from metagen.strategies.parallel.stopping import Stop
-from tests.support.scripts import two_votes
+from tests.support.scripts import Counting, two_votes
 
 SPECS = ["Vote(5)", "Vote(3, by=length)", "Vote(5, until=two_votes)", "BestOf(4, by=length)"]
 WRAPPERS = ["Vote(3, of={})", "Vote(3, of={}, by=length)", "BestOf(2, of={}, by=length)"]
@@ -51,6 +54,66 @@ def boxed(*answers: str) -> list[str]:
 async def test_equal_answers_vote_together_however_they_are_written() -> None:
     solution = await solve(PROBLEM, Vote(5), saying(*boxed("3", "1/2", "3", "0.5", r"\frac12")))
     assert solution.answer == "1/2"
+
+
+def losing(*lost: int) -> Counting:
+    """A model that loses the draws with these numbers."""
+
+    def script(request: Request) -> str:
+        if request.draw in lost:
+            raise GenerationError("away")
+        return "The answer is 1."
+
+    return Counting(script)
+
+
+@pytest.mark.parametrize(
+    ("lost", "left", "requests"),
+    [
+        ((), [9, 8, 7, 6, 5], 5),
+        ((0, 1, 2, 3), [5, 4, 3], 7),  # six may come at most, so three that agree are enough
+        ((1, 3, 5), [9, 7, 5, 3], 7),
+        (tuple(range(6)), [3, 2], 8),
+        (tuple(range(9)), [0], 10),
+    ],
+)
+@pytest.mark.parametrize("window", [1, 3, 20])
+async def test_a_rule_is_told_what_may_still_come(
+    lost: tuple[int, ...], left: list[int], requests: int, window: int
+) -> None:
+    """Lost samples do not come again, so they count neither as votes nor as votes that may come."""
+    told: list[int] = []
+
+    def rule(keys: Sequence[object], weights: Sequence[float], left: int) -> bool:
+        told.append(left)
+        return ExactStop()(keys, weights, left)
+
+    backend = losing(*lost)
+    solution = await solve(PROBLEM, Vote(10, until=rule, window=window), backend)
+    assert told == left
+    assert solution.answer == "1"
+    assert f"settled after {len(left)} of 10 samples" in solution.notes
+    assert len(backend.requests) <= requests + window - 1
+
+
+async def test_where_a_budget_is_used_up_no_more_may_come() -> None:
+    told: list[int] = []
+
+    def rule(keys: Sequence[object], weights: Sequence[float], left: int) -> bool:
+        told.append(left)
+        return False
+
+    async def sampled(problem: Problem, run: Run) -> Candidate:
+        async with run.stream(None, problem, limit=50, window=3) as candidates:
+            lefts = [(candidate, candidates.left) async for candidate in candidates]
+        told.extend(left for _, left in lefts)
+        return lefts[0][0]
+
+    limited = Within(tokens=100, of=sampled)
+    solution = await solve(PROBLEM, limited, Scripted("The answer is 1."))
+    assert solution.lost >= 1
+    assert told[0] == 49
+    assert told[-1] <= 49 - len(told) + 1
 
 
 async def test_a_tie_goes_to_the_answer_drawn_first() -> None:

@@ -1,6 +1,7 @@
 import random
 from collections import Counter
 from collections.abc import Sequence
+from math import isfinite
 
 import pytest
 
@@ -16,6 +17,7 @@ from metagen import (
     Run,
     Score,
     Scripted,
+    WeightError,
     Within,
     parse,
     solve,
@@ -46,6 +48,26 @@ def test_posteriors_are_those_of_the_paper(
         posterior.add(reward)
     assert posterior.gaussian() == pytest.approx(gaussian)
     assert posterior.beta() == pytest.approx(beta)
+
+
+def grown(*rewards: float | None) -> Tree:
+    tree = Tree(1, "gaussian")
+    for place, reward in enumerate(rewards):
+        tree.add(tree.root, (place,), 0, Candidate(("x",)), reward)
+    return tree
+
+
+@pytest.mark.parametrize(
+    "rewards", [(float("-inf"), 0.5), (0.5, float("inf")), (1e308, -1e308), (1e200,), (float("-inf"),)]
+)
+def test_a_reward_of_which_there_is_no_mean_is_refused(rewards: tuple[float, ...]) -> None:
+    with pytest.raises(WeightError, match="posteriors need finite verdicts"):
+        grown(*rewards)
+
+
+def test_large_rewards_have_one() -> None:
+    tree = grown(1e100, -1e100, 0.0, None)
+    assert isfinite(tree.root.wider.draw_gaussian(random.Random(1)))
 
 
 @pytest.mark.parametrize("rewards", ["gaussian", "beta"])

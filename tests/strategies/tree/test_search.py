@@ -12,6 +12,7 @@ from metagen import (
     BestFirst,
     Candidate,
     CoT,
+    GenerationError,
     InputError,
     MatchesReference,
     Model,
@@ -166,6 +167,40 @@ async def test_a_budget_cuts_a_tree_and_what_is_finished_is_voted_on(spec: str) 
         voted += cut and solution.answer is not None
         assert solution.usage.tokens <= tokens
     assert voted
+
+
+@pytest.mark.parametrize(
+    "spec",
+    ["MCTS(20, 2, by=strict)", "ABMCTS(20, by=strict)", "MCTS(20, 2, by=Sigmoid(strict))", "Beam(2, 2, by=strict)"],
+)
+async def test_infinite_verdicts_are_refused_where_means_are_taken(spec: str) -> None:
+    async def strict(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[float]:
+        return [float("-inf") if len(each.text) % 3 else float(len(each.text)) for each in candidates]
+
+    search = parse(spec, {"strict": strict})
+    if spec.endswith("MCTS(20, 2, by=strict)") or spec.startswith("ABMCTS"):
+        with pytest.raises(WeightError, match=r"write by=Sigmoid\(strict\)"):
+            await solve(PROBLEM, search, Scripted(dice, context=2000), seed=1)
+    else:
+        assert (await solve(PROBLEM, search, Scripted(dice, context=2000), seed=1)).text
+
+
+async def test_a_verdict_that_finds_no_room_does_not_end_a_search() -> None:
+    async def wordy(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[float]:
+        await run.ask(Model(), problem.aside("J" * 4000))
+        return [1.0] * len(candidates)
+
+    calls = iter(range(1000))
+
+    def flaky(request: Request) -> str:
+        if next(calls) == 2:
+            raise GenerationError("flaky")
+        return request.partial + "a step\n"
+
+    search = Within(tokens=3000, of=BestFirst(10, 2, by=wordy, window=1, depth=12))
+    solution = await solve("q", search, Scripted(flaky))
+    assert not any("the budget ended" in note for note in solution.notes)
+    assert "no reply is finished after 10 expansions: the best unfinished one is returned" in solution.notes
 
 
 @pytest.mark.parametrize("spec", SEARCHES)

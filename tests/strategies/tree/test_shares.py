@@ -1,4 +1,4 @@
-from math import exp, inf, log
+from math import exp, inf, isfinite, log
 
 import pytest
 from hypothesis import given
@@ -90,6 +90,19 @@ def test_puct_is_the_mean_on_the_scale_of_the_tree_and_the_bonus_of_the_unvisite
     assert puct(tree, first, 2, 1.0) == pytest.approx(0.5 + 0.25 * 3**0.5 / 3)
     assert puct(tree, second, 2, 1.0) == pytest.approx(1.0 + 0.5 * 3**0.5 / 2)
     assert puct(tree, third, 2, 1.0) == pytest.approx(0.25 * 3**0.5)
+
+
+@pytest.mark.parametrize("values", [(-inf, 0.9, 0.1), (0.9, inf), (-inf, -inf), (1e308, -1e308), (1e308, 1e308, 0.0)])
+def test_a_verdict_of_which_there_is_no_mean_is_refused(values: tuple[float, ...]) -> None:
+    tree = node("", None, *[node("a", value, node("a/a", value)) for value in values])
+    with pytest.raises(WeightError, match="PUCT takes means"):
+        [puct(tree, child, 2, 1.0) for child in tree.children]
+
+
+@pytest.mark.parametrize("values", [(None, None), (None, 0.3), (0.5,), (0.5, 0.5), (1e150, -1e150), (0.0, -3.0, None)])
+def test_others_have_a_mean(values: tuple[float | None, ...]) -> None:
+    tree = node("", None, *[node("a", value) for value in values])
+    assert all(isfinite(puct(tree, child, 2, 1.0)) for child in tree.children)
 
 
 def test_an_expansion_under_way_is_a_virtual_loss() -> None:
