@@ -72,9 +72,9 @@ def _answering(strategy: object) -> Iterator[Model | None]:
     elif (drawing := getattr(strategy, "drawing", None)) is not None:
         yield from _answering(drawing)
     else:
-        for name, is_generator, _ in settings_of(type(strategy)) or ():  # type: ignore[arg-type]  # a class has a hash
-            if is_generator:
-                yield from _answering(getattr(strategy, name))
+        settings = settings_of(type(strategy)) or ()  # type: ignore[arg-type]  # a class has a hash
+        found = tuple(getattr(strategy, name) for name, is_generator, _ in settings if is_generator)
+        yield from _answering(found or tuple(p for p in parts(strategy, judging=False) if isinstance(p, Model)))
 
 
 def check_settings(strategy: object, models: Mapping[str, AnyBackend], default: object = None) -> None:

@@ -177,7 +177,8 @@ class Shortest:
                 return await run.ask(self.of, step)
             try:
                 grown = await run.ask(self.of, step.continuing(candidate))
-            except (BudgetExceeded, UnfitRequest):  # no room is left, which cuts what is written and does not lose it
+            except (BudgetExceeded, UnfitRequest) as refused:  # which cuts what is written and does not lose it
+                run.note(f"a sample is cut: {refused}")
                 return replace(candidate, cut=True)
             return replace(grown, cut=not grown.finished) if stands_still(candidate, grown) else grown
 

@@ -24,6 +24,7 @@ from metagen import (
     Shortest,
     Solution,
     Think,
+    UnfitRequest,
     Vote,
     Within,
     parse,
@@ -307,3 +308,24 @@ def test_nonsense_is_refused(make: Any, said: str) -> None:
 async def test_a_thought_that_the_model_broke_off_is_not_said_to_be_ended() -> None:
     solution = await solved(Think(100), Scripted("<think>\nno end", thinking="think"))
     assert (solution.text, solution.notes) == ("", ())
+
+
+async def test_a_function_that_joins_the_pieces_of_the_reply_continues_it() -> None:
+    async def joining(problem: Problem, run: Run) -> Candidate:
+        drawn = await run.ask(None, problem)
+        return Candidate((drawn.text,), finished=drawn.finished, cut=drawn.cut)
+
+    text = "I add the two numbers. Then I check. The answer is 4."
+    model = Scripted(lambda request: text.removeprefix(request.partial))
+    solution = await solve("2+2?", Shortest(1, n=2, every=20, of=joining), model)
+    assert solution.answer == "4"
+
+
+async def test_a_sample_that_the_model_refuses_to_continue_says_so() -> None:
+    def script(request: Request) -> str:
+        if request.partial:
+            raise UnfitRequest("it cannot continue a partial reply")
+        return "The answer is 7. No wait, let me check that again. The answer is 4."
+
+    solution = await solve("2+2?", Shortest(1, n=2, every=24), Scripted(script))
+    assert any("cut: it cannot continue" in note for note in solution.notes)

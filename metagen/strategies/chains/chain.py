@@ -79,7 +79,7 @@ class Ask:
     """A prompt of your own: y ~ g(· | template(x)); as a stage of a chain, y_t ~ g(· | template(x, y₁ … y_{t-1})).
 
     In a text `{question}` stands for x, `{1}`, `{2}`, … for earlier replies, `{last}` for the last. Instead of a text,
-    `template` may be a plain function `(problem) -> str`; x is `problem.text`. What it raises costs the sample.
+    `template` may be a plain function `(problem) -> str`; x is `problem.text`. What it raises costs its samples.
     `shots` = ((filled template, reply), …) are worked examples that go before it. All samples of one problem are one
     request, as without it.
     """
@@ -223,7 +223,7 @@ def ended(reply: Candidate, mark: str) -> Candidate:
 
     A reply that a limit cut is not whole.
     """
-    said, marked, _ = reply.text.partition(mark)
-    if marked:  # the token ids hold the mark, too
+    said, marked, rest = reply.text.partition(mark)
+    if marked and not rest.strip():  # the token ids hold the mark, too
         reply = replace(reply, steps=(said.rstrip(),), tokens=(), model="")
     return replace(reply, finished=not reply.cut)

@@ -15,7 +15,7 @@ from metagen.run import Generator, Run, Tool
 from metagen.settings import WAITING, require_generator, require_seconds, require_tool, require_whole, spelled
 
 CUT_OFF = "the program was cut off before its end"
-WORD = re.compile(r"[^\W\d_]{2,}")
+WORD = re.compile(r"(?<![^\W\d_])[^\W\d_]{2,}")
 PROSE = re.compile(rf"{WORD.pattern}\s+{WORD.pattern}")
 """Two words side by side."""
 
@@ -74,7 +74,8 @@ def outcome(printed: str, answers: Answers = MATHS) -> str:
     """What stands behind a program that printed this. Raises `ToolRefusal` if it is nothing."""
     if not printed.strip():
         raise ToolRefusal("the program prints nothing")
-    last = printed.strip().splitlines()[-1].strip()
+    lines = printed.strip().splitlines()
+    last = next((line for line in reversed(lines) if re.search(r"\w|[][∞∅]", line)), lines[-1]).strip()
     given = _boxed(last) if isinstance(answers, Maths | Number) else extract(last) or last
     return f"\n\nIt prints:\n{printed.strip()}\n\nThe answer is {given}."
 
@@ -84,7 +85,7 @@ def _boxed(last: str) -> str:
 
     So it is with `[1. 2.]` of NumPy, `x**2` of SymPy and whole numbers of more than 60 digits. Prose is no answer.
     """
-    line = last.rstrip(".")
+    line = last.rstrip(".!? ")
     behind_label = extract(rf"\boxed{{{line}}}")
     given = (behind_label if behind_label != line else None) or extract(last) or last
     read, held = extract(f"The answer is {given}."), extract(rf"\boxed{{{given}}}")
@@ -94,6 +95,7 @@ def _boxed(last: str) -> str:
 
 def _is_cut(given: str, read: str) -> bool:
     """Whether a value continues where the sentence was read to its end, be it by a period or by two asterisks."""
-    continues = not WORD.search(given) and alone(given) not in (None, read)
+    before, _, rest = given.partition(read)
+    continues = not WORD.search(given) and alone(given) not in (None, read) and not re.match(r"[.!?]\s+[^\W\d]", rest)
     is_open = sum(map(read.count, "([")) > sum(map(read.count, ")]"))
-    return continues or is_open or given.partition(read)[2].startswith("**")
+    return continues or is_open or (rest.startswith("**") and not before.endswith("**"))

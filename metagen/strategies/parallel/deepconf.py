@@ -105,7 +105,8 @@ class Watched:
         while not (candidate.finished or candidate.cut or await self._fell(candidate, problem, run)):
             try:
                 before, candidate = candidate, await run.ask(self.of, step.continuing(candidate))
-            except (BudgetExceeded, UnfitRequest):  # no room is left, which cuts what is written and does not lose it
+            except (BudgetExceeded, UnfitRequest) as refused:  # which cuts what is written and does not lose it
+                run.note(f"a sample is cut: {refused}")
                 return replace(candidate, cut=True)
             if stands_still(before, candidate):  # it cannot continue: it is taken as it comes
                 break

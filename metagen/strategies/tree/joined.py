@@ -60,7 +60,8 @@ class Joined:
         while not (candidate.finished or candidate.cut or call_for_truth(self.until, _since(begun, candidate))):
             try:
                 longer = await run.ask(self.of, problem.continuing(candidate))
-            except (BudgetExceeded, UnfitRequest):  # no room is left, which cuts what is written and does not lose it
+            except (BudgetExceeded, UnfitRequest) as refused:  # which cuts what is written and does not lose it
+                run.note(f"a sample is cut: {refused}")
                 candidate = replace(candidate, cut=True)
                 break
             check_steps(self, self.of, candidate, [longer])

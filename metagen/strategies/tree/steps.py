@@ -20,7 +20,8 @@ def stands_still(begun: Candidate, candidate: Candidate) -> bool:
     """Whether a reply is not the one that was begun, or no longer than it; a step that is thought adds no text."""
     is_begun = candidate.steps[: len(begun.steps)] == begun.steps
     if not is_begun or candidate.thoughts[: len(begun.thoughts)] != begun.thoughts:
-        return True
+        old, new = (begun.thought, begun.text), (candidate.thought, candidate.text)
+        return old == new or not all(map(str.startswith, new, old))  # whose pieces were joined
     if len(candidate.steps) > len(begun.steps) or len(candidate.thoughts) > len(begun.thoughts):
         return False
     thinks = begun.open or candidate.open

@@ -281,3 +281,22 @@ async def test_hostile_programs_cost_their_candidates_alone() -> None:
     solution = await solve(PROBLEM, Vote(5, of=ProgramOfThought(Python(seconds=4.0))), Scripted(script))
     assert (solution.samples, solution.answer) == (2, "42")
     assert solution.lost == 3
+
+
+@pytest.mark.parametrize("printed", ["ab" * 9500, "a b" * 6000, "-" * 19000, "=\n" * 9000])
+def test_whatever_is_printed_is_read_at_once(printed: str) -> None:
+    assert "The answer is" in outcome(printed)
+
+
+@pytest.mark.parametrize(
+    ("printed", "answer"),
+    [
+        ("The answer is 5!", "5"),
+        ("The answer is **5** apples", "5"),
+        ("The answer is 3. x = 3", "3"),
+        ("7\n-----", "7"),
+        ("7\n=====", "7"),
+    ],
+)
+def test_a_last_line_that_says_it_in_prose_is_read_as_ever(printed: str, answer: str) -> None:
+    assert extract(outcome(printed)) == answer
