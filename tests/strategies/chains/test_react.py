@@ -26,7 +26,7 @@ from metagen.strategies.chains.react import described
 from tests.strategies.chains.test_retrieval import Library, replies
 from tests.support.confined import needs_sandbox
 from tests.support.injections import INJECTIONS
-from tests.support.scripts import Counting, length
+from tests.support.scripts import Counting
 
 SPECS = ['ReAct((("lookup", lookup),), turns=2)']
 WRAPPERS = ['ReAct((("lookup", lookup),), of={}, turns=1)']
@@ -250,5 +250,5 @@ async def test_the_last_reply_ends_before_the_mark_too() -> None:
 async def test_an_answer_behind_the_mark_is_no_part_of_a_request_that_ended_there() -> None:
     """A function given as `of` may give whole replies."""
     model = Scripted("Thought: easy.\nObservation: 2+2 is 4.\nThe answer is 4.")
-    solution = await solve("2+2?", ReAct((("length", length),), of=Mapped(str.strip), turns=1), model)
+    solution = await solve("2+2?", ReAct((("calculate", Calculator()),), of=Mapped(str.strip), turns=1), model)
     assert solution.answer == "4"
