@@ -1,6 +1,7 @@
 """What a model is asked, what it replies, and the protocol of whoever serves it."""
 
 import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,8 @@ from metagen.errors import BudgetExceeded, SampleError, UnfitRequest
 from metagen.messages import Message, Turns
 from metagen.thinking import USUAL, Family
 
+SECRET = re.compile(r"key|token$|secret|password|auth|^user$", re.IGNORECASE)
+"""Names of what is nobody's business, nor bends a distribution."""
 Meter = Callable[[Usage], None]
 """Where a backend reports what it spent: as often as it likes, also when it fails or is cancelled."""
 
@@ -214,6 +217,14 @@ completed = maker(Completion)
 """A completion of which all fields are given."""
 amended = copier(Completion)
 """A completion with other fields; its length is not counted again."""
+
+
+def put_length(completion: Completion, length: int, thought_tokens: int) -> None:
+    """Count the tokens of a completion that was just made, and that nobody else has seen yet."""
+    object.__setattr__(completion, "length", length)
+    object.__setattr__(completion, "thought_tokens", thought_tokens)
+
+
 Outcome = Completion | SampleError
 """What came of one sample: a completion, or the error that lost it, which costs no other sample."""
 
@@ -269,7 +280,7 @@ class Served(Protocol):
         return None
 
     @property
-    def extra(self) -> Mapping[str, Any] | None:
+    def always_sent(self) -> Mapping[str, Any] | None:
         """What it adds to every request, whatever the request's own settings are; `None` where it never does."""
         return None
 
@@ -411,9 +422,9 @@ def is_named(backend: AnyBackend) -> bool:
 
 
 def extra_of(backend: AnyBackend) -> Mapping[str, Any] | None:
-    """What it adds to every request; a backend of one's own may leave that out."""
-    extra: Mapping[str, Any] | None = getattr(backend, "extra", None)
-    return extra
+    """What it adds to every request, secrets left out; a backend of one's own may leave that out."""
+    extra: Mapping[str, Any] | None = getattr(backend, "always_sent", None)
+    return extra and {name: value for name, value in extra.items() if not SECRET.search(str(name))}
 
 
 def card_of(backend: AnyBackend) -> Card | None:

@@ -80,8 +80,8 @@ class _Balanced(Generic[Inner]):
         return all(is_named(member.backend) for member in self._members)
 
     @property
-    def extra(self) -> Mapping[str, Any] | None:
-        first, *others = (extra_of(member.backend) for member in self._members)
+    def always_sent(self) -> Mapping[str, Any] | None:
+        first, *others = sorted((extra_of(member.backend) or {} for member in self._members), key=repr)
         return first if all(other == first for other in others) else {"balanced": [first, *others]}
 
     @property

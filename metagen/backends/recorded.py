@@ -174,7 +174,7 @@ class Recorded(Backend):
             for draw, completion in drawn.items()
             if isinstance(completion, Completion)
             and not self._samples.has(request, draw)
-            and not cut_by_budget(completion, request)
+            and not cut_by_budget(completion, request, singly=self.singly)
         ]
         self._samples.append(samples, self._appender)
         return drawn
@@ -215,10 +215,12 @@ class Recorded(Backend):
             self._appender = None
 
 
-def cut_by_budget(completion: Completion, request: Request) -> bool:
+def cut_by_budget(completion: Completion, request: Request, *, singly: bool = False) -> bool:
     """Whether the completion ended by a limit that neither the caller nor the model set."""
     if completion.end != "length" or request.room is None:
         return False  # its length does not matter: where a prompt is read once a sample, each had less than the room
+    if not singly and 0 < completion.length < request.room:
+        return False
     return request.sampling.max_tokens is None or request.room < request.sampling.max_tokens
 
 

@@ -46,7 +46,7 @@ class Passing(Generic[Inner]):
         return is_named(self.of)
 
     @property
-    def extra(self) -> Mapping[str, Any] | None:
+    def always_sent(self) -> Mapping[str, Any] | None:
         return extra_of(self.of)
 
     @property

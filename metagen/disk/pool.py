@@ -175,7 +175,7 @@ def settings(sampling: Sampling) -> dict[str, Any]:
 def plainly(value: Any) -> Any:
     """The same settings, with numbers that are equal written alike: 1.0 as 1."""
     if isinstance(value, Mapping):
-        return {name: plainly(each) for name, each in value.items()}
+        return {str(name): plainly(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
         return [plainly(each) for each in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -24,6 +24,8 @@ STOP = frozenset(
 INVALID = frozenset({"invalid_request_error", "BadRequestError"})
 """How servers call errors that are the fault of the request."""
 STATUS = re.compile("[0-9]{3}")
+PASSING = re.compile("rate|limit|overload|timeout|capacity", re.IGNORECASE)
+"""What codes of errors hold that may pass."""
 UNREADABLE = "unreadable"
 """Our own name for the end of a sample that cannot be read."""
 GIVEN_UP = frozenset({"abort", "aborted", "cancelled", "error", "timeout", UNREADABLE})
@@ -209,7 +211,7 @@ class Body(msgspec.Struct, gc=False):
 
     def has_ended(self, n: int) -> bool:
         """Whether all of `n` samples have come to their ends."""
-        return sum(choice.reason not in {"", UNREADABLE} for choice in self.choices) == n
+        return sum(choice.reason in ENDED | WITHHELD for choice in self.choices) == n
 
 
 _READER = msgspec.json.Decoder(Body)
@@ -255,7 +257,7 @@ def _failure(error: object, host: str) -> GenerationError:
     """
     told = (error.get("code"), error.get("status")) if isinstance(error, dict) else ()
     status = next((int(each) for each in map(str, told) if STATUS.fullmatch(each)), 0)
-    if not status and isinstance(error, dict) and error.get("type") in INVALID:
+    if not status and isinstance(error, dict) and error.get("type") in INVALID and not PASSING.search(f"{told}"):
         status = 400
     if 400 <= status < 500 and status not in TRANSIENT | {401, 403, 404}:
         return Refused(status, f"{host} answered {status}: {error_text(error)}")
@@ -438,7 +440,8 @@ def written_tokens(body: Body) -> int:
 
 def shares(total: int, sizes: Sequence[int]) -> list[int]:
     """A total in whole parts, in proportion to sizes that are not all 0; the parts sum to it."""
-    ends = [total * size // sum(sizes) for size in accumulate(sizes)]
+    whole = sum(sizes)
+    ends = [total * size // whole for size in accumulate(sizes)]
     return [end - begin for begin, end in pairwise([0, *ends])]
 
 
@@ -447,11 +450,12 @@ def lengths_of(reply: Body, total: int) -> dict[int, tuple[int, int]]:
 
     The server's count is of all together: each sample has its share of it, by the bytes that came.
     """
-    numbers = [choice.index for choice in reply.choices]
-    thought = min((reply.usage and reply.usage.thought) or 0, total)
+    thought = max(0, min((reply.usage and reply.usage.thought) or 0, total))
     written = shares(total, [1 + len((each.thought + each.written).encode()) for each in reply.choices])
-    thoughts = [min(each) for each in zip(shares(thought, [1 + size for size in written]), written, strict=True)]
-    return dict(zip(numbers, zip(written, thoughts, strict=True), strict=True))
+    thoughts = [0] * len(written)
+    if thought:
+        thoughts = [min(each) for each in zip(shares(thought, [1 + size for size in written]), written, strict=True)]
+    return {choice.index: each for choice, each in zip(reply.choices, zip(written, thoughts, strict=True), strict=True)}
 
 
 def loss_of(choice: Choice) -> GenerationError | None:

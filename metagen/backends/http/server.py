@@ -29,7 +29,7 @@ from metagen.backends.http.openai import (
 from metagen.backends.http.wording import CONTEXT, PROBE, Wording
 from metagen.budget import Usage
 from metagen.errors import BackendGone, BudgetExceeded, GenerationError, InputError, SampleError, TransientError
-from metagen.request import Backend, Card, Completion, Meter, Outcome, Request, Sampling, amended
+from metagen.request import Backend, Card, Completion, Meter, Outcome, Request, Sampling, put_length
 from metagen.tasks import together
 from metagen.thinking import Family, find_family
 
@@ -50,8 +50,8 @@ class OpenAIServer(Backend):
     server is opened, and `missing` says what cannot be done. vLLM is asked in chats, and by token ids where a partial
     reply is continued. Where the length is limited the prompt is counted first, once. With `api="completions"` it is
     always asked by ids. Where ids are unknown, prompts are counted from above (a token a byte, and what the chat
-    template adds, which the first count of the server tells). Such a count shortens no reply: a limit is sent as it
-    was given, and one that the server finds too long is lowered to what fits.
+    template adds, which the first count of the server tells). Such a count shortens no reply to less than
+    half of the context, and a limit that the server finds too long is lowered to what fits.
 
     Samples that are all awaited (n > 1) come in one body. Those that may be cancelled are streamed, so that they are
     counted as far as they came. Cancelling closes the connection, and vLLM then stops the request. Where no count came
@@ -107,8 +107,8 @@ class OpenAIServer(Backend):
         self._wanted = dialect
         self._wanted_family = thinking
         self._given_card = card
-        self._extra = extra or {}
-        self._unread = partial(Wording, self._http, model, api, self._extra, context)
+        self.extra = extra or {}
+        self._unread = partial(Wording, self._http, model, api, self.extra, context)
         self._words = self._unread()
         self._lengths = Lengths()
         self._one_by_one = False
@@ -124,8 +124,8 @@ class OpenAIServer(Backend):
         return bool(self._name or self._words.model)
 
     @property
-    def extra(self) -> Mapping[str, Any]:
-        return self._extra
+    def always_sent(self) -> Mapping[str, Any]:
+        return self.extra
 
     @property
     def singly(self) -> bool:
@@ -179,16 +179,16 @@ class OpenAIServer(Backend):
     async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
         if request.n > 1 and self._one_by_one:
             return await self._singly(request, spend)
-        mine: set[str] = set()
+        taught: dict[str, str] = {}
         while True:
             known = self._words.learnt
             try:
                 return await self._generate(request, spend)
             except Refused as refused:
-                mine |= (learnt := self._words.learn(refused))
+                taught |= dict.fromkeys(learnt := self._words.learn(refused), str(refused))
                 if not learnt and self._words.learnt == known:
                     if (shorter := self._words.shorter(refused, request)) is None:
-                        self._words.forget(mine)  # it did not help
+                        self._words.forget({name for name, said in taught.items() if said == str(refused)})
                         raise final(refused) from None
                     request = shorter
             except TransientError as error:
@@ -210,9 +210,9 @@ class OpenAIServer(Backend):
                 reply = await self._awaited(path, body, books, self._headers(request))
             written = self._settle(reply, request, books)
         outcomes = await self._outcomes(reply, request)
-        if any(choice.token_ids for choice in reply.choices):
-            return outcomes
-        return _with_lengths(outcomes, reply, request, written)
+        if not any(choice.token_ids for choice in reply.choices):
+            _count(outcomes, reply, request, written)
+        return outcomes
 
     async def _singly(self, request: Request, spend: Meter) -> list[Outcome]:
         """One request per sample. Each reads the prompt, which was reserved once, so under a budget each is shorter."""
@@ -271,6 +271,8 @@ class OpenAIServer(Backend):
         except BaseException as error:
             if not (isinstance(error, Refused) and len(pieces) == 1):  # nothing came but the refusal
                 self._settle_pieces(pieces, request, books)
+            if isinstance(error, Refused) and len(pieces) > 1:  # it is paid for: its room holds no other try
+                raise final(error) from None
             raise
 
     def _heard(self, request: Request) -> Callable[[Choice], object] | None:
@@ -308,7 +310,7 @@ class OpenAIServer(Backend):
         counts = reply.usage
         sound = counts and self._words.believes(counts, request)
         if counts and sound and (counts.completion_tokens or not written_tokens(reply)):
-            if not (request.before or request.after):
+            if not (request.before or request.after or request.thought or request.open):
                 self._words.learn_overhead(request.prompt + request.partial, counts.prompt_tokens)
             books.settle_counts(self._words.with_thoughts(counts, reply, request))
             return counts.completion_tokens
@@ -446,19 +448,16 @@ def _refusals_of(body: Mapping[str, Any]) -> Iterator[None]:
         raise
 
 
-def _with_lengths(outcomes: list[Outcome], reply: Body, request: Request, written: int) -> list[Outcome]:
-    """The samples with their lengths, where no ids tell them, as they were paid for: a pool plays them at that cost."""
+def _count(outcomes: list[Outcome], reply: Body, request: Request, written: int) -> None:
+    """Give the samples their lengths, where no ids tell them, as they were paid for: a pool plays them at that cost."""
     lengths, most = lengths_of(reply, written), request.limit(written)
-
-    def counted(index: int, outcome: Outcome) -> Outcome:
+    for index, outcome in enumerate(outcomes):
         if not isinstance(outcome, Completion) or outcome.length or index not in lengths:
-            return outcome
+            continue
         if request.sampling.keep_stop and outcome.end == "length":  # a step by tokens ends by a count, not by a share
-            return outcome
+            continue
         length, thought = lengths[index]
-        return amended(outcome, length=min(length, most), thought_tokens=min(thought, most))
-
-    return [counted(index, outcome) for index, outcome in enumerate(outcomes)]
+        put_length(outcome, min(length, most), min(thought, most))
 
 
 class VLLMServer(OpenAIServer):

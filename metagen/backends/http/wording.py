@@ -129,9 +129,14 @@ class Wording:
         """
         asked = self.longest(request, prompt := self.bound(request))
         left, own = self.room - prompt, request.sampling.max_tokens or request.room
-        if self.dialect.tells_ids or not own or refused.status not in UNFIT or not TOO_LONG.search(str(refused)):
+        if (
+            self.dialect.tells_ids
+            or not own
+            or refused.status not in UNFIT - {413}
+            or not TOO_LONG.search(str(refused))
+        ):
             return None
-        room = max(left, min(asked, self.room) // 2)
+        room = max(left, min(asked, self.room) // 2, 1)
         fits = room == left or room >= self.room // 8
         return changed(request, room=room) if fits and room < asked else None
 
@@ -177,8 +182,11 @@ class Wording:
         Without ids, the family's name alone says that the chat template opens a thought. A reply that ends by itself
         without a mark is a text then: the server was told not to think, or keeps the thought to itself.
         """
-        guessed = opened and self.family is not None and not self.family.apart and not request.open
-        return reply_of(choice, self.family, opened=opened and not (guessed and _is_text(choice, request)))
+        family = self.family
+        guessed = opened and family is not None and not family.apart and not request.open
+        if guessed and family and family.close not in choice.written and _is_text(choice, request):
+            opened = False
+        return reply_of(choice, family, opened=opened)
 
     def opened(self, request: Request) -> bool:
         """Whether a completion is inside a thought from its first token on."""
@@ -229,14 +237,14 @@ class Wording:
     def longest(self, request: Request, prompt: int) -> int:
         """How many tokens each sample may have at most, if `count` gives `prompt` for the request.
 
-        A bound says little of a long prompt: most texts have four bytes per token. So where ids are unknown a limit of
-        the caller's own is asked for as it is, and without one at least half of the context. The server refuses what
-        does not fit, and `shorter` knows what to ask for then.
+        A bound says little of a long prompt: most texts have four bytes per token. So where ids are unknown, half of
+        the context may be asked for in any case, and any limit of the caller's own where the context is unknown. The
+        server refuses what does not fit, and `shorter` knows what to ask for then.
         """
         left, own = self.room - prompt, request.sampling.max_tokens
         if self.dialect.tells_ids:
             return request.limit(left)
-        if own and (self.context is None or own < self.context):
+        if own and self.context is None:
             return request.limit(own)
         return request.limit(max(left, self.room // 2))
 
@@ -352,11 +360,11 @@ LEFT_OUT = "it refuses {}, which is left out"
 SYSTEM = re.compile(r"\bsystem\b", re.IGNORECASE)
 FUNCTION = re.compile(r"""function\s+[\\"'`]*\w+""")
 """The name of a tool, which is the caller's word."""
-TURNS = re.compile(r"""[\\"']+role[\\"']+\s*:\s*[\\"']+\w*""")
+TURNS = re.compile(r"""[{,]\s*[\\"']+role[\\"']+\s*:\s*[\\"']+\w*""")
 """The role of a turn, where a server repeats the request that it refuses."""
 UNKNOWN = re.compile(
     r"unsupported (?:param|arg|field|option|setting)|unrecogni[sz]ed|\bunknown\b|\bunexpected\b|not permitted"
-    r"|only the default",
+    r"|only the default|\b(?:unsupported|omit|omitted|unset|null|not (?:a )?(?:valid|available|allowed)) ?\b(?!value)",
     re.IGNORECASE,
 )
 """What servers say of a setting that they do not have, whatever its value is."""

@@ -22,7 +22,7 @@ from metagen import (
     Vote,
     solve,
 )
-from metagen.backends.http.openai import shares
+from metagen.backends.http.openai import lengths_of, read, shares
 from tests.backends.http.test_dialects import LlamaServer, SGLangServer
 from tests.backends.http.test_oddities import Saying, opened
 from tests.backends.test_recorded import WRAPS
@@ -226,3 +226,19 @@ def test_shares_sum_to_the_total(total: int, sizes: list[int]) -> None:
     assert sum(parts) == total
     assert len(parts) == len(sizes)
     assert min(parts) >= 0
+
+
+async def test_extras_whose_names_are_no_texts_are_those_of_the_pool(tmp_path: Path) -> None:
+    fake, path = FakeServer(vllm=False), tmp_path / "pool.jsonl"
+    async with fake.running():
+        for _ in range(2):
+            server = OpenAIServer(fake.url, extra={"logit_bias": {42: -100}, "api_key": "secret"})
+            async with Recorded(path, server) as pool:
+                await solve(PROBLEM, Vote(2), pool)
+    assert "secret" not in path.read_text()
+
+
+def test_a_thought_of_less_than_nothing_is_none() -> None:
+    usage = {"prompt_tokens": 3, "completion_tokens": 9, "completion_tokens_details": {"reasoning_tokens": -5}}
+    body = {"choices": [{"index": 0, "message": {"content": "It is 7."}, "finish_reason": "stop"}], "usage": usage}
+    assert lengths_of(read(body, "host"), 9) == {0: (9, 0)}

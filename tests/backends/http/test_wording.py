@@ -191,3 +191,27 @@ async def test_tools_count_for_the_bound_of_a_prompt() -> None:
     bare = Request("p", "?")
     asked = Request("p", "?", sampling=Sampling(chat_template_kwargs={"tools": tools}))
     assert words.at_most(asked) > words.at_most(bare) + 2500
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "top_k is not used here: it must be omitted",
+        "top_k should be left unset",
+        "top_k must be null for this model",
+        "Property 'top_k' is unsupported. Use at most the documented ones",
+    ],
+)
+def test_a_setting_that_is_to_be_left_out_is(said: str) -> None:
+    assert wording().learn(refusal(said, {"top_k": 5})) == {"top_k"}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Invalid value for 'role': 'system'. Supported roles are 'user' and 'assistant'.",
+        'unsupported "role": "system"',
+    ],
+)
+def test_a_role_that_is_refused_by_its_field_is_merged(said: str) -> None:
+    assert wording().learn(refusal(said, {"messages": [SYSTEM, USER]})) == {"system"}
