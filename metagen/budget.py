@@ -298,11 +298,6 @@ class Account:
         self.in_flight = 0
         self.refused = False
         """Whether this very budget has turned something away: not one around it, nor one inside it."""
-        self.used_up = False
-        """Whether, when it did, there was no room for an average request any more: no other needs to be begun."""
-        self._bounded = self.budget != UNLIMITED
-        self._admitted = self._least_tokens = self._least_flops = self._least_cost = 0
-        """The requests that found room, and what they needed at least, in all."""
         self._held_tokens = self._held_flops = self._held_cost = 0
         self._most_tokens, self._most_flops = self.budget.tokens, self.budget.flops
         self._most_cost = None if self.budget.money is None else parts_of("Budget", self.budget.money)
@@ -330,12 +325,8 @@ class Account:
 
     @property
     def exhausted(self) -> bool:
-        """Whether this budget or one around it is used up.
-
-        It is once it has turned something away, and what is left is less than the requests before needed at least, on
-        average; or once its deadline has passed. So a single prompt that is too long for it does not use it up.
-        """
-        return any(account.used_up for account in self._around)
+        """Whether this budget or one around it has turned something away."""
+        return any(account.refused for account in self._around)
 
     @property
     def level(self) -> int:
@@ -417,13 +408,6 @@ class Account:
             lacking._settled = lacking._settled or asyncio.Event()
             await lacking._settled.wait()
         self.hold(hold)
-        for account in self._around:
-            if account._bounded:
-                account._admitted += 1
-                account._least_tokens += prompt + least
-                if "flops" in self._limits or "money" in self._limits:
-                    account._least_flops += flops(least)
-                    account._least_cost += cost(least)
         return hold
 
     def hold(self, hold: Hold) -> None:
@@ -457,7 +441,7 @@ class Account:
         """Raise `BudgetExceeded` if a deadline has passed."""
         for account in self._around if "seconds" in self._limits else ():
             if account.overshoot() > 0:
-                account.refused = account.used_up = True
+                account.refused = True
                 late = f"{account.budget.seconds} seconds have passed, so nothing more is started"
                 raise BudgetExceeded(late, account.level)
 
@@ -490,9 +474,6 @@ class Account:
 
     def _refuse(self, spent: str, prompt: int) -> NoReturn:
         self.refused = True
-        least = self._least_tokens, self._least_flops, self._least_cost
-        average = (max(1, amount // max(1, self._admitted)) for amount in least)
-        self.used_up = self.used_up or not self._has_room(*average)
         why = f"{spent} are spent, and a prompt of {prompt} tokens leaves no room for an answer"
         raise BudgetExceeded(why, self.level)
 

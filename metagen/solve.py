@@ -115,9 +115,8 @@ async def solve_all(
     A question that is a text is called by its number, from 1. `grade` and `default` mean what they mean to `solve`.
     Problems are taken from the iterable only when they are begun, so a stream of any length will do. A strategy that
     decides over many together, such as `Allocate`, takes them in groups, and samples for `concurrency` at a time. The
-    `account` keeps the books of the whole: no new problem is taken once its budget is used up, and its counts can be
-    read at any time. A problem that is too long for what is left fails alone. Whoever stops early should close the
-    generator (`contextlib.aclosing`), which cancels what is under way.
+    `account` keeps the books of the whole: its budget ends the taking of new problems, its counts can be read at any
+    time. Whoever stops early should close the generator (`contextlib.aclosing`), which cancels what is under way.
     """
     check_numbers(seed, concurrency=concurrency, account=account)
     account = account or Account()
@@ -258,7 +257,7 @@ def _parts(
 async def _in_turn(
     calls: Iterable[Callable[[], Coroutine[Any, Any, Result]]], account: Account, at_once: int
 ) -> AsyncGenerator[Result, None]:
-    """Begin calls, `at_once` at a time, while the budget is not used up; yield each result as it is done."""
+    """Begin calls, `at_once` at a time, while the budget refuses nothing; yield each result as it is done."""
     waiting, done = iter(calls), asyncio.Queue[asyncio.Task[Result]]()
     begun: set[asyncio.Task[Result]] = set()
     with collecting_seldom():

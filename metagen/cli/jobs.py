@@ -313,7 +313,7 @@ def _share(share: Share) -> str:
 def _exit_code(job: Job, done: set[str], tally: Tally, account: Account) -> int:
     """1 if problems are left for another call, else 0."""
     if left := sum(1 for _ in job.left(done)):
-        why = " because the budget is spent" if account.exhausted else ""
+        why = " because the budget is spent" if account.refused else ""
         err.print(f"Not begun{why}: {left:,} of {job.size():,} problems. Run the same command to continue.")
     if tally.failed:
         reason, count = tally.reason()

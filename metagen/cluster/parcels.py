@@ -98,8 +98,8 @@ class News:
     """On the whole task, so that a report that nobody reads loses nothing."""
     asks: tuple[Amounts, bool, int] | None = None
     """Tokens, FLOPs and money that it needs room for, whether it waits for that, and the number of the question."""
-    used_up: bool = False
-    """Whether its budget has no room for an average request any more."""
+    refused: bool = False
+    """Whether its budget has turned something away."""
     in_flight: int = 0
     """Samples."""
     busy: float = 0.0

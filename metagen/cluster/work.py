@@ -118,8 +118,8 @@ class Work:
             self._count_in_flight(slot, news.in_flight)
             if records := self._accepted(slot, news):
                 self._out.put_nowait(records)
-            if news.used_up:
-                self._account.refused = self._account.used_up = self._dispatch.closed = True
+            if news.refused:
+                self._account.refused = self._dispatch.closed = True
             if news.asks:
                 self._beside(slot, self._lend(slot, place, *news.asks))
             wanted = news.wanted if self._out.qsize() < WAITING else 0

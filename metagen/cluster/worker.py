@@ -229,8 +229,8 @@ class Desk:
             raise self._failure
         done, self._done = self._done, []
         question, self._question = self._question, None
-        wanted, used_up, samples = self._wanted(len(done)), self.account.used_up, self.account.in_flight
-        return News(done, wanted, self.account.spent, question, used_up, samples, self._busy_seconds())
+        wanted, refused, samples = self._wanted(len(done)), self.account.refused, self.account.in_flight
+        return News(done, wanted, self.account.spent, question, refused, samples, self._busy_seconds())
 
     async def ask(self, amounts: Amounts, *, wait: bool) -> None:
         """Ask the driver for room, and wait for the answer. The driver may take back unused parts for other workers."""
@@ -252,7 +252,7 @@ class Desk:
 
     def _wanted(self, done: int) -> int:
         """How many problems more would keep the engine full, by the samples that those under way keep in flight."""
-        if self.account.used_up:
+        if self.account.refused:
             return 0
         under_way, samples = len(self.begun), self.account.in_flight
         each = max(1.0, samples / max(1, under_way))

@@ -43,8 +43,8 @@ class Scope:
     seed: int | None = None
     draws: dict[Any, list[int]] = field(default_factory=dict)
     """How many samples each request was asked for, for this problem."""
-    refusals: list[tuple[tuple[Key, ...], float]] = field(default_factory=list)
-    """The paths of what budgets refused to generators, and the levels of the accounts that did."""
+    refusals: list[tuple[tuple[Key, ...], float, bool]] = field(default_factory=list)
+    """The paths of what budgets refused, the levels of the accounts that did, and whether a verifier asked."""
     teller: Teller | None = None
     """Who is told what happens; `None` where nobody listens."""
     session: str = ""
@@ -185,8 +185,8 @@ class Node:
         span = self._span
         span.status = "ok" if error is None else status_of(error)
         if error is not None:
-            if isinstance(error, BudgetExceeded) and not self._verifying:
-                self._scope.refusals.append((span.path, error.level))
+            if isinstance(error, BudgetExceeded):
+                self._scope.refusals.append((span.path, error.level, self._verifying))
             span.error = "" if span.status == "cancelled" else f"{type(error).__name__}: {error}"
         span.seconds = self._account.clock() - begun
         if teller := self._scope.teller:
@@ -220,10 +220,14 @@ class Node:
         self._span.waited += seconds
 
     def out_of_budget(self, *key: Key) -> bool:
-        """Whether a budget around this node is used up, or refused what was drawn below: in this child, or in any."""
+        """Whether a budget around this node refused what was drawn below it: in this child, or in any.
+
+        What it refused to a verifier does not count, unless this is one too: the sample is there.
+        """
         path, level = (*self._span.path, *key), self._account.level
-        return self._account.exhausted or any(
-            above <= level and where[: len(path)] == path for where, above in self._scope.refusals
+        return any(
+            above <= level and judged <= self._verifying and where[: len(path)] == path
+            for where, above, judged in self._scope.refusals
         )
 
     def note(self, text: str) -> None:

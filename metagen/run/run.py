@@ -216,7 +216,7 @@ class Run(Sending):
 
     @property
     def exhausted(self) -> bool:
-        """Whether this node's budget, or one around it, is used up: it has no room for an average request."""
+        """Whether this node's budget, or one around it, has turned something away."""
         return self._account.exhausted
 
     @property

@@ -211,41 +211,6 @@ async def test_when_the_budget_of_a_run_is_spent_no_problem_is_begun_any_more() 
     assert solutions[0].correct
 
 
-async def test_a_problem_that_is_too_long_for_the_budget_costs_no_other() -> None:
-    account, asked = Account(Budget(tokens=3000)), ["x" * 5000, "q", "y" * 4000, *(str(each) for each in range(9))]
-    solving = solve_all(asked, Vote(2), Scripted("The answer is 7."), account=account, concurrency=1)
-    solutions = {each.problem: each async for each in solving}
-    assert [number for number, each in solutions.items() if each.failed] == ["1", "3"]
-    assert all("0 of 3000 tokens are spent" in solutions["1"].error for _ in solutions)
-    assert len(solutions) == len(asked)
-    assert (account.refused, account.exhausted) == (True, False)
-
-
-@pytest.mark.parametrize("concurrency", [1, 8])
-async def test_and_the_run_still_ends_when_the_budget_is_used_up(concurrency: int) -> None:
-    asked = ["x" * 5000, *(str(each) for each in range(1000))]
-    account = Account(Budget(tokens=700))
-    solving = solve_all(asked, Vote(2), Scripted("The answer is 7."), account=account, concurrency=concurrency)
-    solutions = [each async for each in solving]
-    assert 15 < len(solutions) < 60
-    assert sum(each.failed for each in solutions) < 2 + concurrency
-    assert account.exhausted
-    assert 650 < account.spent.tokens <= 700
-
-
-async def test_problems_of_all_sizes_use_a_budget_up() -> None:
-    """Those that find no room are few, in whichever order the sizes come."""
-    for seed in range(20):
-        rng = random.Random(seed)
-        sizes = [rng.choice([5, 50, 400]) for _ in range(400)]
-        account = Account(Budget(tokens=4000))
-        solving = solve_all(["x" * size for size in sizes], Vote(1), Scripted("7."), account=account, concurrency=2)
-        solutions = [each async for each in solving]
-        assert len(solutions) < 60
-        assert sum(each.failed for each in solutions) < 20
-        assert account.spent.tokens <= 4000
-
-
 async def test_a_budget_around_that_of_the_run_ends_it_too() -> None:
     outer = Account(Budget(tokens=300))
     answers, asked = Scripted("The answer is 7."), ["What is 3 + 4?"] * 1000

@@ -120,7 +120,7 @@ async def wordy(problem: Problem, candidates: Sequence[Candidate], run: Run) -> 
 
 async def test_a_lost_sample_ends_nothing_where_only_a_verifier_found_no_room() -> None:
     solution = await solve("q", Until(wordy, limit=6), losing(1), budget=Budget(tokens=2000))
-    assert solution.notes[-1] == "none of 5 samples was accepted: the best is returned"
+    assert solution.notes[-1] == "none of 5 samples was accepted: the first, without a verdict, is returned"
     assert (solution.compared, solution.lost) == (5, 1)
 
 

@@ -231,7 +231,7 @@ class ABMCTS:
                     break
                 step, result = await spawned.take()
                 if isinstance(result, SampleError):
-                    refused = refused or run.out_of_budget(key_of(step.path))
+                    refused = refused or run.out_of_budget()
                 else:
                     tree.add(step.above, step.path, step.arm, result.candidate, result.value)
                     accepted = result.candidate if result.accepted else None

@@ -200,7 +200,7 @@ async def test_a_verdict_that_finds_no_room_does_not_end_a_search() -> None:
     search = Within(tokens=3000, of=BestFirst(10, 2, by=wordy, window=1, depth=12))
     solution = await solve("q", search, Scripted(flaky))
     assert not any("the budget ended" in note for note in solution.notes)
-    assert "no reply is finished after 10 expansions: the best unfinished one is returned" in solution.notes
+    assert "no reply is finished after 10 expansions: the first unfinished one is returned" in solution.notes
 
 
 @pytest.mark.parametrize("spec", SEARCHES)
