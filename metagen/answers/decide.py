@@ -45,19 +45,30 @@ _LONGEST_PROSE = 100
 """Characters; what is longer says more than a number."""
 _VALUE = r"(?:\.?[0-9][0-9.,/]*|\\[a-z]+(?:\{[^{}]*\})*)"
 _FIGURE = r"(?<![0-9A-Za-z_^{.,])-?\.?[0-9][0-9.,/]*"
+_WORKED_OUT = r"""
+    (?<!^)(?<!\bof[ ])plus|minus|times|twice|thrice|double|triple|half[ ]the|(?<=[0-9][ ])over
+    |(?:divided|multiplied)[ ]by|(?:root|square|cube|half|third|quarter|double|percent|[0-9])s?[ ]of
+"""
+_OTHER = r"not|never|cannot|under|below|exceeds|(?<!\bno[ ])(?<!\bnot[ ])[a-z]+\s+than"
+"""Not so `at least 7` and `no more than 7`: the answer to "what is the least number" is often given like that."""
+_BETWEEN = r"(?:\s+(?:be|equals?|to|an?|the|as|of|exactly|quite|just|only|about))*\s*"
 _TURNED = re.compile(
-    r"(?:(?<!\\)\b(?:not|never|cannot|than|minus|(?<!^)plus|times|twice|thrice|double|triple|half the|over|under|above"
-    r"|below|exceeds|at (?:most|least)|up to|(?:divided|multiplied) by"
-    r"|(?:root|square|cube|half|third|quarter|double|percent|[0-9])s? of)|n't|%\s*of)"
-    rf"(?:\s+(?:be|equals?|to|an?|the|as|of|exactly|quite|just|only|about))*\s*(?=[\s\\(-])[-(\s]*{_VALUE}(?!.*[0-9])"
-    rf"|{_FIGURE}\b[a-zA-Z ]*\bbelow zero\b",
-    re.IGNORECASE,
+    rf"""
+    (?:(?<!\\)\b(?:{_OTHER}|{_WORKED_OUT})|n't|%\s*of)
+    {_BETWEEN}(?=[\s\\(-])[-(\s]*{_VALUE}(?!.*[0-9])
+    |{_FIGURE}\b[a-zA-Z ]*\bbelow[ ]zero\b
+    """,
+    re.IGNORECASE | re.VERBOSE,
 )
 """Words that make something else of the last number in prose, right before it: `not 5`, `less than 7`, `half of 7`."""
+_WORDS = r"(?:\s+[a-zA-Z]+){0,4}"
 _TWO_NUMBERS = re.compile(
-    rf"(?:(?:either|both|between|from)\s+)?({_FIGURE})(?:\s+[a-zA-Z]+){{0,4}}(?:,|\s+(?:and|to|through|of))(?:\s+[a-zA-Z]+)?\s+"
-    rf"({_FIGURE})(?:\s+[a-zA-Z]+){{0,4}}",
-    re.IGNORECASE,
+    rf"""
+    (?!.*\b(?:each|total|all|altogether)\s*$)   # `5 dogs and 12 in total` is 12
+    (?:(?:either|both|between|from)\s+)?({_FIGURE}){_WORDS}
+    \s+(?:and|to|through|of)(?:\s+[a-zA-Z]+)?\s+({_FIGURE}){_WORDS}
+    """,
+    re.IGNORECASE | re.VERBOSE,
 )
 """`3 blue and 7 red` and `7 out of 10` are two numbers; `in 3 days it is 7` is one."""
 _VERB = re.compile(r"\b(?:is|are|was|were|be|has|have|had|makes?|gives?|equals?|gets?|needs?|costs?)\b", re.IGNORECASE)

@@ -24,17 +24,24 @@ _NUMBER = r"-?[0-9]{1,15}(?:\.[0-9]{1,15})?"
 _TEN = r"10\s?\^\s?\{?[+-]?[0-9]{1,3}\}?"
 _WHOLE = r"\s*-?[0-9]{1,15}(?:\.[0-9]{1,15})?\s*"
 _FRACTION = rf"\\[dtc]?frac\s*(?:\{{{_WHOLE}\}}|[0-9])\s*(?:\{{{_WHOLE}\}}|[0-9])"
+_BRACED = re.compile(rf"\\[dtc]?frac\s*\{{({_WHOLE})\}}\s*\{{({_WHOLE})\}}(?!\s*[0-9])")
+_BEFORE_FRACTION = re.compile(r"(?<=[0-9])\s*(?=\\[dtc]?frac)")
+"""Where a mixed number is, of which `3 1/2` is made before the braces of its fraction are left out."""
 _GROUP = r"(?:,(?:\\!)?|\{,\}|\\,|[\N{NO-BREAK SPACE}\N{THIN SPACE}\N{NARROW NO-BREAK SPACE}])[0-9]{3}"
 _ANY_NUMBER = re.compile(
-    rf"(?<![0-9.])-?(?:(?<!\w)[0-9]{{1,3}}(?:\s?{_FRACTION}|[ ][0-9]{{1,3}}/[0-9]{{1,3}}(?![0-9/]))|{_FRACTION}"
+    rf"(?<![0-9.])-?(?:(?<!\w)[0-9]{{1,3}}(?:[ ]?{_FRACTION}|[ ][0-9]{{1,3}}/[0-9]{{1,3}}(?![0-9/]))|{_FRACTION}"
     rf"|{_TEN}|[$€£]?(?:[0-9]{{1,3}}(?:{_GROUP})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?"
-    rf"(?:[eE][+-]?[0-9]{{1,3}}(?!\w)|\s?(?:\\times|\\cdot|[×*])\s?{_TEN}|/[0-9]+|\s?%)?)|(?<![0-9])-?\.[0-9]+"
+    rf"(?:[eE][+-]?[0-9]{{1,3}}(?!\w)|\s?(?:\\times|\\cdot|[×*])\s?{_TEN}|/[0-9]+(?:\.[0-9]+)?|\s?%)?)|(?<![0-9])-?\.[0-9]+"
 )
 _MIXED = re.compile(r"(-?[0-9]+)\s?(\\[a-z]+.*|[0-9]+/[0-9]+)")
 _DASH = re.compile(
-    r"(?<![\w)\]}])(?<!\b\w\s)(?<!\d\s)"
-    r"[\N{HYPHEN}-\N{EN DASH}\N{MINUS SIGN}\N{SMALL HYPHEN-MINUS}\N{FULLWIDTH HYPHEN-MINUS}]"
-    r"(?=[$€£]?\.?[0-9]|\\[dtc]?frac)"
+    r"""
+    (?<![\w)\]}%°\N{PRIME}|!]) (?<!\d[$€¢*"']) (?<!\d\*\*)   # right behind: `x−7`, `5%–10%`, `|x|−3`, `$5$–$10$`
+    (?<!\b\w\s) (?<!\d\s) (?<![%°]\s) (?<!\d[$€¢]\s)         # a space apart: `x −7`, `5% –10%`
+    [\N{HYPHEN}-\N{EN DASH}\N{MINUS SIGN}\N{SMALL HYPHEN-MINUS}\N{FULLWIDTH HYPHEN-MINUS}]
+    (?=[$€£]?\.?[0-9]|\\[dtc]?frac)
+    """,
+    re.VERBOSE,
 )
 """A dash that is the sign of a number: nothing stands before it from which the number could be taken."""
 _FORMULA = re.compile(
@@ -64,20 +71,28 @@ _CHOSEN = r"\b(?:[Oo]ption|[Cc]hoice|[Aa]nswer)\b"
 _SAID_RIGHT = (
     rf"{_CHOSEN}(?:\s+(?:I|we|you)\b[\w’' ]{{1,30}}?)?[\s*]*(?:\bis\b|:)[\s:*]*(?:is\b[\s:*]*)?LETTER"
     rf"|\b(?:[Cc]orrect|[Rr]ight|[Bb]est|[Ff]inal)\s+{_CHOSEN}[\s:*]*LETTER"
-    r"|LETTER is (?:the )?(?:right|correct|best)\b"
 )
-_MENTIONED = r"(?<!\bnot )(?<!\bover )(?<!\bthan )(?<!\bunlike )(?<!\bagainst )\b(?:option|choice|answer)\b[\s*]*LETTER"
+_MENTIONED = (
+    r"(?<!\bnot )(?<!\bover )(?<!\bthan )(?<!\bunlike )(?<!\bagainst )\b(?:option|choice|answer)\b[\s*]*LETTER"
+    r"|LETTER is (?:the )?(?:right|correct)\b"
+)
 _THOUGHT = (
     r"\b(?:[Ii]t[’']s|[Ii]t is|I(?:[’']d| would|[’']ll| will)? (?:choose|pick|select|say|go with))\s+"
     r"(?:option\s+)?LETTER(?!\s+(?!(?:over|because|since|as|and|but|not|rather|instead)\b)[a-z])"
 )
 """What is said of a letter, the surest first: "the answer is C", "option C", "it's C"."""
-_NOT_THE_WORD = r"(?<=\()I|I(?![’']|\s+(?!(?:is|because|since|as|and|or)\b)[a-z])"
+_WHAT_I_DO = (
+    r"(?:would|will|could|can|am|was|think|thought|believe|feel|cho\w+|pick\w*|want|got|get|gave|give|have|had|like|found"
+    r"|said|say)"
+)
+_NOT_THE_WORD = rf"(?<=\()I|I(?![’']|\s+{_WHAT_I_DO}\b)"
+_IS = r"(?:is|was|would be|seems|looks)\s+(?:[a-z]+ly\s+|also\s+)?"
+_NOT = r"not(?!\s+(?:an?|false|wrong|incorrect)\b)"
+"""Not so `option D is not a mammal`, which may be what was asked for."""
 _WRONG = (
     r"\w\)?(?:\s*[:–—-]\s*(?:wrong|incorrect)"
-    r"|\s+(?:(?:is|was|would be|seems|looks)\s+(?:[a-z]+ly\s+|also\s+)?)?"
-    r"(?:not|wrong|incorrect|false|too|ruled out|invalid|impossible|fails|does not|cannot|(?:is|does)n[’']t|can[’']t))"
-    r"\b"
+    rf"|\s+{_IS}(?:{_NOT}|wrong|incorrect|too|ruled out|invalid|impossible)"
+    r"|\s+(?:fails|does not|(?:is|does)n[’']t))\b"
 )
 _IS_WRONG = re.compile(_WRONG)
 _LEFT_OUT = re.compile(rf"\W*{_CHOSEN}[\s*]*\(?{_WRONG}")
@@ -90,10 +105,17 @@ _KEPT = "\ue000"
 """Stands for a period that ends no sentence while an answer is looked for."""
 _NAME = r"(?:[A-Z]\.[ ]?){0,4}[A-Z][\w’'-]+"
 _OPENS = r"(?:Therefore|Thus|Hence|However|So|Then|Also|But|And|Yes|No|This|That|It|He|She|They|Here|In|Done)"
+_BEFORE_INITIAL = r"(?=\.[ ]?[A-Z](?:\.|\Z))"
+_IN_NAME = rf"""(?<=\b[A-Z])(?:{_BEFORE_INITIAL}|(?<!\bis[ ][A-Z])(?<![:*][ ][A-Z])(?<![*"“(\n][A-Z]))"""
+"""The letter of a name; one that an answer begins with is rather a choice, `B. Paris`, if no other initial follows."""
+_NAME_ENDS = r"""(?:[.!?](?:\s|\Z)|\n|\Z|[,;(*"”]|[ ](?:and|because|since|which|who)\b)"""
 _ABBREVIATED = re.compile(
-    r"(?:(?<=\b(?:Dr|Mr|Ms|Mt))|(?<=\b(?:Mrs|Rev|Gen|Gov))|(?<=\bProf))\.(?=[ ][A-Z])|(?<=\b\w\.\w)\.(?=[ ][a-z])"
-    rf"|(?:(?<=\b[A-Z])|(?<=\bSt))\.(?=[ ][A-Z]\Z|[ ](?!{_OPENS}\b){_NAME}(?:[ ]{_NAME}){{0,3}}"
-    r"(?:[.!?](?:\s|\Z)|\n|\Z|[,;(*\"”]|[ ](?:and|because|since|which|who)\b))"
+    rf"""
+    (?:(?<=\b(?:Dr|Mr|Ms|Mt))|(?<=\b(?:Mrs|Rev|Gen|Gov))|(?<=\bProf)) \. (?=[ ][A-Z])
+    |(?<=\b[A-Z]\.[A-Z]) \. (?=[ ][a-z])
+    |(?:{_IN_NAME}|(?<=\bSt)) \. (?=[ ][A-Z]\Z|[ ](?!{_OPENS}\b){_NAME}(?:[ ]{_NAME}){{0,3}}{_NAME_ENDS})
+    """,
+    re.VERBOSE,
 )
 """The period of a title before a name, of an initial that a name ends, and of `U.S.` in the midst of a sentence."""
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
@@ -185,7 +207,7 @@ class Number(_Numeric):
         given = extract(text, finished=finished)
         if given is None or NUMBER_KEY.fullmatch(canonical(given)):
             return given
-        plain = _LAYOUT.sub(" ", _with_minus(given))
+        plain = _LAYOUT.sub(" ", _BRACED.sub(r"\1/\2", _BEFORE_FRACTION.sub(" ", _with_minus(given))))
         numbers = list(_numbers(plain))
         return numbers[0] if len(numbers) == 1 and not _is_formula(_ANY_NUMBER.sub("#", plain)) else None
 
@@ -266,7 +288,9 @@ class Choice(_ByKey):
 
     def _opening(self, text: str) -> str:
         """The letter that stands alone in the first line, or begins it as in `B) 12`, if no other line has another."""
-        mark = rf"^[^\w\n]*(?:([{self.letters}])[^\w\n]*$|([{self.letters}])\).*$)"
+        letter_alone = rf"([{self.letters}])[^\w\n:]*$"
+        beginning = rf"([{self.letters}])\)(?!.*\b(?:wrong|incorrect)\b).*$"
+        mark = rf"^[^\w\n]*(?:{letter_alone}|{beginning})"
         first, _, rest = text.strip().partition("\n")
         found = re.match(mark, first) if rest else None
         if not found or self._last(_MENTIONED, first, len(first) + 1):
@@ -349,23 +373,26 @@ class Label(_ByKey):
         return " ".join(read.split())
 
     def _alone(self, lines: Sequence[str]) -> str:
-        """The label that is all of the last line, or of the first one where no other line is another label."""
+        """The label that the last line is, or the first one where no other line is another label."""
         if not lines:
             return ""
-        first, last = self._whole(lines[0]), self._whole(lines[-1])
+        first, last = self._whole(lines[0]), self._ending(lines[-1])
         if last or not first:
             return last
-        return first if {*map(self._whole, lines)} <= {"", first} else ""
+        return first if {*map(self._ending, lines)} <= {"", first} else ""
 
     def _whole(self, line: str) -> str:
-        """The label that a line is beside markup, its period, and a word before it, as in `Sentiment: positive`."""
+        """The label that a line is beside markup and its period."""
         bare = _bare(line)
-        ended = bare.rstrip(".,;! ")
         if bare.endswith(("?", ":")):
             return ""
         by_key = {self.key(label): label for label in self.labels}
-        keys = map(self.key, (bare, ended, ended.rpartition(": ")[2]))
+        keys = map(self.key, (bare, bare.rstrip(".,;! ")))
         return next((by_key[key] for key in keys if key in by_key), "")
+
+    def _ending(self, line: str) -> str:
+        """The label that a line is, or what stands behind its colon, as in `Sentiment: positive`."""
+        return self._whole(line) or self._whole(line.rpartition(": ")[2])
 
     def _named(self, text: str) -> set[str]:
         """The labels in a text; of two that begin alike, the longer one."""

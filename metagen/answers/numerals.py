@@ -72,8 +72,10 @@ _HYPHENED = {
 _PARTS = _HYPHENED | _ORDINALS | {"half": 2, "halve": 2, "quarter": 4}
 _ONE_ORDINAL = rf"(?:(?:{_TENS.replace(' ', '|')})-(?:{'|'.join(_AFTER_TENS)})|(?:ten|hundred)-(?:{'|'.join(_POWERS)}))"
 _PART = rf"(?:{_ONE_ORDINAL}|{'|'.join(_ORDINALS)})"
-_PART_OF_ONE = re.compile(rf"\b{_PART}s?\b", re.IGNORECASE)
-_PART_OF_MORE = re.compile(rf"\b{_PART}(?:s\b|\b(?!\s+(?!(?:of|and)\b)[a-z]))", re.IGNORECASE)
+_NO_ADJECTIVE = r"\b(?!-|\s+(?!(?:of|and)\b)[a-z])"
+_PART_OF_MORE = re.compile(rf"\b{_PART}(?:s\b|{_NO_ADJECTIVE})", re.IGNORECASE)
+_CUPS = r"\b(?:third|fourth|fifth|sixth|seventh|eighth|ninth|tenth)\b(?!-)"
+_PART_OF_ONE = re.compile(rf"{_CUPS}|{_PART_OF_MORE.pattern}", re.IGNORECASE)
 """What divides a number: the plural, or the end of the words. 5 sixth graders are five."""
 _IN_WORDS = re.compile(
     rf"(?!{_ONE_ORDINAL})([0-9][0-9.,]*(?:/[0-9]+)?|an?|{COUNTED})"
@@ -87,13 +89,14 @@ _MOST_QUARTERS = 3
 
 _MINUS = re.compile(r"(?:minus|negative)\s+", re.IGNORECASE)
 _FIGURE = r"(?:\.?[0-9]|\\[dt]?(?:frac|sqrt|pi)(?![a-zA-Z]))"
-_SIGN = re.compile(
-    rf"(?:(?<![\w-])negative|(?P<before>^|[.:;=(\n]\s{{0,3}}|\b(?:is|was|be|to|at|about|roughly|approximately|around|nearly)\s+)minus)"
-    rf"\s+(?=[$€£]?{_FIGURE})",
-    re.IGNORECASE,
-)
+_NEGATIVE = r"(?<![\w-])(?<!true\s)(?<!false\s)negative"
+_IS = r"\b(?:is|was|be|to|at|about|roughly|approximately|around|nearly)\s+"
+_SIGN = re.compile(rf"(?:{_NEGATIVE}|(?P<before>^|[.:;=(\n]\s{{0,3}}|{_IS})minus)\s+(?=[$€£]?{_FIGURE})", re.IGNORECASE)
 """A sign in words: `minus` stands for one where no number can stand before it."""
-_BELOW_ZERO = re.compile(rf"((?:[0-9]|(?:{'|'.join(_UNITS)})\b).*)\s+below\s+(?:zero|0)", re.IGNORECASE)
+_NUMBER_OR_WORDS = rf"(?:[0-9]|(?:{COUNTED})\b)(?:[^a-zA-Z]|\b(?:{COUNTED})\b)*"
+_DEGREES = r"(?:degrees?(?:\s+(?:Celsius|Fahrenheit))?|[CF])"
+_BELOW_ZERO = re.compile(rf"({_NUMBER_OR_WORDS}{_DEGREES}?)\s+below\s+(?:zero|0)", re.IGNORECASE)
+"""A temperature; `5 days below zero` are five."""
 
 _BASED = re.compile(
     r"\(?([0-9][0-9A-F]*)\)?\s*(?:_\s*\{?\s*\(?\s*(?:\\text\s*\{\s*)?|\(?\s*base\s+)([0-9]{1,2}|[a-z]+)[\s})]*",
@@ -179,8 +182,11 @@ def _unsigned(text: str) -> str | None:
     if not found or not (found[2] or found[3] or found[4] or found[1].lower() in _UNITS):
         return None
     value = _counted(found[1], found[2])
-    if value is None or (found[3] and not _divides(found, value)):
+    if value is None:
         return None
+    if found[3] and not _divides(found, value):
+        apart = found[1].lower() in _UNITS and text[found.start(3) - 1] == " "
+        return f"{value} {text[found.start(3) :]}" if apart else None
     value = value + Fraction(1, 2) if found[4] else value / (_PARTS[found[3].lower()] if found[3] else 1)
     return f"{value}{found[5]}"
 

@@ -45,7 +45,7 @@ _PRODUCTS = frozenset(("mg", "ms", "ns", "in"))
 _OTHER_NUMBER = re.compile(
     r"\b(?:am|pm|hundreds?|thousands?|(?:m|b|tr)illions?|lakhs?|crores?|dozens?|gross|score|pi|sqrt|sin|cos|tan|log|ln|exp"
     r"|mod|factorial|choose|squared|cubed|half|halves|quarters?|tens|ones|twos|or|and|to|over|times|by|plus|minus|base|less"
-    r"|fewer|than|below\s+zero)\b",
+    r"|fewer|than|(?:^|degrees?\s+(?:celsius\s+|fahrenheit\s+)?)below\s+zero)\b",
     re.IGNORECASE,
 )
 """Words after a number that are no unit: with them it is another number, or more than one."""
