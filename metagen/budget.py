@@ -205,7 +205,9 @@ class Budget:
     def __post_init__(self) -> None:
         for name in LIMITS:
             limit = getattr(self, name)
-            if limit is not None:
+            if name == "tokens" and isinstance(limit, float) and limit.is_integer():  # such as 1e6
+                object.__setattr__(self, name, int(limit))
+            elif limit is not None:
                 _require_limit(name, limit)
             if limit is not None and not limit > 0:
                 raise InputError(f"a budget of {name}={limit!r} allows nothing: give a positive number")
@@ -222,11 +224,11 @@ class Budget:
 
 def _require_limit(name: str, limit: object) -> None:
     """Refuse what is no number, and one that is too large to be divided."""
-    kind, what = (Integral, "a whole number") if name == "tokens" else (Real, "a number")
-    if isinstance(limit, bool) or not isinstance(limit, kind):
+    kinds, what = ((Integral,), "a whole number") if name == "tokens" else ((Real, Decimal), "a number")
+    if isinstance(limit, bool) or not isinstance(limit, kinds) or (isinstance(limit, Decimal) and name != "money"):
         raise InputError(f"Budget: {name} must be {what}, not {limit!r}")
     try:
-        if kind is Real:
+        if name != "tokens":
             float(limit)
     except OverflowError:
         raise InputError(f"Budget: {name} must be a number that a float can hold") from None

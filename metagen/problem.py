@@ -55,9 +55,10 @@ class Problem:
         _require_text(self.prompt, f"problem {self.id!r}: prompt")
         if self.answer is not None:
             object.__setattr__(self, "answer", _as_text(self.answer, f"problem {self.id!r}: answer"))
-        for name in ("tests", "asked"):
-            if (text := getattr(self, name)) is not None:
-                _require_text(text, f"problem {self.id!r}: {name}")
+        if self.tests is not None:
+            _require_text(self.tests, f"problem {self.id!r}: tests")
+        if self.asked is not None:
+            _require_text(self.asked, f"problem {self.id!r}: asked")
         self._check_others()
         if self.answers is MATHS and (language := "python" if self.tests else "coq" if self.to_prove else ""):
             object.__setattr__(self, "answers", Code(language))
