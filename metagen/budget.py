@@ -470,7 +470,7 @@ class Account:
             spent = (budget.flops or 0) - self._flops_left()
             self._refuse(f"{spent:.4g} of {budget.flops:.4g} FLOPs", prompt)
         if (output := _longest(output, cost, self._cost_left())) < least:
-            spent = (budget.money or 0) - self._cost_left() / PARTS
+            spent = float(budget.money or 0) - self._cost_left() / PARTS
             self._refuse(f"{spent:.4g} of {budget.money:.4g} in money", prompt)
         return output
 

@@ -59,7 +59,8 @@ class Problem:
             _require_text(self.tests, f"problem {self.id!r}: tests")
         if self.asked is not None:
             _require_text(self.asked, f"problem {self.id!r}: asked")
-        self._check_others()
+        if not (self.answers is MATHS and self.partial is None and self.step is None and type(self.tags) is dict):
+            self._check_others()
         if self.answers is MATHS and (language := "python" if self.tests else "coq" if self.to_prove else ""):
             object.__setattr__(self, "answers", Code(language))
 

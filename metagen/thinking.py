@@ -81,7 +81,11 @@ FAMILIES: dict[str, Family] = {
         ),
         Family("qwq", opened=True, called="qwq"),
         Family("deepseek-r1", opened=True, called=r"deepseek-?r1|r1-distill|deepscaler|openthinker"),
-        Family("qwen3-thinking", opened=True, called=r"qwen-?3(?!.*non?-?thinking).*thinking"),
+        Family(
+            "qwen3-thinking",
+            opened=True,
+            called=r"qwen-?3\S*(?<!no)(?<!non)(?<!without)-thinking(?:-(?:\d{4}|fp8|awq|gptq|gguf)\S*)?$",
+        ),
         Family(
             "qwen3",
             on={"enable_thinking": True},

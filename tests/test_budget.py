@@ -87,6 +87,12 @@ def test_any_number_is_a_limit(limits: dict[str, Any]) -> None:
     assert Budget(**limits).limits == limits.keys()
 
 
+async def test_decimals_of_money_are_refused_as_others_are() -> None:
+    account = Account(Budget(money=Decimal("0.001")))  # type: ignore[arg-type]
+    with pytest.raises(BudgetExceeded, match=r"of 0\.001 in money"):
+        await account.reserve(10, 10, cost=lambda output: 10**12)
+
+
 async def test_an_output_shrinks_to_what_is_left() -> None:
     account = Account(Budget(tokens=100))
     assert (await account.reserve(prompt=30, output=500)).output == 70

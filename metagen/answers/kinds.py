@@ -68,19 +68,17 @@ _BRACES = re.compile(r"[{}]")
 _SIGNS = re.compile(r"[+/^=<>%&|~]|(?<=\w)\*(?=\w)|(?<![^\W\d_])-|[.,](?=\d)|[\[(](?=-?\d)|(?<=\d)[\])]")
 """Punctuation without which a text says something else, such as the sign of a number."""
 _CHOSEN = r"\b(?:[Oo]ption|[Cc]hoice|[Aa]nswer)\b"
-_SAID_RIGHT = (
+_MENTIONED = (
     rf"{_CHOSEN}(?:\s+(?:I|we|you)\b[\w’' ]{{1,30}}?)?[\s*]*(?:\bis\b|:)[\s:*]*(?:is\b[\s:*]*)?LETTER"
     rf"|\b(?:[Cc]orrect|[Rr]ight|[Bb]est|[Ff]inal)\s+{_CHOSEN}[\s:*]*LETTER"
-)
-_MENTIONED = (
-    r"(?<!\bnot )(?<!\bover )(?<!\bthan )(?<!\bunlike )(?<!\bagainst )\b(?:option|choice|answer)\b[\s*]*LETTER"
+    r"|(?<!\bnot )(?<!\bover )(?<!\bthan )(?<!\bunlike )(?<!\bagainst )\b(?:option|choice|answer)\b[\s*]*LETTER"
     r"|LETTER is (?:the )?(?:right|correct)\b"
 )
 _THOUGHT = (
     r"\b(?:[Ii]t[’']s|[Ii]t is|I(?:[’']d| would|[’']ll| will)? (?:choose|pick|select|say|go with))\s+"
     r"(?:option\s+)?LETTER(?!\s+(?!(?:over|because|since|as|and|but|not|rather|instead)\b)[a-z])"
 )
-"""What is said of a letter, the surest first: "the answer is C", "option C", "it's C"."""
+"""What is said of a letter, the surer first: "the answer is C" and "option C", "it's C"."""
 _WHAT_I_DO = (
     r"(?:would|will|could|can|am|was|think|thought|believe|feel|cho\w+|pick\w*|want|got|get|gave|give|have|had|like|found"
     r"|said|say)"
@@ -262,7 +260,6 @@ class Choice(_ByKey):
         for place in (
             self._initialled(given, text, end),
             given,
-            self._last(_SAID_RIGHT, text, end),
             self._opening(text),
             self._last(_MENTIONED, text, end),
             text if finished and not _LEFT_OUT.match(text) else "",

@@ -7,7 +7,9 @@ from the template, as text. Where no content holds one, the ids are exactly thos
 
 import json
 import re
+from array import array
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property, lru_cache
 from hashlib import blake2b
 from types import MappingProxyType
@@ -18,7 +20,7 @@ from metagen.messages import Turns, merged, plain
 
 NO_SYSTEM = "its chat template takes no system turn: what one says is put before the first question"
 
-PIECES = 4096
+PIECES = 1024
 """Pieces of texts whose ids are kept."""
 TAKING_MORE = ("normalized", "lstrip", "rstrip", "single_word")
 """Settings with which an added token takes blanks beside it, or is found elsewhere than where its text stands."""
@@ -63,7 +65,10 @@ class Chat:
             return self.encode_text(plain(turns) + partial, begins=True)
         if not self.takes_system:
             turns = merged(turns)
-        fields = [_with_objects(turn.fields()) for turn in turns]
+        fields = [turn.fields() for turn in turns]
+        if (objects := [*map(_with_objects, fields)]) != fields:
+            with suppress(UnfitRequest):  # some templates join the arguments as a text
+                return self.encode_turns(objects, prompting=True, partial=partial, options=options or {})
         return self.encode_turns(fields, prompting=True, partial=partial, options=options or {})
 
     @cached_property
@@ -138,8 +143,8 @@ class Chat:
         first, *others = text.split(mark)
         return [*self._remembered(first), *(token for other in others for token in (number, *self._remembered(other)))]
 
-    def _encode_piece(self, text: str) -> tuple[int, ...]:
-        return tuple(self._encode(text))
+    def _encode_piece(self, text: str) -> "array[int]":
+        return array("I", self._encode(text))
 
     @cached_property
     def _cutting(self) -> dict[str, int]:
@@ -148,7 +153,7 @@ class Chat:
         Only where it then reads each piece as it would read it alone: others write a blank before a text, or none.
         """
         backend = getattr(self._tokenizer, "backend_tokenizer", None)
-        if backend is None:
+        if backend is None or getattr(self._tokenizer, "split_special_tokens", False):
             return {}
         told = json.loads(backend.to_str())
         parts = [*_parts_of(told["normalizer"]), *_parts_of(told["pre_tokenizer"])]

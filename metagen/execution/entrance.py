@@ -36,6 +36,7 @@ def leave_keyring() -> None:
 
 def main(parent: str, group: str, *command: str) -> None:
     end_with(int(parent))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # which a caller that ignores it blocks
     leave_keyring()
     if group != "-":
         Path(group).write_text("0")

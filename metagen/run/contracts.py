@@ -11,7 +11,6 @@ from metagen.candidate import Candidate, Feedback, Score
 from metagen.errors import (
     InputError,
     MetagenError,
-    SampleError,
     ToolError,
     ToolRefusal,
     VerifierError,
@@ -61,7 +60,7 @@ def call_for_text(function: Callable[..., object], *given: object) -> str:
     """The text that a user's plain function makes. Raises `ToolError`, which costs one sample, where it makes none."""
     try:
         text = function(*given)
-    except SampleError:
+    except MetagenError:
         raise
     except Exception as error:  # whatever a user's function raises costs the sample
         raise _failed(function, error) from error
@@ -74,7 +73,7 @@ def call_for_truth(function: Callable[..., object], *given: object) -> bool:
     """Whether what a user's plain function returns counts as true. Raises `ToolError` where it fails."""
     try:
         return bool(function(*given))
-    except SampleError:
+    except MetagenError:
         raise
     except Exception as error:  # whatever a user's function raises costs the sample
         raise _failed(function, error) from error

@@ -93,8 +93,9 @@ def settled(text: str) -> str:
     """The text without an end that may still turn out to be marks, or the blanks around them."""
     end = len(text)
     while True:
-        kept = len(text[:end].rstrip())
-        begun = text.rfind("<", max(0, kept - MARK), kept)
-        if begun < 0 or "\n" in text[begun:kept]:
-            return text[:kept]
+        while end and text[end - 1].isspace():
+            end -= 1
+        begun = text.rfind("<", max(0, end - MARK), end)
+        if begun < 0 or "\n" in text[begun:end]:
+            return text[:end]
         end = begun

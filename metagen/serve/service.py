@@ -140,7 +140,8 @@ class Service:
                 raise Refusal(400, str(error), param=param, code="invalid_value") from None
             except BackendGone as error:
                 raise Refusal(503, f"The model cannot be reached: {error}", code="model_gone") from None
-        lacking = [f"{each.name}: {what}" for each in dict.fromkeys(order.models.values()) for what in each.missing]
+        backends = {id(each): each for each in order.models.values()}.values()
+        lacking = [f"{each.name}: {what}" for each in backends for what in getattr(each, "missing", ())]
         solutions = [replace(each, notes=(*each.notes, *lacking)) for each in solutions] if lacking else solutions
         solutions = self._keep(order, solutions)
         self._check(order, solutions, account)

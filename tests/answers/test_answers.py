@@ -612,3 +612,21 @@ async def test_a_function_that_fails_in_the_end_is_no_verdict() -> None:
     assert (solution.answer, solution.correct, solution.unjudged, solution.text) == (None, None, True, "It is 7.")
     assert solution.notes == ("not graded: reads: KeyError: 'It is 7.'",)
     assert (solution.compared, solution.unanswered) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "letter"),
+    [
+        ("A common wrong answer is B, but option D is right.", "D"),
+        ("The wrong answer is A, the right one is option B.", "B"),
+        ("The correct answer is A and B, i.e. option D.", "D"),
+        ("The answer is A or C; since x>0, option C.", "C"),
+        ("The answer is A if n is even, otherwise option B. n is odd: option B.", "B"),
+        ("Answer: A triangle has three sides, so option C.", "C"),
+        ("One might think the answer is A, but it is actually option B.", "B"),
+        ("If the answer is A, x=3. So option C.", "C"),
+        ("The answer is B. Option A is too small and option C would be 7.", "B"),
+    ],
+)
+def test_the_last_choice_that_is_named_and_not_called_wrong_is_meant(text: str, letter: str) -> None:
+    assert Choice("ABCD").extract(text) == letter

@@ -313,3 +313,17 @@ def test_a_text_is_cut_at_marks_only_where_pieces_are_read_like_texts(
     chat = Chat(tokenizer)
     assert ("<mark>" in chat._cutting) == cut
     assert chat.encode_turns(turns, prompting=False, mark="<mark>") == tokenizer.encode(turns[0]["content"])
+
+
+JOINED = (
+    "{% for m in messages %}{% for c in m.tool_calls or [] %}{{ 'a' + c.function.arguments }}{% endfor %}{% endfor %}"
+)
+
+
+def test_a_template_that_joins_the_arguments_gets_the_text() -> None:
+    tokenizer = opened("small-moe")
+    tokenizer.chat_template = JOINED
+    call = {"id": "1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Bern"}'}}
+    turns = [*user("?"), {"role": "assistant", "content": "", "tool_calls": [call]}, *user("?")]
+    ids = Chat(tokenizer).encode_conversation(read_messages(turns, "messages"))
+    assert ids == tokenizer.encode('a{"city": "Bern"}', add_special_tokens=False)

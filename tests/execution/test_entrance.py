@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -34,3 +35,13 @@ def test_it_ends_where_its_parent_has_ended() -> None:
     command = [sys.executable, "-I", "-S", str(ENTRANCE), "1", "-", "/bin/echo", "begun"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (1, "", "the parent has ended\n")
+
+
+def test_no_signal_that_the_caller_blocks_is_blocked_inside() -> None:
+    """As in a command that a script begins in the background, where Ctrl-C is nobody's business."""
+    code = "import os, signal; signal.pthread_sigmask(signal.SIG_BLOCK, {2}); os.execv(*eval(input()))"
+    asked = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))"
+    inside = [sys.executable, "-I", "-S", str(ENTRANCE), str(os.getpid()), "-", sys.executable, "-c", asked]
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, input=repr((sys.executable, inside)), capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

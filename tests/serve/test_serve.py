@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -633,3 +634,25 @@ async def test_where_only_this_machine_may_call_another_name_is_refused() -> Non
                         assert (await client.get(site + path, headers={"Host": host})).status_code == status
                 for host in ("127.0.0.1:8000", "localhost", "LOCALHOST:1", "[::1]:8000"):
                     assert (await client.get(f"{site}/runs", headers={"Host": host})).status_code == 200
+
+
+async def test_a_model_that_has_no_hash_and_tells_nothing_is_served() -> None:
+    @dataclass
+    class Mine:
+        of: Scripted
+
+        def __getattr__(self, name: str) -> Any:
+            if name == "missing":
+                raise AttributeError(name)
+            return getattr(self.of, name)
+
+        async def __aenter__(self) -> "Mine":
+            return self
+
+        async def __aexit__(self, *_: object) -> None:
+            return None
+
+    model: Any = Mine(Scripted("The answer is 7.", name="m"))
+    async with serving(app(model)) as url, client_of(url) as client:
+        reply = await client.chat.completions.create(model="m", messages=QUESTION)
+    assert reply.choices[0].message.content == "The answer is 7."

@@ -24,8 +24,8 @@ STOP = frozenset(
 INVALID = frozenset({"invalid_request_error", "BadRequestError"})
 """How servers call errors that are the fault of the request."""
 STATUS = re.compile("[0-9]{3}")
-PASSING = re.compile("rate|limit|overload|timeout|capacity", re.IGNORECASE)
-"""What codes of errors hold that may pass."""
+PASSING = re.compile(r"\brate|overload|try again|timed? ?out|too many requests", re.IGNORECASE)
+"""What errors say that may pass."""
 UNREADABLE = "unreadable"
 """Our own name for the end of a sample that cannot be read."""
 GIVEN_UP = frozenset({"abort", "aborted", "cancelled", "error", "timeout", UNREADABLE})
@@ -257,7 +257,12 @@ def _failure(error: object, host: str) -> GenerationError:
     """
     told = (error.get("code"), error.get("status")) if isinstance(error, dict) else ()
     status = next((int(each) for each in map(str, told) if STATUS.fullmatch(each)), 0)
-    if not status and isinstance(error, dict) and error.get("type") in INVALID and not PASSING.search(f"{told}"):
+    if (
+        not status
+        and isinstance(error, dict)
+        and error.get("type") in INVALID
+        and not PASSING.search(f"{told} {error}")
+    ):
         status = 400
     if 400 <= status < 500 and status not in TRANSIENT | {401, 403, 404}:
         return Refused(status, f"{host} answered {status}: {error_text(error)}")

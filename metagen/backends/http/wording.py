@@ -364,7 +364,8 @@ TURNS = re.compile(r"""[{,]\s*[\\"']+role[\\"']+\s*:\s*[\\"']+\w*""")
 """The role of a turn, where a server repeats the request that it refuses."""
 UNKNOWN = re.compile(
     r"unsupported (?:param|arg|field|option|setting)|unrecogni[sz]ed|\bunknown\b|\bunexpected\b|not permitted"
-    r"|only the default|\b(?:unsupported|omit|omitted|unset|null|not (?:a )?(?:valid|available|allowed)) ?\b(?!value)",
+    r"|only the default|\b(?:unsupported|omit|omitted|unset|null|removed?|without|(?:is|are) not supported"
+    r"|not (?:a )?(?:valid|available|allowed)) ?\b(?!value)",
     re.IGNORECASE,
 )
 """What servers say of a setting that they do not have, whatever its value is."""

@@ -75,7 +75,8 @@ class Vote:
                 voting = [key if score else None for key, score in zip(keys, scores, strict=True)]
                 weights = [score.value if score else 0.0 for score in scores]
                 if settled(voting, weights, drawn.left):
-                    run.note(f"settled after {len(candidates)} of {self.n} samples")
+                    if not run.out_of_budget():  # which ended it
+                        run.note(f"settled after {len(candidates)} of {self.n} samples")
                     break
         if not candidates:
             raise NoCandidate(f"all of up to {self.n} samples were lost{run.why_lost()}")

@@ -70,4 +70,4 @@ class Joined:
 
 
 def _since(begun: Candidate, candidate: Candidate) -> str:
-    return "".join(candidate.steps[len(begun.steps) :])
+    return candidate.text[len(begun.text) :]

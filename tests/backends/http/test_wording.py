@@ -200,6 +200,9 @@ async def test_tools_count_for_the_bound_of_a_prompt() -> None:
         "top_k should be left unset",
         "top_k must be null for this model",
         "Property 'top_k' is unsupported. Use at most the documented ones",
+        "top_k is not supported; it should be removed",
+        "Reasoning models must be called without top_k",
+        "top_k is not supported below version 2",
     ],
 )
 def test_a_setting_that_is_to_be_left_out_is(said: str) -> None:

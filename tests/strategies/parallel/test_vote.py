@@ -116,6 +116,14 @@ async def test_where_a_budget_is_used_up_no_more_may_come() -> None:
     assert told[-1] <= 49 - len(told) + 1
 
 
+async def test_a_vote_that_a_budget_ended_is_not_said_to_be_settled() -> None:
+    model = saying(*boxed("1", "2", "3"))
+    vote = Within(tokens=60, of=Vote(9, window=3, until=ExactStop()))
+    solution = await solve(PROBLEM, vote, model)
+    assert solution.lost
+    assert not [note for note in solution.notes if "settled" in note]
+
+
 async def test_a_tie_goes_to_the_answer_drawn_first() -> None:
     assert (await solve(PROBLEM, Vote(4), saying(*boxed("9", "8", "8", "9")))).answer == "9"
 

@@ -2,9 +2,23 @@ from dataclasses import replace
 
 import pytest
 
-from metagen import Beam, Candidate, CoT, GenerationError, InputError, Joined, Request, Scripted, Vote, Within, solve
+from metagen import (
+    Beam,
+    Candidate,
+    CoT,
+    GenerationError,
+    InputError,
+    Joined,
+    Problem,
+    Request,
+    Run,
+    Scripted,
+    Vote,
+    Within,
+    solve,
+)
 from metagen.run import Generator
-from tests.support.scripts import Patient, forgets
+from tests.support.scripts import Patient, forgets, length
 from tests.support.trees import PROBLEM, Lines, spelled
 
 SPECS = ["Beam(2, 2, of=Joined(short), by=brief, lookahead=1)"]
@@ -110,3 +124,15 @@ async def test_a_function_that_fails_costs_its_sample_alone() -> None:
 async def test_whatever_counts_as_true_ends_a_step(truth: object) -> None:
     strategy = Joined(lambda text: truth)  # type: ignore[arg-type, return-value]
     assert (await solve(replace(PROBLEM, step="\n"), strategy, Scripted("a\nb\n"))).text == "a\n"
+
+
+async def test_pieces_that_a_function_joins_are_kept() -> None:
+    text = "I add.\nThen I check.\nThen more.\nAnd more.\nThe answer is 4."
+
+    async def joining(problem: Problem, run: Run) -> Candidate:
+        drawn = await run.ask(None, problem)
+        return Candidate((drawn.text,), finished=drawn.finished, cut=drawn.cut)
+
+    model = Scripted(lambda request: text.removeprefix(request.partial))
+    search = Beam(1, 1, of=Joined(lambda said: said.count("\n") >= 2, of=joining), by=length)
+    assert (await solve("2 + 2?", search, model)).answer == "4"
