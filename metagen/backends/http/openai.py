@@ -450,19 +450,6 @@ def shares(total: int, sizes: Sequence[int]) -> list[int]:
     return [end - begin for begin, end in pairwise([0, *ends])]
 
 
-def lengths_of(reply: Body, total: int) -> dict[int, tuple[int, int]]:
-    """The tokens of each sample and of its thought, by its number, where no ids tell them.
-
-    The server's count is of all together: each sample has its share of it, by the bytes that came.
-    """
-    thought = max(0, min((reply.usage and reply.usage.thought) or 0, total))
-    written = shares(total, [1 + len((each.thought + each.written).encode()) for each in reply.choices])
-    thoughts = [0] * len(written)
-    if thought:
-        thoughts = [min(each) for each in zip(shares(thought, [1 + size for size in written]), written, strict=True)]
-    return {choice.index: each for choice, each in zip(reply.choices, zip(written, thoughts, strict=True), strict=True)}
-
-
 def loss_of(choice: Choice) -> GenerationError | None:
     """Why a sample is lost, if it is: given up by the server, or withheld."""
     reason = choice.reason

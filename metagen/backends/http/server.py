@@ -1,7 +1,7 @@
 """Models behind a server that speaks OpenAI's interface: vLLM, SGLang, llama.cpp and others."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import aclosing, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
@@ -21,9 +21,9 @@ from metagen.backends.http.openai import (
     count_ids,
     join,
     last_counts,
-    lengths_of,
     loss_of,
     read_bytes,
+    shares,
     written_tokens,
 )
 from metagen.backends.http.wording import CONTEXT, PROBE, Wording
@@ -199,15 +199,16 @@ class OpenAIServer(Backend):
 
     async def _generate(self, request: Request, spend: Meter) -> list[Outcome]:
         body, path, prompt, limit = await self._words.body(request)
-        with (
-            _refusals_of(body),
-            reserved(spend, self._lengths, prompt, request.n * limit, request.n) as books,
-        ):
+        with reserved(spend, self._lengths, prompt, request.n * limit, request.n) as books:
             streamed = request.passing or (request.n == 1 and self._words.dialect.counts_as_it_goes)
-            if streamed or request.hearing:
-                reply = await self._streamed(path, body, books, request)
-            else:
-                reply = await self._awaited(path, body, books, self._headers(request))
+            try:
+                if streamed or request.hearing:
+                    reply = await self._streamed(path, body, books, request)
+                else:
+                    reply = await self._awaited(path, body, books, self._headers(request))
+            except Refused as refused:
+                refused.body = body  # a server may name settings that others sent, or that nobody did
+                raise
             written = self._settle(reply, request, books)
         outcomes = await self._outcomes(reply, request)
         if not any(choice.token_ids for choice in reply.choices):
@@ -438,26 +439,24 @@ class OpenAIServer(Backend):
         await self._http.close()
 
 
-@contextmanager
-def _refusals_of(body: Mapping[str, Any]) -> Iterator[None]:
-    """Tell a refusal what was asked: a server may name settings that others sent, or that nobody did."""
-    try:
-        yield
-    except Refused as refused:
-        refused.body = body
-        raise
-
-
 def _count(outcomes: list[Outcome], reply: Body, request: Request, written: int) -> None:
-    """Give the samples their lengths, where no ids tell them, as they were paid for: a pool plays them at that cost."""
-    lengths, most = lengths_of(reply, written), request.limit(written)
-    for index, outcome in enumerate(outcomes):
-        if not isinstance(outcome, Completion) or outcome.length or index not in lengths:
-            continue
-        if request.sampling.keep_stop and outcome.end == "length":  # a step by tokens ends by a count, not by a share
-            continue
-        length, thought = lengths[index]
-        put_length(outcome, min(length, most), min(thought, most))
+    """Give the samples their lengths, where no ids tell them, as they were paid for: a pool plays them at that cost.
+
+    The server's count is of all that came together. Each sample has its share of it, by its characters; one that was
+    lost has as much as the others have on average.
+    """
+    if not (whole := [each for each in outcomes if isinstance(each, Completion)]):
+        return
+    most, part = request.limit(written), len(whole) / max(1, len(reply.choices))
+    lengths = shares(int(written * part), [1 + len(each.text) + len(each.thought) for each in whole])
+    if max(lengths) > most:
+        lengths = [min(length, most) for length in lengths]
+    thought, thoughts = min((reply.usage and reply.usage.thought) or 0, written), [0] * len(whole)
+    if thought > 0:
+        thoughts = list(map(min, lengths, shares(int(thought * part), [1 + length for length in lengths])))
+    for each, length, spent in zip(whole, lengths, thoughts, strict=True):
+        if not (request.sampling.keep_stop and each.end == "length"):  # a step by tokens ends by a count, not a share
+            put_length(each, length, spent)
 
 
 class VLLMServer(OpenAIServer):

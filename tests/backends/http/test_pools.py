@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from metagen import (
     Balanced,
@@ -22,7 +23,7 @@ from metagen import (
     Vote,
     solve,
 )
-from metagen.backends.http.openai import lengths_of, read, shares
+from metagen.backends.http.openai import shares
 from tests.backends.http.test_dialects import LlamaServer, SGLangServer
 from tests.backends.http.test_oddities import Saying, opened
 from tests.backends.test_recorded import WRAPS
@@ -238,7 +239,15 @@ async def test_extras_whose_names_are_no_texts_are_those_of_the_pool(tmp_path: P
     assert "secret" not in path.read_text()
 
 
-def test_a_thought_of_less_than_nothing_is_none() -> None:
-    usage = {"prompt_tokens": 3, "completion_tokens": 9, "completion_tokens_details": {"reasoning_tokens": -5}}
-    body = {"choices": [{"index": 0, "message": {"content": "It is 7."}, "finish_reason": "stop"}], "usage": usage}
-    assert lengths_of(read(body, "host"), 9) == {0: (9, 0)}
+async def test_a_thought_of_less_than_nothing_is_none(tmp_path: Path) -> None:
+    class Absurd(FakeServer):
+        async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+            reply = await super()._answer(request, body)
+            assert isinstance(reply, web.Response)
+            told = json.loads(reply.body)  # type: ignore[arg-type]
+            told["usage"]["completion_tokens_details"] = {"reasoning_tokens": -5}
+            return web.json_response(told)
+
+    path = tmp_path / "pool.jsonl"
+    await recorded(path, Absurd(vllm=False))
+    assert not [line for line in path.read_text().splitlines() if row(line).get("thought_tokens", 0) < 0]
