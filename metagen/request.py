@@ -217,14 +217,6 @@ completed = maker(Completion)
 """A completion of which all fields are given."""
 amended = copier(Completion)
 """A completion with other fields; its length is not counted again."""
-
-
-def put_length(completion: Completion, length: int, thought_tokens: int) -> None:
-    """Count the tokens of a completion that was just made, and that nobody else has seen yet."""
-    object.__setattr__(completion, "length", length)
-    object.__setattr__(completion, "thought_tokens", thought_tokens)
-
-
 Outcome = Completion | SampleError
 """What came of one sample: a completion, or the error that lost it, which costs no other sample."""
 

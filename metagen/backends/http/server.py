@@ -29,7 +29,7 @@ from metagen.backends.http.openai import (
 from metagen.backends.http.wording import CONTEXT, PROBE, Wording
 from metagen.budget import Usage
 from metagen.errors import BackendGone, BudgetExceeded, GenerationError, InputError, SampleError, TransientError
-from metagen.request import Backend, Card, Completion, Meter, Outcome, Request, Sampling, put_length
+from metagen.request import Backend, Card, Completion, Meter, Outcome, Request, Sampling
 from metagen.tasks import together
 from metagen.thinking import Family, find_family
 
@@ -454,9 +454,13 @@ def _count(outcomes: list[Outcome], reply: Body, request: Request, written: int)
     thought, thoughts = min((reply.usage and reply.usage.thought) or 0, written), [0] * len(whole)
     if thought > 0:
         thoughts = list(map(min, lengths, shares(int(thought * part), [1 + length for length in lengths])))
+    put = object.__setattr__  # they were just made, and nobody else has seen them yet
     for each, length, spent in zip(whole, lengths, thoughts, strict=True):
-        if not (request.sampling.keep_stop and each.end == "length"):  # a step by tokens ends by a count, not a share
-            put_length(each, length, spent)
+        if request.sampling.keep_stop and each.end == "length":
+            continue  # a step by tokens ends by a count, not a share
+        put(each, "length", length)
+        if spent:
+            put(each, "thought_tokens", spent)
 
 
 class VLLMServer(OpenAIServer):
