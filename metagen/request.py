@@ -159,7 +159,10 @@ class Request:
 
     def limit(self, context: int) -> int:
         """The longest completion, in tokens, where the context leaves room for `context` tokens."""
-        return min(limit for limit in (self.sampling.max_tokens, self.room, context) if limit is not None)
+        most, own = self.sampling.max_tokens, self.room
+        if most is not None and most < context:
+            context = most
+        return context if own is None or own > context else own
 
     def check_time(self) -> None:
         """Raise `BudgetExceeded` if it is too late to send this; for backends that let requests wait."""

@@ -205,7 +205,7 @@ class Body(msgspec.Struct, gc=False):
 
     def number(self) -> None:
         """Give samples their numbers by their places, where the server gives none."""
-        if len(self.choices) > 1 and not any(choice.index for choice in self.choices):
+        if len(self.choices) > 1 and not self.choices[-1].index and not any(choice.index for choice in self.choices):
             for place, choice in enumerate(self.choices):
                 choice.index = place
 

@@ -211,7 +211,7 @@ class OpenAIServer(Backend):
                 raise
             written = self._settle(reply, request, books)
         outcomes = await self._outcomes(reply, request)
-        if not any(choice.token_ids for choice in reply.choices):
+        if not self._words.dialect.returns_ids:
             _count(outcomes, reply, request, written)
         return outcomes
 
