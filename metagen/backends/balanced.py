@@ -81,7 +81,10 @@ class _Balanced(Generic[Inner]):
 
     @property
     def always_sent(self) -> Mapping[str, Any] | None:
-        first, *others = sorted((extra_of(member.backend) or {} for member in self._members), key=repr)
+        every = [extra_of(member.backend) for member in self._members]
+        if not any(every):  # nobody adds anything
+            return every[0]
+        first, *others = sorted((each or {} for each in every), key=repr)
         return first if all(other == first for other in others) else {"balanced": [first, *others]}
 
     @property
