@@ -240,4 +240,4 @@ async def test_a_request_at_the_head_of_the_line_can_be_given_up_as_room_comes()
 
 
 async def test_replicas_that_add_nothing_are_like_one() -> None:
-    assert Balanced([Scripted("7"), Scripted("7")]).always_sent is None
+    assert Balanced(Scripted("7"), Scripted("8")).always_sent is None
