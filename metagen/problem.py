@@ -147,7 +147,7 @@ def _require_text(value: object, where: str) -> None:
 
 def _require_step(end: object) -> None:
     if isinstance(end, bool) or not isinstance(end, str | int) or not end or (isinstance(end, int) and end < 1):
-        raise InputError(f"a step ends with a text, such as a newline, or after so many tokens, not {end!r}")
+        raise InputError(f"give what ends a step: a text, such as a newline, or a number of tokens, not {end!r}")
 
 
 def _as_text(value: object, where: str) -> str:

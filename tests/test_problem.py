@@ -13,7 +13,9 @@ def test_a_step_is_a_text_or_a_number_of_tokens() -> None:
     assert problem.stepping("\n") == Problem("p", "Count.", step="\n")
     assert problem.stepping(64).step == 64
     for nonsense in ("", 0, -1, True, None, 1.5):
-        with pytest.raises(InputError, match=r"^a step ends with a text, such as a newline, or after so many tokens"):
+        with pytest.raises(
+            InputError, match=r"^give what ends a step: a text, such as a newline, or a number of tokens"
+        ):
             problem.stepping(nonsense)  # type: ignore[arg-type]
 
 
@@ -135,10 +137,10 @@ def test_what_is_no_kind_of_answers_is_refused(answers: object, said: str) -> No
         ("asked", 5, "problem '1': asked must be a text, not 5"),
         ("tags", None, "problem '1': tags must be texts by name, such as {'level': '1'}, not None"),
         ("tags", ["easy"], "problem '1': tags must be texts by name"),
-        ("step", 0, "a step ends with a text, such as a newline, or after so many tokens, not 0"),
-        ("step", "", "a step ends with a text"),
-        ("step", True, "a step ends with a text"),
-        ("step", 1.5, "a step ends with a text"),
+        ("step", 0, "give what ends a step: a text, such as a newline, or a number of tokens, not 0"),
+        ("step", "", "give what ends a step"),
+        ("step", True, "give what ends a step"),
+        ("step", 1.5, "give what ends a step"),
     ],
 )
 def test_the_other_fields_are_checked(field: str, value: object, said: str) -> None:

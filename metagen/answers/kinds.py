@@ -100,7 +100,7 @@ _AFTER_ANSWER = re.compile(r"\banswer\b\W*(?:is\b)?\W*([^\n]*)", re.IGNORECASE)
 _MINUS = re.compile(r"[-\N{HYPHEN}-\N{EM DASH}\N{MINUS SIGN}](?=\d)")
 """Signs that are read as a minus before a number."""
 _KEPT = "\ue000"
-"""Stands for a period that ends no sentence while an answer is looked for."""
+"""Replaces a period that does not end a sentence, while the answer is read."""
 _NAME = r"(?:[A-Z]\.[ ]?){0,4}[A-Z][\w’'-]+"
 _OPENS = r"(?:Therefore|Thus|Hence|However|So|Then|Also|But|And|Yes|No|This|That|It|He|She|They|Here|In|Done)"
 _BEFORE_INITIAL = r"(?=\.[ ]?[A-Z](?:\.|\Z))"

@@ -92,7 +92,7 @@ _FIGURE = r"(?:\.?[0-9]|\\[dt]?(?:frac|sqrt|pi)(?![a-zA-Z]))"
 _NEGATIVE = r"(?<![\w-])(?<!true\s)(?<!false\s)negative"
 _IS = r"\b(?:is|was|be|to|at|about|roughly|approximately|around|nearly)\s+"
 _SIGN = re.compile(rf"(?:{_NEGATIVE}|(?P<before>^|[.:;=(\n]\s{{0,3}}|{_IS})minus)\s+(?=[$€£]?{_FIGURE})", re.IGNORECASE)
-"""A sign in words: `minus` stands for one where no number can stand before it."""
+"""A sign in words. `minus` is a sign where no number comes before it."""
 _NUMBER_OR_WORDS = rf"(?:[0-9]|(?:{COUNTED})\b)(?:[^a-zA-Z]|\b(?:{COUNTED})\b)*"
 _DEGREES = r"(?:degrees?(?:\s+(?:Celsius|Fahrenheit))?|[CF])"
 _BELOW_ZERO = re.compile(rf"({_NUMBER_OR_WORDS}{_DEGREES}?)\s+below\s+(?:zero|0)", re.IGNORECASE)

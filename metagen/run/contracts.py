@@ -58,12 +58,7 @@ async def call_tool(tool: Tool, text: str, seconds: float, characters: int) -> s
 
 def call_for_text(function: Callable[..., object], *given: object) -> str:
     """The text that a user's plain function makes. Raises `ToolError`, which costs one sample, where it makes none."""
-    try:
-        text = function(*given)
-    except MetagenError:
-        raise
-    except Exception as error:  # whatever a user's function raises costs the sample
-        raise _failed(function, error) from error
+    text = _called(function, given, lambda made: made)
     if not isinstance(text, str):
         raise ToolError(f"{literal(function)} returned {type(text).__name__}, not a text")
     return text
@@ -71,16 +66,16 @@ def call_for_text(function: Callable[..., object], *given: object) -> str:
 
 def call_for_truth(function: Callable[..., object], *given: object) -> bool:
     """Whether what a user's plain function returns counts as true. Raises `ToolError` where it fails."""
+    return _called(function, given, bool)
+
+
+def _called(function: Callable[..., object], given: Sequence[object], read: Callable[[object], Result]) -> Result:
     try:
-        return bool(function(*given))
+        return read(function(*given))
     except MetagenError:
         raise
     except Exception as error:  # whatever a user's function raises costs the sample
-        raise _failed(function, error) from error
-
-
-def _failed(function: object, error: Exception) -> ToolError:
-    return ToolError(f"{literal(function)} raised {type(error).__name__}: {error}")
+        raise ToolError(f"{literal(function)} raised {type(error).__name__}: {error}") from error
 
 
 async def awaited(result: Awaitable[Result], function: object) -> Result:

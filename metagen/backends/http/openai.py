@@ -257,12 +257,8 @@ def _failure(error: object, host: str) -> GenerationError:
     """
     told = (error.get("code"), error.get("status")) if isinstance(error, dict) else ()
     status = next((int(each) for each in map(str, told) if STATUS.fullmatch(each)), 0)
-    if (
-        not status
-        and isinstance(error, dict)
-        and error.get("type") in INVALID
-        and not PASSING.search(f"{told} {error}")
-    ):
+    is_fault = isinstance(error, dict) and error.get("type") in INVALID
+    if not status and is_fault and not PASSING.search(str(error)):
         status = 400
     if 400 <= status < 500 and status not in TRANSIENT | {401, 403, 404}:
         return Refused(status, f"{host} answered {status}: {error_text(error)}")

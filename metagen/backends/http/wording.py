@@ -97,7 +97,8 @@ class Wording:
         if refused.status not in {400, 422}:
             return set()
         named = set(re.findall(r"[a-z_]+", FUNCTION.sub("", text))) & set(DROPPED) - self.unsupported
-        named &= named if sent is None else sent.keys()
+        if sent is not None:
+            named &= sent.keys()
         if named & BENDING and OUT_OF_RANGE.search(text) and not UNKNOWN.search(text):
             named -= BENDING
         elif not self.tokens.merges and _has_system(sent) and SYSTEM.search(text) and "role" in text.lower():

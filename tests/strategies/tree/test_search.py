@@ -364,7 +364,7 @@ async def test_logits_cannot_weigh_votes() -> None:
         (lambda: Beam(2, 2, by=spelled, of=CoT(of=Rebase(2, by=spelled))), "Beam: of=CoT.* cannot step"),
         (lambda: MCTS(2, 2, by=spelled, of=Within(tokens=9, of=Vote(3))), "MCTS: of=Within.* cannot step"),
         (lambda: Beam(2, 2, by=None), "Beam: needs a verifier that judges partial replies"),  # type: ignore[arg-type]
-        (lambda: Beam(2, 2, by=spelled, step=""), 'Beam: step="": a step ends with a text'),
+        (lambda: Beam(2, 2, by=spelled, step=""), 'Beam: step="": give what ends a step'),
         (lambda: Beam(2, 2, by=spelled, depth=501), "Beam: depth must be at most 500"),
         (lambda: Beam(2, 2, by=spelled, lookahead=-1), "Beam: lookahead must be"),
         (lambda: Beam(2, 2, by=spelled, ahead=-1), "Beam: ahead must be"),
