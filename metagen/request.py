@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self, TypeGuard, runtime_checkable
@@ -222,6 +222,11 @@ amended = copier(Completion)
 """A completion with other fields; its length is not counted again."""
 Outcome = Completion | SampleError
 """What came of one sample: a completion, or the error that lost it, which costs no other sample."""
+
+
+def all_written(outcomes: Sequence[Outcome]) -> TypeGuard[Sequence[Completion]]:
+    """Whether no sample is lost, as is usual."""
+    return {*map(type, outcomes)} == {Completion}
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from typing import Any, Self, TypeVar
 from metagen.answers.protocol import groups_of, read_each
 from metagen.budget import Account, Budget, Usage
 from metagen.candidate import Candidate
-from metagen.errors import InputError, SampleError, VerifierError
+from metagen.errors import InputError, SampleError
 from metagen.events import Event, Listener, Solved
 from metagen.leaves import check_kinds, check_settings, named_models
 from metagen.model import USUAL, Model
@@ -390,9 +390,8 @@ async def _judged(
 
 def _answers(problem: Problem, candidates: Sequence[Candidate]) -> tuple[list[str | None], dict[int, str]]:
     """The answers of candidates, and by its place what is noted of one that the kind of answers fails to read."""
-    read = read_each(problem.answers, ((each.text, each.finished) for each in candidates))
-    unread = {place: f"not graded: {each}" for place, each in enumerate(read) if isinstance(each, VerifierError)}
-    return [None if isinstance(each, VerifierError) else each[0] for each in read], unread
+    read, failures = read_each(problem.answers, [(each.text, each.finished) for each in candidates])
+    return [answer for answer, _ in read], {place: f"not graded: {each}" for place, each in failures.items()}
 
 
 async def _verdicts(
@@ -408,7 +407,7 @@ async def _verdicts(
             right = await by_reference(problem, answers)
         except SampleError as failed:
             return [], [f"not graded: {failed}"]
-        return [None if place in unread else one for place, one in enumerate(right)], []
+        return [None if place in unread else one for place, one in enumerate(right)] if unread else right, []
     run, span = whole.grading(problem)
     try:
         return await grades(whole.grade, problem, candidates, run), span.all_notes()

@@ -101,6 +101,8 @@ NONE = "none"
 """The name for models that do not think."""
 USUAL = FAMILIES["think"]
 """By its marks a reply is split where nothing is known of the model."""
+_BOTH = USUAL.open.removeprefix("<")
+"""What its two marks have in common."""
 
 
 def find_family(wanted: str | None, model: str, template: str = "") -> Family | None:
@@ -137,7 +139,7 @@ ENDED = re.compile(r"<\|(?:end|return|call)\|>")
 
 def may_think(raw: str) -> bool:
     """Whether a reply has marks of a thought, of a family that is not known."""
-    return USUAL.close in raw or raw.lstrip().startswith(USUAL.open)
+    return _BOTH in raw and (USUAL.close in raw or raw.lstrip().startswith(USUAL.open))
 
 
 def split(raw: str, family: Family | None = None, *, opened: bool = False) -> Reply:

@@ -96,15 +96,20 @@ def read_keyed(kind: Answers, text: str, *, finished: bool = True) -> tuple[str 
 
 def read_each(
     kind: Answers, replies: Iterable[tuple[str, bool]]
-) -> list[tuple[str | None, str | None] | VerifierError]:
-    """Read several replies, each given with whether it is finished: its answer and its key, or why they are unknown."""
-    found: list[tuple[str | None, str | None] | VerifierError] = []
+) -> tuple[list[tuple[str | None, str | None]], dict[int, VerifierError]]:
+    """Read several replies, each given with whether it is finished: their answers and keys.
+
+    One that the kind fails to read has neither; by its place it is said why.
+    """
+    found: list[tuple[str | None, str | None]] = []
+    failures: dict[int, VerifierError] = {}
     for text, finished in replies:
         try:
             found.append(read_keyed(kind, text, finished=finished))
         except VerifierError as failed:
-            found.append(failed)
-    return found
+            failures[len(found)] = failed
+            found.append((None, None))
+    return found, failures
 
 
 async def verdicts(kind: Answers, answers: Iterable[str | None], reference: str) -> dict[str | None, bool | None]:

@@ -11,7 +11,17 @@ from tenacity.wait import wait_random_exponential
 from metagen.backends.wrapper import RewardWrapper, Wrapper
 from metagen.budget import Usage
 from metagen.errors import BackendGone, InputError, SampleError, TransientError
-from metagen.request import AnyBackend, Backend, Meter, Outcome, Reading, Renewing, Request, RewardBackend
+from metagen.request import (
+    AnyBackend,
+    Backend,
+    Meter,
+    Outcome,
+    Reading,
+    Renewing,
+    Request,
+    RewardBackend,
+    all_written,
+)
 
 Result = TypeVar("Result")
 Waited = Callable[[float], None]
@@ -219,8 +229,12 @@ class Retrying(Wrapper):
         missing = [index for index in range(request.n) if index not in done] if done else range(request.n)
         first = missing[0]
         part = request.part(first, missing[-1] - first + 1) if done else request
+        outcomes = await self._patience.watched(partial(self.of.generate, part, spend))
+        if not done and all_written(outcomes):
+            done.update(enumerate(outcomes))
+            return
         again: TransientError | None = None
-        for index, outcome in enumerate(await self._patience.watched(partial(self.of.generate, part, spend)), first):
+        for index, outcome in enumerate(outcomes, first):
             if isinstance(outcome, TransientError):
                 again = outcome if index in missing else again
             else:

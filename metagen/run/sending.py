@@ -16,6 +16,7 @@ from metagen.request import (
     Reading,
     Request,
     RewardBackend,
+    all_written,
     card_of,
     changed,
     draws_singly,
@@ -167,7 +168,9 @@ class Sending(Node):
             outcomes = await backend.generate(request, Ledger(book, reserve) if reserve else book)
         if len(outcomes) != request.n:
             raise GenerationError(f"{backend.name} gave {len(outcomes)} completions where {request.n} were asked")
-        completions = [outcome for outcome in outcomes if isinstance(outcome, Completion)]
+        completions = (
+            [*outcomes] if all_written(outcomes) else [each for each in outcomes if isinstance(each, Completion)]
+        )
         if not completions:
             raise next(outcome for outcome in outcomes if isinstance(outcome, SampleError))
         for number, outcome in enumerate(outcomes) if request.hearing or len(completions) < request.n else ():

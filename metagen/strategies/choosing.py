@@ -30,8 +30,8 @@ def vote_answer(problem: Problem, candidate: Candidate) -> str | None:
 
 def vote_keys(problem: Problem, candidates: Iterable[Candidate]) -> list[str | None]:
     """The keys of the answers that candidates vote for."""
-    read = read_each(problem.answers, ((candidate.text, candidate.finished) for candidate in candidates))
-    return [None if isinstance(each, VerifierError) else each[1] for each in read]
+    read, _ = read_each(problem.answers, [(each.text, each.finished) for each in candidates])
+    return [key for _, key in read]
 
 
 def key_of(answers: Answers, candidate: Candidate) -> str | None:
@@ -51,7 +51,8 @@ def majority(keys: Sequence[Hashable | None]) -> int | None:
     A key of `None` does not vote. Ties go to the group whose first member came first, so a vote ignores order up to
     ties. (Self-consistency; Wang et al. 2023, section 2.)
     """
-    votes = Counter(key for key in keys if key is not None)
+    votes = Counter(keys)
+    votes.pop(None, None)
     return keys.index(max(votes, key=votes.__getitem__)) if votes else None
 
 

@@ -22,6 +22,7 @@ from metagen.backends.http.openai import (
     join,
     last_counts,
     loss_of,
+    plain_completion,
     read_bytes,
     shares,
     written_tokens,
@@ -29,7 +30,7 @@ from metagen.backends.http.openai import (
 from metagen.backends.http.wording import CONTEXT, PROBE, Wording
 from metagen.budget import Usage
 from metagen.errors import BackendGone, BudgetExceeded, GenerationError, InputError, SampleError, TransientError
-from metagen.request import Backend, Card, Completion, Meter, Outcome, Request, Sampling
+from metagen.request import Backend, Card, Completion, Meter, Outcome, Request, Sampling, all_written
 from metagen.tasks import together
 from metagen.thinking import Family, find_family
 
@@ -325,16 +326,14 @@ class OpenAIServer(Backend):
         outcomes: dict[int, Outcome] = {}
         if request.n > 1:
             reply.number()
-        opened, secret = self._words.opened(request), bool(self._http.key.value)
-        plain = not (secret or self._words.family or request.sampling.keep_stop)
+        opened, secret, sampling = self._words.opened(request), bool(self._http.key.value), request.sampling
+        plain = not (opened or secret or self._words.family or sampling.keep_stop or sampling.thought_only)
         for choice in reply.choices:
             if 0 <= choice.index < request.n:
                 lost = None if choice.finish_reason in ENDED else self._lost(choice)
                 lost = lost or (self._repeated(choice, reply) if request.n == 1 else None)
-                if plain:
-                    outcomes[choice.index] = lost or self._words.understood(choice, request, opened=opened)
-                else:
-                    outcomes[choice.index] = lost or await self._finish(choice, request, opened=opened, secret=secret)
+                one = lost or (plain_completion(choice) if plain else None)
+                outcomes[choice.index] = one or await self._finish(choice, request, opened=opened, secret=secret)
         if len(outcomes) == request.n:
             return [outcomes[index] for index in range(request.n)]
         came = sum(isinstance(each, Completion) for each in outcomes.values())
@@ -445,7 +444,8 @@ def _count(outcomes: list[Outcome], reply: Body, request: Request, written: int)
     The server's count is of all that came together. Each sample has its share of it, by its characters; one that was
     lost has as much as the others have on average.
     """
-    if not (whole := [each for each in outcomes if isinstance(each, Completion)]):
+    whole = outcomes if all_written(outcomes) else [each for each in outcomes if isinstance(each, Completion)]
+    if not whole:
         return
     most, part = request.limit(written), len(whole) / max(1, len(reply.choices))
     lengths = shares(int(written * part), [1 + len(each.text) + len(each.thought) for each in whole])
