@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from metagen.answers.kinds import normalised
+from metagen.answers.by_key import normalised
 from metagen.distribution import how_to_install
 from metagen.errors import InputError, MetagenError, VerifierError
 from metagen.settings import literal, spelled, takes

@@ -1,0 +1,44 @@
+"""What kinds of answers have in common, and how texts are compared that may be set differently."""
+
+import re
+import string
+import unicodedata
+
+from metagen.answers.protocol import Form
+from metagen.settings import spelled
+
+ENDS = "End with: The answer is {}."
+COMMAND = r"\\(?:text(?:bf|it|rm)?|mathrm|mathbf|underline)(?![a-zA-Z])\s*"
+"""A command of LaTeX that changes how its text looks."""
+_IN_TEXT = re.compile(COMMAND + r"\{([^{}]*)\}")
+_MARKUP = re.compile(rf"{COMMAND}|\\[()\[\]]|[`$]|(?<!\w)\*|\*(?!\w)")
+_ARTICLES = re.compile(r"\b(?:a|an|the)\b")
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+class ByKey:
+    """What most kinds have in common: two answers are equal if their keys are, and there is no form."""
+
+    __slots__ = ()
+    __repr__ = spelled
+
+    @property
+    def form(self) -> Form | None:
+        return None
+
+    def key(self, answer: str) -> str:
+        return " ".join(answer.split())
+
+    async def equal(self, answer: str, reference: str) -> bool | None:
+        return self.key(answer) == self.key(reference)
+
+
+def without_markup(text: str) -> str:
+    """A text without the markup of LaTeX and Markdown around it."""
+    return _MARKUP.sub("", _IN_TEXT.sub(r"\1", text)).strip().strip("{}")
+
+
+def normalised(text: str) -> str:
+    """Return a text in small letters without punctuation, articles and spare spaces."""
+    folded = unicodedata.normalize("NFKC", text).casefold().translate(_PUNCTUATION)
+    return " ".join(_ARTICLES.sub(" ", folded).split()) or " ".join(text.casefold().split())
