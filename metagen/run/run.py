@@ -68,11 +68,7 @@ class Run(Sending):
         generator, key = self._resolve(generator), self._key()
         if is_batched(generator):
             with self._child(name_of(generator), key) as run:
-                drawing = generator.sample(problem, run, n)
-                if type(generator).__module__.startswith("metagen."):  # which is known to keep its word
-                    candidates = await drawing
-                else:
-                    candidates = check_samples(await awaited(drawing, generator), generator)
+                candidates = check_samples(await awaited(generator.sample(problem, run, n), generator), generator)
             path = (*self._span.path, *key)
             told = self._scope.teller is None or self._scope.teller.has_told(path)  # as the request's samples came
             for number, candidate in () if told else enumerate(candidates):
