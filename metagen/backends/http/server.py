@@ -314,6 +314,7 @@ class OpenAIServer(Backend):
         if counts and sound and (counts.completion_tokens or not written_tokens(reply)):
             if not (request.before or request.after or request.thought or request.open):
                 self._words.learn_overhead(request.prompt + request.partial, counts.prompt_tokens)
+            self._words.learn_count(request, counts.prompt_tokens)
             books.settle_counts(self._words.with_thoughts(counts, reply, request))
             return counts.completion_tokens
         self._words.say("its counts cannot be" if counts else "it does not count tokens: they are estimated")

@@ -1,7 +1,8 @@
 """How one server is asked: the bodies of requests in its dialect, and what it refuses or calls otherwise."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,13 +22,14 @@ from metagen.backends.http.openai import (
     reply_of,
     settings_of,
 )
-from metagen.backends.http.tokens import Tokens, written_so_far
+from metagen.backends.http.tokens import REMEMBERED, Tokens, written_so_far
 from metagen.backends.thoughts import TAIL
 from metagen.errors import UnfitRequest
 from metagen.messages import plain
 from metagen.request import Completion, Request, Sampling, changed, options_of
 from metagen.thinking import Family, Reply, find_family
 
+Asked = tuple[Hashable, ...]
 CONTEXT = 8192
 """Tokens, where the server does not tell and the caller does not know."""
 COMPLETIONS, CHATS = "/completions", "/chat/completions"
@@ -57,6 +59,8 @@ class Wording:
     """What is missing or odd, each once, in the order in which it was noticed."""
     limit_name: str = "max_tokens"
     overhead: int = OVERHEAD
+    counted: OrderedDict[Asked, int] = field(default_factory=OrderedDict)
+    """The tokens of prompts that the server has counted, where it tells no ids."""
     unsupported: set[str] = field(default_factory=set)
     family: Family | None = None
     """How the model marks its thoughts."""
@@ -223,6 +227,15 @@ class Wording:
         if 0 < counted < self.room:
             self.overhead = max(self.overhead, counted - _bytes(prompt))
 
+    def learn_count(self, request: Request, counted: int) -> None:
+        """Remember the server's count of a prompt, which may be asked for again."""
+        if self.dialect.tells_ids or not 0 < counted < self.room:
+            return
+        asked = _asked(request)
+        self.counted[asked] = max(counted, self.counted.get(asked, 0))
+        if len(self.counted) > REMEMBERED:
+            self.counted.popitem(last=False)
+
     async def count(self, request: Request) -> int:
         """The prompt's tokens, or a bound on them."""
         if not self.dialect.tells_ids:
@@ -231,7 +244,12 @@ class Wording:
         return len(await self.tokens.of(request, self.family))
 
     def bound(self, request: Request) -> int:
-        """A bound on the prompt's tokens; where the context is known, the server takes no longer prompt than that."""
+        """What the server has counted of this very prompt, or else a bound on its tokens.
+
+        Where the context is known, the server takes no longer prompt than that.
+        """
+        if counted := self.counted.get(_asked(request)):
+            return counted
         most = self.at_most(request)
         return most if self.context is None else min(most, self.context - 1)
 
@@ -392,6 +410,12 @@ def _is_text(choice: Choice, request: Request) -> bool:
     """Whether a sample ended by itself, not by a length or a stop string; where it is not told which, by neither."""
     told = choice.stop_reason is not None or choice.matched_stop is not None
     return choice.reason not in LENGTH | {""} and not choice.stop and (told or not request.sampling.stop)
+
+
+def _asked(request: Request) -> Asked:
+    """What the server reads of a request: two that are alike in it have equally many tokens."""
+    begun = (request.partial, request.thought, request.open)
+    return request.before, request.prompt, request.after, begun, request.sampling
 
 
 def _bytes(text: str) -> int:

@@ -1,6 +1,7 @@
 """Pools that are recorded over servers: the lengths of samples without ids, and of which server they are."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ from metagen import (
     solve,
 )
 from metagen.backends.http.openai import shares
+from metagen.messages import Message
 from tests.backends.http.test_dialects import LlamaServer, SGLangServer
+from tests.backends.http.test_long_prompts import Wordy
 from tests.backends.http.test_oddities import Saying, opened
 from tests.backends.test_recorded import WRAPS
 from tests.support.fake_server import FakeServer
@@ -251,3 +254,34 @@ async def test_a_thought_of_less_than_nothing_is_none(tmp_path: Path) -> None:
     path = tmp_path / "pool.jsonl"
     await recorded(path, Absurd(vllm=False))
     assert not [line for line in path.read_text().splitlines() if row(line).get("thought_tokens", 0) < 0]
+
+
+@pytest.mark.parametrize("fake", SERVERS)
+async def test_a_pool_holds_the_servers_own_count_of_a_prompt(tmp_path: Path, fake: FakeServer) -> None:
+    drawn = await recorded(tmp_path / "pool.jsonl", fake)
+    paid = drawn.usage.prompt_tokens // drawn.usage.calls
+    lines = (tmp_path / "pool.jsonl").read_text().splitlines()
+    assert {row(line)["prompt_tokens"] for line in lines} == {paid}
+
+
+async def test_a_prompt_that_was_counted_once_is_not_reckoned_by_its_bytes_again() -> None:
+    request = Request("p", "word " * 3_000)
+    async with opened(Wordy("sglang", 32768)) as server:
+        books: list[Usage] = []
+        assert await server.count(request) > 15_000
+        await server.generate(request, books.append)
+        assert await server.count(request) == sum(books, Usage()).prompt_tokens < 3_010
+        assert await server.count(Request("p", "word " * 3_001)) > 15_000
+        assert await server.count(replace(request, before=(Message("system", "Be brief."),))) > 15_000
+
+
+async def test_a_wrong_count_of_a_prompt_is_not_remembered() -> None:
+    class Absurd(Wordy):
+        async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+            choices = [{"index": 0, "message": {"content": "7."}, "finish_reason": "stop"}]
+            return web.json_response({"choices": choices, "usage": {"prompt_tokens": 0, "completion_tokens": 2}})
+
+    async with opened(Absurd("sglang", 32768)) as server:
+        before = await server.count(Request("p", "3 + 4?"))
+        await server.generate(Request("p", "3 + 4?"), lambda _: None)
+        assert await server.count(Request("p", "3 + 4?")) == before
