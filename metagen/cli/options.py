@@ -20,9 +20,9 @@ ModelOption = Annotated[
         "-m",
         metavar="[NAME=]MODEL",
         help="A folder or hub name that vLLM serves, the address of a server (http://HOST:PORT/v1, with #MODEL if it "
-        "serves several, and several servers with commas), a pool of samples (.jsonl) to play, a function of a "
-        "loaded file that returns a backend, or NAME:ARGUMENT, such as Scripted:7, for a backend that metagen, a "
-        "loaded file or an installed package defines. Repeat it with names to use several in one strategy. "
+        "serves several, and several servers with commas), a pool of samples (.jsonl) to play, a backend of a "
+        "loaded file or a function of it that returns one, or NAME:ARGUMENT, such as Scripted:7, for a backend that "
+        "metagen, a loaded file or an installed package defines. Repeat it with names to use several in one strategy. "
         "A reward model is known by its config.json or its name; FAMILY+MODEL says how it is asked, as for a server: "
         "prm=qwen-prm+http://HOST:PORT/v1. Default: the small mixture of experts that ships with "
         "metagen, small-moe; so do its reward model, small-prm, its corrector, small-corrector, and a model that "
@@ -32,7 +32,7 @@ ModelOption = Annotated[
 StrategyOption = Annotated[str, typer.Option("--strategy", "-s", metavar="SPEC", help="Such as 'Vote(16, of=CoT())'.")]
 LoadOption = Annotated[
     list[Path] | None,
-    typer.Option("--load", metavar="FILE.py", help="Make the functions and classes of this file known to SPEC."),
+    typer.Option("--load", metavar="FILE.py", help="Make the functions, classes and objects of this file known."),
 ]
 SystemOption = Annotated[
     str | None,

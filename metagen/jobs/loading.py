@@ -18,7 +18,7 @@ def load_all(paths: Iterable[Path]) -> dict[str, Any]:
     names: dict[str, Any] = {}
     for path in paths:
         new = load_names(path)
-        if twice := sorted(names.keys() & new):
+        if twice := sorted(name for name in names.keys() & new if names[name] is not new[name]):
             raise InputError(f"--load {path}: {twice[0]} is defined in another loaded file too: rename one")
         if shadowed := sorted(new.keys() & CONSTRUCTORS.keys()):
             raise InputError(f"--load {path}: {shadowed[0]} is a name of metagen's own: rename yours")
@@ -35,7 +35,7 @@ class Uncached(SourceFileLoader):
 
 
 def load_names(path: Path) -> dict[str, Any]:
-    """The public functions and classes that a file of Python defines, and its constants of plain data."""
+    """The public functions, classes and objects that a file of Python defines, and its constants of plain data."""
     spec = spec_from_file_location(f"_loaded_{path.stem}", path)
     if not path.is_file() or spec is None or spec.loader is None:
         raise InputError(f"--load {path}: there is no such file of Python")
@@ -48,6 +48,7 @@ def load_names(path: Path) -> dict[str, Any]:
     except (Exception, SystemExit) as error:  # the user's file may raise anything
         raise InputError(f"--load {path}: {type(error).__name__}: {error}") from error
     own = {name: value for name, value in vars(module).items() if getattr(value, "__module__", None) == spec.name}
+    own |= {name: value for name, value in vars(module).items() if type(value).__module__.startswith("metagen.")}
     plain = {name: value for name, value in vars(module).items() if isinstance(value, str | int | float | tuple)}
     return {name: value for name, value in (own | plain).items() if _is_public(name, value)}
 

@@ -4,7 +4,7 @@ import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_args
+from typing import Any, TypeGuard, TypeVar, cast, get_args
 
 from metagen import backends
 from metagen.backends.rewards.families import FAMILIES, family, known_family
@@ -152,7 +152,7 @@ def _name_of(model: str) -> str:
 
 
 def _find(name: str, names: Mapping[str, Any]) -> Callable[..., Any]:
-    """What makes the backend: a function of a loaded file, a class of metagen's, or one of an installed package."""
+    """What makes the backend: a name of a loaded file, a class of metagen's, or one of an installed package."""
     made: Callable[..., Any] | None = names.get(name) or _own_backend(name) or plugins.find(name, plugins.BACKENDS)
     if made is None:
         own = set(filter(_own_backend, backends.__all__))
@@ -176,6 +176,10 @@ def _make(model: str, make: Callable[..., Any], card: Card | None) -> AnyBackend
     """The backend that a class or a function makes of the argument after the colon, if there is one."""
     arguments = [text for text in model.partition(":")[2:] if text]
     settings = {"card": card} if card else {}
+    if _is_backend(make):  # an object of a loaded file
+        if arguments or settings:
+            raise InputError(f"--model {model}: it is made in a loaded file: give it no argument and no --card")
+        return make
     if card and "card" not in inspect.signature(make).parameters:
         raise InputError(f"--card is for servers and pools; {model} takes none")
     try:
@@ -184,9 +188,13 @@ def _make(model: str, make: Callable[..., Any], card: Card | None) -> AnyBackend
         raise InputError(f"--model {model}: {error}") from error
     except Exception as error:  # the user's function may raise anything
         raise InputError(f"--model {model}: {type(error).__name__}: {error}") from error
-    if not (generates(made) or scores(made)):
+    if not _is_backend(made):
         raise InputError(f"--model {model}: it returns {type(made).__name__}, not a backend")
     return made
+
+
+def _is_backend(made: object) -> TypeGuard[AnyBackend]:
+    return not isinstance(made, type) and (generates(made) or scores(made))  # type: ignore[arg-type]
 
 
 def identity_of(model: str, names: Mapping[str, Any]) -> str:
