@@ -1,12 +1,12 @@
 """Runs the cells of a sweep over models that are opened once, and reports them."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import asdict, replace
 from itertools import count, groupby
 from pathlib import Path
-from typing import Self, cast
+from typing import Any, Self, cast
 
 from metagen.analysis import formats, plots
 from metagen.analysis.fronts import fronts, sheet, uneven
@@ -21,7 +21,7 @@ from metagen.cli.visible import visible
 from metagen.disk.files import make_folder
 from metagen.disk.runs import check_run
 from metagen.jobs.job import Job
-from metagen.jobs.plans import Cell, points
+from metagen.jobs.plans import DRAWN, Cell, points
 from metagen.request import AnyBackend, Backend, RewardBackend, generates
 
 
@@ -36,7 +36,7 @@ async def sweep(title: str, every: list[Cell], folder: Path, cluster: Cluster | 
     code, numbers = 0, count(1)
     for _, of_model in groupby(every, key=lambda cell: cell.model):
         part = list(of_model)
-        with with_workers(cluster, part[0].job) as job:
+        with with_workers(cluster, _opening(part)) as job:
             code = max(code, await _swept(part, job, folder, numbers, len(every)))
     found = points(folder, every)
     page, rows = sheet(title, found), [asdict(point) for point in found]
@@ -54,6 +54,27 @@ async def sweep(title: str, every: list[Cell], folder: Path, cluster: Cluster | 
     return code
 
 
+def _opening(part: list[Cell]) -> Job:
+    """A job with the models of all cells."""
+    jobs = [cell.job for cell in part]
+    orders = [job.order for job in jobs if job.order]
+
+    def joined(each: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+        return {name: value for given in each for name, value in given.items()}
+
+    return replace(
+        jobs[0],
+        models=joined(job.models for job in jobs),
+        given=joined(job.given for job in jobs),
+        order=replace(
+            orders[0],
+            models=joined(order.models for order in orders),
+            cards=joined(order.cards for order in orders),
+            prices=joined(order.prices for order in orders),
+        ),
+    )
+
+
 async def _swept(part: list[Cell], opened: Job, folder: Path, numbers: Iterator[int], size: int) -> int:
     """Run the cells of one model, as a job that opens it has it; return the exit code."""
     code = 0
@@ -62,13 +83,14 @@ async def _swept(part: list[Cell], opened: Job, folder: Path, numbers: Iterator[
         for pool, of_pool in groupby(part, key=lambda cell: cell.pool):
             models = {
                 name: Recorded(folder / "pools" / pool, backend, origin=opened.origin(name))
-                if isinstance(backend, Late)
+                if name == DRAWN and isinstance(backend, Late)
                 else backend
                 for name, backend in shared.items()
             }
             for cell in of_pool:
                 out.print(f"{next(numbers)} of {size}: {cell.folder}", soft_wrap=True)
-                job = replace(cell.job, models=models, concurrency=opened.concurrency)
+                asked = {name: models[name] for name in cell.job.models}
+                job = replace(cell.job, models=asked, concurrency=opened.concurrency)
                 code = max(code, await fill(job, folder / cell.folder, Tally(), Account(job.budget)))
     return code
 

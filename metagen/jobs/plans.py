@@ -3,7 +3,7 @@
 import re
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -17,10 +17,15 @@ from metagen.disk.templates import read_turn
 from metagen.errors import InputError, first_fault
 from metagen.jobs.costs import require_judged
 from metagen.jobs.job import Job, Order, prepare
+from metagen.jobs.loading import load_all
+from metagen.leaves import named_models
 from metagen.models import SMALL
 from metagen.settings import CONCURRENCY
+from metagen.spec.parse import parse, parse_grade
 
 NAME = re.compile(r"[\w.-]+")
+DRAWN = "model"
+"""What a run calls the model that it runs over."""
 READING = {"answers", "prompt_field", "answer_field", "id_field", "split"}
 """Fields of a plan that say how its files are read."""
 
@@ -49,6 +54,8 @@ class Plan(BaseModel):
     problems: Annotated[list[Path], Field(min_length=1)]
     strategies: Annotated[dict[str, str], Field(min_length=1)]
     models: Annotated[dict[str, str], Field(min_length=1)] = {SMALL.name: str(SMALL)}
+    verifiers: dict[str, str] = {}
+    """The models that verifiers ask beside them, by the names that strategies call them."""
     budgets: Annotated[dict[str, Limit], Field(min_length=1)] = {"": Limit()}
     seeds: Annotated[list[int], Field(min_length=1)] = [0]
     limit: Annotated[int, Field(gt=0)] | None = None
@@ -123,17 +130,15 @@ def cells(path: Path, plan: Plan) -> list[Cell]:
         "system": read_turn(plan.system, here),
         "template": here / plan.template if plan.template else None,
     }
-    found = []
+    found: list[Cell] = []
+    names = load_all(here / each for each in plan.load)
     for (model, where), file, seed in product(plan.models.items(), plan.problems, plan.seeds):
         order = Order(
             problems=problem_file(here / file, **reading),
             strategy="",
-            models={"model": _at(here, where)},
             load=[here / each for each in plan.load],
             engine=plan.engine,
             server=plan.server,
-            cards={"model": here / plan.cards[model]} if model in plan.cards else {},
-            prices={"model": plan.prices[model]} if model in plan.prices else {},
             limit=plan.limit,
             seed=seed,
             concurrency=plan.concurrency,
@@ -141,14 +146,41 @@ def cells(path: Path, plan: Plan) -> list[Cell]:
         )
         for (strategy, spec), (budget, limit) in product(plan.strategies.items(), plan.budgets.items()):
             try:
-                job = prepare(replace(order, strategy=limit.around(spec)))
+                beside = _beside(plan, spec, names)
+                job = prepare(
+                    replace(
+                        order,
+                        strategy=limit.around(spec),
+                        models={DRAWN: _at(here, where), **{each: _at(here, plan.verifiers[each]) for each in beside}},
+                        cards={name: here / card for name, card in _of_models(plan.cards, model, beside)},
+                        prices=dict(_of_models(plan.prices, model, beside)),
+                    )
+                )
                 require_judged(job.judged, file)
             except InputError as error:
                 raise InputError(f"{path}: {strategy} on {file} with {model}: {error}") from None
             found.append(Cell(Path(file).stem, model, strategy, budget, seed, job))
     pools = {(cell.problems, cell.model, cell.seed): cell.pool for cell in found}
     _refuse_shared(path, [*(cell.folder for cell in found), *pools.values()])
+    if unused := plan.verifiers.keys() - {name for cell in found for name in cell.job.models}:
+        raise InputError(f"{path}: field 'verifiers': no strategy asks {min(unused)!r}")
     return found
+
+
+def _beside(plan: Plan, spec: str, names: Mapping[str, Any]) -> list[str]:
+    """The models that a strategy, or the grade, asks beside the one that it runs over. Raises `InputError`."""
+    grade = parse_grade(plan.grade, names) if plan.grade else None
+    asked = {*named_models((parse(spec, names), grade))} - {"", DRAWN}
+    if strange := asked - plan.verifiers.keys():
+        raise InputError(f"it names a model {min(strange)!r}: give it under [verifiers], as in {min(strange)} = MODEL")
+    return sorted(asked)
+
+
+def _of_models(given: Mapping[str, Any], model: str, beside: Iterable[str]) -> Iterator[tuple[str, Any]]:
+    """What is given by the plan's names of models, by the names that they have in a run."""
+    for name, called in ((model, DRAWN), *((each, each) for each in beside)):
+        if name in given:
+            yield called, given[name]
 
 
 def _refuse_shared(path: Path, names: Sequence[str]) -> None:
@@ -180,6 +212,7 @@ def _check_names(path: Path, plan: Plan) -> None:
     named: Mapping[str, Iterable[str]] = {
         "strategies": plan.strategies,
         "models": plan.models,
+        "verifiers": plan.verifiers,
         "budgets": [name for name in plan.budgets if name],
     }
     for field, names in named.items():
@@ -187,11 +220,13 @@ def _check_names(path: Path, plan: Plan) -> None:
             raise InputError(
                 f"{path}: field {field!r}: {bad[0]!r} cannot name a folder: use letters, digits, -, _ and ."
             )
+    if twice := plan.verifiers.keys() & {*plan.models, DRAWN}:
+        raise InputError(f"{path}: field 'verifiers': {min(twice)!r} is the name of a model that draws: use another")
     stems = [file.stem for file in plan.problems]
-    if twice := {stem for stem in stems if stems.count(stem) > 1}:
-        raise InputError(f"{path}: field 'problems': two files are called {twice.pop()!r}: give one another name")
+    if alike := {stem for stem in stems if stems.count(stem) > 1}:
+        raise InputError(f"{path}: field 'problems': two files are called {alike.pop()!r}: give one another name")
     if len(set(plan.seeds)) < len(plan.seeds):
         raise InputError(f"{path}: field 'seeds': a seed is given twice")
     for field, keys in {"cards": plan.cards.keys(), "prices": plan.prices.keys()}.items():
-        if strange := keys - plan.models.keys():
+        if strange := keys - plan.models.keys() - plan.verifiers.keys():
             raise InputError(f"{path}: field {field!r}: no model is called {strange.pop()!r}")

@@ -99,6 +99,67 @@ def test_a_folder_of_another_run_is_refused_before_anything_is_drawn(
     assert (folder / "asked.txt").read_bytes() == asked
 
 
+JUDGED = """
+problems = ["problems.jsonl"]
+load = ["own.py"]
+
+[models]
+own = "model"
+
+[verifiers]
+judge = "always"
+rewards = "number"
+
+[strategies]
+vote = "Vote(6)"
+judged = 'BestOf(6, by=Judge(of=Model("judge")))'
+rewarded = 'BestOf(6, by=OutcomeReward("rewards"))'
+
+[prices]
+own = "1/2"
+judge = "3/4"
+rewards = "1/1"
+"""
+OTHERS = """
+
+def always():
+    return Scripted("Yes", name="judge")
+
+class Rewards:
+    name, context, process, card, price, missing, waits, thinking = "rewards", 8192, False, None, None, (), "", None
+    async def rate(self, reading, spend):
+        return (float("7" in reading.steps[-1]),)
+    async def count(self, reading):
+        return 1
+    async def forget(self): ...
+    async def probe(self): ...
+    async def __aenter__(self):
+        return self
+    async def __aexit__(self, *_): ...
+
+def number():
+    return Rewards()
+"""
+
+
+def test_models_that_verifiers_ask_are_opened_beside_and_draw_nothing_for_the_pool(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "own.py").write_text(OWN + OTHERS)
+    (folder / "plan.toml").write_text(JUDGED)
+    assert run(monkeypatch, "plan.toml") == 0
+    rows = {row["strategy"]: row for row in json.loads((folder / "runs/plan/sweep.json").read_text())}
+    assert rows["vote"]["accuracy"] == rows["rewarded"]["accuracy"] == 1.0
+    assert rows["judged"]["money"] > rows["vote"]["money"] > 0
+    asked = {name: json.loads((folder / f"runs/plan/problems_own_{name}_0/run.json").read_text()) for name in rows}
+    assert {name: [*each["models"]] for name, each in asked.items()} == {
+        "vote": ["model"], "judged": ["model", "judge"], "rewarded": ["model", "rewards"]
+    }  # fmt: skip
+    pool = (folder / "runs/plan/pools/problems_own_0.jsonl").read_text()
+    assert len(pool.splitlines()) == 5 * 6
+    assert run(monkeypatch, "plan.toml") == 0
+
+
 def test_strategies_are_compared_on_the_problems_of_the_plan(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -129,6 +190,13 @@ def test_strategies_are_compared_on_the_problems_of_the_plan(
         (('"problems.jsonl"', '"problems.jsonl", "other/problems.jsonl"'), "two files are called 'problems'"),
         (('"problems.jsonl"', '"none.jsonl"'), "one on none.jsonl with own: .*there is no such file"),
         (("[models]", "[cards]\nbig = 'x'\n[models]"), "no model is called 'big'"),
+        (("[models]", "[verifiers]\njudge = 'model'\n[models]"), "field 'verifiers': no strategy asks 'judge'"),
+        (("[models]", "[verifiers]\nown = 'model'\n[models]"), "'own' is the name of a model that draws"),
+        (("[models]", "[verifiers]\nmodel = 'model'\n[models]"), "'model' is the name of a model that draws"),
+        (
+            ('vote = "Vote(6)"', "vote = 'BestOf(6, by=Judge(of=Model(\"judge\")))'"),
+            r"vote on problems.jsonl with own: it names a model 'judge': give it under \[verifiers\]",
+        ),
         (
             ('stopped = "Vote(6, until=ExactStop())"\n\n[budgets]', 'vote_free = "Vote(5)"\n[budgets]\nfree_free = {}'),
             "two runs would share 'problems_own_vote_free_free_0'",
