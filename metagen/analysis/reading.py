@@ -27,7 +27,7 @@ from metagen.analysis.tables import Source
 from metagen.analysis.tally import one_line, silence, without_verdict
 from metagen.answers.protocol import at_once, groups_of
 from metagen.budget import Account, Price
-from metagen.candidate import Candidate
+from metagen.candidate import Candidate, Score
 from metagen.card.card import ModelCard
 from metagen.disk.lines import ends_torn
 from metagen.disk.pool import is_list, place_of, read_samples
@@ -112,6 +112,9 @@ def gather(
     chosen, notes = _chosen(path, questions, columns)
     rows = _even(path, questions, columns, chosen, n)
     samples, unjudged = asyncio.run(_graded(questions, columns, chosen, rows, grade))
+    if grade and unjudged == rows.size and not columns.why:
+        why = ": of a run it reads the texts alone" if is_run else ""
+        raise InputError(f"{path}: {literal(grade)} has no verdict on any sample, so nothing is known to be right{why}")
     samples = replace(samples, price=price)
     if card:
         samples = _with_flops(samples, columns, rows, card)
@@ -234,8 +237,14 @@ def _coded(verdicts: Iterable[bool | None]) -> list[int]:
 
 async def _judged(problem: Problem, columns: Columns, row: Sequence[int], grade: Verifier | None) -> list[int]:
     """The codes of the verdicts on the samples in these rows of the columns, by a grade that reads all of them."""
-    texts = [(columns.texts[index] or "", bool(columns.cut[index])) for index in row]
-    candidates = [Candidate((text,), finished=not cut) for text, cut in texts]
+    candidates = [
+        Candidate(
+            (columns.texts[index] or "",),
+            finished=not columns.cut[index],
+            recorded=Score(columns.scores[index]) if columns.of_pool and columns.recorded[index] else None,
+        )
+        for index in row
+    ]
     run, _ = Whole({}, None, Account()).grading(problem)
     try:
         return _coded(await grades(grade, problem, candidates, run))
@@ -283,7 +292,7 @@ def _without_verdict(path: Path, samples: Samples) -> Iterator[str]:
 
 
 def _of_pool(path: Path, questions: Questions) -> Columns:
-    columns, requests = Columns(), array("q", bytes(8 * len(questions.ids)))
+    columns, requests = Columns(of_pool=True), array("q", bytes(8 * len(questions.ids)))
     try:
         for part in _parts_of(path, questions):
             places = [questions.place(name, path) for name in part.names]
