@@ -14,7 +14,7 @@ from math import lgamma
 import numpy as np
 from numpy.typing import ArrayLike
 
-from metagen.analysis.curve import Curve
+from metagen.analysis.curve import Curve, has_costs
 from metagen.analysis.intervals import DRAWS, LEVEL, Array, percentiles, resampled_means
 from metagen.errors import InputError
 
@@ -72,6 +72,8 @@ def compare(first: ArrayLike, second: ArrayLike, level: float = LEVEL, draws: in
     Problems on which either has no verdict are to be left out before. Raises `InputError` if they do not fit.
     """
     one, other = np.asarray(first), np.asarray(second)
+    if not one.size and not other.size:
+        raise InputError("two runs are compared by what is right, and there are no problems to compare them on")
     if one.dtype != np.bool_ or other.dtype != np.bool_ or one.ndim != 1:
         raise InputError("two runs are compared by what is right: give two lists of booleans, one value per problem")
     between = difference(one, other, level, draws, seed)
@@ -159,8 +161,8 @@ def binomial(n: int, p: float) -> Array:
 
 
 def _costs(curve: Curve) -> Array:
-    if curve.costs is None:
-        raise InputError(f"the curve of {curve.rule} has no costs: its samples need their tokens")
+    if curve.costs is None or not has_costs(curve.costs):
+        raise InputError(f"the curve of {curve.rule} has no costs: the samples of every problem need their tokens")
     return curve.costs
 
 

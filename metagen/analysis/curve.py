@@ -130,18 +130,23 @@ class Curve:
         return {"money": self.money, "FLOPs": self.flops, "tokens": self.costs}[unit]
 
     def at(self, k: int) -> Array:
-        """[P]: the values at one k of `ks`."""
+        """[P]: the values at one k of `ks`. Raises `InputError` for another."""
+        if k not in self.ks:
+            raise InputError(f"the curve of {self.rule} has no k = {k!r}: it has {', '.join(map(str, self.ks))}")
         return np.asarray(self.values[:, self.ks.index(k)])
 
 
 def unit_of(curves: Iterable[Curve]) -> Unit | None:
     """What all of them know their costs in; `None` if nothing: pools from elsewhere may not count tokens."""
     every = list(curves)
-    return next((unit for unit in UNITS if all(_has_costs(curve.costs_in(unit)) for curve in every)), None)
+    if not all(has_costs(curve.costs) for curve in every):  # what is read is known, and not what is written
+        return None
+    return next((unit for unit in UNITS if all(has_costs(curve.costs_in(unit)) for curve in every)), None)
 
 
-def _has_costs(costs: Array | None) -> bool:
-    return costs is not None and bool(costs.mean(0)[0] > 0)
+def has_costs(costs: Array | None) -> bool:
+    """Whether the costs of every problem are known: what counts nothing costs nothing."""
+    return costs is not None and bool((costs[:, 0] > 0).all())
 
 
 def intervals(
@@ -174,7 +179,7 @@ def scores_of(samples: Samples) -> Array:
 
 def costs_of(samples: Samples, ks: tuple[int, ...]) -> tuple[Array | None, Array | None, Array | None]:
     """[P, K] each: the tokens, the FLOPs and the money that k samples are expected to cost, where they are known."""
-    if samples.tokens is None:
+    if samples.tokens is None or not samples.tokens.any():
         return None, None, None
     tokens = np.outer(samples.tokens.mean(1), ks)
     flops = money = None

@@ -22,7 +22,7 @@ from metagen.analysis.columns import AT_ONCE, Columns, Draw, Questions, as_array
 from metagen.analysis.curve import Curve, Samples
 from metagen.analysis.intervals import Array, Index
 from metagen.analysis.parts import OddError, Part, answer_of, part_of, read_parts, request_of
-from metagen.analysis.rules import all_rules, best_of, coverage, first_k, majority_vote, powers_of_two
+from metagen.analysis.rules import all_rules, first_k, powers_of_two
 from metagen.analysis.tables import Source
 from metagen.analysis.tally import one_line, silence, without_verdict
 from metagen.answers.protocol import at_once, groups_of
@@ -34,7 +34,7 @@ from metagen.disk.pool import is_list, place_of, read_samples
 from metagen.disk.problems import ProblemFile
 from metagen.disk.runs import read_rows
 from metagen.disk.traces import SpanRow, above, read_configuration, read_traces
-from metagen.errors import InputError, VerifierError, WeightError
+from metagen.errors import InputError, VerifierError
 from metagen.problem import Problem
 from metagen.run import Verifier
 from metagen.settings import literal
@@ -118,7 +118,12 @@ def gather(
     samples = replace(samples, price=price)
     if card:
         samples = _with_flops(samples, columns, rows, card)
-    if (card or price) and not np.all(samples.prompts):
+    counted = np.any(samples.tokens, 1)
+    if counted.any() and not counted.all():
+        notes.append(f"the samples of {(~counted).sum()} problems count no tokens, so costs are not compared")
+    if (card or price) and not counted.any():
+        notes.append("the samples count no tokens, so their costs are not known")
+    elif (card or price) and not np.all(samples.prompts):
         notes.append("the lengths of prompts are not known, so the cost of reading them is not counted")
     if unjudged:
         why = f" ({one_line(columns.why)})" if columns.why else ""
@@ -158,13 +163,10 @@ def _chosen(path: Path, questions: Questions, columns: Columns) -> tuple[Index, 
 
 def _curves(samples: Samples, notes: list[str]) -> dict[str, Curve]:
     """The curves of all rules, the weighted vote only where scores can weigh."""
-    try:
-        return all_rules(samples, powers_of_two(samples.n))
-    except WeightError:
+    found = all_rules(samples, powers_of_two(samples.n))
+    if samples.scores is not None and "weighted vote" not in found:
         notes.append("scores are negative or infinite, so they weigh no votes")
-        ks = powers_of_two(samples.n)
-        curves = coverage(samples, ks), majority_vote(samples, ks), best_of(samples, ks)
-        return {curve.rule: curve for curve in curves}
+    return found
 
 
 def _even(path: Path, questions: Questions, columns: Columns, chosen: Index, n: int | None) -> Index:

@@ -93,7 +93,7 @@ def test_pairs_that_differ_alike_differ_for_certain() -> None:
     ("first", "second", "said"),
     [
         ([True], [True, False], "only runs on the same problems"),
-        ([], [], "booleans"),
+        ([], [], "there are no problems to compare"),
         ([0.5], [1.0], "booleans"),
         ([[True]], [[True]], "booleans"),
     ],
@@ -221,3 +221,11 @@ def test_curves_without_costs_or_over_other_problems_are_refused() -> None:
         at_equal_cost(curve, more)
     with pytest.raises(InputError, match="has no costs"):
         cost_to_reach(Curve("majority", (1,), curve.values, curve.variances), 0.1)
+
+
+def test_problems_that_cost_nothing_have_no_costs_to_compare() -> None:
+    curve = line([[0.0, 1.0]] * 10, [*same(10, 20, problems=9), [0, 0]])
+    with pytest.raises(InputError, match="the samples of every problem need their tokens"):
+        cost_to_reach(curve, 0.5)
+    with pytest.raises(InputError, match="the samples of every problem need their tokens"):
+        at_equal_cost(curve, curve)

@@ -13,6 +13,7 @@ from metagen.analysis.tables import (
     comparisons,
     equals,
     measured,
+    reached,
     reaching,
     remarks,
     said,
@@ -122,7 +123,11 @@ def test_money_has_a_column_and_comes_before_flops_where_all_know_it() -> None:
     assert first.rows[0][:4] == ("1", "12", "2e+09", "1.25e-05")
     assert {each.unit for each in equals(paid, dear)} == {"money"}
     assert {each.unit for each in equals(paid, source("unpaid", priced(1e9, 1e9)))} == {"FLOPs"}
-    costs = [(row[2].split(" ")[0], row[3]) for row in reaching([paid, dear], 0.75).rows if row[1] == "coverage"]
+    costs = [
+        (row[2].split(" ")[0], row[3])
+        for row in reaching(reached([paid, dear], 0.75), 0.75).rows
+        if row[1] == "coverage"
+    ]
     assert costs == [("2.5e-05", "money"), ("5e-05", "money")]
 
 
@@ -141,7 +146,7 @@ def test_two_sources_are_compared_where_they_cost_the_same() -> None:
 
 
 def test_what_an_accuracy_costs() -> None:
-    sheet = reaching([source(), source("dear", priced(1e9, 2e9))], 0.75)
+    sheet = reaching(reached([source(), source("dear", priced(1e9, 2e9))], 0.75), 0.75)
     assert "75 per cent" in sheet.title
     rows = [(name, rule, cost.split(" ")[0], unit) for name, rule, cost, unit in sheet.rows]
     assert rows == [

@@ -6,7 +6,6 @@ import pytest
 
 from metagen import (
     Arithmetic,
-    BestOf,
     Candidate,
     Critic,
     Feedback,
@@ -257,4 +256,4 @@ async def test_criticism_reads_the_question_as_it_was_asked() -> None:
 
 def test_a_critic_is_no_verifier() -> None:
     with pytest.raises(InputError, match=r"BestOf: by=Arithmetic\(\) is a critic, and a verifier is needed here"):
-        BestOf(8, by=Arithmetic())
+        parse("BestOf(8, by=Arithmetic())")
