@@ -1,8 +1,9 @@
 """The models at the bottom of a strategy: which they are, and whether the run's can do what is asked of them."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 from metagen.errors import InputError
 from metagen.model import USUAL, Model
@@ -34,6 +35,27 @@ def check_kinds(strategy: object, models: Mapping[str, AnyBackend]) -> None:
             raise InputError(f"the model {name!r} generates and cannot score: name a reward model")
         if rewards and not name and not any(map(scores, models.values())):
             raise InputError("this run has no reward model: pass one by name")
+
+
+def asks_first(part: object) -> bool:
+    """Whether a strategy or a verifier asks the first model of its run, as one does that names none."""
+    return any(isinstance(each, Model) and not each.name for each in parts(part, left_out=USUAL))
+
+
+def naming(part: Any, name: str) -> Any:
+    """The same strategy or verifier, with a name for the models that it leaves out or does not name."""
+    if isinstance(part, tuple):
+        return tuple(naming(each, name) for each in part)
+    if isinstance(part, Model):
+        return part if part.name else replace(part, name=name)
+    settings = settings_of(type(part)) or ()  # type: ignore[arg-type]  # a class has a hash
+    values = {each: (getattr(part, each), may_be_left_out) for each, may_be_left_out, _ in settings}
+    named = {
+        each: Model(name) if value is None else naming(value, name)
+        for each, (value, may_be_left_out) in values.items()
+        if (may_be_left_out if value is None else asks_first(value))
+    }
+    return replace(part, **named) if named else part
 
 
 def find_leaves(strategy: object, default: object = None) -> Iterator[Model]:

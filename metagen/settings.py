@@ -121,6 +121,15 @@ def can_step(generator: object) -> bool:
 def require_verifier(of: object, /, **given: Any) -> None:
     """Refuse what is not an async function called as `(problem, candidates, run)`."""
     _require_call(type(of).__name__, given, "a verifier", ("problem", "candidates", "run"), PLAIN)
+    for name, value in given.items():
+        if is_critic(value):
+            raise InputError(f"{type(of).__name__}: {name}={literal(value)} is a critic, and a verifier is needed here")
+
+
+def is_critic(value: object) -> bool:
+    """Whether it says, by the type that it returns, that it is a critic: it is called as verifiers are."""
+    call = value if inspect.isfunction(value) else getattr(type(value), "__call__", None)  # noqa: B004 (what it is matters)
+    return "Feedback" in str(getattr(call, "__annotations__", {}).get("return", ""))
 
 
 def require_critic(of: object, /, **given: Any) -> None:

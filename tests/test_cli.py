@@ -496,7 +496,7 @@ def test_a_report_is_written_down(metagen: Command, folder: Path) -> None:
     assert "pool.jsonl, by level, with 4 samples" in out
     assert "Kept in made/report/ (table.md, table.csv, table.json, curves.png, curves.svg)." in out
     made = folder / "made/report"
-    assert "| 4 | 40 | 75.0 (25.0–100.0) | 50.0 (0.0–100.0) |" in (made / "table.md").read_text()
+    assert "| 4 | 40 | 75.0 (16.3–97.9) | 50.0 (7.7–92.3) |" in (made / "table.md").read_text()
     assert (made / "table.csv").read_text().count("pool.jsonl,level,1,majority,") == 3
     assert len(json.loads((made / "table.json").read_text())["rows"]) == 2 * 3 * 3
     assert (made / "curves.png").stat().st_size > 1000
@@ -514,8 +514,19 @@ def test_a_report_counts_flops_by_a_card_and_says_what_an_accuracy_costs(metagen
     found = json.loads((folder / "report/table.json").read_text())
     assert {each["unit"] for each in found["at_equal_cost"]} == {"FLOPs"}
     assert all(row["flops"] > 0 for row in found["rows"])
+    assert {(each["accuracy"], each["unit"]) for each in found["reach"]} == {(0.6, "FLOPs")}
     refused = metagen(*call, "--card", str(SMALL), "--card", str(SMALL))
     assert refused.err == "metagen: --card is given 3 times for 2 sources: give one, or one for each\n"
+
+
+def test_a_report_on_samples_without_tokens_says_that_costs_are_open(metagen: Command, folder: Path) -> None:
+    rows = [json.loads(line) for line in (folder / "pool.jsonl").read_text().splitlines()]
+    (folder / "pool.jsonl").write_text(lines(*(row | {"tokens": 0} for row in rows)))
+    code, out, _ = metagen(*REPORT, "--reach", "60", "--price", "1/1", "--out", "report")
+    assert (code, "What 60 per cent cost" in out) == (0, False)
+    assert "pool.jsonl: the samples count no tokens, so their costs are not known" in out
+    assert "pool.jsonl: its samples lack token counts, so what an accuracy costs is open" in out
+    assert not (folder / "report/money.png").exists()
 
 
 def test_without_matplotlib_a_report_has_no_pictures(

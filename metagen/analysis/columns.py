@@ -147,7 +147,9 @@ class Draw(NamedTuple):
 class Columns:
     """Samples in the order in which they were read. What was added is in the columns once they are settled."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, of_pool: bool = False) -> None:
+        self.of_pool = of_pool
+        """Whether scores that were recorded are those of a pool, and no verdicts of a run."""
         self._added: list[tuple[int, int, Draw]] = []
         self.places, self.numbers = array("i"), array("i")
         self.answers, self.texts = Texts(), Texts()

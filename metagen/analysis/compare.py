@@ -9,13 +9,13 @@ The methods were chosen by what they do to pairs of runs over 200 problems, 4 to
 """
 
 from dataclasses import dataclass
-from math import lgamma
+from math import lgamma, sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from metagen.analysis.curve import Curve
-from metagen.analysis.intervals import DRAWS, LEVEL, Array, percentiles, resampled_means
+from metagen.analysis.curve import Curve, has_costs
+from metagen.analysis.intervals import DRAWS, FEW, LEVEL, Array, percentiles, resampled_means, student
 from metagen.errors import InputError
 
 ROUNDING = 1e-9
@@ -72,6 +72,8 @@ def compare(first: ArrayLike, second: ArrayLike, level: float = LEVEL, draws: in
     Problems on which either has no verdict are to be left out before. Raises `InputError` if they do not fit.
     """
     one, other = np.asarray(first), np.asarray(second)
+    if not one.size and not other.size:
+        raise InputError("two runs are compared by what is right, and there are no problems to compare them on")
     if one.dtype != np.bool_ or other.dtype != np.bool_ or one.ndim != 1:
         raise InputError("two runs are compared by what is right: give two lists of booleans, one value per problem")
     between = difference(one, other, level, draws, seed)
@@ -84,13 +86,25 @@ def difference(
 ) -> Difference:
     """The difference of two means with its interval, by a percentile bootstrap over problems, in pairs.
 
-    `first` and `second` are [P], such as the values of two curves at one k. Raises `InputError` if they do not fit.
+    With fewer than 20 problems it is that of the paired t-test (Student 1908). `first` and `second` are [P], such as
+    the values of two curves at one k. Raises `InputError` if they do not fit.
     """
     one, other = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if one.shape != other.shape or one.ndim != 1 or not one.size:
         raise InputError(f"only runs on the same problems can be compared, and these have {one.shape}, {other.shape}")
+    if len(one) < FEW:
+        return _of_few(other - one, level)
     low, high = percentiles(resampled_means((other - one)[:, None], draws, seed), level)
     return Difference(float((other - one).mean()), float(low[0]), float(high[0]))
+
+
+def _of_few(differences: Array, level: float) -> Difference:
+    """The mean of differences from -1 to 1 over few problems; of one, nothing else is known."""
+    value, problems = float(differences.mean()), len(differences)
+    if problems < 2:
+        return Difference(value, -1.0, 1.0)
+    width = student(level, problems - 1) * float(differences.std(ddof=1)) / sqrt(problems)
+    return Difference(value, max(-1.0, value - width), min(1.0, value + width))
 
 
 def mcnemar(only_first: int, only_second: int, *, exact: bool = False) -> float:
@@ -159,8 +173,8 @@ def binomial(n: int, p: float) -> Array:
 
 
 def _costs(curve: Curve) -> Array:
-    if curve.costs is None:
-        raise InputError(f"the curve of {curve.rule} has no costs: its samples need their tokens")
+    if curve.costs is None or not has_costs(curve.costs):
+        raise InputError(f"the curve of {curve.rule} has no costs: the samples of every problem need their tokens")
     return curve.costs
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 
 from metagen.analysis.sheet import Sheet
-from metagen.analysis.tables import Equal, Row, Versus
+from metagen.analysis.tables import Equal, Reaching, Row, Versus
 
 
 def markdown(sheet: Sheet) -> str:
@@ -38,12 +38,19 @@ def lines_as_csv(lines: Iterable[Mapping[str, object]], columns: Sequence[str] =
     return text.getvalue()
 
 
-def as_json(rows: Iterable[Row], found: Iterable[Versus], notes: Iterable[str], equal: Iterable[Equal] = ()) -> str:
+def as_json(
+    rows: Iterable[Row],
+    found: Iterable[Versus],
+    notes: Iterable[str],
+    equal: Iterable[Equal] = (),
+    reach: Iterable[Reaching] = (),
+) -> str:
     """Everything, for other programs."""
     whole = {
         "rows": list(map(asdict, rows)),
         "differences": list(map(asdict, found)),
         "at_equal_cost": list(map(asdict, equal)),
+        "reach": list(map(asdict, reach)),
         "notes": list(notes),
     }
     return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"

@@ -18,6 +18,10 @@ DRAWS = 1000
 LEVEL = 0.95
 
 
+FEW = 20
+"""With fewer problems, resamples of them vary too little: of one problem there is but one resample."""
+
+
 BLOCK = 1 << 19
 """Cells that are in memory at once."""
 
@@ -51,6 +55,17 @@ def percentiles(means: Array, level: float = LEVEL) -> tuple[Array, Array]:
     """The middle `level` of the rows of `means`, column by column."""
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return low, high
+
+
+def student(level: float, freedom: int) -> float:
+    """Student's t (1908): within ± of it lies the middle `level` of the distribution.
+
+    With t = √freedom · tan(angle), the density of the angle is cos(angle) to the power of freedom − 1.
+    """
+    steps = 1 << 14
+    ends = np.linspace(0, np.pi / 2, steps + 1)
+    shares = np.concatenate([[0.0], np.cumsum(np.cos(ends[:-1] + np.pi / 4 / steps) ** (freedom - 1))])
+    return float(np.sqrt(freedom) * np.tan(np.interp(level, shares / shares[-1], ends)))
 
 
 def _counts(problems: int, draws: int, rng: np.random.Generator) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 
 from metagen.analysis.calibration import Calibration
 from metagen.analysis.choice import Estimate
-from metagen.analysis.curve import Curve, Unit, unit_of
+from metagen.analysis.curve import Curve, Unit, has_costs, unit_of
 from metagen.analysis.fronts import Point
 from metagen.analysis.fronts import unit_of as unit_of_points
 from metagen.disk.files import replace_file
@@ -47,7 +47,7 @@ def draw(panels: Mapping[str, Mapping[str, Curve]], folder: Path) -> list[Path]:
     every = [curve for curves in panels.values() for curve in curves.values()]
     files = _draw(panels, folder, "curves", draw_against_samples)
     for unit in COSTS:
-        if all(curve.costs_in(unit) is not None for curve in every):
+        if all(has_costs(curve.costs_in(unit)) for curve in every):
             files += _draw(panels, folder, unit.lower(), partial(draw_against, unit=unit))
     return files
 

@@ -82,8 +82,13 @@ def found(labels: Sequence[int], named: Sequence[int | None]) -> Findings:
 
 
 def best_threshold(labels: Sequence[int], rows: Sequence[Sequence[float] | None]) -> float:
-    """The threshold with the highest F1, the lowest of equals; to be chosen on other cases than those reported."""
+    """The threshold with the highest F1, the lowest of equals; to be chosen on other cases than those reported.
+
+    Raises `InputError` if there is no verdict on any case.
+    """
     every = sorted({score for row in rows if row is not None for score in row})
+    if not every:
+        raise InputError("there is no verdict on any case, so no threshold can be chosen")
     return max(every, key=lambda threshold: found(labels, [first_error(row, threshold) for row in rows]).f1)
 
 

@@ -22,19 +22,19 @@ from metagen.analysis.columns import AT_ONCE, Columns, Draw, Questions, as_array
 from metagen.analysis.curve import Curve, Samples
 from metagen.analysis.intervals import Array, Index
 from metagen.analysis.parts import OddError, Part, answer_of, part_of, read_parts, request_of
-from metagen.analysis.rules import all_rules, best_of, coverage, first_k, majority_vote, powers_of_two
+from metagen.analysis.rules import all_rules, first_k, powers_of_two
 from metagen.analysis.tables import Source
 from metagen.analysis.tally import one_line, silence, without_verdict
 from metagen.answers.protocol import at_once, groups_of
 from metagen.budget import Account, Price
-from metagen.candidate import Candidate
+from metagen.candidate import Candidate, Score
 from metagen.card.card import ModelCard
 from metagen.disk.lines import ends_torn
 from metagen.disk.pool import is_list, place_of, read_samples
 from metagen.disk.problems import ProblemFile
 from metagen.disk.runs import read_rows
 from metagen.disk.traces import SpanRow, above, read_configuration, read_traces
-from metagen.errors import InputError, VerifierError, WeightError
+from metagen.errors import InputError, VerifierError
 from metagen.problem import Problem
 from metagen.run import Verifier
 from metagen.settings import literal
@@ -112,10 +112,18 @@ def gather(
     chosen, notes = _chosen(path, questions, columns)
     rows = _even(path, questions, columns, chosen, n)
     samples, unjudged = asyncio.run(_graded(questions, columns, chosen, rows, grade))
+    if grade and unjudged == rows.size and not columns.why:
+        why = ": of a run it reads the texts alone" if is_run else ""
+        raise InputError(f"{path}: {literal(grade)} has no verdict on any sample, so nothing is known to be right{why}")
     samples = replace(samples, price=price)
     if card:
         samples = _with_flops(samples, columns, rows, card)
-    if (card or price) and not np.all(samples.prompts):
+    counted = np.any(samples.tokens, 1)
+    if counted.any() and not counted.all():
+        notes.append(f"the samples of {(~counted).sum()} problems count no tokens, so costs are not compared")
+    if (card or price) and not counted.any():
+        notes.append("the samples count no tokens, so their costs are not known")
+    elif (card or price) and not np.all(samples.prompts):
         notes.append("the lengths of prompts are not known, so the cost of reading them is not counted")
     if unjudged:
         why = f" ({one_line(columns.why)})" if columns.why else ""
@@ -155,13 +163,10 @@ def _chosen(path: Path, questions: Questions, columns: Columns) -> tuple[Index, 
 
 def _curves(samples: Samples, notes: list[str]) -> dict[str, Curve]:
     """The curves of all rules, the weighted vote only where scores can weigh."""
-    try:
-        return all_rules(samples, powers_of_two(samples.n))
-    except WeightError:
+    found = all_rules(samples, powers_of_two(samples.n))
+    if samples.scores is not None and "weighted vote" not in found:
         notes.append("scores are negative or infinite, so they weigh no votes")
-        ks = powers_of_two(samples.n)
-        curves = coverage(samples, ks), majority_vote(samples, ks), best_of(samples, ks)
-        return {curve.rule: curve for curve in curves}
+    return found
 
 
 def _even(path: Path, questions: Questions, columns: Columns, chosen: Index, n: int | None) -> Index:
@@ -234,8 +239,14 @@ def _coded(verdicts: Iterable[bool | None]) -> list[int]:
 
 async def _judged(problem: Problem, columns: Columns, row: Sequence[int], grade: Verifier | None) -> list[int]:
     """The codes of the verdicts on the samples in these rows of the columns, by a grade that reads all of them."""
-    texts = [(columns.texts[index] or "", bool(columns.cut[index])) for index in row]
-    candidates = [Candidate((text,), finished=not cut) for text, cut in texts]
+    candidates = [
+        Candidate(
+            (columns.texts[index] or "",),
+            finished=not columns.cut[index],
+            recorded=Score(columns.scores[index]) if columns.of_pool and columns.recorded[index] else None,
+        )
+        for index in row
+    ]
     run, _ = Whole({}, None, Account()).grading(problem)
     try:
         return _coded(await grades(grade, problem, candidates, run))
@@ -283,7 +294,7 @@ def _without_verdict(path: Path, samples: Samples) -> Iterator[str]:
 
 
 def _of_pool(path: Path, questions: Questions) -> Columns:
-    columns, requests = Columns(), array("q", bytes(8 * len(questions.ids)))
+    columns, requests = Columns(of_pool=True), array("q", bytes(8 * len(questions.ids)))
     try:
         for part in _parts_of(path, questions):
             places = [questions.place(name, path) for name in part.names]

@@ -5,27 +5,30 @@ replacement. Draws come in random order, which decides ties as the strategies do
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from contextlib import suppress
+from itertools import chain
 from math import comb, nan
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from metagen.analysis.curve import Curve, Samples, check_ks, costs_of, scores_of
 from metagen.analysis.intervals import Array, Index
 from metagen.analysis.votes import ERROR, vote_curve
 from metagen.errors import InputError, WeightError
 
-VOTES = ("majority", "weighted vote")
-"""The rules that need answers."""
-
 
 def pass_at_k(right: int, n: int, k: int) -> float:
     """The chance that k of n samples, drawn without replacement, hold a right one, if `right` of the n are.
 
-    The unbiased estimate of coverage (Chen et al. 2021, section 2.1). Raises `ValueError` unless 1 ≤ k ≤ n.
+    The unbiased estimate of coverage (Chen et al. 2021, section 2.1). Raises `ValueError` unless 1 ≤ k ≤ n and
+    0 ≤ right ≤ n.
     """
     if not 1 <= k <= n:
         raise ValueError(f"k must be from 1 to {n}, not {k}")
+    if not 0 <= right <= n:
+        raise ValueError(f"right must be from 0 to {n}, not {right}")
     return 1.0 - comb(n - right, k) / comb(n, k)
 
 
@@ -80,12 +83,20 @@ def weighted_vote(samples: Samples, ks: Iterable[int], seed: int = 0, error: flo
     return vote_curve("weighted vote", samples, scores, ks, seed, error)
 
 
-def all_rules(samples: Samples, ks: Iterable[int], seed: int = 0) -> dict[str, Curve]:
-    """The curves of all rules that the samples allow, by name."""
+def all_rules(samples: Samples, ks: Iterable[int], seed: int = 0, *, votes: bool = True) -> dict[str, Curve]:
+    """The curves of all rules that the samples allow, by name; without `votes`, of those that need no answers.
+
+    Scores that are negative or infinite weigh no votes, so there is no weighted vote.
+    """
     ks = check_ks(ks, samples.n)
-    curves = [coverage(samples, ks), majority_vote(samples, ks, seed)]
+    curves = [coverage(samples, ks)]
+    if votes:
+        curves.append(majority_vote(samples, ks, seed))
     if samples.scores is not None:
-        curves += [weighted_vote(samples, ks, seed), best_of(samples, ks)]
+        if votes:
+            with suppress(WeightError):
+                curves.append(weighted_vote(samples, ks, seed))
+        curves.append(best_of(samples, ks))
     return {curve.rule: curve for curve in curves}
 
 
@@ -95,11 +106,8 @@ def first_k(samples: Samples) -> dict[str, Curve]:
     This is what papers report that draw k samples and count once.
     """
     ks = powers_of_two(samples.n)
-    try:
-        each = [all_rules(samples.first(k), (k,)) for k in ks]
-    except WeightError:
-        each = [all_rules(replace(samples.first(k), scores=None), (k,)) for k in ks]
-    return {rule: _joined([curves[rule] for curves in each]) for rule in each[0]}
+    each = [all_rules(samples.first(k), (k,)) for k in ks]
+    return {rule: _joined([curves[rule] for curves in each]) for rule in each[-1]}
 
 
 SPENT = ("costs", "flops", "money")
@@ -126,11 +134,13 @@ def curves(
 
     Each argument holds a list a problem, with as many values for each: whether a sample is right; the key of its
     answer, equal for equal answers, `None` without one (`canonical` makes keys of mathematics); a verdict, `None` for
-    none; its length. Without `answers` there are no votes. `ks` are 1, 2, 4 … and n. Raises `InputError` for what does
-    not fit.
+    none; its length. Without `answers` there are no votes, and without scores that are finite and not negative no
+    weighted one. `ks` are 1, 2, 4 … and n. Raises `InputError` for what does not fit.
     """
     if len({len(row) for row in right}) != 1:
         raise InputError("curves: right must hold a list a problem, all of one length")
+    _check_right(right)
+    _check_lengths(right, answers=answers, scores=scores, tokens=tokens)
     keys = [[None] * len(row) for row in right] if answers is None else answers
     known = [{key: number for number, key in enumerate(dict.fromkeys(row)) if key is not None} for row in keys]
     groups = [[-1 if key is None else each[key] for key in row] for row, each in zip(keys, known, strict=True)]
@@ -138,11 +148,30 @@ def curves(
     samples = Samples(
         np.array(groups, np.int64),
         np.array(right, np.bool_),
-        None if judged is None else np.array(judged, np.float64),
-        None if tokens is None else np.array(tokens, np.int64),
+        None if judged is None else _numbers("scores", judged, np.float64),
+        None if tokens is None else _numbers("tokens", tokens, np.int64),
     )
-    found = all_rules(samples, powers_of_two(samples.n) if ks is None else ks)
-    return {rule: curve for rule, curve in found.items() if answers is not None or rule not in VOTES}
+    return all_rules(samples, powers_of_two(samples.n) if ks is None else ks, votes=answers is not None)
+
+
+def _check_right(right: Sequence[Sequence[Any]]) -> None:
+    for each in chain.from_iterable(right):
+        if not isinstance(each, bool | np.bool_):
+            hint = ", which is no verdict: leave the problem out, or count the sample as wrong" if each is None else ""
+            raise InputError(f"curves: right must say True or False of each sample, not {each!r}{hint}")
+
+
+def _check_lengths(right: Sequence[Sequence[bool]], **given: Sequence[Sequence[Any]] | None) -> None:
+    for name, rows in given.items():
+        if rows is not None and list(map(len, rows)) != list(map(len, right)):
+            raise InputError(f"curves: {name} must hold a list a problem, as long as those of right")
+
+
+def _numbers(name: str, rows: Sequence[Sequence[Any]], kind: type[np.number[Any]]) -> NDArray[Any]:
+    try:
+        return np.array(rows, kind)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"curves: {name} must be numbers: {error}") from None
 
 
 def _missing(n: int, ks: tuple[int, ...]) -> Array:

@@ -13,10 +13,10 @@ from metagen.analysis.over_optimisation import Fall, over_optimised
 from metagen.analysis.sheet import Sheet
 
 FOOT = (
-    "Right answers in per cent, with 95 % bootstrap intervals over problems (Wilson's where all or none are right). "
-    "After ± stands the standard error of the draws, where not all were gone through. Where votes or scores tie, a "
-    "report takes the mean over the orders of the samples, and `solve` takes what was drawn first: only there can the "
-    "two differ at all samples."
+    "Right answers in per cent, with 95 % bootstrap intervals over problems (Wilson's where all or none are right, and "
+    "with Student's t where there are fewer than 20 problems). After ± stands the standard error of the draws, where "
+    "not all were gone through. Where votes or scores tie, a report takes the mean over the orders of the samples, and "
+    "`solve` takes what was drawn first: only there can the two differ at all samples."
 )
 """What the numbers of a sheet are."""
 
@@ -95,6 +95,19 @@ class Equal:
     first_mean: float
     second_mean: float
     difference: Difference
+
+
+@dataclass(frozen=True, slots=True)
+class Reaching:
+    """What one rule of a source costs a problem until an accuracy is reached; `None` is never."""
+
+    source: str
+    rule: str
+    accuracy: float
+    unit: str
+    cost: float | None
+    low: float | None
+    high: float | None
 
 
 def measured(source: Source) -> Iterator[Row]:
@@ -200,17 +213,30 @@ def at_equal(found: Iterable[Equal]) -> Sheet:
     return Sheet("Differences in points at equal cost, in pairs", columns, rows, keys=2)
 
 
-def reaching(sources: Iterable[Source], accuracy: float) -> Sheet:
+def reached(sources: Iterable[Source], accuracy: float) -> Iterator[Reaching]:
     """What each rule of each source costs a problem until its accuracy, from 0 to 1, is reached."""
-    rows = []
     for source in sources:
         for rule, curve in source.curves.items():
             if unit := unit_of((curve,)):
                 found = cost_to_reach(_in(curve, unit), accuracy)
-                cost, low, high = map(_cost, (found.cost, found.low, found.high))
-                rows.append((source.name, rule, f"{cost} ({low}–{high})", unit))
+                yield Reaching(
+                    source.name, rule, accuracy, unit, *map(_known_cost, (found.cost, found.low, found.high))
+                )
+
+
+def reaching(found: Iterable[Reaching], accuracy: float) -> Sheet:
+    """What it costs to reach an accuracy, to be read."""
+    rows = tuple(
+        (each.source, each.rule, f"{_cost(each.cost)} ({_cost(each.low)}–{_cost(each.high)})", each.unit)
+        for each in found
+    )
     title = f"What {100 * accuracy:g} per cent cost a problem, with 95 % bootstrap intervals over problems"
-    return Sheet(title, ("source", "rule", "cost", "in"), tuple(rows), keys=2)
+    return Sheet(title, ("source", "rule", "cost", "in"), rows, keys=2)
+
+
+def uncounted(source: Source) -> str:
+    """That nothing can be said of what an accuracy costs; empty where it can."""
+    return "" if unit_of(source.curves.values()) else "its samples lack token counts, so what an accuracy costs is open"
 
 
 def answers(first: Source, second: Source) -> Comparison | None:
@@ -280,8 +306,12 @@ def _in(curve: Curve, unit: Unit) -> Curve:
     return replace(curve, costs=curve.costs_in(unit))
 
 
-def _cost(value: float) -> str:
-    if np.isinf(value):
+def _known_cost(value: float) -> float | None:
+    return None if np.isinf(value) else value
+
+
+def _cost(value: float | None) -> str:
+    if value is None:
         return "never"
     return f"{value:.3g}" if value >= 1e6 or value < 10 else f"{value:,.0f}"
 

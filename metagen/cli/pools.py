@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -16,7 +16,7 @@ import numpy as np
 from metagen.analysis.arms import Arm, Pool, Unit, Verdicts, arms, cascades, pool_of
 from metagen.analysis.choice import require_two
 from metagen.analysis.intervals import Array, Index
-from metagen.analysis.reading import LIKELIHOOD, Gathered, gather
+from metagen.analysis.reading import LIKELIHOOD, SOLUTIONS, VERIFIER, Gathered, gather
 from metagen.analysis.tally import Tally
 from metagen.budget import PARTS, Account, Budget, Price, Usage
 from metagen.card.card import ModelCard
@@ -27,13 +27,19 @@ from metagen.cli.reports import cards, prices
 from metagen.disk.lines import encode_line
 from metagen.disk.pool import Sample, read_samples
 from metagen.disk.problems import ProblemFile
-from metagen.disk.runs import read_solutions
+from metagen.disk.runs import read_rows, read_solutions
+from metagen.disk.traces import read_configuration
 from metagen.errors import InputError
-from metagen.jobs.job import Order, prepare, read_named
-from metagen.model import Model
+from metagen.jobs.job import ModelOrder, Order, make_models, prepare, read_named
+from metagen.jobs.loading import load_all
+from metagen.leaves import asks_first, named_models, naming, settings_of
+from metagen.model import FORMS, SETTINGS, USUAL, Model
+from metagen.problem import Problem
+from metagen.request import Request, generates
 from metagen.run import Verifier
 from metagen.settings import literal
 from metagen.spec.parse import parse, parse_grade
+from metagen.strategies import CoT
 from metagen.verifiers import MeanLogprob, RecordedScore, Sigmoid
 
 Command = Callable[[str], Sequence[str]]
@@ -77,8 +83,10 @@ READING = ("prompt_field", "answer_field", "id_field", "answers", "split", "grad
 MODELS = ("model", "engine", "server")
 """Options that name models, and say how they are opened."""
 ASKED = (*MODELS, *READING)
-DRAWING = ("also", "limit", "seed", "concurrency", "system", "template")
+DRAWING = ("also", "limit", "seed", "concurrency")
 """Options that say how a pool is drawn."""
+TURNS = ("system", "template")
+"""Options that say what is sent with the problems; of a pool that is there, only the command needs them."""
 
 
 def gathered(
@@ -103,19 +111,20 @@ def gathered(
     if of and len(named) > 1:
         raise InputError("--of says what drew the samples of one source: leave it out, and name the models")
     of = literal(parse(of, names)) if of else ""
-    wanted = [literal(parse_grade(each, names)) for each in by or ()]
+    judge = Judge(problems, graded, model or [], {"load": load, "engine": engine, "server": server})
+    wanted = [literal(judge.named(parse_grade(each, names), names)) for each in by or ()]
     found = [gather(path, problems, n, card, graded) for path, card in zip(named.values(), cards, strict=True)]
     for each in found:
         for line in (*each.notes, *([each.silence] if each.silence else [])):
-            err.print(f"{each.name}: {line}", soft_wrap=True)
+            _note(each.name, line)
     kept = shared([each.ids for each in found])
     require_two(len(kept[0]))
-    judge = Judge(problems, graded, model or [], {"load": load, "engine": engine, "server": server})
     pools = []
     for name, each, price, rows in zip(named, found, prices, kept, strict=True):
-        verifiers = [*_recorded(each), *(judge.verdicts(each, name, verifier) for verifier in wanted)]
+        drawn_by = of or _drawn_by(Path(each.name), name, names, problems, asked=any(reading[turn] for turn in TURNS))
+        verifiers = [*_recorded(each, names), *(judge.verdicts(each, name, verifier) for verifier in wanted)]
         samples, judged = each.samples.of(rows), [_of(verdict, rows) for verdict in verifiers]
-        pools.append(pool_of(samples, judged, of or _drawn_from(Path(each.name), name), price, pace))
+        pools.append(pool_of(samples, judged, drawn_by, price, pace))
     every = [*(arm for pool in pools for arm in arms(pool)), *cascades(pools)]
     drawn = ", ".join(f"{each.samples.n} samples each of {each.name}" for each in found)
     ids = tuple(found[0].ids[row] for row in kept[0].tolist())
@@ -150,17 +159,54 @@ def shared(ids: Sequence[Sequence[str]]) -> list[Index]:
     return [np.array([place[name] for name in names], np.intp) for place in places]
 
 
-def _recorded(found: Gathered) -> Iterator[Verdicts]:
+def _recorded(found: Gathered, names: Mapping[str, Any]) -> Iterator[Verdicts]:
     """The verdicts that a source holds, as a verifier that weighs votes by them."""
     scores = found.samples.scores
     if scores is None:
         return
     if found.scored_by == LIKELIHOOD:
         yield Verdicts(literal(Sigmoid(MeanLogprob())), scores / (1 + scores))
-    elif np.nanmin(scores, initial=0.0) < 0:
-        yield Verdicts(literal(Sigmoid(RecordedScore())), 1 / (1 + np.exp(-scores)))
+        return
+    by, costs = _judged(found, names) if found.scored_by == VERIFIER else (RecordedScore(), {})
+    if by is None:
+        _note(found.name, "its verdicts are left out: its strategy does not say which verifier gave them")
+        return
+    if isinstance(by, RecordedScore):
+        _note(found.name, FREE)
+    if np.nanmin(scores, initial=0.0) < 0:
+        yield Verdicts(literal(Sigmoid(by)), np.exp(-np.logaddexp(0, -scores)), costs)
     else:
-        yield Verdicts(literal(RecordedScore()), scores)
+        yield Verdicts(literal(by), scores, costs)
+
+
+FREE = (
+    "the verdicts that it holds are counted as free. A live model has none: write the verifier that gave them in place "
+    "of RecordedScore()"
+)
+
+
+def _judged(found: Gathered, names: Mapping[str, Any]) -> tuple[Verifier | None, Mapping[Unit, Array]]:
+    """The verifier of a run, and what its verdicts cost."""
+    strategy = _strategy(Path(found.name), names)
+    settings = settings_of(type(strategy)) or ()  # type: ignore[arg-type]  # a class has a hash
+    by = [each for name, _, judges in settings if judges and (each := getattr(strategy, name)) is not None]
+    if len(by) != 1 or isinstance(by[0], tuple):
+        return None, {}
+    rows = {row.problem: row for row in read_rows(Path(found.name) / SOLUTIONS, torn=True)}
+    solved = [rows[each] for each in found.ids]
+    return by[0], _costs([each.usage.usage() for each in solved], np.array([max(1, each.scored) for each in solved]))
+
+
+def _strategy(run: Path, names: Mapping[str, Any]) -> Any:
+    """The strategy of a run; `None` where it cannot be read, as one of the user's own that is not loaded."""
+    try:
+        return parse(str(read_configuration(run).get("strategy")), names)
+    except InputError:
+        return None
+
+
+def _note(name: str, line: str) -> None:
+    err.print(f"{name}: {line}", soft_wrap=True)
 
 
 def _of(verdicts: Verdicts, rows: Index) -> Verdicts:
@@ -178,6 +224,19 @@ class Judge:
     """Those that verifiers ask."""
     options: dict[str, Any]
 
+    def named(self, verifier: Verifier, names: Mapping[str, Any]) -> Verifier:
+        """The verifier, asking the first model that is given where it names none. Raises `InputError` without one."""
+        if not asks_first(verifier):
+            return verifier
+        order = ModelOrder(**read_models(self.models, **self.options, card=None, price=None))
+        _, backends = make_models(order, names)
+        if (first := next((name for name in order.models if generates(backends[name])), None)) is None:
+            raise InputError(
+                f"--by {literal(verifier)}: names no model, and samples that are there cannot judge: say with --model "
+                "which model it asks"
+            )
+        return cast(Verifier, naming(verifier, first))
+
     def verdicts(self, found: Gathered, name: str, verifier: str) -> Verdicts:
         """What a verifier says of all samples of a source: a run plays them, and it chooses the best."""
         if Path(found.name).is_dir():
@@ -186,7 +245,7 @@ class Judge:
         drawn = name or _free(taken)
         with TemporaryDirectory(prefix="metagen-") as folder:
             run, pool = Path(folder) / "run", Path(folder) / "pool.jsonl"
-            _copy(Path(found.name), pool)
+            _copy(Path(found.name), pool, self.problems)
             order = Order(
                 problems=self.problems,
                 strategy=f"BestOf({found.samples.n}, by={verifier})",
@@ -194,19 +253,27 @@ class Judge:
                 **read_models([f"{drawn}={pool}", *self.models], **self.options, card=None, price=None),
             )
             job = prepare(order, frozenset(found.ids))
-            asyncio.run(fill(job, run, Tally(), Account(Budget())))
+            asyncio.run(fill(job, run, tally := Tally(), Account(Budget())))
+            if tally.failed:
+                said = f"fails on {tally.failed} of {len(found.ids)} problems of {found.name}: {tally.reason()[0]}"
+                raise InputError(f"--by {verifier}: {said}")
             scored = gather(run, self.problems, found.samples.n, None, self.grade)
             usage = {each.problem: each.usage for each in read_solutions(run)}
-        if scored.samples.scores is None or scored.ids != found.ids:
-            raise InputError(f"--by {verifier}: judges no sample of {found.name}, so it cannot be estimated")
+        if scored.samples.scores is None or np.isnan(scored.samples.scores).all():
+            why = f": {tally.whys.most_common(1)[0][0]}" if tally.whys else ""
+            raise InputError(f"--by {verifier}: judges no sample of {found.name}, so it cannot be estimated{why}")
+        for line in [each for each in scored.notes if each not in found.notes]:
+            _note(f"{found.name}, {verifier}", line)
         return Verdicts(verifier, scored.samples.scores, _costs([usage[each] for each in found.ids], found.samples.n))
 
 
-def _copy(pool: Path, copy: Path) -> None:
-    """Copy the samples of a pool so that they serve any request: how they were drawn does not matter to a verifier.
+def _copy(pool: Path, copy: Path, problems: ProblemFile) -> None:
+    """Copy the samples of a pool so that the problems themselves ask for them, however they were drawn.
 
-    Each problem's samples are numbered from 0, without gaps.
+    A verifier that asks the model for something else gets none of them. Each problem's samples are numbered from 0,
+    without gaps.
     """
+    asked = {each.id: request_of(each) for each in problems}
     numbers = defaultdict[str, list[int]](list)
     for *_, sample in read_samples(pool):
         numbers[sample.id].append(sample.number)
@@ -214,12 +281,18 @@ def _copy(pool: Path, copy: Path) -> None:
     with copy.open("wb") as file:
         for *_, sample in read_samples(pool):
             draw = places[sample.id][sample.number]
-            served = msgspec.structs.replace(sample, draw=draw, prompt=None, messages=None, sampling=None)
+            prompt, messages = asked[sample.id].prompt, asked[sample.id].conversation or None
+            served = msgspec.structs.replace(sample, draw=draw, prompt=prompt, messages=messages, sampling=None)
             file.write(encode_line(msgspec.to_builtins(served)))
 
 
-def _costs(usages: Sequence[Usage], n: int) -> dict[Unit, Array]:
-    """[P] by unit: what a verdict cost."""
+def request_of(problem: Problem) -> Request:
+    """How a problem is asked by a model that adds nothing to it."""
+    return Request(problem.id, problem.text, before=problem.before, after=problem.after)
+
+
+def _costs(usages: Sequence[Usage], n: int | Array) -> dict[Unit, Array]:
+    """[P] by unit: what a verdict cost, of `n` for each problem."""
     counted: dict[Unit, list[float]] = {
         "tokens": [each.verifier_tokens for each in usages],
         "FLOPs": [each.verifier_flops for each in usages],
@@ -233,10 +306,13 @@ def spell_command(given: Mapping[str, Any], named: Mapping[str, Path], by: Seque
     """What solves the problems with the models that a strategy asks; one that is not known is `MODEL`."""
     drawing = {name: path for name, path in named.items() if len(named) == 1 or f'Model("{name}"' in spec}
     judging = MODELS if any(each in spec for each in by) else ()
-    free = f"{_free(taken)}=" if judging and (taken := read_named(given["model"] or (), "--model")) else ""
+    taken = read_named(given["model"] or (), "--model") if judging else {}
+    unknown = sorted({*named_models(parse(spec, load_all(given["load"] or ())))} - {"", *drawing, *taken})
+    free = f"{_free({*taken, *unknown})}=" if taken or unknown else ""
     models = [f"{name}={_writer(path)}" if name else f"{free}{_writer(path)}" for name, path in drawing.items()]
+    models += [f"{name}=MODEL" for name in unknown]
     asked = [part for model in models for part in ("--model", model)]
-    return ["metagen", "solve", str(given["problem_file"]), *asked, *as_options(given, (*judging, *READING))]
+    return ["metagen", "solve", str(given["problem_file"]), *asked, *as_options(given, (*judging, *READING, *TURNS))]
 
 
 def _free(taken: Container[str]) -> str:
@@ -260,14 +336,68 @@ def _writer(path: Path) -> str:
     return (sample and sample.model) or "MODEL"
 
 
-def _drawn_from(path: Path, name: str) -> str:
-    """The spec of the model that drew the samples of a pool, with its settings; empty for the usual one."""
-    sample = _first(path)
-    given: dict[str, Any] = {
-        setting: tuple(value) if isinstance(value, list) else value
-        for setting, value in ((sample and sample.sampling) or {}).items()
-    }
-    return literal(Model(name, **given)) if name or given else ""
+def _drawn_by(path: Path, name: str, names: Mapping[str, Any], problems: ProblemFile, *, asked: bool) -> str:
+    """The spec of what drew the samples of a source, as far as it says; empty for the model as it is.
+
+    A note says what a command cannot repeat. `asked` is whether the user says what was sent with the problems.
+    """
+    if path.is_dir():
+        return _of_strategy(path, name, names, asked=asked)
+    if (sample := _first(path)) is None:
+        return literal(Model(name)) if name else ""
+    if not asked and not _is_plain(sample, problems):
+        _note(str(path), ASKED_OTHERWISE)
+    try:
+        model = Model(name, **_settings(sample.sampling or {}))
+    except InputError as error:
+        model = Model(name)
+        _note(str(path), f"its sampling settings are left out ({error}): {SAY}")
+    return "" if model == USUAL else literal(model)
+
+
+SAY = "name with --of what drew them, which one source alone can have"
+ASKED_OTHERWISE = (
+    "its samples were drawn with another prompt than that of the problems, and the command does not repeat it: give "
+    f"the same --system or --template, or {SAY}"
+)
+
+
+def _is_plain(sample: Sample, problems: ProblemFile) -> bool:
+    """Whether a sample was drawn from its problem as the file has it, as far as it says."""
+    problem = next((each for each in problems if each.id == sample.id), None)
+    if problem is None or sample.prompt is None:
+        return True
+    request = request_of(problem)
+    return (sample.prompt, sample.messages or []) == (request.prompt, request.conversation)
+
+
+def _settings(sampling: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a sample as `Model` takes them. Raises `InputError` for one that no model has."""
+    given: dict[str, Any] = {name: tuple(each) if isinstance(each, list) else each for name, each in sampling.items()}
+    if strange := sorted(given.keys() - {*SETTINGS, "form", "keep_stop", "thought_only"}):
+        raise InputError(f"Model has no {strange[0]}")
+    if bias := given.get("logit_bias"):  # JSON has texts for keys
+        given["logit_bias"] = {int(token) if token.isdecimal() else token: each for token, each in bias.items()}
+    if form := given.get("form"):
+        given["form"] = {name: form[field] for name, (field, _) in FORMS.items() if form.get(field)}
+    return {name: each for name, each in given.items() if name in (*SETTINGS, "form")}
+
+
+def _of_strategy(run: Path, name: str, names: Mapping[str, Any], *, asked: bool) -> str:
+    """The spec of what drew the samples of a run."""
+    if not asked and any(read_configuration(run).get(turn) for turn in TURNS):
+        _note(str(run), ASKED_OTHERWISE)
+    strategy = _strategy(run, names)
+    of = strategy if isinstance(strategy, DRAWERS) else getattr(strategy, "of", None)
+    if of is not None and not isinstance(of, DRAWERS):
+        _note(str(run), f"the command draws with the model alone, and its samples come from {literal(of)}: {SAY}")
+        of = None
+    of = of or Model()
+    return literal(naming(of, name)) if name else "" if of == USUAL else literal(of)
+
+
+DRAWERS = (Model, CoT)
+"""What draws one sample."""
 
 
 def _first(path: Path) -> Sample | None:

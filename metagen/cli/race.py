@@ -35,8 +35,9 @@ from metagen.disk.runs import read_solutions
 from metagen.errors import InputError
 from metagen.jobs.costs import check_costs, require_judged
 from metagen.jobs.job import Job, Order, prepare, read_named
-from metagen.leaves import named_models
+from metagen.leaves import named_models, naming
 from metagen.model import Model
+from metagen.models import SMALL
 from metagen.request import AnyBackend, card_of, generates, price_of
 from metagen.settings import CONCURRENCY, literal
 from metagen.solve import solve
@@ -80,21 +81,22 @@ def explore(given: Mapping[str, Any], amount: Amount | None) -> int:
     if amount and amount.unit == "seconds" and pace is None:
         pace, probed = measured_pace(job, folder / "pace.json")
         out.print(f"One sample alone is written at {pace:,.1f} tokens per second.", soft_wrap=True)
-    judges = tuple(getattr(each.strategy, "by", None) for each in others[: len(by)])
+    first = next(each for each, backend in job.models.items() if generates(backend))
+    judges = tuple(naming(getattr(each.strategy, "by", None), first) for each in others[: len(by)])
     card, asked = card_of(job.models[name]), set(named_models(judges))
-    judging = [each for each in models if read_named([each], "--model").keys() - ({name} - asked)]
+    known = {"model": str(SMALL)} | read_named(models, "--model")
+    judging = [f"{each}={known[each]}" for each in job.models if each != name or each in asked]
     found = gathered(
         {"": pool},
         [card if isinstance(card, ModelCard) else None],
         [price_of(job.models[name])],
-        **{**given, "problem_file": file, "model": judging, "pace": pace},
+        **{**given, "problem_file": file, "by": list(map(literal, judges)), "model": judging, "pace": pace},
     )
     found = replace(found, spent=found.spent + probed)
     finding = find(found.title, found.arms, lambda _: _command(file, given), amount)
     if not all("tokens" in arm.costs for arm in found.arms):
         report(finding, folder, more=["No other strategy was run: the samples count no tokens to compare costs by."])
         return 0
-    first = next(each for each, backend in job.models.items() if generates(backend))
     of = "" if name == first else literal(Model(name))
     specs = [*usual(by, pool, of), *also]
     raced = asyncio.run(Race(order, name, pool, specs, found).run())

@@ -1,6 +1,7 @@
 """Prints the report on pools and runs, and writes it down."""
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 from metagen.analysis import formats, plots, tables
@@ -39,7 +40,9 @@ def report(sources: list[Source], folder: Path | None, reach: Sequence[float] = 
     equal = [each for pair in pairs for each in tables.equals(*pair)]
     pages += [tables.comparisons(found)] if found else []
     pages += [tables.at_equal(equal)] if equal else []
-    pages += [tables.reaching(sources, accuracy) for accuracy in reach]
+    reached = {accuracy: list(tables.reached(sources, accuracy)) for accuracy in reach}
+    pages += [tables.reaching(each, accuracy) for accuracy, each in reached.items() if each]
+    notes += [f"{source.name}: {why}" for source in sources if reach and (why := tables.uncounted(source))]
     for each in pages:
         show(each)
     for note in (*notes, tables.FOOT):
@@ -50,7 +53,7 @@ def report(sources: list[Source], folder: Path | None, reach: Sequence[float] = 
         texts = {
             "table.md": f"{tables.FOOT}\n\n{text}\n",
             "table.csv": formats.as_csv(every),
-            "table.json": formats.as_json(every, found, notes, equal),
+            "table.json": formats.as_json(every, found, notes, equal, chain.from_iterable(reached.values())),
         }
         pictures = (lambda: _draw(sources, folder)) if plots.available() else None
         out.print(f"Kept in {folder}/ ({', '.join(write(folder, texts, pictures))}).", soft_wrap=True)

@@ -89,11 +89,23 @@ def test_pairs_that_differ_alike_differ_for_certain() -> None:
     assert (found.value, found.low, found.high) == pytest.approx((0.25, 0.25, 0.25))
 
 
+def test_of_one_problem_the_difference_is_open() -> None:
+    found = compare([True], [False]).difference
+    assert (found.value, found.low, found.high) == (-1.0, -1.0, 1.0)
+
+
+def test_the_difference_of_few_problems_has_the_interval_of_the_paired_t_test() -> None:
+    found = difference([0.0, 0.1, 0.2], [0.1, 0.3, 0.5])
+    assert (found.low, found.high) == pytest.approx(
+        (0.2 - 4.302653 * 0.1 / sqrt(3), 0.2 + 4.302653 * 0.1 / sqrt(3)), abs=1e-6
+    )
+
+
 @pytest.mark.parametrize(
     ("first", "second", "said"),
     [
         ([True], [True, False], "only runs on the same problems"),
-        ([], [], "booleans"),
+        ([], [], "there are no problems to compare"),
         ([0.5], [1.0], "booleans"),
         ([[True]], [[True]], "booleans"),
     ],
@@ -221,3 +233,11 @@ def test_curves_without_costs_or_over_other_problems_are_refused() -> None:
         at_equal_cost(curve, more)
     with pytest.raises(InputError, match="has no costs"):
         cost_to_reach(Curve("majority", (1,), curve.values, curve.variances), 0.1)
+
+
+def test_problems_that_cost_nothing_have_no_costs_to_compare() -> None:
+    curve = line([[0.0, 1.0]] * 10, [*same(10, 20, problems=9), [0, 0]])
+    with pytest.raises(InputError, match="the samples of every problem need their tokens"):
+        cost_to_reach(curve, 0.5)
+    with pytest.raises(InputError, match="the samples of every problem need their tokens"):
+        at_equal_cost(curve, curve)

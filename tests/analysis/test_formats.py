@@ -4,7 +4,7 @@ import json
 
 from metagen.analysis.formats import as_csv, as_json, lines_as_csv, markdown
 from metagen.analysis.sheet import Sheet
-from metagen.analysis.tables import Row, measured, versus
+from metagen.analysis.tables import Row, measured, reached, versus
 from tests.analysis.test_tables import source
 
 
@@ -29,3 +29,9 @@ def test_files_for_programs_hold_the_same_rows() -> None:
     assert [float(row["mean"]) for row in table] == [row.mean for row in rows]
     assert whole["notes"] == ["a note"]
     assert whole["differences"][0]["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+
+
+def test_what_an_accuracy_costs_is_in_the_file_for_programs() -> None:
+    found = json.loads(as_json([], [], [], [], reached([source()], 0.75)))["reach"]
+    costs = {row["rule"]: (row["accuracy"], row["unit"], row["cost"]) for row in found}
+    assert costs == {"coverage": (0.75, "tokens", 25.0), "majority": (0.75, "tokens", None)}

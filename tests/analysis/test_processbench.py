@@ -49,6 +49,11 @@ def test_the_threshold_is_chosen_for_the_highest_f1() -> None:
     assert found([0, 1, -1], [first_error(row, 0.6) for row in rows]).f1 == 1.0
 
 
+def test_without_a_verdict_there_is_no_threshold() -> None:
+    with pytest.raises(InputError, match="no verdict on any case"):
+        best_threshold([0, -1], [None, None])
+
+
 async def test_the_harness_runs_on_a_process_reward() -> None:
     verifier = ProcessReward("prm", step="\n\n")
     rows = await step_scores(verifier, CASES, {"prm": ScriptedReward(suspicious)})

@@ -16,6 +16,7 @@ from metagen import (
     Model,
     Problem,
     ProblemFile,
+    RecordedScore,
     Run,
     Score,
     Scripted,
@@ -466,3 +467,24 @@ def test_a_grade_by_the_reference_keeps_its_limit(
     limits.clear()
     assert read(path, problems, grade=MatchesReference()).ids == ("a",)
     assert limits == {5}
+
+
+def test_a_grade_reads_the_score_that_a_pool_holds(tmp_path: Path, problems: ProblemFile) -> None:
+    scored = [sample("a", draw, "9", score=float(draw == 0)) for draw in range(4)]
+    found = read(lines(tmp_path / "pool.jsonl", scored), problems, grade=RecordedScore())
+    assert found.curves["coverage"].at(1).tolist() == [0.25]
+
+
+def test_a_grade_without_any_verdict_is_no_table_of_zeros(tmp_path: Path, problems: ProblemFile) -> None:
+    pool = lines(tmp_path / "pool.jsonl", [sample("a", draw, "2") for draw in range(4)])
+    with pytest.raises(InputError, match=r"pool.jsonl: RecordedScore\(\) has no verdict on any sample"):
+        read(pool, problems, grade=RecordedScore())
+
+
+def test_samples_that_count_no_tokens_are_noted(tmp_path: Path, problems: ProblemFile) -> None:
+    some = [sample("a", 0, "2", tokens=9), sample("b", 0, "4")]
+    notes = read(lines(tmp_path / "some.jsonl", some), problems).notes
+    assert "the samples of 1 problems count no tokens, so costs are not compared" in notes
+    pool = lines(tmp_path / "none.jsonl", [sample("a", 0, "2")])
+    assert "the samples count no tokens, so their costs are not known" in read(pool, problems, price=Price(1, 1)).notes
+    assert not any("count no tokens" in note for note in read(pool, problems).notes)

@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 
 from metagen.analysis.curve import Curve, Samples, intervals
 from metagen.analysis.intervals import percentiles, resampled_means
-from metagen.analysis.rules import all_rules, best_of, coverage, majority_vote, pass_at_k, powers_of_two, weighted_vote
+from metagen.analysis.rules import (
+    all_rules,
+    best_of,
+    coverage,
+    curves,
+    first_k,
+    majority_vote,
+    pass_at_k,
+    powers_of_two,
+    weighted_vote,
+)
 from metagen.answers.canonical import canonical
 from metagen.answers.grade import grade
 from metagen.errors import InputError, WeightError
@@ -264,7 +274,21 @@ def test_where_all_are_right_or_none_is_the_interval_is_wilsons() -> None:
     low, high = curve_of([[0.0, 1.0, 1.0]] * 9 + [[0.0, 1.0, 0.0]]).interval()
     assert low[:2] == pytest.approx([0, 0.7225], abs=6e-5)
     assert high[:2] == pytest.approx([0.2775, 1.0], abs=6e-5)
-    assert (low[2], high[2]) == pytest.approx((0.7, 1.0))
+    assert (low[2], high[2]) == pytest.approx((0.5437, 0.9855), abs=6e-5)
+
+
+@pytest.mark.parametrize("problems", [1, 2, 3, 5, 10, 19])
+def test_intervals_of_few_problems_hold_the_truth(problems: int) -> None:
+    rng = np.random.default_rng(problems)
+    trials = [curve_of((rng.random((problems, 8)) < rng.random((problems, 1))).mean(1)[:, None]) for _ in range(300)]
+    ends = [each.interval() for each in trials]
+    assert np.mean([low[0] <= 0.5 <= high[0] for low, high in ends]) > 0.95 - 2 * np.sqrt(0.05 * 0.95 / 300)
+
+
+def test_intervals_of_twenty_problems_are_the_bootstraps() -> None:
+    curve = curve_of(np.random.default_rng(0).random((20, 2)))
+    low, high = percentiles(resampled_means(curve.values))
+    assert np.array_equal(curve.interval(), (low, high))
 
 
 def test_several_curves_have_the_intervals_that_each_has_alone() -> None:
@@ -334,7 +358,45 @@ def test_pass_at_k_is_exact_for_many_samples() -> None:
     assert pass_at_k(3, 10_000, 9_998) == 1.0
 
 
+@pytest.mark.parametrize("right", [-1, 6])
+def test_no_more_are_right_than_there_are(right: int) -> None:
+    with pytest.raises(ValueError, match=f"right must be from 0 to 5, not {right}"):
+        pass_at_k(right, 5, 2)
+
+
 @pytest.mark.parametrize("k", [0, 5, -1])
 def test_no_more_can_be_drawn_than_there_are(k: int) -> None:
     with pytest.raises(ValueError, match=f"k must be from 1 to 4, not {k}"):
         pass_at_k(2, 4, k)
+
+
+LOGITS = Samples(np.array([[0, 1, 1]]), np.array([[True, False, False]]), np.array([[2.0, 3.0, -1.0]]))
+
+
+def test_scores_that_weigh_no_votes_still_rank() -> None:
+    assert list(all_rules(LOGITS, [1, 2])) == ["coverage", "majority", "best-of"]
+    assert list(first_k(LOGITS)) == ["coverage", "majority", "best-of"]  # the first two alone would weigh votes
+    assert list(curves([[True, False]], scores=[[-1.0, 2.0]])) == ["coverage", "best-of"]
+    assert list(curves([[True, False]], [["a", "b"]], [[-1.0, 2.0]])) == ["coverage", "majority", "best-of"]
+
+
+@pytest.mark.parametrize(
+    ("right", "given", "said"),
+    [
+        ([[True] * 2] * 2, {"answers": [["a", "b"], ["a"]]}, "answers must hold a list a problem, as long as those"),
+        ([[True] * 2] * 2, {"scores": [[1.0, 2.0], [1.0]]}, "scores must hold a list a problem, as long as those"),
+        ([[True] * 2] * 2, {"tokens": [[1, 2]]}, "tokens must hold a list a problem, as long as those of right"),
+        ([[True]], {"scores": [["x"]]}, "scores must be numbers"),
+        ([[True, False]], {"tokens": [[1, None]]}, "tokens must be numbers"),
+        ([["no", "no"]], {}, "right must say True or False of each sample, not 'no'"),
+        ([[True, None]], {}, "not None, which is no verdict"),
+    ],
+)
+def test_samples_that_do_not_fit_are_refused(right: Any, given: Any, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        curves(right, **given)
+
+
+def test_a_curve_says_which_k_it_has() -> None:
+    with pytest.raises(InputError, match="the curve of coverage has no k = 3: it has 1, 2"):
+        curves([[True, False]])["coverage"].at(3)

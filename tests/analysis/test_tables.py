@@ -13,6 +13,7 @@ from metagen.analysis.tables import (
     comparisons,
     equals,
     measured,
+    reached,
     reaching,
     remarks,
     said,
@@ -53,17 +54,17 @@ def test_sheets_say_it_in_per_cent() -> None:
     assert first.title == "one: 4 problems, 2 samples each, scored by a judge"
     assert first.columns == ("k", "tokens", "coverage", "majority")
     assert [row[:2] for row in first.rows] == [("1", "12"), ("2", "25")]
-    assert first.rows[1][2].startswith("75.0 (25.0–100.0")
+    assert first.rows[1][2].startswith("75.0 (16.3–97.9")
     assert second.title == "one, by level, with 2 samples"
     assert second.columns == ("level", "problems", "one sample", "coverage", "majority")
-    assert second.rows[0] == ("1", "1", "50.0 (50.0–50.0)", "100.0 (20.7–100.0)", "50.0 (50.0–50.0)")
+    assert second.rows[0] == ("1", "1", "50.0 (5.5–94.5)", "100.0 (20.7–100.0)", "50.0 (5.5–94.5)")
 
 
 def test_a_monte_carlo_error_is_shown_where_there_is_one() -> None:
     curve = Curve("majority", (1,), np.array([[0.0], [1.0]]), np.full((2, 1), 2e-6))
     one = Source("one", ("a", "b"), {"majority": curve}, {})
     (sheet,) = sheets(one, measured(one))
-    assert sheet.rows == (("1", "", "50.0 ±0.10 (0.0–100.0)"),)
+    assert sheet.rows == (("1", "", "50.0 ±0.10 (0.3–99.7)"),)
 
 
 def test_a_fall_and_what_was_left_out_are_remarked() -> None:
@@ -122,7 +123,11 @@ def test_money_has_a_column_and_comes_before_flops_where_all_know_it() -> None:
     assert first.rows[0][:4] == ("1", "12", "2e+09", "1.25e-05")
     assert {each.unit for each in equals(paid, dear)} == {"money"}
     assert {each.unit for each in equals(paid, source("unpaid", priced(1e9, 1e9)))} == {"FLOPs"}
-    costs = [(row[2].split(" ")[0], row[3]) for row in reaching([paid, dear], 0.75).rows if row[1] == "coverage"]
+    costs = [
+        (row[2].split(" ")[0], row[3])
+        for row in reaching(reached([paid, dear], 0.75), 0.75).rows
+        if row[1] == "coverage"
+    ]
     assert costs == [("2.5e-05", "money"), ("5e-05", "money")]
 
 
@@ -141,7 +146,7 @@ def test_two_sources_are_compared_where_they_cost_the_same() -> None:
 
 
 def test_what_an_accuracy_costs() -> None:
-    sheet = reaching([source(), source("dear", priced(1e9, 2e9))], 0.75)
+    sheet = reaching(reached([source(), source("dear", priced(1e9, 2e9))], 0.75), 0.75)
     assert "75 per cent" in sheet.title
     rows = [(name, rule, cost.split(" ")[0], unit) for name, rule, cost, unit in sheet.rows]
     assert rows == [

@@ -168,6 +168,8 @@ def test_the_command_keeps_the_model_of_the_only_pool(metagen: Command, folder: 
         ((*CHOOSE, "--budget", "1e9 FLOPs"), "--budget in FLOPs: give the model's config.json with --card"),
         ((*CHOOSE, "--budget", "1 tokens"), "every strategy costs more than 1: the cheapest costs 15"),
         ((*CHOOSE, "--by", "Vote(3)"), "'Vote(3)' is not a verifier"),
+        ((*CHOOSE, "--by", "Arithmetic()"), "'Arithmetic()' is not a verifier"),
+        ((*CHOOSE, "--by", "Judge()"), "--by Judge(): names no model, and samples that are there cannot judge"),
         ((*CHOOSE, "--out", "own.py"), "own.py: a report cannot be written there"),
         ((*CHOOSE, "other.jsonl"), "of several sources each needs a name, such as small="),
         ((*CHOOSE, "--price", "1/2", "--price", "1/2"), "--price is given 2 times for 1 sources"),
@@ -201,3 +203,143 @@ def test_no_verifier_is_asked_for_a_choice_that_cannot_be(
     assert "--budget in " in err if more else "a choice needs two problems or more" in err
     assert not (folder / "asked.txt").exists()
     assert more or "3 of 4 problems have no samples" in err
+
+
+def test_a_judge_without_a_name_asks_the_model_that_is_given(metagen: Command, folder: Path) -> None:
+    (folder / "judge.py").write_text(JUDGE)
+    code, _, err = metagen(*CHOOSE, "--model", "judge", "--load", "judge.py", "--by", "Judge()", "--out", "made")
+    assert code == 0, err
+    rows = {row["strategy"]: row for row in json.loads((folder / "made/choice.json").read_text())}
+    # Three problems of four have a right sample, which a judge that knows what is right finds.
+    assert rows['BestOf(4, by=Judge(of=Model("model")))']["right"] == 0.75
+
+
+ASKS = """
+async def asks(problem, candidates, run):
+    said = await run.ask(None, problem.apart("Is it right?"))
+    return [1.0 for _ in candidates]
+"""
+
+
+def test_samples_answer_no_other_question_than_their_own(metagen: Command, folder: Path) -> None:
+    (folder / "asks.py").write_text(ASKS)
+    code, _, err = metagen(*CHOOSE, "--load", "asks.py", "--by", "asks")
+    assert code == 2
+    assert "--by asks: fails on 4 of 4 problems of pool.jsonl: " in err
+
+
+SOME = """
+async def none(problem, candidates, run):
+    return [None for _ in candidates]
+
+async def some(problem, candidates, run):
+    return [None if problem.id == "p1" else 1.0 for _ in candidates]
+
+async def fails(problem, candidates, run):
+    if problem.id == "p1":
+        raise ValueError("boom")
+    return [1.0 for _ in candidates]
+"""
+
+
+@pytest.mark.parametrize(
+    ("by", "code", "said"),
+    [
+        ("none", 2, "--by none: judges no sample of pool.jsonl, so it cannot be estimated: none: it does not say why"),
+        ("some", 0, "pool.jsonl, some: no verdict: 4 of 16 (some: it does not say why)"),
+        (
+            "fails",
+            2,
+            "--by fails: fails on 1 of 4 problems of pool.jsonl: VerifierError: fails raised ValueError: boom",
+        ),
+    ],
+)
+def test_verdicts_that_are_missing_are_mentioned(metagen: Command, folder: Path, by: str, code: int, said: str) -> None:
+    (folder / "some.py").write_text(SOME)
+    result = metagen(*CHOOSE, "--load", "some.py", "--by", by)
+    assert (result.code, said in result.err) == (code, True), result.err
+
+
+def test_the_verdicts_of_a_run_are_those_of_its_verifier_and_cost_what_they_cost(
+    metagen: Command, folder: Path
+) -> None:
+    (folder / "judge.py").write_text(JUDGE)
+    models = ("--model", "pool=pool.jsonl", "--model", "j=judge", "--load", "judge.py")
+    strategy = 'BestOf(4, by=Judge(of=Model("j")))'
+    assert metagen("solve", "problems.jsonl", *models, "--strategy", strategy, "--out", "run").code == 0
+    code, out, err = metagen("choose", "run", *CHOOSE[2:], "--out", "made")
+    assert (code, err) == (0, "")
+    rows = {row["strategy"]: row for row in json.loads((folder / "made/choice.json").read_text())}
+    usages = [json.loads(line)["usage"] for line in (folder / "run/solutions.jsonl").read_text().splitlines()]
+    judged = sum(each["verifier_tokens"] for each in usages) / 4
+    assert rows[strategy]["tokens"] == pytest.approx(rows["Vote(4)"]["tokens"] + judged)
+    assert [word for word in command_of(out) if "MODEL" in word] == ["model=MODEL", "j=MODEL"]
+
+
+def test_what_a_run_does_not_say_is_left_out_with_a_note(metagen: Command, folder: Path) -> None:
+    models = ("--model", "pool.jsonl", "--load", "own.py")
+    assert metagen("solve", "problems.jsonl", *models, "--strategy", "BestOf(4, by=length)", "--out", "run").code == 0
+    code, _, err = metagen("choose", "run", *CHOOSE[2:], "--out", "made")
+    assert (code, "run: its verdicts are left out: its strategy does not say" in err) == (0, True), err
+    assert "BestOf" not in (folder / "made/choice.json").read_text()
+
+
+def test_verdicts_that_a_pool_holds_are_said_to_be_free(metagen: Command, folder: Path) -> None:
+    rows = [json.loads(line) for line in (folder / "pool.jsonl").read_text().splitlines()]
+    (folder / "pool.jsonl").write_text(lines(*(row | {"score": 1.0} for row in rows)))
+    assert "pool.jsonl: the verdicts that it holds are counted as free" in metagen(*CHOOSE).err
+
+
+@pytest.mark.parametrize(
+    ("sampling", "of", "said"),
+    [
+        ({"temperature": 0.7, "keep_stop": True}, "Model(temperature=0.7)", ""),
+        ({"logit_bias": {"5": 1.0}}, "Model(logit_bias={5: 1.0})", ""),
+        ({"form": {"schema": None, "regex": "[0-9]+"}}, 'Model(form={"regex": "[0-9]+"})', ""),
+        ({"form": {"choices": ["a", "b"]}}, 'Model(form={"choice": ("a", "b")})', ""),
+        ({"temperature": 0.7, "foo": 1}, "Model()", "its sampling settings are left out (Model has no foo)"),
+        ({"top_p": 7}, "Model()", "its sampling settings are left out (Model: top_p must be a number from 0 to 1"),
+    ],
+)
+def test_the_settings_of_a_pool_are_those_of_the_strategies(
+    metagen: Command, folder: Path, sampling: dict[str, object], of: str, said: str
+) -> None:
+    rows = [json.loads(line) for line in (folder / "pool.jsonl").read_text().splitlines()]
+    (folder / "pool.jsonl").write_text(lines(*(row | {"sampling": sampling} for row in rows)))
+    code, _, err = metagen(*CHOOSE, "--out", "made")
+    assert (code, said in err, bool(err)) == (0, True, bool(said)), err
+    specs = [row["strategy"] for row in json.loads((folder / "made/choice.json").read_text())]
+    assert specs[0] == of
+
+
+def test_another_prompt_is_noted_and_what_was_sent_with_it_goes_into_the_command(
+    metagen: Command, folder: Path
+) -> None:
+    rows = [json.loads(line) for line in (folder / "pool.jsonl").read_text().splitlines()]
+    turns = [{"role": "system", "content": "Be brief."}]
+    sent = [row | {"messages": [*turns, {"role": "user", "content": row["prompt"]}]} for row in rows]
+    (folder / "pool.jsonl").write_text(lines(*sent))
+    assert "pool.jsonl: its samples were drawn with another prompt" in metagen(*CHOOSE).err
+    code, out, err = metagen(*CHOOSE, "--system", "Be brief.")
+    assert (code, err) == (0, "")
+    assert command_of(out)[-4:-2] == ["--system", "Be brief."]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "of", "said"),
+    [
+        ("Vote(4, of=Model(temperature=0.5))", "Model(temperature=0.5)", ""),
+        ("Model()", "Model()", ""),
+        ("Vote(2, of=Vote(2))", "Model()", "its samples come from Vote(2)"),
+    ],
+)
+def test_the_settings_of_a_run_are_those_of_the_strategies(
+    metagen: Command, folder: Path, strategy: str, of: str, said: str
+) -> None:
+    solve = ("solve", "problems.jsonl", "--model", "pool.jsonl", "--strategy", strategy, "--out", "run")
+    rows = [json.loads(line) for line in (folder / "pool.jsonl").read_text().splitlines()]
+    (folder / "pool.jsonl").write_text(lines(*(row | {"sampling": None} for row in rows)))
+    assert metagen(*solve).code == 0
+    code, _, err = metagen("choose", "run", *CHOOSE[2:], "--out", "made")
+    assert (code, said in err, bool(err)) == (0, True, bool(said)), err
+    assert json.loads((folder / "made/choice.json").read_text())[0]["strategy"] == of

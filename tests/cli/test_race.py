@@ -208,3 +208,29 @@ def test_a_verifier_is_checked_over_what_draws_the_pool(metagen: Command, folder
     drawn = [json.loads(line) for line in (folder / "made/pool.jsonl").read_text().splitlines()]
     assert len(drawn) == 12 * 8
     assert all(each["logprobs"] for each in drawn)
+
+
+JUDGED = """
+from random import Random
+from re import search
+from metagen import Scripted
+
+
+def model():
+    def script(request):
+        if said := search(r"answer is (\\d)", request.prompt):
+            return "Yes" if said[1] == "7" else "No"
+        return f"The answer is {7 if Random(f'{request.problem} {request.draw}').random() < 0.4 else 3}."
+
+    return Scripted(script)
+"""
+
+
+@pytest.mark.usefixtures("many")
+def test_a_judge_without_a_name_asks_the_model_that_drew(metagen: Command, folder: Path) -> None:
+    (folder / "half.py").write_text(JUDGED)
+    code, _, err = metagen(*CHOOSE[:-4], "--limit", "12", "--by", "Judge()", "--out", "made")
+    assert code == 0, err
+    rows = {row["strategy"]: row for row in json.loads((folder / "made/choice.json").read_text())}
+    found = rows["Until(MatchesReference(), limit=8)"]["right"]
+    assert rows['BestOf(8, by=Judge(of=Model("model")))']["right"] == found > rows["Vote(8)"]["right"]

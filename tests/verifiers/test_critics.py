@@ -252,3 +252,8 @@ async def test_criticism_reads_the_question_as_it_was_asked() -> None:
     await solve(problem, Refine(Intrinsic(), rounds=1), Scripted(knows))
     assert seen[0] == "Sent in its place."
     assert seen[1].startswith(PROBLEM.prompt)
+
+
+def test_a_critic_is_no_verifier() -> None:
+    with pytest.raises(InputError, match=r"BestOf: by=Arithmetic\(\) is a critic, and a verifier is needed here"):
+        parse("BestOf(8, by=Arithmetic())")
