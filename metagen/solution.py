@@ -11,7 +11,7 @@ from metagen.copies import maker
 from metagen.notebook import html_table
 from metagen.trace import Span
 
-LATER = ("prompt", "reference", "tags", "answers", "verdicts", "groups")
+LATER = ("prompt", "reference", "tags", "answers", "verdicts", "groups", "at")
 """Fields that a line leaves out where they are empty."""
 UNWRITTEN = {"trace", "candidate", *LATER}
 
@@ -72,6 +72,8 @@ class Solution:
     """Whether each of them is right; `None` is no verdict."""
     groups: tuple[int, ...] = ()
     """Equal numbers for candidates whose answers are equal, in the order of the first of each; -1 for no answer."""
+    at: str = ""
+    """The path of the span that compared them; empty where the answer was not chosen among several."""
     candidate: Candidate | None = field(default=None, repr=False, compare=False)
     """What `text` is the text of, with its thought and how it ended; `None` for a solution from a file."""
     trace: Span = field(default_factory=lambda: Span("solve"), repr=False, compare=False)

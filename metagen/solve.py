@@ -345,7 +345,8 @@ async def _judged(
     problem: Problem, candidate: Candidate | None, error: str, trace: Span, spent: Usage, whole: Whole
 ) -> Solution:
     """The solution, with the grader's verdicts on the answer and on the samples it was chosen from."""
-    samples = (trace.compared(candidate) or [candidate]) if candidate else []
+    comparing = trace.comparing(candidate) if candidate else None
+    samples = comparing.samples if comparing else [candidate] if candidate else []
     chosen = next((place for place, each in enumerate(samples) if each is candidate), 0)
     gradable = (whole.grade or oracle_of(problem)) is not None
     answers, unread = _answers(problem, samples)
@@ -384,6 +385,7 @@ async def _judged(
         answers=tuple(answers),
         verdicts=tuple(right),
         groups=tuple(groups_of(problem.answers, answers)),
+        at=comparing.place if comparing else "",
         trace=trace,
     )
 

@@ -70,6 +70,7 @@ class SolutionRow(msgspec.Struct, frozen=True, gc=False):
     answers: tuple[str | None, ...] = ()
     verdicts: tuple[bool | None, ...] = ()
     groups: tuple[int, ...] = ()
+    at: str = ""
 
     @property
     def failed(self) -> bool:

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from metagen.analysis.tally import without_verdict
@@ -69,10 +68,7 @@ def asked(spans: Sequence[SpanRow]) -> str:
 
 def judged_candidates(row: SolutionRow, spans: Sequence[SpanRow], tree: Sequence[Grown] | None = None) -> list[Shown]:
     """The candidates of a problem with their scores; a search judges a reply as the last of its nodes."""
-    values = values_of(tree_of(spans, row.text) if tree is None else tree)
-    return [
-        replace(each, score=values[each.text]) if each.text in values else each for each in candidates_of(row, spans)
-    ]
+    return candidates_of(row, spans, values_of(tree_of(spans, row.text) if tree is None else tree))
 
 
 def problem(row: SolutionRow, spans: Sequence[SpanRow]) -> dict[str, Any]:
