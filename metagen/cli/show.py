@@ -17,7 +17,7 @@ from metagen.disk.rows import SolutionRow
 from metagen.disk.traces import SpanRow
 from metagen.errors import InputError
 from metagen.view.candidates import Shown
-from metagen.view.problems import asked, judged_candidates
+from metagen.view.problems import asked, judged_candidates, notes
 from metagen.view.reading import RunRows, is_found, is_missed, votes
 from metagen.view.tree import Grown, tree_of
 
@@ -72,7 +72,7 @@ def described(row: SolutionRow, spans: Sequence[SpanRow]) -> Iterator[str | Padd
     if nodes:
         yield ""
         yield _drawn(nodes)
-    for note in row.notes:
+    for note in notes(row):
         yield f"Note: {note}"
     if row.lost:
         yield f"Lost: {row.lost} samples. {row.why_lost}"

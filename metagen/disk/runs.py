@@ -1,7 +1,8 @@
 """A run on disk: `run.json` says what it is, `trace.jsonl` what happened, `solutions.jsonl` what came out.
 
 The trace of a problem is written before its solution, in whole lines. So a killed run has lost only the problems under
-way: a resumed one moves their spans to `trace.jsonl.torn`, and takes up every problem that has no solution.
+way: a resumed one moves their spans to `trace.jsonl.torn`, and takes up every problem that has no solution, that
+failed, or that the budget of an earlier call left unfinished.
 """
 
 import json
@@ -112,23 +113,23 @@ class RunDirectory:
                 raise
 
     def _mend(self) -> None:
-        """Drop failed problems, and move away what a kill left half done: spans without a solution."""
+        """Drop what is to be solved again, and move away what a kill left half done: spans without a solution."""
         solutions, trace = self.path / "solutions.jsonl", self.path / "trace.jsonl"
-        failed = set[str]()
+        again = set[str]()
         for row in read_rows(solutions, torn=True):
-            if row.error:
-                failed.add(row.problem)
-            else:
+            if row.final:
                 self.solved.add(row.problem)
                 if self._seen:
                     self._seen(row)
+            else:
+                again.add(row.problem)
 
         def is_solved(row: Mapping[str, Any]) -> bool:
             return str(row.get("problem")) in self.solved
 
-        if failed:  # the trace first: a kill between the two leaves the failed problems to be found again
-            rewrite(trace, is_solved, lambda row: str(row.get("problem")) not in failed)
-            rewrite(solutions, lambda row: not row.get("error"))
+        if again:  # the trace first: a kill between the two leaves these problems to be found once more
+            rewrite(trace, is_solved, lambda row: str(row.get("problem")) not in again)
+            rewrite(solutions, lambda row: not (row.get("error") or row.get("unfinished")))
         else:
             cut_end(trace, is_solved)
 

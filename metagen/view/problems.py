@@ -18,6 +18,9 @@ SHOWN = 300
 HEAD = ("strategy", "models", "problems", "seed", "grade", "answers", "system", "begun")
 """What of `run.json` a page shows."""
 
+UNFINISHED = "unfinished: the budget of the whole run refused or shortened a part of it"
+"""What is noted of a problem that the same command solves again."""
+
 Place = tuple[int, int]
 """Where a problem is: the number of its chunk, and its number there."""
 
@@ -71,6 +74,11 @@ def judged_candidates(row: SolutionRow, spans: Sequence[SpanRow], tree: Sequence
     return candidates_of(row, spans, values_of(tree_of(spans, row.text) if tree is None else tree))
 
 
+def notes(row: SolutionRow) -> tuple[str, ...]:
+    """What the strategy and the grader reported, and whether the problem is unfinished."""
+    return (*row.notes, UNFINISHED) if row.unfinished else row.notes
+
+
 def problem(row: SolutionRow, spans: Sequence[SpanRow]) -> dict[str, Any]:
     """All of a problem: what came out, the candidates, the search tree, and the spans as they are written."""
     tree = tree_of(spans, row.text)
@@ -78,7 +86,7 @@ def problem(row: SolutionRow, spans: Sequence[SpanRow]) -> dict[str, Any]:
         "id": row.problem,
         "prompt": row.prompt or asked(spans),
         "text": row.text,
-        "notes": row.notes,
+        "notes": notes(row),
         "error": row.error,
         "lost": row.lost,
         "why": row.why_lost,

@@ -89,6 +89,13 @@ def test_a_failed_problem_is_taken_up_again(tmp_path: Path) -> None:
     assert {file.name for file in tmp_path.iterdir()} == {"run.json", "trace.jsonl", "solutions.jsonl"}
 
 
+def test_a_problem_that_the_budget_left_unfinished_is_taken_up_again(tmp_path: Path) -> None:
+    assert len(kept(tmp_path, solution("a"), solution("b", unfinished=True), solution("c"))) == 3
+    assert kept(tmp_path) == [solution("a"), solution("c")]
+    assert traced(tmp_path) == ["a", "a", "c", "c"]
+    assert kept(tmp_path, solution("b")) == [solution("a"), solution("c"), solution("b")]
+
+
 def test_spans_without_a_solution_are_dropped(tmp_path: Path) -> None:
     kept(tmp_path, solution("a"), solution("b"))
     solutions = tmp_path / "solutions.jsonl"
