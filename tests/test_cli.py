@@ -509,6 +509,21 @@ def test_samples_are_drawn_kept_and_played(metagen: Command, folder: Path) -> No
     assert "(1 of 4)" in played.out
 
 
+@pytest.mark.parametrize(
+    ("option", "said"), [(("--seed", "2"), "another seed: 1 there, 2 here"), ((), "another loaded")]
+)
+def test_samples_of_another_seed_or_code_are_not_taken_for_those_that_are_wanted(
+    metagen: Command, folder: Path, option: tuple[str, ...], said: str
+) -> None:
+    draw = ("sample", "problems.jsonl", "--load", "own.py", "-m", "model", "--out", "new.jsonl", "--n", "1")
+    assert metagen(*draw, "--seed", "1").code == 0
+    if not option:
+        (folder / "own.py").write_text(OWN.replace("The answer is 2.", "The answer is 3."))
+    code, _, err = metagen(*draw, *(option or ("--seed", "1")))
+    assert code == 2
+    assert said in err
+
+
 REPORT = ("report", "pool.jsonl", "--problems", "problems.jsonl")
 
 

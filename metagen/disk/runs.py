@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from metagen.disk.facts import FACTS, facts
-from metagen.disk.files import NO_LINK, check_file, make_folder, refused_by_disk, why_not
+from metagen.disk.files import NO_LINK, cannot_open, check_file, make_folder, refused_by_disk
 from metagen.disk.lines import Appender, Reader, cut_end, rewrite, write_all
 from metagen.disk.records import Record
 from metagen.disk.rows import SolutionRow
@@ -91,7 +91,7 @@ class RunDirectory:
         try:
             file = os.open(record, os.O_RDWR | os.O_CREAT | NO_LINK, 0o666)
         except OSError as error:
-            raise InputError(f"{record}: cannot be written: {why_not(record, error)}") from None
+            raise cannot_open(record, error) from None
         files.callback(os.close, file)
         try:
             lock(file, record)
@@ -146,7 +146,7 @@ def read_solutions(run: Path) -> Iterator[Solution]:
 
 
 def _size(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else 0
+    return os.path.getsize(path) if os.path.isfile(path) else 0  # unlike a `Path`, it takes a name of any length
 
 
 def check_run(path: Path, configuration: Mapping[str, Any]) -> None:
