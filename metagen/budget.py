@@ -264,6 +264,8 @@ class Hold:
     tokens: int = 0
     flops: int = 0
     cost: int = 0
+    level: float = inf
+    """How many accounts are around the one that shortened `output`; infinite where none did."""
 
     @property
     def amounts(self) -> "Amounts":
@@ -300,6 +302,8 @@ class Account:
         self.in_flight = 0
         self.refused = False
         """Whether this very budget has turned something away: not one around it, nor one inside it."""
+        self.short = False
+        """Whether a budget around this one has refused something here, or has shortened it."""
         self._held_tokens = self._held_flops = self._held_cost = 0
         self._most_tokens, self._most_flops = self.budget.tokens, self.budget.flops
         self._most_cost = None if self.budget.money is None else parts_of("Budget", self.budget.money)
@@ -373,6 +377,15 @@ class Account:
         """Seconds past the deadline, if there is one and it has passed, else 0."""
         return 0.0 if self.budget.seconds is None else max(0.0, self.seconds() - self.budget.seconds)
 
+    def cut_short(self, level: float) -> None:
+        """Remember that the account of this level refused or shortened something here: all inside it fell short."""
+        for account in self._around:
+            account.short = account.short or account.level > level
+
+    def late(self) -> float:
+        """The level of the outermost account here whose deadline has passed; infinite if none has."""
+        return min((account.level for account in self._around if account.overshoot() > 0), default=inf)
+
     def fits(self, tokens: int, flops: int = 0, cost: int = 0) -> bool:
         """Whether so much could be reserved at once, without waiting."""
         return all(account._has_room(tokens, flops, cost) for account in self._around)
@@ -396,14 +409,16 @@ class Account:
         Waits while requests in flight may still give room back; then shrinks the output, down to `least`; then refuses.
         What is held must be given to `settle`. Raises `BudgetExceeded`.
         """
+        level = inf
         while True:
             if lender := self._around[-1].lender:
                 await lender.lend((prompt + output, flops(output), cost(output)))
             self.check_time()
             for account in self._around:
                 if not account._held_tokens:
-                    output = account._shrunk(prompt, output, flops, cost, least)
-            hold = Hold(output, prompt + output, flops(output), cost(output))
+                    longest, output = output, self._shrunk(account, prompt, output, flops, cost, least)
+                    level = account.level if output < longest else level
+            hold = Hold(output, prompt + output, flops(output), cost(output), level)
             lacking = next((each for each in self._around if not each._has_room(*hold.amounts)), None)
             if lacking is None:
                 break
@@ -444,6 +459,7 @@ class Account:
         for account in self._around if "seconds" in self._limits else ():
             if account.overshoot() > 0:
                 account.refused = True
+                self.cut_short(account.level)
                 late = f"{account.budget.seconds} seconds have passed, so nothing more is started"
                 raise BudgetExceeded(late, account.level)
 
@@ -459,7 +475,15 @@ class Account:
     def _cost_left(self) -> float:
         return inf if self._most_cost is None else self._most_cost - self._spent.now().all_cost - self._held_cost
 
-    def _shrunk(self, prompt: int, output: int, flops: Rate, cost: Rate, least: int) -> int:
+    def _shrunk(self, account: "Account", prompt: int, output: int, flops: Rate, cost: Rate, least: int) -> int:
+        """The longest output that this account or one around it has room for."""
+        try:
+            return account._room_for(prompt, output, flops, cost, least)
+        except BudgetExceeded as refused:
+            self.cut_short(refused.level)
+            raise
+
+    def _room_for(self, prompt: int, output: int, flops: Rate, cost: Rate, least: int) -> int:
         """The longest output that there is room for. What is not left is spent: nothing is set aside."""
         budget = self.budget
         if output > self._tokens_left() - prompt:

@@ -11,7 +11,7 @@ from metagen.copies import maker
 from metagen.notebook import html_table
 from metagen.trace import Span
 
-LATER = ("prompt", "reference", "tags", "answers", "verdicts", "groups")
+LATER = ("prompt", "reference", "tags", "answers", "verdicts", "groups", "at", "unfinished")
 """Fields that a line leaves out where they are empty."""
 UNWRITTEN = {"trace", "candidate", *LATER}
 
@@ -72,6 +72,10 @@ class Solution:
     """Whether each of them is right; `None` is no verdict."""
     groups: tuple[int, ...] = ()
     """Equal numbers for candidates whose answers are equal, in the order of the first of each; -1 for no answer."""
+    at: str = ""
+    """The path of the span that compared them; empty where the answer was not chosen among several."""
+    unfinished: bool = False
+    """Whether the budget of the whole call, and not one inside the strategy, refused or shortened a part of it."""
     candidate: Candidate | None = field(default=None, repr=False, compare=False)
     """What `text` is the text of, with its thought and how it ended; `None` for a solution from a file."""
     trace: Span = field(default_factory=lambda: Span("solve"), repr=False, compare=False)
@@ -80,6 +84,11 @@ class Solution:
     def failed(self) -> bool:
         """Whether every sample was lost. A resumed run tries the problem again."""
         return bool(self.error)
+
+    @property
+    def final(self) -> bool:
+        """Whether a resumed run keeps it: it has neither failed, nor is it unfinished."""
+        return not (self.error or self.unfinished)
 
     def _repr_html_(self) -> str:
         """How a notebook shows it."""
@@ -99,7 +108,7 @@ class Solution:
     def row(self) -> dict[str, Any]:
         """One line of `solutions.jsonl`."""
         row = {name: getattr(self, name) for name in WRITTEN}
-        shown = {name: value for name in LATER if (value := getattr(self, name)) not in ("", None, (), {})}
+        shown = {name: value for name in LATER if (value := getattr(self, name))}
         return row | {"usage": self.usage.row()} | shown
 
 

@@ -329,7 +329,7 @@ async def _solve(problem: Problem, strategy: Generator, whole: Whole, listener: 
     except SampleError as lost:
         error = f"{type(lost).__name__}: {lost}"
     span.seconds, span.status = inner.seconds(), "lost" if error else "ok"
-    return await _judged(problem, candidate, error, span, inner.spent, whole)
+    return await _judged(problem, candidate, error, span, inner.spent, whole, unfinished=inner.short)
 
 
 async def _called(
@@ -342,10 +342,18 @@ async def _called(
 
 
 async def _judged(
-    problem: Problem, candidate: Candidate | None, error: str, trace: Span, spent: Usage, whole: Whole
+    problem: Problem,
+    candidate: Candidate | None,
+    error: str,
+    trace: Span,
+    spent: Usage,
+    whole: Whole,
+    *,
+    unfinished: bool,
 ) -> Solution:
     """The solution, with the grader's verdicts on the answer and on the samples it was chosen from."""
-    samples = (trace.compared(candidate) or [candidate]) if candidate else []
+    comparing = trace.comparing(candidate) if candidate else None
+    samples = comparing.samples if comparing else [candidate] if candidate else []
     chosen = next((place for place, each in enumerate(samples) if each is candidate), 0)
     gradable = (whole.grade or oracle_of(problem)) is not None
     answers, unread = _answers(problem, samples)
@@ -384,6 +392,8 @@ async def _judged(
         answers=tuple(answers),
         verdicts=tuple(right),
         groups=tuple(groups_of(problem.answers, answers)),
+        unfinished=unfinished,
+        at=comparing.place if comparing else "",
         trace=trace,
     )
 

@@ -162,15 +162,20 @@ class Span:
                 if span.children:
                     waiting.extend(reversed(span._sorted()))
 
-    def compared(self, chosen: Candidate) -> Sequence[Candidate]:
-        """The samples among which the outermost strategy chose this very candidate; nothing if none did."""
+    @property
+    def place(self) -> str:
+        """The path as it is written down: its keys joined by dots."""
+        return ".".join(map(str, self.path))
+
+    def comparing(self, chosen: Candidate) -> "Span | None":
+        """The span of the outermost strategy that chose this very candidate among its samples, if one did."""
         level = [self]
         while level:
             for span in level:
                 if any(sample is chosen for sample in span.samples):
-                    return span.samples
+                    return span
             level = [child for span in level for child in span.children if not child.verifying]
-        return []
+        return None
 
     def written(self) -> Iterator[str]:
         """The replies that were written at or below this span, those of verifiers and of lost samples left out."""

@@ -211,7 +211,7 @@ REFUSALS: list[tuple[tuple[str, ...], str]] = [
     (("sample", "problems.jsonl", *POOL, "--n", "0", "--out", "new.jsonl"), "Invalid value for '--n': "),
     (
         ("sample", "problems.jsonl", *POOL, "--n", "4", "--out", "no_model"),
-        "no_model: cannot be written: Is a directory",
+        "no_model: name a file that ends in .jsonl",
     ),
     (("sample", "problems.jsonl", *POOL, "--n", "4", "--out", "no/new.jsonl"), "no/new.jsonl: cannot be written"),
     (("sample", "problems.jsonl", *POOL, "--n", "4", "--out", "bad.jsonl"), "bad.jsonl, line 1: field 'problem'"),
@@ -248,6 +248,14 @@ REFUSALS += [
     (
         ("report", "pool.jsonl", "--problems", "problems.jsonl", "--answers", "Number"),
         "'Number' is not a kind of answers",
+    ),
+]
+DRAW = ("sample", "problems.jsonl", "--load", "own.py", "-m", "model", "--n", "1", "--out")
+REFUSALS += [
+    ((*DRAW, "pool.txt"), "pool.txt: name a file that ends in .jsonl, so that --model takes it for a pool of samples"),
+    (
+        ("sample", "prob*.jsonl", *DRAW[2:], "problems2.jsonl"),
+        "problems2.jsonl: lies among the problems of prob*.jsonl",
     ),
 ]
 OF_THE_ENGINE: list[tuple[tuple[str, ...], str]] = [
@@ -366,6 +374,30 @@ def test_a_run_goes_on_where_it_stopped(metagen: Command, folder: Path) -> None:
     ]
 
 
+def test_what_a_budget_cut_short_is_solved_again_and_is_no_answer_before(metagen: Command, folder: Path) -> None:
+    """The run ends as one that no budget interrupted."""
+    call = ("solve", "problems.jsonl", "--load", "own.py", "-m", "model", "-s", "Model()")
+    stopped = metagen(*call, "--out", "run", "--tokens", "50", "--concurrency", "1")
+    assert stopped.code == 1
+    assert (
+        "Unfinished because the budget is spent: 1 of 4 problems. Run the same command to solve them again."
+        in stopped.err
+    )
+    assert "unfinished" in stopped.out
+    assert "raise max_tokens" not in stopped.out
+    assert "unfinished: the budget of the whole run" in metagen("show", "run", "p2").out
+    assert metagen(*call, "--out", "run").code == 0
+    assert metagen(*call, "--out", "whole").code == 0
+    run, whole = (
+        sorted(
+            (row["problem"], row["text"], row["correct"], row["lost"])
+            for row in map(json.loads, (folder / name / "solutions.jsonl").read_text().splitlines())
+        )
+        for name in ("run", "whole")
+    )
+    assert run == whole
+
+
 def test_what_failed_is_tried_again_however_much_else_is_solved(metagen: Command, folder: Path) -> None:
     whole = (folder / "pool.jsonl").read_text()
     (folder / "pool.jsonl").write_text("".join(whole.splitlines(keepends=True)[4:]))
@@ -475,6 +507,21 @@ def test_samples_are_drawn_kept_and_played(metagen: Command, folder: Path) -> No
     played = metagen("solve", "problems.jsonl", "-m", "new.jsonl", "-s", "Vote(3)")
     assert played.code == 0
     assert "(1 of 4)" in played.out
+
+
+@pytest.mark.parametrize(
+    ("option", "said"), [(("--seed", "2"), "another seed: 1 there, 2 here"), ((), "another loaded")]
+)
+def test_samples_of_another_seed_or_code_are_not_taken_for_those_that_are_wanted(
+    metagen: Command, folder: Path, option: tuple[str, ...], said: str
+) -> None:
+    draw = ("sample", "problems.jsonl", "--load", "own.py", "-m", "model", "--out", "new.jsonl", "--n", "1")
+    assert metagen(*draw, "--seed", "1").code == 0
+    if not option:
+        (folder / "own.py").write_text(OWN.replace("The answer is 2.", "The answer is 3."))
+    code, _, err = metagen(*draw, *(option or ("--seed", "1")))
+    assert code == 2
+    assert said in err
 
 
 REPORT = ("report", "pool.jsonl", "--problems", "problems.jsonl")

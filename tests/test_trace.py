@@ -39,8 +39,8 @@ def test_compared_are_the_samples_of_the_outermost_that_compares() -> None:
     outer, inner = Candidate(("outer",)), Candidate(("inner",))
     vote = span(0, 0, below=[span(0, 0, 0)])
     vote.samples, vote.children[0].samples = [outer, inner], [inner]
-    assert span(below=[span(0, below=[vote])]).compared(inner) == [outer, inner]
-    assert TREE.compared(outer) == []
+    assert span(below=[span(0, below=[vote])]).comparing(inner) is vote
+    assert TREE.comparing(outer) is None
 
 
 def test_samples_that_the_answer_was_not_chosen_from_are_not_compared() -> None:
@@ -49,9 +49,9 @@ def test_samples_that_the_answer_was_not_chosen_from_are_not_compared() -> None:
     small.samples, large.samples, verifier.samples = [first], [second], [judge]
     verifier.verifying = True
     tree = span(below=[span(0, below=[small, large, verifier])])
-    assert tree.compared(second) == [second]
-    assert tree.compared(Candidate(("large",))) == []
-    assert tree.compared(judge) == []
+    assert tree.comparing(second) is large
+    assert tree.comparing(Candidate(("large",))) is None
+    assert tree.comparing(judge) is None
 
 
 def test_a_lost_sample_is_counted_once_where_it_was_lost_first() -> None:

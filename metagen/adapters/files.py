@@ -1,5 +1,6 @@
 """Rows as a file of JSON Lines or Parquet, one part at a time, put in its place when it is whole."""
 
+import os
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -20,9 +21,9 @@ Value = TypeVar("Value")
 def check_place(path: Path, *, ours: bool) -> None:
     """Raise `InputError` unless a file may be written there; one that is there is replaced only if it is ours."""
     check_file(path)
-    if path.exists() and not ours:
+    if os.path.exists(path) and not ours:
         raise InputError(f"{path}: is there already: move it away, or name another file with --out")
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         raise InputError(f"{path}: cannot be written: there is no folder {path.parent}")
 
 

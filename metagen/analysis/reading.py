@@ -375,7 +375,7 @@ class _Solved:
         self._questions = questions
         self._solved = bytearray(len(questions.ids))
         for row in read_rows(path / SOLUTIONS, torn=True):
-            self._solved[questions.place(row.problem, path)] = not row.failed
+            self._solved[questions.place(row.problem, path)] = row.final
 
     def __contains__(self, name: object) -> bool:
         place = self._questions.find(name) if isinstance(name, str) else None

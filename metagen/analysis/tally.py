@@ -20,12 +20,14 @@ class Tally:
     """The figures of a run, added up one solution at a time.
 
     Accuracy counts problems with a reference; a failed problem among them is not right. Answers on which the grader has
-    no verdict are counted apart and are in no share.
+    no verdict are counted apart and are in no share, and so are unfinished problems.
     """
 
     problems: int = 0
     failed: int = 0
     """Problems without any candidate; a resumed run tries them again."""
+    unfinished: int = 0
+    """Problems with an answer that the budget of the call cut short; a resumed run solves them again."""
     correct: int = 0
     judged: int = 0
     unjudged: int = 0
@@ -56,12 +58,19 @@ class Tally:
         self.failed += solution.failed
         if solution.error:
             self.reasons[one_line(solution.error)] += 1
-        self.correct += solution.correct is True
-        self.judged += solution.correct is not None
-        self.unjudged += solution.unjudged
         self.lost += solution.lost
         if solution.why_lost:
             self.losses[one_line(solution.why_lost)] += 1
+        self._spent = list(map(add, self._spent, counts_of(solution.usage)))
+        if solution.failed or solution.final:
+            self._add_answer(solution)
+        else:
+            self.unfinished += 1
+
+    def _add_answer(self, solution: Solution | SolutionRow) -> None:
+        self.correct += solution.correct is True
+        self.judged += solution.correct is not None
+        self.unjudged += solution.unjudged
         self.compared += solution.compared
         self.unanswered += solution.unanswered
         self.cut += solution.cut
@@ -69,7 +78,6 @@ class Tally:
         self.unscored += solution.unscored
         if solution.why_unscored:
             self.whys[one_line(solution.why_unscored)] += 1
-        self._spent = list(map(add, self._spent, counts_of(solution.usage)))
         if solution.samples:
             self._drawn += 1
             self._covered += solution.samples_correct > 0
@@ -78,6 +86,11 @@ class Tally:
             if solution.correct is not None:
                 self._compared += 1
                 self._gained += solution.correct - single
+
+    @property
+    def solved(self) -> int:
+        """Problems that a resumed run keeps."""
+        return self.problems - self.failed - self.unfinished
 
     def reason(self) -> tuple[str, int]:
         """The most frequent reason why problems failed, the first of equals, and how many share it."""

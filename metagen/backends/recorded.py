@@ -1,10 +1,11 @@
 """A pool of samples on disk: played, and recorded where another backend stands behind it."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from metagen.budget import Price, Usage
 from metagen.disk.lines import Appender
@@ -54,16 +55,24 @@ class Recorded(Backend):
 
     Samples are recorded only beside those of a model of the same name, whose server was given the same fields by
     `extra`. Where several models have one name, `origin`
-    says which it is, such as the path of its folder: it is kept in `PATH.model`, and a pool of another is refused.
+    says which it is, such as the path of its folder, and `asked` what else the samples depend on, such as
+    `{"seed": 1}`: both are kept in `PATH.model`, and a pool with others is refused.
     """
 
     def __init__(
-        self, path: str | Path, of: Backend | None = None, *, card: Card | None = None, origin: str = ""
+        self,
+        path: str | Path,
+        of: Backend | None = None,
+        *,
+        card: Card | None = None,
+        origin: str = "",
+        asked: Mapping[str, Any] | None = None,
     ) -> None:
         self.path = Path(path)
         self._card = card
         self.of = of
         self._origin = origin
+        self._asked = asked or {}
         self._samples = Samples(self.path)
         self._appender: Appender | None = None
         if of is not None and is_list(self.path):
@@ -188,8 +197,8 @@ class Recorded(Backend):
             if is_named(self.of):  # a model may take minutes to open
                 self._samples.check_writer(self.of.name)
             self._samples.check_extra(extra_of(self.of))
-            if self._origin:
-                self._samples.claim(self._origin)
+            if self._origin or self._asked:
+                self._samples.claim(self._origin, self._asked)
             await self.of.__aenter__()
         except BaseException:
             self._close()

@@ -1,5 +1,6 @@
 """Where the command line writes to, and how its tables and bars look."""
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -143,7 +144,7 @@ OURS = {
 
 def check_report(folder: Path | None, *kinds: str) -> None:
     """Raise `InputError` if a report there would take the place of a file that is none, before anything is spent."""
-    if folder and folder.exists() and not folder.is_dir():
+    if folder and os.path.exists(folder) and not os.path.isdir(folder):
         raise InputError(f"{folder}: a report cannot be written there: it is no folder")
     for name, beginning in OURS.items():
         if folder and name.partition(".")[0] in kinds:

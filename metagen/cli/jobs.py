@@ -19,6 +19,7 @@ from metagen.budget import PARTS, Account
 from metagen.cli.clusters import Cluster, check_used, table_of_workers, with_workers, workers_of
 from metagen.cli.console import err, out, progress
 from metagen.cli.traces import sending
+from metagen.disk.folders import would_find
 from metagen.disk.records import Record
 from metagen.disk.rows import SolutionRow
 from metagen.disk.runs import RunDirectory
@@ -82,6 +83,7 @@ async def fill(
 async def sample_file(job: Job, n: int, path: Path, cluster: Cluster | None = None) -> int:
     """Draw what the pool lacks; return the exit code."""
     drawing(job)
+    check_pool(job, path)
     say_surprises([job])
     check_used(cluster, [job.order])
     with _threads(job, cluster) as threads, with_workers(cluster, job) as opened:
@@ -92,7 +94,8 @@ async def sample_file(job: Job, n: int, path: Path, cluster: Cluster | None = No
 async def _sample(job: Job, n: int, path: Path) -> int:
     tally = Tally()
     name, backend = drawing(job)
-    recorded = replace(job, models={**job.models, name: backends.Recorded(path, backend, origin=job.origin(name))})
+    pool = backends.Recorded(path, backend, origin=job.origin(name), asked=job.asked())
+    recorded = replace(job, models={**job.models, name: pool})
     account = Account(job.budget)
     drawn: set[str] = set()
     short = 0
@@ -100,7 +103,7 @@ async def _sample(job: Job, n: int, path: Path) -> int:
     def count(solution: Solution | Record) -> None:
         nonlocal short
         row = row_of(solution)
-        short += row.lost > 0 and not row.failed
+        short += row.lost > 0 and row.final
 
     await _work(recorded, strategies.Vote(n, of=job.strategy), drawn, tally, account, count)
     title = f"{n} samples of {literal(job.strategy)} on {job.problems.path.name}"
@@ -109,6 +112,14 @@ async def _sample(job: Job, n: int, path: Path) -> int:
     if short:
         err.print(f"Short of samples: {short:,} of {job.size():,} problems. Run the same command to draw the rest.")
     return max(short > 0, _exit_code(job, drawn, tally, account))
+
+
+def check_pool(job: Job, path: Path) -> None:
+    """Raise `InputError` for a file that `--model` does not take for a pool, or that would be read as problems."""
+    if path.suffix.lower() != ".jsonl":
+        raise InputError(f"{path}: name a file that ends in .jsonl, so that --model takes it for a pool of samples")
+    if would_find(job.problems.path, path):
+        raise InputError(f"{path}: lies among the problems of {job.problems.path}: name a file elsewhere")
 
 
 def drawing(job: Job) -> tuple[str, Backend]:
@@ -225,15 +236,14 @@ async def _progress(job: Job, tally: Tally, account: Account) -> AsyncIterator[N
 
         async def watch() -> None:
             while True:
-                bar.update(task, completed=tally.problems - tally.failed, state=state())
+                bar.update(task, completed=tally.solved, state=state())
                 await asyncio.sleep(0.2)
 
         async def report() -> None:
             """For those who read a file: a bar is drawn on terminals only."""
             while True:
                 await asyncio.sleep(LINE_SECONDS)
-                solved = tally.problems - tally.failed
-                err.print(f"{solved:,} of {size:,} problems solved, {state()}.", soft_wrap=True)
+                err.print(f"{tally.solved:,} of {size:,} problems solved, {state()}.", soft_wrap=True)
 
         watcher = asyncio.create_task(watch() if err.is_terminal else report())
         try:
@@ -270,7 +280,8 @@ def summary(tally: Tally, title: str, account: Account, chosen: str = "accuracy"
     """The table at the end of a run; `chosen` is what to call the accuracy of the answers returned."""
     usage = tally.usage
     table = Table(title=title, title_justify="left", show_header=False)
-    table.add_row("problems", f"{tally.problems:,}" + (f", {tally.failed} failed" if tally.failed else ""))
+    apart = "".join(f", {n:,} {what}" for n, what in ((tally.failed, "failed"), (tally.unfinished, "unfinished")) if n)
+    table.add_row("problems", f"{tally.problems:,}" + apart)
     if tally.judged:
         table.add_row(chosen, _share(tally.accuracy))
     if tally.samples > 1:
@@ -315,8 +326,11 @@ def _exit_code(job: Job, done: set[str], tally: Tally, account: Account) -> int:
     if left := sum(1 for _ in job.left(done)):
         why = " because the budget is spent" if account.refused else ""
         err.print(f"Not begun{why}: {left:,} of {job.size():,} problems. Run the same command to continue.")
+    if tally.unfinished:
+        cut = f"Unfinished because the budget is spent: {tally.unfinished:,} of {job.size():,} problems"
+        err.print(f"{cut}. Run the same command to solve them again.", soft_wrap=True)
     if tally.failed:
         reason, count = tally.reason()
         failed = f"Failed: {tally.failed:,} of {job.size():,} problems, {count:,} of them for this reason: {reason}"
         err.print(f"{failed}. Run the same command to try them again.", soft_wrap=True)
-    return 1 if left or tally.failed else 0
+    return 1 if left or tally.failed or tally.unfinished else 0

@@ -1,6 +1,7 @@
 """From the sources of `metagen choose` to the strategies that they can stand for."""
 
 import asyncio
+import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
@@ -239,7 +240,7 @@ class Judge:
 
     def verdicts(self, found: Gathered, name: str, verifier: str) -> Verdicts:
         """What a verifier says of all samples of a source: a run plays them, and it chooses the best."""
-        if Path(found.name).is_dir():
+        if os.path.isdir(found.name):
             raise InputError(f"--by asks about the samples of a pool, and {found.name} is the folder of a run")
         taken = read_named(self.models, "--model")
         drawn = name or _free(taken)
@@ -401,4 +402,4 @@ DRAWERS = (Model, CoT)
 
 
 def _first(path: Path) -> Sample | None:
-    return None if path.is_dir() else next((sample for _, _, sample in read_samples(path)), None)
+    return None if os.path.isdir(path) else next((sample for _, _, sample in read_samples(path)), None)

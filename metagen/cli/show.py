@@ -16,8 +16,8 @@ from metagen.cli.visible import visible
 from metagen.disk.rows import SolutionRow
 from metagen.disk.traces import SpanRow
 from metagen.errors import InputError
-from metagen.view.candidates import Shown, candidates_of
-from metagen.view.problems import asked
+from metagen.view.candidates import Shown
+from metagen.view.problems import asked, judged_candidates, notes
 from metagen.view.reading import RunRows, is_found, is_missed, votes
 from metagen.view.tree import Grown, tree_of
 
@@ -67,11 +67,12 @@ def described(row: SolutionRow, spans: Sequence[SpanRow]) -> Iterator[str | Padd
     )
     if row.failed:
         yield f"Failed: {row.error}"
-    yield from _grouped(candidates_of(row, spans))
-    if nodes := tree_of(spans, row.text):
+    nodes = tree_of(spans, row.text)
+    yield from _grouped(judged_candidates(row, spans, nodes))
+    if nodes:
         yield ""
         yield _drawn(nodes)
-    for note in row.notes:
+    for note in notes(row):
         yield f"Note: {note}"
     if row.lost:
         yield f"Lost: {row.lost} samples. {row.why_lost}"

@@ -81,16 +81,18 @@ async def _swept(part: list[Cell], opened: Job, folder: Path, numbers: Iterator[
     async with AsyncExitStack() as stack:
         shared = {name: late(backend, stack) for name, backend in opened.models.items()}
         for pool, of_pool in groupby(part, key=lambda cell: cell.pool):
+            cells = list(of_pool)
+            asked = cells[0].job.asked()
             models = {
-                name: Recorded(folder / "pools" / pool, backend, origin=opened.origin(name))
+                name: Recorded(folder / "pools" / pool, backend, origin=opened.origin(name), asked=asked)
                 if name == DRAWN and isinstance(backend, Late)
                 else backend
                 for name, backend in shared.items()
             }
-            for cell in of_pool:
+            for cell in cells:
                 out.print(f"{next(numbers)} of {size}: {cell.folder}", soft_wrap=True)
-                asked = {name: models[name] for name in cell.job.models}
-                job = replace(cell.job, models=asked, concurrency=opened.concurrency)
+                own = {name: models[name] for name in cell.job.models}
+                job = replace(cell.job, models=own, concurrency=opened.concurrency)
                 code = max(code, await fill(job, folder / cell.folder, Tally(), Account(job.budget)))
     return code
 

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any
 
 from metagen.answers.rows import FIELDS as CHOICE_FIELDS
 from metagen.disk.tested import FIELDS as TEST_FIELDS
-from metagen.disk.values import plain
+from metagen.disk.values import digits, plain
 from metagen.errors import InputError
 
 MESSAGES = "messages"
@@ -81,7 +82,7 @@ def text_of(field: tuple[str, Any], where: str, *, needed: bool = False) -> str 
     if value is None and not needed:
         return None
     if isinstance(value, float) and value.is_integer():
-        value = int(value)
+        return digits(Decimal(repr(value + 0.0)))  # `int` would write digits that nobody gave; -0.0 is 0
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise InputError(f"{where}: field {name!r} must be a text or a number, not {_shown(value)}")
     if needed and not str(value).strip():

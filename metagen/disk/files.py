@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import mkstemp
 
-from metagen.errors import InputError, StorageError
+from metagen.errors import InputError, MetagenError, StorageError
 
 NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 """Flags for opening what is written: a link might lead to a file of someone else."""
@@ -20,10 +20,12 @@ _MOST_READ = 4096
 
 @contextmanager
 def refused_by_disk(path: Path) -> Iterator[None]:
-    """Turn what the system says when a write fails into `StorageError`."""
+    """Turn what the system says when a write fails into `StorageError`, or into `InputError` for a name too long."""
     try:
         yield
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise cannot_open(path, error) from None
         why = "the disk takes no more" if error.errno in FULL else "cannot be written"
         raise StorageError(f"{path}: {why}: {error.strerror}") from None
 
@@ -31,6 +33,13 @@ def refused_by_disk(path: Path) -> Iterator[None]:
 def why_not(path: Path, error: OSError) -> str:
     """The reason in words; that of a link is not the system's own."""
     return "it is a link, so name the file itself" if os.path.islink(path) else str(error.strerror)
+
+
+def cannot_open(path: Path, error: OSError) -> MetagenError:
+    """What to raise where a file cannot be opened to be written: the disk takes no more, or the place is wrong."""
+    if error.errno in FULL:
+        return StorageError(f"{path}: the disk takes no more: {error.strerror}")
+    return InputError(f"{path}: cannot be written: {why_not(path, error)}")
 
 
 def check_file(path: Path) -> None:
@@ -92,7 +101,7 @@ def _beside(path: Path) -> tuple[int, Path]:
     except OSError as error:
         if error.errno in FULL:
             raise
-        why = error.strerror if path.parent.is_dir() else f"there is no folder {path.parent}"
+        why = error.strerror if os.path.isdir(path.parent) else f"there is no folder {path.parent}"
         raise InputError(f"{path}: cannot be written: {why}") from None
     return descriptor, Path(name)
 

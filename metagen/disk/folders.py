@@ -9,6 +9,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +44,31 @@ def find_files(path: Path, split: str = "") -> list[Path]:
     return [path]
 
 
+def would_find(path: Path, file: Path) -> bool:
+    """Whether a file of this name is or would be among those behind `path`, of whichever split."""
+    named, file = Path(os.path.realpath(path)), Path(os.path.realpath(file))
+    if os.path.isdir(named):
+        return file.is_relative_to(named) and _holds_rows(file, named)
+    return file == named or _fits(file.parts, named.parts)
+
+
+def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether the parts of a path match those of a pattern, of which `**` stands for any number."""
+    if not pattern:
+        return not parts
+    if pattern[0] == "**":
+        return any(_fits(parts[start:], pattern[1:]) for start in range(len(parts) + 1))
+    return bool(parts) and fnmatchcase(parts[0], pattern[0]) and _fits(parts[1:], pattern[1:])
+
+
 def _matching(pattern: Path, split: str) -> list[Path]:
     """The files that a pattern such as `data/*.jsonl` matches."""
     if not glob.has_magic(str(pattern)):
         raise InputError(f"{pattern}: there is no such file")
-    found = sorted(Path(each) for each in glob.glob(str(pattern), recursive=True) if os.path.isfile(each))
+    matching = map(Path, glob.glob(str(pattern), recursive=True))
+    found = sorted(each for each in matching if os.path.isfile(each) and not _is_ours(each))
     if not found:
-        raise InputError(f"{pattern}: no file matches")
+        raise InputError(f"{pattern}: no file matches, other than those of runs")
     return _of_split(pattern, found, split) if split else found
 
 
@@ -60,8 +79,7 @@ def _in_folder(folder: Path, split: str) -> list[Path]:
         if split:
             raise InputError(f"{folder}: is one split, so --split sets nothing: leave it out")
         return _saved(folder)
-    inside = (each for each in sorted(folder.rglob("*")) if not _is_hidden(each.relative_to(folder)))
-    found = [each for each in inside if DATA.search(each.name) and each.name not in ABOUT and each.is_file()]
+    found = [each for each in sorted(folder.rglob("*")) if _holds_rows(each, folder) and each.is_file()]
     if not found:
         raise InputError(
             f"{folder}: is a folder without JSON Lines, CSV, TSV, Parquet or Arrow: name a file of problems"
@@ -69,8 +87,18 @@ def _in_folder(folder: Path, split: str) -> list[Path]:
     return _of_split(folder, found, split)
 
 
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
+def _holds_rows(file: Path, folder: Path) -> bool:
+    """Whether a file in a folder, or below it, is one of rows by its name: not hidden, and none of a run."""
+    is_hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+    return bool(DATA.search(file.name)) and file.name not in ABOUT and not is_hidden and not _is_ours(file)
+
+
+def _is_ours(file: Path) -> bool:
+    """Whether a file lies in the folder of a run, or beside runs as the pools and the table of a sweep."""
+    if (file.parent / "run.json").is_file():
+        return True
+    of_sweep = file.parent.parent if file.parent.name == "pools" else file.parent if file.stem == "sweep" else None
+    return of_sweep is not None and any(of_sweep.glob("*/run.json"))
 
 
 def _of_split(named: Path, files: Sequence[Path], split: str) -> list[Path]:

@@ -18,7 +18,7 @@ from typing import Any, Generic, Self, TypeVar
 
 import msgspec
 
-from metagen.disk.files import NO_LINK, keep_torn, refused_by_disk, replace_file, why_not
+from metagen.disk.files import NO_LINK, cannot_open, keep_torn, refused_by_disk, replace_file
 from metagen.disk.streams import packed_as, read_stream
 from metagen.errors import InputError
 from metagen.system import lock
@@ -234,7 +234,7 @@ class Appender:
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | NO_LINK, 0o666)
         except OSError as error:
-            raise InputError(f"{path}: cannot be written: {why_not(path, error)}") from None
+            raise cannot_open(path, error) from None
         try:
             self._claim()
             self._tail = self._unended()

@@ -105,6 +105,8 @@ class ProblemFile:
     """Which split of a folder of a dataset; empty for the only one."""
     names: Mapping[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Functions and classes of the user's own, which specs may name."""
+    _files: list[Path] = field(default_factory=list, init=False, repr=False, compare=False)
+    """The files that `check` found: what is written beside them later is no problem."""
     _known: dict[str, Answers] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Kinds of answers by their specs, so that each is read once and not for each row."""
 
@@ -141,6 +143,7 @@ class ProblemFile:
         """
         digest, filled = blake2b(digest_size=8), blake2b(digest_size=8)
         ids, blank, any_tests = array("q"), 0, False
+        self._files[:] = find_files(self.path, self.split)
         fields = UsedFields(self.prompt_field, self.answer_field, self.id_field)
         for place, row in self._rows():
             name, prompt, answer, _, tests = said = self._said(row, place)
@@ -169,7 +172,7 @@ class ProblemFile:
         return Contents(len(ids), digest.hexdigest(), unused, blank, filled.hexdigest() if self.template else "")
 
     def _rows(self) -> Rows:
-        files = find_files(self.path, self.split)
+        files = self._files or find_files(self.path, self.split)
         return read_source(files[0]) if len(files) == 1 else _joined(files)
 
     def _problem(self, row: Mapping[str, Any], place: str) -> Problem:

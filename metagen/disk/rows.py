@@ -70,10 +70,16 @@ class SolutionRow(msgspec.Struct, frozen=True, gc=False):
     answers: tuple[str | None, ...] = ()
     verdicts: tuple[bool | None, ...] = ()
     groups: tuple[int, ...] = ()
+    at: str = ""
+    unfinished: bool = False
 
     @property
     def failed(self) -> bool:
         return bool(self.error)
+
+    @property
+    def final(self) -> bool:
+        return not (self.error or self.unfinished)
 
     def solution(self, trace: Span | None = None) -> Solution:
         """The same as it was returned; without its trace, unless that is given."""

@@ -1,7 +1,8 @@
 """A run on disk: `run.json` says what it is, `trace.jsonl` what happened, `solutions.jsonl` what came out.
 
 The trace of a problem is written before its solution, in whole lines. So a killed run has lost only the problems under
-way: a resumed one moves their spans to `trace.jsonl.torn`, and takes up every problem that has no solution.
+way: a resumed one moves their spans to `trace.jsonl.torn`, and takes up every problem that has no solution, that
+failed, or that the budget of an earlier call left unfinished.
 """
 
 import json
@@ -13,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from metagen.disk.facts import FACTS, facts
-from metagen.disk.files import NO_LINK, check_file, make_folder, refused_by_disk, why_not
+from metagen.disk.files import NO_LINK, cannot_open, check_file, make_folder, refused_by_disk
 from metagen.disk.lines import Appender, Reader, cut_end, rewrite, write_all
 from metagen.disk.records import Record
 from metagen.disk.rows import SolutionRow
@@ -90,7 +91,7 @@ class RunDirectory:
         try:
             file = os.open(record, os.O_RDWR | os.O_CREAT | NO_LINK, 0o666)
         except OSError as error:
-            raise InputError(f"{record}: cannot be written: {why_not(record, error)}") from None
+            raise cannot_open(record, error) from None
         files.callback(os.close, file)
         try:
             lock(file, record)
@@ -112,23 +113,23 @@ class RunDirectory:
                 raise
 
     def _mend(self) -> None:
-        """Drop failed problems, and move away what a kill left half done: spans without a solution."""
+        """Drop what is to be solved again, and move away what a kill left half done: spans without a solution."""
         solutions, trace = self.path / "solutions.jsonl", self.path / "trace.jsonl"
-        failed = set[str]()
+        again = set[str]()
         for row in read_rows(solutions, torn=True):
-            if row.error:
-                failed.add(row.problem)
-            else:
+            if row.final:
                 self.solved.add(row.problem)
                 if self._seen:
                     self._seen(row)
+            else:
+                again.add(row.problem)
 
         def is_solved(row: Mapping[str, Any]) -> bool:
             return str(row.get("problem")) in self.solved
 
-        if failed:  # the trace first: a kill between the two leaves the failed problems to be found again
-            rewrite(trace, is_solved, lambda row: str(row.get("problem")) not in failed)
-            rewrite(solutions, lambda row: not row.get("error"))
+        if again:  # the trace first: a kill between the two leaves these problems to be found once more
+            rewrite(trace, is_solved, lambda row: str(row.get("problem")) not in again)
+            rewrite(solutions, lambda row: not (row.get("error") or row.get("unfinished")))
         else:
             cut_end(trace, is_solved)
 
@@ -145,7 +146,7 @@ def read_solutions(run: Path) -> Iterator[Solution]:
 
 
 def _size(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else 0
+    return os.path.getsize(path) if os.path.isfile(path) else 0  # unlike a `Path`, it takes a name of any length
 
 
 def check_run(path: Path, configuration: Mapping[str, Any]) -> None:

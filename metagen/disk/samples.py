@@ -1,5 +1,7 @@
 """The samples of a pool: found by request and number, read from the file when they are wanted."""
 
+import json
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
@@ -14,8 +16,8 @@ from metagen.disk.pool import Key, Sample, is_list, key, place_of, plainly, read
 from metagen.errors import InputError, StorageError
 from metagen.request import Request
 
-_ORIGIN = re.compile(rb"\A(?:/[^\n]*|[^\n]+ \(shipped\))\n\Z")
-"""What `claim` writes: the folder of a model, or the name of one that ships."""
+_RECORD = re.compile(rb'\A((?:/[^\n]*|[^\n]+ \(shipped\))?)\n?(?:(\{"asked": [^\n]*)\n?)?\Z')
+"""What `claim` writes: the folder of a model or the name of one that ships, and in the next line how it was asked."""
 _NONE: dict[int, int] = {}
 LOOSER = ((True, False), (False, True), (True, True))
 """What a sample may serve: any settings, any prompt, or both; in this order it is looked for."""
@@ -82,24 +84,36 @@ class Samples:
                     f"extra={plainly(extra)}: give another pool"
                 )
 
-    def claim(self, origin: str) -> None:
-        """Keep in `NAME.model`, beside a pool that has no samples yet, which of several models of one name draws them.
+    def claim(self, origin: str, asked: Mapping[str, Any]) -> None:
+        """Keep in `NAME.model`, beside a pool that has no samples yet, which model draws them and how it is asked.
 
-        A pool that has samples and no such record is taken as it is. Raises `InputError` if it is of another model, or
-        if a file of this name is none of ours.
+        A pool that has samples and no such record is taken as it is. Raises `InputError` if it is of another model or
+        was asked otherwise, or if a file of this name is none of ours.
         """
         record = self.path.with_name(f"{self.path.name}.model")
-        known = record.read_text(errors="replace").strip() if record.is_file() else ""
-        if known == origin:
-            return
-        if not self._places:
-            check_ours(record, _ORIGIN)
-            replace_text(record, f"{origin}\n")
-        elif known and "\n" not in known:
+        text = f"{origin}\n" + (json.dumps({"asked": dict(asked)}, default=str) + "\n" if asked else "")
+        known = record.read_bytes() if os.path.isfile(record) else b""
+        if not self._places and known.strip() != text.strip().encode():
+            check_ours(record, _RECORD)
+            replace_text(record, text)
+        elif found := _RECORD.match(known):
+            self._refuse_other(found[1].decode(errors="replace"), origin, record)
+            self._refuse_asked(_asked(found[2]), _asked(text.partition("\n")[2]), record)
+
+    def _refuse_other(self, known: str, origin: str, record: Path) -> None:
+        if known and origin and known != origin:
             raise InputError(
                 f"{self.path}: was drawn from {known}, and this is {origin}: give another pool, or if both are the "
                 f"same model, remove {record}"
             )
+
+    def _refuse_asked(self, known: Mapping[str, Any], asked: Mapping[str, Any], record: Path) -> None:
+        for name in known.keys() | asked.keys() if known and asked else ():
+            if (there := known.get(name)) != (here := asked.get(name)):
+                raise InputError(
+                    f"{self.path}: was drawn with another {name}: {there} there, {here} here. Give the same or another "
+                    f"pool, or if that changes no sample, remove {record}"
+                )
 
     def append(self, samples: Sequence[Sample], file: Appender) -> None:
         """Write samples to the end of the file, and know them from now on."""
@@ -157,3 +171,12 @@ class Samples:
     def _line(self, file: BinaryIO, place: int) -> Sample:
         file.seek(place)
         return read_sample(file.readline(), self.path)
+
+
+def _asked(line: str | bytes | None) -> dict[str, Any]:
+    """How a model was asked, from the line of a record; nothing where it does not tell."""
+    try:
+        told = json.loads(line or "{}")["asked"]
+    except (ValueError, LookupError, RecursionError):
+        return {}
+    return told if isinstance(told, dict) else {}

@@ -73,7 +73,7 @@ def row_of(span: Span, problem: str) -> dict[str, Any]:
     """The span as plain data, for one line; what is empty is left out."""
     row: dict[str, Any] = {
         "problem": problem,
-        "path": ".".join(map(str, span.path)),
+        "path": span.place,
         "name": span.name,
         "status": span.status,
         "started": round(span.started, 6),

@@ -19,7 +19,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if isfinite(value) else None
     if isinstance(value, Decimal):
-        return _digits(value) if value.is_finite() else None
+        return digits(value) if value.is_finite() else None
     if isinstance(value, bytes):
         return _decoded(value)
     if isinstance(value, date | time):
@@ -27,7 +27,8 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, UUID) else value
 
 
-def _digits(value: Decimal) -> str:
+def digits(value: Decimal) -> str:
+    """A number written out, without an exponent and without zeros at the end of its fraction."""
     text = f"{value:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 

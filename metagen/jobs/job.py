@@ -1,6 +1,7 @@
 """What the command line was asked to do, checked as far as it can be before a model is loaded."""
 
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 
 ON_THE_WAY = {"connect", "headers", "insecure_key", "key_env", "probe_every", "session", "silence"}
 """Settings of servers that say how they are reached, which changes no reply."""
+
+
+LONGEST = 200
+"""Bytes of the name of a file of problems that the name of a run begins with: a name has at most 255."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,11 @@ class Job:
         given = self.given.get(name, "")
         return given if isabs(given) or given.endswith(OURS) else ""
 
+    def asked(self) -> dict[str, Any]:
+        """What the samples of a pool depend on, beside the model and the requests."""
+        loaded = _digests(self.order.load) if self.order else []
+        return {"seed": self.seed, "engine": dict(self.engine), "server": dict(self.server), "loaded": loaded}
+
     def size(self) -> int:
         """How many problems there are to solve."""
         return len(self.only) if self.only is not None else min(self.contents.total, self.limit or self.contents.total)
@@ -106,6 +116,8 @@ class Job:
         text = json.dumps(self.configuration() if costs else self._asked(), sort_keys=True)
         strategy = re.sub(r"[^A-Za-z0-9]+", "-", literal(self.strategy)).strip("-")[:40]
         stem = re.sub(r"[*?[\]]+", "-", self.problems.path.stem)
+        if len(name := os.fsencode(stem)) > LONGEST:
+            stem = name[:LONGEST].decode(errors="ignore")
         return f"{stem}-{strategy}-{blake2b(text.encode(), digest_size=3).hexdigest()}"
 
 
@@ -168,7 +180,7 @@ def prepare(order: Order, only: frozenset[str] | None = None) -> Job:
             needs(problem)
 
     contents = problems.check(look)
-    loaded = sorted(f"{path.name} ({digest_of(path)})" for path in order.load)
+    loaded = _digests(order.load)
     loaded += [origin for spec in (order.strategy, order.grade) if spec for origin in foreign(spec, names)]
     return Job(
         problems=problems,
@@ -189,6 +201,11 @@ def prepare(order: Order, only: frozenset[str] | None = None) -> Job:
         costs=dict(_costs(order, backends)),
         only=only,
     )
+
+
+def _digests(files: Iterable[Path]) -> list[str]:
+    """The files of code, distinguished by what is in them."""
+    return sorted(f"{path.name} ({digest_of(path)})" for path in files)
 
 
 def _costs(order: ModelOrder, backends: Mapping[str, AnyBackend]) -> Iterator[tuple[str, dict[str, str]]]:

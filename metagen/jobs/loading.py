@@ -1,5 +1,6 @@
 """Names from a user's own Python files, for specs."""
 
+import os
 import sys
 from collections.abc import Iterable
 from hashlib import blake2b
@@ -37,7 +38,7 @@ class Uncached(SourceFileLoader):
 def load_names(path: Path) -> dict[str, Any]:
     """The public functions, classes and objects that a file of Python defines, and its constants of plain data."""
     spec = spec_from_file_location(f"_loaded_{path.stem}", path)
-    if not path.is_file() or spec is None or spec.loader is None:
+    if not os.path.isfile(path) or spec is None or spec.loader is None:
         raise InputError(f"--load {path}: there is no such file of Python")
     if isinstance(spec.loader, SourceFileLoader):
         spec.loader = Uncached(spec.name, str(path))

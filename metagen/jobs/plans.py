@@ -1,5 +1,6 @@
 """Strategies x budgets x models x seeds over problem files: what a plan asks for, and what came out of its runs."""
 
+import os
 import re
 import tomllib
 from collections import defaultdict
@@ -205,7 +206,7 @@ def points(runs: Path, every: Iterable[Cell]) -> list[Point]:
 
 def _at(here: Path, model: str) -> str:
     """A model's path, if it is one, from the plan's folder."""
-    return str(here / model) if (here / model).exists() else model
+    return str(here / model) if os.path.exists(here / model) else model
 
 
 def _check_names(path: Path, plan: Plan) -> None:

@@ -110,9 +110,14 @@ class Sending(Node):
             held = await self._reserve(prompt, most, flops, cost, least=request.n)
             return changed(request, room=held.output // request.n)
 
+        is_whole = False
         try:
-            return await self._send(backend, await reserve(request), reserve)
+            completions = await self._send(backend, await reserve(request), reserve)
+            is_whole = len(completions) == request.n and all(each.end != "length" for each in completions)
+            return completions
         finally:
+            if not is_whole:
+                self._account.cut_short(held.level)
             self._account.settle(held)
 
     async def _send_singly(self, backend: Backend, request: Request) -> list[Completion]:
@@ -168,9 +173,12 @@ class Sending(Node):
             outcomes = await backend.generate(request, Ledger(book, reserve) if reserve else book)
         if len(outcomes) != request.n:
             raise GenerationError(f"{backend.name} gave {len(outcomes)} completions where {request.n} were asked")
-        completions = (
-            [*outcomes] if all_written(outcomes) else [each for each in outcomes if isinstance(each, Completion)]
-        )
+        if all_written(outcomes):
+            completions = [*outcomes]
+        else:
+            completions = [each for each in outcomes if isinstance(each, Completion)]
+            if any(isinstance(each, BudgetExceeded) for each in outcomes):
+                self._account.cut_short(self._account.late())
         if not completions:
             raise next(outcome for outcome in outcomes if isinstance(outcome, SampleError))
         for number, outcome in enumerate(outcomes) if request.hearing or len(completions) < request.n else ():
@@ -210,6 +218,8 @@ class Metered:
     ) -> None:
         account = self._node._account
         account.count_in_flight(-self._samples)
+        if isinstance(error, BudgetExceeded):  # the deadline passed while it waited
+            account.cut_short(account.late())
         self._node.spend(took(account.clock() - self._begun))
 
     def _book(self, usage: Usage) -> None:

@@ -1,8 +1,10 @@
 """The candidates of a problem, put together again from the written rows. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from math import inf
+from types import MappingProxyType
 from typing import TypeVar
 
 from metagen.disk.rows import SolutionRow
@@ -10,6 +12,9 @@ from metagen.disk.traces import SpanRow, above, parent_of
 from metagen.trace import Written
 
 Value = TypeVar("Value")
+Verdict = tuple[float | None, tuple[float, ...]]
+"""The score of a candidate and those of its steps."""
+NONE: Verdict = (None, ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +35,21 @@ class Shown:
     chosen: bool = False
 
 
-def candidates_of(row: SolutionRow, spans: Sequence[SpanRow]) -> list[Shown]:
+def candidates_of(
+    row: SolutionRow, spans: Sequence[SpanRow], leaves: Mapping[str, float | None] = MappingProxyType({})
+) -> list[Shown]:
     """The candidates of a problem in the order in which they were issued, the chosen one marked.
 
-    A strategy that compared none has one: its answer. Texts that the rows do not tell are left out.
+    A strategy that compared none has one: its answer. Texts that the rows do not tell are left out. `leaves` are the
+    verdicts of searches on whole replies, which count where the candidates themselves have no verdicts.
     """
-    count = len(row.answers)
-    where = _comparing(spans, count)
-    if row.failed or where is None:
-        return [] if row.failed else [_single(row, spans)]
-    written = list(below(spans, where.path))
-    texts = where.replies or [begun + each.text for begun, each in written]
-    whole = [each for _, each in written] if not where.replies else [Written(text) for text in texts]
-    scores = _scores(spans, where.path, count, nested=not where.replies)
+    if row.failed:
+        return []
+    if (where := _comparing(row, spans)) is None:
+        return [_single(row, spans, leaves)]
+    texts = _texts(where, spans)[: len(row.answers)]
+    whole = [Written(text) for text in texts] if where.replies else [each for _, each in below(spans, where.path)]
+    scores = _direct(spans, where.path, len(row.answers)) or _inner(where, spans, texts, leaves)
     chosen = _chosen(texts, [score for score, _ in scores], row.text)
     return [
         Shown(
@@ -86,32 +93,54 @@ def _chosen(texts: Sequence[str], scores: Sequence[float | None], answer: str) -
     return max(equal, key=lambda place: -inf if (score := scores[place]) is None else score, default=-1)
 
 
-def _single(row: SolutionRow, spans: Sequence[SpanRow]) -> Shown:
+def _single(row: SolutionRow, spans: Sequence[SpanRow], leaves: Mapping[str, float | None]) -> Shown:
     said = next((each for _, each in reversed(list(below(spans, ""))) if row.text.endswith(each.text)), Written(""))
     group = -1 if row.answer is None else 0
-    return Shown(row.text, said.thought, said.tokens, said.cut, row.answer, row.correct, group, chosen=True)
+    score = leaves.get(row.text)
+    return Shown(row.text, said.thought, said.tokens, said.cut, row.answer, row.correct, group, score, chosen=True)
 
 
-def _comparing(spans: Sequence[SpanRow], count: int) -> SpanRow | None:
-    """The outermost span that compared so many candidates."""
-    found = [span for span in spans if span.compared == count > 0 and not span.verifying]
-    return min(found, key=lambda span: span.path.count("."), default=None)
+def _comparing(row: SolutionRow, spans: Sequence[SpanRow]) -> SpanRow | None:
+    """The span that compared the candidates. Runs of earlier releases do not name it: then the only outermost one."""
+    found = [span for span in spans if span.compared == len(row.answers) > 0 and not span.verifying]
+    if row.at:
+        return next((span for span in found if span.path == row.at), None)
+    outermost = min((span.path.count(".") for span in found), default=0)
+    found = [span for span in found if span.path.count(".") == outermost]
+    return found[0] if len(found) == 1 and row.text in _texts(found[0], spans) else None
 
 
-def _scores(
-    spans: Sequence[SpanRow], path: str, count: int, *, nested: bool
-) -> list[tuple[float | None, tuple[float, ...]]]:
-    """The verdict on each candidate with those on its steps, where each has just one."""
-    beside = [span for span in spans if span.verifying and span.verdicts is not None and span.status != "cancelled"]
-    paths, verifiers = {span.path for span in spans}, {span.path for span in spans if span.verifying}
-    direct = [span for span in beside if parent_of(span.path, paths) == path]
-    deeper = [span for span in beside if is_below(span.path, path) and verifiers.isdisjoint(above(span.path))]
-    for found in (direct, deeper if nested else []):
-        verdicts = [value for span in found for value in span.verdicts or ()]
-        if len(verdicts) == count:
-            steps = [each for span in found for each in (span.steps or [()] * len(span.verdicts or ()))]
-            return list(zip(verdicts, steps, strict=True))
-    return [(None, ())] * count
+def _texts(where: SpanRow, spans: Sequence[SpanRow]) -> Sequence[str]:
+    return where.replies or [begun + each.text for begun, each in below(spans, where.path)]
+
+
+def _direct(spans: Sequence[SpanRow], path: str, count: int) -> list[Verdict]:
+    """The verdicts of the verifier that judged the candidates themselves; nothing unless each has just one."""
+    paths = {span.path for span in spans}
+    return _matched([span for span in _verifiers(spans) if parent_of(span.path, paths) == path], count)
+
+
+def _inner(
+    where: SpanRow, spans: Sequence[SpanRow], texts: Sequence[str], leaves: Mapping[str, float | None]
+) -> list[Verdict]:
+    """The verdicts that were given on the way to the candidates, as far as it is known on which."""
+    verifying = {span.path for span in spans if span.verifying}
+    deeper = [s for s in _verifiers(spans) if is_below(s.path, where.path) and verifying.isdisjoint(above(s.path))]
+    found = [] if where.replies else _matched(deeper, len(texts))
+    return [
+        (leaves.get(text, score), steps) for text, (score, steps) in zip(texts, found or repeat(NONE), strict=False)
+    ]
+
+
+def _verifiers(spans: Sequence[SpanRow]) -> list[SpanRow]:
+    return [span for span in spans if span.verifying and span.verdicts is not None and span.status != "cancelled"]
+
+
+def _matched(verifiers: Sequence[SpanRow], count: int) -> list[Verdict]:
+    """The verdicts with those on steps, if there are so many."""
+    verdicts = [value for span in verifiers for value in span.verdicts or ()]
+    steps = [each for span in verifiers for each in (span.steps or [()] * len(span.verdicts or ()))]
+    return list(zip(verdicts, steps, strict=True)) if len(verdicts) == len(steps) == count else []
 
 
 def _at(values: Sequence[Value], place: int, default: Value) -> Value:

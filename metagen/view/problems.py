@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from metagen.analysis.tally import without_verdict
@@ -18,6 +17,9 @@ SHOWN = 300
 
 HEAD = ("strategy", "models", "problems", "seed", "grade", "answers", "system", "begun")
 """What of `run.json` a page shows."""
+
+UNFINISHED = "unfinished: the budget of the whole run refused or shortened a part of it"
+"""What is noted of a problem that the same command solves again."""
 
 Place = tuple[int, int]
 """Where a problem is: the number of its chunk, and its number there."""
@@ -69,10 +71,12 @@ def asked(spans: Sequence[SpanRow]) -> str:
 
 def judged_candidates(row: SolutionRow, spans: Sequence[SpanRow], tree: Sequence[Grown] | None = None) -> list[Shown]:
     """The candidates of a problem with their scores; a search judges a reply as the last of its nodes."""
-    values = values_of(tree_of(spans, row.text) if tree is None else tree)
-    return [
-        replace(each, score=values[each.text]) if each.text in values else each for each in candidates_of(row, spans)
-    ]
+    return candidates_of(row, spans, values_of(tree_of(spans, row.text) if tree is None else tree))
+
+
+def notes(row: SolutionRow) -> tuple[str, ...]:
+    """What the strategy and the grader reported, and whether the problem is unfinished."""
+    return (*row.notes, UNFINISHED) if row.unfinished else row.notes
 
 
 def problem(row: SolutionRow, spans: Sequence[SpanRow]) -> dict[str, Any]:
@@ -82,7 +86,7 @@ def problem(row: SolutionRow, spans: Sequence[SpanRow]) -> dict[str, Any]:
         "id": row.problem,
         "prompt": row.prompt or asked(spans),
         "text": row.text,
-        "notes": row.notes,
+        "notes": notes(row),
         "error": row.error,
         "lost": row.lost,
         "why": row.why_lost,

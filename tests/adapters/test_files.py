@@ -54,3 +54,12 @@ def test_a_file_of_somebody_else_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "rows.jsonl")
     with pytest.raises(InputError, match="it is a link"):
         check_place(tmp_path / "link", ours=True)
+
+
+@pytest.mark.parametrize("ending", ["", ".jsonl", ".parquet"])
+def test_a_name_that_is_too_long_is_refused(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / ("x" * 300 + ending)
+    check_place(path, ours=False)
+    with pytest.raises(InputError, match="cannot be written: File name too long"):
+        write_rows([{"problem": "a"}], path)
+    assert not list(tmp_path.iterdir())

@@ -144,3 +144,15 @@ def test_a_failed_problem_takes_nothing_from_what_is_gained() -> None:
     tally.add(Solution("b", None, correct=False, error="NoCandidate: all 4 samples were lost"))
     assert tally.gained == pytest.approx(1 / 4)
     assert tally.accuracy == Share(1, 2)
+
+
+def test_what_a_budget_cut_short_is_counted_apart_and_is_no_answer() -> None:
+    tally = Tally()
+    tally.add(Solution("a", "7", correct=True, compared=1))
+    tally.add(
+        Solution("b", None, correct=False, compared=1, unanswered=1, cut=1, unfinished=True, usage=Usage(calls=1))
+    )
+    tally.add(Solution("c", None, correct=False, error="BudgetExceeded: spent", unfinished=True))
+    assert (tally.problems, tally.solved, tally.failed, tally.unfinished) == (3, 1, 1, 1)
+    assert (tally.accuracy.count, tally.accuracy.total, tally.silence()) == (1, 2, "")
+    assert tally.usage.calls == 1

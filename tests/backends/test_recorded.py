@@ -451,10 +451,40 @@ async def test_a_pool_of_another_model_of_the_same_name_is_refused(tmp_path: Pat
     assert record.read_text() == "/ck2/hf\n"
 
 
+async def test_a_pool_that_was_asked_otherwise_is_refused(tmp_path: Path) -> None:
+    pool, record = tmp_path / "pool.jsonl", tmp_path / "pool.jsonl.model"
+
+    async def draw(n: int, origin: str = "", **asked: Any) -> None:
+        async with Recorded(pool, Scripted("7"), origin=origin, asked=asked) as backend:
+            await backend.generate(Request("p", "?", draw=0, n=n), lambda usage: None)
+
+    await draw(1, "/ck1/hf", seed=0, loaded=["a.py (1)"])
+    await draw(2, "/ck1/hf", seed=0, loaded=["a.py (1)"])
+    await draw(2, "/ck1/hf")
+    before = pool.read_bytes()
+    for seed, loaded, said in ((1, ["a.py (1)"], "seed: 0 there, 1 here"), (0, [], r"loaded: \['a.py \(1\)'\] there")):
+        with pytest.raises(InputError, match=f"pool.jsonl: was drawn with another {said}.*remove .*jsonl.model"):
+            await draw(3, "/ck1/hf", seed=seed, loaded=loaded)
+    with pytest.raises(InputError, match="was drawn from /ck1/hf"):
+        await draw(3, "/ck2/hf", seed=0, loaded=["a.py (1)"])
+    assert pool.read_bytes() == before
+    record.write_text("/ck1/hf\n")  # as earlier releases wrote it
+    await draw(3, "/ck1/hf", seed=1)
+    assert record.read_text() == "/ck1/hf\n"
+    pool.unlink()
+    await draw(1, seed=2)
+    assert record.read_text() == '\n{"asked": {"seed": 2}}\n'
+    with pytest.raises(InputError, match="another seed: 2 there, 3 here"):
+        await draw(2, seed=3)
+
+
 @pytest.mark.parametrize(
     ("text", "is_ours"),
     [
         ("/ck1/hf\n", True),
+        ('/ck1/hf\n{"asked": {"seed": 1}}\n', True),
+        ('\n{"asked": {"seed": 1}}\n', True),
+        ('{"asked": {}}\nnotes', False),
         ("small-moe (shipped)\n", True),
         ("", True),
         ("weights\n", False),

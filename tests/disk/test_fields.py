@@ -44,6 +44,25 @@ def test_a_value_as_json_would_have_it(value: Any, text: Any) -> None:
     assert plain(value) == text
 
 
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        ("6.022e23", "602200000000000000000000"),
+        ("1e25", "10000000000000000000000000"),
+        ("9007199254740993.0", "9007199254740992"),
+        ("2.0", "2"),
+        ("-1e3", "-1000"),
+        ("-0.0", "0"),
+        ("2.50", "2.5"),
+        ("602200000000000000000001", "602200000000000000000001"),
+    ],
+)
+def test_a_number_has_no_digits_that_it_was_not_given(tmp_path: Path, number: str, text: str) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_text(f'{{"prompt": "?", "answer": {number}, "id": {number}}}\n')
+    assert list(ProblemFile(path)) == [Problem(text, "?", text)]
+
+
 def of_parquet(path: Path, **row: Any) -> ProblemFile:
     parquet.write_table(pyarrow.Table.from_pylist([row]), path / "p.parquet")
     return ProblemFile(path / "p.parquet")

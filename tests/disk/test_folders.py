@@ -9,7 +9,7 @@ from pyarrow import parquet
 
 from metagen import InputError
 from metagen.disk import sources, streams
-from metagen.disk.folders import find_files
+from metagen.disk.folders import find_files, would_find
 from metagen.disk.problems import ProblemFile
 from metagen.disk.sources import read_source
 
@@ -119,3 +119,48 @@ def test_a_small_packed_file_does_not_fill_the_memory(tmp_path: Path, monkeypatc
 def test_parquet_in_a_folder_is_found(tmp_path: Path) -> None:
     parquet.write_table(pyarrow.table({"prompt": ["?"]}), tmp_path / "test-00000-of-00001.parquet")
     assert [problem.id for problem in ProblemFile(tmp_path)] == ["1"]
+
+
+def test_what_runs_and_sweeps_write_is_no_problem(tmp_path: Path) -> None:
+    made(tmp_path, "train.jsonl", "run/run.json", "run/solutions.jsonl")
+    made(tmp_path, "plan/one/run.json", "plan/one/trace.jsonl", "plan/sweep.json", "plan/pools/a.jsonl")
+    assert found(tmp_path / "*.jsonl") == ["train.jsonl"]
+    assert found(tmp_path) == ["train.jsonl"]
+    assert found(tmp_path / "**" / "*.json*") == ["train.jsonl"]
+    with pytest.raises(InputError, match="no file matches, other than those of runs"):
+        found(tmp_path / "run" / "*.jsonl")
+    assert found(tmp_path / "run" / "solutions.jsonl") == ["solutions.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("problems", "file", "would"),
+    [
+        ("a.jsonl", "a.jsonl", True),
+        ("a.jsonl", "b.jsonl", False),
+        (".", "pool.jsonl", True),
+        ("data", "data/deep/pool.jsonl", True),
+        ("data", "data/.hidden/pool.jsonl", False),
+        ("data", "pool.jsonl", False),
+        ("*.jsonl", "pool.jsonl", True),
+        ("*.jsonl", "elsewhere/pool.jsonl", False),
+        ("**/*.jsonl", "pool.jsonl", True),
+        ("**/*.jsonl", "data/deep/pool.jsonl", True),
+        ("data/*.csv", "data/pool.jsonl", False),
+        ("data/[pq]*", "data/../data/pool.jsonl", True),
+    ],
+)
+def test_a_file_that_is_not_there_yet_is_known_to_be_among_the_problems(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problems: str, file: str, would: bool
+) -> None:
+    made(tmp_path, "a.jsonl", "data/b.jsonl")
+    monkeypatch.chdir(tmp_path)
+    assert would_find(Path(problems), Path(file)) == would
+    assert would_find(tmp_path / problems, tmp_path / file) == would
+
+
+def test_the_problems_are_those_of_the_files_that_were_checked(tmp_path: Path) -> None:
+    problems = ProblemFile(made(tmp_path, "a.jsonl") / "*.jsonl")
+    problems.check()
+    made(tmp_path, "b.jsonl")
+    assert len(list(problems.lacking(set()))) == 1
+    assert len(list(ProblemFile(tmp_path / "*.jsonl"))) == 2

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import platform
@@ -14,7 +15,7 @@ from metagen import InputError, Solution, Usage
 from metagen.disk import runs
 from metagen.disk.lines import rewrite
 from metagen.disk.rows import SolutionRow
-from metagen.disk.runs import RunDirectory, read_solutions
+from metagen.disk.runs import RunDirectory, check_run, read_solutions
 from metagen.disk.traces import VERSION
 from metagen.distribution import version
 from metagen.errors import StorageError
@@ -87,6 +88,13 @@ def test_a_failed_problem_is_taken_up_again(tmp_path: Path) -> None:
     assert kept(tmp_path) == [solution("a"), solution("c")]
     assert traced(tmp_path) == ["a", "a", "c", "c"]
     assert {file.name for file in tmp_path.iterdir()} == {"run.json", "trace.jsonl", "solutions.jsonl"}
+
+
+def test_a_problem_that_the_budget_left_unfinished_is_taken_up_again(tmp_path: Path) -> None:
+    assert len(kept(tmp_path, solution("a"), solution("b", unfinished=True), solution("c"))) == 3
+    assert kept(tmp_path) == [solution("a"), solution("c")]
+    assert traced(tmp_path) == ["a", "a", "c", "c"]
+    assert kept(tmp_path, solution("b")) == [solution("a"), solution("c"), solution("b")]
 
 
 def test_spans_without_a_solution_are_dropped(tmp_path: Path) -> None:
@@ -312,6 +320,31 @@ def test_on_a_full_disk_what_is_written_is_whole_and_the_run_can_go_on(
         assert solved == all_solved[: len(solved)]
         assert kept(run, *all_solved[len(solved) :]) == all_solved
         assert traced(run) == traced(whole)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EDQUOT])
+@pytest.mark.parametrize("name", ["run.json", "solutions.jsonl", "trace.jsonl"])
+def test_a_disk_without_room_for_one_file_more_is_no_wrong_input(
+    tmp_path: Path, name: str, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = os.open
+
+    def opened(path: Any, flags: int, *mode: int) -> int:
+        if str(path).endswith(name) and flags & os.O_CREAT:
+            raise OSError(code, os.strerror(code))
+        return system(path, flags, *mode)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", opened)
+        with pytest.raises(StorageError, match=f"{name}: the disk takes no more: {os.strerror(code)}"):
+            kept(tmp_path, solution("a"))
+    assert kept(tmp_path, solution("a")) == [solution("a")]
+
+
+def test_a_name_that_is_too_long_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be a run's folder: File name too long"):
+        kept(tmp_path / ("x" * 300), solution("a"))
+    check_run(tmp_path / ("x" * 300), CONFIGURATION)
 
 
 @pytest.mark.parametrize("name", ["", "run.json", "solutions.jsonl", "trace.jsonl"])

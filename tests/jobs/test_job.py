@@ -1,6 +1,7 @@
 """Which backend a model on the command line becomes; opening none."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -204,3 +205,23 @@ def test_another_kind_of_answers_to_a_row_makes_another_run(tmp_path: Path) -> N
     assert slug(tmp_path, one) != slug(tmp_path, other)
     digests = {ProblemFile(order(tmp_path, row).problems.path).check().digest for row in (one, other)}
     assert len(digests) == 2, "a report compares these"
+
+
+def test_the_name_of_a_run_is_one_that_a_folder_may_have(tmp_path: Path) -> None:
+    row = {"prompt": "?", "answer": 1}
+    found = []
+    for name in ("問" * 70, "問" * 70 + "x", "y" * 200):
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text(json.dumps(row) + "\n")
+        found.append(
+            prepare(
+                replace(
+                    order(tmp_path, row),
+                    problems=ProblemFile(path),
+                    strategy="Vote(4, of=Model(temperature=0.7, max_tokens=100))",
+                )
+            ).slug()
+        )
+    assert max(len(os.fsencode(each)) for each in found) <= 255
+    assert len(set(found)) == 3
+    assert found[2].startswith("y" * 200 + "-")

@@ -25,6 +25,7 @@ from metagen import (
     solve,
     solve_all,
 )
+from metagen.request import Meter, Outcome
 from tests.support.scripts import length, silent
 from tests.support.timing import Clock, forever
 
@@ -224,3 +225,57 @@ async def test_until_says_that_no_sample_has_a_verdict() -> None:
     assert solution.notes == ("none of 3 samples was accepted: the first, without a verdict, is returned",)
     judged = await solve(PROBLEM, Until(length, limit=3, threshold=999), backend)
     assert judged.notes == ("none of 3 samples was accepted: the best is returned",)
+
+
+@pytest.mark.parametrize(
+    ("spec", "tokens", "short"),
+    [
+        ("Model()", 1000, False),
+        ("Model()", 35, False),  # the room is shortened, and the reply of 16 tokens ends by itself
+        ("Model()", 20, True),
+        ("Vote(4)", 70, True),
+        ("Refine(rounds=1)", 30, True),
+        ("Within(tokens=20)", 1000, False),
+        ("Within(tokens=70, of=Vote(4))", 1000, False),
+        ("Within(tokens=70, of=Vote(4))", 40, True),
+        ("Until(MatchesReference(), limit=8)", 1000, False),
+    ],
+)
+async def test_what_the_budget_of_the_whole_call_cut_short_is_unfinished(spec: str, tokens: int, short: bool) -> None:
+    account = Account(Budget(tokens=tokens))
+    strategy = parse(spec, {})
+    (solution,) = [each async for each in solve_all([PROBLEM], strategy, right_at(0), account=account)]
+    assert not solution.failed
+    assert solution.unfinished == short
+    assert solution.final != short
+    assert ("unfinished" in solution.row()) == short
+
+
+@pytest.mark.parametrize("spec", ["Refine(rounds=1)", "BestOf(2, of=once, by=length)"])
+async def test_what_a_deadline_of_the_whole_call_left_out_is_unfinished(spec: str) -> None:
+    clock = Clock()
+    account = Account(Budget(seconds=5), clock=clock)
+
+    def script(request: Request) -> str:
+        clock.now += 10
+        return "The answer is 7."
+
+    given = {"once": once, "length": length}
+    (solution,) = [each async for each in solve_all([PROBLEM], parse(spec, given), Scripted(script), account=account)]
+    assert (solution.answer, solution.unfinished) == ("7", True)
+
+
+async def test_a_deadline_that_passed_while_a_request_waited_leaves_the_problem_unfinished() -> None:
+    clock = Clock()
+
+    class Late(Scripted):
+        async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
+            if request.draw:
+                clock.now += 10
+                request.check_time()
+            return await super().generate(request, spend)
+
+    for strategy, short in ((Vote(2, of=once), True), (Within(seconds=5, of=Vote(2, of=once)), False)):
+        account = Account(Budget(seconds=5 if short else 1000), clock=clock)
+        (solution,) = [each async for each in solve_all([PROBLEM], strategy, Late("The answer is 7."), account=account)]
+        assert (solution.answer, solution.lost, solution.unfinished) == ("7", 1, short)

@@ -1,11 +1,21 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from metagen import BestOf, Candidate, Problem, Request, Run, Score, Scripted, Until, Vote, solve_all
+import pytest
+from msgspec.structs import replace
+
+from metagen import BestOf, Candidate, Problem, Request, Run, Score, Scripted, Until, Vote, parse, solve_all
+from metagen.answers.extract import extract
+from metagen.disk.rows import SolutionRow
 from metagen.disk.runs import RunDirectory
+from metagen.disk.traces import SpanRow
 from metagen.view.candidates import Shown, candidates_of
 from metagen.view.reading import RunRows
+from tests.support.scripts import dice
+from tests.support.specs import NAMES, SPECS
 from tests.support.viewed import PROBLEMS, lengths, make_run
+
+LAW = Problem("p", "What is 3 + 4?", "7")
 
 
 async def shown(folder: Path, name: str) -> list[Shown]:
@@ -73,3 +83,41 @@ async def test_a_single_answer_is_the_only_candidate(tmp_path: Path) -> None:
     alone = type(row)(problem="a", answer="7", text="It is odd.\nThe answer is 7.", correct=True)
     assert candidates_of(alone, []) == [Shown(alone.text, answer="7", right=True, group=0, chosen=True)]
     assert candidates_of(type(row)(problem="a", answer=None, error="NoCandidate: all were lost"), []) == []
+
+
+async def solved_rows(folder: Path, spec: str, problem: Problem = LAW) -> tuple[SolutionRow, list[SpanRow]]:
+    """What is written of a problem that a strategy answered."""
+    with RunDirectory(folder, {}) as run:
+        async for solution in solve_all([problem], parse(spec, NAMES), Scripted(dice, context=2000), seed=2):
+            run.add(solution)
+    ((row, spans),) = RunRows.read(folder).traces()
+    return row, spans
+
+
+@pytest.mark.parametrize(
+    "spec", [*SPECS, "Refine(of=Vote(3))", "Chain(Vote(3), Vote(3))", "Vote(2, of=Refine(of=Vote(2)))"]
+)
+async def test_of_any_strategy_each_candidate_has_the_answer_of_its_text_and_one_is_chosen(
+    spec: str, tmp_path: Path
+) -> None:
+    row, spans = await solved_rows(tmp_path / "run", spec)
+    candidates = candidates_of(row, spans)
+    assert [each.answer for each in candidates] == [extract(each.text) for each in candidates]
+    assert len(candidates) == max(1, row.compared)
+    assert [each.text for each in candidates if each.chosen] == [row.text]
+
+
+async def test_a_revision_that_was_voted_on_is_shown_and_not_the_draft(tmp_path: Path) -> None:
+    row, spans = await solved_rows(tmp_path / "run", "Refine(of=Vote(3), rounds=1)")
+    assert row.at == "0.1"
+    assert {each.text for each in candidates_of(row, spans)} == {
+        written.text for span in spans if span.path.startswith("0.1.") for written in span.completions
+    }
+
+
+async def test_runs_that_do_not_say_which_span_compared_show_the_answer_where_several_may_have(tmp_path: Path) -> None:
+    row, spans = await solved_rows(tmp_path / "two", "Refine(of=Vote(3), rounds=1)")
+    assert [each.text for each in candidates_of(replace(row, at=""), spans)] == [row.text]
+    row, spans = await solved_rows(tmp_path / "one", "Vote(3)")
+    assert candidates_of(replace(row, at=""), spans) == candidates_of(row, spans)
+    assert len(candidates_of(row, spans)) == 3

@@ -3,11 +3,12 @@ from pathlib import Path
 
 import pytest
 
-from metagen import BestOf, Candidate, Price, Priced, Problem, Run, Score, Scripted, Vote, solve_all
+from metagen import BestOf, Candidate, Price, Priced, Problem, Request, Run, Score, Scripted, Vote, solve_all
 from metagen.cli.show import show_problem
 from metagen.disk.runs import RunDirectory
+from metagen.strategies import Beam
 from metagen.view.packing import encoded
-from metagen.view.problems import problem, summary
+from metagen.view.problems import judged_candidates, problem, summary
 from metagen.view.reading import RunRows
 from tests.support.viewed import PROBLEMS, make_run, votes
 
@@ -63,3 +64,29 @@ async def test_a_problem_has_its_candidates_and_its_spans_as_they_are_written(tm
     assert whole["spans"][0]["name"] == "solve"
     assert "verifying" not in whole["spans"][0]
     assert encoded(whole).startswith(b'{"id":"a"')
+
+
+async def test_the_verdicts_on_the_candidates_outrank_those_of_searches_inside_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The search inside likes the reply best that the outer verifier likes least."""
+
+    def script(request: Request) -> str:
+        return f"The answer is {request.draw + (request.seed or 0) % 7}."
+
+    async def first(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
+        return [Score(float(each.text[-2])) for each in candidates]
+
+    async def last(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
+        return [None if each.text[-2] == "3" else Score(-float(each.text[-2])) for each in candidates]
+
+    with RunDirectory(tmp_path / "both", {}) as run:
+        strategy = BestOf(9, of=Beam(1, 1, by=first), by=last)
+        async for solution in solve_all([Problem("a", "?")], strategy, Scripted(script), seed=3):
+            run.add(solution)
+    ((row, spans),) = RunRows.read(tmp_path / "both").traces()
+    found = {each.text[-2]: each.score for each in judged_candidates(row, spans)}
+    assert len(found) > 3
+    assert found == {digit: None if digit == "3" else -float(digit) for digit in found}
+    show_problem(tmp_path / "both", "a")
+    assert f"score -{row.text[-2]}" in capsys.readouterr().out

@@ -107,7 +107,7 @@ def _results(rows: Iterable[SolutionRow]) -> EvalResults:
     metrics = {"accuracy": share.value, "stderr": error} if judged else {}
     return EvalResults(
         total_samples=len(every),
-        completed_samples=sum(not row.failed for row in every),
+        completed_samples=sum(row.final for row in every),
         scores=[
             EvalScore(
                 name=SCORER,
