@@ -65,7 +65,7 @@ _PLACES = re.compile(r"\.(\d*)")
 class Intrinsic:
     """The model criticises itself: f ~ g(· | x, y) (self-refinement; Madaan et al. 2023, section 2). An opinion.
 
-    It is silent if the reply says "Nothing is wrong". With `of`, another generator criticises.
+    It is silent if the reply says "Nothing is wrong", and not only of a part. With `of`, another generator criticises.
     """
 
     _: KW_ONLY
