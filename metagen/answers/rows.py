@@ -23,7 +23,7 @@ def choices_of(row: Mapping[str, Any], given: Choice | None = None) -> Choice | 
     letters, raw = _lettered(row[field], field)
     texts = _without_labels(letters, list(map(str, raw)))
     if given is not None:
-        letters = _relabelled(letters, given, f"field {field!r}")
+        letters, texts = _relabelled(letters, given, f"field {field!r}"), list(given.texts) or texts
     if not 2 <= len(texts) <= len(ascii_uppercase):
         raise InputError(f"field {field!r}: there are {len(texts)} choices; give 2 to {len(ascii_uppercase)}")
     try:

@@ -436,8 +436,8 @@ def double(x):
         assert score is not None
         assert score.value == 0
 
-    async def test_what_the_page_says_does_not_hold_does_not(self) -> None:
-        """The code and its tests share a process, so it can do whatever the harness does."""
+    async def test_a_program_that_knows_the_harness_can_report_success_itself_as_the_page_says(self) -> None:
+        """The code and its tests share a process, so it can do whatever the harness does: docs/sandbox.md."""
         code = """
 import os
 for descriptor in map(int, os.listdir("/proc/self/fd")):
