@@ -53,10 +53,29 @@ def criticise(question: str, attempt: str) -> str:
     )
 
 
+_PHRASE = FLAWLESS.rstrip(".").lower()
+_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n")
+_DENIED = re.compile(rf"\b(?:not|if|unless|whether)\b[^.,;:]*\b{_PHRASE}")
+_LIMITED = re.compile(r"\bsteps?\W{0,3}[0-9]|\b(?:first|second|third|otherwise|elsewhere|apart|except|besides|until)\b")
+"""What limits a sentence to a part of the solution."""
+_ACCUSED = re.compile(
+    r"(?:^|[.,;:!?\n])(?![^.,;:!?\n]*\b(?:no|not|none|neither|any|if|whether)\b)"
+    r"[^.,;:!?\n]*\b(?:is|are|was|were)\s+(?:\w+ly\s+)?(?:wrong|incorrect)\b"
+)
+
+
 def criticism(reply: str) -> str | None:
-    """What a reply to `criticise` finds wrong; `None` if nothing."""
+    """What a reply to `criticise` finds wrong; `None` if it says that nothing is wrong, and not only of a part."""
     text = reply.strip()
-    return None if not text or FLAWLESS.rstrip(".").lower() in text.lower() else text
+    return None if not text or _is_flawless(text.lower()) else text
+
+
+def _is_flawless(text: str) -> bool:
+    """Whether a sentence says that nothing is wrong, or each does of its part, and none says that something is."""
+    sentences = [each for each in _SENTENCE.split(text) if each.strip()]
+    said = [each for each in sentences if _PHRASE in each and not _DENIED.search(each)]
+    of_all = [each for each in said if not _LIMITED.search(each)]
+    return bool(of_all or said == sentences) and not _ACCUSED.search(text.replace(_PHRASE, ""))
 
 
 def quoted(text: str) -> str:

@@ -6,6 +6,7 @@ from metagen.prompts import (
     action,
     chain_of_thought,
     compare,
+    criticism,
     few_shot,
     filled,
     follow_on,
@@ -50,6 +51,30 @@ def test_what_judges_are_asked() -> None:
     assert compare("1 + 1?", "2", "3") == (
         "Question:\n1 + 1?\n\nSolution A:\n2\n\nSolution B:\n3\n\nWhich solution is better? Answer A or B."
     )
+
+
+@pytest.mark.parametrize(
+    ("reply", "silent"),
+    [
+        ("Nothing is wrong.", True),
+        ("**Nothing is wrong**", True),
+        ("Nothing is wrong with the solution.", True),
+        ("All steps are correct, so nothing is wrong.", True),
+        ("I checked whether any step is wrong. Nothing is wrong.", True),
+        ("Step 1: Nothing is wrong.\nStep 2: Nothing is wrong.", True),
+        ("The solution does not have errors: nothing is wrong.", True),
+        ("", True),
+        ("Nothing is wrong with step 1, but step 2 is wrong.", False),
+        ("Step 1: Nothing is wrong.\nStep 2: 3 + 4 is 7, not 8.", False),
+        ("Step 2: 3+4=8 is wrong.\nOtherwise, nothing is wrong.", False),
+        ("Step 2 is wrong: 3 + 4 is 7, not 8. In step 1 nothing is wrong.", False),
+        ("The sum is clearly incorrect. Nothing is wrong.", False),
+        ("It is not true that nothing is wrong.", False),
+        ("Step 2 is wrong.", False),
+    ],
+)
+def test_a_criticism_is_silent_where_it_says_so_of_the_whole(reply: str, *, silent: bool) -> None:
+    assert criticism(reply) == (None if silent else reply)
 
 
 def test_braces_and_percent_signs_are_text() -> None:

@@ -38,6 +38,8 @@ class Caller:
     """What counts as an answer, where samples vote."""
     seed: int | None
     concurrency: int
+    names: Mapping[str, Any]
+    """What was loaded, which specs may name."""
 
     @property
     def backend(self) -> AnyBackend:
@@ -100,6 +102,7 @@ def read_caller(settings: Mapping[str, Any]) -> Caller:
         parse_answers(str(answers), names) if answers else MATHS,
         _whole("seed", settings.get("seed")),
         _concurrency(settings.get("concurrency")),
+        names,
     )
 
 

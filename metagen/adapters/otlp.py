@@ -39,6 +39,8 @@ CONTENT = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 """The variable of the environment that says whether prompts and replies are sent."""
 ENDPOINT = "http://localhost:4318"
 """Where a collector listens on the same machine."""
+PATH = "/v1/traces"
+"""What comes behind the URL of a collector; only the variable for traces names a whole URL."""
 BATCH = 512
 """Spans that are sent at once."""
 EVALUATION = "gen_ai.evaluation.result"
@@ -68,11 +70,13 @@ def exporter_to(url: str | None) -> SpanExporter:
 
     Raises `InputError` for what is no URL.
     """
-    url = url or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or ENDPOINT
+    exact = "" if url else os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "")
+    url = url or exact or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or ENDPOINT
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise InputError(f"--otlp {url}: name a collector by HTTP, such as {ENDPOINT}")
-    return OTLPSpanExporter(url if parts.path.strip("/") else f"{url.rstrip('/')}/v1/traces")
+    base = parts.path.rstrip("/").removesuffix(PATH)
+    return OTLPSpanExporter(exact or parts._replace(path=f"{base}{PATH}").geturl())
 
 
 def shows_content() -> bool:

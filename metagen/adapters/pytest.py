@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from metagen.disk.problems import ProblemFile
+    from metagen.run import Generator
     from metagen.solution import Solution
 
 SHOWN = 5
@@ -58,8 +60,8 @@ class Measure:
 
         With `sure`, the lower end of the interval must reach it. `fields` names columns by `prompt`, `answer`, `id`.
         The other settings are those of `read_caller`: `model`, which may be a pool, `strategy`, `answers` and so on.
-        Raises `InputError` for settings that cannot be, and `MetagenError` where a problem has no reference, no verdict
-        or no answer at all: that is no wrong answer.
+        Raises `InputError` for settings that cannot be, and for problems that cannot be judged, before anything is
+        spent; and `MetagenError` where a problem gets no answer or no verdict: that is no wrong answer.
         """
         __tracebackhide__ = True
         from metagen.adapters.caller import read_caller  # noqa: PLC0415 (loaded where it is used: pytest starts fast)
@@ -76,7 +78,8 @@ class Measure:
         caller = read_caller(settings | {name: self._found(settings[name]) for name in PATHS if name in settings})
         text = self.folder / template if template else None
         file = problem_file(self.folder / problems, **named, answers=answers, split=split, system=system, template=text)
-        file.check()
+        file = file.reading(caller.names)
+        _check(file, caller.strategy, limit)
         asked = islice(file, limit)
         solved = solve_all(asked, caller.strategy, caller.models, seed=caller.seed, concurrency=caller.concurrency)
         solutions = list(solved)
@@ -106,6 +109,20 @@ def metagen_accuracy(request: pytest.FixtureRequest) -> Measure:
         metagen_accuracy("problems.jsonl", model="pool.jsonl", strategy="Vote(8)", at_least=0.8)
     """
     return Measure(request.path.parent)
+
+
+def _check(file: "ProblemFile", strategy: "Generator", limit: int | None) -> None:
+    """Read the whole file. Raises `InputError` if one of the first `limit` problems cannot be judged."""
+    from metagen.errors import InputError  # noqa: PLC0415
+    from metagen.verifiers.needs import Needs  # noqa: PLC0415
+
+    needs = Needs(strategy, None, limit)
+    total = file.check(needs).total
+    asked = total if limit is None else min(limit, total)
+    if blind := asked - needs.judged:
+        raise InputError(
+            f"{blind:,} of {asked:,} problems have no verdict: without a reference or tests, nothing is right"
+        )
 
 
 def _accuracy(solutions: "list[Solution]") -> Accuracy:

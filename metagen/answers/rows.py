@@ -11,22 +11,37 @@ from metagen.errors import InputError
 FIELDS = ("choices", "options")
 
 
-def choices_of(row: Mapping[str, Any]) -> Choice | None:
+def choices_of(row: Mapping[str, Any], given: Choice | None = None) -> Choice | None:
     """Return the choices of a row, or `None` if it has none.
 
-    They are a list of texts, texts by letter, or an object of two lists, `text` and `label`. Raises `InputError`, which
-    names the field, for what is none of these.
+    They are a list of texts, texts by letter, or an object of two lists, `text` and `label`. The letters of `given` are
+    those of the row. Raises `InputError`, which names the field, for what is none of these, or has other letters.
     """
-    field = next((name for name in FIELDS if row.get(name) is not None), None)
+    field = _field(row)
     if field is None:
         return None
-    letters, texts = _lettered(row[field], field)
+    letters, raw = _lettered(row[field], field)
+    texts = _without_labels(letters, list(map(str, raw)))
+    if given is not None:
+        letters, texts = _relabelled(letters, given, f"field {field!r}"), list(given.texts) or texts
     if not 2 <= len(texts) <= len(ascii_uppercase):
         raise InputError(f"field {field!r}: there are {len(texts)} choices; give 2 to {len(ascii_uppercase)}")
     try:
         return Choice("".join(letters), texts=tuple(texts))
     except InputError as error:
         raise InputError(f"field {field!r}: {error}") from None
+
+
+def has_numbers(row: Mapping[str, Any]) -> bool:
+    """Whether some choices of a row are numbers, so that a number may be one of them."""
+    field = _field(row)
+    return field is not None and any(isinstance(each, int | float) for each in _lettered(row[field], field)[1])
+
+
+def without_label(answer: str, choices: Choice) -> str:
+    """The text of a choice that is given with its letter before it, as in `B)7`; another answer as it is."""
+    pairs = zip(choices.letters, choices.texts, strict=True) if choices.texts else ()
+    return next((text for letter, text in pairs if _without_labels([letter], [answer.strip()]) == [text]), answer)
 
 
 def with_choices(prompt: str, choices: Choice) -> str:
@@ -39,7 +54,30 @@ def with_choices(prompt: str, choices: Choice) -> str:
     return "\n".join((prompt, *(f"{letter}) {text}" for letter, text in pairs)))
 
 
-def _lettered(given: Any, field: str) -> tuple[list[str], list[str]]:
+def _field(row: Mapping[str, Any]) -> str | None:
+    return next((name for name in FIELDS if row.get(name) is not None), None)
+
+
+def _without_labels(letters: Sequence[str], texts: list[str]) -> list[str]:
+    """The texts without their letters, where all begin with them, as in `A)6`, `B)7`."""
+    pairs = zip(letters, texts, strict=True)
+    heads = [re.match(rf"\(?{re.escape(letter)}[).:]\s*(?=\S)", text, re.IGNORECASE) for letter, text in pairs]
+    found = [text[head.end() :] for head, text in zip(heads, texts, strict=True) if head]
+    return found if len(found) == len(texts) else texts
+
+
+def _relabelled(letters: list[str], given: Choice, where: str) -> list[str]:
+    """The letters that a file's kind of answers names in place of A, B, C. Raises `InputError` for others."""
+    if len(given.letters) != len(letters):
+        raise InputError(
+            f"{where}: there are {len(letters)} choices, and {len(given.letters)} letters: {given.letters}"
+        )
+    if letters not in (list(given.letters), list(ascii_uppercase[: len(letters)])):
+        raise InputError(f"{where}: the choices have the letters {''.join(letters)}, and not {given.letters}")
+    return list(given.letters)
+
+
+def _lettered(given: Any, field: str) -> tuple[list[str], list[Any]]:
     if isinstance(given, Mapping) and {"text", "label"} <= given.keys():
         letters, texts = given["label"], given["text"]
         if not (isinstance(letters, list) and isinstance(texts, list)):
@@ -55,4 +93,4 @@ def _lettered(given: Any, field: str) -> tuple[list[str], list[str]]:
         raise InputError(f"field {field!r} must hold texts, one for each letter")
     if any(len(letter) != 1 for letter in letters):
         raise InputError(f"field {field!r}: a choice is named by one letter, not by {max(letters, key=len)!r}")
-    return letters, list(map(str, texts))
+    return letters, texts

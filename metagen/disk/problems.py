@@ -16,7 +16,7 @@ from metagen.answers.kinds import MATHS, Maths, Text
 from metagen.answers.numbers import LastNumber, Number
 from metagen.answers.protocol import Answers
 from metagen.answers.references import unequalled
-from metagen.answers.rows import choices_of, with_choices
+from metagen.answers.rows import choices_of, has_numbers, with_choices, without_label
 from metagen.answers.spec import parse_answers
 from metagen.answers.structured import Json
 from metagen.disk.fields import (
@@ -225,7 +225,7 @@ class ProblemFile:
         if kind is not None and not isinstance(kind, Choice):
             return kind, prompt
         try:
-            choices = choices_of(row)
+            choices = choices_of(row, kind)
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
         return (kind or MATHS, prompt) if choices is None else (choices, with_choices(prompt, choices))
@@ -252,8 +252,10 @@ class ProblemFile:
         if isinstance(kind, Json) and isinstance(given, dict):
             given = json.dumps(given, default=plain)
         if isinstance(kind, Choice) and isinstance(given, int) and not isinstance(given, bool):
-            return _choice(kind, given, f"{where}: field {field!r}")
+            return _choice(kind, given, f"{where}: field {field!r}", named=has_numbers(row))
         answer = text_of((field, given), where)
+        if isinstance(kind, Choice) and answer is not None:
+            answer = without_label(answer, kind)
         if answer is not None and field == "solution" and not self.answer_field:
             answer = _solved(answer, kind)
         if answer is not None and not isinstance(kind, Text | Json):
@@ -339,13 +341,23 @@ def _solved(solution: str, kind: Answers) -> str | None:
     return (kind.extract(solution) if isinstance(kind, Choice | Label) else None) or solution
 
 
-def _choice(kind: Choice, given: int, where: str) -> str:
-    """The letter of a choice that is given by its number, from 0, unless the letters are figures."""
-    if str(given) in list(kind.letters):
-        return str(given)
-    if not 0 <= given < len(kind.letters):
-        raise InputError(f"{where}: there is no choice {given}: there are {len(kind.letters)}, counted from 0")
-    return kind.letters[given]
+def _choice(kind: Choice, given: int, where: str, *, named: bool) -> str:
+    """The letter of a choice that is given by its number, from 0, unless the letters are figures.
+
+    Where the choices are numbers themselves, as `named` says, it may be one of them.
+    """
+    text, letters = str(given), list(kind.letters)
+    if text in letters:
+        return text
+    by_text = letters[kind.texts.index(text)] if named and text in kind.texts else ""
+    by_place = letters[given] if 0 <= given < len(letters) else ""
+    if not (by_text or by_place):
+        raise InputError(f"{where}: there is no choice {given}: there are {len(letters)}, counted from 0")
+    if by_text and by_place and by_text != by_place:
+        raise InputError(
+            f"{where}: {given} is choice {by_text}, or {by_place} counted from 0: give the letter as a text"
+        )
+    return by_text or by_place
 
 
 def _tests(row: Mapping[str, Any], name: str, where: str) -> str | None:

@@ -21,6 +21,7 @@ _SENTENCE = re.compile(r".+?(?:\.(?=\s|\Z)|\Z)", re.DOTALL)
 _BEFORE = re.compile(r"(?:[\s{}+*-]|(?:all|par|!|\d+(?:\s*[-,]\s*\d+)*|\[\s*[\w']+\s*\])\s*:(?!=))*")
 """Bullets, braces and goals, which stand before a tactic."""
 _WORD = re.compile(r"[^\W\d][\w']*|\S|\Z")
+_WORDS = re.compile(r"[\w']+|[^\s()]")
 _TACTIC = re.compile(r"[a-z_(\[]|\Z")
 GIVES_UP = re.compile(r"(?<![\w'.])(admit|give_up|Admitted|bypass_check)(?![\w'])")
 _NAME = r"[\w']+(?:\.[\w']+)*"
@@ -87,17 +88,17 @@ def proof_of(statement: Statement, text: str, libraries: Sequence[str] = LIBRARI
         text = _BY_ADMIT.sub(". { admit. }", text)
     if '"' in text:
         raise Refused("refused: a string, which no proof needs")
-    known = {spaced(sentence) for sentence in sentences(statement.given + statement.theorem)}
-    loaded = [name for sentence in known for name in _loaded(sentence)]
+    given = [spaced(sentence) for sentence in sentences(statement.given + statement.theorem)]
+    known, loaded = set(map(_words, given)), [name for sentence in given for name in _loaded(sentence)]
     parts = _behind_theorem(statement, sentences(text), known)
     return "".join(_proof(parts, known, {*libraries, *loaded}, sketch=sketch))
 
 
 def _behind_theorem(statement: Statement, parts: list[str], known: set[str]) -> list[str]:
     """What stands behind the theorem, where a text restates that, and before it what is not given."""
-    theorem = spaced(statement.theorem)
-    stated = next((index for index, part in enumerate(parts) if spaced(part) == theorem), -1)
-    return [part for index, part in enumerate(parts) if index > stated or spaced(part) not in known]
+    theorem = _words(statement.theorem)
+    stated = next((index for index, part in enumerate(parts) if _words(part) == theorem), -1)
+    return [part for index, part in enumerate(parts) if index > stated or _words(part) not in known]
 
 
 def _proof(parts: Sequence[str], known: set[str], libraries: set[str], *, sketch: bool) -> Iterator[str]:
@@ -114,7 +115,7 @@ def _proof(parts: Sequence[str], known: set[str], libraries: set[str], *, sketch
                 check_sentence(f"{opening['tactic']}.", libraries)
                 yield f"\nProof with {opening['tactic']}."
             continue
-        if sentence in known and not _TACTIC.match(first_word(sentence)):
+        if _words(part) in known and not _TACTIC.match(first_word(sentence)):
             continue  # tactics of a given proof may well be those of this one
         if not (sketch and _is_hole(part)):
             check_sentence(sentence, libraries)
@@ -197,6 +198,15 @@ def first_word(sentence: str) -> str:
     """The first word or sign of a sentence, behind bullets, braces and goals."""
     word = _WORD.match(_bare(sentence))
     return word[0] if word else ""
+
+
+def _words(sentence: str) -> str:
+    """The words and signs of a sentence, to find it restated: with other spaces, in brackets, or as a `Lemma`.
+
+    What is restated is thrown away, and the proof is checked behind the statement as it was given.
+    """
+    words = _WORDS.findall(sentence)
+    return " ".join(["Theorem", *words[1:]] if words and words[0] in THEOREM else words)
 
 
 def spaced(sentence: str) -> str:

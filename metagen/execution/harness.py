@@ -1,8 +1,9 @@
 """The program that tests a candidate's code, inside the sandbox: it is run as a file and imports nothing of metagen.
 
 The code is a module, so its part for `__main__` is not run; the tests are the main program and see its names. Standard
-input holds a word, which goes out at the end if nothing was raised, and the name of what runs the tests that are
-defined and not called: unittest or pytest, or nothing.
+input holds `WIDTH` bytes, the name of what runs the tests that are defined and not called (unittest or pytest, or
+nothing), and then a word. It is read when the tests have ended and nothing was raised, and goes out: until then no
+frame and no object of this process holds it.
 """
 
 import builtins
@@ -22,6 +23,7 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 TESTS = "test_code.py"
+WIDTH = 8
 OF_RUNNERS = frozenset(
     (
         "setup_module",
@@ -41,8 +43,9 @@ sys.dont_write_bytecode = True
 
 def main() -> None:
     """Test the code; let what it raises end this process, with an exit code that is not 0."""
-    word, _, runner = os.read(0, 64).partition(b" ")
-    output = os.dup(1)
+    runner = os.read(0, WIDTH).strip()
+    unread, output = os.dup(0), os.dup(1)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     with open(TESTS, encoding="utf-8") as file:
         text = file.read()  # before the code can change it
     try:
@@ -52,7 +55,7 @@ def main() -> None:
         raise SystemExit(f"SystemExit: {end.code}") from end
     if runner:
         {b"unittest": run_unittest, b"pytest": run_pytest}[runner](tests, code, text)
-    os.write(output, word)
+    os.write(output, os.read(unread, 64))
 
 
 class Names(dict[str, Any]):

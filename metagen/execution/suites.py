@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import indent
 from typing import Literal, TypeAlias, TypeGuard
 
 from metagen.errors import InputError
@@ -20,6 +21,7 @@ CANDIDATE = "candidate"
 _OWN = (CANDIDATE, "__main__")
 """The modules that have the names of the code under test: the tests are the main program, and see them."""
 
+_INDENT = "    "
 _FUTURE = re.compile(r"^from __future__ import .*$", re.MULTILINE)
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
@@ -106,14 +108,16 @@ def does_something(text: str) -> bool:
 def completes(prompt: str, code: str) -> str:
     """The program that `code` is for: behind the prompt if that begins a program, as HumanEval's do, else alone.
 
-    Code that defines the function again replaces what the prompt began.
+    Code that defines the function again replaces what the prompt began. A body that has lost its indentation, or its
+    first line's, gets it again where nothing else is a program.
     """
     begun = parsed(prompt) or parsed(f"{prompt}    pass\n")
     if begun is None or not any(isinstance(node, _Definition) for node in begun.body):
         return code
     first = "".join(f"{each}\n" for each in _FUTURE.findall(code))  # these must stand before all else
-    whole = first + prompt + ("" if prompt.endswith("\n") else "\n") + _FUTURE.sub("", code)
-    return code if not compiles(whole) and compiles(code) else whole
+    head, body = first + prompt + ("" if prompt.endswith("\n") else "\n"), _FUTURE.sub("", code)
+    lost = () if body[:1].isspace() else (head + indent(body, _INDENT), head + _INDENT + body)
+    return next(filter(compiles, (head + body, code, *lost)), head + body)
 
 
 def _suite(tests: str, importable: Callable[[str], bool]) -> Suite:

@@ -6,7 +6,7 @@ could not judge is neither bad nor as good as the others found it.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
-from math import exp, fsum, prod
+from math import exp, fsum, nan, prod
 from typing import Any
 
 from metagen.candidate import Candidate, Score
@@ -180,8 +180,11 @@ def sigmoid(logit: float) -> float:
 
 
 def weighted_mean(values: Numbers, weights: Numbers) -> float:
-    """Σ w·v / Σ w."""
-    return fsum(weight * value for weight, value in zip(weights, values, strict=True)) / fsum(weights)
+    """Σ w·v / Σ w; NaN where there is none, as of ∞ and −∞."""
+    try:
+        return fsum(weight * value for weight, value in zip(weights, values, strict=True)) / fsum(weights)
+    except (OverflowError, ValueError):  # of what is too large, or infinite on both sides
+        return nan
 
 
 def mapped(function: Callable[[float], float], score: Score | None) -> Score | None:

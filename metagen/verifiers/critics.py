@@ -56,6 +56,13 @@ _SCALE = re.compile(
     re.IGNORECASE,
 )
 """What makes another number of the one before it, or leaves the rest of a division over."""
+_SECOND = re.compile(
+    r"\s*(?:\\(?:text|mathrm)\{\s*)?"
+    r"(?!(?:and|or|so|but|then|plus|minus|not|is|are|in|on|at|of|to|by|for|from|with|than|while|since|because|step)\b)"
+    r"[^\W\d_]+(?:\s+and\b)?(?:\s*\},?\s*|,?\s+)(?:and\s+)?\d[\d.,/]*+(?!\s*[-+*/×·÷=−])",
+    re.IGNORECASE,
+)
+"""A unit and a second quantity, as in "2 hours 30 minutes"."""
 _JOINED = re.compile(r"[^\W_]|[\^_!{]|:\d|, ?\d{3}\b")
 """What belongs to the number right before it."""
 _PLACES = re.compile(r"\.(\d*)")
@@ -65,7 +72,7 @@ _PLACES = re.compile(r"\.(\d*)")
 class Intrinsic:
     """The model criticises itself: f ~ g(· | x, y) (self-refinement; Madaan et al. 2023, section 2). An opinion.
 
-    It is silent if the reply says "Nothing is wrong". With `of`, another generator criticises.
+    It is silent if the reply says "Nothing is wrong", and not only of a part. With `of`, another generator criticises.
     """
 
     _: KW_ONLY
@@ -193,8 +200,8 @@ def _is_cut(line: str, found: re.Match[str]) -> bool:
 
 
 def _goes_on(line: str, found: re.Match[str]) -> bool:
-    """Whether the last side is only the beginning of a number, such as "75%" or "3 remainder 2"."""
-    if _SCALE.match(line, found.end()):
+    """Whether the last side is only the beginning of a number, such as "75%", "3 remainder 2" or "2 hours 30"."""
+    if _SCALE.match(line, found.end()) or _SECOND.match(line, found.end()):
         return True
     return not re.search(r"\s\(?\Z", found[0]) and _JOINED.match(line, found.end()) is not None
 

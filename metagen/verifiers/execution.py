@@ -99,7 +99,7 @@ class PassesTests:
         word = secrets.token_hex(16)
         harness = _HARNESS.read_bytes()
         files: dict[str, bytes | str] = {"candidate.py": code, "test_code.py": tests.text, "run.py": harness}
-        finished = await self._python("run.py", files, f"{word} {tests.runner}".strip())
+        finished = await self._python("run.py", files, f"{tests.runner:8}{word}")
         passed = worked(finished) and word.encode() in finished.out
         return "" if passed else why(finished, self.seconds)
 

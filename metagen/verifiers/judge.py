@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from itertools import permutations
 from math import exp
 from statistics import fmean
 
 from metagen.answers.extract import extract
+from metagen.answers.kinds import Function
 from metagen.candidate import Candidate, Score
 from metagen.problem import Problem
 from metagen.prompts import compare, grade, verify
@@ -26,6 +27,30 @@ NONE_OF = re.compile(
     r"|[a-z]+(?:\s*(?:[.,:;!]|\Z)|\s+(?:found|is|are|was|were|has|have|in)\b))"
 )
 """The word No before what there is none of, as in "No errors found"; "No step 2 is wrong" is a plain no."""
+ABOUT = re.compile(
+    r"[\W_]*[AB]\b[\s*_]*[:–—-]?((?:(?!\b(?:[AB]|and|but|while|whereas|because|since|as|so)\b)[^.,:;!?\n])*)"
+)
+"""A letter at the head of a line, and what its clause says about it, up to the other letter."""
+BAD = re.compile(
+    r"\b(?:incorrect\w*|wrong\w*|worse|worst|invalid|inferior|flaw\w*|false\w*|errs?|error\w*|mistak\w+|slips?|fails?"
+    r"|failed|faulty|misses|loses)\b",
+    re.IGNORECASE,
+)
+NOT = re.compile(r"\b(?:not(?! only)|no|never|cannot|without|avoids?|free|fewer|lacks?)\b|n['’]t\b", re.IGNORECASE)
+"""What turns a clause round: "has no errors" is good, and "is not better" is bad."""
+_IS = (
+    r"\b[AB]\b[\s*_]*(?::|\b(?:is|seems|looks|appears|remains)\b)[\s*_]*"
+    r"(?:(?:\w+ly|the|much|far|also|still|both)\s+){0,3}"
+)
+BETTER = re.compile(
+    rf"{_IS}(?:better|best|superior|stronger|preferable|preferred|winner)\b|\b[AB]\s+(?:\w+ly\s+)?wins\b"
+)
+RIGHT = re.compile(rf"{_IS}(?:correct|right|valid)\b")
+"""A letter of which a line says that it is better, or right."""
+ENDING = re.compile(
+    r"(?:[.,;!?]|\b(?:so|thus|hence|therefore|but|then)\b)[\W_]{0,9}([^\W_]{1,9})[\W_]{0,9}\Z", re.IGNORECASE
+)
+"""A short word that ends a line as a sentence of its own, or as a conclusion."""
 LABELLED = re.compile(r":[\W_]*[^\W_]+[\W_]*\Z")
 """One word at the end of a line, behind a colon."""
 LABEL = re.compile(
@@ -42,7 +67,7 @@ _RANGE = r"(?:\s*\(?\s*(?:from\s+)?[0-9]+\s*(?:-|–|to)\s*[0-9]+\s*\)?|\s*\([^(
 NAMED = re.compile(
     r"(?<!possible )(?<!maximum )(?<!minimum )(?<!highest )(?<!lowest )(?<!max )(?<!full )(?<!top )(?<!perfect )"
     rf"\b(?:grade|score|rating|mark)\b{_RANGE}"
-    rf"(?:[^\w\n]|\b(?:is|(?P<loosely>of|would be|should be))\b){{0,12}}{_NUMBER}",
+    rf"(?:[^\w\n]|\\boxed\b|\b(?:an?|is|(?P<loosely>of|would be|should be))\b){{0,12}}{_NUMBER}",
     re.IGNORECASE,
 )
 """A grade that is called one; after its name may stand the range of grades. "A grade of 0" may be an example."""
@@ -54,6 +79,8 @@ GIVEN = re.compile(
 DENIED = re.compile(r"(?:\b(?:not|never|cannot)|n['’]t)\s+(?:\w+\s+){0,3}\Z", re.IGNORECASE)
 OUT_OF = re.compile(_NUMBER, re.IGNORECASE)
 ALONE = re.compile(rf"[^\w\n]*{_NUMBER}[^\w\n]*", re.IGNORECASE)
+HALF = 0.5
+"""The share of the first token that two words must have to speak for a reply that begins with neither."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -62,8 +89,9 @@ class Judge:
 
     P(Yes) / (P(Yes) + P(No)) at the first token, if the generator tells what was probable there, as
     `Judge(of=Model("judge", top_logprobs=20, max_tokens=1))` does. (Generative verifier, Zhang et al. 2024, section 3.)
-    Of other generators, such as `of=CoT()`, the reply is read: 1 for a yes, 0 for a no. With `grades` it is asked for
-    a grade from 0 to that number, and the verdict is its share.
+    A reply that thinks first, begins with other words or contradicts these chances is read instead, as is one of other
+    generators, such as `of=CoT()`: 1 for a yes, 0 for a no. With `grades` it is asked for a grade from 0 to that
+    number, and the verdict is its share.
 
     The mean over `n` replies is taken; one that is lost or cannot be read does not count, and where none counts there
     is no verdict. A judge sees the question and the solution, never the reference. What it spends is the verifier's.
@@ -83,14 +111,20 @@ class Judge:
 
     async def __call__(self, problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
         async def judged(candidate: Candidate, run: Run) -> Score | None:
-            asked = self._asked(problem.prompt, candidate.text)
-            replies = await run.sample(self.of, problem.apart(asked), self.n)
+            replies = await run.sample(self.of, self._asking(problem, candidate.text), self.n)
             return _mean(map(self._read, replies), replies[0].text)
 
         return await run.map(judged, candidates)
 
-    def _asked(self, question: str, solution: str) -> str:
-        return grade(question, solution, self.grades) if self.grades else verify(question, solution)
+    def _asking(self, problem: Problem, solution: str) -> Problem:
+        if not self.grades:
+            return problem.apart(verify(problem.prompt, solution))
+        asked = problem.apart(grade(problem.prompt, solution, self.grades))
+        return replace(asked, answers=Function(self._answer))  # so that no other form of answer is asked for
+
+    def _answer(self, text: str) -> str | None:
+        share = graded(Candidate((text,)), self.grades)
+        return None if share is None else str(share)
 
     def _read(self, reply: Candidate) -> float | None:
         return graded(reply, self.grades) if self.grades else preferred(reply, "yes", "no")
@@ -135,25 +169,51 @@ def matches(won: dict[tuple[int, int], float | None], number: int) -> list[float
 def preferred(reply: Candidate, this: str, other: str) -> float | None:
     """How much a reply says `this` rather than `other`, from 0 to 1; `None` if it says neither.
 
-    By the probabilities of both as its first token, where they are known. Else by the answer that it gives, by a last
-    or first line of one word, or by the first word of either and what it has behind "Verdict:" at its end, where these
-    agree. The article of "A quick check" is no verdict for A, and "No errors" is none for No.
+    By the probabilities of both as its first token, where they are known, are what the reply begins with or at least
+    half of all, and do not contradict what it says. Else by what it says: see `said`.
     """
+    stated = said(reply.text, this, other)
     chances = {this: 0.0, other: 0.0}
-    for token, logprob in reply.first:
+    for token, logprob in () if reply.thought else reply.first:
         if (word := _word(token)) in chances:
             chances[word] += exp(logprob)
-    if total := sum(chances.values()):
-        return chances[this] / total
-    first, last = reply.text.strip().partition("\n")[0], reply.text.rstrip().rpartition("\n")[2]
-    alone = [each for each in (last, first) if ONE_WORD.fullmatch(each)]
-    begun = [each for each in (first, last) if not (ARTICLE.match(each) or NONE_OF.match(each))]
-    for said in map(_word, (extract(reply.text) or "", *alone)):
-        if said in chances:
-            return float(said == this)
-    verdicts = {next((said for said in map(_word, begun) if said in chances), ""), *_labelled(first, last)}
-    verdicts &= set(chances)
+    total, begun = sum(chances.values()), _word(reply.text)
+    if begun in chances:
+        agree = total > 0 and stated == float(begun == this)
+    else:
+        agree = total >= HALF and (stated is None or stated == round(chances[this] / total))
+    return chances[this] / total if agree else stated
+
+
+def said(text: str, this: str, other: str) -> float | None:
+    """Return 1 if a text says `this`, 0 if it says `other`, and `None` if it says neither or both.
+
+    By the answer that it gives, or by a last line of one word. Else by its first and its last line, where they agree:
+    each says the word that it begins or ends with, what it has behind "Verdict:", or which letter it calls better. The
+    article of "A quick check" is no verdict for A, "A is wrong" is none either, and "No errors" is none for No.
+    """
+    words = {this, other}
+    first, last = text.strip().partition("\n")[0], text.rstrip().rpartition("\n")[2]
+    alone = last if ONE_WORD.fullmatch(last) and not ONE_WORD.fullmatch(first) else ""
+    for given in map(_word, (extract(text) or "", alone)):
+        if given in words:
+            return float(given == this)
+    verdicts = _stated(first, words) | _stated(last, words) | (_labelled(first, last) & words)
     return float(verdicts == {this}) if len(verdicts) == 1 else None
+
+
+def _stated(line: str, words: set[str]) -> set[str]:
+    """What a line says: the letter that it calls better, or its first word and those it calls right; and its end."""
+    end = {_word(found[1]) for found in ENDING.finditer(line)}
+    better, right = ([_word(found[0]) for found in form.finditer(line)] for form in (BETTER, RIGHT))
+    begun = "" if ARTICLE.match(line) or NONE_OF.match(line) or _is_denied(line) else _word(line)
+    return (set(better[-1:]) & words or {begun, *right}) & words | end & words
+
+
+def _is_denied(line: str) -> bool:
+    """Whether the clause about the letter at the head of a line says that it is wrong, or not good."""
+    about = ABOUT.match(line)
+    return about is not None and bool(BAD.search(about[1])) != bool(NOT.search(about[1]))
 
 
 def _labelled(first: str, last: str) -> set[str]:
@@ -167,9 +227,9 @@ def _labelled(first: str, last: str) -> set[str]:
 def graded(reply: Candidate, most: int) -> float | None:
     """The last grade in a reply as a share of `most`; `None` if there is none up to that.
 
-    A grade is called one (`Grade (0-10): 8`), is out of `most` (`4 out of 10`), or is alone in the first or the last
-    line. Other numbers, such as those of steps, are no grades; "a grade of 8 would be" is one where no other is, and
-    "not a grade of 8" is none.
+    A grade is called one (`Grade (0-10): 8`), is out of `most` (`4 out of 10`), is given as the answer, or is alone in
+    the first or the last line. Other numbers, such as those of steps, are no grades; "a grade of 8 would be" is one
+    where no other is, and "not a grade of 8" is none.
     """
     text = reply.text.strip()
     named = [found for found in NAMED.finditer(text) if not (found["loosely"] and DENIED.search(_clause(found)[0]))]
@@ -179,7 +239,7 @@ def graded(reply: Candidate, most: int) -> float | None:
         plain = [found for found in grades if found not in supposed]
         return _share(max(plain or grades, key=lambda found: found.end()), most)
     lines = text.splitlines() or [""]
-    alone = ALONE.fullmatch(lines[-1]) or ALONE.fullmatch(lines[0])
+    alone = next(filter(None, map(ALONE.fullmatch, (extract(text) or "", lines[-1], lines[0]))), None)
     return _share(alone, most) if alone else None
 
 

@@ -85,6 +85,25 @@ def test_models_that_do_not_open_are_the_same_error_each_time() -> None:
                 program()(question="1 + 1?")
 
 
+def test_a_seed_draws_the_same_samples_in_any_order_and_a_request_may_have_its_own() -> None:
+    from dspy import lm15
+
+    from metagen.adapters.dspy import Engine
+
+    def said(*questions: str, seed: int | None = None) -> list[str]:
+        engine = Engine(model="seeded", load=MODELS, strategy="Model()", seed=1)
+        config = lm15.Config(seed=seed)
+        requests = [lm15.Request("x", (lm15.Message.user(each),), config=config) for each in questions]
+        replies = [engine.complete(request).message.parts[0].text for request in requests]
+        engine.close()
+        return replies
+
+    first, second, again = said("one", "two", "one")
+    assert said("two", "one") == [second, first]
+    assert again != first
+    assert said("one", seed=5) == said("one", seed=5) != [first]
+
+
 def test_a_program_is_saved_with_its_strategy(tmp_path: Path) -> None:
     from metagen.adapters.dspy import LM
 
@@ -101,6 +120,8 @@ def test_a_program_is_saved_with_its_strategy(tmp_path: Path) -> None:
     [
         ("[[ ## reasoning ## ]]\nHm.\n\n[[ ## answer ## ]]\n 7\n\n[[ ## completed ## ]]\n", '{"answer": "7"}'),
         ('{"reasoning": "Hm.", "answer": 7}', '{"answer": 7}'),
+        ('```json\n{"reasoning": "Hm.", "answer": 7}\n```', '{"answer": 7}'),
+        ('Here it is: {"reasoning": "Hm.", "answer": {"n": 7}} I hope.', '{"answer": {"n": 7}}'),
         ("Seven ", '{"text": "Seven"}'),
         ("[[ ## reasoning ## ]]\nHm.", None),
         ("", None),

@@ -261,6 +261,17 @@ async def test_what_each_model_used_is_told_apart_and_what_cannot_be_is_refused(
         await broken.generate("What is 3 + 3 ?")
 
 
+async def test_a_choice_that_is_lost_costs_no_other() -> None:
+    from inspect_ai.model import GenerateConfig, get_model
+
+    model = get_model("metagen/unlucky", load=MODELS, strategy="Model()")
+    output = await model.generate("What is 3 + 4 ?", config=GenerateConfig(num_choices=3))
+    assert len(output.choices) == 2
+    assert output.metadata["lost"] == 1
+    with pytest.raises(GenerationError, match="no luck"):
+        await model.generate("What is 3 + 3 ?", config=GenerateConfig(num_choices=3))
+
+
 def test_a_tree_search_is_a_log_with_branches(tmp_path: Path) -> None:
     from inspect_ai.event import timeline_build
     from inspect_ai.log import read_eval_log

@@ -186,6 +186,25 @@ def test_what_is_no_collector_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
         exporter_to(None)
 
 
+@pytest.mark.parametrize(
+    ("url", "base", "traces", "sent"),
+    [
+        (None, "", "", "http://localhost:4318/v1/traces"),
+        (None, "https://grafana.net/otlp", "", "https://grafana.net/otlp/v1/traces"),
+        (None, "https://one", "http://collector:4318/mine", "http://collector:4318/mine"),
+        ("http://here:4318", "https://one", "http://two/mine", "http://here:4318/v1/traces"),
+        ("http://here/otlp/?key=1", "", "", "http://here/otlp/v1/traces?key=1"),
+        ("http://here/v1/traces", "", "", "http://here/v1/traces"),
+    ],
+)
+def test_variables_and_urls_say_where_traces_go_as_opentelemetry_has_it(
+    monkeypatch: pytest.MonkeyPatch, url: str | None, base: str, traces: str, sent: str
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", base)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", traces)
+    assert vars(exporter_to(url))["_endpoint"] == sent
+
+
 async def test_every_span_but_the_first_is_below_one_that_was_sent(tmp_path: Path) -> None:
     spans = await spans_of(tmp_path, "refine")
     known = {span.context.span_id for span in spans}

@@ -80,6 +80,49 @@ def test_settings_that_no_test_can_fail_by_are_refused(folder: Path, setting: st
     assert f"InputError: {said}" in run(folder, EXAMPLE.replace("at_least=0.75", setting))
 
 
+KIND = """
+from metagen.answers.kinds import Number
+
+
+class Mine(Number):
+    pass
+"""
+COUNTED = """
+from metagen import Scripted
+
+
+def counted():
+    def reply(request):
+        print("PAID")
+        return "The answer is 7."
+
+    return Scripted(reply)
+"""
+
+
+def test_a_loaded_kind_of_answers_is_read_from_the_test_and_from_rows(folder: Path) -> None:
+    (folder / "kind.py").write_text(KIND)
+    assert "1 passed" in run(
+        folder, EXAMPLE.replace("at_least=0.75", 'at_least=0.75, load="kind.py", answers="Mine()"')
+    )
+    rows = [json.loads(line) | {"answers": "Mine()"} for line in (folder / "problems.jsonl").read_text().splitlines()]
+    (folder / "problems.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert "1 passed" in run(folder, EXAMPLE.replace("at_least=0.75", 'at_least=0.75, load="kind.py"'))
+
+
+@pytest.mark.parametrize("strategy", ["Vote(2)", "BestOf(2, by=MatchesReference())"])
+def test_problems_that_cannot_be_judged_are_refused_before_one_is_paid_for(folder: Path, strategy: str) -> None:
+    (folder / "counted.py").write_text(COUNTED)
+    with (folder / "problems.jsonl").open("a") as file:
+        file.write('{"id": "5", "prompt": "What is 5 + 5?"}\n')
+    settings = f'model="counted", load="counted.py", strategy="{strategy}"'
+    said = run(folder, EXAMPLE.replace('model="pool.jsonl", strategy="Vote(3)"', settings))
+    assert "InputError: " in said
+    assert "PAID" not in said
+    first = EXAMPLE.replace('model="pool.jsonl", strategy="Vote(3)"', settings).replace("0.75", "0, limit=4")
+    assert "1 passed" in run(folder, first)
+
+
 @pytest.mark.parametrize("model", ["'a=pool.jsonl'", "['pool.jsonl']", "['a=pool.jsonl']", "{'a': 'pool.jsonl'}"])
 def test_paths_are_from_the_folder_of_the_test_however_they_are_given(folder: Path, model: str) -> None:
     assert "1 passed" in run(folder, EXAMPLE.replace('"pool.jsonl"', model))

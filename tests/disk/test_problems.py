@@ -443,6 +443,26 @@ LISTED = "Which?\nA) red\nB) blue\nC) green"
             Problem("1", "?", "C", answers=Choice("ABCD")),
         ),
         (
+            {"prompt": "Two?", "answers": 'Choice("12")', "choices": ["x", "y"], "answer": 2},
+            Problem("1", "Two?\n1) x\n2) y", "2", answers=Choice("12", texts=("x", "y"))),
+        ),
+        (
+            {"prompt": "Two?", "choices": [10, 20], "answer": 20},
+            Problem("1", "Two?\nA) 10\nB) 20", "B", answers=Choice("AB", texts=("10", "20"))),
+        ),
+        (
+            {"prompt": "Two?", "choices": [0, 1], "answer": 1},
+            Problem("1", "Two?\nA) 0\nB) 1", "B", answers=Choice("AB", texts=("0", "1"))),
+        ),
+        (
+            {"prompt": "Three?", "options": ["A)6", "B)7", "(C) 8"], "answer": "B"},
+            Problem("1", "Three?\nA) 6\nB) 7\nC) 8", "B", answers=Choice("ABC", texts=("6", "7", "8"))),
+        ),
+        (
+            {"prompt": "Three?", "options": {"A": "A. six", "B": "B. seven"}, "answer": "B. seven"},
+            Problem("1", "Three?\nA) six\nB) seven", "seven", answers=Choice("AB", texts=("six", "seven"))),
+        ),
+        (
             {"prompt": "?", "answers": 'Label("yes", "no")', "answer": "Yes."},
             Problem("1", "?", "Yes.", answers=Label("yes", "no")),
         ),
@@ -485,6 +505,18 @@ def test_the_answers_of_a_file_go_before_those_of_its_rows(tmp_path: Path) -> No
         ({"prompt": "?", "choices": ["x", None]}, "line 1: field 'choices' must hold texts"),
         ({"prompt": "?", "options": {"A": "x", "AB": "y"}}, "line 1: field 'options': a choice is named by one letter"),
         ({"prompt": "?", "choices": ["x", "y"], "answer": 2}, "line 1: field 'answer': there is no choice 2"),
+        (
+            {"prompt": "?", "choices": [1, 2, 3, 4], "answer": 3},
+            "line 1: field 'answer': 3 is choice C, or D counted from 0",
+        ),
+        (
+            {"prompt": "?", "answers": 'Choice("ABC")', "choices": ["x", "y"]},
+            "line 1: field 'choices': there are 2 choices, and 3 letters",
+        ),
+        (
+            {"prompt": "?", "answers": 'Choice("AB")', "choices": {"text": ["x", "y"], "label": ["1", "2"]}},
+            "line 1: field 'choices': the choices have the letters 12, and not AB",
+        ),
         (
             {"prompt": "?", "choices": ["x", "y"], "answer": "z"},
             "line 1: field 'answer': 'z' is none of the choices A, B",

@@ -161,6 +161,23 @@ def test_a_proof_is_found(text: str, proof: str | None) -> None:
     assert " ".join(found.split()) == " ".join((uncommented(text) if proof is None else proof).split())
 
 
+@pytest.mark.parametrize(
+    "theorem",
+    [
+        "Theorem sum: forall n m: nat, n + m = m + n.",
+        "Theorem sum :\n  forall (n m:nat), n+m=m+n .",
+        "Lemma sum : forall n m : nat, (n + m) = (m + n).",
+    ],
+)
+def test_a_theorem_is_restated_whatever_its_spaces_and_its_command(theorem: str) -> None:
+    given = "Definition two:=2."
+    statement = read_statement(f"Definition two := 2.\n{SUM}")
+    assert proof_of(statement, f"{given}\n{theorem}\nProof. auto. Qed.").split() == ["auto."]
+    assert proof_of(statement, f"Proof. auto. {given} Qed.").split() == ["auto."]
+    with pytest.raises(Refused, match="not the statement as it was given"):
+        proof_of(statement, f"{theorem.replace('+', '*')}\nProof. auto. Qed.")
+
+
 @pytest.mark.parametrize("text", CHEATS.values(), ids=CHEATS.keys())
 def test_what_is_no_proof_is_refused_unread(text: str) -> None:
     with pytest.raises(Refused):

@@ -93,6 +93,22 @@ def test_code_goes_behind_a_prompt_that_begins_it(prompt: str, code: str, progra
     assert completes(prompt, code) == program
 
 
+@pytest.mark.parametrize(
+    ("code", "body"),
+    [
+        ("return x + 1", "    return x + 1"),
+        ("y = x\nreturn y + 1\n", "    y = x\n    return y + 1\n"),
+        ("if x:\n    return 1\nreturn 2", "    if x:\n        return 1\n    return 2"),
+        ("y = x\n    return y + 1", "    y = x\n    return y + 1"),
+        ("    return x + 1", "    return x + 1"),
+        ("return x +", "return x +"),
+    ],
+)
+@pytest.mark.parametrize("prompt", ['def f(x):\n    """Add one."""\n', "def f(x):\n"])
+def test_a_body_without_its_indentation_gets_it_again(prompt: str, code: str, body: str) -> None:
+    assert completes(prompt, code) == prompt + body
+
+
 @pytest.mark.parametrize("text", ["def f(): return 1", "    return 1", "return 1", "print(1)", "x = 1", "import os"])
 def test_code_is_known(text: str) -> None:
     assert does_something(text)

@@ -36,6 +36,19 @@ def fail(request: Request) -> str:
     return odd(request)
 
 
+def unlucky() -> Scripted:
+    """Fails at the second problem that it is asked, and at the question of `broken`."""
+    asked = Counter[str]()
+
+    def reply(request: Request) -> str:
+        asked[request.problem] += 1
+        if len(asked) == 2:
+            raise GenerationError("no luck")
+        return fail(request)
+
+    return Scripted(reply)
+
+
 def adder() -> Scripted:
     return Scripted(odd, name="adder")
 

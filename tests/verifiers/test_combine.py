@@ -1,5 +1,5 @@
 from collections.abc import Sequence
-from math import exp, prod
+from math import exp, inf, prod
 from typing import Any
 
 import pytest
@@ -151,6 +151,13 @@ def test_a_mean_lies_between_its_values(pairs: list[tuple[float, float]]) -> Non
     mean = weighted_mean(numbers, weights)
     assert min(numbers) - 1e-6 <= mean <= max(numbers) + 1e-6
     assert weighted_mean(numbers, [2 * weight for weight in weights]) == pytest.approx(mean)
+
+
+@pytest.mark.parametrize("values", [(inf, -inf), (1.7e308, 1.7e308)])
+async def test_what_has_no_mean_costs_its_own_candidate_alone(values: tuple[float, float]) -> None:
+    one, other = (Known(a=value, b=1.0) for value in values)
+    (scores,) = await judged(Mean(one, other), "ab")
+    assert scores == [None, Score(1.0)]
 
 
 async def test_a_threshold_says_yes_from_its_number_on() -> None:

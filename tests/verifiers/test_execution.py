@@ -30,6 +30,20 @@ TESTS = "assert double(2) == 4\nassert double(-1) == -2"
 PASSED = Score(1.0, reason="passed")
 RIGHT = "def double(x):\n    return 2 * x"
 
+SHOW = """
+import gc, os, sys
+
+def show():
+    frame = sys._getframe()
+    while frame:
+        for value in frame.f_locals.values():
+            os.write(1, value if isinstance(value, bytes) else repr(value).encode()[:5000])
+        frame = frame.f_back
+    os.write(1, repr([each for each in gc.get_objects() if type(each) in (dict, list, tuple)]).encode()[:500_000])
+    os._exit(0)
+"""
+"""Prints whatever the process holds, and leaves."""
+
 
 async def judged(answer: str | None, *texts: str, **settings: Any) -> list[Score | None]:
     verifier = PassesTests(**{"seconds": PATIENT} | settings)
@@ -413,12 +427,28 @@ def double(x):
             "import threading, os\nthreading.Thread(target=os._exit, args=(0,)).start()",
             "open('tests.py', 'w')\nimport os; os._exit(0)",
             "def __getattr__(name): return lambda x: 2 * x",
+            f"{SHOW}\nshow()",
+            f"{SHOW}\ndef double(x): show()",
         ],
     )
     async def test_leaving_early_is_not_passing(self, code: str) -> None:
         (score,) = await judged(TESTS, code)
         assert score is not None
         assert score.value == 0
+
+    async def test_a_program_that_knows_the_harness_can_report_success_itself_as_the_page_says(self) -> None:
+        """The code and its tests share a process, so it can do whatever the harness does: docs/sandbox.md."""
+        code = """
+import os
+for descriptor in map(int, os.listdir("/proc/self/fd")):
+    if descriptor > 2 and os.path.exists(path := f"/proc/self/fd/{descriptor}") and "pipe" in os.readlink(path):
+        try:
+            os.write(1, os.read(descriptor, 64))
+        except OSError:
+            pass
+os._exit(0)
+"""
+        assert await judged(TESTS, code) == [PASSED]
 
     async def test_what_is_hostile_costs_one_verdict(self) -> None:
         hostile = {

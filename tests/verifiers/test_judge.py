@@ -84,6 +84,10 @@ def says(text: str, **first: float) -> Candidate:
         (says("It is right.\nErrors found: No"), None),
         (says("It adds up. My final verdict: **yes**"), 1.0),
         (says("Verdict: Yes\nErrors: No"), None),
+        (says("Yes, except that the final answer is wrong, so no."), None),
+        (says("Yes? No."), None),
+        (says("Yes\n\nBut the final answer is wrong.\nVerdict: No"), None),
+        (says("No mistakes here, so yes."), 1.0),
     ],
 )
 def test_how_a_reply_is_read(reply: Candidate, value: float | None) -> None:
@@ -102,7 +106,8 @@ def test_how_a_reply_is_read(reply: Candidate, value: float | None) -> None:
         ("A has the correct answer.", 1.0),
         ("A wins.", 1.0),
         ("A gives the right result.", 1.0),
-        ("A clearly fails.", 1.0),
+        ("A clearly fails.", None),
+        ("A clearly holds.", 1.0),
         ("A\n\nB has a slip.", 1.0),
         ("Solution 1 errs.\nB is better.", 0.0),
         ("A is better.\nRunner-up: B", 1.0),
@@ -110,7 +115,7 @@ def test_how_a_reply_is_read(reply: Candidate, value: float | None) -> None:
         ("A. The solution with the slip is: B", 1.0),
         ("Better: A\nWorse: B", None),
         ("Winner: A\nLoser: B", None),
-        ("Solution A is better than solution: B", None),
+        ("Solution A is better than solution: B", 1.0),
         ("Both are close.\nThe better one: B", 0.0),
         ("Both are close.\nNot the winner: A", None),
         ("Worse: A", None),
@@ -124,7 +129,51 @@ def test_an_article_is_no_verdict(text: str, value: float | None) -> None:
 @pytest.mark.parametrize(
     ("text", "value"),
     [
+        ("A is incorrect because it adds instead of multiplying, while B is correct.", 0.0),
+        ("A is wrong. B is right.", 0.0),
+        ("A is wrong.\nB is right.", 0.0),
+        ("A: incorrect. B: correct.", 0.0),
+        ("A makes a mistake in step 2, so B is better.", 0.0),
+        ("A is correct, but B is better.", 0.0),
+        ("A is correct and B is correct.", None),
+        ("A contains an error.", None),
+        ("A is worse than B", None),
+        ("A is not better.", None),
+        ("A has no errors.", 1.0),
+        ("A avoids the mistake of B.", 1.0),
+        ("A is better than B because B errs.", 1.0),
+    ],
+)
+def test_a_letter_that_is_called_wrong_is_not_the_verdict(text: str, value: float | None) -> None:
+    assert preferred(says(text), "a", "b") == value
+
+
+@pytest.mark.parametrize(
+    ("reply", "value"),
+    [
+        (says("Let me check. 3 + 4 is not 8.\nVerdict: No", Let=0.95, Yes=0.001), 0.0),
+        (says("Let me check.", Let=0.95, Yes=0.001), None),
+        (says("It fails.\nVerdict: No", It=0.3, Yes=0.6), 0.0),
+        (says("It holds.\nVerdict: Yes", It=0.2, Yes=0.6, No=0.2), 0.75),
+        (says("Maybe", Maybe=0.4, Yes=0.3, No=0.3), 0.5),
+        (says("No errors found", No=0.9, Yes=0.1), None),
+        (says("Yes, it is right.\nVerdict: No", Yes=0.9), None),
+        (Candidate(("No",), thoughts=("Yes",), first=(("Yes", log(0.9)),)), 0.0),
+    ],
+)
+def test_words_outrank_chances_that_contradict_them_or_weigh_little(reply: Candidate, value: float | None) -> None:
+    assert preferred(reply, "yes", "no") == (None if value is None else pytest.approx(value))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
         ("The grade is 7.", 0.7),
+        ("It is fine.\nThe answer is 8.", 0.8),
+        ("It is fine, so \\boxed{8}", 0.8),
+        ("The grade is \\boxed{8}.", 0.8),
+        ("I give it a grade, and the grade is an 8.", 0.8),
+        ("The answer is 12.", None),
         ("7", 0.7),
         ("7/10", 0.7),
         ("Grade: 3. No, better: the grade is **8.5**", 0.85),
@@ -222,6 +271,17 @@ async def test_grades_are_shares_and_a_lost_reply_is_no_verdict() -> None:
         return "The grade is 4." if "good" in request.prompt else "I cannot say."
 
     assert await judged(Judge(grades=5), Scripted(judge), "good", "slip", "odd") == [0.8, None, None]
+
+
+async def test_a_thought_before_a_grade_asks_for_the_grade_alone() -> None:
+    seen: list[str] = []
+
+    def judge(request: Request) -> str:
+        seen.append(request.prompt)
+        return f"The grade is {[4, 2, 4][request.draw]}."
+
+    assert await judged(Judge(of=parse("Vote(3, of=CoT())"), grades=5), Scripted(judge), "x") == [0.8]
+    assert all(prompt.endswith("End with: The grade is N.\n\nLet's think step by step.") for prompt in seen)
 
 
 async def test_a_judge_that_favours_a_place_decides_nothing() -> None:

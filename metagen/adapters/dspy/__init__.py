@@ -11,6 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack
+from hashlib import blake2b
 from typing import Any
 
 from metagen.adapters.caller import read_caller
@@ -72,8 +73,9 @@ class Engine:
         try:
             default = caller.default(_settings(request))
             problem, strategy = self._problem(request), caller.drawing(default)
+            seed = caller.seed if request.config.seed is None else request.config.seed
             async with self._room:
-                solution = await solve(problem, strategy, caller.models, seed=caller.seed, default=default)
+                solution = await solve(problem, strategy, caller.models, seed=seed, default=default)
         except MetagenError as error:
             raise lm15.InvalidRequestError(str(error), provider="metagen") from error
         if solution.failed:
@@ -127,11 +129,14 @@ class Engine:
             self._stack = opened.pop_all()
 
     def _problem(self, request: lm15.Request) -> Problem:
-        """The problem that a request asks; asked again, it is another one, so that a seed draws other samples."""
+        """The problem that a request asks; asked again, it is another one, so that a seed draws other samples.
+
+        Its name comes from the question alone, so that a seed draws the same samples in whatever order requests come.
+        """
         turns = list(_turns(request))
-        question = repr(turns)
+        question = blake2b(repr(turns).encode(errors="surrogatepass"), digest_size=8).hexdigest()
         self._asked[question] += 1
-        return Problem(f"{len(self._asked)}.{self._asked[question]}", messages=turns, answers=self._answers)
+        return Problem(f"{question}.{self._asked[question]}", messages=turns, answers=self._answers)
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from metagen.answers.protocol import Form
+from metagen.answers.structured import Json
 
 SECTION = re.compile(r"\[\[ ## (\w+) ## \]\]")
 """What DSPy's adapters for chats put before each field."""
@@ -15,7 +16,10 @@ ASIDE = {"reasoning", "rationale", "completed", "thought", "trajectory"}
 
 @dataclass(frozen=True, slots=True)
 class Sections:
-    """Answers that are fields: of sections, of a JSON object, or else the whole text. Blanks and cases do not count."""
+    """Answers that are fields: of sections, of the last JSON object, or else the whole text.
+
+    Blanks and cases do not count.
+    """
 
     @property
     def asks(self) -> str:
@@ -43,7 +47,7 @@ def _fields(text: str) -> Mapping[str, object]:
     _, *pieces = SECTION.split(text)
     if pieces:
         return dict(zip(pieces[::2], map(str.strip, pieces[1::2]), strict=True))
-    made = _loaded(text)
+    made = _loaded(Json().extract(text) or text)
     return made if isinstance(made, dict) else {"text": text.strip()}
 
 

@@ -12,7 +12,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 from metagen.adapters.caller import read_caller
 from metagen.adapters.inspect_ai.active import ActiveModel
 from metagen.adapters.inspect_ai.messages import output_of, problem_of
-from metagen.adapters.inspect_ai.provider import StrategyAPI, require_answer
+from metagen.adapters.inspect_ai.provider import StrategyAPI
 from metagen.model import Model
 from metagen.solve import solve
 
@@ -40,7 +40,7 @@ def metagen(strategy: str = "Vote(16)", answers: str = "", load: str = "", seed:
             solution = await solve(problem, caller.strategy, model, seed=caller.seed, default=Model())
         if model.limit:  # a verifier that met it has lost its verdicts alone
             raise model.limit
-        state.output = output_of(model.name, [require_answer(solution)], caller.answers)
+        state.output = output_of(model.name, [solution], caller.answers)
         state.messages.append(state.output.choices[0].message)
         return state
 

@@ -20,7 +20,7 @@ from inspect_ai.tool import ToolCall
 from metagen.answers.protocol import Answers
 from metagen.budget import Usage
 from metagen.candidate import Candidate
-from metagen.errors import InputError
+from metagen.errors import GenerationError, InputError
 from metagen.problem import Problem
 from metagen.serve.tools import Calls, without_calls
 from metagen.solution import Solution
@@ -58,17 +58,27 @@ def _turn(message: ChatMessage) -> dict[str, Any]:
 
 
 def output_of(model: str, solutions: Iterable[Solution], answers: Answers) -> ModelOutput:
-    """The output that solutions are, a choice for each, and what they cost together."""
+    """The output that solutions are, a choice for each that has an answer, and what all of them cost together.
+
+    How many have none is `lost` in the metadata. Raises `GenerationError` if none has one.
+    """
     every = list(solutions)
+    answered = [each for each in every if not each.failed]
+    if not answered:
+        raise GenerationError(f"{every[0].problem}: {every[0].error}")
     total = sum((each.usage for each in every), Usage())
     by_model = usage_by_model(each for solution in every for each in spent_of(solution))
-    about = [_about(each) for each in every]
+    lost = {"lost": len(every) - len(answered)} if len(answered) < len(every) else {}
     return ModelOutput(
         model=model,
-        choices=[_choice(each, answers) for each in every],
+        choices=[_choice(each, answers) for each in answered],
         usage=usage_of(total),
         time=max((each.seconds for each in every), default=None),
-        metadata={"metagen": about, "usage": {name: spent.row() for name, spent in by_model.items()}},
+        metadata={
+            "metagen": list(map(_about, answered)),
+            "usage": {name: spent.row() for name, spent in by_model.items()},
+            **lost,
+        },
     )
 
 

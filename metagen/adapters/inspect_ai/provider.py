@@ -13,7 +13,7 @@ from metagen.adapters.caller import read_caller
 from metagen.adapters.inspect_ai.messages import output_of, problem_of, usage_of
 from metagen.answers.protocol import Answers
 from metagen.budget import Usage
-from metagen.errors import GenerationError, InputError
+from metagen.errors import InputError
 from metagen.serve.tools import Calls
 from metagen.settings import literal
 from metagen.solution import Solution
@@ -34,7 +34,8 @@ class StrategyAPI(ModelAPI):  # type: ignore[misc]  # inspect_ai is not checked
 
     Several models are given as `models`; then the name is nothing but a name.
     A seed of the task's seeds the strategy. What a strategy did, and what each of its models used, is in the metadata
-    of the output. A request without an answer raises `GenerationError`, which is the sample's error.
+    of the output. A request without an answer raises `GenerationError`, which is the sample's error; of several choices
+    those that have an answer are returned.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class StrategyAPI(ModelAPI):  # type: ignore[misc]  # inspect_ai is not checked
         solutions = await together(
             self._answer(input, answers, config, number) for number in range(config.num_choices or 1)
         )
-        output = output_of(f"metagen/{self.model_name}", map(require_answer, solutions), answers)
+        output = output_of(f"metagen/{self.model_name}", solutions, answers)
         request = {"strategy": literal(self._caller.strategy), "messages": [each.model_dump() for each in input]}
         return output, ModelCall.create(request, output.metadata or {})
 
@@ -110,13 +111,6 @@ class StrategyAPI(ModelAPI):  # type: ignore[misc]  # inspect_ai is not checked
                 for backend in self._caller.models.values():
                     await stack.enter_async_context(backend)
                 self._stack = stack.pop_all()
-
-
-def require_answer(solution: Solution) -> Solution:
-    """The same. Raises `GenerationError` if there is no answer."""
-    if solution.failed:
-        raise GenerationError(f"{solution.problem}: {solution.error}")
-    return solution
 
 
 def _calls(tools: list[ToolInfo]) -> Calls:
