@@ -10,11 +10,9 @@ if TYPE_CHECKING:
     from metagen.analysis.compare import compare
     from metagen.analysis.rules import curves
     from metagen.answers.canonical import canonical
-    from metagen.answers.choices import Choice, Label
     from metagen.answers.extract import extract
     from metagen.answers.grade import grade
-    from metagen.answers.kinds import Function, Maths, Pattern, Text
-    from metagen.answers.numbers import LastNumber, Number
+    from metagen.answers.kinds import Choice, Function, Label, LastNumber, Maths, Number, Pattern, Text
     from metagen.answers.protocol import Answers, Form
     from metagen.answers.spec import parse_answers
     from metagen.answers.structured import Code, Json

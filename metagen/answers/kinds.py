@@ -1,4 +1,4 @@
-"""Kinds of answers: mathematics, texts, patterns, and functions of the user's own."""
+"""All kinds of answers. Here are mathematics, texts, patterns, and functions of the user's own."""
 
 import re
 from collections.abc import Callable
@@ -7,11 +7,15 @@ from math import inf
 
 from metagen.answers.by_key import ENDS, ByKey, normalised
 from metagen.answers.canonical import canonical
+from metagen.answers.choices import Choice, Label
 from metagen.answers.extract import extract
 from metagen.answers.grade import SECONDS, grade, graded
+from metagen.answers.numbers import LastNumber, Number
 from metagen.answers.protocol import Form
 from metagen.errors import InputError, VerifierError
 from metagen.settings import literal, spelled, takes
+
+__all__ = ["MATHS", "Choice", "Function", "Label", "LastNumber", "Maths", "Number", "Pattern", "Text"]
 
 _KEPT = "\ue000"
 """Replaces a period that does not end a sentence, while the answer is read."""

@@ -4,8 +4,7 @@ import json
 from collections.abc import Collection
 
 from metagen.answers.canonical import canonical
-from metagen.answers.choices import Choice, Label
-from metagen.answers.numbers import LastNumber, Number
+from metagen.answers.kinds import Choice, Label, LastNumber, Number
 from metagen.answers.numerals import NUMBER_KEY, based, repeating
 from metagen.answers.protocol import Answers
 from metagen.answers.structured import Json

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from string import ascii_uppercase
 from typing import Any
 
-from metagen.answers.choices import Choice
+from metagen.answers.kinds import Choice
 from metagen.errors import InputError
 
 FIELDS = ("choices", "options")

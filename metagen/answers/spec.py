@@ -4,9 +4,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from metagen.answers.choices import Choice, Label
-from metagen.answers.kinds import Function, Maths, Pattern, Text
-from metagen.answers.numbers import LastNumber, Number
+from metagen.answers.kinds import Choice, Function, Label, LastNumber, Maths, Number, Pattern, Text
 from metagen.answers.protocol import Answers, is_answers
 from metagen.answers.structured import Code, Json
 from metagen.calls import Reader

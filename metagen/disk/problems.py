@@ -10,10 +10,8 @@ from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, Self
 
-from metagen.answers.choices import Choice, Label
 from metagen.answers.extract import alone, extract
-from metagen.answers.kinds import MATHS, Maths, Text
-from metagen.answers.numbers import LastNumber, Number
+from metagen.answers.kinds import MATHS, Choice, Label, LastNumber, Maths, Number, Text
 from metagen.answers.protocol import Answers
 from metagen.answers.references import unequalled
 from metagen.answers.rows import choices_of, has_numbers, with_choices, without_label

@@ -12,7 +12,7 @@ from metagen import ProblemFile
 from metagen.analysis import parts
 from metagen.analysis.parts import HEAD, PROGRAM, OddError, Part, Task, read_part, read_parts
 from metagen.analysis.reading import read
-from metagen.answers.numbers import LastNumber, Number
+from metagen.answers.kinds import LastNumber, Number
 from metagen.answers.protocol import Answers
 from metagen.errors import InputError
 

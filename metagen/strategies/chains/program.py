@@ -4,8 +4,7 @@ import re
 from dataclasses import KW_ONLY, dataclass, replace
 
 from metagen.answers.extract import alone, extract
-from metagen.answers.kinds import MATHS, Maths
-from metagen.answers.numbers import Number
+from metagen.answers.kinds import MATHS, Maths, Number
 from metagen.answers.protocol import Answers
 from metagen.candidate import Candidate
 from metagen.errors import ToolRefusal
