@@ -524,6 +524,14 @@ def test_samples_of_another_seed_or_code_are_not_taken_for_those_that_are_wanted
     assert said in err
 
 
+def test_code_that_makes_no_model_may_change_while_a_pool_grows(metagen: Command, folder: Path) -> None:
+    draw = ("sample", "problems.jsonl", "--load", "own.py", "-m", "Scripted:The answer is 7.", "--out", "new.jsonl")
+    assert metagen(*draw, "--n", "1").code == 0
+    (folder / "own.py").write_text(f"{OWN}\n# another line\n")
+    assert metagen(*draw, "--n", "2").code == 0
+    assert len((folder / "new.jsonl").read_text().splitlines()) == 8
+
+
 REPORT = ("report", "pool.jsonl", "--problems", "problems.jsonl")
 
 

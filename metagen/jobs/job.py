@@ -16,7 +16,7 @@ from metagen.disk.problems import Contents, ProblemFile
 from metagen.errors import InputError
 from metagen.jobs.costs import check_costs
 from metagen.jobs.loading import digest_of, load_all
-from metagen.jobs.opening import OURS, at_price, identity_of, is_served, make_backend, split_by_model
+from metagen.jobs.opening import OURS, at_price, identity_of, is_loaded, is_served, make_backend, split_by_model
 from metagen.leaves import check_confidence, check_kinds, named_models
 from metagen.models import SMALL
 from metagen.problem import Problem
@@ -55,6 +55,8 @@ class Job:
     server: Mapping[str, Any]
     """Those settings of servers that may change what they reply."""
     loaded: list[str]
+    coded: list[str] = field(default_factory=list)
+    """The files of code among them, where they define a model."""
     grade: Verifier | None = None
     order: "ModelOrder | None" = None
     """The models as they were asked for, for workers, which open their own."""
@@ -76,8 +78,7 @@ class Job:
 
     def asked(self) -> dict[str, Any]:
         """What the samples of a pool depend on, beside the model and the requests."""
-        loaded = _digests(self.order.load) if self.order else []
-        return {"seed": self.seed, "engine": dict(self.engine), "server": dict(self.server), "loaded": loaded}
+        return {"seed": self.seed, "engine": dict(self.engine), "server": dict(self.server), "loaded": self.coded}
 
     def size(self) -> int:
         """How many problems there are to solve."""
@@ -195,6 +196,7 @@ def prepare(order: Order, only: frozenset[str] | None = None) -> Job:
         engine=order.engine,
         server={name: value for name, value in order.server.items() if name.rpartition(".")[2] not in ON_THE_WAY},
         loaded=loaded,
+        coded=_digests(order.load) if any(is_loaded(model, names) for model in named.values()) else [],
         grade=grade,
         order=order,
         judged=needs.judged,

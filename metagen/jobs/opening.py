@@ -197,6 +197,11 @@ def _is_backend(made: object) -> TypeGuard[AnyBackend]:
     return not isinstance(made, type) and (generates(made) or scores(made))  # type: ignore[arg-type]
 
 
+def is_loaded(model: str, names: Mapping[str, Any]) -> bool:
+    """Whether a name of a loaded file is the model, or makes it."""
+    return (model if model in names else _name_of(model)) in names
+
+
 def identity_of(model: str, names: Mapping[str, Any]) -> str:
     """Which model this is, for a run that is taken up again: two of the same last name are two models.
 
