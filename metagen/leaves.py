@@ -42,6 +42,11 @@ def asks_first(part: object) -> bool:
     return any(isinstance(each, Model) and not each.name for each in parts(part, left_out=USUAL))
 
 
+def asks_models(part: object) -> bool:
+    """Whether a strategy or a verifier asks any model, as far as its settings say."""
+    return any(isinstance(each, Model) or hasattr(each, "reward_model") for each in parts(part, left_out=USUAL))
+
+
 def naming(part: Any, name: str) -> Any:
     """The same strategy or verifier, with a name for the models that it leaves out or does not name."""
     if isinstance(part, tuple):

@@ -9,7 +9,7 @@ import numpy as np
 
 from metagen.analysis.curve import Samples
 from metagen.analysis.intervals import Array
-from metagen.analysis.replay import Played, accepted, grown, largest, prefixes, stopped, until_right
+from metagen.analysis.replay import Played, accepted, grown, largest, prefixes, stopped_at, stops, until_right
 from metagen.analysis.rules import best_of, majority_vote, weighted_vote
 from metagen.analysis.votes import ERROR
 from metagen.budget import Price
@@ -154,9 +154,10 @@ def _votes(pool: Pool, ks: Sequence[int], seed: int, error: float) -> Iterator[A
     votes = prefixes(pool.samples, seed=seed)
     for n in [k for k in ks if k >= 4 and k not in BETWEEN]:
         for rule in RULES:
+            judged = stops(votes, n, rule)
             for window in [each for each in WINDOWS if each < n]:
                 flying = f", window={window}" if window > 1 else ""
-                played = stopped(votes, n, rule, window)
+                played = stopped_at(votes, n, judged, window)
                 if played.samples.max() > 1:  # else it is one sample, written in another way
                     yield pool.arm(f"Vote({n}{pool.inside}, until={rule!r}{flying})", played)
         for rule, first in (each for each in GROWN if each[1] < n):

@@ -6,9 +6,12 @@ without, where it must point at none; their harmonic mean, F1, is 0 for whoever 
 """
 
 import json
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from itertools import accumulate, islice
+from math import inf
 from pathlib import Path
 from statistics import harmonic_mean, mean
 
@@ -89,7 +92,29 @@ def best_threshold(labels: Sequence[int], rows: Sequence[Sequence[float] | None]
     every = sorted({score for row in rows if row is not None for score in row})
     if not every:
         raise InputError("there is no verdict on any case, so no threshold can be chosen")
-    return max(every, key=lambda threshold: found(labels, [first_error(row, threshold) for row in rows]).f1)
+    found(labels, [None] * len(labels))  # refuses cases of one kind
+    cases = [(label, row) for label, row in zip(labels, rows, strict=True) if row is not None]
+    erroneous = _hits(
+        every, [case for case in cases if case[0] != ALL_RIGHT], sum(each != ALL_RIGHT for each in labels)
+    )
+    correct = _hits(every, [case for case in cases if case[0] == ALL_RIGHT], labels.count(ALL_RIGHT))
+    shares = zip(every, erroneous, correct, strict=True)
+    return max(shares, key=lambda each: harmonic_mean(each[1:]))[0]
+
+
+def _hits(every: Sequence[float], cases: Sequence[tuple[int, Sequence[float]]], total: int) -> Iterator[float]:
+    """For each threshold, from the lowest on, the share of `total` cases whose label is named.
+
+    A case is named above the score of its first wrong step, up to the lowest score of the steps before it.
+    """
+    changes = [0] * (len(every) + 1)
+    for label, row in cases:
+        before = min(row[:label] if label != ALL_RIGHT else row, default=inf)
+        score = -inf if label == ALL_RIGHT else row[label] if label < len(row) else inf
+        if score < before:
+            changes[bisect_right(every, score)] += 1
+            changes[bisect_right(every, before)] -= 1
+    return (count / total for count in islice(accumulate(changes), len(every)))
 
 
 async def step_scores(

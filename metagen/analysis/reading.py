@@ -5,6 +5,7 @@ score.
 """
 
 import asyncio
+import json
 import os
 from array import array
 from collections import Counter
@@ -400,19 +401,21 @@ def _of_trace(rows: Iterable[SpanRow], questions: Questions, place: int, where: 
     """The samples that were drawn at the bottom, with the verdicts given on them if each has just one."""
     draws: list[Draw] = []
     scores: list[float | None] = []
-    prompts, verifiers = set(), set[str]()
+    prompts, models, verifiers = set(), set[str](), set[str]()
     for row in rows:
         if row.verifying:
             if verifiers.isdisjoint(above(row.path)) and row.status != "cancelled":
                 scores += row.verdicts or ()
             verifiers.add(row.path)
         elif row.request and row.completions and row.status != "cancelled":
-            prompts.add((row.request.prompt, row.request.partial))
+            prompts.add((row.request.prompt, row.request.partial, json.dumps(row.request.messages, default=dict)))
+            models.add(row.request.model)
             draws += _completions(row, questions, place)
-    if len(prompts) > 1 or any(partial for _, partial in prompts):
+    if len(prompts) > 1 or len(models) > 1 or any(partial for _, partial, _ in prompts):
+        what = "asks more than one model" if len(models) > 1 else "sends more than one prompt"
         raise InputError(
-            f"{where}: its strategy sends more than one prompt, so what one sample is cannot be told: draw a pool of "
-            "what it draws with `metagen sample --of`"
+            f"{where}: its strategy {what}, so what one sample is cannot be told: draw a pool of what it draws with "
+            "`metagen sample --of`"
         )
     if len(scores) != len(draws):
         return draws

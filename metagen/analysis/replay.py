@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from metagen.analysis.curve import Samples
 from metagen.analysis.intervals import Array, Index
+from metagen.analysis.votes import numbered
 from metagen.strategies.parallel.stopping import Keys, Stop, counted, needed
 
 ORDERS = 32
@@ -64,12 +65,30 @@ def prefixes(samples: Samples, orders: int = ORDERS, seed: int = 0) -> Prefixes:
 
 
 def stopped(votes: Prefixes, n: int, rule: Stop, window: int = 1) -> Played:
-    """`Vote(n, until=rule, window=window)`.
+    """`Vote(n, until=rule, window=window)`."""
+    return stopped_at(votes, n, stops(votes, n, rule), window)
+
+
+def stops(votes: Prefixes, n: int, rule: Stop) -> Index:
+    """[P, O]: the sample at which a rule stops a vote of n; the last if it never does."""
+    at = np.full(votes.right.shape[:2], n - 1)
+    going = np.ones(at.shape, np.bool_)
+    for drawn in range(n):
+        if not going.any():
+            break
+        first, second, tied = votes.first[..., drawn], votes.second[..., drawn], votes.tied[..., drawn]
+        state = first[going], second[going], tied[going], np.array(drawn + 1)
+        settled = _by_state(lambda keys: rule(keys, [1.0] * len(keys), n - len(keys)), *state)
+        at[going] = np.where(settled, drawn, n - 1)
+        going[going] = ~settled
+    return at
+
+
+def stopped_at(votes: Prefixes, n: int, judged: Index, window: int = 1) -> Played:
+    """A vote of n that stops at the samples `judged` [P, O], with `window` samples in flight.
 
     Samples in flight advance together, a token at a time; at the stop, the unfinished are paid as far as they came.
     """
-    states = votes.first[..., :n], votes.second[..., :n], votes.tied[..., :n], _totals(n)
-    judged = _first_true(_by_state(lambda keys: rule(keys, [1.0] * len(keys), n - len(keys)), *states))
     judged_at = _judged_at(votes.tokens[..., :n], window)
     now = _at(judged_at, judged)
     begun_at = np.zeros_like(judged_at)
@@ -156,8 +175,7 @@ def _ordered(values: NDArray[Any], order: Index) -> NDArray[Any]:
 
 def _numbered(groups: NDArray[np.int64]) -> NDArray[np.int64]:
     """The groups of each problem as numbers below n; −1 stays."""
-    same = groups[:, :, None] == groups[:, None, :]
-    return np.where(groups < 0, -1, same.argmax(2))
+    return np.where(groups < 0, -1, numbered(groups)[0])
 
 
 def _counted(
@@ -187,10 +205,6 @@ def _counted(
     return leads, first, second, tied
 
 
-def _totals(n: int) -> Index:
-    return np.arange(1, n + 1)
-
-
 def _by_state(
     function: Callable[[Keys], Any], first: Index, second: Index, tied: NDArray[np.bool_], total: Index
 ) -> NDArray[Any]:
@@ -201,11 +215,6 @@ def _by_state(
     for code, tie in (divmod(int(each), 2) for each in codes):
         said.append(function(counted(code // size**2, code // size % size, code % size, tied=bool(tie))))
     return np.array(said)[where].reshape(first.shape)
-
-
-def _first_true(settled: NDArray[np.bool_]) -> Index:
-    """[P, O]: where it is settled first; the last place if it never is."""
-    return np.where(settled.any(2), settled.argmax(2), settled.shape[2] - 1)
 
 
 def _judged_at(tokens: NDArray[np.int64], window: int) -> NDArray[np.int64]:

@@ -63,9 +63,11 @@ def majority_vote(samples: Samples, ks: Iterable[int], seed: int = 0, error: flo
     """Whether the most frequent answer of k is right (self-consistency; Wang et al. 2023, section 2).
 
     Exact where all draws of k can be gone through (up to 20,000, as for n = 16), and for k = 1 and n. Else a Monte
-    Carlo estimate, over as many draws as bring the standard error of the mean over problems down to `error`. A sample
-    without an answer does not vote; if none votes, the first drawn is returned. A group whose members were graded
-    differently is right by the share that is.
+    Carlo estimate, over as many draws as bring the standard error of the mean over problems down to `error`, but 32,768
+    at most, which may be too few for less than 8 problems.
+
+    A sample without an answer does not vote; if none votes, the first drawn is returned. A group whose members were
+    graded differently is right by the share that is.
     """
     return vote_curve("majority", samples, None, ks, seed, error)
 

@@ -25,6 +25,10 @@ WORK = 5e7
 """Samples looked at, at most, to go through them for all problems."""
 
 
+MOST = 1 << 15
+"""Draws of one k, at most: of few problems nothing is known so well that more of them would show."""
+
+
 _PILOT = 64
 """Draws to see how much the outcome varies."""
 
@@ -75,7 +79,7 @@ def _ballots(samples: Samples, weights: Array | None, rng: np.random.Generator) 
     sizes = np.empty(samples.problems, np.intp)
     for start in range(0, samples.problems, max(1, BLOCK // samples.n)):
         part = slice(start, start + max(1, BLOCK // samples.n))
-        groups[part], sizes[part] = _numbered(samples.groups[part])
+        groups[part], sizes[part] = numbered(samples.groups[part])
         shares[part] = _shares(groups[part], samples.right[part])
     order = np.argsort(sizes, kind="stable")
     every = np.broadcast_to(np.arange(samples.n, dtype=np.int32), samples.groups.shape)
@@ -85,7 +89,7 @@ def _ballots(samples: Samples, weights: Array | None, rng: np.random.Generator) 
     return _Ballots(groups[shuffle], weights, samples.right[shuffle], shares[order], sizes[order]), order
 
 
-def _numbered(groups: NDArray[np.int64]) -> tuple[Index, Index]:
+def numbered(groups: NDArray[np.int64]) -> tuple[Index, Index]:
     """Groups renumbered from 0 in each row, with n for no answer; and how many there are in each row."""
     order = np.argsort(groups, 1, kind="stable")
     ranked = np.take_along_axis(groups, order, 1)
@@ -132,9 +136,9 @@ def _sampled(ballots: _Ballots, k: int, rng: np.random.Generator, error: float) 
         deviations = np.maximum(squares - sums**2 / draws, 0) + contested / 2
         variances = deviations / (draws * (draws - 1))
         excess = variances.sum() / (problems * error) ** 2
-        if excess <= 1:
+        if excess <= 1 or draws >= MOST:
             return sums / draws, variances
-        batch = int(min(max(_PILOT, draws * (excess - 1) + 1), largest))
+        batch = int(min(max(_PILOT, draws * (excess - 1) + 1), largest, max(_PILOT, MOST - draws)))
 
 
 def _outcomes(ballots: _Ballots, draws: Index) -> tuple[Array, Array]:

@@ -80,6 +80,8 @@ def find(title: str, arms: Sequence[Arm], command: Callable[[str], Sequence[str]
     values = np.stack([arm.played.right for arm in usable], 1)
     costs = np.stack([arm.costs[unit] for arm in usable], 1)
     limit = budget.value if budget else float(costs.mean(0).max())
+    if (cheapest := float(costs.mean(0).min())) > limit:
+        raise InputError(f"--budget of {said(limit, unit)}: the cheapest strategy costs {said(cheapest, unit)}")
     return Finding(
         title=title,
         arms=usable,

@@ -68,6 +68,7 @@ def explore(given: Mapping[str, Any], amount: Amount | None) -> int:
     specs = [*(f"BestOf(2, of={spec}, by={each})" for each in by), *also]
     job, *others = [prepare(replace(order, strategy=each)) for each in (spec, *specs)]
     name, _ = drawing(job)
+    orders.require_no_model(job.grade)
     _check_amount(amount, job)
     require_judged(job.judged, file, least=2)
     folder = given["out_dir"] or Path("runs") / f"choose-{job.slug()}"

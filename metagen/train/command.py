@@ -18,8 +18,7 @@ from metagen.disk.files import check_ours, make_folder
 from metagen.disk.problems import ProblemFile
 from metagen.distribution import how_to_install
 from metagen.errors import InputError, MetagenError, SampleError
-from metagen.leaves import parts
-from metagen.model import USUAL, Model
+from metagen.leaves import asks_models
 from metagen.problem import Problem
 from metagen.request import Backend
 from metagen.run import Run, Verifier
@@ -253,6 +252,5 @@ def _known(problems: ProblemFile, samples: Mapping[str, object], pool: Path, gra
 
 def _check_grade(grade: Verifier | None) -> None:
     """Refuse a grade that asks a model: training opens none for it."""
-    asking = (part for part in parts(grade, left_out=USUAL) if isinstance(part, Model) or hasattr(part, "reward_model"))
-    if next(asking, None) is not None:
+    if asks_models(grade):
         raise InputError(f"--grade {literal(grade)}: asks a model, and training opens none: take one that asks none")

@@ -1,10 +1,12 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from metagen import Candidate, InputError, Problem, ProcessReward, Reading, Run, Score, ScriptedReward, VerifierError
+from metagen.analysis import processbench
 from metagen.analysis.processbench import Case, Findings, best_threshold, first_error, found, read_cases, step_scores
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "rewards" / "processbench_gsm8k.json"
@@ -121,3 +123,23 @@ def test_the_fields_are_those_of_the_published_files(tmp_path: Path) -> None:
     row = {"id": "gsm8k-0", "generator": "g", "problem": "?", "steps": ["x"], "final_answer_correct": False, "label": 0}
     (tmp_path / "cases.json").write_text(json.dumps([row]))
     assert read_cases(tmp_path / "cases.json") == [Case(id="gsm8k-0", problem="?", steps=("x",), label=0)]
+
+
+def test_the_best_threshold_is_that_of_all_scores() -> None:
+    rng = Random(0)
+    for _ in range(100):
+        rows = [
+            None if rng.random() < 0.1 else [rng.choice((0.1, 0.4, 0.9)) for _ in range(rng.randrange(5))]
+            for _ in range(8)
+        ]
+        labels = [*(rng.randrange(-1, 4) for _ in range(6)), -1, 0]
+        every = sorted({score for row in rows for score in row or ()})
+        best = max(every, key=lambda each: found(labels, [first_error(row, each) for row in rows]).f1)
+        assert best_threshold(labels, rows) == best
+
+
+def test_the_time_of_the_best_threshold_grows_as_the_cases_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    monkeypatch.setattr(processbench, "first_error", lambda *_: calls.append(1))
+    best_threshold([0, -1] * 50, [[0.1 * number] for number in range(100)])
+    assert not calls

@@ -14,6 +14,7 @@ from metagen import (
     CoT,
     MatchesReference,
     Model,
+    Panel,
     Problem,
     ProblemFile,
     RecordedScore,
@@ -314,6 +315,20 @@ def test_a_run_whose_samples_cannot_be_told_apart_is_refused(tmp_path: Path, pro
     path = asyncio.run(ran(tmp_path / "run", Vote(2, of=stepwise), problems))
     with pytest.raises(InputError, match="problem 'a': its strategy sends more than one prompt"):
         read(path, problems)
+
+
+def test_a_run_that_asks_several_models_is_refused(tmp_path: Path, problems: ProblemFile) -> None:
+    small, large = (Scripted("The answer is 2.", name=name) for name in ("small", "large"))
+    strategy = Vote(4, of=Panel((Model("small"), Model("large"))))
+
+    async def run() -> None:
+        with RunDirectory(tmp_path / "run", {"problems": f"problems.jsonl ({problems.check().digest})"}) as run:
+            async for solution in solve_all(list(problems)[:2], strategy, {"small": small, "large": large}):
+                run.add(solution)
+
+    asyncio.run(run())
+    with pytest.raises(InputError, match=r"problem '[ab]': its strategy asks more than one model"):
+        read(tmp_path / "run", problems)
 
 
 def test_a_folder_that_is_no_run_of_these_problems_is_refused(tmp_path: Path, problems: ProblemFile) -> None:

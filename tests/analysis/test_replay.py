@@ -1,5 +1,7 @@
 """Replays of strategies over recorded samples, against the plain definitions."""
 
+import tracemalloc
+from collections.abc import Hashable, Sequence
 from itertools import permutations
 
 import numpy as np
@@ -8,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metagen import BetaStop, ExactStop, PredictiveStop
+from metagen.analysis import replay
 from metagen.analysis.curve import Samples
 from metagen.analysis.replay import Prefixes, accepted, grown, largest, prefixes, stopped, until_right
 from metagen.analysis.rules import majority_vote
@@ -115,3 +118,25 @@ def test_the_largest_of_k_is_the_mean_over_all_draws(tokens: list[int], data: st
     k = data.draw(st.integers(1, len(tokens)))
     expected = np.mean([max(order[:k]) for order in permutations(tokens)])
     assert largest(np.array([tokens]), k)[0] == pytest.approx(expected)
+
+
+def test_a_rule_judges_a_state_only_while_the_vote_goes_on() -> None:
+    asked: list[int] = []
+
+    def third(keys: Sequence[Hashable | None], weights: Sequence[float], left: int) -> bool:
+        asked.append(len(keys))
+        return len(keys) == 3
+
+    found = stopped(prefixes(one([0, 1, 0, 1, 0, 1, 0])), 7, third)
+    assert found.samples == 3
+    assert set(asked) == {1, 2, 3}
+
+
+def test_groups_are_numbered_in_little_memory() -> None:
+    groups = np.tile(np.arange(3000), (2, 1)) * 10**9
+    tracemalloc.start()
+    numbers = replay._numbered(groups)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (numbers.min(), numbers.max()) == (0, 2999)
+    assert peak < 3000 * 3000  # a byte for each two samples of a problem

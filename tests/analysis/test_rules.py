@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from metagen.analysis import votes
 from metagen.analysis.curve import Curve, Samples, intervals
 from metagen.analysis.intervals import percentiles, resampled_means
 from metagen.analysis.rules import (
@@ -400,3 +401,17 @@ def test_samples_that_do_not_fit_are_refused(right: Any, given: Any, said: str) 
 def test_a_curve_says_which_k_it_has() -> None:
     with pytest.raises(InputError, match="the curve of coverage has no k = 3: it has 1, 2"):
         curves([[True, False]])["coverage"].at(3)
+
+
+def test_a_vote_takes_no_more_draws_than_few_problems_are_worth(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[int] = []
+    outcomes = votes._outcomes
+
+    def count(ballots: Any, draws: Any) -> Any:
+        drawn.append(len(draws))
+        return outcomes(ballots, draws)
+
+    monkeypatch.setattr(votes, "_outcomes", count)
+    groups = np.arange(64)[None, :] % 7
+    assert 0 < majority_vote(Samples(groups, groups == 0), [16]).errors[0] < 0.005
+    assert sum(drawn) == votes.MOST

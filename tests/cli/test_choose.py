@@ -166,10 +166,18 @@ def test_the_command_keeps_the_model_of_the_only_pool(metagen: Command, folder: 
             "--budget in seconds: give the tokens of one sample that are written per second",
         ),
         ((*CHOOSE, "--budget", "1e9 FLOPs"), "--budget in FLOPs: give the model's config.json with --card"),
-        ((*CHOOSE, "--budget", "1 tokens"), "every strategy costs more than 1: the cheapest costs 15"),
+        ((*CHOOSE, "--budget", "1 tokens"), "--budget of 1 tokens: the cheapest strategy costs 15 tokens"),
         ((*CHOOSE, "--by", "Vote(3)"), "'Vote(3)' is not a verifier"),
         ((*CHOOSE, "--by", "Arithmetic()"), "'Arithmetic()' is not a verifier"),
         ((*CHOOSE, "--by", "Judge()"), "--by Judge(): names no model, and samples that are there cannot judge"),
+        (
+            (*CHOOSE, "--grade", "Judge()"),
+            "--grade Judge(): asks a model, and samples that are there are graded without",
+        ),
+        (
+            ("report", *CHOOSE[1:], "--grade", 'ProcessReward("prm")'),
+            "asks a model, and samples that are there are graded",
+        ),
         ((*CHOOSE, "--out", "own.py"), "own.py: a report cannot be written there"),
         ((*CHOOSE, "other.jsonl"), "of several sources each needs a name, such as small="),
         ((*CHOOSE, "--price", "1/2", "--price", "1/2"), "--price is given 2 times for 1 sources"),
@@ -343,3 +351,12 @@ def test_the_settings_of_a_run_are_those_of_the_strategies(
     code, _, err = metagen("choose", "run", *CHOOSE[2:], "--out", "made")
     assert (code, said in err, bool(err)) == (0, True, bool(said)), err
     assert json.loads((folder / "made/choice.json").read_text())[0]["strategy"] == of
+
+
+def test_a_pool_of_logits_weighs_votes_without_a_warning(
+    metagen: Command, folder: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    rows = [json.loads(line) for line in (folder / "pool.jsonl").read_text().splitlines()]
+    (folder / "pool.jsonl").write_text(lines(*(row | {"score": -800.0 * row["draw"]} for row in rows)))
+    assert metagen(*CHOOSE).code == 0
+    assert not [each for each in recwarn if issubclass(each.category, RuntimeWarning)]

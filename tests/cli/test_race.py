@@ -87,6 +87,10 @@ def test_a_pool_is_drawn_and_other_strategies_are_run_within_a_tenth(metagen: Co
             ("choose", "many.jsonl", "-m", "http://localhost:1/v1#m", "--out", "made", "--budget", "2e9 FLOPs"),
             "a budget in FLOPs needs the sizes of m",
         ),
+        (
+            (*CHOOSE, "--grade", "Judge()"),
+            "--grade Judge(): asks a model, and samples that are there are graded without",
+        ),
         ((*CHOOSE, "--answer-field", "id", "--limit", "1"), "1 of its problems have a reference answer"),
         ((*CHOOSE, "--of", 'Panel((Model(), Model("judge")))', "-m", "judge=Scripted:7"), "asks several models"),
     ],
