@@ -33,7 +33,7 @@ from metagen.run import Generator, Run, Verifier
 from metagen.run.node import Scope
 from metagen.run.protocols import is_joint
 from metagen.run.telling import Teller
-from metagen.settings import CONCURRENCY, require_grade, require_strategy
+from metagen.settings import CONCURRENCY, MOST, require_grade, require_strategy
 from metagen.solution import Solution, solved
 from metagen.system import collecting_seldom
 from metagen.trace import Span, notes_of
@@ -207,8 +207,8 @@ def _prepared(
 
 
 def check_numbers(seed: object, budget: object = None, concurrency: object = 1, account: object = None) -> None:
-    if not isinstance(concurrency, int) or concurrency < 1:
-        raise InputError(f"concurrency must be 1 or more, not {concurrency!r}")
+    if not isinstance(concurrency, int) or not 1 <= concurrency <= MOST:
+        raise InputError(f"concurrency must be from 1 to {MOST:,}, not {concurrency!r}")
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, Integral)):
         raise InputError(f"seed must be a whole number, not {seed!r}")
     if budget is not None and not isinstance(budget, Budget):

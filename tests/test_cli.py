@@ -258,6 +258,10 @@ REFUSALS += [
         "problems2.jsonl: lies among the problems of prob*.jsonl",
     ),
 ]
+REFUSALS += [
+    (("solve", "problems.jsonl", *POOL, option, "9" * 20), f"{option[2:]} must be from 1 to 2,147,483,648, not 999999")
+    for option in ("--limit", "--concurrency")
+]
 OF_THE_ENGINE: list[tuple[tuple[str, ...], str]] = [
     (("-m", "./nothing"), "there is no model at ./nothing"),
     (("-m", "no_model"), "no_model holds no model"),
@@ -367,7 +371,13 @@ def test_a_run_goes_on_where_it_stopped(metagen: Command, folder: Path) -> None:
     assert stopped.code == 1
     assert "Run the same command" in stopped.err
     assert metagen(*call).code == 0
-    assert metagen(*call, "--limit", "2") == metagen(*call)
+    again = metagen(*call)
+    assert again.code == 0
+    assert "Continuing run: 4 problems are solved already." in again.err
+    first = metagen(*call, "--limit", "2")
+    assert first.code == 0
+    assert "Continuing run: 2 problems are solved already." in first.err
+    assert "(2 of 2)" in first.out
     rows = [json.loads(line) for line in (folder / "run" / "solutions.jsonl").read_text().splitlines()]
     assert sorted((row["problem"], row["samples"], row["lost"]) for row in rows) == [
         (f"p{n}", 4, 0) for n in (1, 2, 3, 4)
@@ -396,6 +406,15 @@ def test_what_a_budget_cut_short_is_solved_again_and_is_no_answer_before(metagen
         for name in ("run", "whole")
     )
     assert run == whole
+
+
+def test_what_is_solved_of_other_problems_is_not_counted(metagen: Command, folder: Path) -> None:
+    call = ("solve", "problems.jsonl", *POOL, "-s", "Vote(4)", "--out", "run")
+    before = metagen(*call)
+    solutions = folder / "run" / "solutions.jsonl"
+    with solutions.open("a") as file:
+        file.write(json.dumps(json.loads(solutions.read_text().splitlines()[0]) | {"problem": "zzz"}) + "\n")
+    assert before.out.count("(2 of 4)") == metagen(*call).out.count("(2 of 4)") > 0
 
 
 def test_what_failed_is_tried_again_however_much_else_is_solved(metagen: Command, folder: Path) -> None:

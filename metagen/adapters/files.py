@@ -62,7 +62,7 @@ def _write_parquet(rows: Iterable[Row], path: Path) -> None:
     waiting = iter(rows)
     part = list(islice(waiting, PART))
     schema = pyarrow.schema([(name, _column(pyarrow, name, part[0][name])) for name in (part or [{}])[0]])
-    with refused_by_disk(path), parquet.ParquetWriter(path, schema) as writer:
+    with refused_by_disk(path), path.open("wb") as file, parquet.ParquetWriter(file, schema) as writer:
         while part:
             rows = list(map(_flat, part))
             try:

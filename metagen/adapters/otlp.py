@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime
 from hashlib import blake2b
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,7 +23,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from metagen import distribution
-from metagen.disk.facts import FACTS
+from metagen.disk.facts import FACTS, began_at
 from metagen.disk.rows import SolutionRow
 from metagen.disk.traces import SpanRow, parent_of, row_of
 from metagen.errors import InputError, MetagenError
@@ -56,8 +55,9 @@ def export_run(run: RunRows, exporter: SpanExporter, *, content: bool = False) -
     All problems begin when the run began: a run holds times within a problem alone. With `content` the texts of
     prompts, replies and tool calls are sent too. Raises `MetagenError` if they are not taken.
     """
-    said = run.configuration.get(FACTS, {}).get("at")
-    began = int(datetime.fromisoformat(said).timestamp() * NANO) if said else 0
+    at = began_at(run.path, run.configuration)
+    began = int(at.timestamp() * NANO) if at else 0
+    said = run.configuration[FACTS]["at"] if at else None
     strategy = str(run.configuration.get("strategy", ""))
     with Sender(exporter, f"{run.name} {said}", strategy, content=content) as sender:
         for row, spans in run.traces():

@@ -7,7 +7,7 @@ from metagen.adapters.files import check_place, write_rows
 from metagen.adapters.rows import Row, Solved, Training, answer_rows, candidate_rows, pair_rows
 from metagen.calls import hint
 from metagen.cli.console import err, out
-from metagen.cli.traces import send_run
+from metagen.cli.traces import say_untraced, send_run
 from metagen.distribution import how_to_install
 from metagen.errors import InputError
 from metagen.view.reading import RunRows
@@ -56,6 +56,7 @@ def _write_log(run: RunRows, path: Path) -> None:
     except ImportError as error:
         raise InputError(f"--to inspect needs {error.name}: {how_to_install('inspect')}") from None
     count = write_log(run, path)
+    say_untraced(run)
     out.print(
         f"Wrote {count:,} samples to {path}; open it with `inspect view --log-dir {path.parent}`.", soft_wrap=True
     )
@@ -72,6 +73,7 @@ def _write(run: RunRows, form: str, path: Path, how: Training) -> None:
             yield from made
 
     count = write_rows(rows(), path)
+    say_untraced(run)
     if without:
         why = WHY.get(form, "they have no reply")
         err.print(f"Problems without a row: {without:,} of {len(run.rows):,} ({why}).", soft_wrap=True)

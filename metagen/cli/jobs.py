@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, aclosing, asynccontextmanager, nullcontext
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from itertools import chain
 from math import isnan
 from pathlib import Path
@@ -66,10 +66,17 @@ async def fill(
     cluster: Cluster | None = None,
 ) -> int:
     """Solve what a run's folder lacks, and send each solution on once it is written; return the exit code."""
-    with RunDirectory(path, job.configuration(), tally.add) as run:
+    wanted = cache(job.ids)
+
+    def seen(row: SolutionRow) -> None:
+        """Count what is solved of these problems: a folder may hold more, under another limit."""
+        if row.problem in wanted():
+            tally.add(row)
+
+    with RunDirectory(path, job.configuration(), seen) as run:
         solved = run.solved
-        if solved:
-            err.print(f"Continuing {path}: {len(solved)} problems are solved already.")
+        if tally.problems:
+            err.print(f"Continuing {path}: {tally.problems} problems are solved already.")
 
         def keep(solution: Solution | Record) -> None:
             run.add(solution)

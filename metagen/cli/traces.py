@@ -17,7 +17,14 @@ def send_run(run: RunRows, url: str | None) -> None:
     """Send the traces of a run. Raises `InputError` for what is no collector, `MetagenError` if none takes them."""
     otlp = _otlp()
     count = otlp.export_run(run, otlp.exporter_to(url), content=otlp.shows_content())
-    out.print(f"Sent {count:,} spans of {len(run.rows):,} problems.", soft_wrap=True)
+    say_untraced(run)
+    out.print(f"Sent {count:,} spans of {len(run.traced):,} problems.", soft_wrap=True)
+
+
+def say_untraced(run: RunRows) -> None:
+    """Say how many problems are left out of what was made of a run's traces."""
+    if missing := len(run.rows) - len(run.traced):
+        err.print(f"Problems left out: {missing:,} of {len(run.rows):,} (no trace is written of them).", soft_wrap=True)
 
 
 @contextmanager

@@ -225,7 +225,7 @@ class Desk:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), BEAT)
         self._news.clear()
-        if self._failure:
+        if self._failure and not self._done:  # what is done is reported first, and the next call raises
             raise self._failure
         done, self._done = self._done, []
         question, self._question = self._question, None
@@ -252,7 +252,7 @@ class Desk:
 
     def _wanted(self, done: int) -> int:
         """How many problems more would keep the engine full, by the samples that those under way keep in flight."""
-        if self.account.refused:
+        if self.account.refused or self._failure:
             return 0
         under_way, samples = len(self.begun), self.account.in_flight
         each = max(1.0, samples / max(1, under_way))

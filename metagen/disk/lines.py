@@ -223,14 +223,16 @@ class Appender:
     """Appends objects to a file, one line each, flushed at once; one process at a time.
 
     Nothing is changed before the first row is written: then a torn last line is cut off and kept in `NAME.torn`, and a
-    whole one gets its missing end. What is appended is forced onto the disk every `SYNC_SECONDS`, and at the end.
+    whole one gets its missing end. What is appended is forced onto the disk every `SYNC_SECONDS`, and at the end; what
+    was appended to the file `after`, which this one is about, is forced there first.
 
     Raises `InputError` if the file cannot be written, is a link or no file of ours, or is being written by someone
     else; and `StorageError` if the disk takes no more, after which the file ends with the last whole row.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, after: "Appender | None" = None) -> None:
         self.path = path
+        self._after = after
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | NO_LINK, 0o666)
         except OSError as error:
@@ -267,6 +269,8 @@ class Appender:
     def sync(self) -> None:
         """Force what is appended onto the disk."""
         if self._dirty:
+            if self._after:
+                self._after.sync()
             with refused_by_disk(self.path):
                 os.fsync(self._file)
         self._dirty, self._due = False, time.monotonic() + SYNC_SECONDS

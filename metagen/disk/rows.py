@@ -14,6 +14,9 @@ Count = Annotated[int, Meta(ge=0, le=2**53)]
 MOST = 10**30
 """Of FLOPs and of costs: more than that is damage, and would not fit into the sums of a report."""
 
+MOST_SECONDS = 1e9
+"""Of one problem: more than that is damage, and would be no time of a calendar."""
+
 
 class UsageRow(msgspec.Struct, frozen=True, gc=False):
     """What of a `metagen.Usage` is not zero."""
@@ -72,6 +75,14 @@ class SolutionRow(msgspec.Struct, frozen=True, gc=False):
     groups: tuple[int, ...] = ()
     at: str = ""
     unfinished: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError`, which msgspec turns into an error that names the place."""
+        if not abs(self.seconds) <= MOST_SECONDS:
+            raise ValueError(f"field 'seconds' must be a number up to {MOST_SECONDS:g}")
+        for name in ("verdicts", "groups") if self.answers else ():
+            if (size := len(getattr(self, name))) not in (0, len(self.answers)):
+                raise ValueError(f"field {name!r} has {size} values, and field 'answers' {len(self.answers)}")
 
     @property
     def failed(self) -> bool:

@@ -52,7 +52,9 @@ class RunDirectory:
         with ExitStack() as files:
             self._claim(files)
             self._mend()
-            self._trace, self._solutions = (files.enter_context(Appender(self.path / name)) for name in ROWS)
+            trace, solutions = (self.path / name for name in ROWS)
+            self._trace = files.enter_context(Appender(trace))
+            self._solutions = files.enter_context(Appender(solutions, after=self._trace))
             self._trace.mend()
             self._solutions.mend()
             self._files = files.pop_all()
@@ -116,7 +118,9 @@ class RunDirectory:
         """Drop what is to be solved again, and move away what a kill left half done: spans without a solution."""
         solutions, trace = self.path / "solutions.jsonl", self.path / "trace.jsonl"
         again = set[str]()
-        for row in read_rows(solutions, torn=True):
+        for number, row in _numbered(solutions):
+            if row.problem in self.solved or row.problem in again:
+                raise InputError(f"{solutions}, line {number}: problem {row.problem!r} stands here again")
             if row.final:
                 self.solved.add(row.problem)
                 if self._seen:
@@ -136,8 +140,12 @@ class RunDirectory:
 
 def read_rows(path: Path, *, torn: bool = False) -> Iterator[SolutionRow]:
     """The rows of a file of solutions; none if there is no file. Raises `InputError`, naming the line."""
+    return (row for _, row in _numbered(path, torn=torn))
+
+
+def _numbered(path: Path, *, torn: bool = True) -> Iterator[tuple[int, SolutionRow]]:
     if os.path.lexists(path):
-        yield from (row for _, _, row in _SOLUTIONS.read(path, torn=torn))
+        yield from ((number, row) for number, _, row in _SOLUTIONS.read(path, torn=torn))
 
 
 def read_solutions(run: Path) -> Iterator[Solution]:

@@ -9,16 +9,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from metagen.budget import Usage
+from metagen.budget import COUNTS, Usage
 from metagen.candidate import Candidate, Feedback
 from metagen.disk.lines import Reader
+from metagen.disk.rows import MOST, MOST_SECONDS
 from metagen.errors import InputError, first_fault
 from metagen.trace import Asked, Call, Expansion, Span, Status, Written
 
 VERSION = 2
 """Of the form of a run's folder. Version 1 kept spans as free-form details."""
+
+MOST_TOKENS = 2**53
+"""Of one completion, as tables and floats hold them."""
 
 _LINES: Reader[dict[str, Any]] = Reader(dict[str, Any])
 
@@ -55,6 +59,29 @@ class SpanRow(BaseModel):
     seed: int | None = None
     overshoot: float = 0.0
     waited: float = 0.0
+
+    @field_validator("completions")
+    @classmethod
+    def _check_tokens(cls, completions: tuple[Written, ...]) -> tuple[Written, ...]:
+        if not all(0 <= each.tokens <= MOST_TOKENS for each in completions):
+            raise ValueError(f"tokens must be from 0 to {MOST_TOKENS}")
+        return completions
+
+    @field_validator("usage")
+    @classmethod
+    def _check_usage(cls, usage: dict[str, float]) -> dict[str, float]:
+        if strange := usage.keys() - set(COUNTS):
+            raise ValueError(f"there is no count {min(strange)!r}")
+        if not all(0 <= count <= MOST for count in usage.values()):
+            raise ValueError(f"counts must be from 0 to {MOST:g}")
+        return usage
+
+    @field_validator("started", "seconds")
+    @classmethod
+    def _check_seconds(cls, seconds: float) -> float:
+        if not abs(seconds) <= MOST_SECONDS:
+            raise ValueError(f"must be a number of seconds up to {MOST_SECONDS:g}")
+        return seconds
 
 
 def above(path: str) -> Iterator[str]:

@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from hashlib import blake2b
@@ -22,7 +22,7 @@ from metagen.models import SMALL
 from metagen.problem import Problem
 from metagen.request import AnyBackend, generates, price_of
 from metagen.run import Generator, Verifier
-from metagen.settings import CONCURRENCY, literal, takes
+from metagen.settings import CONCURRENCY, MOST, literal, takes
 from metagen.spec.parse import foreign, parse, parse_grade, reads_back
 from metagen.verifiers.needs import Needs
 
@@ -70,6 +70,10 @@ class Job:
     def left(self, done: set[str]) -> Iterator[Problem]:
         left = self.problems.lacking(done, self.limit)
         return left if self.only is None else (each for each in left if each.id in self.only)
+
+    def ids(self) -> Container[str]:
+        """The ids of the problems to solve."""
+        return frozenset(self.problems.ids(self.limit)) if self.only is None else self.only
 
     def origin(self, name: str) -> str:
         """Where the folder of a model is, which distinguishes it from others called alike; empty for other models."""
@@ -159,6 +163,9 @@ def prepare(order: Order, only: frozenset[str] | None = None) -> Job:
 
     Where `only` is given, the job is to solve the problems with these ids, and the others need not fit.
     """
+    for name, size in (("limit", order.limit), ("concurrency", order.concurrency)):
+        if size is not None and not 1 <= size <= MOST:
+            raise InputError(f"{name} must be from 1 to {MOST:,}, not {size!r}")
     names = load_all(order.load)
     problems = order.problems.reading(names)
     strategy = parse(order.strategy, names)

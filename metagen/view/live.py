@@ -69,7 +69,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer one request."""
-        if (self.headers.get("Host") or "").rpartition(":")[0] not in NAMES:
+        if host_of(self.headers.get("Host") or "") not in NAMES:
             self._refuse("Only requests to this machine by its own name are answered", 403)
             return
         asked = urlsplit(self.path)
@@ -105,3 +105,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Nothing is logged: ids and searches are the reader's own."""
+
+
+def host_of(header: str) -> str:
+    """The name in a `Host`, whose port a browser leaves out where it is the usual one."""
+    try:
+        return urlsplit(f"//{header}").hostname or ""
+    except ValueError:  # such as a bracket that is not closed
+        return ""

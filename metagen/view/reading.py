@@ -17,6 +17,8 @@ class RunRows:
     path: Path
     configuration: dict[str, Any]
     rows: dict[str, SolutionRow] = field(repr=False)
+    traced: set[str] = field(default_factory=set, repr=False, compare=False)
+    """The ids of the problems whose spans `traces` has found: a machine that stopped may have kept none of the last."""
 
     @classmethod
     def read(cls, path: Path) -> "RunRows":
@@ -34,6 +36,7 @@ class RunRows:
             return
         for name, spans in read_traces(self.path, self.rows if wanted is None else wanted):
             if name in self.rows:
+                self.traced.add(name)
                 yield self.rows[name], spans
 
 
@@ -51,5 +54,7 @@ def votes(row: SolutionRow) -> int:
     """How many candidates gave the answer that was returned."""
     if row.answer is None or row.answer not in row.answers:
         return 0
+    if not row.groups:
+        return row.answers.count(row.answer)
     group = row.groups[row.answers.index(row.answer)]
     return sum(each == group for each in row.groups)

@@ -209,3 +209,22 @@ async def test_every_span_but_the_first_is_below_one_that_was_sent(tmp_path: Pat
     spans = await spans_of(tmp_path, "refine")
     known = {span.context.span_id for span in spans}
     assert {span.parent.span_id for span in spans if span.parent} <= known
+
+
+@pytest.mark.parametrize("begun", [None, 7, {"at": "yesterday"}, {"at": 5}, {"at": "1200-01-01T00:00:00+00:00"}])
+async def test_a_time_that_is_none_is_named(tmp_path: Path, begun: object) -> None:
+    folder = await make_run(tmp_path)
+    record = folder / "run.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"begun": begun}))
+    with pytest.raises(InputError, match=r"run.json: field 'begun.at': must be a time"):
+        export_run(RunRows.read(folder), InMemorySpanExporter())
+
+
+async def test_a_run_that_does_not_tell_when_it_was_begun_is_sent(tmp_path: Path) -> None:
+    folder = await make_run(tmp_path)
+    record = folder / "run.json"
+    for begun in (dict[str, Any](), {"begun": dict[str, Any]()}):
+        about = json.loads(record.read_text())
+        about.pop("begun", None)
+        record.write_text(json.dumps(about | begun))
+        assert export_run(RunRows.read(folder), InMemorySpanExporter()) == 9

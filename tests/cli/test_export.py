@@ -1,7 +1,9 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
+from pyarrow import parquet
 
 from metagen import InputError
 from metagen.cli.commands import export_command
@@ -23,6 +25,29 @@ async def test_a_run_is_written_into_its_folder_and_what_has_no_row_is_said(
     export_command(run, "sft")
     with pytest.raises(InputError, match="is there already"):
         export_command(run, "sft", tmp_path / "own.jsonl")
+
+
+async def test_problems_without_a_trace_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = await make_run(tmp_path)
+    trace = run / "trace.jsonl"
+    lines = trace.read_text().splitlines(keepends=True)
+    trace.write_text("".join(line for line in lines if json.loads(line)["problem"] == "b"))
+    export_command(run, "jsonl")
+    said = capsys.readouterr()
+    assert "Wrote 4 rows to" in said.out
+    assert "Problems left out: 2 of 3 (no trace is written of them)." in said.err
+    trace.unlink()
+    export_command(run, "jsonl")
+    assert "Problems left out: 3 of 3 (no trace is written of them)." in capsys.readouterr().err
+
+
+async def test_a_folder_whose_name_is_no_utf_8_takes_a_table(tmp_path: Path) -> None:
+    run = await make_run(tmp_path)
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/o\xff"))
+    run.rename(odd)
+    export_command(odd, "parquet")
+    with (odd / "candidates.parquet").open("rb") as file:
+        assert len(parquet.read_table(file)) == 12
 
 
 async def test_what_cannot_be_exported_is_refused(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ def test_a_run_is_sent_as_it_is_made_and_afterwards(metagen: Command, folder: Pa
         assert "invoke_workflow Vote(2)" in live
         collector.requests.clear()
         done = metagen("export", "run", "--to", "otlp", "--otlp", collector.url)
-        assert (done.code, done.out.startswith(f"Sent {len(live)} spans of")) == (0, True)
+        assert (done.code, done.out.startswith(f"Sent {len(live)} spans of 4 problems.")) == (0, True)
         assert sorted(span.name for span in collector.spans()) == sorted(live)
 
 

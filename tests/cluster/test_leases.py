@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metagen import Account, Budget, Model, Usage
+from metagen import Account, BackendGone, Budget, Generator, Model, Problem, Solution, Usage
 from metagen.budget import Amounts
 from metagen.cluster.leases import Branch, Treasury, amounts_of
-from metagen.cluster.parcels import Kinds, Task
+from metagen.cluster.parcels import Kinds, Task, posted
 from metagen.cluster.slots import Slot
 from metagen.cluster.worker import Desk
 from metagen.errors import BudgetExceeded
+from tests.support.timing import turns
 
 
 class Office:
@@ -69,6 +70,22 @@ async def test_the_answer_to_a_question_that_was_given_up_is_not_that_of_the_nex
     desk.answer((20, 0, 0), again[2])
     await second
     assert account.room[0] == 20
+
+
+async def test_what_is_done_is_reported_before_what_failed() -> None:
+    async def solver(problem: Problem, strategy: Generator) -> Solution:
+        if problem.id == "b":
+            raise BackendGone("the server is gone")
+        return Solution(problem.id, "7")
+
+    account = Branch(Budget(), lambda amounts, wait: desk.ask(amounts, wait=wait))
+    desk = Desk(Task("Model()", fill=100, concurrency=10), Model(), solver, account, Kinds({}))  # type: ignore[arg-type]
+    desk.begin([posted(Problem(name, "?"), number) for number, name in enumerate("abc")])
+    await turns()
+    news = await desk.news()
+    assert ([number for number, _, _ in news.done], news.wanted) == ([0, 2], 0)
+    with pytest.raises(BackendGone, match="the server is gone"):
+        await desk.news()
 
 
 def test_reports_of_a_total_may_be_lost_or_overtake_each_other() -> None:

@@ -192,6 +192,24 @@ def test_what_is_written_is_forced_onto_the_disk_in_a_rhythm_and_at_the_end(
     assert len(synced) == 3
 
 
+def test_what_a_file_is_about_is_forced_onto_the_disk_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    clock = [0.0]
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.fstat(file).st_size))
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    with Appender(tmp_path / "first.jsonl") as first:
+        clock[0] = 1.0  # so its time comes later
+        with Appender(tmp_path / "then.jsonl", after=first) as then:
+            first.write([{}, {}])
+            clock[0] = SYNC_SECONDS
+            then.write([{}])
+            clock[0] = SYNC_SECONDS + 1.0
+            first.write([{}])
+            then.write([{}, {}])
+            assert synced == [9, 9]
+    assert synced == [9, 9]
+
+
 def test_rows_are_on_disk_before_the_file_is_closed(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     with Appender(path) as appender:

@@ -97,6 +97,17 @@ def test_a_problem_that_the_budget_left_unfinished_is_taken_up_again(tmp_path: P
     assert kept(tmp_path, solution("b")) == [solution("a"), solution("c"), solution("b")]
 
 
+@pytest.mark.parametrize("error", ["", "NoCandidate: all were lost"])
+def test_a_problem_that_stands_twice_is_named_and_nothing_is_changed(tmp_path: Path, error: str) -> None:
+    kept(tmp_path, solution("a", error=error), solution("b"))
+    solutions = tmp_path / "solutions.jsonl"
+    solutions.write_text(solutions.read_text() + solutions.read_text().splitlines()[0] + "\n")
+    before = solutions.read_bytes()
+    with pytest.raises(InputError, match=r"solutions\.jsonl, line 3: problem 'a' stands here again"):
+        kept(tmp_path)
+    assert solutions.read_bytes() == before
+
+
 def test_spans_without_a_solution_are_dropped(tmp_path: Path) -> None:
     kept(tmp_path, solution("a"), solution("b"))
     solutions = tmp_path / "solutions.jsonl"

@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,12 +11,13 @@ from metagen.disk.traces import VERSION, SpanRow, parent_of, read_configuration,
 from metagen.trace import Asked, Call, Child, Expansion, Span, Written
 
 floats = st.floats(allow_nan=False, allow_infinity=False, width=32)
+times = st.floats(0, 1e9)
 spans = st.builds(
     Span,
     name=st.text(),
     path=st.lists(st.integers(0, 99) | st.sampled_from(["/0/1", "b"])).map(tuple),
-    started=floats,
-    seconds=floats,
+    started=times,
+    seconds=times,
     status=st.sampled_from(["open", "ok", "lost", "cancelled", "failed"]),
     error=st.text(),
     usage=st.builds(Usage, calls=st.integers(0, 9), prompt_tokens=st.integers(0, 9)),
@@ -100,6 +102,24 @@ def test_a_line_of_another_form_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"trace.jsonl, line 2: field 'completions.0'"):
         list(read_traces(tmp_path, {"p"}))
     assert list(read_traces(tmp_path, {"q"})) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("completions", [{"text": "7", "tokens": 10**29}]),
+        ("completions", [{"text": "7", "tokens": -1}]),
+        ("usage", {"foo": 1}),
+        ("usage", {"calls": -1}),
+        ("usage", {"calls": float("inf")}),
+        ("started", float("nan")),
+        ("seconds", 1e300),
+    ],
+)
+def test_a_count_or_a_time_that_cannot_be_is_named(tmp_path: Path, field: str, value: Any) -> None:
+    (tmp_path / "trace.jsonl").write_text(json.dumps(row_of(Span("solve"), "p") | {field: value}) + "\n")
+    with pytest.raises(InputError, match=f"trace.jsonl, line 1: field '{field}'"):
+        list(read_traces(tmp_path, {"p"}))
 
 
 def test_a_run_of_an_earlier_form_is_refused_in_one_line(tmp_path: Path) -> None:

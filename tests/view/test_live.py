@@ -67,6 +67,15 @@ async def test_nobody_else_is_answered_and_nothing_else_is_served(
         assert refusal(server.address + path, **({"Host": host} if host else {})) == (code, "text/plain", said)
 
 
+async def test_a_reader_may_call_this_machine_as_browsers_do(tmp_path: Path) -> None:
+    """A browser leaves out the port where it is 80."""
+    with serving(await make_run(tmp_path)) as server:
+        for host in ("127.0.0.1", "localhost", "LOCALHOST:8080", "127.0.0.1:80"):
+            assert b'id="live"' in ask(server.address, Host=host)
+        for host in ("elsewhere.invalid", "localhost.elsewhere.invalid:80", "[::1", "user@elsewhere.invalid", ":80"):
+            assert refusal(server.address, Host=host)[0] == 403
+
+
 async def test_a_damaged_run_is_named_to_the_reader(tmp_path: Path) -> None:
     folder = await make_run(tmp_path)
     with serving(folder) as server:

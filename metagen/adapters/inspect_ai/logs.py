@@ -48,7 +48,7 @@ from metagen.adapters.inspect_ai.active import message_of_turn
 from metagen.adapters.inspect_ai.messages import message_of, usage_by_model, usage_of
 from metagen.analysis.share import Share
 from metagen.budget import Usage
-from metagen.disk.facts import FACTS
+from metagen.disk.facts import EPOCH, began_at
 from metagen.disk.files import replace_file
 from metagen.disk.rows import SolutionRow
 from metagen.disk.traces import SpanRow, parent_of
@@ -64,7 +64,7 @@ SCORER = "right"
 
 def write_log(run: RunRows, path: Path) -> int:
     """Write the log, which is in memory as a whole; return how many samples it has."""
-    begun = datetime.fromisoformat(run.configuration.get(FACTS, {}).get("at", "1970-01-01T00:00:00+00:00"))
+    begun = began_at(run.path, run.configuration) or EPOCH
     samples = [_sample(row, spans, begun) for row, spans in run.traces()]
     replace_file(path, lambda new: write_eval_log(_log(run, samples, begun), str(new)))
     return len(samples)
