@@ -55,7 +55,7 @@ def criticise(question: str, attempt: str) -> str:
 
 _PHRASE = FLAWLESS.rstrip(".").lower()
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n")
-_DENIED = re.compile(rf"\b(?:not|if|unless|whether)\b[^.,;:]*\b{_PHRASE}")
+_DENIED = re.compile(rf"\b(?:not|if|unless|whether)\b[^.,;:]{{0,80}}\b{_PHRASE}")
 _LIMITED = re.compile(r"\bsteps?\W{0,3}[0-9]|\b(?:first|second|third|otherwise|elsewhere|apart|except|besides|until)\b")
 """What limits a sentence to a part of the solution."""
 _ACCUSED = re.compile(

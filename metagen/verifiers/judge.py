@@ -38,20 +38,30 @@ BAD = re.compile(
 )
 NOT = re.compile(r"\b(?:not(?! only)|no|never|cannot|without|avoids?|free|fewer|lacks?)\b|n['’]t\b", re.IGNORECASE)
 """What turns a clause round: "has no errors" is good, and "is not better" is bad."""
+TAKEN_BACK = re.compile(
+    r"[\W_]*yes\b.{0,200}\b(?:but|except|however|although|though)\b.{0,200}\b(?:answer|result|solution|conclusion)"
+    r"\s+is\s+(?:\w+ly\s+)?(?:wrong|incorrect|not\s+(?:correct|right))\b",
+    re.IGNORECASE,
+)
+"""A yes of which the rest of the line says the opposite."""
 _IS = (
-    r"\b[AB]\b[\s*_]*(?::|\b(?:is|seems|looks|appears|remains)\b)[\s*_]*"
+    r"[\s*_]*(?::|\b(?:is|seems|looks|appears|remains)\b)[\s*_]*"
     r"(?:(?:\w+ly|the|much|far|also|still|both)\s+){0,3}"
 )
-BETTER = re.compile(
-    rf"{_IS}(?:better|best|superior|stronger|preferable|preferred|winner)\b|\b[AB]\s+(?:\w+ly\s+)?wins\b"
+_GOOD = r"(?:better|best|superior|stronger|preferable|preferred|winner)"
+_CONCLUDES = r"(?:[.;!?]|,(?=\W{0,9}(?:yes|no)\b)|\b(?:so|thus|hence|therefore)\b)"
+FORMS = (
+    re.compile(rf"\b([AB])\b(?:{_IS}{_GOOD}|\s+(?:\w+ly\s+)?wins)\b"),
+    re.compile(rf"\b([AB])\b{_IS}(?:correct|right|valid)\b"),
+    re.compile(rf"{_CONCLUDES}[\W_]{{0,9}}([^\W_]{{1,9}})[\W_]{{0,9}}\Z", re.IGNORECASE),
 )
-RIGHT = re.compile(rf"{_IS}(?:correct|right|valid)\b")
-"""A letter of which a line says that it is better, or right."""
-ENDING = re.compile(
-    r"(?:[.,;!?]|\b(?:so|thus|hence|therefore|but|then)\b)[\W_]{0,9}([^\W_]{1,9})[\W_]{0,9}\Z", re.IGNORECASE
+"""A letter that is called better; one that is called right; a last word that is a sentence or a conclusion."""
+UNSAID = re.compile(
+    r"(?:(?:\b(?:not|never|cannot)|n['’]t)\s+(?:think|believe|say|agree|find|consider|claim|conclude|sure|certain|clear)"
+    r"|\b(?:if|whether|unless|doubt))\s+(?:(?:that|if|whether)\s+)?(?:(?:solution|response|answer|candidate)\s+)?\Z",
+    re.IGNORECASE,
 )
-"""A short word that ends a line as a sentence of its own, or as a conclusion."""
-LABELLED = re.compile(r":[\W_]*[^\W_]+[\W_]*\Z")
+LABELLED = re.compile(r":[\W_]{0,9}[^\W_]+[\W_]*\Z")
 """One word at the end of a line, behind a colon."""
 LABEL = re.compile(
     r"(?:^|[.,;!?]\s)[\W_]*(?:no\s+\w+|(?:(?:the|my|final|overall|better|best|correct|so|thus|hence|therefore)\W+)*"
@@ -189,8 +199,9 @@ def said(text: str, this: str, other: str) -> float | None:
     """Return 1 if a text says `this`, 0 if it says `other`, and `None` if it says neither or both.
 
     By the answer that it gives, or by a last line of one word. Else by its first and its last line, where they agree:
-    each says the word that it begins or ends with, what it has behind "Verdict:", or which letter it calls better. The
-    article of "A quick check" is no verdict for A, "A is wrong" is none either, and "No errors" is none for No.
+    by the last letter that they call better, or what they begin with and call right; by the word that they end with;
+    and by what they have behind "Verdict:". The article of "A quick check" is no verdict for A, "A is wrong" is none
+    either, and "No errors" is none for No.
     """
     words = {this, other}
     first, last = text.strip().partition("\n")[0], text.rstrip().rpartition("\n")[2]
@@ -198,16 +209,27 @@ def said(text: str, this: str, other: str) -> float | None:
     for given in map(_word, (extract(text) or "", alone)):
         if given in words:
             return float(given == this)
-    verdicts = _stated(first, words) | _stated(last, words) | (_labelled(first, last) & words)
+    verdicts = _stated((first, last), words) | (_labelled(first, last) & words)
     return float(verdicts == {this}) if len(verdicts) == 1 else None
 
 
-def _stated(line: str, words: set[str]) -> set[str]:
-    """What a line says: the letter that it calls better, or its first word and those it calls right; and its end."""
-    end = {_word(found[1]) for found in ENDING.finditer(line)}
-    better, right = ([_word(found[0]) for found in form.finditer(line)] for form in (BETTER, RIGHT))
-    begun = "" if ARTICLE.match(line) or NONE_OF.match(line) or _is_denied(line) else _word(line)
-    return (set(better[-1:]) & words or {begun, *right}) & words | end & words
+def _stated(lines: Sequence[str], words: set[str]) -> set[str]:
+    """The last letter that lines call better, else those that they begin with or call right; and what they end with."""
+    better, right, ends = ([_word(each) for line in lines for each in _found(form, line)] for form in FORMS)
+    begun = {_word(line) for line in lines if not _is_no_verdict(line)}
+    return ((set(better[-1:]) & words or begun | set(right)) | set(ends)) & words
+
+
+def _is_no_verdict(line: str) -> bool:
+    """Whether the first word of a line is none, for what follows it."""
+    return any(form.match(line) for form in (ARTICLE, NONE_OF, TAKEN_BACK)) or _is_denied(line)
+
+
+def _found(form: re.Pattern[str], line: str) -> list[str]:
+    """What a form finds in a line where it is said, and not only asked, supposed or denied."""
+    return [
+        each[1] for each in form.finditer(line) if not UNSAID.search(line[max(0, each.start() - 60) : each.start()])
+    ]
 
 
 def _is_denied(line: str) -> bool:

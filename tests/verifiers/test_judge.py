@@ -84,8 +84,10 @@ def says(text: str, **first: float) -> Candidate:
         (says("It is right.\nErrors found: No"), None),
         (says("It adds up. My final verdict: **yes**"), 1.0),
         (says("Verdict: Yes\nErrors: No"), None),
-        (says("Yes, except that the final answer is wrong, so no."), None),
+        (says("Yes, except that the final answer is wrong, so no."), 0.0),
         (says("Yes? No."), None),
+        (says("Yes, but the final answer is wrong."), None),
+        (says("Yes, although it is long, the answer is right."), 1.0),
         (says("Yes\n\nBut the final answer is wrong.\nVerdict: No"), None),
         (says("No mistakes here, so yes."), 1.0),
     ],
@@ -142,6 +144,11 @@ def test_an_article_is_no_verdict(text: str, value: float | None) -> None:
         ("A has no errors.", 1.0),
         ("A avoids the mistake of B.", 1.0),
         ("A is better than B because B errs.", 1.0),
+        ("A is better at first sight.\nIn the end B is better.", 0.0),
+        ("A is complete, so B", None),
+        ("I do not think that B is better.", None),
+        ("It is hard to say whether solution B is correct.", None),
+        ("The vertices are A, B", None),
     ],
 )
 def test_a_letter_that_is_called_wrong_is_not_the_verdict(text: str, value: float | None) -> None:
@@ -163,6 +170,11 @@ def test_a_letter_that_is_called_wrong_is_not_the_verdict(text: str, value: floa
 )
 def test_words_outrank_chances_that_contradict_them_or_weigh_little(reply: Candidate, value: float | None) -> None:
     assert preferred(reply, "yes", "no") == (None if value is None else pytest.approx(value))
+
+
+@pytest.mark.parametrize("text", ["!", ", ", ": ", "so ", "A ", "A is ", "A is better ", "a", "yes but "])
+def test_a_long_row_of_anything_is_read_at_once(text: str) -> None:
+    assert {preferred(says(text * 20_000), *words) for words in (("a", "b"), ("yes", "no"))} <= {0.0, 1.0, None}
 
 
 @pytest.mark.parametrize(
