@@ -90,7 +90,7 @@ DENIED = re.compile(r"(?:\b(?:not|never|cannot)|n['’]t)\s+(?:\w+\s+){0,3}\Z", 
 OUT_OF = re.compile(_NUMBER, re.IGNORECASE)
 ALONE = re.compile(rf"[^\w\n]*{_NUMBER}[^\w\n]*", re.IGNORECASE)
 HALF = 0.5
-"""The share of the first token that two words must have to speak for a reply that begins with neither."""
+"""The share of the first token that two words must have to speak for a longer reply that begins with neither."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -191,7 +191,8 @@ def preferred(reply: Candidate, this: str, other: str) -> float | None:
     if begun in chances:
         agree = total > 0 and stated == float(begun == this)
     else:
-        agree = total >= HALF and (stated is None or stated == round(chances[this] / total))
+        speaks = total >= HALF or (total > 0 and ONE_WORD.fullmatch(reply.text) is not None)
+        agree = speaks and (stated is None or stated == round(chances[this] / total))
     return chances[this] / total if agree else stated
 
 

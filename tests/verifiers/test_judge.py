@@ -63,6 +63,8 @@ def says(text: str, **first: float) -> Candidate:
         (says("It adds up."), None),
         (says(""), None),
         (says("Perhaps", Perhaps=0.9), None),
+        (says("The", The=0.6, Yes=0.3, No=0.1), 0.75),
+        (says("The solution says Yes and No.", The=0.6, Yes=0.3, No=0.1), None),
         (says("No errors found. The solution is correct."), None),
         (says("No mistakes: Yes"), 1.0),
         (says("It is wrong.\n**Verdict:** No."), 0.0),
