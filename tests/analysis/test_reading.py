@@ -271,6 +271,13 @@ def test_a_run_that_was_killed_is_reported_on_up_to_where_it_came(tmp_path: Path
         read(path, problems)
 
 
+def test_what_a_budget_left_unfinished_is_in_no_report(tmp_path: Path, problems: ProblemFile) -> None:
+    path = asyncio.run(ran(tmp_path / "run", Vote(4), problems))
+    rows = [json.loads(line) for line in (path / "solutions.jsonl").read_text().splitlines()]
+    lines(path / "solutions.jsonl", [rows[0], rows[1] | {"unfinished": True}])
+    assert read(path, problems).ids == ("a",)
+
+
 async def test_at_all_samples_a_report_and_a_run_agree_but_on_ties(tmp_path: Path) -> None:
     """As the foot of a report says: a tie counts by its share of right samples, and a run takes what came first."""
     rng = np.random.default_rng(0)

@@ -28,6 +28,7 @@ from metagen import (
     Refine,
     Request,
     Scripted,
+    Solution,
     UnfitRequest,
     Vote,
     solve,
@@ -37,7 +38,8 @@ from metagen.run import Generator
 from metagen.serve import Key, Limits, app
 from metagen.serve.application import _header
 from metagen.serve.keys import hashed
-from metagen.serve.service import Latest, _without_tokens
+from metagen.serve.names import Served
+from metagen.serve.service import Folders, Latest, _without_tokens
 from metagen.serve.streaming import ChatTeller
 from tests.support.fake_server import FakeServer
 from tests.support.serving import serving
@@ -575,6 +577,16 @@ async def test_as_many_strategies_as_clients_name_leave_few_files_open(
         assert len(held) == 2 * 3
     folders = [each for each in tmp_path.iterdir() if each.is_dir()]  # noqa: ASYNC240 (a folder of the test)
     assert sorted(len(list(read_solutions(each))) for each in folders) == [1, 2, 2]
+
+
+def test_an_answer_that_a_budget_cut_short_is_kept_when_the_server_starts_again(tmp_path: Path) -> None:
+    """Nobody asks for the rest of it, as the same command asks for that of a run."""
+    for number in ("1", "2"):
+        folders = Folders(tmp_path)
+        folders.add(Served("math", Vote(4), "metagen", "math"), Solution(number, "7", unfinished=True))
+        folders.close()
+    (folder,) = tmp_path.iterdir()
+    assert [each.problem for each in read_solutions(folder)] == ["1", "2"]
 
 
 def test_a_header_holds_no_blank_at_its_end() -> None:

@@ -29,6 +29,9 @@ async def test_a_run_is_read_while_its_last_lines_are_being_written(tmp_path: Pa
     assert [row.problem for row, _ in RunRows.read(folder).traces()] == ["a", "b", "c"]
 
 
+TEXT = "It is odd.\nThe answer is 7."
+
+
 def changed(folder: Path, name: str, **fields: Any) -> RunRows:
     """The run once fields of all lines of a file have these values; `None` takes a field out."""
     path = folder / name
@@ -62,9 +65,9 @@ async def test_votes_are_counted_by_the_answers_where_no_groups_are_written(tmp_
     assert [votes(row) for row in run.rows.values()] == [1, 1, 1]
 
 
-@pytest.mark.parametrize("replies", [["The answer is 7."], ["The answer is 7."] * 9])
+@pytest.mark.parametrize("replies", [[TEXT], [TEXT] * 9, None])
 async def test_a_trace_with_too_few_or_too_many_texts_is_shown_as_far_as_it_goes(
-    tmp_path: Path, replies: list[str]
+    tmp_path: Path, replies: list[str] | None
 ) -> None:
     run = changed(await make_run(tmp_path, "refine"), "trace.jsonl", replies=replies)
     for row, spans in run.traces():
