@@ -6,6 +6,15 @@ from typing import Any
 
 from metagen.card.layouts import read_config
 from metagen.errors import InputError
+from metagen.models import SHIPPED
+
+
+def find_model(model: str | Path) -> str:
+    """The folder of a model that ships with metagen, for its name; else what was given. Raises as `check_model`."""
+    text = str(model)
+    found = text if os.path.exists(text) else str(SHIPPED.get(text, text))
+    check_model(found)
+    return found
 
 
 def check_model(model: str) -> None:
