@@ -64,6 +64,12 @@ def literal(value: object) -> str:
     return repr(value)
 
 
+def freeze(of: object, name: str) -> None:
+    """Make a tuple of a setting that is given as a list."""
+    if isinstance(value := getattr(of, name), list):
+        object.__setattr__(of, name, tuple(value))
+
+
 def require_whole(of: object, /, *, least: int = 1, **numbers: Any) -> None:
     """Refuse what is not a whole number of at least `least`."""
     for name, value in numbers.items():
@@ -184,7 +190,9 @@ def _require_call(
 
 
 def _instead(value: object, signature: tuple[str, ...]) -> str:
-    """What to write in the place of a text."""
+    """What to write in the place of a text, or of several in brackets."""
+    if isinstance(value, list | tuple):
+        return ": write one, or each by itself, without brackets"
     if not isinstance(value, str):
         return ""
     if "(" in value:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from metagen import (
+    ABMCTS,
     MCTS,
     Arithmetic,
     BestOf,
@@ -26,6 +27,7 @@ from metagen import (
     MatchesReference,
     Mean,
     Model,
+    Panel,
     Problem,
     ProgramOfThought,
     ReAct,
@@ -313,6 +315,29 @@ def test_what_belongs_in_another_place_is_told_where(make: Callable[[], Any], sa
 def test_what_says_how_it_is_called_is_told_apart(name: str) -> None:
     kind = getattr(verifiers, name)
     assert kind_of(kind.__call__) == ("critic" if name in critics.__all__ else "verifier")
+
+
+async def look(text: str) -> str:
+    return text
+
+
+@pytest.mark.parametrize(
+    ("listed", "same"),
+    [
+        (lambda: Panel([Model("a"), Model("b")]), Panel((Model("a"), Model("b")))),  # type: ignore[arg-type]
+        (lambda: ReAct([("judge", look)]), ReAct((("judge", look),))),  # type: ignore[arg-type]
+        (lambda: ABMCTS(4, of=[Model("a")], by=judge), ABMCTS(4, of=(Model("a"),), by=judge)),  # type: ignore[arg-type]
+        (lambda: CoT(shots=[("1 + 1?", "2")]), CoT(shots=(("1 + 1?", "2"),))),  # type: ignore[arg-type]
+    ],
+)
+def test_a_list_does_for_a_tuple(listed: Callable[[], Any], same: Any) -> None:
+    assert (listed(), repr(listed()), hash(listed())) == (same, repr(same), hash(same))
+
+
+@pytest.mark.parametrize("make", [Fallback, Mean, Chain])
+def test_what_is_written_one_by_one_is_refused_in_brackets(make: Any) -> None:
+    with pytest.raises(InputError, match="each by itself, without brackets"):
+        make([Model("a"), judge])
 
 
 async def unnamed(x: Problem, y: Any, run: Run) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from metagen import InputError, ModelCard, TorchReward, VLLMEngine, VLLMReward
-from metagen.backends.folder import check_model, config_of, find_model, name_of
+from metagen.backends.folder import check_model, config_of, find_model, name_of, where_models_are
 from metagen.models import SHIPPED, SMALL
 from metagen.solve import EXAMPLE
 
@@ -72,3 +72,9 @@ def test_every_backend_of_this_process_takes_the_name_of_a_model_that_ships(make
 def test_the_backend_that_messages_name_is_one_that_opens() -> None:
     name = EXAMPLE.removeprefix("VLLMEngine('").removesuffix("')")
     assert VLLMEngine(name)._model == str(SMALL)
+
+
+def test_a_model_that_is_not_there_may_be_one_that_ships(tmp_path: Path) -> None:
+    assert where_models_are(str(tmp_path)) == ""
+    assert where_models_are("small-mo").endswith("or one that ships with metagen: did you mean small-moe?")
+    assert where_models_are("org/other").endswith("there is small-corrector, small-moe, small-prm, small-reasoner")

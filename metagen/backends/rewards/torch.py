@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from metagen.backends.folder import config_of, find_model, name_of, one_line
+from metagen.backends.folder import config_of, find_model, name_of, one_line, where_models_are
 from metagen.backends.rewards.families import Family, family
 from metagen.backends.rewards.readings import Readings
 from metagen.budget import Usage
@@ -148,7 +148,7 @@ class TorchReward(RewardBackend):
         except MetagenError:
             raise
         except Exception as error:  # transformers raises anything for a folder that it cannot read
-            raise InputError(f"cannot open {self._model}: {one_line(error)}") from error
+            raise InputError(f"cannot open {self._model}: {one_line(error)}{where_models_are(self._model)}") from error
         with suppress(InputError):
             self.card = ModelCard.of(config.to_dict(), self.name)
 

@@ -15,6 +15,7 @@ from metagen.run.protocols import name_of
 from metagen.settings import (
     GENERATOR,
     can_step,
+    freeze,
     literal,
     require_async,
     require_generator,
@@ -43,6 +44,7 @@ class CoT:
 
     def __post_init__(self) -> None:
         require_generator(self, of=self.of)
+        freeze(self, "shots")
         check_shots(self, self.shots)
 
     @property
@@ -93,6 +95,7 @@ class Ask:
 
     def __post_init__(self) -> None:
         require_generator(self, of=self.of)
+        freeze(self, "shots")
         check_shots(self, self.shots)
         template = self.template
         if isinstance(template, type) or not ((isinstance(template, str) and template.strip()) or takes(template, 1)):
@@ -144,7 +147,8 @@ class Chain:
             raise InputError("Chain: needs stages, such as Chain(Ask('{question} Plan first.'), CoT())")
         for stage in of:
             if isinstance(stage, type) or not (takes(stage, 2) or takes(stage, 3)):
-                raise InputError(f"Chain: {literal(stage)} is neither a stage nor a strategy")
+                hint = ": write each by itself, without brackets" if isinstance(stage, list | tuple) else ""
+                raise InputError(f"Chain: {literal(stage)} is neither a stage nor a strategy{hint}")
             signature = ("problem", "earlier", "run") if takes(stage, 3) else GENERATOR
             require_async(stage, f"Chain: {literal(stage)}", signature)
         for earlier, stage in enumerate(of):
