@@ -210,10 +210,11 @@ def _all_are_called_with(kind: type, signature: tuple[str, ...]) -> bool:
 
 
 def kind_of(value: object) -> str:
-    """Whether it is a verifier, a critic or a rule by the names of its parameters; empty where they do not say."""
-    names = {name.lstrip("_") for name in inspect.signature(value).parameters}  # type: ignore[arg-type]
-    found = names & KINDS.keys()
-    return KINDS[found.pop()] if len(found) == 1 else ""
+    """Whether it is a verifier, a critic or a rule by the names of what it needs; empty where they do not say."""
+    given = inspect.signature(value).parameters.values()  # type: ignore[arg-type]
+    found = {each.name.lstrip("_") for each in given if each.default is each.empty} & KINDS.keys()
+    kind = KINDS[found.pop()] if len(found) == 1 else ""
+    return kind if is_async(value) is (kind != "rule") else ""
 
 
 def require_plain(value: object, where: str) -> None:

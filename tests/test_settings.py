@@ -344,5 +344,14 @@ async def unnamed(x: Problem, y: Any, run: Run) -> Any:
     return None
 
 
+async def weighing(problem: Problem, ys: Any, run: Run, weights: Any = None, candidate: Any = None) -> Any:
+    return None
+
+
+def ruling(candidates: Any, powers: Any, left: int) -> bool:
+    return True
+
+
 def test_what_does_not_say_how_it_is_called_may_be_either() -> None:
+    assert Vote(2, by=weighing, until=ruling).until is ruling
     assert (Vote(2, by=unnamed).by, Refine(unnamed).feedback) == (unnamed, unnamed)

@@ -1,6 +1,7 @@
 """What a verifier, critic or tool may return: their contracts, checked where they are called."""
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from inspect import isawaitable
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from metagen.run.run import Run
 
 Result = TypeVar("Result")
-_OURS = str(Path(__file__).parents[1])
+_OURS = str(Path(__file__).parents[1]) + os.sep
 
 
 async def obtain_feedback(critic: Critic, problem: Problem, candidate: Candidate, run: "Run") -> Feedback | None:
