@@ -180,7 +180,10 @@ def _beside(plan: Plan, spec: str, names: Mapping[str, Any]) -> list[str]:
     grade = parse_grade(plan.grade, names) if plan.grade else None
     asked = {*named_models((parse(spec, names), grade))} - {"", DRAWN}
     if drawn := asked & plan.models.keys():
-        raise InputError(f"it names a model {min(drawn)!r}: strategies run over each model in turn, so leave it out")
+        raise InputError(
+            f"it names a model {min(drawn)!r}: strategies run over each model in turn, so leave it out, or give it "
+            "under [verifiers] by another name if it only judges"
+        )
     if strange := asked - plan.verifiers.keys():
         raise InputError(f"it names a model {min(strange)!r}: give it under [verifiers], as in {min(strange)} = MODEL")
     return sorted(asked)
