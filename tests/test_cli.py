@@ -208,7 +208,7 @@ REFUSALS: list[tuple[tuple[str, ...], str]] = [
     (("solve", "problems.jsonl", *POOL, "--out", "own.py"), "own.py: cannot be a run's folder"),
     (("sample", "problems.jsonl", *POOL, "--out", "new.jsonl"), "Missing option '--n'"),
     (("sample", "problems.jsonl", *POOL, "--n", "4"), "Missing option '--out'"),
-    (("sample", "problems.jsonl", *POOL, "--n", "0", "--out", "new.jsonl"), "Invalid value for '--n': "),
+    (("sample", "problems.jsonl", *POOL, "--n", "0", "--out", "new.jsonl"), "Invalid value for '--n' / '-n': "),
     (
         ("sample", "problems.jsonl", *POOL, "--n", "4", "--out", "no_model"),
         "no_model: cannot be written: Is a directory",
