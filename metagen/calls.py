@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from metagen.errors import InputError
+from metagen.lazy import called_here
 
 LONGEST = 20_000
 """Characters; a longer text is no spec."""
@@ -88,7 +89,7 @@ class Reader:
 
 def hint(name: str, offered: Collection[str]) -> str:
     """The end of an error's sentence on a name that is not known: the one that may be meant, or all that there are."""
-    close = get_close_matches(name, offered, n=1)
+    close = called_here(name, offered) or get_close_matches(name, offered, n=1)
     return f"did you mean {close[0]}?" if close else f"there is {', '.join(sorted(offered))}"
 
 
@@ -96,11 +97,18 @@ def _call(name: str, make: Callable[..., Any], args: list[Any], settings: dict[s
     try:
         inspect.signature(make).bind(*args, **settings)
     except TypeError as error:
-        raise InputError(f"{name}: {error}; its settings are {name}{inspect.signature(make)}") from None
+        raise InputError(f"{name}: {error}; its settings are {name}{_settings(make)}") from None
     try:
         return make(*args, **settings)
     except (TypeError, ValueError) as error:
         raise InputError(f"{name}: {error}") from error
+
+
+def _settings(make: Callable[..., Any]) -> inspect.Signature:
+    """The settings as they are written in a text, without their types."""
+    shown = inspect.signature(make)
+    bare = [each.replace(annotation=each.empty) for each in shown.parameters.values()]
+    return shown.replace(parameters=bare, return_annotation=shown.empty)
 
 
 def _source(node: ast.expr) -> str:

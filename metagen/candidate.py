@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from metagen.copies import copier, maker
+from metagen.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,11 @@ class Candidate:
     """What a strategy writes next, into the thought or after it; the model has not read that yet."""
     recorded: "Score | None" = None
     """The verdict that a pool holds beside it, which only `RecordedScore()` reads."""
+
+    def __post_init__(self) -> None:
+        steps: object = self.steps
+        if isinstance(steps, str):
+            raise InputError(f"Candidate: steps must be texts in a tuple: write Candidate(({steps!r},))")
 
     @property
     def text(self) -> str:

@@ -28,7 +28,12 @@ if TYPE_CHECKING:
 
 def first_fault(error: "ValidationError") -> str:
     """The first thing that pydantic found wrong in what was read: the field, and what it must be."""
-    first = error.errors()[0]
+    found = error.errors()
+    if unknown := next((each for each in found if each["type"] == "extra_forbidden"), None):
+        return (
+            f"field {'.'.join(map(str, unknown['loc']))!r}: there is no such field"  # perhaps the one that is missing
+        )
+    first = found[0]
     return f"field {'.'.join(map(str, first['loc']))!r}: {first['msg']}"
 
 

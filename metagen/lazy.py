@@ -7,10 +7,36 @@ and ends with `load_lazily(__name__)`.
 import ast
 import inspect
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from importlib import import_module
 from types import ModuleType
 from typing import Any
+
+OURS = {
+    "AdaptiveConsistency": "BetaStop",
+    "BeamSearch": "Beam",
+    "BestOfN": "BestOf",
+    "BudgetForcing": "Think",
+    "ChainOfThought": "CoT",
+    "LLMJudge": "Judge",
+    "MajorityVote": "Vote",
+    "MajorityVoting": "Vote",
+    "MBR": "Medoid",
+    "MixtureOfAgent": "Fuse",
+    "MonteCarloTreeSearch": "MCTS",
+    "ORM": "OutcomeReward",
+    "OutcomeRewardModel": "OutcomeReward",
+    "PRM": "ProcessReward",
+    "ProcessRewardModel": "ProcessReward",
+    "ProgramAidedLanguageModel": "ProgramOfThought",
+    "RejectionSampling": "Until",
+    "Rerank": "BestOf",
+    "SelfConsistency": "Vote",
+    "SelfRefine": "Refine",
+    "TreeOfThought": "BestFirst",
+    "WeightedVote": "Vote(n, by=...)",
+}
+"""What the names of the literature are called here, without an s at the end."""
 
 
 class LazyPackage(ModuleType):
@@ -22,10 +48,14 @@ class LazyPackage(ModuleType):
     def __getattr__(self, name: str) -> Any:
         source = self._sources.get(name)
         if source is None:
-            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}{self._hint(name)}")
         found = import_module(f"{source}.{name}") if source == self.__name__ else getattr(import_module(source), name)
         super().__setattr__(name, found)
         return found
+
+    def _hint(self, name: str) -> str:
+        """What may be meant, where the name is one of the literature's."""
+        return "".join(f": did you mean {ours}?" for ours in called_here(name, self._sources))
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute, but leave `metagen.solve` a function: once loaded, Python sets the module of that name."""
@@ -35,6 +65,12 @@ class LazyPackage(ModuleType):
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *self._sources})
+
+
+def called_here(name: str, offered: Collection[str]) -> list[str]:
+    """What a name of the literature is called here, if that is offered."""
+    ours = OURS.get(name.removesuffix("s"), "")
+    return [ours] if ours.partition("(")[0] in offered else []
 
 
 def load_lazily(package: str) -> None:

@@ -34,7 +34,7 @@ def check_kinds(strategy: object, models: Mapping[str, AnyBackend]) -> None:
         if rewards and not all(map(scores, named)):
             raise InputError(f"the model {name!r} generates and cannot score: name a reward model")
         if rewards and not name and not any(map(scores, models.values())):
-            raise InputError("this run has no reward model: pass one by name")
+            raise InputError("this run has no reward model: pass one by name, as --model prm=small-prm does")
 
 
 def asks_first(part: object) -> bool:
@@ -204,7 +204,7 @@ def _check_greedy(part: object, of: object, count: int) -> None:
         same = "that are all the same" if most == 1 else f"of which at most {most} differ"
         raise InputError(
             f"{literal(part)}: draws {count} samples {same}, since temperature=0 makes no choice: leave temperature "
-            f"out, or draw {'one sample' if most == 1 else most} with {literal(of)}"
+            f"out, or draw {'one sample' if most == 1 else most} with {literal(of or USUAL)}"
         )
 
 

@@ -53,6 +53,10 @@ class Problem:
         if self.messages:
             self._read_messages()
         _require_text(self.prompt, f"problem {self.id!r}: prompt")
+        if not (self.prompt.strip() or self.messages):
+            raise InputError(
+                f"problem {self.id!r} has no question: write Problem(id, question), or pass the text itself"
+            )
         if self.answer is not None:
             object.__setattr__(self, "answer", _as_text(self.answer, f"problem {self.id!r}: answer"))
         if self.tests is not None:

@@ -95,7 +95,15 @@ def filled(template: str, question: str, replies: Sequence[str]) -> str:
     """A template with `{question}`, `{1}`, `{2}`, … for the replies so far and `{last}` for the last filled in."""
     known = {"question": question, **{str(number): reply for number, reply in enumerate(replies, 1)}}
     known["last"] = replies[-1] if replies else ""
-    return re.sub(r"\{(question|last|[0-9]+)\}", lambda found: known.get(found[1], found[0]), template)
+    return _PLACE.sub(lambda found: known.get(found[1], found[0]), template)
+
+
+def places(template: str) -> set[str]:
+    """What a template has filled in: `question`, `last` and the numbers of replies."""
+    return {*_PLACE.findall(template)}
+
+
+_PLACE = re.compile(r"\{(question|last|[0-9]+)\}")
 
 
 def follow_on(question: str, replies: Sequence[str]) -> str:

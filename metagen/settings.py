@@ -21,6 +21,19 @@ WAITING = 600.0
 PLAIN = "; a plain function of (prompt, text) goes into OnText(...)"
 GENERATOR = ("problem", "run")
 """What a generator is called with."""
+VERIFIER = ("problem", "candidates", "run")
+"""What a verifier is called with: many candidates."""
+CRITIC = ("problem", "candidate", "run")
+"""What a critic is called with: one candidate."""
+KINDS: Mapping[str, str] = {"candidates": "verifier", "candidate": "critic", "weights": "rule"}
+"""What is called with three arguments, by the name of the second."""
+MISPLACED: Mapping[tuple[str, tuple[str, ...]], str] = {
+    ("critic", VERIFIER): "is a critic, which says what is wrong with one candidate: give a verifier, which returns "
+    "verdicts",
+    ("verifier", CRITIC): "is a verifier, which returns verdicts: give a critic, such as Reason(by={})",
+    ("rule", VERIFIER): "is a rule that ends a vote: write until={}",
+}
+"""What to say of one kind in the place of another."""
 
 
 def spelled(self: object) -> str:
@@ -51,6 +64,12 @@ def literal(value: object) -> str:
     if inspect.isfunction(value):
         return value.__name__
     return repr(value)
+
+
+def freeze(of: object, name: str) -> None:
+    """Make a tuple of a setting that is given as a list."""
+    if isinstance(value := getattr(of, name), list):
+        object.__setattr__(of, name, tuple(value))
 
 
 def require_whole(of: object, /, *, least: int = 1, **numbers: Any) -> None:
@@ -122,21 +141,12 @@ def can_step(generator: object) -> bool:
 
 def require_verifier(of: object, /, **given: Any) -> None:
     """Refuse what is not an async function called as `(problem, candidates, run)`."""
-    _require_call(type(of).__name__, given, "a verifier", ("problem", "candidates", "run"), PLAIN)
-    for name, value in given.items():
-        if is_critic(value):
-            raise InputError(f"{type(of).__name__}: {name}={literal(value)} is a critic, and a verifier is needed here")
-
-
-def is_critic(value: object) -> bool:
-    """Whether it says, by the type that it returns, that it is a critic: it is called as verifiers are."""
-    call = value if inspect.isfunction(value) else getattr(type(value), "__call__", None)  # noqa: B004 (what it is matters)
-    return "Feedback" in str(getattr(call, "__annotations__", {}).get("return", ""))
+    _require_call(type(of).__name__, given, "a verifier", VERIFIER, PLAIN)
 
 
 def require_critic(of: object, /, **given: Any) -> None:
     """Refuse what is not an async function called as `(problem, candidate, run)`."""
-    _require_call(type(of).__name__, given, "a critic", ("problem", "candidate", "run"))
+    _require_call(type(of).__name__, given, "a critic", CRITIC)
 
 
 def require_tool(of: object, /, **given: Any) -> None:
@@ -154,7 +164,7 @@ def require_strategy(where: str, /, **given: Any) -> None:
 
 def require_grade(where: str, /, **given: Any) -> None:
     """Refuse a grade that is no verifier; `where` names the call that was given it."""
-    _require_call(where, given, "a verifier", ("problem", "candidates", "run"), PLAIN)
+    _require_call(where, given, "a verifier", VERIFIER, PLAIN)
 
 
 def require_async(value: object, where: str, signature: Sequence[str]) -> None:
@@ -164,24 +174,49 @@ def require_async(value: object, where: str, signature: Sequence[str]) -> None:
         raise InputError(f"{where} is not async: write async def {name}({', '.join(signature)})")
 
 
-def _require_call(owner: str, given: Mapping[str, Any], wanted: str, signature: Sequence[str], hint: str = "") -> None:
+def _require_call(
+    owner: str, given: Mapping[str, Any], wanted: str, signature: tuple[str, ...], hint: str = ""
+) -> None:
     for name, value in given.items():
-        if value is None or _all_are_called_with(type(value), len(signature)):  # type: ignore[arg-type]  # a class has a hash
+        if value is None or _all_are_called_with(type(value), signature):  # type: ignore[arg-type]  # a class has a hash
             continue
         where = f"{owner}: {name}={literal(value)}"
         if isinstance(value, type):
             raise InputError(f"{owner}: {name}={value.__name__} is a class: write {value.__name__}(...)")
         if not takes(value, len(signature)):
-            called = f"called with ({', '.join(signature)})"
-            raise InputError(f"{where} is not {wanted}, {called}{hint if _is_plain(value) else ''}")
+            said = f"is not {wanted}, which is an async function of ({', '.join(signature)})"
+            raise InputError(f"{where} {said}{hint if _is_plain(value) else _instead(value, signature)}")
+        if misplaced := MISPLACED.get((kind_of(value), signature)):
+            raise InputError(f"{where} {misplaced.format(literal(value))}")
         require_async(value, where, signature)
 
 
+def _instead(value: object, signature: tuple[str, ...]) -> str:
+    """What to write in the place of a text, or of several in brackets."""
+    if isinstance(value, list | tuple):
+        return ": write one, or each by itself, without brackets"
+    if not isinstance(value, str):
+        return ""
+    if "(" in value:
+        return f": write {value} without quotes, or parse({literal(value)})"
+    made = {GENERATOR: "Model", VERIFIER: "ProcessReward"}.get(signature)
+    return f": write {made}({literal(value)})" if made else ""
+
+
 @functools.lru_cache(1024)
-def _all_are_called_with(kind: type, arguments: int) -> bool:
-    """Whether every object of a kind is awaited when called with so many arguments, so that none need be looked at."""
+def _all_are_called_with(kind: type, signature: tuple[str, ...]) -> bool:
+    """Whether every object of a kind is awaited when called with such arguments, so that none need be looked at."""
     call = getattr(kind, "__call__", None)  # noqa: B004 (what it is matters)
-    return inspect.isfunction(call) and is_async(call) and takes(call, arguments + 1)
+    is_called = inspect.isfunction(call) and is_async(call) and takes(call, len(signature) + 1)
+    return is_called and (kind_of(call), signature) not in MISPLACED
+
+
+def kind_of(value: object) -> str:
+    """Whether it is a verifier, a critic or a rule by the names of what it needs; empty where they do not say."""
+    given = inspect.signature(value).parameters.values()  # type: ignore[arg-type]
+    found = {each.name.lstrip("_") for each in given if each.default is each.empty} & KINDS.keys()
+    kind = KINDS[found.pop()] if len(found) == 1 else ""
+    return kind if is_async(value) is (kind != "rule") else ""
 
 
 def require_plain(value: object, where: str) -> None:

@@ -41,6 +41,8 @@ from metagen.verifiers.grading import REFERENCE, by_reference, grades, oracle_of
 
 Result = TypeVar("Result")
 Models = AnyBackend | Mapping[str, AnyBackend]
+EXAMPLE = "VLLMEngine('small-moe')"
+"""A backend that everybody has, for messages."""
 
 
 async def solve(
@@ -430,7 +432,7 @@ def name_models(model: Models | None, *parts: object) -> Mapping[str, AnyBackend
     models = {} if model is None else model if isinstance(model, Mapping) else {"model": model}
     for name, backend in models.items():
         if isinstance(backend, type) or not (generates(backend) or scores(backend)):
-            raise InputError(f"{name} must be a backend, such as VLLMEngine('small-moe'), not {backend!r}")
+            raise InputError(f"{name} must be a backend, such as {EXAMPLE}, not {backend!r}")
     for name in named_models(parts):
         if name and name not in models:
             raise InputError(f"the strategy names a model {name!r}, and this run has {', '.join(models) or 'none'}")

@@ -208,7 +208,7 @@ REFUSALS: list[tuple[tuple[str, ...], str]] = [
     (("solve", "problems.jsonl", *POOL, "--out", "own.py"), "own.py: cannot be a run's folder"),
     (("sample", "problems.jsonl", *POOL, "--out", "new.jsonl"), "Missing option '--n'"),
     (("sample", "problems.jsonl", *POOL, "--n", "4"), "Missing option '--out'"),
-    (("sample", "problems.jsonl", *POOL, "--n", "0", "--out", "new.jsonl"), "Invalid value for '--n': "),
+    (("sample", "problems.jsonl", *POOL, "--n", "0", "--out", "new.jsonl"), "Invalid value for '--n' / '-n': "),
     (
         ("sample", "problems.jsonl", *POOL, "--n", "4", "--out", "no_model"),
         "no_model: name a file that ends in .jsonl",
@@ -808,3 +808,17 @@ def test_a_pool_is_reported_by_the_answers_that_are_given(metagen: Command) -> N
     assert "no answer: 1 of 6, of them 1 cut" in out
     own = metagen("report", "words.jsonl", "--problems", "labels.jsonl", "--answers", "reads", "--load", "reads.py")
     assert own.code == 0
+
+
+@pytest.mark.parametrize("command", [[], ["solve"], ["train", "orm"]])
+def test_help_has_a_short_name(
+    command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = []
+    for option in ("-h", "--help"):
+        monkeypatch.setattr("sys.argv", ["metagen", *command, option])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert not ended.value.code
+        shown.append(capsys.readouterr().out)
+    assert shown[0] == shown[1] != ""

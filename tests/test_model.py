@@ -399,3 +399,8 @@ async def test_one_greedy_sample_and_greedy_parts_are_fine() -> None:
         assert not (await solve(PROBLEM, parse(spec), Counting())).failed
     for spec in ("Model(temperature=0)", "Vote(1, of=Model(temperature=0))", "Fallback(Model(temperature=0), Model())"):
         assert not (await solve(PROBLEM, parse(spec), Counting())).failed
+
+
+async def test_what_to_draw_one_sample_with_has_a_name_where_it_is_left_out() -> None:
+    with pytest.raises(InputError, match=r"leave temperature out, or draw one sample with Model\(\)$"):
+        await solve("?", Vote(4), Scripted("7"), default=Model(temperature=0))

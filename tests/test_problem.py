@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 
@@ -161,3 +162,14 @@ def test_ids_and_prompts_are_checked() -> None:
         Problem(None, "?")  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"^problem 'p': prompt must be a text, not 7$"):
         Problem("p", 7)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("make", [lambda: Problem("What is 3 + 4?"), lambda: Problem("1", " \n")])
+def test_a_problem_without_a_question_is_refused(make: Callable[[], Problem]) -> None:
+    with pytest.raises(InputError, match=r"has no question: write Problem\(id, question\)"):
+        make()
+
+
+def test_a_conversation_may_end_with_an_empty_turn() -> None:
+    turns = [{"role": "system", "content": "Say something."}, {"role": "user", "content": ""}]
+    assert Problem("1", messages=turns).prompt == ""

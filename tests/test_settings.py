@@ -8,18 +8,26 @@ from typing import Any
 import pytest
 
 from metagen import (
+    ABMCTS,
     MCTS,
+    Arithmetic,
     BestOf,
+    BetaStop,
     Candidate,
     Chain,
+    Correct,
     CoT,
     Fallback,
+    Feedback,
     InputError,
+    Intrinsic,
     Joined,
+    Judge,
     Limits,
     MatchesReference,
     Mean,
     Model,
+    Panel,
     Problem,
     ProgramOfThought,
     ReAct,
@@ -36,7 +44,8 @@ from metagen import (
     tools,
     verifiers,
 )
-from metagen.settings import literal, require_generator, require_verifier, require_whole, spelled
+from metagen.settings import kind_of, literal, require_generator, require_verifier, require_whole, spelled
+from metagen.spec.parse import parse_grade
 from metagen.verifiers import critics
 
 
@@ -109,7 +118,7 @@ def test_the_least_whole_number_can_be_chosen() -> None:
     [
         (Vote, r"Example: of=Vote is a class: write Vote\(\.\.\.\)"),
         (8, "Example: of=8 is not a strategy"),
-        ("CoT()", r'Example: of="CoT\(\)" is not a strategy, called with \(problem, run\)'),
+        ("CoT()", r'Example: of="CoT\(\)" is not a strategy, which is an async function of \(problem, run\)'),
         (MatchesReference(), r"Example: of=MatchesReference\(\) is not a strategy"),
         (judge, "Example: of=judge is not a strategy"),
     ],
@@ -268,3 +277,81 @@ def works(kind: Any, several: list[Any], settings: dict[str, Any]) -> bool:
         return repr(kind(*several, **settings)) != "" and hash(kind(*several, **settings)) is not None
     except InputError:
         return False
+
+
+async def feeds_back(_problem: Problem, candidate: Candidate, _run: Run) -> Feedback | None:
+    return None
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Until(Arithmetic()), r"Until: by=Arithmetic\(\) is a critic, .*: give a verifier"),  # type: ignore[arg-type]
+        (lambda: Vote(2, by=feeds_back), "Vote: by=feeds_back is a critic"),  # type: ignore[arg-type]
+        (lambda: Mean(Arithmetic()), r"Mean: of=Arithmetic\(\) is a critic"),  # type: ignore[arg-type]
+        (lambda: Reason(by=Intrinsic()), r"Reason: by=Intrinsic\(\) is a critic"),  # type: ignore[arg-type]
+        (lambda: Refine(Judge()), r"Refine: feedback=Judge\(\) is a verifier, .* such as Reason\(by=Judge\(\)\)$"),  # type: ignore[arg-type]
+        (lambda: Refine(judge), r"Refine: feedback=judge is a verifier, .* such as Reason\(by=judge\)$"),
+        (lambda: Refine(functools.partial(judge)), "is a verifier"),
+        (
+            lambda: Correct(Model("c"), feedback=MatchesReference()),  # type: ignore[arg-type]
+            "Correct: feedback=MatchesReference.* is a verifier",
+        ),
+        (lambda: parse_grade("Arithmetic()"), r"--grade: grade=Arithmetic\(\) is a critic"),
+        (lambda: BestOf(4, by=BetaStop(0.9)), r"BestOf: by=BetaStop\(0.9\) is a rule .*: write until=BetaStop\(0.9\)$"),  # type: ignore[arg-type]
+        (lambda: Vote(4, until=MatchesReference()), r"is a verifier: write Until\(MatchesReference\(\)\)$"),  # type: ignore[arg-type]
+        (lambda: Vote(16, of="small"), r'Vote: of="small" is not a strategy, .*: write Model\("small"\)$'),  # type: ignore[arg-type]
+        (lambda: Vote(16, by="prm"), r'Vote: by="prm" is not a verifier, .*: write ProcessReward\("prm"\)$'),  # type: ignore[arg-type]
+        (lambda: Until("Judge()"), r'write Judge\(\) without quotes, or parse\("Judge\(\)"\)$'),  # type: ignore[arg-type]
+    ],
+)
+def test_what_belongs_in_another_place_is_told_where(make: Callable[[], Any], said: str) -> None:
+    with pytest.raises(InputError, match=said) as refused:
+        make()
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", verifiers.__all__)
+def test_what_says_how_it_is_called_is_told_apart(name: str) -> None:
+    kind = getattr(verifiers, name)
+    assert kind_of(kind.__call__) == ("critic" if name in critics.__all__ else "verifier")
+
+
+async def look(text: str) -> str:
+    return text
+
+
+@pytest.mark.parametrize(
+    ("listed", "same"),
+    [
+        (lambda: Panel([Model("a"), Model("b")]), Panel((Model("a"), Model("b")))),  # type: ignore[arg-type]
+        (lambda: ReAct([("judge", look)]), ReAct((("judge", look),))),  # type: ignore[arg-type]
+        (lambda: ABMCTS(4, of=[Model("a")], by=judge), ABMCTS(4, of=(Model("a"),), by=judge)),  # type: ignore[arg-type]
+        (lambda: CoT(shots=[("1 + 1?", "2")]), CoT(shots=(("1 + 1?", "2"),))),  # type: ignore[arg-type]
+    ],
+)
+def test_a_list_does_for_a_tuple(listed: Callable[[], Any], same: Any) -> None:
+    assert (listed(), repr(listed()), hash(listed())) == (same, repr(same), hash(same))
+
+
+@pytest.mark.parametrize("make", [Fallback, Mean, Chain])
+def test_what_is_written_one_by_one_is_refused_in_brackets(make: Any) -> None:
+    with pytest.raises(InputError, match="each by itself, without brackets"):
+        make([Model("a"), judge])
+
+
+async def unnamed(x: Problem, y: Any, run: Run) -> Any:
+    return None
+
+
+async def weighing(problem: Problem, ys: Any, run: Run, weights: Any = None, candidate: Any = None) -> Any:
+    return None
+
+
+def ruling(candidates: Any, powers: Any, left: int) -> bool:
+    return True
+
+
+def test_what_does_not_say_how_it_is_called_may_be_either() -> None:
+    assert Vote(2, by=weighing, until=ruling).until is ruling
+    assert (Vote(2, by=unnamed).by, Refine(unnamed).feedback) == (unnamed, unnamed)

@@ -4,8 +4,18 @@ import os
 from pathlib import Path
 from typing import Any
 
+from metagen.calls import hint
 from metagen.card.layouts import read_config
 from metagen.errors import InputError
+from metagen.models import SHIPPED
+
+
+def find_model(model: str | Path) -> str:
+    """The folder of a model that ships with metagen, for its name; else what was given. Raises as `check_model`."""
+    text = str(model)
+    found = text if os.path.exists(text) else str(SHIPPED.get(text, text))
+    check_model(found)
+    return found
 
 
 def check_model(model: str) -> None:
@@ -15,6 +25,12 @@ def check_model(model: str) -> None:
             raise InputError(f"{model} holds no model: it has no config.json")
     elif model.startswith((".", "/", "~")) and not os.path.exists(model):
         raise InputError(f"there is no model at {model}: give the folder of a model, or its name on the hub")
+
+
+def where_models_are(model: str) -> str:
+    """What to say of a model that is no folder and could not be opened."""
+    ships = "" if os.path.exists(model) else hint(model, SHIPPED)
+    return f"; give a model's folder, its name on the hub, or one that ships with metagen: {ships}" if ships else ""
 
 
 def name_of(model: str) -> str:

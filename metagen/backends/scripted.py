@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 from metagen.budget import Usage
-from metagen.errors import GenerationError, SampleError, UnfitRequest
+from metagen.errors import GenerationError, InputError, SampleError, UnfitRequest
 from metagen.request import (
     Backend,
     Card,
@@ -57,6 +57,8 @@ class Scripted(Backend):
         card: Card | None = None,
         thinking: str | None = None,
     ) -> None:
+        if not (isinstance(script, str) or callable(script)):
+            raise InputError(f"Scripted: needs a text or a function of the request, not {script!r}")
         self._script = script
         self._family = find_family(thinking, "", "scripted")
         self.card = card
@@ -104,7 +106,10 @@ class Scripted(Backend):
         if isinstance(self._script, str):
             return self._script
         reply = self._script(request)
-        return await reply if inspect.isawaitable(reply) else reply
+        reply = await reply if inspect.isawaitable(reply) else reply
+        if not isinstance(reply, str | Completion):
+            raise InputError(f"the script of {self.name} returned {reply!r}: return a text, or a Completion")
+        return reply
 
     async def __aenter__(self) -> Self:
         return self

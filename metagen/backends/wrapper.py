@@ -151,6 +151,8 @@ class _Priced(Passing[Inner]):
 
     def __init__(self, of: Inner, price: Price) -> None:
         super().__init__(of)
+        if not isinstance(price, Price):
+            raise InputError(f"{type(self).__name__}: price must be a Price, such as Price(0.15, 0.6), not {price!r}")
         self._price = price
 
     @property

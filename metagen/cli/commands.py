@@ -65,6 +65,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
 )
 app.add_typer(training_app, name="train")
 app.command("serve")(serve_command)
@@ -138,7 +139,7 @@ def solve_command(
 @app.command("sample")
 def sample_command(
     file: File,
-    n: Annotated[int, typer.Option("--n", min=1, help="Samples per problem.")],
+    n: Annotated[int, typer.Option("--n", "-n", min=1, help="Samples per problem.")],
     out_file: Annotated[Path, typer.Option("--out", metavar="POOL.jsonl", help="The pool of samples.")],
     model: ModelOption = None,
     strategy: Annotated[str, typer.Option("--of", metavar="SPEC", help="What draws one sample.")] = "Model()",
@@ -190,7 +191,7 @@ def report_command(
             "--out", metavar="DIR", help="Write table.md, table.csv, table.json and, with matplotlib, pictures."
         ),
     ] = None,
-    n: Annotated[int | None, typer.Option("--n", min=1, help="Only the first N samples of each problem.")] = None,
+    n: Annotated[int | None, typer.Option("--n", "-n", min=1, help="Only the first N samples of each problem.")] = None,
     card: SourceCardOption = None,
     price: SourcePriceOption = None,
     reach: ReachOption = None,
@@ -251,7 +252,9 @@ def choose_command(
             "--out", metavar="DIR", help="Write choice.md, choice.csv, choice.json and, with matplotlib, a picture."
         ),
     ] = None,
-    n: Annotated[int | None, typer.Option("--n", min=1, help="Samples of each problem. Default: 16, or all.")] = None,
+    n: Annotated[
+        int | None, typer.Option("--n", "-n", min=1, help="Samples of each problem. Default: 16, or all.")
+    ] = None,
     limit: LimitOption = None,
     seed: SeedOption = None,
     concurrency: Annotated[int | None, typer.Option(min=1, help="Problems at once.")] = None,
@@ -273,10 +276,10 @@ def choose_command(
     """Say which strategy to use for a budget.
 
     From pools of samples that are there (with --problems), or from one that is drawn for a file of problems. Every
-    strategy that samples can stand for is estimated: votes, weighted votes, votes that stop, the best of k, sampling
-    until a check accepts, cascades of two pools. Where the pool is drawn, others are run too, the worse half dropped
-    lap by lap. Prints the best for each cost with intervals, the choice for the budget, how sure it is, what twice the
-    budget would add, and the command to use it. No strategy is judged on the problems that chose it.
+    strategy whose result can be worked out from samples is estimated: votes, weighted votes, votes that stop, the best
+    of k, sampling until a check accepts, cascades of two pools. Where the pool is drawn, others are run too, the worse
+    half dropped lap by lap. Prints the best for each cost with intervals, the choice for the budget, how sure it is,
+    what twice the budget would add, and the command to use it. No strategy is judged on the problems that chose it.
     """
     given = locals()
     from metagen.cli.choose import Amount, find, report, require_known

@@ -43,7 +43,8 @@ TemplateOption = Annotated[
     typer.Option(
         "--template",
         metavar="FILE",
-        help="What every question is written into: a text with {prompt}, and any field of the row as {name}.",
+        help="A file with the text to put around every question: {prompt} stands for the question, {name} for any "
+        "other field of the row.",
     ),
 ]
 AnswersOption = Annotated[
@@ -60,8 +61,8 @@ GradeOption = Annotated[
     typer.Option(
         "--grade",
         metavar="SPEC",
-        help="What says whether an answer is right, by a verdict of 1: a verifier, such as 'PassesTests()'. Default: "
-        "the tests of a row, Coq for a theorem, else the reference answer.",
+        help="The verifier that decides whether an answer is right (it is if the verdict is 1), such as "
+        "'PassesTests()'. Default: the tests of a row, Coq for a theorem, else the reference answer.",
     ),
 ]
 EngineOption = Annotated[

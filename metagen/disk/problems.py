@@ -90,6 +90,7 @@ class ProblemFile:
     """
 
     path: Path
+    """A text will do."""
     prompt_field: str | None = None
     answer_field: str | None = None
     id_field: str | None = None
@@ -107,6 +108,9 @@ class ProblemFile:
     """The files that `check` found: what is written beside them later is no problem."""
     _known: dict[str, Answers] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Kinds of answers by their specs, so that each is read once and not for each row."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path))
 
     @property
     def kind(self) -> str:

@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeGuard, TypeVar, cast, get_args
@@ -17,6 +18,8 @@ from metagen.spec import plugins
 
 POOLS = (".json", ".jsonl", ".jsonl.gz", ".jsonl.bz2", ".jsonl.xz", ".jsonl.zst")
 """The ends of names of pools; one that is packed is refused by its content."""
+ADDRESS = re.compile(r"(localhost|[\w-]+(\.[\w-]+)+):\d+(/|\Z)")
+"""How an address begins that lacks its `http://`."""
 OURS = " (shipped)"
 """What follows the name of a model that ships, in its identity."""
 
@@ -47,16 +50,28 @@ def make_backend(
     if is_served(model):
         servers = [_make_server(backends.OpenAIServer, url, server, card=card) for url in model.split(",")]
         return backends.Retrying(servers[0] if len(servers) == 1 else backends.Balanced(*servers))
-    if name := model if model in names else _name_of(model):
+    if name := model if model in names else "" if ADDRESS.match(model) else _name_of(model):
         return _make(model, _find(name, names), card)
     if model.lower().endswith(POOLS):
         return backends.Recorded(model, card=card)
+    if meant := _meant(model):
+        raise InputError(f"--model {model}: {meant}")
     if card:
         raise InputError(f"--card is for servers and pools; {model} has its own")
     model = str(SHIPPED.get(model, model))
     if known_family(model, _config_of(model)):
         return _make_reward(model, engine, None, server)
     return backends.VLLMEngine(model, **engine)
+
+
+def _meant(model: str) -> str:
+    """What to write in the place of a text that is nearly an address or a backend; empty for what may be a model."""
+    like, plus, rest = model.partition("+")
+    if plus and is_served(rest):
+        return f"there is no family {like!r} of reward models: {hint(like, FAMILIES)}"
+    if ADDRESS.match(model) and not os.path.exists(model):
+        return f"write http://{model}"
+    return f"write {model}:TEXT" if _own_backend(model) and not os.path.exists(model) else ""
 
 
 def at_price(backend: AnyBackend, price: str | None) -> AnyBackend:

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from metagen.analysis.fronts import Point, point
+from metagen.calls import hint
 from metagen.disk.problems import problem_file
 from metagen.disk.templates import read_turn
 from metagen.errors import InputError, first_fault
@@ -119,9 +120,16 @@ def read_plan(path: Path) -> Plan:
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path}: is not TOML: {error}") from None
     except ValidationError as error:
-        raise InputError(f"{path}: {first_fault(error)}") from None
+        raise InputError(f"{path}: {_fault(error)}") from None
     _check_names(path, plan)
     return plan
+
+
+def _fault(error: ValidationError) -> str:
+    """What is wrong in a plan; of a field that it does not have, which one may be meant."""
+    unknown = [each["loc"] for each in error.errors() if each["type"] == "extra_forbidden"]
+    fields = [(Limit if place[1:] else Plan).model_fields.keys() for place in unknown[:1]]
+    return ": ".join((first_fault(error), *(hint(str(unknown[0][-1]), each) for each in fields)))
 
 
 def cells(path: Path, plan: Plan) -> list[Cell]:
@@ -172,6 +180,11 @@ def _beside(plan: Plan, spec: str, names: Mapping[str, Any]) -> list[str]:
     """The models that a strategy, or the grade, asks beside the one that it runs over. Raises `InputError`."""
     grade = parse_grade(plan.grade, names) if plan.grade else None
     asked = {*named_models((parse(spec, names), grade))} - {"", DRAWN}
+    if drawn := asked & plan.models.keys():
+        raise InputError(
+            f"it names a model {min(drawn)!r}: strategies run over each model in turn, so leave it out, or give it "
+            "under [verifiers] by another name if it only judges"
+        )
     if strange := asked - plan.verifiers.keys():
         raise InputError(f"it names a model {min(strange)!r}: give it under [verifiers], as in {min(strange)} = MODEL")
     return sorted(asked)

@@ -1,10 +1,13 @@
 """What a verifier, critic or tool may return: their contracts, checked where they are called."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import os
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from inspect import isawaitable
 from math import isnan
+from pathlib import Path
+from traceback import extract_tb
 from typing import TYPE_CHECKING, SupportsFloat, TypeVar
 
 from metagen.candidate import Candidate, Feedback, Score
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from metagen.run.run import Run
 
 Result = TypeVar("Result")
+_OURS = str(Path(__file__).parents[1]) + os.sep
 
 
 async def obtain_feedback(critic: Critic, problem: Problem, candidate: Candidate, run: "Run") -> Feedback | None:
@@ -31,7 +35,7 @@ async def obtain_feedback(critic: Critic, problem: Problem, candidate: Candidate
     except MetagenError:
         raise
     except Exception as error:  # whatever a user's critic raises is a critic's failure
-        raise VerifierError(f"{name_of(critic)} raised {type(error).__name__}: {error}") from error
+        raise VerifierError(f"{name_of(critic)} {raised(error)}") from error
     if feedback is not None and not isinstance(feedback, Feedback):
         raise VerifierError(f"{name_of(critic)} gave {feedback!r}: a critic gives Feedback, or None")
     return feedback
@@ -47,7 +51,7 @@ async def call_tool(tool: Tool, text: str, seconds: float, characters: int) -> s
     except MetagenError:
         raise
     except Exception as error:  # whatever a user's tool raises is a tool's failure
-        said = f"took longer than {seconds:g} s" if limit.expired() else f"raised {type(error).__name__}: {error}"
+        said = f"took longer than {seconds:g} s" if limit.expired() else raised(error)
         raise ToolError(f"{name} {said}") from error
     if not isinstance(said, str):
         raise ToolError(f"{name} returned {type(said).__name__}, not a text")
@@ -75,7 +79,22 @@ def _called(function: Callable[..., object], given: Sequence[object], read: Call
     except MetagenError:
         raise
     except Exception as error:  # whatever a user's function raises costs the sample
-        raise ToolError(f"{literal(function)} raised {type(error).__name__}: {error}") from error
+        raise ToolError(f"{literal(function)} {raised(error)}") from error
+
+
+def raised(error: Exception) -> str:
+    """What a user's function raised, and in which line: the last one of the file that metagen called."""
+    called = [frame for frame in extract_tb(error.__traceback__) if not frame.filename.startswith(_OURS)]
+    within = [frame for frame in called if frame.filename == called[0].filename]
+    place = f" ({Path(within[-1].filename).name}, line {within[-1].lineno})" if within else ""
+    return f"raised {type(error).__name__}: {error}{place}"
+
+
+def check_problem(problem: object) -> None:
+    """Refuse what a run cannot ask, such as a text."""
+    if not isinstance(problem, Problem):
+        remedy = f"write problem.asking({literal(problem)})" if isinstance(problem, str) else "it comes second"
+        raise InputError(f"run.ask and run.sample want a generator, then a Problem, not {literal(problem)}: {remedy}")
 
 
 async def awaited(result: Awaitable[Result], function: object) -> Result:
@@ -98,7 +117,17 @@ def check_samples(drawn: object, generator: Batched) -> list[Candidate]:
     )
 
 
-def check_verdict(verdict: object, verifier: Verifier) -> Score | VerifierError | None:
+def list_verdicts(verdicts: Iterable[object], verifier: Verifier) -> list[object]:
+    """What a verifier gave as a list. Raises `VerifierError` for what is none."""
+    try:
+        each = iter(verdicts)
+    except TypeError:
+        given = f"{name_of(verifier)} gave {verdicts!r}"
+        raise VerifierError(f"{given}: a verifier returns a list, with a verdict for each candidate") from None
+    return [*each]
+
+
+def check_verdict(verdict: object, verifier: object) -> Score | VerifierError | None:
     """The verdict in plain floats. A bare number of any kind is read as a `Score` of that value.
 
     For a verdict that is not a number it returns the error, so that the other candidates keep theirs.

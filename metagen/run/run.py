@@ -23,7 +23,17 @@ from metagen.errors import (
 )
 from metagen.events import Expanded, Judged, ToolCalled
 from metagen.problem import Problem
-from metagen.run.contracts import awaited, call_tool, check_samples, check_verdict, obtain_feedback, settled
+from metagen.run.contracts import (
+    awaited,
+    call_tool,
+    check_problem,
+    check_samples,
+    check_verdict,
+    list_verdicts,
+    obtain_feedback,
+    raised,
+    settled,
+)
 from metagen.run.node import Key, Part
 from metagen.run.protocols import Critic, Generator, Tool, Verifier, is_batched, name_of
 from metagen.run.sending import Sending
@@ -55,7 +65,7 @@ class Run(Sending):
         be read while it is written; `"stage"` if it is only read on the way; else it may become the answer.
         """
         number = self._key() if key is None else self._named(key)
-        candidate = await self._ask(self._resolve(generator, part), problem, number, part=part)
+        candidate = await self._ask(self._resolve(generator, problem, part), problem, number, part=part)
         self._tell_sample((*self._span.path, *number), 0, 1, candidate)
         return candidate
 
@@ -65,7 +75,7 @@ class Run(Sending):
         A generator that is `Batched` is asked for them in one request, and what that raises is raised. Else raises
         `NoCandidate` if all are lost.
         """
-        generator, key = self._resolve(generator), self._key()
+        generator, key = self._resolve(generator, problem), self._key()
         if is_batched(generator):
             with self._child(name_of(generator), key) as run:
                 candidates = check_samples(await awaited(generator.sample(problem, run, n), generator), generator)
@@ -98,7 +108,7 @@ class Run(Sending):
         """
         if window < 1:
             raise InputError(f"a stream needs a window of 1 or more, not {window}")
-        generator, key = self._resolve(generator), self._key()
+        generator, key = self._resolve(generator, problem), self._key()
         numbers = iter(range(limit))
         stream = Stream(limit)
 
@@ -237,7 +247,8 @@ class Run(Sending):
         if teller := self._scope.teller:
             teller.tell(Expanded(self._span.path, expansion, texts))
 
-    def _resolve(self, generator: Generator | None, part: Part = "draft") -> Generator:
+    def _resolve(self, generator: Generator | None, problem: object, part: Part = "draft") -> Generator:
+        check_problem(problem)
         if generator is not None:
             return generator
         return self._scope.aside if "stage" in (self._part, part) else self._scope.model
@@ -260,7 +271,7 @@ class Run(Sending):
             if not isinstance(candidate, Candidate):
                 raise InputError(
                     f"{name_of(generator)} returned {type(candidate).__name__}, not a Candidate: return what "
-                    "`await run.sample(...)` or `await run.ask(...)` gave, or Candidate((text,))"
+                    "`await run.ask(...)` gave, one of the list of `await run.sample(...)`, or Candidate((text,))"
                 )
             return candidate
 
@@ -318,11 +329,11 @@ class Run(Sending):
         self, verifier: Verifier, problem: Problem, candidates: Sequence[Candidate]
     ) -> list[Score | None]:
         try:
-            scores = list(await awaited(verifier(problem, candidates, self), verifier))
+            scores = list_verdicts(await awaited(verifier(problem, candidates, self), verifier), verifier)
         except MetagenError:
             raise
         except Exception as error:  # whatever a user's verifier raises is a verifier's failure
-            raise VerifierError(f"{name_of(verifier)} raised {type(error).__name__}: {error}") from error
+            raise VerifierError(f"{name_of(verifier)} {raised(error)}") from error
         if len(scores) != len(candidates):
             raise VerifierError(f"{name_of(verifier)} gave {len(scores)} verdicts for {len(candidates)} candidates")
         return settled([check_verdict(score, verifier) for score in scores], self)

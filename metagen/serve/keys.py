@@ -80,7 +80,9 @@ def read_keys(path: Path) -> tuple[Key, ...]:
         rows = KeyFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))).key
     except ValidationError as error:
         raise InputError(f"{path}: {first_fault(error)}") from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
         raise InputError(f"{path}: cannot be read as TOML: {error}") from None
     keys = tuple(row.key() for row in rows)
     check_names(keys, f"{path}: ")

@@ -13,7 +13,7 @@ from metagen.errors import InputError
 from metagen.lazy import Names
 from metagen.model import Model
 from metagen.run import Verifier
-from metagen.settings import GENERATOR, is_critic, literal, require_async, require_grade, takes
+from metagen.settings import GENERATOR, literal, require_async, require_grade, takes
 from metagen.spec import plugins
 from metagen.verifiers import critics
 
@@ -39,7 +39,7 @@ def parse(text: str, names: Mapping[str, Any] | None = None) -> Any:
 def parse_grade(text: str, names: Mapping[str, Any] | None = None) -> Verifier:
     """Read a verifier that says whether an answer is right, such as `PassesTests()`. Raises `InputError`."""
     made = _reader(names).read(text)
-    if isinstance(made, type) or not takes(made, 3) or is_critic(made):
+    if isinstance(made, type) or not takes(made, 3):
         raise InputError(f"{text[:80]!r} is not a verifier; write one such as MatchesReference() or PassesTests()")
     require_grade("--grade", grade=made)
     return made  # type: ignore[no-any-return]

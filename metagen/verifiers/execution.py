@@ -1,7 +1,7 @@
 """Verifiers that run a candidate's code, in a sandbox."""
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from importlib.resources import files
 
@@ -71,11 +71,20 @@ class PassesTests:
         Raises:
             InputError: there are none, they would run nothing, or they import what the sandbox does not see.
         """
-        return read_tests(self._tests(problem), problem.id, lambda name: is_importable(name, self.sandbox))
+        return self._read(problem, lambda name: is_importable(name, self.sandbox))
 
     def check_elsewhere(self, problem: Problem) -> None:
         """The same of tests that other machines run: what these can import is not known here."""
-        read_tests(self._tests(problem), problem.id, lambda _: True)
+        self._read(problem, lambda _: True)
+
+    def _read(self, problem: Problem, importable: Callable[[str], bool]) -> Suite | Cases:
+        tests = self._tests(problem)
+        try:
+            return read_tests(tests, problem.id, importable)
+        except InputError as error:
+            if tests is not problem.answer:
+                raise
+            raise InputError(f"{error} (it has no tests but its answer, which is {tests[:40]!r})") from None
 
     def _tests(self, problem: Problem) -> str:
         given = self.tests if isinstance(self.tests, str) else dict(self.tests or ()).get(problem.id)

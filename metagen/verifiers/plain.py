@@ -8,8 +8,7 @@ from metagen.candidate import Candidate, Score
 from metagen.errors import InputError, MetagenError, VerifierError
 from metagen.problem import Problem
 from metagen.run import Run
-from metagen.run.contracts import check_verdict, settled
-from metagen.run.protocols import name_of
+from metagen.run.contracts import check_verdict, raised, settled
 from metagen.settings import is_async, literal, spelled, takes
 
 VERIFIER = "async def (problem, candidates, run) -> list[Score | None]"
@@ -51,5 +50,5 @@ class OnText:
         except MetagenError:
             raise
         except Exception as error:  # whatever a user's function raises is a verifier's failure
-            raise VerifierError(f"{name_of(self)} raised {type(error).__name__}: {error}") from error
-        return check_verdict(verdict, self)
+            raise VerifierError(f"{literal(self.function)} {raised(error)}") from error
+        return check_verdict(verdict, self.function)

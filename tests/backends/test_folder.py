@@ -1,11 +1,14 @@
 """The folder of a model: every fault of it is one line that names it."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from metagen import InputError, ModelCard
-from metagen.backends.folder import check_model, config_of, name_of
+from metagen import InputError, ModelCard, TorchReward, VLLMEngine, VLLMReward
+from metagen.backends.folder import check_model, config_of, find_model, name_of, where_models_are
+from metagen.models import SHIPPED, SMALL
+from metagen.solve import EXAMPLE
 
 LONG = "x" * 300
 """Longer than a file's name may be."""
@@ -44,3 +47,34 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"holds no model: it has no config\.json"):
         check_model(str(tmp_path))
     assert name_of(str(tmp_path)) == tmp_path.name
+
+
+def test_the_models_that_ship_are_known_by_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (find_model("small-moe"), find_model(SMALL), find_model("org/small-moe")) == (
+        str(SMALL),
+        str(SMALL),
+        "org/small-moe",
+    )
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small-moe").mkdir()
+    with pytest.raises(InputError, match="small-moe holds no model"):  # a folder of this name is the one that is meant
+        find_model("small-moe")
+
+
+@pytest.mark.parametrize(
+    ("make", "name"), [(VLLMEngine, "small-moe"), (VLLMReward, "small-prm"), (TorchReward, "small-prm")]
+)
+def test_every_backend_of_this_process_takes_the_name_of_a_model_that_ships(make: Any, name: str) -> None:
+    assert make(name)._model == str(SHIPPED[name])
+    assert make(name).name == name
+
+
+def test_the_backend_that_messages_name_is_one_that_opens() -> None:
+    name = EXAMPLE.removeprefix("VLLMEngine('").removesuffix("')")
+    assert VLLMEngine(name)._model == str(SMALL)
+
+
+def test_a_model_that_is_not_there_may_be_one_that_ships(tmp_path: Path) -> None:
+    assert where_models_are(str(tmp_path)) == ""
+    assert where_models_are("small-mo").endswith("or one that ships with metagen: did you mean small-moe?")
+    assert where_models_are("org/other").endswith("there is small-corrector, small-moe, small-prm, small-reasoner")

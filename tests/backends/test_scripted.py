@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from metagen import Completion, GenerationError, Request, Sampling, Scripted, Usage
+from metagen import Completion, GenerationError, InputError, Request, Sampling, Scripted, Usage
 from tests.support.outcomes import completed
 
 
@@ -143,3 +143,14 @@ async def test_a_script_may_be_a_text(script: str | Callable[[Request], str]) ->
     async with Scripted(script) as backend:
         completions, _ = await generate(backend, asking(n=2))
     assert [completion.text for completion in completions] == ["same", "same"]
+
+
+@pytest.mark.parametrize("reply", [7, None])
+async def test_a_script_returns_a_text_or_a_completion(reply: Any) -> None:
+    with pytest.raises(InputError, match=f"the script of scripted returned {reply}: return a text, or a Completion"):
+        await generate(Scripted(lambda _: reply), asking())
+
+
+def test_a_list_is_no_script() -> None:
+    with pytest.raises(InputError, match="Scripted: needs a text or a function of the request"):
+        Scripted(["7", "8"])  # type: ignore[arg-type]

@@ -1,9 +1,10 @@
 import asyncio
 import random
+from typing import Any
 
 import pytest
 
-from metagen import InputError, Limited, Request, Scripted, Usage
+from metagen import InputError, Limited, Priced, PricedReward, Request, Scripted, Usage
 from metagen.backends.wrapper import Wrapper
 from tests.support.outcomes import completed
 
@@ -79,3 +80,9 @@ async def test_500_cancellations_leak_no_slot() -> None:
 def test_a_limit_that_lets_nothing_through_is_refused(limit: int) -> None:
     with pytest.raises(InputError, match=f"requests must be 1 or more, not {limit}"):
         Limited(Scripted(""), limit)
+
+
+@pytest.mark.parametrize("kind", [Priced, PricedReward])
+def test_a_price_is_no_text(kind: Any) -> None:
+    with pytest.raises(InputError, match=rf"^{kind.__name__}: price must be a Price, such as Price\(0.15, 0.6\)"):
+        kind(Busy(), "2.50/10")

@@ -608,3 +608,9 @@ def test_a_system_turn_and_a_template_go_around_every_question(tmp_path: Path) -
     assert file.check().digest == ProblemFile(path).check().digest
     path = saved(tmp_path / "q.jsonl", [{"messages": TALK, "level": "hard"}])
     assert complaint(ProblemFile(path, system="x")).startswith(f"{path}, line 1: has a system turn already")
+
+
+def test_a_path_may_be_a_text(tmp_path: Path) -> None:
+    path = saved(tmp_path / "problems.jsonl", [{"prompt": "1 + 1?"}])
+    assert ProblemFile(str(path)) == ProblemFile(path)  # type: ignore[arg-type]
+    assert [each.prompt for each in ProblemFile(str(path))] == ["1 + 1?"]  # type: ignore[arg-type]

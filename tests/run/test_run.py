@@ -2,6 +2,7 @@ import asyncio
 import gc
 import json
 import random
+import re
 import sys
 from collections.abc import Sequence
 from decimal import Decimal
@@ -173,7 +174,9 @@ async def test_a_verifier_that_raises_never_reads_as_wrong() -> None:
         raise ZeroDivisionError("oh")
 
     solution = await solve(PROBLEM, Until(verifier), Scripted("The answer is 7."))
-    assert solution.error == "VerifierError: verifier raised ZeroDivisionError: oh"
+    assert re.fullmatch(
+        r"VerifierError: verifier raised ZeroDivisionError: oh \(test_run.py, line \d+\)", solution.error
+    )
     assert VerifierError.__name__ in solution.error
 
 
@@ -291,7 +294,10 @@ async def test_a_plain_function_stops_the_run_where_only_the_run_meets_it(kind: 
     [
         ({"problem": 7}, "problem 1 must be a text or a Problem"),
         ({"problem": {"prompt": "?"}}, "problem 1 must be a text or a Problem"),
-        ({"strategy": "Vote(4)"}, r'solve: strategy="Vote\(4\)" is not a strategy, called with \(problem, run\)'),
+        (
+            {"strategy": "Vote(4)"},
+            r'solve: strategy="Vote\(4\)" is not a strategy, .* without quotes, or parse\("Vote\(4\)"\)$',
+        ),
         ({"strategy": Vote}, "solve: strategy=Vote is a class"),
         ({"strategy": lambda problem, run: None}, "is not async"),
         ({"model": "http://localhost:8000/v1"}, "model must be a backend, such as"),
@@ -631,3 +637,49 @@ async def test_samples_may_be_fewer_and_a_tuple(given: Any) -> None:
 
 async def test_no_samples_at_all_are_lost() -> None:
     assert "all 2 samples were lost" in (await solve("?", Vote(2, of=Own([])), Scripted("8"))).error
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda run: run.ask(Model(), "3 + 4?"), r'not "3 \+ 4\?": write problem.asking\("3 \+ 4\?"\)$'),
+        (lambda run: run.sample(PROBLEM, Model(), 2), r"not Model\(\): it comes second$"),
+    ],
+)
+async def test_what_is_asked_for_must_be_a_problem(call: Any, said: str) -> None:
+    async def own(problem: Problem, run: Run) -> Candidate:
+        return await call(run)  # type: ignore[no-any-return]
+
+    with pytest.raises(InputError, match=f"^run.ask and run.sample want a generator, then a Problem, {said}"):
+        await solve(PROBLEM, own, Scripted("7"))
+
+
+@pytest.mark.parametrize("given", [1.0, None])
+async def test_a_verifier_that_gives_no_list_is_told_so(given: Any) -> None:
+    async def one(problem: Problem, candidates: Sequence[Candidate], run: Run) -> Any:
+        return given
+
+    solution = await solve(PROBLEM, BestOf(2, by=one), Scripted("7"))
+    said = f"one gave {given}: a verifier returns a list, with a verdict for each candidate"
+    assert solution.error == f"VerifierError: {said}"
+
+
+async def test_an_error_of_a_library_names_the_line_that_called_it() -> None:
+    async def reads(problem: Problem, candidates: Sequence[Candidate], run: Run) -> Any:
+        return json.loads(candidates[0].text)
+
+    solution = await solve(PROBLEM, BestOf(2, by=reads), Scripted("x"))
+    assert re.search(r"reads raised JSONDecodeError: .* \(test_run.py, line \d+\)$", solution.error)
+
+
+async def test_a_list_of_samples_is_no_candidate() -> None:
+    async def both(problem: Problem, run: Run) -> Any:
+        return await run.sample(None, problem, 2)
+
+    with pytest.raises(InputError, match=r"both returned list, .* one of the list of `await run.sample\(...\)`"):
+        await solve(PROBLEM, both, Scripted("7"))
+
+
+def test_the_steps_of_a_candidate_are_no_text() -> None:
+    with pytest.raises(InputError, match=r"write Candidate\(\('The answer is 7.',\)\)"):
+        Candidate("The answer is 7.")  # type: ignore[arg-type]

@@ -279,3 +279,8 @@ async def test_a_slow_body_is_given_up() -> None:
         writer.write(head + b"Content-Length: 99\r\n\r\n{")
         assert b" 408 " in await reader.readline()
         writer.close()
+
+
+def test_a_file_of_keys_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"keys.toml: cannot be read: No such file or directory$"):
+        read_keys(tmp_path / "keys.toml")

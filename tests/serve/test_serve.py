@@ -415,7 +415,7 @@ async def test_what_no_model_can_take_is_a_mistake_of_the_client() -> None:
     models = {"short": Scripted(numbered, name="short", context=200), "strict": Scripted(refusing, name="strict")}
     strategies = {
         "votes": 'Vote(4, of=Model("short"))',
-        "stages": 'Vote(2, of=Chain(Ask("?"), CoT(of=Model("short"))))',
+        "stages": 'Vote(2, of=Chain(Ask("{question}"), CoT(of=Model("short"))))',
     }
     long: list[Any] = [{"role": "user", "content": "?" * 300}]
     async with serving(app(models, strategies)) as url, client_of(url) as client:

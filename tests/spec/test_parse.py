@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import metagen
 from metagen import (
     BestOf,
     Candidate,
@@ -27,6 +28,7 @@ from metagen import (
     Within,
     parse,
 )
+from metagen.lazy import OURS
 from metagen.settings import spelled
 
 
@@ -171,6 +173,14 @@ def test_a_strategy_is_written_as_in_python(text: str, strategy: object) -> None
         ("Vote(16, of=COT())", "'COT' is not known: did you mean CoT?"),
         ("Vote(16, by=jugde)", "'jugde' is not known: did you mean judge?"),
         ("zzz", "'zzz' is not known: there is "),
+        ("BeamSearch(4, 4)", "'BeamSearch' is not known: did you mean Beam?"),
+        ("TreeOfThoughts(3)", "'TreeOfThoughts' is not known: did you mean BestFirst?"),
+        ("SelfConsistency(16)", "'SelfConsistency' is not known: did you mean Vote?"),
+        ("Vote(2, by=PRM())", "'PRM' is not known: did you mean ProcessReward?"),
+        (
+            "Vote(16, temperature=1)",
+            "'temperature'; its settings are Vote(n, *, of=None, by=None, until=None, window=1)",
+        ),
         ("__builtins__", "is not known"),
         ("eval('1')", "is not known"),
         ("__import__('os').system('true')", "is neither a strategy nor a literal"),
@@ -266,3 +276,11 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 
 def test_a_given_name_comes_before_one_of_ours() -> None:
     assert parse("Vote(3)", {"Vote": Custom}) == Custom(3)
+
+
+def test_the_names_of_the_literature_lead_to_ours_which_there_are() -> None:
+    for name, ours in OURS.items():
+        assert name not in metagen.__all__
+        with pytest.raises(AttributeError, match=re.escape(f"has no attribute {name!r}: did you mean {ours}?")):
+            getattr(metagen, name)
+    assert not hasattr(metagen, "Nothing")

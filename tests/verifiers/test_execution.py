@@ -514,3 +514,10 @@ class TestWithOutputs:
         (score,) = await judged(cases, code)
         assert score == Score(0.0, reason="input 1: wrong output")
         assert await judged(cases, "import os\nprint(os.listdir(), len(os.sys.argv))") == [PASSED]
+
+
+def test_an_answer_that_is_no_tests_is_named_as_what_was_read() -> None:
+    with pytest.raises(
+        InputError, match=r"'p': its tests run nothing: .* \(it has no tests but its answer, which is '4'\)$"
+    ):
+        PassesTests().check_problem(Problem("p", "2 + 2?", "4"))

@@ -84,7 +84,7 @@ async def test_who_is_cancelled_is_not_asked_about_the_next() -> None:
 @pytest.mark.parametrize("given", ["1", float("nan"), [1.0]])
 async def test_what_is_no_number_is_the_failure_of_the_verifier(given: Any) -> None:
     solution = await solve("?", BestOf(2, by=OnText(lambda prompt, text: given)), Scripted("x"))
-    assert solution.error == f"VerifierError: OnText gave {given!r}: a verdict is a Score with a number, or None"
+    assert solution.error == f"VerifierError: <lambda> gave {given!r}: a verdict is a Score with a number, or None"
 
 
 async def test_what_it_raises_is_the_failure_of_the_verifier() -> None:
@@ -92,7 +92,7 @@ async def test_what_it_raises_is_the_failure_of_the_verifier() -> None:
         raise KeyError(text)
 
     solution = await solve("?", BestOf(2, by=OnText(fails)), Scripted("x"))
-    assert solution.error == "VerifierError: OnText raised KeyError: 'x'"
+    assert solution.error.startswith("VerifierError: fails raised KeyError: 'x' (test_plain.py, line ")
 
 
 async def test_one_candidate_that_it_fails_on_costs_no_other_its_verdict() -> None:
@@ -104,7 +104,7 @@ async def test_one_candidate_that_it_fails_on_costs_no_other_its_verdict() -> No
         solution = await solve("?", BestOf(4, by=OnText(reads)), Scripted(lambda _: next(replies)))  # noqa: B023
         assert (solution.text, solution.unscored) == ("3", 1)
         (note,) = solution.notes
-        assert note.startswith(f"1 of 4 candidates have no verdict; the first: OnText {said}")
+        assert note.startswith(f"1 of 4 candidates have no verdict; the first: reads {said}")
 
 
 async def verifier(prompt: str, text: str) -> float:

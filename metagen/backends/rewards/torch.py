@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from metagen.backends.folder import check_model, config_of, name_of, one_line
+from metagen.backends.folder import config_of, find_model, name_of, one_line, where_models_are
 from metagen.backends.rewards.families import Family, family
 from metagen.backends.rewards.readings import Readings
 from metagen.budget import Usage
@@ -59,8 +59,7 @@ class TorchReward(RewardBackend):
         dtype: str = "float32",
     ) -> None:
         require_whole(self, batch=batch)
-        self._model = str(model)
-        check_model(self._model)
+        self._model = find_model(model)
         self._family: Family = family(self._model, config_of(self._model), like)
         self._batch, self._device, self._dtype = batch, device, dtype
         self.name = name or name_of(self._model)
@@ -149,7 +148,7 @@ class TorchReward(RewardBackend):
         except MetagenError:
             raise
         except Exception as error:  # transformers raises anything for a folder that it cannot read
-            raise InputError(f"cannot open {self._model}: {one_line(error)}") from error
+            raise InputError(f"cannot open {self._model}: {one_line(error)}{where_models_are(self._model)}") from error
         with suppress(InputError):
             self.card = ModelCard.of(config.to_dict(), self.name)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from metagen.backends.folder import check_model, config_of, name_of, one_line
+from metagen.backends.folder import config_of, find_model, name_of, one_line, where_models_are
 from metagen.backends.vllm import arguments
 from metagen.backends.vllm.enclosure import Enclosure
 from metagen.card.card import ModelCard
@@ -40,9 +40,8 @@ class Engine(Served):
     """A model in vLLM's `AsyncLLM`. Subclasses say what it is built with, and what is done with it."""
 
     def __init__(self, model: str | Path, name: str | None, engine_args: dict[str, Any]) -> None:
-        self._model = str(model)
         arguments.check_names(engine_args)
-        check_model(self._model)
+        self._model = find_model(model)
         self._given = engine_args
         self._name = name or name_of(self._model)
         self._gauge = _Gauge()
@@ -172,8 +171,7 @@ class Engine(Served):
         in_engine = "Engine core initialization failed" in str(error)
         reason = enclosure.failure() if in_engine else one_line(error)
         if reason:
-            hint = "" if Path(self._model).exists() else "; give a model's folder, or its name on the hub"
-            return InputError(f"cannot open {self._model}: {reason}{hint} (log: {self._log})")
+            return InputError(f"cannot open {self._model}: {reason}{where_models_are(self._model)} (log: {self._log})")
         return BackendGone(f"the engine of {self._name} was killed while it was being opened (log: {self._log})")
 
     async def __aexit__(

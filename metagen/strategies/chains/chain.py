@@ -8,13 +8,14 @@ from metagen.candidate import Candidate
 from metagen.errors import InputError
 from metagen.leaves import find_answering
 from metagen.problem import Problem
-from metagen.prompts import chain_of_thought, few_shot, filled, follow_on, without_distraction
+from metagen.prompts import chain_of_thought, few_shot, filled, follow_on, places, without_distraction
 from metagen.run import Generator, Run
 from metagen.run.contracts import call_for_text
 from metagen.run.protocols import name_of
 from metagen.settings import (
     GENERATOR,
     can_step,
+    freeze,
     literal,
     require_async,
     require_generator,
@@ -43,6 +44,7 @@ class CoT:
 
     def __post_init__(self) -> None:
         require_generator(self, of=self.of)
+        freeze(self, "shots")
         check_shots(self, self.shots)
 
     @property
@@ -93,11 +95,14 @@ class Ask:
 
     def __post_init__(self) -> None:
         require_generator(self, of=self.of)
+        freeze(self, "shots")
         check_shots(self, self.shots)
         template = self.template
         if isinstance(template, type) or not ((isinstance(template, str) and template.strip()) or takes(template, 1)):
             raise InputError(f'Ask: needs a template, such as Ask("{{question}}\\nPlan first."), not {template!r}')
         require_plain(template, f"Ask: template={literal(template)}")
+        if isinstance(template, str) and not places(template):
+            raise InputError(f"Ask: {literal(template)} does not say where the question goes: write {{question}} there")
 
     @property
     def can_step(self) -> bool:
@@ -142,9 +147,12 @@ class Chain:
             raise InputError("Chain: needs stages, such as Chain(Ask('{question} Plan first.'), CoT())")
         for stage in of:
             if isinstance(stage, type) or not (takes(stage, 2) or takes(stage, 3)):
-                raise InputError(f"Chain: {literal(stage)} is neither a stage nor a strategy")
+                hint = ": write each by itself, without brackets" if isinstance(stage, list | tuple) else ""
+                raise InputError(f"Chain: {literal(stage)} is neither a stage nor a strategy{hint}")
             signature = ("problem", "earlier", "run") if takes(stage, 3) else GENERATOR
             require_async(stage, f"Chain: {literal(stage)}", signature)
+        for earlier, stage in enumerate(of):
+            _check_stage(stage, earlier)
         object.__setattr__(self, "of", of)
 
     @property
@@ -164,6 +172,15 @@ class Chain:
             is_last = len(earlier) == len(self.of) - 1
             earlier.append(await run.ask(generator, asking, part="last" if is_last else "stage"))
         return earlier[-1]
+
+
+def _check_stage(stage: object, earlier: int) -> None:
+    """Refuse a template that reads neither the question nor any of the replies before it."""
+    if isinstance(stage, Ask) and isinstance(stage.template, str):
+        known = {"question", *(str(number) for number in range(1, earlier + 1)), *(["last"] if earlier else [])}
+        if not known & places(stage.template):
+            offered = ", ".join(f"{{{name}}}" for name in sorted(known))
+            raise InputError(f"Chain: {literal(stage)} reads nothing of what is there, which is {offered}")
 
 
 class _Bound:

@@ -13,6 +13,7 @@ from metagen.prompts import REACT_STOP, action, react
 from metagen.run import Generator, Run, Tool
 from metagen.settings import (
     WAITING,
+    freeze,
     require_async,
     require_generator,
     require_seconds,
@@ -55,6 +56,7 @@ class ReAct:
         require_whole(self, turns=self.turns)
         require_generator(self, of=self.of)
         require_seconds(self, self.seconds)
+        freeze(self, "tools")
         _check_tools(self.tools)
 
     async def __call__(self, problem: Problem, run: Run) -> Candidate:

@@ -7,7 +7,7 @@ from metagen.candidate import Candidate
 from metagen.errors import InputError, NoCandidate
 from metagen.problem import Problem
 from metagen.run import Generator, Run
-from metagen.settings import require_generator, spelled
+from metagen.settings import freeze, require_generator, spelled
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -24,6 +24,7 @@ class Panel:
     __repr__ = spelled
 
     def __post_init__(self) -> None:
+        freeze(self, "of")
         if not isinstance(self.of, tuple) or not self.of:
             raise InputError('Panel: of must hold generators, such as (Model("a"), Model("b"))')
         for generator in self.of:

@@ -13,7 +13,7 @@ from math import lgamma, log
 from typing import TYPE_CHECKING, Protocol
 
 from metagen.errors import InputError
-from metagen.settings import literal, require_plain, require_whole, spelled, takes
+from metagen.settings import kind_of, literal, require_plain, require_whole, spelled, takes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -163,6 +163,8 @@ def check_rule(of: object, until: Stop, *, weighted: bool) -> None:
     name = type(of).__name__
     if isinstance(until, type) or not takes(until, 3):
         raise InputError(f"{name}: until={until!r} is not a rule: write one such as until=BetaStop(0.95)")
+    if kind_of(until) == "verifier":
+        raise InputError(f"{name}: until={literal(until)} is a verifier: write Until({literal(until)})")
     require_plain(until, f"{name}: until={literal(until)}")
     if weighted and isinstance(until, COUNTING):
         raise InputError(f"{name}: {until!r} counts votes, and by= weighs them: use until=ConsensusStop(0.95)")

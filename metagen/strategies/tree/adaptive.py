@@ -11,7 +11,15 @@ from metagen.errors import InputError, NoCandidate, SampleError, WeightError
 from metagen.problem import Problem
 from metagen.prompts import revise
 from metagen.run import Critic, Generator, Run, Verifier
-from metagen.settings import literal, require_critic, require_generator, require_verifier, require_whole, spelled
+from metagen.settings import (
+    freeze,
+    literal,
+    require_critic,
+    require_generator,
+    require_verifier,
+    require_whole,
+    spelled,
+)
 from metagen.strategies.choosing import values
 from metagen.strategies.tree.answer import Rule, choice
 from metagen.strategies.tree.node import Leaf, Path, key_of
@@ -187,6 +195,7 @@ class ABMCTS:
         require_verifier(self, by=self.by, until=self.until)
         if self.by is None:
             raise InputError("ABMCTS: needs a verifier that rewards replies, such as by=OutcomeReward()")
+        freeze(self, "of")
         if self.of == ():
             raise InputError('ABMCTS: of must hold generators, such as (Model("small"), Model("large"))')
         for generator in self._arms:

@@ -99,7 +99,7 @@ class TreeSearch:
         if self.answer not in {"best", "majority", "weighted"}:
             raise InputError(f"{name}: answer must be best, majority or weighted, not {self.answer!r}")
         try:
-            Problem("", "").stepping(self.step)
+            Problem("", "?").stepping(self.step)
         except InputError as error:
             raise InputError(f"{name}: step={literal(self.step)}: {error}") from None
 

@@ -192,7 +192,7 @@ async def test_a_search_that_refuses_or_fails_costs_the_candidate(make: Any) -> 
     ("make", "said"),
     [
         (lambda: SelfAsk(None), "SelfAsk: search must be a tool, such as Search"),  # type: ignore[arg-type]
-        (lambda: DSP("passages.jsonl"), "DSP: search=.* is not a tool, called with"),  # type: ignore[arg-type]
+        (lambda: DSP("passages.jsonl"), "DSP: search=.* is not a tool, which is an async function of"),  # type: ignore[arg-type]
         (lambda: DSP(Library), "is a class: write Library"),  # type: ignore[arg-type]
         (lambda: SelfAsk(Library(), hops=0), "SelfAsk: hops must be a whole number"),
         (lambda: DSP(Library(), seconds=0), "DSP: seconds must be a number above 0"),

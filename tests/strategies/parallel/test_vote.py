@@ -250,7 +250,7 @@ async def test_a_rule_that_fails_on_one_problem_costs_no_other() -> None:
         solved = [each async for each in solve_all(["7", "8"], strategy, backend, concurrency=1)]
         assert [each.answer for each in solved] == ["7", None]
         assert solved[0].notes == ("settled after 2 of 3 samples",)
-        assert solved[1].error == "ToolError: odd raised ValueError: an odd key"
+        assert solved[1].error.startswith("ToolError: odd raised ValueError: an odd key (test_vote.py, line ")
 
 
 async def test_a_rule_may_return_whatever_counts_as_true() -> None:
