@@ -31,9 +31,11 @@ ABOUT = re.compile(
     r"[\W_]*[AB]\b[\s*_]*[:–—-]?((?:(?!\b(?:[AB]|and|but|while|whereas|because|since|as|so)\b)[^.,:;!?\n])*)"
 )
 """A letter at the head of a line, and what its clause says about it, up to the other letter."""
+BARE = re.compile(r"[\W_]*[AB][*_)\]]{0,9}(?:[.,;!]|\Z)")
+"""A letter at the head of a line that stands for itself."""
 BAD = re.compile(
-    r"\b(?:incorrect\w*|wrong\w*|worse|worst|invalid|inferior|flaw(?!less)\w*|false\w*|errs?|error\w*|mistak\w+|slips?|fails?"
-    r"|failed|faulty|misses(?!\s+nothing)|loses)\b",
+    r"\b(?:incorrect\w*|wrong\w*|worse|worst|invalid|inferior|flaw(?!less)\w*|false\w*|errs?|error\w*|mistak\w+|slips?"
+    r"|fails?|failed|faulty|misses(?!\s+nothing)|loses)\b",
     re.IGNORECASE,
 )
 NOT = re.compile(r"\b(?:not(?! only)|no|never|cannot|without|avoids?|free|fewer|lacks?)\b|n['’]t\b", re.IGNORECASE)
@@ -59,8 +61,9 @@ FORMS = (
 )
 """A letter that is called better; one that is called right; a last word that is a sentence or a conclusion."""
 UNSAID = re.compile(
-    r"(?:(?:\b(?:not|never|cannot)|n['’]t)\s+(?:think|believe|say|agree|find|consider|claim|conclude|sure|certain|clear)"
-    r"|\b(?:if|whether|unless|doubt|neither|nor))\s+(?:(?:that|if|whether)\s+)?(?:(?:solution|response|answer|candidate)\s+)?\Z",
+    r"(?:(?:\b(?:not|never|cannot)|n['’]t)\s+(?:think|believe|say|agree|find|consider|claim|conclude"
+    r"|sure|certain|clear|true)|\b(?:if|whether|unless|doubt|neither|nor))\s+(?:(?:that|if|whether)\s+)?"
+    r"(?:(?:solution|response|answer|candidate)\s+)?\Z",
     re.IGNORECASE,
 )
 LABELLED = re.compile(r":[\W_]{0,9}[^\W_]+[\W_]*\Z")
@@ -217,10 +220,14 @@ def said(text: str, this: str, other: str) -> float | None:
 
 
 def _stated(lines: Sequence[str], words: set[str]) -> set[str]:
-    """The last letter that lines call better, else those that they begin with or call right; and what they end with."""
+    """The last letter that lines call better, else those that they begin with or call right; and what they end with.
+
+    Behind a letter that stands for itself, as in "B. A is right up to step 2", none is chosen by being called right.
+    """
     better, right, ends = ([_word(each) for line in lines for each in _found(form, line)] for form in FORMS)
     begun = {_word(line) for line in lines if not _is_no_verdict(line)}
-    return ((set(better[-1:]) & words or begun | set(right)) | set(ends)) & words
+    called = begun if any(map(BARE.match, lines)) else begun | set(right)
+    return ((set(better[-1:]) & words or called) | set(ends)) & words
 
 
 def _is_no_verdict(line: str) -> bool:
