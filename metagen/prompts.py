@@ -55,11 +55,11 @@ def criticise(question: str, attempt: str) -> str:
 
 _PHRASE = FLAWLESS.rstrip(".").lower()
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n")
-_DENIED = re.compile(rf"\b(?:not|if|unless|whether)\b[^.,;:]{{0,80}}\b{_PHRASE}")
+_DENIED = re.compile(rf"(?:(?:\bnot|\bcannot|n['’]t)\b[^.,;:]{{0,40}}\bthat|\b(?:if|unless|whether))\s+{_PHRASE}")
 _LIMITED = re.compile(r"\bsteps?\W{0,3}[0-9]|\b(?:first|second|third|otherwise|elsewhere|apart|except|besides|until)\b")
 """What limits a sentence to a part of the solution."""
 _ACCUSED = re.compile(
-    r"(?:^|[.,;:!?\n])(?![^.,;:!?\n]*\b(?:no|not|none|neither|any|if|whether)\b)"
+    r"(?:^|[.,;:!?\n])(?![^.,;:!?\n]*\b(?:no|not|none|neither|any|if|whether|thought)\b)"
     r"[^.,;:!?\n]*\b(?:is|are|was|were)\s+(?:\w+ly\s+)?(?:wrong|incorrect)\b"
 )
 
@@ -72,7 +72,7 @@ def criticism(reply: str) -> str | None:
 
 def _is_flawless(text: str) -> bool:
     """Whether a sentence says that nothing is wrong, or each does of its part, and none says that something is."""
-    sentences = [each for each in _SENTENCE.split(text) if each.strip()]
+    sentences = [each for each in _SENTENCE.split(text) if any(map(str.isalpha, each.rpartition(":")[2]))]
     said = [each for each in sentences if _PHRASE in each and not _DENIED.search(each)]
     of_all = [each for each in said if not _LIMITED.search(each)]
     return bool(of_all or said == sentences) and not _ACCUSED.search(text.replace(_PHRASE, ""))

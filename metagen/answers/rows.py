@@ -72,7 +72,7 @@ def _relabelled(letters: list[str], given: Choice, where: str) -> list[str]:
         raise InputError(
             f"{where}: there are {len(letters)} choices, and {len(given.letters)} letters: {given.letters}"
         )
-    if letters not in (list(given.letters), list(ascii_uppercase[: len(letters)])):
+    if "".join(letters).upper() not in (given.letters.upper(), ascii_uppercase[: len(letters)]):
         raise InputError(f"{where}: the choices have the letters {''.join(letters)}, and not {given.letters}")
     return list(given.letters)
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -175,8 +176,10 @@ class Recorded(Backend):
         """Ask for samples, each with the seed of its own number, and keep those that are whole and new."""
         if self.of is None or self._appender is None:
             raise RuntimeError(f"the pool {self.path} is not open: use `async with Recorded(...)`")
+        prompt_tokens = await self.of.count(request)  # it may fail, and nothing is paid for yet
         completions = await self.of.generate(request.part(draws[0] - request.draw, len(draws)), spend)
-        prompt_tokens = await self.of.count(request)  # by now a server may have told it
+        with suppress(SampleError):  # by now a server may have told it
+            prompt_tokens = await self.of.count(request)
         drawn = dict(zip(draws, completions, strict=True))
         samples = [
             sampled(request, draw, completion, prompt_tokens, self.of.name, extra_of(self.of))

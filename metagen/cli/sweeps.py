@@ -36,7 +36,7 @@ async def sweep(title: str, every: list[Cell], folder: Path, cluster: Cluster | 
     code, numbers = 0, count(1)
     for _, of_model in groupby(every, key=lambda cell: cell.model):
         part = list(of_model)
-        with with_workers(cluster, _opening(part)) as job:
+        with with_workers(cluster, opening(part)) as job:
             code = max(code, await _swept(part, job, folder, numbers, len(every)))
     found = points(folder, every)
     page, rows = sheet(title, found), [asdict(point) for point in found]
@@ -54,7 +54,7 @@ async def sweep(title: str, every: list[Cell], folder: Path, cluster: Cluster | 
     return code
 
 
-def _opening(part: list[Cell]) -> Job:
+def opening(part: list[Cell]) -> Job:
     """A job with the models of all cells."""
     jobs = [cell.job for cell in part]
     orders = [job.order for job in jobs if job.order]
@@ -69,10 +69,18 @@ def _opening(part: list[Cell]) -> Job:
         order=replace(
             orders[0],
             models=joined(order.models for order in orders),
+            server=joined(order.server for order in orders),
             cards=joined(order.cards for order in orders),
             prices=joined(order.prices for order in orders),
         ),
     )
+
+
+def _asked(job: Job) -> dict[str, Any]:
+    """What the samples of a pool depend on, which settings of the servers of verifiers are not."""
+    asked = job.asked()
+    server = {key: value for key, value in asked["server"].items() if key.rpartition(".")[0] in ("", DRAWN)}
+    return asked | {"server": server}
 
 
 async def _swept(part: list[Cell], opened: Job, folder: Path, numbers: Iterator[int], size: int) -> int:
@@ -82,7 +90,7 @@ async def _swept(part: list[Cell], opened: Job, folder: Path, numbers: Iterator[
         shared = {name: late(backend, stack) for name, backend in opened.models.items()}
         for pool, of_pool in groupby(part, key=lambda cell: cell.pool):
             cells = list(of_pool)
-            asked = cells[0].job.asked()
+            asked = _asked(cells[0].job)
             models = {
                 name: Recorded(folder / "pools" / pool, backend, origin=opened.origin(name), asked=asked)
                 if name == DRAWN and isinstance(backend, Late)

@@ -7,7 +7,7 @@ from hashlib import blake2b
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import CodeType
+from types import CodeType, ModuleType
 from typing import Any
 
 from metagen.errors import InputError
@@ -55,7 +55,7 @@ def load_names(path: Path) -> dict[str, Any]:
 
 
 def _is_public(name: str, value: object) -> bool:
-    return not name.startswith("_") and (callable(value) or not isinstance(value, type))
+    return not name.startswith("_") and not isinstance(value, ModuleType)
 
 
 def digest_of(path: Path) -> str:

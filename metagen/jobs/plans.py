@@ -20,6 +20,7 @@ from metagen.errors import InputError, first_fault
 from metagen.jobs.costs import require_judged
 from metagen.jobs.job import Job, Order, prepare
 from metagen.jobs.loading import load_all
+from metagen.jobs.opening import is_served
 from metagen.leaves import named_models
 from metagen.models import SMALL
 from metagen.settings import CONCURRENCY
@@ -147,7 +148,6 @@ def cells(path: Path, plan: Plan) -> list[Cell]:
             strategy="",
             load=[here / each for each in plan.load],
             engine=plan.engine,
-            server=plan.server,
             limit=plan.limit,
             seed=seed,
             concurrency=plan.concurrency,
@@ -156,11 +156,13 @@ def cells(path: Path, plan: Plan) -> list[Cell]:
         for (strategy, spec), (budget, limit) in product(plan.strategies.items(), plan.budgets.items()):
             try:
                 beside = _beside(plan, spec, names)
+                models = {DRAWN: _at(here, where), **{each: _at(here, plan.verifiers[each]) for each in beside}}
                 job = prepare(
                     replace(
                         order,
                         strategy=limit.around(spec),
-                        models={DRAWN: _at(here, where), **{each: _at(here, plan.verifiers[each]) for each in beside}},
+                        models=models,
+                        server=_of_servers(plan, models),
                         cards={name: here / card for name, card in _of_models(plan.cards, model, beside)},
                         prices=dict(_of_models(plan.prices, model, beside)),
                     )
@@ -195,6 +197,14 @@ def _of_models(given: Mapping[str, Any], model: str, beside: Iterable[str]) -> I
     for name, called in ((model, DRAWN), *((each, each) for each in beside)):
         if name in given:
             yield called, given[name]
+
+
+def _of_servers(plan: Plan, models: Mapping[str, str]) -> dict[str, Any]:
+    """The settings of servers in a run over these models: those of verifiers that only other strategies ask are not."""
+    others = {name: where for name, where in plan.verifiers.items() if name not in models}
+    if any(map(is_served, others.values())) and not any(map(is_served, models.values())):
+        return {}
+    return {key: value for key, value in plan.server.items() if key.rpartition(".")[0] not in others}
 
 
 def _refuse_shared(path: Path, names: Sequence[str]) -> None:

@@ -56,10 +56,12 @@ _SCALE = re.compile(
     re.IGNORECASE,
 )
 """What makes another number of the one before it, or leaves the rest of a division over."""
+_UNIT = (
+    r"(?:h|hrs?|hours?|min|minutes?|days?|weeks?|months?|years?|k?m|ft|foot|feet|yards?|miles?|kg|lbs?|pounds?"
+    r"|dollars?|euros?|quarters?|dimes?|gallons?|quarts?|cups?)"
+)
 _SECOND = re.compile(
-    r"\s*(?:\\(?:text|mathrm)\{\s*)?"
-    r"(?!(?:and|or|so|but|then|plus|minus|not|is|are|in|on|at|of|to|by|for|from|with|than|while|since|because|step)\b)"
-    r"[^\W\d_]+(?:\s+and\b)?(?:\s*\},?\s*|,?\s+)(?:and\s+)?\d[\d.,/]*+(?!\s*[-+*/×·÷=−])",
+    rf"\s*(?:\\(?:text|mathrm)\{{\s*)?{_UNIT}(?:\s+and\b)?(?:\s*\}},?\s*|,?\s+)(?:and\s+)?\d[\d.,/]*+(?!\s*[-+*/×·÷=−])",
     re.IGNORECASE,
 )
 """A unit and a second quantity, as in "2 hours 30 minutes"."""

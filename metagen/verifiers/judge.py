@@ -31,9 +31,11 @@ ABOUT = re.compile(
     r"[\W_]*[AB]\b[\s*_]*[:–—-]?((?:(?!\b(?:[AB]|and|but|while|whereas|because|since|as|so)\b)[^.,:;!?\n])*)"
 )
 """A letter at the head of a line, and what its clause says about it, up to the other letter."""
+BARE = re.compile(r"[\W_]*[AB][*_)\]]{0,9}(?:[.,;!]|\Z)")
+"""A letter at the head of a line that stands for itself."""
 BAD = re.compile(
-    r"\b(?:incorrect\w*|wrong\w*|worse|worst|invalid|inferior|flaw\w*|false\w*|errs?|error\w*|mistak\w+|slips?|fails?"
-    r"|failed|faulty|misses|loses)\b",
+    r"\b(?:incorrect\w*|wrong\w*|worse|worst|invalid|inferior|flaw(?!less)\w*|false\w*|errs?|error\w*|mistak\w+|slips?"
+    r"|fails?|failed|faulty|misses(?!\s+nothing)|loses)\b",
     re.IGNORECASE,
 )
 NOT = re.compile(r"\b(?:not(?! only)|no|never|cannot|without|avoids?|free|fewer|lacks?)\b|n['’]t\b", re.IGNORECASE)
@@ -45,11 +47,13 @@ TAKEN_BACK = re.compile(
 )
 """A yes of which the rest of the line says the opposite."""
 _IS = (
-    r"[\s*_]*(?::|\b(?:is|seems|looks|appears|remains)\b)[\s*_]*"
-    r"(?:(?:\w+ly|the|much|far|also|still|both)\s+){0,3}"
+    r"[\s*_]{0,9}(?::|\b(?:is|seems|looks|appears|remains)\b)[\s*_]{0,9}"
+    r"(?:(?:[a-z]{1,20}ly|the|much|far|also|still|both)\s+){0,3}"
 )
-_GOOD = r"(?:better|best|superior|stronger|preferable|preferred|winner)"
-_CONCLUDES = r"(?:[.;!?]|,(?=\W{0,9}(?:yes|no)\b)|\b(?:so|thus|hence|therefore)\b)"
+_GOOD = r"(?:better(?!\s+(?:\w{1,20}ed|written|shown)\b)|best|superior|stronger|preferable|preferred|winner)"
+_CONCLUDES = (
+    r"(?:[.;!]|\b(?:yes|no|right|correct|better|best)\?|,(?=\W{0,9}(?:yes|no)\b)|\b(?:so|thus|hence|therefore)\b)"
+)
 FORMS = (
     re.compile(rf"\b([AB])\b(?:{_IS}{_GOOD}|\s+(?:\w+ly\s+)?wins)\b"),
     re.compile(rf"\b([AB])\b{_IS}(?:correct|right|valid)\b"),
@@ -57,8 +61,9 @@ FORMS = (
 )
 """A letter that is called better; one that is called right; a last word that is a sentence or a conclusion."""
 UNSAID = re.compile(
-    r"(?:(?:\b(?:not|never|cannot)|n['’]t)\s+(?:think|believe|say|agree|find|consider|claim|conclude|sure|certain|clear)"
-    r"|\b(?:if|whether|unless|doubt))\s+(?:(?:that|if|whether)\s+)?(?:(?:solution|response|answer|candidate)\s+)?\Z",
+    r"(?:(?:\b(?:not|never|cannot)|n['’]t)\s+(?:think|believe|say|agree|find|consider|claim|conclude"
+    r"|sure|certain|clear|true)|\b(?:if|whether|unless|doubt|neither|nor))\s+(?:(?:that|if|whether)\s+)?"
+    r"(?:(?:solution|response|answer|candidate)\s+)?\Z",
     re.IGNORECASE,
 )
 LABELLED = re.compile(r":[\W_]{0,9}[^\W_]+[\W_]*\Z")
@@ -77,7 +82,7 @@ _RANGE = r"(?:\s*\(?\s*(?:from\s+)?[0-9]+\s*(?:-|–|to)\s*[0-9]+\s*\)?|\s*\([^(
 NAMED = re.compile(
     r"(?<!possible )(?<!maximum )(?<!minimum )(?<!highest )(?<!lowest )(?<!max )(?<!full )(?<!top )(?<!perfect )"
     rf"\b(?:grade|score|rating|mark)\b{_RANGE}"
-    rf"(?:[^\w\n]|\\boxed\b|\b(?:an?|is|(?P<loosely>of|would be|should be))\b){{0,12}}{_NUMBER}",
+    rf"(?:[^\w\n]|\\boxed\b|\b(?:is(?:\s+an?)?|(?P<loosely>of|would be|should be))\b){{0,12}}{_NUMBER}",
     re.IGNORECASE,
 )
 """A grade that is called one; after its name may stand the range of grades. "A grade of 0" may be an example."""
@@ -191,7 +196,7 @@ def preferred(reply: Candidate, this: str, other: str) -> float | None:
     if begun in chances:
         agree = total > 0 and stated == float(begun == this)
     else:
-        speaks = total >= HALF or (total > 0 and ONE_WORD.fullmatch(reply.text) is not None)
+        speaks = total >= HALF or (total > 0 and len(WORD.findall(reply.text)) < 2)
         agree = speaks and (stated is None or stated == round(chances[this] / total))
     return chances[this] / total if agree else stated
 
@@ -215,10 +220,14 @@ def said(text: str, this: str, other: str) -> float | None:
 
 
 def _stated(lines: Sequence[str], words: set[str]) -> set[str]:
-    """The last letter that lines call better, else those that they begin with or call right; and what they end with."""
+    """The last letter that lines call better, else those that they begin with or call right; and what they end with.
+
+    Behind a letter that stands for itself, as in "B. A is right up to step 2", none is chosen by being called right.
+    """
     better, right, ends = ([_word(each) for line in lines for each in _found(form, line)] for form in FORMS)
     begun = {_word(line) for line in lines if not _is_no_verdict(line)}
-    return ((set(better[-1:]) & words or begun | set(right)) | set(ends)) & words
+    called = begun if any(map(BARE.match, lines)) else begun | set(right)
+    return ((set(better[-1:]) & words or called) | set(ends)) & words
 
 
 def _is_no_verdict(line: str) -> bool:
@@ -250,8 +259,8 @@ def _labelled(first: str, last: str) -> set[str]:
 def graded(reply: Candidate, most: int) -> float | None:
     """The last grade in a reply as a share of `most`; `None` if there is none up to that.
 
-    A grade is called one (`Grade (0-10): 8`), is out of `most` (`4 out of 10`), is given as the answer, or is alone in
-    the first or the last line. Other numbers, such as those of steps, are no grades; "a grade of 8 would be" is one
+    A grade is called one (`Grade (0-10): 8`), is out of `most` (`4 out of 10`), is alone in the first or the last line,
+    or else is given as the answer. Other numbers, such as those of steps, are no grades; "a grade of 8 would be" is one
     where no other is, and "not a grade of 8" is none.
     """
     text = reply.text.strip()
@@ -262,7 +271,7 @@ def graded(reply: Candidate, most: int) -> float | None:
         plain = [found for found in grades if found not in supposed]
         return _share(max(plain or grades, key=lambda found: found.end()), most)
     lines = text.splitlines() or [""]
-    alone = next(filter(None, map(ALONE.fullmatch, (extract(text) or "", lines[-1], lines[0]))), None)
+    alone = next(filter(None, map(ALONE.fullmatch, (lines[-1], lines[0], extract(text) or ""))), None)
     return _share(alone, most) if alone else None
 
 

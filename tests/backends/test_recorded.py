@@ -236,6 +236,24 @@ async def test_samples_that_are_there_are_played_where_the_missing_ones_fail(tmp
             await backend.generate(Request("p", "1 + 1?", n=2, draw=3), spent.append)
 
 
+async def test_no_sample_that_was_paid_for_is_lost_where_its_prompt_cannot_be_counted_again(tmp_path: Path) -> None:
+    class Gone(Counting):
+        async def count(self, request: Request) -> int:
+            if self.requests:
+                raise GenerationError("gone")
+            return 5
+
+        async def generate(self, request: Request, spend: Any) -> list[Outcome]:
+            self.requests.append(request)
+            spend(Usage(calls=1, prompt_tokens=5, completion_tokens=4))
+            return [Completion("7", length=2), Completion("8", length=2)]
+
+    async with Recorded(tmp_path / "pool.jsonl", Gone()) as backend:
+        await backend.generate(replace(REQUEST, n=2), lambda _: None)
+    rows = [json.loads(line) for line in (tmp_path / "pool.jsonl").read_text().splitlines()]
+    assert [row["prompt_tokens"] for row in rows] == [5, 5]
+
+
 async def test_samples_from_elsewhere_are_topped_up_once(tmp_path: Path) -> None:
     path, model = pool(tmp_path / "pool.jsonl", rows(0, 1)), Counting()
     request = Request("p", "1 + 1?", n=4)

@@ -447,6 +447,10 @@ LISTED = "Which?\nA) red\nB) blue\nC) green"
             Problem("1", "Two?\n1) x\n2) y", "2", answers=Choice("12", texts=("x", "y"))),
         ),
         (
+            {"prompt": "Two?", "answers": 'Choice("AB")', "options": {"a": "x", "b": "y"}, "answer": "b"},
+            Problem("1", "Two?\nA) x\nB) y", "b", answers=Choice("AB", texts=("x", "y"))),
+        ),
+        (
             {"prompt": "Two?", "choices": [10, 20], "answer": 20},
             Problem("1", "Two?\nA) 10\nB) 20", "B", answers=Choice("AB", texts=("10", "20"))),
         ),

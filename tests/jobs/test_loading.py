@@ -34,7 +34,8 @@ def test_objects_that_a_file_makes_of_metagens_classes_are_names(tmp_path: Path)
     first, second = tmp_path / "first.py", tmp_path / "second.py"
     first.write_text(
         "from metagen.answers.kinds import MATHS\n"
-        "from metagen import Choice, CoT, Scripted, Vote\n"
+        "import metagen\n"
+        "from metagen import Choice, CoT, Scripted, Vote, strategies\n"
         "mine, kind, _hidden = Vote(4, of=CoT()), Choice('AB'), Vote(2)\nmodel = Scripted('The answer is A.')\n"
     )
     second.write_text("from metagen.answers.kinds import MATHS\nfew = 3\n")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from metagen import InputError, Scripted, cli
-from metagen.cli.sweeps import late
+from metagen.cli.sweeps import late, opening
 from metagen.jobs.plans import cells, read_plan
 from tests.test_cli import lines
 
@@ -158,6 +158,20 @@ def test_models_that_verifiers_ask_are_opened_beside_and_draw_nothing_for_the_po
     pool = (folder / "runs/plan/pools/problems_own_0.jsonl").read_text()
     assert len(pool.splitlines()) == 5 * 6
     assert run(monkeypatch, "plan.toml") == 0
+
+
+@pytest.mark.parametrize("model", ["model", "http://127.0.0.1:1/v1"])
+def test_settings_of_a_verifiers_server_are_left_out_where_nothing_asks_it(folder: Path, model: str) -> None:
+    (folder / "plan.toml").write_text(
+        'problems = ["problems.jsonl"]\nload = ["own.py"]\n'
+        f'models = {{ own = "{model}" }}\nverifiers = {{ judge = "http://127.0.0.1:2/v1" }}\n'
+        'server = { context = 900, "judge.context" = 800 }\n'
+        """strategies = { vote = "Vote(6)", judged = 'BestOf(6, by=Judge(of=Model("judge")))' }\n"""
+    )
+    vote, judged = cells(folder / "plan.toml", read_plan(folder / "plan.toml"))
+    assert vote.job.server == ({"context": 900} if model != "model" else {})
+    assert judged.job.server == {"context": 900, "judge.context": 800}
+    assert opening([vote, judged]).order.server == judged.job.server  # type: ignore[union-attr]
 
 
 def test_strategies_are_compared_on_the_problems_of_the_plan(

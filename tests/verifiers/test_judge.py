@@ -64,6 +64,7 @@ def says(text: str, **first: float) -> Candidate:
         (says(""), None),
         (says("Perhaps", Perhaps=0.9), None),
         (says("The", The=0.6, Yes=0.3, No=0.1), 0.75),
+        (says("**", **{"**": 0.6, "Yes": 0.3, "No": 0.1}), 0.75),
         (says("The solution says Yes and No.", The=0.6, Yes=0.3, No=0.1), None),
         (says("No errors found. The solution is correct."), None),
         (says("No mistakes: Yes"), 1.0),
@@ -88,6 +89,9 @@ def says(text: str, **first: float) -> Candidate:
         (says("Verdict: Yes\nErrors: No"), None),
         (says("Yes, except that the final answer is wrong, so no."), 0.0),
         (says("Yes? No."), None),
+        (says("Is it correct? Yes."), 1.0),
+        (says("Is there an error? No."), None),
+        (says("Yes.\nIs there any error? No."), 1.0),
         (says("Yes, but the final answer is wrong."), None),
         (says("Yes, although it is long, the answer is right."), 1.0),
         (says("Yes\n\nBut the final answer is wrong.\nVerdict: No"), None),
@@ -149,8 +153,17 @@ def test_an_article_is_no_verdict(text: str, value: float | None) -> None:
         ("A is better at first sight.\nIn the end B is better.", 0.0),
         ("A is complete, so B", None),
         ("I do not think that B is better.", None),
+        ("It is not true that A is better.", None),
         ("It is hard to say whether solution B is correct.", None),
         ("The vertices are A, B", None),
+        ("A is flawless.", 1.0),
+        ("B\n\nSolution A is right up to step 2.", 0.0),
+        ("**A**. Both reach 5, and B is right too.", 1.0),
+        ("A\n\nB is right.", None),
+        ("A forgets the carry. B is correct.", None),
+        ("A misses nothing.", 1.0),
+        ("Neither A nor B is correct.", None),
+        ("A is correct; B is better explained.", 1.0),
     ],
 )
 def test_a_letter_that_is_called_wrong_is_not_the_verdict(text: str, value: float | None) -> None:
@@ -174,9 +187,12 @@ def test_words_outrank_chances_that_contradict_them_or_weigh_little(reply: Candi
     assert preferred(reply, "yes", "no") == (None if value is None else pytest.approx(value))
 
 
-@pytest.mark.parametrize("text", ["!", ", ", ": ", "so ", "A ", "A is ", "A is better ", "a", "yes but "])
+@pytest.mark.parametrize("text", ["!", "_", ", ", ": ", "so ", "A ", "A is ", "A is better ", "a", "yes but "])
 def test_a_long_row_of_anything_is_read_at_once(text: str) -> None:
-    assert {preferred(says(text * 20_000), *words) for words in (("a", "b"), ("yes", "no"))} <= {0.0, 1.0, None}
+    """300,000 characters: what is quadratic would not end."""
+    row = text * (300_000 // len(text))
+    assert preferred(says(row), "yes", "no") in {0.0, 1.0, None}
+    assert {preferred(says(start + row), "a", "b") for start in ("", "A is ")} <= {0.0, 1.0, None}
 
 
 @pytest.mark.parametrize(
@@ -188,6 +204,9 @@ def test_a_long_row_of_anything_is_read_at_once(text: str) -> None:
         ("The grade is \\boxed{8}.", 0.8),
         ("I give it a grade, and the grade is an 8.", 0.8),
         ("The answer is 12.", None),
+        ("8\n\nThe answer is 7, which is right.", 0.8),
+        ("It is right, the answer is 7.\n**8**", 0.8),
+        ("Grade: 6. To score a 10, it must be complete.", 0.6),
         ("7", 0.7),
         ("7/10", 0.7),
         ("Grade: 3. No, better: the grade is **8.5**", 0.85),
