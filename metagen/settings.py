@@ -6,6 +6,7 @@ A strategy is a frozen dataclass. With `__repr__ = spelled`, its `repr` is the t
 import functools
 import inspect
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from math import inf, isfinite, isinf
 from typing import Any, TypeGuard
@@ -131,7 +132,11 @@ def require_verifier(of: object, /, **given: Any) -> None:
 def is_critic(value: object) -> bool:
     """Whether it says, by the type that it returns, that it is a critic: it is called as verifiers are."""
     call = value if inspect.isfunction(value) else getattr(type(value), "__call__", None)  # noqa: B004 (what it is matters)
-    return "Feedback" in str(getattr(call, "__annotations__", {}).get("return", ""))
+    return FEEDBACK.match(str(getattr(call, "__annotations__", {}).get("return", ""))) is not None
+
+
+FEEDBACK = re.compile(r"(<class '|(typing\.)?Optional\[)?([\w.]+\.)?Feedback\b(?!\.)")
+"""The type that critics return, as `str` writes it; types of a user's own may hold the word as well."""
 
 
 def require_critic(of: object, /, **given: Any) -> None:
