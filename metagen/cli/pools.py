@@ -310,7 +310,8 @@ def spell_command(given: Mapping[str, Any], named: Mapping[str, Path], by: Seque
     judging = MODELS if any(each in spec for each in by) else ()
     taken = read_named(given["model"] or (), "--model") if judging else {}
     drawing = {name: path for name, path in named.items() if len(named) == 1 or f'Model("{name}"' in spec}
-    if "" in drawing and len(asked := {leaf.name for leaf in find_drawing(strategy)} - {*taken}) == 1:
+    asked = {leaf.name for leaf in find_drawing(strategy)} - {*taken}
+    if "" in drawing and len(asked) == 1 and not asks_first(strategy):
         drawing = {asked.pop(): drawing[""]}
     unknown = sorted({*named_models(strategy)} - {"", *drawing, *taken})
     free = f"{_free({*taken, *unknown})}=" if taken or unknown else ""

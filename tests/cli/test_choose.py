@@ -213,13 +213,16 @@ def test_no_verifier_is_asked_for_a_choice_that_cannot_be(
     assert more or "3 of 4 problems have no samples" in err
 
 
-def test_a_judge_without_a_name_asks_the_model_that_is_given(metagen: Command, folder: Path) -> None:
+@pytest.mark.parametrize("by", ["Judge({})", "Mean(Judge({}), Judge({}))", "Cascade(Judge({}), Judge({}), low=0.2)"])
+def test_a_judge_without_a_name_asks_the_model_that_is_given(metagen: Command, folder: Path, by: str) -> None:
     (folder / "judge.py").write_text(JUDGE)
-    code, _, err = metagen(*CHOOSE, "--model", "judge", "--load", "judge.py", "--by", "Judge()", "--out", "made")
+    call = ("--model", "judge", "--load", "judge.py", "--by", by.replace("{}", ""), "--out", "made")
+    code, _, err = metagen(*CHOOSE, *call)
     assert code == 0, err
     rows = {row["strategy"]: row for row in json.loads((folder / "made/choice.json").read_text())}
     # Three problems of four have a right sample, which a judge that knows what is right finds.
-    assert rows['BestOf(4, by=Judge(of=Model("model")))']["right"] == 0.75
+    named = by.replace("{}", 'of=Model("model")')
+    assert rows[f"BestOf(4, by={named})"]["right"] == 0.75
 
 
 ASKS = """
@@ -409,3 +412,12 @@ def test_the_only_source_has_the_name_that_its_strategy_asks(metagen: Command, f
     judged = ("--load", "judge.py", "--model", "x=judge", "--by", 'Judge(of=Model("x"))')
     (folder / "judge.py").write_text(JUDGE)
     assert metagen(*CHOOSE, "--of", 'Model("x")', *judged).code == 0
+
+
+def test_a_judge_of_a_run_that_asks_the_first_model_asks_no_other_one(metagen: Command, folder: Path) -> None:
+    (folder / "judge.py").write_text(JUDGE)
+    models = ("--model", "j=judge", "--model", "pool=pool.jsonl", "--load", "judge.py")
+    strategy = 'BestOf(4, by=Judge(), of=Model("pool"))'
+    assert metagen("solve", "problems.jsonl", *models, "--strategy", strategy, "--out", "run").code == 0
+    code, out, err = metagen("choose", "run", *CHOOSE[2:])
+    assert (code, [word for word in command_of(out) if "MODEL" in word]) == (0, ["model=MODEL", "pool=MODEL"]), err
