@@ -1,6 +1,7 @@
 """The models at the bottom of a strategy: which they are, and whether the run's can do what is asked of them."""
 
 from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import fields, is_dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -60,7 +61,10 @@ def naming(part: Any, name: str) -> Any:
         for each, (value, may_be_left_out) in values.items()
         if (may_be_left_out if value is None else asks_first(value))
     }
-    return replace(part, **named) if named else part
+    made = copy(part) if named else part
+    for each, value in named.items():  # by hand: classes such as `Mean` are not made from their fields by name
+        object.__setattr__(made, each, value)
+    return made
 
 
 def find_leaves(strategy: object, default: object = None) -> Iterator[Model]:

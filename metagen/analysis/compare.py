@@ -10,12 +10,14 @@ The methods were chosen by what they do to pairs of runs over 200 problems, 4 to
 
 from dataclasses import dataclass
 from math import lgamma, sqrt
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from metagen.analysis.curve import Curve, has_costs
 from metagen.analysis.intervals import DRAWS, FEW, LEVEL, Array, percentiles, resampled_means, student
+from metagen.analysis.share import Share
 from metagen.errors import InputError
 
 ROUNDING = 1e-9
@@ -86,8 +88,9 @@ def difference(
 ) -> Difference:
     """The difference of two means with its interval, by a percentile bootstrap over problems, in pairs.
 
-    With fewer than 20 problems it is that of the paired t-test (Student 1908). `first` and `second` are [P], such as
-    the values of two curves at one k. Raises `InputError` if they do not fit.
+    With fewer than 20 problems it is that of the paired t-test (Student 1908). If all of these differ alike, others may
+    differ in any way, and Wilson's interval says how many (Wilson 1927). `first` and `second` are [P], such as the
+    values of two curves at one k. Raises `InputError` if they do not fit.
     """
     one, other = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if one.shape != other.shape or one.ndim != 1 or not one.size:
@@ -103,6 +106,9 @@ def _of_few(differences: Array, level: float) -> Difference:
     value, problems = float(differences.mean()), len(differences)
     if problems < 2:
         return Difference(value, -1.0, 1.0)
+    if float(np.ptp(differences)) < ROUNDING:
+        alike, _ = Share(problems, problems).interval(NormalDist().inv_cdf((1 + level) / 2))
+        return Difference(value, alike * value - (1 - alike), alike * value + (1 - alike))
     width = student(level, problems - 1) * float(differences.std(ddof=1)) / sqrt(problems)
     return Difference(value, max(-1.0, value - width), min(1.0, value + width))
 

@@ -1,6 +1,7 @@
 """Intervals: percentiles of means over resampled problems."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -57,6 +58,7 @@ def percentiles(means: Array, level: float = LEVEL) -> tuple[Array, Array]:
     return low, high
 
 
+@lru_cache(64)
 def student(level: float, freedom: int) -> float:
     """Student's t (1908): within ± of it lies the middle `level` of the distribution.
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from metagen.analysis.compare import ROUNDING
 from metagen.analysis.curve import Curve
 from metagen.analysis.intervals import BLOCK, DRAWS, LEVEL, Array
 
@@ -39,9 +40,10 @@ def over_optimised(curve: Curve, level: float = LEVEL, draws: int = DRAWS, seed:
         return None
     changes = curve.values[:, later] - curve.values[:, earlier]
     spread = np.maximum(np.sqrt((changes**2).mean(0) / len(changes)), 1e-9)
-    widest = np.quantile((_flipped(changes, draws, seed) / spread).max(1), level, method="higher") * spread
+    flipped = _flipped(curve.values, draws, seed)
+    widest = np.quantile(((flipped[:, later] - flipped[:, earlier]) / spread).max(1), level, method="higher") * spread
     difference = changes.mean(0)
-    if not (falls := np.flatnonzero(difference + widest < 0)).size:
+    if not (falls := np.flatnonzero(difference + widest < -ROUNDING)).size:
         return None
     first = later[falls].min()
     pair = min(falls[later[falls] == first], key=lambda pair: float(difference[pair] / spread[pair]))
@@ -50,9 +52,9 @@ def over_optimised(curve: Curve, level: float = LEVEL, draws: int = DRAWS, seed:
     return Fall(best, curve.ks[first], value, max(-1.0, value - width), value + width)
 
 
-def _flipped(changes: Array, draws: int, seed: int) -> Array:
-    """[draws, pairs]: the means of changes [P, pairs] where the signs of each problem are flipped at random."""
-    rng, block = np.random.default_rng(seed), max(1, BLOCK // len(changes))
+def _flipped(values: Array, draws: int, seed: int) -> Array:
+    """[draws, K]: the means of values [P, K] where the signs of each problem are flipped at random."""
+    rng, block = np.random.default_rng(seed), max(1, BLOCK // len(values))
     sizes = [min(block, draws - start) for start in range(0, draws, block)]
-    signs = (rng.integers(2, size=(size, len(changes))) * 2.0 - 1 for size in sizes)
-    return np.concatenate([each @ changes for each in signs]) / len(changes)
+    signs = (rng.integers(2, size=(size, len(values))) * 2.0 - 1 for size in sizes)
+    return np.concatenate([each @ values for each in signs]) / len(values)

@@ -105,15 +105,16 @@ def gather(
     grade: Verifier | None = None,
     *,
     price: Price | None = None,
+    scores_only: bool = False,
 ) -> Gathered:
-    """Read and grade the samples of a pool or a run, as `read` does."""
+    """Read and grade the samples of a pool or a run, as `read` does; for `scores_only` the grade need not work."""
     questions = Questions(problems, grade)
     is_run = path.is_dir()
     columns = _of_run(path, problems, questions, grade) if is_run else _of_pool(path, questions)
     chosen, notes = _chosen(path, questions, columns)
     rows = _even(path, questions, columns, chosen, n)
     samples, unjudged = asyncio.run(_graded(questions, columns, chosen, rows, grade))
-    if grade and unjudged == rows.size and not columns.why:
+    if grade and unjudged == rows.size and not columns.why and not scores_only:
         why = ": of a run it reads the texts alone" if is_run else ""
         raise InputError(f"{path}: {literal(grade)} has no verdict on any sample, so nothing is known to be right{why}")
     samples = replace(samples, price=price)
@@ -126,7 +127,7 @@ def gather(
         notes.append("the samples count no tokens, so their costs are not known")
     elif (card or price) and not np.all(samples.prompts):
         notes.append("the lengths of prompts are not known, so the cost of reading them is not counted")
-    if unjudged:
+    if unjudged and not scores_only:
         why = f" ({one_line(columns.why)})" if columns.why else ""
         notes.append(f"{unjudged} samples have no verdict of the grader and count as wrong{why}")
     notes += _without_verdict(path, samples)

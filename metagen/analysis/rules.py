@@ -63,8 +63,8 @@ def majority_vote(samples: Samples, ks: Iterable[int], seed: int = 0, error: flo
     """Whether the most frequent answer of k is right (self-consistency; Wang et al. 2023, section 2).
 
     Exact where all draws of k can be gone through (up to 20,000, as for n = 16), and for k = 1 and n. Else a Monte
-    Carlo estimate, over as many draws as bring the standard error of the mean over problems down to `error`, but 32,768
-    at most, which may be too few for less than 8 problems.
+    Carlo estimate, over as many draws as bring the standard error of the mean over problems down to `error`, but at
+    most as many as 8 problems need for it: 32,768 by default.
 
     A sample without an answer does not vote; if none votes, the first drawn is returned. A group whose members were
     graded differently is right by the share that is.
@@ -120,8 +120,8 @@ def _joined(curves: Sequence[Curve]) -> Curve:
     """Curves of one k each as one."""
     ks = tuple(k for curve in curves for k in curve.ks)
     values, variances = (np.hstack([getattr(each, name) for each in curves]) for name in ("values", "variances"))
-    known = [[cost for each in curves if (cost := getattr(each, name)) is not None] for name in SPENT]
-    spent = (np.hstack(each) if each else None for each in known)
+    known = [[getattr(each, name) for each in curves] for name in SPENT]
+    spent = (None if any(cost is None for cost in each) else np.hstack(each) for each in known)
     return Curve(curves[0].rule, ks, values, variances, *spent)
 
 

@@ -26,7 +26,7 @@ WORK = 5e7
 
 
 MOST = 1 << 15
-"""Draws of one k, at most: of few problems nothing is known so well that more of them would show."""
+"""Draws of one k, at most, for an error of `ERROR`: of few problems nothing is known so well that more would show."""
 
 
 _PILOT = 64
@@ -125,7 +125,7 @@ def _expected(ballots: _Ballots, k: int, rng: np.random.Generator, error: float)
 def _sampled(ballots: _Ballots, k: int, rng: np.random.Generator, error: float) -> tuple[Array, Array]:
     """As many random draws as the error asks for: a pilot says about how many, and the rest follow in batches."""
     problems, n = ballots.groups.shape
-    largest = max(_PILOT, 4 * BLOCK // n)
+    largest, most = max(_PILOT, 4 * BLOCK // n), int((ERROR / error) ** 2 * MOST)
     sums, squares, draws, batch = np.zeros(problems), np.zeros(problems), 0, _PILOT
     contested = ballots.right.any(1) & ~ballots.right.all(1)
     while True:
@@ -136,9 +136,9 @@ def _sampled(ballots: _Ballots, k: int, rng: np.random.Generator, error: float) 
         deviations = np.maximum(squares - sums**2 / draws, 0) + contested / 2
         variances = deviations / (draws * (draws - 1))
         excess = variances.sum() / (problems * error) ** 2
-        if excess <= 1 or draws >= MOST:
+        if excess <= 1 or draws >= most:
             return sums / draws, variances
-        batch = int(min(max(_PILOT, draws * (excess - 1) + 1), largest, max(_PILOT, MOST - draws)))
+        batch = int(min(max(_PILOT, draws * (excess - 1) + 1), largest, max(_PILOT, most - draws)))
 
 
 def _outcomes(ballots: _Ballots, draws: Index) -> tuple[Array, Array]:

@@ -33,7 +33,7 @@ from metagen.disk.traces import read_configuration
 from metagen.errors import InputError
 from metagen.jobs.job import ModelOrder, Order, make_models, prepare, read_named
 from metagen.jobs.loading import load_all
-from metagen.leaves import asks_first, named_models, naming, settings_of
+from metagen.leaves import asks_first, find_drawing, named_models, naming, settings_of
 from metagen.model import FORMS, SETTINGS, USUAL, Model
 from metagen.problem import Problem
 from metagen.request import Request, generates
@@ -41,7 +41,7 @@ from metagen.run import Verifier
 from metagen.settings import literal
 from metagen.spec.parse import parse, parse_grade
 from metagen.strategies import CoT
-from metagen.verifiers import MeanLogprob, RecordedScore, Sigmoid
+from metagen.verifiers import MatchesReference, MeanLogprob, RecordedScore, Sigmoid
 
 Command = Callable[[str], Sequence[str]]
 """From the spec of a strategy to the words of a command that solves with it, up to the strategy."""
@@ -169,8 +169,9 @@ def _recorded(found: Gathered, names: Mapping[str, Any]) -> Iterator[Verdicts]:
         yield Verdicts(literal(Sigmoid(MeanLogprob())), scores / (1 + scores))
         return
     by, costs = _judged(found, names) if found.scored_by == VERIFIER else (RecordedScore(), {})
-    if by is None:
-        _note(found.name, "its verdicts are left out: its strategy does not say which verifier gave them")
+    if by is None or isinstance(by, MatchesReference):
+        why = "MatchesReference() knows the answers" if by else "its strategy does not say which verifier gave them"
+        _note(found.name, f"its verdicts are left out: {why}")
         return
     if isinstance(by, RecordedScore):
         _note(found.name, FREE)
@@ -258,7 +259,7 @@ class Judge:
             if tally.failed:
                 said = f"fails on {tally.failed} of {len(found.ids)} problems of {found.name}: {tally.reason()[0]}"
                 raise InputError(f"--by {verifier}: {said}")
-            scored = gather(run, self.problems, found.samples.n, None, self.grade)
+            scored = gather(run, self.problems, found.samples.n, None, self.grade, scores_only=True)
             usage = {each.problem: each.usage for each in read_solutions(run)}
         if scored.samples.scores is None or np.isnan(scored.samples.scores).all():
             why = f": {tally.whys.most_common(1)[0][0]}" if tally.whys else ""
@@ -305,15 +306,19 @@ def _costs(usages: Sequence[Usage], n: int | Array) -> dict[Unit, Array]:
 
 def spell_command(given: Mapping[str, Any], named: Mapping[str, Path], by: Sequence[str], spec: str) -> list[str]:
     """What solves the problems with the models that a strategy asks; one that is not known is `MODEL`."""
-    drawing = {name: path for name, path in named.items() if len(named) == 1 or f'Model("{name}"' in spec}
+    strategy = parse(spec, load_all(given["load"] or ()))
     judging = MODELS if any(each in spec for each in by) else ()
     taken = read_named(given["model"] or (), "--model") if judging else {}
-    unknown = sorted({*named_models(parse(spec, load_all(given["load"] or ())))} - {"", *drawing, *taken})
+    drawing = {name: path for name, path in named.items() if len(named) == 1 or f'Model("{name}"' in spec}
+    asked = {leaf.name for leaf in find_drawing(strategy)} - {*taken}
+    if "" in drawing and len(asked) == 1 and not asks_first(strategy):
+        drawing = {asked.pop(): drawing[""]}
+    unknown = sorted({*named_models(strategy)} - {"", *drawing, *taken})
     free = f"{_free({*taken, *unknown})}=" if taken or unknown else ""
     models = [f"{name}={_writer(path)}" if name else f"{free}{_writer(path)}" for name, path in drawing.items()]
     models += [f"{name}=MODEL" for name in unknown]
-    asked = [part for model in models for part in ("--model", model)]
-    return ["metagen", "solve", str(given["problem_file"]), *asked, *as_options(given, (*judging, *READING, *TURNS))]
+    opened = [part for model in models for part in ("--model", model)]
+    return ["metagen", "solve", str(given["problem_file"]), *opened, *as_options(given, (*judging, *READING, *TURNS))]
 
 
 def _free(taken: Container[str]) -> str:
@@ -366,10 +371,10 @@ ASKED_OTHERWISE = (
 def _is_plain(sample: Sample, problems: ProblemFile) -> bool:
     """Whether a sample was drawn from its problem as the file has it, as far as it says."""
     problem = next((each for each in problems if each.id == sample.id), None)
-    if problem is None or sample.prompt is None:
+    if problem is None or (sample.prompt is None and not sample.messages):
         return True
-    request = request_of(problem)
-    return (sample.prompt, sample.messages or []) == (request.prompt, request.conversation)
+    turns = sample.messages or [{"role": "user", "content": sample.prompt}]
+    return turns == [turn.fields() for turn in request_of(problem).turns]
 
 
 def _settings(sampling: Mapping[str, Any]) -> dict[str, Any]:

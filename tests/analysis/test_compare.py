@@ -94,6 +94,15 @@ def test_of_one_problem_the_difference_is_open() -> None:
     assert (found.value, found.low, found.high) == (-1.0, -1.0, 1.0)
 
 
+@pytest.mark.parametrize("problems", [2, 5, 10, 19])
+def test_few_problems_that_differ_alike_leave_room_for_others(problems: int) -> None:
+    share = problems / (problems + 1.959964**2)  # Wilson's for all of them
+    for first, value in ((False, 1.0), (True, 0.0)):
+        found = compare([first] * problems, [True] * problems).difference
+        expected = (value, share * value - (1 - share), share * value + 1 - share)
+        assert (found.value, found.low, found.high) == pytest.approx(expected, abs=1e-6)
+
+
 def test_the_difference_of_few_problems_has_the_interval_of_the_paired_t_test() -> None:
     found = difference([0.0, 0.1, 0.2], [0.1, 0.3, 0.5])
     assert (found.low, found.high) == pytest.approx(

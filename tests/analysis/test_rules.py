@@ -415,3 +415,17 @@ def test_a_vote_takes_no_more_draws_than_few_problems_are_worth(monkeypatch: pyt
     groups = np.arange(64)[None, :] % 7
     assert 0 < majority_vote(Samples(groups, groups == 0), [16]).errors[0] < 0.005
     assert sum(drawn) == votes.MOST
+
+
+def test_a_smaller_error_takes_more_draws() -> None:
+    right = np.random.default_rng(0).random((60, 32)) < 0.5
+    samples = Samples(right.astype(int), right)
+    assert majority_vote(samples, [16], error=0.0002).errors[0] <= 0.0002
+
+
+def test_the_costs_of_the_first_samples_are_known_at_every_k_or_at_none() -> None:
+    groups, right = np.zeros((2, 4), int), np.array([[True, False, True, True]] * 2)
+    found = first_k(Samples(groups, right, tokens=np.array([[0, 3, 3, 3]] * 2)))
+    assert found["coverage"].costs is None
+    found = first_k(Samples(groups, right, tokens=np.array([[3, 3, 3, 3]] * 2)))
+    assert found["coverage"].costs == pytest.approx(np.array([[3, 6, 12]] * 2))

@@ -213,13 +213,16 @@ def test_no_verifier_is_asked_for_a_choice_that_cannot_be(
     assert more or "3 of 4 problems have no samples" in err
 
 
-def test_a_judge_without_a_name_asks_the_model_that_is_given(metagen: Command, folder: Path) -> None:
+@pytest.mark.parametrize("by", ["Judge({})", "Mean(Judge({}), Judge({}))", "Cascade(Judge({}), Judge({}), low=0.2)"])
+def test_a_judge_without_a_name_asks_the_model_that_is_given(metagen: Command, folder: Path, by: str) -> None:
     (folder / "judge.py").write_text(JUDGE)
-    code, _, err = metagen(*CHOOSE, "--model", "judge", "--load", "judge.py", "--by", "Judge()", "--out", "made")
+    call = ("--model", "judge", "--load", "judge.py", "--by", by.replace("{}", ""), "--out", "made")
+    code, _, err = metagen(*CHOOSE, *call)
     assert code == 0, err
     rows = {row["strategy"]: row for row in json.loads((folder / "made/choice.json").read_text())}
     # Three problems of four have a right sample, which a judge that knows what is right finds.
-    assert rows['BestOf(4, by=Judge(of=Model("model")))']["right"] == 0.75
+    named = by.replace("{}", 'of=Model("model")')
+    assert rows[f"BestOf(4, by={named})"]["right"] == 0.75
 
 
 ASKS = """
@@ -360,3 +363,61 @@ def test_a_pool_of_logits_weighs_votes_without_a_warning(
     (folder / "pool.jsonl").write_text(lines(*(row | {"score": -800.0 * row["draw"]} for row in rows)))
     assert metagen(*CHOOSE).code == 0
     assert not [each for each in recwarn if issubclass(each.category, RuntimeWarning)]
+
+
+def test_a_grade_that_reads_the_pool_hinders_no_verifier(metagen: Command, folder: Path) -> None:
+    rows = [json.loads(line) for line in (folder / "pool.jsonl").read_text().splitlines()]
+    (folder / "pool.jsonl").write_text(lines(*(row | {"score": float(row["draw"] == 0)} for row in rows)))
+    call = (*CHOOSE, "--grade", "RecordedScore()", "--load", "own.py", "--by", "length", "--out", "made")
+    code, _, err = metagen(*call)
+    assert (code, "no verdict" in err) == (0, False), err
+    right = {row["strategy"]: row["right"] for row in json.loads((folder / "made/choice.json").read_text())}
+    assert right["Model()"] == right["BestOf(4, by=length)"] == 0.25
+
+
+def test_the_verdicts_of_a_run_that_knew_the_answers_are_left_out(metagen: Command, folder: Path) -> None:
+    strategy = "BestOf(4, by=MatchesReference())"
+    assert metagen("solve", "problems.jsonl", "--model", "pool.jsonl", "--strategy", strategy, "--out", "run").code == 0
+    code, _, err = metagen("choose", "run", *CHOOSE[2:], "--out", "made")
+    assert (code, "run: its verdicts are left out: MatchesReference() knows the answers" in err) == (0, True), err
+    rows = json.loads((folder / "made/choice.json").read_text())
+    assert all(row["bound"] for row in rows if "MatchesReference" in row["strategy"])
+
+
+@pytest.mark.parametrize(
+    ("turns", "kept", "noted"),
+    [
+        ([], ("prompt",), False),
+        ([], ("prompt", "messages"), False),
+        ([], ("messages",), False),
+        ([{"role": "system", "content": "Be brief."}], ("messages",), True),
+    ],
+)
+def test_a_prompt_is_another_one_only_if_its_turns_are(
+    metagen: Command, folder: Path, turns: list[dict[str, str]], kept: tuple[str, ...], noted: bool
+) -> None:
+    rows = [json.loads(line) for line in (folder / "pool.jsonl").read_text().splitlines()]
+    for row in rows:
+        prompt = row.pop("prompt")
+        sent = {"prompt": prompt, "messages": [*turns, {"role": "user", "content": prompt}]}
+        row |= {name: sent[name] for name in kept}
+    (folder / "pool.jsonl").write_text(lines(*rows))
+    assert ("drawn with another prompt" in metagen(*CHOOSE).err) == noted
+
+
+def test_the_only_source_has_the_name_that_its_strategy_asks(metagen: Command, folder: Path) -> None:
+    code, out, _ = metagen(*CHOOSE, "--of", 'Model("x")')
+    words = command_of(out)
+    assert (code, [word for at, word in enumerate(words) if words[at - 1] == "--model"]) == (0, ["x=MODEL"])
+    judged = ("--load", "judge.py", "--model", "x=judge", "--by", 'Judge(of=Model("x"))')
+    (folder / "judge.py").write_text(JUDGE)
+    assert metagen(*CHOOSE, "--of", 'Model("x")', *judged).code == 0
+
+
+def test_a_judge_of_a_run_that_asks_the_first_model_asks_no_other_one(metagen: Command, folder: Path) -> None:
+    (folder / "judge.py").write_text(JUDGE)
+    models = ("--model", "j=judge", "--model", "pool=pool.jsonl", "--load", "judge.py")
+    strategy = 'BestOf(4, by=Judge(), of=Model("pool"))'
+    assert metagen("solve", "problems.jsonl", *models, "--strategy", strategy, "--out", "run").code == 0
+    code, out, err = metagen("choose", "run", *CHOOSE[2:])
+    assert (code, [word for word in command_of(out) if "MODEL" in word]) == (0, ["model=MODEL", "pool=MODEL"]), err

@@ -6,6 +6,7 @@ import pytest
 
 from metagen import (
     Arithmetic,
+    BestOf,
     Candidate,
     Critic,
     Feedback,
@@ -269,3 +270,22 @@ async def test_criticism_reads_the_question_as_it_was_asked() -> None:
 def test_a_critic_is_no_verifier() -> None:
     with pytest.raises(InputError, match=r"BestOf: by=Arithmetic\(\) is a critic, and a verifier is needed here"):
         parse("BestOf(8, by=Arithmetic())")
+
+
+class FeedbackScore(float):
+    """A score of a user's own, called by a word that critics use."""
+
+
+async def scores_of_my_own(_problem: Problem, candidates: Sequence[Candidate], _run: Run) -> list[FeedbackScore]:
+    return [FeedbackScore(1) for _ in candidates]
+
+
+async def writes_feedback(_problem: Problem, _candidate: Candidate, _run: Run) -> "Feedback | None":
+    return None
+
+
+async def test_a_verifier_may_return_types_of_any_name() -> None:
+    solution = await solve(PROBLEM, BestOf(2, by=scores_of_my_own), Scripted("7"))
+    assert solution.text == "7"
+    with pytest.raises(InputError, match="by=writes_feedback is a critic"):
+        BestOf(2, by=writes_feedback)  # type: ignore[arg-type]
