@@ -158,7 +158,7 @@ def curves(
 
 def _check_right(right: Sequence[Sequence[Any]]) -> None:
     for each in chain.from_iterable(right):
-        if not isinstance(each, bool | np.bool_):
+        if not (isinstance(each, int | float | np.generic) and each in (0, 1)):
             hint = ", which is no verdict: leave the problem out, or count the sample as wrong" if each is None else ""
             raise InputError(f"curves: right must say True or False of each sample, not {each!r}{hint}")
 

@@ -15,7 +15,7 @@ def choices_of(row: Mapping[str, Any], given: Choice | None = None) -> Choice | 
     """Return the choices of a row, or `None` if it has none.
 
     They are a list of texts, texts by letter, or an object of two lists, `text` and `label`. The letters of `given` are
-    those of the row. Raises `InputError`, which names the field, for what is none of these, or has other letters.
+    those of the row, unless it has others. Raises `InputError`, which names the field, for what is none of these.
     """
     field = _field(row)
     if field is None:
@@ -23,7 +23,7 @@ def choices_of(row: Mapping[str, Any], given: Choice | None = None) -> Choice | 
     letters, raw = _lettered(row[field], field)
     texts = _without_labels(letters, list(map(str, raw)))
     if given is not None:
-        letters, texts = _relabelled(letters, given, f"field {field!r}"), list(given.texts) or texts
+        letters = _relabelled(letters, given)
     if not 2 <= len(texts) <= len(ascii_uppercase):
         raise InputError(f"field {field!r}: there are {len(texts)} choices; give 2 to {len(ascii_uppercase)}")
     try:
@@ -66,15 +66,10 @@ def _without_labels(letters: Sequence[str], texts: list[str]) -> list[str]:
     return found if len(found) == len(texts) else texts
 
 
-def _relabelled(letters: list[str], given: Choice, where: str) -> list[str]:
-    """The letters that a file's kind of answers names in place of A, B, C. Raises `InputError` for others."""
-    if len(given.letters) != len(letters):
-        raise InputError(
-            f"{where}: there are {len(letters)} choices, and {len(given.letters)} letters: {given.letters}"
-        )
-    if "".join(letters).upper() not in (given.letters.upper(), ascii_uppercase[: len(letters)]):
-        raise InputError(f"{where}: the choices have the letters {''.join(letters)}, and not {given.letters}")
-    return list(given.letters)
+def _relabelled(letters: list[str], given: Choice) -> list[str]:
+    """The letters that a file's kind of answers names in place of A, B, C; a row keeps others, or more, of its own."""
+    is_usual = "".join(letters).upper() == ascii_uppercase[: len(letters)]
+    return list(given.letters[: len(letters)]) if is_usual and len(letters) <= len(given.letters) else letters
 
 
 def _lettered(given: Any, field: str) -> tuple[list[str], list[Any]]:

@@ -168,7 +168,7 @@ def test_the_command_keeps_the_model_of_the_only_pool(metagen: Command, folder: 
         ((*CHOOSE, "--budget", "1e9 FLOPs"), "--budget in FLOPs: give the model's config.json with --card"),
         ((*CHOOSE, "--budget", "1 tokens"), "--budget of 1 tokens: the cheapest strategy costs 15 tokens"),
         ((*CHOOSE, "--by", "Vote(3)"), "'Vote(3)' is not a verifier"),
-        ((*CHOOSE, "--by", "Arithmetic()"), "'Arithmetic()' is not a verifier"),
+        ((*CHOOSE, "--by", "Arithmetic()"), "Arithmetic() is a critic, which says what is wrong"),
         ((*CHOOSE, "--by", "Judge()"), "--by Judge(): names no model, and samples that are there cannot judge"),
         (
             (*CHOOSE, "--grade", "Judge()"),

@@ -268,7 +268,7 @@ async def test_criticism_reads_the_question_as_it_was_asked() -> None:
 
 
 def test_a_critic_is_no_verifier() -> None:
-    with pytest.raises(InputError, match=r"BestOf: by=Arithmetic\(\) is a critic, and a verifier is needed here"):
+    with pytest.raises(InputError, match=r"BestOf: by=Arithmetic\(\) is a critic, which says what is wrong"):
         parse("BestOf(8, by=Arithmetic())")
 
 
