@@ -432,4 +432,4 @@ def _completions(row: SpanRow, questions: Questions, place: int) -> Iterator[Dra
 def _handed_over(path: Path, questions: Questions) -> dict[str, bool]:
     """Which problems a run solved; those without a verdict are left out."""
     rows = read_rows(path / SOLUTIONS, torn=True)
-    return {questions.ids[questions.place(row.problem, path)]: row.correct for row in rows if row.correct is not None}
+    return {questions.ids[questions.place(row.problem, path)]: row.verdict for row in rows if row.verdict is not None}

@@ -275,7 +275,8 @@ def test_what_a_budget_left_unfinished_is_in_no_report(tmp_path: Path, problems:
     path = asyncio.run(ran(tmp_path / "run", Vote(4), problems))
     rows = [json.loads(line) for line in (path / "solutions.jsonl").read_text().splitlines()]
     lines(path / "solutions.jsonl", [rows[0], rows[1] | {"unfinished": True}])
-    assert read(path, problems).ids == ("a",)
+    source = read(path, problems)
+    assert (source.ids, source.correct) == (("a",), {"a": rows[0]["correct"]})
 
 
 async def test_at_all_samples_a_report_and_a_run_agree_but_on_ties(tmp_path: Path) -> None:
