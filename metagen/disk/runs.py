@@ -76,7 +76,7 @@ class RunDirectory:
         solve it again for ever.
         """
         row = solution.row if isinstance(solution, Record) else solution
-        if row.unfinished and row.usage.tokens <= self._cut.get(row.problem, -1):
+        if row.unfinished and not row.failed and row.usage.tokens <= self._cut.get(row.problem, -1):
             solution = settled(solution)
         if isinstance(solution, Record):
             self._trace.append(solution.trace.splitlines(keepends=True))
@@ -137,7 +137,7 @@ class RunDirectory:
                     self._seen(row)
             else:
                 again.add(row.problem)
-                if row.unfinished:
+                if row.unfinished and not row.failed:
                     self._cut[row.problem] = row.usage.tokens
 
         def is_solved(row: Mapping[str, Any]) -> bool:

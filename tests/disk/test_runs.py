@@ -103,6 +103,9 @@ def test_what_gets_no_further_with_another_budget_is_kept(
     tmp_path: Path, of: Callable[[Solution], Solution | Record]
 ) -> None:
     """Else one problem that takes more than the budget of a call would be solved in each call, and no other."""
+    for _ in range(3):
+        (failed,) = kept(tmp_path, of(solution("a", unfinished=True, error="BudgetExceeded: no room")))
+        assert not failed.notes
     for tokens in (10, 20):
         (cut,) = kept(tmp_path, of(solution("a", unfinished=True, usage=Usage(completion_tokens=tokens))))
         assert cut.unfinished
