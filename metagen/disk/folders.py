@@ -59,7 +59,8 @@ def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:
         return not parts
     if pattern[0] == "**":
         return any(_fits(parts[start:], pattern[1:]) for start in range(len(parts) + 1))
-    return bool(parts) and fnmatchcase(parts[0], pattern[0]) and _fits(parts[1:], pattern[1:])
+    is_like = bool(parts) and (parts[0] == pattern[0] or fnmatchcase(parts[0], pattern[0]))
+    return is_like and _fits(parts[1:], pattern[1:])
 
 
 def _matching(pattern: Path, split: str) -> list[Path]:

@@ -172,6 +172,11 @@ def test_a_file_that_is_not_there_yet_is_known_to_be_among_the_problems(
     assert would_find(tmp_path / problems, tmp_path / file) == would
 
 
+def test_a_pattern_is_taken_in_the_folder_where_it_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(made(tmp_path, "part[1]/a.jsonl") / "part[1]")
+    assert would_find(Path("*.jsonl"), Path("pool.jsonl"))
+
+
 def test_the_problems_are_those_of_the_files_that_were_checked(tmp_path: Path) -> None:
     problems = ProblemFile(made(tmp_path, "a.jsonl") / "*.jsonl")
     problems.check()
