@@ -408,6 +408,17 @@ def test_what_a_budget_cut_short_is_solved_again_and_is_no_answer_before(metagen
     assert run == whole
 
 
+def test_calls_whose_budget_is_less_than_a_problem_takes_come_to_an_end(metagen: Command, folder: Path) -> None:
+    """Each problem is solved twice, and what the second call says of it is what the folder holds."""
+    call = ("solve", "problems.jsonl", "--load", "own.py", "-m", "model", "-s", "Vote(4)", "--out", "run")
+    codes = [metagen(*call, "--tokens", "60", "--concurrency", "1").code for _ in range(8)]
+    assert codes == [*[1] * 7, 0]
+    rows = list(map(json.loads, (folder / "run" / "solutions.jsonl").read_text().splitlines()))
+    assert [row["problem"] for row in rows] == ["p1", "p2", "p3", "p4"]
+    assert all(row["lost"] and not row.get("unfinished") for row in rows)
+    assert "Note: the budget of the whole run cut it short again" in metagen("show", "run", "p1").out
+
+
 def test_what_is_solved_of_other_problems_is_not_counted(metagen: Command, folder: Path) -> None:
     call = ("solve", "problems.jsonl", *POOL, "-s", "Vote(4)", "--out", "run")
     before = metagen(*call)

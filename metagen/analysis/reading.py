@@ -41,6 +41,7 @@ from metagen.run import Verifier
 from metagen.settings import literal
 from metagen.solve import Whole
 from metagen.tasks import together
+from metagen.trace import Asked
 from metagen.verifiers.grading import by_reference, grades
 
 LIKELIHOOD = "mean token probability"
@@ -398,19 +399,22 @@ def _check_problems(path: Path, problems: ProblemFile, grade: str) -> None:
         raise InputError(f"{path}: was graded by {graded or 'what the problems bring'}: {wanted}")
 
 
-def _of_trace(rows: Iterable[SpanRow], questions: Questions, place: int, where: str) -> list[Draw]:
+def _of_trace(rows: Sequence[SpanRow], questions: Questions, place: int, where: str) -> list[Draw]:
     """The samples that were drawn at the bottom, with the verdicts given on them if each has just one."""
     draws: list[Draw] = []
     scores: list[float | None] = []
     prompts, models, verifiers = set(), set[str](), set[str]()
+    asked = {row.path: row.request for row in rows if row.request and row.status != "cancelled"}
     for row in rows:
         if row.verifying:
             if verifiers.isdisjoint(above(row.path)) and row.status != "cancelled":
                 scores += row.verdicts or ()
             verifiers.add(row.path)
-        elif row.request and row.completions and row.status != "cancelled":
-            prompts.add((row.request.prompt, row.request.partial, json.dumps(row.request.messages, default=dict)))
-            models.add(row.request.model)
+        elif row.completions and row.status != "cancelled":
+            if not (request := row.request or _around(row.path, asked)):
+                continue
+            prompts.add((request.prompt, request.partial, json.dumps(request.messages, default=dict)))
+            models.add(request.model)
             draws += _completions(row, questions, place)
     if len(prompts) > 1 or len(models) > 1 or any(partial for _, partial, _ in prompts):
         what = "asks more than one model" if len(models) > 1 else "sends more than one prompt"
@@ -423,6 +427,11 @@ def _of_trace(rows: Iterable[SpanRow], questions: Questions, place: int, where: 
     return [draw._replace(score=nan if score is None else score) for draw, score in zip(draws, scores, strict=True)]
 
 
+def _around(path: str, asked: Mapping[str, Asked]) -> Asked | None:
+    """The request of a sample that a budget had drawn by itself: it stands on a span above."""
+    return next((asked[each] for each in above(path) if each in asked), None)
+
+
 def _completions(row: SpanRow, questions: Questions, place: int) -> Iterator[Draw]:
     prompt = int(row.usage.get("prompt_tokens", 0))
     for each in row.completions:
@@ -433,4 +442,4 @@ def _completions(row: SpanRow, questions: Questions, place: int) -> Iterator[Dra
 def _handed_over(path: Path, questions: Questions) -> dict[str, bool]:
     """Which problems a run solved; those without a verdict are left out."""
     rows = read_rows(path / SOLUTIONS, torn=True)
-    return {questions.ids[questions.place(row.problem, path)]: row.correct for row in rows if row.correct is not None}
+    return {questions.ids[questions.place(row.problem, path)]: row.verdict for row in rows if row.verdict is not None}

@@ -78,10 +78,11 @@ async def fill(
         if tally.problems:
             err.print(f"Continuing {path}: {tally.problems} problems are solved already.")
 
-        def keep(solution: Solution | Record) -> None:
-            run.add(solution)
+        def keep(solution: Solution | Record) -> Solution | Record:
+            kept = run.add(solution)
             if send:
-                send(solution.solution() if isinstance(solution, Record) else solution)
+                send(kept.solution() if isinstance(kept, Record) else kept)
+            return kept
 
         await _work(job, job.strategy, solved, tally, account, keep, cluster)
     return _exit_code(job, solved, tally, account)
@@ -107,10 +108,11 @@ async def _sample(job: Job, n: int, path: Path) -> int:
     drawn: set[str] = set()
     short = 0
 
-    def count(solution: Solution | Record) -> None:
+    def count(solution: Solution | Record) -> Solution | Record:
         nonlocal short
         row = row_of(solution)
         short += row.lost > 0 and row.final
+        return solution
 
     await _work(recorded, strategies.Vote(n, of=job.strategy), drawn, tally, account, count)
     title = f"{n} samples of {literal(job.strategy)} on {job.problems.path.name}"
@@ -165,7 +167,7 @@ async def _work(
     done: set[str],
     tally: Tally,
     account: Account,
-    keep: Callable[[Solution | Record], None],
+    keep: Callable[[Solution | Record], Solution | Record],
     cluster: Cluster | None = None,
 ) -> None:
     """Open the models, solve, add to `done`, and show how it goes. Loads nothing where nothing is left to do."""
@@ -185,8 +187,7 @@ async def _work(
         )
         async with aclosing(solutions), _progress(job, tally, account):
             async for solution in solutions:
-                keep(solution)
-                tally.add(row := row_of(solution))
+                tally.add(row := row_of(keep(solution)))
                 done.add(row.problem)
 
 

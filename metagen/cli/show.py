@@ -62,9 +62,7 @@ def described(row: SolutionRow, spans: Sequence[SpanRow]) -> Iterator[str | Padd
     """A problem in parts: the question, the answer, the candidates by answer, the search tree, notes and cost."""
     yield f"Problem {row.problem}" + "".join(f", {name} {value}" for name, value in row.tags.items())
     yield Padding(Text(visible(row.prompt or asked(spans))), (1, 2))
-    yield f"Answer: {_said(row.answer)}, {_mark(row.correct)}" + (
-        f" (reference: {row.reference})" * bool(row.reference)
-    )
+    yield f"Answer: {_said(row.answer)}, {_right(row)}" + (f" (reference: {row.reference})" * bool(row.reference))
     if row.failed:
         yield f"Failed: {row.error}"
     nodes = tree_of(spans, row.text)
@@ -141,11 +139,15 @@ def _drawn(nodes: Sequence[Grown]) -> Tree:
 def _line(row: SolutionRow) -> tuple[str, ...]:
     voted = f"{votes(row)} of {row.compared}" if row.compared > 1 else ""
     right = f"{row.samples_correct} of {row.samples}" if row.samples > 1 else ""
-    return row.problem, _said(row.answer), row.reference or "", _mark(row.correct), voted, right
+    return row.problem, _said(row.answer), row.reference or "", _right(row), voted, right
 
 
 def _said(answer: str | None) -> str:
     return "no answer" if answer is None else answer
+
+
+def _right(row: SolutionRow) -> str:
+    return "unfinished" if row.unfinished and not row.failed else _mark(row.correct)
 
 
 def _mark(right: bool | None) -> str:

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def would_find(path: Path, file: Path) -> bool:
     """Whether a file of this name is or would be among those behind `path`, of whichever split."""
     named, file = Path(os.path.realpath(path)), Path(os.path.realpath(file))
     if os.path.isdir(named):
-        return file.is_relative_to(named) and _holds_rows(file, named)
+        return file.is_relative_to(named) and _holds_rows(file, named) and bool(_problems([file]))
     return file == named or _fits(file.parts, named.parts)
 
 
@@ -58,7 +59,8 @@ def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:
         return not parts
     if pattern[0] == "**":
         return any(_fits(parts[start:], pattern[1:]) for start in range(len(parts) + 1))
-    return bool(parts) and fnmatchcase(parts[0], pattern[0]) and _fits(parts[1:], pattern[1:])
+    is_like = bool(parts) and (parts[0] == pattern[0] or fnmatchcase(parts[0], pattern[0]))
+    return is_like and _fits(parts[1:], pattern[1:])
 
 
 def _matching(pattern: Path, split: str) -> list[Path]:
@@ -66,7 +68,7 @@ def _matching(pattern: Path, split: str) -> list[Path]:
     if not glob.has_magic(str(pattern)):
         raise InputError(f"{pattern}: there is no such file")
     matching = map(Path, glob.glob(str(pattern), recursive=True))
-    found = sorted(each for each in matching if os.path.isfile(each) and not _is_ours(each))
+    found = _problems(sorted(each for each in matching if os.path.isfile(each)))
     if not found:
         raise InputError(f"{pattern}: no file matches, other than those of runs")
     return _of_split(pattern, found, split) if split else found
@@ -79,7 +81,7 @@ def _in_folder(folder: Path, split: str) -> list[Path]:
         if split:
             raise InputError(f"{folder}: is one split, so --split sets nothing: leave it out")
         return _saved(folder)
-    found = [each for each in sorted(folder.rglob("*")) if _holds_rows(each, folder) and each.is_file()]
+    found = _problems(each for each in sorted(folder.rglob("*")) if _holds_rows(each, folder) and each.is_file())
     if not found:
         raise InputError(
             f"{folder}: is a folder without JSON Lines, CSV, TSV, Parquet or Arrow: name a file of problems"
@@ -88,17 +90,30 @@ def _in_folder(folder: Path, split: str) -> list[Path]:
 
 
 def _holds_rows(file: Path, folder: Path) -> bool:
-    """Whether a file in a folder, or below it, is one of rows by its name: not hidden, and none of a run."""
+    """Whether a file in a folder, or below it, is one of rows by its name, and not hidden."""
     is_hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
-    return bool(DATA.search(file.name)) and file.name not in ABOUT and not is_hidden and not _is_ours(file)
+    return bool(DATA.search(file.name)) and file.name not in ABOUT and not is_hidden
 
 
-def _is_ours(file: Path) -> bool:
-    """Whether a file lies in the folder of a run, or beside runs as the pools and the table of a sweep."""
-    if (file.parent / "run.json").is_file():
-        return True
-    of_sweep = file.parent.parent if file.parent.name == "pools" else file.parent if file.stem == "sweep" else None
-    return of_sweep is not None and any(of_sweep.glob("*/run.json"))
+def _problems(files: Iterable[Path]) -> list[Path]:
+    """The files that are neither in the folder of a run, nor beside runs as the pools and the table of a sweep."""
+    is_run, has_runs = cache(_is_run), cache(_has_runs)  # a folder may hold many thousands of files
+
+    def is_of_sweep(file: Path) -> bool:
+        return (file.parent.name == "pools" and has_runs(file.parent.parent)) or (
+            file.stem == "sweep" and has_runs(file.parent)
+        )
+
+    return [each for each in files if not is_run(each.parent) and not is_of_sweep(each)]
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether a folder is that of a run: a dataset may have a `run.json` of its own."""
+    return all(os.path.isfile(folder / name) for name in ("run.json", "solutions.jsonl"))
+
+
+def _has_runs(folder: Path) -> bool:
+    return any(_is_run(each.parent) for each in folder.glob("*/run.json"))
 
 
 def _of_split(named: Path, files: Sequence[Path], split: str) -> list[Path]:

@@ -1,6 +1,7 @@
 """A solution as the lines that a run's folder has of it: what comes from another machine is written as it is."""
 
-from dataclasses import dataclass, field
+import json
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
@@ -11,6 +12,8 @@ from metagen.solution import Solution
 
 _ROWS = Reader(SolutionRow)
 _FROM = Path("solutions.jsonl")
+SETTLED = "the budget of the whole run cut it short again, after no more tokens than before: the answer is kept"
+"""What is noted of a problem that another call with the same budget would not finish either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +36,11 @@ class Record:
     def solution(self) -> Solution:
         """The solution with its trace, as far as the lines tell: `candidate` is `None`."""
         return self.row.solution(span_of(self.trace))
+
+
+def settled(solution: Solution | Record) -> Solution | Record:
+    """An unfinished solution as one that a resumed run keeps."""
+    if isinstance(solution, Solution):
+        return replace(solution, unfinished=False, notes=(*solution.notes, SETTLED))
+    row = json.loads(solution.line)
+    return Record(encode_line(row | {"unfinished": False, "notes": [*row["notes"], SETTLED]}), solution.trace)

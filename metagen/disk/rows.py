@@ -41,6 +41,10 @@ class UsageRow(msgspec.Struct, frozen=True, gc=False):
         if not all(0 <= each <= MOST for each in (self.flops, self.verifier_flops, self.cost, self.verifier_cost)):
             raise ValueError(f"FLOPs and costs must be from 0 to {MOST:g}")
 
+    @property
+    def tokens(self) -> int:
+        return self.usage().tokens
+
     def usage(self) -> Usage:
         return Usage(**{each.name: getattr(self, each.name) for each in fields(Usage)})
 
@@ -91,6 +95,11 @@ class SolutionRow(msgspec.Struct, frozen=True, gc=False):
     @property
     def final(self) -> bool:
         return not (self.error or self.unfinished)
+
+    @property
+    def verdict(self) -> bool | None:
+        """Whether it is right; `None` also for an unfinished answer, which is not the last word."""
+        return self.correct if self.failed or self.final else None
 
     def solution(self, trace: Span | None = None) -> Solution:
         """The same as it was returned; without its trace, unless that is given."""

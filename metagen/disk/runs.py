@@ -16,7 +16,7 @@ from typing import Any, Self
 from metagen.disk.facts import FACTS, facts
 from metagen.disk.files import NO_LINK, cannot_open, check_file, make_folder, refused_by_disk
 from metagen.disk.lines import Appender, Reader, cut_end, rewrite, write_all
-from metagen.disk.records import Record
+from metagen.disk.records import Record, settled
 from metagen.disk.rows import SolutionRow
 from metagen.disk.traces import VERSION, read_configuration, row_of
 from metagen.errors import InputError
@@ -42,6 +42,8 @@ class RunDirectory:
         self.path = path
         self.solved: set[str] = set()
         """The ids of the problems that were solved when it was opened."""
+        self._cut: dict[str, int] = {}
+        """The tokens of the problems that an earlier budget left unfinished, by their ids."""
         self._configuration = _versioned(configuration)
         self._seen = seen
         self._files = ExitStack()
@@ -67,14 +69,22 @@ class RunDirectory:
             if isinstance(error, InputError) and not (self.path / "solutions.jsonl").stat().st_size:
                 self._remove()
 
-    def add(self, solution: Solution | Record) -> None:
-        """Write a solution down, its trace first."""
+    def add(self, solution: Solution | Record) -> Solution | Record:
+        """Write a solution down, its trace first, and return it as it is written.
+
+        What a budget leaves unfinished once more, after no more tokens than before, is final: the same command would
+        solve it again for ever.
+        """
+        row = solution.row if isinstance(solution, Record) else solution
+        if row.unfinished and not row.failed and row.usage.tokens <= self._cut.get(row.problem, -1):
+            solution = settled(solution)
         if isinstance(solution, Record):
             self._trace.append(solution.trace.splitlines(keepends=True))
             self._solutions.append([solution.line])
         else:
             self._trace.write(row_of(span, solution.problem) for span in solution.trace.walk())
             self._solutions.write([solution.row()])
+        return solution
 
     def solutions(self) -> Iterator[Solution]:
         """What is solved so far."""
@@ -127,6 +137,8 @@ class RunDirectory:
                     self._seen(row)
             else:
                 again.add(row.problem)
+                if row.unfinished and not row.failed:
+                    self._cut[row.problem] = row.usage.tokens
 
         def is_solved(row: Mapping[str, Any]) -> bool:
             return str(row.get("problem")) in self.solved

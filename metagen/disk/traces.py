@@ -7,9 +7,9 @@ import json
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from metagen.budget import COUNTS, Usage
 from metagen.candidate import Candidate, Feedback
@@ -23,6 +23,10 @@ VERSION = 2
 
 MOST_TOKENS = 2**53
 """Of one completion, as tables and floats hold them."""
+
+KNOWN = frozenset(COUNTS)
+Amount = Annotated[float, Field(ge=0, le=MOST)]
+Seconds = Annotated[float, Field(ge=-MOST_SECONDS, le=MOST_SECONDS)]
 
 _LINES: Reader[dict[str, Any]] = Reader(dict[str, Any])
 
@@ -38,10 +42,10 @@ class SpanRow(BaseModel):
     """The structural path, its keys joined by dots; the root's is empty."""
     name: str
     status: Status
-    started: float = 0.0
-    seconds: float = 0.0
+    started: Seconds = 0.0
+    seconds: Seconds = 0.0
     error: str = ""
-    usage: dict[str, float] = {}
+    usage: dict[str, Amount] = {}
     """The fields of `metagen.Usage` that are not zero, without seconds."""
     verifying: bool = False
     request: Asked | None = None
@@ -70,18 +74,9 @@ class SpanRow(BaseModel):
     @field_validator("usage")
     @classmethod
     def _check_usage(cls, usage: dict[str, float]) -> dict[str, float]:
-        if strange := usage.keys() - set(COUNTS):
+        if strange := usage.keys() - KNOWN:
             raise ValueError(f"there is no count {min(strange)!r}")
-        if not all(0 <= count <= MOST for count in usage.values()):
-            raise ValueError(f"counts must be from 0 to {MOST:g}")
         return usage
-
-    @field_validator("started", "seconds")
-    @classmethod
-    def _check_seconds(cls, seconds: float) -> float:
-        if not abs(seconds) <= MOST_SECONDS:
-            raise ValueError(f"must be a number of seconds up to {MOST_SECONDS:g}")
-        return seconds
 
 
 def above(path: str) -> Iterator[str]:

@@ -110,15 +110,16 @@ class Sending(Node):
             held = await self._reserve(prompt, most, flops, cost, least=request.n)
             return changed(request, room=held.output // request.n)
 
-        is_whole = False
         try:
             completions = await self._send(backend, await reserve(request), reserve)
-            is_whole = len(completions) == request.n and all(each.end != "length" for each in completions)
-            return completions
-        finally:
-            if not is_whole:
+            if len(completions) < request.n or any(each.end == "length" for each in completions):
                 self._account.cut_short(held.level)
+        except SampleError:  # what is cancelled is not missed
+            self._account.cut_short(held.level)
+            raise
+        finally:
             self._account.settle(held)
+        return completions
 
     async def _send_singly(self, backend: Backend, request: Request) -> list[Completion]:
         singles = await together(self._send_single(backend, request, index) for index in range(request.n))

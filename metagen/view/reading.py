@@ -42,7 +42,7 @@ class RunRows:
 
 def is_missed(row: SolutionRow) -> bool:
     """Whether the answer that was returned is not right, though one could be."""
-    return row.correct is False or row.unjudged
+    return row.verdict is False or (row.unjudged and not row.unfinished)
 
 
 def is_found(row: SolutionRow) -> bool:

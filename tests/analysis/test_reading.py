@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from metagen import (
+    Account,
     BestOf,
+    Budget,
     Candidate,
     CoT,
     MatchesReference,
@@ -231,10 +233,12 @@ async def stepwise(problem: Problem, run: Run) -> Candidate:
 REPLIES = ["The answer is 2, since 1 + 1 is 2.", "The answer is 3.", "none", "The answer is 2."]
 
 
-async def ran(path: Path, strategy: Generator, problems: ProblemFile, **settings: Any) -> Path:
+async def ran(
+    path: Path, strategy: Generator, problems: ProblemFile, *, account: Account | None = None, **settings: Any
+) -> Path:
     backend = Scripted(lambda request: REPLIES[request.draw % 4], **settings)
     with RunDirectory(path, {"problems": f"problems.jsonl ({problems.check().digest})"}) as run:
-        async for solution in solve_all(list(problems)[:2], strategy, backend, concurrency=1):
+        async for solution in solve_all(list(problems)[:2], strategy, backend, concurrency=1, account=account):
             run.add(solution)
     return path
 
@@ -271,11 +275,22 @@ def test_a_run_that_was_killed_is_reported_on_up_to_where_it_came(tmp_path: Path
         read(path, problems)
 
 
+def test_samples_that_a_budget_had_drawn_one_by_one_are_in_the_report(tmp_path: Path, problems: ProblemFile) -> None:
+    account = Account(Budget(tokens=1000))  # which has no room for the longest replies of all four
+    path = asyncio.run(ran(tmp_path / "run", Vote(4), problems, account=account))
+    assert ".single." in (path / "trace.jsonl").read_text()
+    free = asyncio.run(ran(tmp_path / "free", Vote(4), problems))
+    source, whole = read(path, problems), read(free, problems)
+    for rule in whole.curves:
+        assert source.curves[rule].values.tolist() == whole.curves[rule].values.tolist()
+
+
 def test_what_a_budget_left_unfinished_is_in_no_report(tmp_path: Path, problems: ProblemFile) -> None:
     path = asyncio.run(ran(tmp_path / "run", Vote(4), problems))
     rows = [json.loads(line) for line in (path / "solutions.jsonl").read_text().splitlines()]
     lines(path / "solutions.jsonl", [rows[0], rows[1] | {"unfinished": True}])
-    assert read(path, problems).ids == ("a",)
+    source = read(path, problems)
+    assert (source.ids, source.correct) == (("a",), {"a": rows[0]["correct"]})
 
 
 async def test_at_all_samples_a_report_and_a_run_agree_but_on_ties(tmp_path: Path) -> None:

@@ -123,13 +123,27 @@ def test_parquet_in_a_folder_is_found(tmp_path: Path) -> None:
 
 def test_what_runs_and_sweeps_write_is_no_problem(tmp_path: Path) -> None:
     made(tmp_path, "train.jsonl", "run/run.json", "run/solutions.jsonl")
-    made(tmp_path, "plan/one/run.json", "plan/one/trace.jsonl", "plan/sweep.json", "plan/pools/a.jsonl")
+    made(tmp_path, "plan/one/run.json", "plan/one/solutions.jsonl", "plan/sweep.json", "plan/pools/a.jsonl")
     assert found(tmp_path / "*.jsonl") == ["train.jsonl"]
     assert found(tmp_path) == ["train.jsonl"]
     assert found(tmp_path / "**" / "*.json*") == ["train.jsonl"]
     with pytest.raises(InputError, match="no file matches, other than those of runs"):
         found(tmp_path / "run" / "*.jsonl")
     assert found(tmp_path / "run" / "solutions.jsonl") == ["solutions.jsonl"]
+
+
+def test_a_dataset_may_have_files_of_the_names_of_runs(tmp_path: Path) -> None:
+    made(tmp_path, "run.json", "a.jsonl", "pools/b.jsonl", "sweep.jsonl")
+    assert found(tmp_path / "*.jsonl") == ["a.jsonl", "sweep.jsonl"]
+    assert found(tmp_path / "pools" / "*.jsonl") == ["b.jsonl"]
+
+
+def test_runs_are_looked_for_once_in_each_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made(tmp_path, *(f"pools/{n}.jsonl" for n in range(9)), "one/a.jsonl")
+    asked: list[Path] = []
+    monkeypatch.setattr("metagen.disk.folders._has_runs", asked.append)
+    assert len(found(tmp_path / "pools" / "*.jsonl")) == 9
+    assert asked == [tmp_path]
 
 
 @pytest.mark.parametrize(
@@ -156,6 +170,11 @@ def test_a_file_that_is_not_there_yet_is_known_to_be_among_the_problems(
     monkeypatch.chdir(tmp_path)
     assert would_find(Path(problems), Path(file)) == would
     assert would_find(tmp_path / problems, tmp_path / file) == would
+
+
+def test_a_pattern_is_taken_in_the_folder_where_it_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(made(tmp_path, "part[1]/a.jsonl") / "part[1]")
+    assert would_find(Path("*.jsonl"), Path("pool.jsonl"))
 
 
 def test_the_problems_are_those_of_the_files_that_were_checked(tmp_path: Path) -> None:

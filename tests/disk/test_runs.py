@@ -14,6 +14,7 @@ import pytest
 from metagen import InputError, Solution, Usage
 from metagen.disk import runs
 from metagen.disk.lines import rewrite
+from metagen.disk.records import SETTLED, Record
 from metagen.disk.rows import SolutionRow
 from metagen.disk.runs import RunDirectory, check_run, read_solutions
 from metagen.disk.traces import VERSION
@@ -29,7 +30,7 @@ def solution(problem: str, **rest: Any) -> Solution:
     return Solution(problem, "7", f"The answer is 7. ½ \ud800 {problem}", trace=trace, **rest)
 
 
-def kept(path: Path, *solutions: Solution) -> list[Solution]:
+def kept(path: Path, *solutions: Solution | Record) -> list[Solution]:
     """Write more solutions down, and read all."""
     with RunDirectory(path, CONFIGURATION) as run:
         for each in solutions:
@@ -95,6 +96,22 @@ def test_a_problem_that_the_budget_left_unfinished_is_taken_up_again(tmp_path: P
     assert kept(tmp_path) == [solution("a"), solution("c")]
     assert traced(tmp_path) == ["a", "a", "c", "c"]
     assert kept(tmp_path, solution("b")) == [solution("a"), solution("c"), solution("b")]
+
+
+@pytest.mark.parametrize("of", [lambda each: each, Record.of])
+def test_what_gets_no_further_with_another_budget_is_kept(
+    tmp_path: Path, of: Callable[[Solution], Solution | Record]
+) -> None:
+    """Else one problem that takes more than the budget of a call would be solved in each call, and no other."""
+    for _ in range(3):
+        (failed,) = kept(tmp_path, of(solution("a", unfinished=True, error="BudgetExceeded: no room")))
+        assert not failed.notes
+    for tokens in (10, 20):
+        (cut,) = kept(tmp_path, of(solution("a", unfinished=True, usage=Usage(completion_tokens=tokens))))
+        assert cut.unfinished
+    (again,) = kept(tmp_path, of(solution("a", unfinished=True, usage=Usage(completion_tokens=20))))
+    assert again == solution("a", usage=Usage(completion_tokens=20), notes=(SETTLED,))
+    assert kept(tmp_path) == [again]
 
 
 @pytest.mark.parametrize("error", ["", "NoCandidate: all were lost"])

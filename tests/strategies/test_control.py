@@ -279,3 +279,24 @@ async def test_a_deadline_that_passed_while_a_request_waited_leaves_the_problem_
         account = Account(Budget(seconds=5 if short else 1000), clock=clock)
         (solution,) = [each async for each in solve_all([PROBLEM], strategy, Late("The answer is 7."), account=account)]
         assert (solution.answer, solution.lost, solution.unfinished) == ("7", 1, short)
+
+
+async def test_a_request_that_nobody_waits_for_any_more_leaves_nothing_unfinished() -> None:
+    """The budget has shortened the second request, and the strategy has its answer from the first."""
+    asked = asyncio.Event()
+
+    async def script(request: Request) -> str:
+        if request.draw:
+            asked.set()
+            await asyncio.Event().wait()
+        return "The answer is 7."
+
+    async def first(problem: Problem, run: Run) -> Candidate:
+        async with run.stream(once, problem, 2, 2) as candidates:
+            candidate = await anext(aiter(candidates))
+            await asked.wait()
+            return candidate
+
+    account = Account(Budget(tokens=70))
+    (solution,) = [each async for each in solve_all([PROBLEM], first, Scripted(script), account=account)]
+    assert (solution.answer, solution.unfinished) == ("7", False)

@@ -1,15 +1,16 @@
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from metagen import BestOf, Candidate, Price, Priced, Problem, Request, Run, Score, Scripted, Vote, solve_all
-from metagen.cli.show import show_problem
+from metagen.cli.show import show_problem, show_problems
 from metagen.disk.runs import RunDirectory
 from metagen.strategies import Beam
 from metagen.view.packing import encoded
 from metagen.view.problems import judged_candidates, problem, summary
-from metagen.view.reading import RunRows
+from metagen.view.reading import RunRows, is_missed
 from tests.support.viewed import PROBLEMS, make_run, votes
 
 
@@ -26,6 +27,24 @@ async def test_the_table_has_a_value_for_each_problem_in_each_column(tmp_path: P
     )
     assert (columns["found"], columns["votes"], columns["hits"]) == ([False, True, False], [2, 2, 2], [2, 1, 0])
     assert columns["tags"] == [{"level": "1"}, {"level": "2"}, {"level": "2"}]
+
+
+async def test_an_unfinished_problem_is_neither_right_nor_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with RunDirectory(tmp_path / "cut", {}) as run:
+        async for solution in solve_all(PROBLEMS[2:], Vote(4), Scripted(votes)):
+            run.add(replace(solution, unfinished=True))
+    rows = RunRows.read(tmp_path / "cut")
+    columns = summary(rows, {})["columns"]
+    assert (columns["correct"], columns["judged"]) == ([None], [0])
+    assert not any(map(is_missed, rows.rows.values()))
+    show_problems(tmp_path / "cut", missed=False, found=False)
+    table = capsys.readouterr().out
+    assert "unfinished" in table
+    assert "wrong" not in table
+    show_problem(tmp_path / "cut", "c")
+    assert "unfinished (reference: 9)" in capsys.readouterr().out
 
 
 async def test_the_table_says_what_each_problem_cost_in_money(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def _log(run: RunRows, samples: list[EvalSample], begun: datetime) -> EvalLog:
 
 def _results(rows: Iterable[SolutionRow]) -> EvalResults:
     every = list(rows)
-    judged = [row.correct for row in every if row.correct is not None and (row.failed or row.final)]
+    judged = [row.verdict for row in every if row.verdict is not None]
     share = Share(judged.count(True), len(judged))
     error = (share.value * (1 - share.value) / max(1, share.total - 1)) ** 0.5 if judged else 0.0
     metrics = {"accuracy": share.value, "stderr": error} if judged else {}
