@@ -13,7 +13,7 @@ from typing import Any, TypeGuard
 from metagen.errors import InputError
 
 MOST = 2**31
-"""Of problems, and of those at a time: Python cannot count to any number."""
+"""The largest `limit` and `concurrency`. Python refuses much larger numbers."""
 CONCURRENCY = 256
 """Problems at once. An engine queues what it cannot run yet, so more costs only memory."""
 WAITING = 600.0

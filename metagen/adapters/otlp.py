@@ -255,7 +255,8 @@ class Told:
                     "gen_ai.evaluation.score.value": float(verdict),
                     "metagen.candidate": number,
                 }
-        if not self.span.path and self.solution.correct is not None:
+        is_open = not (self.solution.failed or self.solution.final)
+        if not self.span.path and not is_open and self.solution.correct is not None:
             yield {
                 "gen_ai.evaluation.name": "right",
                 "gen_ai.evaluation.score.value": float(self.solution.correct),

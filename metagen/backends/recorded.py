@@ -12,7 +12,7 @@ from metagen.budget import Price, Usage
 from metagen.disk.lines import Appender
 from metagen.disk.pool import Sample, is_list, reply_of, sampled
 from metagen.disk.samples import Samples
-from metagen.errors import BudgetExceeded, GenerationError, InputError, SampleError
+from metagen.errors import BudgetExceeded, GenerationError, InputError, MetagenError, SampleError
 from metagen.request import (
     Backend,
     Card,
@@ -178,7 +178,7 @@ class Recorded(Backend):
             raise RuntimeError(f"the pool {self.path} is not open: use `async with Recorded(...)`")
         prompt_tokens = await self.of.count(request)  # it may fail, and nothing is paid for yet
         completions = await self.of.generate(request.part(draws[0] - request.draw, len(draws)), spend)
-        with suppress(SampleError):  # by now a server may have told it
+        with suppress(MetagenError):  # by now a server may have told it; if the model is gone, what came is kept
             prompt_tokens = await self.of.count(request)
         drawn = dict(zip(draws, completions, strict=True))
         samples = [

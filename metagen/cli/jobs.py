@@ -128,7 +128,7 @@ def check_pool(job: Job, path: Path) -> None:
     if path.suffix.lower() != ".jsonl":
         raise InputError(f"{path}: name a file that ends in .jsonl, so that --model takes it for a pool of samples")
     if would_find(job.problems.path, path):
-        raise InputError(f"{path}: lies among the problems of {job.problems.path}: name a file elsewhere")
+        raise InputError(f"{path}: lies among the problems of {job.problems.path}: name another place with --out")
 
 
 def drawing(job: Job) -> tuple[str, Backend]:

@@ -26,7 +26,7 @@ from metagen.card.card import ModelCard
 from metagen.cli import orders
 from metagen.cli.choose import Amount, Finding, find, report
 from metagen.cli.console import err, out
-from metagen.cli.jobs import drawing, fill, sample_file
+from metagen.cli.jobs import check_pool, drawing, fill, sample_file
 from metagen.cli.pools import ASKED, READING, Gathering, as_options, gathered
 from metagen.cli.sweeps import Late, late
 from metagen.disk.files import make_folder, replace_text
@@ -72,8 +72,9 @@ def explore(given: Mapping[str, Any], amount: Amount | None) -> int:
     _check_amount(amount, job)
     require_judged(job.judged, file, least=2)
     folder = given["out_dir"] or Path("runs") / f"choose-{job.slug()}"
-    make_folder(folder)
     pool = folder / "pool.jsonl"
+    check_pool(job, pool)
+    make_folder(folder)
     if code := asyncio.run(sample_file(job, given["n"] or SAMPLES, pool)):
         there = ["metagen", "choose", str(pool), "--problems", str(file), *as_options(given, READING)]
         err.print(f"To choose from what is there: {join(there)}", soft_wrap=True)

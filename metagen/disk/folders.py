@@ -70,7 +70,7 @@ def _matching(pattern: Path, split: str) -> list[Path]:
     matching = map(Path, glob.glob(str(pattern), recursive=True))
     found = _problems(sorted(each for each in matching if os.path.isfile(each)))
     if not found:
-        raise InputError(f"{pattern}: no file matches, other than those of runs")
+        raise InputError(f"{pattern}: no file matches (files of runs and sweeps do not count)")
     return _of_split(pattern, found, split) if split else found
 
 

@@ -356,9 +356,11 @@ def _choice(kind: Choice, given: int, where: str, *, named: bool) -> str:
     if text in letters:
         return text
     by_text = letters[kind.texts.index(text)] if named and text in kind.texts else ""
-    by_place = letters[given] if 0 <= given < len(letters) else ""
+    figures = any(map(str.isdigit, letters))  # then a number is one of them, and no place
+    by_place = letters[given] if 0 <= given < len(letters) and not figures else ""
     if not (by_text or by_place):
-        raise InputError(f"{where}: there is no choice {given}: there are {len(letters)}, counted from 0")
+        offered = f"there is {', '.join(letters)}" if figures else f"there are {len(letters)}, counted from 0"
+        raise InputError(f"{where}: there is no choice {given}: {offered}")
     if by_text and by_place and by_text != by_place:
         raise InputError(
             f"{where}: {given} is choice {by_text}, or {by_place} counted from 0: give the letter as a text"

@@ -145,7 +145,8 @@ class RunDirectory:
 
         if again:  # the trace first: a kill between the two leaves these problems to be found once more
             rewrite(trace, is_solved, lambda row: str(row.get("problem")) not in again)
-            rewrite(solutions, lambda row: not (row.get("error") or row.get("unfinished")))
+            # an unfinished answer is paid for, and this call may end before it has another
+            rewrite(solutions, is_solved, lambda row: not row.get("error"))
         else:
             cut_end(trace, is_solved)
 

@@ -91,6 +91,7 @@ class Samples:
         was asked otherwise, or if a file of this name is none of ours.
         """
         record = self.path.with_name(f"{self.path.name}.model")
+        origin = origin.encode(errors="backslashreplace").decode()  # as it is written
         text = f"{origin}\n" + (json.dumps({"asked": dict(asked)}, default=str) + "\n" if asked else "")
         known = record.read_bytes() if os.path.isfile(record) else b""
         if not self._places and known.strip() != text.strip().encode():

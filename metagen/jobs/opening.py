@@ -195,6 +195,8 @@ def _make(model: str, make: Callable[..., Any], card: Card | None) -> AnyBackend
         if arguments or settings:
             raise InputError(f"--model {model}: it is made in a loaded file: give it no argument and no --card")
         return make
+    if not callable(make):
+        raise InputError(f"--model {model}: it is {type(make).__name__} in a loaded file, not a backend")
     if card and "card" not in inspect.signature(make).parameters:
         raise InputError(f"--card is for servers and pools; {model} takes none")
     try:

@@ -93,8 +93,9 @@ def raised(error: Exception) -> str:
 def check_problem(problem: object) -> None:
     """Refuse what a run cannot ask, such as a text."""
     if not isinstance(problem, Problem):
-        remedy = f"write problem.asking({literal(problem)})" if isinstance(problem, str) else "it comes second"
-        raise InputError(f"run.ask and run.sample want a generator, then a Problem, not {literal(problem)}: {remedy}")
+        remedy = f"write problem.asking({literal(problem)})" if isinstance(problem, str) else "the Problem comes second"
+        wanted = "run.ask, run.sample and run.stream want a generator, then a Problem"
+        raise InputError(f"{wanted}, not {literal(problem)}: {remedy}")
 
 
 async def awaited(result: Awaitable[Result], function: object) -> Result:

@@ -9,7 +9,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -39,6 +38,7 @@ from metagen.serve.service import Order, Service
 from metagen.serve.streaming import LEFT, TELLERS, EventStream, Left, Outlet, unless_left
 from metagen.solve import Models, cancel, name_models
 from metagen.spec.parse import parse
+from metagen.view.live import host_of
 from metagen.view.packing import encoded
 from metagen.view.page import asking_page
 
@@ -173,7 +173,7 @@ class Server:
 
     def _check_host(self, request: Request) -> None:
         """Raise `Refusal` for another name of this machine, under which a page elsewhere may read what we reply."""
-        if self._local and not is_here(_hostname(request.headers.get("host", ""))):
+        if self._local and not is_here(host_of(request.headers.get("host", ""))):
             said = "Without keys, only requests to this machine by its own name, such as localhost, are answered"
             raise Refusal(403, said, code="wrong_host")
 
@@ -350,14 +350,6 @@ def _with_headers(call: Call, headers: Mapping[str, str]) -> Call:
     strategy = call.strategy or headers.get("x-metagen-strategy", "")
     budget = read_budget(headers.get("x-metagen-budget", "")) if "x-metagen-budget" in headers else Budget()
     return replace(call, strategy=strategy, budget=tightest(call.budget, budget))
-
-
-def _hostname(host: str) -> str:
-    """The name in a `Host` header, without its port; empty if it cannot be read."""
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
 
 
 async def _careful(work: Awaitable[Result]) -> Result:

@@ -104,9 +104,9 @@ class Judge:
 
     P(Yes) / (P(Yes) + P(No)) at the first token, if the generator tells what was probable there, as
     `Judge(of=Model("judge", top_logprobs=20, max_tokens=1))` does. (Generative verifier, Zhang et al. 2024, section 3.)
-    A reply that thinks first, begins with other words or contradicts these chances is read instead, as is one of other
-    generators, such as `of=CoT()`: 1 for a yes, 0 for a no. With `grades` it is asked for a grade from 0 to that
-    number, and the verdict is its share.
+    A reply is read instead if it thinks first, if it contradicts these chances, or if it is longer than a word and both
+    words have less than half of the probability. So is one of other generators, such as `of=CoT()`: 1 for a yes, 0 for
+    a no. With `grades` it is asked for a grade from 0 to that number, and the verdict is its share.
 
     The mean over `n` replies is taken; one that is lost or cannot be read does not count, and where none counts there
     is no verdict. A judge sees the question and the solution, never the reference. What it spends is the verifier's.
@@ -184,8 +184,8 @@ def matches(won: dict[tuple[int, int], float | None], number: int) -> list[float
 def preferred(reply: Candidate, this: str, other: str) -> float | None:
     """How much a reply says `this` rather than `other`, from 0 to 1; `None` if it says neither.
 
-    By the probabilities of both as its first token, where they are known, are what the reply begins with or at least
-    half of all, and do not contradict what it says. Else by what it says: see `said`.
+    By the probabilities of both as its first token, where they are known, are what the reply begins with, at least half
+    of all or those of a reply of one word, and do not contradict what it says. Else by what it says: see `said`.
     """
     stated = said(reply.text, this, other)
     chances = {this: 0.0, other: 0.0}

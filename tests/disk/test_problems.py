@@ -543,6 +543,10 @@ def test_the_answers_of_a_file_go_before_those_of_its_rows(tmp_path: Path) -> No
         ),
         ({"prompt": "?", "answers": 'Choice("1234")', "answer": 12}, "line 1: field 'answer': there is no choice 12"),
         (
+            {"prompt": "?", "answers": 'Choice("1234")', "choices": ["w", "x", "y", "z"], "answer": 0},
+            "line 1: field 'answer': there is no choice 0: there is 1, 2, 3, 4",
+        ),
+        (
             {"prompt": "?", "answers": 'Label("positive", "negative")', "answer": "pos"},
             "line 1: field 'answer': 'pos' is none of the labels positive, negative",
         ),

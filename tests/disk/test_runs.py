@@ -95,6 +95,8 @@ def test_a_problem_that_the_budget_left_unfinished_is_taken_up_again(tmp_path: P
     assert len(kept(tmp_path, solution("a"), solution("b", unfinished=True), solution("c"))) == 3
     assert kept(tmp_path) == [solution("a"), solution("c")]
     assert traced(tmp_path) == ["a", "a", "c", "c"]
+    (aside,) = (tmp_path / "solutions.jsonl.torn").read_text().splitlines()
+    assert json.loads(aside)["problem"] == "b"
     assert kept(tmp_path, solution("b")) == [solution("a"), solution("c"), solution("b")]
 
 

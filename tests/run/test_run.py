@@ -643,14 +643,14 @@ async def test_no_samples_at_all_are_lost() -> None:
     ("call", "said"),
     [
         (lambda run: run.ask(Model(), "3 + 4?"), r'not "3 \+ 4\?": write problem.asking\("3 \+ 4\?"\)$'),
-        (lambda run: run.sample(PROBLEM, Model(), 2), r"not Model\(\): it comes second$"),
+        (lambda run: run.sample(PROBLEM, Model(), 2), r"not Model\(\): the Problem comes second$"),
     ],
 )
 async def test_what_is_asked_for_must_be_a_problem(call: Any, said: str) -> None:
     async def own(problem: Problem, run: Run) -> Candidate:
         return await call(run)  # type: ignore[no-any-return]
 
-    with pytest.raises(InputError, match=f"^run.ask and run.sample want a generator, then a Problem, {said}"):
+    with pytest.raises(InputError, match=f"run.stream want a generator, then a Problem, {said}"):
         await solve(PROBLEM, own, Scripted("7"))
 
 

@@ -162,9 +162,9 @@ def _about(row: SolutionRow) -> dict[str, Any]:
 
 
 def _score(row: SolutionRow) -> Score | None:
-    if row.correct is None:
+    if row.verdict is None:
         return None
-    return Score(value=CORRECT if row.correct else INCORRECT, answer=whole(row.answer), explanation=whole(row.text))
+    return Score(value=CORRECT if row.verdict else INCORRECT, answer=whole(row.answer), explanation=whole(row.text))
 
 
 def _counts(span: SpanRow) -> dict[str, Any]:
