@@ -210,7 +210,7 @@ def _prepared(
 
 def check_numbers(seed: object, budget: object = None, concurrency: object = 1, account: object = None) -> None:
     if not isinstance(concurrency, int) or not 1 <= concurrency <= MOST:
-        raise InputError(f"concurrency must be from 1 to {MOST:,}, not {concurrency!r}")
+        raise InputError(f"concurrency must be 1 or more, and at most {MOST:,}, not {concurrency!r}")
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, Integral)):
         raise InputError(f"seed must be a whole number, not {seed!r}")
     if budget is not None and not isinstance(budget, Budget):

@@ -410,7 +410,7 @@ async def test_a_window_or_a_concurrency_of_nothing_is_refused() -> None:
 
     with pytest.raises(InputError, match="a window of 1 or more, not 0"):
         await solve(PROBLEM, idle, Scripted("7"))
-    with pytest.raises(InputError, match="concurrency must be from 1 to 2,147,483,648, not 0"):
+    with pytest.raises(InputError, match="concurrency must be 1 or more, and at most 2,147,483,648, not 0"):
         _ = [each async for each in solve_all([PROBLEM], None, Scripted("7"), concurrency=0)]
 
 

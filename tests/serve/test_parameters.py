@@ -146,7 +146,7 @@ def nested(template: str, depth: int) -> str:
     ("spec", "repeats"),
     [
         ("Vote(64)", 1),
-        ("Ask('Say it: {last}')", 1),
+        ("Ask('Say it.')", 1),
         (nested("{question}\n{question}", 3), 8),
         (f"Vote(4, of={nested('{question}{question}', 2)})", 4),
         (f"Chain({nested('{question}' * 3, 1)}, Ask('{{question}}{{1}}'), CoT())", 3),

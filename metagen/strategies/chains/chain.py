@@ -1,5 +1,6 @@
 """Chains: prompts that build on each other."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Protocol, cast
@@ -101,8 +102,10 @@ class Ask:
         if isinstance(template, type) or not ((isinstance(template, str) and template.strip()) or takes(template, 1)):
             raise InputError(f'Ask: needs a template, such as Ask("{{question}}\\nPlan first."), not {template!r}')
         require_plain(template, f"Ask: template={literal(template)}")
-        if isinstance(template, str) and not places(template):
-            raise InputError(f"Ask: {literal(template)} does not say where the question goes: write {{question}} there")
+        if isinstance(template, str) and not places(template) and (other := MISNAMED.search(template)):
+            raise InputError(
+                f"Ask: nothing is filled in for {other[0]} of {literal(template)}: write {{question}} there"
+            )
 
     @property
     def can_step(self) -> bool:
@@ -175,12 +178,17 @@ class Chain:
 
 
 def _check_stage(stage: object, earlier: int) -> None:
-    """Refuse a template that reads neither the question nor any of the replies before it."""
+    """Refuse a template that names replies alone, and none of those before it."""
     if isinstance(stage, Ask) and isinstance(stage.template, str):
-        known = {"question", *(str(number) for number in range(1, earlier + 1)), *(["last"] if earlier else [])}
-        if not known & places(stage.template):
+        named = places(stage.template)
+        known = {"question", "last", *(str(number) for number in range(1, earlier + 1))}
+        if named and not known & named:
             offered = ", ".join(f"{{{name}}}" for name in sorted(known))
             raise InputError(f"Chain: {literal(stage)} reads nothing of what is there, which is {offered}")
+
+
+MISNAMED = re.compile(r"(?<![a-zA-Z\\])\{(?:prompt|problem|input|query|task|text|instruction)\}")
+"""What other programs call the question in their templates."""
 
 
 class _Bound:
