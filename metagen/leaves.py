@@ -48,6 +48,12 @@ def asks_models(part: object) -> bool:
     return any(isinstance(each, Model) or hasattr(each, "reward_model") for each in parts(part, left_out=USUAL))
 
 
+def require_no_model(grade: object, why: str) -> None:
+    """Refuse a grade that asks a model where none is opened for it. Raises `InputError`."""
+    if asks_models(grade):
+        raise InputError(f"--grade {literal(grade)}: asks a model, and {why}")
+
+
 def naming(part: Any, name: str) -> Any:
     """The same strategy or verifier, with a name for the models that it leaves out or does not name."""
     if isinstance(part, tuple):

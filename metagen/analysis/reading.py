@@ -428,7 +428,7 @@ def _of_trace(rows: Sequence[SpanRow], questions: Questions, place: int, where: 
 
 
 def _around(path: str, asked: Mapping[str, Asked]) -> Asked | None:
-    """The request of a sample that a budget had drawn by itself: it stands on a span above."""
+    """The request of a sample that was drawn alone because of a budget: a span above has it."""
     return next((asked[each] for each in above(path) if each in asked), None)
 
 

@@ -102,7 +102,7 @@ async def sample_file(job: Job, n: int, path: Path, cluster: Cluster | None = No
 async def _sample(job: Job, n: int, path: Path) -> int:
     tally = Tally()
     name, backend = drawing(job)
-    pool = backends.Recorded(path, backend, origin=job.origin(name), asked=job.asked())
+    pool = backends.Recorded(path, backend, origin=job.origin(name), asked=job.asked(name))
     recorded = replace(job, models={**job.models, name: pool})
     account = Account(job.budget)
     drawn: set[str] = set()

@@ -43,8 +43,8 @@ TemplateOption = Annotated[
     typer.Option(
         "--template",
         metavar="FILE",
-        help="A file with the text to put around every question: {prompt} stands for the question, {name} for any "
-        "other field of the row.",
+        help="A file with the text to put around every question: the question replaces {prompt}, and the field NAME "
+        "of the row replaces {NAME}.",
     ),
 ]
 AnswersOption = Annotated[

@@ -6,13 +6,14 @@ from typing import Any
 from metagen.budget import Budget
 from metagen.disk.problems import ProblemFile, problem_file
 from metagen.disk.templates import read_turn
-from metagen.errors import InputError
 from metagen.jobs.job import Order, read_named, read_settings
 from metagen.jobs.loading import load_all
-from metagen.leaves import asks_models
+from metagen.leaves import require_no_model
 from metagen.run import Verifier
-from metagen.settings import literal
 from metagen.spec.parse import parse_grade
+
+GRADED = "samples that are there are graded without one"
+"""Why a grade may ask no model."""
 
 
 def order(
@@ -80,11 +81,5 @@ def read_graded(
     names = load_all(load or ())
     problems = problem_file(file, **reading | {"system": None, "template": None}).reading(names)
     graded = parse_grade(grade, names) if grade else None
-    require_no_model(graded)
+    require_no_model(graded, GRADED)
     return names, problems, graded
-
-
-def require_no_model(grade: Verifier | None) -> None:
-    """Refuse a grade that asks a model, where samples that are there are graded. Raises `InputError`."""
-    if asks_models(grade):
-        raise InputError(f"--grade {literal(grade)}: asks a model, and samples that are there are graded without one")

@@ -35,7 +35,7 @@ from metagen.disk.runs import read_solutions
 from metagen.errors import InputError
 from metagen.jobs.costs import check_costs, require_judged
 from metagen.jobs.job import Job, Order, prepare, read_named
-from metagen.leaves import named_models, naming
+from metagen.leaves import named_models, naming, require_no_model
 from metagen.model import Model
 from metagen.models import SMALL
 from metagen.request import AnyBackend, card_of, generates, price_of
@@ -68,7 +68,7 @@ def explore(given: Mapping[str, Any], amount: Amount | None) -> int:
     specs = [*(f"BestOf(2, of={spec}, by={each})" for each in by), *also]
     job, *others = [prepare(replace(order, strategy=each)) for each in (spec, *specs)]
     name, _ = drawing(job)
-    orders.require_no_model(job.grade)
+    require_no_model(job.grade, orders.GRADED)
     _check_amount(amount, job)
     require_judged(job.judged, file, least=2)
     folder = given["out_dir"] or Path("runs") / f"choose-{job.slug()}"

@@ -76,13 +76,6 @@ def opening(part: list[Cell]) -> Job:
     )
 
 
-def _asked(job: Job) -> dict[str, Any]:
-    """What the samples of a pool depend on, which settings of the servers of verifiers are not."""
-    asked = job.asked()
-    server = {key: value for key, value in asked["server"].items() if key.rpartition(".")[0] in ("", DRAWN)}
-    return asked | {"server": server}
-
-
 async def _swept(part: list[Cell], opened: Job, folder: Path, numbers: Iterator[int], size: int) -> int:
     """Run the cells of one model, as a job that opens it has it; return the exit code."""
     code = 0
@@ -90,7 +83,7 @@ async def _swept(part: list[Cell], opened: Job, folder: Path, numbers: Iterator[
         shared = {name: late(backend, stack) for name, backend in opened.models.items()}
         for pool, of_pool in groupby(part, key=lambda cell: cell.pool):
             cells = list(of_pool)
-            asked = _asked(cells[0].job)
+            asked = cells[0].job.asked(DRAWN)
             models = {
                 name: Recorded(folder / "pools" / pool, backend, origin=opened.origin(name), asked=asked)
                 if name == DRAWN and isinstance(backend, Late)

@@ -54,7 +54,7 @@ def would_find(path: Path, file: Path) -> bool:
 
 
 def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:
-    """Whether the parts of a path match those of a pattern, of which `**` stands for any number."""
+    """Whether the parts of a path match those of a pattern, in which `**` matches any number of them."""
     if not pattern:
         return not parts
     if pattern[0] == "**":

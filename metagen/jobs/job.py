@@ -80,9 +80,10 @@ class Job:
         given = self.given.get(name, "")
         return given if isabs(given) or given.endswith(OURS) else ""
 
-    def asked(self) -> dict[str, Any]:
-        """What the samples of a pool depend on, beside the model and the requests."""
-        return {"seed": self.seed, "engine": dict(self.engine), "server": dict(self.server), "loaded": self.coded}
+    def asked(self, name: str) -> dict[str, Any]:
+        """What the samples of a model's pool depend on, beside the model and the requests."""
+        server = {key: value for key, value in self.server.items() if key.rpartition(".")[0] in ("", name)}
+        return {"seed": self.seed, "engine": dict(self.engine), "server": server, "loaded": self.coded}
 
     def size(self) -> int:
         """How many problems there are to solve."""

@@ -108,7 +108,7 @@ async def awaited(result: Awaitable[Result], function: object) -> Result:
 def check_samples(drawn: object, generator: Batched) -> list[Candidate]:
     """What the `sample` of a generator gave. Raises `InputError` for what is no list of candidates."""
     if isinstance(drawn, list | tuple):
-        wrong = {*map(type, drawn)} != {Candidate} and [each for each in drawn if not isinstance(each, Candidate)]
+        wrong = [each for each in drawn if not isinstance(each, Candidate)]
         if not wrong:
             return [*drawn]
         drawn = wrong[0]

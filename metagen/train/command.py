@@ -18,11 +18,10 @@ from metagen.disk.files import check_ours, make_folder
 from metagen.disk.problems import ProblemFile
 from metagen.distribution import how_to_install
 from metagen.errors import InputError, MetagenError, SampleError
-from metagen.leaves import asks_models
+from metagen.leaves import require_no_model
 from metagen.problem import Problem
 from metagen.request import Backend
 from metagen.run import Run, Verifier
-from metagen.settings import literal
 from metagen.solve import map_problems
 from metagen.train import ROLLOUTS
 from metagen.train.labels import Labelled, by_problem, kept, label, lacking, samples_of
@@ -236,7 +235,7 @@ def _known(problems: ProblemFile, samples: Mapping[str, object], pool: Path, gra
     """The problems of a pool, in its order, once it is sure that each of them can be graded."""
     if not samples:
         raise InputError(f"{pool}: holds no whole samples")
-    _check_grade(grade)
+    require_no_model(grade, "training opens none: take one that asks none")
     needs, known = Needs(None, grade, None), dict[str, Problem]()
 
     def look(problem: Problem) -> None:
@@ -248,9 +247,3 @@ def _known(problems: ProblemFile, samples: Mapping[str, object], pool: Path, gra
     if unknown := next((name for name in samples if name not in known), None):
         raise InputError(f"{pool}: problem {unknown!r} has no reference answer in {problems.path}")
     return [known[name] for name in samples]
-
-
-def _check_grade(grade: Verifier | None) -> None:
-    """Refuse a grade that asks a model: training opens none for it."""
-    if asks_models(grade):
-        raise InputError(f"--grade {literal(grade)}: asks a model, and training opens none: take one that asks none")

@@ -32,7 +32,7 @@ ABOUT = re.compile(
 )
 """A letter at the head of a line, and what its clause says about it, up to the other letter."""
 BARE = re.compile(r"[\W_]*[AB][*_)\]]{0,9}(?:[.,;!]|\Z)")
-"""A letter at the head of a line that stands for itself."""
+"""A letter at the head of a line, with nothing said about it."""
 BAD = re.compile(
     r"\b(?:incorrect\w*|wrong\w*|worse|worst|invalid|inferior|flaw(?!less)\w*|false\w*|errs?|error\w*|mistak\w+|slips?"
     r"|fails?|failed|faulty|misses(?!\s+nothing)|loses)\b",
@@ -222,7 +222,7 @@ def said(text: str, this: str, other: str) -> float | None:
 def _stated(lines: Sequence[str], words: set[str]) -> set[str]:
     """The last letter that lines call better, else those that they begin with or call right; and what they end with.
 
-    Behind a letter that stands for itself, as in "B. A is right up to step 2", none is chosen by being called right.
+    After a letter alone, as in "B. A is right up to step 2", a letter that is called right is not chosen.
     """
     better, right, ends = ([_word(each) for line in lines for each in _found(form, line)] for form in FORMS)
     begun = {_word(line) for line in lines if not _is_no_verdict(line)}

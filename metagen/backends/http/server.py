@@ -22,7 +22,6 @@ from metagen.backends.http.openai import (
     join,
     last_counts,
     loss_of,
-    plain_completion,
     read_bytes,
     shares,
     written_tokens,
@@ -327,14 +326,17 @@ class OpenAIServer(Backend):
         outcomes: dict[int, Outcome] = {}
         if request.n > 1:
             reply.number()
-        opened, secret, sampling = self._words.opened(request), bool(self._http.key.value), request.sampling
-        plain = not (opened or secret or self._words.family or sampling.keep_stop or sampling.thought_only)
+        opened, secret = self._words.opened(request), bool(self._http.key.value)
+        plain = not (secret or self._words.family or request.sampling.keep_stop)
         for choice in reply.choices:
             if 0 <= choice.index < request.n:
                 lost = None if choice.finish_reason in ENDED else self._lost(choice)
                 lost = lost or (self._repeated(choice, reply) if request.n == 1 else None)
-                one = lost or (plain_completion(choice) if plain else None)
-                outcomes[choice.index] = one or await self._finish(choice, request, opened=opened, secret=secret)
+                outcomes[choice.index] = lost or (
+                    self._words.understood(choice, request, opened=opened)
+                    if plain
+                    else await self._finish(choice, request, opened=opened, secret=secret)
+                )
         if len(outcomes) == request.n:
             return [outcomes[index] for index in range(request.n)]
         came = sum(isinstance(each, Completion) for each in outcomes.values())
