@@ -10,6 +10,7 @@ from metagen import Model, OpenAIServer, Problem, ProblemFile, Request, Sampling
 from metagen.data import EVALUATION
 from metagen.models import SMALL_REASONER
 from metagen.request import Backend
+from metagen.trace import Written
 from tests.support.outcomes import completed
 from tests.support.served import serving
 
@@ -47,8 +48,17 @@ async def solved(spec: str, model: Backend, problem: Problem = PROBLEMS[0]) -> S
     return await solve(problem, parse(spec), model)
 
 
+def replies(solution: Solution) -> list[Written]:
+    return [each for span in solution.trace.walk() for each in span.completions]
+
+
+def is_whole(reply: Written) -> bool:
+    """Whether it came to its end. Which samples do differs between processors, whatever the seed."""
+    return not (reply.cut or reply.open)
+
+
 def written(solution: Solution) -> list[str]:
-    return [each.thought + each.text for span in solution.trace.walk() for each in span.completions]
+    return [each.thought + each.text for each in replies(solution)]
 
 
 async def test_vllms_own_limit_ends_a_thought_in_one_request(model: Backend) -> None:
@@ -65,12 +75,13 @@ async def test_a_thought_is_parted_from_the_text(model: Backend) -> None:
     assert model.thinking is not None
     for problem in PROBLEMS[:2]:
         solution = await solved("Model(max_tokens=400)", model, problem)
-        (one,) = (each for span in solution.trace.walk() for each in span.completions)
+        (one,) = replies(solution)
         assert one.thought
         assert "<" not in one.thought + one.text
-        assert one.open or solution.text.startswith("The answer is ")
-        assert solution.answer or one.open
-        assert 0 < solution.usage.thought_tokens < solution.usage.completion_tokens or one.open
+        if is_whole(one):
+            assert solution.text.startswith("The answer is ")
+            assert solution.answer
+            assert 0 < solution.usage.thought_tokens < solution.usage.completion_tokens
 
 
 async def test_a_reply_that_is_cut_in_its_thought_has_no_answer(model: Backend) -> None:
@@ -79,7 +90,7 @@ async def test_a_reply_that_is_cut_in_its_thought_has_no_answer(model: Backend) 
     assert solution.usage.completion_tokens == 90
 
 
-@pytest.mark.parametrize("spec", ["Model(thinking=24)", "Think(24)"])
+@pytest.mark.parametrize("spec", ["Model(temperature=0, thinking=24)", "Think(24, of=Model(temperature=0))"])
 async def test_a_thought_is_ended_and_answered(model: Backend, spec: str) -> None:
     solution = await solved(spec, model)
     assert solution.text.startswith("The answer is ")
@@ -90,7 +101,7 @@ async def test_a_thought_is_ended_and_answered(model: Backend, spec: str) -> Non
 
 async def test_a_thought_goes_on_after_a_word(model: Backend) -> None:
     solution = await solved("Think(400, waits=1, of=Model(temperature=0))", model)
-    first, second, *_ = (each for span in solution.trace.walk() for each in span.completions)
+    first, second, *_ = replies(solution)
     assert not first.open
     assert second.thought.startswith(", let me ")
     assert solution.text.startswith("The answer is ")
@@ -114,16 +125,16 @@ async def test_an_answer_has_its_form_and_the_thought_is_free(model: Backend) ->
     form = {"type": "object", "properties": {"answer": number}, "required": ("answer",)}
     for problem in PROBLEMS[:2]:
         solution = await solve(problem, Model(form={"json": form}, max_tokens=400), model)
-        thought = next(each for span in solution.trace.walk() for each in span.completions)
-        if not thought.open:
+        *_, last = replies(solution)
+        assert "{" not in last.thought
+        if is_whole(last):
             assert isinstance(json.loads(solution.text)["answer"], int)
-            assert "{" not in thought.thought
 
 
 async def test_a_stop_string_ends_the_text_alone(model: Backend) -> None:
     solution = await solved('Model(stop=(" is",), max_tokens=400)', model)
-    first = next(each for span in solution.trace.walk() for each in span.completions)
-    assert first.open or solution.text == "The answer"
+    *_, last = replies(solution)
+    assert not is_whole(last) or solution.text == "The answer"
 
 
 async def test_the_parts_are_one_reply_and_are_read_once(reasoner: VLLMEngine) -> None:

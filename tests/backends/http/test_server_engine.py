@@ -98,7 +98,7 @@ async def test_cancelling_frees_the_server_and_counts_to_a_token(url: str, monke
     before, arrivals = await settled(url), Arrivals(monkeypatch)
     books: list[Usage] = []
     async with VLLMServer(url) as server:
-        long = Request("p", "Go on. " * 20, sampling=Sampling(temperature=1.5))
+        long = Request("p", "Go on. " * 20, sampling=Sampling(ignore_eos=True))
         tasks = [asyncio.create_task(server.generate(long, books.append)) for _ in range(16)]
         await until(lambda: len(arrivals.streams) == 16 and min(arrivals.streams) >= 3)
         for task in tasks:

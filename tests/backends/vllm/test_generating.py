@@ -55,6 +55,11 @@ def asking(prompt: str = PROMPT, *, n: int = 1, seed: int | None = None, **sampl
     return Request("p", prompt, n=n, seed=seed, sampling=settings)
 
 
+def endless(*, n: int) -> Request:
+    """What runs until it is stopped, or to the end of the context."""
+    return asking(n=n, max_tokens=None, ignore_eos=True)
+
+
 async def ask(engine: VLLMEngine, request: Request) -> list[Completion]:
     return completed(await engine.generate(request, Books()))
 
@@ -231,8 +236,7 @@ async def test_cancelled_requests_are_counted_to_the_token_and_leave_nothing(eng
 @engine_test
 async def test_a_cancelled_request_has_stopped_when_the_cancellation_returns(engine: VLLMEngine) -> None:
     before = engine.load().written
-    noise = asking(n=4, max_tokens=None, temperature=2.0)  # hardly ends by itself
-    task = asyncio.create_task(engine.generate(noise, books := Books()))
+    task = asyncio.create_task(engine.generate(endless(n=4), books := Books()))
     await until(lambda: engine.load().running > 0 and engine.load().written > before)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -408,7 +412,7 @@ async def doomed(engine: VLLMEngine) -> AsyncIterator[VLLMEngine]:
 async def test_the_engines_sudden_death_is_an_error_and_no_hang(engine: VLLMEngine) -> None:
     books = Books()
     async with doomed(engine) as second:
-        waiting = asyncio.create_task(second.generate(asking(n=2, max_tokens=None), books))
+        waiting = asyncio.create_task(second.generate(endless(n=2), books))
         await until(lambda: second.load().running == 2 and second.load().written)
         for pid in second.processes():
             os.kill(pid, signal.SIGKILL)
