@@ -162,7 +162,7 @@ def told(command: list[str]) -> Any:
 async def beams(url: str, budget: int, problems: int) -> float:
     every = [Problem(str(number), f"Question {number}?") for number in range(problems)]
     search = Beam(WIDTH, budget // WIDTH, by=slowly)
-    async with OpenAIServer(url, api="completions") as server:
+    async with OpenAIServer(url) as server:
         begun = time.perf_counter()
         async for solution in solve_all(every, search, server):
             depth = max(span.path[-1].count("/") for span in solution.trace.walk() if span.name == "expansion")  # type: ignore[union-attr]
@@ -222,22 +222,32 @@ async def detokenize(request: web.Request) -> web.Response:
 
 async def completions(request: web.Request) -> web.Response:
     body = await request.json()
-    written = body["prompt"].count(10)
     await asyncio.sleep(lasting(CALL))
-    steps = [step(written) for _ in range(body.get("n") or 1)]
-    choices = [
-        {"index": index, "text": text, "finish_reason": "stop", "stop_reason": stop, "token_ids": list(text.encode())}
-        for index, (text, stop) in enumerate(steps)
-    ]
-    return answered(choices, stream=body.get("stream"))
+    steps = steps_after(body["prompt"].count(10), body)
+    return answered([{"text": text} | fields for text, fields in steps], stream=body.get("stream"))
 
 
 async def chat(request: web.Request) -> web.Response:
     body = await request.json()
-    last = body["messages"][-1]
+    first, last = body["messages"][0], body["messages"][-1]
     await asyncio.sleep(lasting(CALL))
-    text, _ = step(last["content"].count("\n") if last["role"] == "assistant" else 0)
-    return answered([{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}])
+    steps = steps_after(last["content"].count("\n") if last["role"] == "assistant" else 0, body)
+    choices = [{"message": {"role": "assistant", "content": text}} | fields for text, fields in steps]
+    return answered(choices, stream=body.get("stream"), **ids_told(body, prompt_token_ids=first["content"]))
+
+
+def steps_after(written: int, body: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """The text of each sample, and what else is said of it."""
+    steps = [step(written) for _ in range(body.get("n") or 1)]
+    return [
+        (text, {"index": index, "finish_reason": "stop", "stop_reason": stop} | ids_told(body, token_ids=text))
+        for index, (text, stop) in enumerate(steps)
+    ]
+
+
+def ids_told(body: dict[str, Any], **texts: str) -> dict[str, list[int]]:
+    """Ids by the names of their fields, where they are asked for."""
+    return {name: list(text.encode()) for name, text in texts.items()} if body.get("return_token_ids") else {}
 
 
 def step(written: int) -> tuple[str, str | None]:
@@ -247,10 +257,10 @@ def step(written: int) -> tuple[str, str | None]:
     return f"{random.getrandbits(64):016x}\n", "\n"
 
 
-def answered(choices: list[dict[str, Any]], *, stream: bool = False) -> web.Response:
+def answered(choices: list[dict[str, Any]], *, stream: bool = False, **told: Any) -> web.Response:
     """The reply, or the same as a stream of one piece."""
     usage = {"prompt_tokens": 9, "completion_tokens": 17 * len(choices), "total_tokens": 9 + 17 * len(choices)}
-    body = {"id": "x", "model": "mock", "choices": choices, "usage": usage}
+    body = {"id": "x", "model": "mock", "choices": choices, "usage": usage, **told}
     if not stream:
         return web.json_response(body)
     return web.Response(text=f"data: {json.dumps(body)}\n\ndata: [DONE]\n\n", content_type="text/event-stream")

@@ -138,6 +138,10 @@ class FakeServer:
         await self._crowd.wait()
         return await self._whole(request, prompt, choices, fault)
 
+    def _told(self, prompt: str, choice: dict[str, Any]) -> dict[str, Any]:
+        """The ids of a chat's prompt, as vLLM tells them."""
+        return {"prompt_token_ids": list(map(ord, prompt))} if self.vllm and "text" not in choice else {}
+
     async def _hang(self) -> None:
         self.hanging += 1
         self._pass_time()
@@ -176,7 +180,9 @@ class FakeServer:
         for choice in choices[:1]:
             self._make_odd(choice, fault)
         usage = {"prompt_tokens": len(prompt), "completion_tokens": written, "prompt_tokens_details": None}
-        data = json.dumps({"choices": choices, "usage": None if fault == "uncounted" else usage}).encode()
+        counted = {"usage": None if fault == "uncounted" else usage}
+        told = self._told(prompt, choices[0]) if choices else {}
+        data = json.dumps({"choices": choices} | counted | told).encode()
         if fault == "malformed":
             return web.Response(body=data[: len(data) // 2], content_type="application/json")
         if fault in {"truncated", "reset"}:
@@ -218,7 +224,8 @@ class FakeServer:
             piece = {"index": 0} | said | end | ids | logprobs
             usage = {"prompt_tokens": len(prompt), "completion_tokens": number}
             counted = {} if fault == "uncounted" else {"usage": usage}
-            await response.write(b"data: " + json.dumps({"choices": [piece], **counted}).encode() + b"\n\n")
+            told = self._told(prompt, said) if number == 1 else {}
+            await response.write(b"data: " + json.dumps({"choices": [piece], **counted, **told}).encode() + b"\n\n")
         await response.write(b"data: [DONE]\n\n")
         return response
 

@@ -202,6 +202,8 @@ class Body(msgspec.Struct, gc=False):
     choices: list[Choice] = msgspec.field(default_factory=list)
     usage: Counts | None = None
     error: Any = None
+    prompt_token_ids: tuple[int, ...] | None = None
+    """Of a chat's prompt in the model's template, where the server tells."""
 
     def number(self) -> None:
         """Give samples their numbers by their places, where the server gives none."""
@@ -357,11 +359,13 @@ class Growing:
         self._heard = heard
         self._choices: dict[int, Choice] = {}
         self._usage: Counts | None = None
+        self._prompt: tuple[int, ...] | None = None
 
     def add(self, piece: bytes) -> None:
         if (body := read_piece(piece, self._host)) is None:
             return
         self._usage = body.usage or self._usage
+        self._prompt = body.prompt_token_ids or self._prompt
         for part in body.choices:
             choice = self._choices.setdefault(part.index, Choice(index=part.index, text=""))
             _add(choice, part)
@@ -371,7 +375,7 @@ class Growing:
     @property
     def body(self) -> Body:
         """What has come."""
-        return Body(choices=list(self._choices.values()), usage=self._usage)
+        return Body(list(self._choices.values()), self._usage, prompt_token_ids=self._prompt)
 
 
 def join(pieces: Iterable[bytes], host: str) -> Body:

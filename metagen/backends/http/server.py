@@ -48,10 +48,11 @@ class OpenAIServer(Backend):
 
     What the server can do is its `dialect`: `vllm`, `sglang`, `llama.cpp` or plain `openai`. It is found out when the
     server is opened, and `missing` says what cannot be done. vLLM is asked in chats, and by token ids where a partial
-    reply is continued. Where the length is limited the prompt is counted first, once. With `api="completions"` it is
-    always asked by ids. Where ids are unknown, prompts are counted from above (a token a byte, and what the chat
-    template adds, which the first count of the server tells). Such a count shortens no reply to less than
-    half of the context, and a limit that the server finds too long is lowered to what fits.
+    reply is continued; with the first step it tells those of the prompt. Where the length is limited the prompt is
+    counted first, once. With `api="completions"` it is always asked by ids. Where ids are unknown, prompts are counted
+    from above (a token a byte, and what the chat template adds, which the first count of the server tells). Such a
+    count shortens no reply to less than half of the context, and a limit that the server finds too long is lowered to
+    what fits.
 
     Samples that are all awaited (n > 1) come in one body. Those that may be cancelled are streamed, so that they are
     counted as far as they came. Cancelling closes the connection, and vLLM then stops the request. Where no count came
@@ -313,7 +314,7 @@ class OpenAIServer(Backend):
         if counts and sound and (counts.completion_tokens or not written_tokens(reply)):
             if not (request.before or request.after or request.thought or request.open):
                 self._words.learn_overhead(request.prompt + request.partial, counts.prompt_tokens)
-            self._words.learn_count(request, counts.prompt_tokens)
+            self._words.learn_prompt(request, counts.prompt_tokens, reply.prompt_token_ids)
             books.settle_counts(self._words.with_thoughts(counts, reply, request))
             return counts.completion_tokens
         self._words.say("its counts cannot be" if counts else "it does not count tokens: they are estimated")

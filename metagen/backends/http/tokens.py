@@ -75,6 +75,10 @@ class Tokens:
         ids = self._ids.get(_key(request))
         return None if ids is None else len(ids)
 
+    def learn(self, request: Request, ids: tuple[int, ...]) -> None:
+        """Remember the ids of a conversation, which the server told with a reply to it."""
+        self._keep(_key(request), ids)
+
     def messages(self, request: Request, begun: str) -> Messages:
         """The conversation as it is sent, and a reply that is begun, if one is."""
         reply = [{"role": "assistant", "content": begun}] if begun else []
@@ -119,12 +123,15 @@ class Tokens:
         finally:
             if not lock.locked():  # else one that asks still takes it away
                 self._asking.pop(key, None)
+        self._keep(key, ids)
+        return ids
+
+    def _keep(self, key: Key, ids: tuple[int, ...]) -> None:
         if len(ids) < self._room:  # else it will be refused
             self._ids[key] = ids
             self._ids.move_to_end(key)
         if len(self._ids) > REMEMBERED:
             self._ids.popitem(last=False)
-        return ids
 
     async def _tokenize(self, turns: Turns, partial: str, options: str) -> tuple[int, ...]:
         chat = Chat(self._spelled(turns), partial, json.loads(options or "{}"))

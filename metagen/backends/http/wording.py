@@ -227,8 +227,10 @@ class Wording:
         if 0 < counted < self.room:
             self.overhead = max(self.overhead, counted - _bytes(prompt))
 
-    def learn_count(self, request: Request, counted: int) -> None:
-        """Remember the server's count of a prompt, which may be asked for again."""
+    def learn_prompt(self, request: Request, counted: int, ids: tuple[int, ...] | None) -> None:
+        """Remember what the server told of a prompt: its ids, by which a step is continued, or else their number."""
+        if ids and request.sampling.keep_stop and self.dialect.returns_ids and len(ids) == counted:
+            self.tokens.learn(request, ids)
         if self.dialect.tells_ids or not 0 < counted < self.room:
             return
         asked = _asked(request)

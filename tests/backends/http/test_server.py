@@ -110,6 +110,31 @@ async def test_a_partial_reply_is_continued_from_its_ids_or_its_text() -> None:
     assert text_of(fake.bodies[0]) == text_of(fake.bodies[1]) == "<user>3 + 4?<reply>5. The"
 
 
+@pytest.mark.parametrize("n", [1, 2])
+async def test_the_ids_that_a_chats_first_step_tells_are_not_asked_for_again(n: int) -> None:
+    fake = FakeServer()
+    step = Request("p", "3 + 4?", n=n, seed=5, sampling=Sampling(stop=(".",), keep_stop=True))
+    async with serving(fake) as server:
+        (first, *_), _ = await drawn(server, step)
+        (rest, *_), _ = await drawn(server, replace(step, n=1, partial=first.text, tokens=first.tokens))
+    assert first.text + rest.text == "5. The answer is 7."
+    assert text_of(fake.bodies[1]) == "<user>3 + 4?<reply>5."
+    assert fake.seen["tokenize"] == 1, "to find out whether it can"
+
+
+@pytest.mark.parametrize("told", [[1, 2], [], None, "none", [None], {"of": 3}])
+async def test_ids_of_a_prompt_that_are_not_as_many_as_were_counted_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch, told: Any
+) -> None:
+    monkeypatch.setattr(FakeServer, "_told", lambda *_: {"prompt_token_ids": told})
+    fake = FakeServer()
+    step = Request("p", "3 + 4?", n=2, seed=5, sampling=Sampling(stop=(".",), keep_stop=True))
+    async with serving(fake) as server:
+        (first, *_), _ = await drawn(server, step)
+        await drawn(server, replace(step, partial=first.text, tokens=first.tokens))
+    assert text_of(fake.bodies[1]) == "<user>3 + 4?<reply>5."
+
+
 @pytest.mark.parametrize("api", ["completions", "chat"])
 async def test_settings_are_sent_in_the_servers_words(api: str) -> None:
     fake = FakeServer()
