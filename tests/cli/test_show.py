@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,19 @@ async def test_problems_that_were_missed_or_found_are_listed(
         show_problems(folder, missed=missed, found=found)
         listed[missed, found] = [line.split()[0] for line in capsys.readouterr().out.splitlines() if " of 4" in line]
     assert listed == {(False, False): ["a", "b", "c"], (True, False): ["b", "c"], (False, True): ["b"]}
+
+
+async def test_answers_are_listed_as_they_are_and_long_ones_by_their_beginning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = ["(3, 4)", "f (x)", "3 (mod 5)", "def f(x):\n    return x\n" * 40]
+    problems = [Problem(f"number {place}", "?", answer=answer) for place, answer in enumerate(answers)]
+    folder = await make_run(tmp_path, problems=problems)
+    show_problems(folder, missed=False, found=False)
+    text = capsys.readouterr().out
+    assert {"(3, 4)", "f (x)", "3 (mod 5)"} <= {part.strip() for part in re.split(r"\s{2,}", text)}, text
+    assert text.count("return x") < 3, text
+    assert f"metagen show {folder} 'number 0'" in text
 
 
 async def test_a_problem_that_is_not_there_is_refused(tmp_path: Path) -> None:
