@@ -52,6 +52,15 @@ def test_a_pool_says_what_to_use(metagen: Command, folder: Path) -> None:
     assert metagen(*CHOOSE, "--out", "made").code == 0
 
 
+def test_samples_without_an_answer_are_counted_as_such(metagen: Command, folder: Path) -> None:
+    pool = (folder / "pool.jsonl").read_text().splitlines()
+    silent = [json.dumps(json.loads(line) | {"text": "No idea."}) for line in pool[:2]]
+    (folder / "pool.jsonl").write_text("\n".join([*silent, *pool[2:]]) + "\n")
+    code, _, err = metagen(*CHOOSE)
+    assert code == 0
+    assert f"pool.jsonl: no answer: 2 of {len(pool)}, of them 0 cut" in " ".join(err.split())
+
+
 def test_the_command_reads_and_grades_as_the_choice_did(metagen: Command, folder: Path) -> None:
     rows = [json.loads(line) for line in (folder / "problems.jsonl").read_text().splitlines()]
     named = [{"q": row.pop("prompt"), "a": row.pop("answer"), **row} for row in rows]
