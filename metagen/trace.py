@@ -29,7 +29,7 @@ class Asked:
     messages: Sequence[Mapping[str, Any]] = ()
     """The whole conversation, where there are other turns than the prompt."""
     model: str = ""
-    """The name of the model that it was sent to."""
+    """The model that it was sent to; two that are called alike are distinguished."""
 
 
 @dataclass(frozen=True, slots=True)
