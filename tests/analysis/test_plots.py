@@ -88,8 +88,8 @@ def test_no_two_strategies_of_a_front_look_alike() -> None:
 def test_costs_have_numbers_on_their_axis(unit: Any, factor: float) -> None:
     figure = pytest.importorskip("matplotlib.figure").Figure(figsize=(5, 4), layout="constrained")
     axes = figure.subplots()
-    costs = 2100 * np.array([[1, factor**0.5, factor]])
-    curve = replace(CURVE, **{"costs" if unit == "tokens" else unit.lower(): costs})
+    costs: dict[str, Any] = {"costs" if unit == "tokens" else unit.lower(): 2100 * np.array([[1, factor**0.5, factor]])}
+    curve = replace(CURVE, **costs)
     plots.draw_against(axes, {"coverage": curve}, unit)
     figure.canvas.draw()
     low, high = axes.get_xlim()
