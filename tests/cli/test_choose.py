@@ -2,12 +2,16 @@
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from metagen import InputError, parse
-from metagen.cli.choose import Amount
+from metagen.analysis.arms import arms, pool_of
+from metagen.analysis.curve import Samples
+from metagen.cli.choose import Amount, find, sentences
 from metagen.models import SMALL
 from tests import test_cli
 from tests.test_cli import ANSWERS, PROBLEMS, Command, lines
@@ -34,6 +38,23 @@ def test_a_budget_is_an_amount_of_something(text: str, value: float, unit: str) 
 def test_what_is_no_amount_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="write an amount per problem, such as '1000 tokens'"):
         Amount.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("rivals", "said"),
+    [
+        ((), "no other is within chance of it."),
+        ((0,), "one other is within chance of it, Model() at 25 % of its cost."),
+        ((0, 1), "2 others are within chance of it, the cheapest Model() at 25 % of its cost."),
+    ],
+)
+def test_rivals_of_a_choice_are_counted_in_words(rivals: tuple[int, ...], said: str) -> None:
+    right = np.array([[True, False, True, True], [True, True, False, True]])
+    found = find("title", arms(pool_of(Samples(np.where(right, 0, 1), right))), lambda _: (), None)
+    costs = np.tile([1.0, 2.0, 4.0], (2, 1))
+    found = replace(found, costs=costs, choice=replace(found.choice, cost=4.0, rivals=rivals))
+    assert found.arms[0].spec == "Model()"
+    assert said in " ".join(sentences(found))
 
 
 def test_a_pool_says_what_to_use(metagen: Command, folder: Path) -> None:
