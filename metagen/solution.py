@@ -9,7 +9,7 @@ from metagen.budget import Usage
 from metagen.candidate import Candidate
 from metagen.copies import maker
 from metagen.notebook import html_table
-from metagen.trace import Span
+from metagen.trace import Span, once_each
 
 LATER = ("prompt", "reference", "tags", "answers", "verdicts", "groups", "at", "unfinished")
 """Fields that a line leaves out where they are empty."""
@@ -100,7 +100,7 @@ class Solution:
             "candidates": ", ".join(f"{answer}: {count}" for answer, count in votes.most_common()),
             "text": self.text,
             "error": self.error,
-            "notes": "\n".join(self.notes),
+            "notes": "\n".join(once_each(self.notes)),
             "tokens": f"{self.usage.tokens:,}",
         }
         return html_table(f"Problem {self.problem}", (), [fact for fact in facts.items() if fact[1]])

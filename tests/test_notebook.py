@@ -28,6 +28,10 @@ def test_nothing_that_a_model_wrote_becomes_markup() -> None:
         assert Solution(text, text, text, notes=(text,), error=text)._repr_html_().count("<script") == 0
 
 
+def test_equal_notes_are_shown_once() -> None:
+    assert ">cut (2 times)\nodd<" in Solution("1", None, "", notes=("cut", "odd", "cut"))._repr_html_()
+
+
 def test_a_trace_shows_itself_as_a_tree() -> None:
     drawn = Span("Model", (0, 0), status="ok", completions=[Written("It is 7.", 4)])
     judged = Span("ProcessReward", (0, 1), status="ok", verdicts=[0.5, None])

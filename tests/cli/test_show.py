@@ -1,3 +1,4 @@
+import json
 import re
 from pathlib import Path
 
@@ -5,7 +6,7 @@ import pytest
 
 from metagen import InputError, Problem
 from metagen.cli.show import show_problem, show_problems
-from tests.support.viewed import make_run
+from tests.support.viewed import PROBLEMS, make_run
 
 
 def printed(capsys: pytest.CaptureFixture[str]) -> str:
@@ -39,6 +40,14 @@ async def test_a_problem_is_named_by_the_number_at_the_end_of_its_id(
 async def test_a_tree_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     show_problem(await make_run(tmp_path, "beam"), "a")
     assert "* 0.25 x4 drawn: We add." in printed(capsys)
+
+
+async def test_equal_notes_are_printed_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = await make_run(tmp_path, problems=PROBLEMS[:1])
+    row = json.loads((folder / "solutions.jsonl").read_text())
+    (folder / "solutions.jsonl").write_text(json.dumps(row | {"notes": ["cut", "odd", "cut", "cut"]}) + "\n")
+    show_problem(folder, "a")
+    assert "Note: cut (3 times) Note: odd Cost" in printed(capsys)
 
 
 async def test_problems_that_were_missed_or_found_are_listed(
