@@ -190,6 +190,10 @@ def test_the_command_keeps_the_model_of_the_only_pool(metagen: Command, folder: 
             ("choose", "a=pool.jsonl", *CHOOSE[2:], "--model", "a=Scripted:7", "--by", "MatchesReference()"),
             "--model a=...: is the name of a source: give one of them another name",
         ),
+        (
+            ("choose", "pool.jsonl"),
+            "pool.jsonl: is a pool of samples: name the problems that it was drawn for with --problems",
+        ),
         ((*CHOOSE, "--budget", "5"), "--budget '5': write an amount per problem"),
         (
             (*CHOOSE, "--budget", "5 s"),
