@@ -130,11 +130,11 @@ def draw_choice(
 
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
-    axes.scatter(*_scaled(every), s=12, color="#999999", label="all, on the problems that chose")
+    axes.scatter(*_scaled(every), s=12, color="#999999", label="each strategy, on all problems")
     means = np.array([right.value for _, right in front])
     ends = np.array([[right.low for _, right in front], [right.high for _, right in front]])
     costs, heights = _scaled([(cost, right.value) for cost, right in front])
-    axes.errorbar(costs, heights, yerr=100 * np.abs(ends - means), marker="o", capsize=2, label="best, on others")
+    axes.errorbar(costs, heights, yerr=100 * np.abs(ends - means), marker="o", capsize=2, label="the best for its cost, on problems that did not choose it")
     _number_costs(axes, unit)
     _label(axes, "accuracy against cost")
     return saved(figure, folder, "choice")
