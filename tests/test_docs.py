@@ -134,6 +134,16 @@ async def test_the_example_verifier_weighs_votes() -> None:
     replies = ["1 + 1 = 3\nThe answer is 3.", "1 + 1 = 4\nThe answer is 3.", "1 + 1 = 2\nThe answer is 2."]
     backend = Scripted(lambda request: replies[request.draw])
     assert (await solve(Problem("p", "1 + 1?"), Vote(3, by=checker.sums), backend)).answer == "2"
+    shares = {
+        "6 / 2 = 3": 1,
+        "7 / 2 = 3": 0,
+        "5 / 0 = 3": 0,
+        "0 / 0 = 3": 0,
+        "5 - 7 = 2": 0,
+        "2 * 3 = 6, 1 + 1 = 3": 0.5,
+    }
+    assert {text: checker.check(text).value for text in shares} == shares
+    assert checker.check("6 and 2") is None
 
 
 async def test_the_example_that_escalates_asks_the_large_model_only_where_needed() -> None:
