@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import metagen
-from metagen import Problem, Scripted, VLLMEngine, Vote, backends, solve, tools, verifiers
+from metagen import GenerationError, Problem, Request, Scripted, VLLMEngine, Vote, backends, solve, tools, verifiers
 from metagen.verifiers import critics
 
 ROOT = Path(__file__).parents[1]
@@ -146,6 +146,12 @@ async def test_the_example_verifier_weighs_votes() -> None:
     assert checker.check("6 and 2") is None
 
 
+def one_is_lost(request: Request) -> str:
+    if request.draw:
+        raise GenerationError("withheld")
+    return "The answer is 4."
+
+
 async def test_the_example_that_escalates_asks_the_large_model_only_where_needed() -> None:
     escalate = loaded(ROOT / "examples/escalate.py").escalate
     models = {
@@ -155,6 +161,8 @@ async def test_the_example_that_escalates_asks_the_large_model_only_where_needed
     assert (await solve(Problem("p", "?"), escalate, models)).answer == "9"
     models["small"] = Scripted("The answer is 4.")
     assert (await solve(Problem("p", "?"), escalate, models)).answer == "4"
+    for model in (Scripted("No idea."), Scripted(one_is_lost)):
+        assert (await solve(Problem("p", "?"), escalate, models | {"small": model})).answer == "9"
 
 
 def test_the_example_without_asyncio_runs() -> None:

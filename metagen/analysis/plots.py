@@ -134,7 +134,14 @@ def draw_choice(
     means = np.array([right.value for _, right in front])
     ends = np.array([[right.low for _, right in front], [right.high for _, right in front]])
     costs, heights = _scaled([(cost, right.value) for cost, right in front])
-    axes.errorbar(costs, heights, yerr=100 * np.abs(ends - means), marker="o", capsize=2, label="the best for its cost, on problems that did not choose it")
+    axes.errorbar(
+        costs,
+        heights,
+        yerr=100 * np.abs(ends - means),
+        marker="o",
+        capsize=2,
+        label="the best for its cost, on problems that did not choose it",
+    )
     _number_costs(axes, unit)
     _label(axes, "accuracy against cost")
     return saved(figure, folder, "choice")
