@@ -20,6 +20,7 @@ TICS = {
     r"\bdearer\b|\bdear\b": "expensive",
     r"\b(tell|tells|told) (\w+ )?apart\b": "distinguishes, or counts separately",
     rf"\b({UNITS}) an? (problem|sample|second|node|token|step)\b": "per problem, per second",
+    r"\b(times|an? list|a number|a token|a budget) an? (problem|request|sample|byte|step)\b": "per problem, per byte",
     r"\bled astray\b": "affected",
     r"\blet finish\b": "allowed to finish",
     r"\btill now\b": "until now",

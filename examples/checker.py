@@ -3,14 +3,18 @@
 metagen solve problems.jsonl --load examples/checker.py --strategy "Vote(16, by=sums)"
 """
 
-import operator
 import re
 from collections.abc import Sequence
 
 from metagen import Candidate, Problem, Run, Score
 
 SUM = re.compile(r"(\d+) ([-+*/]) (\d+) = (\d+)")
-APPLY = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.floordiv}
+HOLDS = {
+    "+": lambda a, b, c: a + b == c,
+    "-": lambda a, b, c: a - b == c,
+    "*": lambda a, b, c: a * b == c,
+    "/": lambda a, b, c: b != 0 and a == b * c,
+}
 
 
 async def sums(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
@@ -19,5 +23,5 @@ async def sums(problem: Problem, candidates: Sequence[Candidate], run: Run) -> l
 
 def check(text: str) -> Score | None:
     found = SUM.findall(text)
-    right = [APPLY[sign](int(a), int(b)) == int(c) for a, sign, b, c in found]
+    right = [HOLDS[sign](int(a), int(b), int(c)) for a, sign, b, c in found]
     return Score(sum(right) / len(right)) if right else None

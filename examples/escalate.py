@@ -6,10 +6,11 @@ from metagen import Candidate, Model, Problem, Run, VLLMEngine, Vote, extract, s
 
 
 async def escalate(problem: Problem, run: Run) -> Candidate:
-    """Ask the small model; where its samples disagree, ask the large one."""
-    first, second = await run.sample(Model("small"), problem, 2)
-    if extract(first.text) == extract(second.text):
-        return first
+    """Ask the small model; unless its two samples agree, ask the large one."""
+    samples = await run.sample(Model("small"), problem, 2)  # those that were not lost
+    answers = {extract(sample.text) for sample in samples}
+    if len(samples) == 2 and len(answers) == 1 and None not in answers:
+        return samples[0]
     return await run.ask(Vote(8, of=Model("large")), problem)
 
 

@@ -29,7 +29,7 @@ class Usage:
     calls: int = 0
     """Requests to generators."""
     prompt_tokens: int = 0
-    """Read by generators, once a request however many samples it asks for."""
+    """Read by generators, once per request however many samples it asks for."""
     cached_tokens: int = 0
     """Those among `prompt_tokens` that the prefix cache already held."""
     completion_tokens: int = 0

@@ -9,7 +9,7 @@ from metagen.budget import Usage
 from metagen.candidate import Candidate
 from metagen.copies import maker
 from metagen.notebook import html_table
-from metagen.trace import Span
+from metagen.trace import Span, once_each
 
 LATER = ("prompt", "reference", "tags", "answers", "verdicts", "groups", "at", "unfinished")
 """Fields that a line leaves out where they are empty."""
@@ -93,14 +93,15 @@ class Solution:
     def _repr_html_(self) -> str:
         """How a notebook shows it."""
         right = {True: "right", False: "wrong", None: "not graded"}[self.correct]
-        votes = Counter(answer for answer in self.answers if answer is not None)
+        grouped = list(zip(self.groups or self.answers, self.answers, strict=True))
+        votes, first = Counter(group for group, answer in grouped if answer is not None), dict(reversed(grouped))
         facts = {
             "answer": "none" if self.answer is None else f"{self.answer} ({right})",
             "reference": self.reference or "",
-            "candidates": ", ".join(f"{answer}: {count}" for answer, count in votes.most_common()),
+            "candidates": ", ".join(f"{first[group]}: {count}" for group, count in votes.most_common()),
             "text": self.text,
             "error": self.error,
-            "notes": "\n".join(self.notes),
+            "notes": "\n".join(once_each(self.notes)),
             "tokens": f"{self.usage.tokens:,}",
         }
         return html_table(f"Problem {self.problem}", (), [fact for fact in facts.items() if fact[1]])

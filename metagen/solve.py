@@ -16,6 +16,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b
+from inspect import iscoroutinefunction
 from itertools import islice
 from numbers import Integral
 from typing import Any, Self, TypeVar
@@ -67,6 +68,8 @@ async def solve(
     Raises `InputError` for settings that cannot work and `BackendGone` if the model cannot be reached.
     """
     call = _prepared("solve", problem, strategy, model, grade, seed, budget, account, default)
+    if listener is not None and (not callable(listener) or iscoroutinefunction(listener)):
+        raise InputError(f"listener must be a plain function of an event, without async, not {listener!r}")
     return await _solve(*call, listener)
 
 
@@ -120,7 +123,7 @@ async def solve_all(
     `account` keeps the books of the whole: its budget ends the taking of new problems, its counts can be read at any
     time. Whoever stops early should close the generator (`contextlib.aclosing`), which cancels what is under way.
     """
-    check_numbers(seed, concurrency=concurrency, account=account)
+    check_arguments(seed, concurrency=concurrency, account=account, default=default)
     account = account or Account()
     default = default or USUAL
     strategy = strategy or default
@@ -178,7 +181,7 @@ async def map_problems(
     This is `solve_all` for what is no strategy: labelling samples, scoring recorded solutions. Each problem comes with
     what the function returned, or with the `SampleError` that it raised, in the order in which they are done.
     """
-    check_numbers(seed, concurrency=concurrency, account=account)
+    check_arguments(seed, concurrency=concurrency, account=account)
     whole = Whole(name_models(models), seed, account or Account())
     calls = (partial(_called, function, problem, whole) for problem in as_problems(problems))
     async with aclosing(_in_turn(calls, whole.account, concurrency)) as results:
@@ -200,7 +203,7 @@ def _prepared(
     """One problem's call, once it is sure that its settings can work."""
     require_strategy(where, strategy=strategy)
     require_grade(where, grade=grade)
-    check_numbers(seed, budget, account=account)
+    check_arguments(seed, budget, account=account, default=default)
     books = account.inner(budget) if account else Account(budget)
     default = default or USUAL
     whole = Whole(name_models(model, strategy or default, grade), seed, books, grade, default)
@@ -208,7 +211,9 @@ def _prepared(
     return _as_problem(problem, 1), strategy or default, whole
 
 
-def check_numbers(seed: object, budget: object = None, concurrency: object = 1, account: object = None) -> None:
+def check_arguments(
+    seed: object, budget: object = None, concurrency: object = 1, account: object = None, default: object = None
+) -> None:
     if not isinstance(concurrency, int) or not 1 <= concurrency <= MOST:
         raise InputError(f"concurrency must be 1 or more, and at most {MOST:,}, not {concurrency!r}")
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, Integral)):
@@ -217,6 +222,8 @@ def check_numbers(seed: object, budget: object = None, concurrency: object = 1, 
         raise InputError(f"budget must be a Budget, such as Budget(tokens=1000), not {budget!r}")
     if account is not None and not isinstance(account, Account):
         raise InputError(f"account must be an Account, such as Account(Budget(tokens=1000)), not {account!r}")
+    if default is not None and not isinstance(default, Model):
+        raise InputError(f"default must be a Model, such as Model(temperature=0.6), not {default!r}")
 
 
 def as_problems(problems: Iterable[Problem | str]) -> Iterable[Problem]:

@@ -1,5 +1,6 @@
 """What happened: a tree of spans for each problem, each with what was asked, written, judged and chosen there."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -29,7 +30,7 @@ class Asked:
     messages: Sequence[Mapping[str, Any]] = ()
     """The whole conversation, where there are other turns than the prompt."""
     model: str = ""
-    """The name of the model that it was sent to."""
+    """The model that it was sent to; two that are called alike are distinguished."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,3 +263,8 @@ _path_of = attrgetter("path")
 def notes_of(spans: Iterable[Span]) -> list[str]:
     """What strategies had to say about how they answered."""
     return [note for span in spans for note in span.notes]
+
+
+def once_each(notes: Iterable[str]) -> tuple[str, ...]:
+    """The same for readers: equal notes, such as those of the samples of a vote, once, with their number."""
+    return tuple(f"{note} ({count} times)" if count > 1 else note for note, count in Counter(notes).items())

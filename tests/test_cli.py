@@ -593,7 +593,7 @@ def test_a_report_counts_flops_by_a_card_and_says_what_an_accuracy_costs(metagen
     call = ("report", "pool.jsonl", "other.jsonl", *REPORT[2:], "--card", str(SMALL), "--reach", "60")
     code, out, err = metagen(*call, "--out", "report")
     assert (code, err) == (0, "")
-    assert "What 60 per cent cost a problem" in out
+    assert "What 60 per cent cost per problem" in out
     assert "Differences in points at equal cost, in pairs" in out
     assert (folder / "report/flops.png").stat().st_size > 1000
     found = json.loads((folder / "report/table.json").read_text())

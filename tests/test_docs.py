@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import metagen
-from metagen import Problem, Scripted, VLLMEngine, Vote, backends, solve, tools, verifiers
+from metagen import GenerationError, Problem, Request, Scripted, VLLMEngine, Vote, backends, solve, tools, verifiers
 from metagen.verifiers import critics
 
 ROOT = Path(__file__).parents[1]
@@ -134,6 +134,22 @@ async def test_the_example_verifier_weighs_votes() -> None:
     replies = ["1 + 1 = 3\nThe answer is 3.", "1 + 1 = 4\nThe answer is 3.", "1 + 1 = 2\nThe answer is 2."]
     backend = Scripted(lambda request: replies[request.draw])
     assert (await solve(Problem("p", "1 + 1?"), Vote(3, by=checker.sums), backend)).answer == "2"
+    shares = {
+        "6 / 2 = 3": 1,
+        "7 / 2 = 3": 0,
+        "5 / 0 = 3": 0,
+        "0 / 0 = 3": 0,
+        "5 - 7 = 2": 0,
+        "2 * 3 = 6, 1 + 1 = 3": 0.5,
+    }
+    assert {text: checker.check(text).value for text in shares} == shares
+    assert checker.check("6 and 2") is None
+
+
+def one_is_lost(request: Request) -> str:
+    if request.draw:
+        raise GenerationError("withheld")
+    return "The answer is 4."
 
 
 async def test_the_example_that_escalates_asks_the_large_model_only_where_needed() -> None:
@@ -145,6 +161,8 @@ async def test_the_example_that_escalates_asks_the_large_model_only_where_needed
     assert (await solve(Problem("p", "?"), escalate, models)).answer == "9"
     models["small"] = Scripted("The answer is 4.")
     assert (await solve(Problem("p", "?"), escalate, models)).answer == "4"
+    for model in (Scripted("No idea."), Scripted(one_is_lost)):
+        assert (await solve(Problem("p", "?"), escalate, models | {"small": model})).answer == "9"
 
 
 def test_the_example_without_asyncio_runs() -> None:

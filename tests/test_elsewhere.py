@@ -115,7 +115,7 @@ async def test_what_is_public_in_python() -> None:
     }
     assert list(curves(right)) == ["coverage"]
     assert compare([True, False, True], [True, True, True]).only_second == 1
-    with pytest.raises(InputError, match="right must hold a list a problem, all of one length"):
+    with pytest.raises(InputError, match="right must hold a list per problem, all of one length"):
         curves([[True], [True, False]])
 
 

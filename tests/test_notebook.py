@@ -28,6 +28,15 @@ def test_nothing_that_a_model_wrote_becomes_markup() -> None:
         assert Solution(text, text, text, notes=(text,), error=text)._repr_html_().count("<script") == 0
 
 
+def test_answers_that_vote_together_are_counted_together() -> None:
+    shown = Solution("1", "7", "", answers=("7", None, "8", "7.0"), groups=(0, -1, 1, 0))._repr_html_()
+    assert ">7: 2, 8: 1<" in shown
+
+
+def test_equal_notes_are_shown_once() -> None:
+    assert ">cut (2 times)\nodd<" in Solution("1", None, "", notes=("cut", "odd", "cut"))._repr_html_()
+
+
 def test_a_trace_shows_itself_as_a_tree() -> None:
     drawn = Span("Model", (0, 0), status="ok", completions=[Written("It is 7.", 4)])
     judged = Span("ProcessReward", (0, 1), status="ok", verdicts=[0.5, None])

@@ -49,7 +49,7 @@ class Choice:
 
 
 def choose(values: Array, costs: Array, budget: float, seed: int = 0) -> Choice:
-    """Choose one of C strategies for a budget a problem; `values` and `costs` are [P, C].
+    """Choose one of C strategies for a budget per problem; `values` and `costs` are [P, C].
 
     Raises `InputError` if every strategy costs more than the budget, or if there are fewer than two problems.
     """

@@ -130,13 +130,19 @@ def draw_choice(
 
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
-    axes.scatter(*_scaled(every), s=12, color="#999999", label="all, on the problems that chose")
+    axes.scatter(*_scaled(every), s=12, color="#999999", label="each strategy, on all problems")
     means = np.array([right.value for _, right in front])
     ends = np.array([[right.low for _, right in front], [right.high for _, right in front]])
     costs, heights = _scaled([(cost, right.value) for cost, right in front])
-    axes.errorbar(costs, heights, yerr=100 * np.abs(ends - means), marker="o", capsize=2, label="best, on others")
-    axes.set_xscale("log")
-    axes.set_xlabel(f"{unit} per problem")
+    axes.errorbar(
+        costs,
+        heights,
+        yerr=100 * np.abs(ends - means),
+        marker="o",
+        capsize=2,
+        label="the best for its cost, on problems that did not choose it",
+    )
+    _number_costs(axes, unit)
     _label(axes, "accuracy against cost")
     return saved(figure, folder, "choice")
 
@@ -147,8 +153,6 @@ def _scaled(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[fl
 
 
 def draw_front(axes: "Axes", name: str, points: Sequence[Point]) -> None:
-    from matplotlib.ticker import NullFormatter  # noqa: PLC0415 (optional)
-
     unit = unit_of_points(points)
     for number, series in enumerate(dict.fromkeys(map(_series, points))):
         part = [point for point in points if _series(point) == series]
@@ -166,13 +170,32 @@ def draw_front(axes: "Axes", name: str, points: Sequence[Point]) -> None:
             capsize=2,
             linewidth=1,
         )
-    axes.set_xscale("log")
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    _number_costs(axes, unit)
     axes.set_title(name, fontsize="medium", parse_math=False)
-    axes.set_xlabel(f"{unit} per problem")
     axes.set_ylabel("right, per cent")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
+
+
+def _number_costs(axes: "Axes", unit: str) -> None:
+    """Make the axis of costs logarithmic once all is drawn, with some numbers on it however little they differ."""
+    from matplotlib.ticker import (  # noqa: PLC0415 (optional)
+        LogFormatterSciNotation,
+        LogLocator,
+        MaxNLocator,
+        NullFormatter,
+        StrMethodFormatter,
+    )
+
+    axes.set_xscale("log")
+    axes.set_xlabel(f"{unit} per problem")
+    low, high = axes.get_xlim()
+    if high < 1000 * low:
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if high > 10 * low else MaxNLocator(4))
+        plain = StrMethodFormatter("{x:,g}")
+        powers = LogFormatterSciNotation(minor_thresholds=(np.inf, np.inf))
+        axes.xaxis.set_major_formatter(powers if unit == "FLOPs" else plain)
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _series(point: Point) -> str:
@@ -225,8 +248,7 @@ def draw_against(axes: "Axes", curves: Mapping[str, Curve], unit: Unit) -> None:
     for rule, curve in curves.items():
         if (costs := curve.costs_in(unit)) is not None:
             _curve(axes, rule, curve, costs.mean(0))
-    axes.set_xscale("log")
-    axes.set_xlabel(f"{unit} per problem")
+    _number_costs(axes, unit)
 
 
 def _curve(axes: "Axes", rule: str, curve: Curve, x: Any) -> None:

@@ -134,13 +134,13 @@ def curves(
 ) -> dict[str, Curve]:
     """Return how accuracy grows with samples, by rule, for samples graded anywhere.
 
-    Each argument holds a list a problem, with as many values for each: whether a sample is right; the key of its
+    Each argument holds a list per problem, with as many values for each: whether a sample is right; the key of its
     answer, equal for equal answers, `None` without one (`canonical` makes keys of mathematics); a verdict, `None` for
     none; its length. Without `answers` there are no votes, and without scores that are finite and not negative no
     weighted one. `ks` are 1, 2, 4 … and n. Raises `InputError` for what does not fit.
     """
     if len({len(row) for row in right}) != 1:
-        raise InputError("curves: right must hold a list a problem, all of one length")
+        raise InputError("curves: right must hold a list per problem, all of one length")
     _check_right(right)
     _check_lengths(right, answers=answers, scores=scores, tokens=tokens)
     keys = [[None] * len(row) for row in right] if answers is None else answers
@@ -166,7 +166,7 @@ def _check_right(right: Sequence[Sequence[Any]]) -> None:
 def _check_lengths(right: Sequence[Sequence[bool]], **given: Sequence[Sequence[Any]] | None) -> None:
     for name, rows in given.items():
         if rows is not None and list(map(len, rows)) != list(map(len, right)):
-            raise InputError(f"curves: {name} must hold a list a problem, as long as those of right")
+            raise InputError(f"curves: {name} must hold a list per problem, as long as those of right")
 
 
 def _numbers(name: str, rows: Sequence[Sequence[Any]], kind: type[np.number[Any]]) -> NDArray[Any]:

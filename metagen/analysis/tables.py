@@ -66,7 +66,7 @@ class Row:
     error: float
     """The Monte Carlo standard error of the mean; 0 where it is exact."""
     tokens: float | None
-    """Drawn a problem, on average."""
+    """Drawn per problem, on average."""
     flops: float | None = None
     money: float | None = None
 
@@ -85,7 +85,7 @@ class Versus:
 
 @dataclass(frozen=True, slots=True)
 class Equal:
-    """One rule of two sources where they cost the same a problem, over the problems that both have."""
+    """One rule of two sources where they cost the same per problem, over the problems that both have."""
 
     first: str
     second: str
@@ -99,7 +99,7 @@ class Equal:
 
 @dataclass(frozen=True, slots=True)
 class Reaching:
-    """What one rule of a source costs a problem until an accuracy is reached; `None` is never."""
+    """What one rule of a source costs per problem until an accuracy is reached; `None` is never."""
 
     source: str
     rule: str
@@ -209,12 +209,12 @@ def at_equal(found: Iterable[Equal]) -> Sheet:
         )
         for each in found
     )
-    columns = ("what", "rule", "cost a problem", "first", "second", "difference")
+    columns = ("what", "rule", "cost per problem", "first", "second", "difference")
     return Sheet("Differences in points at equal cost, in pairs", columns, rows, keys=2)
 
 
 def reached(sources: Iterable[Source], accuracy: float) -> Iterator[Reaching]:
-    """What each rule of each source costs a problem until its accuracy, from 0 to 1, is reached."""
+    """What each rule of each source costs per problem until its accuracy, from 0 to 1, is reached."""
     for source in sources:
         for rule, curve in source.curves.items():
             if unit := unit_of((curve,)):
@@ -230,7 +230,7 @@ def reaching(found: Iterable[Reaching], accuracy: float) -> Sheet:
         (each.source, each.rule, f"{_cost(each.cost)} ({_cost(each.low)}–{_cost(each.high)})", each.unit)
         for each in found
     )
-    title = f"What {100 * accuracy:g} per cent cost a problem, with 95 % bootstrap intervals over problems"
+    title = f"What {100 * accuracy:g} per cent cost per problem, with 95 % bootstrap intervals over problems"
     return Sheet(title, ("source", "rule", "cost", "in"), rows, keys=2)
 
 

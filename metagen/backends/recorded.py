@@ -230,7 +230,7 @@ class Recorded(Backend):
 def cut_by_budget(completion: Completion, request: Request, *, singly: bool = False) -> bool:
     """Whether the completion ended by a limit that neither the caller nor the model set."""
     if completion.end != "length" or request.room is None:
-        return False  # its length does not matter: where a prompt is read once a sample, each had less than the room
+        return False  # its length does not matter: where a prompt is read once per sample, each had less than the room
     if not singly and 0 < completion.length < request.room:
         return False
     return request.sampling.max_tokens is None or request.room < request.sampling.max_tokens

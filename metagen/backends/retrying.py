@@ -164,7 +164,7 @@ class Patience:
 
 
 class Retrying(Wrapper):
-    """Asks the backend `of` again after a `TransientError`: at most `attempts` times a request.
+    """Asks the backend `of` again after a `TransientError`: at most `attempts` times per request.
 
     Waits are random, up to an exponential limit that begins at `wait` seconds and ends at `longest`; where the server
     said how long to wait (Retry-After), at least so long, up to `patience`. Of several samples only the missing ones

@@ -33,7 +33,7 @@ RewardScript = Callable[[Reading], Sequence[float] | Awaitable[Sequence[float]]]
 class Scripted(Backend):
     """Serves what `script(request)` returns: the reply, or its rest after `request.partial`.
 
-    The script is called once a sample, with `n=1` and that sample's own seed and draw. It may be async, and so take
+    The script is called once per sample, with `n=1` and that sample's own seed and draw. It may be async, and so take
     time. A token is a character and its id the code point, so counts are exact and ids continue a text. Stop strings
     and length limits are honoured. Each token has the log-probability 0, and a confidence of 1 where that is asked for;
     a script that knows better returns a `Completion`, whose `logprobs`, `confidences` and `first` are used. A
@@ -121,7 +121,7 @@ class Scripted(Backend):
 
 
 class ScriptedReward(RewardBackend):
-    """A reward model: scores as `script(reading)` says, a number a step, or with `process=False` one for the whole.
+    """A reward model: scores as `script(reading)` says, a number per step, or with `process=False` one for the whole.
 
     The script may be async, and so take time. A token is a character. A cancelled reading has spent its tokens.
     """

@@ -186,7 +186,9 @@ def _rivals(found: Finding) -> str:
     """Which strategies might be as good, and what the cheapest of them costs."""
     if not (rivals := found.choice.rivals):
         return ""
-    said = f"{len(rivals)} others are within chance of it, the cheapest {found.arms[rivals[0]].spec}"
+    cheapest = found.arms[rivals[0]].spec
+    several = f"{len(rivals)} others are within chance of it, the cheapest {cheapest}"
+    said = several if len(rivals) > 1 else f"one other is within chance of it, {cheapest}"
     if not found.choice.cost:
         return said
     return f"{said} at {100 * found.costs.mean(0)[rivals[0]] / found.choice.cost:.0f} % of its cost"

@@ -70,6 +70,10 @@ def progress() -> Progress:
     return Bars(*columns, console=err, transient=True, disable=not err.is_terminal)
 
 
+INTERVAL = re.compile(r" \(([^\s()]+–[^\s()]+)\)$")
+"""The interval behind a mean, such as ` (48.2–67.2)`."""
+
+
 def show(sheet: Sheet) -> None:
     """Print a sheet under its title, in as many tables as it takes."""
     out.print(sheet.title, soft_wrap=True)
@@ -110,8 +114,8 @@ def _table(sheet: Sheet, columns: Sequence[int], width: int) -> Table:
 
 
 def _in_lines(cell: str) -> str:
-    """A mean, and its interval without the brackets under it."""
-    return cell.replace(" (", "\n").removesuffix(")")
+    """A mean, and its interval without the brackets under it; any other text as it is."""
+    return INTERVAL.sub(r"\n\1", cell)
 
 
 def _is_wide(sheet: Sheet, width: int) -> bool:

@@ -117,7 +117,7 @@ async def _sample(job: Job, n: int, path: Path) -> int:
     await _work(recorded, strategies.Vote(n, of=job.strategy), drawn, tally, account, count)
     title = f"{n} samples of {literal(job.strategy)} on {job.problems.path.name}"
     out.print(summary(tally, title, account, chosen="majority"))
-    out.print(f"Kept in {path}; play it with --model {path}", soft_wrap=True)
+    out.print(f"Kept in {path}; play it with --model {quote(str(path))}", soft_wrap=True)
     if short:
         err.print(f"Short of samples: {short:,} of {job.size():,} problems. Run the same command to draw the rest.")
     return max(short > 0, _exit_code(job, drawn, tally, account))

@@ -70,6 +70,8 @@ def explore(given: Mapping[str, Any], amount: Amount | None) -> int:
     name, _ = drawing(job)
     require_no_model(job.grade, orders.GRADED)
     _check_amount(amount, job)
+    if not job.judged and _is_pool(file):
+        raise InputError(f"{file}: is a pool of samples: name the problems that it was drawn for with --problems")
     require_judged(job.judged, file, least=2)
     folder = given["out_dir"] or Path("runs") / f"choose-{job.slug()}"
     pool = folder / "pool.jsonl"
@@ -105,6 +107,13 @@ def explore(given: Mapping[str, Any], amount: Amount | None) -> int:
     differences = gains(raced, finding)
     report(finding, folder, sheet(raced, differences), sentences(raced, differences))
     return 0
+
+
+def _is_pool(file: Path) -> bool:
+    """Whether a file that was given as problems begins with a sample."""
+    with suppress(InputError):
+        return next(read_samples(file), None) is not None
+    return False
 
 
 def _check_amount(amount: Amount | None, job: Job) -> None:

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from shlex import quote
 
 from rich.padding import Padding
 from rich.text import Text
@@ -25,6 +26,8 @@ MOST_NODES = 200
 """Of a tree that are printed; pages show all."""
 LINE = 100
 """Characters of a step that are printed in a tree."""
+CELL = 40
+"""Characters of an answer that are printed in a list."""
 SIMILAR = 3
 """Ids that are offered where one is not found."""
 
@@ -43,7 +46,7 @@ def show_problems(path: Path, *, missed: bool, found: bool) -> None:
         )
     )
     if rows:
-        out.print(f"Look at one: metagen show {path} {rows[0].problem}", soft_wrap=True)
+        out.print(f"Look at one: metagen show {quote(str(path))} {quote(rows[0].problem)}", soft_wrap=True)
 
 
 def show_problem(path: Path, name: str) -> None:
@@ -139,7 +142,13 @@ def _drawn(nodes: Sequence[Grown]) -> Tree:
 def _line(row: SolutionRow) -> tuple[str, ...]:
     voted = f"{votes(row)} of {row.compared}" if row.compared > 1 else ""
     right = f"{row.samples_correct} of {row.samples}" if row.samples > 1 else ""
-    return row.problem, _said(row.answer), row.reference or "", _right(row), voted, right
+    return row.problem, _brief(_said(row.answer)), _brief(row.reference or ""), _right(row), voted, right
+
+
+def _brief(text: str) -> str:
+    """The beginning of a text, on one line: an answer may be a whole program."""
+    line = " ".join(text.split())
+    return line if len(line) <= CELL else f"{line[: CELL - 1]}…"
 
 
 def _said(answer: str | None) -> str:

@@ -1,6 +1,8 @@
 """`metagen view`: the page of runs."""
 
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from metagen.cli.console import out
@@ -19,7 +21,8 @@ def view_runs(runs: Sequence[Path], page: Path | None) -> None:
 
 
 def serve_runs(runs: Sequence[Path], port: int) -> None:
-    """Serve the page of runs, as they grow, until Ctrl-C."""
-    with LiveServer(runs, port) as server:
+    """Serve the page of runs, as they grow, until Ctrl-C, which is how it ends."""
+    with LiveServer(runs, port) as server, suppress(KeyboardInterrupt):
         out.print(f"Open {server.address} in a browser on this machine; Ctrl-C ends it.", soft_wrap=True)
         server.serve_forever()
+    sys.exit(0)

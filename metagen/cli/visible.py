@@ -6,7 +6,7 @@ import warnings
 from itertools import chain
 from types import TracebackType
 from typing import Any
-from unicodedata import category
+from unicodedata import bidirectional, category, combining
 
 INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 """Unicode's categories of controls, formats (bidirectional marks, joiners), lone surrogates, and separators of lines
@@ -18,6 +18,10 @@ BLANK = {
 """Letters, marks and characters without a category that show nothing."""
 SELECTORS = "\ufe0e\ufe0f"
 """They make a sign an emoji, or keep it from being one. After anything else they show nothing."""
+JOINERS = "\u200c\u200d"
+"""They join emoji, and letters of scripts that write them joined, or keep these apart. Elsewhere they show nothing."""
+VIRAMA = 9
+"""Unicode's class of the signs that take the vowel from a letter in the scripts of India."""
 
 
 def visible(text: str) -> str:
@@ -28,12 +32,14 @@ def visible(text: str) -> str:
     """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(map(_shown, text, chain(" ", text)))
+    return "".join(map(_shown, text, chain(" ", text), chain(text[1:], " ")))
 
 
-def _shown(character: str, before: str) -> str:
+def _shown(character: str, before: str, after: str) -> str:
     if character in SELECTORS:
         hides = not _may_be_emoji(before)
+    elif character in JOINERS:
+        hides = not _joins(character, before, after)
     else:
         hides = character not in "\n\t" and (category(character) in INVISIBLE or character in BLANK)
     return character.encode("unicode_escape").decode("ascii") if hides else character
@@ -42,6 +48,12 @@ def _shown(character: str, before: str) -> str:
 def _may_be_emoji(character: str) -> bool:
     """Python does not know emoji: they are signs and digits, and one is a letter."""
     return character == "\u2139" or category(character)[0] in "SPN"
+
+
+def _joins(joiner: str, before: str, after: str) -> bool:
+    if joiner == "\u200d" and category(after)[0] == "S":
+        return before == "\ufe0f" or category(before) in {"So", "Sk"}
+    return bidirectional(before) == "AL" or combining(before) == VIRAMA
 
 
 def guard_interpreter() -> None:

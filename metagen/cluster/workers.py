@@ -33,7 +33,7 @@ from metagen.run import Generator, Verifier
 from metagen.run.protocols import is_joint
 from metagen.settings import CONCURRENCY
 from metagen.solution import Solution
-from metagen.solve import as_problems, cancel, check_numbers, solve_all
+from metagen.solve import as_problems, cancel, check_arguments, solve_all
 from metagen.spec.parse import parse, parse_grade
 from metagen.tasks import uninterrupted
 
@@ -255,7 +255,7 @@ class Workers:
         concurrency: int = CONCURRENCY,
     ) -> AsyncGenerator[Record, None]:
         """The same as the lines that a run's folder has of each solution, which are not read here."""
-        check_numbers(seed, concurrency=concurrency, account=account)
+        check_arguments(seed, concurrency=concurrency, account=account)
         strategy, account = strategy or Model(), account or Account()
         settings: dict[str, Any] = {"grade": grade, "seed": seed, "account": account}
         solve = self._from_here if is_joint(strategy) else self._on_workers

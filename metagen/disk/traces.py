@@ -4,6 +4,7 @@ A line leaves out what is empty. `VERSION` stands in `run.json`, and a run with 
 """
 
 import json
+import os
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -188,7 +189,7 @@ def read_configuration(folder: Path) -> dict[str, Any]:
     try:
         configuration = json.loads(record.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f"{folder}: is neither a pool of samples nor a run's folder: it has no run.json") from None
+        raise InputError(f"{folder}: {_why_no_run(folder)}") from None
     except OSError as error:
         raise InputError(f"{record}: cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError):
@@ -197,6 +198,16 @@ def read_configuration(folder: Path) -> dict[str, Any]:
         raise InputError(f"{record}: is not the record of a run")
     check_version(folder, configuration)
     return configuration
+
+
+def _why_no_run(path: Path) -> str:
+    if os.path.isfile(path):
+        return (
+            "is a file, and a run is a folder; to make a run of a pool, play it: `metagen solve PROBLEMS --model POOL`"
+        )
+    if not os.path.exists(path):
+        return "there is no such run"
+    return "is neither a pool of samples nor a run's folder: it has no run.json"
 
 
 def check_version(folder: Path, configuration: Mapping[str, Any]) -> None:

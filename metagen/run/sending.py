@@ -64,8 +64,9 @@ class Sending(Node):
 
     async def _generate(self, model: str, request: Request) -> list[Completion]:
         backend = self._backend(model)
-        request = self._numbered(request, self._identity(backend))
-        self._span.request = Asked(request.prompt, request.reply, request.n, request.conversation, backend.name)
+        identity = self._identity(backend)
+        request = self._numbered(request, identity)
+        self._span.request = Asked(request.prompt, request.reply, request.n, request.conversation, identity)
         thoughts = request.sampling.thought_only and request.n > 1  # which are no samples yet
         if self._scope.teller and self._part != "stage" and not thoughts:
             alone = self._part == "last" and request.n == 1 and not request.sampling.keep_stop

@@ -72,8 +72,11 @@ def _check_base(kind: Kind, base: str) -> None:
     check_model(base)
     if Path(base).is_dir() and not any(next(Path(base).glob(name), None) for name in WEIGHTS):
         raise InputError(f"{base} holds no model: it has no weights, such as model.safetensors")
-    from transformers import AutoConfig  # noqa: PLC0415 (optional, slow to import)
-    from transformers.models.auto import modeling_auto as known  # noqa: PLC0415
+    from transformers import (  # noqa: PLC0415 (optional, slow to import)
+        MODEL_FOR_CAUSAL_LM_MAPPING,
+        MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+        AutoConfig,
+    )
 
     from metagen.train.rewards import check_served, tokenizer_of  # noqa: PLC0415 (optional, slow to import)
 
@@ -92,9 +95,9 @@ def _check_base(kind: Kind, base: str) -> None:
         raise InputError(f"cannot open {base}: {one_line(error)}") from error
     if kind == "prm":
         check_served(config)
-    elif kind == "orm" and config.model_type not in known.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES:
+    elif kind == "orm" and type(config) not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
         raise InputError(f"{base}: transformers has no classifier over {config.model_type}")
-    elif kind == "corrector" and config.model_type not in known.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+    elif kind == "corrector" and type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise InputError(f"{base}: is no causal model, and a corrector is one")
 
 

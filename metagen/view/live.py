@@ -32,8 +32,7 @@ class LiveServer(ThreadingHTTPServer):
         self.paths = paths
         self._tables: dict[tuple[int, ...], bytes] = {}
         """The last answer of `runs`, by the sizes of what it was made of."""
-        for path in paths:
-            RunRows.read(path)
+        RunRows.read_all(paths)
         try:
             super().__init__((HOST, port), Handler)
         except OSError as error:
@@ -47,7 +46,7 @@ class LiveServer(ThreadingHTTPServer):
         """The table of each run."""
         sizes = tuple(path.stat().st_size for each in self.paths if (path := each / "solutions.jsonl").exists())
         if sizes not in self._tables:
-            self._tables = {sizes: encoded([summary(RunRows.read(path), {}) for path in self.paths])}
+            self._tables = {sizes: encoded([summary(run, {}) for run in RunRows.read_all(self.paths)])}
         return self._tables[sizes]
 
     def problem(self, number: int, name: str) -> bytes:

@@ -31,12 +31,12 @@ def refuse_twins(paths: Sequence[Path]) -> None:
 def write_page(paths: Sequence[Path], out: Path) -> None:
     """Write the page of one run or several.
 
-    Raises `InputError` for what is no run, names of runs that are given twice, and a file at `out` that is no such
-    page; `StorageError` if the disk takes no more.
+    Raises `InputError` for what is no run, names of runs that are given twice, runs that mean different problems by an
+    id, and a file at `out` that is no such page; `StorageError` if the disk takes no more.
     """
     refuse_twins(paths)
     check_ours(out, OURS)
-    runs = [RunRows.read(path) for path in paths]
+    runs = RunRows.read_all(paths)
 
     def write(new: Path) -> None:
         with new.open("wb") as file:

@@ -8,6 +8,7 @@ from metagen.analysis.tally import without_verdict
 from metagen.budget import PARTS
 from metagen.disk.rows import SolutionRow
 from metagen.disk.traces import SpanRow
+from metagen.trace import once_each
 from metagen.view.candidates import Shown, candidates_of
 from metagen.view.reading import RunRows, is_found, votes
 from metagen.view.tree import Grown, tree_of, values_of
@@ -76,7 +77,7 @@ def judged_candidates(row: SolutionRow, spans: Sequence[SpanRow], tree: Sequence
 
 def notes(row: SolutionRow) -> tuple[str, ...]:
     """What the strategy and the grader reported, and whether the problem is unfinished."""
-    return (*row.notes, UNFINISHED) if row.unfinished else row.notes
+    return (*once_each(row.notes), *([UNFINISHED] if row.unfinished else ()))
 
 
 def problem(row: SolutionRow, spans: Sequence[SpanRow]) -> dict[str, Any]:

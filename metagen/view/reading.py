@@ -1,13 +1,15 @@
 """The written rows of a run, as pages and the terminal show them."""
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from metagen.disk.rows import SolutionRow
 from metagen.disk.runs import read_rows
 from metagen.disk.traces import SpanRow, read_configuration, read_traces
+from metagen.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +28,29 @@ class RunRows:
         configuration = read_configuration(path)
         return cls(path, configuration, {row.problem: row for row in read_rows(path / "solutions.jsonl", torn=True)})
 
+    @classmethod
+    def read_all(cls, paths: Sequence[Path]) -> "list[RunRows]":
+        """Runs to be shown side by side. Raises `InputError` too where two of them mean different problems by an id."""
+        runs = [cls.read(path) for path in paths]
+        for one, other in combinations(runs, 2):
+            one._refuse_others(other)
+        return runs
+
     @property
     def name(self) -> str:
         return self.path.resolve().name
+
+    def _refuse_others(self, other: "RunRows") -> None:
+        files = [str(each.configuration.get("problems", "")) for each in (self, other)]
+        if len({file.rpartition("(")[2] for file in files}) == 1:  # the same digest, so a template made the difference
+            return
+        for name, first in self.rows.items():
+            second = other.rows.get(name, first)
+            if first.reference != second.reference or (first.prompt and second.prompt not in ("", first.prompt)):
+                raise InputError(
+                    f"{self.path} and {other.path}: went over {' and '.join(files)}, where problem {name!r} is not the "
+                    "same: give each a page of its own"
+                )
 
     def traces(self, wanted: Container[object] | None = None) -> Iterator[tuple[SolutionRow, list[SpanRow]]]:
         """The solution and the spans of each problem that is solved and wanted, in the order of the file."""

@@ -1,6 +1,7 @@
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -80,6 +81,20 @@ def test_no_two_strategies_of_a_front_look_alike() -> None:
     plots.draw_front(axes, "many", points)
     looks = {(line.get_color(), line.get_marker(), line.get_linestyle()) for line, *_ in axes.containers}
     assert len(looks) == len(points)
+
+
+@pytest.mark.parametrize("unit", ["tokens", "FLOPs", "money"])
+@pytest.mark.parametrize("factor", [1.0, 1.05, 2.3, 8, 12, 900, 1e5])
+def test_costs_have_numbers_on_their_axis(unit: Any, factor: float) -> None:
+    figure = pytest.importorskip("matplotlib.figure").Figure(figsize=(5, 4), layout="constrained")
+    axes = figure.subplots()
+    costs: dict[str, Any] = {"costs" if unit == "tokens" else unit.lower(): 2100 * np.array([[1, factor**0.5, factor]])}
+    curve = replace(CURVE, **costs)
+    plots.draw_against(axes, {"coverage": curve}, unit)
+    figure.canvas.draw()
+    low, high = axes.get_xlim()
+    numbers = [label.get_text() for label in axes.get_xticklabels() if low <= label.get_position()[0] <= high]
+    assert 2 <= len([number for number in numbers if number]) <= 9, numbers
 
 
 def test_the_calibration_of_a_verifier_is_drawn_beside_what_it_should_be(tmp_path: Path) -> None:

@@ -339,8 +339,11 @@ def test_a_run_whose_samples_cannot_be_told_apart_is_refused(tmp_path: Path, pro
         read(path, problems)
 
 
-def test_a_run_that_asks_several_models_is_refused(tmp_path: Path, problems: ProblemFile) -> None:
-    small, large = (Scripted("The answer is 2.", name=name) for name in ("small", "large"))
+@pytest.mark.parametrize("names", [("small", "large"), ("same", "same")])
+def test_a_run_that_asks_several_models_is_refused(
+    names: tuple[str, str], tmp_path: Path, problems: ProblemFile
+) -> None:
+    small, large = (Scripted("The answer is 2.", name=name) for name in names)
     strategy = Vote(4, of=Panel((Model("small"), Model("large"))))
 
     async def run() -> None:

@@ -384,9 +384,9 @@ def test_scores_that_weigh_no_votes_still_rank() -> None:
 @pytest.mark.parametrize(
     ("right", "given", "said"),
     [
-        ([[True] * 2] * 2, {"answers": [["a", "b"], ["a"]]}, "answers must hold a list a problem, as long as those"),
-        ([[True] * 2] * 2, {"scores": [[1.0, 2.0], [1.0]]}, "scores must hold a list a problem, as long as those"),
-        ([[True] * 2] * 2, {"tokens": [[1, 2]]}, "tokens must hold a list a problem, as long as those of right"),
+        ([[True] * 2] * 2, {"answers": [["a", "b"], ["a"]]}, "answers must hold a list per problem, as long as those"),
+        ([[True] * 2] * 2, {"scores": [[1.0, 2.0], [1.0]]}, "scores must hold a list per problem, as long as those"),
+        ([[True] * 2] * 2, {"tokens": [[1, 2]]}, "tokens must hold a list per problem, as long as those of right"),
         ([[True]], {"scores": [["x"]]}, "scores must be numbers"),
         ([[True, False]], {"tokens": [[1, None]]}, "tokens must be numbers"),
         ([["no", "no"]], {}, "right must say True or False of each sample, not 'no'"),

@@ -33,7 +33,7 @@ class Slow:
                 self.waiting -= 1
         if "tree" in request.prompt:
             return ("0.2\n", "0.9\n")[request.draw % 2] if request.partial.count("\n") < 2 else "0.7 The answer is 7."
-        return f"The answer is {(7, 7, 8, 7)[request.draw % 4]}. {PAGE_INJECTIONS[0]}"
+        return f"The answer is {(10, 10, 8, 10)[request.draw % 4]}. {PAGE_INJECTIONS[0]}"
 
 
 async def test_a_question_is_asked_followed_and_stopped(watched: Watched) -> None:
@@ -51,7 +51,7 @@ async def test_a_question_is_asked_followed_and_stopped(watched: Watched) -> Non
         await page.get_by_role("button", name="Ask").click()
         await page.get_by_role("link", name="Candidates, tree and times").wait_for()
         assert await page.locator(".votes p").inner_text() == "4 of 4 samples"
-        assert await page.locator(".vote").all_inner_texts() == ["7\n3", "8\n1"]
+        assert await page.locator(".vote").all_inner_texts() == ["10\n3", "8\n1"]
         assert PAGE_INJECTIONS[0] in await page.locator(".work > .prose").inner_text()
 
         await page.get_by_label("Strategy or model").fill("search")

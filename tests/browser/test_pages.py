@@ -230,6 +230,11 @@ async def test_the_share_with_a_right_sample_is_of_the_problems_with_samples(wat
     assert "some sample right\n100.0%" in await page.locator(".about").inner_text()
 
 
+JOINED = (
+    "\U0001f468\u200d\U0001f469\u200d\U0001f467 \U0001f469\U0001f3fd\u200d\U0001f4bb \u2764\ufe0f\u200d\U0001f525",
+    "می\u200cخواهم",  # Persian
+    "क्\u200dष",  # Hindi
+)
 HIDING = (
     "a\u202eb \U000e0041 \u180e \u034f \u115f \u3164 \uffa0 \u206a \ufe0f \ufff9 \u2800 \u200b \u2065 \ufff0 \U000e0080"
 )
@@ -242,11 +247,18 @@ async def test_hidden_characters_are_shown_in_texts_and_equations(watched: Watch
     told = {
         HIDING: SEEN,
         "1\ufe0f\u20e3 \u2764\ufe0f": "1\ufe0f\u20e3 \u2764\ufe0f",
-        "$\\text{a\u202edcba}$": r"\text{a\u202edcba}",
-        '$\\text{a\\char"202E dcba}$': '\\text{a\\char"202E dcba}',
-        "$$x\U000e0041$$": r"x\u{e0041}",
+        **{joined: joined for joined in JOINED},
+        "a\u200db\u200cc 1\u200d2 \u200d\u2764": "a\\u200db\\u200cc 1\\u200d2 \\u200d\u2764",
+        "$\\text{a\u202edcba}$": r"$\text{a\u202edcba}$",
+        '$\\text{a\\char"202E dcba}$': '$\\text{a\\char"202E dcba}$',
+        "$$x\U000e0041$$": r"$$x\u{e0041}$$",
+        r"$\bad{$": r"$\bad{$",
     }
-    equations = [r"$\sin x + \log_2 \frac{a}{b}$", r"$$\left. \sum_{i=1}^n x_i \right|_0 \quad \sqrt{2}$$"]
+    equations = [
+        r"$\sin x + \log_2 \frac{a}{b}$",
+        "\\begin{align*}\nx &= 1 \\\\ y &= 2\n\\end{align*}",
+        r"$$\left. \sum_{i=1}^n x_i \right|_0 \quad \sqrt{2}$$",
+    ]
     problems = [Problem(f"{number}", text) for number, text in enumerate([*told, *equations])]
     write_page([await make_run(tmp_path, problems=problems)], out := tmp_path / "page.html")
     for problem in problems:
@@ -256,6 +268,29 @@ async def test_hidden_characters_are_shown_in_texts_and_equations(watched: Watch
             assert await question.text_content() == told[problem.prompt]
         else:
             assert await question.locator("math").count() == 1
+
+
+async def test_a_narrow_page_scrolls_down_alone(watched: Watched, pages: Path) -> None:
+    await watched.page.set_viewport_size({"width": 420, "height": 900})
+    page = await watched.open(pages / "two.html")
+    assert await page.evaluate("document.documentElement.scrollWidth") == 420
+
+
+async def test_boxes_are_drawn_and_each_line_has_its_own_direction(watched: Watched, tmp_path: Path) -> None:
+    problem = Problem("a", "$\\boxed{7}$\nשלום.")
+    write_page([await make_run(tmp_path, problems=[problem])], out := tmp_path / "page.html")
+    page = await watched.open(out, "problem=a")
+    box = page.locator(".question menclose")
+    assert await box.evaluate("box => getComputedStyle(box).borderTopWidth") == "1px"
+    ends = """question => {
+      const range = document.createRange();
+      const text = question.lastChild;
+      range.setStart(text, text.length - 1);
+      range.setEnd(text, text.length);
+      return range.getBoundingClientRect().left > question.getBoundingClientRect().width / 2;
+    }"""
+    assert await page.locator(".question").evaluate(ends), "the full stop of a line from the right is at its left end"
+    assert (await box.bounding_box() or {"x": 1000})["x"] < 100
 
 
 async def test_what_cannot_be_read_is_said(watched: Watched, tmp_path: Path) -> None:
@@ -345,4 +380,18 @@ async def test_a_live_page_grows_with_its_run(watched: Watched, tmp_path: Path) 
         await watched.page.get_by_role("link", name="c", exact=True).click()
         await watched.page.get_by_role("link", name="Previous").click()
         await watched.page.get_by_role("heading", name="Problem b").wait_for()
+        await watched.page.goto("about:blank")
+
+
+async def test_a_live_page_shows_what_changes_in_its_rows(watched: Watched, tmp_path: Path) -> None:
+    """A problem that one run has solved is solved by the other too."""
+    done = await make_run(tmp_path / "done")
+    grows = await make_run(tmp_path / "grows", problems=PROBLEMS[:1])
+    with serving(done, grows) as server:
+        await watched.page.goto(server.address)
+        await watched.page.get_by_role("link", name="c", exact=True).wait_for()
+        assert await watched.page.get_by_text("not solved").count() == 2
+        await make_run(tmp_path / "grows", problems=PROBLEMS[1:])
+        await watched.page.get_by_text("not solved").first.wait_for(state="detached")
+        assert await ids(watched.page) == ["a", "b", "c"]
         await watched.page.goto("about:blank")

@@ -2,12 +2,16 @@
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from metagen import InputError, parse
-from metagen.cli.choose import Amount
+from metagen.analysis.arms import arms, pool_of
+from metagen.analysis.curve import Samples
+from metagen.cli.choose import Amount, find, sentences
 from metagen.models import SMALL
 from tests import test_cli
 from tests.test_cli import ANSWERS, PROBLEMS, Command, lines
@@ -36,6 +40,23 @@ def test_what_is_no_amount_is_refused(text: str) -> None:
         Amount.parse(text)
 
 
+@pytest.mark.parametrize(
+    ("rivals", "said"),
+    [
+        ((), "no other is within chance of it."),
+        ((0,), "one other is within chance of it, Model() at 25 % of its cost."),
+        ((0, 1), "2 others are within chance of it, the cheapest Model() at 25 % of its cost."),
+    ],
+)
+def test_rivals_of_a_choice_are_counted_in_words(rivals: tuple[int, ...], said: str) -> None:
+    right = np.array([[True, False, True, True], [True, True, False, True]])
+    found = find("title", arms(pool_of(Samples(np.where(right, 0, 1), right))), lambda _: (), None)
+    costs = np.tile([1.0, 2.0, 4.0], (2, 1))
+    found = replace(found, costs=costs, choice=replace(found.choice, cost=4.0, rivals=rivals))
+    assert found.arms[0].spec == "Model()"
+    assert said in " ".join(sentences(found))
+
+
 def test_a_pool_says_what_to_use(metagen: Command, folder: Path) -> None:
     code, out, err = metagen(*CHOOSE, "--budget", "50 tokens", "--out", "made")
     assert (code, err) == (0, "")
@@ -50,6 +71,15 @@ def test_a_pool_says_what_to_use(metagen: Command, folder: Path) -> None:
     assert next(row["right"] for row in rows if row["strategy"] == "Model()") == pytest.approx(7 / 16)
     assert (folder / "made/choice.png").stat().st_size > 1000
     assert metagen(*CHOOSE, "--out", "made").code == 0
+
+
+def test_samples_without_an_answer_are_counted_as_such(metagen: Command, folder: Path) -> None:
+    pool = (folder / "pool.jsonl").read_text().splitlines()
+    silent = [json.dumps(json.loads(line) | {"text": "No idea."}) for line in pool[:2]]
+    (folder / "pool.jsonl").write_text("\n".join([*silent, *pool[2:]]) + "\n")
+    code, _, err = metagen(*CHOOSE)
+    assert code == 0
+    assert f"pool.jsonl: no answer: 2 of {len(pool)}, of them 0 cut" in " ".join(err.split())
 
 
 def test_the_command_reads_and_grades_as_the_choice_did(metagen: Command, folder: Path) -> None:
@@ -159,6 +189,10 @@ def test_the_command_keeps_the_model_of_the_only_pool(metagen: Command, folder: 
         (
             ("choose", "a=pool.jsonl", *CHOOSE[2:], "--model", "a=Scripted:7", "--by", "MatchesReference()"),
             "--model a=...: is the name of a source: give one of them another name",
+        ),
+        (
+            ("choose", "pool.jsonl"),
+            "pool.jsonl: is a pool of samples: name the problems that it was drawn for with --problems",
         ),
         ((*CHOOSE, "--budget", "5"), "--budget '5': write an amount per problem"),
         (

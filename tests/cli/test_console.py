@@ -100,6 +100,13 @@ def test_a_selector_is_kept_where_it_makes_an_emoji() -> None:
     assert visible(emoji) == emoji
 
 
+def test_joiners_are_kept_where_they_join() -> None:
+    emoji = "\U0001f468\u200d\U0001f4bb \U0001f469\U0001f3fd\u200d\U0001f4bb \u2764\ufe0f\u200d\U0001f525"
+    joined = f"{emoji} می\u200cخواهم क्\u200dष"
+    assert visible(joined) == joined
+    assert visible("a\u200c 1\u200d2 \u200d\u2764 \u2764\u200da") == "a\\u200c 1\\u200d2 \\u200d\u2764 \u2764\\u200da"
+
+
 @pytest.mark.parametrize("text", ["\u2764\ufe0f", "plain", "a\n\tb", "Grüße 日本 🙂 עברית", "± – ½ \\x1b", ""])
 def test_an_honest_text_stays_as_it_is(text: str) -> None:
     assert visible(text) == text

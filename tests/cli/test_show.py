@@ -1,10 +1,12 @@
+import json
+import re
 from pathlib import Path
 
 import pytest
 
 from metagen import InputError, Problem
 from metagen.cli.show import show_problem, show_problems
-from tests.support.viewed import make_run
+from tests.support.viewed import PROBLEMS, make_run
 
 
 def printed(capsys: pytest.CaptureFixture[str]) -> str:
@@ -40,6 +42,14 @@ async def test_a_tree_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "* 0.25 x4 drawn: We add." in printed(capsys)
 
 
+async def test_equal_notes_are_printed_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = await make_run(tmp_path, problems=PROBLEMS[:1])
+    row = json.loads((folder / "solutions.jsonl").read_text())
+    (folder / "solutions.jsonl").write_text(json.dumps(row | {"notes": ["cut", "odd", "cut", "cut"]}) + "\n")
+    show_problem(folder, "a")
+    assert "Note: cut (3 times) Note: odd Cost" in printed(capsys)
+
+
 async def test_problems_that_were_missed_or_found_are_listed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -49,6 +59,19 @@ async def test_problems_that_were_missed_or_found_are_listed(
         show_problems(folder, missed=missed, found=found)
         listed[missed, found] = [line.split()[0] for line in capsys.readouterr().out.splitlines() if " of 4" in line]
     assert listed == {(False, False): ["a", "b", "c"], (True, False): ["b", "c"], (False, True): ["b"]}
+
+
+async def test_answers_are_listed_as_they_are_and_long_ones_by_their_beginning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = ["(3, 4)", "f (x)", "3 (mod 5)", "def f(x):\n    return x\n" * 40]
+    problems = [Problem(f"number {place}", "?", answer=answer) for place, answer in enumerate(answers)]
+    folder = await make_run(tmp_path, problems=problems)
+    show_problems(folder, missed=False, found=False)
+    text = capsys.readouterr().out
+    assert {"(3, 4)", "f (x)", "3 (mod 5)"} <= {part.strip() for part in re.split(r"\s{2,}", text)}, text
+    assert text.count("return x") < 3, text
+    assert f"metagen show {folder} 'number 0'" in text
 
 
 async def test_a_problem_that_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ import pytest
 
 from metagen import InputError
 from metagen.cli.commands import show_command, view_command
-from metagen.cli.view import view_runs
+from metagen.cli.view import serve_runs, view_runs
+from metagen.view.live import LiveServer
 from tests.support.viewed import make_run
 
 
@@ -23,6 +24,17 @@ async def test_a_place_that_is_none_is_refused(tmp_path: Path) -> None:
     run = await make_run(tmp_path)
     with pytest.raises(InputError, match=r"x\.html: cannot be written: there is no folder .*missing"):
         view_runs([run], tmp_path / "missing" / "x.html")
+
+
+async def test_a_page_is_served_until_ctrl_c_which_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(server: LiveServer) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LiveServer, "serve_forever", stopped)
+    with pytest.raises(SystemExit, match=r"^0$"):
+        serve_runs([await make_run(tmp_path)], 0)
 
 
 def test_options_that_set_nothing_are_refused(tmp_path: Path) -> None:

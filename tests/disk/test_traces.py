@@ -129,10 +129,17 @@ def test_a_run_of_an_earlier_form_is_refused_in_one_line(tmp_path: Path) -> None
 
 
 def test_a_folder_without_a_record_is_no_run(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    for folder in (tmp_path, tmp_path / "none", tmp_path / "file"):
-        with pytest.raises(InputError, match=r"it has no run\.json"):
-            read_configuration(folder)
+    (tmp_path / "pool.jsonl").touch()
+    for path, said in (
+        (
+            tmp_path / "pool.jsonl",
+            r"pool\.jsonl: is a file, and a run is a folder; to make a run of a pool, play it: `metagen",
+        ),
+        (tmp_path / "none", "none: there is no such run"),
+        (tmp_path, r"is neither a pool of samples nor a run's folder: it has no run\.json"),
+    ):
+        with pytest.raises(InputError, match=said):
+            read_configuration(path)
 
 
 @pytest.mark.parametrize("content", [b"[1]", b"{", b"", b'"\xff"', b"[" * 100_000])

@@ -289,6 +289,10 @@ async def test_a_plain_function_stops_the_run_where_only_the_run_meets_it(kind: 
         await solve(PROBLEM, strategy, Scripted("x"))
 
 
+async def nothing_heard(event: object) -> None:
+    """A listener that nobody awaits."""
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -305,6 +309,13 @@ async def test_a_plain_function_stops_the_run_where_only_the_run_meets_it(kind: 
         ({"model": {"a": 3}}, "a must be a backend"),
         ({"seed": "1"}, "seed must be a whole number, not '1'"),
         ({"budget": 100}, r"budget must be a Budget, such as Budget\(tokens=1000\), not 100"),
+        (
+            {"strategy": Vote(2), "default": Vote(3)},
+            r"default must be a Model, such as Model\(temperature=0\.6\), not Vote",
+        ),
+        ({"default": "small"}, "default must be a Model, such as .*, not 'small'"),
+        ({"listener": []}, "listener must be a plain function of an event, without async, not"),
+        ({"listener": nothing_heard}, "listener must be a plain function of an event, without async, not"),
     ],
 )
 async def test_arguments_of_the_wrong_type_are_one_line(arguments: dict[str, Any], said: str) -> None:

@@ -9,6 +9,14 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import constants as hub
+from transformers import (
+    CONFIG_MAPPING,
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 
 from metagen import (
     Candidate,
@@ -132,6 +140,29 @@ def test_a_base_that_cannot_be_trained_is_refused_before_anything_is_drawn(
         )  # fmt: skip
     assert not done
     assert not (tmp_path / "out").exists()
+
+
+class OwnConfig(Qwen2Config):  # type: ignore[misc]
+    model_type = "own"
+
+
+class OwnModel(Qwen2ForCausalLM):  # type: ignore[misc]
+    config_class = OwnConfig
+
+
+def test_a_model_that_a_loaded_file_registers_can_be_trained(
+    base: Path, pool: Path, problems: ProblemFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for mapping in (CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING):
+        monkeypatch.setattr(mapping, "_extra_content", {})
+    settings = json.loads((base / "config.json").read_text()) | {"model_type": "own", "architectures": ["OwnModel"]}
+    (base / "config.json").write_text(json.dumps(settings))
+    AutoConfig.register("own", OwnConfig)
+    AutoModelForCausalLM.register(OwnConfig, OwnModel)
+    train("corrector", pool, problems, str(base), out := tmp_path / "out", SCHEDULE, silent)
+    assert json.loads((out / "config.json").read_text())["architectures"] == ["OwnModel"]
+    with pytest.raises(InputError, match="transformers has no classifier over own"):
+        train("orm", pool, problems, str(base), tmp_path / "orm", SCHEDULE, silent)
 
 
 @pytest.mark.parametrize("rate", [-1.0, 0.0, float("nan"), float("inf")])

@@ -15,8 +15,8 @@ from tests.support.viewed import PROBLEMS, make_run
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[LiveServer]:
-    with LiveServer([folder]) as server:
+def serving(*folders: Path) -> Iterator[LiveServer]:
+    with LiveServer(folders) as server:
         thread = Thread(target=server.serve_forever)
         thread.start()
         try:

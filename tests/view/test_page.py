@@ -1,3 +1,4 @@
+import json
 import re
 from base64 import b64encode
 from hashlib import sha256
@@ -6,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from metagen import InputError
+from metagen.view.live import LiveServer
 from metagen.view.page import SCRIPTS, live_page, write_page
 from tests.support.viewed import PROBLEMS, make_run
 
@@ -52,6 +54,25 @@ async def test_only_pages_are_replaced(tmp_path: Path) -> None:
         write_page([run, run], tmp_path / "page.html")
     with pytest.raises(InputError, match=r"it has no run\.json"):
         write_page([tmp_path], tmp_path / "page.html")
+
+
+@pytest.mark.parametrize("field", ["prompt", "reference"])
+async def test_runs_that_mean_different_problems_by_an_id_are_refused(tmp_path: Path, field: str) -> None:
+    first, second = await make_run(tmp_path), await make_run(tmp_path, "best")
+    rows = [json.loads(line) for line in (second / "solutions.jsonl").read_text().splitlines()]
+    (second / "solutions.jsonl").write_text("".join(json.dumps(row | {field: "another"}) + "\n" for row in rows))
+    write_page([first, second], tmp_path / "page.html")  # of one file, under two templates
+    record = json.loads((second / "run.json").read_text())
+    (second / "run.json").write_text(json.dumps(record | {"problems": "others.jsonl (1)"}))
+    with pytest.raises(
+        InputError, match=r"problems\.jsonl \(0\) and others\.jsonl \(1\), where problem 'a' is not the same"
+    ):
+        write_page([first, second], tmp_path / "page.html")
+    with pytest.raises(InputError, match="where problem 'a' is not the same"):
+        LiveServer([first, second])
+    fewer = await make_run(tmp_path / "fewer", problems=PROBLEMS[:1])
+    (fewer / "run.json").write_text(json.dumps(record | {"problems": "fewer.jsonl (2)"}))
+    write_page([first, fewer], tmp_path / "page.html")
 
 
 def test_a_live_page_may_ask_its_own_server_alone() -> None:

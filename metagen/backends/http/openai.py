@@ -439,7 +439,7 @@ def _lasting(sampling: Sampling, model: str) -> dict[str, Any]:
 
 
 def written_tokens(body: Body) -> int:
-    """The tokens of what came, where nobody counted them: its ids, or else a token a byte at most."""
+    """The tokens of what came, where nobody counted them: its ids, or else one token per byte at most."""
     return sum(len(each.token_ids or ()) or len((each.thought + each.written).encode()) for each in body.choices)
 
 

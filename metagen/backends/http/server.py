@@ -50,7 +50,7 @@ class OpenAIServer(Backend):
     server is opened, and `missing` says what cannot be done. vLLM is asked in chats, and by token ids where a partial
     reply is continued; with the first step it tells those of the prompt. Where the length is limited the prompt is
     counted first, once. With `api="completions"` it is always asked by ids. Where ids are unknown, prompts are counted
-    from above (a token a byte, and what the chat template adds, which the first count of the server tells). Such a
+    from above (one token per byte, and what the chat template adds, which the first count of the server tells). Such a
     count shortens no reply to less than half of the context, and a limit that the server finds too long is lowered to
     what fits.
 
@@ -221,7 +221,9 @@ class OpenAIServer(Backend):
         prompt = await self.count(request)
         room = request.room and request.room - prompt
         if room is not None and room < 1:
-            raise BudgetExceeded(f"{self.name} reads the prompt once a sample, and the budget leaves no room for that")
+            raise BudgetExceeded(
+                f"{self.name} reads the prompt once per sample, and the budget leaves no room for that"
+            )
 
         async def single(index: int) -> Outcome:
             try:

@@ -277,7 +277,7 @@ class Wording:
         return counts.is_sound(self.context, request.n * request.limit(max(self.context - counts.prompt_tokens, 0)))
 
     def at_most(self, request: Request) -> int:
-        """A bound on the prompt's tokens, where its ids are unknown: a token a byte, and some for the chat template."""
+        """A bound on the tokens of a prompt with unknown ids: one per byte, and some for the chat template."""
         turns = sum(
             len(repr(turn.fields()).encode(errors="replace")) + TURN for turn in (*request.before, *request.after)
         )

@@ -219,12 +219,11 @@ async function read() {
   rows = joined(runs);
 }
 
-// Reads again, and keeps what the reader is looking at.
+// Reads again, and keeps what the reader is looking at. A row may change: solved by one more run, or at the second try.
 async function look() {
-  const ids = () => JSON.stringify(rows.map((row) => row.id));
-  const before = ids();
+  const before = JSON.stringify(runs);
   await read();
-  if (ids() !== before && !state().get("problem")) {
+  if (JSON.stringify(runs) !== before && !state().get("problem")) {
     const [active, top] = [document.activeElement, table.element.scrollTop];
     overview();
     table.element.scrollTop = top;

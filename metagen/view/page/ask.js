@@ -1,7 +1,7 @@
 // A place to ask: a question, a strategy, a budget. Votes come in and the tree grows while the server works.
 
 const asking = document.getElementById("asking");
-const REDRAW = 400; // milliseconds between two drawings of a tree that grows
+const REDRAW = 400; // milliseconds between two drawings of a tree or a text that grows
 
 // The events of a streamed reply, as they come.
 async function* streamed(reply) {
@@ -60,6 +60,7 @@ class Work {
     this.tree = new GrowingTree();
     this.answer = el("div", { class: "prose" });
     this.text = "";
+    this.waiting = null;
     this.element = el("div", { class: "work" }, this.said, this.votes, this.tree.element, this.answer);
   }
 
@@ -76,12 +77,18 @@ class Work {
     if (delta.reasoning) this.said.textContent = visible(delta.reasoning.trim().slice(-300));
     if (delta.content) {
       this.text += delta.content;
-      this.answer.replaceChildren(prose(this.text));
+      this.waiting = this.waiting || setTimeout(() => this.draw(), REDRAW);
     }
   }
 
+  draw() {
+    this.waiting = null;
+    this.answer.replaceChildren(prose(this.text));
+  }
+
   count({ votes, wanted, done }) {
-    const most = Object.entries(votes).slice(0, 8);
+    // An object has keys that are whole numbers in their own order, so the order of votes is made anew.
+    const most = Object.entries(votes).sort((a, b) => b[1] - a[1]).slice(0, 8);
     const bar = ([answer, count]) =>
       el("div", { class: "vote" }, el("b", {}, ...rich(answer)), el("meter", { max: wanted, value: count, "aria-label": visible(answer) }), el("span", { class: "faint" }, number(count, 0)));
     this.votes.replaceChildren(el("p", {}, `${number(done, 0)} of ${number(wanted, 0)} samples`), ...most.map(bar));
@@ -159,7 +166,7 @@ class AskBox {
     const reply = await fetch("/v1/chat/completions", { method: "POST", headers, body: this.body(), signal: this.leaving.signal });
     if (!reply.ok) throw new Error((await reply.json()).error.message);
     for await (const chunk of streamed(reply)) work.heard(chunk);
-    if (work.tree.waiting) work.tree.draw();
+    for (const each of [work, work.tree]) if (each.waiting) each.draw();
     await look();
     return el("a", { href: `#${linkTo(work.id)}` }, "Candidates, tree and times of this answer");
   }

@@ -1,9 +1,14 @@
 // What models wrote, as nodes: equations by KaTeX as MathML, code in colours, the rest as text.
 
-// Characters that steer, hide or reorder text, and those that show nothing, are shown as escapes; what makes a sign
-// an emoji, or keeps it from being one, is spared.
-const HIDDEN =
-  /(?<!\p{Emoji})[\ufe0e\ufe0f]|(?![\ufe0e\ufe0f])[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u2028\u2029\u2800\ufff9-\ufffb\p{Cs}\p{Default_Ignorable_Code_Point}]/gu;
+// Characters that steer, hide or reorder text, and those that show nothing, are shown as escapes. Spared is what makes a
+// sign an emoji, or keeps it from being one, and what joins emoji, or letters of scripts that write them joined.
+const SELECTED = "(?<!\\p{Emoji})[\\ufe0e\\ufe0f]";
+const EMOJI = "(?<=[\\p{So}\\p{Sk}\\ufe0f])\\u200d(?=\\p{S})";
+const VIRAMAS = "\\u094d\\u09cd\\u0a4d\\u0acd\\u0b4d\\u0bcd\\u0c4d\\u0ccd\\u0d4d\\u0dca"; // of India and Sri Lanka
+const LETTERS = `(?<=[\\p{Script=Arabic}\\p{Script=Syriac}${VIRAMAS}])[\\u200c\\u200d]`;
+const UNSEEN =
+  "[\\u0000-\\u0008\\u000b-\\u001f\\u007f-\\u009f\\u2028\\u2029\\u2800\\ufff9-\\ufffb\\p{Cs}\\p{Default_Ignorable_Code_Point}]";
+const HIDDEN = new RegExp(`${SELECTED}|(?![\\ufe0e\\ufe0f]|${EMOJI}|${LETTERS})${UNSEEN}`, "gu");
 const OPERATORS = /[\u2061-\u2064]/g; // between the signs of an equation KaTeX writes them itself
 
 const PARTS = new RegExp(
@@ -14,6 +19,7 @@ const PARTS = new RegExp(
     "\\\\\\[([\\s\\S]{1,2000}?)\\\\\\]",
     "\\\\\\(([\\s\\S]{1,2000}?)\\\\\\)",
     "\\$((?=[^\\s$])[^$\\n]{0,500}?[^\\s$])\\$(?!\\d)",
+    "(\\\\begin\\{((?:equation|align|alignat|gather)\\*?)\\}[\\s\\S]{1,2000}?\\\\end\\{\\9\\})", // 8, of the kind 9
   ].join("|"),
   "g",
 );
@@ -57,7 +63,7 @@ function highlighted(code) {
 const hides = (text) => visible(text) !== text;
 
 // An equation that holds hidden characters, or makes them by \char, is shown as it was written.
-function equation(source, display) {
+function equation(written, source, display) {
   const holder = el("span", { class: display ? "equation display" : "equation" });
   try {
     if (hides(source)) throw new Error("hidden characters");
@@ -72,18 +78,18 @@ function equation(source, display) {
     });
     if (hides(holder.textContent.replace(OPERATORS, ""))) throw new Error("hidden characters");
   } catch {
-    holder.textContent = visible(source);
+    holder.textContent = visible(written);
     holder.classList.add("unread");
   }
   return holder;
 }
 
 function formatted(match) {
-  const [, , block, code, dollars, brackets, parentheses, dollar] = match;
+  const [written, , block, code, dollars, brackets, parentheses, dollar, environment] = match;
   if (block !== undefined) return el("pre", { class: "code", tabindex: "0" }, ...highlighted(block));
   if (code !== undefined) return el("code", {}, visible(code));
-  const display = dollars ?? brackets;
-  return display !== undefined ? equation(display, true) : equation(parentheses ?? dollar, false);
+  const display = dollars ?? brackets ?? environment;
+  return equation(written, display ?? parentheses ?? dollar, display !== undefined);
 }
 
 function rich(text) {

@@ -55,7 +55,7 @@ function spanDetails(span) {
     span.request ? requestPart(span.request) : null,
     ...(span.completions || []).map((each) => el("div", { class: "reply" }, thoughtPart(each.thought), prose(each.text), each.cut ? el("p", { class: "faint" }, "cut off") : null)),
     verdicts.length ? el("p", {}, `Verdicts: ${verdicts.join(", ")}`) : null,
-    span.expansion ? el("p", {}, `${counted(span.expansion.n, "step")} drawn, of which ${number((span.expansion.children || []).length, 0)} differ.`) : null,
+    span.expansion ? el("p", {}, `${counted(span.expansion.n, "step")} drawn, ${number((span.expansion.children || []).length, 0)} distinct.`) : null,
     span.feedback ? el("blockquote", {}, prose(span.feedback.text)) : null,
     span.call ? callPart(span) : null,
     ...(span.replies || []).slice(0, 50).map((text) => el("div", { class: "reply" }, prose(text))),
