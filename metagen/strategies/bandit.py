@@ -13,7 +13,15 @@ from metagen.candidate import Candidate
 from metagen.errors import InputError, SampleError, VerifierError
 from metagen.problem import Problem
 from metagen.run import Generator, Run, Verifier
-from metagen.settings import literal, require_generator, require_number, require_verifier, require_whole, spelled
+from metagen.settings import (
+    literal,
+    require_generator,
+    require_number,
+    require_text,
+    require_verifier,
+    require_whole,
+    spelled,
+)
 from metagen.strategies.choosing import values
 
 Unit = Literal["tokens", "flops", "money"]
@@ -116,6 +124,7 @@ class Bandit:
         require_verifier(self, by=self.by)
         if self.by is None:
             raise InputError("Bandit: needs a verifier that says what was good, such as by=MatchesReference()")
+        require_text(self, per=self.per)
         if self.unit not in ("tokens", "flops", "money"):
             raise InputError(f"Bandit: unit must be tokens, flops or money, not {self.unit!r}")
         require_number(

@@ -60,7 +60,7 @@ class Think:
 
     def __post_init__(self) -> None:
         require_whole(self, tokens=self.tokens)
-        require_whole(self, waits=self.waits, least=0)
+        require_whole(self, 0, waits=self.waits)
         require_text(self, word=self.word, hurry=self.hurry)
         require_generator(self, of=self.of)
         require_stepper(self, of=self.of)
@@ -165,7 +165,7 @@ class Shortest:
 
     def __post_init__(self) -> None:
         require_whole(self, k=self.k, n=self.n, every=self.every)
-        require_whole(self, **{"n - k": self.n - self.k}, least=0)
+        require_whole(self, 0, **{"n - k": self.n - self.k})
         require_generator(self, of=self.of)
         require_stepper(self, of=self.of)
 
