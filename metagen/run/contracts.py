@@ -14,6 +14,7 @@ from metagen.candidate import Candidate, Feedback, Score
 from metagen.errors import (
     InputError,
     MetagenError,
+    SampleError,
     ToolError,
     ToolRefusal,
     VerifierError,
@@ -144,17 +145,17 @@ def check_verdict(verdict: object, verifier: object) -> Score | VerifierError | 
         return VerifierError(f"{name_of(verifier)} gave {verdict!r}: a verdict is a Score with a number, or None")
 
 
-def settled(judged: Sequence[Score | VerifierError | None], run: "Run") -> list[Score | None]:
+def settled(judged: Sequence[Score | SampleError | None], run: "Run") -> list[Score | None]:
     """No verdict where a verifier failed on one of several candidates; a note says how many, and why the first.
 
-    Raises the first `VerifierError` where it failed on all.
+    Raises the first error where it failed on all.
     """
-    failed = [each for each in judged if isinstance(each, VerifierError)]
+    failed = [each for each in judged if isinstance(each, SampleError)]
     if failed and len(failed) == len(judged):
         raise failed[0]
     if failed:
         run.note(f"{len(failed)} of {len(judged)} candidates have no verdict; the first: {failed[0]}")
-    return [None if isinstance(each, VerifierError) else each for each in judged]
+    return [None if isinstance(each, SampleError) else each for each in judged]
 
 
 def _as_number(value: object) -> float:

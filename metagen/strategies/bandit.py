@@ -23,6 +23,7 @@ from metagen.settings import (
     spelled,
 )
 from metagen.strategies.choosing import values
+from metagen.strategies.judging import judged
 
 Unit = Literal["tokens", "flops", "money"]
 
@@ -259,7 +260,10 @@ class Member:
         """The verdict on an answer, from which others learn; a single problem has no others."""
         if self.table.count == 1:
             return None
-        (reward,) = values(await run.score(self.table.strategy.by, problem, [candidate]))
+        (verdict,) = await judged(self.table.strategy.by, problem, [candidate], run)
+        if isinstance(verdict, SampleError):  # the answer is there all the same
+            run.note(f"no verdict on the answer: {verdict}")
+        (reward,) = values([verdict])
         if reward is not None and not 0 <= reward <= 1:
             by = literal(self.table.strategy.by)
             raise VerifierError(f"Bandit: {by} gave {reward}, and a reward is from 0 to 1: if logits, Sigmoid({by})")

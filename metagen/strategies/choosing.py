@@ -6,13 +6,13 @@ from math import isfinite
 
 from metagen.answers.protocol import Answers, read_answer, read_each, read_keyed
 from metagen.candidate import Candidate, Score
-from metagen.errors import VerifierError, WeightError
+from metagen.errors import SampleError, VerifierError, WeightError
 from metagen.problem import Problem
 
 
-def values(scores: list[Score | None]) -> list[float | None]:
-    """The numbers of verdicts."""
-    return [None if score is None else score.value for score in scores]
+def values(scores: Sequence[Score | SampleError | None]) -> list[float | None]:
+    """The numbers of verdicts; `None` where there is none, or an error in its place."""
+    return [score.value if isinstance(score, Score) else None for score in scores]
 
 
 def vote_key(problem: Problem, candidate: Candidate) -> str | None:

@@ -9,7 +9,7 @@ from dataclasses import KW_ONLY, dataclass, replace
 from math import log
 
 from metagen.candidate import Candidate
-from metagen.errors import BudgetExceeded, NoCandidate, UnfitRequest
+from metagen.errors import BudgetExceeded, NoCandidate, SampleError, UnfitRequest
 from metagen.problem import Problem
 from metagen.run import Generator, Run, Verifier
 from metagen.settings import (
@@ -21,7 +21,8 @@ from metagen.settings import (
     require_whole,
     spelled,
 )
-from metagen.strategies.choosing import majority, vote_key, vote_keys
+from metagen.strategies.choosing import majority, values, vote_key, vote_keys
+from metagen.strategies.judging import judged
 from metagen.strategies.parallel.vote import elected
 from metagen.strategies.tree.steps import stands_still
 
@@ -139,8 +140,11 @@ class EarlyExit:
             return len(last) == self.agree and last[0] is not None and len(set(last)) == 1
         said = len(thought.logprobs)
         alone = replace(probe, thoughts=(), logprobs=probe.logprobs[said:], confidences=probe.confidences[said:])
-        (score,) = await run.score(self.by, problem, [alone])
-        return keys[-1] is not None and score is not None and score.value >= self.sure
+        (verdict,) = await judged(self.by, problem, [alone], run)
+        if isinstance(verdict, SampleError):  # the thought goes on, and has its answer at its end
+            run.note(f"no verdict on a probe: {verdict}")
+        (value,) = values([verdict])
+        return keys[-1] is not None and value is not None and value >= self.sure
 
 
 @dataclass(frozen=True, slots=True, repr=False)
