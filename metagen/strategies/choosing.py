@@ -34,6 +34,11 @@ def vote_keys(problem: Problem, candidates: Iterable[Candidate]) -> list[str | N
     return [key for _, key in read]
 
 
+def broke_off(problem: Problem, reply: Candidate) -> bool:
+    """Whether a reply was cut off, or its thought has no end, and it gives no answer."""
+    return (reply.cut or reply.open) and vote_key(problem, reply) is None
+
+
 def key_of(answers: Answers, candidate: Candidate) -> str | None:
     """The key of the answer that a candidate gives, as that kind of answers reads it; `None` if it gives none.
 

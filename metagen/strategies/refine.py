@@ -13,7 +13,7 @@ from metagen.prompts import revise
 from metagen.run import Critic, Generator, Run, Verifier
 from metagen.run.contracts import settled
 from metagen.settings import require_critic, require_generator, require_number, require_verifier, require_whole, spelled
-from metagen.strategies.choosing import best, key_of, values
+from metagen.strategies.choosing import best, broke_off, key_of, values
 from metagen.strategies.judging import judged
 
 
@@ -29,7 +29,7 @@ class Refine:
     gives the answer of the version before (or its text, where one has no answer). `keep="best"` returns the version
     that `by` likes best (no verdict ranks last, ties go to the first), `"last"` the last one. Where a critic or a
     revision fails, or the budget ends, the versions that are there are chosen from. If none has a verdict, the first is
-    returned. Notes say so.
+    returned. Notes say so. A revision that was cut off before its answer replaces none.
 
     It gives whole replies. `n` drafts are asked for in one request.
     """
@@ -149,6 +149,9 @@ async def _revision(
         revision = await run.ask(by, problem.aside(asked))
     except SampleError as error:
         run.note(f"not revised: {type(error).__name__}: {error}")
+        return None
+    if broke_off(problem, revision) and not broke_off(problem, version):
+        run.note("not revised: the revision was cut off before its answer")
         return None
     return None if unchanged(version, revision, problem.answers) else revision
 

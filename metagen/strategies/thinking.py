@@ -21,7 +21,7 @@ from metagen.settings import (
     require_whole,
     spelled,
 )
-from metagen.strategies.choosing import majority, values, vote_key, vote_keys
+from metagen.strategies.choosing import broke_off, majority, values, vote_key, vote_keys
 from metagen.strategies.judging import judged
 from metagen.strategies.parallel.vote import elected
 from metagen.strategies.tree.steps import stands_still
@@ -87,8 +87,8 @@ class EarlyExit:
     3). With a verifier, such as `by=MeanLogprob()` over `Model(logprobs=True)`, it ends when the verdict on the probe
     alone is `sure` or more, as in DEER (Yang et al. 2025, section 3), whose verdict is the mean probability of the
     answer's tokens. DEER tries an answer where the model writes a word such as "Wait", and not every `every` tokens. A
-    probe has up to `short` tokens and begins with `hurry`. After `tokens` tokens the thought ends in any case. Probes
-    count in the cost.
+    probe has up to `short` tokens and begins with `hurry`. After `tokens` tokens the thought ends in any case. Where a
+    budget or the context cuts it, the last probe with an answer is returned. Probes count in the cost.
     """
 
     every: int
@@ -116,17 +116,27 @@ class EarlyExit:
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
         thought = await run.ask(self.of, problem.stepping(self._step(0)))
         keys: list[str | None] = []
-        while goes_on(thought) and (self.tokens is None or thought.thought_tokens < self.tokens):
-            probe = await run.ask(self.of, problem.stepping(self.short).continuing(thought.concluding(self.hurry)))
-            keys.append(vote_key(problem, probe))
-            if await self._is_sure(keys, probe, thought, problem, run):
-                run.note(f"sure after {thought.thought_tokens} tokens of thought")
-                return probe if probe.finished else await run.ask(self.of, problem.continuing(probe))
-            going_on = problem.stepping(self._step(thought.thought_tokens)).continuing(thought)
-            before, thought = thought, await run.ask(self.of, going_on)
-            if thought.thought_tokens <= before.thought_tokens:  # nothing came: it would go on for ever
-                break
-        return await answered(self.of, problem, thought, self.hurry, run)
+        kept: Candidate | None = None
+        try:
+            while goes_on(thought) and (self.tokens is None or thought.thought_tokens < self.tokens):
+                probe = await run.ask(self.of, problem.stepping(self.short).continuing(thought.concluding(self.hurry)))
+                keys.append(vote_key(problem, probe))
+                kept = kept if keys[-1] is None else probe
+                if await self._is_sure(keys, probe, thought, problem, run):
+                    run.note(f"sure after {thought.thought_tokens} tokens of thought")
+                    return probe if probe.finished else await run.ask(self.of, problem.continuing(probe))
+                going_on = problem.stepping(self._step(thought.thought_tokens)).continuing(thought)
+                before, thought = thought, await run.ask(self.of, going_on)
+                if thought.thought_tokens <= before.thought_tokens:  # nothing came: it would go on for ever
+                    break
+            reply = await answered(self.of, problem, thought, self.hurry, run)
+            if kept is None or not broke_off(problem, reply):
+                return reply
+        except (BudgetExceeded, UnfitRequest):  # which cuts what is written
+            if kept is None:
+                raise
+        run.note("the thought was cut off: the last probe with an answer is returned")
+        return replace(kept, cut=not kept.finished)
 
     def _step(self, tokens: int) -> int:
         """How many tokens are thought after so many."""

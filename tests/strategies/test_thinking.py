@@ -346,3 +346,20 @@ async def test_a_sample_that_the_model_refuses_to_continue_says_so() -> None:
 
     solution = await solve("2+2?", Shortest(1, n=2, every=24), Scripted(script))
     assert any("cut: it cannot continue" in note for note in solution.notes)
+
+
+async def test_the_last_probe_is_the_answer_where_a_budget_ends_a_thought() -> None:
+    answers = [
+        (await solved(Within(tokens=tokens, of=EarlyExit(20, agree=9)), Thinker(500))).answer
+        for tokens in range(110, 400)
+    ]
+    assert answers == ["a"] * len(answers)
+    lost = await solved(Within(tokens=55, of=EarlyExit(20, agree=9)), Thinker(500))
+    assert "BudgetExceeded" in lost.error
+
+
+@pytest.mark.parametrize("context", range(80, 120))
+async def test_the_last_probe_is_the_answer_where_the_context_ends_a_thought(context: int) -> None:
+    backend = Thinker(500)
+    backend.context = context
+    assert (await solved(EarlyExit(20, agree=99), backend)).answer == "a"
