@@ -73,9 +73,12 @@ def literal(value: object) -> str:
 
 
 def freeze(of: object, name: str) -> None:
-    """Make a tuple of a setting that is given as a list."""
-    if isinstance(value := getattr(of, name), list):
-        object.__setattr__(of, name, tuple(value))
+    """Make tuples of the lists in a setting."""
+    object.__setattr__(of, name, _frozen(getattr(of, name)))
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value
 
 
 def require_whole(of: object, least: int = 1, /, **numbers: Any) -> None:

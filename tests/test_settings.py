@@ -9,6 +9,7 @@ import pytest
 
 from metagen import (
     ABMCTS,
+    DSP,
     MCTS,
     Arithmetic,
     Bandit,
@@ -41,6 +42,7 @@ from metagen import (
     Run,
     Sandbox,
     Score,
+    SelfAsk,
     Until,
     Vote,
     Within,
@@ -365,6 +367,13 @@ def test_what_says_how_it_is_called_is_told_apart(name: str) -> None:
         (lambda: ReAct([("judge", look)]), ReAct((("judge", look),))),  # type: ignore[arg-type]
         (lambda: ABMCTS(4, of=[Model("a")], by=judge), ABMCTS(4, of=(Model("a"),), by=judge)),  # type: ignore[arg-type]
         (lambda: CoT(shots=[("1 + 1?", "2")]), CoT(shots=(("1 + 1?", "2"),))),  # type: ignore[arg-type]
+        (lambda: CoT(shots=[["1 + 1?", "2"]]), CoT(shots=(("1 + 1?", "2"),))),  # type: ignore[arg-type]
+        (lambda: ReAct((["judge", look],)), ReAct((("judge", look),))),  # type: ignore[arg-type]
+        (lambda: SelfAsk(look, shots=[["a?", "b"]]), SelfAsk(look, shots=(("a?", "b"),))),  # type: ignore[arg-type]
+        (
+            lambda: DSP(look, shots=[["a?", [["b", "c"]], "d"]]),  # type: ignore[arg-type]
+            DSP(look, shots=(("a?", (("b", "c"),), "d"),)),
+        ),
     ],
 )
 def test_a_list_does_for_a_tuple(listed: Callable[[], Any], same: Any) -> None:

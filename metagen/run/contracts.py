@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
-from inspect import isawaitable
+from inspect import isawaitable, iscoroutine
 from math import isnan
 from pathlib import Path
 from traceback import extract_tb
@@ -37,8 +37,10 @@ async def obtain_feedback(critic: Critic, problem: Problem, candidate: Candidate
         raise
     except Exception as error:  # whatever a user's critic raises is a critic's failure
         raise VerifierError(f"{name_of(critic)} {raised(error)}") from error
-    if feedback is not None and not isinstance(feedback, Feedback):
-        raise VerifierError(f"{name_of(critic)} gave {feedback!r}: a critic gives Feedback, or None")
+    given: object = feedback
+    if given is not None and not isinstance(given, Feedback):
+        remedy = f": write Feedback({given!r})" if isinstance(given, str) else ""
+        raise VerifierError(f"{name_of(critic)} gave {given!r}: a critic gives Feedback, or None{remedy}")
     return feedback
 
 
@@ -46,7 +48,7 @@ async def call_tool(tool: Tool, text: str, seconds: float, characters: int) -> s
     name = name_of(tool)
     try:
         async with asyncio.timeout(seconds) as limit:
-            said = await tool(text)
+            said = await awaited(tool(text), tool)
     except ToolRefusal as refusal:
         return refusal
     except MetagenError:
@@ -100,16 +102,26 @@ def check_problem(problem: object) -> None:
 
 
 async def awaited(result: Awaitable[Result], function: object) -> Result:
-    """What an async function returns. Raises `InputError` for what a plain function returned."""
+    """What an async function returns.
+
+    Raises `InputError` for what a plain function returned, and for a call that an async one did not await.
+    """
     if not isawaitable(result):
         raise InputError(f"{name_of(function)} is not async: write async def")
-    return await result
+    returned = await result
+    if iscoroutine(returned):
+        returned.close()
+        call = f"{returned.__qualname__}(...)"
+        raise InputError(f"{name_of(function)} returned {call} without awaiting it: write await before the call")
+    return returned
 
 
-def check_samples(drawn: object, generator: Batched) -> list[Candidate]:
-    """What the `sample` of a generator gave. Raises `InputError` for what is no list of candidates."""
+def check_samples(drawn: object, generator: Batched, n: int) -> list[Candidate]:
+    """What the `sample` of a generator gave. Raises `InputError` for what is no list of up to `n` candidates."""
     if isinstance(drawn, list | tuple):
         wrong = [each for each in drawn if not isinstance(each, Candidate)]
+        if len(drawn) > n:
+            raise InputError(f"{name_of(generator)}.sample returned {len(drawn)} Candidates where {n} were asked for")
         if not wrong:
             return [*drawn]
         drawn = wrong[0]
