@@ -48,7 +48,7 @@ async def call_tool(tool: Tool, text: str, seconds: float, characters: int) -> s
     name = name_of(tool)
     try:
         async with asyncio.timeout(seconds) as limit:
-            said = await awaited(tool(text), tool)
+            said = await tool(text)
     except ToolRefusal as refusal:
         return refusal
     except MetagenError:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,7 +32,6 @@ from metagen import (
     Run,
     Score,
     Scripted,
-    SelfAsk,
     Until,
     VerifierError,
     Vote,
@@ -478,10 +477,6 @@ async def criticises_on(problem: Problem, candidate: Candidate, run: Run) -> Any
     return run.criticise(Intrinsic(), problem, candidate)
 
 
-async def looks_on(text: str) -> Any:
-    return scores_on(PROBLEM, [], cast("Run", None))
-
-
 @pytest.mark.parametrize(
     ("strategy", "said"),
     [
@@ -490,7 +485,6 @@ async def looks_on(text: str) -> Any:
         (Vote(2, of=HandsOn()), r"HandsOn returned Run.sample\(...\)"),
         (BestOf(2, by=scores_on), r"scores_on returned Run.score\(...\)"),
         (Refine(criticises_on), r"criticises_on returned Run.criticise\(...\)"),
-        (SelfAsk(looks_on), r"looks_on returned scores_on\(...\)"),
     ],
 )
 async def test_a_call_that_is_not_awaited_is_told_so(strategy: Generator, said: str) -> None:
