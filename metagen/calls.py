@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -45,7 +46,9 @@ class Reader:
         if len(text) > LONGEST:
             raise InputError(f"the {self.what} is {len(text)} characters long; at most {LONGEST} are read")
         try:
-            return ast.parse(text.strip(), mode="eval").body
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of "\d", which a regular expression may hold
+                return ast.parse(text.strip(), mode="eval").body
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             raise InputError(f"the {self.what} {text[:80]!r} cannot be read: {' '.join(str(error).split())}") from None
 

@@ -13,7 +13,7 @@ from metagen.errors import InputError, NoCandidate, UnfitRequest
 from metagen.problem import Problem
 from metagen.request import Completion, Request, Sampling, Settings
 from metagen.run import Run
-from metagen.settings import is_number, require_whole, spelled
+from metagen.settings import is_number, require_switch, require_whole, spelled
 from metagen.thinking import Family
 
 WHOLE = {"max_tokens": 1, "top_logprobs": 1, "min_tokens": 0, "top_k": -1}
@@ -64,7 +64,7 @@ class Model(Settings):
                 object.__setattr__(self, name, _as_read(value))
         for name, least in WHOLE.items():
             if (value := getattr(self, name)) is not None:
-                require_whole(self, **{name: value}, least=least)
+                require_whole(self, least, **{name: value})
         for name, (least, most) in RANGES.items():
             value = getattr(self, name)
             if value is not None and not ((is_number(value) or value == inf) and least <= value <= most):
@@ -79,16 +79,18 @@ class Model(Settings):
         self._check_others()
 
     def _check_others(self) -> None:
+        require_switch(self, logprobs=self.logprobs, ignore_eos=self.ignore_eos)
         if self.thinking is not None and not isinstance(self.thinking, bool):
             require_whole(self, thinking=self.thinking)
         if self.form is not None and self.form is not True:
             form_of(self.form)
         if not isinstance(self.stop_token_ids, tuple):
             raise InputError(f"Model: stop_token_ids must be a tuple of token ids, not {self.stop_token_ids!r}")
-        for number in (*self.stop_token_ids, *(self.logit_bias or ())):
-            require_whole(self, **{"token id": number}, least=0)
-        if not all(map(is_number, (self.logit_bias or {}).values())):
-            raise InputError(f"Model: logit_bias must be numbers by token id, not {self.logit_bias!r}")
+        bias = {} if self.logit_bias is None else self.logit_bias
+        if not isinstance(bias, Mapping) or not all(map(is_number, bias.values())):
+            raise InputError(f"Model: logit_bias must be numbers by token id, not {bias!r}")
+        for number in (*self.stop_token_ids, *bias):
+            require_whole(self, 0, **{"token id": number})
         for name in ("chat_template_kwargs", "extra"):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, Mapping) and all(isinstance(key, str) for key in value)):

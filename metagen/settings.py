@@ -37,18 +37,24 @@ MISPLACED: Mapping[tuple[str, tuple[str, ...]], str] = {
 
 
 def spelled(self: object) -> str:
-    """The call that makes this object: positional settings bare, others by name, defaults left out."""
+    """The call that makes this object: positional settings bare, others by name, defaults left out.
+
+    A positional setting that comes after one that is left out is given by its name.
+    """
     return f"{type(self).__name__}({', '.join(_arguments(self))})"
 
 
 def _arguments(of: object) -> Iterator[str]:
+    in_place = True
     for parameter in inspect.signature(type(of)).parameters.values():
         value = getattr(of, parameter.name)
         if parameter.kind is parameter.VAR_POSITIONAL:
             yield from map(literal, value)
         elif value != parameter.default:
-            bare = parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+            bare = in_place and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
             yield literal(value) if bare else f"{parameter.name}={literal(value)}"
+        else:
+            in_place = False
 
 
 def literal(value: object) -> str:
@@ -67,12 +73,15 @@ def literal(value: object) -> str:
 
 
 def freeze(of: object, name: str) -> None:
-    """Make a tuple of a setting that is given as a list."""
-    if isinstance(value := getattr(of, name), list):
-        object.__setattr__(of, name, tuple(value))
+    """Make tuples of the lists in a setting."""
+    object.__setattr__(of, name, _frozen(getattr(of, name)))
 
 
-def require_whole(of: object, /, *, least: int = 1, **numbers: Any) -> None:
+def _frozen(value: Any) -> Any:
+    return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value
+
+
+def require_whole(of: object, least: int = 1, /, **numbers: Any) -> None:
     """Refuse what is not a whole number of at least `least`."""
     for name, value in numbers.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < least:

@@ -90,7 +90,7 @@ FAMILIES: dict[str, Family] = {
             "qwen3",
             on={"enable_thinking": True},
             off={"enable_thinking": False},
-            called=r"qwen-?3(?!.*(?:instruct-2507|coder|embedding|reranker|guard))",
+            called=r"qwen-?3(?!.*(?:instruct|coder|embedding|reranker|guard))",
             template=("<think>", "enable_thinking"),
         ),
         Family("think", called="reason|think", template=("<think>",)),

@@ -213,6 +213,12 @@ async def test_without_a_name_it_is_the_first_model() -> None:
         {"stop": ["x"]},
         {"stop": ("",)},
         {"stop": (3,)},
+        {"logprobs": "no"},
+        {"logprobs": 1},
+        {"ignore_eos": None},
+        {"logit_bias": True},
+        {"logit_bias": (1, 2)},
+        {"logit_bias": ""},
     ],
 )
 def test_settings_that_cannot_work_are_refused_at_once(settings: dict[str, Any]) -> None:

@@ -9,14 +9,18 @@ import pytest
 
 from metagen import (
     ABMCTS,
+    DSP,
     MCTS,
     Arithmetic,
+    Bandit,
     BestOf,
     BetaStop,
     Candidate,
     Chain,
+    ConsensusStop,
     Correct,
     CoT,
+    Escalate,
     Fallback,
     Feedback,
     InputError,
@@ -24,6 +28,7 @@ from metagen import (
     Joined,
     Judge,
     Limits,
+    Mapped,
     MatchesReference,
     Mean,
     Model,
@@ -37,10 +42,12 @@ from metagen import (
     Run,
     Sandbox,
     Score,
+    SelfAsk,
     Until,
     Vote,
     Within,
     parse,
+    strategies,
     tools,
     verifiers,
 )
@@ -78,6 +85,12 @@ def test_an_object_prints_as_the_call_that_makes_it(example: Example, spec: str)
     assert repr(example) == spec
 
 
+def test_what_comes_after_a_setting_that_is_left_out_is_named() -> None:
+    vote = Vote(9, until=ConsensusStop(least=8))
+    assert repr(vote) == "Vote(9, until=ConsensusStop(least=8))"
+    assert parse(repr(vote)) == vote
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [
@@ -108,9 +121,9 @@ def test_what_is_no_whole_number_is_refused(value: object) -> None:
 
 
 def test_the_least_whole_number_can_be_chosen() -> None:
-    require_whole(Example(1), least=-1, k=-1)
+    require_whole(Example(1), -1, k=-1)
     with pytest.raises(InputError, match="-1 or more, not -2"):
-        require_whole(Example(1), least=-1, k=-2)
+        require_whole(Example(1), -1, k=-2)
 
 
 @pytest.mark.parametrize(
@@ -247,11 +260,40 @@ async def rates(problem: Problem, candidates: Sequence[Candidate], run: Run) -> 
     return [Score(1.0) for _ in candidates]
 
 
-NEEDED: dict[str, Any] = {"by": rates, "function": lambda prompt, text: 1.0, "corpus": "x", "weights": (1.0,)}
+async def look(text: str) -> str:
+    return text
+
+
+async def stage(problem: Problem, run: Run) -> Candidate:
+    return await run.ask(None, problem)
+
+
+NEEDED: dict[str, Any] = {
+    "by": rates,
+    "function": lambda prompt, text: 1.0,
+    "corpus": "x",
+    "weights": (1.0,),
+    "template": "{question} Plan.",
+    "tools": (("look", look),),
+    "corrector": stage,
+    "embed": lambda texts: texts,
+    **dict.fromkeys(("search", "interpreter", "prover"), look),
+    **dict.fromkeys(("n", "k", "width", "branch", "subtrees", "expansions", "tokens", "every"), 32),
+}
 """Settings that some cannot do without."""
+OWN: dict[Any, dict[str, Any]] = {
+    Bandit: {"of": (stage, stage)},
+    Escalate: {"of": (stage, stage), "until": rates},
+    Joined: {"until": lambda text: True},
+    Mapped: {"by": lambda text: text},
+    Panel: {"of": (stage, stage)},
+    Within: {"tokens": 10},
+    BestOf: {"by": rates},
+}
+"""Those of single classes."""
 ODD: list[Any] = ["10", True, None, -1, 1.5, float("nan"), float("inf"), (), ("a",), ((),), ((1, 2),), b"x", {}, [1]]
 SETTABLE = [
-    *(getattr(room, name) for room in (verifiers, tools, critics) for name in room.__all__),
+    *(getattr(room, name) for room in (strategies, verifiers, tools, critics) for name in room.__all__),
     *(Limits, Sandbox),
 ]
 
@@ -259,13 +301,14 @@ SETTABLE = [
 @pytest.mark.parametrize("kind", SETTABLE, ids=lambda kind: kind.__name__)
 def test_a_setting_of_the_wrong_kind_is_named_or_works_as_one(kind: Any) -> None:
     parameters = signature(kind).parameters.values()
-    several = [rates for each in parameters if each.kind is each.VAR_POSITIONAL]
+    several = [stage if kind in (Chain, Fallback) else rates for each in parameters if each.kind is each.VAR_POSITIONAL]
     named = [each for each in parameters if each.kind is not each.VAR_POSITIONAL]
-    needed = {each.name: NEEDED[each.name] for each in named if each.default is each.empty}
+    known = NEEDED | OWN.get(kind, {})
+    needed = {each.name: known[each.name] for each in named if each.default is each.empty} | OWN.get(kind, {})
     assert repr(kind(*several, **needed))
     for each in named:
         for value in ODD:
-            refused = pytest.raises(InputError, match=f"^{kind.__name__}: ")
+            refused = pytest.raises(InputError, match=rf"^({kind.__name__}|Budget)\b")
             fits = isinstance(value, bool) == isinstance(each.default, bool)
             with nullcontext() if fits and works(kind, several, {**needed, each.name: value}) else refused:
                 kind(*several, **{**needed, each.name: value})
@@ -317,10 +360,6 @@ def test_what_says_how_it_is_called_is_told_apart(name: str) -> None:
     assert kind_of(kind.__call__) == ("critic" if name in critics.__all__ else "verifier")
 
 
-async def look(text: str) -> str:
-    return text
-
-
 @pytest.mark.parametrize(
     ("listed", "same"),
     [
@@ -328,6 +367,13 @@ async def look(text: str) -> str:
         (lambda: ReAct([("judge", look)]), ReAct((("judge", look),))),  # type: ignore[arg-type]
         (lambda: ABMCTS(4, of=[Model("a")], by=judge), ABMCTS(4, of=(Model("a"),), by=judge)),  # type: ignore[arg-type]
         (lambda: CoT(shots=[("1 + 1?", "2")]), CoT(shots=(("1 + 1?", "2"),))),  # type: ignore[arg-type]
+        (lambda: CoT(shots=[["1 + 1?", "2"]]), CoT(shots=(("1 + 1?", "2"),))),  # type: ignore[arg-type]
+        (lambda: ReAct((["judge", look],)), ReAct((("judge", look),))),  # type: ignore[arg-type]
+        (lambda: SelfAsk(look, shots=[["a?", "b"]]), SelfAsk(look, shots=(("a?", "b"),))),  # type: ignore[arg-type]
+        (
+            lambda: DSP(look, shots=[["a?", [["b", "c"]], "d"]]),  # type: ignore[arg-type]
+            DSP(look, shots=(("a?", (("b", "c"),), "d"),)),
+        ),
     ],
 )
 def test_a_list_does_for_a_tuple(listed: Callable[[], Any], same: Any) -> None:

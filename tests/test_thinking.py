@@ -116,6 +116,10 @@ def test_any_text_can_be_read(text: str, family: Family, opened: bool) -> None:
     [
         ("Qwen/Qwen3-8B", "qwen3"),
         ("Qwen/Qwen3-4B-Instruct-2507", None),
+        ("Qwen/Qwen3-Next-80B-A3B-Instruct", None),
+        ("Qwen/Qwen3-VL-8B-Instruct-FP8", None),
+        ("qwen3-vl:8b-instruct", None),
+        ("Qwen/Qwen3-Next-80B-A3B-Thinking", "qwen3-thinking"),
         ("Qwen/Qwen3-4B-Thinking-2507", "qwen3-thinking"),
         ("qwen3:30b-a3b-thinking-2507-q8_0", "qwen3-thinking"),
         ("Qwen/Qwen3-VL-8B-Thinking", "qwen3-thinking"),

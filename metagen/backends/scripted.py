@@ -93,7 +93,7 @@ class Scripted(Backend):
         return outcomes
 
     async def count(self, request: Request) -> int:
-        return len(request.prompt) + (len(request.tokens) if request.thought else len(request.partial))
+        return len(request.prompt) + (len(request.tokens) if request.thought or request.open else len(request.partial))
 
     @property
     def thinking(self) -> Family | None:

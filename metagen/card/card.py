@@ -84,7 +84,7 @@ class ModelCard:
 
     def kv_bytes(self, tokens: int) -> int:
         """Bytes of the KV cache for one sequence, in the type of the model; a windowed layer keeps its window."""
-        require_whole(self, least=0, tokens=tokens)
+        require_whole(self, 0, tokens=tokens)
         return self.attention.kept(tokens) * self.storage.plain
 
     def flops_prompt(self, tokens: int, cached: int = 0) -> int:
@@ -94,7 +94,7 @@ class ModelCard:
         computed even if all are cached, for its logits. Raises `InputError`.
         """
         require_whole(self, tokens=tokens)
-        require_whole(self, least=0, cached=cached)
+        require_whole(self, 0, cached=cached)
         if cached > tokens:
             raise InputError(f"ModelCard: cached={cached} is more than the prompt's {tokens} tokens")
         after = min(cached, tokens - 1)
@@ -106,7 +106,7 @@ class ModelCard:
         The first comes from the prompt's last position, and the last is never read. Raises `InputError`.
         """
         require_whole(self, prompt=prompt)
-        require_whole(self, least=0, tokens=tokens)
+        require_whole(self, 0, tokens=tokens)
         passes = max(tokens - 1, 0)
         return self._flops(prompt, prompt + passes) + passes * self._flops_head
 

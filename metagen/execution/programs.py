@@ -27,7 +27,7 @@ def checked_settings(of: object, /, seconds: float, memory: int, least: int, san
         raise InputError(f"{type(of).__name__}: sandbox must be a Sandbox, not {sandbox!r}")
     if not is_number(seconds) or not 0 < seconds <= MOST_SECONDS:
         raise InputError(f"{type(of).__name__}: seconds must be positive and at most {MOST_SECONDS:g}, not {seconds!r}")
-    require_whole(of, least=least, memory=memory)
+    require_whole(of, least, memory=memory)
 
 
 def limits(seconds: float, memory: int, output: int = MIB) -> Limits:

@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
-from inspect import isawaitable
+from inspect import isawaitable, iscoroutine
 from math import isnan
 from pathlib import Path
 from traceback import extract_tb
@@ -14,6 +14,7 @@ from metagen.candidate import Candidate, Feedback, Score
 from metagen.errors import (
     InputError,
     MetagenError,
+    SampleError,
     ToolError,
     ToolRefusal,
     VerifierError,
@@ -36,8 +37,10 @@ async def obtain_feedback(critic: Critic, problem: Problem, candidate: Candidate
         raise
     except Exception as error:  # whatever a user's critic raises is a critic's failure
         raise VerifierError(f"{name_of(critic)} {raised(error)}") from error
-    if feedback is not None and not isinstance(feedback, Feedback):
-        raise VerifierError(f"{name_of(critic)} gave {feedback!r}: a critic gives Feedback, or None")
+    given: object = feedback
+    if given is not None and not isinstance(given, Feedback):
+        remedy = f": write Feedback({given!r})" if isinstance(given, str) else ""
+        raise VerifierError(f"{name_of(critic)} gave {given!r}: a critic gives Feedback, or None{remedy}")
     return feedback
 
 
@@ -99,16 +102,26 @@ def check_problem(problem: object) -> None:
 
 
 async def awaited(result: Awaitable[Result], function: object) -> Result:
-    """What an async function returns. Raises `InputError` for what a plain function returned."""
+    """What an async function returns.
+
+    Raises `InputError` for what a plain function returned, and for a call that an async one did not await.
+    """
     if not isawaitable(result):
         raise InputError(f"{name_of(function)} is not async: write async def")
-    return await result
+    returned = await result
+    if iscoroutine(returned):
+        returned.close()
+        call = f"{returned.__qualname__}(...)"
+        raise InputError(f"{name_of(function)} returned {call} without awaiting it: write await before the call")
+    return returned
 
 
-def check_samples(drawn: object, generator: Batched) -> list[Candidate]:
-    """What the `sample` of a generator gave. Raises `InputError` for what is no list of candidates."""
+def check_samples(drawn: object, generator: Batched, n: int) -> list[Candidate]:
+    """What the `sample` of a generator gave. Raises `InputError` for what is no list of up to `n` candidates."""
     if isinstance(drawn, list | tuple):
         wrong = [each for each in drawn if not isinstance(each, Candidate)]
+        if len(drawn) > n:
+            raise InputError(f"{name_of(generator)}.sample returned {len(drawn)} Candidates where {n} were asked for")
         if not wrong:
             return [*drawn]
         drawn = wrong[0]
@@ -144,17 +157,17 @@ def check_verdict(verdict: object, verifier: object) -> Score | VerifierError | 
         return VerifierError(f"{name_of(verifier)} gave {verdict!r}: a verdict is a Score with a number, or None")
 
 
-def settled(judged: Sequence[Score | VerifierError | None], run: "Run") -> list[Score | None]:
+def settled(judged: Sequence[Score | SampleError | None], run: "Run") -> list[Score | None]:
     """No verdict where a verifier failed on one of several candidates; a note says how many, and why the first.
 
-    Raises the first `VerifierError` where it failed on all.
+    Raises the first error where it failed on all.
     """
-    failed = [each for each in judged if isinstance(each, VerifierError)]
+    failed = [each for each in judged if isinstance(each, SampleError)]
     if failed and len(failed) == len(judged):
         raise failed[0]
     if failed:
         run.note(f"{len(failed)} of {len(judged)} candidates have no verdict; the first: {failed[0]}")
-    return [None if isinstance(each, VerifierError) else each for each in judged]
+    return [None if isinstance(each, SampleError) else each for each in judged]
 
 
 def _as_number(value: object) -> float:

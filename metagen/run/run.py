@@ -78,7 +78,7 @@ class Run(Sending):
         generator, key = self._resolve(generator, problem), self._key()
         if is_batched(generator):
             with self._child(name_of(generator), key) as run:
-                candidates = check_samples(await awaited(generator.sample(problem, run, n), generator), generator)
+                candidates = check_samples(await awaited(generator.sample(problem, run, n), generator), generator, n)
             path = (*self._span.path, *key)
             told = self._scope.teller is None or self._scope.teller.has_told(path)  # as the request's samples came
             for number, candidate in () if told else enumerate(candidates):

@@ -13,8 +13,17 @@ from metagen.candidate import Candidate
 from metagen.errors import InputError, SampleError, VerifierError
 from metagen.problem import Problem
 from metagen.run import Generator, Run, Verifier
-from metagen.settings import literal, require_generator, require_number, require_verifier, require_whole, spelled
+from metagen.settings import (
+    literal,
+    require_generator,
+    require_number,
+    require_text,
+    require_verifier,
+    require_whole,
+    spelled,
+)
 from metagen.strategies.choosing import values
+from metagen.strategies.judging import judged
 
 Unit = Literal["tokens", "flops", "money"]
 
@@ -116,6 +125,7 @@ class Bandit:
         require_verifier(self, by=self.by)
         if self.by is None:
             raise InputError("Bandit: needs a verifier that says what was good, such as by=MatchesReference()")
+        require_text(self, per=self.per)
         if self.unit not in ("tokens", "flops", "money"):
             raise InputError(f"Bandit: unit must be tokens, flops or money, not {self.unit!r}")
         require_number(
@@ -250,7 +260,10 @@ class Member:
         """The verdict on an answer, from which others learn; a single problem has no others."""
         if self.table.count == 1:
             return None
-        (reward,) = values(await run.score(self.table.strategy.by, problem, [candidate]))
+        (verdict,) = await judged(self.table.strategy.by, problem, [candidate], run)
+        if isinstance(verdict, SampleError):  # the answer is there all the same
+            run.note(f"no verdict on the answer: {verdict}")
+        (reward,) = values([verdict])
         if reward is not None and not 0 <= reward <= 1:
             by = literal(self.table.strategy.by)
             raise VerifierError(f"Bandit: {by} gave {reward}, and a reward is from 0 to 1: if logits, Sigmoid({by})")

@@ -6,13 +6,13 @@ from math import isfinite
 
 from metagen.answers.protocol import Answers, read_answer, read_each, read_keyed
 from metagen.candidate import Candidate, Score
-from metagen.errors import VerifierError, WeightError
+from metagen.errors import SampleError, VerifierError, WeightError
 from metagen.problem import Problem
 
 
-def values(scores: list[Score | None]) -> list[float | None]:
-    """The numbers of verdicts."""
-    return [None if score is None else score.value for score in scores]
+def values(scores: Sequence[Score | SampleError | None]) -> list[float | None]:
+    """The numbers of verdicts; `None` where there is none, or an error in its place."""
+    return [score.value if isinstance(score, Score) else None for score in scores]
 
 
 def vote_key(problem: Problem, candidate: Candidate) -> str | None:
@@ -32,6 +32,11 @@ def vote_keys(problem: Problem, candidates: Iterable[Candidate]) -> list[str | N
     """The keys of the answers that candidates vote for."""
     read, _ = read_each(problem.answers, [(each.text, each.finished) for each in candidates])
     return [key for _, key in read]
+
+
+def broke_off(problem: Problem, reply: Candidate) -> bool:
+    """Whether a reply was cut off, or its thought has no end, and it gives no answer."""
+    return (reply.cut or reply.open) and vote_key(problem, reply) is None
 
 
 def key_of(answers: Answers, candidate: Candidate) -> str | None:

@@ -4,10 +4,11 @@ from dataclasses import KW_ONLY, dataclass
 from math import inf
 
 from metagen.budget import Budget
-from metagen.candidate import Candidate, Scored
+from metagen.candidate import Candidate, Score
 from metagen.errors import InputError, NoCandidate, SampleError
 from metagen.problem import Problem
 from metagen.run import Generator, Run, Verifier
+from metagen.run.contracts import settled
 from metagen.settings import (
     can_step,
     is_limit,
@@ -19,6 +20,7 @@ from metagen.settings import (
     spelled,
 )
 from metagen.strategies.choosing import best, values
+from metagen.strategies.judging import judged
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -55,19 +57,22 @@ class Until:
         return self.limit
 
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
-        seen: list[Scored] = []
+        seen: list[Candidate] = []
+        verdicts: list[Score | SampleError | None] = []
         async with run.stream(self.of, problem, self.limit, self.window) as candidates:
             async for candidate in candidates:
-                (score,) = await run.score(self.by, problem, [candidate])
-                if score is not None and score.value >= self.threshold:
+                seen.append(candidate)
+                verdicts += await judged(self.by, problem, [candidate], run)
+                (value,) = values(verdicts[-1:])
+                if value is not None and value >= self.threshold:
+                    settled(verdicts, run)
                     return candidate
-                seen.append(Scored(candidate, score))
         if not seen:
             raise NoCandidate(f"all of up to {self.limit} samples were lost{run.why_lost()}")
-        verdicts = values([one.score for one in seen])
-        which = "best" if any(verdict is not None for verdict in verdicts) else "first, without a verdict,"
+        scores = settled(verdicts, run)
+        which = "best" if any(score is not None for score in scores) else "first, without a verdict,"
         run.note(f"none of {len(seen)} samples was accepted: the {which} is returned")
-        return seen[best(verdicts)].candidate
+        return seen[best(values(scores))]
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -18,7 +18,7 @@ from metagen.settings import (
     require_whole,
     spelled,
 )
-from metagen.strategies.choosing import best, majority, values, vote_keys
+from metagen.strategies.choosing import best, broke_off, majority, values, vote_keys
 from metagen.strategies.parallel.stopping import Stop, check_rule
 from metagen.strategies.parallel.vote import elected
 
@@ -33,8 +33,9 @@ class Escalate:
     verifier, the best of the n samples is judged.
 
     What the last model gives is returned, whatever `until` would say; of n samples their majority is, or with a
-    verifier the best. If the last model is lost, the best of the others is returned, which a note says. Where `until`
-    fails there is no verdict on that model, so that the next one is asked, and a note says why.
+    verifier the best. If the last model is lost, or cut off before its answer, the best of the others is returned,
+    which a note says. Where `until` fails there is no verdict on that model, so that the next one is asked, and a note
+    says why.
     """
 
     of: tuple[Generator, ...]
@@ -72,9 +73,12 @@ class Escalate:
                 run.note(f"{literal(generator)} is lost ({error})" + (": the best so far is returned" * is_last))
                 continue
             stage = await self._judged(generator, candidates, problem, run, is_last=is_last)
-            if stage.accepted or is_last:
+            if stage.accepted or (is_last and not broke_off(problem, stage.candidate)):
                 return stage.candidate
+            if is_last:
+                run.note(f"{literal(generator)} was cut off before its answer: the best so far is returned")
             judged.append(stage)
+        judged = [each for each in judged if not broke_off(problem, each.candidate)] or judged
         if all(stage.value is None for stage in judged):
             run.note("no answer has a verdict: the first is returned")
         return judged[best([stage.value for stage in judged])].candidate

@@ -11,8 +11,10 @@ from metagen.errors import InputError, SampleError
 from metagen.problem import Problem
 from metagen.prompts import revise
 from metagen.run import Critic, Generator, Run, Verifier
+from metagen.run.contracts import settled
 from metagen.settings import require_critic, require_generator, require_number, require_verifier, require_whole, spelled
-from metagen.strategies.choosing import best, key_of, values
+from metagen.strategies.choosing import best, broke_off, key_of, values
+from metagen.strategies.judging import judged
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -27,7 +29,7 @@ class Refine:
     gives the answer of the version before (or its text, where one has no answer). `keep="best"` returns the version
     that `by` likes best (no verdict ranks last, ties go to the first), `"last"` the last one. Where a critic or a
     revision fails, or the budget ends, the versions that are there are chosen from. If none has a verdict, the first is
-    returned. Notes say so.
+    returned. Notes say so. A revision that was cut off before its answer replaces none.
 
     It gives whole replies. `n` drafts are asked for in one request.
     """
@@ -61,21 +63,24 @@ class Refine:
         return await _each(self._refined, await run.sample(self.of, _whole(problem), n), problem, run)
 
     async def _refined(self, draft: Candidate, problem: Problem, run: Run) -> Candidate:
-        versions, scores = [draft], await self._scores(draft, problem, run)
-        while len(versions) <= self.rounds and not self._accepts(scores):
+        versions, verdicts = [draft], await self._verdicts(draft, problem, run)
+        while len(versions) <= self.rounds and not self._accepts(verdicts):
             revision = await _revision(self.of, self.feedback, versions[-1], problem, run)
             if revision is None:
                 break
             versions.append(revision)
-            scores += await self._scores(revision, problem, run)
-        return versions[_best(scores, run)] if self.keep == "best" else versions[-1]
+            verdicts += await self._verdicts(revision, problem, run)
+        if self.keep == "best":
+            return versions[_best(settled(verdicts, run), run)]
+        for failed in [each for each in verdicts if isinstance(each, SampleError)][:1]:
+            run.note(f"not every version has a verdict; the first: {failed}")
+        return versions[-1]
 
-    async def _scores(self, version: Candidate, problem: Problem, run: Run) -> list[Score | None]:
-        return [] if self.by is None else await run.score(self.by, problem, [version])
+    async def _verdicts(self, version: Candidate, problem: Problem, run: Run) -> list[Score | SampleError | None]:
+        return [] if self.by is None else await judged(self.by, problem, [version], run)
 
-    def _accepts(self, scores: Sequence[Score | None]) -> bool:
-        last = scores[-1] if scores else None
-        return last is not None and last.value >= self.threshold
+    def _accepts(self, verdicts: Sequence[Score | SampleError | None]) -> bool:
+        return any(value is not None and value >= self.threshold for value in values(verdicts[-1:]))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -144,6 +149,9 @@ async def _revision(
         revision = await run.ask(by, problem.aside(asked))
     except SampleError as error:
         run.note(f"not revised: {type(error).__name__}: {error}")
+        return None
+    if broke_off(problem, revision) and not broke_off(problem, version):
+        run.note("not revised: the revision was cut off before its answer")
         return None
     return None if unchanged(version, revision, problem.answers) else revision
 

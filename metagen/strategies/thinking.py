@@ -9,7 +9,7 @@ from dataclasses import KW_ONLY, dataclass, replace
 from math import log
 
 from metagen.candidate import Candidate
-from metagen.errors import BudgetExceeded, NoCandidate, UnfitRequest
+from metagen.errors import BudgetExceeded, NoCandidate, SampleError, UnfitRequest
 from metagen.problem import Problem
 from metagen.run import Generator, Run, Verifier
 from metagen.settings import (
@@ -21,7 +21,8 @@ from metagen.settings import (
     require_whole,
     spelled,
 )
-from metagen.strategies.choosing import majority, vote_key, vote_keys
+from metagen.strategies.choosing import broke_off, majority, values, vote_key, vote_keys
+from metagen.strategies.judging import judged
 from metagen.strategies.parallel.vote import elected
 from metagen.strategies.tree.steps import stands_still
 
@@ -60,7 +61,7 @@ class Think:
 
     def __post_init__(self) -> None:
         require_whole(self, tokens=self.tokens)
-        require_whole(self, waits=self.waits, least=0)
+        require_whole(self, 0, waits=self.waits)
         require_text(self, word=self.word, hurry=self.hurry)
         require_generator(self, of=self.of)
         require_stepper(self, of=self.of)
@@ -86,8 +87,8 @@ class EarlyExit:
     3). With a verifier, such as `by=MeanLogprob()` over `Model(logprobs=True)`, it ends when the verdict on the probe
     alone is `sure` or more, as in DEER (Yang et al. 2025, section 3), whose verdict is the mean probability of the
     answer's tokens. DEER tries an answer where the model writes a word such as "Wait", and not every `every` tokens. A
-    probe has up to `short` tokens and begins with `hurry`. After `tokens` tokens the thought ends in any case. Probes
-    count in the cost.
+    probe has up to `short` tokens and begins with `hurry`. After `tokens` tokens the thought ends in any case. Where a
+    budget or the context cuts it, the last probe with an answer is returned. Probes count in the cost.
     """
 
     every: int
@@ -115,17 +116,27 @@ class EarlyExit:
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
         thought = await run.ask(self.of, problem.stepping(self._step(0)))
         keys: list[str | None] = []
-        while goes_on(thought) and (self.tokens is None or thought.thought_tokens < self.tokens):
-            probe = await run.ask(self.of, problem.stepping(self.short).continuing(thought.concluding(self.hurry)))
-            keys.append(vote_key(problem, probe))
-            if await self._is_sure(keys, probe, thought, problem, run):
-                run.note(f"sure after {thought.thought_tokens} tokens of thought")
-                return probe if probe.finished else await run.ask(self.of, problem.continuing(probe))
-            going_on = problem.stepping(self._step(thought.thought_tokens)).continuing(thought)
-            before, thought = thought, await run.ask(self.of, going_on)
-            if thought.thought_tokens <= before.thought_tokens:  # nothing came: it would go on for ever
-                break
-        return await answered(self.of, problem, thought, self.hurry, run)
+        kept: Candidate | None = None
+        try:
+            while goes_on(thought) and (self.tokens is None or thought.thought_tokens < self.tokens):
+                probe = await run.ask(self.of, problem.stepping(self.short).continuing(thought.concluding(self.hurry)))
+                keys.append(vote_key(problem, probe))
+                kept = kept if keys[-1] is None else probe
+                if await self._is_sure(keys, probe, thought, problem, run):
+                    run.note(f"sure after {thought.thought_tokens} tokens of thought")
+                    return probe if probe.finished else await run.ask(self.of, problem.continuing(probe))
+                going_on = problem.stepping(self._step(thought.thought_tokens)).continuing(thought)
+                before, thought = thought, await run.ask(self.of, going_on)
+                if thought.thought_tokens <= before.thought_tokens:  # nothing came: it would go on for ever
+                    break
+            reply = await answered(self.of, problem, thought, self.hurry, run)
+            if kept is None or not broke_off(problem, reply):
+                return reply
+        except (BudgetExceeded, UnfitRequest):  # which cuts what is written
+            if kept is None:
+                raise
+        run.note("the thought was cut off: the last probe with an answer is returned")
+        return replace(kept, cut=not kept.finished)
 
     def _step(self, tokens: int) -> int:
         """How many tokens are thought after so many."""
@@ -139,8 +150,11 @@ class EarlyExit:
             return len(last) == self.agree and last[0] is not None and len(set(last)) == 1
         said = len(thought.logprobs)
         alone = replace(probe, thoughts=(), logprobs=probe.logprobs[said:], confidences=probe.confidences[said:])
-        (score,) = await run.score(self.by, problem, [alone])
-        return keys[-1] is not None and score is not None and score.value >= self.sure
+        (verdict,) = await judged(self.by, problem, [alone], run)
+        if isinstance(verdict, SampleError):  # the thought goes on, and has its answer at its end
+            run.note(f"no verdict on a probe: {verdict}")
+        (value,) = values([verdict])
+        return keys[-1] is not None and value is not None and value >= self.sure
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -165,7 +179,7 @@ class Shortest:
 
     def __post_init__(self) -> None:
         require_whole(self, k=self.k, n=self.n, every=self.every)
-        require_whole(self, **{"n - k": self.n - self.k}, least=0)
+        require_whole(self, 0, **{"n - k": self.n - self.k})
         require_generator(self, of=self.of)
         require_stepper(self, of=self.of)
 

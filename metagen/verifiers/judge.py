@@ -121,7 +121,7 @@ class Judge:
 
     def __post_init__(self) -> None:
         require_generator(self, of=self.of)
-        require_whole(self, grades=self.grades, least=0)
+        require_whole(self, 0, grades=self.grades)
         require_whole(self, n=self.n)
 
     async def __call__(self, problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:

@@ -19,11 +19,15 @@ from metagen import (
     Budget,
     Candidate,
     GenerationError,
+    Generator,
     InputError,
+    Intrinsic,
     Limited,
+    MatchesReference,
     Model,
     NoCandidate,
     Problem,
+    Refine,
     Request,
     Run,
     Score,
@@ -462,6 +466,50 @@ async def test_a_request_that_waits_for_a_place_or_for_room_says_how_long(budget
     (solution,) = [each async for each in solve_all([PROBLEM], Vote(2, of=singly), backend, account=account)]
     asked = [span for span in solution.trace.walk() if span.request]
     assert [(span.waited, span.seconds) for span in asked] == [(0, 2), (2, 4)]
+
+
+async def hands_on(problem: Problem, run: Run) -> Any:
+    return run.ask(None, problem)
+
+
+class HandsOn:
+    async def __call__(self, problem: Problem, run: Run) -> Any:
+        return await run.ask(None, problem)
+
+    async def sample(self, problem: Problem, run: Run, n: int) -> Any:
+        return run.sample(None, problem, n)
+
+
+async def scores_on(problem: Problem, candidates: Sequence[Candidate], run: Run) -> Any:
+    return run.score(MatchesReference(), problem, candidates)
+
+
+async def criticises_on(problem: Problem, candidate: Candidate, run: Run) -> Any:
+    return run.criticise(Intrinsic(), problem, candidate)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "said"),
+    [
+        (hands_on, r"hands_on returned Run.ask\(...\) without awaiting it: write await before the call"),
+        (Vote(2, of=hands_on), r"hands_on returned Run.ask\(...\)"),
+        (Vote(2, of=HandsOn()), r"HandsOn returned Run.sample\(...\)"),
+        (BestOf(2, by=scores_on), r"scores_on returned Run.score\(...\)"),
+        (Refine(criticises_on), r"criticises_on returned Run.criticise\(...\)"),
+    ],
+)
+async def test_a_call_that_is_not_awaited_is_told_so(strategy: Generator, said: str) -> None:
+    with pytest.raises(InputError, match=f"^{said}"):
+        await solve(PROBLEM, strategy, Scripted("Follow up: who?"))
+
+
+async def test_more_samples_than_were_asked_for_are_refused() -> None:
+    class Generous(HandsOn):
+        async def sample(self, problem: Problem, run: Run, n: int) -> list[Candidate]:
+            return await run.sample(None, problem, n + 1)
+
+    with pytest.raises(InputError, match=r"^Generous.sample returned 4 Candidates where 3 were asked for$"):
+        await solve(PROBLEM, Vote(3, of=Generous()), Scripted("7"))
 
 
 async def test_a_strategy_that_returns_no_candidate_is_refused() -> None:

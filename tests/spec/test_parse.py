@@ -18,6 +18,7 @@ from metagen import (
     MatchesReference,
     Model,
     PassesTests,
+    Pattern,
     Problem,
     Proves,
     Run,
@@ -272,6 +273,10 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         assert callable(parse(text, NAMES))
     except InputError as error:
         assert "\n" not in str(error)  # noqa: PT017 (both outcomes are right)
+
+
+def test_a_regular_expression_is_read_without_a_warning_of_python() -> None:
+    assert parse(r'Pattern("move (\d+)")') == parse(r'Pattern(r"move (\d+)")') == Pattern(r"move (\d+)")
 
 
 def test_a_given_name_comes_before_one_of_ours() -> None:

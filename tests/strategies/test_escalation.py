@@ -167,3 +167,12 @@ async def test_where_no_model_has_a_verdict_the_first_stands_for_the_last() -> N
     strategy = Escalate((Model("small"), *BOTH), until=silent)
     solution = await solve("?", strategy, models("The answer is 4.", large="lost"))
     assert (solution.answer, solution.notes[-1]) == ("4", "no answer has a verdict: the first is returned")
+
+
+@pytest.mark.parametrize(("until", "n"), [(silent, 1), (length, 2), (BetaStop(0.99), 2)])
+@pytest.mark.parametrize("large", ["Let me think about it, step by step.", "<think>\nLet me see."])
+async def test_a_last_model_that_breaks_off_leaves_the_best_so_far(until: Any, n: int, large: str) -> None:
+    strategy = Escalate((Model("small"), Model("large", max_tokens=20)), until=until, n=n, threshold=99)
+    solution = await solve("?", strategy, models("The answer is 4.", large=large))
+    assert solution.answer == "4"
+    assert any("cut off before its answer: the best so far is returned" in note for note in solution.notes)

@@ -36,6 +36,7 @@ SPECS = [
 WRAPPERS = ["Refine(of={}, rounds=1)", "Correct(Model(), of={})"]
 
 PROBLEM = Problem("p", "What is 3 + 4?", "7")
+BRIEF = Model(max_tokens=20)
 
 
 def writes(*answers: object) -> Counting:
@@ -216,3 +217,18 @@ async def test_where_no_version_has_a_verdict_the_first_is_the_best_and_a_note_s
         solution = await solve(problem, strategy, writes(5, 6, 777))
         assert (said in solution.notes) is noted
         assert solution.answer == ("5" if noted else "777")
+
+
+@pytest.mark.parametrize("strategy", [Refine(of=BRIEF), Correct(BRIEF, of=BRIEF)])
+@pytest.mark.parametrize("again", ["Let me look at it once more, step by step.", "<think>\nLet me see. Once more"])
+async def test_a_revision_that_breaks_off_replaces_no_answer(strategy: Refine | Correct, again: str) -> None:
+    drafts = iter(["The answer is 7."])
+    model = Scripted(lambda request: next(drafts, again))
+    solution = await solve(PROBLEM, strategy, model)
+    assert (solution.answer, solution.notes) == ("7", ("not revised: the revision was cut off before its answer",))
+
+
+async def test_a_draft_that_broke_off_is_replaced() -> None:
+    replies = iter(["Let me look at it, step by step.", "It is still not at its end."])
+    solution = await solve(PROBLEM, Refine(of=BRIEF, rounds=1), Scripted(lambda request: next(replies)))
+    assert (solution.text, solution.notes) == ("It is still not at i", ())

@@ -122,6 +122,23 @@ async def test_a_thought_that_ends_before_it_is_sure_is_answered() -> None:
     assert (solution.text, solution.notes) == ("The answer is a.", ())
 
 
+async def test_a_probe_without_a_verdict_ends_no_thought() -> None:
+    async def fails(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score]:
+        raise KeyError("x")
+
+    solution = await solved(EarlyExit(20, by=fails), Thinker(50))
+    assert solution.text == "The answer is a."
+    assert solution.notes
+    assert all(note.startswith("no verdict on a probe: fails raised KeyError: 'x'") for note in solution.notes)
+
+
+async def test_the_context_ends_a_thought_that_says_nothing() -> None:
+    solution = await solved(
+        EarlyExit(8, agree=99), Patient(lambda request: "<think>" + "\n" * 9, context=100, thinking="qwen3")
+    )
+    assert (solution.answer, solution.error) == (None, "")
+
+
 async def test_a_thought_ends_at_its_limit() -> None:
     solution = await solved(EarlyExit(20, agree=99, tokens=60), Thinker(500))
     assert (solution.text, solution.usage.thought_tokens) == ("The answer is a.", 60)
@@ -329,3 +346,20 @@ async def test_a_sample_that_the_model_refuses_to_continue_says_so() -> None:
 
     solution = await solve("2+2?", Shortest(1, n=2, every=24), Scripted(script))
     assert any("cut: it cannot continue" in note for note in solution.notes)
+
+
+async def test_the_last_probe_is_the_answer_where_a_budget_ends_a_thought() -> None:
+    answers = [
+        (await solved(Within(tokens=tokens, of=EarlyExit(20, agree=9)), Thinker(500))).answer
+        for tokens in range(110, 400)
+    ]
+    assert answers == ["a"] * len(answers)
+    lost = await solved(Within(tokens=55, of=EarlyExit(20, agree=9)), Thinker(500))
+    assert "BudgetExceeded" in lost.error
+
+
+@pytest.mark.parametrize("context", range(80, 120))
+async def test_the_last_probe_is_the_answer_where_the_context_ends_a_thought(context: int) -> None:
+    backend = Thinker(500)
+    backend.context = context
+    assert (await solved(EarlyExit(20, agree=99), backend)).answer == "a"

@@ -210,7 +210,7 @@ async def test_the_lowest_step_is_named() -> None:
     ("critic", "error"),
     [
         (LowestStep(by=gives(Score(0.1))), "scores no steps"),
-        (no_critic, "no_critic gave 'wrong': a critic gives Feedback, or None"),
+        (no_critic, r"no_critic gave 'wrong': a critic gives Feedback, or None: write Feedback\('wrong'\)$"),
         (Reason(by=gives(Score(float("nan")))), "a verdict is a Score with a number"),
     ],
 )

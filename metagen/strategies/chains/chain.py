@@ -21,6 +21,7 @@ from metagen.settings import (
     require_async,
     require_generator,
     require_plain,
+    require_switch,
     spelled,
     takes,
 )
@@ -45,6 +46,7 @@ class CoT:
 
     def __post_init__(self) -> None:
         require_generator(self, of=self.of)
+        require_switch(self, asks=self.asks)
         freeze(self, "shots")
         check_shots(self, self.shots)
 

@@ -44,7 +44,7 @@ class ProgramOfThought:
 
     def __post_init__(self) -> None:
         require_tool(self, interpreter=self.interpreter)
-        require_whole(self, least=0, rounds=self.rounds)
+        require_whole(self, 0, rounds=self.rounds)
         require_seconds(self, self.seconds)
         require_generator(self, of=self.of)
 

@@ -51,7 +51,7 @@ class DraftSketchProve:
 
     def __post_init__(self) -> None:
         require_tool(self, prover=self.prover)
-        require_whole(self, least=0, rounds=self.rounds)
+        require_whole(self, 0, rounds=self.rounds)
         require_seconds(self, self.seconds)
         require_generator(self, of=self.of)
 

@@ -7,7 +7,7 @@ from metagen.errors import InputError
 from metagen.problem import Problem
 from metagen.prompts import SELF_ASK_STOP, Trace, follow_up, next_query, query_of, self_ask, with_passages
 from metagen.run import Generator, Run, Tool
-from metagen.settings import require_generator, require_seconds, require_tool, require_whole, spelled
+from metagen.settings import freeze, require_generator, require_seconds, require_tool, require_whole, spelled
 from metagen.strategies.chains.chain import check_shots, ended
 
 FOLLOWED = (
@@ -50,6 +50,7 @@ class SelfAsk:
         require_whole(self, hops=self.hops)
         require_generator(self, of=self.of)
         check_search(self)
+        freeze(self, "shots")
         check_shots(self, self.shots)
 
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
@@ -89,7 +90,8 @@ class DSP:
         require_whole(self, hops=self.hops)
         require_generator(self, of=self.of)
         check_search(self)
-        for shot in self.shots:
+        freeze(self, "shots")
+        for shot in self.shots if isinstance(self.shots, tuple) else (self.shots,):
             _check_trace(shot)
 
     async def __call__(self, problem: Problem, run: Run) -> Candidate:

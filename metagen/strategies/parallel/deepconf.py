@@ -2,14 +2,15 @@
 
 from dataclasses import KW_ONLY, dataclass, replace
 
-from metagen.candidate import Candidate, Scored
+from metagen.candidate import Candidate, Score, Scored
 from metagen.confidence import least_kept
-from metagen.errors import BudgetExceeded, InputError, UnfitRequest
+from metagen.errors import BudgetExceeded, InputError, SampleError, UnfitRequest
 from metagen.problem import Problem
 from metagen.run import Generator, Run, Verifier
-from metagen.run.contracts import call_for_truth
+from metagen.run.contracts import call_for_truth, settled
 from metagen.settings import require_generator, require_verifier, require_whole, spelled
-from metagen.strategies.choosing import majority, vote_key, vote_keys, weighted_majority
+from metagen.strategies.choosing import majority, values, vote_key, vote_keys, weighted_majority
+from metagen.strategies.judging import judged
 from metagen.strategies.parallel.stopping import Stop, check_rule
 from metagen.strategies.tree.steps import stands_still
 
@@ -73,21 +74,23 @@ class DeepConf:
     async def _draw(self, seen: list[Scored], bar: float | None, problem: Problem, run: Run) -> None:
         """Draw the samples after the warm-up, and see each."""
         of = self.of if bar is None else Watched(self.of, self.by, bar, self.chunk)
+        verdicts: list[Score | SampleError | None] = [each.score for each in seen]
         async with run.stream(of, problem, self.n - self.warmup, self.window) as drawn:
             async for candidate in drawn:
-                (score,) = await run.score(self.by, problem, [candidate])
-                seen.append(Scored(candidate, score))
+                verdicts += await judged(self.by, problem, [candidate], run)
+                seen.append(Scored(candidate, verdicts[-1] if isinstance(verdicts[-1], Score) else None))
                 if self._settled(seen, bar, problem, run, drawn.left):
                     break
+        settled(verdicts, run)
 
     def _settled(self, seen: list[Scored], bar: float | None, problem: Problem, run: Run, left: int) -> bool:
         """Whether the rule says so, where there is anything left to draw."""
         if self.until is None or not left:
             return False
-        settled = call_for_truth(self.until, *_votes(seen, bar, problem), left)
-        if settled:
+        is_settled = call_for_truth(self.until, *_votes(seen, bar, problem), left)
+        if is_settled:
             run.note(f"settled after {len(seen)} of {self.n} samples")
-        return settled
+        return is_settled
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +116,8 @@ class Watched:
         return candidate
 
     async def _fell(self, candidate: Candidate, problem: Problem, run: Run) -> bool:
-        (score,) = await run.score(self.by, problem, [candidate])
-        return score is not None and score.value < self.bar
+        (value,) = values(await judged(self.by, problem, [candidate], run))
+        return value is not None and value < self.bar
 
 
 def _votes(seen: list[Scored], bar: float | None, problem: Problem) -> tuple[list[str | None], list[float]]:

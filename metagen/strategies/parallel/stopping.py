@@ -81,7 +81,7 @@ class WindowStop:
     __repr__ = spelled
 
     def __post_init__(self) -> None:
-        require_whole(self, size=self.size, least=2)
+        require_whole(self, 2, size=self.size)
 
     def __call__(self, keys: Keys, _weights: Sequence[float], _left: int, /) -> bool:
         last = keys[-self.size :]

@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
+from itertools import chain
 
-from metagen.candidate import Candidate
-from metagen.errors import InputError
+from metagen.candidate import Candidate, Score
+from metagen.errors import InputError, SampleError
 from metagen.problem import Problem
 from metagen.run import Generator, Run, Verifier
+from metagen.run.contracts import settled
 from metagen.settings import require_generator, require_verifier, require_whole, spelled
 from metagen.strategies.choosing import best, values
+from metagen.strategies.judging import judged
 from metagen.tasks import together
 
 
@@ -38,14 +41,17 @@ class Tournament:
 
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
         candidates = await run.sample(self.of, problem, self.n)
+        verdicts: list[Score | SampleError | None] = []
         while len(candidates) > 1:
-            met = zip(candidates[::2], candidates[1::2], strict=False)
-            winners = await together(self._winner(problem, pair, run) for pair in met)  # begun in their order
+            pairs = list(zip(candidates[::2], candidates[1::2], strict=False))
+            matches = await together(judged(self.by, problem, pair, run) for pair in pairs)  # begun in their order
+            winners = [self._winner(pair, values(match), run) for pair, match in zip(pairs, matches, strict=True)]
+            verdicts += chain.from_iterable(matches)
             candidates = winners + candidates[2 * len(winners) :]
+        settled(verdicts, run)
         return candidates[0]
 
-    async def _winner(self, problem: Problem, pair: Sequence[Candidate], run: Run) -> Candidate:
-        scores = await run.score(self.by, problem, pair)
+    def _winner(self, pair: Sequence[Candidate], scores: Sequence[float | None], run: Run) -> Candidate:
         if all(score is None for score in scores):
             run.note("a match has no verdict: the first advances")
-        return pair[best(values(scores))]
+        return pair[best(scores)]

@@ -5,12 +5,13 @@ from dataclasses import KW_ONLY, dataclass
 from functools import partial
 
 from metagen.candidate import Candidate, Score
-from metagen.errors import InputError, NoCandidate, WeightError
+from metagen.errors import InputError, NoCandidate, SampleError, WeightError
 from metagen.problem import Problem
 from metagen.run import Generator, Run, Verifier
-from metagen.run.contracts import call_for_truth
+from metagen.run.contracts import call_for_truth, settled
 from metagen.settings import literal, require_generator, require_verifier, require_whole, spelled
 from metagen.strategies.choosing import best, majority, values, vote_key, vote_keys, weighted_majority
+from metagen.strategies.judging import judged
 from metagen.strategies.parallel.stopping import Stop, check_rule
 
 
@@ -61,26 +62,25 @@ class Vote:
         return elected(candidates, chosen, run)
 
     async def _until_settled(
-        self, settled: Stop, problem: Problem, run: Run
+        self, is_settled: Stop, problem: Problem, run: Run
     ) -> tuple[list[Candidate], list[Score | None], list[str | None]]:
         candidates: list[Candidate] = []
-        scores: list[Score | None] = []
+        verdicts: list[Score | SampleError | None] = []
         keys: list[str | None] = []
         async with run.stream(self.of, problem, self.n, self.window) as drawn:
             async for candidate in drawn:
-                (score,) = await run.score(self.by, problem, [candidate]) if self.by else [Score(1.0)]
+                verdicts += await judged(self.by, problem, [candidate], run) if self.by else [Score(1.0)]
                 candidates.append(candidate)
-                scores.append(score)
                 keys.append(vote_key(problem, candidate))
-                voting = [key if score else None for key, score in zip(keys, scores, strict=True)]
-                weights = [score.value if score else 0.0 for score in scores]
-                if settled(voting, weights, drawn.left):
+                weights = values(verdicts)
+                voting = [None if weight is None else key for key, weight in zip(keys, weights, strict=True)]
+                if is_settled(voting, [weight or 0.0 for weight in weights], drawn.left):
                     if not run.out_of_budget():  # which ended it
                         run.note(f"settled after {len(candidates)} of {self.n} samples")
                     break
         if not candidates:
             raise NoCandidate(f"all of up to {self.n} samples were lost{run.why_lost()}")
-        return candidates, scores, keys
+        return candidates, settled(verdicts, run), keys
 
     def _weighted(self, keys: list[str | None], scores: list[Score | None], run: Run) -> int | None:
         if all(score is None for score in scores):

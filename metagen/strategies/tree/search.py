@@ -84,11 +84,11 @@ class TreeSearch:
         require_verifier(self, by=self.by, until=self.until)
         require_whole(self, depth=self.depth)
         if self.lookahead is not None:
-            require_whole(self, least=0, lookahead=self.lookahead)
+            require_whole(self, 0, lookahead=self.lookahead)
         name = type(self).__name__
         if self.by is None:
             raise InputError(f"{name}: needs a verifier that judges partial replies: by=...")
-        require_whole(self, least=0, ahead=self.ahead)
+        require_whole(self, 0, ahead=self.ahead)
         if self.ahead and not self.each:
             raise InputError(
                 f"{name}: ahead={self.ahead}: how many children a node gets depends on the verdicts here, so none is "
@@ -96,7 +96,7 @@ class TreeSearch:
             )
         if self.depth > DEEPEST:
             raise InputError(f"{name}: depth must be at most {DEEPEST}, not {self.depth}")
-        if self.answer not in {"best", "majority", "weighted"}:
+        if self.answer not in ("best", "majority", "weighted"):
             raise InputError(f"{name}: answer must be best, majority or weighted, not {self.answer!r}")
         try:
             Problem("", "?").stepping(self.step)

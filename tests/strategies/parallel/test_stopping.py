@@ -236,6 +236,7 @@ async def test_who_has_no_verdict_settles_nothing() -> None:
         ("Vote(8, until=BetaStop(0.5))", "threshold must be above 0.5 and below 1, not 0.5"),
         ("Vote(8, until=DirichletStop(1))", "threshold must be above 0.5 and below 1, not 1"),
         ("Vote(8, until=ConsensusStop('x'))", "threshold must be above 0.5"),
+        ("Vote(8, until=ConsensusStop(0.9, least='4'))", "least must be a whole number of 1 or more, not '4'"),
         ("Vote(8, until=WindowStop(1))", "size must be a whole number of 2 or more"),
         ("Vote(8, until=BetaStop(0.9), window=0)", "window must be a whole number of 1 or more"),
         ("BetaStop(0.9)", "is not a strategy"),
