@@ -138,7 +138,11 @@ class Http:
     async def stream(
         self, url: str, body: dict[str, Any], headers: Mapping[str, str] | None = None
     ) -> AsyncGenerator[bytes, None]:
-        """The data of the server-sent events, one JSON text each, as they come. Blank ones keep a line alive."""
+        """The data of the server-sent events, one JSON text each, as they come. Blank ones keep a line alive.
+
+        A server that does not stream sends one whole reply, which is given as one piece.
+        """
+        whole: list[bytes] = []
         with self._sent(url, body, headers, inf) as transfer:
             await transfer.began()
             if transfer.status >= 300:
@@ -149,6 +153,12 @@ class Http:
                         if data == DONE:
                             return
                         yield self.key.scrub_body(data)
+                    elif whole or line.lstrip().startswith(b"{"):
+                        whole.append(line)
+                        transfer.most = LARGEST
+        if whole:
+            yield self.key.scrub_body(b"\n".join(whole))
+            return
         raise TransientError(f"{self.host} broke off in the middle of a reply", sent=True)
 
     async def probe(self) -> None:
@@ -262,9 +272,11 @@ def _encoded(body: dict[str, Any]) -> bytes:
 
 
 def read_json(body: bytes, host: str) -> Any:
-    """Raises `TransientError` if that is not JSON."""
+    """Raises `TransientError` if that is not JSON. A letter that is broken costs no more than itself."""
     try:
-        return json.loads(body)
+        return json.loads(body, strict=False)
+    except UnicodeDecodeError:
+        return read_json(body.decode(errors="replace").encode(), host)
     except (ValueError, RecursionError):
         raise TransientError(f"{host} sent a reply that is not JSON", sent=True) from None
 
