@@ -53,7 +53,7 @@ from metagen.cli.options import (
     WorkersOption,
 )
 from metagen.cli.serving import serve_command
-from metagen.cli.stopping import abandon_output, is_unwritable, print_any_text, until_stopped
+from metagen.cli.stopping import abandon_output, is_unwritable, open_what_is_closed, print_any_text, until_stopped
 from metagen.cli.training import training_app
 from metagen.cli.visible import guard_interpreter
 from metagen.errors import BackendGone, InputError, MetagenError, StorageError
@@ -441,6 +441,7 @@ def main() -> NoReturn:
     A full disk, or a model that is gone, is exit code 1. Ctrl-C, SIGTERM and SIGHUP are 130, 143 and 129, and end it in
     the same way: what is under way is cancelled, and what is written is whole.
     """
+    open_what_is_closed()
     print_any_text()
     guard_interpreter()
     with collecting_seldom(), until_stopped() as stopped:
