@@ -53,6 +53,10 @@ class Refused(GenerationError):
         self.status = status
 
 
+class WebPage(TransientError):
+    """A page came in place of JSON: while a run is under way it may pass, and before it the address is wrong."""
+
+
 class Http:
     """Connections to one server, as many as are needed; opened with `async with`.
 
@@ -278,6 +282,8 @@ def read_json(body: bytes, host: str) -> Any:
     except UnicodeDecodeError:
         return read_json(body.decode(errors="replace").encode(), host)
     except (ValueError, RecursionError):
+        if body.lstrip().startswith(b"<"):
+            raise WebPage(f"{host} sent a web page, which is not JSON", sent=True) from None
         raise TransientError(f"{host} sent a reply that is not JSON", sent=True) from None
 
 
@@ -301,8 +307,8 @@ async def find_model(http: Http, model: str) -> tuple[str, dict[str, Any]]:
     try:
         listed = await http.get(f"{http.base}/models")
         cards = _by_name(listed)
-    except Refused as refused:
-        if not model or refused.status < 400:
+    except (Refused, WebPage) as error:
+        if not model or (isinstance(error, Refused) and error.status < 400):
             raise
         return model, {}
     except (TypeError, KeyError):

@@ -7,7 +7,7 @@ from typing import Any, Self
 import msgspec
 
 from metagen.backends.http.books import Lengths, reserved
-from metagen.backends.http.connection import Http, Refused, find_model
+from metagen.backends.http.connection import Http, Refused, WebPage, find_model
 from metagen.backends.http.openai import UNREAD, Counts
 from metagen.backends.http.server import SILENCE
 from metagen.backends.rewards.families import Family, Form, family
@@ -215,7 +215,7 @@ class VLLMRewardServer(RewardBackend):
             await self._explore()
         except BaseException as error:
             await self._http.close()
-            if isinstance(error, Refused):
+            if isinstance(error, Refused | WebPage):
                 raise InputError(f"cannot use {self._http.base}: {error}") from None
             raise
         return self

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from metagen.backends.http.books import Books, Lengths, reserved
-from metagen.backends.http.connection import PROBE_EVERY, Http, Refused, final, find_model
+from metagen.backends.http.connection import PROBE_EVERY, Http, Refused, WebPage, final, find_model
 from metagen.backends.http.dialects import DIALECTS, of_owner
 from metagen.backends.http.hardware import add_remedy, is_crash, seems_cpu
 from metagen.backends.http.openai import (
@@ -374,8 +374,9 @@ class OpenAIServer(Backend):
             await self._explore()
         except BaseException as error:
             await self._http.close()
-            if isinstance(error, Refused):
-                hint = "" if self._http.base.endswith("/v1") else f"; is its address {self._http.base}/v1?"
+            if isinstance(error, Refused | WebPage):
+                usual = "; is this the address of its API?" if isinstance(error, WebPage) else ""
+                hint = usual if self._http.base.endswith("/v1") else f"; is its address {self._http.base}/v1?"
                 raise InputError(f"cannot use {self._http.base}: {error}{hint}") from None
             if isinstance(error, BackendGone):
                 raise InputError(f"cannot use {self._http.base}: {error}") from None

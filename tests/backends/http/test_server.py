@@ -17,9 +17,11 @@ from metagen import (
     InputError,
     MatchesReference,
     Model,
+    OpenAIServer,
     Problem,
     Refine,
     Request,
+    Retrying,
     Sampling,
     TransientError,
     UnfitRequest,
@@ -269,6 +271,39 @@ async def test_what_is_no_such_server_says_so(monkeypatch: pytest.MonkeyPatch) -
             with pytest.raises(InputError, match="does not list its models"):
                 async with serving(fake):
                     pass
+
+
+@pytest.mark.parametrize("page", [b"<!doctype html><html></html>", b"\n <HTML>", b"<?xml version='1.0'?><html/>"])
+async def test_a_web_page_at_the_opening_is_a_wrong_address_and_is_not_asked_again(
+    monkeypatch: pytest.MonkeyPatch, page: bytes
+) -> None:
+    asked: list[str] = []
+
+    async def show(self: FakeServer, request: web.Request, *_: object) -> web.Response:
+        asked.append(request.path)
+        return web.Response(body=page, content_type="text/html")
+
+    monkeypatch.setattr(FakeServer, "_models", show)
+    async with FakeServer().running() as fake:
+        with pytest.raises(InputError, match=r"sent a web page, which is not JSON; is this the address of its API\?"):
+            async with Retrying(OpenAIServer(fake.url), wait=0, longest=0):
+                pass
+        assert len(asked) == 1
+        async with OpenAIServer(fake.url, "mock") as server:  # as one that lists no models and is named
+            assert server.name == "mock"
+        monkeypatch.setattr(FakeServer, "_answer", show)
+        with pytest.raises(InputError, match="sent a web page"):
+            async with Retrying(OpenAIServer(fake.url, "mock", dialect="openai"), wait=0, longest=0):
+                pass
+        assert asked.count("/v1/chat/completions") == 1
+
+
+async def test_a_server_that_answers_is_not_asked_whether_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeServer, "_models", answering({"error": {"message": "Loading model"}}, status=503))
+    async with FakeServer().running() as fake:
+        with pytest.raises(InputError, match=r"answered 503: Loading model$"):
+            async with Retrying(OpenAIServer(fake.url), attempts=2, wait=0, longest=0):
+                pass
 
 
 async def test_a_fault_at_the_opening_does_not_make_it_another_server(monkeypatch: pytest.MonkeyPatch) -> None:
