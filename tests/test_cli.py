@@ -143,6 +143,7 @@ REFUSALS: list[tuple[tuple[str, ...], str]] = [
     (("solve", "problems.jsonl", *POOL, "-s", ""), "-s is empty: leave it out or say what it is"),
     (("solve", "problems.jsonl", *POOL, "--out", ""), "--out is empty"),
     (("solve", "problems.jsonl", *POOL, "--out="), "--out is empty"),
+    (("solve", "problems.jsonl", "-m", "big="), "--model big=: name a model after the '='"),
     (("solve", "problems.jsonl", *POOL, "--grade", ""), "--grade is empty"),
     (("solve", "", *POOL), "an argument is empty"),
     (("view", ""), "an argument is empty"),

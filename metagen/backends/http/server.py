@@ -30,6 +30,7 @@ from metagen.backends.http.wording import CONTEXT, PROBE, Wording
 from metagen.budget import Usage
 from metagen.errors import BackendGone, BudgetExceeded, GenerationError, InputError, SampleError, TransientError
 from metagen.request import Backend, Card, Completion, Meter, Outcome, Request, Sampling, all_written
+from metagen.settings import require_foreign, require_whole
 from metagen.tasks import together
 from metagen.thinking import Family, find_family
 
@@ -92,6 +93,9 @@ class OpenAIServer(Backend):
         find_family(thinking, "")
         if api not in {"auto", "completions", "chat"}:
             raise InputError(f"OpenAIServer: api must be auto, completions or chat, not {api!r}")
+        if context is not None:
+            require_whole(self, context=context)
+        require_foreign(self, extra=extra)
         if dialect not in {"auto", *DIALECTS}:
             raise InputError(f"OpenAIServer: dialect must be auto or one of {', '.join(DIALECTS)}, not {dialect!r}")
         self._http = Http(
