@@ -116,7 +116,7 @@ def gathered(
     wanted = [literal(judge.named(parse_grade(each, names), names)) for each in by or ()]
     found = [gather(path, problems, n, card, graded) for path, card in zip(named.values(), cards, strict=True)]
     for each in found:
-        for line in (*each.notes, *([each.silence] if each.silence else [])):
+        for line in (*each.notes, *([f"no answer: {each.silence}"] if each.silence else [])):
             _note(each.name, line)
     kept = shared([each.ids for each in found])
     require_two(len(kept[0]))

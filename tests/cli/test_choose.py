@@ -52,6 +52,14 @@ def test_a_pool_says_what_to_use(metagen: Command, folder: Path) -> None:
     assert metagen(*CHOOSE, "--out", "made").code == 0
 
 
+def test_samples_without_an_answer_are_said_to_be_such(metagen: Command, folder: Path) -> None:
+    pool = (folder / "pool.jsonl").read_text()
+    (folder / "pool.jsonl").write_text(pool.replace("The answer is 2.", "Who knows?", 1))
+    code, _, err = metagen(*CHOOSE, "--out", "made")
+    assert code == 0
+    assert "no answer: 1 of 16, of them 0 cut: say in the prompt how to answer" in err
+
+
 def test_the_command_reads_and_grades_as_the_choice_did(metagen: Command, folder: Path) -> None:
     rows = [json.loads(line) for line in (folder / "problems.jsonl").read_text().splitlines()]
     named = [{"q": row.pop("prompt"), "a": row.pop("answer"), **row} for row in rows]
