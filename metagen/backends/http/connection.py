@@ -147,6 +147,7 @@ class Http:
         A server that does not stream sends one whole reply, which is given as one piece.
         """
         whole: list[bytes] = []
+        streams = False
         with self._sent(url, body, headers, inf) as transfer:
             await transfer.began()
             if transfer.status >= 300:
@@ -156,11 +157,12 @@ class Http:
                     if line.startswith(b"data:") and (data := line[5:].strip()):
                         if data == DONE:
                             return
+                        streams = True
                         yield self.key.scrub_body(data)
-                    elif whole or line.lstrip().startswith(b"{"):
+                    elif not streams and (whole or line.lstrip().startswith(b"{")):
                         whole.append(line)
                         transfer.most = LARGEST
-        if whole:
+        if whole and not streams:
             yield self.key.scrub_body(b"\n".join(whole))
             return
         raise TransientError(f"{self.host} broke off in the middle of a reply", sent=True)

@@ -520,6 +520,7 @@ COUNT = 'data: {"choices": null, "usage": {"prompt_tokens": 19, "completion_toke
         ([piece("It is 7.", count=8, end="stop"), COUNT, "data: [DONE]"], 0),
         ([piece("It is 7.", count=8, end="stop").replace('"usage"', '"used"')], 1),
         ([piece("It is 7.", count=8, end="stop").replace('"index": 0', '"index": null'), "data: [DONE]"], 0),
+        (['{"a line": "of a log"', piece("It is 7.", count=8, end="stop"), '{"another": 1}'], 0),
     ],
 )
 @pytest.mark.parametrize("listening", [False, True])
