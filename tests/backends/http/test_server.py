@@ -33,7 +33,7 @@ from metagen import (
 )
 from metagen.backends.http.connection import read_seconds
 from metagen.backends.http.openai import join, last_counts, read
-from tests.support.fake_server import Arrivals, FakeServer, text_of
+from tests.support.fake_server import Arrivals, FakeServer, reserved_port, text_of
 from tests.support.outcomes import completed
 from tests.support.scripts import Counting
 from tests.support.timing import until
@@ -52,6 +52,17 @@ async def drawn(server: VLLMServer, request: Request) -> tuple[list[Completion],
     books: list[Usage] = []
     completions = completed(await server.generate(request, books.append))
     return completions, sum(books, Usage())
+
+
+async def test_a_proxy_that_cannot_be_reached_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with reserved_port() as port:
+        monkeypatch.setenv("http_proxy", f"http://user:p@ss@127.0.0.1:{port}")
+        with pytest.raises(TransientError, match=rf"models\.invalid through the proxy 127\.0\.0\.1:{port}: ") as raised:
+            async with OpenAIServer("http://models.invalid/v1"):
+                pass
+    assert "ss@" not in str(raised.value)
 
 
 async def test_requests_go_through_the_proxy_that_the_environment_names(monkeypatch: pytest.MonkeyPatch) -> None:
