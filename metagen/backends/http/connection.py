@@ -280,9 +280,10 @@ def _encoded(body: dict[str, Any]) -> bytes:
 def read_json(body: bytes, host: str) -> Any:
     """Raises `TransientError` if that is not JSON. A letter that is broken costs no more than itself."""
     try:
-        return json.loads(body, strict=False)
-    except UnicodeDecodeError:
-        return read_json(body.decode(errors="replace").encode(), host)
+        try:
+            return json.loads(body, strict=False)
+        except UnicodeDecodeError:
+            return json.loads(body.decode(errors="replace"), strict=False)
     except (ValueError, RecursionError):
         if body.lstrip().startswith(b"<"):
             raise WebPage(f"{host} sent a web page, which is not JSON", sent=True) from None

@@ -340,6 +340,14 @@ async def test_a_server_that_does_not_stream_may_give_several_samples() -> None:
     assert [one.text for one in completed(outcomes)] == ["It is 7.", "8."]
 
 
+@pytest.mark.parametrize(
+    "body", [b"\x00\xd8", b"\x00\xd8\x00", b"\x00{\x00\xff\xdf", b"\xff\xfe\x00\xd8", b"\x00\x00\x00\xff"]
+)
+def test_bytes_that_are_text_of_no_kind_are_not_json(body: bytes) -> None:
+    with pytest.raises(TransientError, match="not JSON"):
+        connection.read_json(body, "host")
+
+
 @pytest.mark.parametrize("said", [b"<html></html>", b'{"choices": [{"ind', b"[]", b""])
 async def test_what_is_neither_a_stream_nor_a_reply_is_no_answer(said: bytes) -> None:
     with pytest.raises(TransientError, match=r"broke off|not JSON"):
