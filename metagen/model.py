@@ -13,7 +13,7 @@ from metagen.errors import InputError, NoCandidate, UnfitRequest
 from metagen.problem import Problem
 from metagen.request import Completion, Request, Sampling, Settings
 from metagen.run import Run
-from metagen.settings import is_number, require_switch, require_whole, spelled
+from metagen.settings import is_number, require_foreign, require_switch, require_whole, spelled
 from metagen.thinking import Family
 
 WHOLE = {"max_tokens": 1, "top_logprobs": 1, "min_tokens": 0, "top_k": -1}
@@ -95,6 +95,7 @@ class Model(Settings):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, Mapping) and all(isinstance(key, str) for key in value)):
                 raise InputError(f"Model: {name} must be settings by name, such as {{'key': 1}}, not {value!r}")
+        require_foreign(self, extra=self.extra)
         if self.adapter is not None and (not isinstance(self.adapter, str) or not self.adapter):
             raise InputError(f"Model: adapter must be the folder or the name of an adapter, not {self.adapter!r}")
 

@@ -124,6 +124,17 @@ def require_switch(of: object, /, **given: Any) -> None:
             raise InputError(f"{type(of).__name__}: {name} must be True or False, not {value!r}")
 
 
+OURS = frozenset({"model", "messages", "prompt", "n", "stream"})
+"""Fields of a request that say what is asked and how it is answered."""
+
+
+def require_foreign(of: object, /, **given: Mapping[str, Any] | None) -> None:
+    """Refuse further fields of requests that are ours: another `n` would be paid for and not be used."""
+    for name, value in given.items():
+        if ours := OURS & (value or {}).keys():
+            raise InputError(f"{type(of).__name__}: {name} may not hold {min(ours)!r}, which metagen sets itself")
+
+
 def require_generator(of: object, /, **given: Any) -> None:
     """Refuse what is not an async function called as `(problem, run)`."""
     _require_call(type(of).__name__, given, "a strategy", GENERATOR)

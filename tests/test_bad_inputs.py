@@ -102,6 +102,12 @@ def test_a_pipe_is_refused_before_it_is_waited_for(metagen: Command, folder: Pat
     assert "pipe: is a pipe, and it is read more than once: save it as a file first" in err
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/null"])
+def test_a_device_is_refused_before_it_is_read(metagen: Command, folder: Path, command: str, device: str) -> None:
+    assert f"{device}: is a device, and it is read more" in refused(metagen, folder, *COMMANDS[command](device))
+
+
 OWN = """
 from metagen import BackendGone, GenerationError, Score, Scripted
 

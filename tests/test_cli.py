@@ -140,7 +140,13 @@ REFUSALS: list[tuple[tuple[str, ...], str]] = [
     (("solve", "problems.jsonl", *POOL, "--prompt-field", "x"), "line 1: there is no field 'x'"),
     (("solve", "problems.jsonl", *POOL, "--answer-field", "x"), "line 1: there is no field 'x'"),
     (("solve", "problems.jsonl", *POOL, "--id-field", "x"), "line 1: there is no field 'x'"),
-    (("solve", "problems.jsonl", *POOL, "-s", ""), "the strategy '' cannot be read"),
+    (("solve", "problems.jsonl", *POOL, "-s", ""), "-s is empty: leave it out or say what it is"),
+    (("solve", "problems.jsonl", *POOL, "--out", ""), "--out is empty"),
+    (("solve", "problems.jsonl", *POOL, "--out="), "--out is empty"),
+    (("solve", "problems.jsonl", "-m", "big="), "--model big=: name a model after the '='"),
+    (("solve", "problems.jsonl", *POOL, "--grade", ""), "--grade is empty"),
+    (("solve", "", *POOL), "an argument is empty"),
+    (("view", ""), "an argument is empty"),
     (("solve", "problems.jsonl", *POOL, "-s", "Vote("), "the strategy 'Vote(' cannot be read"),
     (("solve", "problems.jsonl", *POOL, "-s", "Voet(3)"), "'Voet' is not known: did you mean Vote?"),
     (("solve", "problems.jsonl", *POOL, "-s", "Vote(0)"), "n must be a whole number of 1 or more, not 0"),
@@ -528,7 +534,8 @@ def test_samples_are_drawn_kept_and_played(metagen: Command, folder: Path) -> No
     code, out, err = metagen(*draw, "--n", "2")
     assert (code, err) == (0, "")
     assert "Kept in new.jsonl; play it with --model new.jsonl" in out
-    assert metagen(*draw, "--n", "3").code == 0
+    assert metagen(*draw, "--n", "3").err == ""
+    assert metagen(*draw, "--n", "3").err == "Nothing was drawn: the pool held these samples already.\n"
     assert sorted((folder / "asked.txt").read_text().split()) == sorted(["p1", "p2", "p3", "p4"] * 3)
     rows = [json.loads(line) for line in (folder / "new.jsonl").read_text().splitlines()]
     assert sorted((row["problem"], row["draw"]) for row in rows) == [
@@ -537,6 +544,11 @@ def test_samples_are_drawn_kept_and_played(metagen: Command, folder: Path) -> No
     played = metagen("solve", "problems.jsonl", "-m", "new.jsonl", "-s", "Vote(3)")
     assert played.code == 0
     assert "(1 of 4)" in played.out
+
+
+def test_the_pool_is_named_as_a_shell_reads_it(metagen: Command, folder: Path) -> None:
+    out = metagen("sample", "problems.jsonl", "-m", "Scripted:7", "--n", "1", "--out", "a pool.jsonl").out
+    assert "play it with --model 'a pool.jsonl'" in out
 
 
 @pytest.mark.parametrize(

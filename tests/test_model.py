@@ -324,6 +324,9 @@ def test_what_is_no_form_is_refused(form: Any) -> None:
         ({"logit_bias": {1: "x"}}, "logit_bias must be numbers by token id"),
         ({"chat_template_kwargs": (1,)}, "chat_template_kwargs must be settings by name"),
         ({"extra": {1: 2}}, "extra must be settings by name"),
+        ({"extra": {"n": 5}}, "extra may not hold 'n', which metagen sets itself"),
+        ({"extra": {"stream": True}}, "extra may not hold 'stream'"),
+        ({"extra": {"top_a": 1, "messages": []}}, "extra may not hold 'messages'"),
         ({"adapter": ""}, "adapter must be the folder or the name of an adapter"),
     ],
 )

@@ -160,7 +160,8 @@ class Patience:
                 with attempt:
                     await opening()
         except TransientError as error:
-            raise InputError(f"{error}: is the server running?") from None
+            hint = ": is the server running?" if error.unreachable else ""
+            raise InputError(f"{error}{hint}") from None
 
 
 class Retrying(Wrapper):

@@ -53,7 +53,7 @@ from metagen.cli.options import (
     WorkersOption,
 )
 from metagen.cli.serving import serve_command
-from metagen.cli.stopping import abandon_output, is_unwritable, print_any_text, until_stopped
+from metagen.cli.stopping import abandon_output, is_unwritable, open_what_is_closed, print_any_text, until_stopped
 from metagen.cli.training import training_app
 from metagen.cli.visible import guard_interpreter
 from metagen.errors import BackendGone, InputError, MetagenError, StorageError
@@ -441,10 +441,12 @@ def main() -> NoReturn:
     A full disk, or a model that is gone, is exit code 1. Ctrl-C, SIGTERM and SIGHUP are 130, 143 and 129, and end it in
     the same way: what is under way is cancelled, and what is written is whole.
     """
+    open_what_is_closed()
     print_any_text()
     guard_interpreter()
     with collecting_seldom(), until_stopped() as stopped:
         try:
+            _check_arguments(sys.argv[1:])
             code = app(prog_name="metagen", standalone_mode=False)
             sys.stdout.flush()
         except (InputError, TyperException) as error:
@@ -464,6 +466,16 @@ def main() -> NoReturn:
             warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
             _fail("interrupted. What is solved is kept: run the same command to continue", 128 + (stopped or [2])[0])
         sys.exit(code or 0)
+
+
+def _check_arguments(given: list[str]) -> None:
+    """Raise `InputError` for an argument that is empty: an empty path would be this folder, and its files be read."""
+    for place, each in enumerate(given):
+        name, is_long, value = each.partition("=")
+        if not each or (is_long and not value and name.startswith("--")):
+            before = given[place - 1] if place and not each else ""
+            what = name or (before if before.startswith("-") else "an argument")
+            raise InputError(f"{what} is empty: leave it out or say what it is; a variable of the shell may be unset")
 
 
 def _cancelled() -> type[BaseException]:

@@ -22,6 +22,9 @@ from metagen.disk.files import check_ours, make_folder, replace_text
 from metagen.distribution import how_to_install
 from metagen.errors import InputError
 
+UNKNOWN = 80
+"""Columns of a terminal that does not tell."""
+
 
 class Terminal(Console):
     """A console that shows foreign text as it is: nothing in it is an escape sequence or markup to the terminal.
@@ -31,6 +34,8 @@ class Terminal(Console):
     """
 
     def __init__(self, **settings: Any) -> None:
+        if os.environ.get("COLUMNS") == "0":  # as some programs export it; rich would show nothing at all
+            settings = {"width": UNKNOWN} | settings
         super().__init__(highlight=False, markup=False, emoji=False, **settings)
 
     def render_str(self, text: str, **settings: Any) -> Text:

@@ -114,13 +114,20 @@ async def _sample(job: Job, n: int, path: Path) -> int:
         short += row.lost > 0 and row.final
         return solution
 
+    before = _size(path)
     await _work(recorded, strategies.Vote(n, of=job.strategy), drawn, tally, account, count)
     title = f"{n} samples of {literal(job.strategy)} on {job.problems.path.name}"
     out.print(summary(tally, title, account, chosen="majority"))
     out.print(f"Kept in {path}; play it with --model {quote(str(path))}", soft_wrap=True)
+    if not short and _size(path) == before:
+        err.print("Nothing was drawn: the pool held these samples already.")
     if short:
         err.print(f"Short of samples: {short:,} of {job.size():,} problems. Run the same command to draw the rest.")
     return max(short > 0, _exit_code(job, drawn, tally, account))
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
 
 
 def check_pool(job: Job, path: Path) -> None:

@@ -63,6 +63,15 @@ def print_any_text() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
+def open_what_is_closed() -> None:
+    """Open to nothing the standard streams that the caller closed: else the first file of ours would become one."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:  # a file that is opened has the lowest number that is free
+            setattr(sys, name, open(os.devnull, "w" if number else "r"))  # noqa: SIM115 (it stays open)
+
+
 def is_unwritable(error: OSError) -> bool:
     """Whether it says that output cannot be written, and no more."""
     return error.errno in UNWRITABLE

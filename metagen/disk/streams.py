@@ -53,8 +53,9 @@ def read_stream(path: Path) -> Iterator[bytes]:
 def begins(path: Path, size: int = 32) -> bytes:
     """The first bytes of a file. Raises `InputError` for what is no file that can be read twice."""
     try:
-        if path.is_fifo():
-            raise InputError(f"{path}: is a pipe, and it is read more than once: save it as a file first")
+        if (is_pipe := path.is_fifo()) or path.is_char_device():
+            kind = "pipe" if is_pipe else "device"
+            raise InputError(f"{path}: is a {kind}, and it is read more than once: save it as a file first")
         with path.open("rb") as file:
             return file.read(size)
     except OSError as error:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from metagen.backends.wrapper import innermost
 from metagen.budget import Budget
 from metagen.errors import InputError
 from metagen.jobs.opening import POOLS, is_served
@@ -26,7 +27,7 @@ def check_costs(
         for name in asked(part, models) if limit.money or limit.flops else ():
             if limit.money and price_of(models[name]) is None:
                 raise unpriced(models[name])
-            if limit.flops and card_of(models[name]) is None and _tells_no_sizes(named.get(name, "")):
+            if limit.flops and card_of(models[name]) is None and _tells_no_sizes(models[name], named.get(name, "")):
                 raise unsized(models[name])
 
 
@@ -45,9 +46,10 @@ def _fitting(part: object) -> Any:
     return scores if getattr(part, "reward_model", False) else None
 
 
-def _tells_no_sizes(model: str) -> bool:
-    """Whether a model is one whose sizes are not known once it is open either."""
-    return is_served(model) or model.lower().endswith(POOLS)
+def _tells_no_sizes(backend: AnyBackend, named: str) -> bool:
+    """Whether a model is one whose sizes are not known once it is open either: only a property can change."""
+    learns = isinstance(getattr(type(innermost(backend)), "card", None), property)
+    return not learns or is_served(named) or named.lower().endswith(POOLS)
 
 
 def require_judged(judged: int, path: object, least: int = 1) -> None:

@@ -270,6 +270,8 @@ def read_named(texts: Iterable[str], option: str) -> dict[str, str]:
     for text in texts:
         name, equals, model = text.partition("=")
         name, model = (name, model) if equals and name.isidentifier() else ("model", text)
+        if not model:
+            raise InputError(f"{option} {text}: name a model after the '='")
         if name in named:
             raise InputError(f"{option} is given several times with the same name, {name}: write NAME=MODEL")
         named[name] = model

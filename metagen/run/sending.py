@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from math import isnan
 from types import TracebackType
 
 from metagen.budget import Hold, Price, Rate, Usage, free, took
@@ -81,7 +82,8 @@ class Sending(Node):
     async def rate(self, model: str, reading: Reading) -> tuple[float, ...]:
         """Let a reward model read, within the budget, and return its scores. This is where verifiers end.
 
-        Raises `BudgetExceeded` if there is no room for it, and `GenerationError` if the model cannot read it.
+        Raises `BudgetExceeded` if there is no room for it, and `GenerationError` if the model cannot read it, or gives
+        what is no number, as one in half precision may.
         """
         backend = self._rewarder(model)
         self._account.check_time()
@@ -89,9 +91,12 @@ class Sending(Node):
         held = await self._reserved_for(backend, reading) if self._account.limited else Hold()
         try:
             with Metered(self, backend, 1) as meter:
-                return await backend.rate(reading, meter)
+                scores = await backend.rate(reading, meter)
         finally:
             self._account.settle(held)
+        if any(map(isnan, scores)):
+            raise GenerationError(f"{backend.name} gave a score that is no number")
+        return scores
 
     async def _send_reserved(self, backend: Backend, request: Request) -> list[Completion]:
         if request.n > 1 and draws_singly(backend):  # each reads the prompt, so each reserves it

@@ -27,7 +27,7 @@ from metagen.jobs.costs import check_costs
 from metagen.request import AnyBackend, price_of
 from metagen.run import Generator
 from metagen.run.sending import unpriced
-from metagen.serve.keys import Key, authorise, check_names, is_here
+from metagen.serve.keys import Key, authorise, check_keys, is_here
 from metagen.serve.limits import Limits
 from metagen.serve.looking import one, table
 from metagen.serve.names import Served
@@ -72,11 +72,11 @@ def app(
     With `out` each answer is kept in a run's folder there. `origins` are the sites whose pages may call (CORS).
     `answers` says what counts as an answer in votes. With `local` only requests to this machine by its own name are
     answered, so that no page elsewhere whose name leads here can ask. Raises `InputError` for an alias that cannot be,
-    for two keys of one name, and for a limit of money on a model without a price.
+    for two keys of one name, for an empty key, and for a limit of money on a model without a price.
     """
     made = {name: parse(each) if isinstance(each, str) else each for name, each in (aliases or {}).items()}
     models, limits = name_models(model, *made.values()), limits or Limits()
-    check_names(keys)
+    check_keys(keys)
     _check_prices(models, made.values(), [limits.server, limits.request, *(key.request for key in keys)])
     return Server(Service(models, made, limits, out), tuple(keys), answers, local=local).application(origins)
 

@@ -77,7 +77,7 @@ def hashed(secret: str) -> bytes:
 def read_keys(path: Path) -> tuple[Key, ...]:
     """The keys in a TOML file. Raises `InputError`, naming the file and the field."""
     try:
-        rows = KeyFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))).key
+        rows = KeyFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8-sig"))).key
     except ValidationError as error:
         raise InputError(f"{path}: {first_fault(error)}") from None
     except OSError as error:
@@ -85,22 +85,28 @@ def read_keys(path: Path) -> tuple[Key, ...]:
     except ValueError as error:
         raise InputError(f"{path}: cannot be read as TOML: {error}") from None
     keys = tuple(row.key() for row in rows)
-    check_names(keys, f"{path}: ")
+    check_keys(keys, f"{path}: ")
     return keys
 
 
-def check_names(keys: Sequence[Key], where: str = "") -> None:
-    """Raise `InputError` if two keys have one name: they would share budgets, and read the replies of each other."""
+def check_keys(keys: Sequence[Key], where: str = "") -> None:
+    """Raise `InputError` for keys that would not keep apart who may do what.
+
+    Two of one name would share budgets, and read the replies of each other. The hash of an empty key would let in
+    everybody who sends none.
+    """
+    if empty := next((key.name for key in keys if key.hash == hashed("")), None):
+        raise InputError(f"{where}the key {empty!r} is empty, so that anybody may call: hash the key itself")
     if twice := [name for name, count in Counter(key.name for key in keys).items() if count > 1]:
         raise InputError(f"{where}two keys have one name, {twice[0]!r}")
 
 
 def find_keys(path: Path | None) -> tuple[Key, ...]:
     """The keys of a file, and that of the environment."""
-    secret = os.environ.get(VARIABLE, "")
+    secret = os.environ.get(VARIABLE, "").strip()  # as that of a request is read
     own = (Key("environment", hashed(secret)),) if secret else ()
     keys = own + (read_keys(path) if path else ())
-    check_names(keys, f"{path}: with the key of {VARIABLE}, ")
+    check_keys(keys, f"{path}: with the key of {VARIABLE}, ")
     return keys
 
 

@@ -1,11 +1,13 @@
 """The bodies of requests: each parameter is honoured, or refused by its name."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from metagen.answers.kinds import MATHS
 from metagen.answers.protocol import Answers
@@ -18,6 +20,13 @@ from metagen.serve.tools import Calls, ToolSpec, read_tools
 
 MOST_CHOICES = 128
 Positive = Annotated[int, Field(ge=1, le=2**31)]
+OBJECT = "Input should be an object"
+OBJECTS: Mapping[str, str] = {
+    **dict.fromkeys(("model_type", "model_attributes_type", "dict_type"), OBJECT),
+    "union_tag_not_found": f"{OBJECT} with a 'type'",
+}
+"""What to say of a value that is no object, by pydantic's name of the mistake: its own words are about Python."""
+NotEmpty = Annotated[str, Field(min_length=1)]
 
 
 class Strict(BaseModel):
@@ -119,7 +128,7 @@ class Choices(Common):
     """What the older two interfaces have in common."""
 
     n: Annotated[int, Field(ge=1, le=MOST_CHOICES)] | None = None
-    stop: str | list[str] | None = None
+    stop: NotEmpty | list[NotEmpty] | None = None
     max_tokens: Positive | None = None
     stream_options: StreamOptions | None = None
 
@@ -135,7 +144,7 @@ class Chat(Choices):
 
     messages: Annotated[list[dict[str, Any]], Field(min_length=1)]
     max_completion_tokens: Positive | None = None
-    response_format: TextFormat | SchemaFormat | None = None
+    response_format: Annotated[TextFormat | SchemaFormat, Field(discriminator="type")] | None = None
     tools: list[dict[str, Any]] | None = None
     tool_choice: Literal["none", "auto", "required"] | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
@@ -155,7 +164,7 @@ class Completion(Choices):
 
 
 class TextOptions(Strict):
-    format: TextFormat | FlatSchema | None = None
+    format: Annotated[TextFormat | FlatSchema, Field(discriminator="type")] | None = None
 
 
 class Response(Common):
@@ -226,10 +235,17 @@ def decode(body: bytes) -> dict[str, Any]:
     try:
         given = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Refusal(400, f"The body is not JSON: {error}", code="invalid_json") from None
+        try:  # half a character of UTF-16, as a text that JavaScript cut may have, is read by this reader alone
+            given = json.loads(body, parse_constant=_no_constant)
+        except (ValueError, RecursionError):
+            raise Refusal(400, f"The body is not JSON: {error}", code="invalid_json") from None
     if not isinstance(given, dict):
         raise Refusal(400, "The body must be a JSON object", code="invalid_json")
     return given
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
 
 
 def validate(kind: type[Kind], given: Mapping[str, Any]) -> Kind:
@@ -239,14 +255,31 @@ def validate(kind: type[Kind], given: Mapping[str, Any]) -> Kind:
     except (ValidationError, RecursionError) as error:
         if isinstance(error, RecursionError):
             raise Refusal(400, "The body is nested too deeply", code="invalid_json") from None
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = [str(part) for part in first["loc"] if not str(part)[:1].isupper()]
+        first, where = _clearest(error, given)
         param = ".".join(where)[:200]
         if first["type"] == "extra_forbidden":
             said, code = f"{param!r} is not supported here: leave it out", "unsupported_parameter"
         else:
-            said, code = f"{param!r}: {first['msg']}", "invalid_value"
+            said, code = f"{param!r}: {OBJECTS.get(first['type'], first['msg'])}", "invalid_value"
         raise Refusal(400, said, param=where[0] if where else None, code=code) from None
+
+
+def _clearest(error: ValidationError, given: Mapping[str, Any]) -> tuple[ErrorDetails, list[str]]:
+    """The first mistake, and its place in the body. Where a value may be of several kinds, that of the nearest kind."""
+    every = [(each, _place(each, given)) for each in error.errors(include_input=False, include_url=False)]
+    same = [(each, where) for each, where in every if where[:1] == every[0][1][:1]]
+    return max(same, key=lambda told: (len(told[1]), not told[0]["type"].endswith("_type")))
+
+
+def _place(error: ErrorDetails, given: Any) -> list[str]:
+    """Where a mistake is in a body, without the names of our types."""
+    where = []
+    for part in error["loc"]:
+        if (isinstance(given, dict) and part in given) or (isinstance(given, list) and isinstance(part, int)):
+            given = given[part]  # type: ignore[index]  # the kind of the part was just looked at
+            where.append(str(part))
+    last = str(error["loc"][-1])
+    return [*where, last] if error["type"] == "missing" and where[-1:] != [last] else where
 
 
 def read_chat(given: Mapping[str, Any], answers: Answers = MATHS) -> Call:

@@ -308,3 +308,11 @@ def test_the_summary_of_a_run_breaks_no_number(width: int) -> None:
     Terminal(file=file, width=width, color_system=None).print(summary(tally, "Vote(16) on problems", Account()))
     assert max(map(len, file.getvalue().splitlines())) <= width
     assert {"1,048,576", "104,857", "74,000", "370,370,367", "29,629,629"} <= set(NUMBER.findall(file.getvalue()))
+
+
+def test_a_width_of_nothing_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "0")
+    terminal = Terminal(file=StringIO())
+    assert terminal.width == 80
+    monkeypatch.setenv("COLUMNS", "30")
+    assert Terminal(file=StringIO()).width == 30

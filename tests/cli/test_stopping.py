@@ -61,3 +61,25 @@ def test_a_stop_is_ctrl_c_where_no_task_runs() -> None:
     with until_stopped() as stopped, pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGHUP)
     assert stopped == [signal.SIGHUP]
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
+def test_a_command_whose_streams_are_closed_ends_as_any_other(closed: str) -> None:
+    call = ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-m", "metagen", "--version"]
+    ended = subprocess.run(call, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+OPENING = """
+import os
+from metagen.cli.stopping import open_what_is_closed
+
+open_what_is_closed()
+assert open(os.devnull).fileno() > 2
+print("said")
+"""
+
+
+def test_no_file_of_ours_becomes_a_standard_stream() -> None:
+    call = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-c", OPENING]
+    assert subprocess.run(call, capture_output=True, check=False).returncode == 0

@@ -38,6 +38,38 @@ def test_a_limit_of_what_is_not_known_of_a_model_is_refused(tmp_path: Path, more
     assert f"needs {needed} m" in said
 
 
+CODE = """
+from metagen import ModelCard, Scripted
+from metagen.models import SMALL
+
+model, sized = Scripted("7"), Scripted("7", card=ModelCard.read(SMALL))
+
+
+class Own:
+    name, context, missing, waits = "own", 100, (), ""
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *error):
+        pass
+
+    async def generate(self, request, spend):
+        raise NotImplementedError
+
+
+own = Own()
+"""
+
+
+@pytest.mark.parametrize("model", ["model", "own", "Scripted:7"])
+def test_the_sizes_of_what_is_loaded_are_asked_for_before_it_is_opened(tmp_path: Path, model: str) -> None:
+    (tmp_path / "code.py").write_text(CODE)
+    loaded: dict[str, Any] = {"load": [tmp_path / "code.py"], "budget": Budget(flops=1e9)}
+    assert "needs the sizes of" in refused(tmp_path, {"answer": 7}, models={"model": model}, **loaded)
+    prepare(order(tmp_path, {"answer": 7}, models={"model": "sized"}, **loaded))
+
+
 def test_a_limit_of_what_is_known_is_none_of_its_concern(tmp_path: Path) -> None:
     for more in (
         {"budget": Budget(money=3.0), "prices": {"model": "1/2"}},

@@ -149,6 +149,11 @@ def test_a_setting_of_a_server_that_changes_replies_makes_another_run(tmp_path: 
         ({"extra": "seed"}, "--server extra=...: must be an object"),
         ({"context": "8k"}, "--server context=...: must be a whole number, not '8k'"),
         ({"key_env": 7}, "--server key_env=...: must be a text, not 7"),
+        ({"context": 0}, "OpenAIServer: context must be a whole number of 1 or more, not 0"),
+        ({"context": -5}, "OpenAIServer: context must be a whole number of 1 or more, not -5"),
+        ({"extra": {"n": 5}}, "OpenAIServer: extra may not hold 'n', which metagen sets itself"),
+        ({"extra": {"stream": True}}, "OpenAIServer: extra may not hold 'stream'"),
+        ({"extra": {"messages": [], "seed": 1}}, "OpenAIServer: extra may not hold 'messages'"),
     ],
 )
 def test_a_setting_of_a_server_of_the_wrong_kind_is_refused(tmp_path: Path, setting: dict[str, Any], said: str) -> None:

@@ -196,6 +196,31 @@ def test_a_file_of_keys_holds_hashes(tmp_path: Path, monkeypatch: pytest.MonkeyP
         read_keys(path)
 
 
+def test_the_hash_of_an_empty_key_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "keys.toml"  # as `printf %s "$KEY" | sha256sum` prints it where the variable is not set
+    path.write_text(f'[[key]]\nname = "a"\nsha256 = "{hashed("").hex()}"\n')
+    for open_them in (lambda: read_keys(path), lambda: app(Scripted("7"), keys=[Key("a", hashed(""))])):
+        with pytest.raises(InputError, match="the key 'a' is empty, so that anybody may call"):
+            open_them()
+
+
+@pytest.mark.parametrize("around", ["{}\n", " {}", "{}\r"])
+def test_the_space_around_a_key_of_the_environment_is_no_part_of_it(
+    monkeypatch: pytest.MonkeyPatch, around: str
+) -> None:
+    monkeypatch.setenv("METAGEN_API_KEY", around.format("secret"))
+    keys = find_keys(None)
+    assert authorise(keys, "Bearer secret") is keys[0]
+    monkeypatch.setenv("METAGEN_API_KEY", around.format(""))
+    assert find_keys(None) == ()
+
+
+def test_a_file_of_keys_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "keys.toml"
+    path.write_bytes(f'\ufeff[[key]]\r\nname = "a"\r\nsha256 = "{hashed("k").hex()}"\r\n'.encode())
+    assert [key.name for key in read_keys(path)] == ["a"]
+
+
 def _renamed(path: Path, name: str) -> Path:
     path.write_text(path.read_text().replace('"a"', f'"{name}"'))
     return path

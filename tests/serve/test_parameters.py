@@ -1,5 +1,6 @@
 """What a body may say: each parameter is honoured, or refused by its name. No name runs code or opens a file."""
 
+import json
 import re
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
@@ -254,6 +255,40 @@ def test_what_is_not_honoured_is_refused_by_its_name(change: dict[str, Any], par
     assert param in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"stop": [1]}, "'stop.0': Input should be a valid string"),
+        ({"stop": 1}, "'stop': Input should be a valid string"),
+        ({"stop": ["a", ""]}, "'stop.1': String should have at least 1 character"),
+        ({"model": None}, "'model': Field required"),
+        ({"metagen": 5}, "'metagen': Input should be an object"),
+        ({"metagen": {"budget": 0}}, "'metagen.budget': Input should be greater than or equal to 1"),
+        ({"metagen": {"budget": {"tokens": 0}}}, "'metagen.budget.tokens': Input should be greater than or equal to 1"),
+        ({"metagen": {"budget": "x"}}, "'metagen.budget': Input should be an object"),
+        ({"messages": [1]}, "'messages.0': Input should be an object"),
+        ({"response_format": {}}, "'response_format': Input should be an object with a 'type'"),
+        ({"response_format": "text"}, "'response_format': Input should be an object"),
+        ({"response_format": {"type": "json_schema"}}, "'response_format.json_schema': Field required"),
+        ({"response_format": {"type": "json_schema", "json_schema": None}}, "'response_format.json_schema': Field req"),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"schema": 5}}},
+            "'response_format.json_schema.schema': Input should be an object",
+        ),
+    ],
+)
+def test_a_refusal_names_the_place_in_the_body_and_none_of_our_types(change: dict[str, Any], said: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        read_chat({"model": "m", "messages": TURNS, **change})
+    assert str(refused.value).startswith(said)
+
+
+@pytest.mark.parametrize("prompt", [[1, 2], ["a", 1]])
+def test_a_prompt_in_ids_is_refused_at_its_place(prompt: list[Any]) -> None:
+    with pytest.raises(Refusal, match=r"'prompt\.[01]': Input should be a valid string"):
+        read_completion({"model": "m", "prompt": prompt})
+
+
 def test_what_is_honoured_arrives() -> None:
     call = read_chat(
         {
@@ -338,6 +373,21 @@ def test_what_is_no_object_is_refused(body: bytes) -> None:
     with pytest.raises(Refusal) as refused:
         decode(body)
     assert refused.value.code == "invalid_json"
+
+
+@pytest.mark.parametrize("half", ["\ud83d", "a\ud83db"])
+def test_half_a_character_is_read_wherever_a_text_is(half: str) -> None:
+    body = {"model": "m", "messages": [{"role": "user", "content": half}], "user": half, "metadata": {half: half}}
+    assert decode(json.dumps(body).encode()) == body
+    assert read_chat(body).problem.prompt == half
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"a": "\\ud83d", "b": NaN}', b'{"a": "\\ud83d", "b": -Infinity}', b'{"a": "\\ud83d"']
+)
+def test_what_is_not_json_stays_refused_beside_half_a_character(body: bytes) -> None:
+    with pytest.raises(Refusal, match="The body is not JSON"):
+        decode(body)
 
 
 def test_a_header_names_a_budget() -> None:

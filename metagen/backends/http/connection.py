@@ -53,6 +53,10 @@ class Refused(GenerationError):
         self.status = status
 
 
+class WebPage(TransientError):
+    """A page came in place of JSON: while a run is under way it may pass, and before it the address is wrong."""
+
+
 class Http:
     """Connections to one server, as many as are needed; opened with `async with`.
 
@@ -138,7 +142,12 @@ class Http:
     async def stream(
         self, url: str, body: dict[str, Any], headers: Mapping[str, str] | None = None
     ) -> AsyncGenerator[bytes, None]:
-        """The data of the server-sent events, one JSON text each, as they come. Blank ones keep a line alive."""
+        """The data of the server-sent events, one JSON text each, as they come. Blank ones keep a line alive.
+
+        A server that does not stream sends one whole reply, which is given as one piece.
+        """
+        whole: list[bytes] = []
+        streams = False
         with self._sent(url, body, headers, inf) as transfer:
             await transfer.began()
             if transfer.status >= 300:
@@ -148,7 +157,14 @@ class Http:
                     if line.startswith(b"data:") and (data := line[5:].strip()):
                         if data == DONE:
                             return
+                        streams = True
                         yield self.key.scrub_body(data)
+                    elif not streams and (whole or line.lstrip().startswith(b"{")):
+                        whole.append(line)
+                        transfer.most = LARGEST
+        if whole and not streams:
+            yield self.key.scrub_body(b"\n".join(whole))
+            return
         raise TransientError(f"{self.host} broke off in the middle of a reply", sent=True)
 
     async def probe(self) -> None:
@@ -262,10 +278,15 @@ def _encoded(body: dict[str, Any]) -> bytes:
 
 
 def read_json(body: bytes, host: str) -> Any:
-    """Raises `TransientError` if that is not JSON."""
+    """Raises `TransientError` if that is not JSON. A letter that is broken costs no more than itself."""
     try:
-        return json.loads(body)
+        try:
+            return json.loads(body, strict=False)
+        except UnicodeDecodeError:
+            return json.loads(body.decode(errors="replace"), strict=False)
     except (ValueError, RecursionError):
+        if body.lstrip().startswith(b"<"):
+            raise WebPage(f"{host} sent a web page, which is not JSON", sent=True) from None
         raise TransientError(f"{host} sent a reply that is not JSON", sent=True) from None
 
 
@@ -289,8 +310,8 @@ async def find_model(http: Http, model: str) -> tuple[str, dict[str, Any]]:
     try:
         listed = await http.get(f"{http.base}/models")
         cards = _by_name(listed)
-    except Refused as refused:
-        if not model or refused.status < 400:
+    except (Refused, WebPage) as error:
+        if not model or (isinstance(error, Refused) and error.status < 400):
             raise
         return model, {}
     except (TypeError, KeyError):

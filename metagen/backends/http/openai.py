@@ -71,12 +71,18 @@ class Counts(msgspec.Struct, gc=False):
 
     def is_sound(self, prompt: int, output: int) -> bool:
         """Whether a request can have cost that, at up to `prompt` tokens to read and `output` to write."""
-        return 0 <= self.prompt_tokens <= prompt and 0 <= self.completion_tokens <= output
+        return 0 < self.prompt_tokens <= prompt and 0 <= self.completion_tokens <= output
 
 
 class Function(msgspec.Struct, gc=False):
     name: str | None = None
-    arguments: str | None = None
+    arguments: str | dict[str, Any] | None = None
+    """In JSON; some servers give the object itself."""
+
+    @property
+    def written(self) -> str:
+        """The arguments in JSON, or a piece of that; empty where there are none."""
+        return json.dumps(self.arguments) if isinstance(self.arguments, dict) else self.arguments or ""
 
 
 class ToolCall(msgspec.Struct, gc=False):
@@ -88,14 +94,14 @@ class ToolCall(msgspec.Struct, gc=False):
     def added(self, piece: "ToolCall") -> "ToolCall":
         """The call with another piece of it."""
         before, more = self.function or Function(), piece.function or Function()
-        name, arguments = (before.name or "") + (more.name or ""), (before.arguments or "") + (more.arguments or "")
+        name, arguments = (before.name or "") + (more.name or ""), before.written + more.written
         return ToolCall(index=self.index, function=Function(name=name, arguments=arguments))
 
     @property
     def written(self) -> str:
         """The call as models write it into their text, where no parser of the server takes it out."""
         function = self.function or Function()
-        name, arguments = json.dumps(function.name), function.arguments or "{}"
+        name, arguments = json.dumps(function.name), function.written or "{}"
         return f'\n<tool_call>{{"name": {name}, "arguments": {arguments}}}</tool_call>'
 
 
@@ -217,6 +223,7 @@ class Body(msgspec.Struct, gc=False):
 
 
 _READER = msgspec.json.Decoder(Body)
+TOTALS = ("prompt_tokens", "completion_tokens")
 UNREAD = (msgspec.ValidationError, UnicodeEncodeError)
 """What is raised for fields of another type, and for half of a surrogate pair in the place of a number."""
 
@@ -227,7 +234,7 @@ def _as_it_should_be(reply: bytes) -> Body | None:
         body = _READER.decode(reply)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
-    return None if body.error else body
+    return None if body.error or not (body.choices or body.usage) else body
 
 
 def read_bytes(reply: bytes, host: str) -> Body:
@@ -240,16 +247,22 @@ def read(reply: object, host: str) -> Body:
 
     Raises `Refused` if the error says that the request would fail again.
     """
-    if isinstance(reply, dict) and reply.get("error"):
-        raise _failure(reply["error"], host)
+    if isinstance(reply, dict) and (error := _error_in(reply)):
+        raise _failure(error, host)
     reply = _usual(reply)
     try:
         return msgspec.convert(reply, Body, strict=False)
     except UNREAD as error:
         if body := _readable_part(reply):
             return body
-        field = str(error).rpartition("`$")[2].strip(".`") or "all of it"
+        field = str(error).partition("`$")[2].strip(".`") or "all of it"
         raise TransientError(f"{host} sent a reply that cannot be read (field {field!r})", sent=True) from None
+
+
+def _error_in(reply: dict[str, Any]) -> object:
+    """The error in the place of a reply, if there is one, in the form of OpenAI's API or in a server's own."""
+    own = "choices" not in reply and (reply.get("message") or reply.get("detail"))
+    return reply.get("error") or (reply if own else None)
 
 
 def _failure(error: object, host: str) -> GenerationError:
@@ -306,12 +319,18 @@ def _readable_part(reply: object) -> Body | None:
     if not isinstance(reply, dict) or not isinstance(given, list):
         return None
     choices = [_choice(each, place) for place, each in enumerate(given)]
-    if not any(choice.reason != UNREADABLE for choice in choices):
+    if choices and all(choice.reason == UNREADABLE for choice in choices):
         return None
-    try:
-        return Body(choices, msgspec.convert(reply.get("usage"), Counts | None, strict=False))
-    except UNREAD:
-        return Body(choices)
+    return Body(choices, _counts(reply.get("usage")))
+
+
+def _counts(given: object) -> Counts | None:
+    """What can be read of a count: odd details cost no more than themselves."""
+    totals = {name: given.get(name) for name in TOTALS} if isinstance(given, dict) else None
+    for told in (given, totals):
+        with suppress(*UNREAD):
+            return msgspec.convert(told, Counts | None, strict=False)
+    return None
 
 
 def _choice(given: object, place: int) -> Choice:
@@ -323,14 +342,15 @@ def _choice(given: object, place: int) -> Choice:
 
 
 def read_piece(piece: bytes, host: str) -> Body | None:
-    """One piece of a stream; `None` for what is no reply at all, such as a keepalive of the server's own."""
+    """One piece of a stream; `None` for what is no reply at all, such as a keepalive of the server's own.
+
+    Raises `TransientError` for a piece that is broken: without it, the text would lack its middle.
+    """
     if body := _as_it_should_be(piece):
         return body
-    try:
-        reply = json.loads(piece)
-    except (ValueError, RecursionError):
+    if not piece.startswith(b"{"):
         return None
-    return read(reply, host) if isinstance(reply, dict) else None
+    return read(read_json(piece, host), host)
 
 
 def last_counts(pieces: Sequence[bytes], host: str) -> Counts | None:
@@ -387,11 +407,11 @@ def join(pieces: Iterable[bytes], host: str) -> Body:
 
 
 def _add(choice: Choice, piece: Choice) -> None:
+    if piece.delta is not None:
+        piece.message = None  # which some servers send beside it, with all that was said so far
     choice.text = (choice.text or "") + piece.said
     for call in piece.calls:
-        calls = {each.index: each for each in choice.called}
-        begun = calls.get(call.index)
-        choice.called = (*(calls | {call.index: begun.added(call) if begun else call}).values(),)
+        choice.called = _with_call(choice.called, call)
     choice.reasoned += piece.thought
     if choice.finish_reason != UNREADABLE:  # a part of it is missing for good
         choice.finish_reason = piece.finish_reason or choice.finish_reason
@@ -404,6 +424,17 @@ def _add(choice: Choice, piece: Choice) -> None:
             token_logprobs=[*before.values(), *piece.logprobs.values()],
             top_logprobs=[*before.tops(), *piece.logprobs.tops()],
         )
+
+
+def _with_call(called: tuple[ToolCall, ...], piece: ToolCall) -> tuple[ToolCall, ...]:
+    """The calls with another piece. Where a server does not number them, a name begins another one."""
+    begins = piece.function is not None and bool(piece.function.name)
+    unnumbered = len(called) - (not begins) if called else 0
+    index = unnumbered if piece.index is None else piece.index
+    calls = {each.index: each for each in called}
+    begun = calls.get(index)
+    added = begun.added(piece) if begun else msgspec.structs.replace(piece, index=index)
+    return (*(calls | {index: added}).values(),)
 
 
 def settings_of(request: Request, model: str, limit: int | None) -> dict[str, Any]:

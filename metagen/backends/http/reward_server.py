@@ -7,7 +7,7 @@ from typing import Any, Self
 import msgspec
 
 from metagen.backends.http.books import Lengths, reserved
-from metagen.backends.http.connection import Http, Refused, find_model
+from metagen.backends.http.connection import Http, Refused, WebPage, find_model
 from metagen.backends.http.openai import UNREAD, Counts
 from metagen.backends.http.server import SILENCE
 from metagen.backends.rewards.families import Family, Form, family
@@ -153,6 +153,8 @@ class VLLMRewardServer(RewardBackend):
                 f"{self.name} gave {len(rows)} scores for {ids.count(self._mark)} marks: start its server with "
                 f"""--pooler-config '{{"step_tag_id": {self._mark}}}'"""
             )
+        if not all(rows):
+            raise self._unreadable("a score")
         return tuple(row[-1] for row in rows[len(rows) - steps :])
 
     async def _valued(self, ids: list[int], spend: Meter) -> float:
@@ -215,7 +217,7 @@ class VLLMRewardServer(RewardBackend):
             await self._explore()
         except BaseException as error:
             await self._http.close()
-            if isinstance(error, Refused):
+            if isinstance(error, Refused | WebPage):
                 raise InputError(f"cannot use {self._http.base}: {error}") from None
             raise
         return self
@@ -224,7 +226,8 @@ class VLLMRewardServer(RewardBackend):
         """Find out what the server serves, and the ids of the tokens at which scores are read."""
         self._ids.clear()  # what served here before may have been another model
         self._model, told = await find_model(self._http, self._wanted)
-        self._context = self._wanted_context or told.get("max_model_len")
+        length = told.get("max_model_len")
+        self._context = self._wanted_context or (length if isinstance(length, int) and length > 0 else None)
         if not self._context:
             raise InputError(f"{self.name} does not tell its context: give it with context=")
         if self._family.mark:

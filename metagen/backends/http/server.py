@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from metagen.backends.http.books import Books, Lengths, reserved
-from metagen.backends.http.connection import PROBE_EVERY, Http, Refused, final, find_model
+from metagen.backends.http.connection import PROBE_EVERY, Http, Refused, WebPage, final, find_model
 from metagen.backends.http.dialects import DIALECTS, of_owner
 from metagen.backends.http.hardware import add_remedy, is_crash, seems_cpu
 from metagen.backends.http.openai import (
@@ -30,6 +30,7 @@ from metagen.backends.http.wording import CONTEXT, PROBE, Wording
 from metagen.budget import Usage
 from metagen.errors import BackendGone, BudgetExceeded, GenerationError, InputError, SampleError, TransientError
 from metagen.request import Backend, Card, Completion, Meter, Outcome, Request, Sampling, all_written
+from metagen.settings import require_foreign, require_whole
 from metagen.tasks import together
 from metagen.thinking import Family, find_family
 
@@ -93,6 +94,9 @@ class OpenAIServer(Backend):
         find_family(thinking, "")
         if api not in {"auto", "completions", "chat"}:
             raise InputError(f"OpenAIServer: api must be auto, completions or chat, not {api!r}")
+        if context is not None:
+            require_whole(self, context=context)
+        require_foreign(self, extra=extra)
         if dialect not in {"auto", *DIALECTS}:
             raise InputError(f"OpenAIServer: dialect must be auto or one of {', '.join(DIALECTS)}, not {dialect!r}")
         self._http = Http(
@@ -377,8 +381,9 @@ class OpenAIServer(Backend):
             await self._explore()
         except BaseException as error:
             await self._http.close()
-            if isinstance(error, Refused):
-                hint = "" if self._http.base.endswith("/v1") else f"; is its address {self._http.base}/v1?"
+            if isinstance(error, Refused | WebPage):
+                usual = "; is this the address of its API?" if isinstance(error, WebPage) else ""
+                hint = usual if self._http.base.endswith("/v1") else f"; is its address {self._http.base}/v1?"
                 raise InputError(f"cannot use {self._http.base}: {error}{hint}") from None
             if isinstance(error, BackendGone):
                 raise InputError(f"cannot use {self._http.base}: {error}") from None

@@ -133,13 +133,16 @@ class Wire:
     `clean` makes a line that can be shown of what libcurl says.
     """
 
-    __slots__ = ("_clean", "_connect", "_headers", "_host", "_idle", "_model", "_multi", "under_way")
+    __slots__ = ("_clean", "_connect", "_headers", "_host", "_idle", "_model", "_multi", "_way", "under_way")
 
     def __init__(
         self, host: str, headers: Mapping[str, str], proxy: str | None, connect: float, clean: Callable[[str], str]
     ) -> None:
         self._host = host
-        self._clean = clean
+        user, at, address = (proxy or "").rpartition("@")
+        self._way = f"{host} through the proxy {address}" if address else host
+        """Where connections lead, without the password of a proxy."""
+        self._clean = (lambda said: clean(said.replace(user + at, ""))) if at else clean
         self._headers = [line(name, value) for name, value in headers.items()]
         self._connect = connect
         proactor = getattr(asyncio, "ProactorEventLoop", None)  # of Windows alone
@@ -216,11 +219,11 @@ class Wire:
             why = "the connection was closed" if code == pycurl.E_ABORTED_BY_CALLBACK else self._clean(said)
             return TransientError(f"{self._host} broke off: {why}", sent=True)
         if code == pycurl.E_OPERATION_TIMEDOUT:
-            said = f"cannot connect to {self._host} within {self._connect:g} seconds"
+            said = f"cannot connect to {self._way} within {self._connect:g} seconds"
             return TransientError(said, unreachable=True)
         if code == pycurl.E_COULDNT_CONNECT and (number := transfer.curl.getinfo(pycurl.OS_ERRNO)):
             said = os.strerror(number)
-        return TransientError(f"cannot connect to {self._host}: {self._clean(said)}", unreachable=True)
+        return TransientError(f"cannot connect to {self._way}: {self._clean(said)}", unreachable=True)
 
 
 def _handle(proxy: str, connect: float) -> pycurl.Curl:

@@ -138,6 +138,20 @@ async def test_a_count_that_cannot_be_read_costs_no_sample(usage: Any) -> None:
     assert books.estimated_tokens > 0
 
 
+@pytest.mark.parametrize(
+    "odd", [{"prompt_tokens_details": []}, {"completion_tokens_details": {"reasoning_tokens": "?"}}]
+)
+async def test_details_that_cannot_be_read_cost_no_count(odd: dict[str, Any]) -> None:
+    _, spent, _ = await changed(lambda reply: reply | {"usage": {"prompt_tokens": 19, "completion_tokens": 9} | odd})
+    assert spent == Usage(calls=1, prompt_tokens=19, completion_tokens=9)
+
+
+@pytest.mark.parametrize("reply", [[{"choices": []}], 7, None])
+async def test_of_a_reply_that_is_no_object_all_is_named(reply: Any) -> None:
+    with pytest.raises(TransientError, match=r"cannot be read \(field 'all of it'\)"):
+        await changed(lambda _: reply)
+
+
 async def test_where_no_sample_can_be_read_the_field_is_named() -> None:
     with pytest.raises(TransientError, match=r"cannot be read \(field 'choices"):
         await changed(lambda reply: reply | {"choices": [{"index": "a"}, 7]})
@@ -170,6 +184,8 @@ USAGES: dict[str, Any] = {
     "absurd prompt": {"prompt_tokens": 10**12, "completion_tokens": 10},
     "nothing for a text": {"prompt_tokens": 19, "completion_tokens": 0},
     "empty": {},
+    "no prompt": {"completion_tokens": 10},
+    "an empty prompt": {"prompt_tokens": 0, "completion_tokens": 10},
 }
 
 
@@ -260,6 +276,175 @@ async def test_keepalives_and_comments_of_a_stream_are_passed_over() -> None:
     assert one.text == "It is 7."
 
 
+BROKEN = [
+    b'data: {"choices": [{"index": 0, "delta": {"content": "1',
+    b'data: {"choices": [{"index": 0, "delta": {"content": "1"}}',
+    b"data: {}{}",
+]
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+@pytest.mark.parametrize("listening", [False, True])
+async def test_a_broken_piece_in_the_middle_of_a_stream_is_no_shorter_answer(broken: bytes, listening: bool) -> None:
+    hearing = Hearing(lambda number, text, whole: None, lambda thought, text: None) if listening else None
+    lines = [piece("It is ", count=6), broken.decode(), piece("7.", count=9, end="stop"), "data: [DONE]"]
+    books: list[Usage] = []
+    async with opened(Streaming(*lines)) as server:
+        with pytest.raises(TransientError, match="not JSON"):
+            await server.generate(Request("p", "3 + 4?", hearing=hearing), books.append)
+    assert sum(books, Usage()).tokens > 0
+
+
+class Raw(FakeServer):
+    """Answers with these bytes, whatever is asked."""
+
+    def __init__(self, kind: str, *said: bytes) -> None:
+        super().__init__(vllm=False)
+        self.kind, self.said = kind, said
+
+    async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        if body.get("max_tokens") == 1:  # a look at what it can do
+            return await super()._answer(request, body)
+        response = web.StreamResponse(headers={"Content-Type": self.kind})
+        await response.prepare(request)
+        for each in self.said:
+            await response.write(each)
+        return response
+
+
+async def heard(fake: FakeServer, n: int = 1) -> tuple[list[Any], list[str], Usage]:
+    """The outcomes of one request that is streamed, what was heard of the first on the way, and the books."""
+    said, books = list[str](), list[Usage]()
+    hearing = Hearing(lambda number, text, whole: None, lambda thought, text: said.append(text))
+    async with opened(fake) as server:
+        outcomes = list(await server.generate(Request("p", "3 + 4?", n=n, hearing=hearing), books.append))
+    return outcomes, said, sum(books, Usage())
+
+
+def whole_reply(*texts: str) -> dict[str, Any]:
+    choices = [{"index": n, "message": {"content": text}, "finish_reason": "stop"} for n, text in enumerate(texts)]
+    return {"choices": choices, "usage": {"prompt_tokens": 19, "completion_tokens": 8}}
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize("kind", ["application/json", "text/event-stream"])
+async def test_a_server_that_does_not_stream_is_heard_all_the_same(kind: str, indent: int | None) -> None:
+    data = json.dumps(whole_reply("It is 7."), indent=indent).encode()
+    outcomes, said, spent = await heard(Raw(kind, data[:9], data[9:]))
+    assert [one.text for one in completed(outcomes)] == said == ["It is 7."]
+    assert spent == Usage(calls=1, prompt_tokens=19, completion_tokens=8)
+
+
+async def test_a_server_that_does_not_stream_may_give_several_samples() -> None:
+    outcomes, _, _ = await heard(Raw("application/json", json.dumps(whole_reply("It is 7.", "8.")).encode()), n=2)
+    assert [one.text for one in completed(outcomes)] == ["It is 7.", "8."]
+
+
+@pytest.mark.parametrize(
+    "body", [b"\x00\xd8", b"\x00\xd8\x00", b"\x00{\x00\xff\xdf", b"\xff\xfe\x00\xd8", b"\x00\x00\x00\xff"]
+)
+def test_bytes_that_are_text_of_no_kind_are_not_json(body: bytes) -> None:
+    with pytest.raises(TransientError, match="not JSON"):
+        connection.read_json(body, "host")
+
+
+@pytest.mark.parametrize("said", [b"<html></html>", b'{"choices": [{"ind', b"[]", b""])
+async def test_what_is_neither_a_stream_nor_a_reply_is_no_answer(said: bytes) -> None:
+    with pytest.raises(TransientError, match=r"broke off|not JSON"):
+        await heard(Raw("text/html", said))
+
+
+@pytest.mark.parametrize("letter", [b"\xff", b"\xe4", b"\xc3"])
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_letter_that_is_broken_costs_itself_alone(letter: bytes, streamed: bool) -> None:
+    data = json.dumps(whole_reply("It@ is 7.")).encode().replace(b"@", letter)
+    fake = Raw("text/event-stream", b"data: " + data + b"\n\n", b"data: [DONE]\n\n") if streamed else Raw("", data)
+    async with opened(fake) as server:
+        hearing = Hearing(lambda number, text, whole: None, lambda thought, text: None) if streamed else None
+        (one,) = completed(await server.generate(Request("p", "3 + 4?", hearing=hearing), lambda _: None))
+    assert one.text.replace("\ufffd", "") == "It is 7."
+
+
+async def test_a_line_end_inside_a_text_is_a_letter() -> None:
+    fake = Raw("application/json", json.dumps(whole_reply("It is@7.")).encode().replace(b"@", b"\n"))
+    async with opened(fake) as server:
+        (one,) = completed(await server.generate(Request("p", "3 + 4?"), lambda _: None))
+    assert one.text == "It is\n7."
+
+
+def events(*bodies: dict[str, Any]) -> list[bytes]:
+    return [*(b"data: " + json.dumps(body).encode() + b"\n\n" for body in bodies), b"data: [DONE]\n\n"]
+
+
+def delta(end: str | None = None, **said: Any) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": said, "finish_reason": end}]}
+
+
+@pytest.mark.parametrize("usage", [7, [], {"prompt_tokens": "many"}])
+async def test_a_count_at_the_end_of_a_stream_that_cannot_be_read_costs_no_sample(usage: Any) -> None:
+    outcomes, _, spent = await heard(
+        Raw("text/event-stream", *events(delta("stop", content="7."), {"choices": [], "usage": usage}))
+    )
+    assert [one.text for one in completed(outcomes)] == ["7."]
+    assert spent.estimated_tokens > 0
+
+
+async def test_what_was_said_so_far_beside_a_piece_of_it_is_not_said_twice() -> None:
+    first, second = delta(content="It is "), delta("stop", content="7.")
+    first["choices"][0]["message"], second["choices"][0]["message"] = {"content": "It is "}, {"content": "It is 7."}
+    outcomes, said, _ = await heard(Raw("text/event-stream", *events(first, second)))
+    assert [one.text for one in completed(outcomes)] == ["It is 7."]
+    assert said == ["It is ", "It is 7."]
+
+
+def call(name: str | None, arguments: Any, **more: Any) -> dict[str, Any]:
+    return {"function": {"arguments": arguments} | ({"name": name} if name else {})} | more
+
+
+CALLED = (
+    '<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>\n<tool_call>{"name": "g", "arguments": {}}</tool_call>'
+)
+CALLS = {
+    "numbered": [[call("f", "", index=0)], [call(None, '{"a": 1}', index=0), call("g", "{}", index=1)]],
+    "without numbers": [[call("f", '{"a": 1}')], [call("g", "{}")]],
+    "in one piece": [[call("f", '{"a": 1}'), call("g", "{}")]],
+    "in parts without numbers": [[call("f", '{"a"')], [call(None, ": 1}")], [call("g", "")], [call(None, "{}")]],
+    "as objects": [[call("f", {"a": 1}, index=0)], [call("g", {}, index=1)]],
+}
+
+
+@pytest.mark.parametrize("pieces", CALLS.values(), ids=CALLS)
+async def test_calls_of_tools_in_a_stream_are_told_apart(pieces: list[list[dict[str, Any]]]) -> None:
+    told = [delta(tool_calls=calls) for calls in pieces]
+    outcomes, _, _ = await heard(Raw("text/event-stream", *events(*told, delta("tool_calls"))))
+    assert [one.text for one in completed(outcomes)] == [CALLED]
+
+
+async def test_calls_whose_arguments_are_objects_are_read() -> None:
+    reply = whole_reply("")
+    reply["choices"][0]["message"]["tool_calls"] = [call("f", {"a": 1}), call("g", None)]
+    async with opened(Raw("application/json", json.dumps(reply).encode())) as server:
+        (one,) = completed(await server.generate(Request("p", "3 + 4?"), lambda _: None))
+    assert one.text == CALLED
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"object": "error", "message": "out of memory", "code": 500},
+        {"message": "out of memory"},
+        {"detail": "out of memory"},
+    ],
+)
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_an_error_that_a_server_writes_in_its_own_way_is_told(error: dict[str, Any], streamed: bool) -> None:
+    said = events(delta(content="It is "), error) if streamed else [json.dumps(error).encode()]
+    async with opened(Raw("application/json", *said)) as server:
+        hearing = Hearing(lambda number, text, whole: None, lambda thought, text: None) if streamed else None
+        with pytest.raises(TransientError, match=r"broke off: .*out of memory"):
+            await server.generate(Request("p", "3 + 4?", hearing=hearing), lambda _: None)
+
+
 async def test_pieces_that_came_twice_are_noticed_and_asked_for_again() -> None:
     twice = piece("It is ", count=6)
     async with opened(Streaming(twice, twice, piece("7.", count=8, end="stop"), "data: [DONE]")) as server:
@@ -343,6 +528,7 @@ COUNT = 'data: {"choices": null, "usage": {"prompt_tokens": 19, "completion_toke
         ([piece("It is 7.", count=8, end="stop"), COUNT, "data: [DONE]"], 0),
         ([piece("It is 7.", count=8, end="stop").replace('"usage"', '"used"')], 1),
         ([piece("It is 7.", count=8, end="stop").replace('"index": 0', '"index": null'), "data: [DONE]"], 0),
+        (['{"a line": "of a log"', piece("It is 7.", count=8, end="stop"), '{"another": 1}'], 0),
     ],
 )
 @pytest.mark.parametrize("listening", [False, True])

@@ -133,6 +133,23 @@ async def test_a_server_that_scores_all_tokens_is_read_at_the_marks() -> None:
     assert scores == (0.75, 0.75, 0.75)
 
 
+async def test_a_row_without_a_score_is_asked_for_again() -> None:
+    class Bare(FakeRewards):
+        def _scored(self, path: str, ids: list[int]) -> dict[str, Any]:
+            return {"data": [{"data": [row[:0] for row in super()._scored(path, ids)["data"][0]["data"]]}]}
+
+    async with serving(Bare()) as server:
+        with pytest.raises(TransientError, match="sent a reply without a score"):
+            await rated(server)
+
+
+@pytest.mark.parametrize("context", ["2000", -5, [], None])
+async def test_a_context_that_is_no_number_is_unknown(context: Any) -> None:
+    with pytest.raises(InputError, match="does not tell its context"):
+        async with serving(FakeRewards(context=context)):
+            pass
+
+
 async def test_a_server_with_another_mark_is_told_how_to_be_started() -> None:
     async with serving(FakeRewards(mark=99)) as server:
         with pytest.raises(InputError, match=r"0 scores for 3 marks: start its server with --pooler-config .*: 1}"):

@@ -17,9 +17,11 @@ from metagen import (
     InputError,
     MatchesReference,
     Model,
+    OpenAIServer,
     Problem,
     Refine,
     Request,
+    Retrying,
     Sampling,
     TransientError,
     UnfitRequest,
@@ -31,7 +33,7 @@ from metagen import (
 )
 from metagen.backends.http.connection import read_seconds
 from metagen.backends.http.openai import join, last_counts, read
-from tests.support.fake_server import Arrivals, FakeServer, text_of
+from tests.support.fake_server import Arrivals, FakeServer, reserved_port, text_of
 from tests.support.outcomes import completed
 from tests.support.scripts import Counting
 from tests.support.timing import until
@@ -50,6 +52,17 @@ async def drawn(server: VLLMServer, request: Request) -> tuple[list[Completion],
     books: list[Usage] = []
     completions = completed(await server.generate(request, books.append))
     return completions, sum(books, Usage())
+
+
+async def test_a_proxy_that_cannot_be_reached_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with reserved_port() as port:
+        monkeypatch.setenv("http_proxy", f"http://user:p@ss@127.0.0.1:{port}")
+        with pytest.raises(TransientError, match=rf"models\.invalid through the proxy 127\.0\.0\.1:{port}: ") as raised:
+            async with OpenAIServer("http://models.invalid/v1"):
+                pass
+    assert "ss@" not in str(raised.value)
 
 
 async def test_requests_go_through_the_proxy_that_the_environment_names(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,10 +288,10 @@ async def test_what_may_pass_is_a_transient_error(fault: str, said: str, estimat
 async def test_what_cannot_be_read_is_neither_an_answer_nor_a_crash() -> None:
     fake = FakeServer()
     async with serving(fake) as server:
-        for pieces in ([b'{"choices": 3}'], [b'{"choices": [], "usage": 7}']):
-            assert last_counts(pieces, server.name) is None
-            with pytest.raises(TransientError, match="cannot be read"):
-                join(pieces, server.name)
+        assert last_counts([b'{"choices": [], "usage": 7}'], server.name) is None
+        assert last_counts([b'{"choices": 3}'], server.name) is None
+        with pytest.raises(TransientError, match="cannot be read"):
+            join([b'{"choices": 3}'], server.name)
         replies: list[object] = [[], {"choices": [{"index": "x"}]}, {"choices": [{"index": "\ud800"}]}, 3]
         for reply in replies:
             with pytest.raises(TransientError, match="cannot be read"):
@@ -294,6 +307,39 @@ async def test_what_is_no_such_server_says_so(monkeypatch: pytest.MonkeyPatch) -
             with pytest.raises(InputError, match="does not list its models"):
                 async with serving(fake):
                     pass
+
+
+@pytest.mark.parametrize("page", [b"<!doctype html><html></html>", b"\n <HTML>", b"<?xml version='1.0'?><html/>"])
+async def test_a_web_page_at_the_opening_is_a_wrong_address_and_is_not_asked_again(
+    monkeypatch: pytest.MonkeyPatch, page: bytes
+) -> None:
+    asked: list[str] = []
+
+    async def show(self: FakeServer, request: web.Request, *_: object) -> web.Response:
+        asked.append(request.path)
+        return web.Response(body=page, content_type="text/html")
+
+    monkeypatch.setattr(FakeServer, "_models", show)
+    async with FakeServer().running() as fake:
+        with pytest.raises(InputError, match=r"sent a web page, which is not JSON; is this the address of its API\?"):
+            async with Retrying(OpenAIServer(fake.url), wait=0, longest=0):
+                pass
+        assert len(asked) == 1
+        async with OpenAIServer(fake.url, "mock") as server:  # as one that lists no models and is named
+            assert server.name == "mock"
+        monkeypatch.setattr(FakeServer, "_answer", show)
+        with pytest.raises(InputError, match="sent a web page"):
+            async with Retrying(OpenAIServer(fake.url, "mock", dialect="openai"), wait=0, longest=0):
+                pass
+        assert asked.count("/v1/chat/completions") == 1
+
+
+async def test_a_server_that_answers_is_not_asked_whether_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeServer, "_models", answering({"error": {"message": "Loading model"}}, status=503))
+    async with FakeServer().running() as fake:
+        with pytest.raises(InputError, match=r"answered 503: Loading model$"):
+            async with Retrying(OpenAIServer(fake.url), attempts=2, wait=0, longest=0):
+                pass
 
 
 async def test_a_fault_at_the_opening_does_not_make_it_another_server(monkeypatch: pytest.MonkeyPatch) -> None:
