@@ -318,6 +318,7 @@ def test_what_is_no_form_is_refused(form: Any) -> None:
         ({"logit_bias": {1: "x"}}, "logit_bias must be numbers by token id"),
         ({"chat_template_kwargs": (1,)}, "chat_template_kwargs must be settings by name"),
         ({"extra": {1: 2}}, "extra must be settings by name"),
+        ({"extra": {"api_key": "s"}}, "extra may hold no api_key, since strategies are written to files"),
         ({"adapter": ""}, "adapter must be the folder or the name of an adapter"),
     ],
 )

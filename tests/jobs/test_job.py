@@ -138,6 +138,8 @@ def test_a_setting_of_a_server_that_changes_replies_makes_another_run(tmp_path: 
     job = prepare(order(tmp_path, row, models=models, server=on_the_way))
     assert job.slug() == plain
     assert "secret" not in str(job.configuration())
+    keyed = prepare(order(tmp_path, row, models=models, server={"model.extra": {"api_key": "secret", "seed": 7}}))
+    assert keyed.configuration()["server"] == {"model.extra": {"seed": 7}}
 
 
 @pytest.mark.parametrize(

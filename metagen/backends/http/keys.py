@@ -1,11 +1,14 @@
-"""A server's key: read from the environment, sent to its server alone, and removed wherever it comes back."""
+"""A server's keys: sent to their server alone, and removed wherever they come back."""
 
 import os
 import re
 from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 from metagen.errors import InputError
+from metagen.request import KEYS
 
 BLOT = "***"
 SHORTEST = 6
@@ -13,14 +16,26 @@ SHORTEST = 6
 
 
 class Key:
-    """The key in the environment variable `variable`; empty if there is none."""
+    """The key in the environment variable `variable`, empty if there is none, and those among what is `sent` beside it.
 
-    def __init__(self, variable: str) -> None:
+    These are headers and fields of the body that are called keys, such as `X-Api-Key`, by their names.
+    """
+
+    def __init__(self, variable: str, sent: Mapping[str, Any] | None = None) -> None:
         self.variable = variable
+        values = [value for name, value in (sent or {}).items() if isinstance(value, str) and KEYS.search(name)]
+        parts = {part for value in values for part in (value.strip(), value.strip().rpartition(" ")[2])}
+        self._others = tuple(sorted((part for part in parts if len(part) >= SHORTEST), key=len, reverse=True))
 
     @property
     def value(self) -> str:
         return os.environ.get(self.variable, "").strip()
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Every key that is there."""
+        value = self.value
+        return (value, *self._others) if value else self._others
 
     def headers(self) -> dict[str, str]:
         """What is sent. Raises `InputError`, without telling it, for what cannot be a key."""
@@ -30,14 +45,16 @@ class Key:
         return {"Authorization": f"Bearer {key}"} if key else {}
 
     def scrub(self, text: str) -> str:
-        """The text without the key, however it is spelled: as it is, escaped, or in base64."""
-        key = self.value
-        return _pattern(key).sub(BLOT, text) if key else text
+        """The text without the keys, however they are spelled: as they are, escaped, or in base64."""
+        for key in self.secrets:
+            text = _pattern(key).sub(BLOT, text)
+        return text
 
     def scrub_body(self, body: bytes) -> bytes:
         """The same for the bytes of a reply, before anything reads them."""
-        key = self.value
-        return _bytes_pattern(key).sub(BLOT.encode(), body) if len(key) >= SHORTEST else body
+        for key in self.secrets:
+            body = _bytes_pattern(key).sub(BLOT.encode(), body) if len(key) >= SHORTEST else body
+        return body
 
 
 @lru_cache(8)
