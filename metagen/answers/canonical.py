@@ -100,6 +100,8 @@ _REWRITES = (
     ("{,", re.compile(r"(?<=[0-9])\{,\}(?=[0-9]{3})"), ","),
     ("\\", re.compile(r"(?<!\\)\\[!,;:> ]|\\(?:left|right|displaystyle|q?quad)(?![a-zA-Z])"), " "),
     ("~", re.compile(r"~"), " "),
+    ("prime", re.compile(r"\\prime(?![a-zA-Z])\s*"), "'"),
+    ("^", re.compile(r"\^\s*(?:\{\s*('+)\s*\}|('+))"), r"\1\2"),
     ("varnothing", re.compile(r"\\varnothing(?![a-zA-Z])"), r"\\emptyset"),
     ("\\}", re.compile(r"\\\{\s*\\\}"), r"\\emptyset"),
     ("nfinity", re.compile(r"(?<![\\a-zA-Z])[Ii]nfinity(?![a-zA-Z])"), r"\\infty"),

@@ -29,6 +29,9 @@ _UNENDING = re.compile(r"-?[0-9]*\.[0-9]+\s*\\ldots")
 _CLOCK = re.compile(r"[0-2]?[0-9]:[0-5][0-9](?::[0-5][0-9])?(?: ?[ap]m)?|[0-9]{1,2} [ap]m", re.IGNORECASE)
 _FIGURES = re.compile(r"[-0-9:./ apm]+")
 _LABEL = re.compile(r"[A-Za-z]+[0-9][A-Za-z0-9]*|[0-9]+[A-Z][A-Z0-9]*[0-9][A-Z0-9]*")
+_RATIO = re.compile(r"[0-9]+(?::[0-9]+)+")
+_NAME = re.compile(r"\\[a-zA-Z]+")
+_ANGLE = re.compile(r"\\angle\s*([A-Z]{3})")
 _BASED = re.compile(r"([0-9A-F]+)_([0-9]+)")
 _PHRASE = re.compile(r"[A-Za-z]{2,}(?:[ '-][A-Za-z]+)*")
 _SHORT_WORDS = """
@@ -82,8 +85,10 @@ _NO_NUMBER = re.compile(
 _OPEN = re.compile(r"\(([^()\[\],]+), ([^()\[\],]+)\)")
 _PAIR = re.compile(r"(\\\{)?[^{}()\[\],:|<>]+, [^{}()\[\],:|<>]+(?(1)\\\}|)")
 _LEFT = re.compile(r"\s*((?:[a-zA-Z]|[A-Z]{2}|\\[a-zA-Z]+)(?:_(?:\w|\{\w+\})|\([A-Z0-9][^()=]*\))?)\s*=(?!.*=)")
-_DERIVED = re.compile(r"\s*\\?[a-zA-Z]+('+|\^\{?(?:[' ]+|-1)\}?)?(?:\([^()=]*\))?\s*=")
+_DERIVED = re.compile(r"\s*\\?[a-zA-Z]+('+|\^\{?-1\}?)?(?:\([^()=]*\))?\s*=")
 """The left side of an equation, and the marks of a derivative or an inverse there."""
+_PRIME = re.compile(r"\^\s*\{?\s*(?:\\prime(?![a-zA-Z])\s*)+\}?")
+_PRIMED = re.compile(r"[a-zA-Z]'+")
 
 
 def decide(answer: str, reference: str) -> bool | None:
@@ -164,12 +169,24 @@ def _name_others(answer: str, reference: str) -> bool:
 
 
 def _derive_others(answer: str, reference: str) -> bool:
-    """Whether both are equations, and not of the same derivative or inverse of a function: `y' = x` and `y = x`."""
-    if "=" not in answer or "=" not in reference:
+    """Whether the two do not have the same derivatives or the same inverse on the left: `y' = x` and `y = x`.
+
+    A left side that only one of them has does not count, and prose has primes of other things.
+    """
+    if PROSE.search(answer) or PROSE.search(reference):
         return False
-    lefts = [_DERIVED.match(text.replace("$", "").replace(r"\prime", "'")) for text in (answer, reference)]
+    texts = [_PRIME.sub(_ticks, text.replace("$", "")) for text in (answer, reference)]
+    if not all("=" in text for text in texts):
+        texts = [text.rpartition("=")[2] for text in texts]
+    if "'" in texts[0] + texts[1] and len({tuple(sorted(_PRIMED.findall(text))) for text in texts}) > 1:
+        return True
+    lefts = [_DERIVED.match(text) for text in texts]
     one, other = ((left[1] or "").strip("^{}") if left else None for left in lefts)
     return one is not None and other is not None and one != other
+
+
+def _ticks(found: re.Match[str]) -> str:
+    return "'" * found[0].count("prime")
 
 
 def _nearly(answer: str, reference: str) -> bool | None:
@@ -211,9 +228,19 @@ def _as_text(one: str, other: str) -> bool | None:
         differ(*pair) for differ in (_says_otherwise, _ends_alone, _is_more) for pair in ((one, other), (other, one))
     ):
         return False
+    if _are_names(one, other):
+        return False
     if _LABEL.fullmatch(one) or _LABEL.fullmatch(other) or _is_another_number(one) or _is_another_number(other):
         return False
     return False if _are_figures(one, other) or _are_figures(other, one) else None
+
+
+def _are_names(one: str, other: str) -> bool:
+    """Whether both are ratios, symbols with a name or angles, which are equal only if they are written the same."""
+    if any(pattern.fullmatch(one) and pattern.fullmatch(other) for pattern in (_RATIO, _NAME)):
+        return True
+    angles = _ANGLE.fullmatch(one), _ANGLE.fullmatch(other)
+    return bool(angles[0] and angles[1] and angles[0][1] != angles[1][1][::-1])
 
 
 def _are_figures(one: str, other: str) -> bool:

@@ -29,7 +29,11 @@ EQUAL = {
         ("infinity", r"\infty"), ("negative infinity", r"-\infty"), ("(-infinity, 2)", r"(-\infty,2)"),
         (r"\varnothing", r"\emptyset"), (r"\{\}", "∅"), (r"\{ \}", r"\varnothing"),
     ],
-    "derivatives": [("f'(x)=2x", "2x"), ("f^{-1}(x)=x/2", r"f^{-1}(x)=\frac{x}{2}")],
+    "symbols": [(r"\angle ABC", r"\angle CBA"), (r"$\alpha$", r"\alpha")],
+    "derivatives": [
+        ("f'(x)=2x", "2x"), ("y'+y=0", r"y^{\prime}+y=0"), ("I'm sure it is 7", "7"), ("Let x' be y. It is 7", "7"),
+        ("f^{-1}(x)=x/2", r"f^{-1}(x)=\frac{x}{2}"),
+    ],
     "variables after a number": [
         ("6ab", "6 ba"), (r"\frac12 bh", r"\frac{bh}{2}"), ("xy", "yx"), ("2 pi r", r"2\pi r"),
     ],
@@ -172,7 +176,7 @@ UNEQUAL = {
     "numbers of a table": [("5 & 6", "5"), (r"5 \\ 6", "6"), ("5 | 6", "5")],
     "derivatives": [
         ("y'=2x", "y=2x"), ("y''=2x", "y'=2x"), ("f'(2)=3", "f(2)=3"), ("f^{-1}(x)=2x", "f(x)=2x"),
-        (r"f^{\prime}(x)=2x", "f(x)=2x"),
+        (r"f^{\prime}(x)=2x", "f(x)=2x"), ("f'(x)", "f(x)"), ("y''+y=0", "y'+y=0"), ("x'", "x"), ("2y'+1", "2y+1"),
     ],
     "times of day": [
         ("7 a.m.", "7 p.m."), ("12 A.M.", "12 P.M."), ("7am", "7pm"), ("7:30 a.m.", "7:30 p.m."), ("7 a.m.", "7"),
@@ -203,7 +207,8 @@ UNEQUAL = {
         ("(a) 5, (b) 7", "(a) 3, (b) 2"), ("A: 30, B: 60", "A: 40, B: 50"), ("a) 5 b) 7", "a) 5 b) 8"),
         ("(a)(b+c)", "(a)(b-c)"), ("(a) + b", "(a) + c"), ("(a)^2", "(a)^3"),
     ],
-    "ratios": [("1:2", "2:1"), ("1:2:3", "1:2:4")],
+    "ratios": [("1:2", "2:1"), ("1:2:3", "1:2:4"), ("3:2:1", "3:2")],
+    "symbols": [(r"\delta", r"\Delta"), (r"\omega", r"\Omega"), (r"\angle ABC", r"\angle ACB")],
     "division by zero": [("1/0", "1"), ("1/0", "2/0"), (r"\frac{5}{0}", "5")],
 }  # fmt: skip
 
