@@ -15,9 +15,10 @@ _MARKUP = re.compile(rf"{COMMAND}|\\[()\[\]]|[`$]|(?<!\w)\*|\*(?!\w)")
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b(?![+#])")
 _PUNCTUATION = rf"[{re.escape(string.punctuation)}]"
 _OF_NUMBERS = (
-    r"(?<=\d)(?!,\d{3}(?!\d))[^\w\s](?=\d)|(?<![\w)])-(?=\.?\d)|(?<!\w)\.(?=\d)|(?<=\b[a-z])[+#]|(?<=\b[a-z]\+)\+|[<>]"
+    r"(?<=\d)(?!,\d{3}(?!\d))[^\w\s](?=\d)|(?<![\w)])-(?=\.?\d)|(?<!\w)\.(?=\d)"
+    r"|(?<=\b[a-z])#|(?<=[a-z])\+(?!\w)|(?<=[a-z]\+)\+|[<>=]|(?<= )[+*/](?= )|(?<=\b\w )-(?= \w\b)"
 )
-"""Without these a text says something else: `1.5`, `-5`, `3:45`, `C++`, `x < 5`."""
+"""Without these a text says something else: `1.5`, `-5`, `3:45`, `C++`, `x + y < 5`."""
 _ALL_PUNCTUATION = re.compile(_PUNCTUATION)
 _MERE_PUNCTUATION = re.compile(rf"(?!{_OF_NUMBERS}){_PUNCTUATION}")
 _DASHES = re.compile(r"[\N{HYPHEN}-\N{EM DASH}\N{MINUS SIGN}](?=\.?\d)")
