@@ -51,6 +51,8 @@ _DENIED = re.compile(
     r"(?: (?:be|really|very|exactly|quite|entirely|clearly|an?|the))* \Z"
 )
 """What stands before a label that a text does not say."""
+_CLAUSE = re.compile(r"[.,;!\n]+")
+_TURNS = re.compile(r"\b(?:but|however|although|though|actually|wait|rather|instead|or)\b|\?", re.IGNORECASE)
 _WORD = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]")
 _AFTER_ANSWER = re.compile(r"\banswer\b\W*(?:is\b)?\W*([^\n]*)", re.IGNORECASE)
 _MINUS = re.compile(r"[-\N{HYPHEN}-\N{EM DASH}\N{MINUS SIGN}](?=\d)")
@@ -196,7 +198,7 @@ class Label(ByKey):
         for place in (given or "", self._alone(lines), *lines[-1:], *([text] if finished else [])):
             if len(named := self._named(place)) == 1:
                 return named.pop()
-        return None
+        return self._leading(text.strip()) or None if finished else None
 
     def key(self, answer: str) -> str:
         if not _signed(self.labels):
@@ -215,6 +217,13 @@ class Label(ByKey):
         if last or not first:
             return last
         return first if {*map(self._ending, lines)} <= {"", first} else ""
+
+    def _leading(self, text: str) -> str:
+        """The label that a text begins with, as in `Yes, there is no doubt`, if it takes back nothing."""
+        if len(text) > LONGEST or _TURNS.search(text):
+            return ""
+        first, *others = map(self._whole, _CLAUSE.split(text))
+        return "" if {*others} - {"", first} else first
 
     def _whole(self, line: str) -> str:
         """The label that a line is beside markup and its period."""
