@@ -79,7 +79,7 @@ _VERB = re.compile(r"\b(?:is|are|was|were|be|has|have|had|makes?|gives?|equals?|
 _RELATION = re.compile(r"[<>]|\\(?:[lg]eq?|[lg]t|ne|neq|leqslant|geqslant)(?![a-zA-Z])")
 _PLAIN = r"-?\.?[0-9][0-9.,/]*"
 _NO_NUMBER = re.compile(
-    rf"(?:{_RELATION.pattern}|=|!)+[\s=]*{_PLAIN}|{_PLAIN}\s*(?:[-+/^]+|(?:\s*(?:[&|]|\\\\)\s*{_PLAIN})+)"
+    rf"(?:{_RELATION.pattern}|!=)[\s=]*{_PLAIN}|{_PLAIN}\s*(?:[-+/^]+|(?:\s*(?:[&|]|\\\\)\s*{_PLAIN})+)"
 )
 """A bound that does not name what is bound, a formula that is cut off, and numbers of a table: `>= 5`, `5+`."""
 _OPEN = re.compile(r"\(([^()\[\],]+), ([^()\[\],]+)\)")
@@ -163,8 +163,11 @@ def _apart(found: re.Match[str]) -> str:
 
 
 def _name_others(answer: str, reference: str) -> bool:
-    """Whether both sides of the comparison name what they give, such as `x` or `P(A)`, and not by the same name."""
-    names = [found[1] for text in (answer, reference) if (found := _LEFT.match(text.replace("$", "")))]
+    """Whether both sides of the comparison name what they give, such as `x` or `P(A)`, and not by the same name.
+
+    `AB` and `BA` are one segment.
+    """
+    names = [sorted(found[1]) for text in (answer, reference) if (found := _LEFT.match(text.replace("$", "")))]
     return len(names) == 2 and names[0] != names[1]
 
 

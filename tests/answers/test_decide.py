@@ -118,6 +118,7 @@ EQUAL = {
         (r"x \ge 5", r"[5,\infty)"), ("1<x<2", "(1,2)"), ("x<2", r"(-\infty,2)"), (r"1 \le x < 2", "[1,2)"),
         (r"x > \sqrt{2}", r"(\sqrt{2},\infty)"), (r"5 \le x", r"[5,\infty)"),
     ],
+    "an equation without a left side": [("= 5", "5"), ("=5", "x=5")],
     "points and lists": [
         ("-2,3", "(-2,3)"), (r"\{1,2\}", "2,1"), (r"\{(1,2),(3,4)\}", "(1,2),(3,4)"), (r"\{1,2,3\}", "3,2,1"),
     ],
@@ -273,6 +274,7 @@ async def test_two_names_of_one_number_are_not_one_equation() -> None:
     assert await grade("P(A) = 1/2", "P(B) = 1/2") is False
     assert await grade(r"\theta = 30", r"\phi = 30") is False
     assert await grade("AB = 5", "CD = 5") is False
+    assert await grade("AB = 5", "BA = 5") is True
     assert await grade("f(x) = 5", "y = 5") is True
 
 
