@@ -82,7 +82,7 @@ class Http:
         self.base = url.rstrip("/")
         self.root = self.base.removesuffix("/v1")
         self.host = parts.netloc
-        self.key = Key(key_env, {**(headers or {}), **(extra or {})})
+        self.key = Key(key_env, headers, extra)
         self._private = parts.scheme == "https" or _is_here(parts.hostname or "") or insecure_key
         self._headers = headers or {}
         self._connect = connect

@@ -11,19 +11,24 @@ from metagen.errors import InputError
 from metagen.request import KEYS
 
 BLOT = "***"
+_HEADERS = re.compile(r"(?:key|token|secret|password|signature)$|authorization|cookie", re.IGNORECASE)
 SHORTEST = 6
 """Characters. A shorter key is looked for in messages alone: removing it from whole replies would spoil them."""
 
 
 class Key:
-    """The key in the environment variable `variable`, empty if there is none, and those among what is `sent` beside it.
+    """The key in the environment variable `variable`, empty if there is none, and those that are sent beside it.
 
-    These are headers and fields of the body that are called keys, such as `X-Api-Key`, by their names.
+    These are headers and fields of the body that are called keys by their names, such as `X-Api-Key`.
     """
 
-    def __init__(self, variable: str, sent: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, variable: str, headers: Mapping[str, str] | None = None, fields: Mapping[str, Any] | None = None
+    ) -> None:
         self.variable = variable
-        values = [value for name, value in (sent or {}).items() if isinstance(value, str) and KEYS.search(name)]
+        sent = [value for name, value in (headers or {}).items() if _HEADERS.search(name)]
+        sent += [value for name, value in (fields or {}).items() if KEYS.search(name)]
+        values = [value for value in sent if isinstance(value, str)]
         parts = {part for value in values for part in (value.strip(), value.strip().rpartition(" ")[2])}
         self._others = tuple(sorted((part for part in parts if len(part) >= SHORTEST), key=len, reverse=True))
 
