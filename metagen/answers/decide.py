@@ -50,12 +50,16 @@ _LONGEST_PROSE = 100
 _VALUE = r"(?:\.?[0-9][0-9.,/]*|\\[a-z]+(?:\{[^{}]*\})*)"
 _FIGURE = r"(?<![0-9A-Za-z_^{.,])-?\.?[0-9][0-9.,/]*"
 _WORKED_OUT = r"""
-    (?<!^)(?<!\bof[ ])plus|minus|times|twice|thrice|double|triple|half[ ]the|(?<=[0-9][ ])over
+    (?<!^)(?<!\bof[ ])plus|minus|times|twice|thrice|double|triple|half[ ]the|(?<=[0-9][ ])(?:over|per|mod)|sqrt
+    |(?<=[0-9][ ])(?:with[ ])?(?:a[ ])?remainder
     |(?:divided|multiplied)[ ]by|(?:root|square|cube|half|third|quarter|double|percent|[0-9])s?[ ]of
 """
-_OTHER = r"not|never|cannot|under|below|exceeds|(?<!\bno[ ])(?<!\bnot[ ])[a-z]+\s+than"
+_OTHER = (
+    r"not|never|cannot|under|below|exceeds|(?<!\bno[ ])(?<!\bnot[ ])[a-z]+\s+than|except(?:\s+for)?|without"
+    r"|(?:all|any[a-z]*|every[a-z]*|numbers?)\s+but|divisible\s+by|(?:multiple|factor|divisor)s?\s+of"
+)
 """Not so `at least 7` and `no more than 7`: the answer to "what is the least number" is often given like that."""
-_BETWEEN = r"(?:\s+(?:be|equals?|to|an?|the|as|of|exactly|quite|just|only|about))*\s*"
+_BETWEEN = r"(?:\s+(?:be|or|equals?|to|an?|the|as|of|exactly|quite|just|only|about))*\s*"
 _TURNED = re.compile(
     rf"""
     (?:(?<!\\)\b(?:{_OTHER}|{_WORKED_OUT})|n't|%\s*of)
@@ -75,6 +79,8 @@ _TWO_NUMBERS = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 """`3 blue and 7 red` and `7 out of 10` are two numbers; `in 3 days it is 7` is one."""
+_TWO_MEASURES = re.compile(rf"(?!.*\beach\s*$){_FIGURE}\s+[a-zA-Z]+\s+{_FIGURE}\s+[a-zA-Z]+")
+"""`5 feet 6 inches` is neither."""
 _VERB = re.compile(r"\b(?:is|are|was|were|be|has|have|had|makes?|gives?|equals?|gets?|needs?|costs?)\b", re.IGNORECASE)
 _RELATION = re.compile(r"[<>]|\\(?:[lg]eq?|[lg]t|ne|neq|leqslant|geqslant)(?![a-zA-Z])")
 _PLAIN = r"-?\.?[0-9][0-9.,/]*"
@@ -137,7 +143,7 @@ def _says_otherwise(prose: str, value: str) -> bool:
     """
     if len(prose) > _LONGEST_PROSE or not PROSE.search(prose) or PROSE.search(value) or _RELATION.search(value):
         return False
-    if is_turned(prose):
+    if is_turned(prose) or _TWO_MEASURES.fullmatch(prose):
         return True
     found = _TWO_NUMBERS.fullmatch(prose)
     return bool(found and found[1] != found[2] and not _VERB.search(prose))

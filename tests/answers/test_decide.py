@@ -77,7 +77,9 @@ EQUAL = {
     "numbers in prose": [
         ("about 7", "7"), ("a total of 7", "7"), ("10 minus 3 is 7", "7"), ("3 times 4 is 12", "12"), ("all 7", "7"),
         ("not 7 but 5", "5"), ("the 2 cats have 7", "7"), ("it increases by 7", "7"), ("the double root 5", "5"),
-        ("the square has area 16", "16"), ("12 dogs and 12 cats", "12"), ("60 minutes or 1 hour", "1"),
+        ("the square has area 16", "16"), ("the remainder is 5", "5"), ("a remainder of 5", "5"),
+        ("after 7 days", "7"), ("15 apples 3 each", "3"), ("nothing but 7", "7"),
+        ("12 dogs and 12 cats", "12"), ("60 minutes or 1 hour", "1"),
         ("if x is 3, 7 apples", "7"), ("in the second half 7", "7"), (r"so it is $3 \times 4 = \boxed{12}$", "12"),
         ("5 minutes late", "5"), ("5 feet below the surface", "5"),
     ],
@@ -156,11 +158,15 @@ UNEQUAL = {
         ("10 minus 7", "7"), ("1 over 7", "7"), ("x plus 7", "7"),
         ("10 minus 7", "-7"), ("square root of 16", "16"), ("half of 7", "7"), ("twice 7", "7"),
         ("one third of 21", "21"), ("5 of the 7", "7"),
+        ("except 5", "5"), ("everything except for 5", "5"), ("any number but 5", "5"), ("a multiple of 5", "5"),
+        ("divisible by 5", "5"), ("greater than or equal to 5", "5"), ("5 with remainder 1", "1"), ("5 mod 6", "6"),
+        ("sqrt 5", "5"), ("5 per 6", "6"),
         ("5 degrees below zero", "5"), ("falls to 5 degrees below zero", "5"),
     ],
     "two numbers": [
         ("3 blue and 7 red", "7"), ("2 hours and 30 minutes", "30"),
         ("7 out of 10", "10"), ("between 3 and 7", "7"), ("from 3 to 7", "7"),
+        ("5 feet 6 inches", "6"), ("5 hours 30 minutes", "30"),
     ],
     "intervals and their ends": [
         (r"\{-2,3\}", "(-2,3)"), (r"x \in (1,2)", r"\{1,2\}"), ("(0,1)", r"\{0,1\}"), ("0<x<1", r"\{0,1\}"),
