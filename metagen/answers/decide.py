@@ -50,7 +50,7 @@ _LONGEST_PROSE = 100
 _VALUE = r"(?:\.?[0-9][0-9.,/]*|\\[a-z]+(?:\{[^{}]*\})*)"
 _FIGURE = r"(?<![0-9A-Za-z_^{.,])-?\.?[0-9][0-9.,/]*"
 _WORKED_OUT = r"""
-    (?<!^)(?<!\bof[ ])plus|minus|times|twice|thrice|double|triple|half[ ]the|(?<=[0-9][ ])(?:over|per|mod)|sqrt
+    (?<!^)(?<!\bof[ ])plus|minus|times|twice|thrice|double|triple|half[ ]the|(?<=[0-9][ ])(?:over|per|mod)
     |(?<=[0-9][ ])(?:with[ ])?(?:a[ ])?remainder
     |(?:divided|multiplied)[ ]by|(?:root|square|cube|half|third|quarter|double|percent|[0-9])s?[ ]of
 """

@@ -160,7 +160,7 @@ UNEQUAL = {
         ("one third of 21", "21"), ("5 of the 7", "7"),
         ("except 5", "5"), ("everything except for 5", "5"), ("any number but 5", "5"), ("a multiple of 5", "5"),
         ("divisible by 5", "5"), ("greater than or equal to 5", "5"), ("5 with remainder 1", "1"), ("5 mod 6", "6"),
-        ("sqrt 5", "5"), ("5 per 6", "6"),
+        ("5 per 6", "6"),
         ("5 degrees below zero", "5"), ("falls to 5 degrees below zero", "5"),
     ],
     "two numbers": [
