@@ -18,6 +18,10 @@ from metagen.thinking import USUAL, Family
 
 SECRET = re.compile(r"key|token$|secret|password|auth|^user$", re.IGNORECASE)
 """Names of what is nobody's business, nor bends a distribution."""
+KEYS = re.compile(
+    r"api[-_]?key|authori[sz]ation|(?:access|auth|bearer|api)[-_]?token|secret|password|cookie", re.IGNORECASE
+)
+"""Names of headers and fields that hold what opens a server."""
 Meter = Callable[[Usage], None]
 """Where a backend reports what it spent: as often as it likes, also when it fails or is cancelled."""
 
@@ -424,7 +428,11 @@ def is_named(backend: AnyBackend) -> bool:
 def extra_of(backend: AnyBackend) -> Mapping[str, Any] | None:
     """What it adds to every request, secrets left out; a backend of one's own may leave that out."""
     extra: Mapping[str, Any] | None = getattr(backend, "always_sent", None)
-    return extra and {name: value for name, value in extra.items() if not SECRET.search(str(name))}
+    return extra and without_secrets(extra)
+
+
+def without_secrets(extra: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in extra.items() if not SECRET.search(str(name))}
 
 
 def card_of(backend: AnyBackend) -> Card | None:

@@ -414,6 +414,16 @@ def test_what_a_budget_cut_short_is_solved_again_and_is_no_answer_before(metagen
     assert run == whole
 
 
+def test_a_lower_concurrency_finishes_more_within_a_budget_and_the_message_says_so(metagen: Command) -> None:
+    call = ("solve", "problems.jsonl", "--load", "own.py", "-m", "model", "-s", "Vote(4)", "--tokens", "200")
+    advice = "to solve them again; with a lower --concurrency, fewer are left unfinished."
+    together = metagen(*call, "--out", "together").err
+    assert advice in together
+    singly = metagen(*call, "--out", "singly", "--concurrency", "1").err
+    assert "Unfinished because the budget is spent: 1 of 4 problems. Run the same command" in singly
+    assert advice not in singly
+
+
 def test_calls_whose_budget_is_less_than_a_problem_takes_come_to_an_end(metagen: Command, folder: Path) -> None:
     """Each problem is solved twice, and what the second call says of it is what the folder holds."""
     call = ("solve", "problems.jsonl", "--load", "own.py", "-m", "model", "-s", "Vote(4)", "--out", "run")

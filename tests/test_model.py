@@ -327,6 +327,7 @@ def test_what_is_no_form_is_refused(form: Any) -> None:
         ({"extra": {"n": 5}}, "extra may not hold 'n', which metagen sets itself"),
         ({"extra": {"stream": True}}, "extra may not hold 'stream'"),
         ({"extra": {"top_a": 1, "messages": []}}, "extra may not hold 'messages'"),
+        ({"extra": {"api_key": "s"}}, "extra may hold no api_key, since strategies are written to files"),
         ({"adapter": ""}, "adapter must be the folder or the name of an adapter"),
     ],
 )

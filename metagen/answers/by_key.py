@@ -12,8 +12,16 @@ COMMAND = r"\\(?:text(?:bf|it|rm)?|mathrm|mathbf|underline)(?![a-zA-Z])\s*"
 """A command of LaTeX that changes how its text looks."""
 _IN_TEXT = re.compile(COMMAND + r"\{([^{}]*)\}")
 _MARKUP = re.compile(rf"{COMMAND}|\\[()\[\]]|[`$]|(?<!\w)\*|\*(?!\w)")
-_ARTICLES = re.compile(r"\b(?:a|an|the)\b")
-_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_ARTICLES = re.compile(r"\b(?:a|an|the)\b(?![+#])")
+_PUNCTUATION = rf"[{re.escape(string.punctuation)}]"
+_OF_NUMBERS = (
+    r"(?<=\d)(?!,\d{3}(?!\d))[^\w\s](?=\d)|(?<![\w)])-(?=\.?\d)|(?<!\w)\.(?=\d)"
+    r"|(?<=\b[a-z])#|(?<=[a-z])\+(?!\w)|(?<=[a-z]\+)\+|[<>=]|(?<= )[+*/](?= )|(?<=\b\w )-(?= \w\b)"
+)
+"""Without these a text says something else: `1.5`, `-5`, `3:45`, `C++`, `x + y < 5`."""
+_ALL_PUNCTUATION = re.compile(_PUNCTUATION)
+_MERE_PUNCTUATION = re.compile(rf"(?!{_OF_NUMBERS}){_PUNCTUATION}")
+_DASHES = re.compile(r"[\N{HYPHEN}-\N{EM DASH}\N{MINUS SIGN}](?=\.?\d)")
 
 
 class ByKey:
@@ -38,7 +46,11 @@ def without_markup(text: str) -> str:
     return _MARKUP.sub("", _IN_TEXT.sub(r"\1", text)).strip().strip("{}")
 
 
-def normalised(text: str) -> str:
-    """Return a text in small letters without punctuation, articles and spare spaces."""
-    folded = unicodedata.normalize("NFKC", text).casefold().translate(_PUNCTUATION)
-    return " ".join(_ARTICLES.sub(" ", folded).split()) or " ".join(text.casefold().split())
+def normalised(text: str, *, numbers: bool = False) -> str:
+    """Return a text in small letters without punctuation, articles and spare spaces.
+
+    With `numbers`, punctuation stays without which a number, or a text such as `C++`, is another one.
+    """
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    plain = _MERE_PUNCTUATION.sub("", _DASHES.sub("-", folded)) if numbers else _ALL_PUNCTUATION.sub("", folded)
+    return " ".join(_ARTICLES.sub(" ", plain).split()) or " ".join(text.casefold().split())

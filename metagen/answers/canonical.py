@@ -11,6 +11,7 @@ check is neither symmetric nor transitive, and is left to the oracles. Its conve
   `50`, not `1/2`. So are units and counted things: `5 apples`, `9.8 m/s^2` and `5\text{ m}^2` lose theirs, and
   so do `5 times` and `5 each`. But `5m`, `5 m` and `6 ab` may be products, and `5 times a number` is one: they stay.
   `units` has the list.
+- `7 a.m.`, `7 AM` and `7:00 am` are `7 am`.
 - `x = 5` and `x \in [0, 1)` lose the name, and a formula on the left stays: `\cos(x) = 1`. `(5)` and `\text{(C)}` lose
   the brackets, and `(C) 42` is `C`.
 - Tuples, intervals and bare lists go element by element, and keep their brackets and their order; `\{…\}` is sorted.
@@ -75,6 +76,7 @@ _CHOSEN = re.compile(
 
 _RATIO = re.compile(r"[0-9][0-9./]*(?:\s*:\s*[0-9][0-9./]*)+")
 _CLOCK = re.compile(r"[0-2]?[0-9]:[0-5][0-9](?::[0-5][0-9])?")
+_TIME_OF_DAY = re.compile(r"(0?[1-9]|1[0-2])(?::00|(:[0-5][0-9]))? ?([ap])(?:m|\. ?m\.?)", re.IGNORECASE)
 _LISTED = re.compile(rf",?(?:\s+(?:and|or)\s+|\s*{_TEXT}\{{\s*,?\s*(?:and|or)\s*\}}\s*)|,\s*(?:and|or)\s+")
 _EITHER = re.compile(r"^(?:either|both)\s+")
 PROSE = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{2,}")
@@ -98,6 +100,11 @@ _REWRITES = (
     ("{,", re.compile(r"(?<=[0-9])\{,\}(?=[0-9]{3})"), ","),
     ("\\", re.compile(r"(?<!\\)\\[!,;:> ]|\\(?:left|right|displaystyle|q?quad)(?![a-zA-Z])"), " "),
     ("~", re.compile(r"~"), " "),
+    ("prime", re.compile(r"\\prime(?![a-zA-Z])\s*"), "'"),
+    ("^", re.compile(r"\^\s*(?:\{\s*('+)\s*\}|('+))"), r"\1\2"),
+    ("varnothing", re.compile(r"\\varnothing(?![a-zA-Z])"), r"\\emptyset"),
+    ("\\}", re.compile(r"\\\{\s*\\\}"), r"\\emptyset"),
+    ("nfinity", re.compile(r"(?<![\\a-zA-Z])[Ii]nfinity(?![a-zA-Z])"), r"\\infty"),
     ("\\", re.compile(r"(?<!\\)\\[()\[\]]"), ""),
     ("$", re.compile(r"\\?\$"), ""),
     ("`", re.compile(r"`"), ""),
@@ -203,7 +210,9 @@ def _simpler(text: str) -> str:
 
 
 def _of_another_form(text: str) -> str | None:
-    """What a number in words or to a base, a ratio, a choice with its text or a list in prose come to."""
+    """What a number in words or to a base, a ratio, a time, a choice with its text or a list in prose come to."""
+    if time := _TIME_OF_DAY.fullmatch(text):
+        return f"{int(time[1])}{time[2] or ''} {time[3].lower()}m"
     if chosen := _CHOSEN.fullmatch(text):
         return str(chosen["letter"] or chosen["option"].upper())
     if ":" in text and (found := _ratio(text)):

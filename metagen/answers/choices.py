@@ -44,6 +44,15 @@ _WRONG = (
 _IS_WRONG = re.compile(_WRONG)
 _LEFT_OUT = re.compile(rf"\W*{_CHOSEN}[\s*]*\(?{_WRONG}")
 """A letter that is not the answer, and a line or text that begins with one."""
+_ANOTHER = r"\s*(?:[,/&]|\bor\b|\band\b)\s*(?:(?:or|and)\s+)?\(?LETTER\b\)?\s*(?=[.,;!?/&\n]|\b(?:or|and)\b|\Z)"
+"""What follows the first of several letters, as in `A or B.` and `A, B and C`."""
+_DENIED = re.compile(
+    r"(?<!\w)(?:not|never|neither|nor|hardly|than|instead of|is ?n['’]?t|(?:was|does|are|ca)n['’]?t|cannot)"
+    r"(?: (?:be|really|very|exactly|quite|entirely|clearly|an?|the))* \Z"
+)
+"""What stands before a label that a text does not say."""
+_CLAUSE = re.compile(r"[.,;!\n]+")
+_TURNS = re.compile(r"\b(?:but|however|although|though|actually|wait|rather|instead|or)\b|\?", re.IGNORECASE)
 _WORD = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]")
 _AFTER_ANSWER = re.compile(r"\banswer\b\W*(?:is\b)?\W*([^\n]*)", re.IGNORECASE)
 _MINUS = re.compile(r"[-\N{HYPHEN}-\N{EM DASH}\N{MINUS SIGN}](?=\d)")
@@ -101,12 +110,15 @@ class Choice(ByKey):
         return self._letter(answer) or normalised(answer)
 
     def _last(self, pattern: str, text: str, end: int) -> str:
-        """The last letter that is mentioned so, where it is not the word I and not said to be wrong."""
+        """The last letter that is mentioned so and alone, where it is not the word I and not said to be wrong."""
         letter = "|".join(_NOT_THE_WORD if each == "I" else each for each in self.letters)
+        another = re.compile(_ANOTHER.replace("LETTER", f"[{self.letters}]"))
         found = [
             match[match.lastindex or 0]
             for match in re.finditer(pattern.replace("LETTER", rf"\(?({letter})\b\)?"), text)
-            if match.end() < end and not _IS_WRONG.match(text, match.start(match.lastindex or 0))
+            if match.end() < end
+            and not _IS_WRONG.match(text, match.start(match.lastindex or 0))
+            and not another.match(text, match.end())
         ]
         return found[-1] if found else ""
 
@@ -130,8 +142,9 @@ class Choice(ByKey):
 
     def _letter(self, text: str) -> str | None:
         """The letter that a text is, or begins with as a choice does, or whose text it is."""
-        pattern = rf"(?:(?:option|choice|answer)\s*:?\s*)?\(?([{self.letters}])(?:[).:]*|[).:]+\s(.*))"
-        found = re.fullmatch(pattern, without_markup(text), re.IGNORECASE | re.DOTALL)
+        pattern = rf"(?:(?:option|choice|answer)\s*:?\s*)?[(\[\"'“‘]*([{self.letters}])(?:[)\]\"'”’.:]*|[).:]+\s(.*))"
+        bare = without_markup(unicodedata.normalize("NFKC", text))
+        found = re.fullmatch(pattern, bare, re.IGNORECASE | re.DOTALL)
         letter = next((each for each in self.letters if each.upper() == found[1].upper()), None) if found else None
         if found and letter and not found[2]:
             return letter
@@ -185,7 +198,7 @@ class Label(ByKey):
         for place in (given or "", self._alone(lines), *lines[-1:], *([text] if finished else [])):
             if len(named := self._named(place)) == 1:
                 return named.pop()
-        return None
+        return self._leading(text.strip()) or None if finished else None
 
     def key(self, answer: str) -> str:
         if not _signed(self.labels):
@@ -205,6 +218,13 @@ class Label(ByKey):
             return last
         return first if {*map(self._ending, lines)} <= {"", first} else ""
 
+    def _leading(self, text: str) -> str:
+        """The label that a text begins with, as in `Yes, there is no doubt`, if it takes back nothing."""
+        if len(text) > LONGEST or _TURNS.search(text):
+            return ""
+        first, *others = map(self._whole, _CLAUSE.split(text))
+        return "" if {*others} - {"", first} else first
+
     def _whole(self, line: str) -> str:
         """The label that a line is beside markup and its period."""
         bare = without_markup(line)
@@ -219,12 +239,12 @@ class Label(ByKey):
         return self._whole(line) or self._whole(line.rpartition(": ")[2])
 
     def _named(self, text: str) -> set[str]:
-        """The labels in a text; of two that begin alike, the longer one."""
+        """The labels that a text has and does not deny; of two that begin alike, the longer one."""
         by_key = {self.key(label): label for label in self.labels}
-        longest = sorted(by_key, key=len, reverse=True)
+        longest, read = sorted(by_key, key=len, reverse=True), self.key(text)
         part = r"[\w+#-]" if _signed(self.labels) else r"\w"
-        found = re.findall(rf"(?<!{part})(?:{'|'.join(map(re.escape, longest))})(?!{part})", self.key(text))
-        return {by_key[key] for key in found}
+        found = re.finditer(rf"(?<!{part})(?:{'|'.join(map(re.escape, longest))})(?!{part})", read)
+        return {by_key[each[0]] for each in found if not _DENIED.search(read, max(0, each.start() - 40), each.start())}
 
 
 def _exact(text: str) -> str:

@@ -7,6 +7,7 @@ import re
 from fractions import Fraction
 
 from metagen.answers.canonical import PROSE, canonical, equal_numbers, has_percent, is_whole
+from metagen.answers.measures import measure_others
 from metagen.answers.numerals import exact, number_key, repeating, with_signs
 from metagen.answers.spelling import to_ascii
 from metagen.answers.units import is_numeral, is_symbol
@@ -25,9 +26,12 @@ _TELEPHONE = re.compile(r"[0-9]{3}-[0-9]{4}")
 _RANGE = re.compile(r"[0-9]+-[0-9]+")
 """A range or a score; against another one, it is no difference."""
 _UNENDING = re.compile(r"-?[0-9]*\.[0-9]+\s*\\ldots")
-_CLOCK = re.compile(r"[0-2]?[0-9]:[0-5][0-9](?::[0-5][0-9])?(?: ?[ap]m)?", re.IGNORECASE)
+_CLOCK = re.compile(r"[0-2]?[0-9]:[0-5][0-9](?::[0-5][0-9])?(?: ?[ap]m)?|[0-9]{1,2} [ap]m", re.IGNORECASE)
 _FIGURES = re.compile(r"[-0-9:./ apm]+")
 _LABEL = re.compile(r"[A-Za-z]+[0-9][A-Za-z0-9]*|[0-9]+[A-Z][A-Z0-9]*[0-9][A-Z0-9]*")
+_RATIO = re.compile(r"[0-9]+(?::[0-9]+)+")
+_NAME = re.compile(r"\\[a-zA-Z]+")
+_ANGLE = re.compile(r"\\angle\s*([A-Z]{3})")
 _BASED = re.compile(r"([0-9A-F]+)_([0-9]+)")
 _PHRASE = re.compile(r"[A-Za-z]{2,}(?:[ '-][A-Za-z]+)*")
 _SHORT_WORDS = """
@@ -46,12 +50,16 @@ _LONGEST_PROSE = 100
 _VALUE = r"(?:\.?[0-9][0-9.,/]*|\\[a-z]+(?:\{[^{}]*\})*)"
 _FIGURE = r"(?<![0-9A-Za-z_^{.,])-?\.?[0-9][0-9.,/]*"
 _WORKED_OUT = r"""
-    (?<!^)(?<!\bof[ ])plus|minus|times|twice|thrice|double|triple|half[ ]the|(?<=[0-9][ ])over
+    (?<!^)(?<!\bof[ ])plus|minus|times|twice|thrice|double|triple|half[ ]the|(?<=[0-9][ ])(?:over|per|mod)
+    |(?<=[0-9][ ])(?:with[ ])?(?:a[ ])?remainder
     |(?:divided|multiplied)[ ]by|(?:root|square|cube|half|third|quarter|double|percent|[0-9])s?[ ]of
 """
-_OTHER = r"not|never|cannot|under|below|exceeds|(?<!\bno[ ])(?<!\bnot[ ])[a-z]+\s+than"
+_OTHER = (
+    r"not|never|cannot|under|below|exceeds|(?<!\bno[ ])(?<!\bnot[ ])[a-z]+\s+than|except(?:\s+for)?|without"
+    r"|(?:all|any[a-z]*|every[a-z]*|numbers?)\s+but|divisible\s+by|(?:multiple|factor|divisor)s?\s+of"
+)
 """Not so `at least 7` and `no more than 7`: the answer to "what is the least number" is often given like that."""
-_BETWEEN = r"(?:\s+(?:be|equals?|to|an?|the|as|of|exactly|quite|just|only|about))*\s*"
+_BETWEEN = r"(?:\s+(?:be|or|equals?|to|an?|the|as|of|exactly|quite|just|only|about))*\s*"
 _TURNED = re.compile(
     rf"""
     (?:(?<!\\)\b(?:{_OTHER}|{_WORKED_OUT})|n't|%\s*of)
@@ -71,11 +79,22 @@ _TWO_NUMBERS = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 """`3 blue and 7 red` and `7 out of 10` are two numbers; `in 3 days it is 7` is one."""
+_TWO_MEASURES = re.compile(rf"(?!.*\beach\s*$){_FIGURE}\s+[a-zA-Z]+\s+{_FIGURE}\s+[a-zA-Z]+")
+"""`5 feet 6 inches` is neither."""
 _VERB = re.compile(r"\b(?:is|are|was|were|be|has|have|had|makes?|gives?|equals?|gets?|needs?|costs?)\b", re.IGNORECASE)
 _RELATION = re.compile(r"[<>]|\\(?:[lg]eq?|[lg]t|ne|neq|leqslant|geqslant)(?![a-zA-Z])")
+_PLAIN = r"-?\.?[0-9][0-9.,/]*"
+_NO_NUMBER = re.compile(
+    rf"(?:{_RELATION.pattern}|!=)[\s=]*{_PLAIN}|{_PLAIN}\s*(?:[-+/^]+|(?:\s*(?:[&|]|\\\\)\s*{_PLAIN})+)"
+)
+"""A bound that does not name what is bound, a formula that is cut off, and numbers of a table: `>= 5`, `5+`."""
 _OPEN = re.compile(r"\(([^()\[\],]+), ([^()\[\],]+)\)")
 _PAIR = re.compile(r"(\\\{)?[^{}()\[\],:|<>]+, [^{}()\[\],:|<>]+(?(1)\\\}|)")
-_LEFT = re.compile(r"\s*([a-zA-Z](?:_(?:\w|\{\w+\})|\([A-Z0-9][^()=]*\))?)\s*=(?!.*=)")
+_LEFT = re.compile(r"\s*((?:[a-zA-Z]|[A-Z]{2}|\\[a-zA-Z]+)(?:_(?:\w|\{\w+\})|\([A-Z0-9][^()=]*\))?)\s*=(?!.*=)")
+_DERIVED = re.compile(r"\s*\\?[a-zA-Z]+('+|\^\{?-1\}?)?(?:\([^()=]*\))?\s*=")
+"""The left side of an equation, and the marks of a derivative or an inverse there."""
+_PRIME = re.compile(r"\^\s*\{?\s*(?:\\prime(?![a-zA-Z])\s*)+\}?")
+_PRIMED = re.compile(r"[a-zA-Z]'+")
 
 
 def decide(answer: str, reference: str) -> bool | None:
@@ -83,15 +102,22 @@ def decide(answer: str, reference: str) -> bool | None:
     if is_whole(answer) and is_whole(reference):
         return int(answer) == int(reference)
     answer, reference = to_ascii(answer), to_ascii(reference)
+    if _derive_others(answer, reference):
+        return False
     keys = canonical(answer), canonical(reference)
     if keys[0] == keys[1]:
-        return not _name_others(answer, reference)
+        return not (_name_others(answer, reference) or measure_others(answer, reference))
     for compared in (equal_numbers, _nearly):
         if (equal := compared(answer, reference)) is not None:
             return equal
     if _PHRASE.fullmatch(keys[0]) and _PHRASE.fullmatch(keys[1]):
         return None if _may_be_product(answer.strip()) and _may_be_product(reference.strip()) else False
     return _as_text(*keys)
+
+
+def is_turned(prose: str) -> bool:
+    """Return whether words make something else of the last number in prose: `not 5`, `less than 7`, `half of 7`."""
+    return bool(_TURNED.search(with_signs(prose)))
 
 
 def for_symbols(answer: str) -> str:
@@ -117,10 +143,15 @@ def _says_otherwise(prose: str, value: str) -> bool:
     """
     if len(prose) > _LONGEST_PROSE or not PROSE.search(prose) or PROSE.search(value) or _RELATION.search(value):
         return False
-    if _TURNED.search(with_signs(prose)):
+    if is_turned(prose) or _TWO_MEASURES.fullmatch(prose):
         return True
     found = _TWO_NUMBERS.fullmatch(prose)
     return bool(found and found[1] != found[2] and not _VERB.search(prose))
+
+
+def _is_more(one: str, other: str) -> bool:
+    """Whether one is no number, though it has some, in which alone math-verify is interested, and the other is one."""
+    return bool(_NO_NUMBER.fullmatch(one)) and number_key(other) is not None
 
 
 def _ends_alone(one: str, other: str) -> bool:
@@ -138,9 +169,33 @@ def _apart(found: re.Match[str]) -> str:
 
 
 def _name_others(answer: str, reference: str) -> bool:
-    """Whether both sides of the comparison name what they give, such as `x` or `P(A)`, and not by the same name."""
-    names = [found[1] for text in (answer, reference) if (found := _LEFT.match(text.replace("$", "")))]
+    """Whether both sides of the comparison name what they give, such as `x` or `P(A)`, and not by the same name.
+
+    `AB` and `BA` are one segment.
+    """
+    names = [sorted(found[1]) for text in (answer, reference) if (found := _LEFT.match(text.replace("$", "")))]
     return len(names) == 2 and names[0] != names[1]
+
+
+def _derive_others(answer: str, reference: str) -> bool:
+    """Whether the two do not have the same derivatives or the same inverse on the left: `y' = x` and `y = x`.
+
+    A left side that only one of them has does not count, and prose has primes of other things.
+    """
+    if PROSE.search(answer) or PROSE.search(reference):
+        return False
+    texts = [_PRIME.sub(_ticks, text.replace("$", "")) for text in (answer, reference)]
+    if not all("=" in text for text in texts):
+        texts = [text.rpartition("=")[2] for text in texts]
+    if "'" in texts[0] + texts[1] and len({tuple(sorted(_PRIMED.findall(text))) for text in texts}) > 1:
+        return True
+    lefts = [_DERIVED.match(text) for text in texts]
+    one, other = ((left[1] or "").strip("^{}") if left else None for left in lefts)
+    return one is not None and other is not None and one != other
+
+
+def _ticks(found: re.Match[str]) -> str:
+    return "'" * found[0].count("prime")
 
 
 def _nearly(answer: str, reference: str) -> bool | None:
@@ -178,11 +233,23 @@ def _as_text(one: str, other: str) -> bool | None:
     bases = _BASED.fullmatch(one), _BASED.fullmatch(other)
     if any(bases):
         return _in_base(one, other, bases)
-    if any(differ(*pair) for differ in (_says_otherwise, _ends_alone) for pair in ((one, other), (other, one))):
+    if any(
+        differ(*pair) for differ in (_says_otherwise, _ends_alone, _is_more) for pair in ((one, other), (other, one))
+    ):
+        return False
+    if _are_names(one, other):
         return False
     if _LABEL.fullmatch(one) or _LABEL.fullmatch(other) or _is_another_number(one) or _is_another_number(other):
         return False
     return False if _are_figures(one, other) or _are_figures(other, one) else None
+
+
+def _are_names(one: str, other: str) -> bool:
+    """Whether both are ratios, symbols with a name or angles, which are equal only if they are written the same."""
+    if any(pattern.fullmatch(one) and pattern.fullmatch(other) for pattern in (_RATIO, _NAME)):
+        return True
+    angles = _ANGLE.fullmatch(one), _ANGLE.fullmatch(other)
+    return bool(angles[0] and angles[1] and angles[0][1] != angles[1][1][::-1])
 
 
 def _are_figures(one: str, other: str) -> bool:

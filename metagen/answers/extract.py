@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 from metagen.answers.canonical import PROSE, balanced, canonical
-from metagen.answers.numerals import NUMBER_KEY
+from metagen.answers.numerals import NUMBER_KEY, repeating
 from metagen.answers.units import without_unit
 
 Found = tuple[int, str]
@@ -50,8 +50,8 @@ _CHOICE_LINE = re.compile(r"^[ \t]*(?:\*\*)?B(?:\*\*)?:", re.MULTILINE)
 
 
 _OPENED = r"(?:\s|[*_]{1,2}|\$|\\[(\[]|\})*+(?!that\b)"
-_SENTENCE = re.compile(rf"\banswer(?:[*_]{{1,2}}|\}})?\s*is\b\s*:?{_OPENED}", re.IGNORECASE)
-_LABELLED = re.compile(rf"(?<![a-zA-Z0-9])answer(?:[*_]{{1,2}}|\}})?\s*[:=]{_OPENED}", re.IGNORECASE)
+_SENTENCE = re.compile(rf"\banswer(?:[*_]{{1,2}}|\}})?\s*is\b\s*[:\uff1a]?{_OPENED}", re.IGNORECASE)
+_LABELLED = re.compile(rf"(?<![a-zA-Z0-9])answer(?:[*_]{{1,2}}|\}})?\s*[:=\uff1a]{_OPENED}", re.IGNORECASE)
 
 
 _WORD = "answer"
@@ -69,6 +69,10 @@ _SAID = re.compile(
 
 _LED = re.compile(r"([-+]?[$€£¥]?[0-9][0-9.,/]*[ ]?\\?%?)\s+(?:of|such|in|as|for|from|on|are|were|is|who|that|when)\s")
 """A number after which the cue's sentence continues, as in `60% of the students`."""
+
+
+_ENDLESS = re.compile(r"([-+]?[0-9]*\.[0-9]{2,30})\.\.\.(?![0-9])")
+"""A decimal with dots: they belong to the answer if some of its figures repeat."""
 
 
 _WRAPPING = re.compile(r"^(?:\s|\*\*|`|\\?[$€£¥₹]|\\[(\[])+|(?:\s|\*\*|`|\\?\$|[€£¥₹]|\\[)\]]|[.,;:])+$")
@@ -223,10 +227,15 @@ def _cued(text: str, end: int, before: Found | None, cues: re.Pattern[str], plac
         found = _LED.match(text, cue.end()) or _SAID.match(text, cue.end())
         if not found or found.end() >= end or r"\boxed" in found[1]:
             continue
-        said = _trimmed(found[1])
+        said = _endless(text, cue.end()) or _trimmed(found[1])
         if said and _LETTER.search(said) and (after < 0 or _is_value(said)):
             return place, said
     return None
+
+
+def _endless(text: str, place: int) -> str | None:
+    found = _ENDLESS.match(text, place)
+    return found[0] if found and repeating(rf"{found[1]}\ldots") is not None else None
 
 
 def _trimmed(text: str) -> str | None:

@@ -19,6 +19,11 @@ __all__ = ["MATHS", "Choice", "Function", "Label", "LastNumber", "Maths", "Numbe
 
 _KEPT = "\ue000"
 """Replaces a period that does not end a sentence, while the answer is read."""
+_BEFORE_UNIT = re.compile(
+    r"(?<=\d)[ ](?=[^\W\d_])(?!(?:of|such|in|as|for|from|on|are|were|is|who|that|when|because|since|which)\b)"
+)
+_BOUND = "\ue001"
+"""Replaces the space between a number and its unit, which is a part of a text."""
 _NAME = r"(?:[A-Z]\.[ ]?){0,4}[A-Z][\w’'-]+"
 _OPENS = r"(?:Therefore|Thus|Hence|However|So|Then|Also|But|And|Yes|No|This|That|It|He|She|They|Here|In|Done)"
 _BEFORE_INITIAL = r"(?=\.[ ]?[A-Z](?:\.|\Z))"
@@ -82,9 +87,10 @@ MATHS = Maths()
 class Text(ByKey):
     """A text: what is given as the answer, else the whole reply. Case, articles and punctuation do not count.
 
+    Punctuation counts where without it a number or a name is another one: `1.5`, `-5`, `3:45`, `C++`.
     The periods of initials, titles and abbreviations do not end an answer: `J. K. Rowling`, `Mr. Darcy`.
 
-    (The normalisation of SQuAD, Rajpurkar et al. 2016.)
+    (The normalisation of SQuAD, Rajpurkar et al. 2016, but for that.)
     """
 
     @property
@@ -92,11 +98,14 @@ class Text(ByKey):
         return ENDS.format("X")
 
     def extract(self, text: str, *, finished: bool = True) -> str | None:
-        answer = extract(_ABBREVIATED.sub(_KEPT, text), finished=finished)
-        return answer.replace(_KEPT, ".") if answer else (text.strip() or None if finished else None)
+        kept = _ABBREVIATED.sub(_KEPT, text)
+        answer = extract(_BEFORE_UNIT.sub(_BOUND, kept), finished=finished) or extract(kept, finished=finished)
+        if answer:
+            return answer.replace(_KEPT, ".").replace(_BOUND, " ")
+        return text.strip() or None if finished else None
 
     def key(self, answer: str) -> str:
-        return normalised(answer)
+        return normalised(answer, numbers=True)
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -7,10 +7,11 @@ from math import inf
 
 from metagen.answers.by_key import COMMAND, ENDS, ByKey
 from metagen.answers.canonical import canonical
-from metagen.answers.decide import decide
+from metagen.answers.decide import decide, is_turned
 from metagen.answers.extract import extract
 from metagen.answers.numerals import NUMBER_KEY, with_signs
 from metagen.answers.protocol import Form
+from metagen.answers.spelling import in_figures
 from metagen.answers.units import is_symbol
 
 _NUMBER = r"-?[0-9]{1,15}(?:\.[0-9]{1,15})?"
@@ -21,10 +22,12 @@ _BRACED = re.compile(rf"\\[dtc]?frac\s*\{{({_WHOLE})\}}\s*\{{({_WHOLE})\}}(?!\s*
 _BEFORE_FRACTION = re.compile(r"(?<=[0-9])\s*(?=\\[dtc]?frac)")
 """Where a mixed number is, of which `3 1/2` is made before the braces of its fraction are left out."""
 _GROUP = r"(?:,(?:\\!)?|\{,\}|\\,|[\N{NO-BREAK SPACE}\N{THIN SPACE}\N{NARROW NO-BREAK SPACE}])[0-9]{3}"
+_DOTTED = r"[0-9]{1,3}(?:(?:\.[0-9]{3})+,[0-9]+|(?:\.[0-9]{3}){2,})(?![.,]?[0-9])"
+"""`1.234,56` and `1.234.567`."""
 _ANY_NUMBER = re.compile(
     rf"(?<![0-9.])-?(?:(?<!\w)[0-9]{{1,3}}(?:[ ]?{_FRACTION}|[ ][0-9]{{1,3}}/[0-9]{{1,3}}(?![0-9/]))|{_FRACTION}"
-    rf"|{_TEN}|[$€£]?(?:[0-9]{{1,3}}(?:{_GROUP})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?"
-    rf"(?:[eE][+-]?[0-9]{{1,3}}(?!\w)|\s?(?:\\times|\\cdot|[×*])\s?{_TEN}|/[0-9]+(?:\.[0-9]+)?|\s?%)?)|(?<![0-9])-?\.[0-9]+"
+    rf"|{_TEN}|[$€£]?(?:[0-9]{{1,3}}(?:{_GROUP})+(?![0-9])|{_DOTTED}|[0-9]+)(?:\.[0-9]+)?"
+    rf"(?:[eE][+-]?[0-9]{{1,3}}(?!\w)|\s?(?:\\times|\\cdot|[×*xX])\s?{_TEN}|/[0-9]+(?:\.[0-9]+)?|\s?%)?)|(?<![0-9])-?\.[0-9]+"
 )
 _MIXED = re.compile(r"(-?[0-9]+)\s?(\\[a-z]+.*|[0-9]+/[0-9]+)")
 _DASH = re.compile(
@@ -76,7 +79,7 @@ class _Numeric(ByKey):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Number(_Numeric):
-    """One number, where it is given as the answer: `The answer is 5 apples` is 5, and a formula is no answer."""
+    """One number, where it is given as the answer: `The answer is 5 apples` is 5, but a formula or `not 5` is none."""
 
     def extract(self, text: str, *, finished: bool = True) -> str | None:
         given = extract(text, finished=finished)
@@ -84,7 +87,9 @@ class Number(_Numeric):
             return given
         plain = _LAYOUT.sub(" ", _BRACED.sub(r"\1/\2", _BEFORE_FRACTION.sub(" ", _with_minus(given))))
         numbers = list(_numbers(plain))
-        return numbers[0] if len(numbers) == 1 and not _is_formula(_ANY_NUMBER.sub("#", plain)) else None
+        if len(numbers) != 1 or is_turned(given) or _is_formula(_ANY_NUMBER.sub("#", plain)):
+            return None
+        return numbers[0]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -95,7 +100,7 @@ class LastNumber(_Numeric):
     """
 
     def extract(self, text: str, *, finished: bool = True) -> str | None:
-        text = _with_minus(text)
+        text = _with_minus(in_figures(text))
         *_, last = (None, *_numbers(text, len(text) + finished))
         return last
 

@@ -20,7 +20,7 @@ NUMBER = (
       | (?P<power>10\s*\^\s*(?:\{{\s*[+-]?[0-9]{{1,3}}\s*\}}|[+-]?[0-9]{{1,3}}))
       | (?P<decimal>{DECIMAL})
         (?: [eE](?P<e>[+-]?[0-9]{{1,3}})
-          | \s*(?:\\times|\\cdot|\*)\s*10\s*\^\s*\{{?\s*(?P<ten>[+-]?[0-9]{{1,3}})\s*\}}? )? )"""
+          | \s*(?:\\times|\\cdot|[*xX])\s*10\s*\^\s*\{{?\s*(?P<ten>[+-]?[0-9]{{1,3}})\s*\}}? )? )"""
 )  # fmt: skip
 """The pattern of a number, for `re.VERBOSE`."""
 _NUMBER = re.compile(NUMBER, re.VERBOSE)
@@ -88,7 +88,7 @@ _MOST_QUARTERS = 3
 """Of a whole; more of them are rather coins."""
 
 _MINUS = re.compile(r"(?:minus|negative)\s+", re.IGNORECASE)
-_FIGURE = r"(?:\.?[0-9]|\\[dt]?(?:frac|sqrt|pi)(?![a-zA-Z]))"
+_FIGURE = r"(?:\.?[0-9]|\\[dt]?(?:frac|sqrt|pi|infty)(?![a-zA-Z]))"
 _NEGATIVE = r"(?<![\w-])(?<!true\s)(?<!false\s)negative"
 _IS = r"\b(?:is|was|be|to|at|about|roughly|approximately|around|nearly)\s+"
 _SIGN = re.compile(rf"(?:{_NEGATIVE}|(?P<before>^|[.:;=(\n]\s{{0,3}}|{_IS})minus)\s+(?=[$€£]?{_FIGURE})", re.IGNORECASE)

@@ -8,6 +8,8 @@ from typing import Any
 from metagen.answers.kinds import Choice
 from metagen.errors import InputError
 
+_MARK = r"(?:\)|\.(?!\w\.)(?!(?<=\d\.)\d)|:(?!(?<=\d:)\d))"
+"""What follows the letter of a choice; `a.m.`, `B.C.`, `1.5` and `1:30` begin with no letter of a choice."""
 FIELDS = ("choices", "options")
 
 
@@ -61,7 +63,7 @@ def _field(row: Mapping[str, Any]) -> str | None:
 def _without_labels(letters: Sequence[str], texts: list[str]) -> list[str]:
     """The texts without their letters, where all begin with them, as in `A)6`, `B)7`."""
     pairs = zip(letters, texts, strict=True)
-    heads = [re.match(rf"\(?{re.escape(letter)}[).:]\s*(?=\S)", text, re.IGNORECASE) for letter, text in pairs]
+    heads = [re.match(rf"\(?{re.escape(letter)}{_MARK}\s*(?=\S)", text, re.IGNORECASE) for letter, text in pairs]
     found = [text[head.end() :] for head, text in zip(heads, texts, strict=True) if head]
     return found if len(found) == len(texts) else texts
 

@@ -16,6 +16,8 @@ _NAMES = {
     "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "∙": r"\cdot ", "÷": "/", "∕": "/", "⁄": "/",
     "±": r"\pm ", "∓": r"\mp ", "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "≈": r"\approx ",
     "∈": r"\in ", "∪": r"\cup ", "∩": r"\cap ", "∅": r"\emptyset ", "∠": r"\angle ", "º": "°", "˚": "°",
+    "\N{ARABIC DECIMAL SEPARATOR}": ".", "\N{ARABIC THOUSANDS SEPARATOR}": ",", "\N{ARABIC PERCENT SIGN}": "%",
+    "\N{IDEOGRAPHIC COMMA}": ",",
     "π": r"\pi ", "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "ℕ": r"\mathbb{N}", "ℚ": r"\mathbb{Q}", "ℂ": r"\mathbb{C}",
 }  # fmt: skip
 _SYMBOLS = str.maketrans(_NAMES)
@@ -28,19 +30,32 @@ _ROOTS = {"√": r"\sqrt", "∛": r"\sqrt[3]", "∜": r"\sqrt[4]"}
 
 
 _RAISED, _LOWERED = (re.compile(f"[{''.join(signs)}]+") for signs in (_SUPERSCRIPTS, _SUBSCRIPTS))
+_POWER_OF_TEN = re.compile(r"(?<![0-9]10)(?<=10)[⁻⁺]?[⁰¹²³⁴-⁹]+")
 
 
 def to_ascii(text: str) -> str:
     """Return `text` with what is not ASCII spelled as LaTeX where it has a name there. Letters of words stay."""
     if text.isascii():
         return text
-    text = _RAISED.sub(lambda run: "^{" + "".join(map(_SUPERSCRIPTS.__getitem__, run[0])) + "}", text)
+    text = _RAISED.sub(lambda run: "^{" + _raised(run[0]) + "}", text)
     text = _LOWERED.sub(lambda run: "_{" + "".join(map(_SUBSCRIPTS.__getitem__, run[0])) + "}", text)
     text = _VULGAR.sub(_fraction, text)
     text = _OVERLINED.sub(lambda run: r"\overline{" + run[0].replace(_OVERLINE, "") + "}", text)
     text = _ROOT.sub(lambda found: f"{_ROOTS[found['root']]}{{{found['inner'] or found['bare'] or ''}}}", text)
     text = unicodedata.normalize("NFKC", text.translate(_SYMBOLS)).translate(_SYMBOLS)
     return text if text.isascii() else "".join(map(_digit, text))
+
+
+def in_figures(text: str) -> str:
+    """Return a whole reply with the digits of other scripts, `½` and `10²` in ASCII; all else stays as it is."""
+    if text.isascii():
+        return text
+    text = _VULGAR.sub(_fraction, _POWER_OF_TEN.sub(lambda found: "^{" + _raised(found[0]) + "}", text))
+    return "".join(map(_digit, text))
+
+
+def _raised(signs: str) -> str:
+    return "".join(map(_SUPERSCRIPTS.__getitem__, signs))
 
 
 def _fraction(found: re.Match[str]) -> str:

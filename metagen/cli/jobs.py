@@ -343,7 +343,8 @@ def _exit_code(job: Job, done: set[str], tally: Tally, account: Account) -> int:
         err.print(f"Not begun{why}: {left:,} of {job.size():,} problems. Run the same command to continue.")
     if tally.unfinished:
         cut = f"Unfinished because the budget is spent: {tally.unfinished:,} of {job.size():,} problems"
-        err.print(f"{cut}. Run the same command to solve them again.", soft_wrap=True)
+        fewer = "; with a lower --concurrency, fewer are left unfinished" if tally.unfinished > 1 else ""
+        err.print(f"{cut}. Run the same command to solve them again{fewer}.", soft_wrap=True)
     if tally.failed:
         reason, count = tally.reason()
         failed = f"Failed: {tally.failed:,} of {job.size():,} problems, {count:,} of them for this reason: {reason}"

@@ -20,7 +20,7 @@ from metagen.jobs.opening import OURS, at_price, identity_of, is_loaded, is_serv
 from metagen.leaves import check_confidence, check_kinds, named_models
 from metagen.models import SMALL
 from metagen.problem import Problem
-from metagen.request import AnyBackend, generates, price_of
+from metagen.request import AnyBackend, generates, price_of, without_secrets
 from metagen.run import Generator, Verifier
 from metagen.settings import CONCURRENCY, MOST, literal, takes
 from metagen.spec.parse import foreign, parse, parse_grade, reads_back
@@ -202,7 +202,7 @@ def prepare(order: Order, only: frozenset[str] | None = None) -> Job:
         budget=order.budget,
         concurrency=order.concurrency,
         engine=order.engine,
-        server={name: value for name, value in order.server.items() if name.rpartition(".")[2] not in ON_THE_WAY},
+        server=dict(_replied_with(order.server)),
         loaded=loaded,
         coded=_digests(order.load) if any(is_loaded(model, names) for model in named.values()) else [],
         grade=grade,
@@ -211,6 +211,14 @@ def prepare(order: Order, only: frozenset[str] | None = None) -> Job:
         costs=dict(_costs(order, backends)),
         only=only,
     )
+
+
+def _replied_with(server: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The settings of servers on which replies depend, for the record of the run: without secrets."""
+    for name, value in server.items():
+        setting = name.rpartition(".")[2]
+        if setting not in ON_THE_WAY:
+            yield name, without_secrets(value) if setting == "extra" and isinstance(value, dict) else value
 
 
 def _digests(files: Iterable[Path]) -> list[str]:

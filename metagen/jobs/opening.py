@@ -153,7 +153,8 @@ def _make_server(make: Callable[..., Made], address: str, settings: Mapping[str,
         raise InputError(f"--server {strange[0]}=...: a server has no such setting: {hint(strange[0], known)}")
     for name, value in settings.items():
         if name in KINDS and value is not parameters[name].default and not KINDS[name][0](value):
-            raise InputError(f"--server {name}=...: must be {KINDS[name][1]}, not {value!r}")
+            shown = "" if name in {"headers", "extra"} else f", not {value!r}"  # these may hold keys
+            raise InputError(f"--server {name}=...: must be {KINDS[name][1]}{shown}")
     try:
         return make(*address.split("#", 1), **settings, **more)
     except TypeError as error:

@@ -41,11 +41,15 @@ BAD = re.compile(
 NOT = re.compile(r"\b(?:not(?! only)|no|never|cannot|without|avoids?|free|fewer|lacks?)\b|n['’]t\b", re.IGNORECASE)
 """What turns a clause round: "has no errors" is good, and "is not better" is bad."""
 TAKEN_BACK = re.compile(
-    r"[\W_]*yes\b.{0,200}\b(?:but|except|however|although|though)\b.{0,200}\b(?:answer|result|solution|conclusion)"
+    r"[\W_]*yes(?:\W+(?:and|or)\W+no\b|\b.{0,200}\b(?:wait|actually|sorry)\W+no\b(?!\s+\w)"
+    r"|\W+(?:it|this|that)(?:['’]s|\s+is)\s+(?:wrong|incorrect|not\s+(?:correct|right))\b)"
+    r"|[\W_]*yes\b.{0,200}\b(?:but|except|however|although|though)\b.{0,200}\b(?:answer|result|solution|conclusion)"
     r"\s+is\s+(?:\w+ly\s+)?(?:wrong|incorrect|not\s+(?:correct|right))\b",
     re.IGNORECASE,
 )
-"""A yes of which the rest of the line says the opposite."""
+"""A yes that the rest of the line takes back."""
+EVEN = re.compile(r"[\W_]*[AB]\b[^.\n]{0,40}\b(?:just\s+)?(?:as\s+good\s+as|equal\s+to|the\s+same\s+as|tied\s+with)\b")
+"""A letter of which a line says no more than of the other."""
 _IS = (
     r"[\s*_]{0,9}(?::|\b(?:is|seems|looks|appears|remains)\b)[\s*_]{0,9}"
     r"(?:(?:[a-z]{1,20}ly|the|much|far|also|still|both)\s+){0,3}"
@@ -232,7 +236,7 @@ def _stated(lines: Sequence[str], words: set[str]) -> set[str]:
 
 def _is_no_verdict(line: str) -> bool:
     """Whether the first word of a line is none, for what follows it."""
-    return any(form.match(line) for form in (ARTICLE, NONE_OF, TAKEN_BACK)) or _is_denied(line)
+    return any(form.match(line) for form in (ARTICLE, NONE_OF, TAKEN_BACK, EVEN)) or _is_denied(line)
 
 
 def _found(form: re.Pattern[str], line: str) -> list[str]:

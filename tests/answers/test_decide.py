@@ -14,6 +14,26 @@ EQUAL = {
         ("3 km", "3"), ("20°C", "20"), ("12 slices of pizza", "12"), (r"8\pi\text{ cm}^2", r"8\pi"), ("1 apple", "1"),
         ("9.8 m s^{-2}", "9.8"), ("20 dollars per hour", "20"), ("60% of the students", "60"), ("5cm", "5"),
     ],
+    "units by several names": [
+        ("5 hr", "5 hours"), ("$5", "5 dollars"), (r"\$1,234.50", "1234.50 USD"), ("5 km/h", "5 kilometers per hour"),
+        ("5 square cm", "5 cm^2"), ("5 cubic feet", "5 ft^3"), ("20 dollars", "20 dollars per hour"),
+        ("5 pounds", "5 lbs"),
+        ("20 degrees", "20°C"), ("20 degrees Celsius", "20°C"), ("1/2 hour", "0.5 hours"), ("$5$ cm", r"5\text{ cm}"),
+        ("5 feet", "5 feet tall"), ("50 percent", "50%"), ("5 inches", "5 in"), (r"30^\circ", "30 degrees"),
+    ],
+    "times of day": [
+        ("7 a.m.", "7 AM"), ("7:00 p.m.", "7 PM"), ("7:30 p.m.", "7:30PM"), ("12 P.M.", "12 pm"),
+        ("07:15 am", "7:15 a.m."),
+    ],
+    "infinity and nothing": [
+        ("infinity", r"\infty"), ("negative infinity", r"-\infty"), ("(-infinity, 2)", r"(-\infty,2)"),
+        (r"\varnothing", r"\emptyset"), (r"\{\}", "∅"), (r"\{ \}", r"\varnothing"),
+    ],
+    "symbols": [(r"\angle ABC", r"\angle CBA"), (r"$\alpha$", r"\alpha")],
+    "derivatives": [
+        ("f'(x)=2x", "2x"), ("y'+y=0", r"y^{\prime}+y=0"), ("I'm sure it is 7", "7"), ("Let x' be y. It is 7", "7"),
+        ("f^{-1}(x)=x/2", r"f^{-1}(x)=\frac{x}{2}"),
+    ],
     "variables after a number": [
         ("6ab", "6 ba"), (r"\frac12 bh", r"\frac{bh}{2}"), ("xy", "yx"), ("2 pi r", r"2\pi r"),
     ],
@@ -24,7 +44,8 @@ EQUAL = {
     "scientific notation": [
         (r"2.314814814815 \times 10^{-3}", r"\frac{1}{432}"), ("2.314814814815e-3", "1/432"),
         ("0.0023148148148", r"\frac{1}{432}"), (r"6.022\times10^{23}", "6.022e23"), ("1e-20", "10^{-20}"),
-        (r"3.3333333 \cdot 10^{-1}", "1/3"), ("0.30000000000000004", "0.3"),
+        (r"3.3333333 \cdot 10^{-1}", "1/3"), ("1.5 x 10^2", "150"), ("1.5X10^{-3}", "0.0015"),
+        ("0.30000000000000004", "0.3"),
     ],
     "complex numbers": [
         ("i^2", "-1"), ("(1+i)^2", "2i"), (r"e^{i\pi}", "-1"), ("|3+4i|", "5"), (r"\frac{1}{i}", "-i"),
@@ -37,6 +58,7 @@ EQUAL = {
     "characters": [
         ("４２", "42"), ("½", r"\frac12"), ("3½", "7/2"), ("x²", "x^2"), ("x³+1", "1+x^3"), ("√2", r"\sqrt{2}"),
         ("2√3", r"2\sqrt{3}"), ("√(x+1)", r"\sqrt{x+1}"), ("–5", "-5"), ("10⁻²", "0.01"), ("٤٢", "42"), ("x₁ = 3", "3"),
+        ("٣٫١٤", "3.14"), ("۱٬۲۳۴", "1234"), ("50٪", "50%"), ("1、2", "1, 2"),
     ],
     "other lands": [
         ("1.234,56", "1234.56"), ("1.234.567", "1234567"), ("1 234,56", "1234.56"), ("1'234.5", "1234.5"),
@@ -55,7 +77,9 @@ EQUAL = {
     "numbers in prose": [
         ("about 7", "7"), ("a total of 7", "7"), ("10 minus 3 is 7", "7"), ("3 times 4 is 12", "12"), ("all 7", "7"),
         ("not 7 but 5", "5"), ("the 2 cats have 7", "7"), ("it increases by 7", "7"), ("the double root 5", "5"),
-        ("the square has area 16", "16"), ("12 dogs and 12 cats", "12"), ("60 minutes or 1 hour", "1"),
+        ("the square has area 16", "16"), ("the remainder is 5", "5"), ("a remainder of 5", "5"),
+        ("after 7 days", "7"), ("15 apples 3 each", "3"), ("nothing but 7", "7"),
+        ("12 dogs and 12 cats", "12"), ("60 minutes or 1 hour", "1"),
         ("if x is 3, 7 apples", "7"), ("in the second half 7", "7"), (r"so it is $3 \times 4 = \boxed{12}$", "12"),
         ("5 minutes late", "5"), ("5 feet below the surface", "5"),
     ],
@@ -96,6 +120,7 @@ EQUAL = {
         (r"x \ge 5", r"[5,\infty)"), ("1<x<2", "(1,2)"), ("x<2", r"(-\infty,2)"), (r"1 \le x < 2", "[1,2)"),
         (r"x > \sqrt{2}", r"(\sqrt{2},\infty)"), (r"5 \le x", r"[5,\infty)"),
     ],
+    "an equation without a left side": [("= 5", "5"), ("=5", "x=5")],
     "points and lists": [
         ("-2,3", "(-2,3)"), (r"\{1,2\}", "2,1"), (r"\{(1,2),(3,4)\}", "(1,2),(3,4)"), (r"\{1,2,3\}", "3,2,1"),
     ],
@@ -133,11 +158,15 @@ UNEQUAL = {
         ("10 minus 7", "7"), ("1 over 7", "7"), ("x plus 7", "7"),
         ("10 minus 7", "-7"), ("square root of 16", "16"), ("half of 7", "7"), ("twice 7", "7"),
         ("one third of 21", "21"), ("5 of the 7", "7"),
+        ("except 5", "5"), ("everything except for 5", "5"), ("any number but 5", "5"), ("a multiple of 5", "5"),
+        ("divisible by 5", "5"), ("greater than or equal to 5", "5"), ("5 with remainder 1", "1"), ("5 mod 6", "6"),
+        ("5 per 6", "6"),
         ("5 degrees below zero", "5"), ("falls to 5 degrees below zero", "5"),
     ],
     "two numbers": [
         ("3 blue and 7 red", "7"), ("2 hours and 30 minutes", "30"),
         ("7 out of 10", "10"), ("between 3 and 7", "7"), ("from 3 to 7", "7"),
+        ("5 feet 6 inches", "6"), ("5 hours 30 minutes", "30"),
     ],
     "intervals and their ends": [
         (r"\{-2,3\}", "(-2,3)"), (r"x \in (1,2)", r"\{1,2\}"), ("(0,1)", r"\{0,1\}"), ("0<x<1", r"\{0,1\}"),
@@ -146,6 +175,19 @@ UNEQUAL = {
     "inequalities and intervals": [
         (r"x \ge 5", r"(5,\infty)"), ("x>2", r"(-\infty,2)"), ("1<x<2", "[1,2]"), ("1<x<2", "(1,2]"), ("x>5", "x<5"),
         (r"x \le 5", "5"), (r"x \neq 5", "5"),
+    ],
+    "bounds of nothing": [
+        (r"\ge 5", "5"), ("≤5", "5"), ("≠ 5", "5"), (">= 5", "5"), (r"\neq 5", "5"), (r"\lt 5", "5"),
+    ],
+    "formulas that are cut off": [("5+", "5"), ("5 -", "5"), ("5/", "5"), ("5^", "5")],
+    "numbers of a table": [("5 & 6", "5"), (r"5 \\ 6", "6"), ("5 | 6", "5")],
+    "derivatives": [
+        ("y'=2x", "y=2x"), ("y''=2x", "y'=2x"), ("f'(2)=3", "f(2)=3"), ("f^{-1}(x)=2x", "f(x)=2x"),
+        (r"f^{\prime}(x)=2x", "f(x)=2x"), ("f'(x)", "f(x)"), ("y''+y=0", "y'+y=0"), ("x'", "x"), ("2y'+1", "2y+1"),
+    ],
+    "times of day": [
+        ("7 a.m.", "7 p.m."), ("12 A.M.", "12 P.M."), ("7am", "7pm"), ("7:30 a.m.", "7:30 p.m."), ("7 a.m.", "7"),
+        ("7:00 a.m.", "7:30 a.m."),
     ],
     "no arithmetic": [
         ("2024-01-05", "2024-05-01"), ("12/05/2024", "05/12/2024"), ("2024-01-05", "2018"), ("IV", "VI"), ("XL", "LX"),
@@ -172,7 +214,8 @@ UNEQUAL = {
         ("(a) 5, (b) 7", "(a) 3, (b) 2"), ("A: 30, B: 60", "A: 40, B: 50"), ("a) 5 b) 7", "a) 5 b) 8"),
         ("(a)(b+c)", "(a)(b-c)"), ("(a) + b", "(a) + c"), ("(a)^2", "(a)^3"),
     ],
-    "ratios": [("1:2", "2:1"), ("1:2:3", "1:2:4")],
+    "ratios": [("1:2", "2:1"), ("1:2:3", "1:2:4"), ("3:2:1", "3:2")],
+    "symbols": [(r"\delta", r"\Delta"), (r"\omega", r"\Omega"), (r"\angle ABC", r"\angle ACB")],
     "division by zero": [("1/0", "1"), ("1/0", "2/0"), (r"\frac{5}{0}", "5")],
 }  # fmt: skip
 
@@ -210,10 +253,34 @@ def test_a_bound_does_not_turn_a_number(prose: str) -> None:
     assert decide(prose, "7") is None
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("5 hours", "5 minutes"),
+        ("5 dollars", "5 cents"),
+        (r"\$5", r"5\text{ cents}"),
+        ("30°C", "30°F"),
+        ("5 km", "5 cm"),
+        ("5 km/h", r"5\text{ m/s}"),
+        ("5 cm^2", "5 cm"),
+        (r"5\text{ cm}^2", r"5\text{ cm}^3"),
+        ("5 degrees", "5 radians"),
+        ("x = 5 cm", "5 mm"),
+        ("1/2 hour", "0.5 minutes"),
+    ],
+)
+def test_two_units_of_one_number_are_not_one_measure(one: str, other: str) -> None:
+    assert canonical(one) == canonical(other)
+    assert decide(one, other) is decide(other, one) is False
+
+
 async def test_two_names_of_one_number_are_not_one_equation() -> None:
     assert await grade("x = 5", "y = 5") is False
     assert await grade("x = 5", "x=5") is True
     assert await grade("P(A) = 1/2", "P(B) = 1/2") is False
+    assert await grade(r"\theta = 30", r"\phi = 30") is False
+    assert await grade("AB = 5", "CD = 5") is False
+    assert await grade("AB = 5", "BA = 5") is True
     assert await grade("f(x) = 5", "y = 5") is True
 
 

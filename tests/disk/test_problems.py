@@ -475,6 +475,14 @@ LISTED = "Which?\nA) red\nB) blue\nC) green"
             Problem("1", "Three?\nA) 6\nB) 7\nC) 8", "B", answers=Choice("ABC", texts=("6", "7", "8"))),
         ),
         (
+            {"prompt": "Two?", "choices": ["a.m.", "b.m."], "answer": "A"},
+            Problem("1", "Two?\nA) a.m.\nB) b.m.", "A", answers=Choice("AB", texts=("a.m.", "b.m."))),
+        ),
+        (
+            {"prompt": "Two?", "choices": {"1": "1.5", "2": "2.5"}, "answer": "1"},
+            Problem("1", "Two?\n1) 1.5\n2) 2.5", "1", answers=Choice("12", texts=("1.5", "2.5"))),
+        ),
+        (
             {"prompt": "Three?", "options": {"A": "A. six", "B": "B. seven"}, "answer": "B. seven"},
             Problem("1", "Three?\nA) six\nB) seven", "seven", answers=Choice("AB", texts=("six", "seven"))),
         ),

@@ -138,6 +138,8 @@ def test_a_setting_of_a_server_that_changes_replies_makes_another_run(tmp_path: 
     job = prepare(order(tmp_path, row, models=models, server=on_the_way))
     assert job.slug() == plain
     assert "secret" not in str(job.configuration())
+    keyed = prepare(order(tmp_path, row, models=models, server={"model.extra": {"api_key": "secret", "seed": 7}}))
+    assert keyed.configuration()["server"] == {"model.extra": {"seed": 7}}
 
 
 @pytest.mark.parametrize(
@@ -160,6 +162,8 @@ def test_a_setting_of_a_server_of_the_wrong_kind_is_refused(tmp_path: Path, sett
     with pytest.raises(InputError) as error:
         prepare(order(tmp_path, {"answer": 7}, models={"model": SERVER}, server=setting))
     assert said in str(error.value)
+    if setting.keys() & {"headers", "extra"}:  # which may hold keys
+        assert ", not " not in str(error.value)
     fitting = {"insecure_key": False, "headers": {"X": "a"}, "extra": {"seed": 7}, "context": None, "key_env": "KEY"}
     prepare(order(tmp_path, {"answer": 7}, models={"model": SERVER}, server=fitting))
 

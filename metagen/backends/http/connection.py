@@ -75,6 +75,7 @@ class Http:
         connect: float,
         silence: float,
         headers: dict[str, str] | None = None,
+        extra: Mapping[str, Any] | None = None,
         insecure_key: bool = False,
         probe_every: float = PROBE_EVERY,
     ) -> None:
@@ -85,7 +86,7 @@ class Http:
         self.base = url.rstrip("/")
         self.root = self.base.removesuffix("/v1")
         self.host = parts.netloc
-        self.key = Key(key_env)
+        self.key = Key(key_env, headers, extra)
         self._private = parts.scheme == "https" or _is_here(parts.hostname or "") or insecure_key
         self._headers = headers or {}
         self._connect = connect
@@ -100,10 +101,15 @@ class Http:
         except ImportError:
             raise InputError(f"a model behind HTTP needs pycurl: {how_to_install('server')}") from None
         key = self.key.headers()
-        if key and not self._private:
+        if self.key.secrets and not self._private:
+            which, without = (
+                (f"the key in {self.key.variable}", "unset the variable")
+                if key
+                else ("the key in headers or extra", "leave it out")
+            )
             raise InputError(
                 f"{self.base} is not on this machine, and its address is plain HTTP, where anybody on the way could "
-                f"read the key in {self.key.variable}: use https://, unset the variable, or allow it with insecure_key"
+                f"read {which}: use https://, {without}, or allow it with insecure_key"
             )
         self._wire = Wire(self.host, self._headers | key, _proxy_for(self.base), self._connect, self._one_line)
 

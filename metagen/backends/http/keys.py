@@ -1,26 +1,46 @@
-"""A server's key: read from the environment, sent to its server alone, and removed wherever it comes back."""
+"""A server's keys: sent to their server alone, and removed wherever they come back."""
 
 import os
 import re
 from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 from metagen.errors import InputError
+from metagen.request import KEYS
 
 BLOT = "***"
+_HEADERS = re.compile(r"(?:key|token|secret|password|signature)$|authorization|cookie", re.IGNORECASE)
 SHORTEST = 6
 """Characters. A shorter key is looked for in messages alone: removing it from whole replies would spoil them."""
 
 
 class Key:
-    """The key in the environment variable `variable`; empty if there is none."""
+    """The key in the environment variable `variable`, empty if there is none, and those that are sent beside it.
 
-    def __init__(self, variable: str) -> None:
+    These are headers and fields of the body that are called keys by their names, such as `X-Api-Key`.
+    """
+
+    def __init__(
+        self, variable: str, headers: Mapping[str, str] | None = None, fields: Mapping[str, Any] | None = None
+    ) -> None:
         self.variable = variable
+        sent = [value for name, value in (headers or {}).items() if _HEADERS.search(name)]
+        sent += [value for name, value in (fields or {}).items() if KEYS.search(name)]
+        values = [value for value in sent if isinstance(value, str)]
+        parts = {part for value in values for part in (value.strip(), value.strip().rpartition(" ")[2])}
+        self._others = tuple(sorted((part for part in parts if len(part) >= SHORTEST), key=len, reverse=True))
 
     @property
     def value(self) -> str:
         return os.environ.get(self.variable, "").strip()
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Every key that is there."""
+        value = self.value
+        return (value, *self._others) if value else self._others
 
     def headers(self) -> dict[str, str]:
         """What is sent. Raises `InputError`, without telling it, for what cannot be a key."""
@@ -30,14 +50,16 @@ class Key:
         return {"Authorization": f"Bearer {key}"} if key else {}
 
     def scrub(self, text: str) -> str:
-        """The text without the key, however it is spelled: as it is, escaped, or in base64."""
-        key = self.value
-        return _pattern(key).sub(BLOT, text) if key else text
+        """The text without the keys, however they are spelled: as they are, escaped, or in base64."""
+        for key in self.secrets:
+            text = _pattern(key).sub(BLOT, text)
+        return text
 
     def scrub_body(self, body: bytes) -> bytes:
         """The same for the bytes of a reply, before anything reads them."""
-        key = self.value
-        return _bytes_pattern(key).sub(BLOT.encode(), body) if len(key) >= SHORTEST else body
+        for key in self.secrets:
+            body = _bytes_pattern(key).sub(BLOT.encode(), body) if len(key) >= SHORTEST else body
+        return body
 
 
 @lru_cache(8)

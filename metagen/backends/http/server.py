@@ -105,6 +105,7 @@ class OpenAIServer(Backend):
             connect=connect,
             silence=silence,
             headers=headers,
+            extra=extra,
             insecure_key=insecure_key,
             probe_every=probe_every,
         )
@@ -333,7 +334,7 @@ class OpenAIServer(Backend):
         outcomes: dict[int, Outcome] = {}
         if request.n > 1:
             reply.number()
-        opened, secret = self._words.opened(request), bool(self._http.key.value)
+        opened, secret = self._words.opened(request), bool(self._http.key.secrets)
         plain = not (secret or self._words.family or request.sampling.keep_stop)
         for choice in reply.choices:
             if 0 <= choice.index < request.n:

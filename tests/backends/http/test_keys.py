@@ -75,6 +75,18 @@ def test_a_short_key_is_looked_for_in_messages_alone(monkeypatch: pytest.MonkeyP
     assert Key("OUR_KEY").scrub_body(b"kkkkk") == b"kkkkk"
 
 
+@pytest.mark.parametrize("name", ["X-Api-Key", "api-key", "Ocp-Apim-Subscription-Key", "PRIVATE-TOKEN", "Cookie"])
+def test_a_header_that_is_called_a_key_is_one(name: str) -> None:
+    assert Key("OUR_KEY", {name: "sk-0123456789"}).scrub("wrong key sk-0123456789") == f"wrong key {BLOT}"
+
+
+def test_other_headers_and_fields_are_none() -> None:
+    key = Key(
+        "OUR_KEY", {"X-Team": "planners", "X-Author": "somebody"}, {"prompt_cache_key": "planners", "user": "somebody"}
+    )
+    assert key.secrets == ()
+
+
 def test_without_a_key_nothing_is_sent_and_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OUR_KEY", raising=False)
     assert Key("OUR_KEY").headers() == {}

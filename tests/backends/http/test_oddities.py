@@ -943,6 +943,11 @@ async def test_a_key_goes_over_plain_http_to_this_machine_alone(monkeypatch: pyt
         with pytest.raises(InputError, match="is not on this machine, and its address is plain HTTP") as refused:
             await OpenAIServer(url).__aenter__()
         assert "sk-0123456789" not in str(refused.value)
+    monkeypatch.delenv("OPENAI_API_KEY")
+    with pytest.raises(InputError, match="could read the key in headers or extra") as refused:
+        await OpenAIServer("http://models.example/v1", headers={"api-key": "sk-0123456789"}).__aenter__()
+    assert "sk-0123456789" not in str(refused.value)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-0123456789")
     async with opened(FakeServer(key="sk-0123456789")) as server:
         completed(await server.generate(ASKED, lambda _: None))
 
@@ -964,13 +969,24 @@ def answered(**choice: Any) -> web.Response:
     return web.json_response({"choices": [{"index": 0, "text": "7"} | choice], "usage": {"completion_tokens": 1}})
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"headers": {"X-Api-Key": SECRET}},
+        {"headers": {"Authorization": f"Bearer {SECRET}"}},
+        {"extra": {"api_key": SECRET}},
+    ],
+    ids=["environment", "header", "bearer", "field"],
+)
 @pytest.mark.parametrize("scrubbed", [True, False])
 @pytest.mark.parametrize("leak", LEAKS.values(), ids=LEAKS)
 async def test_a_key_that_a_server_repeats_reaches_no_solution_and_no_trace(
-    leak: Callable[[], web.Response], scrubbed: bool, monkeypatch: pytest.MonkeyPatch
+    leak: Callable[[], web.Response], scrubbed: bool, given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without scrubbing each of these would be told: a case that would not shows nothing."""
-    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    if not given:
+        monkeypatch.setenv("OPENAI_API_KEY", SECRET)
     if not scrubbed:
         monkeypatch.setattr(Key, "scrub", lambda _, text: text)
         monkeypatch.setattr(Key, "scrub_body", lambda _, body: body)
@@ -980,7 +996,7 @@ async def test_a_key_that_a_server_repeats_reaches_no_solution_and_no_trace(
             return leak()
 
     told = ""
-    async with opened(Leaking(), api="completions") as server:
+    async with opened(Leaking(), api="completions", **given) as server:
         try:
             solution = await solve(PROBLEM, Vote(2), server)
             told = repr(solution) + repr(list(solution.trace.walk()))

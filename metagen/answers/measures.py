@@ -1,0 +1,63 @@
+r"""What a number measures, where its unit is a usual one: `5 hours` is not `5 minutes`, and `5 km/h` is not `5 m/s`."""
+
+import re
+
+_UNITS = {
+    "s": "second sec", "min": "minute", "h": "hour hr", "day": "", "week": "", "month": "", "year": "yr",
+    "mm": "millimetre millimeter", "cm": "centimetre centimeter", "m": "metre meter", "km": "kilometre kilometer",
+    "in": "inch inche", "ft": "foot feet", "yd": "yard", "mi": "mile",
+    "mg": "milligram", "g": "gram gramme", "kg": "kilogram", "oz": "ounce", "lb": "pound",
+    "ml": "millilitre milliliter", "l": "litre liter", "gal": "gallon", "qt": "quart", "pt": "pint",
+    "$": "dollar usd", "¢": "cent", "€": "euro eur",
+    "°": "degree deg", "rad": "radian", "°c": "celsius", "°f": "fahrenheit",
+}  # fmt: skip
+_NAMES = {word: unit for unit, words in _UNITS.items() for word in (unit, *words.split())}
+_POWERS = {"square": "^2", "sq": "^2", "cubic": "^3", "cu": "^3"}
+
+LONGEST = 100
+"""Characters of a number with its unit."""
+_SIGN = re.compile(r"[a-zA-Z$¢€°]")
+_NUMBER = re.compile(r"\\[dt]?frac\s*(?:\{[0-9]+\}|[0-9])\s*(?:\{[0-9]+\}|[0-9])|[0-9][0-9.,]*(?:\s*/\s*[0-9]+)?")
+_DEGREES = re.compile(r"\^\s*\{?\s*\\circ\s*\}?")
+_LAYOUT = re.compile(r"\\(?:text(?:bf|it|rm|normal)?|mbox|mathrm|mathbf|operatorname|[ ,;:!()])|[{}~]")
+_TOKEN = re.compile(r"°\s?[cf]\b|[$¢€°/]|\^-?[0-9]|[a-z]+", re.IGNORECASE)
+_ALL_TOKENS = re.compile(rf"(?:{_TOKEN.pattern}|[-.\s])*", re.IGNORECASE)
+
+
+def measure_others(one: str, other: str) -> bool:
+    """Return whether both texts name the unit of their number, and not the same.
+
+    What one leaves out is no difference: `20 dollars` for `20 dollars per hour`, and degrees for those of Celsius.
+    """
+    if not (_SIGN.search(one) and _SIGN.search(other)) or max(len(one), len(other)) > LONGEST:
+        return False
+    units = _unit(one), _unit(other)
+    if not all(units):
+        return False
+    (above, _, below), (over, _, under) = (unit.partition("/") for unit in units)
+    if above != over:
+        return bool(above and over) and not ("°" in (above, over) and above[0] == over[0])
+    return bool(below and under and below != under)
+
+
+def _unit(text: str) -> str:
+    """The unit of a number, written the same for all its names, or nothing if there is none that is known."""
+    if text.count("$") - text.count(r"\$") > 1:
+        text = re.sub(r"(?<!\\)\$", "", text)  # around a formula
+    text = _NUMBER.sub("", _DEGREES.sub("°", text.rpartition("=")[2]), count=1)
+    text = _LAYOUT.sub(" ", text).replace(r"\$", "$")
+    if not _ALL_TOKENS.fullmatch(text):
+        return ""
+    unit, power = "", ""
+    for token in (found[0].replace(" ", "").lower() for found in _TOKEN.finditer(text)):
+        if token in _POWERS:
+            power = _POWERS[token]
+        elif token in {"per", "/"}:
+            unit += "/"
+        elif token[0] == "^":
+            unit += token
+        elif name := _NAMES.get(token) or _NAMES.get(token.removesuffix("s")):
+            unit, power = unit.removesuffix("°" if name[0] == "°" else "") + name + power, ""
+        else:
+            return ""
+    return unit

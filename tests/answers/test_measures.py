@@ -1,0 +1,42 @@
+"""Which units are not the same."""
+
+import pytest
+
+from metagen.answers.measures import LONGEST, measure_others
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("5 hours", "5 minutes"),
+        ("$5", "5 cents"),
+        (r"\$5", "5¢"),
+        ("30 degrees Celsius", "30°F"),
+        ("5 km/h", r"5\text{ m/s}"),
+        ("5 m/s", "5 m/s^2"),
+        ("5 square feet", "5 feet"),
+        ("x = 5 cm", "5 mm"),
+    ],
+)
+def test_these_units_are_others(one: str, other: str) -> None:
+    assert measure_others(one, other)
+    assert measure_others(other, one)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("5 hr", "5 hours"),
+        ("$5$ cm", r"5\text{ cm}"),
+        ("5", "5 cm"),
+        ("5 apples", "5 dollars"),
+        ("20 dollars", "20 dollars per hour"),
+        ("20 degrees", "20°C"),
+        ("/cm", "°"),
+        ("", ""),
+        ("cm " * LONGEST, "km"),
+    ],
+)
+def test_these_are_not_known_to_be_others(one: str, other: str) -> None:
+    assert not measure_others(one, other)
+    assert not measure_others(other, one)
