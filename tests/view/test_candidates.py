@@ -1,10 +1,9 @@
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
-from metagen import BestOf, Candidate, Problem, Request, Run, Score, Scripted, Until, Vote, parse, solve_all
+from metagen import BestOf, Candidate, GenerationError, Problem, Request, Run, Scripted, Vote, parse, solve_all
 from metagen.answers.extract import extract
 from metagen.disk.rows import SolutionRow
 from metagen.disk.runs import RunDirectory
@@ -60,17 +59,18 @@ async def test_candidates_that_took_several_requests_are_whole(tmp_path: Path) -
 async def test_what_a_lost_sample_wrote_is_no_candidate(tmp_path: Path) -> None:
     """A sample of several requests is lost as a whole, however deep below it they were sent."""
 
-    async def flaky(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
-        if any("BAD" in each.text for each in candidates):
-            raise RuntimeError("no verdict")
-        return [Score(1.0)] * len(candidates)
+    async def second(problem: Problem, run: Run) -> Candidate:
+        first, last = [await run.ask(None, problem) for _ in range(2)]
+        if "BAD" in first.text:
+            raise GenerationError("the first was no good")
+        return last
 
     def script(request: Request) -> str:
         return "BAD The answer is 1." if request.draw == 0 else "The answer is 2."
 
     problem = Problem("a", "1 + 1?", answer="2")
     with RunDirectory(tmp_path / "lost", {}) as run:
-        async for solution in solve_all([problem], Vote(3, of=Until(flaky, limit=4)), Scripted(script), seed=1):
+        async for solution in solve_all([problem], Vote(3, of=second), Scripted(script), seed=1):
             run.add(solution)
     ((row, spans),) = RunRows.read(tmp_path / "lost").traces()
     assert row.answers == ("2", "2")

@@ -10,7 +10,7 @@ from metagen.problem import Problem
 from metagen.prompts import fuse, select, selected
 from metagen.run import Generator, Run
 from metagen.settings import require_generator, require_whole, spelled
-from metagen.strategies.choosing import broke_off, majority, vote_keys
+from metagen.strategies.choosing import majority, vote_keys
 from metagen.strategies.parallel.vote import elected
 
 
@@ -71,8 +71,8 @@ class Fuse:
     (The aggregator of a mixture of agents; Wang et al. 2024, section 2.) Several models draw the samples with
     `of=Panel((Model("a"), Model("b")))`. With n = (32, 4) there are two rounds: 4 samples are drawn anew, which read
     the 32, and the reply is written from those 4. It is asked for in the form that `problem.answers` reads. If a later
-    round is lost, the round before it is read; if the reply is lost, or cut off before its answer, the majority of the
-    last round decides. Notes say so.
+    round is lost, the round before it is read; if the reply is lost, the majority of the last round decides. Notes say
+    so.
     """
 
     n: int | tuple[int, ...]
@@ -106,16 +106,11 @@ class Fuse:
             except SampleError as error:
                 run.note(f"a round of {n} samples is lost ({error}): the round before it is read")
                 break
-        keys = vote_keys(problem, candidates)
         try:
-            reply = await run.ask(self.by, _reading(problem, candidates), part="last")
-            if not broke_off(problem, reply) or not any(keys):
-                return reply
-            why = "was cut off before its answer"
+            return await run.ask(self.by, _reading(problem, candidates), part="last")
         except SampleError as error:
-            why = f"is lost ({error})"
-        run.note(f"the reply that fuses {why}: the majority decides")
-        return elected(candidates, majority(keys), run)
+            run.note(f"the reply that fuses is lost ({error}): the majority decides")
+        return elected(candidates, majority(vote_keys(problem, candidates)), run)
 
 
 def _reading(problem: Problem, candidates: Sequence[Candidate]) -> Problem:

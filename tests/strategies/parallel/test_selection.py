@@ -156,17 +156,6 @@ async def test_a_lost_fusion_leaves_the_majority() -> None:
     assert solution.notes[0].startswith("the reply that fuses is lost (too long)")
 
 
-async def test_a_fusion_that_breaks_off_leaves_the_majority() -> None:
-    def script(request: Request) -> str:
-        return "All of them say that" if "Response 1:" in request.prompt else "The answer is 7."
-
-    solution = await solve("?", Fuse(3, by=Model(max_tokens=8)), Scripted(script))
-    assert solution.answer == "7"
-    assert solution.notes == ("the reply that fuses was cut off before its answer: the majority decides",)
-    whole = await solve("?", Fuse(3), Scripted(script))
-    assert (whole.text, whole.notes) == ("All of them say that", ())
-
-
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
