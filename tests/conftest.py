@@ -1,3 +1,4 @@
+import signal
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -9,6 +10,11 @@ from metagen.models import SMALL
 settings.register_profile("metagen", deadline=None, max_examples=40)  # no test depends on how busy the machine is
 settings.register_profile("thorough", deadline=None, max_examples=1000)  # for `pytest --hypothesis-profile=thorough`
 settings.load_profile("metagen")
+
+for name, usual in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
+    each = getattr(signal, name, None)  # Windows has no SIGHUP
+    if each and signal.getsignal(each) == signal.SIG_IGN:  # as in the background: programs that tests start inherit it
+        signal.signal(each, usual)
 
 
 @pytest.fixture(scope="session", autouse=True)
