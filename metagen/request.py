@@ -21,7 +21,7 @@ SECRET = re.compile(r"key|token$|secret|password|auth|^user$", re.IGNORECASE)
 KEYS = re.compile(
     r"api[-_]?key|authori[sz]ation|(?:access|auth|bearer|api)[-_]?token|secret|password|cookie", re.IGNORECASE
 )
-"""Names of headers and fields that hold what opens a server."""
+"""Names of fields that hold what opens a server: fewer than `SECRET` has, since such a field is refused or scrubbed."""
 Meter = Callable[[Usage], None]
 """Where a backend reports what it spent: as often as it likes, also when it fails or is cancelled."""
 

@@ -25,4 +25,4 @@ def serve_runs(runs: Sequence[Path], port: int) -> None:
     with LiveServer(runs, port) as server, suppress(KeyboardInterrupt):
         out.print(f"Open {server.address} in a browser on this machine; Ctrl-C ends it.", soft_wrap=True)
         server.serve_forever()
-    sys.exit(0)
+    sys.exit(0)  # else the signal would count as an interruption
