@@ -1,6 +1,6 @@
 """Whether metagen works on this machine, and how much of vLLM's speed it keeps: one report, which users can send.
 
-    make gpu-check                                        # OLMoE-1B-7B and a reward model, from the hub
+    make gpu-check                                        # OLMoE-1B-7B and a reward model, from the hub; else as below
     python benchmarks/speed/gpu_check.py --small          # the models that ship with metagen, at a small size
 
 Checked are, each with its figures:
@@ -45,6 +45,8 @@ SHARES = {"gpu_memory_utilization": 0.45, "max_model_len": 4096}
 """Of a GPU, for each of two engines. A CPU has no such shares."""
 PATIENCE = 60.0
 """Seconds in which a cancelled run must have left the engine."""
+SPEED = "tokens per second: "
+"""Begins the line that tells the figure of bare vLLM: vLLM writes lines of its own before and after it."""
 THOUGHT = 64
 """The most tokens of a thought that is limited."""
 
@@ -75,12 +77,15 @@ def main(
     out: Path = Path("gpu-check.md"),
     offline: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
+    if on_cpu() and (model, reward) == (GENERATOR, REWARD) and not small:
+        print("There is no GPU here, so the models that ship with metagen are checked, as with --small.", flush=True)
+        small = True
     if small:
         model, reward, problems, rounds = str(SMALL), str(SMALL_PRM), min(problems, 8), 1
     asked = list(islice(ProblemFile(EVALUATION), problems))
     settings: dict[str, Any] = {} if on_cpu() else SHARES
     if offline:
-        print(f"{offline_speed(model, asked, settings):.1f}")
+        print(f"{SPEED}{offline_speed(model, asked, settings):.1f}", flush=True)
         return
     report = Report()
     for line in machine(model, reward, len(asked), rounds):
@@ -125,8 +130,11 @@ def _versions() -> str:
 def bare_llm(model: str, problems: int, *, small: bool) -> float:
     """Tokens per second of `LLM.generate`, in a process of its own: it leaves the GPU free when it ends."""
     command = [sys.executable, __file__, "--offline", "--model", model, "--problems", str(problems)]
-    done = subprocess.run(command + ["--small"] * small, stdout=subprocess.PIPE, text=True, check=True)
-    return float(done.stdout.split()[-1])
+    done = subprocess.run(command + ["--small"] * small, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"vLLM could not generate with {model}: it says why above. Is the model there?")
+    (speed,) = (line.removeprefix(SPEED) for line in done.stdout.splitlines() if line.startswith(SPEED))
+    return float(speed)
 
 
 def offline_speed(model: str, problems: list[Problem], settings: dict[str, Any]) -> float:
