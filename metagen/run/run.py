@@ -173,6 +173,9 @@ class Run(Sending):
                 self.note(f"not verified: {refused}")
                 run._span.error = str(refused)
                 scores = [None] * len(candidates)
+            except SampleError:
+                run._span.verdicts = [None] * len(candidates)
+                raise
             run._span.verdicts = [None if score is None else score.value for score in scores]
             if teller := self._scope.teller:
                 teller.tell(Judged(run._span.path, run._span.name, run._span.verdicts))

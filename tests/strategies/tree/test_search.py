@@ -117,13 +117,14 @@ async def test_a_tree_of_which_nothing_could_be_drawn_is_a_lost_sample() -> None
 
 
 async def test_a_lost_expansion_costs_that_branch() -> None:
-    async def judge(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
-        if any("bad\n0" in candidate.text for candidate in candidates):
-            raise ValueError("no")
-        return [Score(1.0 if "bad" in candidate.text else 0.5) for candidate in candidates]
+    lines = Lines({"": ["1\n", "0.5\n"], "0.5\n": ["0.5 The answer is 7."]})
 
-    lines = {"": ["bad\n", "0.5\n"], "bad\n": ["0 The answer is 8."], "0.5\n": ["0.5 The answer is 7."]}
-    solution = await solve(PROBLEM, Beam(2, 1, by=judge), Scripted(Lines(lines)))
+    def script(request: Request) -> str:
+        if request.partial == "1\n":
+            raise GenerationError("no")
+        return lines(request)
+
+    solution = await solve(PROBLEM, Beam(2, 1, by=spelled), Scripted(script))
     assert (solution.answer, solution.lost) == ("7", 1)
 
 
