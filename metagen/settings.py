@@ -239,6 +239,17 @@ def kind_of(value: object) -> str:
     return kind if is_async(value) is (kind != "rule") else ""
 
 
+PLAIN_DEF = "write a plain def, which awaits nothing"
+
+
+def unawaited(value: object) -> str:
+    """The call that made a coroutine, where a value is due, and nothing for a value; a coroutine is closed."""
+    if not inspect.iscoroutine(value):
+        return ""
+    value.close()
+    return f"{value.__qualname__}(...) without awaiting it"
+
+
 def require_plain(value: object, where: str) -> None:
     """Refuse an async function where a plain one is called: what it returned would count as true."""
     if is_async(value):

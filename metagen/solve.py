@@ -423,10 +423,11 @@ async def _verdicts(
     """Which candidates are right, with the notes of the grade; there is no verdict where that fails."""
     if whole.grade is None and oracle_of(problem) is REFERENCE:
         try:
-            right = await by_reference(problem, answers)
+            right, failures = await by_reference(problem, answers)
         except SampleError as failed:
             return [], [f"not graded: {failed}"]
-        return [None if place in unread else one for place, one in enumerate(right)] if unread else right, []
+        notes = [f"not graded: {each}" for each in failures]
+        return [None if place in unread else one for place, one in enumerate(right)] if unread else right, notes
     run, span = whole.grading(problem)
     try:
         return await grades(whole.grade, problem, candidates, run), span.all_notes()

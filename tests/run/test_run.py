@@ -14,7 +14,9 @@ import pytest
 
 from metagen import (
     Account,
+    Ask,
     BackendGone,
+    Beam,
     BestOf,
     Budget,
     Candidate,
@@ -22,10 +24,13 @@ from metagen import (
     Generator,
     InputError,
     Intrinsic,
+    Joined,
     Limited,
+    Mapped,
     MatchesReference,
     Model,
     NoCandidate,
+    OnText,
     Problem,
     Refine,
     Request,
@@ -501,6 +506,35 @@ async def criticises_on(problem: Problem, candidate: Candidate, run: Run) -> Any
 async def test_a_call_that_is_not_awaited_is_told_so(strategy: Generator, said: str) -> None:
     with pytest.raises(InputError, match=f"^{said}"):
         await solve(PROBLEM, strategy, Scripted("Follow up: who?"))
+
+
+async def later(*given: object) -> Any:
+    return False
+
+
+def calls_later(*given: object) -> Any:
+    return later(*given)
+
+
+async def scores_later(problem: Problem, candidates: Sequence[Candidate], run: Run) -> Any:
+    return [later(candidate) for candidate in candidates]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "said"),
+    [
+        (Mapped(calls_later), "write a plain def"),
+        (Ask(calls_later), "write a plain def"),
+        (Vote(3, until=calls_later), "write a plain def"),
+        (Beam(2, 2, by=MatchesReference(), of=Joined(calls_later)), "write a plain def"),
+        (BestOf(2, by=OnText(calls_later)), "write a plain def"),
+        (BestOf(2, by=scores_later), "write await before the call"),
+    ],
+)
+async def test_a_call_that_is_not_awaited_is_no_value(strategy: Generator, said: str) -> None:
+    """It would count as true, or as a text of its own, and Python would warn of it at some later time."""
+    solution = await solve(PROBLEM, strategy, Scripted("One.\nThe answer is 7."))
+    assert f"later(...) without awaiting it: {said}" in solution.error
 
 
 async def test_more_samples_than_were_asked_for_are_refused() -> None:
