@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from inspect import isawaitable
 from math import isnan
+from numbers import Integral
 from pathlib import Path
 from traceback import extract_tb
 from typing import TYPE_CHECKING, SupportsFloat, TypeVar
@@ -117,6 +118,12 @@ def check_problem(problem: object) -> None:
         remedy = f"write problem.asking({literal(problem)})" if isinstance(problem, str) else "the Problem comes second"
         wanted = "run.ask, run.sample and run.stream want a generator, then a Problem"
         raise InputError(f"{wanted}, not {literal(problem)}: {remedy}")
+
+
+def check_count(n: object) -> None:
+    """Refuse what is no number of samples."""
+    if not isinstance(n, Integral) or n < 1:
+        raise InputError(f"run.sample draws 1 sample or more: n must be a whole number, not {n!r}")
 
 
 async def awaited(result: Awaitable[Result], function: object) -> Result:

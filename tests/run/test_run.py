@@ -776,3 +776,33 @@ async def test_a_list_of_samples_is_no_candidate() -> None:
 def test_the_steps_of_a_candidate_are_no_text() -> None:
     with pytest.raises(InputError, match=r"write Candidate\(\('The answer is 7.',\)\)"):
         Candidate("The answer is 7.")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("steps", [(7,), ["7", None], ("The answer is ", 7)])
+def test_the_steps_of_a_candidate_are_texts(steps: Any) -> None:
+    with pytest.raises(InputError, match=r"^Candidate: steps must be texts in a tuple, not "):
+        Candidate(steps)
+
+
+def test_a_list_of_steps_is_read_as_a_tuple() -> None:
+    assert Candidate(["The answer ", "is 7."]) == Candidate(("The answer ", "is 7."))  # type: ignore[arg-type]
+    assert hash(Candidate(["7"])) == hash(Candidate(("7",)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("n", [0, -1, 2.0, "2"])
+@pytest.mark.parametrize("generator", [None, Vote(2)])
+async def test_a_number_of_samples_that_is_none_is_refused(generator: Generator | None, n: Any) -> None:
+    async def several(problem: Problem, run: Run) -> Candidate:
+        return (await run.sample(generator, problem, n))[0]
+
+    with pytest.raises(InputError, match=r"^run.sample draws 1 sample or more: n must be a whole number, not "):
+        await solve(PROBLEM, several, Scripted("The answer is 7."))
+
+
+async def test_a_plain_function_is_not_mapped() -> None:
+    async def mapping(problem: Problem, run: Run) -> Candidate:
+        samples = await run.sample(None, problem, 2)
+        return (await run.map(lambda sample, run: sample, samples))[0] or samples[0]  # type: ignore[arg-type, return-value]
+
+    with pytest.raises(InputError, match=r"is not async: write async def$"):
+        await solve(PROBLEM, mapping, Scripted("The answer is 7."))

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from random import Random
 from typing import Any, cast
 
@@ -393,3 +394,16 @@ async def test_an_unfinished_reply_without_a_verdict_is_the_first() -> None:
         strategy = parse(f"Beam(2, 2, by={by}, depth=2)", {**NAMES, "silent": silent})
         solution = await solve(PROBLEM, strategy, Scripted("hm\n"), seed=1)
         assert solution.notes[-1].endswith(f"the {which} unfinished one is returned")
+
+
+class Own:
+    """A generator that is a method."""
+
+    async def draw(self, problem: Problem, run: Run, model: str = "") -> Candidate:
+        return await run.ask(Model(model), problem)
+
+
+@pytest.mark.parametrize("of", [Own().draw, partial(Own().draw, model="model")])
+async def test_a_method_and_a_partial_function_are_believed_to_step(of: Any) -> None:
+    lines = Lines({"": ["0.5\n", "0.1\n"], "0.5\n": ["0.5 The answer is 7."]})
+    assert (await solve(PROBLEM, Beam(1, 2, by=spelled, of=of), Scripted(lines))).answer == "7"
