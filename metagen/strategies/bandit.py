@@ -14,6 +14,7 @@ from metagen.errors import InputError, SampleError, VerifierError
 from metagen.problem import Problem
 from metagen.run import Generator, Run, Verifier
 from metagen.settings import (
+    freeze,
     literal,
     require_generator,
     require_number,
@@ -118,6 +119,7 @@ class Bandit:
 
     def __post_init__(self) -> None:
         require_whole(self, window=self.window, among=self.among)
+        freeze(self, "of")
         if not isinstance(self.of, tuple) or len(self.of) < 2:
             raise InputError('Bandit: of must hold two strategies or more, such as (CoT(), Vote(8, of=Model("large")))')
         for generator in self.of:

@@ -3,7 +3,7 @@
 from dataclasses import KW_ONLY, dataclass
 from math import inf
 
-from metagen.budget import Budget
+from metagen.budget import Budget, parts_of
 from metagen.candidate import Candidate, Score
 from metagen.errors import InputError, NoCandidate, SampleError
 from metagen.problem import Problem
@@ -100,6 +100,8 @@ class Within:
                 raise InputError(f"Within: {name} must be a number above 0, not {value!r}")
         if self.tokens is not None:
             require_whole(self, tokens=self.tokens)
+        if self.money is not None:
+            parts_of("Within", self.money)
         if self._budget == Budget():
             raise InputError("Within: needs a limit, such as Within(tokens=2000) or Within(seconds=60)")
 

@@ -365,6 +365,9 @@ LANGUAGE = Label("C", "C++", "C#")
         (Pattern(r"[a-h][1-8]"), "none", None),
         (Function(last_word), "It is Paris.", "Paris"),
         (Function(last_word), "", None),
+        (Code("Python"), "```python\nx = 1\n```", "x = 1\n"),
+        (Code("C#"), "```c#\nint x;\n```\nNot:\n```c\nint y;\n```", "int x;\n"),
+        (Code("c++"), "```C++\nint x;\n```", "int x;\n"),
     ],
 )
 def test_what_a_kind_reads(kind: Answers, text: str, answer: str | None) -> None:
@@ -518,7 +521,12 @@ def test_a_function_stands_for_its_kind() -> None:
         ('Label("yes", "Yes")', "are one word"),
         ('Json("a", "a")', "different names"),
         ('Pattern("(")', "no regular expression"),
+        ('Pattern(b"x")', "Pattern: regex must be a text, not b'x'"),
         ("Maths(seconds=0)", "seconds must be positive"),
+        ('Maths(seconds="x")', "seconds must be positive and finite, not 'x'"),
+        ("Code(5)", "Code: language must be a word, such as"),
+        ('Code("py thon")', "Code: language must be a word, such as"),
+        ("Code(None)", "Code: language must be a word, such as"),
         ("Function(5)", "not called with"),
         ("__import__('os')", "not known"),
     ],
@@ -526,6 +534,11 @@ def test_a_function_stands_for_its_kind() -> None:
 def test_what_is_no_kind_is_refused(spec: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
         parse_answers(spec)
+
+
+def test_a_function_that_reads_later_is_refused() -> None:
+    with pytest.raises(InputError, match="Function: later is async: write a plain def"):
+        Function(later)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("fails", ["raises", "returns a number"])
