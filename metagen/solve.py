@@ -26,7 +26,7 @@ from metagen.budget import Account, Budget, Usage
 from metagen.candidate import Candidate
 from metagen.errors import InputError, SampleError
 from metagen.events import Event, Listener, Solved
-from metagen.leaves import check_kinds, check_settings, named_models
+from metagen.leaves import check_costs, check_kinds, check_settings, named_models
 from metagen.model import USUAL, Model
 from metagen.problem import Problem
 from metagen.request import AnyBackend, Backend, generates, scores
@@ -160,6 +160,7 @@ class Solver:
         default = default or Model()
         whole = Whole(name_models(model, strategy, grade), seed, account, grade, default)
         check_settings(strategy or default, whole.models, default)
+        check_costs(strategy or default, costly(account), whole.models, default)
         return cls(whole)
 
     async def __call__(self, problem: Problem, strategy: Generator) -> Solution:
@@ -208,7 +209,13 @@ def _prepared(
     default = default or USUAL
     whole = Whole(name_models(model, strategy or default, grade), seed, books, grade, default)
     check_settings(strategy or default, whole.models, default)
+    check_costs(strategy or default, costly(books), whole.models, default)
     return _as_problem(problem, 1), strategy or default, whole
+
+
+def costly(account: Account) -> list[str]:
+    """What of an account's limits needs to be known of each model."""
+    return [name for name in ("flops", "money") if account.limits(name)]
 
 
 def check_arguments(

@@ -110,6 +110,11 @@ class Within:
         return can_step(self.of)
 
     @property
+    def limits(self) -> frozenset[str]:
+        """The names of what is limited, such as `money`."""
+        return self._budget.limits
+
+    @property
     def _budget(self) -> Budget:
         return Budget(self.tokens, self.seconds, self.flops, self.money)
 
