@@ -155,7 +155,7 @@ class Solver:
         default: Model | None = None,
     ) -> Self:
         """Over opened models, once it is sure that these settings can work. Raises `InputError`."""
-        require_strategy("solve_all", strategy=strategy)
+        check_strategy("solve_all", strategy)
         require_grade("solve_all", grade=grade)
         default = default or Model()
         whole = Whole(name_models(model, strategy, grade), seed, account, grade, default)
@@ -202,7 +202,10 @@ def _prepared(
     default: Model | None,
 ) -> "tuple[Problem, Generator, Whole]":
     """One problem's call, once it is sure that its settings can work."""
-    require_strategy(where, strategy=strategy)
+    check_strategy(where, strategy)
+    given: object = problem
+    if isinstance(given, list | tuple):
+        raise InputError(f"{where} answers one problem, not {len(given)}: solve_all(problems, ...) answers several")
     require_grade(where, grade=grade)
     check_arguments(seed, budget, account=account, default=default)
     books = account.inner(budget) if account else Account(budget)
@@ -216,6 +219,13 @@ def _prepared(
 def costly(account: Account) -> list[str]:
     """What of an account's limits needs to be known of each model."""
     return [name for name in ("flops", "money") if account.limits(name)]
+
+
+def check_strategy(where: str, strategy: object) -> None:
+    """Refuse what no run can start with; `where` names the call that was given it."""
+    if not callable(strategy) and is_backend(strategy):
+        raise InputError(f"{where}: the second argument is a strategy, and this is a model: write model= before it")
+    require_strategy(where, strategy=strategy)
 
 
 def check_arguments(
@@ -446,13 +456,17 @@ def name_models(model: Models | None, *parts: object) -> Mapping[str, AnyBackend
     """The run's models by name, once it is sure that its strategy and its grade mention no others."""
     models = {} if model is None else model if isinstance(model, Mapping) else {"model": model}
     for name, backend in models.items():
-        if isinstance(backend, type) or not (generates(backend) or scores(backend)):
+        if isinstance(backend, type) or not is_backend(backend):
             raise InputError(f"{name} must be a backend, such as {EXAMPLE}, not {backend!r}")
     for name in named_models(parts):
         if name and name not in models:
             raise InputError(f"the strategy names a model {name!r}, and this run has {', '.join(models) or 'none'}")
     check_kinds(parts, models)
     return models
+
+
+def is_backend(value: Any) -> bool:
+    return generates(value) or scores(value)
 
 
 async def cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:

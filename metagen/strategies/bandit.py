@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 
 from metagen.budget import Budget, Usage
 from metagen.candidate import Candidate
-from metagen.errors import InputError, SampleError, VerifierError
+from metagen.errors import InputError, SampleError, WeightError
 from metagen.problem import Problem
 from metagen.run import Generator, Run, Verifier
 from metagen.settings import (
@@ -101,6 +101,8 @@ class Bandit:
     The problem with number i is decided with the results of those up to i − `window`, whatever is done by then, so one
     seed gives one run at any concurrency. What was learned ends with the group of `among` problems, and where a run is
     taken up again it begins anew. Inside another strategy and for a single problem, an arm is drawn at random.
+
+    Raises `WeightError` for a verdict that is not from 0 to 1.
     """
 
     of: tuple[Generator, ...]
@@ -268,5 +270,5 @@ class Member:
         (reward,) = values([verdict])
         if reward is not None and not 0 <= reward <= 1:
             by = literal(self.table.strategy.by)
-            raise VerifierError(f"Bandit: {by} gave {reward}, and a reward is from 0 to 1: if logits, Sigmoid({by})")
+            raise WeightError(f"Bandit: {by} gave {reward}, and a reward is from 0 to 1: if logits, Sigmoid({by})")
         return reward

@@ -806,3 +806,13 @@ async def test_a_plain_function_is_not_mapped() -> None:
 
     with pytest.raises(InputError, match=r"is not async: write async def$"):
         await solve(PROBLEM, mapping, Scripted("The answer is 7."))
+
+
+async def test_a_model_in_the_place_of_the_strategy_and_several_problems_in_that_of_one_are_told() -> None:
+    said = "the second argument is a strategy, and this is a model: write model= before it"
+    with pytest.raises(InputError, match=f"^solve: {said}$"):
+        await solve(PROBLEM, Scripted("7"))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=f"^solve_all: {said}$"):
+        _ = [each async for each in solve_all([PROBLEM], Scripted("7"))]  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"^solve answers one problem, not 2: solve_all\("):
+        await solve([PROBLEM, PROBLEM], Vote(2), Scripted("7"))  # type: ignore[arg-type]
