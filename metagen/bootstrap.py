@@ -8,15 +8,15 @@ from metagen.budget import Account
 from metagen.errors import InputError
 from metagen.problem import Problem
 from metagen.prompts import Trace
-from metagen.settings import require_whole
+from metagen.settings import literal, require_whole
 from metagen.solution import Solution
-from metagen.solve import Models, solve_all
+from metagen.solve import Models, as_problems, solve_all
 from metagen.strategies import DSP
 
 
 async def bootstrap(
     program: DSP,
-    problems: Iterable[Problem],
+    problems: Iterable[Problem | str],
     models: Models,
     *,
     limit: int = 2,
@@ -30,21 +30,23 @@ async def bootstrap(
     whose answers equal the reference are kept: the first ones, in the order of the problems. Where fewer than `limit`
     are right, the problems are tried again, up to `tries` times, each time with another seed.
     """
+    if not isinstance(program, DSP):
+        raise InputError(f"bootstrap: makes the demonstrations of a DSP(...), not of {literal(program)}")
     require_whole(program, limit=limit, tries=tries)
-    problems = list(problems)
-    if lacking := [problem.id for problem in problems if problem.answer is None]:
+    every = list(as_problems(problems))
+    if lacking := [problem.id for problem in every if problem.answer is None]:
         raise InputError(f"problem {lacking[0]!r} has no reference answer, and a demonstration is one that is right")
     right: dict[str, Trace] = {}
     for attempt in range(tries):
-        left = [problem for problem in problems if problem.id not in right]
+        left = [problem for problem in every if problem.id not in right]
         again = None if seed is None else seed + attempt
         async with aclosing(solve_all(left, program, models, seed=again, account=account)) as solutions:
             async for solution in solutions:
                 if solution.correct:
-                    right[solution.problem] = _trace(solution, problems)
+                    right[solution.problem] = _trace(solution, every)
         if len(right) >= limit:
             break
-    kept = [right[problem.id] for problem in problems if problem.id in right]
+    kept = [right[problem.id] for problem in every if problem.id in right]
     return replace(program, shots=tuple(kept[:limit]))
 
 

@@ -225,13 +225,18 @@ class Budget:
 def _require_limit(name: str, limit: object) -> None:
     """Refuse what is no number, and one that is too large to be divided."""
     kinds, what = ((Integral,), "a whole number") if name == "tokens" else ((Real, Decimal), "a number")
-    if isinstance(limit, bool) or not isinstance(limit, kinds) or (isinstance(limit, Decimal) and name != "money"):
+    if isinstance(limit, bool) or not isinstance(limit, kinds) or _is_no_money(name, limit):
         raise InputError(f"Budget: {name} must be {what}, not {limit!r}")
     try:
         if name != "tokens":
             float(limit)
     except OverflowError:
         raise InputError(f"Budget: {name} must be a number that a float can hold") from None
+
+
+def _is_no_money(name: str, limit: object) -> bool:
+    """Whether it is a decimal that is no amount of money."""
+    return isinstance(limit, Decimal) and (name != "money" or limit.is_nan())
 
 
 LIMITS = ("tokens", "seconds", "flops", "money")

@@ -43,8 +43,12 @@ class Candidate:
 
     def __post_init__(self) -> None:
         steps: object = self.steps
-        if isinstance(steps, str):
+        if isinstance(steps, list):
+            object.__setattr__(self, "steps", tuple(steps))
+        elif isinstance(steps, str):
             raise InputError(f"Candidate: steps must be texts in a tuple: write Candidate(({steps!r},))")
+        if not all(isinstance(step, str) for step in self.steps):
+            raise InputError(f"Candidate: steps must be texts in a tuple, not {steps!r}")
 
     @property
     def text(self) -> str:

@@ -1,6 +1,6 @@
 """The models at the bottom of a strategy: which they are, and whether the run's can do what is asked of them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from copy import copy
 from dataclasses import fields, is_dataclass, replace
 from functools import lru_cache
@@ -8,7 +8,8 @@ from typing import Any
 
 from metagen.errors import InputError
 from metagen.model import USUAL, Model
-from metagen.request import AnyBackend, Backend, generates, refusal, scores, thinking_of
+from metagen.request import AnyBackend, Backend, card_of, generates, price_of, refusal, scores, thinking_of
+from metagen.run.sending import unpriced, unsized
 from metagen.settings import literal
 from metagen.thinking import FAMILIES
 
@@ -130,6 +131,32 @@ def check_settings(strategy: object, models: Mapping[str, AnyBackend], default: 
         leaves = list(find_leaves(of or default)) if several > 1 else []
         if leaves and all(leaf.greedy for leaf in leaves):
             _check_greedy(part, of, several)
+
+
+def check_costs(
+    strategy: object, limits: Collection[str], models: Mapping[str, AnyBackend], default: object = None
+) -> None:
+    """Refuse a limit of money or FLOPs, of the whole or of a part, where the costs of a model that it asks are unknown.
+
+    `limits` names what is limited of the whole; a part says so by an attribute `limits`.
+    """
+    for part in parts(strategy, left_out=default or USUAL):
+        inner = getattr(part, "limits", ())
+        for backend in _asked(part, models, default) if {"money", "flops"} & {*limits, *inner} else ():
+            if "money" in {*limits, *inner} and price_of(backend) is None:
+                raise unpriced(backend)
+            if "flops" in {*limits, *inner} and card_of(backend) is None:
+                raise unsized(backend)
+
+
+def _asked(part: object, models: Mapping[str, AnyBackend], default: object) -> Iterator[AnyBackend]:
+    """The models that a strategy asks, those of its verifiers too, as far as its settings say."""
+    for each in parts(part, left_out=default or USUAL):
+        named = models.get(getattr(each, "name", ""))
+        if isinstance(each, Model):
+            yield from [named] if named else [model for model in models.values() if generates(model)][:1]
+        elif getattr(each, "reward_model", False):
+            yield from [named] if named else [model for model in models.values() if scores(model)][:1]
 
 
 def _backend_of(leaf: Model, models: Mapping[str, AnyBackend]) -> Backend | None:

@@ -9,10 +9,11 @@ from typing import Any, ClassVar, Literal
 
 from metagen.answers.protocol import Form
 from metagen.candidate import Candidate, changed, made
-from metagen.errors import InputError, NoCandidate, UnfitRequest
+from metagen.errors import BudgetExceeded, InputError, NoCandidate, UnfitRequest
 from metagen.problem import Problem
 from metagen.request import KEYS, Completion, Request, Sampling, Settings
 from metagen.run import Run
+from metagen.run.rest import NO_ROOM, or_cut
 from metagen.settings import is_number, require_foreign, require_switch, require_whole, spelled
 from metagen.thinking import Family
 
@@ -170,7 +171,12 @@ class Model(Settings):
             return thought
         ended = await self._begun(thought.concluding(), run, family)
         sampling = self._sampling(problem.step, left, family, self._form(problem))
-        return (await self._draw(problem, run, 1, ended, sampling))[0]
+
+        async def answer() -> Candidate:
+            return (await self._draw(problem, run, 1, ended, sampling))[0]
+
+        refusals = (BudgetExceeded,) if sampling.form else NO_ROOM  # a model may not take the form
+        return await or_cut(thought, answer(), run, refusals=refusals)
 
     async def _begun(self, partial: Candidate | None, run: Run, family: Family | None) -> Candidate:
         """What is written of the reply, with what a strategy put at its end as token ids."""

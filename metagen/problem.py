@@ -8,7 +8,7 @@ from numbers import Rational, Real
 from typing import Any, cast
 
 from metagen.answers.kinds import MATHS
-from metagen.answers.protocol import Answers, is_answers
+from metagen.answers.protocol import Answers, fault_of, is_answers
 from metagen.answers.structured import Code
 from metagen.candidate import Candidate
 from metagen.copies import copier
@@ -77,6 +77,8 @@ class Problem:
         if not isinstance(self.tags, Mapping):
             raise InputError(f"{where} tags must be texts by name, such as {{'level': '1'}}, not {self.tags!r}")
         if self.answers is MATHS or is_answers(self.answers):
+            if fault := fault_of(type(self.answers)):
+                raise InputError(f"{where} answers: {fault}")
             return
         if isinstance(self.answers, type):
             name = self.answers.__name__

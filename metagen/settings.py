@@ -154,9 +154,11 @@ def require_stepper(of: object, /, **given: Any) -> None:
 def can_step(generator: object) -> bool:
     """Whether a generator says of itself, by an attribute `can_step`, that it continues a partial reply by one step.
 
-    What is left out means the run's model, which can. A function is believed.
+    What is left out means the run's model, which can. A function is believed, also one of an object or a partial one.
     """
-    return generator is None or inspect.isfunction(generator) or bool(getattr(generator, "can_step", False))
+    if generator is None or inspect.isroutine(generator) or isinstance(generator, functools.partial):
+        return True
+    return bool(getattr(generator, "can_step", False))
 
 
 def require_verifier(of: object, /, **given: Any) -> None:
@@ -191,6 +193,8 @@ def require_async(value: object, where: str, signature: Sequence[str]) -> None:
     """Refuse a plain function where an async one is awaited: it would fail after its samples are paid for."""
     if not is_async(value):
         name = getattr(value, "__name__", "__call__").replace("<lambda>", "NAME")
+        if inspect.isasyncgenfunction(value) or inspect.isasyncgenfunction(type(value).__call__):
+            raise InputError(f"{where} yields: write return in place of yield")
         raise InputError(f"{where} is not async: write async def {name}({', '.join(signature)})")
 
 
@@ -239,6 +243,17 @@ def kind_of(value: object) -> str:
     return kind if is_async(value) is (kind != "rule") else ""
 
 
+PLAIN_DEF = "write a plain def, which awaits nothing"
+
+
+def unawaited(value: object) -> str:
+    """The call that made a coroutine, where a value is due, and nothing for a value; a coroutine is closed."""
+    if not inspect.iscoroutine(value):
+        return ""
+    value.close()
+    return f"{value.__qualname__}(...) without awaiting it"
+
+
 def require_plain(value: object, where: str) -> None:
     """Refuse an async function where a plain one is called: what it returned would count as true."""
     if is_async(value):
@@ -257,6 +272,12 @@ def is_async(value: object) -> bool:
 def _is_plain(value: object) -> bool:
     """Whether it is a function of two texts, as it seems."""
     return inspect.isfunction(value) and not is_async(value) and takes(value, 2)
+
+
+def count_needed(value: object) -> int:
+    """How many positional arguments `value` cannot be called without."""
+    given = inspect.signature(value).parameters.values()  # type: ignore[arg-type]
+    return sum(each.default is each.empty and each.kind <= each.POSITIONAL_OR_KEYWORD for each in given)
 
 
 def takes(value: object, arguments: int) -> bool:

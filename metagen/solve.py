@@ -26,7 +26,7 @@ from metagen.budget import Account, Budget, Usage
 from metagen.candidate import Candidate
 from metagen.errors import InputError, SampleError
 from metagen.events import Event, Listener, Solved
-from metagen.leaves import check_kinds, check_settings, named_models
+from metagen.leaves import check_costs, check_kinds, check_settings, named_models
 from metagen.model import USUAL, Model
 from metagen.problem import Problem
 from metagen.request import AnyBackend, Backend, generates, scores
@@ -155,11 +155,12 @@ class Solver:
         default: Model | None = None,
     ) -> Self:
         """Over opened models, once it is sure that these settings can work. Raises `InputError`."""
-        require_strategy("solve_all", strategy=strategy)
+        check_strategy("solve_all", strategy)
         require_grade("solve_all", grade=grade)
         default = default or Model()
         whole = Whole(name_models(model, strategy, grade), seed, account, grade, default)
         check_settings(strategy or default, whole.models, default)
+        check_costs(strategy or default, costly(account), whole.models, default)
         return cls(whole)
 
     async def __call__(self, problem: Problem, strategy: Generator) -> Solution:
@@ -201,14 +202,30 @@ def _prepared(
     default: Model | None,
 ) -> "tuple[Problem, Generator, Whole]":
     """One problem's call, once it is sure that its settings can work."""
-    require_strategy(where, strategy=strategy)
+    check_strategy(where, strategy)
+    given: object = problem
+    if isinstance(given, list | tuple):
+        raise InputError(f"{where} answers one problem, not {len(given)}: solve_all(problems, ...) answers several")
     require_grade(where, grade=grade)
     check_arguments(seed, budget, account=account, default=default)
     books = account.inner(budget) if account else Account(budget)
     default = default or USUAL
     whole = Whole(name_models(model, strategy or default, grade), seed, books, grade, default)
     check_settings(strategy or default, whole.models, default)
+    check_costs(strategy or default, costly(books), whole.models, default)
     return _as_problem(problem, 1), strategy or default, whole
+
+
+def costly(account: Account) -> list[str]:
+    """What of an account's limits needs to be known of each model."""
+    return [name for name in ("flops", "money") if account.limits(name)]
+
+
+def check_strategy(where: str, strategy: object) -> None:
+    """Refuse what no run can start with; `where` names the call that was given it."""
+    if not callable(strategy) and is_backend(strategy):
+        raise InputError(f"{where}: the second argument is a strategy, and this is a model: write model= before it")
+    require_strategy(where, strategy=strategy)
 
 
 def check_arguments(
@@ -423,10 +440,11 @@ async def _verdicts(
     """Which candidates are right, with the notes of the grade; there is no verdict where that fails."""
     if whole.grade is None and oracle_of(problem) is REFERENCE:
         try:
-            right = await by_reference(problem, answers)
+            right, failures = await by_reference(problem, answers)
         except SampleError as failed:
             return [], [f"not graded: {failed}"]
-        return [None if place in unread else one for place, one in enumerate(right)] if unread else right, []
+        notes = [f"not graded: {each}" for each in failures]
+        return [None if place in unread else one for place, one in enumerate(right)] if unread else right, notes
     run, span = whole.grading(problem)
     try:
         return await grades(whole.grade, problem, candidates, run), span.all_notes()
@@ -438,13 +456,17 @@ def name_models(model: Models | None, *parts: object) -> Mapping[str, AnyBackend
     """The run's models by name, once it is sure that its strategy and its grade mention no others."""
     models = {} if model is None else model if isinstance(model, Mapping) else {"model": model}
     for name, backend in models.items():
-        if isinstance(backend, type) or not (generates(backend) or scores(backend)):
+        if isinstance(backend, type) or not is_backend(backend):
             raise InputError(f"{name} must be a backend, such as {EXAMPLE}, not {backend!r}")
     for name in named_models(parts):
         if name and name not in models:
             raise InputError(f"the strategy names a model {name!r}, and this run has {', '.join(models) or 'none'}")
     check_kinds(parts, models)
     return models
+
+
+def is_backend(value: Any) -> bool:
+    return generates(value) or scores(value)
 
 
 async def cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:

@@ -15,9 +15,9 @@ from metagen.errors import InputError
 from metagen.model import Model
 from metagen.problem import Problem
 from metagen.run import Generator, Verifier
-from metagen.settings import CONCURRENCY, require_strategy
+from metagen.settings import CONCURRENCY
 from metagen.solution import Solution
-from metagen.solve import Models, cancel, name_models
+from metagen.solve import Models, cancel, check_strategy, name_models
 from metagen.solve import solve as solve_async
 from metagen.solve import solve_all as solve_all_async
 
@@ -38,7 +38,7 @@ def solve(
     `model` is a backend that is not open, or several by name: it is opened and closed inside. To solve several
     problems over one engine, use `solve_all`, or a `Session`, which keeps it open. Ctrl-C cancels what is under way.
     """
-    require_strategy("solve", strategy=strategy)
+    check_strategy("solve", strategy)
     with Session(name_models(model, strategy, grade)) as session:
         return session.solve(problem, strategy, grade=grade, seed=seed, budget=budget)
 
@@ -58,7 +58,7 @@ def solve_all(
     `model` is a backend that is not open, or several by name: it is opened with the first solution and closed after
     the last. Closing the iterator, or Ctrl-C, cancels what is under way.
     """
-    require_strategy("solve_all", strategy=strategy)
+    check_strategy("solve_all", strategy)
     with Session(name_models(model, strategy, grade)) as session:
         yield from session.solve_all(
             problems, strategy, grade=grade, seed=seed, account=account, concurrency=concurrency

@@ -99,6 +99,8 @@ class Span:
     """Whether this is a verifier at work, or below one: what is drawn here is not a sample of the answer."""
     stage: bool = False
     """Whether what is drawn here is only read on the way to the answer, or is a critic's."""
+    kept: bool = False
+    """Whether the reply that it was to continue is kept if it is lost."""
     request: Asked | None = None
     completions: Sequence[Written] = ()
     verdicts: Sequence[float | None] | None = None
@@ -191,7 +193,7 @@ class Span:
         """How many samples were lost at or below this span, each counted where it was lost first.
 
         Neither what was cancelled nor what a verifier drew is a sample of the answer; nor is a lost stage that its
-        caller did without.
+        caller did without, nor the rest of a reply that is kept as far as it came.
         """
         if self.verifying or self.status == "cancelled":
             return 0
@@ -240,8 +242,8 @@ class Span:
         return notes_of(self.counted())
 
     def _did_without(self, child: "Span") -> bool:
-        """Whether a stage of this span was lost, and this span was not."""
-        return child.stage and child.status == "lost" != self.status
+        """Whether a stage of this span, or the rest of a reply that is kept, was lost, and this span was not."""
+        return (child.stage or child.kept) and child.status == "lost" != self.status
 
     def _wanted(self) -> int:
         """How many samples this span was to draw."""

@@ -1,6 +1,6 @@
 import pytest
 
-from metagen import DSP, InputError, Problem, Request, Scripted, bootstrap, parse, solve
+from metagen import DSP, InputError, Problem, Request, Scripted, SelfAsk, bootstrap, parse, solve
 from tests.support.scripts import Counting
 
 PROBLEMS = [
@@ -69,5 +69,11 @@ async def test_where_nothing_is_right_there_are_no_demonstrations() -> None:
 async def test_training_problems_need_answers() -> None:
     with pytest.raises(InputError, match="problem 'x' has no reference answer"):
         await bootstrap(DSP(search), [Problem("x", "?")], Scripted(""))
+    with pytest.raises(InputError, match="problem '1' has no reference answer"):
+        await bootstrap(DSP(search), ["Where was Ada born?"], Scripted(""))
+    with pytest.raises(
+        InputError, match=r"^bootstrap: makes the demonstrations of a DSP\(...\), not of SelfAsk\(search\)"
+    ):
+        await bootstrap(SelfAsk(search), PROBLEMS, Scripted(""))  # type: ignore[arg-type]
     with pytest.raises(InputError, match="DSP: limit must be a whole number"):
         await bootstrap(DSP(search), PROBLEMS, Scripted(""), limit=0)

@@ -63,6 +63,7 @@ def test_a_budget_that_allows_nothing_is_refused(limits: dict[str, float]) -> No
         ({"flops": 10**400}, "must be a number that a float can hold"),
         ({"money": "1"}, "must be a number, not '1'"),
         ({"seconds": Decimal(1)}, "must be a number"),
+        ({"money": Decimal("nan")}, "money must be a number, not Decimal"),
         ({"money": float("inf")}, "money must be a number of 0 or more"),
     ],
 )

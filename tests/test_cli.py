@@ -678,6 +678,15 @@ def test_where_no_verifier_gave_a_verdict_it_is_said_with_the_reason(metagen: Co
     assert f"run: no verdict: 16 of 16 ({why})" in reported.out
 
 
+@pytest.mark.parametrize("spec", ["Refine(mute)", "Correct(Model(), feedback=mute)", "Vote(2, of=Refine(mute))"])
+def test_drafts_that_could_not_be_revised_are_counted_with_the_reason(metagen: Command, spec: str) -> None:
+    Path("mute.py").write_text("async def mute(problem, candidate, run):\n    raise OSError('no line')\n")
+    solved = metagen("solve", "problems.jsonl", *POOL, "--load", "mute.py", "-s", spec, "--out", "run")
+    assert solved.code == 0, solved.err
+    said = "not revised in 4 of 4 problems (VerifierError: mute raised OSError: no line (mute.py, line 2))"
+    assert said in " ".join(solved.out.replace("│", " ").split())
+
+
 FOREIGN = {
     "list.jsonl": '[{"name": "mine"}]',
     "notes.jsonl": "notes without an end",

@@ -6,22 +6,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metagen import (
+    Account,
     BestOf,
+    Budget,
     Candidate,
     Completion,
     CoT,
     Fallback,
     InputError,
     Model,
+    Price,
+    Priced,
     Problem,
     Request,
     Run,
     Sampling,
     Score,
     Scripted,
+    ScriptedReward,
     Vote,
+    Within,
     parse,
     solve,
+    solve_all,
 )
 from metagen.answers.protocol import Form
 from metagen.leaves import find_answering, leaves_open, named_models
@@ -414,3 +421,42 @@ async def test_one_greedy_sample_and_greedy_parts_are_fine() -> None:
 async def test_what_to_draw_one_sample_with_has_a_name_where_it_is_left_out() -> None:
     with pytest.raises(InputError, match=r"leave temperature out, or draw one sample with Model\(\)$"):
         await solve("?", Vote(4), Scripted("7"), default=Model(temperature=0))
+
+
+@pytest.mark.parametrize(
+    ("spec", "budget", "said"),
+    [
+        ('Chain(Model("paid"), Model("free"))', Budget(money=1), "^a budget in money needs the price of scripted:"),
+        ('Chain(Model("paid"), Within(money=1, of=Model("free")))', None, "^a budget in money needs the price of"),
+        ('Escalate((Model("paid"), Model("free")), until=MatchesReference())', Budget(money=1), "needs the price of"),
+        ('BestOf(2, of=Model("paid"), by=ProcessReward())', Budget(money=1), "needs the price of scripted-reward"),
+        ('Chain(Model("paid"), Within(flops=1e9, of=Model("paid")))', None, "^a budget in FLOPs needs the sizes of"),
+        ('Model("paid")', Budget(tokens=100, flops=1e9), "needs the sizes of"),
+    ],
+)
+async def test_a_limit_that_cannot_be_kept_is_refused_before_anything_is_drawn(
+    spec: str, budget: Budget | None, said: str
+) -> None:
+    asked: list[Request] = []
+
+    def script(request: Request) -> str:
+        asked.append(request)
+        return "The answer is 7."
+
+    backend, prm = Scripted(script), ScriptedReward(lambda reading: [1.0] * len(reading.steps))
+    models: dict[str, Any] = {"paid": Priced(backend, Price(1, 1)), "free": backend, "prm": prm}
+    with pytest.raises(InputError, match=said):
+        await solve(PROBLEM, parse(spec), models, budget=budget)
+    with pytest.raises(InputError, match=said):
+        _ = [each async for each in solve_all([PROBLEM], parse(spec), models, account=Account(budget))]
+    assert asked == []
+
+
+async def test_a_model_that_is_not_asked_needs_no_price() -> None:
+    models: dict[str, Any] = {
+        "paid": Priced(Scripted("The answer is 7."), Price(1, 1)),
+        "free": Scripted("The answer is 8."),
+    }
+    solution = await solve(PROBLEM, Within(money=1, of=Model("paid")), models)
+    assert solution.answer == "7"
+    assert (await solve(PROBLEM, Within(money=1), models, default=Model("paid"))).answer == "7"

@@ -1,5 +1,5 @@
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import KW_ONLY, dataclass
 from inspect import signature
@@ -19,6 +19,7 @@ from metagen import (
     Chain,
     ConsensusStop,
     Correct,
+    Cosine,
     CoT,
     Escalate,
     Fallback,
@@ -51,6 +52,7 @@ from metagen import (
     tools,
     verifiers,
 )
+from metagen.answers.spec import CONSTRUCTORS
 from metagen.settings import kind_of, literal, require_generator, require_verifier, require_whole, spelled
 from metagen.spec.parse import parse_grade
 from metagen.verifiers import critics
@@ -208,6 +210,17 @@ class PlainGenerator:
         return "PlainGenerator()"
 
 
+async def yields(problem: Problem, run: Run) -> AsyncIterator[Candidate]:
+    yield Candidate(("7",))
+
+
+class Yields:
+    async def __call__(
+        self, problem: Problem, candidates: Sequence[Candidate], run: Run
+    ) -> AsyncIterator[Score | None]:
+        yield None
+
+
 async def async_rule(keys: object, weights: object, left: object) -> bool:
     return True
 
@@ -239,6 +252,9 @@ async def async_step(text: str) -> bool:
         (lambda: parse("Vote(2, of=given)", {"given": plain_generator}), "Vote: of=plain_generator is not async"),
         (lambda: Joined(async_step), "Joined: until=async_step is async: write a plain def"),  # type: ignore[arg-type]
         (lambda: Vote(2, until=async_rule), "Vote: until=async_rule is async: write a plain def"),  # type: ignore[arg-type]
+        (lambda: Cosine(async_step), "Cosine: embed=async_step is async: write a plain def"),  # type: ignore[arg-type]
+        (lambda: Vote(2, of=yields), "Vote: of=yields yields: write return in place of yield"),  # type: ignore[arg-type]
+        (lambda: BestOf(2, by=Yields()), "BestOf: by=.*Yields.* yields: write return"),  # type: ignore[arg-type]
     ],
 )
 def test_a_plain_function_is_refused_where_one_is_awaited_and_the_reverse(make: Callable[[], Any], said: str) -> None:
@@ -277,6 +293,8 @@ NEEDED: dict[str, Any] = {
     "tools": (("look", look),),
     "corrector": stage,
     "embed": lambda texts: texts,
+    "reads": lambda text: text,
+    "regex": "[a-h][1-8]",
     **dict.fromkeys(("search", "interpreter", "prover"), look),
     **dict.fromkeys(("n", "k", "width", "branch", "subtrees", "expansions", "tokens", "every"), 32),
 }
@@ -295,20 +313,22 @@ ODD: list[Any] = ["10", True, None, -1, 1.5, float("nan"), float("inf"), (), ("a
 SETTABLE = [
     *(getattr(room, name) for room in (strategies, verifiers, tools, critics) for name in room.__all__),
     *(Limits, Sandbox),
+    *CONSTRUCTORS.values(),
 ]
 
 
 @pytest.mark.parametrize("kind", SETTABLE, ids=lambda kind: kind.__name__)
 def test_a_setting_of_the_wrong_kind_is_named_or_works_as_one(kind: Any) -> None:
     parameters = signature(kind).parameters.values()
-    several = [stage if kind in (Chain, Fallback) else rates for each in parameters if each.kind is each.VAR_POSITIONAL]
+    part: Any = ["yes", "no"] if kind in CONSTRUCTORS.values() else [stage] if kind in (Chain, Fallback) else [rates]
+    several = part if any(each.kind is each.VAR_POSITIONAL for each in parameters) else []
     named = [each for each in parameters if each.kind is not each.VAR_POSITIONAL]
     known = NEEDED | OWN.get(kind, {})
     needed = {each.name: known[each.name] for each in named if each.default is each.empty} | OWN.get(kind, {})
     assert repr(kind(*several, **needed))
     for each in named:
         for value in ODD:
-            refused = pytest.raises(InputError, match=rf"^({kind.__name__}|Budget)\b")
+            refused = pytest.raises(InputError, match=rf"^{kind.__name__}\b")
             fits = isinstance(value, bool) == isinstance(each.default, bool)
             with nullcontext() if fits and works(kind, several, {**needed, each.name: value}) else refused:
                 kind(*several, **{**needed, each.name: value})

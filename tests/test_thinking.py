@@ -213,13 +213,15 @@ async def test_a_limit_on_the_whole_reply_leaves_an_open_thought_open() -> None:
 
 
 @pytest.mark.parametrize("model", [Model(thinking=12), Model(stop=(" is",)), Model(form={"choice": ("7", "8")})])
-async def test_an_answer_that_a_budget_refuses_after_its_thought_is_a_lost_sample(model: Model) -> None:
+async def test_an_answer_that_a_budget_refuses_leaves_a_reply_that_is_cut(model: Model) -> None:
     backend = Thinker()
     spent = len(PROBLEM.prompt) + len("<think>\nabcd")
     solution = await solve(PROBLEM, model, backend, budget=Budget(tokens=spent if model.thinking else 44))
     assert len(backend.requests) == 1
-    assert (solution.failed, solution.lost) == (True, 1)
-    assert "BudgetExceeded" in solution.error
+    assert solution.candidate is not None
+    assert (solution.answer, solution.candidate.cut, solution.cut) == (None, True, 1)
+    assert (solution.failed, solution.lost, solution.unfinished) == (False, 0, True)
+    assert any("a sample is cut: " in note and "leaves no room" in note for note in solution.notes)
 
 
 @pytest.mark.parametrize(("context", "limits"), [(8192, {"tokens": 30}), (30, {})])

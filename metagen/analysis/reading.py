@@ -224,9 +224,11 @@ async def _awaited(questions: Questions, columns: Columns, place: int, row: Sequ
     """The codes of a problem's verdicts, of which some take waiting."""
     problem = Problem(questions.ids[place], "?", questions.references[place], answers=questions.kind(place))
     try:
-        return _coded(await by_reference(problem, [columns.answers[index] for index in row]))
+        right, failures = await by_reference(problem, [columns.answers[index] for index in row])
     except VerifierError as error:
         return _fails(columns, error, row)
+    columns.why = columns.why or next(map(str, failures), "")
+    return _coded(right)
 
 
 def _fails(columns: Columns, error: VerifierError, row: Sequence[int]) -> list[int]:

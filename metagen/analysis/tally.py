@@ -10,6 +10,7 @@ from metagen.analysis.share import Share
 from metagen.budget import COUNTS, Usage, counts_of
 from metagen.disk.rows import SolutionRow
 from metagen.solution import Solution
+from metagen.strategies.refine import NOT_REVISED
 
 HINT_CUT = "raise max_tokens"
 HINT_ASK = "say in the prompt how to answer, or choose another kind of answers with --answers"
@@ -41,6 +42,8 @@ class Tally:
     unscored: int = 0
     whys: Counter[str] = field(default_factory=Counter)
     """Why verifiers gave no verdict, and how many problems share each reason."""
+    unrevised: Counter[str] = field(default_factory=Counter)
+    """Why drafts were not revised where they were to be, and how many problems share each first reason."""
     losses: Counter[str] = field(default_factory=Counter)
     """Why samples were lost, and how many problems share each reason."""
     _spent: list[Any] = field(default_factory=lambda: [0] * len(COUNTS))
@@ -78,6 +81,8 @@ class Tally:
         self.unscored += solution.unscored
         if solution.why_unscored:
             self.whys[one_line(solution.why_unscored)] += 1
+        for note in [note for note in solution.notes if note.startswith(NOT_REVISED)][:1]:
+            self.unrevised[one_line(note.removeprefix(NOT_REVISED))] += 1
         if solution.samples:
             self._drawn += 1
             self._covered += solution.samples_correct > 0
@@ -103,6 +108,12 @@ class Tally:
     def without_verdict(self) -> str:
         """How many verdicts verifiers did not give, with the most frequent reason; empty if they gave all."""
         return without_verdict(self.unscored, self.scored, self.whys)
+
+    def without_revision(self) -> str:
+        """In how many problems a critic or a revision failed, with the most frequent reason; empty if in none."""
+        if not self.unrevised:
+            return ""
+        return f"in {self.unrevised.total():,} of {self.problems:,} problems ({self.unrevised.most_common(1)[0][0]})"
 
     @property
     def usage(self) -> Usage:

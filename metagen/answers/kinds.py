@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
-from math import inf
 
 from metagen.answers.by_key import ENDS, ByKey, normalised
 from metagen.answers.canonical import canonical
@@ -13,7 +12,7 @@ from metagen.answers.grade import SECONDS, grade, graded
 from metagen.answers.numbers import LastNumber, Number
 from metagen.answers.protocol import Form
 from metagen.errors import InputError, VerifierError
-from metagen.settings import literal, spelled, takes
+from metagen.settings import PLAIN_DEF, is_number, literal, require_plain, require_text, spelled, takes, unawaited
 
 __all__ = ["MATHS", "Choice", "Function", "Label", "LastNumber", "Maths", "Number", "Pattern", "Text"]
 
@@ -54,8 +53,8 @@ class Maths:
     __repr__ = spelled
 
     def __post_init__(self) -> None:
-        if not 0 < self.seconds < inf:
-            raise InputError(f"Maths: seconds must be positive and finite, not {self.seconds}")
+        if not is_number(self.seconds) or self.seconds <= 0:
+            raise InputError(f"Maths: seconds must be positive and finite, not {self.seconds!r}")
 
     @property
     def asks(self) -> str:
@@ -115,9 +114,10 @@ class Pattern(ByKey):
     regex: str
 
     def __post_init__(self) -> None:
+        require_text(self, regex=self.regex)
         try:
             re.compile(self.regex)
-        except (re.error, TypeError) as error:
+        except re.error as error:
             raise InputError(f"Pattern: {self.regex!r} is no regular expression: {error}") from None
 
     @property
@@ -142,6 +142,7 @@ class Function(ByKey):
     def __post_init__(self) -> None:
         if isinstance(self.reads, type) or not takes(self.reads, 1):
             raise InputError(f"Function: {literal(self.reads)} is not called with (text)")
+        require_plain(self.reads, f"Function: {literal(self.reads)}")
 
     @property
     def asks(self) -> str:
@@ -155,6 +156,8 @@ class Function(ByKey):
             answer = self.reads(text)
         except Exception as error:
             raise VerifierError(f"{literal(self.reads)}: {type(error).__name__}: {error}") from error
+        if call := unawaited(answer):
+            raise VerifierError(f"{literal(self.reads)} returned {call}: {PLAIN_DEF}")
         if answer is not None and not isinstance(answer, str):
             raise VerifierError(f"{literal(self.reads)} returned {type(answer).__name__}, not a text or None")
         return answer or None

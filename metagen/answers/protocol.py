@@ -3,9 +3,11 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from inspect import isawaitable
 from typing import Any, Protocol, runtime_checkable
 
 from metagen.errors import MetagenError, VerifierError
+from metagen.settings import PLAIN_DEF, is_async, unawaited
 from metagen.tasks import together
 
 
@@ -75,6 +77,13 @@ def _are_answers(kind: type) -> bool:
     return all(hasattr(kind, name) for name in ("asks", "form", "extract", "key", "equal"))
 
 
+@lru_cache(256)
+def fault_of(kind: type) -> str:
+    """What no kind of answers can be, for a message: one whose `extract` or `key` is async; else nothing."""
+    found = (name for name in ("extract", "key") if is_async(getattr(kind, name, None)))
+    return next((f"{kind.__name__}.{name} is async: {PLAIN_DEF}" for name in found), "")
+
+
 def read_answer(kind: Answers, text: str, *, finished: bool = True) -> str | None:
     """Return the answer that a kind of answers finds in a reply, or `None`.
 
@@ -86,12 +95,27 @@ def read_answer(kind: Answers, text: str, *, finished: bool = True) -> str | Non
 def read_keyed(kind: Answers, text: str, *, finished: bool = True) -> tuple[str | None, str | None]:
     """Return the same with the key under which it votes."""
     try:
-        answer = kind.extract(text, finished=finished)
-        return answer, None if answer is None else kind.key(answer)
+        return _keyed(kind, text, finished=finished)
     except MetagenError:
         raise
     except Exception as error:
         raise VerifierError(f"{type(kind).__name__}: {type(error).__name__}: {error}") from error
+
+
+def _keyed(kind: Answers, text: str, *, finished: bool) -> tuple[str | None, str | None]:
+    answer = kind.extract(text, finished=finished)
+    if answer is None:
+        return None, None
+    return _text(answer, kind, "extract"), _text(kind.key(answer), kind, "key")
+
+
+def _text(value: object, kind: Answers, method: str) -> str:
+    """What a method of a kind returned. Raises `VerifierError` for what is no text."""
+    if isinstance(value, str):
+        return value
+    call = unawaited(value)
+    said = f"{call}: {PLAIN_DEF}" if call else f"{type(value).__name__}, not a text"
+    raise VerifierError(f"{type(kind).__name__}.{method} returned {said}")
 
 
 def read_each(
@@ -112,16 +136,39 @@ def read_each(
     return found, failures
 
 
-async def verdicts(kind: Answers, answers: Iterable[str | None], reference: str) -> dict[str | None, bool | None]:
-    """Judge each distinct answer once. No answer is not right; `None` is no verdict."""
+async def verdicts(
+    kind: Answers, answers: Iterable[str | None], reference: str
+) -> tuple[dict[str | None, bool | None], dict[str | None, VerifierError]]:
+    """Judge each distinct answer once. No answer is not right; `None` is no verdict.
+
+    An answer that the kind fails to compare has none; by the answer it is said why.
+    """
     found = at_once(kind, answers, reference)
     waiting = [answer for answer, verdict in found.items() if answer is not None and verdict is None]
-    if len(waiting) == 1:
-        found[waiting[0]] = await kind.equal(waiting[0], reference)
-    elif waiting:
-        judged = await together(kind.equal(answer, reference) for answer in waiting)
-        found |= dict(zip(waiting, judged, strict=True))
-    return found
+    judged = await together(_judged(kind, answer, reference) for answer in waiting) if waiting else []
+    pairs = list(zip(waiting, judged, strict=True))
+    found |= {answer: None if isinstance(verdict, VerifierError) else verdict for answer, verdict in pairs}
+    return found, {answer: verdict for answer, verdict in pairs if isinstance(verdict, VerifierError)}
+
+
+async def _judged(kind: Answers, answer: str, reference: str) -> bool | VerifierError | None:
+    """Whether two answers are equal, or why the kind fails to say."""
+    try:
+        return await _compared(kind, answer, reference)
+    except VerifierError as failed:
+        return failed
+
+
+async def _compared(kind: Answers, answer: str, reference: str) -> bool | None:
+    try:
+        equal = kind.equal(answer, reference)
+        if isawaitable(equal):
+            return await equal
+    except MetagenError:
+        raise
+    except Exception as error:  # whatever a user's kind of answers raises is a verifier's failure
+        raise VerifierError(f"{type(kind).__name__}: {type(error).__name__}: {error}") from error
+    raise VerifierError(f"{type(kind).__name__}.equal is not async: write async def")
 
 
 def at_once(kind: Answers, answers: Iterable[str | None], reference: str) -> dict[str | None, bool | None]:

@@ -13,6 +13,7 @@ from metagen.execution.blocks import COQ, PYTHON, is_open, last_block
 from metagen.execution.suites import does_something
 from metagen.settings import spelled
 
+_LANGUAGE = re.compile(r"[\w+#-]*")
 _WORK = 8
 """Characters looked at for each character of a reply, at most, in the search for an object."""
 _OPENED = re.compile(r"\{(?=[ \t\r\n]{0,1000}[\"}])")
@@ -77,6 +78,10 @@ class Code:
 
     __repr__ = spelled
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.language, str) or not _LANGUAGE.fullmatch(self.language):
+            raise InputError(f'Code: language must be a word, such as "python" or "c++", not {self.language!r}')
+
     @property
     def asks(self) -> str:
         return f"End with the code between ```{self.language} and ```."
@@ -100,7 +105,8 @@ class Code:
 
     @property
     def _languages(self) -> tuple[str, ...]:
-        return next((names for names in (PYTHON, COQ) if self.language in names), (self.language,))
+        language = self.language.lower()
+        return next((names for names in (PYTHON, COQ) if language in names), (language,))
 
     def _is_code(self, text: str) -> bool:
         """Whether a text without a block is code in this language."""

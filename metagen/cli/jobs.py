@@ -308,6 +308,8 @@ def summary(tally: Tally, title: str, account: Account, chosen: str = "accuracy"
         table.add_row("not graded", f"{tally.unjudged} answers that the grader could not judge")
     if unscored := tally.without_verdict():
         table.add_row("no verdict", unscored)
+    if unrevised := tally.without_revision():
+        table.add_row("not revised", unrevised)
     if silent := tally.silence():
         table.add_row("no answer", silent)
     table.add_row("tokens", f"{usage.tokens:,}")

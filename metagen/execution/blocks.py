@@ -8,7 +8,7 @@ COQ = ("coq", "rocq", "v")
 
 _BLOCK = re.compile(
     r"^(?P<indent>[ \t]*)(?P<item>(?:>[ \t]?|[-*+][ \t]+|[0-9]{1,9}[.)][ \t]+)*)(?P<fence>`{3,}|~{3,})[ \t]*"
-    r"(?P<language>[\w+-]*)[^`\n]*\n(?P<code>.*?)(?:^[ \t>]*(?P<end>(?P=fence))|\Z)",
+    r"(?P<language>[\w+#-]*)[^`\n]*\n(?P<code>.*?)(?:^[ \t>]*(?P<end>(?P=fence))|\Z)",
     re.MULTILINE | re.DOTALL,
 )
 """The last one may lack its end, as where a stop string or a length limit was reached. It may stand in a list."""

@@ -4,8 +4,9 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
-from inspect import isawaitable, iscoroutine
+from inspect import isawaitable
 from math import isnan
+from numbers import Integral
 from pathlib import Path
 from traceback import extract_tb
 from typing import TYPE_CHECKING, SupportsFloat, TypeVar
@@ -21,13 +22,14 @@ from metagen.errors import (
 )
 from metagen.problem import Problem
 from metagen.run.protocols import Batched, Critic, Tool, Verifier, name_of
-from metagen.settings import literal
+from metagen.settings import PLAIN_DEF, literal, unawaited
 
 if TYPE_CHECKING:
     from metagen.run.run import Run
 
 Result = TypeVar("Result")
 _OURS = str(Path(__file__).parents[1]) + os.sep
+AWAIT = "write await before the call"
 
 
 async def obtain_feedback(critic: Critic, problem: Problem, candidate: Candidate, run: "Run") -> Feedback | None:
@@ -48,7 +50,7 @@ async def call_tool(tool: Tool, text: str, seconds: float, characters: int) -> s
     name = name_of(tool)
     try:
         async with asyncio.timeout(seconds) as limit:
-            said = await tool(text)
+            said = await _said(tool, text)
     except ToolRefusal as refusal:
         return refusal
     except MetagenError:
@@ -60,6 +62,16 @@ async def call_tool(tool: Tool, text: str, seconds: float, characters: int) -> s
         raise ToolError(f"{name} returned {type(said).__name__}, not a text")
     if len(said) > characters:
         raise ToolError(f"{name} said {len(said)} characters, and at most {characters} are read")
+    return said
+
+
+async def _said(tool: Tool, text: str) -> str:
+    given: object = tool(text)
+    if not isawaitable(given):
+        raise ToolError(f"{name_of(tool)} is not async: write async def")
+    said: str = await given
+    if call := unawaited(said):
+        raise ToolError(f"{name_of(tool)} returned {call}: {AWAIT}")
     return said
 
 
@@ -78,11 +90,18 @@ def call_for_truth(function: Callable[..., object], *given: object) -> bool:
 
 def _called(function: Callable[..., object], given: Sequence[object], read: Callable[[object], Result]) -> Result:
     try:
-        return read(function(*given))
+        return read(_made(function, given))
     except MetagenError:
         raise
     except Exception as error:  # whatever a user's function raises costs the sample
         raise ToolError(f"{literal(function)} {raised(error)}") from error
+
+
+def _made(function: Callable[..., object], given: Sequence[object]) -> object:
+    made = function(*given)
+    if call := unawaited(made):
+        raise ToolError(f"{literal(function)} returned {call}: {PLAIN_DEF}")
+    return made
 
 
 def raised(error: Exception) -> str:
@@ -101,6 +120,12 @@ def check_problem(problem: object) -> None:
         raise InputError(f"{wanted}, not {literal(problem)}: {remedy}")
 
 
+def check_count(n: object) -> None:
+    """Refuse what is no number of samples."""
+    if not isinstance(n, Integral) or n < 1:
+        raise InputError(f"run.sample draws 1 sample or more: n must be a whole number, not {n!r}")
+
+
 async def awaited(result: Awaitable[Result], function: object) -> Result:
     """What an async function returns.
 
@@ -109,10 +134,8 @@ async def awaited(result: Awaitable[Result], function: object) -> Result:
     if not isawaitable(result):
         raise InputError(f"{name_of(function)} is not async: write async def")
     returned = await result
-    if iscoroutine(returned):
-        returned.close()
-        call = f"{returned.__qualname__}(...)"
-        raise InputError(f"{name_of(function)} returned {call} without awaiting it: write await before the call")
+    if call := unawaited(returned):
+        raise InputError(f"{name_of(function)} returned {call}: {AWAIT}")
     return returned
 
 
@@ -148,6 +171,8 @@ def check_verdict(verdict: object, verifier: object) -> Score | VerifierError | 
     """
     if verdict is None:
         return None
+    if call := unawaited(verdict):
+        return VerifierError(f"{name_of(verifier)} gave {call}: {AWAIT}")
     score = verdict if isinstance(verdict, Score) else Score(verdict)  # type: ignore[arg-type]
     if type(score.value) is float and not (score.steps or isnan(score.value)):
         return score  # as nearly all are, at a tenth of the time

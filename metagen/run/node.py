@@ -234,6 +234,11 @@ class Node:
         """Say how this answer came about, on the span and in the `Solution`."""
         self._span.notes = (*self._span.notes, text)
 
+    def keep_begun(self) -> None:
+        """Say that the last call of this node, which is lost, costs no sample: the reply that it continued is kept."""
+        for last in self._span.children[-1:]:
+            last.kept = True
+
     def random(self) -> Random:
         """Random numbers for decisions; their seed follows from this node's place, and is kept on its span."""
         seed = self._seed()

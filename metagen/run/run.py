@@ -26,6 +26,7 @@ from metagen.problem import Problem
 from metagen.run.contracts import (
     awaited,
     call_tool,
+    check_count,
     check_problem,
     check_samples,
     check_verdict,
@@ -75,6 +76,7 @@ class Run(Sending):
         A generator that is `Batched` is asked for them in one request, and what that raises is raised. Else raises
         `NoCandidate` if all are lost.
         """
+        check_count(n)
         generator, key = self._resolve(generator, problem), self._key()
         if is_batched(generator):
             with self._child(name_of(generator), key) as run:
@@ -173,6 +175,9 @@ class Run(Sending):
                 self.note(f"not verified: {refused}")
                 run._span.error = str(refused)
                 scores = [None] * len(candidates)
+            except SampleError:
+                run._span.verdicts = [None] * len(candidates)
+                raise
             run._span.verdicts = [None if score is None else score.value for score in scores]
             if teller := self._scope.teller:
                 teller.tell(Judged(run._span.path, run._span.name, run._span.verdicts))
@@ -287,7 +292,7 @@ class Run(Sending):
         """The result of an async function in a node of its own, or the error that cost it."""
         try:
             with self._child(name_of(function), key, passing=passing, part=part) as run:
-                return await function(item, run)
+                return await awaited(function(item, run), function)
         except SampleError as error:
             return error
 

@@ -10,10 +10,11 @@ from typing import ClassVar, Literal
 
 from metagen.budget import Budget, Usage
 from metagen.candidate import Candidate
-from metagen.errors import InputError, SampleError, VerifierError
+from metagen.errors import InputError, SampleError, WeightError
 from metagen.problem import Problem
 from metagen.run import Generator, Run, Verifier
 from metagen.settings import (
+    freeze,
     literal,
     require_generator,
     require_number,
@@ -100,6 +101,8 @@ class Bandit:
     The problem with number i is decided with the results of those up to i − `window`, whatever is done by then, so one
     seed gives one run at any concurrency. What was learned ends with the group of `among` problems, and where a run is
     taken up again it begins anew. Inside another strategy and for a single problem, an arm is drawn at random.
+
+    Raises `WeightError` for a verdict that is not from 0 to 1.
     """
 
     of: tuple[Generator, ...]
@@ -118,6 +121,7 @@ class Bandit:
 
     def __post_init__(self) -> None:
         require_whole(self, window=self.window, among=self.among)
+        freeze(self, "of")
         if not isinstance(self.of, tuple) or len(self.of) < 2:
             raise InputError('Bandit: of must hold two strategies or more, such as (CoT(), Vote(8, of=Model("large")))')
         for generator in self.of:
@@ -266,5 +270,5 @@ class Member:
         (reward,) = values([verdict])
         if reward is not None and not 0 <= reward <= 1:
             by = literal(self.table.strategy.by)
-            raise VerifierError(f"Bandit: {by} gave {reward}, and a reward is from 0 to 1: if logits, Sigmoid({by})")
+            raise WeightError(f"Bandit: {by} gave {reward}, and a reward is from 0 to 1: if logits, Sigmoid({by})")
         return reward

@@ -3,7 +3,7 @@
 from dataclasses import KW_ONLY, dataclass
 from math import inf
 
-from metagen.budget import Budget
+from metagen.budget import Budget, parts_of
 from metagen.candidate import Candidate, Score
 from metagen.errors import InputError, NoCandidate, SampleError
 from metagen.problem import Problem
@@ -100,12 +100,19 @@ class Within:
                 raise InputError(f"Within: {name} must be a number above 0, not {value!r}")
         if self.tokens is not None:
             require_whole(self, tokens=self.tokens)
+        if self.money is not None:
+            parts_of("Within", self.money)
         if self._budget == Budget():
             raise InputError("Within: needs a limit, such as Within(tokens=2000) or Within(seconds=60)")
 
     @property
     def can_step(self) -> bool:
         return can_step(self.of)
+
+    @property
+    def limits(self) -> frozenset[str]:
+        """The names of what is limited, such as `money`."""
+        return self._budget.limits
 
     @property
     def _budget(self) -> Budget:

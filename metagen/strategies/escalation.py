@@ -10,6 +10,7 @@ from metagen.problem import Problem
 from metagen.run import Generator, Run, Verifier
 from metagen.run.contracts import call_for_truth
 from metagen.settings import (
+    freeze,
     is_async,
     literal,
     require_generator,
@@ -50,6 +51,7 @@ class Escalate:
     def __post_init__(self) -> None:
         require_whole(self, n=self.n)
         require_number(self, threshold=self.threshold)
+        freeze(self, "of")
         if not isinstance(self.of, tuple) or len(self.of) < 2:
             raise InputError('Escalate: of must hold two generators or more, such as (Model("small"), Model("large"))')
         for generator in self.of:

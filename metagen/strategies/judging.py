@@ -1,4 +1,4 @@
-"""Verdicts that a strategy asks for one after another."""
+"""Verdicts that a strategy asks for one after another, where a failure costs no other candidate its verdict."""
 
 from collections.abc import Sequence
 
@@ -20,3 +20,17 @@ async def judged(
         return [*await run.score(by, problem, candidates)]
     except SampleError as failed:
         return [failed] * len(candidates)
+
+
+ACCEPTED = 1.0
+"""The verdict with which an oracle ends a search."""
+
+
+async def accepted(until: Verifier | None, problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[bool]:
+    """Whether each candidate ends a search, by a verdict of 1 or more; if `until` fails, none does, as a note says."""
+    if until is None or not candidates:
+        return [False] * len(candidates)
+    verdicts = await judged(until, problem, candidates, run)
+    for failed in [each for each in verdicts if isinstance(each, SampleError)][:1]:
+        run.note(f"no verdict on whether to end the search: {failed}")
+    return [isinstance(each, Score) and each.value >= ACCEPTED for each in verdicts]

@@ -16,6 +16,9 @@ from metagen.settings import require_critic, require_generator, require_number, 
 from metagen.strategies.choosing import best, broke_off, key_of, values
 from metagen.strategies.judging import judged
 
+NOT_REVISED = "not revised: "
+"""How the note begins of a critic or a revision that failed; tables count such problems."""
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Refine:
@@ -148,10 +151,10 @@ async def _revision(
         asked = revise(problem.text, version.text, said.text if said else "")
         revision = await run.ask(by, problem.aside(asked))
     except SampleError as error:
-        run.note(f"not revised: {type(error).__name__}: {error}")
+        run.note(f"{NOT_REVISED}{type(error).__name__}: {error}")
         return None
     if broke_off(problem, revision) and not broke_off(problem, version):
-        run.note("not revised: the revision was cut off before its answer")
+        run.note(f"{NOT_REVISED}the revision was cut off before its answer")
         return None
     return None if unchanged(version, revision, problem.answers) else revision
 

@@ -9,9 +9,10 @@ from dataclasses import KW_ONLY, dataclass, replace
 from math import log
 
 from metagen.candidate import Candidate
-from metagen.errors import BudgetExceeded, NoCandidate, SampleError, UnfitRequest
+from metagen.errors import NoCandidate, SampleError
 from metagen.problem import Problem
 from metagen.run import Generator, Run, Verifier
+from metagen.run.rest import NO_ROOM, or_cut
 from metagen.settings import (
     require_generator,
     require_number,
@@ -39,7 +40,7 @@ async def answered(of: Generator | None, problem: Problem, thought: Candidate, h
     """The whole reply: a thought that is open is ended, and the answer begins with `hurry`."""
     if thought.finished or thought.cut:
         return thought
-    return await run.ask(of, problem.continuing(thought.concluding(hurry)))
+    return await or_cut(thought, run.ask(of, problem.continuing(thought.concluding(hurry))), run)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -70,10 +71,10 @@ class Think:
         thought = await run.ask(self.of, problem.stepping(self.tokens))
         for _ in range(self.waits):
             left = self.tokens - thought.thought_tokens
-            if thought.open or not thought.thought or left < 1:
+            if thought.open or thought.cut or not thought.thought or left < 1:
                 break
             going_on = problem.stepping(left).continuing(thought.thinking_on(self.word))
-            thought = await run.ask(self.of, going_on)
+            thought = await or_cut(thought, run.ask(self.of, going_on), run)
         if goes_on(thought):
             run.note(f"the thought was ended after {thought.thought_tokens} tokens")
         return await answered(self.of, problem, thought, self.hurry, run)
@@ -132,9 +133,11 @@ class EarlyExit:
             reply = await answered(self.of, problem, thought, self.hurry, run)
             if kept is None or not broke_off(problem, reply):
                 return reply
-        except (BudgetExceeded, UnfitRequest):  # which cuts what is written
+        except NO_ROOM as refused:
+            run.keep_begun()
             if kept is None:
-                raise
+                run.note(f"a sample is cut: {refused}")
+                return replace(thought, cut=True)
         run.note("the thought was cut off: the last probe with an answer is returned")
         return replace(kept, cut=not kept.finished)
 
@@ -189,11 +192,7 @@ class Shortest:
         async def grow(candidate: Candidate | None, run: Run) -> Candidate:
             if candidate is None:
                 return await run.ask(self.of, step)
-            try:
-                grown = await run.ask(self.of, step.continuing(candidate))
-            except (BudgetExceeded, UnfitRequest) as refused:  # which cuts what is written and does not lose it
-                run.note(f"a sample is cut: {refused}")
-                return replace(candidate, cut=True)
+            grown = await or_cut(candidate, run.ask(self.of, step.continuing(candidate)), run)
             return replace(grown, cut=not grown.finished) if stands_still(candidate, grown) else grown
 
         growing: Sequence[Candidate | None] = [None] * self.n

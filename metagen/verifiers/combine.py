@@ -10,13 +10,17 @@ from math import exp, fsum, nan, prod
 from typing import Any
 
 from metagen.candidate import Candidate, Score
-from metagen.errors import InputError
+from metagen.errors import InputError, SampleError
 from metagen.problem import Problem
 from metagen.run import Run, Verifier
+from metagen.run.contracts import settled
 from metagen.settings import is_number, require_number, require_verifier, spelled
+from metagen.strategies.judging import judged
 from metagen.tasks import together
 
 Numbers = Sequence[float]
+Verdicts = Sequence[Score | SampleError | None]
+"""With the error of a verifier where it failed, which costs no other candidate its verdict."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -136,17 +140,17 @@ class Cascade:
             raise InputError(f"Cascade: low must be below high, not {low!r} and {high!r}")
 
     async def __call__(self, problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
-        verdicts: list[Score | None] = [None] * len(candidates)
+        verdicts: list[Score | SampleError | None] = [None] * len(candidates)
         open_ = list(range(len(candidates)))
         for by in self.of:
             if open_:
-                scores = await run.score(by, problem, [candidates[number] for number in open_])
+                scores = await judged(by, problem, [candidates[number] for number in open_], run)
                 verdicts = _replaced(verdicts, open_, scores)
                 open_ = [number for number in open_ if not self._settled(verdicts[number])]
-        return verdicts
+        return settled(verdicts, run)
 
-    def _settled(self, score: Score | None) -> bool:
-        return score is not None and not self.low < score.value < self.high
+    def _settled(self, score: Score | SampleError | None) -> bool:
+        return isinstance(score, Score) and not self.low < score.value < self.high
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -169,9 +173,10 @@ class Cached:
         # The entry keeps this object alive: once it was freed, another one could have its id, and get its verdicts.
         known: dict[Any, Score] = run.memory.setdefault(id(self), (self, {}))[1]
         missing = list(dict.fromkeys(each for each in candidates if (problem, each) not in known))
-        scores = await run.score(self.by, problem, missing) if missing else []
-        known.update(((problem, each), score) for each, score in zip(missing, scores, strict=True) if score)
-        return [known.get((problem, candidate)) for candidate in candidates]
+        scores = await judged(self.by, problem, missing, run) if missing else []
+        found = dict(zip(missing, scores, strict=True))
+        known.update(((problem, each), score) for each, score in found.items() if isinstance(score, Score))
+        return settled([known.get((problem, each)) or found.get(each) for each in candidates], run)
 
 
 def sigmoid(logit: float) -> float:
@@ -204,9 +209,7 @@ def joined(function: Callable[[Numbers], float], scores: Iterable[Score | None])
     return Score(function([score.value for score in known]), steps, reason)
 
 
-def _replaced(
-    verdicts: Sequence[Score | None], numbers: Sequence[int], scores: Sequence[Score | None]
-) -> list[Score | None]:
+def _replaced(verdicts: Verdicts, numbers: Sequence[int], scores: Verdicts) -> list[Score | SampleError | None]:
     new = dict(zip(numbers, scores, strict=True))
     return [new.get(number, verdict) for number, verdict in enumerate(verdicts)]
 

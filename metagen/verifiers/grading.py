@@ -4,10 +4,9 @@ from collections.abc import Sequence
 
 from metagen.answers.protocol import verdicts
 from metagen.candidate import Candidate
-from metagen.errors import MetagenError, VerifierError
+from metagen.errors import VerifierError
 from metagen.problem import Problem
 from metagen.run import Run, Verifier
-from metagen.run.protocols import name_of
 from metagen.verifiers.oracles import MatchesReference
 
 REFERENCE = MatchesReference()
@@ -33,20 +32,22 @@ def oracle_of(problem: Problem) -> Verifier | None:
     return REFERENCE
 
 
-async def by_reference(problem: Problem, answers: Sequence[str | None]) -> list[bool | None]:
+async def by_reference(
+    problem: Problem, answers: Sequence[str | None]
+) -> tuple[list[bool | None], list[VerifierError]]:
     """Say of answers what `REFERENCE` says of their candidates, which need not be read again.
 
+    An answer that the kind fails to compare has no verdict; the errors say why.
+
     Raises:
-        VerifierError: the kind of answers failed.
+        VerifierError: the kind of answers failed on all.
     """
     assert problem.answer is not None
-    try:
-        found = await verdicts(problem.answers, answers, problem.answer)
-    except MetagenError:
-        raise
-    except Exception as error:  # whatever a user's kind of answers raises is a verifier's failure
-        raise VerifierError(f"{name_of(REFERENCE)} raised {type(error).__name__}: {error}") from error
-    return [found[each] for each in answers]
+    found, failures = await verdicts(problem.answers, answers, problem.answer)
+    failed = list(failures.values())
+    if failed and not found.keys() - failures.keys() - {None}:
+        raise failed[0]
+    return [found[each] for each in answers], failed
 
 
 async def grades(

@@ -10,6 +10,7 @@ from metagen.answers.protocol import Answers, read_answer, verdicts
 from metagen.candidate import Candidate, Score
 from metagen.errors import InputError, VerifierError
 from metagen.problem import Problem
+from metagen.run.contracts import settled
 from metagen.settings import is_number, spelled
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class MatchesReference:
         if problem.answer is None:
             raise InputError(f"problem {problem.id!r} has no reference answer, and MatchesReference compares with one")
 
-    async def __call__(self, problem: Problem, candidates: Sequence[Candidate], _run: "Run", /) -> list[Score | None]:
+    async def __call__(self, problem: Problem, candidates: Sequence[Candidate], run: "Run", /) -> list[Score | None]:
         """Judge each candidate by its last answer.
 
         Raises:
@@ -56,10 +57,10 @@ class MatchesReference:
             kind = replace(kind, seconds=self.seconds)
         answers = [_read(kind, candidate) for candidate in candidates]
         read = [each for each in answers if not isinstance(each, VerifierError)]
-        if candidates and not read:
-            raise next(each for each in answers if isinstance(each, VerifierError))
-        verdict = await verdicts(kind, read, problem.answer)
-        return [None if isinstance(each, VerifierError) else _score(each, verdict[each]) for each in answers]
+        found, failures = await verdicts(kind, read, problem.answer)
+        failed = [each if isinstance(each, VerifierError) else failures.get(each) for each in answers]
+        scores = [None if isinstance(each, VerifierError) else _score(each, found[each]) for each in answers]
+        return settled([fault or score for fault, score in zip(failed, scores, strict=True)], run)
 
 
 def _read(kind: Answers, candidate: Candidate) -> str | VerifierError | None:

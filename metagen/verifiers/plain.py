@@ -9,7 +9,7 @@ from metagen.errors import InputError, MetagenError, VerifierError
 from metagen.problem import Problem
 from metagen.run import Run
 from metagen.run.contracts import check_verdict, raised, settled
-from metagen.settings import is_async, literal, spelled, takes
+from metagen.settings import PLAIN_DEF, is_async, literal, spelled, takes, unawaited
 
 VERIFIER = "async def (problem, candidates, run) -> list[Score | None]"
 
@@ -51,4 +51,6 @@ class OnText:
             raise
         except Exception as error:  # whatever a user's function raises is a verifier's failure
             raise VerifierError(f"{literal(self.function)} {raised(error)}") from error
+        if call := unawaited(verdict):
+            raise VerifierError(f"{literal(self.function)} gave {call}: {PLAIN_DEF}")
         return check_verdict(verdict, self.function)

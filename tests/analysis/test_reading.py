@@ -466,7 +466,7 @@ def test_a_sample_that_its_kind_cannot_read_costs_no_other(tmp_path: Path, sourc
     ("text", "unjudged", "why"),
     [
         ("bad key", 1, "Fussy: KeyError: 'bad key'"),
-        ("bad answer", 3, "MatchesReference raised OSError: bad answer"),
+        ("bad answer", 1, "Fussy: OSError: bad answer"),
     ],
 )
 def test_a_kind_that_cannot_compare_gives_no_verdict(tmp_path: Path, text: str, unjudged: int, why: str) -> None:

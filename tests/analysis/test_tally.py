@@ -127,6 +127,15 @@ def test_a_tally_adds_up_the_verdicts_that_were_not_given() -> None:
     assert Tally().without_verdict() == ""
 
 
+def test_a_tally_adds_up_the_problems_that_were_not_revised() -> None:
+    tally = Tally()
+    for notes in (("not revised: ToolError: away",) * 3, ("settled",), ("not revised: a\nb", "not revised: c"), ()):
+        tally.add(Solution("a", "7", notes=notes))
+    assert tally.without_revision() == "in 2 of 4 problems (ToolError: away)"
+    assert tally.unrevised == {"ToolError: away": 1, "a b": 1}
+    assert Tally().without_revision() == ""
+
+
 def test_a_problem_without_a_verdict_takes_nothing_from_what_is_gained() -> None:
     tally = Tally()
     tally.add(Solution("a", "7", correct=True, samples=4, samples_correct=3))

@@ -365,6 +365,9 @@ LANGUAGE = Label("C", "C++", "C#")
         (Pattern(r"[a-h][1-8]"), "none", None),
         (Function(last_word), "It is Paris.", "Paris"),
         (Function(last_word), "", None),
+        (Code("Python"), "```python\nx = 1\n```", "x = 1\n"),
+        (Code("C#"), "```c#\nint x;\n```\nNot:\n```c\nint y;\n```", "int x;\n"),
+        (Code("c++"), "```C++\nint x;\n```", "int x;\n"),
     ],
 )
 def test_what_a_kind_reads(kind: Answers, text: str, answer: str | None) -> None:
@@ -518,7 +521,12 @@ def test_a_function_stands_for_its_kind() -> None:
         ('Label("yes", "Yes")', "are one word"),
         ('Json("a", "a")', "different names"),
         ('Pattern("(")', "no regular expression"),
+        ('Pattern(b"x")', "Pattern: regex must be a text, not b'x'"),
         ("Maths(seconds=0)", "seconds must be positive"),
+        ('Maths(seconds="x")', "seconds must be positive and finite, not 'x'"),
+        ("Code(5)", "Code: language must be a word, such as"),
+        ('Code("py thon")', "Code: language must be a word, such as"),
+        ("Code(None)", "Code: language must be a word, such as"),
         ("Function(5)", "not called with"),
         ("__import__('os')", "not known"),
     ],
@@ -526,6 +534,11 @@ def test_a_function_stands_for_its_kind() -> None:
 def test_what_is_no_kind_is_refused(spec: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
         parse_answers(spec)
+
+
+def test_a_function_that_reads_later_is_refused() -> None:
+    with pytest.raises(InputError, match="Function: later is async: write a plain def"):
+        Function(later)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("fails", ["raises", "returns a number"])
@@ -561,7 +574,8 @@ async def test_each_answer_is_judged_once_and_no_answer_is_not_right() -> None:
             judged.append(answer)
             return None if answer == "?" else answer == reference
 
-    assert await verdicts(Slow(), ["a", "b", None, "a", "?"], "a") == {"a": True, "b": False, None: False, "?": None}
+    found, failures = await verdicts(Slow(), ["a", "b", None, "a", "?"], "a")
+    assert (found, failures) == ({"a": True, "b": False, None: False, "?": None}, {})
     assert sorted(judged) == ["?", "a", "b"]
 
 
@@ -570,7 +584,7 @@ async def test_a_kind_that_is_derived_from_mathematics_decides_by_its_own_equali
         async def equal(self, answer: str, reference: str) -> bool | None:
             return abs(int(answer) - int(reference)) < 2
 
-    assert await verdicts(Lenient(), ["3", "7"], "4") == {"3": True, "7": False}
+    assert await verdicts(Lenient(), ["3", "7"], "4") == ({"3": True, "7": False}, {})
 
 
 class Move:
@@ -677,6 +691,75 @@ async def test_a_function_that_fails_in_the_end_is_no_verdict() -> None:
     assert (solution.answer, solution.correct, solution.unjudged, solution.text) == (None, None, True, "It is 7.")
     assert solution.notes == ("not graded: reads: KeyError: 'It is 7.'",)
     assert (solution.compared, solution.unanswered) == (0, 0)
+
+
+class Counted(Move):
+    """A kind that can compare numbers alone."""
+
+    async def equal(self, answer: str, reference: str) -> bool | None:
+        return int(answer) == int(reference)
+
+
+@pytest.mark.parametrize("spec", ["Vote(3)", "BestOf(3, by=MatchesReference())", "Until(MatchesReference(), limit=3)"])
+async def test_an_answer_that_a_kind_cannot_compare_costs_no_other_its_verdict(spec: str) -> None:
+    replies = ["My move is seven.", "My move is 8.", "My move is 7."]
+    problem = Problem("p", "?", "7", answers=Counted())
+    solution = await solve(problem, parse(spec), Scripted(lambda request: replies[request.draw]))
+    assert solution.verdicts == (None, False, True)
+    assert solution.answer == ("seven" if spec == "Vote(3)" else "7")
+    said = "Counted: ValueError: invalid literal for int() with base 10: 'seven'"
+    assert f"not graded: {said}" in solution.notes
+    assert any(f"1 of 3 candidates have no verdict; the first: {said}" in note for note in solution.notes) is (
+        spec != "Vote(3)"
+    )
+
+
+async def test_a_kind_that_can_compare_no_answer_says_so() -> None:
+    problem = Problem("p", "?", "7", answers=Counted())
+    oracle = parse("BestOf(2, by=MatchesReference())")
+    solution = await solve(problem, oracle, Scripted("My move is seven."))
+    assert solution.error.startswith("VerifierError: Counted: ValueError: invalid literal")
+    plain = await solve(problem, parse("Vote(2)"), Scripted("My move is seven."))
+    assert (plain.correct, plain.unjudged, plain.notes[0].startswith("not graded: Counted")) == (None, True, True)
+
+
+async def later(text: str) -> str:
+    return text
+
+
+@pytest.mark.parametrize(
+    ("methods", "said"),
+    [
+        ({"extract": lambda self, text, *, finished=True: 7}, "Own.extract returned int, not a text"),
+        ({"extract": lambda self, text, *, finished=True: later(text)}, r"Own.extract returned later\(...\) without"),
+        ({"key": lambda self, answer: [answer]}, "Own.key returned list, not a text"),
+        ({"key": lambda self, answer: later(answer)}, r"Own.key returned later\(...\) without awaiting it: write a"),
+        ({"equal": lambda self, answer, reference: True}, "Own.equal is not async: write async def"),
+    ],
+)
+async def test_what_a_kind_of_your_own_may_not_return_is_told(methods: dict[str, Any], said: str) -> None:
+    kind = type("Own", (Move,), methods)()
+    solution = await solve(Problem("p", "?", "e4", answers=kind), parse("Vote(2)"), Scripted("My move is e4."))
+    assert solution.correct is None
+    assert any(re.match(f"not graded: {said}", note) for note in solution.notes)
+
+
+@pytest.mark.parametrize("method", ["extract", "key"])
+def test_a_kind_that_reads_answers_later_is_refused(method: str) -> None:
+    async def reads(self: Move, text: str, *, finished: bool = True) -> str:
+        return text
+
+    with pytest.raises(InputError, match=f"problem 'p': answers: Own.{method} is async: write a plain def"):
+        Problem("p", "?", "e4", answers=type("Own", (Move,), {method: reads})())
+
+
+async def test_a_function_whose_answer_comes_later_is_told() -> None:
+    def reads(text: str) -> Any:
+        return later(text)
+
+    solution = await solve(Problem("p", "?", "7", answers=Function(reads)), None, Scripted("It is 7."))
+    said = "reads returned later(...) without awaiting it: write a plain def, which awaits nothing"
+    assert solution.notes == (f"not graded: {said}",)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,9 @@ import pytest
 
 from metagen import (
     Account,
+    Ask,
     BackendGone,
+    Beam,
     BestOf,
     Budget,
     Candidate,
@@ -22,10 +24,13 @@ from metagen import (
     Generator,
     InputError,
     Intrinsic,
+    Joined,
     Limited,
+    Mapped,
     MatchesReference,
     Model,
     NoCandidate,
+    OnText,
     Problem,
     Refine,
     Request,
@@ -503,6 +508,35 @@ async def test_a_call_that_is_not_awaited_is_told_so(strategy: Generator, said: 
         await solve(PROBLEM, strategy, Scripted("Follow up: who?"))
 
 
+async def later(*given: object) -> Any:
+    return False
+
+
+def calls_later(*given: object) -> Any:
+    return later(*given)
+
+
+async def scores_later(problem: Problem, candidates: Sequence[Candidate], run: Run) -> Any:
+    return [later(candidate) for candidate in candidates]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "said"),
+    [
+        (Mapped(calls_later), "write a plain def"),
+        (Ask(calls_later), "write a plain def"),
+        (Vote(3, until=calls_later), "write a plain def"),
+        (Beam(2, 2, by=MatchesReference(), of=Joined(calls_later)), "write a plain def"),
+        (BestOf(2, by=OnText(calls_later)), "write a plain def"),
+        (BestOf(2, by=scores_later), "write await before the call"),
+    ],
+)
+async def test_a_call_that_is_not_awaited_is_no_value(strategy: Generator, said: str) -> None:
+    """It would count as true, or as a text of its own, and Python would warn of it at some later time."""
+    solution = await solve(PROBLEM, strategy, Scripted("One.\nThe answer is 7."))
+    assert f"later(...) without awaiting it: {said}" in solution.error
+
+
 async def test_more_samples_than_were_asked_for_are_refused() -> None:
     class Generous(HandsOn):
         async def sample(self, problem: Problem, run: Run, n: int) -> list[Candidate]:
@@ -742,3 +776,43 @@ async def test_a_list_of_samples_is_no_candidate() -> None:
 def test_the_steps_of_a_candidate_are_no_text() -> None:
     with pytest.raises(InputError, match=r"write Candidate\(\('The answer is 7.',\)\)"):
         Candidate("The answer is 7.")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("steps", [(7,), ["7", None], ("The answer is ", 7)])
+def test_the_steps_of_a_candidate_are_texts(steps: Any) -> None:
+    with pytest.raises(InputError, match=r"^Candidate: steps must be texts in a tuple, not "):
+        Candidate(steps)
+
+
+def test_a_list_of_steps_is_read_as_a_tuple() -> None:
+    assert Candidate(["The answer ", "is 7."]) == Candidate(("The answer ", "is 7."))  # type: ignore[arg-type]
+    assert hash(Candidate(["7"])) == hash(Candidate(("7",)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("n", [0, -1, 2.0, "2"])
+@pytest.mark.parametrize("generator", [None, Vote(2)])
+async def test_a_number_of_samples_that_is_none_is_refused(generator: Generator | None, n: Any) -> None:
+    async def several(problem: Problem, run: Run) -> Candidate:
+        return (await run.sample(generator, problem, n))[0]
+
+    with pytest.raises(InputError, match=r"^run.sample draws 1 sample or more: n must be a whole number, not "):
+        await solve(PROBLEM, several, Scripted("The answer is 7."))
+
+
+async def test_a_plain_function_is_not_mapped() -> None:
+    async def mapping(problem: Problem, run: Run) -> Candidate:
+        samples = await run.sample(None, problem, 2)
+        return (await run.map(lambda sample, run: sample, samples))[0] or samples[0]  # type: ignore[arg-type, return-value]
+
+    with pytest.raises(InputError, match=r"is not async: write async def$"):
+        await solve(PROBLEM, mapping, Scripted("The answer is 7."))
+
+
+async def test_a_model_in_the_place_of_the_strategy_and_several_problems_in_that_of_one_are_told() -> None:
+    said = "the second argument is a strategy, and this is a model: write model= before it"
+    with pytest.raises(InputError, match=f"^solve: {said}$"):
+        await solve(PROBLEM, Scripted("7"))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=f"^solve_all: {said}$"):
+        _ = [each async for each in solve_all([PROBLEM], Scripted("7"))]  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"^solve answers one problem, not 2: solve_all\("):
+        await solve([PROBLEM, PROBLEM], Vote(2), Scripted("7"))  # type: ignore[arg-type]

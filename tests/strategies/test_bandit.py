@@ -16,6 +16,7 @@ from metagen import (
     Request,
     Scripted,
     Solution,
+    WeightError,
     parse,
     solve,
     solve_all,
@@ -171,8 +172,8 @@ async def test_alone_it_asks_for_no_verdict_and_inside_another_it_draws_an_arm()
 
 
 async def test_a_reward_is_from_0_to_1() -> None:
-    (first, *_) = await solved(Bandit(AB, by=length), 2, models(1, 1))
-    assert "a reward is from 0 to 1: if logits, Sigmoid(length)" in first.error
+    with pytest.raises(WeightError, match=r"a reward is from 0 to 1: if logits, Sigmoid\(length\)$"):
+        await solved(Bandit(AB, by=length), 2, models(1, 1))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Sequence
+from math import inf
 
 import pytest
 
@@ -209,6 +210,8 @@ async def test_a_fallback_is_asked_only_if_the_one_before_fails() -> None:
         lambda: Until(MatchesReference(), window=0),
         lambda: Within(tokens=0),
         lambda: Within(seconds=-1),
+        lambda: Within(money=inf),
+        lambda: Within(money=1e-13),
         Fallback,
         lambda: Fallback(Vote),  # type: ignore[arg-type]
     ],
@@ -216,6 +219,13 @@ async def test_a_fallback_is_asked_only_if_the_one_before_fails() -> None:
 def test_settings_that_cannot_work_are_refused_at_once(make: type[Until]) -> None:
     with pytest.raises(InputError):
         make()  # type: ignore[call-arg]
+
+
+def test_a_limit_is_refused_in_the_name_of_what_it_limits() -> None:
+    with pytest.raises(
+        InputError, match=r"^Within: money must be a number of 0 or more with up to 12 decimals, not inf"
+    ):
+        Within(money=inf)
 
 
 async def test_until_says_that_no_sample_has_a_verdict() -> None:

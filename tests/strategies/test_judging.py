@@ -4,7 +4,20 @@ from collections.abc import Sequence
 
 import pytest
 
-from metagen import Candidate, Generator, Problem, Run, Score, Scripted, VerifierError, parse, solve, solve_all
+from metagen import (
+    Candidate,
+    Generator,
+    Problem,
+    Request,
+    Run,
+    Score,
+    Scripted,
+    VerifierError,
+    parse,
+    solve,
+    solve_all,
+)
+from tests.support.scripts import brief
 
 PROBLEM = Problem("p", "What is 3 + 4?", "7")
 ANSWERS = ["6", "8", "7", "7", "7", "7", "7", "7"]
@@ -35,7 +48,7 @@ def model() -> Scripted:
 
 
 def read(spec: str) -> Generator:
-    names = {"returns_text": returns_text, "raises": raises, "always_raises": always_raises}
+    names = {"returns_text": returns_text, "raises": raises, "always_raises": always_raises, "brief": brief}
     strategy: Generator = parse(spec, names)
     return strategy
 
@@ -61,6 +74,56 @@ async def test_a_verifier_that_fails_on_one_sample_costs_no_other_its_verdict(sp
 async def test_a_verifier_that_fails_on_all_is_an_error(spec: str) -> None:
     solution = await solve(PROBLEM, read(spec.format(by="always_raises")), model(), seed=1)
     assert (solution.answer, solution.error) == (None, "VerifierError: out of order")
+
+
+SEARCHES = [
+    "Beam(4, 2, by={by})",
+    "DVTS(2, 2, by={by})",
+    "Rebase(4, by={by})",
+    "ParticleFilter(4, by={by})",
+    "BestFirst(8, 2, by={by})",
+    "MCTS(8, 2, by={by}, window=2)",
+    "ABMCTS(8, by={by}, window=2)",
+]
+
+
+def two_steps(request: Request) -> str:
+    """Writes a step, then an answer: 8 at first."""
+    if not request.partial and "Previous" not in request.prompt:
+        return f"Step {request.draw}.\nThe answer is 7."
+    return f"The answer is {8 if request.draw % 2 == 0 else 7}."
+
+
+@pytest.mark.parametrize("by", ["returns_text", "raises"])
+@pytest.mark.parametrize("spec", SEARCHES)
+async def test_a_verifier_that_fails_on_an_expansion_of_a_search_costs_no_child(spec: str, by: str) -> None:
+    solution = await solve(PROBLEM, read(spec.format(by=by)), Scripted(two_steps), seed=1)
+    assert (solution.error, solution.lost) == ("", 0)
+    assert "8" in solution.answers
+    assert any("have no verdict; the first: " in note for note in solution.notes)
+    assert not any("subtrees are lost" in note for note in solution.notes)
+
+
+@pytest.mark.parametrize("spec", SEARCHES)
+async def test_a_search_without_any_verdict_is_an_error_if_the_verifier_failed(spec: str) -> None:
+    solution = await solve(PROBLEM, read(spec.format(by="always_raises")), Scripted(two_steps), seed=1)
+    assert (solution.answer, solution.error) == (None, "VerifierError: out of order")
+
+
+@pytest.mark.parametrize("spec", SEARCHES)
+async def test_an_oracle_that_fails_does_not_end_a_search(spec: str) -> None:
+    strategy = read(spec.format(by="brief, until=raises"))
+    solution = await solve(PROBLEM, strategy, Scripted(two_steps), seed=1)
+    assert (solution.error, solution.lost) == ("", 0)
+    assert solution.answer in ("7", "8")
+    assert "no verdict on whether to end the search: out of order" in solution.notes
+
+
+@pytest.mark.parametrize("spec", [*ASKED_SINGLY, *SEARCHES])
+async def test_verdicts_that_a_verifier_failed_to_give_are_counted(spec: str) -> None:
+    solution = await solve(PROBLEM, read(spec.format(by="always_raises")), Scripted(two_steps), seed=1)
+    assert solution.scored == solution.unscored > 0
+    assert solution.why_unscored == "always_raises: VerifierError: out of order"
 
 
 @pytest.mark.parametrize("keep", ["last", "best"])

@@ -51,6 +51,10 @@ async def gives_a_number(text: str) -> Any:
     return 7
 
 
+async def forgets_to_await(text: str) -> Any:
+    return refuses(text)
+
+
 def is_not_async(text: str) -> Any:
     return text
 
@@ -65,7 +69,8 @@ BROKEN = {
     floods: "ToolError: floods said 1000000 characters, and at most 20000 are read",
     times_out: "ToolError: times_out raised TimeoutError: the socket",
     gives_a_number: "ToolError: gives_a_number returned int, not a text",
-    is_not_async: "ToolError: is_not_async raised TypeError: ",
+    forgets_to_await: "ToolError: forgets_to_await returned refuses(...) without awaiting it: write await before",
+    is_not_async: "ToolError: is_not_async is not async: write async def",
     refuses: "ToolRefusal: no vowels, please",
 }
 

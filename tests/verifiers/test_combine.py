@@ -210,13 +210,35 @@ async def test_what_a_cache_knows_ends_with_the_node_that_asked() -> None:
     assert known.asked == [["a"], ["a"]]
 
 
-@pytest.mark.parametrize("combine", [Mean, Lowest, Product, Cascade])
+@pytest.mark.parametrize("combine", [Mean, Lowest, Product])
 async def test_a_verifier_that_fails_fails_the_whole(combine: Any) -> None:
     async def fails(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
         raise KeyError("a")
 
     solution = await solve(PROBLEM, BestOf(2, by=combine(fails, Known(a=1.0))), Scripted("a"))
     assert solution.error.startswith(VerifierError.__name__)
+
+
+@pytest.mark.parametrize("first", [Cached, lambda by: Cascade(Known(a=0.0, b=1.0, c=0.5), by)])
+async def test_a_part_that_fails_on_some_candidates_costs_the_others_no_verdict(first: Any) -> None:
+    class Fussy(Known):
+        async def __call__(self, problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
+            if any(candidate.text == "c" for candidate in candidates):
+                raise VerifierError("out of order")
+            return await super().__call__(problem, candidates, run)
+
+    *_, verdicts = await judged(first(Fussy(a=0.0, b=1.0)), "ab", "abc")
+    assert values(verdicts) == [0.0, 1.0, None]
+    solution = await solve(PROBLEM, BestOf(1, by=first(Fussy())), Scripted("c"))
+    assert solution.error == "VerifierError: out of order"
+
+
+async def test_where_a_cheap_verifier_fails_the_expensive_one_is_asked() -> None:
+    async def fails(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
+        raise KeyError("a")
+
+    (verdicts,) = await judged(Cascade(fails, Known(a=0.4)), "a")
+    assert values(verdicts) == [0.4]
 
 
 async def test_where_the_budget_has_no_room_there_is_no_verdict() -> None:

@@ -16,6 +16,7 @@ from metagen.run.protocols import name_of
 from metagen.settings import (
     GENERATOR,
     can_step,
+    count_needed,
     freeze,
     literal,
     require_async,
@@ -154,7 +155,7 @@ class Chain:
             if isinstance(stage, type) or not (takes(stage, 2) or takes(stage, 3)):
                 hint = ": write each by itself, without brackets" if isinstance(stage, list | tuple) else ""
                 raise InputError(f"Chain: {literal(stage)} is neither a stage nor a strategy{hint}")
-            signature = ("problem", "earlier", "run") if takes(stage, 3) else GENERATOR
+            signature = ("problem", "earlier", "run") if _reads_earlier(stage) else GENERATOR
             require_async(stage, f"Chain: {literal(stage)}", signature)
         for earlier, stage in enumerate(of):
             _check_stage(stage, earlier)
@@ -168,7 +169,7 @@ class Chain:
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
         earlier: list[Candidate] = []
         for stage in self.of:
-            if isinstance(stage, Ask) or takes(stage, 3):
+            if isinstance(stage, Ask) or _reads_earlier(stage):
                 generator: Generator = _Bound(cast(Stage | Ask, stage), tuple(earlier))
                 asking = problem.aside(problem.text)
             else:
@@ -177,6 +178,11 @@ class Chain:
             is_last = len(earlier) == len(self.of) - 1
             earlier.append(await run.ask(generator, asking, part="last" if is_last else "stage"))
         return earlier[-1]
+
+
+def _reads_earlier(stage: object) -> bool:
+    """Whether it is called as (problem, earlier, run). A strategy may have a third setting that is left out."""
+    return takes(stage, 3) and count_needed(stage) != len(GENERATOR)
 
 
 def _check_stage(stage: object, earlier: int) -> None:

@@ -16,7 +16,7 @@ from metagen.execution.suites import completes
 from metagen.problem import Problem
 from metagen.prompts import write_calls, write_tests
 from metagen.run import Generator, Run
-from metagen.settings import require_generator, require_whole, spelled
+from metagen.settings import freeze, require_generator, require_whole, spelled
 from metagen.strategies.choosing import majority
 from metagen.strategies.parallel.vote import elected
 
@@ -66,6 +66,7 @@ class CodeVote(Programs):
     inputs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        freeze(self, "inputs")
         Programs.__post_init__(self)  # `super()` does not work in a class with slots that a decorator makes anew
         if not isinstance(self.inputs, tuple) or not all(isinstance(each, str) for each in self.inputs):
             raise InputError(f'CodeVote: inputs must be a tuple of texts, such as ("double(2)",), not {self.inputs!r}')

@@ -1,13 +1,14 @@
 """A vote that gives up samples while they are written."""
 
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass
 
 from metagen.candidate import Candidate, Score, Scored
 from metagen.confidence import least_kept
-from metagen.errors import BudgetExceeded, InputError, SampleError, UnfitRequest
+from metagen.errors import InputError, SampleError
 from metagen.problem import Problem
 from metagen.run import Generator, Run, Verifier
 from metagen.run.contracts import call_for_truth, settled
+from metagen.run.rest import or_cut
 from metagen.settings import require_generator, require_verifier, require_whole, spelled
 from metagen.strategies.choosing import majority, values, vote_key, vote_keys, weighted_majority
 from metagen.strategies.judging import judged
@@ -106,11 +107,8 @@ class Watched:
         step = problem.stepping(self.chunk)
         candidate = await run.ask(self.of, step)
         while not (candidate.finished or candidate.cut or await self._fell(candidate, problem, run)):
-            try:
-                before, candidate = candidate, await run.ask(self.of, step.continuing(candidate))
-            except (BudgetExceeded, UnfitRequest) as refused:  # which cuts what is written and does not lose it
-                run.note(f"a sample is cut: {refused}")
-                return replace(candidate, cut=True)
+            before = candidate
+            candidate = await or_cut(before, run.ask(self.of, step.continuing(before)), run)
             if stands_still(before, candidate):  # it cannot continue: it is taken as it comes
                 break
         return candidate

@@ -9,7 +9,7 @@ from metagen.errors import InputError, SampleError
 from metagen.problem import Problem
 from metagen.prompts import fuse, select, selected
 from metagen.run import Generator, Run
-from metagen.settings import require_generator, require_whole, spelled
+from metagen.settings import freeze, require_generator, require_whole, spelled
 from metagen.strategies.choosing import majority, vote_keys
 from metagen.strategies.parallel.vote import elected
 
@@ -84,6 +84,7 @@ class Fuse:
     __repr__ = spelled
 
     def __post_init__(self) -> None:
+        freeze(self, "n")
         for n in self._rounds or (0,):
             require_whole(self, n=n)
         require_generator(self, of=self.of, by=self.by)

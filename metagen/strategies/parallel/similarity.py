@@ -11,7 +11,7 @@ import numpy as np
 from metagen.answers.by_key import normalised
 from metagen.distribution import how_to_install
 from metagen.errors import InputError, MetagenError, VerifierError
-from metagen.settings import literal, spelled, takes
+from metagen.settings import literal, require_plain, spelled, takes
 
 Similarity = Callable[[str, str], float]
 """Of a text and another that stands in for its reference."""
@@ -70,6 +70,7 @@ class Cosine:
     def __post_init__(self) -> None:
         if isinstance(self.embed, type) or not takes(self.embed, 1):
             raise InputError(f"Cosine: embed={literal(self.embed)} is not called with (texts)")
+        require_plain(self.embed, f"Cosine: embed={literal(self.embed)}")
 
     def __call__(self, text: str, other: str) -> float:
         return float(self.matrix([text, other])[0, 1])

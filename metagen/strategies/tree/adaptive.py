@@ -6,11 +6,12 @@ from math import isfinite, sqrt
 from random import Random
 from typing import Literal
 
-from metagen.candidate import Candidate
+from metagen.candidate import Candidate, Score
 from metagen.errors import InputError, NoCandidate, SampleError, WeightError
 from metagen.problem import Problem
 from metagen.prompts import revise
 from metagen.run import Critic, Generator, Run, Verifier
+from metagen.run.contracts import settled
 from metagen.settings import (
     freeze,
     literal,
@@ -21,9 +22,9 @@ from metagen.settings import (
     spelled,
 )
 from metagen.strategies.choosing import values
+from metagen.strategies.judging import accepted, judged
 from metagen.strategies.tree.answer import Rule, choice
 from metagen.strategies.tree.node import Leaf, Path, key_of
-from metagen.strategies.tree.search import ACCEPTED
 
 Rewards = Literal["gaussian", "beta"]
 
@@ -154,7 +155,8 @@ class Judged:
     """A new reply, the verdict on it, and whether it ends the search."""
 
     candidate: Candidate
-    value: float | None
+    verdict: Score | SampleError | None
+    """The error, if the verifier failed."""
     accepted: bool
 
 
@@ -226,14 +228,15 @@ class ABMCTS:
 
     async def _grown(self, problem: Problem, run: Run) -> tuple[list[tuple[Candidate, float | None]], Candidate | None]:
         """All replies with their verdicts, and the one that was accepted, if any was."""
-        tree, accepted, refused = Tree(len(self._arms), self.rewards), None, False
+        tree, chosen, refused = Tree(len(self._arms), self.rewards), None, False
+        verdicts: list[Score | SampleError | None] = []
         steps = self._steps(tree, run.random())
 
         async def expansion(step: Step, run: Run) -> Judged:
             return await self._judged(problem, step, run)
 
         async with run.spawn(expansion, passing=self.until is not None) as spawned:
-            while not accepted:
+            while not chosen:
                 while len(spawned) < self.window and not refused and (step := next(steps, None)):
                     spawned.begin(key_of(step.path), step)
                 if not spawned:
@@ -242,13 +245,16 @@ class ABMCTS:
                 if isinstance(result, SampleError):
                     refused = refused or run.out_of_budget()
                 else:
-                    tree.add(step.above, step.path, step.arm, result.candidate, result.value)
-                    accepted = result.candidate if result.accepted else None
+                    verdicts.append(result.verdict)
+                    tree.add(step.above, step.path, step.arm, result.candidate, *values([result.verdict]))
+                    chosen = result.candidate if result.accepted else None
         replies = [(each.candidate, each.value) for each in tree.replies if each.candidate]
         run.compare(candidate for candidate, _ in replies)
-        if accepted:
+        if chosen:
             run.note(f"accepted after {len(replies)} replies")
-        return replies, accepted
+        else:
+            settled(verdicts, run)
+        return replies, chosen
 
     def _steps(self, tree: Tree, random: Random) -> Iterator[Step]:
         """What to ask for next, each as the tree is then."""
@@ -259,9 +265,9 @@ class ABMCTS:
 
     async def _judged(self, problem: Problem, step: Step, run: Run) -> Judged:
         candidate = await run.ask(self._arms[step.arm], await self._asked(problem, step.above.candidate, run))
-        (value,) = values(await run.score(self.by, problem, [candidate]))
-        (accepts,) = values(await run.score(self.until, problem, [candidate])) if self.until else [None]
-        return Judged(candidate, value, accepts is not None and accepts >= ACCEPTED)
+        (verdict,) = await judged(self.by, problem, [candidate], run)
+        (ends,) = await accepted(self.until, problem, [candidate], run)
+        return Judged(candidate, verdict, ends)
 
     async def _asked(self, problem: Problem, before: Candidate | None, run: Run) -> Problem:
         """The question, or the wish for a revision."""

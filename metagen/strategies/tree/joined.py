@@ -4,10 +4,11 @@ from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, replace
 
 from metagen.candidate import Candidate
-from metagen.errors import BudgetExceeded, InputError, UnfitRequest
+from metagen.errors import InputError
 from metagen.problem import Problem
 from metagen.run import Generator, Run
 from metagen.run.contracts import call_for_truth
+from metagen.run.rest import or_cut
 from metagen.settings import can_step, literal, require_plain, require_stepper, spelled, takes
 from metagen.strategies.tree.steps import check_steps
 
@@ -58,13 +59,9 @@ class Joined:
         begun = problem.partial or Candidate(())
         check_steps(self, self.of, begun, [candidate])
         while not (candidate.finished or candidate.cut or call_for_truth(self.until, _since(begun, candidate))):
-            try:
-                longer = await run.ask(self.of, problem.continuing(candidate))
-            except (BudgetExceeded, UnfitRequest) as refused:  # which cuts what is written and does not lose it
-                run.note(f"a sample is cut: {refused}")
-                candidate = replace(candidate, cut=True)
-                break
-            check_steps(self, self.of, candidate, [longer])
+            longer = await or_cut(candidate, run.ask(self.of, problem.continuing(candidate)), run)
+            if not (longer.cut and longer.text == candidate.text):
+                check_steps(self, self.of, candidate, [longer])
             candidate = longer
         return replace(candidate, steps=(*begun.steps, _since(begun, candidate)))
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 from random import Random
 from typing import ClassVar
 
-from metagen.candidate import Candidate
+from metagen.candidate import Candidate, Score
 from metagen.errors import InputError, SampleError
 from metagen.problem import Problem
 from metagen.run import Run
@@ -22,7 +22,7 @@ from metagen.strategies.tree.node import (
     share_out,
     value_of,
 )
-from metagen.strategies.tree.search import TreeSearch
+from metagen.strategies.tree.search import TreeSearch, Verdicts
 from metagen.strategies.tree.shares import apportion, log_odds, softmax, systematic, top
 
 
@@ -126,27 +126,29 @@ class DVTS(TreeSearch):
     def each(self) -> int:
         return self.branch
 
-    async def _grown(self, problem: Problem, run: Run) -> Node:
-        async def subtree(search: Beam, run: Run) -> Node:
+    async def _grown(self, problem: Problem, run: Run) -> tuple[Node, Verdicts]:
+        async def subtree(search: Beam, run: Run) -> tuple[Node, Verdicts]:
             return await search._grown(problem, run)
 
         shared = {field.name: getattr(self, field.name) for field in fields(TreeSearch)}
         beam = Beam(1, self.branch, **shared)
-        roots, lost = list[Node](), 0
+        roots, verdicts, lost = list[Node](), list[Score | SampleError | None](), 0
         async with run.spawn(subtree, passing=self.until is not None) as spawned:
             for number in range(self.subtrees):
                 spawned.begin(f"subtree {number}", beam)
             while spawned:
-                _, root = await spawned.take()
-                if isinstance(root, SampleError) or not root.children:
+                _, grown = await spawned.take()
+                if isinstance(grown, SampleError) or not grown[0].children:
                     lost += 1
                     continue
+                root, judged = grown
                 roots.append(root)
+                verdicts += judged
                 if any(leaf.accepted for leaf in finished(root)):
                     break
         if lost and roots:
-            run.note(f"{lost} of {self.subtrees} subtrees are lost: nothing could be drawn in them")
-        return Node(problem.partial or Candidate(()), state="closed", children=tuple(roots))
+            run.note(f"{lost} of {self.subtrees} subtrees are lost: nothing could be drawn in them{run.why_lost()}")
+        return Node(problem.partial or Candidate(()), state="closed", children=tuple(roots)), verdicts
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -5,12 +5,14 @@ from dataclasses import KW_ONLY, dataclass, replace
 from random import Random
 from typing import ClassVar
 
-from metagen.candidate import Candidate
+from metagen.candidate import Candidate, Score
 from metagen.errors import InputError, NoCandidate, SampleError, WeightError
 from metagen.problem import Problem
 from metagen.run import Generator, Run, Spawned, Verifier
+from metagen.run.contracts import settled
 from metagen.settings import literal, require_stepper, require_verifier, require_whole, spelled
 from metagen.strategies.choosing import best, values
+from metagen.strategies.judging import accepted, judged
 from metagen.strategies.tree.answer import Rule, choice
 from metagen.strategies.tree.node import (
     Draw,
@@ -32,10 +34,11 @@ from metagen.trace import Child, Expansion
 
 DEEPEST = 500
 """Steps. Trees are walked by recursion."""
-ACCEPTED = 1.0
-"""The verdict with which an oracle ends a search."""
 Item = tuple[Draw, Candidate]
 """What is to be drawn, and the reply so far."""
+Verdicts = Sequence[Score | SampleError | None]
+Drawn = tuple[Sequence[Node], Verdicts]
+"""The children of a node, and the verdict on each, or the error with which the verifier failed."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -51,7 +54,8 @@ class TreeSearch:
     The answer is chosen among all finished replies by the rule `answer`: the `best` verdict, the `majority`, or a vote
     that is `weighted` by verdicts; in both votes the best member of the winning group is returned, and a reply votes as
     often as it was drawn among its siblings. If no reply is finished, the best unfinished one is returned, and a note
-    says so. Where a budget ends the search, what is finished is voted on.
+    says so. Where a budget ends the search, what is finished is voted on. Children on which the verifier fails stay,
+    without a verdict; it is an error if it fails on all.
 
     Raises `InputError` if `of` cannot step.
     """
@@ -121,18 +125,25 @@ class TreeSearch:
 
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
         try:
-            return self._answered(await self._grown(replace(problem, step=None), run), problem, run)
+            root, verdicts = await self._grown(replace(problem, step=None), run)
+            if not any(leaf.accepted for leaf in finished(root)):
+                settled(verdicts, run)
+            return self._answered(root, problem, run)
         except WeightError as error:
             raise WeightError(
                 f"{self!r}: {error}. If {literal(self.by)} gives logits, write by=Sigmoid({literal(self.by)})"
             ) from None
 
-    async def _grown(self, problem: Problem, run: Run) -> Node:
-        """The tree when nothing more is to be drawn, a budget is used up, or the oracle has accepted a reply."""
+    async def _grown(self, problem: Problem, run: Run) -> tuple[Node, Verdicts]:
+        """The tree when nothing more is to be drawn, a budget is used up, or the oracle has accepted a reply.
+
+        With all its verdicts, in the order in which they were asked for.
+        """
         spans: dict[Path, tuple[int, Run]] = {}
+        verdicts: list[Score | SampleError | None] = []
         made: dict[Path, Sequence[Node]] = {}
 
-        async def expansion(item: Item, run: Run) -> Sequence[Node]:
+        async def expansion(item: Item, run: Run) -> Drawn:
             spans[item[0].path] = item[0].n, run
             return await self._expansion(problem, *item, run, spawned)
 
@@ -148,10 +159,11 @@ class TreeSearch:
                     break
                 grown: dict[Path, Sequence[Node]] = {}
                 while spawned and not ended and (self.by_depth or not grown):
-                    (draw, _), children = await spawned.take()
-                    if isinstance(children, SampleError):
-                        children, refused = (), refused or run.out_of_budget(key_of(draw.path))
-                    grown[draw.path] = children
+                    (draw, _), drawn = await spawned.take()
+                    if isinstance(drawn, SampleError):
+                        drawn, refused = ((), ()), refused or run.out_of_budget(key_of(draw.path))
+                    grown[draw.path] = drawn[0]
+                    verdicts += drawn[1]
                     ended = any(child.accepted for child in grown[draw.path])
                 root = expand(root, grown)
                 made |= grown
@@ -159,21 +171,21 @@ class TreeSearch:
             _record(children, at(root, path).children, *spans[path])
         if refused:
             run.note(f"the budget ended the search after {root.sums.expansions} expansions")
-        return root
+        return root, verdicts
 
     async def _expansion(
-        self, problem: Problem, draw: Draw, begun: Candidate, run: Run, spawned: Spawned[Item, Sequence[Node]]
-    ) -> list[Node]:
+        self, problem: Problem, draw: Draw, begun: Candidate, run: Run, spawned: Spawned[Item, Drawn]
+    ) -> Drawn:
         """The children of one node: drawn, merged and, once it is certain that the node is chosen, judged."""
         run.record(Expansion(draw.n))
         drawn = await run.sample(self.of, problem.continuing(begun).stepping(self.step), draw.n)
         check_steps(self, self.of, begun, drawn)
         siblings = merged(drawn)
         await spawned.wanted(key_of(draw.path))
-        children = await self._judged(problem, draw, siblings, run, spawned)
+        children, verdicts = await self._judged(problem, draw, siblings, run, spawned)
         added = [candidate.text.removeprefix(begun.text) for candidate, _ in siblings]
         run.record(Expansion(draw.n, tuple(Child(child.count, child.value, child.state) for child in children)), added)
-        return children
+        return children, verdicts
 
     async def _judged(
         self,
@@ -181,17 +193,17 @@ class TreeSearch:
         draw: Draw,
         siblings: Sequence[tuple[Candidate, int]],
         run: Run,
-        spawned: Spawned[Item, Sequence[Node]],
-    ) -> list[Node]:
+        spawned: Spawned[Item, Drawn],
+    ) -> Drawn:
         later = await self._looked_ahead(problem, [candidate for candidate, _ in siblings], run)
         last = len(draw.path) + 1 == self.depth
         states = [_state(candidate, last=last) for candidate, _ in siblings]
         counts = [count if state == "open" else None for (_, count), state in zip(siblings, states, strict=True)]
         for ahead in self._likeliest(draw, counts):
             spawned.begin_early(key_of(ahead.path), (ahead, siblings[ahead.path[-1]][0]))
-        scores = values(await run.score(self.by, problem, later))
-        accepted = await self._accepted(problem, later, run)
-        return [
+        verdicts = await judged(self.by, problem, later, run)
+        ended = await self._ended(problem, later, run)
+        children = [
             node_of(
                 candidate,
                 value,
@@ -201,9 +213,10 @@ class TreeSearch:
                 accepted=ends,
             )
             for (candidate, count), state, after, value, ends in zip(
-                siblings, states, later, scores, accepted, strict=True
+                siblings, states, later, values(verdicts), ended, strict=True
             )
         ]
+        return children, verdicts
 
     def _likeliest(self, draw: Draw, counts: Sequence[int | None]) -> list[Draw]:
         """Which children are written ahead: the likeliest, `ahead` for each that will be chosen."""
@@ -228,13 +241,11 @@ class TreeSearch:
         found = await run.map(lookahead, candidates)
         return [after or before for after, before in zip(found, candidates, strict=True)]
 
-    async def _accepted(self, problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[bool]:
+    async def _ended(self, problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[bool]:
         """Whether each ends the search."""
-        ended = [candidate for candidate in candidates if candidate.finished]
-        if self.until is None or not ended:
-            return [False] * len(candidates)
-        verdicts = iter(values(await run.score(self.until, problem, ended)))
-        return [candidate.finished and (next(verdicts) or 0.0) >= ACCEPTED for candidate in candidates]
+        whole = [candidate for candidate in candidates if candidate.finished]
+        ends = iter(await accepted(self.until, problem, whole, run))
+        return [candidate.finished and next(ends) for candidate in candidates]
 
     def _answered(self, root: Node, problem: Problem, run: Run) -> Candidate:
         replies = self.replies(root)

@@ -309,5 +309,13 @@ def test_chains_that_make_no_sense_are_refused(make: Callable[[], Any], said: st
         make()
 
 
+async def test_a_strategy_with_a_further_setting_is_no_stage_that_reads_earlier_replies() -> None:
+    async def again(problem: Problem, run: Run, times: int = 1) -> Candidate:
+        return (await run.sample(None, problem, times))[0]
+
+    solution, requests = await sent(Chain(Ask("{question} Plan."), again), "Add.", "The answer is 7.")
+    assert (solution.answer, requests[1].prompt.endswith("Part 1:\nAdd.\n\nPart 2:")) == ("7", True)
+
+
 def test_braces_of_mathematics_are_no_mistake() -> None:
     assert Chain(Ask(r"{question} As in \frac{1}{2}."), Ask("By {1}: x^{3}, as {name}")).of

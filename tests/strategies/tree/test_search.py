@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from random import Random
 from typing import Any, cast
 
@@ -117,13 +118,14 @@ async def test_a_tree_of_which_nothing_could_be_drawn_is_a_lost_sample() -> None
 
 
 async def test_a_lost_expansion_costs_that_branch() -> None:
-    async def judge(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
-        if any("bad\n0" in candidate.text for candidate in candidates):
-            raise ValueError("no")
-        return [Score(1.0 if "bad" in candidate.text else 0.5) for candidate in candidates]
+    lines = Lines({"": ["1\n", "0.5\n"], "0.5\n": ["0.5 The answer is 7."]})
 
-    lines = {"": ["bad\n", "0.5\n"], "bad\n": ["0 The answer is 8."], "0.5\n": ["0.5 The answer is 7."]}
-    solution = await solve(PROBLEM, Beam(2, 1, by=judge), Scripted(Lines(lines)))
+    def script(request: Request) -> str:
+        if request.partial == "1\n":
+            raise GenerationError("no")
+        return lines(request)
+
+    solution = await solve(PROBLEM, Beam(2, 1, by=spelled), Scripted(script))
     assert (solution.answer, solution.lost) == ("7", 1)
 
 
@@ -392,3 +394,16 @@ async def test_an_unfinished_reply_without_a_verdict_is_the_first() -> None:
         strategy = parse(f"Beam(2, 2, by={by}, depth=2)", {**NAMES, "silent": silent})
         solution = await solve(PROBLEM, strategy, Scripted("hm\n"), seed=1)
         assert solution.notes[-1].endswith(f"the {which} unfinished one is returned")
+
+
+class Own:
+    """A generator that is a method."""
+
+    async def draw(self, problem: Problem, run: Run, model: str = "") -> Candidate:
+        return await run.ask(Model(model), problem)
+
+
+@pytest.mark.parametrize("of", [Own().draw, partial(Own().draw, model="model")])
+async def test_a_method_and_a_partial_function_are_believed_to_step(of: Any) -> None:
+    lines = Lines({"": ["0.5\n", "0.1\n"], "0.5\n": ["0.5 The answer is 7."]})
+    assert (await solve(PROBLEM, Beam(1, 2, by=spelled, of=of), Scripted(lines))).answer == "7"
