@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
+from math import inf
 from typing import Self, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
@@ -21,11 +22,16 @@ from metagen.request import (
     Request,
     RewardBackend,
     all_written,
+    seconds_left,
 )
 
 Result = TypeVar("Result")
 Waited = Callable[[float], None]
 """Is told of seconds between two tries."""
+Left = Callable[[], float]
+"""Says how many seconds are left for a request."""
+JUST = 0.001
+"""Seconds after a deadline, at which it has passed by any clock."""
 
 SAID = 100
 """Characters of the last error that are shown while requests wait."""
@@ -73,9 +79,11 @@ class Patience:
         self._failures = 0
         return result
 
-    async def again(self, work: Callable[[], Awaitable[Result]], worth: Callable[[], bool] = lambda: True) -> Result:
+    async def again(
+        self, work: Callable[[], Awaitable[Result]], worth: Callable[[], bool] = lambda: True, left: Left = lambda: inf
+    ) -> Result:
         """The same, tried again while that is `worth` it."""
-        result: Result = await self.trying(worth=worth)(self.watched, work)
+        result: Result = await self.trying(worth=worth, left=left)(self.watched, work)
         return result
 
     async def _is_back(self) -> bool:
@@ -90,7 +98,12 @@ class Patience:
         return True
 
     def trying(
-        self, *, opening: bool = False, worth: Callable[[], bool] = lambda: True, waited: Waited = lambda _: None
+        self,
+        *,
+        opening: bool = False,
+        worth: Callable[[], bool] = lambda: True,
+        waited: Waited = lambda _: None,
+        left: Left = lambda: inf,
     ) -> AsyncRetrying:
         tried = 0
 
@@ -108,7 +121,7 @@ class Patience:
             retry=retry_if_exception(lambda error: _may_pass(error, opening=opening) and worth()),
             stop=tired,  # type: ignore[arg-type]  # it may be async, as its documentation says
             wait=self._pause,
-            sleep=partial(self._sleep, waited=waited),
+            sleep=partial(self._sleep, waited=waited, left=left),
             reraise=True,
         )
 
@@ -127,7 +140,8 @@ class Patience:
             self._probing = None
         return True
 
-    async def _sleep(self, seconds: float, waited: Waited) -> None:
+    async def _sleep(self, seconds: float, waited: Waited, left: Left) -> None:
+        seconds = min(seconds, max(0.0, left()) + JUST)  # by then it is too late for another try
         self._waiting += 1
         try:
             await asyncio.sleep(seconds)
@@ -202,7 +216,8 @@ class Retrying(Wrapper):
             try:
                 await self._once(request, book, done)
             except TransientError as error:  # trying is prepared where it is needed, which is seldom
-                async for attempt in self._patience.trying(waited=request.report_wait):
+                left = partial(seconds_left, request)
+                async for attempt in self._patience.trying(waited=request.report_wait, left=left):
                     with attempt:
                         if attempt.retry_state.attempt_number == 1:
                             raise error  # noqa: TRY201 (another error may be under way by then)
@@ -279,7 +294,7 @@ class RetryingReward(RewardWrapper):
             reading.check_time()
             return await self.of.rate(reading, book)
 
-        return await self._patience.again(once, worth=lambda: not paid)
+        return await self._patience.again(once, worth=lambda: not paid, left=partial(seconds_left, reading))
 
     async def count(self, reading: Reading) -> int:
         return await self._patience.again(partial(self.of.count, reading))

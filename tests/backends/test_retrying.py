@@ -26,6 +26,7 @@ from metagen import (
     Usage,
     VLLMServer,
     Vote,
+    solve,
     solve_all,
 )
 from metagen.backends.retrying import REST
@@ -214,6 +215,22 @@ async def test_a_request_is_not_asked_again_after_the_deadline() -> None:
     await solutions.aclose()
     assert "the deadline passed" in solution.error
     assert len(backend.requests) == 3
+
+
+async def test_no_wait_is_longer_than_the_deadline_leaves() -> None:
+    backend = Failing(*(TransientError("busy", retry_after=1800.0) for _ in range(100)))
+    account = Account(Budget(seconds=60), clock=lambda: asyncio.get_running_loop().time())
+    task = asyncio.create_task(solve(Problem("p", "?"), None, quick(backend, patience=inf), account=account))
+    await until(lambda: backend.requests)
+    await turns(50)  # so that it waits
+    advance(61)
+    await turns(50)
+    assert task.done()
+    solution = task.result()
+    assert "the deadline passed" in solution.error
+    assert solution.unfinished
+    assert solution.seconds < 70
+    assert len(backend.requests) == 1
 
 
 async def test_where_nothing_listens_the_first_word_is_an_error_of_the_user() -> None:
