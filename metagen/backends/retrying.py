@@ -24,6 +24,7 @@ from metagen.request import (
     all_written,
     seconds_left,
 )
+from metagen.tasks import together
 
 Result = TypeVar("Result")
 Waited = Callable[[float], None]
@@ -51,7 +52,7 @@ class Patience:
         self._attempts = attempts
         self._backoff = wait_random_exponential(multiplier=wait, max=longest)
         self._patience = patience
-        self._failures = 0
+        self._failures = self._answered = 0
         self._since = 0.0
         self._probing: asyncio.Task[bool] | None = None
         self._gone: BackendGone | None = None
@@ -77,6 +78,7 @@ class Patience:
             self._failed(error)
             raise
         self._failures = 0
+        self._answered += 1
         return result
 
     async def again(
@@ -105,12 +107,19 @@ class Patience:
         waited: Waited = lambda _: None,
         left: Left = lambda: inf,
     ) -> AsyncRetrying:
-        tried = 0
+        tried, answered = 0, self._answered
 
         async def tired(state: RetryCallState) -> bool:
-            """Whether all attempts are used up. One that fails while the server answers nobody does not count."""
-            nonlocal tried
+            """Whether all attempts are used up.
+
+            One that fails while the server answers nobody does not count, nor one that it turns away while it is busy
+            with answers to others.
+            """
+            nonlocal tried, answered
             error = state.outcome.exception() if state.outcome else None
+            before, answered = answered, self._answered
+            if isinstance(error, TransientError) and error.busy and answered > before:
+                return False
             if isinstance(error, TransientError) and error.unreachable:  # other servers may answer meanwhile
                 tried += opening or error.sent
             else:
@@ -184,9 +193,10 @@ class Retrying(Wrapper):
     Waits are random, up to an exponential limit that begins at `wait` seconds and ends at `longest`; where the server
     said how long to wait (Retry-After), at least so long, up to `patience`. Of several samples only the missing ones
     are asked for again. What each try used is counted; under a budget, each new try reserves anew. A try that finds no
-    server does not count, nor does another one while the server answers nobody. When nothing has succeeded for
-    `patience` seconds and several tries, it is gone: that and all other requests raise `BackendGone`, until it answers
-    again. Errors that will not change are raised at once. Opening is tried again alike, unless nothing listens there.
+    server does not count, nor does another one while the server answers nobody, or one that is turned away (429) while
+    the server answers others. When nothing has succeeded for `patience` seconds and several tries, it is gone: that and
+    all other requests raise `BackendGone`, until it answers again. Errors that will not change are raised at once.
+    Opening is tried again alike, unless nothing listens there.
     """
 
     def __init__(
@@ -204,6 +214,8 @@ class Retrying(Wrapper):
         return self
 
     async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
+        if request.n > 1 and request.room is None and self.singly:  # each is a request, and is tried again by itself
+            return await together(self._single(request.part(index, 1), spend) for index in range(request.n))
         done: dict[int, Outcome] = {}
         paid = 0
 
@@ -230,6 +242,13 @@ class Retrying(Wrapper):
                 raise
             return [done.get(index, lost) for index in range(request.n)]
         return [done[index] for index in range(request.n)]
+
+    async def _single(self, request: Request, spend: Meter) -> Outcome:
+        try:
+            (outcome,) = await self.generate(request, spend)
+        except SampleError as lost:
+            return lost
+        return outcome
 
     async def count(self, request: Request) -> int:
         return await self._patience.again(partial(self.of.count, request))

@@ -5,6 +5,7 @@ All that a server says enters here, and nowhere else: its size is limited, and o
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, aclosing, suppress
 from email.utils import parsedate_to_datetime
@@ -31,6 +32,9 @@ TRANSIENT = frozenset({408, 409, 425, 429})
 """Statuses below 500 after which the same request may succeed."""
 UNFIT = frozenset({400, 413, 422})
 """Statuses that refuse what a request holds."""
+BUSY = 429
+TOO_LARGE = re.compile("request too large", re.IGNORECASE)
+"""What OpenAI's API says with that status of a request that no rate will ever allow."""
 PAYMENT = 402
 """The status where an account has no money left."""
 CLOSED = frozenset({401, PAYMENT, 403, 404})
@@ -271,9 +275,12 @@ class Http:
             said += f" (no key was sent: {self.key.variable} is not set)"
         if is_spent(error):
             return Refused(PAYMENT, said)
+        if transfer.status == BUSY and TOO_LARGE.search(said):
+            return Refused(413, said)
         passes = transfer.status in TRANSIENT or transfer.status >= 500
         if {"true": True, "false": False}.get(transfer.header("x-should-retry"), passes):
-            return TransientError(said, retry_after=_wait_of(transfer.header))
+            busy = transfer.status == BUSY
+            return TransientError(said, retry_after=_wait_of(transfer.header), busy=busy)
         return Refused(transfer.status, said)
 
     def _one_line(self, text: str) -> str:

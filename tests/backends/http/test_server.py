@@ -640,6 +640,17 @@ async def test_an_account_that_is_spent_ends_the_run_at_once(status: int, error:
         assert len(server.asked) == asked + 1
 
 
+async def test_a_rate_that_is_limited_is_told_apart_from_a_request_that_no_rate_allows() -> None:
+    async with refusing(429, {"message": "Rate limit reached for requests"}) as server:
+        with pytest.raises(TransientError) as raised:
+            await drawn(server, ASKED)
+    assert raised.value.busy
+    said = "Request too large for gpt-4 on tokens per min (TPM): Limit 10000, Requested 15000."
+    async with refusing(429, {"message": said, "type": "tokens", "code": "rate_limit_exceeded"}) as server:
+        with pytest.raises(UnfitRequest, match="answered 429: Request too large"):
+            await drawn(server, ASKED)
+
+
 class Watched(OpenAIServer):
     """A server, and what it was asked."""
 
