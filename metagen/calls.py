@@ -15,6 +15,8 @@ LONGEST = 20_000
 """Characters; a longer text is no spec."""
 LARGEST = 64
 """Bits of a whole number; Python would refuse to print a very long one."""
+MANY, FEW = 24, 8
+"""More names than `MANY` are not all shown in an error, but `FEW`."""
 
 
 def _nothing(_name: str) -> None:
@@ -33,6 +35,8 @@ class Reader:
     """Looks elsewhere for a name that is not known."""
     offered: Callable[[], Iterable[str]] = tuple
     """The names that `find` can find."""
+    listed: str = ""
+    """Where all names are listed, as the end of a sentence."""
 
     def read(self, text: str) -> Any:
         """Return the object that a text such as `Vote(16)` makes."""
@@ -87,13 +91,22 @@ class Reader:
             return self.known[name]
         if (found := self.find(name)) is not None:
             return found
-        raise InputError(f"{name!r} is not known: {hint(name, self.known.keys() | set(self.offered()))}")
+        raise InputError(f"{name!r} is not known: {hint(name, self.known.keys() | set(self.offered()), self.listed)}")
 
 
-def hint(name: str, offered: Collection[str]) -> str:
-    """The end of an error's sentence on a name that is not known: the one that may be meant, or all that there are."""
+def hint(name: str, offered: Collection[str], listed: str = "") -> str:
+    """The end of an error's sentence on a name that is not known: the one that may be meant, or what there is.
+
+    Of many names these are the nearest, with the place where all are `listed`.
+    """
+    folded = {each.casefold(): each for each in offered}
     close = called_here(name, offered) or get_close_matches(name, offered, n=1)
-    return f"did you mean {close[0]}?" if close else f"there is {', '.join(sorted(offered))}"
+    if close := close or [folded[each] for each in get_close_matches(name.casefold(), folded, n=1)]:
+        return f"did you mean {close[0]}?"
+    if len(folded) <= MANY:
+        return f"there is {', '.join(sorted(offered))}"
+    nearest = [folded[each] for each in get_close_matches(name.casefold(), folded, n=FEW, cutoff=0)]
+    return f"there is {', '.join(nearest)} and {len(folded) - FEW} more{listed}"
 
 
 def _call(name: str, make: Callable[..., Any], args: list[Any], settings: dict[str, Any]) -> Any:

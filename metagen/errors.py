@@ -73,7 +73,13 @@ class TransientError(GenerationError):
     """A request failed in a way that may pass: asked again, the server may answer."""
 
     def __init__(
-        self, message: str, *, retry_after: float | None = None, sent: bool = False, unreachable: bool = False
+        self,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        sent: bool = False,
+        unreachable: bool = False,
+        busy: bool = False,
     ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
@@ -82,6 +88,8 @@ class TransientError(GenerationError):
         """Whether the server had taken the request, so that it may have worked on it."""
         self.unreachable = unreachable
         """Whether there was no connection to the server at all."""
+        self.busy = busy
+        """Whether the server takes no more requests at the moment, as where a rate is limited."""
 
 
 class BudgetExceeded(SampleError):

@@ -11,7 +11,7 @@ from metagen.answers.protocol import Form
 from metagen.candidate import Candidate, changed, made
 from metagen.errors import BudgetExceeded, InputError, NoCandidate, UnfitRequest
 from metagen.problem import Problem
-from metagen.request import KEYS, Completion, Request, Sampling, Settings
+from metagen.request import Completion, Request, Sampling, Settings, secrets_in
 from metagen.run import Run
 from metagen.run.rest import NO_ROOM, or_cut
 from metagen.settings import is_number, require_foreign, require_switch, require_whole, spelled
@@ -97,10 +97,10 @@ class Model(Settings):
             if value is not None and not (isinstance(value, Mapping) and all(isinstance(key, str) for key in value)):
                 raise InputError(f"Model: {name} must be settings by name, such as {{'key': 1}}, not {value!r}")
         require_foreign(self, extra=self.extra)
-        if secret := next(filter(KEYS.search, self.extra or ()), None):
+        if secret := next(secrets_in(self.extra), None):
             raise InputError(
-                f"Model: extra may hold no {secret}, since strategies are written to files: give the server its key by "
-                "key_env, or this in its headers"
+                f"Model: extra may hold no {secret[0]}, since strategies are written to files: give it to the server "
+                "itself, by key_env, headers or extra"
             )
         if self.adapter is not None and (not isinstance(self.adapter, str) or not self.adapter):
             raise InputError(f"Model: adapter must be the folder or the name of an adapter, not {self.adapter!r}")

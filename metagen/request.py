@@ -3,8 +3,9 @@
 import json
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self, TypeGuard, runtime_checkable
 
@@ -16,12 +17,32 @@ from metagen.errors import BudgetExceeded, SampleError, UnfitRequest
 from metagen.messages import Message, Turns
 from metagen.thinking import USUAL, Family
 
-SECRET = re.compile(r"key|token$|secret|password|auth|^user$", re.IGNORECASE)
-"""Names of what is nobody's business, nor bends a distribution."""
-KEYS = re.compile(
-    r"api[-_]?key|authori[sz]ation|(?:access|auth|bearer|api)[-_]?token|secret|password|cookie", re.IGNORECASE
+SECRET = frozenset(
+    {
+        "auth",
+        "authorisation",
+        "authorization",
+        "bearer",
+        "cookie",
+        "credential",
+        "credentials",
+        "jwt",
+        "passphrase",
+        "passwd",
+        "password",
+        "salt",
+        "secret",
+        "secrets",
+        "signature",
+    }
 )
-"""Names of fields that hold what opens a server: fewer than `SECRET` has, since such a field is refused or scrubbed."""
+"""Words in the names of what opens a server, or keeps others out of it."""
+OF_TEXT = frozenset({"bos", "cache", "end", "eos", "mask", "pad", "sep", "start", "stop", "think", "unk"})
+"""Words before "key" or "token" where that is none, as in `prompt_cache_key` and `stop_token`."""
+BESIDE = frozenset({"prompt_cache_key", "safety_identifier", "user"})
+"""Fields of requests that say for whom they are, and bend no distribution."""
+WORD = re.compile("[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+"""A word of a name such as `X-Api-Key`, `api_key` or `apiKey`."""
 Meter = Callable[[Usage], None]
 """Where a backend reports what it spent: as often as it likes, also when it fails or is cancelled."""
 
@@ -397,6 +418,11 @@ def _check_time(deadline: float | None, clock: Callable[[], float]) -> None:
         raise BudgetExceeded("the deadline passed while the request waited, so it was not sent")
 
 
+def seconds_left(subject: Request | Reading) -> float:
+    """Until the moment after which it must not be sent any more; infinite where there is none."""
+    return inf if subject.deadline is None else subject.deadline - subject.clock()
+
+
 def refusal(backend: Backend, sampling: Sampling) -> str:
     """What a backend refuses of settings; one of one's own may leave that out."""
     refuses = getattr(backend, "refuses", None)
@@ -432,7 +458,38 @@ def extra_of(backend: AnyBackend) -> Mapping[str, Any] | None:
 
 
 def without_secrets(extra: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in extra.items() if not SECRET.search(str(name))}
+    """The fields of requests as they are written down: without secrets, at any depth, and without `BESIDE`."""
+    return {name: _open(value) for name, value in extra.items() if name not in BESIDE and not _hides(name, value)}
+
+
+def _open(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _open(each) for name, each in value.items() if not _hides(name, each)}
+    return list(map(_open, value)) if isinstance(value, list | tuple) else value
+
+
+def secrets_in(fields: object) -> Iterator[tuple[str, str]]:
+    """The secrets in headers, or in the fields of requests at any depth, with their names."""
+    if isinstance(fields, Mapping):
+        for name, value in fields.items():
+            if _hides(name, value):
+                yield name, value
+            else:
+                yield from secrets_in(value)
+    elif isinstance(fields, list | tuple):
+        for each in fields:
+            yield from secrets_in(each)
+
+
+def _hides(name: object, value: object) -> bool:
+    """Whether it is a secret, by its name; in a schema the same name may be that of an object."""
+    if not isinstance(name, str) or not isinstance(value, str):
+        return False
+    words = [word.lower() for word in WORD.findall(name)]
+    if not SECRET.isdisjoint(words):
+        return True
+    *before, last = words or [""]
+    return last.endswith(("key", "token", "secret", "password")) and not (before and before[-1] in OF_TEXT)
 
 
 def card_of(backend: AnyBackend) -> Card | None:

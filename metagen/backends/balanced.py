@@ -52,6 +52,8 @@ class _Member(Generic[Inner]):
     in_flight: int = 0
     """Samples, or readings."""
     rests_until: float = 0.0
+    away: str = ""
+    """Why it could not be opened with the others."""
 
 
 class _Balanced(Generic[Inner]):
@@ -103,6 +105,11 @@ class _Balanced(Generic[Inner]):
     def missing(self) -> tuple[str, ...]:
         """What some of them cannot do."""
         return tuple({what: None for member in self._members for what in member.backend.missing})
+
+    @property
+    def away(self) -> tuple[str, ...]:
+        """Why some could not be opened; they are tried again later."""
+        return tuple(member.away for member in self._members if member.away)
 
     @property
     def waits(self) -> str:
@@ -196,7 +203,7 @@ class _Balanced(Generic[Inner]):
             await member.backend.__aexit__(None, None, None)
             called = ", ".join(sorted(names))
             raise InputError(f"{type(self).__name__}: all must serve one model, and these are called {called}")
-        member.opened, member.rests_until = True, 0.0
+        member.opened, member.rests_until, member.away = True, 0.0, ""
 
     async def __aenter__(self) -> Self:
         try:
@@ -212,6 +219,7 @@ class _Balanced(Generic[Inner]):
         try:
             await self._open(member)
         except TransientError as error:
+            member.away = str(error)
             return error
         return None
 

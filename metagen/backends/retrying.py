@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
+from math import inf
 from typing import Self, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
@@ -21,11 +22,17 @@ from metagen.request import (
     Request,
     RewardBackend,
     all_written,
+    seconds_left,
 )
+from metagen.tasks import together
 
 Result = TypeVar("Result")
 Waited = Callable[[float], None]
 """Is told of seconds between two tries."""
+Left = Callable[[], float]
+"""Says how many seconds are left for a request."""
+JUST = 0.001
+"""Seconds after a deadline, at which it has passed by any clock."""
 
 SAID = 100
 """Characters of the last error that are shown while requests wait."""
@@ -45,7 +52,7 @@ class Patience:
         self._attempts = attempts
         self._backoff = wait_random_exponential(multiplier=wait, max=longest)
         self._patience = patience
-        self._failures = 0
+        self._failures = self._answered = 0
         self._since = 0.0
         self._probing: asyncio.Task[bool] | None = None
         self._gone: BackendGone | None = None
@@ -71,11 +78,14 @@ class Patience:
             self._failed(error)
             raise
         self._failures = 0
+        self._answered += 1
         return result
 
-    async def again(self, work: Callable[[], Awaitable[Result]], worth: Callable[[], bool] = lambda: True) -> Result:
+    async def again(
+        self, work: Callable[[], Awaitable[Result]], worth: Callable[[], bool] = lambda: True, left: Left = lambda: inf
+    ) -> Result:
         """The same, tried again while that is `worth` it."""
-        result: Result = await self.trying(worth=worth)(self.watched, work)
+        result: Result = await self.trying(worth=worth, left=left)(self.watched, work)
         return result
 
     async def _is_back(self) -> bool:
@@ -90,14 +100,26 @@ class Patience:
         return True
 
     def trying(
-        self, *, opening: bool = False, worth: Callable[[], bool] = lambda: True, waited: Waited = lambda _: None
+        self,
+        *,
+        opening: bool = False,
+        worth: Callable[[], bool] = lambda: True,
+        waited: Waited = lambda _: None,
+        left: Left = lambda: inf,
     ) -> AsyncRetrying:
-        tried = 0
+        tried, answered = 0, self._answered
 
         async def tired(state: RetryCallState) -> bool:
-            """Whether all attempts are used up. One that fails while the server answers nobody does not count."""
-            nonlocal tried
+            """Whether all attempts are used up.
+
+            One that fails while the server answers nobody does not count, nor one that it turns away while it is busy
+            with answers to others.
+            """
+            nonlocal tried, answered
             error = state.outcome.exception() if state.outcome else None
+            before, answered = answered, self._answered
+            if isinstance(error, TransientError) and error.busy and answered > before:
+                return False
             if isinstance(error, TransientError) and error.unreachable:  # other servers may answer meanwhile
                 tried += opening or error.sent
             else:
@@ -108,7 +130,7 @@ class Patience:
             retry=retry_if_exception(lambda error: _may_pass(error, opening=opening) and worth()),
             stop=tired,  # type: ignore[arg-type]  # it may be async, as its documentation says
             wait=self._pause,
-            sleep=partial(self._sleep, waited=waited),
+            sleep=partial(self._sleep, waited=waited, left=left),
             reraise=True,
         )
 
@@ -127,7 +149,8 @@ class Patience:
             self._probing = None
         return True
 
-    async def _sleep(self, seconds: float, waited: Waited) -> None:
+    async def _sleep(self, seconds: float, waited: Waited, left: Left) -> None:
+        seconds = min(seconds, max(0.0, left()) + JUST)  # by then it is too late for another try
         self._waiting += 1
         try:
             await asyncio.sleep(seconds)
@@ -170,9 +193,10 @@ class Retrying(Wrapper):
     Waits are random, up to an exponential limit that begins at `wait` seconds and ends at `longest`; where the server
     said how long to wait (Retry-After), at least so long, up to `patience`. Of several samples only the missing ones
     are asked for again. What each try used is counted; under a budget, each new try reserves anew. A try that finds no
-    server does not count, nor does another one while the server answers nobody. When nothing has succeeded for
-    `patience` seconds and several tries, it is gone: that and all other requests raise `BackendGone`, until it answers
-    again. Errors that will not change are raised at once. Opening is tried again alike, unless nothing listens there.
+    server does not count, nor does another one while the server answers nobody, or one that is turned away (429) while
+    the server answers others. When nothing has succeeded for `patience` seconds and several tries, it is gone: that and
+    all other requests raise `BackendGone`, until it answers again. Errors that will not change are raised at once.
+    Opening is tried again alike, unless nothing listens there.
     """
 
     def __init__(
@@ -190,6 +214,8 @@ class Retrying(Wrapper):
         return self
 
     async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
+        if request.n > 1 and request.room is None and self.singly:  # each is a request, and is tried again by itself
+            return await together(self._single(request.part(index, 1), spend) for index in range(request.n))
         done: dict[int, Outcome] = {}
         paid = 0
 
@@ -202,7 +228,8 @@ class Retrying(Wrapper):
             try:
                 await self._once(request, book, done)
             except TransientError as error:  # trying is prepared where it is needed, which is seldom
-                async for attempt in self._patience.trying(waited=request.report_wait):
+                left = partial(seconds_left, request)
+                async for attempt in self._patience.trying(waited=request.report_wait, left=left):
                     with attempt:
                         if attempt.retry_state.attempt_number == 1:
                             raise error  # noqa: TRY201 (another error may be under way by then)
@@ -215,6 +242,13 @@ class Retrying(Wrapper):
                 raise
             return [done.get(index, lost) for index in range(request.n)]
         return [done[index] for index in range(request.n)]
+
+    async def _single(self, request: Request, spend: Meter) -> Outcome:
+        try:
+            (outcome,) = await self.generate(request, spend)
+        except SampleError as lost:
+            return lost
+        return outcome
 
     async def count(self, request: Request) -> int:
         return await self._patience.again(partial(self.of.count, request))
@@ -279,7 +313,7 @@ class RetryingReward(RewardWrapper):
             reading.check_time()
             return await self.of.rate(reading, book)
 
-        return await self._patience.again(once, worth=lambda: not paid)
+        return await self._patience.again(once, worth=lambda: not paid, left=partial(seconds_left, reading))
 
     async def count(self, reading: Reading) -> int:
         return await self._patience.again(partial(self.of.count, reading))

@@ -9,6 +9,7 @@ from shutil import which
 from typing import cast
 
 from metagen import distribution
+from metagen.backends import Balanced, BalancedReward
 from metagen.backends.wrapper import innermost
 from metagen.cli.console import out
 from metagen.distribution import ENGINES, installed
@@ -28,14 +29,7 @@ async def examine(model: str | None) -> int:
     """Print what works here, and with the model if one is named; return the exit code, 1 if it cannot be opened."""
     for name, state in machine():
         say(name, state)
-    if model is None:
-        return 0
-    try:
-        await examine_model(model)
-    except MetagenError as error:
-        say("model", f"{model}: cannot be used: {' '.join(str(error).split())}")
-        return 1
-    return 0
+    return 0 if model is None else await examine_model(model)
 
 
 def machine() -> Iterator[tuple[str, str]]:
@@ -53,15 +47,34 @@ def machine() -> Iterator[tuple[str, str]]:
         yield name, "ships with metagen" if (folder / "config.json").is_file() else f"missing: {folder} has no config"
 
 
-async def examine_model(model: str) -> None:
-    """Open one model and say what it is. Raises `MetagenError` if it cannot be opened."""
-    backend = cast(AnyBackend, innermost(make_backend(model, {}, {}, None, {})))  # a server is asked once
-    async with backend:
-        say("model", f"{backend.name}: can be used")
-        say("  dialect", getattr(backend, "dialect", "none: it is no OpenAI-compatible server"))
-        say("  context", f"{backend.context:,} tokens")
-        for what in backend.missing or ("nothing",):
-            say("  lacks", what)
+async def examine_model(model: str) -> int:
+    """Open a model, on each of its servers if it has several, and say what it is; return the exit code."""
+    try:
+        backend = innermost(make_backend(model, {}, {}, None, {}))  # a server is asked once
+    except MetagenError as error:
+        return unusable(model, error)
+    several = backend.of if isinstance(backend, Balanced | BalancedReward) else (backend,)
+    return min([await examine_one(cast(AnyBackend, each), model) for each in several])
+
+
+async def examine_one(backend: AnyBackend, model: str) -> int:
+    """Open one model and say what it is, or why it cannot be opened; return the exit code."""
+    try:
+        async with backend:
+            say("model", f"{backend.name}: can be used")
+            say("  dialect", getattr(backend, "dialect", "none: it is no OpenAI-compatible server"))
+            say("  context", f"{backend.context:,} tokens")
+            for what in backend.missing or ("nothing",):
+                say("  lacks", what)
+    except MetagenError as error:
+        return unusable(model, error)
+    return 0
+
+
+def unusable(model: str, error: MetagenError) -> int:
+    """Say why a model cannot be used; return the exit code."""
+    say("model", f"{model}: cannot be used: {' '.join(str(error).split())}")
+    return 1
 
 
 def engine() -> str:

@@ -120,7 +120,7 @@ def _check_amount(amount: Amount | None, job: Job) -> None:
     """Refuse a budget in what is not known of the model, before a pool is drawn. Raises `InputError`."""
     if amount and amount.unit in {"money", "FLOPs"} and job.order:
         budget = Budget(money=amount.value) if amount.unit == "money" else Budget(flops=amount.value)
-        check_costs(job.strategy, budget, job.models, job.order.models)
+        check_costs(job.strategy, budget, job.models)
 
 
 def measured_pace(job: Job, kept: Path) -> tuple[float, int]:

@@ -81,7 +81,8 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     with refused_by_disk(path):
         descriptor, new = _beside(path)
         try:
-            os.fchmod(descriptor, 0o666 & ~_umask())
+            with suppress(PermissionError):  # some file systems, such as exFAT and shares of Windows, keep no modes
+                os.fchmod(descriptor, 0o666 & ~_umask())
             os.close(descriptor)
             write(new)
             _sync(new)

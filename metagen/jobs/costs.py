@@ -6,7 +6,6 @@ from typing import Any
 from metagen.backends.wrapper import innermost
 from metagen.budget import Budget
 from metagen.errors import InputError
-from metagen.jobs.opening import POOLS, is_served
 from metagen.leaves import parts
 from metagen.model import USUAL, Model
 from metagen.request import AnyBackend, card_of, generates, price_of, scores
@@ -15,19 +14,17 @@ from metagen.run.sending import unpriced, unsized
 from metagen.strategies.control import Within
 
 
-def check_costs(
-    strategy: Generator, budget: Budget, models: Mapping[str, AnyBackend], named: Mapping[str, str]
-) -> None:
+def check_costs(strategy: Generator, budget: Budget, models: Mapping[str, AnyBackend]) -> None:
     """Refuse a limit of money or FLOPs, of the run or of a `Within`, where a model's costs are not known.
 
-    `named` says how each model was asked for. Raises `InputError`.
+    Raises `InputError`.
     """
     inner = [(Budget(flops=each.flops, money=each.money), each) for each in parts(strategy) if isinstance(each, Within)]
     for limit, part in ((budget, strategy), *inner):
         for name in asked(part, models) if limit.money or limit.flops else ():
             if limit.money and price_of(models[name]) is None:
                 raise unpriced(models[name])
-            if limit.flops and card_of(models[name]) is None and _tells_no_sizes(models[name], named.get(name, "")):
+            if limit.flops and card_of(models[name]) is None and not _learns_sizes(models[name]):
                 raise unsized(models[name])
 
 
@@ -46,10 +43,17 @@ def _fitting(part: object) -> Any:
     return scores if getattr(part, "reward_model", False) else None
 
 
-def _tells_no_sizes(backend: AnyBackend, named: str) -> bool:
-    """Whether a model is one whose sizes are not known once it is open either: only a property can change."""
-    learns = isinstance(getattr(type(innermost(backend)), "card", None), property)
-    return not learns or is_served(named) or named.lower().endswith(POOLS)
+def _learns_sizes(backend: AnyBackend) -> bool:
+    """Whether the sizes of a model may be known once it is open: only a property can change, and no server tells."""
+    from metagen.backends import Balanced, BalancedReward, OpenAIServer, Recorded, VLLMRewardServer  # noqa: PLC0415
+
+    inner = innermost(backend)
+    if isinstance(inner, Balanced | BalancedReward):
+        return all(map(_learns_sizes, inner.of))
+    if isinstance(inner, Recorded):
+        return inner.of is not None and _learns_sizes(inner.of)
+    told = getattr(type(inner), "card", None)
+    return isinstance(told, property) and not isinstance(inner, OpenAIServer | VLLMRewardServer)
 
 
 def require_judged(judged: int, path: object, least: int = 1) -> None:

@@ -181,7 +181,7 @@ def prepare(order: Order, only: frozenset[str] | None = None) -> Job:
             raise InputError(f"the strategy or the grade names a model {name!r}: give it with --model {name}=MODEL")
     check_kinds((strategy, grade), backends)
     check_confidence(strategy, backends)
-    check_costs(strategy, order.budget, backends, named)
+    check_costs(strategy, order.budget, backends)
     needs = Needs(strategy, grade, order.limit, elsewhere=order.elsewhere)
 
     def look(problem: Problem) -> None:

@@ -48,7 +48,7 @@ def make_backend(
     if plus and like in FAMILIES:
         return _make_reward(rest, engine, card, server, like)
     if is_served(model):
-        servers = [_make_server(backends.OpenAIServer, url, server, card=card) for url in model.split(",")]
+        servers = [_make_server(backends.OpenAIServer, url, server, card=card) for url in _addresses(model)]
         return backends.Retrying(servers[0] if len(servers) == 1 else backends.Balanced(*servers))
     if name := model if model in names else "" if ADDRESS.match(model) else _name_of(model):
         return _make(model, _find(name, names), card)
@@ -97,7 +97,7 @@ def _make_reward(
     """A reward model on a server, on vLLM in this process, or in torch where vLLM lacks its architecture."""
     if is_served(model):
         make = backends.VLLMRewardServer
-        rewards = [_make_server(make, url, server, like=like, card=card) for url in model.split(",")]
+        rewards = [_make_server(make, url, server, like=like, card=card) for url in _addresses(model)]
         return backends.RetryingReward(rewards[0] if len(rewards) == 1 else backends.BalancedReward(*rewards))
     if card:
         raise InputError(f"--card is for servers and pools; {model} has its own")
@@ -115,7 +115,13 @@ def _config_of(model: str) -> dict[str, Any]:
 def is_served(model: str) -> bool:
     """Whether it is behind a server, of a family that may stand before the address."""
     like, plus, rest = model.partition("+")
-    return (rest if plus and like in FAMILIES else model).startswith(("http://", "https://"))
+    address = rest if plus and like in FAMILIES else model
+    return address.lower().startswith(("http://", "https://"))
+
+
+def _addresses(model: str) -> list[str]:
+    """Those of the servers of one model, between which there are commas."""
+    return [each.strip() for each in model.split(",")]
 
 
 def split_by_model(settings: Mapping[str, Any], models: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -225,6 +231,8 @@ def identity_of(model: str, names: Mapping[str, Any]) -> str:
 
     What a path holds does not count, so a pool may have got more samples meanwhile.
     """
+    if is_served(model):
+        return model
     if name := _name_of(model):
         known = name in names or _own_backend(name)
         return model if known else f"{model}, by {plugins.origin(name, plugins.BACKENDS)}"

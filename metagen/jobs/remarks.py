@@ -1,10 +1,11 @@
 """What the user should know as a run starts: nothing is wrong, and something may surprise."""
 
 from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any
 
 from metagen.backends import OpenAIServer, Recorded, Scripted
 from metagen.backends.http.hardware import REMEDY
-from metagen.backends.wrapper import innermost
+from metagen.backends.wrapper import Passing, innermost
 from metagen.disk.fields import named_in
 from metagen.jobs.job import Job
 from metagen.leaves import find_leaves
@@ -25,9 +26,17 @@ def of_problems(job: Job) -> Iterator[str]:
 
 
 async def remarks(strategy: Generator, models: Mapping[str, AnyBackend], seed: int | None = None) -> list[str]:
-    """What may surprise about opened models: replies without a limit, and a server that a seed can end."""
+    """What may surprise about opened models: servers that are away, replies without a limit, an end by a seed."""
     by_seeds = [] if seed is None else [line async for line in _ended_by_seeds(models)]
-    return [*_without_limit(strategy, models), *by_seeds]
+    return [*_away(models), *_without_limit(strategy, models), *by_seeds]
+
+
+def _away(models: Mapping[str, AnyBackend]) -> Iterator[str]:
+    for backend in models.values():
+        several: Any = innermost(backend)
+        away: tuple[str, ...] = getattr(several, "away", ())
+        if away and not isinstance(several.of[0], Passing):  # workers that start late are no news
+            yield from (f"{backend.name}: a server is left out until it answers: {why}." for why in away)
 
 
 def _without_limit(strategy: Generator, models: Mapping[str, AnyBackend]) -> Iterator[str]:

@@ -88,7 +88,7 @@ def _check_prices(models: Mapping[str, AnyBackend], strategies: Iterable[Generat
             if price_of(backend) is None:
                 raise unpriced(backend)
     for strategy in strategies:
-        check_costs(strategy, Budget(), models, {})
+        check_costs(strategy, Budget(), models)
 
 
 class Server:

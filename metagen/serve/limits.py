@@ -91,12 +91,15 @@ class Books:
         """The account of one request: under the tightest of the server's, the key's and its own budget."""
         return self.day(key).inner(tightest(self._limits.request, key.request, asked))
 
-    def refused(self, key: Key, account: Account, why: str) -> Refusal | None:
-        """Which budget turned a request away, that was lost for want of room; `None` if it was another one."""
-        if account.refused:
-            return Refusal(400, f"The budget of this request is spent: {why}", param="metagen", code="budget_exceeded")
-        if self.day(key).refused:
-            return spent(f"The budget of this key is spent for today: {why}")
-        if self.server.refused:
-            return spent(f"The budget of this server is spent: {why}")
-        return None
+    def refused(self, key: Key, account: Account, why: str) -> Refusal:
+        """What to say of a request that was lost for want of room: whose budget turned it away.
+
+        Those of the key and of the server are asked only where they refused something to this very request.
+        """
+        if account.short and not account.refused:
+            if self.day(key).refused:
+                return spent(f"The budget of this key is spent for today: {why}")
+            if self.server.refused:
+                return spent(f"The budget of this server is spent: {why}")
+        said = f"The budget of this request or of its strategy is spent: {why}"
+        return Refusal(400, said, param="metagen", code="budget_exceeded")

@@ -166,10 +166,10 @@ class Service:
         lost = solutions[0]
         if not all(solution.failed for solution in solutions):
             return
-        by_budget = BudgetExceeded.__name__ in f"{lost.error} {lost.why_lost}"  # else it may have turned others away
-        if by_budget and (refused := self.books.refused(order.key, account, lost.error)):
+        limited = account.refused or account.short  # else a `Within` refused one of its parts
+        if BudgetExceeded.__name__ in f"{lost.error} {lost.why_lost if limited else ''}":
             self.metrics.refused()
-            raise refused
+            raise self.books.refused(order.key, account, lost.error)
         if UnfitRequest.__name__ in f"{lost.error} {lost.why_lost}":
             raise unfit(lost.error)
         raise failed(lost.error)

@@ -18,6 +18,7 @@ from metagen.spec import plugins
 from metagen.verifiers import critics
 
 CONSTRUCTORS = Names(strategies, verifiers, tools, critics, **answers.CONSTRUCTORS, Model=Model)
+LISTED = " (docs/strategies/README.md, docs/verifiers.md and docs/answers.md list them)"
 
 
 def parse(text: str, names: Mapping[str, Any] | None = None) -> Any:
@@ -60,7 +61,7 @@ def reads_back(text: str, names: Mapping[str, Any], read: Callable[[str, Mapping
 
 
 def _reader(names: Mapping[str, Any] | None) -> Reader:
-    return Reader("strategy", CONSTRUCTORS | (names or {}), _find, partial(plugins.names, *plugins.IN_SPECS))
+    return Reader("strategy", CONSTRUCTORS | (names or {}), _find, partial(plugins.names, *plugins.IN_SPECS), LISTED)
 
 
 def _find(name: str) -> Any:

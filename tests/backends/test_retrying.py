@@ -1,6 +1,7 @@
 """Failures that pass, and those that do not."""
 
 import asyncio
+from collections import Counter
 from dataclasses import replace
 from math import inf
 
@@ -26,6 +27,7 @@ from metagen import (
     Usage,
     VLLMServer,
     Vote,
+    solve,
     solve_all,
 )
 from metagen.backends.retrying import REST
@@ -88,6 +90,29 @@ async def test_what_will_not_change_is_raised_at_once() -> None:
 
 async def test_after_its_attempts_the_last_error_is_raised() -> None:
     backend = Failing(*(TransientError(f"busy {number}") for number in range(9)))
+    with pytest.raises(TransientError, match="busy 2"):
+        await quick(backend, attempts=3).generate(REQUEST, lambda _: None)
+
+
+async def test_where_a_rate_is_limited_each_request_waits_for_its_turn() -> None:
+    class Limiting(Scripted):
+        """Turns one problem away, and answers another meanwhile."""
+
+        turned_away = 0
+
+        async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
+            if request.problem == "other" or self.turned_away == 20:
+                return await super().generate(request, spend)
+            self.turned_away += 1
+            await server.generate(replace(REQUEST, problem="other"), lambda _: None)
+            raise TransientError("too many requests", busy=True)
+
+    server = quick(Limiting("7"), attempts=3)
+    assert len(completed(await server.generate(REQUEST, lambda _: None))) == 4
+
+
+async def test_a_request_that_is_turned_away_while_nobody_is_answered_is_given_up() -> None:
+    backend = Failing(*(TransientError(f"busy {number}", busy=True) for number in range(9)))
     with pytest.raises(TransientError, match="busy 2"):
         await quick(backend, attempts=3).generate(REQUEST, lambda _: None)
 
@@ -216,6 +241,22 @@ async def test_a_request_is_not_asked_again_after_the_deadline() -> None:
     assert len(backend.requests) == 3
 
 
+async def test_no_wait_is_longer_than_the_deadline_leaves() -> None:
+    backend = Failing(*(TransientError("busy", retry_after=1800.0) for _ in range(100)))
+    account = Account(Budget(seconds=60), clock=lambda: asyncio.get_running_loop().time())
+    task = asyncio.create_task(solve(Problem("p", "?"), None, quick(backend, patience=inf), account=account))
+    await until(lambda: backend.requests)
+    await turns(50)  # so that it waits
+    advance(61)
+    await turns(50)
+    assert task.done()
+    solution = task.result()
+    assert "the deadline passed" in solution.error
+    assert solution.unfinished
+    assert solution.seconds < 70
+    assert len(backend.requests) == 1
+
+
 async def test_where_nothing_listens_the_first_word_is_an_error_of_the_user() -> None:
     class Knocking(VLLMServer):
         knocks = 0
@@ -305,3 +346,25 @@ async def test_a_reading_is_asked_again_unless_it_was_paid_for() -> None:
         assert await reward.count(Reading("p", "ab", ("c",))) == 3
     assert tries == ["first", "first", "second"]
     assert [usage.prompt_tokens for usage in spent] == [0, 6, 5]
+
+
+async def test_samples_that_are_drawn_one_by_one_are_tried_again_one_by_one() -> None:
+    asked = Counter[int | None]()
+
+    class Singly(Scripted):
+        """Loses the first tries of each second sample."""
+
+        singly = True
+
+        async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
+            assert request.n == 1
+            asked[request.seed] += 1
+            if request.seed and request.seed % 2 and asked[request.seed] < 3:
+                raise TransientError("busy")
+            if request.seed == 12:
+                raise GenerationError("withheld")
+            return await super().generate(request, spend)
+
+    outcomes = await quick(Singly("7"), attempts=3).generate(REQUEST, lambda _: None)
+    assert [isinstance(each, Completion) for each in outcomes] == [True, True, False, True]
+    assert asked == {10: 1, 11: 3, 12: 1, 13: 3}

@@ -78,6 +78,15 @@ async def test_what_a_server_lacks_is_listed(capsys: pytest.CaptureFixture[str])
     assert "lacks            its context is unknown: 8192 tokens are assumed" in said
 
 
+async def test_each_of_several_servers_is_described(capsys: pytest.CaptureFixture[str]) -> None:
+    async with FakeServer().running() as one, FakeServer(vllm=False).running() as two:
+        with reserved_port() as port:
+            assert await doctor.examine(f"{one.url},{two.url},http://127.0.0.1:{port}/v1") == 0
+    said = capsys.readouterr().out
+    assert [said.count(f"dialect          {each}") for each in ("vllm", "openai")] == [1, 1]
+    assert f"cannot be used: cannot connect to 127.0.0.1:{port}" in said
+
+
 @pytest.mark.parametrize("kind", ["nobody", "not served", "no backend"])
 async def test_a_model_that_cannot_be_opened_is_exit_code_1(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     async with FakeServer().running() as server:

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import resource
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from metagen.disk.files import replace_text
 from metagen.disk.lines import CHUNK, SYNC_SECONDS, Appender, Reader, read_lines
 from metagen.errors import InputError, StorageError
 
@@ -269,3 +271,13 @@ def test_numbers_that_are_not_finite_are_no_nulls(tmp_path: Path) -> None:
         lines.write(rows)
     kept = [row for _, row in read_lines(path)]
     assert kept == [{"a": None, "logprobs": [-1.5, float("-inf")]}, {"verdicts": [float("inf"), None]}]
+
+
+def test_a_file_system_without_modes_takes_whole_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "fchmod", refuse)
+    replace_text(tmp_path / "table.md", "7\n")
+    assert (tmp_path / "table.md").read_text() == "7\n"
+    assert [each.name for each in tmp_path.iterdir()] == ["table.md"]

@@ -39,7 +39,7 @@ def test_a_limit_of_what_is_not_known_of_a_model_is_refused(tmp_path: Path, more
 
 
 CODE = """
-from metagen import ModelCard, Scripted
+from metagen import Balanced, ModelCard, OpenAIServer, Recorded, Retrying, Scripted
 from metagen.models import SMALL
 
 model, sized = Scripted("7"), Scripted("7", card=ModelCard.read(SMALL))
@@ -59,10 +59,13 @@ class Own:
 
 
 own = Own()
+server = Retrying(OpenAIServer("http://localhost:1/v1"))
+servers = Balanced(OpenAIServer("http://localhost:1/v1"), OpenAIServer("http://localhost:2/v1", card=sized.card))
+pool = Recorded("drawn.jsonl", server)
 """
 
 
-@pytest.mark.parametrize("model", ["model", "own", "Scripted:7"])
+@pytest.mark.parametrize("model", ["model", "own", "server", "servers", "pool", "Scripted:7"])
 def test_the_sizes_of_what_is_loaded_are_asked_for_before_it_is_opened(tmp_path: Path, model: str) -> None:
     (tmp_path / "code.py").write_text(CODE)
     loaded: dict[str, Any] = {"load": [tmp_path / "code.py"], "budget": Budget(flops=1e9)}

@@ -11,7 +11,9 @@ import pytest
 from metagen import (
     InputError,
     ModelCard,
+    OpenAIServer,
     ProblemFile,
+    Retrying,
     RetryingReward,
     Scripted,
     TorchReward,
@@ -47,6 +49,10 @@ def test_a_prefix_says_how_it_is_asked() -> None:
     assert isinstance(served, RetryingReward)
     assert isinstance(served.of, VLLMRewardServer)
     assert (served.name, served.process) == ("mine", True)
+    assert isinstance(backend("qwen-prm+HTTP://LOCALHOST:8000/v1#mine"), RetryingReward)
+    served = backend("HTTPS://models.example/v1#mine")
+    assert isinstance(served, Retrying)
+    assert isinstance(served.of, OpenAIServer)
 
 
 def test_what_looks_like_a_prefix_is_part_of_a_name() -> None:
@@ -58,6 +64,8 @@ def test_a_name_and_a_text_open_one_of_our_own_backends() -> None:
     assert isinstance(backend("Scripted:The answer is 7."), Scripted)
     assert isinstance(backend("VLLMServer:http://localhost:8000/v1"), VLLMServer)
     assert identity_of("Scripted:The answer is 7.", {}) == "Scripted:The answer is 7."
+    assert identity_of("http://localhost:8000/v1#m", {}) == "http://localhost:8000/v1#m"
+    assert identity_of("qwen-prm+http://localhost:8000", {}) == "qwen-prm+http://localhost:8000"
     assert isinstance(backend("Scripted:" + "7" * 10_000), Scripted), "no path is so long"
 
 

@@ -9,11 +9,11 @@ import pytest
 from metagen import Generator, Limited, ProblemFile, Recorded, Scripted, ScriptedReward, Vote, parse
 from metagen.cli.jobs import sample_file, solve_file
 from metagen.jobs.job import Order, prepare
-from metagen.jobs.opening import at_price
+from metagen.jobs.opening import at_price, make_backend
 from metagen.jobs.remarks import of_problems, remarks
 from metagen.leaves import find_leaves
 from metagen.request import AnyBackend
-from tests.support.fake_server import FakeServer
+from tests.support.fake_server import FakeServer, reserved_port
 from tests.support.scripts import NAMES
 
 LINE = (
@@ -118,3 +118,24 @@ async def test_what_is_not_read_of_a_file_is_said_once(
     assert all(printed.count(line) == 1 for line in said)
     assert await sample_file(job, 2, tmp_path / "pool.jsonl") == 0
     assert all(capsys.readouterr().err.count(line) == 1 for line in said)
+
+
+async def test_a_server_that_is_away_as_the_run_starts_is_named() -> None:
+    async with FakeServer().running() as fake:
+        with reserved_port() as port:
+            several = make_backend(f"{fake.url}, http://127.0.0.1:{port}/v1", {}, {}, None, {})
+            async with several:
+                said = await remarks(read("Model(max_tokens=5)"), {"model": several})
+    assert said == [
+        f"mock: a server is left out until it answers: cannot connect to 127.0.0.1:{port}: Connection refused."
+    ]
+
+
+async def test_blanks_after_the_commas_between_servers_are_no_part_of_an_address() -> None:
+    async with (
+        FakeServer().running() as one,
+        FakeServer().running() as two,
+        make_backend(f"{one.url}, {two.url} ", {}, {}, None, {}) as several,
+    ):
+        assert await remarks(read("Model(max_tokens=5)"), {"model": several}) == []
+        assert one.seen["tokenize"] == two.seen["tokenize"] == 1

@@ -91,6 +91,27 @@ async def test_a_model_that_fails_after_a_budget_has_refused_is_not_told_as_a_bu
         assert await code_of(client) == (502, "model_failed")
 
 
+async def test_the_budget_inside_a_strategy_is_not_told_as_that_of_the_key() -> None:
+    keys = [Key("a", hashed("k"), tokens_per_day=1000)]
+    aliases = {**ALIASES, "tight": "Within(tokens=2, of=Vote(2))"}
+    async with calling(app(Scripted("The answer is 7."), aliases, keys=keys), "k") as client:
+        for _ in range(2):
+            assert await code_of(client, model="tight") == (400, "budget_exceeded")
+            assert await code_of(client, metagen={"budget": 2}) == (400, "budget_exceeded")
+            long = [{"role": "user", "content": "?" * 2000}]
+            assert await code_of(client, messages=long) == (429, "insufficient_quota")
+        assert await code_of(client) == (200, "None")
+
+
+async def test_a_model_that_fails_beside_a_budget_inside_of_the_strategy_is_told() -> None:
+    def failing(request: Request) -> str:
+        raise GenerationError("no power")
+
+    aliases = {"tight": "Fallback(Within(tokens=2), Model())"}
+    async with calling(app(Scripted(failing), aliases)) as client:
+        assert await code_of(client, model="tight") == (502, "model_failed")
+
+
 async def test_more_than_the_queue_takes_are_told_to_try_later() -> None:
     at_work, gate = asyncio.Event(), asyncio.Event()
 

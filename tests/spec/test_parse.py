@@ -2,6 +2,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,6 +32,8 @@ from metagen import (
 )
 from metagen.lazy import OURS
 from metagen.settings import spelled
+
+ROOT = Path(__file__).parents[2]
 
 
 async def judge(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
@@ -174,6 +177,8 @@ def test_a_strategy_is_written_as_in_python(text: str, strategy: object) -> None
         ("Vote(16, of=COT())", "'COT' is not known: did you mean CoT?"),
         ("Vote(16, by=jugde)", "'jugde' is not known: did you mean judge?"),
         ("zzz", "'zzz' is not known: there is "),
+        ("VOTE(16)", "'VOTE' is not known: did you mean Vote?"),
+        ("best_of(16)", "'best_of' is not known: did you mean BestOf?"),
         ("BeamSearch(4, 4)", "'BeamSearch' is not known: did you mean Beam?"),
         ("TreeOfThoughts(3)", "'TreeOfThoughts' is not known: did you mean BestFirst?"),
         ("SelfConsistency(16)", "'SelfConsistency' is not known: did you mean Vote?"),
@@ -289,3 +294,12 @@ def test_the_names_of_the_literature_lead_to_ours_which_there_are() -> None:
         with pytest.raises(AttributeError, match=re.escape(f"has no attribute {name!r}: did you mean {ours}?")):
             getattr(metagen, name)
     assert not hasattr(metagen, "Nothing")
+
+
+def test_of_many_names_the_nearest_are_shown_and_where_all_are() -> None:
+    with pytest.raises(InputError) as raised:
+        parse("Mlt(3)")
+    said = str(raised.value)
+    assert re.search(r"is not known: there is (\w+, ){7}\w+ and \d+ more \(docs/strategies/README.md, ", said)
+    assert "Model" in said
+    assert all((ROOT / page).is_file() for page in re.findall(r"docs/[\w/]+\.md", said))

@@ -5,10 +5,11 @@ All that a server says enters here, and nowhere else: its size is limited, and o
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, aclosing
+from contextlib import AbstractContextManager, aclosing, suppress
 from email.utils import parsedate_to_datetime
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from math import inf, isfinite
 from time import time
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -31,6 +32,15 @@ TRANSIENT = frozenset({408, 409, 425, 429})
 """Statuses below 500 after which the same request may succeed."""
 UNFIT = frozenset({400, 413, 422})
 """Statuses that refuse what a request holds."""
+BUSY = 429
+TOO_LARGE = re.compile("request too large", re.IGNORECASE)
+"""What OpenAI's API says with that status of a request that no rate will ever allow."""
+PAYMENT = 402
+"""The status where an account has no money left."""
+CLOSED = frozenset({401, PAYMENT, 403, 404})
+"""Statuses of a wrong key, a spent account or a wrong model, which every request will get."""
+SPENT = "insufficient_quota"
+"""How OpenAI's API says that with status 429."""
 DONE = b"[DONE]"
 JSON = {"Content-Type": "application/json"}
 MIB = 1 << 20
@@ -88,12 +98,14 @@ class Http:
         self.host = parts.netloc
         self.key = Key(key_env, headers, extra)
         self._private = parts.scheme == "https" or _is_here(parts.hostname or "") or insecure_key
-        self._headers = headers or {}
+        self._headers = {name: value for name, value in (headers or {}).items() if str(name).lower() != "content-type"}
         self._connect = connect
         self._silence = silence
         self._probe_every = probe_every
         self._wire: Wire | None = None
         self._watcher: asyncio.Task[None] | None = None
+        self.lists = True
+        """Whether it lists its models: where that shows a web page, a page is no sign of trouble."""
 
     async def open(self) -> None:
         try:
@@ -182,6 +194,9 @@ class Http:
             raise TransientError(f"{self.host} does not answer within {PROBE_PATIENCE:g} seconds") from None
         except Refused:
             return  # it answers, if only to refuse
+        except WebPage:
+            if self.lists:
+                raise
 
     async def _whole(
         self,
@@ -253,26 +268,36 @@ class Http:
         if transfer.status < 400:
             where = self._one_line(transfer.header("location") or "another address")
             return Refused(transfer.status, f"{self.host} redirects to {where}: give that address, if you trust it")
-        said = self._message(self.key.scrub_body(body)) or self._one_line(transfer.reason)
+        error = _error_of(self.key.scrub_body(body))
+        said = self._one_line(error_text(error)) or self._one_line(transfer.reason)
         said = f"{self.host} answered {transfer.status}: {said}"
-        if transfer.status in TRANSIENT or transfer.status >= 500:
-            return TransientError(said, retry_after=read_seconds(transfer.header("retry-after")))
+        if transfer.status == 401 and not self.key.secrets:
+            said += f" (no key was sent: {self.key.variable} is not set)"
+        if is_spent(error):
+            return Refused(PAYMENT, said)
+        if transfer.status == BUSY and TOO_LARGE.search(said):
+            return Refused(413, said)
+        passes = transfer.status in TRANSIENT or transfer.status >= 500
+        if {"true": True, "false": False}.get(transfer.header("x-should-retry"), passes):
+            busy = transfer.status == BUSY
+            return TransientError(said, retry_after=_wait_of(transfer.header), busy=busy)
         return Refused(transfer.status, said)
-
-    def _message(self, body: bytes) -> str:
-        """What the server says of an error, in one line."""
-        try:
-            told = json.loads(body)
-            text = error_text(told.get("error", told))
-        except (ValueError, AttributeError, RecursionError):
-            text = body.decode(errors="replace")
-        return self._one_line(text)
 
     def _one_line(self, text: str) -> str:
         return " ".join(self.key.scrub(text).split())[:300]
 
     def _read_json(self, body: bytes) -> Any:
         return read_json(body, self.host)
+
+
+def _error_of(body: bytes) -> Any:
+    """What a server says of an error: an object, a text, or the whole body where it is neither."""
+    try:
+        told = json.loads(body)
+    except (ValueError, RecursionError):
+        return body.decode(errors="replace")
+    told = told[0] if isinstance(told, list) and told else told  # as Google's API has it
+    return ((told.get("error") or told) if isinstance(told, dict) else told) or ""
 
 
 def _encoded(body: dict[str, Any]) -> bytes:
@@ -296,14 +321,19 @@ def read_json(body: bytes, host: str) -> Any:
         raise TransientError(f"{host} sent a reply that is not JSON", sent=True) from None
 
 
+def is_spent(error: Any) -> bool:
+    """Whether an error says that a quota is spent, as of money or of a day: asking again soon does not help."""
+    return isinstance(error, dict) and SPENT in (error.get("code"), error.get("type"))
+
+
 def error_text(error: Any) -> str:
     """What an error says, in a server's words."""
-    return str(error.get("message", error) if isinstance(error, dict) else error)
+    return str((error.get("message") or error) if isinstance(error, dict) else error)
 
 
 def final(refused: Refused) -> GenerationError | BackendGone:
-    """What a refusal means: a wrong key or model will be wrong for every request."""
-    if refused.status in {401, 403, 404}:
+    """What a refusal means: of a key, an account or a model, it would meet every request."""
+    if refused.status in CLOSED:
         return BackendGone(str(refused))
     return (UnfitRequest if refused.status in UNFIT else GenerationError)(str(refused))
 
@@ -319,6 +349,7 @@ async def find_model(http: Http, model: str) -> tuple[str, dict[str, Any]]:
     except (Refused, WebPage) as error:
         if not model or (isinstance(error, Refused) and error.status < 400):
             raise
+        http.lists = not isinstance(error, WebPage)
         return model, {}
     except (TypeError, KeyError):
         if model:
@@ -381,7 +412,19 @@ def _is_here(host: str) -> bool:
 def _proxy_for(url: str) -> str | None:
     """The proxy that the environment names for an address: looked for once, and not in a thread for each request."""
     parts = urlsplit(url)
-    return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
+    host, proxies = parts.hostname or "", getproxies()
+    if proxy_bypass(host) or _is_in(host, proxies.get("no", "")):
+        return None
+    return proxies.get(parts.scheme) or proxies.get("all")
+
+
+def _is_in(host: str, ranges: str) -> bool:
+    """Whether an address is in one of several ranges, such as `10.0.0.0/8`, which Python's own look passes over."""
+    for each in ranges.split(","):
+        with suppress(ValueError):
+            if "/" in each and ip_address(host) in ip_network(each.strip(), strict=False):
+                return True
+    return False
 
 
 async def _lines(pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
@@ -400,6 +443,12 @@ async def _lines(pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, N
             if size > LARGEST:
                 raise GenerationError(f"the server sent a line of more than {LARGEST // MIB} MiB")
     yield b"".join(begun)  # what came last may lack its newline
+
+
+def _wait_of(header: Callable[[str], str]) -> float | None:
+    """Seconds that a server asks to wait, by its headers; `retry-after-ms` is the finer one, of OpenAI and Azure."""
+    milliseconds = read_seconds(header("retry-after-ms"))
+    return read_seconds(header("retry-after")) if milliseconds is None else milliseconds / 1000
 
 
 def read_seconds(retry_after: str) -> float | None:

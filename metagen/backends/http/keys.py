@@ -8,10 +8,9 @@ from functools import lru_cache
 from typing import Any
 
 from metagen.errors import InputError
-from metagen.request import KEYS
+from metagen.request import secrets_in
 
 BLOT = "***"
-_HEADERS = re.compile(r"(?:key|token|secret|password|signature)$|authorization|cookie", re.IGNORECASE)
 SHORTEST = 6
 """Characters. A shorter key is looked for in messages alone: removing it from whole replies would spoil them."""
 
@@ -19,16 +18,16 @@ SHORTEST = 6
 class Key:
     """The key in the environment variable `variable`, empty if there is none, and those that are sent beside it.
 
-    These are headers and fields of the body that are called keys by their names, such as `X-Api-Key`.
+    These are headers and fields of the body that are called keys by their names, such as `X-Api-Key`. A header
+    `Authorization` goes in place of the key in the variable.
     """
 
     def __init__(
         self, variable: str, headers: Mapping[str, str] | None = None, fields: Mapping[str, Any] | None = None
     ) -> None:
         self.variable = variable
-        sent = [value for name, value in (headers or {}).items() if _HEADERS.search(name)]
-        sent += [value for name, value in (fields or {}).items() if KEYS.search(name)]
-        values = [value for value in sent if isinstance(value, str)]
+        values = [value for _, value in secrets_in([headers or {}, fields or {}])]
+        self._is_given = any(str(name).lower() == "authorization" for name in headers or ())
         parts = {part for value in values for part in (value.strip(), value.strip().rpartition(" ")[2])}
         self._others = tuple(sorted((part for part in parts if len(part) >= SHORTEST), key=len, reverse=True))
 
@@ -44,7 +43,7 @@ class Key:
 
     def headers(self) -> dict[str, str]:
         """What is sent. Raises `InputError`, without telling it, for what cannot be a key."""
-        key = self.value
+        key = "" if self._is_given else self.value
         if not key.isprintable():
             raise InputError(f"the environment variable {self.variable} holds no key: it has control characters")
         return {"Authorization": f"Bearer {key}"} if key else {}

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from metagen.backends.http.connection import TRANSIENT, Refused, error_text, read_json
+from metagen.backends.http.connection import CLOSED, TRANSIENT, Refused, error_text, read_json
 from metagen.budget import Usage
 from metagen.confidence import of_token
 from metagen.errors import GenerationError, TransientError
@@ -268,14 +268,14 @@ def _error_in(reply: dict[str, Any]) -> object:
 def _failure(error: object, host: str) -> GenerationError:
     """What an error means that came in place of a reply, by the status that it names.
 
-    Of a key or a model (401, 403, 404) it may be the fault of one of several servers behind this one: it ends no run.
+    Of a key, an account or a model it may be the fault of one of several servers behind this one: it ends no run.
     """
     told = (error.get("code"), error.get("status")) if isinstance(error, dict) else ()
     status = next((int(each) for each in map(str, told) if STATUS.fullmatch(each)), 0)
     is_fault = isinstance(error, dict) and error.get("type") in INVALID
     if not status and is_fault and not PASSING.search(str(error)):
         status = 400
-    if 400 <= status < 500 and status not in TRANSIENT | {401, 403, 404}:
+    if 400 <= status < 500 and status not in TRANSIENT | CLOSED:
         return Refused(status, f"{host} answered {status}: {error_text(error)}")
     return TransientError(f"{host} broke off: {error_text(error)}", sent=True)
 

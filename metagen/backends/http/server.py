@@ -429,6 +429,8 @@ class OpenAIServer(Backend):
         except Refused as refused:
             if refused.status == 404 and self._words.api == "auto":
                 self._words.api = "completions"
+            elif isinstance(final(refused), BackendGone):
+                raise
             elif not self._words.learn(refused):
                 self._draw_singly()
                 return

@@ -3,14 +3,16 @@
 import json
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable
+from contextlib import nullcontext
 from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metagen import InputError
+from metagen import InputError, Model
 from metagen.backends.http.keys import BLOT, SHORTEST, Key
+from metagen.request import without_secrets
 
 SECRET = "sk-Ab/9+x y=Ü7"
 
@@ -98,3 +100,26 @@ def test_what_cannot_be_a_key_is_refused_without_being_told(monkeypatch: pytest.
     with pytest.raises(InputError) as refused:
         Key("OUR_KEY").headers()
     assert "secret" not in str(refused.value)
+
+
+SECRETS = ("token", "key", "apiKey", "x-api-key", "subscription_key", "hf_token", "Helicone-Auth", "X-Auth", "jwt")
+OTHERS = ("stop_token", "prompt_cache_key", "user", "X-Author", "keywords", "max_tokens", "tokenizer", "authors")
+
+
+@pytest.mark.parametrize("name", [*SECRETS, *OTHERS])
+def test_one_rule_says_what_a_secret_is(name: str) -> None:
+    """In headers and fields, in what is written down, and in what a strategy may hold."""
+    secret, given = name in SECRETS, {name: "sk-0123456789", "deep": [{name: "sk-0123456789", "best_of": 7}]}
+    assert bool(Key("OUR_KEY", {name: "sk-0123456789"}).secrets) == secret
+    assert bool(Key("OUR_KEY", None, {"deep": [{name: "sk-0123456789"}]}).secrets) == secret
+    written = without_secrets(given)
+    assert written["deep"][0].keys() - {name} == {"best_of"}
+    assert (name in written["deep"][0]) != secret
+    with pytest.raises(InputError, match=f"extra may hold no {name}") if secret else nullcontext():
+        Model(extra=given)
+
+
+def test_a_schema_may_name_what_elsewhere_is_a_secret() -> None:
+    schema = {"guided_json": {"properties": {"token": {"type": "string"}}, "required": ["token"]}}
+    assert without_secrets(schema) == schema
+    assert "token" in str(Model(extra=schema).extra)

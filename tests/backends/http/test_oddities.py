@@ -554,11 +554,11 @@ FINAL = [
     {"status": 400},
     {"code": None, "type": "invalid_request_error"},
     {"code": "context_length_exceeded", "type": "invalid_request_error"},
-    {"code": 402},
+    {"code": 451},
     {"code": "BAD_REQUEST", "status": 400},
 ]
 PASSING = [
-    *({"code": code} for code in (None, 408, 409, 429, 500, "502", 200, 0, -400, True, 4.5, [400], 401, 403, 404)),
+    *({"code": code} for code in (None, 408, 409, 429, 500, "502", 200, 0, -400, True, 4.5, [400], 401, 402, 403, 404)),
     {"type": "server_error"},
     {"code": 503, "type": "invalid_request_error"},
     {"code": "rate_limit_exceeded"},
@@ -592,7 +592,7 @@ async def test_an_error_inside_of_a_reply_that_is_final_is_asked_once_and_costs_
         with pytest.raises(GenerationError, match="maximum context length") as raised:
             await server.generate(Request("p", "3 + 4?", n=n), books.append)
     assert not isinstance(raised.value, TransientError)
-    assert isinstance(raised.value, UnfitRequest) == (error.get("code") != 402)
+    assert isinstance(raised.value, UnfitRequest) == (error.get("code") != 451)
     assert len(fake.bodies) == 1
     assert sum(books, Usage()) == Usage(calls=1)
 
@@ -912,6 +912,27 @@ async def test_a_slow_reply_of_a_server_that_lives_is_waited_for() -> None:
             return await super()._answer(request, body)
 
     async with opened(Slow(), probe_every=0.01) as server:
+        assert len(completed(await server.generate(ASKED, lambda _: None))) == 4
+
+
+async def test_a_server_that_shows_a_page_in_place_of_its_models_does_not_hang() -> None:
+    slow = asyncio.Event()
+
+    class Page(FakeServer):
+        looks = 0
+
+        async def _models(self, request: web.Request) -> web.Response:
+            self.looks += 1
+            if self.looks > 5:
+                slow.set()
+            return web.Response(text="<html></html>", content_type="text/html")
+
+        async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+            await slow.wait()
+            return await super()._answer(request, body)
+
+    fake = Page()
+    async with fake.running(), OpenAIServer(fake.url, "mock", probe_every=0.01) as server:
         assert len(completed(await server.generate(ASKED, lambda _: None))) == 4
 
 

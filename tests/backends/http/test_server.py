@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -48,7 +49,7 @@ async def serving(fake: FakeServer, **settings: object) -> AsyncIterator[VLLMSer
         yield server
 
 
-async def drawn(server: VLLMServer, request: Request) -> tuple[list[Completion], Usage]:
+async def drawn(server: OpenAIServer, request: Request) -> tuple[list[Completion], Usage]:
     books: list[Usage] = []
     completions = completed(await server.generate(request, books.append))
     return completions, sum(books, Usage())
@@ -74,6 +75,31 @@ async def test_requests_go_through_the_proxy_that_the_environment_names(monkeypa
         monkeypatch.setenv("no_proxy", "models.invalid")
         with pytest.raises(TransientError, match=r"models\.invalid"):
             await VLLMServer("http://models.invalid/v1").__aenter__()
+    assert len(completions) == 3
+
+
+async def test_a_proxy_for_all_addresses_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeServer()
+    async with fake.running():
+        monkeypatch.setenv("all_proxy", fake.url.removesuffix("/v1"))
+        async with VLLMServer("http://models.invalid/v1") as server:
+            completions, _ = await drawn(server, ASKED)
+    assert len(completions) == 3
+
+
+@pytest.mark.parametrize("ranges", ["10.0.0.0/8, 127.0.0.0/8", "127.0.0.1/8"])
+async def test_addresses_in_a_range_without_a_proxy_are_asked_themselves(
+    monkeypatch: pytest.MonkeyPatch, ranges: str
+) -> None:
+    fake = FakeServer()
+    async with fake.running():
+        monkeypatch.setenv("http_proxy", "http://proxy.invalid:3128")
+        monkeypatch.setenv("no_proxy", ranges)
+        async with VLLMServer(fake.url) as server:
+            completions, _ = await drawn(server, ASKED)
+        monkeypatch.setenv("no_proxy", "10.0.0.0/8, nonsense/9")
+        with pytest.raises(TransientError, match=r"through the proxy http://proxy\.invalid:3128"):
+            await VLLMServer(fake.url).__aenter__()
     assert len(completions) == 3
 
 
@@ -571,3 +597,137 @@ async def test_a_refusal_of_what_a_request_holds_is_told_apart(status: str) -> N
         with pytest.raises(GenerationError, match=f"answered {status}") as raised:
             await drawn(server, ASKED)
     assert isinstance(raised.value, UnfitRequest) == (status != "418")
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "3"}, 3.0),
+        ({"Retry-After": "3", "retry-after-ms": "250"}, 0.25),
+        ({"Retry-After": "3", "Retry-After-Ms": "soon"}, 3.0),
+        ({}, None),
+    ],
+)
+async def test_the_finer_of_two_times_to_wait_counts(headers: dict[str, str], seconds: float | None) -> None:
+    async with refusing(429, {"message": "too many requests"}, headers) as server:
+        with pytest.raises(TransientError) as raised:
+            await drawn(server, ASKED)
+    assert raised.value.retry_after == seconds
+
+
+@pytest.mark.parametrize(("status", "said", "again"), [(500, "false", False), (400, "true", True), (429, "?", True)])
+async def test_a_server_that_says_whether_to_ask_again_is_believed(status: int, said: str, again: bool) -> None:
+    async with refusing(status, {"message": "no"}, {"x-should-retry": said}) as server:
+        with pytest.raises(GenerationError, match=f"answered {status}: no") as raised:
+            await drawn(server, ASKED)
+    assert isinstance(raised.value, TransientError) == again
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (429, {"message": "You exceeded your current quota", "type": "insufficient_quota", "code": None}),
+        (429, {"message": "You exceeded your current quota", "code": "insufficient_quota"}),
+        (402, {"message": "You exceeded your current quota"}),
+        (402, "You exceeded your current quota"),
+    ],
+)
+async def test_an_account_that_is_spent_ends_the_run_at_once(status: int, error: object) -> None:
+    async with refusing(status, error) as server:
+        asked = len(server.asked)
+        with pytest.raises(BackendGone, match=f"answered {status}: You exceeded your current quota"):
+            await Retrying(server, attempts=2, wait=0, longest=0).generate(ASKED, lambda _: None)
+        assert len(server.asked) == asked + 1
+
+
+async def test_a_rate_that_is_limited_is_told_apart_from_a_request_that_no_rate_allows() -> None:
+    async with refusing(429, {"message": "Rate limit reached for requests"}) as server:
+        with pytest.raises(TransientError) as raised:
+            await drawn(server, ASKED)
+    assert raised.value.busy
+    said = "Request too large for gpt-4 on tokens per min (TPM): Limit 10000, Requested 15000."
+    async with refusing(429, {"message": said, "type": "tokens", "code": "rate_limit_exceeded"}) as server:
+        with pytest.raises(UnfitRequest, match="answered 429: Request too large"):
+            await drawn(server, ASKED)
+
+
+class Watched(OpenAIServer):
+    """A server, and what it was asked."""
+
+    asked: list[dict[str, Any]]
+
+
+@asynccontextmanager
+async def refusing(status: int, error: object, headers: dict[str, str] | None = None) -> AsyncIterator[Watched]:
+    """An open server that answers every request so."""
+
+    class Refusing(FakeServer):
+        async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+            return web.json_response({"error": error}, status=status, headers=headers)
+
+    fake = Refusing()
+    async with fake.running(), Watched(fake.url, dialect="vllm") as server:
+        server.asked = fake.bodies
+        yield server
+
+
+@pytest.mark.parametrize("status", [401, 402, 403])
+async def test_a_key_that_may_list_models_and_not_ask_is_refused_at_the_opening(status: int) -> None:
+    class Public(FakeServer):
+        async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+            return web.json_response({"error": {"message": "no credentials"}}, status=status)
+
+    with pytest.raises(InputError, match=rf"cannot use .*answered {status}: no credentials"):
+        async with serving(Public(vllm=False)):
+            pass
+
+
+async def test_where_no_key_was_sent_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MY_KEY", raising=False)
+    with pytest.raises(InputError, match=r"answered 401: wrong key \(no key was sent: MY_KEY is not set\)"):
+        async with serving(FakeServer(key="sesame"), key_env="MY_KEY"):
+            pass
+
+
+@pytest.mark.parametrize("name", ["Authorization", "authorization"])
+async def test_a_key_that_is_given_as_a_header_goes_in_place_of_the_variable(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "of-somebody-else")
+    seen: list[tuple[str, str]] = []
+
+    class Looking(FakeServer):
+        async def _models(self, request: web.Request) -> web.Response:
+            seen.extend(request.headers.items())
+            return await super()._models(request)
+
+        async def _generate(self, request: web.Request) -> web.StreamResponse:
+            seen.extend(request.headers.items())
+            return await super()._generate(request)
+
+    headers = {name: "Bearer sesame", "content-type": "application/json"}
+    async with serving(Looking(key="sesame"), headers=headers) as server:
+        await drawn(server, ASKED)
+    assert {value for key, value in seen if key.lower() == "authorization"} == {"Bearer sesame"}
+    assert [value for key, value in seen if key.lower() == "content-type"] == ["application/json"]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ('{"error": null, "message": "no power"}', "no power"),
+        ('[{"error": {"code": 400, "message": "no power", "status": "INVALID_ARGUMENT"}}]', "no power"),
+        ('{"error": {"message": null, "code": "no_power"}}', "{'message': None, 'code': 'no_power'}"),
+        ('{"error": "no power"}', "no power"),
+        ("no power", "no power"),
+        ("[]", "Bad Request"),
+    ],
+)
+async def test_what_a_refusal_says_is_found(body: str, said: str) -> None:
+    class Refusing(FakeServer):
+        async def _answer(self, request: web.Request, _: dict[str, Any]) -> web.StreamResponse:
+            return web.Response(text=body, status=400)
+
+    async with serving(Refusing()) as server:
+        with pytest.raises(UnfitRequest, match=re.escape(f"answered 400: {said}") + "$"):
+            await drawn(server, ASKED)
