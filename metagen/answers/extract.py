@@ -108,6 +108,7 @@ _WRAPPING = re.compile(
 )
 
 
+_AROUND = re.compile(rf"^[\s{_EMOJI}]+|[\s{_EMOJI}]+$")
 _IN_BOLD = re.compile(r"^\*\*(.*)\*\*$")
 _AND = r",?\s*(?:and|or|[/&])\s*"
 _JOINED = re.compile(rf"\*\*({_AND})\*\*")
@@ -132,10 +133,11 @@ def extract(text: str, *, finished: bool = True) -> str | None:
 
     Marked on purpose are the content of `\boxed{…}` or `\fbox{…}` (or the word after `\boxed `), what follows `Answer:`
     to the end of the sentence, a value in the line under the heading `Final Answer` or after `A:`, and the line in
-    `<answer>…</answer>` or in the field `"answer"` of a JSON object. The last of them counts. `#### n` with a value to the end of the line, so that a heading is none, and the sentence `the answer
-    is …` count where nothing is marked before them, or where some words or the end of a paragraph stand between: what
-    was marked on purpose outranks what the next line happens to say, but an early box is not the last word. Where there
-    is none of these, a value in bold counts that opens the last line, or follows "there are".
+    `<answer>…</answer>` or in the field `"answer"` of a JSON object. The last of them counts. `#### n` with a value to
+    the end of the line, so that a heading is none, and the sentence `the answer is …` count where nothing is marked
+    before them, or where some words or the end of a paragraph stand between: what was marked on purpose outranks what
+    the next line happens to say, but an early box is not the last word. Where there is none of these, a value in bold
+    counts that opens the last line, or follows "there are".
 
     An answer comes without its period, currency, Markdown and dollar signs and plain units, and never has a brace
     without its partner. An unclosed or empty box gives nothing. Of a text that was cut off, not `finished`, nothing
@@ -150,6 +152,11 @@ def extract(text: str, *, finished: bool = True) -> str | None:
     if found:
         return found[1]
     return _bold(text) if finished else None
+
+
+def without_emoji(text: str) -> str:
+    """A text without the emoji around it."""
+    return _AROUND.sub("", text)
 
 
 def alone(text: str) -> str | None:
