@@ -129,9 +129,8 @@ class Choice(ByKey):
         """Whether a text that begins with a letter does not go through several of them, or leave that one out."""
         before = r"(?:^|[.;!?]\s{1,3})[^\w\n]{0,9}(?:[Oo]ption\s|[Cc]hoice\s)?\(?|\s\("
         head = rf"(?:{before})([{self.letters}])(?:\)|[.:]\s|\s[–—-]\s)"
-        return not _LEFT_OUT.match(text) and len({found[1] for found in re.finditer(head, text, re.MULTILINE)}) < len(
-            "AB"
-        )
+        letters = {found[1] for found in re.finditer(head, text, re.MULTILINE)}
+        return len(letters) <= 1 and not _LEFT_OUT.match(text)
 
     def _opening(self, text: str) -> str:
         """The letter that stands alone in the first line, or begins it as in `B) 12`, if no other line has another."""

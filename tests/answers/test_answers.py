@@ -360,6 +360,8 @@ LANGUAGE = Label("C", "C++", "C#")
         (LastNumber(), "In all 1.234,56 euros", "1.234,56"),
         (LastNumber(), "In all 1.234.567 people", "1.234.567"),
         (LastNumber(), "it is ٤٢", "42"),
+        (LastNumber(), "In all 12,34,567 rupees", "12,34,567"),
+        (LastNumber(), "共5万元", r"5 \times 10^{4}"),
         (LastNumber(), "3½ hours", "3 1/2"),
         (LastNumber(), "one half is ½", "1/2"),
         (LastNumber(), "6.02×10²³ of them", "6.02×10^{23}"),
