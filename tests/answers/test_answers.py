@@ -48,6 +48,7 @@ def last_word(text: str) -> str | None:
     return text.rsplit(maxsplit=1)[-1].strip(".") if text.split() else None
 
 
+F = "def f(x):\n    return x\n"
 COLOURS = Choice("ABC", texts=("the red one", "the blue one", "green"))
 PRESIDENTS = Choice("ABCD", texts=("G. Washington", "A. Lincoln", "B. Franklin", "D. Eisenhower"))
 TEN = Choice("ABCDEFGHIJ")
@@ -345,6 +346,8 @@ LANGUAGE = Label("C", "C++", "C#")
         (Code("rust"), "```rust\nfn main() {}\n```", "fn main() {}\n"),
         (Code(), "~~~python\nx = 1\n~~~", "x = 1\n"),
         (Code(), "There is no code.", None),
+        (Code(), f"```python\n{F}```\nExample usage:\n```python\nprint(f(3))\n```", F),
+        (Code(), f"```\n{F}```\nOutput:\n```\n3\n```", F),
         (Text(), "The answer is Paris.", "Paris"),
         (Text(), "The answer is 5 apples.", "5 apples"),
         (Text(), "The answer is 3 days because it rained.", "3 days"),
@@ -449,6 +452,8 @@ def test_what_reaches_the_end_of_a_reply_that_was_cut_off_does_not_count(kind: A
         (Json("a"), '{"a": 1}', '{"a": 2}', False),
         (Json(), '{"a": 1, "b": [1, 2]}', '{ "b":[1,2],"a":1 }', True),
         (Json(), '{"a": true}', '{"a": 1}', False),
+        (Json(), '{"a": 1e400}', '{"a": 1e500}', False),
+        (Json(), '{"a": [1e400]}', '{"a":[1e400]}', True),
         (Code(), "x = 1\n\ny = 2", "```python\nx = 1  \ny = 2\n```", True),
         (Code(), "if x:\n    y", "if x:\ny", False),
         (Text(), "The Eiffel Tower!", "eiffel tower", True),
