@@ -113,6 +113,7 @@ _IN_BOLD = re.compile(r"^\*\*(.*)\*\*$")
 _AND = r",?\s*(?:and|or|[/&])\s*"
 _JOINED = re.compile(rf"\*\*({_AND})\*\*")
 _EACH_BOLD = re.compile(r"\*\*([^*\n]+)\*\*")
+_DIGIT_OR_CONDITION = re.compile(r"\d|\b(?:if|unless|whether|when|where|suppose)\b", re.IGNORECASE)
 _AMOUNT = re.compile(r"[-+]?[$€£]?[-+]?[0-9.,/]*[0-9]")
 _NUMBERED = re.compile(r"[0-9]+[.):]\s")
 
@@ -294,12 +295,14 @@ def _cued(text: str, end: int, before: Found | None, cues: re.Pattern[str], plac
 
 
 def _emphasised(line: str) -> str | None:
-    """The one value in bold in a line that begins with other words, as in `Janet makes **$18** a day`."""
-    found = list(_EACH_BOLD.finditer(line)) if line.count("**") == len("**") else []
-    value = _trimmed(found[0][1]) if found else None
-    if not value or not _is_value(value) or is_turned(f"{line[: found[0].start()]}{value}"):
+    """The one value in bold in a line with other words and no other number, as in `Janet makes **$18** a day`."""
+    found = _EACH_BOLD.search(line) if line.count("**") == len("**") else None
+    value = _trimmed(found[1]) if found else None
+    if not (found and value and _is_value(value)):
         return None
-    return value
+    before, behind = line[: found.start()], line[found.end() :]
+    is_other = _DIGIT_OR_CONDITION.search(f"{before} {behind}") or is_turned(f"{before}{value}")
+    return None if is_other else value
 
 
 def _without_bold(line: str, said: str) -> str | None:

@@ -69,6 +69,8 @@ PATIENT = 60.0
         ("Final Answer: The train takes **3 hours**.", "3"),
         ("The final answer is approximately **3.14**.", "3.14"),
         ("**Answer:** It is less than **5**.", "It is less than 5"),
+        ("**Answer:** If it is **5** there is none.", "If it is 5 there is none"),
+        ("**Answer:** In **3** days it is 7.", "In 3 days it is 7"),
         ("**Answer:** The boxes weigh **5** and **6** kg.", "The boxes weigh 5 and 6 kg"),
         ("The answer is **5** or **6**.", "5 or 6"),
         ("Final Answer: The final answer is $5$. I hope it is correct.", "5"),
