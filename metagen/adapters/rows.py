@@ -99,7 +99,7 @@ def _ranked(row: SolutionRow, candidates: Sequence[Shown]) -> tuple[list[Shown],
 
 def _speaker(solved: Solved, how: Training) -> tuple[Callable[[Shown], Any], Any]:
     """How a reply is written, and the prompt in the same form."""
-    turns = _conversation(*solved)
+    turns = conversation_of(*solved)
     if how.plain:
         return (lambda each: each.text), plain(turns)
     return _turn, [turn.fields() for turn in turns]
@@ -110,7 +110,7 @@ def _turn(each: Shown) -> list[Row]:
     return [{"role": "assistant", "content": each.text, **thought}]
 
 
-def _conversation(row: SolutionRow, spans: Sequence[SpanRow]) -> Turns:
+def conversation_of(row: SolutionRow, spans: Sequence[SpanRow]) -> Turns:
     """The question in its conversation, as the problem has it and not as a strategy asked it."""
     question = row.prompt or asked(spans)
     sent = next((span.request for span in spans if span.request and not span.verifying), None)

@@ -11,6 +11,7 @@ ENDS = "End with: The answer is {}."
 COMMAND = r"\\(?:text(?:bf|it|rm)?|mathrm|mathbf|underline)(?![a-zA-Z])\s*"
 """A command of LaTeX that changes how its text looks."""
 _IN_TEXT = re.compile(COMMAND + r"\{([^{}]*)\}")
+_SPACE = re.compile(r"\\[ ,;:]|\\q?quad(?![a-zA-Z])")
 _MARKUP = re.compile(rf"{COMMAND}|\\[()\[\]]|[`$]|(?<!\w)\*|\*(?!\w)")
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b(?![+#])")
 _PUNCTUATION = rf"[{re.escape(string.punctuation)}]"
@@ -41,9 +42,14 @@ class ByKey:
         return self.key(answer) == self.key(reference)
 
 
+def without_commands(text: str) -> str:
+    r"""What `\text{…}` and the like hold, with plain spaces for those of LaTeX."""
+    return _SPACE.sub(" ", _IN_TEXT.sub(r"\1", text)) if "\\" in text else text
+
+
 def without_markup(text: str) -> str:
     """A text without the markup of LaTeX and Markdown around it."""
-    return _MARKUP.sub("", _IN_TEXT.sub(r"\1", text)).strip().strip("{}")
+    return _MARKUP.sub("", without_commands(text)).strip().strip("{}")
 
 
 def normalised(text: str, *, numbers: bool = False) -> str:
@@ -51,6 +57,6 @@ def normalised(text: str, *, numbers: bool = False) -> str:
 
     With `numbers`, punctuation stays without which a number, or a text such as `C++`, is another one.
     """
-    folded = unicodedata.normalize("NFKC", text).casefold()
+    folded = unicodedata.normalize("NFKC", without_commands(text)).casefold()
     plain = _MERE_PUNCTUATION.sub("", _DASHES.sub("-", folded)) if numbers else _ALL_PUNCTUATION.sub("", folded)
     return " ".join(_ARTICLES.sub(" ", plain).split()) or " ".join(text.casefold().split())

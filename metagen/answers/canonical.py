@@ -104,6 +104,9 @@ _REWRITES = (
     ("^", re.compile(r"\^\s*(?:\{\s*('+)\s*\}|('+))"), r"\1\2"),
     ("varnothing", re.compile(r"\\varnothing(?![a-zA-Z])"), r"\\emptyset"),
     ("\\}", re.compile(r"\\\{\s*\\\}"), r"\\emptyset"),
+    ("angle", re.compile(r"\\langle(?![a-zA-Z])"), "("),
+    ("angle", re.compile(r"\\rangle(?![a-zA-Z])"), ")"),
+    ("US", re.compile(r"^US(?:D\s?(?=[0-9])|\s?(?=\\?\$))(?=[^a-zA-Z]*$)"), ""),
     ("nfinity", re.compile(r"(?<![\\a-zA-Z])[Ii]nfinity(?![a-zA-Z])"), r"\\infty"),
     ("\\", re.compile(r"(?<!\\)\\[()\[\]]"), ""),
     ("$", re.compile(r"\\?\$"), ""),
@@ -281,6 +284,13 @@ def _composite(text: str) -> str | None:
         return _part(inner)
     elements = map(_part, pieces)
     return opening + ", ".join(sorted(set(elements)) if opening == r"\{" else elements) + closing
+
+
+def elements(key: str) -> list[str] | None:
+    """The elements of the key of a list, or the key alone; `None` for a set, or what is no list."""
+    opening, inner, _ = _enclosed(key) or ("", key, "")
+    pieces = None if opening == r"\{" else _pieces(inner)
+    return None if pieces is None else [piece.strip() for piece in pieces]
 
 
 def _depths(text: str) -> Iterator[tuple[re.Match[str], int]]:

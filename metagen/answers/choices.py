@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import lru_cache
 
-from metagen.answers.by_key import ENDS, ByKey, normalised, without_markup
+from metagen.answers.by_key import ENDS, ByKey, normalised, without_commands, without_markup
 from metagen.answers.canonical import canonical
-from metagen.answers.extract import LONGEST, extract
+from metagen.answers.extract import LONGEST, extract, without_emoji
 from metagen.answers.numerals import NUMBER_KEY
 from metagen.answers.protocol import Form
 from metagen.errors import InputError
@@ -44,14 +44,16 @@ _WRONG = (
 _IS_WRONG = re.compile(_WRONG)
 _LEFT_OUT = re.compile(rf"\W*{_CHOSEN}[\s*]*\(?{_WRONG}")
 """A letter that is not the answer, and a line or text that begins with one."""
-_ANOTHER = r"\s*(?:[,/&]|\bor\b|\band\b)\s*(?:(?:or|and)\s+)?\(?LETTER\b\)?\s*(?=[.,;!?/&\n]|\b(?:or|and)\b|\Z)"
+_ANOTHER = (
+    r"[\s*]*(?:[,/&]|\bor\b|\band\b)[\s*]*(?:(?:or|and)[\s*]+)?\(?LETTER\b\)?[\s*]*(?=[.,;!?/&\n]|\b(?:or|and)\b|\Z)"
+)
 """What follows the first of several letters, as in `A or B.` and `A, B and C`."""
 _DENIED = re.compile(
     r"(?<!\w)(?:not|never|neither|nor|hardly|than|instead of|is ?n['’]?t|(?:was|does|are|ca)n['’]?t|cannot)"
-    r"(?: (?:be|really|very|exactly|quite|entirely|clearly|an?|the))* \Z"
+    r"(?: (?:be|really|very|exactly|quite|entirely|clearly|that|so|too|all|overly|particularly|especially|an?|the))* \Z"
 )
 """What stands before a label that a text does not say."""
-_CLAUSE = re.compile(r"[.,;!\n]+")
+_CLAUSE = re.compile(r"[.,;!\n]+|\s[–—]\s")
 _TURNS = re.compile(r"\b(?:but|however|although|though|actually|wait|rather|instead|or)\b|\?", re.IGNORECASE)
 _WORD = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]")
 _AFTER_ANSWER = re.compile(r"\banswer\b\W*(?:is\b)?\W*([^\n]*)", re.IGNORECASE)
@@ -92,14 +94,15 @@ class Choice(ByKey):
 
     def extract(self, text: str, *, finished: bool = True) -> str | None:
         given, end = extract(text, finished=finished) or "", len(text) + finished
-        last = text.strip().rpartition("\n")[2]
+        paragraph = text.strip().rpartition("\n\n")[2]
+        last = paragraph.rpartition("\n")[2]
         for place in (
             self._initialled(given, text, end),
             given,
             self._opening(text),
             self._last(_MENTIONED, text, end),
-            text if finished and not _LEFT_OUT.match(text) else "",
-            last if finished and not _LEFT_OUT.match(last) else "",
+            text if finished and self._is_one(text) else "",
+            last if finished and self._is_one(paragraph) and not _LEFT_OUT.match(last) else "",
             self._last(_THOUGHT, text, end),
         ):
             if place and (letter := self._letter(place)):
@@ -115,12 +118,19 @@ class Choice(ByKey):
         another = re.compile(_ANOTHER.replace("LETTER", f"[{self.letters}]"))
         found = [
             match[match.lastindex or 0]
-            for match in re.finditer(pattern.replace("LETTER", rf"\(?({letter})\b\)?"), text)
+            for match in re.finditer(pattern.replace("LETTER", rf"[(*]{{0,3}}({letter})\b[)*]{{0,3}}"), text)
             if match.end() < end
             and not _IS_WRONG.match(text, match.start(match.lastindex or 0))
             and not another.match(text, match.end())
         ]
         return found[-1] if found else ""
+
+    def _is_one(self, text: str) -> bool:
+        """Whether a text that begins with a letter does not go through several of them, or leave that one out."""
+        before = r"(?:^|[.;!?]\s{1,3})[^\w\n]{0,9}(?:[Oo]ption\s|[Cc]hoice\s)?\(?|\s\("
+        head = rf"(?:{before})([{self.letters}])(?:\)|[.:]\s|\s[–—-]\s)"
+        letters = {found[1] for found in re.finditer(head, text, re.MULTILINE)}
+        return len(letters) <= 1 and not _LEFT_OUT.match(text)
 
     def _opening(self, text: str) -> str:
         """The letter that stands alone in the first line, or begins it as in `B) 12`, if no other line has another."""
@@ -142,9 +152,11 @@ class Choice(ByKey):
 
     def _letter(self, text: str) -> str | None:
         """The letter that a text is, or begins with as a choice does, or whose text it is."""
-        pattern = rf"(?:(?:option|choice|answer)\s*:?\s*)?[(\[\"'“‘]*([{self.letters}])(?:[)\]\"'”’.:]*|[).:]+\s(.*))"
-        bare = without_markup(unicodedata.normalize("NFKC", text))
+        pattern = rf"(?:(?:option|choice|answer)\s*:?\s*)?[(\[\"'“‘«]*([{self.letters}])(?:[)\]\"'”’».:]*|[).:]+\s(.*))"
+        bare = without_emoji(without_markup(unicodedata.normalize("NFKC", text)))
         found = re.fullmatch(pattern, bare, re.IGNORECASE | re.DOTALL)
+        if found and found[2] and re.match(_ANOTHER.replace("LETTER", f"[{self.letters}]"), found[2]):
+            return None
         letter = next((each for each in self.letters if each.upper() == found[1].upper()), None) if found else None
         if found and letter and not found[2]:
             return letter
@@ -203,7 +215,7 @@ class Label(ByKey):
     def key(self, answer: str) -> str:
         if not _signed(self.labels):
             return normalised(answer)
-        read = _MINUS.sub("-", unicodedata.normalize("NFKC", answer).casefold())
+        read = _MINUS.sub("-", unicodedata.normalize("NFKC", without_commands(answer)).casefold())
         read = re.sub(r"\s*([<>=])\s*", r"\1", re.sub(r"\\(?=[#+&%_])", "", read))
         if not any(label.strip().startswith("+") for label in self.labels):
             read = re.sub(r"(?<!\w)\+(?=\d)", "", read)

@@ -6,7 +6,7 @@ What is no arithmetic is never worked out: a date is no difference, `IV` is no p
 import re
 from fractions import Fraction
 
-from metagen.answers.canonical import PROSE, canonical, equal_numbers, has_percent, is_whole
+from metagen.answers.canonical import PROSE, canonical, elements, equal_numbers, has_percent, is_whole
 from metagen.answers.measures import measure_others
 from metagen.answers.numerals import exact, number_key, repeating, with_signs
 from metagen.answers.spelling import to_ascii
@@ -60,6 +60,19 @@ _OTHER = (
 )
 """Not so `at least 7` and `no more than 7`: the answer to "what is the least number" is often given like that."""
 _BETWEEN = r"(?:\s+(?:be|or|equals?|to|an?|the|as|of|exactly|quite|just|only|about))*\s*"
+_OPPOSITES = (
+    ("increas\\w*|rises?|rose|gr(?:ow|ew)\\w*", "decreas\\w*|drop\\w*|falls?|fell|declin\\w*|reduc\\w*"),
+    ("profits?|gain\\w*", "loss\\w*|lost"), ("left", "right"), ("north", "south"), ("east", "west"), ("up", "down"),
+    ("before|ago|earlier", "after|later|from now"), ("older", "younger"), ("higher|above", "lower|below"),
+    ("clockwise", "(?:counter|anti)-?clockwise"), ("faster", "slower"), ("longer|taller", "shorter"),
+    ("heavier", "lighter"), ("more", "less|fewer"), ("forwards?", "backwards?"),
+)  # fmt: skip
+_OPPOSED = [[re.compile(rf"(?<![\w-])(?:{side})\b", re.IGNORECASE) for side in sides] for sides in _OPPOSITES]
+"""Words of which one turns what the other says of a number: `5 steps left` is not `5 steps right`."""
+_T = r"(?:T|\{\s*T\s*\}|\{?\s*\\(?:(?:top|intercal)(?![a-zA-Z])|(?:mathsf|mathrm|text)\s*\{\s*T\s*\})\s*\}?)"
+_TRANSPOSED = re.compile(rf"(?:\(\s*([A-Z])\s*([A-Z])\s*\)\s*)?\^\s*{_T}")
+_SEVERAL_OR_NAMED = re.compile(rf"[=(\[{{]|{PROSE.pattern}")
+_CASED = re.compile(r"\\(?:gamma|delta|theta|lambda|xi|pi|sigma|phi|psi|omega)(?![a-z])", re.IGNORECASE)
 _TURNED = re.compile(
     rf"""
     (?:(?<!\\)\b(?:{_OTHER}|{_WORKED_OUT})|n't|%\s*of)
@@ -102,11 +115,11 @@ def decide(answer: str, reference: str) -> bool | None:
     if is_whole(answer) and is_whole(reference):
         return int(answer) == int(reference)
     answer, reference = to_ascii(answer), to_ascii(reference)
-    if _derive_others(answer, reference):
-        return False
     keys = canonical(answer), canonical(reference)
+    if any(differ(answer, reference) for differ in (_derive_others, _oppose, measure_others)):
+        return False
     if keys[0] == keys[1]:
-        return not (_name_others(answer, reference) or measure_others(answer, reference))
+        return not _name_others(answer, reference)
     for compared in (equal_numbers, _nearly):
         if (equal := compared(answer, reference)) is not None:
             return equal
@@ -124,9 +137,9 @@ def for_symbols(answer: str) -> str:
     """Return an answer as the symbolic comparison is to read it.
 
     A list in prose and a choice with its text are their keys, and letters at the end of a formula stand apart, so that
-    they are taken for variables.
+    they are taken for variables. A transposed matrix is a power, since math-verify drops a bare `^T`.
     """
-    answer = with_signs(to_ascii(answer))
+    answer = _TRANSPOSED.sub(_as_power, with_signs(to_ascii(answer)))
     if _LISTED.search(answer) and not PROSE.search(key := canonical(answer)):
         return key
     if _PRODUCT.fullmatch(key := canonical(answer)):
@@ -164,6 +177,22 @@ def _ends_alone(one: str, other: str) -> bool:
     return bool(_RELATION.search(one) or (pair[1] and _OPEN.fullmatch(one)))
 
 
+def _repeats(one: str, other: str) -> bool:
+    """Whether one is a list in which a value stands twice, and the other has not as many values: `1, 1` is not `1`."""
+    values, others = elements(one), elements(other)
+    return bool(
+        values
+        and others
+        and len(set(values)) < len(values) != len(others)
+        and not _SEVERAL_OR_NAMED.search("".join((*values, *others)))
+    )
+
+
+def _as_power(found: re.Match[str]) -> str:
+    """What is transposed, or the two matrices of a product that is."""
+    return "{1}^{{1T}}{0}^{{1T}}".format(*found.groups()) if found[1] else "^{1T}"
+
+
 def _apart(found: re.Match[str]) -> str:
     return found[0] if is_symbol(found[0]) else "".join(f"{{{letter}}}" for letter in found[0])
 
@@ -175,6 +204,17 @@ def _name_others(answer: str, reference: str) -> bool:
     """
     names = [sorted(found[1]) for text in (answer, reference) if (found := _LEFT.match(text.replace("$", "")))]
     return len(names) == 2 and names[0] != names[1]
+
+
+def _oppose(answer: str, reference: str) -> bool:
+    """Whether a word of one of them is the opposite of one of the other's."""
+    if not (PROSE.search(answer) and PROSE.search(reference)):
+        return False
+    for sides in _OPPOSED:
+        said = [[bool(side.search(text)) for side in sides] for text in (answer, reference)]
+        if sorted(said) == [[False, True], [True, False]]:
+            return True
+    return False
 
 
 def _derive_others(answer: str, reference: str) -> bool:
@@ -234,7 +274,9 @@ def _as_text(one: str, other: str) -> bool | None:
     if any(bases):
         return _in_base(one, other, bases)
     if any(
-        differ(*pair) for differ in (_says_otherwise, _ends_alone, _is_more) for pair in ((one, other), (other, one))
+        differ(*pair)
+        for differ in (_says_otherwise, _ends_alone, _is_more, _repeats)
+        for pair in ((one, other), (other, one))
     ):
         return False
     if _are_names(one, other):
@@ -245,8 +287,14 @@ def _as_text(one: str, other: str) -> bool | None:
 
 
 def _are_names(one: str, other: str) -> bool:
-    """Whether both are ratios, symbols with a name or angles, which are equal only if they are written the same."""
+    """Whether both are ratios, symbols with a name or angles, which are equal only if they are written the same.
+
+    So it is where they differ in the size of a Greek letter.
+    """
     if any(pattern.fullmatch(one) and pattern.fullmatch(other) for pattern in (_RATIO, _NAME)):
+        return True
+    letters = [sorted(_CASED.findall(key)) for key in (one, other)]
+    if letters[0] != letters[1] and sorted(map(str.lower, letters[0])) == sorted(map(str.lower, letters[1])):
         return True
     angles = _ANGLE.fullmatch(one), _ANGLE.fullmatch(other)
     return bool(angles[0] and angles[1] and angles[0][1] != angles[1][1][::-1])

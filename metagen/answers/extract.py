@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 from metagen.answers.canonical import PROSE, balanced, canonical
+from metagen.answers.decide import is_turned
 from metagen.answers.numerals import NUMBER_KEY, repeating
 from metagen.answers.units import without_unit
 
@@ -33,14 +34,18 @@ LONGEST = 60
 _HASHES = re.compile(r"####[ \t]*([^\n#]{1,60}?)[ \t]*$", re.MULTILINE)
 
 
+_EMOJI = "\\u2600-\\u27bf\\u2b00-\\u2bff\\ufe0f\\U0001f300-\\U0001faff"
+_ITEM = r"\n[ \t]*[-•>][ \t]+"
+"""The mark of a list or a quotation at the head of a line: a minus sign has no space behind it."""
+_DONE = rf"(?:\*\*|:|[ \t{_EMOJI}]){{0,5}}\n"
+"""What follows the word `answer` in a heading."""
 _HEADING = re.compile(
-    r"^[ \t]*(?:(?:#{1,6}[ \t]*(?:\*\*)?|\*\*)(?:the[ \t]+)?(?:final[ \t]+)?|final[ \t]+)answer(?:\*\*|:){0,2}[ \t]*\n"
-    r"(?:\s|\\\[|\$\$)*+([^\n]{1,60}?)[ \t]*$",
+    rf"^[ \t]*(?:(?:#{{1,6}}[ \t{_EMOJI}]*(?:\*\*)?|\*\*)(?:the[ \t]+)?(?:final[ \t]+)?|final[ \t]+)answer{_DONE}"
+    r"(?:[ \t]*[-•>][ \t]+|\s|\\\[|\$\$)*+([^\n]{1,60}?)[ \t]*$",
     re.MULTILINE | re.IGNORECASE,
 )
 """A heading, and the first line under it."""
-_HEADING_ENDS = re.compile(r"(?:\*\*|:){0,2}[ \t]*\n")
-"""What follows the word `answer` in a heading."""
+_HEADING_ENDS = re.compile(_DONE)
 
 
 _LINE = re.compile(
@@ -49,9 +54,26 @@ _LINE = re.compile(
 _CHOICE_LINE = re.compile(r"^[ \t]*(?:\*\*)?B(?:\*\*)?:", re.MULTILINE)
 
 
-_OPENED = r"(?:\s|[*_]{1,2}|\$|\\[(\[]|\})*+(?!that\b)"
-_SENTENCE = re.compile(rf"\banswer(?:[*_]{{1,2}}|\}})?\s*is\b\s*[:\uff1a]?{_OPENED}", re.IGNORECASE)
+_OPENED = rf"(?:{_ITEM}|\s|[*_]{{1,2}}|\$|\\[(\[]|\}})*+(?!that\b)"
+_SENTENCE = re.compile(
+    rf"\banswer(?:[*_]{{1,2}}|\}})?\s*is\b\s*[:\uff1a]?"
+    rf"(?:\s*(?:(?:therefore|thus|hence|then|simply|just|exactly|precisely|indeed|still)\b,?|(?:given\s+by|equal\s+to)\b:?))?{_OPENED}",
+    re.IGNORECASE,
+)
 _LABELLED = re.compile(rf"(?<![a-zA-Z0-9])answer(?:[*_]{{1,2}}|\}})?\s*[:=\uff1a]{_OPENED}", re.IGNORECASE)
+
+_AGAIN = re.compile(_LABEL.pattern + _OPENED, re.IGNORECASE)
+"""A label behind another one, as in `Final Answer: The final answer is 5.`"""
+_SEVERAL = re.compile(r"\n[ \t]*[-*•][ \t]+[^\n]*\n[ \t]*[-*•][ \t]+\S")
+"""The first two items of a list."""
+
+
+_GIVEN = re.compile(
+    r"<(?P<tag>(?:final_)?answer)>(?P<content>(?:(?!<(?P=tag)>).)*?)(?:</(?P=tag)>|\Z)"
+    r"|\"(?:final_)?answer\"\s*:\s*(?:\"(?P<text>[^\"\n]*)\"|(?P<bare>[^\s\"{}\[\],]+))",
+    re.DOTALL | re.IGNORECASE,
+)
+"""What stands between tags, as models write it that learned by rewards, or in the field `answer` of a JSON object."""
 
 
 _WORD = "answer"
@@ -62,7 +84,13 @@ _PARAGRAPH = re.compile(r"\n[ \t]*\n")
 
 
 _SAID = re.compile(
-    r"(.{1,60}?)(?:[.!?](?=[\s*$]|\\[)\]]|\Z)|\*\*|(?:\$|\\\))(?=\s+(?!and\b|or\b)[a-z]{2,}\b)|,?\s(?:because|since|which)\b|\s\((?=[a-zA-Z]{2})|\n|\Z)"
+    r"""(.{1,60}?)
+    (?: (?:[.?]|!(?!\s*[-+*/^=<>]))(?=[\s*$]|\\[)\]]|\Z) | [。！？]                     # the end of a sentence
+      | (?<!\bor\s)(?<!\band\s)(?<![/&]\s)\*\*(?!,?\s*(?:and|or|[/&])\s*\*\*)            # of what is bold
+      | (?:\$|\\\))(?=\s+(?!and\b|or\b)[a-z]{2,}\b)                                    # of a formula
+      | ,?\s(?:(?:because|since|which)\b|i\.e\.) | ,\s+not\b | \s—\s | \s\((?=[a-zA-Z]{2})
+      | \s*<(?=[/|]) | \n | \Z )""",
+    re.VERBOSE,
 )
 """What follows the cue, to the end of the sentence. What is longer than 60 characters is prose and not an answer."""
 
@@ -75,16 +103,24 @@ _ENDLESS = re.compile(r"([-+]?[0-9]*\.[0-9]{2,30})\.\.\.(?![0-9])")
 """A decimal with dots: they belong to the answer if some of its figures repeat."""
 
 
-_WRAPPING = re.compile(r"^(?:\s|\*\*|`|\\?[$€£¥₹]|\\[(\[])+|(?:\s|\*\*|`|\\?\$|[€£¥₹]|\\[)\]]|[.,;:])+$")
+_WRAPPING = re.compile(
+    rf"^(?:[\s{_EMOJI}]|\*\*|`|\\?[$€£¥₹]|\\[(\[])+|(?:[\s{_EMOJI}]|\*\*|`|\\?\$|[€£¥₹]|\\[)\]]|[.,;:。])+$"
+)
 
 
+_AROUND = re.compile(rf"^[\s{_EMOJI}]+|[\s{_EMOJI}]+$")
 _IN_BOLD = re.compile(r"^\*\*(.*)\*\*$")
+_AND = r",?\s*(?:and|or|[/&])\s*"
+_JOINED = re.compile(rf"\*\*({_AND})\*\*")
+_EACH_BOLD = re.compile(r"\*\*([^*\n]+)\*\*")
+_DIGIT_OR_CONDITION = re.compile(r"\d|\b(?:if|unless|whether|when|where|suppose)\b", re.IGNORECASE)
 _AMOUNT = re.compile(r"[-+]?[$€£]?[-+]?[0-9.,/]*[0-9]")
 _NUMBERED = re.compile(r"[0-9]+[.):]\s")
 
 
 _BOLD = re.compile(
-    r"(?:^|\bthere (?:are|is) )\*\*([^*\n]{1,40}?)\*\*|\*\*([^*\n]{1,40}?)\*\*(?= such\b)", re.IGNORECASE
+    rf"(?:^|\bthere (?:are|is) )\*\*([^*\n]{{1,40}}?)(?!\*\*{_AND}\*\*)\*\*|\*\*([^*\n]{{1,40}}?)\*\*(?= such\b)",
+    re.IGNORECASE,
 )
 """A value in bold that opens the line or says how many there are; bold elsewhere may be for emphasis."""
 
@@ -97,11 +133,12 @@ def extract(text: str, *, finished: bool = True) -> str | None:
     r"""Return the final answer that a solution gives, or `None` if it gives none.
 
     Marked on purpose are the content of `\boxed{…}` or `\fbox{…}` (or the word after `\boxed `), what follows `Answer:`
-    to the end of the sentence, and a value in the line under the heading `Final Answer` or after `A:`. The last of
-    them counts. `#### n` with a value to the end of the line, so that a heading is none, and the sentence `the answer
-    is …` count where nothing is marked before them, or where some words or the end of a paragraph stand between: what
-    was marked on purpose outranks what the next line happens to say, but an early box is not the last word. Where there
-    is none of these, a value in bold counts that opens the last line, or follows "there are".
+    to the end of the sentence, a value in the line under the heading `Final Answer` or after `A:`, and the line in
+    `<answer>…</answer>` or in the field `"answer"` of a JSON object. The last of them counts. `#### n` with a value to
+    the end of the line, so that a heading is none, and the sentence `the answer is …` count where nothing is marked
+    before them, or where some words or the end of a paragraph stand between: what was marked on purpose outranks what
+    the next line happens to say, but an early box is not the last word. Where there is none of these, a value in bold
+    counts that opens the last line, or follows "there are".
 
     An answer comes without its period, currency, Markdown and dollar signs and plain units, and never has a brace
     without its partner. An unclosed or empty box gives nothing. Of a text that was cut off, not `finished`, nothing
@@ -118,6 +155,11 @@ def extract(text: str, *, finished: bool = True) -> str | None:
     return _bold(text) if finished else None
 
 
+def without_emoji(text: str) -> str:
+    """A text without the emoji around it."""
+    return _AROUND.sub("", text)
+
+
 def alone(text: str) -> str | None:
     """What a text says that is nothing but an answer, such as `7`, `7 apples` or `x = 3`; `None` if it says more."""
     text = text.strip()
@@ -130,6 +172,8 @@ def _marked(text: str, end: int, places: Iterable[int]) -> list[Found]:
     found: list[Found] = []
     if r"\boxed" in text or r"\fbox" in text:
         found += _boxes(text, end)
+    if any(text[place + len(_WORD) : place + len(_WORD) + 1] in (">", '"') for place in places):
+        found += _given(text, end)
     for place in places:
         if _HEADING_ENDS.match(text, place + len(_WORD)):
             found += _values(_HEADING, text, end)
@@ -158,6 +202,15 @@ def _boxes(text: str, end: int) -> Iterator[Found]:
             content = "" if start is None else _unlabelled(text[start : token.start()])
             if start is not None and content:
                 yield start, content
+
+
+def _given(text: str, end: int) -> Iterator[Found]:
+    """What stands in tags or in a field, if it is one line and no box. A tag may lack its end, at a stop string."""
+    for found in _GIVEN.finditer(text):
+        content = found["content"] or found["text"] or found["bare"] or ""
+        value = None if "\n" in content.strip() or r"\boxed" in content else _trimmed(_unlabelled(content))
+        if value and found.end() < end:
+            yield found.start(), value
 
 
 def _unlabelled(content: str) -> str:
@@ -196,6 +249,8 @@ def _values(pattern: re.Pattern[str], text: str, end: int) -> Iterator[Found]:
     """The values that are marked so, the last one first, and no more than that one."""
     for found in reversed(list(pattern.finditer(text))):
         given = found[1].rstrip(". ")
+        if _SEVERAL.match(text, text.rfind("\n", 0, found.start(1))):
+            return
         value = given if _AMOUNT.fullmatch(given) else _trimmed(given)
         if found.end() < end and value and not _NUMBERED.match(given) and _is_value(value):
             yield found.start(1), value
@@ -224,13 +279,38 @@ def _cued(text: str, end: int, before: Found | None, cues: re.Pattern[str], plac
             continue
         if place <= after:
             return None
+        cue = _AGAIN.match(text, cue.end()) or cue
+        if _SEVERAL.match(text, text.rfind("\n", 0, cue.end())):
+            return None
         found = _LED.match(text, cue.end()) or _SAID.match(text, cue.end())
         if not found or found.end() >= end or r"\boxed" in found[1]:
             continue
         said = _endless(text, cue.end()) or _trimmed(found[1])
+        if found[0].endswith("**") and said and not _is_value(said):
+            line = text[cue.end() :].partition("\n")[0]
+            said = None if cue.end() + len(line) >= end else _emphasised(line) or _without_bold(line, said)
         if said and _LETTER.search(said) and (after < 0 or _is_value(said)):
             return place, said
     return None
+
+
+def _emphasised(line: str) -> str | None:
+    """The one value in bold in a line with other words and no other number, as in `Janet makes **$18** a day`."""
+    found = _EACH_BOLD.search(line) if line.count("**") == len("**") else None
+    value = _trimmed(found[1]) if found else None
+    if not (found and value and _is_value(value)):
+        return None
+    before, behind = line[: found.start()], line[found.end() :]
+    is_other = _DIGIT_OR_CONDITION.search(f"{before} {behind}") or is_turned(f"{before}{value}")
+    return None if is_other else value
+
+
+def _without_bold(line: str, said: str) -> str | None:
+    """The sentence in a line where words in bold do not end it: one of them opens there."""
+    if line.count("**") % 2:
+        return said
+    found = _SAID.match(line.replace("**", ""))
+    return _trimmed(found[1]) if found else None
 
 
 def _endless(text: str, place: int) -> str | None:
@@ -243,7 +323,7 @@ def _trimmed(text: str) -> str | None:
     if text.isdecimal() and text.isascii():
         return text
     text = _WRAPPING.sub("", _closed(text))
-    text = _IN_BOLD.sub(r"\1", text)
+    text = _JOINED.sub(r"\1", _IN_BOLD.sub(r"\1", text)) if "**" in text else text
     if balanced(text) != text:
         return None
     return text if text.endswith("%") else without_unit(text) or text

@@ -9,7 +9,14 @@ _UNITS = {
     "mg": "milligram", "g": "gram gramme", "kg": "kilogram", "oz": "ounce", "lb": "pound",
     "ml": "millilitre milliliter", "l": "litre liter", "gal": "gallon", "qt": "quart", "pt": "pint",
     "$": "dollar usd", "¢": "cent", "€": "euro eur",
-    "°": "degree deg", "rad": "radian", "°c": "celsius", "°f": "fahrenheit",
+    "°": "degree deg", "rad": "radian", "°c": "celsius", "°f": "fahrenheit", "K": "kelvin",
+    "ms": "millisecond", "ns": "nanosecond", "nm": "nanometre nanometer", "dm": "", "acre": "", "ha": "hectare",
+    "mi/h": "mph", "km/h": "kph kmh", "Hz": "hertz", "kHz": "kilohertz", "MHz": "megahertz", "GHz": "gigahertz",
+    "J": "joule", "kJ": "kilojoule", "cal": "calorie", "kcal": "kilocalorie", "kWh": "", "eV": "electronvolt",
+    "keV": "", "MeV": "", "GeV": "", "W": "watt", "kW": "kilowatt", "MW": "megawatt", "GW": "gigawatt", "mW": "",
+    "N": "newton", "kN": "kilonewton", "V": "volt", "kV": "kilovolt", "A": "ampere amp", "mol": "mole", "kmol": "",
+    "Pa": "pascal", "kPa": "kilopascal", "MPa": "megapascal", "atm": "", "bar": "", "mmHg": "", "dB": "decibel",
+    "bit": "", "byte": "", "kB": "kilobyte KB", "MB": "megabyte", "GB": "gigabyte", "TB": "terabyte",
 }  # fmt: skip
 _NAMES = {word: unit for unit, words in _UNITS.items() for word in (unit, *words.split())}
 _POWERS = {"square": "^2", "sq": "^2", "cubic": "^3", "cu": "^3"}
@@ -20,7 +27,7 @@ _SIGN = re.compile(r"[a-zA-Z$¢€°]")
 _NUMBER = re.compile(r"\\[dt]?frac\s*(?:\{[0-9]+\}|[0-9])\s*(?:\{[0-9]+\}|[0-9])|[0-9][0-9.,]*(?:\s*/\s*[0-9]+)?")
 _DEGREES = re.compile(r"\^\s*\{?\s*\\circ\s*\}?")
 _LAYOUT = re.compile(r"\\(?:text(?:bf|it|rm|normal)?|mbox|mathrm|mathbf|operatorname|[ ,;:!()])|[{}~]")
-_TOKEN = re.compile(r"°\s?[cf]\b|[$¢€°/]|\^-?[0-9]|[a-z]+", re.IGNORECASE)
+_TOKEN = re.compile(r"°\s*[cf]\b|[$¢€°/]|\^-?[0-9]|[a-z]+", re.IGNORECASE)
 _ALL_TOKENS = re.compile(rf"(?:{_TOKEN.pattern}|[-.\s])*", re.IGNORECASE)
 
 
@@ -49,14 +56,15 @@ def _unit(text: str) -> str:
     if not _ALL_TOKENS.fullmatch(text):
         return ""
     unit, power = "", ""
-    for token in (found[0].replace(" ", "").lower() for found in _TOKEN.finditer(text)):
+    for found in _TOKEN.finditer(text):
+        token = found[0].replace(" ", "").lower()
         if token in _POWERS:
             power = _POWERS[token]
         elif token in {"per", "/"}:
             unit += "/"
         elif token[0] == "^":
             unit += token
-        elif name := _NAMES.get(token) or _NAMES.get(token.removesuffix("s")):
+        elif name := _NAMES.get(found[0]) or _NAMES.get(token) or _NAMES.get(token.removesuffix("s")):
             unit, power = unit.removesuffix("°" if name[0] == "°" else "") + name + power, ""
         else:
             return ""

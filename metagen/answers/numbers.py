@@ -22,8 +22,10 @@ _BRACED = re.compile(rf"\\[dtc]?frac\s*\{{({_WHOLE})\}}\s*\{{({_WHOLE})\}}(?!\s*
 _BEFORE_FRACTION = re.compile(r"(?<=[0-9])\s*(?=\\[dtc]?frac)")
 """Where a mixed number is, of which `3 1/2` is made before the braces of its fraction are left out."""
 _GROUP = r"(?:,(?:\\!)?|\{,\}|\\,|[\N{NO-BREAK SPACE}\N{THIN SPACE}\N{NARROW NO-BREAK SPACE}])[0-9]{3}"
-_DOTTED = r"[0-9]{1,3}(?:(?:\.[0-9]{3})+,[0-9]+|(?:\.[0-9]{3}){2,})(?![.,]?[0-9])"
-"""`1.234,56` and `1.234.567`."""
+_DOTTED = (
+    r"[0-9]{1,3}(?:(?:\.[0-9]{3})+,[0-9]+|(?:\.[0-9]{3}){2,})(?![.,]?[0-9])|[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3}(?![0-9])"
+)
+"""`1.234,56`, `1.234.567` and `12,34,567`."""
 _ANY_NUMBER = re.compile(
     rf"(?<![0-9.])-?(?:(?<!\w)[0-9]{{1,3}}(?:[ ]?{_FRACTION}|[ ][0-9]{{1,3}}/[0-9]{{1,3}}(?![0-9/]))|{_FRACTION}"
     rf"|{_TEN}|[$€£]?(?:[0-9]{{1,3}}(?:{_GROUP})+(?![0-9])|{_DOTTED}|[0-9]+)(?:\.[0-9]+)?"

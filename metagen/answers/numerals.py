@@ -31,6 +31,8 @@ NUMBER_KEY = re.compile(r"-?[0-9]+(?:/[0-9]+)?")
 _SEPARATED = re.compile(r"([+-]?)([0-9]{1,3}(?:\.[0-9]{3})+),([0-9]+)|([+-]?[0-9]{1,3}(?:\.[0-9]{3}){2,})")
 """`1.234,56` and `1.234.567`, as on the continent; `1.234` and `1,234` alone are read as in English."""
 _APOSTROPHES = re.compile(r"[+-]?[1-9][0-9]{0,2}(?:'[0-9]{3})+(?:\.[0-9]+)?")
+_LAKHS = re.compile(r"[+-]?[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3}(?:\.[0-9]+)?")
+"""`12,34,567`, as in India."""
 _SPACED = re.compile(r"([+-]?[1-9][0-9]{0,2}(?: [0-9]{3})+),([0-9]{1,2})")
 
 _REPEATING = re.compile(
@@ -238,8 +240,8 @@ def _foreign(text: str) -> Fraction | None:
         return Fraction(f"{whole.replace('.', '')}.{rest}")
     if found := _SPACED.fullmatch(text):
         return Fraction(f"{found[1].replace(' ', '')}.{found[2]}")
-    if _APOSTROPHES.fullmatch(text):
-        return Fraction(text.replace("'", ""))
+    if _APOSTROPHES.fullmatch(text) or _LAKHS.fullmatch(text):
+        return Fraction(text.replace("'", "").replace(",", ""))
     return None
 
 

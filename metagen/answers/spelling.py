@@ -20,6 +20,12 @@ _NAMES = {
     "\N{IDEOGRAPHIC COMMA}": ",",
     "π": r"\pi ", "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "ℕ": r"\mathbb{N}", "ℚ": r"\mathbb{Q}", "ℂ": r"\mathbb{C}",
 }  # fmt: skip
+_GREEK = (
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda nu xi rho sigma tau phi chi psi omega"
+    " Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi"
+)
+_NAMES |= {letter: rf"\{name} " for letter, name in zip("αβγδεζηθικλνξρστφχψωΓΔΘΛΞΠΣΦΨ", _GREEK.split(), strict=True)}
+"""Without μ and Ω, which may be units."""
 _SYMBOLS = str.maketrans(_NAMES)
 
 _VULGAR = re.compile(r"(?P<whole>[0-9]?)(?P<fraction>[¼-¾⅐-⅞↉])")
@@ -30,6 +36,9 @@ _ROOTS = {"√": r"\sqrt", "∛": r"\sqrt[3]", "∜": r"\sqrt[4]"}
 
 
 _RAISED, _LOWERED = (re.compile(f"[{''.join(signs)}]+") for signs in (_SUPERSCRIPTS, _SUBSCRIPTS))
+_ZEROS = {"百": 2, "千": 3, "万": 4, "萬": 4, "亿": 8, "億": 8, "兆": 12}
+_TIMES_TEN = re.compile(r"(?<=[0-9])\s?(?:百(?!分)|千(?![米克瓦卡赫帕焦伏字])|[万萬亿億]|兆(?![瓦赫帕焦字]))+")
+"""Chinese and Japanese words of numbers behind a figure; `5千米` is rather 5 kilometres."""
 _POWER_OF_TEN = re.compile(r"(?<![0-9]10)(?<=10)[⁻⁺]?[⁰¹²³⁴-⁹]+")
 
 
@@ -37,6 +46,7 @@ def to_ascii(text: str) -> str:
     """Return `text` with what is not ASCII spelled as LaTeX where it has a name there. Letters of words stay."""
     if text.isascii():
         return text
+    text = _TIMES_TEN.sub(_zeros, text)
     text = _RAISED.sub(lambda run: "^{" + _raised(run[0]) + "}", text)
     text = _LOWERED.sub(lambda run: "_{" + "".join(map(_SUBSCRIPTS.__getitem__, run[0])) + "}", text)
     text = _VULGAR.sub(_fraction, text)
@@ -47,11 +57,16 @@ def to_ascii(text: str) -> str:
 
 
 def in_figures(text: str) -> str:
-    """Return a whole reply with the digits of other scripts, `½` and `10²` in ASCII; all else stays as it is."""
+    """Return a whole reply with the digits of other scripts, `½`, `10²` and `5万` in ASCII; all else stays as it is."""
     if text.isascii():
         return text
+    text = _TIMES_TEN.sub(_zeros, text)
     text = _VULGAR.sub(_fraction, _POWER_OF_TEN.sub(lambda found: "^{" + _raised(found[0]) + "}", text))
     return "".join(map(_digit, text))
+
+
+def _zeros(found: re.Match[str]) -> str:
+    return rf" \times 10^{{{sum(_ZEROS[sign] for sign in found[0].strip())}}}"
 
 
 def _raised(signs: str) -> str:

@@ -4,13 +4,14 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass
+from math import isfinite
 from textwrap import dedent
 from typing import Any
 
 from metagen.answers.protocol import Form
 from metagen.errors import InputError
 from metagen.execution.blocks import COQ, PYTHON, is_open, last_block
-from metagen.execution.suites import does_something
+from metagen.execution.suites import does_something, last_program
 from metagen.settings import spelled
 
 _LANGUAGE = re.compile(r"[\w+#-]*")
@@ -69,6 +70,7 @@ class Json:
 class Code:
     """The last block of code in `language`, or the last that names no language. Equal code is equal line by line.
 
+    A block of Python that only shows how to use an earlier one is passed over.
     A whole reply without a block is code if it is Python, such as a function or what stands inside of one, or ends as a
     proof of Coq does. Whether other code does the same is for `PassesTests`.
     """
@@ -96,12 +98,15 @@ class Code:
             return text if finished and self._is_code(text) else None
         if not finished and is_open(text):
             return None
-        code = last_block(text, self._languages)
+        code = self._last(text)
         return None if code == text or not code.strip() else code
 
     def key(self, answer: str) -> str:
-        code = last_block(answer, self._languages)
+        code = self._last(answer)
         return "\n".join(line.rstrip() for line in dedent(code).splitlines() if line.strip())
+
+    def _last(self, text: str) -> str:
+        return last_program(text) if self._languages == PYTHON else last_block(text, self._languages)
 
     @property
     def _languages(self) -> tuple[str, ...]:
@@ -120,7 +125,7 @@ class Code:
 
 def _objects(text: str) -> Iterator[tuple[int, int, dict[str, Any]]]:
     """Each outermost JSON object in a text, with its place."""
-    decoder, work, end = json.JSONDecoder(parse_constant=_refuse), 0, 0
+    decoder, work, end = json.JSONDecoder(parse_constant=_refuse, parse_float=_number), 0, 0
     for found in _OPENED.finditer(text):
         start = found.start()
         if start < end or work > _WORK * len(text):
@@ -137,13 +142,18 @@ def _objects(text: str) -> Iterator[tuple[int, int, dict[str, Any]]]:
 
 def _loaded(text: str) -> Any:
     try:
-        return json.loads(text, parse_constant=_refuse)
+        return json.loads(text, parse_constant=_refuse, parse_float=_number)
     except (ValueError, RecursionError):
         return None
 
 
 def _refuse(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
+
+
+def _number(digits: str) -> float | str:
+    """A number; one that is too large for a float as it is written."""
+    return number if isfinite(number := float(digits)) else digits
 
 
 def _plain(value: Any) -> Any:

@@ -43,7 +43,7 @@ _PRODUCTS = frozenset(("mg", "ms", "ns", "in"))
 """Symbols that right after a figure are rather a product of variables."""
 
 _OTHER_NUMBER = re.compile(
-    r"\b(?:am|pm|hundreds?|thousands?|(?:m|b|tr)illions?|lakhs?|crores?|dozens?|gross|score|pi|sqrt|sin|cos|tan|log|ln|exp"
+    r"\b(?:mill?i(?:on(?:en|i|es)|oni|ard(?:s|en|i|os)?)|millones|mil|mille|tausend|hundert|am|pm|hundreds?|thousands?|(?:m|b|tr)illions?|lakhs?|crores?|dozens?|gross|score|pi|sqrt|sin|cos|tan|log|ln|exp"
     r"|mod|factorial|choose|squared|cubed|half|halves|quarters?|tens|ones|twos|or|and|to|over|times|by|plus|minus|base|less"
     r"|fewer|than|(?:^|degrees?\s+(?:celsius\s+|fahrenheit\s+)?)below\s+zero)\b",
     re.IGNORECASE,
@@ -64,6 +64,8 @@ _TEXT = re.compile(r"\\(?:text(?:bf|it|rm|normal)?|mbox|mathrm|mathbf|operatorna
 _PERCENT = re.compile(r"\\?%|°[CF]?|\^\s*\{?\s*\\circ\s*\}?(?:\s*[CF])?")
 _POWER = re.compile(r"\s*\^\s*\{?\s*-?[0-9]\s*\}?")
 _PHRASE = re.compile(r"[a-zA-Z]+(?:(?:[ /.-]| per )+[a-zA-Z]+){0,5}\.?")
+_CHINESE = re.compile(r"(?!.*(?:[一二三四五六七八九十百千万亿兆半折成余多以或和至到点]|分之|次方))[\u4e00-\u9fff]{1,4}")
+"""A unit or counted thing, as in `12元` and `5小时`, and no word that makes another number."""
 _SPELLED = re.compile(r"[a-zA-Zμ]+")
 _OPERATORS = re.compile(r"[\s/*()\\,.-]|\\cdot|cdot")
 _PLURAL = re.compile(r"(?=[a-z-]*[aeiouy])[a-z-]{2,}[^\Wsiu_]s")
@@ -101,7 +103,7 @@ def _is_unit(rest: str, *, one: bool) -> bool:
     if not rest:
         return bool(marked or texts)
     if not rest.isascii() and "μ" not in rest:
-        return False
+        return bool(_CHINESE.fullmatch(rest))
     if not spaced and (len(rest) == 1 or rest in _PRODUCTS):
         return False
     return _is_symbol(rest, sure=texts > 0 or (spaced and rest in _ALONE), divided=divided) or (

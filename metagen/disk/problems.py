@@ -240,7 +240,13 @@ class ProblemFile:
         """The kind of answers that the file or else the row is said to have."""
         if self.answers:
             return self._parsed(self.answers)
-        spec = text_of(("answers", row.get("answers")), where)
+        given = plain(row.get("answers"))
+        if isinstance(given, dict | list):
+            raise InputError(
+                f"{where}: field 'answers' must be a text that names a kind of answers, such as \"Text()\": move "
+                "references to a field such as 'answer', one per problem"
+            )
+        spec = text_of(("answers", given), where)
         try:
             return self._parsed(spec) if spec else None
         except InputError as error:

@@ -17,12 +17,14 @@ _OPENING = re.compile(r"^[ \t>]*(?:`{3,}|~{3,})[^`\n]*\Z", re.MULTILINE)
 
 def last_block(text: str, languages: Collection[str]) -> str:
     """Return the last fenced block in one of `languages`; else the last that names none; else the whole text."""
+    return (all_blocks(text, languages) or [text])[-1]
+
+
+def all_blocks(text: str, languages: Collection[str]) -> list[str]:
+    """Return the fenced blocks in one of `languages`; else those that name none."""
     blocks = [(found["language"].lower(), _flush(found)) for found in _BLOCK.finditer(text)]
-    for wanted in (languages, ("",)):
-        found = [code for language, code in blocks if language in wanted]
-        if found:
-            return found[-1]
-    return text
+    named = [code for language, code in blocks if language in languages]
+    return named or [code for language, code in blocks if not language]
 
 
 def is_open(text: str) -> bool:

@@ -11,6 +11,7 @@ from textwrap import indent
 from typing import Literal, TypeAlias, TypeGuard
 
 from metagen.errors import InputError
+from metagen.execution.blocks import PYTHON, all_blocks
 
 Cases: TypeAlias = Sequence[tuple[str, str]]
 """Standard inputs, and what is to be printed for each."""
@@ -103,6 +104,32 @@ def does_something(text: str) -> bool:
                 isinstance(node, ast.Call) for node in ast.walk(tree)
             )
     return False
+
+
+def last_program(text: str) -> str:
+    """Return the last block of Python that is more than an example of how to use one before; else the whole text."""
+    blocks = all_blocks(text, PYTHON)
+    while len(blocks) > 1 and _is_example(blocks[-1], blocks[:-1]):
+        blocks.pop()
+    return blocks[-1] if blocks else text
+
+
+def _is_example(code: str, before: Sequence[str]) -> bool:
+    """Whether code calls or tests what stands before it and makes nothing of its own, or is a session or its output."""
+    tree = parsed(code)
+    if tree is None:
+        return code.lstrip().startswith(">>>")
+    if not does_something(code):
+        return any(map(does_something, before))
+    earlier = {name for each in map(parsed, before) if each for name in _defined(each)}
+    made = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    return not _defined(tree) and bool(_names([tree]) & earlier - made)
+
+
+def _defined(tree: ast.Module) -> set[str]:
+    """The functions and classes of a program that are no tests."""
+    names = {node.name for node in tree.body if isinstance(node, _Definition)}
+    return {name for name in names if not name.lower().startswith("test")}
 
 
 def completes(prompt: str, code: str) -> str:

@@ -7,13 +7,12 @@ from importlib.resources import files
 
 from metagen.candidate import Candidate, Score
 from metagen.errors import InputError, ToolError
-from metagen.execution.blocks import PYTHON, last_block
 from metagen.execution.imports import is_importable
 from metagen.execution.limits import MIB
 from metagen.execution.processes import Finished
 from metagen.execution.programs import PYTHON_MEMORY, checked_settings, limits, run_python, why, worked
 from metagen.execution.sandbox import CONFINED, Sandbox
-from metagen.execution.suites import Cases, Suite, are_texts, completes, read_tests
+from metagen.execution.suites import Cases, Suite, are_texts, completes, last_program, read_tests
 from metagen.problem import Problem
 from metagen.run import Run
 from metagen.settings import spelled
@@ -26,12 +25,13 @@ _HARNESS = files("metagen.execution") / "harness.py"
 class PassesTests:
     """The oracle for code (Chen et al. 2021): the candidate's Python passes the unit tests.
 
-    The code is the candidate's last fenced block of Python, or its whole text; behind a prompt that begins a program,
-    as HumanEval's do. The tests are `tests` (one text for all problems, or one for each by the problem's id), else
-    `problem.tests`, else `problem.answer`. They are Python, which sees the code's names and passes if it raises
-    nothing: statements, classes of unittest, functions as pytest runs them. Or, as in APPS (Hendrycks et al. 2021),
-    they are a JSON object of `inputs` and `outputs`: what the code must print for each standard input, up to space at
-    the ends of lines. A test that the code itself skips or leaves has failed. Tests that run nothing are refused.
+    The code is the candidate's last fenced block of Python that is not just an example of its use, or its whole text;
+    behind a prompt that begins a program, as HumanEval's do. The tests are `tests` (one text for all problems, or one
+    for each by the problem's id), else `problem.tests`, else `problem.answer`. They are Python, which sees the code's
+    names and passes if it raises nothing: statements, classes of unittest, functions as pytest runs them. Or, as in
+    APPS (Hendrycks et al. 2021), they are a JSON object of `inputs` and `outputs`: what the code must print for each
+    standard input, up to space at the ends of lines. A test that the code itself skips or leaves has failed. Tests that
+    run nothing are refused.
 
     1 if all pass, else 0, and the reason is the last line of the errors. No verdict where the sandbox failed. `seconds`
     of work and `memory` in bytes are for each run of the code.
@@ -59,7 +59,7 @@ class PassesTests:
             InputError: there are no tests for the problem, or no sandbox can be had here.
         """
         tests = self.check_problem(problem)
-        codes = [completes(problem.prompt, last_block(candidate.text, PYTHON)) for candidate in candidates]
+        codes = [completes(problem.prompt, last_program(candidate.text)) for candidate in candidates]
         distinct = list(dict.fromkeys(codes))
         judged = await together(self._judged(code, tests, run) for code in distinct)
         verdicts = dict(zip(distinct, judged, strict=True))

@@ -333,3 +333,25 @@ def test_halves_of_surrogate_pairs_are_escapes_in_logs(tmp_path: Path, reply: st
     write_log(RunRows.read(tmp_path / "run"), tmp_path / "run.eval")
     log = read_eval_log(str(tmp_path / "run.eval"))
     assert "half \\ud83d of a pair" in log.samples[0].target
+
+
+def test_a_log_holds_the_whole_conversation(tmp_path: Path) -> None:
+    from inspect_ai.log import read_eval_log
+
+    from metagen.adapters.inspect_ai.logs import write_log
+
+    turns = [
+        Message("system", "Be brief."),
+        Message("user", "3 + 4?"),
+        Message("assistant", "7"),
+        Message("user", "4 + 4?"),
+    ]
+    with RunDirectory(tmp_path / "run", {"strategy": "Vote(2)"}) as run:
+        for problem in (Problem("a", messages=turns, answer="8"), Problem("b", "4 + 4?", answer="8")):
+            run.add(sync.solve(problem, Vote(2), Scripted(lambda _: "The answer is 8.")))
+    write_log(RunRows.read(tmp_path / "run"), tmp_path / "run.eval")
+    talk, alone = read_eval_log(str(tmp_path / "run.eval")).samples
+    assert [(each.role, each.text) for each in talk.input] == [(turn.role, turn.content) for turn in turns]
+    assert [each.role for each in talk.messages] == [*(turn.role for turn in turns), "assistant"]
+    assert alone.input == "4 + 4?"
+    assert len(alone.messages) == 2

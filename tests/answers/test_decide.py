@@ -29,7 +29,20 @@ EQUAL = {
         ("infinity", r"\infty"), ("negative infinity", r"-\infty"), ("(-infinity, 2)", r"(-\infty,2)"),
         (r"\varnothing", r"\emptyset"), (r"\{\}", "∅"), (r"\{ \}", r"\varnothing"),
     ],
-    "symbols": [(r"\angle ABC", r"\angle CBA"), (r"$\alpha$", r"\alpha")],
+    "symbols": [
+        (r"\angle ABC", r"\angle CBA"), (r"$\alpha$", r"\alpha"), ("Δx", r"\Delta x"), ("2θ", r"2\theta"),
+        ("λ/2", r"\frac{\lambda}{2}"), ("Θ(n)", r"\Theta(n)"),
+    ],
+    "what is transposed": [
+        ("A^T", r"A^{\top}"), ("A^{T}", r"A^\mathsf{T}"), ("(AB)^T", "B^TA^T"), ("e^{T}", r"\exp(T)"),
+    ],
+    "vectors": [(r"\langle 1,2\rangle", "(1,2)"), (r"\left\langle 1, \frac12\right\rangle", "(1, 0.5)")],
+    "money": [("US$50", "50"), ("USD 50", "$50"), (r"US\$1,234.50", "1234.5")],
+    "Chinese": [
+        ("12元", "12"), (r"12\text{ 元}", "12"), ("5小时", "5"), ("5万", "50000"), ("1.5亿", "150000000"),
+        ("5万元", "50000"), ("3千万", "3e7"), ("5千米", "5"), ("5。", "5"),
+    ],
+    "lists with a value twice": [("2, 2, 3", "3, 2, 2"), (r"\{1, 1, 2\}", r"\{1, 2\}"), (r"1, 1", r"\{1\}")],
     "derivatives": [
         ("f'(x)=2x", "2x"), ("y'+y=0", r"y^{\prime}+y=0"), ("I'm sure it is 7", "7"), ("Let x' be y. It is 7", "7"),
         ("f^{-1}(x)=x/2", r"f^{-1}(x)=\frac{x}{2}"),
@@ -61,6 +74,7 @@ EQUAL = {
         ("٣٫١٤", "3.14"), ("۱٬۲۳۴", "1234"), ("50٪", "50%"), ("1、2", "1, 2"),
     ],
     "other lands": [
+        ("1,23,456", "123456"), ("₹12,34,567.50", "1234567.5"),
         ("1.234,56", "1234.56"), ("1.234.567", "1234567"), ("1 234,56", "1234.56"), ("1'234.5", "1234.5"),
     ],
     "numbers in words": [
@@ -215,7 +229,19 @@ UNEQUAL = {
         ("(a)(b+c)", "(a)(b-c)"), ("(a) + b", "(a) + c"), ("(a)^2", "(a)^3"),
     ],
     "ratios": [("1:2", "2:1"), ("1:2:3", "1:2:4"), ("3:2:1", "3:2")],
-    "symbols": [(r"\delta", r"\Delta"), (r"\omega", r"\Omega"), (r"\angle ABC", r"\angle ACB")],
+    "symbols": [
+        (r"\delta", r"\Delta"), (r"\omega", r"\Omega"), (r"\angle ABC", r"\angle ACB"), (r"\delta x", r"\Delta x"),
+        ("2δ", "2Δ"),
+    ],
+    "what is transposed": [
+        ("A^T", "A"), ("A^{T}", "A"), ("B^T", "B"), ("x^T y", "xy"), ("A^TB", "AB^T"), (r"A^{\mathrm{T}}", "A"),
+        ("2^T", "2"),
+    ],
+    "lists with a value twice": [("1, 1", "1"), ("1, 1, 2", "1, 2"), ("[1, 1]", "1"), ("5, 5, 3", "5, 3")],
+    "numbers of other lands": [
+        ("5 millones", "5"), ("5 milliards", "5"), ("5 Millionen", "5"), ("5 mil", "5"), ("5万", "5"), ("5千", "5"),
+        ("5亿", "5"),
+    ],
     "division by zero": [("1/0", "1"), ("1/0", "2/0"), (r"\frac{5}{0}", "5")],
 }  # fmt: skip
 
@@ -267,11 +293,44 @@ def test_a_bound_does_not_turn_a_number(prose: str) -> None:
         ("5 degrees", "5 radians"),
         ("x = 5 cm", "5 mm"),
         ("1/2 hour", "0.5 minutes"),
+        ("5 J", "5 kJ"),
+        ("5 J", "5 W"),
+        ("5 N", "5 kN"),
+        ("5 Hz", "5 kHz"),
+        ("5 atm", "5 kPa"),
+        ("5 GB", "5 MB"),
+        ("5 bits", "5 bytes"),
+        ("60 mph", "60 km/h"),
+        (r"300\text{ K}", r"300^\circ\text{C}"),
     ],
 )
 def test_two_units_of_one_number_are_not_one_measure(one: str, other: str) -> None:
     assert canonical(one) == canonical(other)
     assert decide(one, other) is decide(other, one) is False
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("a loss of 5 dollars", "a profit of 5 dollars"),
+        ("5 steps left", "5 steps right"),
+        ("5 km north", "5 km south"),
+        ("10 years older", "10 years younger"),
+        ("an increase of 5%", "a decrease of 5%"),
+        ("90 degrees clockwise", "90 degrees counterclockwise"),
+        ("3 years ago", "3 years from now"),
+        ("5 fewer", "5 more"),
+        ("5 mW", "5 MW"),
+    ],
+)
+def test_a_word_that_is_the_opposite_is_no_other_way_to_say_it(one: str, other: str) -> None:
+    assert decide(one, other) is decide(other, one) is False
+
+
+def test_words_that_oppose_nothing_leave_a_number_as_it_is() -> None:
+    assert decide("5 left", "5") is True
+    assert decide("60 mph", "60 miles per hour") is True
+    assert decide("5 joules", "5 J") is True
 
 
 async def test_two_names_of_one_number_are_not_one_equation() -> None:

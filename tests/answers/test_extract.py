@@ -54,6 +54,42 @@ PATIENT = 60.0
         (r"The answer is $\frac{1}{2}$ of the pie.", r"\frac{1}{2}"),
         ("ANSWER: 2 (because m = 1)", "2"),
         ("**Final answer:** 12 (rounded up)", "12"),
+        ("<think>6 * 7</think> <answer> 42 </answer>", "42"),
+        ("<answer>\n\\frac{1}{2}\n</answer>", r"\frac{1}{2}"),
+        ("<final_answer>(3 + 4) * 5</final_answer>", "(3 + 4) * 5"),
+        ("<answer>The answer is 42.</answer>", "42"),
+        (r"<answer>So it is \boxed{42}</answer>", "42"),
+        ("<answer>Done.\nThe answer is 7</answer>", "7"),
+        ("I put it between <answer> and </answer>.\n<answer>7</answer>", "7"),
+        ("First <answer>4</answer>, then <answer>5</answer>", "5"),
+        ("<answer>5", "5"),
+        ('{"why": "x", "answer": 5}', "5"),
+        ('```json\n{"final_answer": "B", "sure": true}\n```', "B"),
+        ("**Answer:** Janet makes **$18** every day at the market.", "18"),
+        ("Final Answer: The train takes **3 hours**.", "3"),
+        ("The final answer is approximately **3.14**.", "3.14"),
+        ("**Answer:** It is less than **5**.", "It is less than 5"),
+        ("**Answer:** If it is **5** there is none.", "If it is 5 there is none"),
+        ("**Answer:** In **3** days it is 7.", "In 3 days it is 7"),
+        ("**Answer:** The boxes weigh **5** and **6** kg.", "The boxes weigh 5 and 6 kg"),
+        ("The answer is **5** or **6**.", "5 or 6"),
+        ("Final Answer: The final answer is $5$. I hope it is correct.", "5"),
+        ("The answer is therefore $5$.", "5"),
+        ("The answer is given by $x^2$.", "x^2"),
+        (r"The answer is $\frac{3}{4}$, i.e. 0.75.", r"\frac{3}{4}"),
+        ("The answer is 42, not 43.", "42"),
+        ("The answer is 42 \u2014 as before.", "42"),
+        ("The answer is x! + 1.", "x! + 1"),
+        ("The answer is 5\u3002", "5"),
+        ("**Answer: 5** \u2705", "5"),
+        ("The answer is 42 \U0001f389", "42"),
+        ("## Final Answer \u2705\n\n42", "42"),
+        ("Answer:\n- 42", "42"),
+        ("### Final Answer\n- 42", "42"),
+        ("**Answer**\n\n> 42", "42"),
+        ("Answer:\n-42", "-42"),
+        ("The answer is 5<|eot_id|>", "5"),
+        ("Answer: 5</s>", "5"),
     ],
 )
 def test_an_answer_is_found_in_each_form(text: str, answer: str) -> None:
@@ -90,6 +126,11 @@ def test_the_last_word_counts(text: str, answer: str) -> None:
         "**Step 2: 6**",
         "**6.** Then add.",
         r"The answer is \frac{1. 5}{2}",
+        "I use <answer> </answer>.",
+        "<answer>First a line.\nThen another.</answer>",
+        "Answer:\n- 42\n- 43",
+        "### Final Answer\n* 42\n* 43",
+        "**5** or **6**",
     ],
 )
 def test_what_is_no_answer_is_none(text: str) -> None:
@@ -102,6 +143,9 @@ def test_a_line_that_was_cut_off_is_no_answer() -> None:
     assert extract(r"So \boxed 12 ", finished=False) == "12"
     assert extract("### Final Answer\n2", finished=False) is None
     assert extract("There are **9** such", finished=False) is None
+    assert extract("Answer: it is **9** or", finished=False) is None
+    assert extract("<answer>12", finished=False) is None
+    assert extract('{"answer": 12', finished=False) is None
 
 
 PIECES = [

@@ -523,7 +523,11 @@ def test_the_answers_of_a_file_go_before_those_of_its_rows(tmp_path: Path) -> No
     ("row", "said"),
     [
         ({"prompt": "?", "answers": "Numbr()"}, "line 1: field 'answers': 'Numbr' is not known: did you mean Number"),
-        ({"prompt": "?", "answers": ["a"]}, "line 1: field 'answers' must be a text"),
+        ({"prompt": "?", "answers": ["a"]}, "line 1: field 'answers' must be a text that names a kind of answers"),
+        (
+            {"prompt": "?", "answers": {"text": ["a"]}},
+            "line 1: field 'answers' must be a text that names a kind of answers",
+        ),
         ({"prompt": "?", "choices": ["x"]}, "line 1: field 'choices': there are 1 choices"),
         ({"prompt": "?", "choices": "xy"}, "line 1: field 'choices' must be a list of texts, not str"),
         ({"prompt": "?", "choices": ["x", None]}, "line 1: field 'choices' must hold texts"),

@@ -1,7 +1,7 @@
 import pytest
 
 from metagen import InputError
-from metagen.execution.suites import Suite, completes, does_something, read_tests
+from metagen.execution.suites import Suite, completes, does_something, last_program, read_tests
 
 
 def importable(name: str) -> bool:
@@ -117,3 +117,38 @@ def test_code_is_known(text: str) -> None:
 @pytest.mark.parametrize("text", ["", "Yes", "42", "It is 7.", "x < 3", "(" * 100_000, "\0"])
 def test_a_word_is_no_code(text: str) -> None:
     assert not does_something(text)
+
+
+CODE = "def f(x):\n    return x\n"
+
+
+@pytest.mark.parametrize(
+    "example",
+    [
+        "print(f(3))\n",
+        "for x in range(3):\n    print(x, f(x))\n",
+        "result = f(3)\nprint(result)\n",
+        "assert f(3) == 3\n",
+        "def test_f():\n    assert f(3) == 3\n",
+        "if __name__ == '__main__':\n    print(f(3))\n",
+        ">>> f(3)\n3\n",
+        "3\n",
+    ],
+)
+def test_an_example_of_the_code_is_not_the_code(example: str) -> None:
+    assert last_program(f"```python\n{CODE}```\nSo:\n```python\n{example}```\nDone.") == CODE
+    assert last_program(f"```\n{CODE}```\nSo:\n```\n{example}```\n```\n{example}```") == CODE
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        "def f(x):\n    return 2 * x\n",
+        "f = lambda x: 2 * x\n",
+        "def g(x):\n    return f(x)\n",
+        "print(input())\n",
+        "def f(x)\n    return 2\n",
+    ],
+)
+def test_the_last_program_counts_where_it_is_no_example(second: str) -> None:
+    assert last_program(f"```python\n{CODE}```\nBetter:\n```python\n{second}```") == second

@@ -1,7 +1,7 @@
 """A run as a log of Inspect: a sample per problem, with its spans as events and search trees as branches."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ from inspect_ai.tool import ToolCallError
 from metagen import distribution
 from metagen.adapters.inspect_ai.active import message_of_turn
 from metagen.adapters.inspect_ai.messages import message_of, usage_by_model, usage_of
+from metagen.adapters.rows import conversation_of
 from metagen.analysis.share import Share
 from metagen.budget import Usage
 from metagen.disk.facts import EPOCH, began_at
@@ -55,7 +56,7 @@ from metagen.disk.traces import SpanRow, parent_of
 from metagen.messages import read_messages
 from metagen.trace import Asked, Written
 from metagen.view.packing import whole
-from metagen.view.problems import asked, judged_candidates
+from metagen.view.problems import judged_candidates
 from metagen.view.reading import RunRows
 
 SCORER = "right"
@@ -121,7 +122,7 @@ def _results(rows: Iterable[SolutionRow]) -> EvalResults:
 
 
 def _sample(row: SolutionRow, spans: Sequence[SpanRow], begun: datetime) -> EvalSample:
-    prompt = whole(row.prompt or asked(spans))
+    asks = [message_of_turn(replace(turn, content=whole(turn.content))) for turn in conversation_of(row, spans)]
     candidates = judged_candidates(row, spans)
     thought = next((each.thought for each in candidates if each.chosen), "")
     reply = message_of(whole(row.text), whole(thought))
@@ -134,9 +135,9 @@ def _sample(row: SolutionRow, spans: Sequence[SpanRow], begun: datetime) -> Eval
     return EvalSample(
         id=whole(row.problem),
         epoch=1,
-        input=prompt,
+        input=asks[0].text if len(asks) == 1 else asks,
         target=whole(row.reference or ""),
-        messages=[ChatMessageUser(content=prompt), reply],
+        messages=[*asks, reply],
         output=ModelOutput(
             model="metagen",
             choices=[ChatCompletionChoice(message=reply, stop_reason="stop")],
