@@ -89,6 +89,36 @@ async def test_a_tree_folds_and_its_nodes_are_read(watched: Watched, pages: Path
     await page.get_by_role("button", name="Zoom in").click()
 
 
+TOLD = """
+  window.told = new Set();
+  for (const [name, act] of [["addEventListener", "add"], ["removeEventListener", "delete"]]) {
+    const given = window[name];
+    window[name] = function (kind, listener, how) {
+      if (kind === "pointerup" && !(how && how.once)) window.told[act](listener);
+      return given.call(this, kind, listener, how);
+    };
+  }
+"""
+
+
+async def test_a_tree_is_dragged_and_a_page_that_was_left_hears_of_no_pointer(watched: Watched, pages: Path) -> None:
+    await watched.page.add_init_script(TOLD)
+    page = await watched.open(pages / "beam.html", "problem=a")
+    before = await page.evaluate("window.told.size")
+    for key, name in (("ArrowRight", "b"), ("ArrowRight", "c"), ("ArrowLeft", "b")):
+        await page.keyboard.press(key)
+        await page.get_by_role("heading", name=f"Problem {name}").wait_for()
+    assert await page.evaluate("window.told.size") == before
+    place, box = page.locator(".tree svg > g"), await page.locator(".tree svg").bounding_box()
+    assert box
+    await page.mouse.move(box["x"] + 100, box["y"] + box["height"] - 5)
+    await page.mouse.down()
+    await page.mouse.move(box["x"] + 140, box["y"] + box["height"] - 15)
+    await page.mouse.up()
+    await page.mouse.move(box["x"] + 300, box["y"] + 20)
+    assert await place.get_attribute("transform") == "translate(56 18) scale(1)"
+
+
 async def test_refinements_and_times_are_shown(watched: Watched, pages: Path) -> None:
     page = await watched.open(pages / "refine.html", "problem=b")
     assert await page.locator("section h2").all_inner_texts() == [
