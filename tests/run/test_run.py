@@ -169,7 +169,7 @@ async def test_a_verdict_that_is_no_number_costs_no_other() -> None:
     assert (solution.answer, solution.unscored, solution.lost) == ("7", 3, 0)
     (note,) = solution.notes
     assert note == (
-        "2 of 4 candidates have no verdict; the first: verifier gave nan: a verdict is a Score with a number, or None"
+        "no verdict on 2 of 4 candidates; the first: verifier gave nan: a verdict is a Score with a number, or None"
     )
 
 
