@@ -21,7 +21,7 @@ def test_a_study_of_votes_that_stop_runs_over_recorded_answers(tmp_path: Path, s
     lines = [{"gold": gold, "trajectories": drawn} for gold in ("7", "8", "7")]
     pool = tmp_path / "pool.jsonl"
     pool.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    command = [sys.executable, ROOT / "benchmarks" / "studies" / study, pool, "--orders", "2"]
+    command: list[str | Path] = [sys.executable, ROOT / "benchmarks" / "studies" / study, pool, "--orders", "2"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert any(line.startswith(f"| {row}") for line in done.stdout.splitlines()), done.stdout

@@ -116,13 +116,9 @@ def _single(row: SolutionRow, spans: Sequence[SpanRow], leaves: Mapping[str, flo
 
 
 def _comparing(row: SolutionRow, spans: Sequence[SpanRow]) -> SpanRow | None:
-    """The span that compared the candidates. Runs of earlier releases do not name it: then the only outermost one."""
-    found = [span for span in spans if span.compared == len(row.answers) > 0 and not span.verifying]
-    if row.at:
-        return next((span for span in found if span.path == row.at), None)
-    outermost = min((span.path.count(".") for span in found), default=0)
-    found = [span for span in found if span.path.count(".") == outermost]
-    return found[0] if len(found) == 1 and row.text in [each.text for each in _compared(found[0], spans)] else None
+    """The span that compared the candidates, if any were compared."""
+    wanted = len(row.answers) if row.at else 0
+    return next((span for span in spans if span.path == row.at and span.compared == wanted > 0), None)
 
 
 def _compared(where: SpanRow, spans: Sequence[SpanRow]) -> list[Written]:

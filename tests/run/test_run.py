@@ -18,6 +18,7 @@ from metagen import (
     BestOf,
     Budget,
     Candidate,
+    Feedback,
     GenerationError,
     Generator,
     InputError,
@@ -482,6 +483,28 @@ class HandsOn:
 
 async def scores_on(problem: Problem, candidates: Sequence[Candidate], run: Run) -> Any:
     return run.score(MatchesReference(), problem, candidates)
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (Feedback("no"), ""),
+        (None, ""),
+        ("no", r"VerifierError: critic gave 'no': a critic gives Feedback, or None: write Feedback\('no'\)$"),
+        (3, "VerifierError: critic gave 3: a critic gives Feedback, or None$"),
+    ],
+)
+async def test_a_critic_gives_feedback_or_nothing(said: Any, why: str) -> None:
+    async def critic(problem: Problem, candidate: Candidate, run: Run) -> Any:
+        return said
+
+    async def strategy(problem: Problem, run: Run) -> Candidate:
+        candidate = await run.ask(None, problem)
+        return candidate.saying(repr(await run.criticise(critic, problem, candidate)))
+
+    solution = await solve(PROBLEM, strategy, Scripted("7"))
+    assert re.match(why, solution.error)
+    assert why or solution.text == repr(said)
 
 
 async def criticises_on(problem: Problem, candidate: Candidate, run: Run) -> Any:

@@ -1,7 +1,6 @@
 from pathlib import Path
 
 import pytest
-from msgspec.structs import replace
 
 from metagen import BestOf, Candidate, GenerationError, Problem, Request, Run, Scripted, Vote, parse, solve, solve_all
 from metagen.answers.extract import extract
@@ -163,11 +162,3 @@ async def test_a_revision_that_was_voted_on_is_shown_and_not_the_draft(tmp_path:
     assert {each.text for each in candidates_of(row, spans)} == {
         written.text for span in spans if span.path.startswith("0.1.") for written in span.completions
     }
-
-
-async def test_runs_that_do_not_say_which_span_compared_show_the_answer_where_several_may_have(tmp_path: Path) -> None:
-    row, spans = await solved_rows(tmp_path / "two", "Refine(of=Vote(3), rounds=1)")
-    assert [each.text for each in candidates_of(replace(row, at=""), spans)] == [row.text]
-    row, spans = await solved_rows(tmp_path / "one", "Vote(3)")
-    assert candidates_of(replace(row, at=""), spans) == candidates_of(row, spans)
-    assert len(candidates_of(row, spans)) == 3
