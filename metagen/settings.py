@@ -72,6 +72,12 @@ def literal(value: object) -> str:
     return repr(value)
 
 
+def counted(count: int, word: str) -> str:
+    """So many of something, such as `1 sample` and `2,000 replies`."""
+    many = f"{word[:-1]}ies" if word.endswith("y") else f"{word}s"
+    return f"{count:,} {word if count == 1 else many}"
+
+
 def freeze(of: object, name: str) -> None:
     """Make tuples of the lists in a setting."""
     object.__setattr__(of, name, _frozen(getattr(of, name)))

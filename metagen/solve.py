@@ -67,10 +67,10 @@ async def solve(
     the books of several calls. A `listener` is called with each event on the way (`metagen.events`).
     Raises `InputError` for settings that cannot work and `BackendGone` if the model cannot be reached.
     """
-    call = _prepared("solve", problem, strategy, model, grade, seed, budget, account, default)
+    whole, problem, strategy = _prepared("solve", problem, strategy, model, grade, seed, budget, account, default)
     if listener is not None and (not callable(listener) or iscoroutinefunction(listener)):
         raise InputError(f"listener must be a plain function of an event, without async, not {listener!r}")
-    return await _solve(*call, listener)
+    return await whole.solve(problem, strategy, listener)
 
 
 async def stream(
@@ -92,9 +92,9 @@ async def stream(
     `metagen.events` says which events there are. Whoever stops early should close the generator, as above: that cancels
     the work and frees its requests. Raises what `solve` raises.
     """
-    call = _prepared("stream", problem, strategy, model, grade, seed, budget, account, default)
+    whole, problem, strategy = _prepared("stream", problem, strategy, model, grade, seed, budget, account, default)
     events = asyncio.Queue[Event | None]()
-    task = asyncio.create_task(_solve(*call, events.put_nowait))
+    task = asyncio.create_task(whole.solve(problem, strategy, events.put_nowait))
     task.add_done_callback(lambda _: events.put_nowait(None))
     try:
         while event := await events.get():
@@ -125,47 +125,14 @@ async def solve_all(
     """
     check_arguments(seed, concurrency=concurrency, account=account, default=default)
     account = account or Account()
-    default = default or USUAL
-    strategy = strategy or default
-    solver = Solver.of(strategy, model, grade=grade, seed=seed, account=account, default=default)
-    for tasks, at_once in _parts(as_problems(problems), strategy, concurrency):
-        calls = (partial(solver, problem, member) for problem, member in tasks)
+    whole = Whole.of("solve_all", strategy, model, grade=grade, seed=seed, account=account, default=default)
+    for tasks, at_once in _parts(as_problems(problems), strategy or whole.default, concurrency):
+        calls = (partial(whole.solve, problem, member) for problem, member in tasks)
         async with aclosing(_in_turn(calls, account, at_once)) as solutions:
             async for solution in solutions:
                 yield solution
         if account.exhausted:
             return
-
-
-@dataclass(frozen=True, slots=True)
-class Solver:
-    """Where a problem goes in and a solution comes out: what `solve_all` does to each, and a worker of a cluster."""
-
-    whole: "Whole"
-
-    @classmethod
-    def of(
-        cls,
-        strategy: Generator | None,
-        model: Models | None,
-        *,
-        grade: Verifier | None,
-        seed: int | None,
-        account: Account,
-        default: Model | None = None,
-    ) -> Self:
-        """Over opened models, once it is sure that these settings can work. Raises `InputError`."""
-        check_strategy("solve_all", strategy)
-        require_grade("solve_all", grade=grade)
-        default = default or Model()
-        whole = Whole(name_models(model, strategy, grade), seed, account, grade, default)
-        check_settings(strategy or default, whole.models, default)
-        check_costs(strategy or default, costly(account), whole.models, default)
-        return cls(whole)
-
-    async def __call__(self, problem: Problem, strategy: Generator) -> Solution:
-        """Answer one problem, and grade the answer."""
-        return await _solve(problem, strategy, self.whole)
 
 
 async def map_problems(
@@ -200,20 +167,15 @@ def _prepared(
     budget: Budget | None,
     account: Account | None,
     default: Model | None,
-) -> "tuple[Problem, Generator, Whole]":
+) -> "tuple[Whole, Problem, Generator]":
     """One problem's call, once it is sure that its settings can work."""
-    check_strategy(where, strategy)
     given: object = problem
     if isinstance(given, list | tuple):
         raise InputError(f"{where} answers one problem, not {len(given)}: solve_all(problems, ...) answers several")
-    require_grade(where, grade=grade)
     check_arguments(seed, budget, account=account, default=default)
     books = account.inner(budget) if account else Account(budget)
-    default = default or USUAL
-    whole = Whole(name_models(model, strategy or default, grade), seed, books, grade, default)
-    check_settings(strategy or default, whole.models, default)
-    check_costs(strategy or default, costly(books), whole.models, default)
-    return _as_problem(problem, 1), strategy or default, whole
+    whole = Whole.of(where, strategy, model, grade=grade, seed=seed, account=books, default=default)
+    return whole, _as_problem(problem, 1), strategy or whole.default
 
 
 def costly(account: Account) -> list[str]:
@@ -319,6 +281,38 @@ class Whole:
     def __post_init__(self) -> None:
         object.__setattr__(self, "writer", next(filter(generates, self.models.values()), None))
 
+    @classmethod
+    def of(
+        cls,
+        where: str,
+        strategy: Generator | None,
+        model: Models | None,
+        *,
+        grade: Verifier | None,
+        seed: int | None,
+        account: Account,
+        default: Model | None = None,
+    ) -> Self:
+        """Over opened models, once it is sure that these settings can work. Raises `InputError`, naming the call."""
+        check_strategy(where, strategy)
+        require_grade(where, grade=grade)
+        default = default or USUAL
+        whole = cls(name_models(model, strategy or default, grade), seed, account, grade, default)
+        check_settings(strategy or default, whole.models, default)
+        check_costs(strategy or default, costly(account), whole.models, default)
+        return whole
+
+    async def solve(self, problem: Problem, strategy: Generator, listener: Listener | None = None) -> Solution:
+        """Answer one problem, and grade the answer."""
+        root, span, inner = self.root(problem, listener)
+        candidate, error = None, ""
+        try:
+            candidate = await root.ask(strategy, problem, part="last")
+        except SampleError as lost:
+            error = f"{type(lost).__name__}: {lost}"
+        span.seconds, span.status = inner.seconds(), "lost" if error else "ok"
+        return await _judged(problem, candidate, error, span, inner.spent, self, unfinished=inner.short)
+
     def root(self, problem: Problem, listener: Listener | None = None) -> tuple[Run, Span, Account]:
         """The run of one problem, with the span and the account that it writes to, and who is told what happens."""
         inner, span = self.account.inner(), Span("solve")
@@ -345,17 +339,6 @@ class Whole:
             session=session,
         )
         return Run(scope, span, account)
-
-
-async def _solve(problem: Problem, strategy: Generator, whole: Whole, listener: Listener | None = None) -> Solution:
-    root, span, inner = whole.root(problem, listener)
-    candidate, error = None, ""
-    try:
-        candidate = await root.ask(strategy, problem, part="last")
-    except SampleError as lost:
-        error = f"{type(lost).__name__}: {lost}"
-    span.seconds, span.status = inner.seconds(), "lost" if error else "ok"
-    return await _judged(problem, candidate, error, span, inner.spent, whole, unfinished=inner.short)
 
 
 async def _called(

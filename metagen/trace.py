@@ -10,6 +10,7 @@ from metagen.budget import NOTHING, Usage
 from metagen.candidate import Candidate, Feedback
 from metagen.copies import maker
 from metagen.notebook import html_tree
+from metagen.settings import counted
 from metagen.thinking import split
 
 SAID = 60
@@ -141,7 +142,7 @@ class Span:
         lines += [self.error] if self.error else []
         below = self._sorted()
         more = f", the first {SHOWN} of {len(below)} parts" if len(below) > SHOWN else ""
-        title = f"{self.name}: {self.status}, {self.total().tokens:,} tokens, {self.seconds:.2f} s{more}"
+        title = f"{self.name}: {self.status}, {counted(self.total().tokens, 'token')}, {self.seconds:.2f} s{more}"
         return html_tree(title, lines, [each._html() for each in below[:SHOWN]], is_open=is_open)
 
     def walk(self) -> Iterator["Span"]:

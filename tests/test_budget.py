@@ -1,7 +1,9 @@
 import asyncio
 import random
 import weakref
+from collections.abc import Callable
 from decimal import Decimal
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,7 @@ def test_usage_adds(a: Usage, b: Usage, c: Usage) -> None:
     assert (a + b) + c == a + (b + c)
     assert a + Usage() == a
     assert (a + b).tokens == a.tokens + b.tokens
+    assert a + Usage(seconds=1.5, verifier_seconds=2.5) == a, "seconds differ between equal runs"
 
 
 @given(st.lists(usages, max_size=40))
@@ -171,6 +174,28 @@ async def test_nothing_starts_after_the_deadline_and_the_overshoot_is_measured()
     assert inner.overshoot() == 0
 
 
+def test_a_deadline_is_late_as_soon_as_it_has_passed_and_reserves_nothing() -> None:
+    clock = Clock()
+    outer = Account(Budget(seconds=5), clock=clock)
+    inner = outer.inner(Budget(tokens=10)).inner(Budget(seconds=8))
+    assert (outer.limited, inner.limited) == (False, True)
+    late = []
+    for clock.now in (4.5, 5.0, 5.25, 8.5):
+        late.append(inner.late())
+    assert late == [inf, inf, 0, 0]
+    outer.start()
+    assert inner.late() == 2
+
+
+def test_what_is_in_flight_is_in_flight_all_around() -> None:
+    outer = Account()
+    one, other = outer.inner(), outer.inner()
+    one.count_in_flight(3)
+    other.count_in_flight(2)
+    one.count_in_flight(-1)
+    assert [each.in_flight for each in (one, other, outer)] == [2, 2, 4]
+
+
 async def test_a_cancelled_waiter_holds_nothing() -> None:
     account = Account(Budget(tokens=10))
     held = await account.reserve(0, 10)
@@ -224,11 +249,26 @@ async def test_an_output_shrinks_to_what_the_flops_leave() -> None:
         await account.reserve(5, 500, lambda output: 800 + output)
 
 
+def in_flops(limit: int, tokens: int | None = None) -> Budget:
+    return Budget(tokens=tokens, flops=limit)
+
+
+def in_money(limit: int, tokens: int | None = None) -> Budget:
+    """So many trillionths of the money."""
+    return Budget(tokens=tokens, money=Decimal(limit).scaleb(-12))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("budget", "rate", "spent"), [(in_flops, "flops", "all_flops"), (in_money, "cost", "all_cost")]
+)
 @given(limit=st.integers(100, 3000), tokens=st.integers(50, 2000), seed=st.integers(0, 2**32))
-async def test_no_limit_in_flops_is_passed_by_any_interleaving(limit: int, tokens: int, seed: int) -> None:
+async def test_no_limit_in_flops_or_money_is_passed_by_any_interleaving(
+    budget: Callable[..., Budget], rate: str, spent: str, limit: int, tokens: int, seed: int
+) -> None:
     rng = random.Random(seed)
-    outer = Account(Budget(flops=limit))
-    inner = Account(Budget(tokens=tokens, flops=rng.randrange(1, 2000)), outer)
+    limits = limit, rng.randrange(1, 2000)
+    outer = Account(budget(limits[0]))
+    inner = Account(budget(limits[1], tokens), outer)
 
     async def request() -> None:
         account, prompt, output = rng.choice([outer, inner]), rng.randrange(20), rng.randrange(1, 60)
@@ -237,17 +277,17 @@ async def test_no_limit_in_flops_is_passed_by_any_interleaving(limit: int, token
             return 3 * prompt + written * (7 + written // 4)
 
         try:
-            hold = await account.reserve(prompt, output, price)
+            hold = await account.reserve(prompt, output, **{rate: price})  # type: ignore[arg-type]
         except BudgetExceeded:
             return
         await asyncio.sleep(0)
         written = rng.randrange(hold.output + 1)
-        account.spend(Usage(prompt_tokens=prompt, completion_tokens=written, flops=price(written)))
+        account.spend(Usage(prompt_tokens=prompt, completion_tokens=written, **{rate: price(written)}))
         account.settle(hold)
 
     await asyncio.gather(*(request() for _ in range(30)))
-    for account in (outer, inner):
-        assert account.spent.all_flops <= (account.budget.flops or 0)
+    for account, most in zip((outer, inner), limits, strict=True):
+        assert getattr(account.spent, spent) <= most
         assert account.spent.tokens <= (account.budget.tokens or 10**9)
         assert account.fits(0, 0)
 

@@ -362,7 +362,7 @@ def test_the_same_call_again_asks_nothing(metagen: Command, folder: Path) -> Non
     assert (first.code, again.code) == (0, 0)
     assert sorted(asked.split()) == sorted(["p1", "p2", "p3", "p4"] * 2)
     assert (folder / "asked.txt").read_text() == asked
-    assert again.err.endswith("4 problems are solved already.\n")
+    assert again.err.endswith("4 problems solved already.\n")
     assert [row for row in first.out.splitlines() if "accuracy" in row] == [
         row for row in again.out.splitlines() if "accuracy" in row
     ]
@@ -379,10 +379,10 @@ def test_a_run_goes_on_where_it_stopped(metagen: Command, folder: Path) -> None:
     assert metagen(*call).code == 0
     again = metagen(*call)
     assert again.code == 0
-    assert "Continuing run: 4 problems are solved already." in again.err
+    assert "Continuing run: 4 problems solved already." in again.err
     first = metagen(*call, "--limit", "2")
     assert first.code == 0
-    assert "Continuing run: 2 problems are solved already." in first.err
+    assert "Continuing run: 2 problems solved already." in first.err
     assert "(2 of 2)" in first.out
     rows = [json.loads(line) for line in (folder / "run" / "solutions.jsonl").read_text().splitlines()]
     assert sorted((row["problem"], row["samples"], row["lost"]) for row in rows) == [

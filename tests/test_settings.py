@@ -53,7 +53,7 @@ from metagen import (
     verifiers,
 )
 from metagen.answers.spec import CONSTRUCTORS
-from metagen.settings import kind_of, literal, require_generator, require_verifier, require_whole, spelled
+from metagen.settings import counted, kind_of, literal, require_generator, require_verifier, require_whole, spelled
 from metagen.spec.parse import parse_grade
 from metagen.verifiers import critics
 
@@ -421,3 +421,11 @@ def ruling(candidates: Any, powers: Any, left: int) -> bool:
 def test_what_does_not_say_how_it_is_called_may_be_either() -> None:
     assert Vote(2, by=weighing, until=ruling).until is ruling
     assert (Vote(2, by=unnamed).by, Refine(unnamed).feedback) == (unnamed, unnamed)
+
+
+@pytest.mark.parametrize(
+    ("count", "word", "said"),
+    [(1, "sample", "1 sample"), (0, "sample", "0 samples"), (2000, "reply", "2,000 replies"), (1, "reply", "1 reply")],
+)
+def test_one_is_not_said_as_many(count: int, word: str, said: str) -> None:
+    assert counted(count, word) == said

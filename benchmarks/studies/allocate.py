@@ -44,14 +44,14 @@ def main(
     print("| strategy | accuracy | written | read | points over an equal vote [95 %] |\n|---|---|---|---|---|")
     with TemporaryDirectory() as folder:
         pools = [recorded(rows, order, Path(folder) / f"{order}.jsonl") for order in range(orders)]
-    votes = [measured(rows, pools, Vote(n)) for n in ns]
-    plain = Curve("vote", tuple(ns), *columns([(right, written) for right, written, _ in votes]))
-    for n, vote in zip(ns, votes, strict=True):
-        print(line(Vote(n), vote, None))
-    allocated: list[Generator] = [Allocate(n, most=most) for n in ns if n < most]
-    stopped: list[Generator] = [Vote(most, until=PredictiveStop(threshold)) for threshold in (0.8, 0.85, 0.9, 0.95)]
-    for strategy in (*allocated, *stopped):
-        print(line(strategy, measured(rows, pools, strategy), plain), flush=True)
+        votes = [measured(rows, pools, Vote(n)) for n in ns]
+        plain = Curve("vote", tuple(ns), *columns([(right, written) for right, written, _ in votes]))
+        for n, vote in zip(ns, votes, strict=True):
+            print(line(Vote(n), vote, None))
+        allocated: list[Generator] = [Allocate(n, most=most) for n in ns if n < most]
+        stopped: list[Generator] = [Vote(most, until=PredictiveStop(threshold)) for threshold in (0.8, 0.85, 0.9, 0.95)]
+        for strategy in (*allocated, *stopped):
+            print(line(strategy, measured(rows, pools, strategy), plain), flush=True)
 
 
 def recorded(rows: list[Row], order: int, path: Path) -> Recorded:

@@ -121,7 +121,7 @@ def _check(file: "ProblemFile", strategy: "Generator", limit: int | None) -> Non
     asked = total if limit is None else min(limit, total)
     if blind := asked - needs.judged:
         raise InputError(
-            f"{blind:,} of {asked:,} problems have no verdict: without a reference or tests, nothing is right"
+            f"there is no verdict on {blind:,} of {asked:,} problems: without a reference or tests, nothing is right"
         )
 
 
@@ -130,12 +130,12 @@ def _accuracy(solutions: "list[Solution]") -> Accuracy:
     from metagen.errors import MetagenError  # noqa: PLC0415
 
     for said, without in {
-        "have no answer": [each for each in solutions if each.failed],
-        "have no verdict": [each for each in solutions if each.correct is None],
+        "no answer to": [each for each in solutions if each.failed],
+        "no verdict on": [each for each in solutions if each.correct is None],
     }.items():
         if without:
             why = without[0].error or "without a reference or a grade, nothing is right"
-            raise MetagenError(f"{len(without):,} of {len(solutions):,} problems {said}: {without[0].problem}: {why}")
+            raise MetagenError(f"{said} {len(without):,} of {len(solutions):,} problems: {without[0].problem}: {why}")
     share = Share(sum(each.correct is True for each in solutions), len(solutions))
     tokens = sum(each.usage.tokens for each in solutions)
     return Accuracy(share.value, *share.interval(), share.count, share.total, tokens)

@@ -15,6 +15,7 @@ from metagen.analysis.share import Share
 from metagen.budget import Price
 from metagen.errors import InputError
 from metagen.notebook import html_table
+from metagen.settings import counted
 
 Unit = Literal["money", "FLOPs", "tokens"]
 """What a curve may count its costs in, the most telling one first."""
@@ -121,7 +122,9 @@ class Curve:
         low, high = self.interval()
         points = zip(self.ks, self.means, low, high, strict=True)
         rows = [(f"{k}", f"{mean:.1%}", f"{least:.1%} to {most:.1%}") for k, mean, least, most in points]
-        return html_table(f"{self.rule}, {len(self.values):,} problems", ("samples", "accuracy", "interval"), rows)
+        return html_table(
+            f"{self.rule}, {counted(len(self.values), 'problem')}", ("samples", "accuracy", "interval"), rows
+        )
 
     def of(self, problems: Index) -> "Curve":
         """The same for some of the problems, by their numbers."""

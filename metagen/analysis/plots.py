@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
@@ -30,6 +31,8 @@ COSTS: tuple[Unit, ...] = ("FLOPs", "money")
 """What curves are drawn against beside samples."""
 LINES = ("-", "--", ":", "-.")
 """One after the other, whenever all colours have been used."""
+TITLE, LEGEND = 48, 32
+"""Characters of a line over a panel, and beside one."""
 MARKERS = {"coverage": "^", "majority": "o", "weighted vote": "s", "best-of": "D"}
 
 
@@ -162,7 +165,7 @@ def draw_front(axes: "Axes", name: str, points: Sequence[Point]) -> None:
             [point.costs_in(unit) for point in part],
             100 * means,
             yerr=100 * np.abs(ends - means),
-            label=series,
+            label=_in_lines(series, LEGEND),
             color=PALETTE[number % len(PALETTE)],
             marker=SHAPES[number % len(SHAPES)],
             linestyle=LINES[number // len(PALETTE) % len(LINES)],
@@ -171,7 +174,7 @@ def draw_front(axes: "Axes", name: str, points: Sequence[Point]) -> None:
             linewidth=1,
         )
     _number_costs(axes, unit)
-    axes.set_title(name, fontsize="medium", parse_math=False)
+    _entitle(axes, name)
     axes.set_ylabel("right, per cent")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
@@ -258,8 +261,17 @@ def _curve(axes: "Axes", rule: str, curve: Curve, x: Any) -> None:
     axes.fill_between(x, 100 * low, 100 * high, alpha=0.2, linewidth=0, **style)
 
 
+def _entitle(axes: "Axes", title: str) -> None:
+    axes.set_title(_in_lines(title, TITLE), fontsize="medium", parse_math=False)
+
+
+def _in_lines(text: str, width: int) -> str:
+    """A name in lines for which there is room: of what is wider, matplotlib shows a part or draws one over another."""
+    return "\n".join(fill(line, width) for line in text.splitlines())
+
+
 def _label(axes: "Axes", source: str, legend: Corner = "lower right") -> None:
-    axes.set_title(source, fontsize="medium", parse_math=False)
+    _entitle(axes, source)
     axes.set_ylabel("right, per cent")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, fontsize="small", loc=legend)

@@ -38,7 +38,7 @@ from metagen.disk.traces import SpanRow, above, read_configuration, read_traces
 from metagen.errors import InputError, VerifierError
 from metagen.problem import Problem
 from metagen.run import Verifier
-from metagen.settings import literal
+from metagen.settings import counted, literal
 from metagen.solve import Whole
 from metagen.tasks import together
 from metagen.trace import Asked
@@ -121,16 +121,18 @@ def gather(
     samples = replace(samples, price=price)
     if card:
         samples = _with_flops(samples, columns, rows, card)
-    counted = np.any(samples.tokens, 1)
-    if counted.any() and not counted.all():
-        notes.append(f"the samples of {(~counted).sum()} problems count no tokens, so costs are not compared")
-    if (card or price) and not counted.any():
+    known = np.any(samples.tokens, 1)
+    if known.any() and not known.all():
+        notes.append(
+            f"the samples of {counted(int((~known).sum()), 'problem')} count no tokens, so costs are not compared"
+        )
+    if (card or price) and not known.any():
         notes.append("the samples count no tokens, so their costs are not known")
     elif (card or price) and not np.all(samples.prompts):
         notes.append("the lengths of prompts are not known, so the cost of reading them is not counted")
     if unjudged and not scores_only:
         why = f" ({one_line(columns.why)})" if columns.why else ""
-        notes.append(f"{unjudged} samples have no verdict of the grader and count as wrong{why}")
+        notes.append(f"counted as wrong for lack of a grader's verdict: {counted(unjudged, 'sample')}{why}")
     notes += _without_verdict(path, samples)
     if is_run and os.path.exists(path / SOLUTIONS) and ends_torn(path / SOLUTIONS):
         notes.append(
@@ -158,9 +160,9 @@ def _chosen(path: Path, questions: Questions, columns: Columns) -> tuple[Index, 
         raise InputError(f"{path}: none of its problems has a reference answer in {questions.path}")
     notes = []
     if missing := len(questions.ids) - len(drawn):
-        notes.append(f"{missing} of {len(questions.ids)} problems have no samples and are left out")
+        notes.append(f"left out for lack of samples: {missing:,} of {len(questions.ids):,} problems")
     if silent := len(drawn) - len(chosen):
-        notes.append(f"{silent} problems have no reference answer and are left out")
+        notes.append(f"left out for lack of a reference answer: {counted(silent, 'problem')}")
     return chosen, notes
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
+from pathlib import Path
 
 import numpy as np
 
@@ -11,6 +13,7 @@ from metagen.analysis.curve import Curve, Unit, intervals, unit_of
 from metagen.analysis.intervals import Array, Index
 from metagen.analysis.over_optimisation import Fall, over_optimised
 from metagen.analysis.sheet import Sheet
+from metagen.settings import counted
 
 FOOT = (
     "Right answers in per cent, with 95 % bootstrap intervals over problems (Wilson's where all or none are right, and "
@@ -127,7 +130,7 @@ def sheets(source: Source, rows: Iterable[Row]) -> Iterator[Sheet]:
     rows, drawn = _parted(rows)
     whole = [row for row in rows if row.label == WHOLE]
     ks = list(dict.fromkeys(row.k for row in whole))
-    title = f"{source.name}: {whole[0].problems} problems, {ks[-1]} samples each"
+    title = f"{source.name}: {counted(whole[0].problems, 'problem')}, {counted(ks[-1], 'sample')} each"
     yield Sheet(
         title + (f", scored by {source.scored_by}" if source.scored_by else ""),
         ("k", "tokens", *(name for name, cost in _known(whole[0])), *source.curves),
@@ -141,7 +144,7 @@ def sheets(source: Source, rows: Iterable[Row]) -> Iterator[Sheet]:
         )
     for label in source.labels:
         yield Sheet(
-            f"{source.name}, by {label}, with {ks[-1]} samples",
+            f"{source.name}, by {label}, with {counted(ks[-1], 'sample')}",
             (label, "problems", "one sample", *source.curves),
             tuple(
                 _part_line([row for row in rows if (row.label, row.value) == (label, value)], ks[-1])
@@ -196,11 +199,12 @@ def equals(first: Source, second: Source) -> Iterator[Equal]:
                 yield Equal(first.name, second.name, rule, unit, each.cost, each.first, each.second, each.difference)
 
 
-def at_equal(found: Iterable[Equal]) -> Sheet:
+def at_equal(found: Sequence[Equal]) -> Sheet:
     """The differences at equal cost, to be read."""
+    names = within(name for each in found for name in (each.first, each.second))
     rows = tuple(
         (
-            f"{each.second} - {each.first}",
+            f"{names[each.second]} - {names[each.first]}",
             each.rule,
             f"{_cost(each.cost)} {each.unit}",
             f"{100 * each.first_mean:.1f}",
@@ -224,10 +228,11 @@ def reached(sources: Iterable[Source], accuracy: float) -> Iterator[Reaching]:
                 )
 
 
-def reaching(found: Iterable[Reaching], accuracy: float) -> Sheet:
+def reaching(found: Sequence[Reaching], accuracy: float) -> Sheet:
     """What it costs to reach an accuracy, to be read."""
+    names = within(each.source for each in found)
     rows = tuple(
-        (each.source, each.rule, f"{_cost(each.cost)} ({_cost(each.low)}–{_cost(each.high)})", each.unit)
+        (names[each.source], each.rule, f"{_cost(each.cost)} ({_cost(each.low)}–{_cost(each.high)})", each.unit)
         for each in found
     )
     title = f"What {100 * accuracy:g} per cent cost per problem, with 95 % bootstrap intervals over problems"
@@ -248,10 +253,17 @@ def answers(first: Source, second: Source) -> Comparison | None:
     return compare(np.array([one[name] for name in shared]), np.array([other[name] for name in shared]))
 
 
-def comparisons(found: Iterable[Versus]) -> Sheet:
+def comparisons(found: Sequence[Versus]) -> Sheet:
     """The differences, to be read."""
+    names = within(name for each in found for name in (each.first, each.second))
     rows = tuple(
-        (f"{each.second} - {each.first}", each.rule, str(each.k), str(each.problems), points(each.difference))
+        (
+            f"{names[each.second]} - {names[each.first]}",
+            each.rule,
+            str(each.k),
+            str(each.problems),
+            points(each.difference),
+        )
         for each in found
     )
     return Sheet("Differences in points, in pairs", ("what", "rule", "k", "problems", "difference"), rows, keys=2)
@@ -260,8 +272,9 @@ def comparisons(found: Iterable[Versus]) -> Sheet:
 def said(first: Source, second: Source, found: Comparison) -> str:
     """The comparison of two runs in a sentence."""
     return (
-        f"Answers of {second.name} - {first.name}: {points(found.difference)} points on {found.problems} problems; "
-        f"right in one run only {found.only_second} and {found.only_first}, p = {found.p:.2g} (McNemar's mid-p)"
+        f"Answers of {second.name} - {first.name}: {points(found.difference)} points on "
+        f"{counted(found.problems, 'problem')}; right in one run only {found.only_second} and {found.only_first}, "
+        f"p = {found.p:.2g} (McNemar's mid-p)"
     )
 
 
@@ -304,6 +317,14 @@ def _cell(row: Row) -> str:
 
 def _in(curve: Curve, unit: Unit) -> Curve:
     return replace(curve, costs=curve.costs_in(unit))
+
+
+def within(names: Iterable[str]) -> dict[str, str]:
+    """Paths without the folders that all of them are in: tables and pictures have no room for those."""
+    parts = {name: Path(name).parts for name in names}
+    folders = zip(*(each[:-1] for each in parts.values()), strict=False)
+    shared = len([*takewhile(lambda level: len({*level}) == 1, folders)])
+    return {name: str(Path(*each[shared:])) for name, each in parts.items()}
 
 
 def _known_cost(value: float) -> float | None:

@@ -9,7 +9,7 @@ from typing import Self, TypeVar
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 from tenacity.wait import wait_random_exponential
 
-from metagen.backends.wrapper import RewardWrapper, Wrapper
+from metagen.backends.wrapper import Inner, Passing, RewardWrapper, Wrapper
 from metagen.budget import Usage
 from metagen.errors import BackendGone, InputError, SampleError, TransientError
 from metagen.request import (
@@ -187,20 +187,11 @@ class Patience:
             raise InputError(f"{error}{hint}") from None
 
 
-class Retrying(Wrapper):
-    """Asks the backend `of` again after a `TransientError`: at most `attempts` times per request.
-
-    Waits are random, up to an exponential limit that begins at `wait` seconds and ends at `longest`; where the server
-    said how long to wait (Retry-After), at least so long, up to `patience`. Of several samples only the missing ones
-    are asked for again. What each try used is counted; under a budget, each new try reserves anew. A try that finds no
-    server does not count, nor does another one while the server answers nobody, or one that is turned away (429) while
-    the server answers others. When nothing has succeeded for `patience` seconds and several tries, it is gone: that and
-    all other requests raise `BackendGone`, until it answers again. Errors that will not change are raised at once.
-    Opening is tried again alike, unless nothing listens there.
-    """
+class _Patient(Passing[Inner]):
+    """Is asked again, with a patience of its own."""
 
     def __init__(
-        self, of: Backend, *, attempts: int = 10, wait: float = 0.5, longest: float = 30.0, patience: float = 120.0
+        self, of: Inner, *, attempts: int = 10, wait: float = 0.5, longest: float = 30.0, patience: float = 120.0
     ) -> None:
         super().__init__(of)
         self._patience = Patience(of, attempts, wait, longest, patience)
@@ -212,6 +203,19 @@ class Retrying(Wrapper):
     async def __aenter__(self) -> Self:
         await self._patience.opened(super().__aenter__)
         return self
+
+
+class Retrying(_Patient[Backend], Wrapper):
+    """Asks the backend `of` again after a `TransientError`: at most `attempts` times per request.
+
+    Waits are random, up to an exponential limit that begins at `wait` seconds and ends at `longest`; where the server
+    said how long to wait (Retry-After), at least so long, up to `patience`. Of several samples only the missing ones
+    are asked for again. What each try used is counted; under a budget, each new try reserves anew. A try that finds no
+    server does not count, nor does another one while the server answers nobody, or one that is turned away (429) while
+    the server answers others. When nothing has succeeded for `patience` seconds and several tries, it is gone: that and
+    all other requests raise `BackendGone`, until it answers again. Errors that will not change are raised at once.
+    Opening is tried again alike, unless nothing listens there.
+    """
 
     async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
         if request.n > 1 and request.room is None and self.singly:  # each is a request, and is tried again by itself
@@ -278,28 +282,8 @@ class Retrying(Wrapper):
             raise again
 
 
-class RetryingReward(RewardWrapper):
+class RetryingReward(_Patient[RewardBackend], RewardWrapper):
     """The same for a reward model. A reading that was paid for is not asked again: it was reserved once."""
-
-    def __init__(
-        self,
-        of: RewardBackend,
-        *,
-        attempts: int = 10,
-        wait: float = 0.5,
-        longest: float = 30.0,
-        patience: float = 120.0,
-    ) -> None:
-        super().__init__(of)
-        self._patience = Patience(of, attempts, wait, longest, patience)
-
-    @property
-    def waits(self) -> str:
-        return self._patience.waits
-
-    async def __aenter__(self) -> Self:
-        await self._patience.opened(super().__aenter__)
-        return self
 
     async def rate(self, reading: Reading, spend: Meter) -> tuple[float, ...]:
         paid = 0

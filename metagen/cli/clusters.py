@@ -13,6 +13,7 @@ from metagen.cli.console import err, out
 from metagen.errors import InputError
 from metagen.jobs.job import Job, ModelOrder
 from metagen.request import AnyBackend
+from metagen.settings import counted
 
 if TYPE_CHECKING:
     from metagen.cluster.slots import Slot
@@ -75,7 +76,7 @@ def with_workers(cluster: Cluster | None, job: Job) -> Iterator[Job]:
 
 def table_of_workers(slots: "Sequence[Slot]", seconds: float) -> Table:
     """What each worker did."""
-    table = Table(title=f"{len(slots)} workers", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=counted(len(slots), "worker"), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     questions = any(slot.questions for slot in slots)
     done = "requests" if questions else "problems"
     for name in ("worker", "machine", done, "tokens/s", "cached", "idle", "restarts"):

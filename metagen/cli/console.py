@@ -110,8 +110,8 @@ def _table(sheet: Sheet, columns: Sequence[int], width: int) -> Table:
         table.add_column(name, justify="right" if is_number else "left", overflow="fold", max_width=most)
     cells = [[_in_lines(row[place]) for row in sheet.rows] for place in columns]
     for place, column in zip(columns, cells, strict=True):
-        longest = max(map(len, "\n".join(column).split("\n")), default=1)
-        header = fill(sheet.columns[place], max(1, longest), break_long_words=False)
+        name, shown = sheet.columns[place], "\n".join(column).split("\n")
+        header = fill(name, max(map(len, [*shown, *name.split(), "1"])))
         table.add_column(header, justify="right", overflow="fold")
     for row, *shown in zip(sheet.rows, *cells, strict=True):
         table.add_row(*row[: sheet.keys], *shown)

@@ -10,6 +10,7 @@ from metagen.cli.console import err, out
 from metagen.cli.traces import say_untraced, send_run
 from metagen.distribution import how_to_install
 from metagen.errors import InputError
+from metagen.settings import counted
 from metagen.view.reading import RunRows
 
 TRAINING: dict[str, Callable[[Solved, Training], Iterator[Row]]] = {"dpo": pair_rows, "sft": answer_rows}
@@ -58,7 +59,8 @@ def _write_log(run: RunRows, path: Path) -> None:
     count = write_log(run, path)
     say_untraced(run)
     out.print(
-        f"Wrote {count:,} samples to {path}; open it with `inspect view --log-dir {path.parent}`.", soft_wrap=True
+        f"Wrote {counted(count, 'sample')} to {path}; open it with `inspect view --log-dir {path.parent}`.",
+        soft_wrap=True,
     )
 
 
@@ -77,7 +79,7 @@ def _write(run: RunRows, form: str, path: Path, how: Training) -> None:
     if without:
         why = WHY.get(form, "they have no reply")
         err.print(f"Problems without a row: {without:,} of {len(run.rows):,} ({why}).", soft_wrap=True)
-    out.print(f"Wrote {count:,} rows to {path}.", soft_wrap=True)
+    out.print(f"Wrote {counted(count, 'row')} to {path}.", soft_wrap=True)
 
 
 WHY = {

@@ -30,7 +30,7 @@ from metagen.jobs.remarks import of_problems, remarks
 from metagen.leaves import find_drawing
 from metagen.request import AnyBackend, Backend, generates
 from metagen.run import Generator
-from metagen.settings import literal
+from metagen.settings import counted, literal
 from metagen.solution import Solution
 from metagen.solve import solve_all
 
@@ -76,7 +76,7 @@ async def fill(
     with RunDirectory(path, job.configuration(), seen) as run:
         solved = run.solved
         if tally.problems:
-            err.print(f"Continuing {path}: {tally.problems} problems are solved already.")
+            err.print(f"Continuing {path}: {counted(tally.problems, 'problem')} solved already.")
 
         def keep(solution: Solution | Record) -> Solution | Record:
             kept = run.add(solution)
@@ -116,7 +116,7 @@ async def _sample(job: Job, n: int, path: Path) -> int:
 
     before = _size(path)
     await _work(recorded, strategies.Vote(n, of=job.strategy), drawn, tally, account, count)
-    title = f"{n} samples of {literal(job.strategy)} on {job.problems.path.name}"
+    title = f"{counted(n, 'sample')} of {literal(job.strategy)} on {job.problems.path.name}"
     out.print(summary(tally, title, account, chosen="majority"))
     out.print(f"Kept in {path}; play it with --model {quote(str(path))}", soft_wrap=True)
     if not short and _size(path) == before:
@@ -210,7 +210,7 @@ async def _on_workers(job: Job, cluster: Cluster, stack: AsyncExitStack) -> Call
     """What solves problems on workers, about which there is a table at the end."""
     assert job.order
     workers = workers_of(cluster, job.order)
-    with err.status(f"Starting {cluster.workers} workers ..."):
+    with err.status(f"Starting {counted(cluster.workers, 'worker')} ..."):
         await stack.enter_async_context(workers)
     stack.callback(lambda: out.print(table_of_workers(workers.slots, workers.seconds)))
     return workers.records

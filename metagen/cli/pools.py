@@ -38,7 +38,7 @@ from metagen.model import FORMS, SETTINGS, USUAL, Model
 from metagen.problem import Problem
 from metagen.request import Request, generates
 from metagen.run import Verifier
-from metagen.settings import literal
+from metagen.settings import counted, literal
 from metagen.spec.parse import parse, parse_grade
 from metagen.strategies import CoT
 from metagen.verifiers import MatchesReference, MeanLogprob, RecordedScore, Sigmoid
@@ -127,10 +127,10 @@ def gathered(
         samples, judged = each.samples.of(rows), [_of(verdict, rows) for verdict in verifiers]
         pools.append(pool_of(samples, judged, drawn_by, price, pace))
     every = [*(arm for pool in pools for arm in arms(pool)), *cascades(pools)]
-    drawn = ", ".join(f"{each.samples.n} samples each of {each.name}" for each in found)
+    drawn = ", ".join(f"{counted(each.samples.n, 'sample')} each of {each.name}" for each in found)
     ids = tuple(found[0].ids[row] for row in kept[0].tolist())
     spent = sum(map(_spent, pools))
-    return Gathering(f"{len(ids)} problems, {drawn}", ids, every, spent, wanted)
+    return Gathering(f"{counted(len(ids), 'problem')}, {drawn}", ids, every, spent, wanted)
 
 
 def _spent(pool: Pool) -> float:

@@ -236,7 +236,7 @@ class Race:
         solved = [each for each in read_solutions(folder) if each.problem in self._places]
         ran = [each for each in solved if each.correct is not None]
         if len(ran) < len(solved):
-            err.print(f"{spec}: {len(solved) - len(ran)} of {len(solved)} problems have no verdict and are left out")
+            err.print(f"{spec}: left out for lack of a verdict: {len(solved) - len(ran)} of {len(solved)} problems")
         return Entrant(
             spec,
             np.array([self._places[each.problem] for each in ran], np.intp),

@@ -61,8 +61,11 @@ def report(sources: list[Source], folder: Path | None, reach: Sequence[float] = 
 
 def _draw(sources: list[Source], folder: Path) -> list[Path]:
     """The curves of each source, the calibration of what scored it, and the costs of all where there are several."""
-    panels = {visible(source.name): source.curves for source in sources}
-    scored = {visible(f"{each.name}\n{each.scored_by}"): each.calibration for each in sources if each.calibration}
+    names = tables.within(source.name for source in sources)
+    panels = {visible(names[source.name]): source.curves for source in sources}
+    scored = {
+        visible(f"{names[each.name]}\n{each.scored_by}"): each.calibration for each in sources if each.calibration
+    }
     files = plots.draw(panels, folder)
     files += plots.draw_calibrations(scored, folder) if scored else []
     return [*files, *(plots.draw_costs(panels, folder) if len(panels) > 1 else ())]

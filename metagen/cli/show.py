@@ -17,6 +17,7 @@ from metagen.cli.visible import visible
 from metagen.disk.rows import SolutionRow
 from metagen.disk.traces import SpanRow
 from metagen.errors import InputError
+from metagen.settings import counted
 from metagen.view.candidates import Shown
 from metagen.view.problems import asked, judged_candidates, notes
 from metagen.view.reading import RunRows, is_found, is_missed, votes
@@ -40,7 +41,7 @@ def show_problems(path: Path, *, missed: bool, found: bool) -> None:
     what = ", missed by the strategy and found by a sample" if found else ", missed" if missed else ""
     show(
         Sheet(
-            f"{len(rows):,} of {len(run.rows):,} problems of {path}{what}",
+            f"{len(rows):,} of {counted(len(run.rows), 'problem')} of {path}{what}",
             ("problem", "answer", "reference", "right", "votes", "right samples"),
             tuple(_line(row) for row in rows),
         )
@@ -76,13 +77,12 @@ def described(row: SolutionRow, spans: Sequence[SpanRow]) -> Iterator[str | Padd
     for note in notes(row):
         yield f"Note: {note}"
     if row.lost:
-        yield f"Lost: {row.lost} samples. {row.why_lost}"
+        yield f"Lost: {counted(row.lost, 'sample')}. {row.why_lost}"
     if unscored := without_verdict(row.unscored, row.scored, Counter(filter(None, [row.why_unscored]))):
         yield f"No verdict: {unscored}"
     usage = row.usage.usage()
-    requests = f"{usage.calls:,} request{'' if usage.calls == 1 else 's'}"
     money = f", {usage.money:.3g} of money" if usage.money else ""
-    yield f"Cost: {usage.tokens:,} tokens in {requests}{money}, {row.seconds:.1f} s"
+    yield f"Cost: {counted(usage.tokens, 'token')} in {counted(usage.calls, 'request')}{money}, {row.seconds:.1f} s"
 
 
 def _grouped(candidates: Sequence[Shown]) -> Iterator[str | Padding]:
@@ -91,7 +91,7 @@ def _grouped(candidates: Sequence[Shown]) -> Iterator[str | Padding]:
     for group, count in sizes.most_common():
         members = [each for each in candidates if each.group == group]
         answer, right = members[0].answer, members[0].right
-        yield f"\n{_said(answer)}: {count} of {len(candidates)} candidates, {_mark(right)}"
+        yield f"\n{_said(answer)}: {count} of {counted(len(candidates), 'candidate')}, {_mark(right)}"
         for text, same in _alike(members):
             yield Padding(Text(visible(text)), (1, 2, 0, 2))
             yield f"  [{facts}]" if (facts := ", ".join(_facts(same))) else ""
@@ -115,11 +115,11 @@ def _facts(same: Sequence[Shown]) -> Iterator[str]:
     if same[0].steps:
         yield "steps " + " ".join(f"{step:.2f}" for step in same[0].steps)
     if same[0].thought:
-        yield f"after a thought of {len(same[0].thought):,} characters"
+        yield f"after a thought of {counted(len(same[0].thought), 'character')}"
     if any(each.cut for each in same):
         yield "cut off"
     if same[0].tokens:
-        yield f"{same[0].tokens:,} tokens"
+        yield counted(same[0].tokens, "token")
 
 
 def _drawn(nodes: Sequence[Grown]) -> Tree:
@@ -135,7 +135,7 @@ def _drawn(nodes: Sequence[Grown]) -> Tree:
         label = f"{'* ' if node.chosen else ''}{value}{times} {node.state}: {text}"
         branches.append(branches[node.parent].add(Text(visible(label))))
     if len(nodes) > MOST_NODES:
-        branches[0].add(f"{len(nodes) - MOST_NODES:,} nodes more: metagen view shows them")
+        branches[0].add(f"{counted(len(nodes) - MOST_NODES, 'node')} more: metagen view shows them")
     return branches[0]
 
 

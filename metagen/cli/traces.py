@@ -9,6 +9,7 @@ from types import ModuleType
 from metagen.cli.console import err, out
 from metagen.distribution import how_to_install
 from metagen.errors import InputError
+from metagen.settings import counted
 from metagen.solution import Solution
 from metagen.view.reading import RunRows
 
@@ -18,7 +19,7 @@ def send_run(run: RunRows, url: str | None) -> None:
     otlp = _otlp()
     count = otlp.export_run(run, otlp.exporter_to(url), content=otlp.shows_content())
     say_untraced(run)
-    out.print(f"Sent {count:,} spans of {len(run.traced):,} problems.", soft_wrap=True)
+    out.print(f"Sent {counted(count, 'span')} of {counted(len(run.traced), 'problem')}.", soft_wrap=True)
 
 
 def say_untraced(run: RunRows) -> None:

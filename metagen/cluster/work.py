@@ -17,6 +17,7 @@ from metagen.disk.records import Record
 from metagen.errors import BackendGone
 from metagen.problem import Problem
 from metagen.run import Verifier
+from metagen.settings import counted
 from metagen.solution import Solution
 from metagen.solve import cancel
 from metagen.tasks import unwrapped
@@ -182,7 +183,8 @@ class Work:
         self._treasury.forfeit(slot.number)
         self._count_in_flight(slot, 0)
         for entry in self._dispatch.died(slot.number):
-            reason = f"{entry.deaths} workers died with this problem, {entry.alone} of them with no other: {error}"
+            dead = counted(entry.deaths, "worker")
+            reason = f"{dead} died with this problem, {entry.alone} of them with no other: {error}"
             self._out.put_nowait([self._failed(entry.problem, reason)])
         if slot.ready is ready:
             slot.died(str(error))

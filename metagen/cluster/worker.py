@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -21,10 +21,11 @@ from metagen.errors import InputError, SampleError
 from metagen.jobs.job import make_models
 from metagen.jobs.loading import load_all
 from metagen.jobs.remarks import remarks
+from metagen.problem import Problem
 from metagen.request import AnyBackend, Reading, Request, changed
 from metagen.run import Generator
 from metagen.solution import Solution
-from metagen.solve import Solver, cancel
+from metagen.solve import Whole, cancel
 
 FIRST = 16
 """Problems that a worker begins with, before it knows how many samples per problem keeps in flight."""
@@ -77,8 +78,8 @@ class Worker:
         await self.end()
         strategy, grade = task.read(self._names)
         account = Branch(task.budget, self._ask)
-        solver = Solver.of(strategy, self._models, grade=grade, seed=task.seed, account=account)
-        self._desk = Desk(task, strategy, solver, account, Kinds(self._names))
+        whole = Whole.of("solve_all", strategy, self._models, grade=grade, seed=task.seed, account=account)
+        self._desk = Desk(task, strategy, whole.solve, account, Kinds(self._names))
         return await remarks(strategy, self._models, task.seed)
 
     async def turn(self, letters: Sequence[Letter]) -> News:
@@ -191,13 +192,20 @@ class Worker:
 class Desk:
     """One task under way at a worker."""
 
-    def __init__(self, task: Task, strategy: Generator, solver: Solver, account: Branch, kinds: Kinds) -> None:
+    def __init__(
+        self,
+        task: Task,
+        strategy: Generator,
+        solve: Callable[[Problem, Generator], Coroutine[Any, Any, Solution]],
+        account: Branch,
+        kinds: Kinds,
+    ) -> None:
         self.account = account
         self.begun: dict[int, asyncio.Task[Solution]] = {}
         """By the number of the problem."""
         self._task = task
         self._strategy = strategy
-        self._solver = solver
+        self._solve = solve
         self._kinds = kinds
         self._done: list[tuple[int, bytes, bytes]] = []
         self._news = asyncio.Event()
@@ -214,7 +222,7 @@ class Desk:
             if not self.begun:
                 self._since = time.monotonic()
             problem = letter.problem(self._kinds.__getitem__)
-            self.begun[letter.number] = task = asyncio.create_task(self._solver(problem, self._strategy))
+            self.begun[letter.number] = task = asyncio.create_task(self._solve(problem, self._strategy))
             task.add_done_callback(partial(self._returned, letter.number))
 
     async def give_up(self, numbers: Iterable[int]) -> None:

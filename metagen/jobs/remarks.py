@@ -20,7 +20,7 @@ def of_problems(job: Job) -> Iterator[str]:
         yield f"{name}: these fields are not used: {named_in(contents.unused)}."
     if contents.blank:
         yield (
-            f"{name}: {contents.blank:,} of {contents.total:,} problems have an answer that is none, such as NaN or a "
+            f"{name}: the answer of {contents.blank:,} of {contents.total:,} problems is none, such as NaN or a "
             "solution without its result: they are solved, and count in no accuracy."
         )
 

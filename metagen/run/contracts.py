@@ -191,7 +191,7 @@ def settled(judged: Sequence[Score | SampleError | None], run: "Run") -> list[Sc
     if failed and len(failed) == len(judged):
         raise failed[0]
     if failed:
-        run.note(f"{len(failed)} of {len(judged)} candidates have no verdict; the first: {failed[0]}")
+        run.note(f"no verdict on {len(failed)} of {len(judged)} candidates; the first: {failed[0]}")
     return [None if isinstance(each, SampleError) else each for each in judged]
 
 

@@ -1,13 +1,15 @@
 """Choosing among candidates: pure functions over plain data. Each returns the index of its choice."""
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from math import isfinite
 
 from metagen.answers.protocol import Answers, read_answer, read_each, read_keyed
 from metagen.candidate import Candidate, Score
 from metagen.errors import SampleError, VerifierError, WeightError
 from metagen.problem import Problem
+from metagen.settings import literal
 
 
 def values(scores: Sequence[Score | SampleError | None]) -> list[float | None]:
@@ -81,6 +83,17 @@ def weighted_majority(keys: Sequence[Hashable | None], weights: Sequence[float |
     if not sums:
         return None
     return heaviest[max(sums, key=sums.__getitem__)][1]
+
+
+@contextmanager
+def explaining_weights(strategy: object, by: object) -> Iterator[None]:
+    """Say in a `WeightError` which strategy it stopped, and how its verifier `by` can give other verdicts."""
+    try:
+        yield
+    except WeightError as error:
+        raise WeightError(
+            f"{strategy!r}: {error}. If {literal(by)} gives logits, write by=Sigmoid({literal(by)})"
+        ) from None
 
 
 def best(values: Sequence[float | None]) -> int:

@@ -14,6 +14,7 @@ from metagen.problem import Problem
 from metagen.run import Generator, Run, Verifier
 from metagen.run.rest import NO_ROOM, or_cut
 from metagen.settings import (
+    counted,
     require_generator,
     require_number,
     require_stepper,
@@ -76,7 +77,7 @@ class Think:
             going_on = problem.stepping(left).continuing(thought.thinking_on(self.word))
             thought = await or_cut(thought, run.ask(self.of, going_on), run)
         if goes_on(thought):
-            run.note(f"the thought was ended after {thought.thought_tokens} tokens")
+            run.note(f"the thought was ended after {counted(thought.thought_tokens, 'token')}")
         return await answered(self.of, problem, thought, self.hurry, run)
 
 
@@ -124,7 +125,7 @@ class EarlyExit:
                 keys.append(vote_key(problem, probe))
                 kept = kept if keys[-1] is None else probe
                 if await self._is_sure(keys, probe, thought, problem, run):
-                    run.note(f"sure after {thought.thought_tokens} tokens of thought")
+                    run.note(f"sure after {counted(thought.thought_tokens, 'token')} of thought")
                     return probe if probe.finished else await run.ask(self.of, problem.continuing(probe))
                 going_on = problem.stepping(self._step(thought.thought_tokens)).continuing(thought)
                 before, thought = thought, await run.ask(self.of, going_on)
@@ -208,7 +209,7 @@ class Shortest:
         chosen = shortest(done)[: self.k]
         run.compare(chosen)
         if growing:
-            run.note(f"{len(growing)} of {self.n} samples were given up")
+            run.note(f"given up: {len(growing)} of {self.n} samples")
         return elected(chosen, majority(vote_keys(problem, chosen)), run)
 
 

@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from metagen.disk.files import replace_text
 from metagen.errors import InputError
+from metagen.settings import counted
 from metagen.train import corrections, rewards
 from metagen.train.checkpoints import saving
 from metagen.train.experts import SORTED
@@ -134,7 +135,7 @@ def _split(items: Sequence[Any], problem: Callable[[Any], str]) -> tuple[list[An
     """What is held out, and the rest: by problems, so that none is in both."""
     problems = sorted({problem(item) for item in items})
     if len(problems) < 2:
-        raise InputError(f"there are samples of {len(problems)} problems to learn from: give a larger pool")
+        raise InputError(f"there are samples of {counted(len(problems), 'problem')} to learn from: give a larger pool")
     held = set(Random("held out").sample(problems, max(1, int(len(problems) * HELD_OUT))))
     return [item for item in items if problem(item) in held], [item for item in items if problem(item) not in held]
 

@@ -108,7 +108,7 @@ async def _rated(
     distinct = list(dict.fromkeys(steps))
     rows = dict(zip(distinct, await together(map(rated, distinct)), strict=True))
     if refused:
-        run.note(f"{len(refused)} of {len(steps)} candidates were not scored; the first: {refused[0]}")
+        run.note(f"no score for {len(refused)} of {len(steps)} candidates; the first: {refused[0]}")
     return [rows[answer] for answer in steps]
 
 

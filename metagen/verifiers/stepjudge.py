@@ -135,7 +135,7 @@ class StepJudge:
             replies = [later or reply for later, reply in zip(computed, replies, strict=True)]
         read = [row for reply in replies if (row := step_verdicts(reply.text, len(steps))) is not None]
         if len(read) < len(replies):
-            run.note(f"{len(replies) - len(read)} of {len(replies)} verifications have no verdict for every step")
+            run.note(f"no verdict for every step in {len(replies) - len(read)} of {len(replies)} verifications")
         if not read:
             return None
         row = tuple(fmean(each) for each in zip(*read, strict=True))

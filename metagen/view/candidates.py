@@ -1,5 +1,6 @@
 """The candidates of a problem, put together again from the written rows. Pure."""
 
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
@@ -9,6 +10,7 @@ from typing import TypeVar
 
 from metagen.disk.rows import SolutionRow
 from metagen.disk.traces import SpanRow, above, parent_of
+from metagen.thinking import split
 from metagen.trace import Written
 
 Value = TypeVar("Value")
@@ -47,13 +49,13 @@ def candidates_of(
         return []
     if (where := _comparing(row, spans)) is None:
         return [_single(row, spans, leaves)]
-    texts = _texts(where, spans)[: len(row.answers)]
-    whole = [Written(text) for text in texts] if where.replies else [each for _, each in below(spans, where.path)]
+    whole = _compared(where, spans)[: len(row.answers)]
+    texts = [each.text for each in whole]
     scores = _direct(spans, where.path, len(row.answers)) or _inner(where, spans, texts, leaves)
     chosen = _chosen(texts, [score for score, _ in scores], row.text)
     return [
         Shown(
-            text,
+            each.text,
             each.thought,
             each.tokens,
             each.cut,
@@ -63,23 +65,33 @@ def candidates_of(
             *scores[place],
             chosen=place == chosen,
         )
-        for place, (text, each, answer) in enumerate(zip(texts, whole, row.answers, strict=False))
+        for place, (each, answer) in enumerate(zip(whole, row.answers, strict=False))
     ]
 
 
-def below(spans: Sequence[SpanRow], path: str) -> Iterator[tuple[str, Written]]:
-    """The completions at and below a span, each with what it continues; without those of verifiers and lost samples."""
+def below(spans: Sequence[SpanRow], path: str) -> Iterator[tuple[Written, Written]]:
+    """The replies at and below a span, each as far as it was written there, with the completion that it ends with.
+
+    Those of verifiers and of lost samples are left out.
+    """
+    for span in _kept(spans, path):
+        partial = span.request.partial if span.request else ""
+        begun = split(partial)
+        for each in span.completions:
+            thought, tokens = begun.thought + each.thought, 0 if partial else each.tokens
+            yield Written(begun.text + each.text, tokens, each.cut, thought), each
+
+
+def _kept(spans: Sequence[SpanRow], path: str) -> Iterator[SpanRow]:
+    """The spans at and below a path, without verifiers and what was lost or cancelled, and all below these."""
     left_out: set[str] = set()
     for span in spans:
-        if not is_below(span.path, path):
-            continue
-        if any(each in left_out for each in above(span.path)):
+        if not is_below(span.path, path) or any(each in left_out for each in above(span.path)):
             continue
         if span.verifying or span.status in ("cancelled", "lost"):
             left_out.add(span.path)
         else:
-            begun = span.request.partial if span.request else ""
-            yield from ((begun, each) for each in span.completions)
+            yield span
 
 
 def is_below(path: str, top: str) -> bool:
@@ -94,24 +106,51 @@ def _chosen(texts: Sequence[str], scores: Sequence[float | None], answer: str) -
 
 
 def _single(row: SolutionRow, spans: Sequence[SpanRow], leaves: Mapping[str, float | None]) -> Shown:
-    said = next((each for _, each in reversed(list(below(spans, ""))) if row.text.endswith(each.text)), Written(""))
+    written = list(below(spans, ""))
+    ending = next((last for _, last in reversed(written) if last.text and row.text.endswith(last.text)), None)
+    (said,) = _said([row.text], [whole for whole, _ in written])
+    said = said if said.thought or ending is None else ending
     group = -1 if row.answer is None else 0
     score = leaves.get(row.text)
     return Shown(row.text, said.thought, said.tokens, said.cut, row.answer, row.correct, group, score, chosen=True)
 
 
 def _comparing(row: SolutionRow, spans: Sequence[SpanRow]) -> SpanRow | None:
-    """The span that compared the candidates. Runs of earlier releases do not name it: then the only outermost one."""
-    found = [span for span in spans if span.compared == len(row.answers) > 0 and not span.verifying]
-    if row.at:
-        return next((span for span in found if span.path == row.at), None)
-    outermost = min((span.path.count(".") for span in found), default=0)
-    found = [span for span in found if span.path.count(".") == outermost]
-    return found[0] if len(found) == 1 and row.text in _texts(found[0], spans) else None
+    """The span that compared the candidates, if any were compared."""
+    wanted = len(row.answers) if row.at else 0
+    return next((span for span in spans if span.path == row.at and span.compared == wanted > 0), None)
 
 
-def _texts(where: SpanRow, spans: Sequence[SpanRow]) -> Sequence[str]:
-    return where.replies or [begun + each.text for begun, each in below(spans, where.path)]
+def _compared(where: SpanRow, spans: Sequence[SpanRow]) -> list[Written]:
+    """The candidates that were compared at a span, with their thoughts as far as it is known whose they are."""
+    written = [whole for whole, _ in below(spans, where.path)]
+    if not where.replies:
+        return written
+    paths = {span.path for span in spans}
+    samples = [span.path for span in _kept(spans, where.path) if parent_of(span.path, paths) == where.path]
+    if len(samples) == len(where.replies):
+        parts = [[whole for whole, _ in below(spans, path)] for path in samples]
+        return [each for text, part in zip(where.replies, parts, strict=True) for each in _said([text], part)]
+    return _said(where.replies, written)
+
+
+def _said(texts: Sequence[str], written: Sequence[Written]) -> list[Written]:
+    """The replies with these texts, each with its thought where it is known which of those that were written it is.
+
+    Equal texts are in their order where each of them is one of these. Else one whose thought continues those of all
+    others is the one that was returned, after trials.
+    """
+    alike: defaultdict[str, list[Written]] = defaultdict(list)
+    for each in written:
+        alike[each.text].append(each)
+    in_order = {text: iter(alike[text]) for text, wanted in Counter(texts).items() if wanted == len(alike[text])}
+    return [next(in_order[text]) if text in in_order else _last(text, alike[text]) for text in texts]
+
+
+def _last(text: str, alike: Sequence[Written]) -> Written:
+    if alike and all(alike[-1].thought.startswith(each.thought) for each in alike):
+        return alike[-1]
+    return Written(text)
 
 
 def _direct(spans: Sequence[SpanRow], path: str, count: int) -> list[Verdict]:

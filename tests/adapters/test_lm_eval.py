@@ -94,7 +94,7 @@ def test_until_ends_the_text_and_never_a_thought(tmp_path: Path, model: str, end
 
 def test_a_thought_that_until_ended_is_no_answer(tmp_path: Path) -> None:
     make_task(tmp_path, "task", SUMS[:3])
-    with pytest.raises(GenerationError, match="3 of 3 requests have no answer: 'until' ended a thought"):
+    with pytest.raises(GenerationError, match="no answer to 3 of 3 requests: 'until' ended a thought"):
         evaluated(tmp_path, "task", {"model": "unknown_thinker", "strategy": "Model()"})
 
 
@@ -113,7 +113,7 @@ def test_few_shots_are_turns_where_the_template_is_applied(tmp_path: Path) -> No
 def test_a_request_without_an_answer_is_no_answer_and_the_others_are_kept(tmp_path: Path) -> None:
     make_task(tmp_path, "task", SUMS[:6])
     cache = str(tmp_path / "answers")
-    with pytest.raises(GenerationError, match=r"1 of 6 requests have no answer: GenerationError: no luck\. With --use"):
+    with pytest.raises(GenerationError, match=r"no answer to 1 of 6 requests: GenerationError: no luck\. With --use"):
         evaluated(tmp_path, "task", {"model": "broken", "strategy": "Model()"}, use_cache=cache)
     found = evaluated(tmp_path, "task", {"model": "adder", "strategy": "Model()"}, use_cache=cache)
     assert found["results"]["task"]["exact_match,extract"] > 0

@@ -62,7 +62,7 @@ def test_an_interval_an_error_and_a_setting_of_the_test(folder: Path) -> None:
     assert "the lower end of the interval is below 75.0%: 75.0% [30.1%, 95.4%], 3 of 4 problems" in run(folder, sure)
     write_pool(folder, wrong=0, of=3)
     said = run(folder, EXAMPLE)
-    assert "MetagenError: 1 of 4 problems have no answer: 4: " in said
+    assert "MetagenError: no answer to 1 of 4 problems: 4: " in said
     assert "1 failed" in said
     assert "1 passed" in run(folder, EXAMPLE.replace("at_least=0.75", "at_least=1, limit=3"))
     assert "InputError: strtegy: metagen has no such setting" in run(folder, EXAMPLE.replace("strategy", "strtegy"))

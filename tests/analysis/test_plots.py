@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -109,13 +110,26 @@ def test_the_calibration_of_a_verifier_is_drawn_beside_what_it_should_be(tmp_pat
     assert axes.lines[1].get_xydata().tolist() == [[0.25, 25.0], [0.95, 90.0]]
 
 
+def test_long_names_are_drawn_in_lines_inside_the_picture(tmp_path: Path) -> None:
+    """Where they are not, matplotlib warns and draws no layout, which is an error here."""
+    pytest.importorskip("matplotlib")
+    curve = replace(OTHER, costs=np.array([[10.0, 20.0]]))
+    names = [f"experiments/{'of-a-study-' * 8}/{each}/{'runs-of-votes/' * 4}" for each in ("one", "two")]
+    files = plots.draw({name: {"best-of": OTHER} for name in names}, tmp_path)
+    files += plots.draw_costs({name: {"best-of": curve} for name in names}, tmp_path)
+    for file in (each for each in files if each.suffix == ".svg"):
+        drawn = re.findall(r">([^<>]+)</text>", file.read_text())
+        assert max(map(len, drawn)) <= plots.TITLE
+        assert "".join(drawn).count("runs-of-votes/") == 8
+
+
 def test_what_several_sources_reach_at_which_cost_is_one_picture(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     curve = replace(OTHER, costs=np.array([[10.0, 20.0]]))
     files = plots.draw_costs({"one": {"coverage": CURVE, "best-of": curve}, "two": {"best-of": curve}}, tmp_path)
     text = files[1].read_text()
     assert [file.name for file in files] == ["front.png", "front.svg"]
-    assert (">one, best-of </text>" in text, "coverage" in text, ">tokens per problem</text>" in text) == (
+    assert (">one, best-of</text>" in text, "coverage" in text, ">tokens per problem</text>" in text) == (
         True,
         False,
         True,

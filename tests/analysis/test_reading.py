@@ -79,8 +79,8 @@ def test_a_pool_is_read_in_the_order_of_the_problems_and_draws(tmp_path: Path, p
     assert source.curves["majority"].costs == pytest.approx(np.array([[3.5, 7], [6, 12]]))
     assert source.labels == {"level": ["1", "2"], "subject": ["Sums", ""]}
     assert source.notes == (
-        "1 of 4 problems have no samples and are left out",
-        "1 problems have no reference answer and are left out",
+        "left out for lack of samples: 1 of 4 problems",
+        "left out for lack of a reference answer: 1 problem",
     )
     assert source.silence == "1 of 4, of them 1 cut: raise max_tokens"
     assert next(remarks(source)) == "no answer: 1 of 4, of them 1 cut: raise max_tokens"
@@ -107,7 +107,7 @@ async def test_answers_of_several_problems_are_compared_symbolically_at_once(
     source = await asyncio.to_thread(read, lines(tmp_path / "pool.jsonl", rows), problems)
     assert most == 3
     assert source.curves["coverage"].values.tolist() == [[1.0, 1.0], [0.0, 0.0]]
-    assert "1 samples have no verdict of the grader and count as wrong" in source.notes
+    assert "counted as wrong for lack of a grader's verdict: 1 sample" in source.notes
 
 
 def test_with_a_card_flops_are_counted_and_the_prompt_is_read_once(tmp_path: Path, problems: ProblemFile) -> None:
@@ -216,7 +216,7 @@ def test_a_verdict_that_the_grader_does_not_reach_counts_as_wrong_and_is_said(
     monkeypatch.setattr("metagen.answers.kinds.grade", undecided)
     source = read(lines(tmp_path / "pool.jsonl", POOL), problems)
     assert source.curves["coverage"].at(1).tolist() == [0.5, 0.5]
-    assert "1 samples have no verdict of the grader and count as wrong" in source.notes
+    assert "counted as wrong for lack of a grader's verdict: 1 sample" in source.notes
 
 
 async def shorter(problem: Problem, candidates: Any, run: Run) -> list[Score | None]:
@@ -458,7 +458,7 @@ def test_a_sample_that_its_kind_cannot_read_costs_no_other(tmp_path: Path, sourc
     assert found.curves["coverage"].at(1).tolist() == [0.5]
     assert found.curves["majority"].at(4).tolist() == [1.0]
     why = "last_number: ValueError: invalid literal for int() with base 10: 'two'"
-    assert f"1 samples have no verdict of the grader and count as wrong ({why})" in found.notes
+    assert f"counted as wrong for lack of a grader's verdict: 1 sample ({why})" in found.notes
     assert found.silence == ""
 
 
@@ -476,7 +476,10 @@ def test_a_kind_that_cannot_compare_gives_no_verdict(tmp_path: Path, text: str, 
     pool = [{"problem": name, "text": each} for name in texts for each in texts[name]]
     found = read(lines(tmp_path / "pool.jsonl", pool), file)
     assert found.curves["coverage"].at(1)[1] == pytest.approx(2 / 3)
-    assert f"{unjudged} samples have no verdict of the grader and count as wrong ({why})" in found.notes
+    assert (
+        f"counted as wrong for lack of a grader's verdict: {unjudged} sample{'' if unjudged == 1 else 's'} ({why})"
+        in found.notes
+    )
 
 
 async def failing(problem: Problem, candidates: Any, run: Run) -> list[Score | None]:
@@ -486,7 +489,7 @@ async def failing(problem: Problem, candidates: Any, run: Run) -> list[Score | N
 def test_a_grade_that_fails_is_no_verdict(tmp_path: Path, problems: ProblemFile) -> None:
     found = read(lines(tmp_path / "pool.jsonl", POOL[:4]), problems, grade=failing)
     assert found.curves["coverage"].at(1).tolist() == [0.0, 0.0]
-    assert "4 samples have no verdict of the grader and count as wrong (the judge is asleep)" in found.notes
+    assert "counted as wrong for lack of a grader's verdict: 4 samples (the judge is asleep)" in found.notes
 
 
 def test_a_grade_by_the_reference_keeps_its_limit(
@@ -503,7 +506,7 @@ def test_a_grade_by_the_reference_keeps_its_limit(
     source = read(path, problems, grade=MatchesReference(seconds=60))
     assert limits == {60}
     assert source.ids == ("a",)
-    assert "1 problems have no reference answer and are left out" in source.notes
+    assert "left out for lack of a reference answer: 1 problem" in source.notes
     limits.clear()
     assert read(path, problems, grade=MatchesReference()).ids == ("a",)
     assert limits == {5}
@@ -524,7 +527,7 @@ def test_a_grade_without_any_verdict_is_no_table_of_zeros(tmp_path: Path, proble
 def test_samples_that_count_no_tokens_are_noted(tmp_path: Path, problems: ProblemFile) -> None:
     some = [sample("a", 0, "2", tokens=9), sample("b", 0, "4")]
     notes = read(lines(tmp_path / "some.jsonl", some), problems).notes
-    assert "the samples of 1 problems count no tokens, so costs are not compared" in notes
+    assert "the samples of 1 problem count no tokens, so costs are not compared" in notes
     pool = lines(tmp_path / "none.jsonl", [sample("a", 0, "2")])
     assert "the samples count no tokens, so their costs are not known" in read(pool, problems, price=Price(1, 1)).notes
     assert not any("count no tokens" in note for note in read(pool, problems).notes)

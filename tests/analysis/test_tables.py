@@ -125,7 +125,7 @@ def test_money_has_a_column_and_comes_before_flops_where_all_know_it() -> None:
     assert {each.unit for each in equals(paid, source("unpaid", priced(1e9, 1e9)))} == {"FLOPs"}
     costs = [
         (row[2].split(" ")[0], row[3])
-        for row in reaching(reached([paid, dear], 0.75), 0.75).rows
+        for row in reaching([*reached([paid, dear], 0.75)], 0.75).rows
         if row[1] == "coverage"
     ]
     assert costs == [("2.5e-05", "money"), ("5e-05", "money")]
@@ -146,7 +146,7 @@ def test_two_sources_are_compared_where_they_cost_the_same() -> None:
 
 
 def test_what_an_accuracy_costs() -> None:
-    sheet = reaching(reached([source(), source("dear", priced(1e9, 2e9))], 0.75), 0.75)
+    sheet = reaching([*reached([source(), source("dear", priced(1e9, 2e9))], 0.75)], 0.75)
     assert "75 per cent" in sheet.title
     rows = [(name, rule, cost.split(" ")[0], unit) for name, rule, cost, unit in sheet.rows]
     assert rows == [
@@ -155,3 +155,20 @@ def test_what_an_accuracy_costs() -> None:
         ("dear", "coverage", "5e+09", "FLOPs"),
         ("dear", "majority", "never", "FLOPs"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "between"),
+    [
+        ("/data/long/runs/one", "/data/long/runs/two", "two - one"),
+        ("runs/one", "runs/two", "two - one"),
+        ("a/pool.jsonl", "b/pool.jsonl", "b/pool.jsonl - a/pool.jsonl"),
+        ("runs/one", "pool.jsonl", "pool.jsonl - runs/one"),
+        ("one", "two", "two - one"),
+    ],
+)
+def test_a_column_names_sources_without_the_folders_that_they_share(first: str, second: str, between: str) -> None:
+    one, two = source(first), source(second)
+    assert {row[0] for row in comparisons(list(versus(one, two))).rows} == {between}
+    assert {row[0] for row in at_equal(list(equals(one, two))).rows} == {between}
+    assert {row[0] for row in reaching([*reached([one, two], 0.5)], 0.5).rows} == set(between.split(" - "))

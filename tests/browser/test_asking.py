@@ -36,6 +36,36 @@ class Slow:
         return f"The answer is {(10, 10, 8, 10)[request.draw % 4]}. {PAGE_INJECTIONS[0]}"
 
 
+async def test_a_tree_that_grows_stays_as_its_reader_put_it(watched: Watched) -> None:
+    deeper = asyncio.Event()
+
+    async def script(request: Request) -> str:
+        if request.partial:
+            await deeper.wait()
+        return ("0.2\n", "0.9\n")[request.draw % 2] if request.partial.count("\n") < 2 else "0.7 The answer is 7."
+
+    application = app(Scripted(script, name="small"), {"search": Beam(2, 2, by=spelled)})
+    async with serving(application) as url:
+        page = watched.page
+        await page.goto(url.removesuffix("v1"))
+        await page.get_by_label("Strategy or model").fill("search")
+        await page.get_by_label("Question").fill("Grow.")
+        await page.get_by_role("button", name="Ask").click()
+        tree = page.get_by_role("group", name="Search tree of 3 nodes")
+        await tree.wait_for()
+        await page.get_by_role("button", name="Zoom in").click()
+        await tree.focus()
+        await page.keyboard.press("ArrowRight")
+        before = await page.locator(".tree svg > g").get_attribute("transform")
+        deeper.set()
+        await page.get_by_role("link", name="Candidates, tree and times").wait_for()
+        assert await page.get_by_role("group", name="Search tree of 3 nodes").count() == 0
+        assert await page.locator(".tree svg > g").get_attribute("transform") == before
+        assert "Step 1" in await page.locator(".said").inner_text()
+        assert await page.locator(".tree").evaluate("tree => tree === document.activeElement")
+        await page.goto("about:blank")
+
+
 async def test_a_question_is_asked_followed_and_stopped(watched: Watched) -> None:
     slow = Slow()
     aliases: dict[str, Generator | str] = {"math": Vote(4), "search": Beam(2, 2, by=spelled)}

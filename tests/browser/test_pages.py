@@ -1,6 +1,7 @@
 """The pages of runs in Chromium: what a reader does, and that nothing of a run can do anything."""
 
 import json
+import re
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -9,7 +10,19 @@ from typing import Any
 import pytest
 from playwright.async_api import Page
 
-from metagen import Feedback, Price, Priced, Problem, Scripted, Vote, solve_all
+from metagen import (
+    Feedback,
+    GenerationError,
+    Model,
+    Panel,
+    Price,
+    Priced,
+    Problem,
+    Request,
+    Scripted,
+    Vote,
+    solve_all,
+)
 from metagen.disk.runs import RunDirectory
 from metagen.trace import Asked, Call, Child, Expansion, Span, Written
 from metagen.view.page import write_page
@@ -89,6 +102,36 @@ async def test_a_tree_folds_and_its_nodes_are_read(watched: Watched, pages: Path
     await page.get_by_role("button", name="Zoom in").click()
 
 
+TOLD = """
+  window.told = new Set();
+  for (const [name, act] of [["addEventListener", "add"], ["removeEventListener", "delete"]]) {
+    const given = window[name];
+    window[name] = function (kind, listener, how) {
+      if (kind === "pointerup" && !(how && how.once)) window.told[act](listener);
+      return given.call(this, kind, listener, how);
+    };
+  }
+"""
+
+
+async def test_a_tree_is_dragged_and_a_page_that_was_left_hears_of_no_pointer(watched: Watched, pages: Path) -> None:
+    await watched.page.add_init_script(TOLD)
+    page = await watched.open(pages / "beam.html", "problem=a")
+    before = await page.evaluate("window.told.size")
+    for key, name in (("ArrowRight", "b"), ("ArrowRight", "c"), ("ArrowLeft", "b")):
+        await page.keyboard.press(key)
+        await page.get_by_role("heading", name=f"Problem {name}").wait_for()
+    assert await page.evaluate("window.told.size") == before
+    place, box = page.locator(".tree svg > g"), await page.locator(".tree svg").bounding_box()
+    assert box
+    await page.mouse.move(box["x"] + 100, box["y"] + box["height"] - 5)
+    await page.mouse.down()
+    await page.mouse.move(box["x"] + 140, box["y"] + box["height"] - 15)
+    await page.mouse.up()
+    await page.mouse.move(box["x"] + 300, box["y"] + 20)
+    assert await place.get_attribute("transform") == "translate(56 18) scale(1)"
+
+
 async def test_refinements_and_times_are_shown(watched: Watched, pages: Path) -> None:
     page = await watched.open(pages / "refine.html", "problem=b")
     assert await page.locator("section h2").all_inner_texts() == [
@@ -100,6 +143,49 @@ async def test_refinements_and_times_are_shown(watched: Watched, pages: Path) ->
     ]
     await page.locator(".waterfall summary").nth(1).click()
     assert await page.locator(".waterfall .name").nth(1).inner_text() == "Vote"
+
+
+TURNS = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "I have 3 coins."},
+    {"role": "assistant", "content": "Good."},
+    {"role": "user", "content": "And twice that?"},
+]
+
+
+async def test_a_conversation_is_shown_with_the_model_that_was_asked(watched: Watched, tmp_path: Path) -> None:
+    problems = [Problem("a", messages=TURNS, answer="6"), Problem("b", "What is 3 + 3?", "6")]
+    models = {"small": Scripted("6", name="org/small"), "large": Scripted("6", name="org/large")}
+    with RunDirectory(tmp_path / "run", {}) as run:
+        async for solution in solve_all(problems, Vote(2, of=Panel((Model("small"), Model("large")))), models, seed=1):
+            run.add(solution)
+    write_page([tmp_path / "run"], out := tmp_path / "page.html")
+    page = await watched.open(out, "problem=a")
+    sent = page.locator("section", has=page.get_by_role("heading", name="Prompt as sent"))
+    assert "I have 3 coins." in await sent.inner_text()
+    assert re.search("Request to org/(small|large) for 1 sample", await sent.inner_text())
+    await page.get_by_role("link", name="Next").click()
+    await page.get_by_role("heading", name="Problem b").wait_for()
+    assert await sent.locator("details[open]").count() == 0
+
+
+async def test_a_long_word_widens_no_page(watched: Watched, tmp_path: Path) -> None:
+    word = "x" * 2000
+
+    def fails(_: Request) -> str:
+        raise GenerationError(word)
+
+    problem = Problem(f"a {word}", f"? {word}", word, tags={word: word})
+    for name, model in (("failed", Scripted(fails)), ("solved", Scripted(f"The answer is {word}."))):
+        with RunDirectory(tmp_path / name, {}) as run:
+            async for solution in solve_all([problem], Vote(2), model):
+                solution.trace.children.append(Span(word, (97,), status="ok", notes=[word], error=word))
+                run.add(replace(solution, notes=(word,), why_unscored=word, unscored=1, scored=2))
+    write_page([tmp_path / "failed", tmp_path / "solved"], out := tmp_path / "page.html")
+    page = await watched.open(out, f"problem={problem.id}")
+    await page.locator("details").evaluate_all("every => every.forEach((each) => { each.open = true; })")
+    await page.locator("details").evaluate_all("every => every.forEach((each) => { each.open = true; })")
+    assert await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
 async def test_what_it_cost_in_money_and_what_waited_is_shown(watched: Watched, tmp_path: Path) -> None:

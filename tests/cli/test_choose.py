@@ -127,7 +127,7 @@ def test_two_pools_make_a_cascade(metagen: Command, folder: Path) -> None:
     call = ("choose", "small=pool.jsonl", "large=large.jsonl", "--problems", "problems.jsonl", "--out", "made")
     code, out, err = metagen(*call, "--card", str(SMALL))
     assert code == 0
-    assert "large.jsonl: 1 of 4 problems have no samples and are left out\n" in err
+    assert "large.jsonl: left out for lack of samples: 1 of 4 problems\n" in err
     assert out.startswith("3 problems, 4 samples each of pool.jsonl, 4 samples each of large.jsonl: ")
     assert "metagen solve problems.jsonl --model large=big --strategy 'Model(\"large\")'" in out
     specs = [row["strategy"] for row in json.loads((folder / "made/choice.json").read_text())]
@@ -244,7 +244,7 @@ def test_no_verifier_is_asked_for_a_choice_that_cannot_be(
     assert (code, out) == (2, "")
     assert "--budget in " in err if more else "a choice needs two problems or more" in err
     assert not (folder / "asked.txt").exists()
-    assert more or "3 of 4 problems have no samples" in err
+    assert more or "for lack of samples: 3 of 4 problems" in err
 
 
 @pytest.mark.parametrize("by", ["Judge({})", "Mean(Judge({}), Judge({}))", "Cascade(Judge({}), Judge({}), low=0.2)"])

@@ -289,6 +289,11 @@ def test_columns_that_do_not_fit_have_a_table_of_their_own_with_the_keys(width: 
     assert sum(len(part.columns) - 1 for part in parts) == len(SHEETS[0].columns) - 1
 
 
+def test_a_head_takes_no_more_lines_than_its_longest_word_asks_for() -> None:
+    (table,) = tables_of(Sheet("narrow", ("k", "tokens in a row"), (("1", "17"),)), 80)
+    assert table.columns[1].header == "tokens\nin a\nrow"
+
+
 def test_a_column_wider_than_all_is_broken_between_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
     file = StringIO()
     monkeypatch.setattr(console, "out", Terminal(file=file, width=20, color_system=None))

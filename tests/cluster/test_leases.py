@@ -79,7 +79,7 @@ async def test_what_is_done_is_reported_before_what_failed() -> None:
         return Solution(problem.id, "7")
 
     account = Branch(Budget(), lambda amounts, wait: desk.ask(amounts, wait=wait))
-    desk = Desk(Task("Model()", fill=100, concurrency=10), Model(), solver, account, Kinds({}))  # type: ignore[arg-type]
+    desk = Desk(Task("Model()", fill=100, concurrency=10), Model(), solver, account, Kinds({}))
     desk.begin([posted(Problem(name, "?"), number) for number, name in enumerate("abc")])
     await turns()
     news = await desk.news()

@@ -102,7 +102,7 @@ async def test_solving_says_it_on_stderr(
         ),
         (
             {"prompt": "3 + 4?", "answer": float("nan")},
-            ["p.jsonl: 2 of 2 problems have an answer that is none, such as NaN or a solution without"],
+            ["p.jsonl: the answer of 2 of 2 problems is none, such as NaN or a solution without"],
         ),
     ],
 )

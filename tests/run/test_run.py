@@ -20,6 +20,7 @@ from metagen import (
     BestOf,
     Budget,
     Candidate,
+    Feedback,
     GenerationError,
     Generator,
     InputError,
@@ -174,7 +175,7 @@ async def test_a_verdict_that_is_no_number_costs_no_other() -> None:
     assert (solution.answer, solution.unscored, solution.lost) == ("7", 3, 0)
     (note,) = solution.notes
     assert note == (
-        "2 of 4 candidates have no verdict; the first: verifier gave nan: a verdict is a Score with a number, or None"
+        "no verdict on 2 of 4 candidates; the first: verifier gave nan: a verdict is a Score with a number, or None"
     )
 
 
@@ -487,6 +488,28 @@ class HandsOn:
 
 async def scores_on(problem: Problem, candidates: Sequence[Candidate], run: Run) -> Any:
     return run.score(MatchesReference(), problem, candidates)
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (Feedback("no"), ""),
+        (None, ""),
+        ("no", r"VerifierError: critic gave 'no': a critic gives Feedback, or None: write Feedback\('no'\)$"),
+        (3, "VerifierError: critic gave 3: a critic gives Feedback, or None$"),
+    ],
+)
+async def test_a_critic_gives_feedback_or_nothing(said: Any, why: str) -> None:
+    async def critic(problem: Problem, candidate: Candidate, run: Run) -> Any:
+        return said
+
+    async def strategy(problem: Problem, run: Run) -> Candidate:
+        candidate = await run.ask(None, problem)
+        return candidate.saying(repr(await run.criticise(critic, problem, candidate)))
+
+    solution = await solve(PROBLEM, strategy, Scripted("7"))
+    assert re.match(why, solution.error)
+    assert why or solution.text == repr(said)
 
 
 async def criticises_on(problem: Problem, candidate: Candidate, run: Run) -> Any:

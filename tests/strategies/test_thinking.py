@@ -194,7 +194,7 @@ async def test_a_mark_that_is_forced_makes_no_passage_less_sure() -> None:
 async def test_the_first_by_tokens_vote_and_the_others_are_given_up() -> None:
     backend = Thinker(25, 400, 15, 300)
     solution = await solved(Shortest(2, n=4, every=50), backend)
-    assert solution.notes == ("2 of 4 samples were given up",)
+    assert solution.notes == ("given up: 2 of 4 samples",)
     assert solution.compared == 2
     assert solution.usage.thought_tokens <= 25 + 15 + 2 * 100 + 4 * len("<think>\n\n")
 

@@ -104,7 +104,7 @@ async def test_one_candidate_that_it_fails_on_costs_no_other_its_verdict() -> No
         solution = await solve("?", BestOf(4, by=OnText(reads)), Scripted(lambda _: next(replies)))  # noqa: B023
         assert (solution.text, solution.unscored) == ("3", 1)
         (note,) = solution.notes
-        assert note.startswith(f"1 of 4 candidates have no verdict; the first: reads {said}")
+        assert note.startswith(f"no verdict on 1 of 4 candidates; the first: reads {said}")
 
 
 async def verifier(prompt: str, text: str) -> float:

@@ -92,7 +92,7 @@ async def test_what_cannot_be_read_has_no_verdict_and_a_note_says_so() -> None:
     reward = ScriptedReward(judged, context=len(PROBLEM.prompt) + 10)
     scores, solution = await verdicts(ProcessReward("prm"), reward, "short", "x" * 100)
     assert [score and score.value for score in scores] == [0.5, None]
-    assert "1 of 2 candidates were not scored; the first: question and answer have" in solution.notes[0]
+    assert "no score for 1 of 2 candidates; the first: question and answer have" in solution.notes[0]
 
 
 @pytest.mark.parametrize("verifier", [ProcessReward("prm"), OutcomeReward("prm")])
@@ -103,7 +103,7 @@ async def test_a_score_that_is_no_number_costs_no_other_candidate(verifier: Any)
     scores, solution = await verdicts(verifier, reward, "plain", "odd", "fine")
     assert [score is None for score in scores] == [False, True, False]
     assert not solution.error
-    assert solution.notes[0].endswith("were not scored; the first: scripted-reward gave a score that is no number")
+    assert solution.notes[0].endswith("candidates; the first: scripted-reward gave a score that is no number")
     assert solution.usage.verifier_calls == 3
 
 

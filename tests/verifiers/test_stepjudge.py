@@ -203,7 +203,7 @@ async def test_several_verifications_vote_on_each_step() -> None:
     backend = script("Step 1: correct\nStep 2: correct", "Step 1: correct\nStep 2: incorrect", "I cannot say.")
     verdicts, solution = await scored(StepJudge(n=3), backend)
     assert verdicts == [0.5]
-    assert solution.notes == ("1 of 3 verifications have no verdict for every step",)
+    assert solution.notes == ("no verdict for every step in 1 of 3 verifications",)
     assert solution.usage.verifier_calls == 1
 
 

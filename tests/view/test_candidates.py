@@ -1,15 +1,16 @@
 from pathlib import Path
 
 import pytest
-from msgspec.structs import replace
 
-from metagen import BestOf, Candidate, GenerationError, Problem, Request, Run, Scripted, Vote, parse, solve_all
+from metagen import BestOf, Candidate, GenerationError, Problem, Request, Run, Scripted, Vote, parse, solve, solve_all
 from metagen.answers.extract import extract
 from metagen.disk.rows import SolutionRow
 from metagen.disk.runs import RunDirectory
 from metagen.disk.traces import SpanRow
+from metagen.trace import Written
 from metagen.view.candidates import Shown, candidates_of
 from metagen.view.reading import RunRows
+from tests.strategies.test_thinking import Thinker
 from tests.support.scripts import dice
 from tests.support.specs import NAMES, SPECS
 from tests.support.viewed import PROBLEMS, lengths, make_run
@@ -107,17 +108,57 @@ async def test_of_any_strategy_each_candidate_has_the_answer_of_its_text_and_one
     assert [each.text for each in candidates if each.chosen] == [row.text]
 
 
+OF_DIFFERENT_LENGTHS = [
+    "Think(20)",
+    "Think(100)",
+    "Think(100, waits=2)",
+    "EarlyExit(8)",
+    "Model(thinking=20)",
+    "Vote(3, of=Think(20))",
+    "Vote(3, of=Think(100, waits=1))",
+    "Vote(3, of=Model(thinking=20))",
+]
+THINKING = [
+    *OF_DIFFERENT_LENGTHS,
+    "Vote(3, of=EarlyExit(8))",
+    "Shortest(2, n=3, every=16)",
+    "Vote(2, of=Vote(2, of=Think(20)))",
+    "Refine(of=Think(20), rounds=1)",
+]
+
+
+@pytest.mark.parametrize("spec", THINKING)
+async def test_a_candidate_that_took_several_requests_is_shown_with_its_thought(spec: str, tmp_path: Path) -> None:
+    lengths = (30, 10, 50) if spec in OF_DIFFERENT_LENGTHS else (30,)
+    solution = await solve(LAW, parse(spec), Thinker(*lengths), seed=1)
+    assert solution.candidate
+    compared = solution.trace.comparing(solution.candidate)
+    samples = compared.samples if compared else [solution.candidate]
+    with RunDirectory(tmp_path / "run", {}) as run:
+        run.add(solution)
+    ((row, spans),) = RunRows.read(tmp_path / "run").traces()
+    found = candidates_of(row, spans)
+    assert [each.text for each in found] == [each.text for each in samples]
+    assert [each.thought.strip() for each in found] == [each.thought.strip() for each in samples]
+
+
+async def test_of_a_thought_it_must_be_known_whose_it_is() -> None:
+    """Two drafts of one text that were thought differently, below a strategy whose samples are no spans of its own."""
+    row = SolutionRow(problem="p", answer="7", text="7", answers=("7", "8"), at="0")
+    above = SpanRow(problem="p", path="0", name="Own", status="ok", compared=2, replies=("7", "8"))
+    texts = [("7", "one way"), ("7", "another"), ("8", "a third")]
+    drawn = [
+        SpanRow(
+            problem="p", path=f"0.{place}", name="Model", status="ok", completions=(Written(text, thought=thought),)
+        )
+        for place, (text, thought) in enumerate(texts)
+    ]
+    assert [each.thought for each in candidates_of(row, [above, *drawn])] == ["", "a third"]
+
+
 async def test_a_revision_that_was_voted_on_is_shown_and_not_the_draft(tmp_path: Path) -> None:
     row, spans = await solved_rows(tmp_path / "run", "Refine(of=Vote(3), rounds=1)")
     assert row.at == "0.1"
     assert {each.text for each in candidates_of(row, spans)} == {
         written.text for span in spans if span.path.startswith("0.1.") for written in span.completions
     }
-
-
-async def test_runs_that_do_not_say_which_span_compared_show_the_answer_where_several_may_have(tmp_path: Path) -> None:
-    row, spans = await solved_rows(tmp_path / "two", "Refine(of=Vote(3), rounds=1)")
-    assert [each.text for each in candidates_of(replace(row, at=""), spans)] == [row.text]
-    row, spans = await solved_rows(tmp_path / "one", "Vote(3)")
-    assert candidates_of(replace(row, at=""), spans) == candidates_of(row, spans)
-    assert len(candidates_of(row, spans)) == 3

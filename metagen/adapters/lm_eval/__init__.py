@@ -187,6 +187,6 @@ def _say(account: Account, failed: Sequence[str], wanted: int) -> None:
     log.info("metagen: %s requests, %s tokens in %s calls", f"{wanted:,}", f"{spent.tokens:,}", f"{spent.calls:,}")
     if failed:
         raise GenerationError(
-            f"{len(failed):,} of {wanted:,} requests have no answer: {failed[0]}. "
+            f"no answer to {len(failed):,} of {wanted:,} requests: {failed[0]}. "
             "With --use_cache FILE, the same command asks for these alone"
         )

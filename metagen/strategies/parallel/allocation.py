@@ -9,7 +9,7 @@ from metagen.candidate import Candidate
 from metagen.errors import InputError, SampleError
 from metagen.problem import Problem
 from metagen.run import Generator, Run
-from metagen.settings import require_generator, require_whole, spelled
+from metagen.settings import counted, require_generator, require_whole, spelled
 from metagen.strategies.choosing import majority, vote_keys
 from metagen.strategies.parallel.stopping import Keys, stays_ahead
 from metagen.strategies.parallel.vote import elected
@@ -161,7 +161,7 @@ class _Member:
                 except SampleError as error:
                     if not candidates:
                         raise
-                    run.note(f"no more than {len(candidates)} samples: {error}")
+                    run.note(f"no more than {counted(len(candidates), 'sample')}: {error}")
                     break
             more = await self.table.turn(self.number, vote_keys(problem, candidates))
         return candidates

@@ -10,7 +10,14 @@ from metagen.run import Generator, Run, Verifier
 from metagen.run.contracts import call_for_truth, settled
 from metagen.run.rest import or_cut
 from metagen.settings import require_generator, require_verifier, require_whole, spelled
-from metagen.strategies.choosing import majority, values, vote_key, vote_keys, weighted_majority
+from metagen.strategies.choosing import (
+    explaining_weights,
+    majority,
+    values,
+    vote_key,
+    vote_keys,
+    weighted_majority,
+)
 from metagen.strategies.judging import judged
 from metagen.strategies.parallel.stopping import Stop, check_rule
 from metagen.strategies.tree.steps import stands_still
@@ -70,7 +77,8 @@ class DeepConf:
         seen = [Scored(*each) for each in zip(warmup, scores, strict=True)]
         if not self._settled(seen, bar, problem, run, self.n - self.warmup):
             await self._draw(seen, bar, problem, run)
-        return seen[_chosen(seen, bar, problem, run)].candidate
+        with explaining_weights(self, self.by):
+            return seen[_chosen(seen, bar, problem, run)].candidate
 
     async def _draw(self, seen: list[Scored], bar: float | None, problem: Problem, run: Run) -> None:
         """Draw the samples after the warm-up, and see each."""
@@ -131,7 +139,7 @@ def _votes(seen: list[Scored], bar: float | None, problem: Problem) -> tuple[lis
 def _chosen(seen: list[Scored], bar: float | None, problem: Problem, run: Run) -> int:
     keys, weights = _votes(seen, bar, problem)
     stopped = sum(each.score is not None and bar is not None and each.score.value < bar for each in seen)
-    run.note(f"{stopped} of {len(seen)} samples are under the bar")
+    run.note(f"under the bar: {stopped} of {len(seen)} samples")
     if (chosen := weighted_majority(keys, weights)) is not None:
         return chosen
     run.note("none that votes has an answer: the majority of all decides")

@@ -8,7 +8,7 @@ from metagen.candidate import Candidate
 from metagen.errors import InputError
 from metagen.problem import Problem
 from metagen.run import Generator, Run
-from metagen.settings import literal, require_generator, require_plain, require_whole, spelled, takes
+from metagen.settings import counted, literal, require_generator, require_plain, require_whole, spelled, takes
 from metagen.strategies.choosing import vote_answer
 from metagen.strategies.parallel.similarity import NAMED, Similarity, levenshtein, similarities
 
@@ -47,7 +47,7 @@ class Medoid:
         answers = [vote_answer(problem, each) for each in candidates]
         voting = [index for index, answer in enumerate(answers) if answer is not None]
         if not voting:
-            run.note(f"none of {len(candidates)} samples has an answer: the whole texts are compared")
+            run.note(f"none of {counted(len(candidates), 'sample')} has an answer: the whole texts are compared")
         texts = [answers[index] or "" for index in voting] or [each.text for each in candidates]
         named = NAMED[self.similarity] if isinstance(self.similarity, str) else self.similarity
         chosen = medoid(texts, named)

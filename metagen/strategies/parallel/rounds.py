@@ -6,7 +6,7 @@ from metagen.candidate import Candidate
 from metagen.errors import InputError, SampleError
 from metagen.problem import Problem
 from metagen.run import Generator, Run
-from metagen.settings import literal, require_generator, require_whole, spelled
+from metagen.settings import counted, literal, require_generator, require_whole, spelled
 from metagen.strategies.choosing import majority, vote_keys
 from metagen.strategies.parallel.stopping import COUNTING, PredictiveStop, Stop, check_rule, needed
 from metagen.strategies.parallel.vote import elected
@@ -51,7 +51,7 @@ class Rounds:
             except SampleError as error:
                 if not candidates:
                     raise
-                run.note(f"no more than {len(candidates)} samples: {error}")
+                run.note(f"no more than {counted(len(candidates), 'sample')}: {error}")
                 break
             drawn += more
             more = needed(self.until, vote_keys(problem, candidates), self.n - drawn)

@@ -5,12 +5,20 @@ from dataclasses import KW_ONLY, dataclass
 from functools import partial
 
 from metagen.candidate import Candidate, Score
-from metagen.errors import InputError, NoCandidate, SampleError, WeightError
+from metagen.errors import InputError, NoCandidate, SampleError
 from metagen.problem import Problem
 from metagen.run import Generator, Run, Verifier
 from metagen.run.contracts import call_for_truth, settled
-from metagen.settings import literal, require_generator, require_verifier, require_whole, spelled
-from metagen.strategies.choosing import best, majority, values, vote_key, vote_keys, weighted_majority
+from metagen.settings import counted, require_generator, require_verifier, require_whole, spelled
+from metagen.strategies.choosing import (
+    best,
+    explaining_weights,
+    majority,
+    values,
+    vote_key,
+    vote_keys,
+    weighted_majority,
+)
 from metagen.strategies.judging import judged
 from metagen.strategies.parallel.stopping import Stop, check_rule
 
@@ -86,12 +94,8 @@ class Vote:
         if all(score is None for score in scores):
             run.note("no sample has a verdict: the majority decides")
             return majority(keys)
-        try:
+        with explaining_weights(self, self.by):
             chosen = weighted_majority(keys, values(scores))
-        except WeightError as error:
-            raise WeightError(
-                f"{self!r}: {error}. If {literal(self.by)} gives logits, write by=Sigmoid({literal(self.by)})"
-            ) from None
         if chosen is None and (chosen := majority(keys)) is not None:
             run.note("no sample with an answer has a verdict: the majority decides")
         return chosen
@@ -133,7 +137,7 @@ class BestOf:
 def elected(candidates: Sequence[Candidate], chosen: int | None, run: Run) -> Candidate:
     """The chosen candidate; if no candidate votes, the first one, which a note says."""
     if chosen is None:
-        run.note(f"none of {len(candidates)} samples has an answer: the first is returned")
+        run.note(f"none of {counted(len(candidates), 'sample')} has an answer: the first is returned")
     return candidates[chosen or 0]
 
 

@@ -13,15 +13,15 @@ from metagen.prompts import revise
 from metagen.run import Critic, Generator, Run, Verifier
 from metagen.run.contracts import settled
 from metagen.settings import (
+    counted,
     freeze,
-    literal,
     require_critic,
     require_generator,
     require_verifier,
     require_whole,
     spelled,
 )
-from metagen.strategies.choosing import values
+from metagen.strategies.choosing import explaining_weights, values
 from metagen.strategies.judging import accepted, judged
 from metagen.strategies.tree.answer import Rule, choice
 from metagen.strategies.tree.node import Leaf, Path, key_of
@@ -211,17 +211,13 @@ class ABMCTS:
         return self.of if isinstance(self.of, tuple) else (self.of,)
 
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
-        try:
+        with explaining_weights(self, self.by):
             replies, accepted = await self._grown(problem, run)
             if accepted:
                 return accepted
             if not replies:
                 raise NoCandidate(f"all of {self.expansions} expansions were lost{run.why_lost()}")
             place, said = choice([Leaf(each, value) for each, value in replies], self.answer, problem.answers)
-        except WeightError as error:
-            raise WeightError(
-                f"{self!r}: {error}. If {literal(self.by)} gives logits, write by=Sigmoid({literal(self.by)})"
-            ) from None
         if said:
             run.note(said)
         return replies[place][0]
@@ -251,7 +247,7 @@ class ABMCTS:
         replies = [(each.candidate, each.value) for each in tree.replies if each.candidate]
         run.compare(candidate for candidate, _ in replies)
         if chosen:
-            run.note(f"accepted after {len(replies)} replies")
+            run.note(f"accepted after {counted(len(replies), 'reply')}")
         else:
             settled(verdicts, run)
         return replies, chosen

@@ -147,7 +147,7 @@ class DVTS(TreeSearch):
                 if any(leaf.accepted for leaf in finished(root)):
                     break
         if lost and roots:
-            run.note(f"{lost} of {self.subtrees} subtrees are lost: nothing could be drawn in them{run.why_lost()}")
+            run.note(f"nothing could be drawn in {lost} of {self.subtrees} subtrees{run.why_lost()}")
         return Node(problem.partial or Candidate(()), state="closed", children=tuple(roots)), verdicts
 
 

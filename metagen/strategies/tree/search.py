@@ -6,12 +6,12 @@ from random import Random
 from typing import ClassVar
 
 from metagen.candidate import Candidate, Score
-from metagen.errors import InputError, NoCandidate, SampleError, WeightError
+from metagen.errors import InputError, NoCandidate, SampleError
 from metagen.problem import Problem
 from metagen.run import Generator, Run, Spawned, Verifier
 from metagen.run.contracts import settled
-from metagen.settings import literal, require_stepper, require_verifier, require_whole, spelled
-from metagen.strategies.choosing import best, values
+from metagen.settings import counted, literal, require_stepper, require_verifier, require_whole, spelled
+from metagen.strategies.choosing import best, explaining_weights, values
 from metagen.strategies.judging import accepted, judged
 from metagen.strategies.tree.answer import Rule, choice
 from metagen.strategies.tree.node import (
@@ -124,15 +124,11 @@ class TreeSearch:
         return list(finished(root))
 
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
-        try:
+        with explaining_weights(self, self.by):
             root, verdicts = await self._grown(replace(problem, step=None), run)
             if not any(leaf.accepted for leaf in finished(root)):
                 settled(verdicts, run)
             return self._answered(root, problem, run)
-        except WeightError as error:
-            raise WeightError(
-                f"{self!r}: {error}. If {literal(self.by)} gives logits, write by=Sigmoid({literal(self.by)})"
-            ) from None
 
     async def _grown(self, problem: Problem, run: Run) -> tuple[Node, Verdicts]:
         """The tree when nothing more is to be drawn, a budget is used up, or the oracle has accepted a reply.
@@ -170,7 +166,7 @@ class TreeSearch:
         for path, children in made.items():
             _record(children, at(root, path).children, *spans[path])
         if refused:
-            run.note(f"the budget ended the search after {root.sums.expansions} expansions")
+            run.note(f"the budget ended the search after {_expansions(root)}")
         return root, verdicts
 
     async def _expansion(
@@ -251,7 +247,7 @@ class TreeSearch:
         replies = self.replies(root)
         accepted = [leaf for leaf in replies if leaf.accepted]
         if accepted:
-            run.note(f"accepted after {root.sums.expansions} expansions")
+            run.note(f"accepted after {_expansions(root)}")
             chosen = accepted[0]
         elif replies:
             place, said = choice(replies, self.answer, problem.answers)
@@ -270,8 +266,12 @@ def _unfinished(root: Node, run: Run) -> list[Leaf]:
     if not leaves:
         raise NoCandidate(f"nothing could be drawn{run.why_lost()}")
     which = "best" if any(leaf.value is not None for leaf in leaves) else "first"
-    run.note(f"no reply is finished after {root.sums.expansions} expansions: the {which} unfinished one is returned")
+    run.note(f"no reply is finished after {_expansions(root)}: the {which} unfinished one is returned")
     return leaves
+
+
+def _expansions(root: Node) -> str:
+    return counted(root.sums.expansions, "expansion")
 
 
 def _record(made: Sequence[Node], now: Sequence[Node], n: int, run: Run) -> None:

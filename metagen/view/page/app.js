@@ -89,7 +89,7 @@ function refresh() {
   const [kept, key, down] = filtered();
   shown = kept;
   table.show(kept, key, down);
-  count.textContent = `${number(kept.length, 0)} of ${number(rows.length, 0)} problems`;
+  count.textContent = `${number(kept.length, 0)} of ${counted(rows.length, "problem")}`;
   for (const chip of chips) chip.setAttribute("aria-pressed", String(chip.dataset.show === (params.get("show") || "")));
 }
 

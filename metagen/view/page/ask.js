@@ -48,7 +48,10 @@ class GrowingTree {
 
   draw() {
     this.waiting = null;
-    this.element.replaceChildren(new SearchTree(this.nodes).element);
+    const reading = this.tree && this.tree.frame === document.activeElement;
+    this.tree = new SearchTree(this.nodes, this.tree);
+    this.element.replaceChildren(this.tree.element);
+    if (reading) this.tree.frame.focus({ preventScroll: true });
   }
 }
 
@@ -91,7 +94,7 @@ class Work {
     const most = Object.entries(votes).sort((a, b) => b[1] - a[1]).slice(0, 8);
     const bar = ([answer, count]) =>
       el("div", { class: "vote" }, el("b", {}, ...rich(answer)), el("meter", { max: wanted, value: count, "aria-label": visible(answer) }), el("span", { class: "faint" }, number(count, 0)));
-    this.votes.replaceChildren(el("p", {}, `${number(done, 0)} of ${number(wanted, 0)} samples`), ...most.map(bar));
+    this.votes.replaceChildren(el("p", {}, `${number(done, 0)} of ${counted(wanted, "sample")}`), ...most.map(bar));
   }
 
   end(said) {
@@ -164,7 +167,7 @@ class AskBox {
   async answered(work) {
     const headers = { "Content-Type": "application/json", ...identified() };
     const reply = await fetch("/v1/chat/completions", { method: "POST", headers, body: this.body(), signal: this.leaving.signal });
-    if (!reply.ok) throw new Error((await reply.json()).error.message);
+    if (!reply.ok) throw new Error(await readRefusal(reply));
     for await (const chunk of streamed(reply)) work.heard(chunk);
     for (const each of [work, work.tree]) if (each.waiting) each.draw();
     await look();

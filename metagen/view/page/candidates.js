@@ -100,7 +100,14 @@ function draftOf(span, known) {
 
 function lastText(top, spans) {
   const inside = spans.filter((span) => isBelow(span.path, top.path) && span.completions && !span.verifying);
-  return inside.length ? inside.at(-1).completions.at(-1).text : null;
+  const last = inside.at(-1);
+  return last ? begunText(last.request) + last.completions.at(-1).text : null;
+}
+
+// The text of the reply that a request continues, without its thought.
+function begunText(request) {
+  const partial = (request && request.partial) || "";
+  return partial.startsWith("<think>") ? partial.split("</think>").slice(1).join("</think>").trimStart() : partial;
 }
 
 // The path of the span right above, of those that are known: the key of a span may have several parts.

@@ -25,7 +25,7 @@ function runPart(run, row, cell, data, single) {
     tree.length ? section(level, "Search tree", new SearchTree(tree).element) : null,
     section(level, "Refinement", revisions(spans).map(revisionPart)),
     section(level, "Chain", chain(spans)),
-    section(level, "Prompt as sent", first ? requestPart(first.request) : null),
+    section(level, "Prompt as sent", first ? requestPart(first.request, true) : null),
     section(level, "What happened, and when", spans.length ? waterfall(spans) : null),
     section(level, "Cost", el("p", { class: "faint" }, spent(data.usage))),
   );

@@ -63,10 +63,13 @@ function spanDetails(span) {
   return el("div", { class: "card" }, ...(parts.length ? parts : [el("p", { class: "faint" }, "All of it is in the parts below.")]));
 }
 
-function requestPart(request) {
+// A request as it was sent. One that `tells` of a conversation is open, since the question alone says too little.
+function requestPart(request, tells = false) {
   const turns = request.messages && request.messages.length ? request.messages : [{ role: "user", content: request.prompt }];
   const parts = () => el("div", {}, ...turns.map(turnPart), request.partial ? turnPart({ role: "assistant, begun", content: request.partial }) : null);
-  return folded(`Request for ${counted(request.n || 1, "sample")}`, parts, false);
+  const to = request.model ? ` to ${request.model}` : "";
+  const before = turns.filter((turn) => turn.role !== "system").length > 1;
+  return folded(visible(`Request${to} for ${counted(request.n || 1, "sample")}`), parts, tells && before);
 }
 
 function turnPart(turn) {

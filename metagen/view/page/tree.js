@@ -13,28 +13,30 @@ const LABEL = 28; // characters of a step that stand beside its node
 const beginning = (text) => (text.length > LABEL ? `${text.slice(0, LABEL)}…` : text);
 
 class SearchTree {
-  constructor(nodes) {
-    this.nodes = nodes.map((node) => ({ ...node, children: [], folded: false }));
+  // A tree that has grown is shown as it was `before`: its place, what is folded, and which node is selected.
+  constructor(nodes, before = null) {
+    const known = before ? before.nodes : [];
+    this.nodes = nodes.map((node, place) => ({ ...node, children: [], folded: place < known.length && known[place].folded }));
     this.nodes.forEach((node) => {
       if (node.parent >= 0) this.nodes[node.parent].children.push(node);
       node.above = node.parent >= 0 ? this.nodes[node.parent] : null;
       node.depth = node.above ? node.above.depth + 1 : 0;
     });
-    this.selected = this.nodes[0];
-    this.view = { x: 16, y: 28, scale: 1 };
-    if (nodes.length > MANY) this.foldAll();
+    this.selected = this.nodes[before ? known.indexOf(before.selected) : 0];
+    this.view = before ? before.view : { x: 16, y: 28, scale: 1 };
+    if (!before && nodes.length > MANY) this.foldAll();
     this.canvas = svg("svg", { "aria-hidden": "true" });
     this.said = el("div", { class: "said", "aria-live": "polite" });
     this.frame = el(
       "div",
-      { class: "tree", tabindex: "0", role: "group", "aria-label": `Search tree of ${nodes.length} nodes. Arrow keys move, Enter folds, plus and minus zoom.` },
+      { class: "tree", tabindex: "0", role: "group", "aria-label": `Search tree of ${counted(nodes.length, "node")}. Arrow keys move, Enter folds, plus and minus zoom.` },
       this.canvas,
     );
     this.listen();
     this.element = el("div", {}, this.tools(), this.frame, this.said);
     new ResizeObserver(() => this.draw()).observe(this.frame);
     this.layout();
-    this.select(this.nodes[0]);
+    this.select(this.selected);
   }
 
   tools() {
@@ -46,7 +48,7 @@ class SearchTree {
       button("+", () => this.zoom(1.25), { "aria-label": "Zoom in" }),
       button("−", () => this.zoom(0.8), { "aria-label": "Zoom out" }),
       button("Fit", () => this.fit()),
-      el("span", { class: "faint" }, `${number(this.nodes.length - 1, 0)} nodes; blue: a high value, vermilion: a low one; thick: the way to the answer; dashed: dropped`),
+      el("span", { class: "faint" }, `${counted(this.nodes.length - 1, "node")}; blue: a high value, vermilion: a low one; thick: the way to the answer; dashed: dropped`),
     );
   }
 
@@ -199,8 +201,11 @@ class SearchTree {
       this.zoom(event.deltaY < 0 ? 1.15 : 0.87, [event.offsetX, event.offsetY]);
     }, { passive: false });
     let from = null;
-    this.canvas.addEventListener("pointerdown", (event) => { from = [event.clientX - this.view.x, event.clientY - this.view.y]; });
-    window.addEventListener("pointerup", () => { from = null; });
+    const end = () => { from = null; };
+    this.canvas.addEventListener("pointerdown", (event) => {
+      from = [event.clientX - this.view.x, event.clientY - this.view.y];
+      window.addEventListener("pointerup", end, { once: true });
+    });
     this.canvas.addEventListener("pointermove", (event) => {
       if (!from) return;
       this.view.x = event.clientX - from[0];

@@ -49,7 +49,7 @@ async def test_who_falls_under_the_bar_is_given_up_and_does_not_vote() -> None:
     backend = model((SEVEN, 3.0), (EIGHT, 2.0), (EIGHT, 1.0), (EIGHT, 2.5), (SEVEN, 3.0))
     solution = await run(backend, 5)
     assert solution.answer == "7"
-    assert "3 of 5 samples are under the bar" in solution.notes
+    assert "under the bar: 3 of 5 samples" in solution.notes
     chunks = [request.partial[:1] for request in backend.requests if request.partial]
     assert set(chunks) == {"4"}, "only the sure one is continued"
     assert solution.usage.completion_tokens == 3 * len(solution.text) + 2 * 4
@@ -58,7 +58,7 @@ async def test_who_falls_under_the_bar_is_given_up_and_does_not_vote() -> None:
 async def test_a_lower_bar_gives_up_less() -> None:
     backend = model((SEVEN, 3.0), (EIGHT, 2.0), (EIGHT, 1.0), (EIGHT, 2.5), (SEVEN, 3.0))
     solution = await run(backend, 5, "keep=1")
-    assert solution.notes == ("1 of 5 samples are under the bar",)
+    assert solution.notes == ("under the bar: 1 of 5 samples",)
     assert solution.answer == "7", "3 + 3 against 2 + 2.5"
     weights = model((SEVEN, 3.0), (EIGHT, 3.0), (EIGHT, 3.5), (SEVEN, 3.2))
     assert (await run(weights, 4, "keep=1")).answer == "8"
@@ -137,7 +137,7 @@ async def test_weights_that_cannot_be_are_refused() -> None:
     async def logits(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
         return [Score(-1.0)] * len(candidates)
 
-    with pytest.raises(WeightError):
+    with pytest.raises(WeightError, match=r"If logits gives logits, write by=Sigmoid\(logits\)"):
         await solve(PROBLEM, DeepConf(2, by=logits, warmup=1), Counting(lambda _: "The answer is 7."))
 
 
