@@ -22,6 +22,8 @@ COUNT = 20_000
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
 ENDS = (-9, -15, -1, 143, 129)
 """By a signal, or with its exit code; without one before the command has begun to listen to it."""
+SAID = "said.txt"
+"""What the last command printed."""
 FORKS = multiprocessing.get_context("forkserver")
 
 
@@ -44,7 +46,7 @@ def killed(name: str, folder: Path, kills: int, rng: random.Random) -> tuple[obj
         if process.exitcode is None:
             os.kill(process.pid or 0, SIGNALS[number % len(SIGNALS)])
         process.join()
-        bad += process.exitcode not in ENDS
+        bad += failed(name, process.exitcode, folder, *ENDS)
         size = (folder / file_of(name)).stat().st_size if (folder / file_of(name)).exists() else 0
         wrote, before = wrote + (size > before), size
     process = FORKS.Process(target=metagen, args=(folder, command(name, "fast")))
@@ -54,8 +56,17 @@ def killed(name: str, folder: Path, kills: int, rng: random.Random) -> tuple[obj
     process.join()
     found, all_of_them = Counter(keys(folder / file_of(name))), Counter(wanted(name, COUNT))
     lost, doubled = (all_of_them - found).total(), (found - all_of_them).total()
-    bad += lost + doubled + bool(process.exitcode)
+    bad += lost + doubled + failed(name, process.exitcode, folder, 0)
     return f"`{name}`", kills, wrote, found.total(), lost, doubled, bad
+
+
+def failed(name: str, code: int | None, folder: Path, *sound: int) -> bool:
+    """Whether a command ended with another code than it may; then the end of what it said is printed."""
+    if code in sound:
+        return False
+    said = (folder / SAID).read_text(encoding="utf-8", errors="replace")[-2000:] if (folder / SAID).exists() else ""
+    print(f"{name} ended with {code}:\n{said}", flush=True)
+    return True
 
 
 def metagen(folder: Path, arguments: list[str]) -> None:
@@ -63,9 +74,9 @@ def metagen(folder: Path, arguments: list[str]) -> None:
     from metagen.cli import main as cli  # noqa: PLC0415 (in the other process)
 
     os.chdir(folder)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.dup2(nowhere, 2)
+    said = os.open(SAID, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(said, 1)
+    os.dup2(said, 2)
     sys.argv = ["metagen", *arguments]
     cli()
 
