@@ -271,7 +271,7 @@ class Http:
         error = _error_of(self.key.scrub_body(body))
         said = self._one_line(error_text(error)) or self._one_line(transfer.reason)
         said = f"{self.host} answered {transfer.status}: {said}"
-        if transfer.status == 401 and not self.key.secrets:
+        if transfer.status == 401 and not (self.key.secrets or self.key.is_given):
             said += f" (no key was sent: {self.key.variable} is not set)"
         if is_spent(error):
             return Refused(PAYMENT, said)
