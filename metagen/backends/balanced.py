@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from metagen.budget import Price
-from metagen.errors import InputError, TransientError
+from metagen.errors import BackendGone, InputError, TransientError
 from metagen.request import (
     AnyBackend,
     Backend,
@@ -152,9 +152,24 @@ class _Balanced(Generic[Inner]):
             if error.unreachable:
                 member.rests_until = asyncio.get_running_loop().time() + self._rest
             raise
+        except BackendGone as gone:
+            if not await self._answers_without(member):
+                raise
+            raise TransientError(str(gone), unreachable=True) from None
         finally:
             member.in_flight -= size
             self._freed.set()
+
+    async def _answers_without(self, member: _Member[Inner]) -> bool:
+        """Leave one out whose key or model is wrong by now; return whether another one answers."""
+        now = asyncio.get_running_loop().time()
+        others = [each for each in self._members if each is not member and each.opened and each.rests_until <= now]
+        member.rests_until = now + self._rest
+        for other in others:
+            with suppress(TransientError):
+                await other.backend.probe()
+                return True
+        return False
 
     async def _pick(self, session: str, size: int) -> _Member[Inner]:
         """Wait until one has room, first come, first served, and take it. What has no size needs no room."""
@@ -242,8 +257,9 @@ class Balanced(_Balanced[Backend], Backend):
     backend has over `lean` samples more in flight than the least busy one. A backend with `most` samples in flight is
     sent no more: requests wait for their turn until one has fewer.
 
-    One that cannot be reached is left out for `rest` seconds and then tried again. The request that found out raises
-    `TransientError`: inside `Retrying` it is asked again, and so goes to another. All must be called alike, since
+    One that cannot be reached, or that refuses the key or the model, is left out for `rest` seconds and then tried
+    again. The request that found out raises `TransientError`: inside `Retrying` it is asked again, and so goes to
+    another. All must be called alike, since
     token ids belong to a model by its name. Opening needs one that is there.
     """
 

@@ -1,9 +1,10 @@
 """A pool of samples on disk: played, and recorded where another backend stands behind it."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -30,6 +31,7 @@ from metagen.request import (
     refusal,
     thinking_of,
 )
+from metagen.tasks import together
 from metagen.thinking import USUAL, Family
 
 
@@ -122,19 +124,23 @@ class Recorded(Backend):
         draws = range(request.draw, request.draw + request.n)
         pool = self._samples.find(request, draws)
         missing = [draw for draw in draws if draw not in pool] if self.of else []
-        # One request from the first gap to the last: it reads the prompt once, as was reserved, and what it draws
-        # between the gaps is drawn for nothing.
-        asked = range(missing[0], missing[-1] + 1) if missing else range(0)
         known = {draw: played(sample, request) for draw, sample in pool.items()}
-        try:
-            drawn = await self._record(request, asked, spend) if missing else {}
-        except SampleError as error:
-            if not known:
-                raise
-            drawn, asked = dict.fromkeys(missing, error), range(0)
+
+        async def asked(gap: range) -> dict[int, Outcome]:
+            try:
+                return await self._record(request, gap, spend)
+            except SampleError as error:
+                if not known:
+                    raise
+                return dict.fromkeys(set(missing) & set(gap), error)
+
+        # Else one request from the first gap to the last: it reads the prompt once, as was reserved, and what it draws
+        # between the gaps is drawn for nothing.
+        gaps = _gaps(missing) if self.singly else [range(missing[0], missing[-1] + 1)] if missing else []
+        drawn = dict(each for gap in await together(map(asked, gaps)) for each in gap.items())
         if not known and not drawn:
             raise self._absent(request, draws[0])
-        whole = [one for draw, one in known.items() if isinstance(one, Completion) and draw not in asked]
+        whole = [one for draw, one in known.items() if isinstance(one, Completion) and draw not in drawn]
         written = sum(one.length for one in whole)
         usage = Usage(completion_tokens=written, thought_tokens=sum(one.thought_tokens for one in whole))
         if not missing:
@@ -225,6 +231,12 @@ class Recorded(Backend):
         if self._appender:
             self._appender.close()
             self._appender = None
+
+
+def _gaps(missing: Sequence[int]) -> list[range]:
+    """The numbers, which rise, in as few ranges as they are."""
+    starts = [at for at, number in enumerate(missing) if not at or number > missing[at - 1] + 1]
+    return [range(missing[at], missing[end - 1] + 1) for at, end in pairwise([*starts, len(missing)])]
 
 
 def cut_by_budget(completion: Completion, request: Request, *, singly: bool = False) -> bool:

@@ -211,10 +211,10 @@ class Retrying(_Patient[Backend], Wrapper):
     Waits are random, up to an exponential limit that begins at `wait` seconds and ends at `longest`; where the server
     said how long to wait (Retry-After), at least so long, up to `patience`. Of several samples only the missing ones
     are asked for again. What each try used is counted; under a budget, each new try reserves anew. A try that finds no
-    server does not count, nor does another one while the server answers nobody, or one that is turned away (429) while
-    the server answers others. When nothing has succeeded for `patience` seconds and several tries, it is gone: that and
-    all other requests raise `BackendGone`, until it answers again. Errors that will not change are raised at once.
-    Opening is tried again alike, unless nothing listens there.
+    server does not count, nor does another one while the server answers nobody, or one that is turned away (429, 503)
+    while the server answers others. When nothing has succeeded for `patience` seconds and several tries, it is gone:
+    that and all other requests raise `BackendGone`, until it answers again. Errors that will not change are raised at
+    once. Opening is tried again alike, unless nothing listens there.
     """
 
     async def generate(self, request: Request, spend: Meter) -> list[Outcome]:

@@ -156,7 +156,10 @@ def _make_server(make: Callable[..., Made], address: str, settings: Mapping[str,
     parameters = inspect.signature(make).parameters
     known = parameters.keys() - {"url", "model", "card", "like"}
     if strange := sorted(settings.keys() - known):
-        raise InputError(f"--server {strange[0]}=...: a server has no such setting: {hint(strange[0], known)}")
+        is_other = strange[0] in inspect.signature(backends.OpenAIServer).parameters
+        whose = "the server of a reward model" if make is backends.VLLMRewardServer else "a server"
+        remedy = f"for another model write NAME.{strange[0]}=..." if is_other else hint(strange[0], known)
+        raise InputError(f"--server {strange[0]}=...: {whose} has no such setting: {remedy}")
     for name, value in settings.items():
         if name in KINDS and value is not parameters[name].default and not KINDS[name][0](value):
             shown = "" if name in {"headers", "extra"} else f", not {value!r}"  # these may hold keys

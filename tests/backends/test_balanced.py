@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from metagen import (
+    BackendGone,
     Balanced,
     InputError,
     Problem,
@@ -151,6 +152,38 @@ async def test_one_that_comes_back_with_another_model_is_left_out() -> None:
         await ask()
         assert late.asked > 0
     assert (late.opened, late.closed) == (4, 3)
+
+
+async def test_one_that_refuses_the_key_or_the_model_is_left_out_while_others_answer() -> None:
+    class Refusing(Slow):
+        wrong = False
+
+        async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
+            if self.wrong:
+                self.asked += 1
+                raise BackendGone("answered 404: no such model")
+            return await super().generate(request, spend)
+
+    one, other = Refusing(), Refusing()
+    one.gate.set()
+    other.gate.set()
+    async with Retrying(Balanced(one, other, rest=60), wait=0.0, longest=0.0) as backend:
+
+        async def ask() -> None:
+            await asyncio.gather(*(backend.generate(Request(f"{n}", "?"), lambda _: None) for n in range(8)))
+
+        one.wrong = True
+        await ask()
+        asked = one.asked
+        await ask()
+        assert one.asked == asked > 0
+        advance(61)
+        one.wrong = False
+        await ask()
+        assert one.asked > asked
+        one.wrong = other.wrong = True
+        with pytest.raises(BackendGone, match="no such model"):
+            await backend.generate(Request("p", "?"), lambda _: None)
 
 
 async def test_what_is_wrong_with_one_that_comes_back_costs_no_request() -> None:

@@ -221,6 +221,18 @@ async def test_samples_missing_in_the_middle_keep_their_numbers_and_seeds(tmp_pa
     assert drawn == ["seed 10, draw 0", "sample 1", "seed 12, draw 2", "seed 13, draw 3", "sample 4", "seed 15, draw 5"]
 
 
+async def test_of_a_model_that_draws_one_sample_per_request_only_the_missing_ones_are_asked(tmp_path: Path) -> None:
+    class Singly(Counting):
+        singly = True
+
+    path, model = tmp_path / "pool.jsonl", Singly()
+    pool(path, rows(1, 2, 4, sampling={}))
+    async with Recorded(path, model) as backend:
+        drawn = await texts(backend, Request("p", "1 + 1?", n=7, seed=10))
+    assert [each.partition(" ")[0] for each in drawn] == ["seed", "sample", "sample", "seed", "sample", "seed", "seed"]
+    assert [(asked.draw, asked.n, asked.seed) for asked in model.requests] == [(0, 1, 10), (3, 1, 13), (5, 2, 15)]
+
+
 async def test_samples_that_are_there_are_played_where_the_missing_ones_fail(tmp_path: Path) -> None:
     def busy(_: Request) -> str:
         raise GenerationError("busy")

@@ -32,9 +32,10 @@ TRANSIENT = frozenset({408, 409, 425, 429})
 """Statuses below 500 after which the same request may succeed."""
 UNFIT = frozenset({400, 413, 422})
 """Statuses that refuse what a request holds."""
-BUSY = 429
+BUSY = frozenset({429, 503, 529})
+"""Statuses of a server that takes no more requests at the moment."""
 TOO_LARGE = re.compile("request too large", re.IGNORECASE)
-"""What OpenAI's API says with that status of a request that no rate will ever allow."""
+"""What OpenAI's API says with the first of them of a request that no rate will ever allow."""
 PAYMENT = 402
 """The status where an account has no money left."""
 CLOSED = frozenset({401, PAYMENT, 403, 404})
@@ -271,15 +272,15 @@ class Http:
         error = _error_of(self.key.scrub_body(body))
         said = self._one_line(error_text(error)) or self._one_line(transfer.reason)
         said = f"{self.host} answered {transfer.status}: {said}"
-        if transfer.status == 401 and not self.key.secrets:
+        if transfer.status == 401 and not (self.key.secrets or self.key.is_given):
             said += f" (no key was sent: {self.key.variable} is not set)"
         if is_spent(error):
             return Refused(PAYMENT, said)
-        if transfer.status == BUSY and TOO_LARGE.search(said):
+        if transfer.status in BUSY and TOO_LARGE.search(said):
             return Refused(413, said)
         passes = transfer.status in TRANSIENT or transfer.status >= 500
         if {"true": True, "false": False}.get(transfer.header("x-should-retry"), passes):
-            busy = transfer.status == BUSY
+            busy = transfer.status in BUSY
             return TransientError(said, retry_after=_wait_of(transfer.header), busy=busy)
         return Refused(transfer.status, said)
 

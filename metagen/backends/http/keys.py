@@ -27,13 +27,13 @@ class Key:
     ) -> None:
         self.variable = variable
         values = [value for _, value in secrets_in([headers or {}, fields or {}])]
-        self._is_given = any(str(name).lower() == "authorization" for name in headers or ())
+        self.is_given = any(str(name).lower() == "authorization" for name in headers or ())
         parts = {part for value in values for part in (value.strip(), value.strip().rpartition(" ")[2])}
         self._others = tuple(sorted((part for part in parts if len(part) >= SHORTEST), key=len, reverse=True))
 
     @property
     def value(self) -> str:
-        return os.environ.get(self.variable, "").strip()
+        return "" if self.is_given else os.environ.get(self.variable, "").strip()
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -43,7 +43,7 @@ class Key:
 
     def headers(self) -> dict[str, str]:
         """What is sent. Raises `InputError`, without telling it, for what cannot be a key."""
-        key = "" if self._is_given else self.value
+        key = self.value
         if not key.isprintable():
             raise InputError(f"the environment variable {self.variable} holds no key: it has control characters")
         return {"Authorization": f"Bearer {key}"} if key else {}

@@ -123,3 +123,10 @@ def test_a_schema_may_name_what_elsewhere_is_a_secret() -> None:
     schema = {"guided_json": {"properties": {"token": {"type": "string"}}, "required": ["token"]}}
     assert without_secrets(schema) == schema
     assert "token" in str(Model(extra=schema).extra)
+
+
+def test_an_empty_header_sends_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OUR_KEY", SECRET)
+    assert Key("OUR_KEY").headers()
+    key = Key("OUR_KEY", {"authorization": ""})
+    assert (key.headers(), key.secrets) == ({}, ())
