@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 from math import ceil, fsum
 from operator import sub
+from statistics import fmean
 
 FLOOR = -9999.0
 """Stands for the log-probability of the impossible, as vLLM's server writes it."""
@@ -18,17 +19,13 @@ def of_token(top: Sequence[float]) -> float:
     return -fsum(max(logprob, FLOOR) for logprob in top) / len(top)
 
 
-def mean(values: Sequence[float]) -> float:
-    return fsum(values) / len(values)
-
-
 def lowest_group(confidences: Sequence[float], size: int) -> float:
     """The lowest mean of `size` tokens in a row, or of all if they are fewer (Fu et al. 2025, section 2).
 
     From `size` tokens on, it never rises as more are added.
     """
     if len(confidences) <= size:
-        return mean(confidences)
+        return fmean(confidences)
     sums = list(accumulate(confidences, initial=0.0))
     least: float = min(map(sub, sums[size:], sums))
     return least / size

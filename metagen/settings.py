@@ -146,6 +146,16 @@ def require_generator(of: object, /, **given: Any) -> None:
     _require_call(type(of).__name__, given, "a strategy", GENERATOR)
 
 
+def require_generators(of: Any, least: int, /, example: str) -> None:
+    """Make a tuple of a list in the setting `of`, and refuse fewer generators than `least`, 1 or 2."""
+    freeze(of, "of")
+    if not isinstance(of.of, tuple) or len(of.of) < least:
+        wanted = "generators" if least == 1 else "two generators or more"
+        raise InputError(f"{type(of).__name__}: of must hold {wanted}, such as {example}")
+    for generator in of.of:
+        require_generator(of, of=generator)
+
+
 def require_stepper(of: object, /, **given: Any) -> None:
     """Refuse what is no strategy, or one that does not write a reply step by step."""
     require_generator(of, **given)

@@ -181,7 +181,7 @@ def test_a_setting_that_cannot_work_is_one_line_and_exit_code_2(metagen: Command
 
 KEPT = {
     "Vote(2, by=texts)": ("Scripted:7", "4 of them for this reason: VerifierError: texts gave 'good'"),
-    "Vote(2, by=short)": ("Scripted:7", "VerifierError: short gave 1 verdicts for 2 candidates"),
+    "Vote(2, by=short)": ("Scripted:7", "VerifierError: short gave 1 verdict for 2 candidates"),
     "Vote(2, by=raising)": ("Scripted:7", "VerifierError: raising raised ValueError: on two lines"),
     "Vote(2, by=nan)": ("Scripted:7", "VerifierError: nan gave nan"),
     "Vote(2)": ("refusing", "GenerationError: refused on two lines"),

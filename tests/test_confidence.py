@@ -1,10 +1,11 @@
 from math import log
+from statistics import fmean
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metagen.confidence import FLOOR, least_kept, lowest_group, mean, of_token
+from metagen.confidence import FLOOR, least_kept, lowest_group, of_token
 
 some = st.lists(st.floats(0, 50), min_size=1, max_size=40)
 
@@ -24,7 +25,7 @@ def test_the_lowest_group_is_the_least_sure_passage() -> None:
 
 @given(some, st.integers(1, 10))
 def test_the_lowest_group_is_that_of_all_windows_and_never_rises(values: list[float], size: int) -> None:
-    windows = [mean(values[at : at + size]) for at in range(max(1, len(values) - size + 1))]
+    windows = [fmean(values[at : at + size]) for at in range(max(1, len(values) - size + 1))]
     assert lowest_group(values, size) == pytest.approx(min(windows), abs=1e-9)
     if len(values) > size:
         assert lowest_group(values, size) <= lowest_group(values[:-1], size) + 1e-9

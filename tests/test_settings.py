@@ -384,6 +384,14 @@ def test_what_says_how_it_is_called_is_told_apart(name: str) -> None:
     ("listed", "same"),
     [
         (lambda: Panel([Model("a"), Model("b")]), Panel((Model("a"), Model("b")))),  # type: ignore[arg-type]
+        (
+            lambda: Escalate([Model("a"), Vote(2)], until=MatchesReference()),  # type: ignore[arg-type]
+            Escalate((Model("a"), Vote(2)), until=MatchesReference()),
+        ),
+        (
+            lambda: Bandit([Model("a"), Vote(2)], by=MatchesReference()),  # type: ignore[arg-type]
+            Bandit((Model("a"), Vote(2)), by=MatchesReference()),
+        ),
         (lambda: ReAct([("judge", look)]), ReAct((("judge", look),))),  # type: ignore[arg-type]
         (lambda: ABMCTS(4, of=[Model("a")], by=judge), ABMCTS(4, of=(Model("a"),), by=judge)),  # type: ignore[arg-type]
         (lambda: CoT(shots=[("1 + 1?", "2")]), CoT(shots=(("1 + 1?", "2"),))),  # type: ignore[arg-type]

@@ -26,7 +26,7 @@ import typer
 
 from metagen import ConsensusStop, PredictiveStop, ProblemFile, canonical, extract
 from metagen.analysis.compare import difference
-from metagen.confidence import least_kept, lowest_group, mean
+from metagen.confidence import least_kept, lowest_group
 from metagen.strategies.choosing import best, majority, weighted_majority
 from metagen.strategies.parallel.stopping import Stop
 from metagen.verifiers.combine import sigmoid
@@ -82,8 +82,8 @@ def main(
 
 
 def verifiers() -> Iterator[tuple[str, Value]]:
-    yield "MeanLogprob()", lambda sample: mean(sample.logprobs)
-    yield "SelfCertainty()", lambda sample: mean(sample.confidences)
+    yield "MeanLogprob()", lambda sample: fmean(sample.logprobs)
+    yield "SelfCertainty()", lambda sample: fmean(sample.confidences)
     for group in GROUPS:
         yield f"LowestGroupConfidence({group})", partial(lowest_of, group=group)
 
@@ -152,7 +152,7 @@ def paid(sample: Sample, group: int | None, bar: float) -> int:
 def verdict(sample: Sample, written: int, group: int | None) -> float | None:
     """On the first so many tokens of a sample."""
     if group is None:
-        return sigmoid(mean(sample.logprobs[:written]))
+        return sigmoid(fmean(sample.logprobs[:written]))
     return lowest(sample.confidences[:written], group) if written >= min(group, sample.tokens) else None
 
 

@@ -182,8 +182,8 @@ def _even(path: Path, questions: Questions, columns: Columns, chosen: Index, n: 
     if (have := int(having.min())) < wanted:
         name = questions.ids[chosen[having.argmin()]]
         raise InputError(
-            f"{path}: problem {name!r} has {have} samples, and {wanted} are needed: draw the rest, or report on "
-            f"the first {have} of each with --n {have}"
+            f"{path}: problem {name!r} has {counted(have, 'sample')}, and {wanted} are needed: draw the rest, or "
+            f"report on the first {have} of each with --n {have}"
         )
     starts = np.cumsum(counts) - counts
     return np.asarray(columns.order()[starts[chosen][:, None] + np.arange(wanted)])

@@ -131,7 +131,7 @@ def _drawn(nodes: Sequence[Grown]) -> Tree:
             continue
         value = "no verdict" if node.value is None else f"{node.value:.3g}"
         times = f" x{node.count}" if node.count > 1 else ""
-        text = " ".join(node.text.split())[:LINE]
+        text = " ".join((node.text.strip() or node.thought).split())[:LINE]
         label = f"{'* ' if node.chosen else ''}{value}{times} {node.state}: {text}"
         branches.append(branches[node.parent].add(Text(visible(label))))
     if len(nodes) > MOST_NODES:

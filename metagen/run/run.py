@@ -38,6 +38,7 @@ from metagen.run.contracts import (
 from metagen.run.node import Key, Part
 from metagen.run.protocols import Critic, Generator, Tool, Verifier, is_batched, name_of
 from metagen.run.sending import Sending
+from metagen.settings import counted
 from metagen.tasks import Queue, queue, together
 from metagen.trace import Call, Expansion
 
@@ -340,7 +341,8 @@ class Run(Sending):
         except Exception as error:  # whatever a user's verifier raises is a verifier's failure
             raise VerifierError(f"{name_of(verifier)} {raised(error)}") from error
         if len(scores) != len(candidates):
-            raise VerifierError(f"{name_of(verifier)} gave {len(scores)} verdicts for {len(candidates)} candidates")
+            gave = f"{name_of(verifier)} gave {counted(len(scores), 'verdict')}"
+            raise VerifierError(f"{gave} for {counted(len(candidates), 'candidate')}")
         return settled([check_verdict(score, verifier) for score in scores], self)
 
 

@@ -25,6 +25,7 @@ from metagen.request import (
     price_of,
 )
 from metagen.run.node import Node
+from metagen.settings import counted
 from metagen.tasks import together
 from metagen.trace import Asked, written
 
@@ -179,7 +180,8 @@ class Sending(Node):
         with Metered(self, backend, request.n) as book:
             outcomes = await backend.generate(request, Ledger(book, reserve) if reserve else book)
         if len(outcomes) != request.n:
-            raise GenerationError(f"{backend.name} gave {len(outcomes)} completions where {request.n} were asked")
+            gave = f"{backend.name} gave {counted(len(outcomes), 'completion')}"
+            raise GenerationError(f"{gave} where {request.n} were asked for")
         if all_written(outcomes):
             completions = [*outcomes]
         else:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from metagen.events import Event, Expanded, Judged, Path, SampleDone, StageBegun, StageEnded, ToolCalled
+from metagen.settings import counted
 
 LINES = 32
 """The most lines about the samples of one call."""
@@ -42,9 +43,9 @@ class Progress:
         every = math.ceil(event.wanted / LINES)
         if event.done % every and event.done < event.wanted:
             return ""
-        counted = f"{event.done} of {event.wanted} samples"
+        drawn = f"{event.done} of {event.wanted} samples"
         answer, votes = next(iter(event.votes.items()), (None, 0))
-        return counted if answer is None else f"{counted}, {votes} agree on {answer[:SHOWN]}"
+        return drawn if answer is None else f"{drawn}, {votes} agree{'s' * (votes == 1)} on {answer[:SHOWN]}"
 
     def _once(self, said: str) -> str:
         """A line, unless it says what the one before said."""
@@ -63,4 +64,4 @@ def _best_step(event: Expanded) -> str:
 
 def _verdicts(verdicts: Sequence[float | None]) -> str:
     values = [value for value in verdicts if value is not None]
-    return f"{len(values)} verdicts, the best {max(values):.3g}" if values else ""
+    return f"{counted(len(values), 'verdict')}, the best {max(values):.3g}" if values else ""

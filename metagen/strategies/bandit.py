@@ -14,9 +14,8 @@ from metagen.errors import InputError, SampleError, WeightError
 from metagen.problem import Problem
 from metagen.run import Generator, Run, Verifier
 from metagen.settings import (
-    freeze,
     literal,
-    require_generator,
+    require_generators,
     require_number,
     require_text,
     require_verifier,
@@ -121,11 +120,7 @@ class Bandit:
 
     def __post_init__(self) -> None:
         require_whole(self, window=self.window, among=self.among)
-        freeze(self, "of")
-        if not isinstance(self.of, tuple) or len(self.of) < 2:
-            raise InputError('Bandit: of must hold two strategies or more, such as (CoT(), Vote(8, of=Model("large")))')
-        for generator in self.of:
-            require_generator(self, of=generator)
+        require_generators(self, 2, example='(CoT(), Vote(8, of=Model("large")))')
         require_verifier(self, by=self.by)
         if self.by is None:
             raise InputError("Bandit: needs a verifier that says what was good, such as by=MatchesReference()")

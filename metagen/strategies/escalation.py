@@ -10,10 +10,9 @@ from metagen.problem import Problem
 from metagen.run import Generator, Run, Verifier
 from metagen.run.contracts import call_for_truth
 from metagen.settings import (
-    freeze,
     is_async,
     literal,
-    require_generator,
+    require_generators,
     require_number,
     require_verifier,
     require_whole,
@@ -51,11 +50,7 @@ class Escalate:
     def __post_init__(self) -> None:
         require_whole(self, n=self.n)
         require_number(self, threshold=self.threshold)
-        freeze(self, "of")
-        if not isinstance(self.of, tuple) or len(self.of) < 2:
-            raise InputError('Escalate: of must hold two generators or more, such as (Model("small"), Model("large"))')
-        for generator in self.of:
-            require_generator(self, of=generator)
+        require_generators(self, 2, example='(Model("small"), Model("large"))')
         if self.until is None:
             raise InputError("Escalate: needs until, such as until=BetaStop(0.95) with n=8, or a verifier")
         if is_async(self.until):

@@ -9,10 +9,11 @@ A candidate without words has no verdict. Tokens that a strategy wrote into a re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan
+from statistics import fmean
 from typing import ClassVar, Protocol
 
 from metagen.candidate import Candidate, Score
-from metagen.confidence import lowest_group, mean
+from metagen.confidence import lowest_group
 from metagen.errors import InputError
 from metagen.leaves import reads_more
 from metagen.model import Model
@@ -43,7 +44,7 @@ class MeanLogprob:
 
     def _verdict(self, candidate: Candidate) -> Score | None:
         known = _known(self, candidate, candidate.logprobs)
-        return Score(mean(known)) if known else None
+        return Score(fmean(known)) if known else None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -62,7 +63,7 @@ class SelfCertainty:
 
     def _verdict(self, candidate: Candidate) -> Score | None:
         known = _known(self, candidate, candidate.confidences)
-        return Score(mean(known)) if known else None
+        return Score(fmean(known)) if known else None
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -9,7 +9,7 @@ from metagen.errors import BudgetExceeded, GenerationError, InputError
 from metagen.problem import Problem
 from metagen.request import Reading
 from metagen.run import Run
-from metagen.settings import require_switch, spelled
+from metagen.settings import counted, require_switch, spelled
 from metagen.tasks import together
 from metagen.verifiers.aggregates import AGGREGATES, require_aggregate, require_step
 from metagen.verifiers.combine import sigmoid
@@ -56,7 +56,7 @@ class ProcessReward:
             return None
         if len(row) != len(steps):
             raise InputError(
-                f"{self!r}: the model gave {len(row)} scores for {len(steps)} steps; "
+                f"{self!r}: the model gave {counted(len(row), 'score')} for {counted(len(steps), 'step')}; "
                 "for a model that scores the whole write OutcomeReward"
             )
         return Score(AGGREGATES[self.aggregate](row), row, f"{self.aggregate} of {len(row)} steps")

@@ -49,7 +49,7 @@ def candidates_of(
         return []
     if (where := _comparing(row, spans)) is None:
         return [_single(row, spans, leaves)]
-    whole = _compared(where, spans)[: len(row.answers)]
+    whole = compared(where, spans)[: len(row.answers)]
     texts = [each.text for each in whole]
     scores = _direct(spans, where.path, len(row.answers)) or _inner(where, spans, texts, leaves)
     chosen = _chosen(texts, [score for score, _ in scores], row.text)
@@ -121,8 +121,8 @@ def _comparing(row: SolutionRow, spans: Sequence[SpanRow]) -> SpanRow | None:
     return next((span for span in spans if span.path == row.at and span.compared == wanted > 0), None)
 
 
-def _compared(where: SpanRow, spans: Sequence[SpanRow]) -> list[Written]:
-    """The candidates that were compared at a span, with their thoughts as far as it is known whose they are."""
+def compared(where: SpanRow, spans: Sequence[SpanRow]) -> list[Written]:
+    """The replies that were compared at a span, with their thoughts as far as it is known whose they are."""
     written = [whole for whole, _ in below(spans, where.path)]
     if not where.replies:
         return written

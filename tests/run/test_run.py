@@ -5,6 +5,7 @@ import random
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -19,7 +20,10 @@ from metagen import (
     Beam,
     BestOf,
     Budget,
+    BudgetExceeded,
     Candidate,
+    CoT,
+    ExactStop,
     Feedback,
     GenerationError,
     Generator,
@@ -151,7 +155,7 @@ async def test_seeds_follow_the_structure() -> None:
 @pytest.mark.parametrize(
     ("verdicts", "said"),
     [
-        ([Score(1.0)], "gave 1 verdicts for 3 candidates"),
+        ([Score(1.0)], "gave 1 verdict for 3 candidates"),
         ([Score(float("nan"))] * 3, "a verdict is a Score with a number, or None"),
         (["1.0"] * 3, "a verdict is a Score with a number, or None"),
         ([float("nan")] * 3, "a verdict is a Score with a number, or None"),
@@ -488,6 +492,47 @@ class HandsOn:
 
 async def scores_on(problem: Problem, candidates: Sequence[Candidate], run: Run) -> Any:
     return run.score(MatchesReference(), problem, candidates)
+
+
+async def test_spans_start_when_they_do_since_their_problem_was_begun() -> None:
+    clock = Clock()
+    clock.now = 100.0
+
+    def script(_: Request) -> str:
+        clock.now += 2.0
+        return "7"
+
+    async def twice(problem: Problem, run: Run) -> Candidate:
+        await run.ask(None, problem)
+        return await run.ask(None, problem)
+
+    solution = await solve(PROBLEM, twice, Scripted(script), account=Account(clock=clock))
+    times = [(span.name, span.started, span.seconds) for span in solution.trace.walk()]
+    assert times == [("solve", 0.0, 4.0), ("twice", 0.0, 4.0), ("Model", 0.0, 2.0), ("Model", 2.0, 2.0)]
+
+
+async def test_what_a_budget_refused_is_known_of_each_child() -> None:
+    found = []
+
+    async def strategy(problem: Problem, run: Run) -> Candidate:
+        with run.within(Budget(tokens=1)) as tight:
+            for key in "ab":
+                with suppress(BudgetExceeded):
+                    await tight.ask(None, problem, key=key)
+            found.extend([*(tight.out_of_budget(key) for key in "abc"), tight.out_of_budget(), run.out_of_budget()])
+        return await run.ask(None, problem)
+
+    assert (await solve(PROBLEM, strategy, Scripted("7"))).text == "7"
+    assert found == [True, True, False, True, False]
+
+
+@pytest.mark.parametrize(("strategy", "passing"), [(Vote(2, until=ExactStop(), of=CoT()), True), (Vote(2), False)])
+async def test_what_may_be_cancelled_is_told_to_the_backend_however_deep_it_is(
+    strategy: Generator, passing: bool
+) -> None:
+    backend = Counting(dice)
+    await solve(PROBLEM, Vote(2, of=strategy), backend)
+    assert {request.passing for request in backend.requests} == {passing}
 
 
 @pytest.mark.parametrize(

@@ -179,7 +179,7 @@ async def test_a_reward_is_from_0_to_1() -> None:
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
-        ("Bandit((Model(),), by=length)", "two strategies or more"),
+        ("Bandit((Model(),), by=length)", "two generators or more"),
         ("Bandit((Model(), 3), by=length)", "of=3 is not a strategy"),
         ("Bandit((Model(), Model()), by=None)", "needs a verifier"),
         ("Bandit((Model(), Model()), by=length, average=0)", "must be above 0"),

@@ -140,6 +140,7 @@ async def test_a_candidate_that_took_several_requests_is_shown_with_its_thought(
     found = candidates_of(row, spans)
     assert [each.text for each in found] == [each.text for each in samples]
     assert [each.thought.strip() for each in found] == [each.thought.strip() for each in samples]
+    assert {each.tokens for each in found} == {0}, "no request tells those of the whole"
 
 
 async def test_of_a_thought_it_must_be_known_whose_it_is() -> None:

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from itertools import chain, zip_longest
 
 from metagen.candidate import Candidate
-from metagen.errors import InputError, NoCandidate
+from metagen.errors import NoCandidate
 from metagen.problem import Problem
 from metagen.run import Generator, Run
-from metagen.settings import freeze, require_generator, spelled
+from metagen.settings import require_generators, spelled
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -24,11 +24,7 @@ class Panel:
     __repr__ = spelled
 
     def __post_init__(self) -> None:
-        freeze(self, "of")
-        if not isinstance(self.of, tuple) or not self.of:
-            raise InputError('Panel: of must hold generators, such as (Model("a"), Model("b"))')
-        for generator in self.of:
-            require_generator(self, of=generator)
+        require_generators(self, 1, example='(Model("a"), Model("b"))')
 
     @property
     def distinct(self) -> int:

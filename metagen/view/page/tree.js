@@ -121,7 +121,7 @@ class SearchTree {
     const circle = svg("circle", { r: node === this.selected ? 9 : 7, class: node === this.selected ? "selected" : null, style: { fill: colour } });
     const folded = node.folded && node.children.length ? ` (+${number(this.below(node), 0)})` : "";
     const value = node.value === null ? "" : `${node.value.toFixed(2)} `;
-    const text = `${value}${beginning(visible(node.text.trim()))}${folded}`;
+    const text = `${value}${beginning(visible((node.text.trim() || node.thought || "").trim()))}${folded}`;
     const attributes = { class: STATES.has(node.state) ? `node ${node.state}` : "node", transform: `translate(${node.x} ${node.y})`, onclick: () => this.press(node) };
     return svg("g", attributes, circle, labels ? svg("text", { x: 10, y: -8 }, text) : null);
   }
@@ -145,7 +145,7 @@ class SearchTree {
       STATES.get(node.state) || visible(node.state),
       node.chosen && "on the way to the answer",
     ].filter(Boolean);
-    this.said.replaceChildren(el("p", { class: "faint" }, facts.join(" · ")), prose(node.text));
+    this.said.replaceChildren(el("p", { class: "faint" }, facts.join(" · ")), ...[thoughtPart(node.thought), prose(node.text)].filter(Boolean));
     this.draw();
   }
 
