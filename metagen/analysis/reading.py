@@ -336,6 +336,11 @@ def _refuse(path: Path, questions: Questions) -> Never:
         raise InputError(f"{path}: has a fault, and a pipe cannot be read again to say where: save it as a file first")
     requests: dict[int, int] = {}
     for line, _, sample in read_samples(path):
+        if (sample.sampling or {}).get("thought_only"):
+            raise InputError(
+                f"{place_of(path, line)}: is a thought that was drawn apart from its answer, and a report needs whole "
+                f"samples: play the pool with `metagen solve --model {path}`, and report on that run"
+            )
         if sample.partial:
             raise InputError(f"{place_of(path, line)}: continues a partial reply, and a report needs whole samples")
         request = request_of(sample)

@@ -196,6 +196,13 @@ def test_the_first_n_samples_are_taken(tmp_path: Path, problems: ProblemFile) ->
         ([sample("a", 0, "2"), sample("a", 1, "2", prompt="!")], "line 2: problem 'a' has samples of two prompts"),
         ([sample("a", 0, "2"), sample("a", 1, "2", model="m")], "of two prompts, models or settings"),
         ([sample("a", 0, "2"), sample("a", 1, "2", sampling={"top_k": 1})], "of two prompts, models or settings"),
+        (
+            [
+                sample("a", 0, "", sampling={"thought_only": True}),
+                sample("a", 0, "2", before="<think>\nhm\n</think>\n\n"),
+            ],
+            "line 1: is a thought that was drawn apart from its answer, .*: play the pool with `metagen solve --model",
+        ),
         ([sample("a", 0, "2"), sample("a", 0, "3")], "line 2: sample 0 of problem 'a' stands here again"),
     ],
 )
