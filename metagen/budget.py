@@ -180,7 +180,7 @@ class Price:
 def parts_of(whose: str, amount: float, decimals: int = 12) -> int:
     """An amount of money by 10 to the power of `decimals`, which must be whole. Raises `InputError`."""
     try:
-        parts = Decimal(str(amount)).scaleb(decimals)
+        parts = Decimal("nan" if isinstance(amount, str | bool) else str(amount)).scaleb(decimals)
     except InvalidOperation:
         parts = Decimal("nan")
     if not parts.is_finite() or parts < 0 or parts != parts.to_integral_value():
@@ -302,6 +302,8 @@ class Account:
     def __init__(
         self, budget: Budget | None = None, parent: "Account | None" = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
+        if not isinstance(budget, Budget | None):
+            raise InputError(f"Account: budget must be a Budget, such as Account(Budget(tokens=1000)), not {budget!r}")
         self.budget = budget or UNLIMITED
         self._spent = Sum()
         self.in_flight = 0

@@ -247,7 +247,13 @@ def _check_greedy(part: object, of: object, count: int) -> None:
 
 def _check_thinking(leaf: Model, backend: Backend) -> None:
     """Refuse to switch or limit thoughts where that cannot be done."""
-    if (family := thinking_of(backend)) is None:
+    family = thinking_of(backend)
+    if family is None and hasattr(backend, "writer") and getattr(backend, "of", None) is None:
+        raise InputError(
+            f"{literal(leaf)}: no sample of {backend.name} was drawn with a switch or a limit of thinking: leave "
+            "thinking out"
+        )
+    if family is None:
         raise InputError(
             f"{literal(leaf)}: {backend.name} is not known to think: name the family of its marks with "
             f"--server thinking=FAMILY or --engine thinking=FAMILY, one of {', '.join(FAMILIES)}"

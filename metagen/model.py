@@ -175,6 +175,8 @@ class Model(Settings):
         async def answer() -> Candidate:
             return (await self._draw(problem, run, 1, ended, sampling))[0]
 
+        if not (thought.thought or thought.open):  # nothing is written that could be kept
+            return await answer()
         refusals = (BudgetExceeded,) if sampling.form else NO_ROOM  # a model may not take the form
         return await or_cut(thought, answer(), run, refusals=refusals)
 

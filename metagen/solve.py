@@ -31,6 +31,7 @@ from metagen.model import USUAL, Model
 from metagen.problem import Problem
 from metagen.request import AnyBackend, Backend, generates, scores
 from metagen.run import Generator, Run, Verifier
+from metagen.run.contracts import awaited
 from metagen.run.node import Scope
 from metagen.run.protocols import is_joint
 from metagen.run.telling import Teller
@@ -345,7 +346,7 @@ async def _called(
     function: Callable[[Problem, Run], Awaitable[Result]], problem: Problem, whole: Whole
 ) -> tuple[Problem, Result | SampleError]:
     try:
-        return problem, await function(problem, whole.root(problem)[0])
+        return problem, await awaited(function(problem, whole.root(problem)[0]), function)
     except SampleError as lost:
         return problem, lost
 

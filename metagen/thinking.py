@@ -122,6 +122,12 @@ def find_family(wanted: str | None, model: str, template: str = "") -> Family | 
     return next((each for each in FAMILIES.values() if re.search(each.called, model, re.IGNORECASE)), None)
 
 
+def switched(options: Mapping[str, Any]) -> Family | None:
+    """The family whose thinking these options of a chat template switch on or off, if any does."""
+    switches = ((family, switch) for family in FAMILIES.values() for switch in (family.on, family.off))
+    return next((family for family, switch in switches if switch and switch.items() <= options.items()), None)
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """A reply, or a part of one: what was thought, what was said, and whether the thought is still open at its end."""

@@ -325,3 +325,19 @@ def test_what_a_verifier_uses_is_told_apart() -> None:
     assert usage.of_verifier().verifier_seconds == 1.5
     assert usage.of_verifier().tokens == usage.tokens
     assert (usage + usage).all_flops == 1000
+
+
+@pytest.mark.parametrize("amount", ["0.1", True, None, float("nan")])
+def test_a_price_is_made_of_numbers(amount: Any) -> None:
+    with pytest.raises(InputError, match=r"^Price: money must be a number of 0 or more with up to 6 decimals, not "):
+        Price(amount, 2)
+    with pytest.raises(InputError, match=r"^Price: money must be a number"):
+        Price(2, amount)
+
+
+@pytest.mark.parametrize("budget", [100, {"tokens": 100}, Account()])
+def test_books_are_kept_under_a_budget(budget: Any) -> None:
+    with pytest.raises(
+        InputError, match=r"^Account: budget must be a Budget, such as Account\(Budget\(tokens=1000\)\), not "
+    ):
+        Account(budget)

@@ -338,6 +338,11 @@ def _refuse(path: Path, questions: Questions) -> Never:
         raise InputError(f"{path}: has a fault, and a pipe cannot be read again to say where: save it as a file first")
     requests: dict[int, int] = {}
     for line, _, sample in read_samples(path):
+        if (sample.sampling or {}).get("thought_only"):
+            raise InputError(
+                f"{place_of(path, line)}: is a thought that was drawn apart from its answer, and a report needs whole "
+                "samples: compare strategies that limit thoughts with `metagen sweep`"
+            )
         if sample.partial:
             raise InputError(f"{place_of(path, line)}: continues a partial reply, and a report needs whole samples")
         request = request_of(sample)
@@ -422,10 +427,10 @@ def _of_trace(rows: Sequence[SpanRow], questions: Questions, place: int, where: 
             draws += _completions(row, questions, place)
     if len(prompts) > 1 or len(models) > 1 or any(partial for _, partial, _ in prompts):
         what = "asks more than one model" if len(models) > 1 else "sends more than one prompt"
-        raise InputError(
-            f"{where}: its strategy {what}, so what one sample is cannot be told: draw a pool of what it draws with "
-            "`metagen sample --of`"
-        )
+        remedy = "draw a pool of what it draws with `metagen sample --of`"
+        if any(partial for _, partial, _ in prompts):
+            remedy = "compare strategies that write a reply in parts with `metagen sweep`"
+        raise InputError(f"{where}: its strategy {what}, so what one sample is cannot be told: {remedy}")
     if len(scores) != len(draws):
         return draws
     return [draw._replace(score=nan if score is None else score) for draw, score in zip(draws, scores, strict=True)]

@@ -166,10 +166,13 @@ class Recorded(Backend):
 
     @property
     def thinking(self) -> Family | None:
-        """Of the model behind it; without one, samples whose thoughts were drawn alone are found as they were asked."""
+        """Of the model behind it; without one, what finds samples as they were asked for.
+
+        That are samples whose thinking was switched, or whose thoughts were drawn alone.
+        """
         if self.of:
             return thinking_of(self.of)
-        return USUAL if self._samples.thought_alone else None
+        return self._samples.family or (USUAL if self._samples.thought_alone else None)
 
     async def encode(self, text: str) -> tuple[int, ...]:
         """Of the model behind it; a pool keeps no ids, and its samples are found by their texts."""

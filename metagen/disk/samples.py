@@ -15,6 +15,7 @@ from metagen.disk.lines import Appender
 from metagen.disk.pool import Key, Sample, is_list, key, place_of, plainly, read_sample, read_samples, sample_key
 from metagen.errors import InputError, StorageError
 from metagen.request import Request
+from metagen.thinking import Family, switched
 
 _RECORD = re.compile(rb'\A((?:/[^\n]*|[^\n]+ \(shipped\))?)\n?(?:(\{"asked": [^\n]*)\n?)?\Z')
 """What `claim` writes: the folder of a model or the name of one that ships, and in the next line how it was asked."""
@@ -38,6 +39,8 @@ class Samples:
         """What servers were given with every request, where samples say it, and the line of the first of each."""
         self._places: dict[Key, dict[int, int]] = {}
         self.thought_alone = False
+        self.family: Family | None = None
+        """Whose thinking was switched on or off for some samples."""
         """Whether some sample is a thought that was drawn by itself."""
         self._looser: set[tuple[bool, bool]] = set()
         """Those of `LOOSER` that some sample is."""
@@ -152,7 +155,10 @@ class Samples:
         return anywhere, self._places.get(key(request), _NONE)
 
     def _add(self, places: dict[int, int], sample: Sample, start: int) -> None:
-        self.thought_alone |= bool((sample.sampling or {}).get("thought_only"))
+        sampling = sample.sampling or {}
+        self.thought_alone |= bool(sampling.get("thought_only"))
+        if self.family is None and (options := sampling.get("chat_template_kwargs")):
+            self.family = switched(options)
         if None in (sample.sampling, sample.prompt):
             self._looser.add((sample.sampling is None, sample.prompt is None))
         places[sample.number] = start

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from inspect import isawaitable
 from math import isnan
@@ -43,6 +43,9 @@ async def obtain_feedback(critic: Critic, problem: Problem, candidate: Candidate
     if given is not None and not isinstance(given, Feedback):
         remedy = f": write Feedback({given!r})" if isinstance(given, str) else ""
         raise VerifierError(f"{name_of(critic)} gave {given!r}: a critic gives Feedback, or None{remedy}")
+    said: object = "" if feedback is None else feedback.text
+    if not isinstance(said, str):
+        raise VerifierError(f"{name_of(critic)} gave {feedback!r}, whose text is none: write Feedback(str(...))")
     return feedback
 
 
@@ -112,6 +115,21 @@ def raised(error: Exception) -> str:
     return f"raised {type(error).__name__}: {error}{place}"
 
 
+def check_part(part: object, call: str) -> None:
+    """Refuse what cannot be called by this `call` of a run: a class, or a text."""
+    if isinstance(part, type):
+        raise InputError(f"{call}: {part.__name__} is a class: write {part.__name__}(...)")
+    if not callable(part):
+        remedy = f": write parse({literal(part)})" if isinstance(part, str) else ""
+        raise InputError(f"{call}: {literal(part)} cannot be called{remedy}")
+
+
+def check_candidates(candidates: object) -> None:
+    """Refuse a single candidate where several are judged."""
+    if isinstance(candidates, Candidate):
+        raise InputError("run.score judges a list of candidates: write [candidate]")
+
+
 def check_problem(problem: object) -> None:
     """Refuse what a run cannot ask, such as a text."""
     if not isinstance(problem, Problem):
@@ -156,11 +174,13 @@ def check_samples(drawn: object, generator: Batched, n: int) -> list[Candidate]:
 
 def list_verdicts(verdicts: Iterable[object], verifier: Verifier) -> list[object]:
     """What a verifier gave as a list. Raises `VerifierError` for what is none."""
+    wanted = "a verifier returns a list, with a verdict for each candidate"
+    if isinstance(verdicts, Mapping | str):
+        raise VerifierError(f"{name_of(verifier)} gave a {type(verdicts).__name__}: {wanted}")
     try:
         each = iter(verdicts)
     except TypeError:
-        given = f"{name_of(verifier)} gave {verdicts!r}"
-        raise VerifierError(f"{given}: a verifier returns a list, with a verdict for each candidate") from None
+        raise VerifierError(f"{name_of(verifier)} gave {verdicts!r}: {wanted}") from None
     return [*each]
 
 
@@ -174,10 +194,11 @@ def check_verdict(verdict: object, verifier: object) -> Score | VerifierError | 
     if call := unawaited(verdict):
         return VerifierError(f"{name_of(verifier)} gave {call}: {AWAIT}")
     score = verdict if isinstance(verdict, Score) else Score(verdict)  # type: ignore[arg-type]
-    if type(score.value) is float and not (score.steps or isnan(score.value)):
+    if type(score.value) is float and type(score.reason) is str and not (score.steps or isnan(score.value)):
         return score  # as nearly all are, at a tenth of the time
     try:
-        return replace(score, value=_as_number(score.value), steps=tuple(map(_as_number, score.steps)))
+        value, steps = _as_number(score.value), tuple(map(_as_number, score.steps))
+        return replace(score, value=value, steps=steps, reason=str(score.reason))
     except (TypeError, ValueError, OverflowError):
         return VerifierError(f"{name_of(verifier)} gave {verdict!r}: a verdict is a Score with a number, or None")
 

@@ -231,8 +231,8 @@ class Node:
         )
 
     def note(self, text: str) -> None:
-        """Say how this answer came about, on the span and in the `Solution`."""
-        self._span.notes = (*self._span.notes, text)
+        """Say how this answer came about, on the span and in the `Solution`. What is no text is written as one."""
+        self._span.notes = (*self._span.notes, str(text))
 
     def keep_begun(self) -> None:
         """Say that the last call of this node, which is lost, costs no sample: the reply that it continued is kept."""

@@ -26,7 +26,9 @@ from metagen.problem import Problem
 from metagen.run.contracts import (
     awaited,
     call_tool,
+    check_candidates,
     check_count,
+    check_part,
     check_problem,
     check_samples,
     check_verdict,
@@ -38,7 +40,7 @@ from metagen.run.contracts import (
 from metagen.run.node import Key, Part
 from metagen.run.protocols import Critic, Generator, Tool, Verifier, is_batched, name_of
 from metagen.run.sending import Sending
-from metagen.settings import counted
+from metagen.settings import counted, literal
 from metagen.tasks import Queue, queue, together
 from metagen.trace import Call, Expansion
 
@@ -168,6 +170,8 @@ class Run(Sending):
 
         Raises `VerifierError` if the verifier fails or breaks its contract.
         """
+        check_part(verifier, "run.score")
+        check_candidates(candidates)
         with self._child(name_of(verifier), self._key(), verifying=True) as run:
             try:
                 self._account.check_time()
@@ -190,6 +194,7 @@ class Run(Sending):
 
         Raises `VerifierError` if the critic fails or breaks its contract, and `BudgetExceeded` after the deadline.
         """
+        check_part(critic, "run.criticise")
         with self._child(name_of(critic), self._key(), part="stage") as run:
             self._account.check_time()
             feedback = await obtain_feedback(critic, problem, candidate, run)
@@ -202,6 +207,9 @@ class Run(Sending):
         Raises `ToolRefusal` if it refuses the text, `ToolError` if it raises, takes longer than `seconds` or says more
         than `characters`, and `BudgetExceeded` after the deadline.
         """
+        check_part(tool, "run.call")
+        if not isinstance(text, str):
+            raise InputError(f"run.call gives a tool a text, not {literal(text)}")
         with self._child(name_of(tool), self._key()) as run:
             run._span.call = Call(text)
             self._account.check_time()
@@ -256,6 +264,7 @@ class Run(Sending):
     def _resolve(self, generator: Generator | None, problem: object, part: Part = "draft") -> Generator:
         check_problem(problem)
         if generator is not None:
+            check_part(generator, "run.ask and run.sample")
             return generator
         return self._scope.aside if "stage" in (self._part, part) else self._scope.model
 

@@ -22,6 +22,11 @@ async def judged(
         return [failed] * len(candidates)
 
 
+def all_failed(verdicts: Sequence[Score | SampleError | None]) -> bool:
+    """Whether the verifier failed each time so far: then a search ends, since it would grow blindly, at full cost."""
+    return bool(verdicts) and all(isinstance(each, SampleError) for each in verdicts)
+
+
 ACCEPTED = 1.0
 """The verdict with which an oracle ends a search."""
 

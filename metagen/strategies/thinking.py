@@ -90,7 +90,8 @@ class EarlyExit:
     alone is `sure` or more, as in DEER (Yang et al. 2025, section 3), whose verdict is the mean probability of the
     answer's tokens. DEER tries an answer where the model writes a word such as "Wait", and not every `every` tokens. A
     probe has up to `short` tokens and begins with `hurry`. After `tokens` tokens the thought ends in any case. Where a
-    budget or the context cuts it, the last probe with an answer is returned. Probes count in the cost.
+    budget or the context cuts it, the last probe with an answer is returned, or the cut thought if there is none.
+    Probes count in the cost.
     """
 
     every: int

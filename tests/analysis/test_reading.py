@@ -23,6 +23,7 @@ from metagen import (
     Run,
     Score,
     Scripted,
+    Shortest,
     Text,
     VerifierError,
     Vote,
@@ -196,6 +197,13 @@ def test_the_first_n_samples_are_taken(tmp_path: Path, problems: ProblemFile) ->
         ([sample("a", 0, "2"), sample("a", 1, "2", prompt="!")], "line 2: problem 'a' has samples of two prompts"),
         ([sample("a", 0, "2"), sample("a", 1, "2", model="m")], "of two prompts, models or settings"),
         ([sample("a", 0, "2"), sample("a", 1, "2", sampling={"top_k": 1})], "of two prompts, models or settings"),
+        (
+            [
+                sample("a", 0, "", sampling={"thought_only": True}),
+                sample("a", 0, "2", before="<think>\nhm\n</think>\n\n"),
+            ],
+            "line 1: is a thought that was drawn apart from its answer, .*: compare .* with `metagen sweep`$",
+        ),
         ([sample("a", 0, "2"), sample("a", 0, "3")], "line 2: sample 0 of problem 'a' stands here again"),
     ],
 )
@@ -335,7 +343,12 @@ def test_the_oracle_of_a_run_is_a_verifier_that_reaches_coverage(tmp_path: Path,
 
 def test_a_run_whose_samples_cannot_be_told_apart_is_refused(tmp_path: Path, problems: ProblemFile) -> None:
     path = asyncio.run(ran(tmp_path / "run", Vote(2, of=stepwise), problems))
-    with pytest.raises(InputError, match="problem 'a': its strategy sends more than one prompt"):
+    with pytest.raises(
+        InputError, match=r"problem 'a': its strategy sends more than one prompt, .* `metagen sample --of`$"
+    ):
+        read(path, problems)
+    path = asyncio.run(ran(tmp_path / "parts", Shortest(1, n=2, every=9), problems))
+    with pytest.raises(InputError, match=r": compare strategies that write a reply in parts with `metagen sweep`$"):
         read(path, problems)
 
 

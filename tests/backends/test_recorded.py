@@ -33,6 +33,7 @@ from metagen import (
 )
 from metagen.analysis.tally import Tally
 from metagen.request import Outcome
+from metagen.thinking import FAMILIES
 from tests.support.outcomes import completed
 from tests.support.scripts import dice
 
@@ -639,3 +640,28 @@ async def test_a_file_that_is_no_pool_is_not_recorded_into(tmp_path: Path, conte
             pass
     assert path.read_bytes() == content
     assert not model.open
+
+
+@pytest.mark.parametrize("family", ["qwen3", "granite", "gpt-oss", "think"])
+@pytest.mark.parametrize("thinking", [True, False, 60])
+async def test_what_was_drawn_with_a_switch_or_limit_of_thinking_is_played_by_the_same_strategy(
+    tmp_path: Path, family: str, thinking: bool | int
+) -> None:
+    reply = FAMILIES[family].written("Hm. " * 50, "The answer is 2.", is_open=False)
+
+    def thinks(request: Request) -> str:
+        written = "".join(map(chr, request.tokens))
+        return reply.removeprefix(written) if reply.startswith(written) else "The answer is 3."
+
+    strategy = Vote(2, of=Model(thinking=thinking))
+    async with Recorded(tmp_path / "pool.jsonl", of=Scripted(thinks, thinking=family)) as model:
+        drawn = await solve("1 + 1?", strategy, model)
+    async with Recorded(tmp_path / "pool.jsonl") as played:
+        if family == "think" and isinstance(thinking, bool):  # which has no switch, so that no sample tells of one
+            said = "was drawn with a switch or a limit of thinking: leave thinking out$"
+            with pytest.raises(InputError, match=said):
+                await solve("1 + 1?", strategy, played)
+            return
+        again = await solve("1 + 1?", strategy, played)
+    assert drawn.answer is not None
+    assert (again.text, again.answers, again.lost) == (drawn.text, drawn.answers, 0)

@@ -93,6 +93,10 @@ def test_a_pool_is_drawn_and_other_strategies_are_run_within_a_tenth(metagen: Co
         ),
         ((*CHOOSE, "--answer-field", "id", "--limit", "1"), "1 of its problems have a reference answer"),
         ((*CHOOSE, "--of", 'Panel((Model(), Model("judge")))', "-m", "judge=Scripted:7"), "asks several models"),
+        (
+            (*CHOOSE, "--of", "Model(thinking=512)"),
+            "a choice needs whole samples: compare",
+        ),
     ],
 )
 def test_what_cannot_be_drawn_is_one_line(

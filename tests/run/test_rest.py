@@ -1,8 +1,24 @@
 """One rule for replies that are written in several requests: what is there is kept where the rest finds no room."""
 
+from collections.abc import Sequence
+
 import pytest
 
-from metagen import Budget, Problem, Request, Scripted, Solution, UnfitRequest, Vote, Within, parse, solve
+from metagen import (
+    Budget,
+    Candidate,
+    DeepConf,
+    Problem,
+    Request,
+    Run,
+    Scripted,
+    Solution,
+    UnfitRequest,
+    Vote,
+    Within,
+    parse,
+    solve,
+)
 from metagen.run import Generator
 from tests.strategies.test_thinking import Thinker
 from tests.support.scripts import NAMES
@@ -57,11 +73,13 @@ async def test_the_context_cuts_a_reply_wherever_a_request_ends(spec: str) -> No
 
 
 async def test_a_chunk_that_finds_no_room_costs_no_sample() -> None:
+    async def alike(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[float]:
+        return [1.0] * len(candidates)
+
     cut = 0
     for tokens in range(80, 400, 7):
-        solution = await solve(
-            PROBLEM, Within(tokens=tokens, of=read("DeepConf(3, by=length, warmup=1, chunk=9)")), Thinker(30)
-        )
+        strategy = Within(tokens=tokens, of=DeepConf(3, by=alike, warmup=1, chunk=12))
+        solution = await solve(PROBLEM, strategy, Thinker(30))
         assert solution.error == ""
         assert solution.lost <= 1, "one that was never begun ends the drawing"
         cut += any(note.startswith("a sample is cut") for note in solution.notes)
@@ -82,3 +100,15 @@ async def test_a_form_that_the_model_does_not_take_is_a_lost_sample_and_no_cut_o
 async def test_samples_that_were_never_begun_are_lost() -> None:
     solution = await solve(PROBLEM, Vote(2, of=read("Think(12)")), Scripted("a", context=1, thinking="qwen3"))
     assert (solution.lost, solution.failed) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "spec", ['Model(stop=("END",))', "Vote(2, of=Model(thinking=9))", "Beam(2, 2, by=brief, step=8)"]
+)
+async def test_where_nothing_was_thought_there_is_nothing_to_keep(spec: str) -> None:
+    """A model that could think does not, so that its reply is drawn anew, for which there is no room."""
+    backend = Scripted(lambda request: "The answer is a."[len(request.partial) :], thinking="qwen3")
+    for tokens in range(2, 120):
+        solution = await solve(PROBLEM, read(spec), backend, budget=Budget(tokens=tokens))
+        assert (solution.candidate is None) == ("BudgetExceeded" in solution.error)
+        assert solution.candidate is None or solution.text

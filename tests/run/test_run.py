@@ -4,12 +4,13 @@ import json
 import random
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -21,6 +22,7 @@ from metagen import (
     BestOf,
     Budget,
     BudgetExceeded,
+    Calculator,
     Candidate,
     CoT,
     ExactStop,
@@ -37,6 +39,7 @@ from metagen import (
     NoCandidate,
     OnText,
     Problem,
+    Reason,
     Refine,
     Request,
     Run,
@@ -884,3 +887,77 @@ async def test_a_model_in_the_place_of_the_strategy_and_several_problems_in_that
         _ = [each async for each in solve_all([PROBLEM], Scripted("7"))]  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"^solve answers one problem, not 2: solve_all\("):
         await solve([PROBLEM, PROBLEM], Vote(2), Scripted("7"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda run: run.ask(Vote, PROBLEM), r"run.ask and run.sample: Vote is a class: write Vote\(\.\.\.\)"),
+        (
+            lambda run: run.ask("Vote(3)", PROBLEM),
+            r'run.ask and run.sample: "Vote\(3\)" cannot be called: write parse\(',
+        ),
+        (lambda run: run.sample(Vote, PROBLEM, 2), "run.ask and run.sample: Vote is a class"),
+        (
+            lambda run: run.score(MatchesReference, PROBLEM, [Candidate(("7",))]),
+            "run.score: MatchesReference is a class",
+        ),
+        (lambda run: run.score(None, PROBLEM, [Candidate(("7",))]), "run.score: None cannot be called"),
+        (
+            lambda run: run.score(MatchesReference(), PROBLEM, Candidate(("7",))),
+            r"run.score judges .*: write \[candidate\]",
+        ),
+        (lambda run: run.criticise(Intrinsic, PROBLEM, Candidate(("7",))), "run.criticise: Intrinsic is a class"),
+        (lambda run: run.call(Calculator, "3 + 4"), "run.call: Calculator is a class"),
+        (lambda run: run.call(Calculator(), 7), "run.call gives a tool a text, not 7"),
+    ],
+)
+async def test_what_a_run_cannot_call_is_told(call: Callable[[Run], Any], said: str) -> None:
+    async def calling(problem: Problem, run: Run) -> Any:
+        return await call(run)
+
+    with pytest.raises(InputError, match=f"^{said}"):
+        await solve(PROBLEM, calling, Scripted("The answer is 7."))
+
+
+async def test_verdicts_by_candidate_are_no_list() -> None:
+    async def by_candidate(problem: Problem, candidates: Sequence[Candidate], run: Run) -> Any:
+        return dict.fromkeys(candidates, 1.0)
+
+    solution = await solve(PROBLEM, BestOf(2, by=by_candidate), Scripted("The answer is 7."))
+    assert solution.error == (
+        "VerifierError: by_candidate gave a dict: a verifier returns a list, with a verdict for each candidate"
+    )
+
+
+async def test_what_is_said_of_a_reply_is_a_text_and_can_be_written_down() -> None:
+    async def objects(problem: Problem, candidate: Candidate, run: Run) -> Any:
+        return Feedback(ValueError("no"))  # type: ignore[arg-type]
+
+    async def fails(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score]:
+        return [Score(0.0, reason=ValueError("why")) for _ in candidates]  # type: ignore[arg-type]
+
+    async def noting(problem: Problem, run: Run) -> Candidate:
+        run.note(ValueError("odd"))  # type: ignore[arg-type]
+        return await run.ask(Refine(Reason(by=fails), rounds=1), problem)
+
+    solution = await solve(PROBLEM, Vote(1, of=Refine(objects)), Scripted("The answer is 8."))
+    (note,) = solution.notes
+    assert note.startswith("not revised: VerifierError: objects gave Feedback(text=ValueError('no'),")
+    assert note.endswith("whose text is none: write Feedback(str(...))")
+    asked = Counting(lambda request: "The answer is 8.")
+    solution = await solve(PROBLEM, noting, asked)
+    assert solution.notes == ("odd",)
+    assert "A check of the solution failed:\n> why" in asked.requests[1].prompt
+    assert msgspec.json.encode([row_of(span, "p") for span in solution.trace.walk()])
+
+
+async def test_a_plain_function_is_not_mapped_over_problems() -> None:
+    with pytest.raises(InputError, match=r"is not async: write async def$"):
+        _ = [each async for each in map_problems(lambda problem, run: 1, [PROBLEM], Scripted(""))]  # type: ignore[arg-type, return-value]
+
+    async def sampling(problem: Problem, run: Run) -> Any:
+        return run.sample(None, problem, 2)
+
+    with pytest.raises(InputError, match=r"^sampling returned Run.sample\(...\) without awaiting it"):
+        _ = [each async for each in map_problems(sampling, [PROBLEM], Scripted(""))]

@@ -108,6 +108,7 @@ async def test_a_verifier_that_fails_on_an_expansion_of_a_search_costs_no_child(
 async def test_a_search_without_any_verdict_is_an_error_if_the_verifier_failed(spec: str) -> None:
     solution = await solve(PROBLEM, read(spec.format(by="always_raises")), Scripted(two_steps), seed=1)
     assert (solution.answer, solution.error) == (None, "VerifierError: out of order")
+    assert solution.usage.calls <= 2, "what was under way, and no more"
 
 
 @pytest.mark.parametrize("spec", SEARCHES)

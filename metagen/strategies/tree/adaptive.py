@@ -22,7 +22,7 @@ from metagen.settings import (
     spelled,
 )
 from metagen.strategies.choosing import explaining_weights, values
-from metagen.strategies.judging import accepted, judged
+from metagen.strategies.judging import accepted, all_failed, judged
 from metagen.strategies.tree.answer import Rule, choice
 from metagen.strategies.tree.node import Leaf, Path, key_of
 
@@ -233,7 +233,8 @@ class ABMCTS:
 
         async with run.spawn(expansion, passing=self.until is not None) as spawned:
             while not chosen:
-                while len(spawned) < self.window and not refused and (step := next(steps, None)):
+                over = refused or all_failed(verdicts)
+                while len(spawned) < self.window and not over and (step := next(steps, None)):
                     spawned.begin(key_of(step.path), step)
                 if not spawned:
                     break

@@ -12,7 +12,7 @@ from metagen.run import Generator, Run, Spawned, Verifier
 from metagen.run.contracts import settled
 from metagen.settings import counted, literal, require_stepper, require_verifier, require_whole, spelled
 from metagen.strategies.choosing import best, explaining_weights, values
-from metagen.strategies.judging import accepted, judged
+from metagen.strategies.judging import accepted, all_failed, judged
 from metagen.strategies.tree.answer import Rule, choice
 from metagen.strategies.tree.node import (
     Draw,
@@ -55,7 +55,7 @@ class TreeSearch:
     that is `weighted` by verdicts; in both votes the best member of the winning group is returned, and a reply votes as
     often as it was drawn among its siblings. If no reply is finished, the best unfinished one is returned, and a note
     says so. Where a budget ends the search, what is finished is voted on. Children on which the verifier fails stay,
-    without a verdict; it is an error if it fails on all.
+    without a verdict; if it fails on all from the first on, the search ends, and that is an error.
 
     Raises `InputError` if `of` cannot step.
     """
@@ -146,7 +146,7 @@ class TreeSearch:
         root, random, refused, ended = Node(problem.partial or Candidate(())), run.random(), False, False
         async with run.spawn(expansion, passing=self.until is not None) as spawned:
             while not ended:
-                root, draws = (root, ()) if refused else self.choose(root, random)
+                root, draws = (root, ()) if refused or all_failed(verdicts) else self.choose(root, random)
                 for draw in draws:
                     spawned.begin(key_of(draw.path), (draw, at(root, draw.path).candidate))
                 if self.by_depth:  # what was not chosen of a depth never will be
