@@ -61,7 +61,7 @@ _IN_TEXT = re.compile(_TEXT + r"\{([^{}]*)\}")
 
 _NAMED = re.compile(
     r"(?!\\(?:arc)?(?:sin|cos|tan|cot|sec|csc|log|ln|exp|lim|det|gcd|max|min)(?![a-zA-Z])|(?:arc)?(?:sin|cos|tan|log|ln)\b)"
-    r"\\?[a-zA-Z]+(?:_(?:\w|\{\w+\}))?(?:\([a-zA-Z]\))?\s*(?:=|\\in(?![a-zA-Z]))\s*(?P<value>[^=<>]+)"
+    r"\\?[a-zA-Z]+(?:_(?:\w|\{\w+\}))?(?:\([a-zA-Z]\))?\s*(?:=|\\(?:in|approx)(?![a-zA-Z]))\s*(?P<value>[^=<>]+)"
 )
 """A name and what it is; a function of something is no name."""
 
@@ -101,6 +101,11 @@ _NO_BRACES = str.maketrans("", "", "{}")
 _CURRENCY = str.maketrans("", "", "€£¥₹")
 
 
+HEDGE = re.compile(
+    r"^(?:(?:about|approximately|approx\.|roughly|around|exactly)\s+(?=[-−+$€£.\\0-9])|(?:≈|\\approx(?![a-zA-Z]))\s*)",
+    re.IGNORECASE,
+)
+"""What stands before a number and changes nothing of it."""
 _REWRITES = (
     ("\\!", re.compile(r",\\!\s*"), ","),
     ("{,", re.compile(r"(?<=[0-9])\{,\}(?=[0-9]{3})"), ","),
@@ -115,6 +120,7 @@ _REWRITES = (
     ("US", re.compile(r"^US(?:D\s?(?=[0-9])|\s?(?=\\?\$))(?=[^a-zA-Z]*$)"), ""),
     ("cases", re.compile(r"\\begin\{cases\}([^&\\]*)\\\\([^&\\]*)\\end\{cases\}"), r"\1, \2"),
     ('"', re.compile(r'^"([^"]*)"$'), r"\1"),
+    ("", HEDGE, ""),
     ("nfinity", re.compile(r"(?<![\\a-zA-Z])[Ii]nfinity(?![a-zA-Z])"), r"\\infty"),
     ("\\", re.compile(r"(?<!\\)\\[()\[\]]"), ""),
     ("$", re.compile(r"\\?\$"), ""),

@@ -379,6 +379,10 @@ def test_plain_answers_need_no_symbols(one: str, other: str) -> None:
     ("one", "other"),
     [
         ("4210_{5}", "4210_5"),
+        ("about 5", "5"),
+        ("approximately $18", "18"),
+        ("≈ 3.14", "3.14"),
+        (r"x \approx 3.14", "3.14"),
         ("1 million", "1000000"),
         ("C) 42", "C"),
         ("Option B", "B"),
