@@ -72,7 +72,10 @@ _OTHER = (
 """Not so `at least 7` and `no more than 7`: the answer to "what is the least number" is often given like that."""
 _BETWEEN = r"(?:\s+(?:be|or|equals?|to|an?|the|as|of|exactly|quite|just|only|about))*\s*"
 _OPPOSITES = (
-    ("increas\\w*|rises?|rose|gr(?:ow|ew)\\w*", "decreas\\w*|drop\\w*|falls?|fell|declin\\w*|reduc\\w*"),
+    (
+        "increase[sd]?|increasing|rises?|rose|gr(?:ow|ew)\\w*",
+        "decrease[sd]?|decreasing|drop\\w*|falls?|fell|declin\\w*|reduc\\w*",
+    ),
     ("profits?|gain\\w*", "loss\\w*|lost"), ("left", "right"), ("north", "south"), ("east", "west"), ("up", "down"),
     ("before|ago|earlier", "after|later|from now"), ("older", "younger"), ("higher|above", "lower|below"),
     ("clockwise", "(?:counter|anti)-?clockwise"), ("faster", "slower"), ("longer|taller", "shorter"),
