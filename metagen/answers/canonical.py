@@ -221,8 +221,10 @@ def _simpler(text: str) -> str:
         return number
     if bare := without_unit(text):
         return bare
-    if named := _NAMED.fullmatch(text) or _CONDITION.fullmatch(text):
+    if named := _NAMED.fullmatch(text):
         return named["value"].strip()
+    if holds := condition(text):
+        return holds
     return _of_another_form(text) or _part(text)
 
 
@@ -309,9 +311,11 @@ def elements(key: str) -> list[str] | None:
 
 
 def condition(text: str) -> str | None:
-    """What holds of the elements of a set that is written so; `None` for what is no such set."""
+    """What holds of the elements of a set that is written so, which are called x; `None` for what is no such set."""
     found = _CONDITION.fullmatch(text.strip(" $"))
-    return found["value"] if found else None
+    if not found or "x" in found["value"]:
+        return found and found["value"]
+    return re.sub(rf"(?<![a-zA-Z\\]){found[1]}(?![a-zA-Z])", "x", found["value"])
 
 
 def _depths(text: str) -> Iterator[tuple[re.Match[str], int]]:

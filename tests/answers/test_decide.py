@@ -41,7 +41,7 @@ EQUAL = {
     ],
     "sets by a condition": [
         (r"\{x \mid x>3\}", r"(3,\infty)"), (r"\{x : x>3\}", "x>3"), (r"\{x|1<x<3\}", "(1,3)"),
-        (r"\{x \in \mathbb{R} : x \neq 2\}", r"x \ne 2"),
+        (r"\{x \in \mathbb{R} : x \neq 2\}", r"x \ne 2"), (r"\{x : x>3\}", r"\{y \mid y > 3\}"),
     ],
     "inequalities in prose": [
         ("x<1 or x>3", "x>3 or x<1"), (r"x \le -2 \text{ or } x \ge 2", r"x \geq 2 \text{ or } x \leq -2"),
