@@ -199,6 +199,8 @@ def _ends_alone(one: str, other: str) -> bool:
 
 def _repeats(one: str, other: str) -> bool:
     """Whether one is a list in which a value stands twice, and the other has not as many values: `1, 1` is not `1`."""
+    if ", " not in one:
+        return False
     values, others = elements(one), elements(other)
     return bool(
         values
@@ -243,7 +245,8 @@ def _derive_others(answer: str, reference: str) -> bool:
 
     A left side that only one of them has does not count, and prose has primes of other things.
     """
-    texts = [_LEIBNIZ.sub(_ticks, _PRIME.sub(_ticks, text.replace("$", ""))) for text in (answer, reference)]
+    texts = [_PRIME.sub(_ticks, text.replace("$", "")) for text in (answer, reference)]
+    texts = [_LEIBNIZ.sub(_ticks, text) if "d" in text else text for text in texts]
     if any(map(PROSE.search, texts)):
         return False
     if not all("=" in text for text in texts):
@@ -329,6 +332,8 @@ def _in_order(one: str, other: str) -> bool | None:
 
     `None` for what is neither, and where only symbols can tell.
     """
+    if not (", " in one and ", " in other):
+        return None
     lists = [elements(key) or [] for key in (one, other)]
     if all(len(values) > 1 and all(map(_LETTER.fullmatch, values)) for values in lists):
         return sorted(lists[0]) == sorted(lists[1])
