@@ -15,7 +15,8 @@ check is neither symmetric nor transitive, and is left to the oracles. Its conve
 - `x = 5` and `x \in [0, 1)` lose the name, and a formula on the left stays: `\cos(x) = 1`. `(5)` and `\text{(C)}` lose
   the brackets, and `(C) 42` is `C`.
 - Tuples, intervals and bare lists go element by element, and keep their brackets and their order; `\{…\}` is sorted.
-  `1 and 2` is a list, and `2:4:6` is the ratio `1:2:3`, but `10:30` may be a time and stays.
+  `\{x : x > 3\}` is `x > 3`. `1 and 2` is a list, and `x > 1 and x < 3` is none; `2:4:6` is the ratio `1:2:3`, but
+  `10:30` may be a time and stays.
 - A number to a base keeps it: `4210_{5}` is `4210_5`, and `0b101` is `101_2`.
 - Words are lower-cased, single letters are not. A formula loses spacing and `\left`, and stays as written otherwise.
 
@@ -60,7 +61,7 @@ _IN_TEXT = re.compile(_TEXT + r"\{([^{}]*)\}")
 
 _NAMED = re.compile(
     r"(?!\\(?:arc)?(?:sin|cos|tan|cot|sec|csc|log|ln|exp|lim|det|gcd|max|min)(?![a-zA-Z])|(?:arc)?(?:sin|cos|tan|log|ln)\b)"
-    r"\\?[a-zA-Z]+(?:_(?:\w|\{\w+\}))?(?:\([a-zA-Z]\))?\s*(?:=|\\in(?![a-zA-Z]))\s*(?P<value>[^=<>]+)"
+    r"\\?[a-zA-Z]+(?:_(?:\w|\{\w+\}))?(?:\([a-zA-Z]\))?\s*(?:=|\\(?:in|approx)(?![a-zA-Z]))\s*(?P<value>[^=<>]+)"
 )
 """A name and what it is; a function of something is no name."""
 
@@ -74,6 +75,11 @@ _CHOSEN = re.compile(
 """A choice with its text or a word before it; neither a formula such as `(a)(b + c)` nor parts, `(a) 5, (b) 7`."""
 
 
+_CONDITION = re.compile(
+    r"\\?\{\s*([a-zA-Z])\s*(?:\\in\s*(?:\\mathbb\s*\{\s*R\s*\}|R)\s*)?(?:\||:|\\(?:mid|vert)(?![a-zA-Z]))\s*(?P<value>[^|{}:]*\1[^|{}:]*?)\s*\\?\}"
+)
+"""A set by what holds of its elements, as `\\{x : x > 3\\}`."""
+RELATION = re.compile(r"[<>]|\\(?:[lg]eq?|[lg]t|ne|neq|leqslant|geqslant)(?![a-zA-Z])")
 _RATIO = re.compile(r"[0-9][0-9./]*(?:\s*:\s*[0-9][0-9./]*)+")
 _CLOCK = re.compile(r"[0-2]?[0-9]:[0-5][0-9](?::[0-5][0-9])?")
 _TIME_OF_DAY = re.compile(r"(0?[1-9]|1[0-2])(?::00|(:[0-5][0-9]))? ?([ap])(?:m|\. ?m\.?)", re.IGNORECASE)
@@ -95,6 +101,11 @@ _NO_BRACES = str.maketrans("", "", "{}")
 _CURRENCY = str.maketrans("", "", "€£¥₹")
 
 
+HEDGE = re.compile(
+    r"^(?:(?:about|approximately|approx\.|roughly|around|exactly)\s+(?=[-−+$€£.\\0-9])|(?:≈|\\approx(?![a-zA-Z]))\s*)",
+    re.IGNORECASE,
+)
+"""What stands before a number and changes nothing of it."""
 _REWRITES = (
     ("\\!", re.compile(r",\\!\s*"), ","),
     ("{,", re.compile(r"(?<=[0-9])\{,\}(?=[0-9]{3})"), ","),
@@ -107,6 +118,9 @@ _REWRITES = (
     ("angle", re.compile(r"\\langle(?![a-zA-Z])"), "("),
     ("angle", re.compile(r"\\rangle(?![a-zA-Z])"), ")"),
     ("US", re.compile(r"^US(?:D\s?(?=[0-9])|\s?(?=\\?\$))(?=[^a-zA-Z]*$)"), ""),
+    ("cases", re.compile(r"\\begin\{cases\}([^&\\]*)\\\\([^&\\]*)\\end\{cases\}"), r"\1, \2"),
+    ('"', re.compile(r'^"([^"]*)"$'), r"\1"),
+    ("", HEDGE, ""),
     ("nfinity", re.compile(r"(?<![\\a-zA-Z])[Ii]nfinity(?![a-zA-Z])"), r"\\infty"),
     ("\\", re.compile(r"(?<!\\)\\[()\[\]]"), ""),
     ("$", re.compile(r"\\?\$"), ""),
@@ -209,6 +223,8 @@ def _simpler(text: str) -> str:
         return bare
     if named := _NAMED.fullmatch(text):
         return named["value"].strip()
+    if holds := condition(text):
+        return holds
     return _of_another_form(text) or _part(text)
 
 
@@ -250,8 +266,9 @@ def _listed(text: str) -> str | None:
 
 
 def _is_formula(text: str) -> bool:
+    """Whether it may be an element of a list; of two inequalities, `and` and `or` say different things."""
     text = text.strip()
-    return bool(text) and (number_key(text) is not None or not PROSE.search(text))
+    return bool(text) and (number_key(text) is not None or not (PROSE.search(text) or RELATION.search(text)))
 
 
 def _part(text: str) -> str:
@@ -291,6 +308,14 @@ def elements(key: str) -> list[str] | None:
     opening, inner, _ = _enclosed(key) or ("", key, "")
     pieces = None if opening == r"\{" else _pieces(inner)
     return None if pieces is None else [piece.strip() for piece in pieces]
+
+
+def condition(text: str) -> str | None:
+    """What holds of the elements of a set that is written so, which are called x; `None` for what is no such set."""
+    found = _CONDITION.fullmatch(text.strip(" $"))
+    if not found or "x" in found["value"]:
+        return found and found["value"]
+    return re.sub(rf"(?<![a-zA-Z\\]){found[1]}(?![a-zA-Z])", "x", found["value"])
 
 
 def _depths(text: str) -> Iterator[tuple[re.Match[str], int]]:

@@ -6,8 +6,17 @@ What is no arithmetic is never worked out: a date is no difference, `IV` is no p
 import re
 from fractions import Fraction
 
-from metagen.answers.canonical import PROSE, canonical, elements, equal_numbers, has_percent, is_whole
-from metagen.answers.measures import measure_others
+from metagen.answers.canonical import (
+    PROSE,
+    RELATION,
+    canonical,
+    condition,
+    elements,
+    equal_numbers,
+    has_percent,
+    is_whole,
+)
+from metagen.answers.measures import measure_alike, measure_others
 from metagen.answers.numerals import exact, number_key, repeating, with_signs
 from metagen.answers.spelling import to_ascii
 from metagen.answers.units import is_numeral, is_symbol
@@ -31,6 +40,8 @@ _FIGURES = re.compile(r"[-0-9:./ apm]+")
 _LABEL = re.compile(r"[A-Za-z]+[0-9][A-Za-z0-9]*|[0-9]+[A-Z][A-Z0-9]*[0-9][A-Z0-9]*")
 _RATIO = re.compile(r"[0-9]+(?::[0-9]+)+")
 _NAME = re.compile(r"\\[a-zA-Z]+")
+_LETTER = re.compile(r"[A-Z]")
+_COORDINATE = re.compile(r"[a-zA-Z]=[^=]+")
 _ANGLE = re.compile(r"\\angle\s*([A-Z]{3})")
 _BASED = re.compile(r"([0-9A-F]+)_([0-9]+)")
 _PHRASE = re.compile(r"[A-Za-z]{2,}(?:[ '-][A-Za-z]+)*")
@@ -61,7 +72,10 @@ _OTHER = (
 """Not so `at least 7` and `no more than 7`: the answer to "what is the least number" is often given like that."""
 _BETWEEN = r"(?:\s+(?:be|or|equals?|to|an?|the|as|of|exactly|quite|just|only|about))*\s*"
 _OPPOSITES = (
-    ("increas\\w*|rises?|rose|gr(?:ow|ew)\\w*", "decreas\\w*|drop\\w*|falls?|fell|declin\\w*|reduc\\w*"),
+    (
+        "increase[sd]?|increasing|rises?|rose|gr(?:ow|ew)\\w*",
+        "decrease[sd]?|decreasing|drop\\w*|falls?|fell|declin\\w*|reduc\\w*",
+    ),
     ("profits?|gain\\w*", "loss\\w*|lost"), ("left", "right"), ("north", "south"), ("east", "west"), ("up", "down"),
     ("before|ago|earlier", "after|later|from now"), ("older", "younger"), ("higher|above", "lower|below"),
     ("clockwise", "(?:counter|anti)-?clockwise"), ("faster", "slower"), ("longer|taller", "shorter"),
@@ -69,6 +83,8 @@ _OPPOSITES = (
 )  # fmt: skip
 _OPPOSED = [[re.compile(rf"(?<![\w-])(?:{side})\b", re.IGNORECASE) for side in sides] for sides in _OPPOSITES]
 """Words of which one turns what the other says of a number: `5 steps left` is not `5 steps right`."""
+_JOINT = [re.compile(r"\band\b|\\(?:land|wedge)(?![a-zA-Z])"), re.compile(r"\bor\b|\\(?:lor|vee)(?![a-zA-Z])")]
+"""Of inequalities: both hold, or one of them."""
 _T = r"(?:T|\{\s*T\s*\}|\{?\s*\\(?:(?:top|intercal)(?![a-zA-Z])|(?:mathsf|mathrm|text)\s*\{\s*T\s*\})\s*\}?)"
 _TRANSPOSED = re.compile(rf"(?:\(\s*([A-Z])\s*([A-Z])\s*\)\s*)?\^\s*{_T}")
 _SEVERAL_OR_NAMED = re.compile(rf"[=(\[{{]|{PROSE.pattern}")
@@ -95,10 +111,9 @@ _TWO_NUMBERS = re.compile(
 _TWO_MEASURES = re.compile(rf"(?!.*\beach\s*$){_FIGURE}\s+[a-zA-Z]+\s+{_FIGURE}\s+[a-zA-Z]+")
 """`5 feet 6 inches` is neither."""
 _VERB = re.compile(r"\b(?:is|are|was|were|be|has|have|had|makes?|gives?|equals?|gets?|needs?|costs?)\b", re.IGNORECASE)
-_RELATION = re.compile(r"[<>]|\\(?:[lg]eq?|[lg]t|ne|neq|leqslant|geqslant)(?![a-zA-Z])")
 _PLAIN = r"-?\.?[0-9][0-9.,/]*"
 _NO_NUMBER = re.compile(
-    rf"(?:{_RELATION.pattern}|!=)[\s=]*{_PLAIN}|{_PLAIN}\s*(?:[-+/^]+|(?:\s*(?:[&|]|\\\\)\s*{_PLAIN})+)"
+    rf"(?:{RELATION.pattern}|!=)[\s=]*{_PLAIN}|{_PLAIN}\s*(?:[-+/^]+|(?:\s*(?:[&|]|\\\\)\s*{_PLAIN})+)"
 )
 """A bound that does not name what is bound, a formula that is cut off, and numbers of a table: `>= 5`, `5+`."""
 _OPEN = re.compile(r"\(([^()\[\],]+), ([^()\[\],]+)\)")
@@ -107,6 +122,10 @@ _LEFT = re.compile(r"\s*((?:[a-zA-Z]|[A-Z]{2}|\\[a-zA-Z]+)(?:_(?:\w|\{\w+\})|\([
 _DERIVED = re.compile(r"\s*\\?[a-zA-Z]+('+|\^\{?-1\}?)?(?:\([^()=]*\))?\s*=")
 """The left side of an equation, and the marks of a derivative or an inverse there."""
 _PRIME = re.compile(r"\^\s*\{?\s*(?:\\prime(?![a-zA-Z])\s*)+\}?")
+_LEIBNIZ = re.compile(
+    r"(?:\\[dt]?frac\s*\{\s*)?\bd(?:\s*\^\s*\{?(?P<order>[2-9])\}?)?\s*(?P<name>[a-zA-Z])\s*(?:\}\s*\{|/)\s*d\s*[a-zA-Z](?:\s*\^\s*\{?[2-9]\}?)?\s*\}?"
+)
+"""A derivative as a fraction."""
 _PRIMED = re.compile(r"[a-zA-Z]'+")
 
 
@@ -118,7 +137,7 @@ def decide(answer: str, reference: str) -> bool | None:
     keys = canonical(answer), canonical(reference)
     if any(differ(answer, reference) for differ in (_derive_others, _oppose, measure_others)):
         return False
-    if keys[0] == keys[1]:
+    if keys[0] == keys[1] or measure_alike(answer, reference):
         return not _name_others(answer, reference)
     for compared in (equal_numbers, _nearly):
         if (equal := compared(answer, reference)) is not None:
@@ -140,6 +159,7 @@ def for_symbols(answer: str) -> str:
     they are taken for variables. A transposed matrix is a power, since math-verify drops a bare `^T`.
     """
     answer = _TRANSPOSED.sub(_as_power, with_signs(to_ascii(answer)))
+    answer = condition(answer) or answer
     if _LISTED.search(answer) and not PROSE.search(key := canonical(answer)):
         return key
     if _PRODUCT.fullmatch(key := canonical(answer)):
@@ -154,7 +174,7 @@ def _says_otherwise(prose: str, value: str) -> bool:
 
     Against other prose, or an inequality, they may be right.
     """
-    if len(prose) > _LONGEST_PROSE or not PROSE.search(prose) or PROSE.search(value) or _RELATION.search(value):
+    if len(prose) > _LONGEST_PROSE or not PROSE.search(prose) or PROSE.search(value) or RELATION.search(value):
         return False
     if is_turned(prose) or _TWO_MEASURES.fullmatch(prose):
         return True
@@ -172,13 +192,15 @@ def _ends_alone(one: str, other: str) -> bool:
 
     A pair without braces may be the point that is written as the interval is.
     """
-    if not (pair := _PAIR.fullmatch(other)) or _RELATION.search(other):
+    if not (pair := _PAIR.fullmatch(other)) or RELATION.search(other):
         return False
-    return bool(_RELATION.search(one) or (pair[1] and _OPEN.fullmatch(one)))
+    return bool(RELATION.search(one) or (pair[1] and _OPEN.fullmatch(one)))
 
 
 def _repeats(one: str, other: str) -> bool:
     """Whether one is a list in which a value stands twice, and the other has not as many values: `1, 1` is not `1`."""
+    if ", " not in one:
+        return False
     values, others = elements(one), elements(other)
     return bool(
         values
@@ -210,7 +232,8 @@ def _oppose(answer: str, reference: str) -> bool:
     """Whether a word of one of them is the opposite of one of the other's."""
     if not (PROSE.search(answer) and PROSE.search(reference)):
         return False
-    for sides in _OPPOSED:
+    joined = [_JOINT] if RELATION.search(answer) and RELATION.search(reference) else []
+    for sides in (*_OPPOSED, *joined):
         said = [[bool(side.search(text)) for side in sides] for text in (answer, reference)]
         if sorted(said) == [[False, True], [True, False]]:
             return True
@@ -222,9 +245,10 @@ def _derive_others(answer: str, reference: str) -> bool:
 
     A left side that only one of them has does not count, and prose has primes of other things.
     """
-    if PROSE.search(answer) or PROSE.search(reference):
-        return False
     texts = [_PRIME.sub(_ticks, text.replace("$", "")) for text in (answer, reference)]
+    texts = [_LEIBNIZ.sub(_ticks, text) if "d" in text else text for text in texts]
+    if any(map(PROSE.search, texts)):
+        return False
     if not all("=" in text for text in texts):
         texts = [text.rpartition("=")[2] for text in texts]
     if "'" in texts[0] + texts[1] and len({tuple(sorted(_PRIMED.findall(text))) for text in texts}) > 1:
@@ -235,7 +259,8 @@ def _derive_others(answer: str, reference: str) -> bool:
 
 
 def _ticks(found: re.Match[str]) -> str:
-    return "'" * found[0].count("prime")
+    name = found.groupdict().get("name")
+    return "'" * found[0].count("prime") if name is None else name + "'" * int(found["order"] or 1)
 
 
 def _nearly(answer: str, reference: str) -> bool | None:
@@ -281,6 +306,8 @@ def _as_text(one: str, other: str) -> bool | None:
         return False
     if _are_names(one, other):
         return False
+    if (alike := _in_order(one, other)) is not None:
+        return alike
     if _LABEL.fullmatch(one) or _LABEL.fullmatch(other) or _is_another_number(one) or _is_another_number(other):
         return False
     return False if _are_figures(one, other) or _are_figures(other, one) else None
@@ -298,6 +325,25 @@ def _are_names(one: str, other: str) -> bool:
         return True
     angles = _ANGLE.fullmatch(one), _ANGLE.fullmatch(other)
     return bool(angles[0] and angles[1] and angles[0][1] != angles[1][1][::-1])
+
+
+def _in_order(one: str, other: str) -> bool | None:
+    """Whether two lists of letters are the same in any order, or a point is the one whose coordinates are named.
+
+    `None` for what is neither, and where only symbols can tell.
+    """
+    if not (", " in one and ", " in other):
+        return None
+    lists = [elements(key) or [] for key in (one, other)]
+    if all(len(values) > 1 and all(map(_LETTER.fullmatch, values)) for values in lists):
+        return sorted(lists[0]) == sorted(lists[1])
+    for point, named in (lists, lists[::-1]):
+        pairs = sorted(each.split("=") for each in named if _COORDINATE.fullmatch(each))
+        if len(pairs) == len(named) == len(point) == len({name for name, _ in pairs}) > 1:
+            values = [value for _, value in pairs]
+            if sorted(values) == sorted(point):
+                return values == point
+    return None
 
 
 def _are_figures(one: str, other: str) -> bool:

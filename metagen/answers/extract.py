@@ -64,13 +64,13 @@ _LABELLED = re.compile(rf"(?<![a-zA-Z0-9])answer(?:[*_]{{1,2}}|\}})?\s*[:=\uff1a
 
 _AGAIN = re.compile(_LABEL.pattern + _OPENED, re.IGNORECASE)
 """A label behind another one, as in `Final Answer: The final answer is 5.`"""
-_SEVERAL = re.compile(r"\n[ \t]*[-*•][ \t]+[^\n]*\n[ \t]*[-*•][ \t]+\S")
+_SEVERAL = re.compile(r"\n[ \t]*(?:[-*•][ \t]+[^\n]*\n[ \t]*[-*•]|1[.)][ \t]+[^\n]*\n[ \t]*2[.)])[ \t]+\S")
 """The first two items of a list."""
 
 
 _GIVEN = re.compile(
     r"<(?P<tag>(?:final_)?answer)>(?P<content>(?:(?!<(?P=tag)>).)*?)(?:</(?P=tag)>|\Z)"
-    r"|\"(?:final_)?answer\"\s*:\s*(?:\"(?P<text>[^\"\n]*)\"|(?P<bare>[^\s\"{}\[\],]+))",
+    r"|\"(?:final_)?answer\"\s*:\s*(?:\"(?P<text>[^\"\n]*)\"|(?!null\b)(?P<bare>[^\s\"{}\[\],]+))",
     re.DOTALL | re.IGNORECASE,
 )
 """What stands between tags, as models write it that learned by rewards, or in the field `answer` of a JSON object."""
@@ -207,8 +207,12 @@ def _boxes(text: str, end: int) -> Iterator[Found]:
 def _given(text: str, end: int) -> Iterator[Found]:
     """What stands in tags or in a field, if it is one line and no box. A tag may lack its end, at a stop string."""
     for found in _GIVEN.finditer(text):
-        content = found["content"] or found["text"] or found["bare"] or ""
-        value = None if "\n" in content.strip() or r"\boxed" in content else _trimmed(_unlabelled(content))
+        written = (found["text"] or "").replace("\\\\", "\\")
+        content = found["content"] or written or found["bare"] or ""
+        if r"\boxed" in content:
+            value = extract(content) if written else None  # the box of a tag is found as any other
+        else:
+            value = None if "\n" in content.strip() else _trimmed(_unlabelled(content))
         if value and found.end() < end:
             yield found.start(), value
 

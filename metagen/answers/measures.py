@@ -2,6 +2,8 @@ r"""What a number measures, where its unit is a usual one: `5 hours` is not `5 m
 
 import re
 
+from metagen.answers.numerals import number_key
+
 _UNITS = {
     "s": "second sec", "min": "minute", "h": "hour hr", "day": "", "week": "", "month": "", "year": "yr",
     "mm": "millimetre millimeter", "cm": "centimetre centimeter", "m": "metre meter", "km": "kilometre kilometer",
@@ -25,6 +27,8 @@ LONGEST = 100
 """Characters of a number with its unit."""
 _SIGN = re.compile(r"[a-zA-Z$¢€°]")
 _NUMBER = re.compile(r"\\[dt]?frac\s*(?:\{[0-9]+\}|[0-9])\s*(?:\{[0-9]+\}|[0-9])|[0-9][0-9.,]*(?:\s*/\s*[0-9]+)?")
+_SIGNED = re.compile(rf"(?:[^=]*=)?[^a-zA-Z0-9.-]*(-?(?:{_NUMBER.pattern}))")
+"""A number at the beginning, or behind the name of what is measured."""
 _DEGREES = re.compile(r"\^\s*\{?\s*\\circ\s*\}?")
 _LAYOUT = re.compile(r"\\(?:text(?:bf|it|rm|normal)?|mbox|mathrm|mathbf|operatorname|[ ,;:!()])|[{}~]")
 _TOKEN = re.compile(r"°\s*[cf]\b|[$¢€°/]|\^-?[0-9]|[a-z]+", re.IGNORECASE)
@@ -45,6 +49,14 @@ def measure_others(one: str, other: str) -> bool:
     if above != over:
         return bool(above and over) and not ("°" in (above, over) and above[0] == over[0])
     return bool(below and under and below != under)
+
+
+def measure_alike(one: str, other: str) -> bool:
+    """Return whether both texts are one number of one unit, as `5 m` and `5 meters` are."""
+    if not (_SIGN.search(one) and _SIGN.search(other)) or max(len(one), len(other)) > LONGEST:
+        return False
+    numbers = [found and number_key(found[1]) for found in map(_SIGNED.match, (one, other))]
+    return bool(numbers[0]) and numbers[0] == numbers[1] and bool(unit := _unit(one)) and unit == _unit(other)
 
 
 def _unit(text: str) -> str:

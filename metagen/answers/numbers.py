@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import inf
 
 from metagen.answers.by_key import COMMAND, ENDS, ByKey
-from metagen.answers.canonical import canonical
+from metagen.answers.canonical import HEDGE, canonical
 from metagen.answers.decide import decide, is_turned
 from metagen.answers.extract import extract
 from metagen.answers.numerals import NUMBER_KEY, with_signs
@@ -85,7 +85,7 @@ class Number(_Numeric):
 
     def extract(self, text: str, *, finished: bool = True) -> str | None:
         given = extract(text, finished=finished)
-        if given is None or NUMBER_KEY.fullmatch(canonical(given)):
+        if given is None or (NUMBER_KEY.fullmatch(canonical(given)) and not HEDGE.match(given)):
             return given
         plain = _LAYOUT.sub(" ", _BRACED.sub(r"\1/\2", _BEFORE_FRACTION.sub(" ", _with_minus(given))))
         numbers = list(_numbers(plain))

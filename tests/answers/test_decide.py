@@ -36,6 +36,22 @@ EQUAL = {
     "what is transposed": [
         ("A^T", r"A^{\top}"), ("A^{T}", r"A^\mathsf{T}"), ("(AB)^T", "B^TA^T"), ("e^{T}", r"\exp(T)"),
     ],
+    "a unit and its name": [
+        ("5 m", "5 meters"), ("5 m", r"5\text{ m}"), ("3 h", "3 hours"), ("2.5 g", "5/2 grams"),
+    ],
+    "sets by a condition": [
+        (r"\{x \mid x>3\}", r"(3,\infty)"), (r"\{x : x>3\}", "x>3"), (r"\{x|1<x<3\}", "(1,3)"),
+        (r"\{x \in \mathbb{R} : x \neq 2\}", r"x \ne 2"), (r"\{x : x>3\}", r"\{y \mid y > 3\}"),
+    ],
+    "inequalities in prose": [
+        ("x<1 or x>3", "x>3 or x<1"), (r"x \le -2 \text{ or } x \ge 2", r"x \geq 2 \text{ or } x \leq -2"),
+    ],
+    "several letters": [("A, C", "C, A"), ("A and C", "C, A")],
+    "coordinates": [
+        ("y=2, x=1", "(1,2)"), (r"\begin{cases} x=1 \\ y=2 \end{cases}", "(1,2)"),
+        (r"\begin{cases} x=1 \\ y=2 \end{cases}", "x=1, y=2"),
+    ],
+    "quotes": [('"Saturday"', "Saturday"), ("“Saturday”", "saturday")],
     "vectors": [(r"\langle 1,2\rangle", "(1,2)"), (r"\left\langle 1, \frac12\right\rangle", "(1, 0.5)")],
     "money": [("US$50", "50"), ("USD 50", "$50"), (r"US\$1,234.50", "1234.5")],
     "Chinese": [
@@ -233,6 +249,14 @@ UNEQUAL = {
         (r"\delta", r"\Delta"), (r"\omega", r"\Omega"), (r"\angle ABC", r"\angle ACB"), (r"\delta x", r"\Delta x"),
         ("2δ", "2Δ"),
     ],
+    "sets by a condition": [(r"\{x | x > 3\}", r"\{x | x < 3\}"), (r"\{x \in \mathbb{Z} : x>3\}", r"(3,\infty)")],
+    "inequalities in prose": [
+        ("x>3 and x<5", "x>3 or x<5"), (r"x > 3 \text{ or } x < 1", "x > 3"), (r"x>3 \land x<5", "x>3 or x<5"),
+    ],
+    "several letters": [("A, B", "A, C"), ("A, C", "A")],
+    "coordinates": [("x=1, y=2", "(2,1)"), ("x=1, y=2", "x=2, y=1")],
+    "units": [("5 m", "5 cm"), ("-5 m", "5 meters"), ("x=5 m", "y=5 meters")],
+    "derivatives as fractions": [(r"\frac{dy}{dx}=2x", "y=2x"), ("d^2y/dx^2 = 2", "y = 2"), ("dy/dx=2x", "y''=2x")],
     "what is transposed": [
         ("A^T", "A"), ("A^{T}", "A"), ("B^T", "B"), ("x^T y", "xy"), ("A^TB", "AB^T"), (r"A^{\mathrm{T}}", "A"),
         ("2^T", "2"),
@@ -355,6 +379,10 @@ def test_plain_answers_need_no_symbols(one: str, other: str) -> None:
     ("one", "other"),
     [
         ("4210_{5}", "4210_5"),
+        ("about 5", "5"),
+        ("approximately $18", "18"),
+        ("≈ 3.14", "3.14"),
+        (r"x \approx 3.14", "3.14"),
         ("1 million", "1000000"),
         ("C) 42", "C"),
         ("Option B", "B"),
