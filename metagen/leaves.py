@@ -1,6 +1,6 @@
 """The models at the bottom of a strategy: which they are, and whether the run's can do what is asked of them."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from copy import copy
 from dataclasses import fields, is_dataclass, replace
 from functools import lru_cache
@@ -134,29 +134,36 @@ def check_settings(strategy: object, models: Mapping[str, AnyBackend], default: 
 
 
 def check_costs(
-    strategy: object, limits: Collection[str], models: Mapping[str, AnyBackend], default: object = None
+    strategy: object,
+    limits: Collection[str],
+    models: Mapping[str, AnyBackend],
+    default: object = None,
+    *,
+    learns_sizes: Callable[[AnyBackend], bool] = lambda _: False,
 ) -> None:
     """Refuse a limit of money or FLOPs, of the whole or of a part, where the costs of a model that it asks are unknown.
 
-    `limits` names what is limited of the whole; a part says so by an attribute `limits`.
+    `limits` names what is limited of the whole; a part says so by an attribute `limits`. `learns_sizes` says of a model
+    that is not open yet whether its sizes may be known once it is.
     """
     for part in parts(strategy, left_out=default or USUAL):
-        inner = getattr(part, "limits", ())
-        for backend in _asked(part, models, default) if {"money", "flops"} & {*limits, *inner} else ():
-            if "money" in {*limits, *inner} and price_of(backend) is None:
-                raise unpriced(backend)
-            if "flops" in {*limits, *inner} and card_of(backend) is None:
-                raise unsized(backend)
+        limited = {"money", "flops"} & {*limits, *getattr(part, "limits", ())}
+        for name in asked(part, models, default) if limited else ():
+            if "money" in limited and price_of(models[name]) is None:
+                raise unpriced(models[name])
+            if "flops" in limited and card_of(models[name]) is None and not learns_sizes(models[name]):
+                raise unsized(models[name])
 
 
-def _asked(part: object, models: Mapping[str, AnyBackend], default: object) -> Iterator[AnyBackend]:
-    """The models that a strategy asks, those of its verifiers too, as far as its settings say."""
-    for each in parts(part, left_out=default or USUAL):
-        named = models.get(getattr(each, "name", ""))
-        if isinstance(each, Model):
-            yield from [named] if named else [model for model in models.values() if generates(model)][:1]
-        elif getattr(each, "reward_model", False):
-            yield from [named] if named else [model for model in models.values() if scores(model)][:1]
+def asked(strategy: object, models: Mapping[str, AnyBackend], default: object = None) -> Iterator[str]:
+    """The names of the models that a strategy asks, those of its verifiers too, as far as its settings say.
+
+    Where none is named, that is the first one that fits.
+    """
+    for part in parts(strategy, left_out=default or USUAL):
+        fits = generates if isinstance(part, Model) else scores if getattr(part, "reward_model", False) else None
+        found = [name for name, backend in models.items() if fits and fits(backend)]
+        yield from [part.name] if getattr(part, "name", "") in found else found[:1]  # type: ignore[attr-defined]
 
 
 def _backend_of(leaf: Model, models: Mapping[str, AnyBackend]) -> Backend | None:

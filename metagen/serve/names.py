@@ -8,8 +8,7 @@ from typing import Any
 from metagen import strategies, verifiers
 from metagen.calls import Reader
 from metagen.errors import InputError
-from metagen.jobs.costs import asked
-from metagen.leaves import named_models, parts, settings_of
+from metagen.leaves import asked, named_models, parts, settings_of
 from metagen.model import Model
 from metagen.request import AnyBackend, generates
 from metagen.run import Generator

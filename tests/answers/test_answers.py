@@ -743,7 +743,7 @@ async def test_an_answer_that_a_kind_cannot_compare_costs_no_other_its_verdict(s
     assert solution.answer == ("seven" if spec == "Vote(3)" else "7")
     said = "Counted: ValueError: invalid literal for int() with base 10: 'seven'"
     assert f"not graded: {said}" in solution.notes
-    assert any(f"1 of 3 candidates have no verdict; the first: {said}" in note for note in solution.notes) is (
+    assert any(f"no verdict on 1 of 3 candidates; the first: {said}" in note for note in solution.notes) is (
         spec != "Vote(3)"
     )
 

@@ -259,7 +259,7 @@ async def test_it_serves_a_run_within_its_budget() -> None:
         cut = await solve(Problem("p", "?"), BestOf(2, by=ProcessReward("prm")), models, budget=tight)
     assert whole.usage.verifier_tokens
     assert cut.usage.verifier_tokens == 0
-    assert any("not scored" in note for note in cut.notes)
+    assert any("no score for" in note for note in cut.notes)
 
 
 async def test_what_vllm_does_not_serve_or_nobody_knows_is_refused() -> None:
