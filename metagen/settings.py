@@ -8,6 +8,7 @@ import inspect
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from math import inf, isfinite, isinf
+from types import CoroutineType
 from typing import Any, TypeGuard
 
 from metagen.errors import InputError
@@ -264,7 +265,7 @@ PLAIN_DEF = "write a plain def, which awaits nothing"
 
 def unawaited(value: object) -> str:
     """The call that made a coroutine, where a value is due, and nothing for a value; a coroutine is closed."""
-    if not inspect.iscoroutine(value):
+    if not isinstance(value, CoroutineType):
         return ""
     value.close()
     return f"{value.__qualname__}(...) without awaiting it"

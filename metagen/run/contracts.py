@@ -9,6 +9,7 @@ from math import isnan
 from numbers import Integral
 from pathlib import Path
 from traceback import extract_tb
+from types import CoroutineType
 from typing import TYPE_CHECKING, SupportsFloat, TypeVar
 
 from metagen.candidate import Candidate, Feedback, Score
@@ -149,7 +150,9 @@ async def awaited(result: Awaitable[Result], function: object) -> Result:
 
     Raises `InputError` for what a plain function returned, and for a call that an async one did not await.
     """
-    if not isawaitable(result):
+    if not (
+        isinstance(result, CoroutineType) or isawaitable(result)
+    ):  # the first, which is sooner known, for nearly all
         raise InputError(f"{name_of(function)} is not async: write async def")
     returned = await result
     if call := unawaited(returned):
@@ -191,7 +194,7 @@ def check_verdict(verdict: object, verifier: object) -> Score | VerifierError | 
     """
     if verdict is None:
         return None
-    if call := unawaited(verdict):
+    if not isinstance(verdict, Score) and (call := unawaited(verdict)):
         return VerifierError(f"{name_of(verifier)} gave {call}: {AWAIT}")
     score = verdict if isinstance(verdict, Score) else Score(verdict)  # type: ignore[arg-type]
     if type(score.value) is float and type(score.reason) is str and not (score.steps or isnan(score.value)):
