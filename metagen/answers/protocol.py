@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from inspect import isawaitable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NoReturn, Protocol, runtime_checkable
 
 from metagen.errors import MetagenError, VerifierError
 from metagen.settings import PLAIN_DEF, is_async, unawaited
@@ -95,24 +95,19 @@ def read_answer(kind: Answers, text: str, *, finished: bool = True) -> str | Non
 def read_keyed(kind: Answers, text: str, *, finished: bool = True) -> tuple[str | None, str | None]:
     """Return the same with the key under which it votes."""
     try:
-        return _keyed(kind, text, finished=finished)
+        answer = kind.extract(text, finished=finished)
+        if answer is None:
+            return None, None
+        key = kind.key(answer) if isinstance(answer, str) else _refuse(answer, kind, "extract")
+        return answer, key if isinstance(key, str) else _refuse(key, kind, "key")
     except MetagenError:
         raise
     except Exception as error:
         raise VerifierError(f"{type(kind).__name__}: {type(error).__name__}: {error}") from error
 
 
-def _keyed(kind: Answers, text: str, *, finished: bool) -> tuple[str | None, str | None]:
-    answer = kind.extract(text, finished=finished)
-    if answer is None:
-        return None, None
-    return _text(answer, kind, "extract"), _text(kind.key(answer), kind, "key")
-
-
-def _text(value: object, kind: Answers, method: str) -> str:
-    """What a method of a kind returned. Raises `VerifierError` for what is no text."""
-    if isinstance(value, str):
-        return value
+def _refuse(value: object, kind: Answers, method: str) -> NoReturn:
+    """Raise `VerifierError` for what a method of a kind returned that is no text."""
     call = unawaited(value)
     said = f"{call}: {PLAIN_DEF}" if call else f"{type(value).__name__}, not a text"
     raise VerifierError(f"{type(kind).__name__}.{method} returned {said}")

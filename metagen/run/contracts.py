@@ -141,7 +141,7 @@ def check_problem(problem: object) -> None:
 
 def check_count(n: object) -> None:
     """Refuse what is no number of samples."""
-    if not isinstance(n, Integral) or n < 1:
+    if not (type(n) is int or isinstance(n, Integral)) or n < 1:
         raise InputError(f"run.sample draws 1 sample or more: n must be a whole number, not {n!r}")
 
 
