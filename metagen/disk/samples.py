@@ -39,9 +39,9 @@ class Samples:
         """What servers were given with every request, where samples say it, and the line of the first of each."""
         self._places: dict[Key, dict[int, int]] = {}
         self.thought_alone = False
+        """Whether some sample is a thought that was drawn by itself."""
         self.family: Family | None = None
         """Whose thinking was switched on or off for some samples."""
-        """Whether some sample is a thought that was drawn by itself."""
         self._looser: set[tuple[bool, bool]] = set()
         """Those of `LOOSER` that some sample is."""
         self._held: list[Sample] = []
