@@ -146,9 +146,9 @@ def check_costs(
     `limits` names what is limited of the whole; a part says so by an attribute `limits`. `learns_sizes` says of a model
     that is not open yet whether its sizes may be known once it is.
     """
-    for part in parts(strategy, left_out=default or USUAL):
-        limited = {"money", "flops"} & {*limits, *getattr(part, "limits", ())}
-        for name in asked(part, models, default) if limited else ():
+    inner = [(part, part.limits) for part in parts(strategy) if hasattr(part, "limits")]
+    for part, limited in ((strategy, limits), *inner):
+        for name in asked(part, models, default) if {"money", "flops"} & {*limited} else ():
             if "money" in limited and price_of(models[name]) is None:
                 raise unpriced(models[name])
             if "flops" in limited and card_of(models[name]) is None and not learns_sizes(models[name]):
@@ -254,16 +254,11 @@ def _check_greedy(part: object, of: object, count: int) -> None:
 
 def _check_thinking(leaf: Model, backend: Backend) -> None:
     """Refuse to switch or limit thoughts where that cannot be done."""
-    family = thinking_of(backend)
-    if family is None and hasattr(backend, "writer") and getattr(backend, "of", None) is None:
-        raise InputError(
-            f"{literal(leaf)}: no sample of {backend.name} was drawn with a switch or a limit of thinking: leave "
-            "thinking out"
-        )
-    if family is None:
+    if (family := thinking_of(backend)) is None:
         raise InputError(
             f"{literal(leaf)}: {backend.name} is not known to think: name the family of its marks with "
-            f"--server thinking=FAMILY or --engine thinking=FAMILY, one of {', '.join(FAMILIES)}"
+            f"--server thinking=FAMILY or --engine thinking=FAMILY, one of {', '.join(FAMILIES)}; to play a "
+            "pool whose samples do not tell of it, leave thinking out"
         )
     if not family.apart and (leaf.cap is not None or (leaf.thinking is False and not family.off)):
         raise InputError(

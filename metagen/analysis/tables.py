@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import takewhile
+from os.path import commonpath
 from pathlib import Path
 
 import numpy as np
@@ -321,10 +321,12 @@ def _in(curve: Curve, unit: Unit) -> Curve:
 
 def within(names: Iterable[str]) -> dict[str, str]:
     """Paths without the folders that all of them are in: tables and pictures have no room for those."""
-    parts = {name: Path(name).parts for name in names}
-    folders = zip(*(each[:-1] for each in parts.values()), strict=False)
-    shared = len([*takewhile(lambda level: len({*level}) == 1, folders)])
-    return {name: str(Path(*each[shared:])) for name, each in parts.items()}
+    paths = {name: Path(name) for name in names}
+    try:
+        shared = commonpath([path.parent for path in paths.values()])
+    except ValueError:  # of none, or of absolute and relative ones
+        shared = ""
+    return {name: str(path.relative_to(shared) if shared else path) for name, path in paths.items()}
 
 
 def _known_cost(value: float) -> float | None:

@@ -73,7 +73,7 @@ _GIVEN = re.compile(
     r"|\"(?:final_)?answer\"\s*:\s*(?:\"(?P<text>[^\"\n]*)\"|(?!null\b)(?P<bare>[^\s\"{}\[\],]+))",
     re.DOTALL | re.IGNORECASE,
 )
-"""What stands between tags, as models write it that learned by rewards, or in the field `answer` of a JSON object."""
+"""What is between tags, which models write that were trained by rewards, or in the field `answer` of a JSON object."""
 
 
 _WORD = "answer"
@@ -205,7 +205,7 @@ def _boxes(text: str, end: int) -> Iterator[Found]:
 
 
 def _given(text: str, end: int) -> Iterator[Found]:
-    """What stands in tags or in a field, if it is one line and no box. A tag may lack its end, at a stop string."""
+    """The line between tags or in a field. A stop string may have cut off the last tag. `_boxes` finds boxes."""
     for found in _GIVEN.finditer(text):
         written = (found["text"] or "").replace("\\\\", "\\")
         content = found["content"] or written or found["bare"] or ""

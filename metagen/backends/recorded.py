@@ -166,10 +166,7 @@ class Recorded(Backend):
 
     @property
     def thinking(self) -> Family | None:
-        """Of the model behind it; without one, what finds samples as they were asked for.
-
-        That are samples whose thinking was switched, or whose thoughts were drawn alone.
-        """
+        """Of the model behind it; without one, that of the samples whose thinking was switched or drawn alone."""
         if self.of:
             return thinking_of(self.of)
         return self._samples.family or (USUAL if self._samples.thought_alone else None)

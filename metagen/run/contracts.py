@@ -150,9 +150,7 @@ async def awaited(result: Awaitable[Result], function: object) -> Result:
 
     Raises `InputError` for what a plain function returned, and for a call that an async one did not await.
     """
-    if not (
-        isinstance(result, CoroutineType) or isawaitable(result)
-    ):  # the first, which is sooner known, for nearly all
+    if not (isinstance(result, CoroutineType) or isawaitable(result)):  # sooner known of nearly all by its type
         raise InputError(f"{name_of(function)} is not async: write async def")
     returned = await result
     if call := unawaited(returned):

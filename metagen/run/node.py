@@ -236,8 +236,8 @@ class Node:
 
     def keep_begun(self) -> None:
         """Say that the last call of this node, which is lost, costs no sample: the reply that it continued is kept."""
-        for last in self._span.children[-1:]:
-            last.kept = True
+        if self._span.children:
+            self._span.children[-1].kept = True
 
     def random(self) -> Random:
         """Random numbers for decisions; their seed follows from this node's place, and is kept on its span."""

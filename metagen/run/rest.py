@@ -17,6 +17,11 @@ async def or_cut(
     try:
         return await rest
     except refusals as refused:
-        run.keep_begun()
-        run.note(f"a sample is cut: {refused}")
-        return changed(written, finished=False, cut=True)
+        return cut(written, refused, run)
+
+
+def cut(written: Candidate, refused: SampleError, run: Run) -> Candidate:
+    """What is written of a reply, cut there, since there was no room for the call that was just lost."""
+    run.keep_begun()
+    run.note(f"a sample is cut: {refused}")
+    return changed(written, finished=False, cut=True)

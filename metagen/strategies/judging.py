@@ -36,6 +36,6 @@ async def accepted(until: Verifier | None, problem: Problem, candidates: Sequenc
     if until is None or not candidates:
         return [False] * len(candidates)
     verdicts = await judged(until, problem, candidates, run)
-    for failed in [each for each in verdicts if isinstance(each, SampleError)][:1]:
+    if failed := next((each for each in verdicts if isinstance(each, SampleError)), None):
         run.note(f"no verdict on whether to end the search: {failed}")
     return [isinstance(each, Score) and each.value >= ACCEPTED for each in verdicts]

@@ -12,7 +12,7 @@ from metagen.candidate import Candidate
 from metagen.errors import NoCandidate, SampleError
 from metagen.problem import Problem
 from metagen.run import Generator, Run, Verifier
-from metagen.run.rest import NO_ROOM, or_cut
+from metagen.run.rest import NO_ROOM, cut, or_cut
 from metagen.settings import (
     counted,
     require_generator,
@@ -136,10 +136,9 @@ class EarlyExit:
             if kept is None or not broke_off(problem, reply):
                 return reply
         except NO_ROOM as refused:
-            run.keep_begun()
             if kept is None:
-                run.note(f"a sample is cut: {refused}")
-                return replace(thought, cut=True)
+                return cut(thought, refused, run)
+            run.keep_begun()
         run.note("the thought was cut off: the last probe with an answer is returned")
         return replace(kept, cut=not kept.finished)
 

@@ -658,7 +658,7 @@ async def test_what_was_drawn_with_a_switch_or_limit_of_thinking_is_played_by_th
         drawn = await solve("1 + 1?", strategy, model)
     async with Recorded(tmp_path / "pool.jsonl") as played:
         if family == "think" and isinstance(thinking, bool):  # which has no switch, so that no sample tells of one
-            said = "was drawn with a switch or a limit of thinking: leave thinking out$"
+            said = "to play a pool whose samples do not tell of it, leave thinking out$"
             with pytest.raises(InputError, match=said):
                 await solve("1 + 1?", strategy, played)
             return

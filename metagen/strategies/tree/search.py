@@ -125,10 +125,7 @@ class TreeSearch:
 
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
         with explaining_weights(self, self.by):
-            root, verdicts = await self._grown(replace(problem, step=None), run)
-            if not any(leaf.accepted for leaf in finished(root)):
-                settled(verdicts, run)
-            return self._answered(root, problem, run)
+            return self._answered(*await self._grown(replace(problem, step=None), run), problem, run)
 
     async def _grown(self, problem: Problem, run: Run) -> tuple[Node, Verdicts]:
         """The tree when nothing more is to be drawn, a budget is used up, or the oracle has accepted a reply.
@@ -243,9 +240,11 @@ class TreeSearch:
         ends = iter(await accepted(self.until, problem, whole, run))
         return [candidate.finished and next(ends) for candidate in candidates]
 
-    def _answered(self, root: Node, problem: Problem, run: Run) -> Candidate:
+    def _answered(self, root: Node, verdicts: Verdicts, problem: Problem, run: Run) -> Candidate:
         replies = self.replies(root)
         accepted = [leaf for leaf in replies if leaf.accepted]
+        if not accepted:
+            settled(verdicts, run)
         if accepted:
             run.note(f"accepted after {_expansions(root)}")
             chosen = accepted[0]
