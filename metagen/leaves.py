@@ -36,7 +36,10 @@ def check_kinds(strategy: object, models: Mapping[str, AnyBackend]) -> None:
         if rewards and not all(map(scores, named)):
             raise InputError(f"the model {name!r} generates and cannot score: name a reward model")
         if rewards and not name and not any(map(scores, models.values())):
-            raise InputError("this run has no reward model: pass one by name, as --model prm=small-prm does")
+            raise InputError(
+                "this run has no reward model: pass one by name beside the model, as in {'model': ..., 'prm': "
+                "VLLMReward('small-prm')} (--model prm=small-prm on the command line)"
+            )
 
 
 def asks_first(part: object) -> bool:
@@ -257,7 +260,8 @@ def _check_thinking(leaf: Model, backend: Backend) -> None:
     if (family := thinking_of(backend)) is None:
         raise InputError(
             f"{literal(leaf)}: {backend.name} is not known to think: name the family of its marks with "
-            f"--server thinking=FAMILY or --engine thinking=FAMILY, one of {', '.join(FAMILIES)}; to play a "
+            "thinking='FAMILY' where it is opened (--server thinking=FAMILY or --engine thinking=FAMILY on the command "
+            f"line), one of {', '.join(FAMILIES)}; to play a "
             "pool whose samples do not tell of it, leave thinking out"
         )
     if not family.apart and (leaf.cap is not None or (leaf.thinking is False and not family.off)):

@@ -350,7 +350,7 @@ async def test_a_model_that_stops_inside_its_thought_still_gives_an_answer_that_
 )
 async def test_what_is_not_known_to_think_is_refused_at_the_start(spec: str) -> None:
     assert repr(parse(spec)) == spec
-    with pytest.raises(InputError, match="is not known to think: name the family of its marks with --server thinking="):
+    with pytest.raises(InputError, match="is not known to think: name the family of its marks with thinking='FAMILY'"):
         await solve(PROBLEM, parse(spec), Scripted("x"))
 
 
