@@ -381,6 +381,12 @@ def test_scores_that_weigh_no_votes_still_rank() -> None:
     assert list(curves([[True, False]], [["a", "b"]], [[-1.0, 2.0]])) == ["coverage", "majority", "best-of"]
 
 
+def test_samples_without_an_answer_do_not_vote() -> None:
+    """Else they would be a majority of their own, or join another."""
+    found = curves([[True, False, False, False]], [["a", "b", None, None]])
+    assert found["majority"].at(4) == found["majority"].at(1) + 0.25 == 0.5
+
+
 @pytest.mark.parametrize(
     ("right", "given", "said"),
     [

@@ -9,6 +9,7 @@ from metagen import (
     Beam,
     GenerationError,
     InputError,
+    MatchesReference,
     ParticleFilter,
     Rebase,
     Request,
@@ -55,6 +56,28 @@ def test_of_equal_candidates_a_beam_keeps_those_of_the_better_parent() -> None:
     tree, draws = Beam(2, 3, by=spelled).choose(grown, UNUSED)
     assert draws == [Draw((1, 0), 3), Draw((1, 1), 3)]
     assert [child.state for child in tree.children[0].children] == ["closed", "closed"]
+
+
+def test_of_equal_candidates_the_last_parent_counts_before_the_first() -> None:
+    tree, _ = Beam(1, 2, by=spelled).choose(
+        node(
+            "",
+            None,
+            node("a", 0.9, node("aa", 0.5, node("aaa", 0.6))),
+            node("b", 0.5, node("ba", 0.7, node("baa", 0.6))),
+        ),
+        UNUSED,
+    )
+    assert [at(tree, path).state for path in ((0, 0, 0), (1, 0, 0))] == ["closed", "drawing"]
+
+
+def test_a_finished_reply_ranks_by_itself_before_its_parents() -> None:
+    """In the second depth it was 0.6, as it is now, and the parent of the other is 0.55."""
+    other = node("ba", 0.5, node("baa", 0.55, node("baaa", 0.6)))
+    tree, _ = Beam(1, 2, by=spelled).choose(
+        node("", None, node("b", 0.5, other), node("a", 0.5, node("aa.", 0.6))), UNUSED
+    )
+    assert [at(tree, path).state for path in ((0, 0, 0, 0), (1, 0))] == ["closed", "finished"]
 
 
 @pytest.mark.parametrize(("verdict", "stays"), [(0.6, False), (0.7, True)])
@@ -134,6 +157,15 @@ async def test_subtrees_go_their_own_ways_and_answer_together() -> None:
         "a subtree of the best keeps its best, not the best of all"
     )
     assert (solution.answer, solution.samples) == ("7", 3)
+    assert solution.notes == ()
+
+
+async def test_subtrees_end_with_the_first_that_has_an_accepted_reply() -> None:
+    lines = {"": ["0.4 The answer is 8.", "0.3 The answer is 7.", "0.2\n", "0.1\n"]}
+    script = Lines(lines)
+    search = DVTS(2, 2, by=spelled, until=MatchesReference())
+    solution = await solve(PROBLEM, search, Scripted(script))
+    assert (solution.answer, script.asked) == ("7", [""] * 4)
 
 
 async def test_subtrees_that_are_lost_are_told() -> None:
