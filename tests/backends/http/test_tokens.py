@@ -2,11 +2,16 @@
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from aiohttp import web
 
-from metagen import Request, Sampling, TransientError, UnfitRequest, VLLMServer
+from metagen import Completion, Request, Sampling, TransientError, UnfitRequest, VLLMServer
+from metagen.backends.http.connection import Refused
+from metagen.backends.http.dialects import Chat
+from metagen.backends.http.tokens import Tokens
+from metagen.messages import Message
 from tests.support.fake_server import FakeServer
 from tests.support.timing import forever, until
 
@@ -65,3 +70,95 @@ async def test_a_conversation_that_is_longer_than_the_context_is_not_kept() -> N
         assert (tokens.known(long), tokens.known(short)) == (None, 23)
         with pytest.raises(UnfitRequest, match="the prompt has 113 tokens, and mock has a context of 60"):
             await server.generate(replace(long, sampling=Sampling(max_tokens=5)), lambda _: None)
+
+
+class Letters:
+    """A dialect of a model whose tokens are letters, but for token 1, which is a semicolon with a line end.
+
+    Its chat template shows system turns, leaves them out, or refuses them.
+    """
+
+    returns_ids = True
+
+    def __init__(self, system: str = "shows") -> None:
+        self.system = system
+        self.asked: list[Any] = []
+
+    async def tokenize(self, _post: object, _model: str, chat: Chat) -> tuple[int, ...]:
+        self.asked.append(chat)
+        roles = {turn["role"] for turn in chat.messages}
+        if self.system == "refuses" and "system" in roles:
+            raise Refused(400, "no system turns")
+        shown = [turn for turn in chat.messages if self.system == "shows" or turn["role"] != "system"]
+        return tuple(ord(letter) for turn in shown for letter in turn["content"])
+
+    async def encode(self, _post: object, _model: str, text: str) -> tuple[int, ...]:
+        self.asked.append(text)
+        return tuple(map(ord, text))
+
+    async def detokenize(self, _post: object, _model: str, ids: list[int]) -> str:
+        self.asked.append(ids)
+        return "".join(";\n" if each == 1 else chr(each) for each in ids)
+
+
+def over(letters: Any) -> Tokens:
+    http: Any = None
+    return Tokens(http, letters, "mock", 1000)
+
+
+def ids(text: str) -> tuple[int, ...]:
+    return tuple(map(ord, text))
+
+
+@pytest.mark.parametrize(
+    ("text", "told", "kept", "asked"),
+    [
+        ("ab\n", ids("ab\n"), True, [[10]]),  # all of the last token is there
+        ("ab;\n", (*ids("ab"), 1), True, [[1]]),
+        ("ab;", (*ids("ab"), 1), False, [[1], [97, 98, 1]]),  # the stop string ended inside of the last token
+        ("ab", (*ids("ab"), 0xDC80), False, [[0xDC80], [97, 98, 0xDC80]]),
+    ],
+)
+async def test_a_step_keeps_its_ids_if_they_spell_just_its_text(
+    text: str, told: tuple[int, ...], kept: bool, asked: list[list[int]]
+) -> None:
+    letters = Letters()
+    tokens = over(letters)
+    step = Completion(text, length=len(told), end="stop", stop="\n")
+    assert (await tokens.spell(step, told)).tokens == (told if kept else ())
+    assert letters.asked == asked
+    await tokens.spell(step, told)
+    assert letters.asked == [*asked, *asked[1:]], "what a token spells is asked for once"
+
+
+async def test_a_reply_that_no_stop_string_ended_is_asked_nothing_about() -> None:
+    letters = Letters()
+    whole = Completion("ab", length=2, end="stop")
+    assert await over(letters).spell(whole, ids("ab")) == whole
+    assert await over(letters).spell(replace(whole, stop="\n"), None) == replace(whole, stop="\n")
+    assert not letters.asked
+
+
+async def test_texts_and_ids_are_asked_about_once() -> None:
+    letters = Letters()
+    tokens = over(letters)
+    assert [await tokens.encode(text) for text in ("", "ab", "ab")] == [(), ids("ab"), ids("ab")]
+    assert [await tokens.spelled(97, 1) for _ in range(2)] == ["a;\n"] * 2
+    assert letters.asked == ["ab", [97, 1]]
+
+
+@pytest.mark.parametrize(("system", "merges"), [("shows", False), ("leaves out", True), ("refuses", True)])
+async def test_a_system_turn_that_the_template_does_not_show_is_put_before_the_question(
+    system: str, merges: bool
+) -> None:
+    letters = Letters(system)
+    tokens = over(letters)
+    await tokens.check_system(Request("p", "3 + 4?"))
+    assert not letters.asked, "without a system turn nobody asks"
+    briefed = Request("p", "3 + 4?", before=(Message("system", "Be brief."),))
+    await asyncio.gather(*(tokens.check_system(briefed) for _ in range(3)))
+    assert tokens.merges is merges
+    told = len(letters.asked)
+    assert 1 <= told <= 2
+    await tokens.check_system(briefed)
+    assert len(letters.asked) == told, "it is found out once"
