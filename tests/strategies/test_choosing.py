@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metagen import WeightError
-from metagen.strategies.choosing import best, majority, weighted_majority
+from metagen import Candidate, Problem, WeightError
+from metagen.strategies.choosing import best, broke_off, majority, weighted_majority
 
 keys = st.lists(st.none() | st.sampled_from("abcd"))
 ballots = st.lists(st.tuples(st.none() | st.sampled_from("abcd"), st.none() | st.integers(0, 9).map(float)))
@@ -125,3 +125,16 @@ def test_the_best_is_the_first_of_the_highest(values: list[float | None], chosen
 def test_nothing_is_better_than_the_best(values: list[float | None]) -> None:
     chosen = values[best(values)]
     assert all(value is None or (chosen is not None and value <= chosen) for value in values)
+
+
+@pytest.mark.parametrize(
+    ("reply", "broke"),
+    [
+        (Candidate(("The answer is 7.",), cut=True), False),
+        (Candidate(("Seven and then",), cut=True), True),
+        (Candidate((), open=True), True),
+        (Candidate(("I do not know.",)), False),
+    ],
+)
+def test_a_reply_broke_off_if_it_was_cut_before_its_answer(reply: Candidate, broke: bool) -> None:
+    assert broke_off(Problem("p", "?"), reply) is broke

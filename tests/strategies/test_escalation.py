@@ -59,6 +59,26 @@ async def test_a_lost_model_is_passed_over_and_the_best_so_far_stands_for_the_la
     assert "too long" in (await solve("?", strategy, models("lost", large="lost"))).error
 
 
+@pytest.mark.parametrize("names", [("small", "mid"), ("mid", "small")])
+async def test_where_the_last_model_is_lost_the_larger_majority_decides(names: tuple[str, str]) -> None:
+    given = models(*(f"The answer is {number}." for number in (4, 4, 5, 6)), large="lost")
+    given["mid"] = Scripted(lambda request: f"The answer is {(7, 7, 7, 8)[request.draw]}.")
+    strategy = Escalate((*map(Model, names), Model("large")), until=BetaStop(0.99), n=4)
+    solution = await solve("?", strategy, given)
+    assert (solution.answer, solution.lost) == ("7", 4)
+
+
+async def test_one_model_with_a_verdict_is_enough_to_choose_by_it() -> None:
+    async def fives(_problem: object, candidates: Sequence[Candidate], _run: object) -> list[float | None]:
+        return [0.5 if "5" in each.text else None for each in candidates]
+
+    strategy = Escalate((Model("small"), Model("mid"), Model("large")), until=fives)
+    given = models("The answer is 4.", large="lost") | {"mid": Scripted("The answer is 5.")}
+    solution = await solve("?", strategy, given)
+    assert solution.answer == "5"
+    assert not any("no answer has a verdict" in note for note in solution.notes)
+
+
 async def test_what_the_last_model_gives_is_not_judged() -> None:
     judged: list[str] = []
 

@@ -89,6 +89,11 @@ async def test_what_is_settled_is_left_alone_though_samples_are_left() -> None:
     assert {each.samples for each in solutions.values()} == {4}, "4 more votes cannot change the leader"
 
 
+async def test_no_problem_gets_more_than_it_may_over_all_rounds() -> None:
+    solutions = await solved(Allocate(4, most=5, rounds=4), 8, Scripted(sure_but_for(3)))
+    assert solutions["p3"].samples == 5
+
+
 async def test_every_group_has_samples_of_its_own() -> None:
     backend = Scripted(sure_but_for(*range(12)))
     solutions = await solved(Allocate(4, among=5, rounds=3), 12, backend)
