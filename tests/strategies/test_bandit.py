@@ -81,6 +81,8 @@ def test_a_posterior_counts_what_was_here_and_some_of_what_was_elsewhere(
         ([0.2, 0.8], [10, 30], 5, (0, 0, 0.0)),
         ([0.7, 0.6], [10, 30], 15, (0, 0, 0.0)),
         ([0.1, 0.5, 0.8], [10, 20, 60], 40, (1, 2, 0.5)),
+        ([0.2, 0.8, 0.9], [10, 10, 20], 5, (1, 1, 0.0)),  # of the cheapest the best
+        ([0.2, 0.8], [10, 20], 20, (1, 1, 0.0)),
     ],
 )
 def test_the_mixture_makes_the_most_of_what_is_left(

@@ -359,6 +359,20 @@ async def test_the_last_probe_is_the_answer_where_a_budget_ends_a_thought() -> N
     assert (early.answer, early.error, early.candidate.cut) == (None, "", True)
 
 
+class Chatty(Thinker):
+    """Says more after its answer."""
+
+    def _go_on(self, request: Request) -> str:
+        return super()._go_on(request) + " I am sure of it."
+
+
+@pytest.mark.parametrize(("backend", "cut"), [(Thinker(500), False), (Chatty(500), True)])
+async def test_a_probe_that_is_returned_is_cut_unless_it_came_to_its_end(backend: Thinker, cut: bool) -> None:
+    early = await solved(Within(tokens=200, of=EarlyExit(20, agree=9, short=20)), backend)
+    assert early.candidate is not None
+    assert (early.answer, early.candidate.cut, early.candidate.finished) == ("a", cut, not cut)
+
+
 @pytest.mark.parametrize("context", range(80, 120))
 async def test_the_last_probe_is_the_answer_where_the_context_ends_a_thought(context: int) -> None:
     backend = Thinker(500)

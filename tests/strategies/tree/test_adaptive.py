@@ -80,6 +80,16 @@ def test_draws_have_the_mean_of_their_posterior(rewards: Rewards) -> None:
     assert sum(draws) / 2000 == pytest.approx(expected, abs=0.01)
 
 
+def test_draws_of_a_mean_are_as_wide_as_its_posterior() -> None:
+    """Student's t with ν degrees has a variance of ν / (ν − 2), in units of τ² / κ."""
+    posterior, chance = Posterior(), random.Random(1)
+    for reward in [0.1, 0.3, 0.5] * 3:
+        posterior.add(reward)
+    m, kappa, nu, tau = posterior.gaussian()
+    draws = [posterior.draw_gaussian(chance) for _ in range(20_000)]
+    assert sum((draw - m) ** 2 for draw in draws) / 20_000 == pytest.approx(tau / kappa * nu / (nu - 2), rel=0.05)
+
+
 class High(random.Random):
     """Draws that follow the means alone."""
 
