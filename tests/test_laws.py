@@ -52,6 +52,7 @@ TALK = Problem(
     ],
 )
 PROBLEMS = [Problem(str(number), f"What is {number} + 4?", str(number + 4)) for number in range(4)]
+NESTED = [wrapper.format(spec) for wrapper in WRAPPERS for spec in SPECS]
 ORACLES = ["Until(MatchesReference())", "BestOf(3, by=MatchesReference())"]
 
 spec_texts = st.recursive(
@@ -68,23 +69,22 @@ def test_all_strategies_are_tried() -> None:
     assert all(any(f"{name}(" in spec for spec in SPECS) for name in every_strategy)
 
 
-@pytest.mark.parametrize("wrapper", WRAPPERS)
-async def test_any_strategy_works_as_the_of_of_any_other(wrapper: str) -> None:
+@pytest.mark.parametrize("spec", NESTED)
+async def test_any_strategy_works_as_the_of_of_any_other(spec: str) -> None:
     """It answers, its usage adds up, and neither the reference nor the turns around the question change its prompts.
 
     The tests below say each of these laws apart, over single strategies.
     """
-    for spec in map(wrapper.format, SPECS):
-        plain, other, talk = Counting(dice), Counting(dice), Counting(dice)
-        solution = await solve(PROBLEM, read(spec), plain, seed=2)
-        assert not solution.failed, spec
-        assert solution.answer in {"7", "8", "9"}, spec
-        check_sums(solution)
-        await solve(replace(PROBLEM, answer=None), read(spec), other, seed=2)
-        assert other.requests == plain.requests, spec
-        await solve(TALK, read(spec), talk, seed=2)
-        assert {request.before for request in talk.requests} == {TALK.before}, spec
-        assert [request.prompt for request in talk.requests] == [request.prompt for request in plain.requests], spec
+    plain, other, talk = Counting(dice), Counting(dice), Counting(dice)
+    solution = await solve(PROBLEM, read(spec), plain, seed=2)
+    assert not solution.failed
+    assert solution.answer in {"7", "8", "9"}
+    check_sums(solution)
+    await solve(replace(PROBLEM, answer=None), read(spec), other, seed=2)
+    assert other.requests == plain.requests
+    await solve(TALK, read(spec), talk, seed=2)
+    assert {request.before for request in talk.requests} == {TALK.before}
+    assert [request.prompt for request in talk.requests] == [request.prompt for request in plain.requests]
 
 
 @pytest.mark.parametrize("spec", SPECS)
