@@ -6,6 +6,7 @@ Run it as `python -m recipes.mixture --out metagen/models/small-moe --minutes 40
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Annotated, Any
@@ -85,17 +86,18 @@ def make_config(shape: Shape, tokenizer: PreTrainedTokenizerFast) -> Qwen3Config
     return config
 
 
-def make_tokenizer(shape: Shape, recipe: Recipe) -> PreTrainedTokenizerFast:
-    """A tokenizer learned from the generator's own text."""
+@cache
+def make_tokenizer(vocabulary: int, recipe: Recipe) -> PreTrainedTokenizerFast:
+    """A tokenizer learned from the generator's own text: always the same one."""
     rng = Random("tokenizer")
     drawn = [recipe.exchange(rng) for _ in range(8000)]
-    return train_tokenizer((text for item in drawn for text in (item.prompt, item.reply)), shape.vocabulary, CONTEXT)
+    return train_tokenizer((text for item in drawn for text in (item.prompt, item.reply)), vocabulary, CONTEXT)
 
 
 def make_trainer(shape: Shape, plan: Plan) -> Trainer:
     """A trainer at its first step."""
     torch.manual_seed(plan.seed)
-    tokenizer = make_tokenizer(shape, plan.recipe)
+    tokenizer = make_tokenizer(shape.vocabulary, plan.recipe)
     config = make_config(shape, tokenizer)
     model = Qwen3MoeForCausalLM(config) if isinstance(config, Qwen3MoeConfig) else Qwen3ForCausalLM(config)
     return Trainer(model, tokenizer, plan, make_optimizer(model, plan))

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -139,6 +140,7 @@ TESTED_ELSEWHERE = {
 }
 
 
+@cache
 def tree(module: str) -> ast.Module:
     return ast.parse(MODULES[module].read_text(encoding="utf-8"))
 
@@ -169,10 +171,10 @@ def test_every_room_and_module_of_the_root_stands_in_the_order_once() -> None:
     assert sorted(ORDER) == sorted({room(module) for module in MODULES})
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_imports_point_inward(module: str) -> None:
-    before = ORDER[: ORDER.index(room(module)) + 1]
-    assert {room(other) for other in own(module)} <= set(before)
+def test_imports_point_inward() -> None:
+    for module in MODULES:
+        before = ORDER[: ORDER.index(room(module)) + 1]
+        assert {room(other) for other in own(module)} <= set(before), module
 
 
 def test_no_module_of_a_room_imports_in_a_circle() -> None:
@@ -194,13 +196,12 @@ def test_no_private_name_is_used_outside_its_folder() -> None:
                 assert not private, f"{module} imports {private} from {node.module}"
 
 
-@pytest.mark.parametrize(
-    "module", [module for module in MODULES if room(module) in {"strategies", "verifiers", "tools"}]
-)
-def test_only_run_knows_spans_and_accounts(module: str) -> None:
-    assert not {"Span", "Account"} & {node.id for node in ast.walk(tree(module)) if isinstance(node, ast.Name)}
-    used = {node.attr for node in ast.walk(tree(module)) if isinstance(node, ast.Attribute)}
-    assert not {"span", "account", "_span", "_account"} & used
+def test_only_run_knows_spans_and_accounts() -> None:
+    for module in (each for each in MODULES if room(each) in {"strategies", "verifiers", "tools"}):
+        names = {node.id for node in ast.walk(tree(module)) if isinstance(node, ast.Name)}
+        used = {node.attr for node in ast.walk(tree(module)) if isinstance(node, ast.Attribute)}
+        assert not {"Span", "Account"} & names, module
+        assert not {"span", "account", "_span", "_account"} & used, module
 
 
 def test_the_package_itself_only_hands_on_names() -> None:
@@ -279,41 +280,44 @@ def calls(module: str) -> Iterator[str]:
             yield node.func.id
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if room(module) not in PRINT])
-def test_only_the_command_line_prints(module: str) -> None:
-    assert "print" not in calls(module)
-    assert not {"rich", "typer"} & {name.split(".")[0] for name in imported(module)}
+def test_only_the_command_line_prints() -> None:
+    for module in (each for each in MODULES if room(each) not in PRINT):
+        assert "print" not in calls(module), module
+        assert not {"rich", "typer"} & {name.split(".")[0] for name in imported(module)}, module
 
 
 COMPILE = {"execution.suites"}
 """Those that ask whether a text is a program, and run nothing of it."""
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_no_text_is_run_as_code(module: str) -> None:
-    refused = {"eval", "exec", "compile", "__import__"} - ({"compile"} if module in COMPILE else set())
-    assert not refused & set(calls(module))
-    assert not {"pickle", "marshal", "shelve", "dill", "cloudpickle"} & {
-        name.split(".")[0] for name in imported(module)
-    }
+def test_no_text_is_run_as_code() -> None:
+    for module in MODULES:
+        refused = {"eval", "exec", "compile", "__import__"} - ({"compile"} if module in COMPILE else set())
+        loading = {"pickle", "marshal", "shelve", "dill", "cloudpickle"}
+        assert not refused & set(calls(module)), module
+        assert not loading & {name.split(".")[0] for name in imported(module)}, module
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_no_error_is_swallowed_unseen(module: str) -> None:
-    for node in ast.walk(tree(module)):
-        if isinstance(node, ast.ExceptHandler):
-            assert node.type is not None, f"a bare except in line {node.lineno}"
-            if isinstance(node.type, ast.Name) and node.type.id in {"BaseException", "Exception"}:
-                raises = [inner for inner in ast.walk(node) if isinstance(inner, ast.Raise)]
-                assert raises, f"line {node.lineno} catches {node.type.id} and does not raise"
+def test_no_error_is_swallowed_unseen() -> None:
+    handlers = [
+        (f"{module}, line {node.lineno}", node)
+        for module in MODULES
+        for node in ast.walk(tree(module))
+        if isinstance(node, ast.ExceptHandler)
+    ]
+    for place, node in handlers:
+        assert node.type is not None, f"{place}: a bare except"
+        if isinstance(node.type, ast.Name) and node.type.id in {"BaseException", "Exception"}:
+            raises = [inner for inner in ast.walk(node) if isinstance(inner, ast.Raise)]
+            assert raises, f"{place} catches {node.type.id} and does not raise"
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if not module.split(".")[-1].startswith("_")])
-def test_every_module_has_its_tests(module: str) -> None:
-    *folders, name = module.split(".")
-    is_package = MODULES[module].name == "__init__.py"
-    mirrored = ROOT / "tests" / Path(*folders) / f"test_{name}.py"
-    assert is_package or mirrored.exists() or module in TESTED_ELSEWHERE, f"there is no {mirrored.relative_to(ROOT)}"
+def test_every_module_has_its_tests() -> None:
+    for module in (each for each in MODULES if not each.split(".")[-1].startswith("_")):
+        *folders, name = module.split(".")
+        is_package = MODULES[module].name == "__init__.py"
+        mirrored = ROOT / "tests" / Path(*folders) / f"test_{name}.py"
+        assert is_package or mirrored.exists() or module in TESTED_ELSEWHERE, f"there is no {mirrored}"
 
 
 def test_every_exception_from_the_mirror_is_a_module() -> None:
@@ -368,13 +372,11 @@ def clocks_read(tree: ast.Module) -> Iterator[str]:
             yield f"line {node.lineno} reads a clock"
 
 
-@pytest.mark.parametrize("path", TESTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_test_depends_on_how_fast_the_machine_is(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    assert list(short_waits(tree)) == []
-    assert list(clocks_read(tree)) == []
-    if str(path.relative_to(ROOT)) not in WAITS:
-        assert list(seconds_slept(tree)) == []
+def test_no_test_depends_on_how_fast_the_machine_is() -> None:
+    for path in TESTS:
+        name, tree = str(path.relative_to(ROOT)), ast.parse(path.read_text(encoding="utf-8"))
+        assert [*short_waits(tree), *clocks_read(tree)] == [], name
+        assert name in WAITS or list(seconds_slept(tree)) == [], name
 
 
 def test_every_file_that_lets_time_pass_does() -> None:
@@ -409,11 +411,9 @@ def test_no_script_has_the_name_of_a_standard_module() -> None:
     assert [path.name for path in scripts if path.stem in sys.stdlib_module_names] == []
 
 
-@pytest.mark.parametrize(
-    "path", sorted((ROOT / "benchmarks").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT))
-)
-def test_a_script_finds_what_it_imports(path: Path) -> None:
+def test_a_script_finds_what_it_imports() -> None:
     """Python looks in the script's own folder: another folder of the repository must be made known to it."""
-    text = path.read_text(encoding="utf-8")
-    from_root = re.search(r"^\s*(?:from|import) (?:recipes|tests)\b", text, re.MULTILINE)
-    assert from_root is None or "sys.path.insert" in text[: from_root.start()]
+    for path in (ROOT / "benchmarks").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        from_root = re.search(r"^\s*(?:from|import) (?:recipes|tests)\b", text, re.MULTILINE)
+        assert from_root is None or "sys.path.insert" in text[: from_root.start()], path

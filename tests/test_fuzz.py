@@ -37,7 +37,7 @@ def test_no_server_that_is_opened_is_a_bug(asked: Asked) -> None:
     open_another()
 
 
-@settings(max_examples=300, deadline=None)
+@SOME
 @given(file=files())
 def test_no_file_of_problems_is_a_bug(tmp_path_factory: pytest.TempPathFactory, file: tuple[str, bytes]) -> None:
     read_problems(tmp_path_factory.getbasetemp(), file)

@@ -75,16 +75,14 @@ async def test_any_strategy_works_as_the_of_of_any_other(spec: str) -> None:
 
     The tests below say each of these laws apart, over single strategies.
     """
-    plain, other, talk = Counting(dice), Counting(dice), Counting(dice)
+    plain, talk = Counting(dice), Counting(dice)
     solution = await solve(PROBLEM, read(spec), plain, seed=2)
     assert not solution.failed
     assert solution.answer in {"7", "8", "9"}
     check_sums(solution)
-    await solve(replace(PROBLEM, answer=None), read(spec), other, seed=2)
-    assert other.requests == plain.requests
-    await solve(TALK, read(spec), talk, seed=2)
+    await solve(replace(TALK, answer=None), read(spec), talk, seed=2)
     assert {request.before for request in talk.requests} == {TALK.before}
-    assert [request.prompt for request in talk.requests] == [request.prompt for request in plain.requests]
+    assert [replace(request, before=()) for request in talk.requests] == plain.requests
 
 
 @pytest.mark.parametrize("spec", SPECS)

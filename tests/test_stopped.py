@@ -11,7 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from tests import test_cli
 from tests.support.timing import block_until
+from tests.test_cli import Command
+
+metagen = test_cli.metagen
 
 MODELS = """
 import asyncio
@@ -35,20 +39,24 @@ KEPT = "What is solved is kept: run the same command to continue\n"
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
     rows = ({"id": f"p{n}", "prompt": f"What is {n} - {n - 7}?", "answer": 7} for n in range(COUNT))
     (tmp_path / "problems.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / "models.py").write_text(MODELS)
     return tmp_path
 
 
-def call(command: str, model: str, *more: str) -> list[str]:
+REPORT = ("report", "pool.jsonl", "--problems", "problems.jsonl", "--out", "out")
+
+
+def arguments(command: str, model: str) -> list[str]:
     rest = ["-s", "Vote(2)", "--out", "run"] if command == "solve" else ["--n", "2", "--out", "pool.jsonl"]
-    return [
-        *(sys.executable, "-m", "metagen", command, "problems.jsonl", "--load", "models.py", "--model", model),
-        *rest,
-        *more,
-    ]
+    return [command, "problems.jsonl", "--load", "models.py", "--model", model, *rest]
+
+
+def call(command: str, model: str, *more: str) -> list[str]:
+    return [sys.executable, "-m", "metagen", *arguments(command, model), *more]
 
 
 def rows(path: Path) -> list[dict[str, object]]:
@@ -58,9 +66,14 @@ def rows(path: Path) -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)], ids=str
+    ("command", "file", "number", "code"),
+    [
+        ("solve", "run/solutions.jsonl", signal.SIGTERM, 143),
+        ("solve", "run/solutions.jsonl", signal.SIGHUP, 129),
+        ("solve", "run/solutions.jsonl", signal.SIGINT, 130),
+        ("sample", "pool.jsonl", signal.SIGTERM, 143),
+    ],
 )
-@pytest.mark.parametrize(("command", "file"), [("solve", "run/solutions.jsonl"), ("sample", "pool.jsonl")])
 def test_a_signal_ends_it_as_ctrl_c_does(folder: Path, command: str, file: str, number: int, code: int) -> None:
     path = folder / file
     with subprocess.Popen(
@@ -98,7 +111,9 @@ def limited(size: int) -> Callable[[], None]:
 
 @pytest.mark.parametrize(("command", "file"), [("solve", "run/trace.jsonl"), ("sample", "pool.jsonl")])
 @pytest.mark.parametrize("size", [300, 100_000])
-def test_a_full_disk_is_one_line_and_exit_code_1(folder: Path, command: str, file: str, size: int) -> None:
+def test_a_full_disk_is_one_line_and_exit_code_1(
+    folder: Path, command: str, file: str, size: int, metagen: Command
+) -> None:
     done = subprocess.run(
         call(command, "fast"), cwd=folder, capture_output=True, text=True, check=False, preexec_fn=limited(size)
     )
@@ -107,24 +122,16 @@ def test_a_full_disk_is_one_line_and_exit_code_1(folder: Path, command: str, fil
     assert done.stderr == f"metagen: {said}: the disk takes no more: File too large. {KEPT}"
     kept = rows(folder / file) if (folder / file).exists() else []
     assert bool(kept) == (size > 300 or command == "sample")
-    assert subprocess.run(call(command, "fast"), cwd=folder, capture_output=True, check=False).returncode == 0
+    assert metagen(*arguments(command, "fast")).code == 0
     assert len(rows(folder / file)) == {"solve": 3 * COUNT, "sample": 2 * COUNT}[command]
 
 
-def test_a_report_that_does_not_fit_leaves_the_one_that_was_there(folder: Path) -> None:
-    assert subprocess.run(call("sample", "fast"), cwd=folder, capture_output=True, check=False).returncode == 0
-    report = [
-        sys.executable,
-        "-m",
-        "metagen",
-        "report",
-        "pool.jsonl",
-        "--problems",
-        "problems.jsonl",
-        "--out",
-        "out",
-    ]
-    assert subprocess.run(report, cwd=folder, capture_output=True, check=False).returncode == 0
+def test_a_report_that_does_not_fit_leaves_the_one_that_was_there(
+    folder: Path, metagen: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("metagen.analysis.plots.available", lambda: False)
+    assert metagen(*arguments("sample", "fast")).code == metagen(*REPORT).code == 0
+    report = [sys.executable, "-m", "metagen", *REPORT]
     before = {path.name: path.read_bytes() for path in (folder / "out").iterdir()}
     done = subprocess.run(report, cwd=folder, capture_output=True, text=True, check=False, preexec_fn=limited(100))
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
@@ -142,12 +149,13 @@ def test_output_that_nobody_takes_is_one_line(folder: Path) -> None:
     assert len(rows(folder / "run" / "solutions.jsonl")) == COUNT
 
 
-def test_a_text_that_no_output_can_hold_is_printed_as_an_escape(folder: Path) -> None:
+def test_a_text_that_no_output_can_hold_is_printed_as_an_escape(folder: Path, metagen: Command) -> None:
     row = {"id": "p", "prompt": "?", "answer": "7", "level": "\ud800"}
     (folder / "problems.jsonl").write_text(json.dumps(row) + "\n" + json.dumps(row | {"id": "q"}) + "\n")
-    assert subprocess.run(call("sample", "fast"), cwd=folder, capture_output=True, check=False).returncode == 0
-    report = [sys.executable, "-m", "metagen", "report", "pool.jsonl", "--problems", "problems.jsonl", "--out", "out"]
-    done = subprocess.run(report, cwd=folder, capture_output=True, text=True, check=False)
+    assert metagen(*arguments("sample", "fast")).code == 0
+    done = subprocess.run(
+        [sys.executable, "-m", "metagen", *REPORT], cwd=folder, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert "\\ud800" in done.stdout
     assert "\\ud800" in (folder / "out" / "table.md").read_text()

@@ -159,10 +159,10 @@ def intervals(
     curves: Iterable[Curve], level: float = LEVEL, draws: int = DRAWS, seed: int = 0
 ) -> list[tuple[Array, Array]]:
     """The interval of each curve; problems are resampled once for all curves over equally many."""
-    every = [curve.values for curve in curves]
-    found = []
-    for values, means in zip(every, all_resampled_means(every, draws, seed), strict=True):
-        low, high = percentiles(means, level) if len(values) >= FEW else _of_few(values, level)
+    every, found = [curve.values for curve in curves], []
+    means = iter(all_resampled_means([values for values in every if len(values) >= FEW], draws, seed))
+    for values in every:
+        low, high = percentiles(next(means), level) if len(values) >= FEW else _of_few(values, level)
         for total in (0, len(values)):
             alike = np.isclose(values.sum(0), total)  # sums of chances are rounded
             low[alike], high[alike] = Share(total, len(values)).interval(NormalDist().inv_cdf((1 + level) / 2))

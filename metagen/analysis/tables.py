@@ -171,16 +171,16 @@ def remarks(source: Source) -> Iterator[str]:
             yield _said(rule, fall)
 
 
-def shared(first: Source, second: Source) -> list[Index]:
-    """Where the problems that both have are in the first, and where in the second; [problems] each."""
-    places = [{name: place for place, name in enumerate(source.ids)} for source in (first, second)]
-    names = [name for name in first.ids if name in places[1]]
-    return [np.array([place[name] for name in names], dtype=np.intp) for place in places]
+def shared(*ids: Sequence[str]) -> list[Index]:
+    """Where in each list the ids are that all of them have, in the order of the first; [problems] each."""
+    every = set(ids[0]).intersection(*ids[1:])
+    places = [{name: place for place, name in enumerate(each)} for each in ids]
+    return [np.array([place[name] for name in ids[0] if name in every], np.intp) for place in places]
 
 
 def versus(first: Source, second: Source) -> Iterator[Versus]:
     """Every rule of two sources, problem by problem."""
-    places = shared(first, second)
+    places = shared(first.ids, second.ids)
     for rule in first.curves if len(places[0]) else ():
         one, other = first.curves[rule], second.curves.get(rule)
         if other and (ks := set(one.ks) & set(other.ks)):
@@ -191,7 +191,7 @@ def versus(first: Source, second: Source) -> Iterator[Versus]:
 
 def equals(first: Source, second: Source) -> Iterator[Equal]:
     """Every rule of two sources at equal cost: in money where both know it, else in FLOPs, else in tokens."""
-    places = shared(first, second)
+    places = shared(first.ids, second.ids)
     for rule in [rule for rule in first.curves if rule in second.curves] if len(places[0]) else ():
         one, other = first.curves[rule].of(places[0]), second.curves[rule].of(places[1])
         if unit := unit_of((one, other)):

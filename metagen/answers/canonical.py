@@ -287,7 +287,7 @@ def _cleaned(text: str) -> str:
     for needed, pattern, replacement in _REWRITES:
         if needed in text:
             text = pattern.sub(replacement, text)
-    return " ".join(text.split()).rstrip(".,;: ")
+    return balanced(" ".join(text.split()).rstrip(".,;: "))
 
 
 def _composite(text: str) -> str | None:

@@ -12,7 +12,7 @@ from metagen.answers.grade import SECONDS, grade, graded
 from metagen.answers.numbers import LastNumber, Number
 from metagen.answers.protocol import Form
 from metagen.errors import InputError, VerifierError
-from metagen.settings import PLAIN_DEF, is_number, literal, require_plain, require_text, spelled, takes, unawaited
+from metagen.settings import PLAIN_DEF, is_number, literal, require_plain, require_text, takes, unawaited
 
 __all__ = ["MATHS", "Choice", "Function", "Label", "LastNumber", "Maths", "Number", "Pattern", "Text"]
 
@@ -41,7 +41,7 @@ _ABBREVIATED = re.compile(
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Maths:
+class Maths(ByKey):
     """Mathematics: numbers, formulas, sets, intervals, choices by letter. See `metagen.extract`, `metagen.canonical`.
 
     Two answers are compared by their keys, then as numbers, then symbolically, with a limit of `seconds` of work.
@@ -50,8 +50,6 @@ class Maths:
     _: KW_ONLY
     seconds: float = SECONDS
 
-    __repr__ = spelled
-
     def __post_init__(self) -> None:
         if not is_number(self.seconds) or self.seconds <= 0:
             raise InputError(f"Maths: seconds must be positive and finite, not {self.seconds!r}")
@@ -59,10 +57,6 @@ class Maths:
     @property
     def asks(self) -> str:
         return ENDS.format("X")
-
-    @property
-    def form(self) -> None:
-        return None
 
     def extract(self, text: str, *, finished: bool = True) -> str | None:
         return extract(text, finished=finished)

@@ -8,11 +8,11 @@ from math import isfinite
 from textwrap import dedent
 from typing import Any
 
+from metagen.answers.by_key import ByKey
 from metagen.answers.protocol import Form
 from metagen.errors import InputError
 from metagen.execution.blocks import COQ, PYTHON, is_open, last_block
 from metagen.execution.suites import does_something, last_program
-from metagen.settings import spelled
 
 _LANGUAGE = re.compile(r"[\w+#-]*")
 _WORK = 8
@@ -22,15 +22,13 @@ _OPENED = re.compile(r"\{(?=[ \t\r\n]{0,1000}[\"}])")
 
 
 @dataclass(frozen=True, slots=True, repr=False, init=False)
-class Json:
+class Json(ByKey):
     """The last JSON object in a reply that has these fields, as in `Json("name", "age")`; without fields, any object.
 
     Two are equal if these fields are, whatever the order, spaces and other fields; 1.0 is 1.
     """
 
     fields: tuple[str, ...]
-
-    __repr__ = spelled
 
     def __init__(self, *fields: str) -> None:
         object.__setattr__(self, "fields", fields)
@@ -62,12 +60,9 @@ class Json:
             value = {field: value.get(field) for field in self.fields}
         return answer.strip() if value is None else json.dumps(_plain(value), sort_keys=True)
 
-    async def equal(self, answer: str, reference: str) -> bool | None:
-        return self.key(answer) == self.key(reference)
-
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Code:
+class Code(ByKey):
     """The last block of code in `language`, or the last that names no language. Equal code is equal line by line.
 
     A block of Python that only shows how to use an earlier one is passed over.
@@ -78,8 +73,6 @@ class Code:
     language: str = "python"
     _: KW_ONLY
 
-    __repr__ = spelled
-
     def __post_init__(self) -> None:
         if not isinstance(self.language, str) or not _LANGUAGE.fullmatch(self.language):
             raise InputError(f'Code: language must be a word, such as "python" or "c++", not {self.language!r}')
@@ -87,10 +80,6 @@ class Code:
     @property
     def asks(self) -> str:
         return f"End with the code between ```{self.language} and ```."
-
-    @property
-    def form(self) -> None:
-        return None
 
     def extract(self, text: str, *, finished: bool = True) -> str | None:
         """Return the code; `None` where there is none, or if the reply was cut off inside of its block."""
@@ -118,9 +107,6 @@ class Code:
         if self._languages == PYTHON:
             return does_something(text)
         return self._languages == COQ and text.rstrip().endswith(("Qed.", "Defined."))
-
-    async def equal(self, answer: str, reference: str) -> bool | None:
-        return self.key(answer) == self.key(reference)
 
 
 def _objects(text: str) -> Iterator[tuple[int, int, dict[str, Any]]]:

@@ -23,8 +23,13 @@ def check_model(model: str) -> None:
     if os.path.isdir(model):  # unlike `Path.is_dir`, it takes a name of any length
         if not os.path.exists(os.path.join(model, "config.json")):
             raise InputError(f"{model} holds no model: it has no config.json")
-    elif model.startswith((".", "/", "~")) and not os.path.exists(model):
+    elif _is_path(model) and not os.path.exists(model):
         raise InputError(f"there is no model at {model}: give the folder of a model, or its name on the hub")
+
+
+def _is_path(model: str) -> bool:
+    """Whether it can be no name on the hub, which is a name or OWNER/NAME, nor the address of a store, as of S3."""
+    return model.startswith((".", "/", "~")) or (model.count("/") > 1 and "://" not in model)
 
 
 def where_models_are(model: str) -> str:

@@ -18,6 +18,7 @@ from metagen.analysis.arms import Arm, Pool, Unit, Verdicts, arms, cascades, poo
 from metagen.analysis.choice import require_two
 from metagen.analysis.intervals import Array, Index
 from metagen.analysis.reading import LIKELIHOOD, SOLUTIONS, VERIFIER, Gathered, gather
+from metagen.analysis.tables import shared
 from metagen.analysis.tally import Tally
 from metagen.budget import PARTS, Account, Budget, Price, Usage
 from metagen.card.card import ModelCard
@@ -118,7 +119,9 @@ def gathered(
     for each in found:
         for line in (*each.notes, *([f"no answer: {each.silence}"] if each.silence else [])):
             _note(each.name, line)
-    kept = shared([each.ids for each in found])
+    kept = shared(*(each.ids for each in found))
+    if not len(kept[0]):
+        raise InputError("the sources have no problem in common, and only samples of the same ones can be compared")
     require_two(len(kept[0]))
     pools = []
     for name, each, price, rows in zip(named, found, prices, kept, strict=True):
@@ -148,16 +151,6 @@ def _named(sources: Sequence[str]) -> dict[str, str]:
     if nameless := next((each for each in sources if not NAMED.match(each)), None):
         raise InputError(f"{nameless}: of several sources each needs a name, such as small={nameless}")
     return read_named(sources, "a source")
-
-
-def shared(ids: Sequence[Sequence[str]]) -> list[Index]:
-    """Where in each list the ids stand that all have, in the order of the first."""
-    every = set(ids[0]).intersection(*ids[1:])
-    if not every:
-        raise InputError("the sources have no problem in common, and only samples of the same ones can be compared")
-    places = [{name: place for place, name in enumerate(each)} for each in ids]
-    names = [name for name in ids[0] if name in every]
-    return [np.array([place[name] for name in names], np.intp) for place in places]
 
 
 def _recorded(found: Gathered, names: Mapping[str, Any]) -> Iterator[Verdicts]:

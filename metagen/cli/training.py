@@ -42,8 +42,9 @@ BatchOption = Annotated[int, typer.Option("--batch", min=1, help="Tokens in a ba
 SEED_OF_TRAINING = Annotated[int, typer.Option("--seed", help="Decides the order of the samples and new weights.")]
 
 
-@training_app.command("orm")
-def train_orm(
+@training_app.command("orm", help="An outcome reward model: is the whole right or not (Cobbe et al. 2021).")
+def train_from_pool(
+    context: typer.Context,
     pool: PoolArgument,
     problems: ProblemsOption,
     model: BaseOption,
@@ -60,9 +61,8 @@ def train_orm(
     grade: GradeOption = None,
     load: LoadOption = None,
 ) -> None:
-    """An outcome reward model: is the whole right or not (Cobbe et al. 2021)."""
     given = locals()
-    _train("orm", **given)
+    _train(given.pop("context").info_name, **given)
 
 
 @training_app.command("prm")
@@ -109,27 +109,10 @@ def train_prm(
     _train("prm", {"rollouts": rollouts, "labels": labels, "concurrency": concurrency, "generator": backend}, **given)
 
 
-@training_app.command("corrector")
-def train_corrector(
-    pool: PoolArgument,
-    problems: ProblemsOption,
-    model: BaseOption,
-    out_dir: OutOption,
-    epochs: EpochsOption = 2,
-    rate: RateOption = 1e-5,
-    batch: BatchOption = 8192,
-    seed: SEED_OF_TRAINING = 0,
-    prompt_field: PromptFieldOption = None,
-    answer_field: AnswerFieldOption = None,
-    id_field: IdFieldOption = None,
-    split: SplitOption = None,
-    answers: AnswersOption = None,
-    grade: GradeOption = None,
-    load: LoadOption = None,
-) -> None:
-    """A corrector: write a better candidate where a worse one is shown (Welleck et al. 2023)."""
-    given = locals()
-    _train("corrector", **given)
+training_app.command(
+    "corrector",
+    help="A corrector: write a better candidate where a worse one is shown (Welleck et al. 2023).",
+)(train_from_pool)
 
 
 def _generator(model: str, cluster: "Cluster | None") -> "Backend":

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from metagen.answers.protocol import Form
+from metagen.answers.by_key import ByKey
 from metagen.serve.refusals import Refusal
 
 CALL = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
@@ -30,7 +30,7 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
-class Calls:
+class Calls(ByKey):
     """Answers that are calls of tools, or where none is called, the text.
 
     Equal calls have one name and equal arguments. `compare` are the arguments that count; with `None` all do.
@@ -44,10 +44,6 @@ class Calls:
     @property
     def asks(self) -> str:
         return ""
-
-    @property
-    def form(self) -> Form | None:
-        return None
 
     @property
     def options(self) -> Mapping[str, Any]:
@@ -72,9 +68,6 @@ class Calls:
         if not isinstance(called, list) or not all(map(_is_call, called)):
             return answer
         return json.dumps([[each["name"], self._counting(each["arguments"])] for each in called], sort_keys=True)
-
-    async def equal(self, answer: str, reference: str) -> bool | None:
-        return self.key(answer) == self.key(reference)
 
     def _counting(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         if self.compare is None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan
 from statistics import fmean
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 from metagen.candidate import Candidate, Score
 from metagen.confidence import lowest_group
@@ -22,25 +22,29 @@ from metagen.run import Run
 from metagen.settings import require_whole, spelled
 
 
-class Confidence(Protocol):
-    """A verifier of this module."""
+class Confidence:
+    """A verifier of this module, which judges each candidate alone."""
 
+    __slots__ = ()
+    __repr__ = spelled
     drawn_by: ClassVar[Model]
     """A model whose samples it can judge."""
 
+    async def __call__(self, _problem: Problem, candidates: Sequence[Candidate], _run: Run) -> list[Score | None]:
+        return [self._verdict(candidate) for candidate in candidates]
+
+    def _verdict(self, candidate: Candidate) -> Score | None:
+        raise NotImplementedError
+
 
 @dataclass(frozen=True, slots=True, repr=False)
-class MeanLogprob:
+class MeanLogprob(Confidence):
     """1/T Σₜ log p(yₜ | x, y₁ … yₜ₋₁), in nats: at most 0, so it ranks; to weigh a vote, `Sigmoid(MeanLogprob())`.
 
     Samples from `Model(logprobs=True)`. The mean, since a sum favours short answers.
     """
 
     drawn_by: ClassVar[Model] = Model(logprobs=True)
-    __repr__ = spelled
-
-    async def __call__(self, _problem: Problem, candidates: Sequence[Candidate], _run: Run) -> list[Score | None]:
-        return [self._verdict(candidate) for candidate in candidates]
 
     def _verdict(self, candidate: Candidate) -> Score | None:
         known = _known(self, candidate, candidate.logprobs)
@@ -48,7 +52,7 @@ class MeanLogprob:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class SelfCertainty:
+class SelfCertainty(Confidence):
     """The mean over all tokens of −1/k Σⱼ log pⱼ, over the k most probable tokens at each place.
 
     Samples from `Model(top_logprobs=k)`. (Self-certainty, Kang et al. 2025, section 3, which takes the whole
@@ -56,10 +60,6 @@ class SelfCertainty:
     """
 
     drawn_by: ClassVar[Model] = Model(top_logprobs=20)
-    __repr__ = spelled
-
-    async def __call__(self, _problem: Problem, candidates: Sequence[Candidate], _run: Run) -> list[Score | None]:
-        return [self._verdict(candidate) for candidate in candidates]
 
     def _verdict(self, candidate: Candidate) -> Score | None:
         known = _known(self, candidate, candidate.confidences)
@@ -67,7 +67,7 @@ class SelfCertainty:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class LowestGroupConfidence:
+class LowestGroupConfidence(Confidence):
     """The lowest mean confidence of `size` tokens in a row: a thought is as sure as its least sure passage.
 
     Samples from `Model(top_logprobs=k)`; 2048 is the paper's size, for thoughts of ten thousand tokens. A candidate
@@ -78,13 +78,9 @@ class LowestGroupConfidence:
     size: int = 2048
 
     drawn_by: ClassVar[Model] = Model(top_logprobs=20)
-    __repr__ = spelled
 
     def __post_init__(self) -> None:
         require_whole(self, size=self.size)
-
-    async def __call__(self, _problem: Problem, candidates: Sequence[Candidate], _run: Run) -> list[Score | None]:
-        return [self._verdict(candidate) for candidate in candidates]
 
     def _verdict(self, candidate: Candidate) -> Score | None:
         known = _known(self, candidate, candidate.confidences)

@@ -137,7 +137,7 @@ def simulate(
         ease = rng.beta(0.6, 0.6, problems) * (1 - better)
         first, second = rng.random((2, problems)) < [ease, ease + better]
         chances.append([np.mean(ease * (1 - ease - better)), np.mean((1 - ease) * (ease + better))])
-        found.append(compare(first, second, seed=pair))
+        found.append(compare(first, second, draws=400, seed=pair))
     only_first, only_second = np.mean(chances, axis=0)
     return found, better, (float(only_first), float(only_second))
 

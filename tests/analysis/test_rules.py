@@ -300,6 +300,7 @@ def test_several_curves_have_the_intervals_that_each_has_alone() -> None:
     assert intervals([]) == []
 
 
+@settings(max_examples=10)
 @given(st.integers(0, 2**32 - 1))
 def test_votes_are_counted_alike_by_a_product_of_matrices_and_one_by_one(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from metagen.answers.canonical import canonical, equal_numbers
@@ -181,6 +181,9 @@ def test_no_answer_and_no_key_has_a_brace_without_its_partner(text: str, finishe
 
 @settings(max_examples=500)
 @given(TEXTS)
+@example(r"\{\`\}")
+@example(r"\{\€\}")
+@example("\\{\\\u200b\\}")
 def test_a_key_of_any_text_is_its_own_key(text: str) -> None:
     assert canonical(canonical(text)) == canonical(text)
 

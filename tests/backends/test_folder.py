@@ -36,6 +36,17 @@ def test_a_configuration_that_is_a_folder_is_named(tmp_path: Path) -> None:
         config_of(str(tmp_path))
 
 
+@pytest.mark.parametrize("model", ["./m", "/m", "~/m", "runs/models/m", "models/m/"])
+def test_a_path_to_nothing_is_refused(model: str) -> None:
+    with pytest.raises(InputError, match=f"^there is no model at {model}: give the folder of a model"):
+        check_model(model)
+
+
+@pytest.mark.parametrize("model", ["m", "owner/m", "owner/m-GGUF:Q4_K_M", "s3://bucket/models/m"])
+def test_a_name_on_the_hub_or_an_address_is_left_to_the_engine(model: str) -> None:
+    check_model(model)
+
+
 def test_a_name_of_any_length_is_a_name() -> None:
     check_model(LONG)
     assert (name_of(LONG), config_of(LONG)) == (LONG, {})

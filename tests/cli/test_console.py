@@ -68,6 +68,12 @@ def hostile(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(params=["".join(HOSTILE[:-4]), "".join(HOSTILE[-4:])], ids=["that steer", "of markup"])
+def all_hostile(request: pytest.FixtureRequest) -> str:
+    """The texts of a kind in one, for tests of commands: each text alone is tried on what they print with."""
+    return str(request.param)
+
+
 def shown(text: str) -> str:
     """How a terminal must show it: control characters as escapes, markup as it is written."""
     return STEERS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
@@ -153,22 +159,22 @@ def printed(*results: Result) -> str:
     return text
 
 
-def test_solve_shows_it(hostile: str, metagen: Command, folder: Path) -> None:
+def test_solve_shows_it(all_hostile: str, metagen: Command, folder: Path) -> None:
     """In a file's name, a strategy, ids, a folder, and a model's own errors."""
-    name = NO_NAME.sub("", hostile)
-    (folder / f"p{name}.jsonl").write_text(lines({"id": hostile, "prompt": hostile, "answer": hostile}))
+    name = NO_NAME.sub("", all_hostile)
+    (folder / f"p{name}.jsonl").write_text(lines({"id": all_hostile, "prompt": all_hostile, "answer": all_hostile}))
     (folder / "model.py").write_text(
         "from metagen import GenerationError, Scripted\n\ndef bad():\n"
-        f"    return Scripted(lambda request: 'The answer is 2.', name={hostile!r})\n\n"
-        f"def raising():\n    raise RuntimeError({hostile!r})\n"
+        f"    return Scripted(lambda request: 'The answer is 2.', name={all_hostile!r})\n\n"
+        f"def raising():\n    raise RuntimeError({all_hostile!r})\n"
     )
-    call = ("solve", f"p{name}.jsonl", "--load", "model.py", "-s", f"Model(stop=({NO_NAME.sub('', hostile)!r},))")
+    call = ("solve", f"p{name}.jsonl", "--load", "model.py", "-s", f"Model(stop=({NO_NAME.sub('', all_hostile)!r},))")
     done = metagen(*call, "-m", "bad", "--out", f"run{name}")
     assert done.code == 0, done.err
     assert shown(name) in printed(done)
     assert printed(metagen(*call, "-m", "raising", "--out", "other"))
     solution = json.loads((folder / f"run{name}/solutions.jsonl").read_text())
-    assert solution["problem"] == hostile, "what is written stays as it is"
+    assert solution["problem"] == all_hostile, "what is written stays as it is"
 
 
 @pytest.fixture
@@ -178,10 +184,10 @@ def unpainted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("unpainted")
-def test_sample_and_report_show_it(hostile: str, metagen: Command, folder: Path) -> None:
+def test_sample_and_report_show_it(all_hostile: str, metagen: Command, folder: Path) -> None:
     """In labels, in sources, and in what is said of them."""
-    name = NO_NAME.sub("", hostile)
-    rows = [{"id": f"p{n}", "prompt": f"What is {n} + {n}?", "answer": 2 * n, "level": hostile} for n in (1, 2)]
+    name = NO_NAME.sub("", all_hostile)
+    rows = [{"id": f"p{n}", "prompt": f"What is {n} + {n}?", "answer": 2 * n, "level": all_hostile} for n in (1, 2)]
     (folder / "leveled.jsonl").write_text(lines(*rows))
     drawn = metagen("sample", "leveled.jsonl", "--load", "own.py", "-m", "model", "--n", "2", "--out", f"{name}.jsonl")
     assert shown(name) in printed(drawn)
@@ -191,7 +197,7 @@ def test_sample_and_report_show_it(hostile: str, metagen: Command, folder: Path)
 
 
 def test_names_in_pictures_raise_no_warning(metagen: Command, folder: Path) -> None:
-    name = "".join(each for each in HOSTILE[:-4] if "\x00" not in each).replace("/", "")
+    name = NO_NAME.sub("", "".join(HOSTILE[:-4]))
     (folder / f"{name}.jsonl").write_text((folder / "pool.jsonl").read_text())
     done = metagen("report", f"{name}.jsonl", "--problems", "problems.jsonl", "--out", "report")
     assert done.code == 0, "warnings are errors here"
@@ -199,8 +205,8 @@ def test_names_in_pictures_raise_no_warning(metagen: Command, folder: Path) -> N
 
 
 @pytest.mark.usefixtures("unpainted")
-def test_sweep_and_train_show_it(hostile: str, metagen: Command, folder: Path) -> None:
-    name = NO_NAME.sub("", hostile)
+def test_sweep_and_train_show_it(all_hostile: str, metagen: Command, folder: Path) -> None:
+    name = NO_NAME.sub("", all_hostile)
     (folder / f"plan{name}.toml").write_text(
         'problems = ["problems.jsonl"]\nload = ["own.py"]\n[models]\nown = "model"\n[strategies]\none = "Model()"\n'
     )
@@ -210,18 +216,18 @@ def test_sweep_and_train_show_it(hostile: str, metagen: Command, folder: Path) -
     assert printed(refused)
 
 
-def test_refusals_show_it(hostile: str, metagen: Command, folder: Path) -> None:
+def test_refusals_show_it(all_hostile: str, metagen: Command, folder: Path) -> None:
     """A foreign run, twin ids, options that there are not, files that are not there."""
-    name = NO_NAME.sub("", hostile)
-    (folder / "twins.jsonl").write_text(lines(*[{"id": hostile, "prompt": "?"}] * 2))
+    name = NO_NAME.sub("", all_hostile)
+    (folder / "twins.jsonl").write_text(lines(*[{"id": all_hostile, "prompt": "?"}] * 2))
     assert metagen("solve", "problems.jsonl", "-m", "pool.jsonl", "--out", "run").code == 0
     record = json.loads((folder / "run/run.json").read_text())
-    (folder / "run/run.json").write_text(json.dumps(record | {"strategy": hostile, hostile: hostile}))
+    (folder / "run/run.json").write_text(json.dumps(record | {"strategy": all_hostile, all_hostile: all_hostile}))
     for call in (
         ("solve", "problems.jsonl", "-m", "pool.jsonl", "--out", "run"),
         ("solve", "twins.jsonl", "-m", "pool.jsonl"),
         ("solve", f"absent{name}", "-m", "pool.jsonl"),
-        ("solve", "problems.jsonl", "-m", f"absent{name}"),
+        ("solve", "problems.jsonl", "-m", f"absent{name}.jsonl"),
         ("solve", "problems.jsonl", "-s", f"Vote({name}"),
         ("report", f"absent{name}", "--problems", "problems.jsonl"),
         ("sweep", f"absent{name}"),

@@ -362,7 +362,7 @@ def test_the_digest_tells_files_apart_by_what_is_asked(tmp_path: Path) -> None:
 
 
 def test_reading_takes_no_memory_and_checking_8_bytes_a_problem(tmp_path: Path) -> None:
-    count = 20_000
+    count = 11_000
     path = saved(tmp_path / "long.jsonl", ({"prompt": f"What is {n} + {n}, and why is it so?"} for n in range(count)))
     assert peak_of(lambda: deque(ProblemFile(path), maxlen=1)) < 250_000
     assert peak_of(ProblemFile(path).check) < 250_000 + 9 * count

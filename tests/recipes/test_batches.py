@@ -13,7 +13,7 @@ from recipes.mixture import Shape, make_tokenizer
 
 @pytest.fixture(scope="module")
 def tokenizer() -> PreTrainedTokenizerFast:
-    return make_tokenizer(Shape(), Recipe())
+    return make_tokenizer(Shape().vocabulary, Recipe())
 
 
 def test_the_loss_is_over_the_reply_only() -> None:

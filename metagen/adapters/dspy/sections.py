@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from metagen.answers.protocol import Form
+from metagen.answers.by_key import ByKey
 from metagen.answers.structured import Json
 
 SECTION = re.compile(r"\[\[ ## (\w+) ## \]\]")
@@ -15,7 +15,7 @@ ASIDE = {"reasoning", "rationale", "completed", "thought", "trajectory"}
 
 
 @dataclass(frozen=True, slots=True)
-class Sections:
+class Sections(ByKey):
     """Answers that are fields: of sections, of the last JSON object, or else the whole text.
 
     Blanks and cases do not count.
@@ -25,10 +25,6 @@ class Sections:
     def asks(self) -> str:
         return ""
 
-    @property
-    def form(self) -> Form | None:
-        return None
-
     def extract(self, text: str, *, finished: bool = True) -> str | None:
         """The fields as an object of JSON."""
         del finished
@@ -37,9 +33,6 @@ class Sections:
 
     def key(self, answer: str) -> str:
         return json.dumps(_alike(_loaded(answer)), sort_keys=True, ensure_ascii=False)
-
-    async def equal(self, answer: str, reference: str) -> bool | None:
-        return self.key(answer) == self.key(reference)
 
 
 def _fields(text: str) -> Mapping[str, object]:

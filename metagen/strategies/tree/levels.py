@@ -152,7 +152,25 @@ class DVTS(TreeSearch):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Rebase(Levels):
+class Weighed(Levels):
+    """A search whose `n` replies are shared out among the candidates of a depth by weights of a temperature."""
+
+    n: int
+    temperature: float = field(default=1.0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        TreeSearch.__post_init__(self)  # a bare super() fails in a dataclass with slots
+        require_whole(self, n=self.n)
+        if not is_number(self.temperature) or self.temperature <= 0:
+            raise InputError(f"{type(self).__name__}: temperature must be a number above 0, not {self.temperature!r}")
+
+    @property
+    def first(self) -> int:
+        return self.n
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Rebase(Weighed):
     """Reward-balanced search: the budget of n replies is shared out to the nodes of a depth by a softmax of rewards.
 
     Wⱼ = B · cⱼ exp(R(nⱼ) / temperature) / Σₖ cₖ exp(R(nₖ) / temperature), with B = n less the replies that are finished
@@ -161,17 +179,7 @@ class Rebase(Levels):
     which is the same wherever rounded shares add up to B. A node with a share of 0 is dropped. No verdict has no share.
     """
 
-    n: int
     temperature: float = field(default=0.2, kw_only=True)
-
-    def __post_init__(self) -> None:
-        TreeSearch.__post_init__(self)  # a bare super() fails in a dataclass with slots
-        require_whole(self, n=self.n)
-        _check_temperature(self, self.temperature)
-
-    @property
-    def first(self) -> int:
-        return self.n
 
     def allocate(self, leaves: Sequence[Node], random: Random) -> list[int]:  # noqa: ARG002 (nothing is random here)
         growing = [leaf for leaf in leaves if leaf.state == "open"]
@@ -182,7 +190,7 @@ class Rebase(Levels):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class ParticleFilter(Levels):
+class ParticleFilter(Weighed):
     """Particle filtering: n particles take a step each, and are then drawn anew by the odds of their rewards.
 
     wᵢ ∝ cᵢ (rᵢ / (1 - rᵢ))^(1 / temperature), rewards being probabilities; cᵢ particles stand on the node. (Puri et al.
@@ -191,18 +199,6 @@ class ParticleFilter(Levels):
     and are drawn anew with the others. The answer is among the particles at the end, as often as each was drawn.
     No verdict is drawn only if none has one. Raises `WeightError` for rewards outside 0 to 1.
     """
-
-    n: int
-    temperature: float = field(default=1.0, kw_only=True)
-
-    def __post_init__(self) -> None:
-        TreeSearch.__post_init__(self)  # a bare super() fails in a dataclass with slots
-        require_whole(self, n=self.n)
-        _check_temperature(self, self.temperature)
-
-    @property
-    def first(self) -> int:
-        return self.n
 
     def allocate(self, leaves: Sequence[Node], random: Random) -> list[int]:
         odds = log_odds([leaf.value for leaf in leaves])
@@ -214,8 +210,3 @@ class ParticleFilter(Levels):
         every = list(finished(root))
         staying = {id(leaf.candidate) for _, leaf in frontier(root)}
         return [leaf for leaf in every if leaf.accepted or id(leaf.candidate) in staying] or every
-
-
-def _check_temperature(search: TreeSearch, temperature: float) -> None:
-    if not is_number(temperature) or temperature <= 0:
-        raise InputError(f"{type(search).__name__}: temperature must be a number above 0, not {temperature!r}")
