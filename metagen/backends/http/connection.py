@@ -20,7 +20,7 @@ import msgspec
 
 from metagen.backends.http.keys import Key
 from metagen.distribution import how_to_install
-from metagen.errors import BackendGone, GenerationError, InputError, TransientError, UnfitRequest
+from metagen.errors import BackendGone, GenerationError, InputError, ServerBusy, TransientError, UnfitRequest
 from metagen.settings import is_number
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 Reply = TypeVar("Reply")
 
-TRANSIENT = frozenset({408, 409, 425, 429})
+TRANSIENT = frozenset({408, 409, 424, 425, 429})
 """Statuses below 500 after which the same request may succeed."""
 UNFIT = frozenset({400, 413, 422})
 """Statuses that refuse what a request holds."""
@@ -280,8 +280,8 @@ class Http:
             return Refused(413, said)
         passes = transfer.status in TRANSIENT or transfer.status >= 500
         if {"true": True, "false": False}.get(transfer.header("x-should-retry"), passes):
-            busy = transfer.status in BUSY
-            return TransientError(said, retry_after=_wait_of(transfer.header), busy=busy)
+            kind = ServerBusy if transfer.status in BUSY else TransientError
+            return kind(said, retry_after=_wait_of(transfer.header))
         return Refused(transfer.status, said)
 
     def _one_line(self, text: str) -> str:

@@ -24,6 +24,7 @@ from metagen import (
     Request,
     Retrying,
     Sampling,
+    ServerBusy,
     TransientError,
     UnfitRequest,
     Until,
@@ -589,6 +590,15 @@ async def test_a_server_that_is_opened_again_is_explored_anew() -> None:
                 assert (server.name, server.context) == (name, context)
 
 
+@pytest.mark.parametrize("status", ["408", "409", "424", "425", "429", "500", "502", "503", "504", "529"])
+async def test_after_a_status_that_may_pass_the_request_is_sent_again(status: str) -> None:
+    fake = FakeServer()
+    async with fake.running(), Retrying(VLLMServer(fake.url), wait=0, longest=0) as server:
+        fake.faults = [status, status]
+        assert len(completed(await server.generate(ASKED, lambda _: None))) == 3
+    assert len(fake.bodies) == 3
+
+
 @pytest.mark.parametrize("status", ["400", "413", "422", "418"])
 async def test_a_refusal_of_what_a_request_holds_is_told_apart(status: str) -> None:
     fake = FakeServer()
@@ -642,9 +652,8 @@ async def test_an_account_that_is_spent_ends_the_run_at_once(status: int, error:
 
 async def test_a_rate_that_is_limited_is_told_apart_from_a_request_that_no_rate_allows() -> None:
     async with refusing(429, {"message": "Rate limit reached for requests"}) as server:
-        with pytest.raises(TransientError) as raised:
+        with pytest.raises(ServerBusy):
             await drawn(server, ASKED)
-    assert raised.value.busy
     said = "Request too large for gpt-4 on tokens per min (TPM): Limit 10000, Requested 15000."
     async with refusing(429, {"message": said, "type": "tokens", "code": "rate_limit_exceeded"}) as server:
         with pytest.raises(UnfitRequest, match="answered 429: Request too large"):
