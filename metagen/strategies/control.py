@@ -125,7 +125,10 @@ class Within:
 
 @dataclass(frozen=True, slots=True, repr=False, init=False)
 class Fallback:
-    """The first strategy that gives a candidate: the next is asked only if the one before it lost its sample."""
+    """The first strategy that gives a candidate: the next is asked only if the one before it lost its sample.
+
+    So it is if a reply was cut before its text, as in its thought. That reply is returned if all others fail.
+    """
 
     of: tuple[Generator, ...]
 
@@ -139,9 +142,21 @@ class Fallback:
         object.__setattr__(self, "of", of)
 
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
+        silent: Candidate | None = None
         for generator in self.of[:-1]:
             try:
-                return await run.ask(generator, problem)
+                candidate = await run.ask(generator, problem)
             except SampleError as error:
                 run.note(f"{literal(generator)} failed ({error}): trying the next")
-        return await run.ask(self.of[-1], problem, part="last")
+                continue
+            if not candidate.cut or candidate.text.strip():
+                return candidate
+            silent = silent or candidate
+            run.note(f"{literal(generator)} gave a reply that was cut before its text: trying the next")
+        try:
+            return await run.ask(self.of[-1], problem, part="last")
+        except SampleError as error:
+            if silent is None:
+                raise
+            run.note(f"{literal(self.of[-1])} failed ({error}): the reply that was cut is returned")
+            return silent
