@@ -20,7 +20,7 @@ from metagen.settings import (
     spelled,
 )
 from metagen.strategies.choosing import best, values
-from metagen.strategies.judging import judged
+from metagen.strategies.judging import is_broken, judged
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -30,7 +30,8 @@ class Until:
     (Repeated sampling with an oracle, Brown et al. 2024.) At most `limit` samples, `window` of them in flight; when
     one is accepted, those still in flight are cancelled. Samples are judged in the order of their numbers, so the
     choice does not depend on which came back first. If none is accepted, the best is returned, and a note says so; no
-    verdict ranks last, ties go to the sample that was drawn first.
+    verdict ranks last, ties go to the sample that was drawn first. A verifier that fails on each of the first five
+    ends it, with the verifier's error.
     """
 
     by: Verifier
@@ -67,6 +68,8 @@ class Until:
                 if value is not None and value >= self.threshold:
                     settled(verdicts, run)
                     return candidate
+                if is_broken(verdicts):
+                    break
         if not seen:
             raise NoCandidate(f"all of up to {self.limit} samples were lost{run.why_lost()}")
         scores = settled(verdicts, run)
