@@ -6,7 +6,7 @@ All that a server says enters here, and nowhere else: its size is limited, and o
 import asyncio
 import json
 import re
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, aclosing, suppress
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address, ip_network
@@ -339,10 +339,13 @@ def final(refused: Refused) -> GenerationError | BackendGone:
     return (UnfitRequest if refused.status in UNFIT else GenerationError)(str(refused))
 
 
-async def find_model(http: Http, model: str) -> tuple[str, dict[str, Any]]:
+async def find_model(
+    http: Http, model: str, serves: Callable[[str], Awaitable[bool]] | None = None
+) -> tuple[str, dict[str, Any]]:
     """The model of this name, or the only one that is no adapter of another, and what the server says of it.
 
-    A server that lists no models serves the one that is named. Raises `InputError` if there is none.
+    A server that lists no models serves the one that is named. Of one that is named and not listed, `serves` finds
+    out: Azure lists no deployments, and gateways not all that they pass on. Raises `InputError` if there is none.
     """
     try:
         listed = await http.get(f"{http.base}/models")
@@ -361,6 +364,8 @@ async def find_model(http: Http, model: str) -> tuple[str, dict[str, Any]]:
     whole = [name for name, card in cards.items() if str(card.get("parent")) not in cards]
     if not model and len(whole) == 1:
         (model,) = whole
+    if model and model not in cards and serves and await serves(model):
+        return model, {}
     if model not in cards:
         wanted = f"does not serve {model!r}" if model else "serves several models"
         raise InputError(f"{http.base} {wanted}: name one of {_few(cards)}, as in URL#MODEL")

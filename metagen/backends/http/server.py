@@ -34,6 +34,8 @@ from metagen.settings import require_foreign, require_whole
 from metagen.tasks import together
 from metagen.thinking import Family, find_family
 
+NOBODY = "no-such-model"
+"""The name of a model that no server has."""
 SESSION = "X-Session-ID"
 """The header by which routers such as vllm-router keep requests together."""
 SILENCE = 600.0
@@ -395,7 +397,7 @@ class OpenAIServer(Backend):
         """Find out what the server serves and can do."""
         words = self._words = self._unread()  # what served here before may have been another model
         self._crashed = False
-        words.model, card = await find_model(self._http, words.model)
+        words.model, card = await find_model(self._http, words.model, self._serves)
         length = card.get("max_model_len")
         words.context = words.context or (length if isinstance(length, int) and length > 0 else None)
         if not words.context:
@@ -408,6 +410,27 @@ class OpenAIServer(Backend):
             await self._explore_plain()
         words.api = words.api if words.api != "auto" else "chat"
         await words.find_family(self._wanted_family)
+
+    async def _serves(self, model: str) -> bool:
+        """Whether the server has a model that it does not list: it answers by this name, and not by any name."""
+        if not await self._answers(model):
+            return False
+        try:
+            return not await self._answers(NOBODY)
+        except GenerationError:  # gateways have many ways to refuse a name that they do not know
+            return True
+
+    async def _answers(self, model: str) -> bool:
+        body, path = self._words.probe()
+        body |= {"model": model}
+        del body["n"]
+        try:
+            await self._http.ask(self._http.base + path, body, self._read)
+        except Refused as refused:
+            if refused.status != 404 and isinstance(final(refused), BackendGone):
+                raise  # whatever the model is
+            return bool(self._words.learn(refused)) and await self._answers(model)
+        return True
 
     async def _find_dialect(self, card: dict[str, Any]) -> None:
         """Settle on the dialect that was given, or that the server names, or vLLM's if that works, or plain."""

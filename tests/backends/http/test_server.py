@@ -740,3 +740,45 @@ async def test_what_a_refusal_says_is_found(body: str, said: str) -> None:
     async with serving(Refusing()) as server:
         with pytest.raises(UnfitRequest, match=re.escape(f"answered 400: {said}") + "$"):
             await drawn(server, ASKED)
+
+
+class Gateway(FakeServer):
+    """Passes on the models `behind` it, of which it lists others; a name that it does not know gets `unknown`."""
+
+    def __init__(self, *behind: str, unknown: int = 404, reasons: bool = False) -> None:
+        super().__init__(vllm=False, models=("a", "b"))
+        self.behind, self.unknown, self.reasons = behind, unknown, reasons
+
+    async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        if body["model"] not in self.behind:
+            said = {"error": {"message": f"{body['model']} is no model that can be asked"}}
+            return web.json_response(said, status=self.unknown)
+        if self.reasons and "max_tokens" in body:
+            said = {"error": {"message": "'max_tokens' is not supported: use 'max_completion_tokens' instead"}}
+            return web.json_response(said, status=400)
+        return await super()._answer(request, body)
+
+
+@pytest.mark.parametrize("unknown", [400, 403, 404, 422, 503])
+@pytest.mark.parametrize("reasons", [True, False])
+async def test_a_model_that_a_gateway_does_not_list_is_used_if_it_answers(unknown: int, reasons: bool) -> None:
+    fake = Gateway("my-deployment", unknown=unknown, reasons=reasons)
+    async with fake.running(), OpenAIServer(fake.url, "my-deployment") as server:
+        assert server.name == "my-deployment"
+        assert len((await drawn(server, ASKED))[0]) == 3
+
+
+@pytest.mark.parametrize("unknown", [400, 404, 422])
+async def test_a_model_that_a_gateway_neither_lists_nor_has_is_refused(unknown: int) -> None:
+    fake = Gateway("my-deployment", unknown=unknown)
+    async with fake.running():
+        with pytest.raises(InputError, match="does not serve 'my-deplyment': name one of a, b"):
+            await OpenAIServer(fake.url, "my-deplyment").__aenter__()
+
+
+@pytest.mark.parametrize("status", [401, 402])
+async def test_a_key_that_may_not_ask_for_a_model_that_is_not_listed_is_told_so(status: int) -> None:
+    fake = Gateway(unknown=status)
+    async with fake.running():
+        with pytest.raises(InputError, match=f"answered {status}: c is no model that can be asked"):
+            await OpenAIServer(fake.url, "c").__aenter__()
