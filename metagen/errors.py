@@ -80,6 +80,7 @@ class TransientError(GenerationError):
         retry_after: float | None = None,
         sent: bool = False,
         unreachable: bool = False,
+        remedy: str = "",
     ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
@@ -88,6 +89,8 @@ class TransientError(GenerationError):
         """Whether the server had taken the request, so that it may have worked on it."""
         self.unreachable = unreachable
         """Whether there was no connection to the server at all."""
+        self.remedy = remedy
+        """What to do about that, or to look at, where it is known."""
 
 
 class ServerBusy(TransientError):

@@ -183,7 +183,7 @@ class Patience:
                 with attempt:
                     await opening()
         except TransientError as error:
-            hint = ": is the server running?" if error.unreachable else ""
+            hint = f": {error.remedy or 'is the server running?'}" if error.unreachable else ""
             raise InputError(f"{error}{hint}") from None
 
 

@@ -5,6 +5,7 @@ All that a server says enters here, and nowhere else: its size is limited, and o
 
 import asyncio
 import json
+import os
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, aclosing, suppress
@@ -98,7 +99,8 @@ class Http:
         self.root = self.base.removesuffix("/v1")
         self.host = parts.netloc
         self.key = Key(key_env, headers, extra)
-        self._private = parts.scheme == "https" or _is_here(parts.hostname or "") or insecure_key
+        self._secure = parts.scheme == "https"
+        self._private = self._secure or _is_here(parts.hostname or "") or insecure_key
         self._headers = {name: value for name, value in (headers or {}).items() if str(name).lower() != "content-type"}
         self._connect = connect
         self._silence = silence
@@ -113,6 +115,8 @@ class Http:
             from metagen.backends.http.transfers import Wire  # noqa: PLC0415 (optional)
         except ImportError:
             raise InputError(f"a model behind HTTP needs pycurl: {how_to_install('server')}") from None
+        if self._secure:
+            _check_certificates()
         key = self.key.headers()
         if self.key.secrets and not self._private:
             which, without = (
@@ -413,6 +417,12 @@ def _is_here(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
+
+
+def _check_certificates() -> None:
+    """Raise `InputError` for a file of certificates that is not there, in place of which others would be trusted."""
+    if (certificates := os.environ.get("SSL_CERT_FILE")) and not os.path.isfile(certificates):
+        raise InputError(f"SSL_CERT_FILE={certificates}: there is no such file")
 
 
 def _proxy_for(url: str) -> str | None:

@@ -127,16 +127,21 @@ def similarities(
 def _pairs(texts: Sequence[str], similarity: Similarity, failures: list[str]) -> list[list[float]]:
     def compared(text: str, other: str) -> float:
         try:
-            return float(similarity(text, other))
+            return _compared(text, other, similarity)
         except SampleError as error:
             failures.append(str(error))
-        except MetagenError:
-            raise
-        except Exception as error:  # noqa: BLE001 (whatever a user's function raises costs this pair alone)
-            failures.append(_failure(similarity, error))
-        return nan
+            return nan
 
     return [[compared(text, other) for other in texts] for text in texts]
+
+
+def _compared(text: str, other: str, similarity: Similarity) -> float:
+    try:
+        return float(similarity(text, other))
+    except MetagenError:
+        raise
+    except Exception as error:  # whatever a user's function raises is its failure
+        raise VerifierError(_failure(similarity, error)) from error
 
 
 def _failure(similarity: Similarity, error: Exception) -> str:
