@@ -38,6 +38,7 @@ NOBODY = "no-such-model"
 """The name of a model that no server has."""
 SESSION = "X-Session-ID"
 """The header by which routers such as vllm-router keep requests together."""
+COUNTS = "its counts of tokens cannot be right: they are estimated"
 SILENCE = 600.0
 """Seconds without a byte: a long generation that is not streamed says nothing until it is done."""
 
@@ -209,8 +210,10 @@ class OpenAIServer(Backend):
         body, path, prompt, limit = await self._words.body(request)
         with reserved(spend, self._lengths, prompt, request.n * limit, request.n) as books:
             streamed = request.passing or (request.n == 1 and self._words.dialect.counts_as_it_goes)
+            if streamed or request.hearing:
+                body |= self._words.stream_settings()
             try:
-                if streamed or request.hearing:
+                if "stream" in body:
                     reply = await self._streamed(path, body, books, request)
                 else:
                     reply = await self._awaited(path, body, books, self._headers(request))
@@ -265,12 +268,11 @@ class OpenAIServer(Backend):
         request: Request,
     ) -> Body:
         heard, headers = self._heard(request), self._headers(request)
-        asked = body | self._words.stream_settings()
         pieces: list[bytes] = []  # what came before an error is needed
         growing = Growing(self._http.host, heard)
         try:
             try:
-                async with aclosing(self._http.stream(self._http.base + path, asked, headers)) as stream:
+                async with aclosing(self._http.stream(self._http.base + path, body, headers)) as stream:
                     async for piece in stream:
                         pieces.append(piece)
                         if heard:
@@ -326,7 +328,7 @@ class OpenAIServer(Backend):
             self._words.learn_prompt(request, counts.prompt_tokens, reply.prompt_token_ids)
             books.settle_counts(self._words.with_thoughts(counts, reply, request))
             return counts.completion_tokens
-        self._words.say("its counts cannot be" if counts else "it does not count tokens: they are estimated")
+        self._words.say(COUNTS if counts else "it does not count tokens: they are estimated")
         written = min(written_tokens(reply), books.output)
         books.settle_written(written)
         return written

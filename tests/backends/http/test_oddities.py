@@ -789,6 +789,19 @@ async def test_a_setting_that_a_server_refuses_is_left_out_and_said() -> None:
     assert fake.refusals == 1
 
 
+@pytest.mark.parametrize("vllm", [True, False])
+@pytest.mark.parametrize("says", ["Unrecognized request argument supplied: {}", "{}: Extra inputs are not permitted"])
+async def test_a_stream_whose_options_a_server_refuses_is_asked_for_without_them(vllm: bool, says: str) -> None:
+    fake = Strict("stream_options", says=says, vllm=vllm)
+    async with opened(fake) as server:
+        for _ in range(3):
+            (one,) = completed(await server.generate(Request("p", "3 + 4?", passing=True), lambda _: None))
+            assert one.text.endswith("The answer is 7.")
+        assert "it refuses stream_options, which is left out" in server.missing
+    assert fake.refusals == 1
+    assert [body["stream"] for body in fake.bodies if "stream" in body] == [True] * 4
+
+
 @pytest.mark.parametrize("status", [404, 401, 405])
 async def test_a_server_that_lists_no_models_serves_the_one_that_is_named(status: int) -> None:
     class Silent(FakeServer):
