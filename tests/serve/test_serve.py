@@ -633,6 +633,21 @@ async def test_the_small_pages(url: str) -> None:
         )
 
 
+@pytest.mark.parametrize(("status", "health"), [(200, 200), (429, 200), (401, 200), (500, 503)])
+async def test_a_model_whose_server_is_busy_is_healthy(status: int, health: int) -> None:
+    class Server(FakeServer):
+        status = 200
+
+        async def _models(self, request: web.Request) -> web.Response:
+            return await super()._models(request) if self.status == 200 else web.json_response({}, status=self.status)
+
+    fake = Server()
+    async with fake.running(), serving(app(Retrying(OpenAIServer(fake.url)))) as url:
+        fake.status = status
+        async with httpx.AsyncClient(base_url=url.removesuffix("/v1")) as client:
+            assert (await client.get("/health")).status_code == health
+
+
 def test_an_alias_that_cannot_be_is_refused_before_anything_is_opened() -> None:
     with pytest.raises(InputError, match="names a model 'other'"):
         app(Scripted("7"), {"math": 'Vote(2, of=Model("other"))'})

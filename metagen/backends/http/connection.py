@@ -262,9 +262,11 @@ class Http:
             transfer.break_off(TransientError(f"{self.host} {why}", sent=True))
 
     async def _is_alive(self) -> bool:
-        """Whether the server answers, whatever it says."""
+        """Whether the server answers, if only that it is busy: so it may be with the requests that are under way."""
         try:
             await self.probe()
+        except ServerBusy:
+            return True
         except GenerationError as error:
             return not isinstance(error, TransientError)
         return True

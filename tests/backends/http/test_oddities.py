@@ -928,6 +928,27 @@ async def test_a_slow_reply_of_a_server_that_lives_is_waited_for() -> None:
         assert len(completed(await server.generate(ASKED, lambda _: None))) == 4
 
 
+@pytest.mark.parametrize("status", [429, 503, 529])
+async def test_a_server_that_is_too_busy_to_list_its_models_does_not_hang(status: int) -> None:
+    slow = asyncio.Event()
+
+    class Busy(FakeServer):
+        looks = 0
+
+        async def _models(self, request: web.Request) -> web.Response:
+            self.looks += 1
+            if self.looks > 5:
+                slow.set()
+            return await super()._models(request) if self.looks == 1 else web.json_response({}, status=status)
+
+        async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+            await slow.wait()
+            return await super()._answer(request, body)
+
+    async with opened(Busy(), probe_every=0.01) as server:
+        assert len(completed(await server.generate(ASKED, lambda _: None))) == 4
+
+
 async def test_a_server_that_shows_a_page_in_place_of_its_models_does_not_hang() -> None:
     slow = asyncio.Event()
 
