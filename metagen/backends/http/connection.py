@@ -51,7 +51,7 @@ LARGEST = 128 * MIB
 PROBE_EVERY = 30.0
 """Seconds between looks at a server with requests under way."""
 PROBE_PATIENCE = 15.0
-"""Seconds that a server may take to list its models while it works."""
+"""Seconds that a server may take to list its models."""
 
 
 class Refused(GenerationError):
@@ -190,13 +190,18 @@ class Http:
             return
         raise TransientError(f"{self.host} broke off in the middle of a reply", sent=True)
 
+    async def models(self) -> Any:
+        """What the server says of its models. Raises `TransientError` if it says nothing soon."""
+        try:
+            async with asyncio.timeout(PROBE_PATIENCE):
+                return await self.get(f"{self.base}/models")
+        except TimeoutError:
+            raise TransientError(f"{self.host} does not answer within {PROBE_PATIENCE:g} seconds") from None
+
     async def probe(self) -> None:
         """Return if the server lists its models, or refuses to; raise `TransientError` if it does neither soon."""
         try:
-            async with asyncio.timeout(PROBE_PATIENCE):
-                await self.get(f"{self.base}/models")
-        except TimeoutError:
-            raise TransientError(f"{self.host} does not answer within {PROBE_PATIENCE:g} seconds") from None
+            await self.models()
         except Refused:
             return  # it answers, if only to refuse
         except WebPage:
@@ -354,7 +359,7 @@ async def find_model(
     out: Azure lists no deployments, and gateways not all that they pass on. Raises `InputError` if there is none.
     """
     try:
-        listed = await http.get(f"{http.base}/models")
+        listed = await http.models()
         cards = _by_name(listed)
     except (Refused, WebPage) as error:
         if not model or (isinstance(error, Refused) and error.status < 400):

@@ -908,6 +908,26 @@ async def test_a_server_that_hangs_is_found_beside_the_requests_that_wait(monkey
             await server.generate(ASKED, lambda _: None)
 
 
+async def test_a_server_that_hangs_as_it_is_opened_is_asked_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "PROBE_PATIENCE", 0.05)
+
+    class Waking(FakeServer):
+        looks = 0
+
+        async def _models(self, request: web.Request) -> web.Response:
+            self.looks += 1
+            if self.looks < 3:
+                await asyncio.Event().wait()
+            return await super()._models(request)
+
+    fake = Waking()
+    async with fake.running():
+        with pytest.raises(TransientError, match=r"does not answer within 0\.05 seconds"):
+            await OpenAIServer(fake.url).__aenter__()
+        async with Retrying(OpenAIServer(fake.url), wait=0, longest=0) as server:
+            assert (server.name, fake.looks) == ("mock", 3)
+
+
 async def test_a_slow_reply_of_a_server_that_lives_is_waited_for() -> None:
     slow = asyncio.Event()
 
