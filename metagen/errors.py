@@ -9,6 +9,7 @@
         ├── GenerationError   the model refused or failed this one request
         │   ├── UnfitRequest      the model cannot take it, and would refuse it again: its prompt is too long
         │   └── TransientError    asked again, it may answer: what `Retrying` waits for
+        │       └── ServerBusy        the server takes no more requests at the moment
         ├── BudgetExceeded    the budget has no room for this request
         ├── VerifierError     a verifier raised or broke its contract
         ├── ToolError         a tool or a plain function raised, took too long or broke its contract
@@ -79,7 +80,7 @@ class TransientError(GenerationError):
         retry_after: float | None = None,
         sent: bool = False,
         unreachable: bool = False,
-        busy: bool = False,
+        remedy: str = "",
     ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
@@ -88,8 +89,12 @@ class TransientError(GenerationError):
         """Whether the server had taken the request, so that it may have worked on it."""
         self.unreachable = unreachable
         """Whether there was no connection to the server at all."""
-        self.busy = busy
-        """Whether the server takes no more requests at the moment, as where a rate is limited."""
+        self.remedy = remedy
+        """What to do about that, or to look at, where it is known."""
+
+
+class ServerBusy(TransientError):
+    """The server takes no more requests at the moment, as where it limits the rate."""
 
 
 class BudgetExceeded(SampleError):

@@ -40,6 +40,7 @@ from metagen.solution import Solution, solved
 from metagen.system import collecting_seldom
 from metagen.trace import Span, notes_of
 from metagen.verifiers.grading import REFERENCE, by_reference, grades, oracle_of
+from metagen.verifiers.needs import Check, checks_of
 
 Result = TypeVar("Result")
 Models = AnyBackend | Mapping[str, AnyBackend]
@@ -119,15 +120,17 @@ async def solve_all(
     """Answer problems, `concurrency` at a time, and yield each solution as it is done.
 
     A question that is a text is called by its number, from 1. `grade` and `default` mean what they mean to `solve`.
-    Problems are taken from the iterable only when they are begun, so a stream of any length will do. A strategy that
-    decides over many together, such as `Allocate`, takes them in groups, and samples for `concurrency` at a time. The
-    `account` keeps the books of the whole: its budget ends the taking of new problems, its counts can be read at any
-    time. Whoever stops early should close the generator (`contextlib.aclosing`), which cancels what is under way.
+    Problems are taken from the iterable only when they are begun, so a stream of any length will do; those of a list
+    are all checked before. A strategy that decides over many together, such as `Allocate`, takes them in groups, and
+    samples for `concurrency` at a time. The `account` keeps the books of the whole: its budget ends the taking of new
+    problems, its counts can be read at any time. Whoever stops early should close the generator
+    (`contextlib.aclosing`), which cancels what is under way.
     """
     check_arguments(seed, concurrency=concurrency, account=account, default=default)
     account = account or Account()
     whole = Whole.of("solve_all", strategy, model, grade=grade, seed=seed, account=account, default=default)
-    for tasks, at_once in _parts(as_problems(problems), strategy or whole.default, concurrency):
+    checked = as_problems(problems, checks_of(strategy))
+    for tasks, at_once in _parts(checked, strategy or whole.default, concurrency):
         calls = (partial(whole.solve, problem, member) for problem, member in tasks)
         async with aclosing(_in_turn(calls, account, at_once)) as solutions:
             async for solution in solutions:
@@ -176,7 +179,7 @@ def _prepared(
     check_arguments(seed, budget, account=account, default=default)
     books = account.inner(budget) if account else Account(budget)
     whole = Whole.of(where, strategy, model, grade=grade, seed=seed, account=books, default=default)
-    return whole, _as_problem(problem, 1), strategy or whole.default
+    return whole, _as_problem(problem, 1, checks_of(strategy)), strategy or whole.default
 
 
 def costly(account: Account) -> list[str]:
@@ -206,20 +209,22 @@ def check_arguments(
         raise InputError(f"default must be a Model, such as Model(temperature=0.6), not {default!r}")
 
 
-def as_problems(problems: Iterable[Problem | str]) -> Iterable[Problem]:
+def as_problems(problems: Iterable[Problem | str], checks: Sequence[Check] = ()) -> Iterable[Problem]:
     """The problems; those of a list are all checked before the first is begun, those of a stream one by one."""
     if isinstance(problems, str | bytes | Mapping) or not isinstance(problems, Iterable):
         raise InputError(f"problems must be a list of texts or Problems, not {problems!r}; solve(...) takes one")
-    checked = (_as_problem(problem, number) for number, problem in enumerate(problems, 1))
+    checked = (_as_problem(problem, number, checks) for number, problem in enumerate(problems, 1))
     return list(checked) if isinstance(problems, Sequence) else checked
 
 
-def _as_problem(problem: object, number: int) -> Problem:
-    if isinstance(problem, str):
-        return Problem(str(number), problem)
-    if not isinstance(problem, Problem):
+def _as_problem(problem: object, number: int, checks: Sequence[Check]) -> Problem:
+    """Raises `InputError` for what is no problem, and for one that a verifier of the strategy cannot judge."""
+    made = Problem(str(number), problem) if isinstance(problem, str) else problem
+    if not isinstance(made, Problem):
         raise InputError(f"problem {number} must be a text or a Problem, such as Problem('1', '?'), not {problem!r}")
-    return problem
+    for check in checks:
+        check(made)
+    return made
 
 
 def together_in(problems: Iterable[Problem], size: int) -> Iterator[list[Problem]]:

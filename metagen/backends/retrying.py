@@ -11,7 +11,7 @@ from tenacity.wait import wait_random_exponential
 
 from metagen.backends.wrapper import Inner, Passing, RewardWrapper, Wrapper
 from metagen.budget import Usage
-from metagen.errors import BackendGone, InputError, SampleError, TransientError
+from metagen.errors import BackendGone, InputError, SampleError, ServerBusy, TransientError
 from metagen.request import (
     AnyBackend,
     Backend,
@@ -118,7 +118,7 @@ class Patience:
             nonlocal tried, answered
             error = state.outcome.exception() if state.outcome else None
             before, answered = answered, self._answered
-            if isinstance(error, TransientError) and error.busy and answered > before:
+            if isinstance(error, ServerBusy) and answered > before:
                 return False
             if isinstance(error, TransientError) and error.unreachable:  # other servers may answer meanwhile
                 tried += opening or error.sent
@@ -174,7 +174,7 @@ class Patience:
             self._gone = BackendGone(
                 f"{self._of.name} has not answered for {self._patience:g} seconds; the last error: {error}"
             )
-            raise self._gone from None
+            raise self._gone from error
 
     async def opened(self, opening: Callable[[], Awaitable[object]]) -> None:
         self._failures, self._gone = 0, None
@@ -183,7 +183,7 @@ class Patience:
                 with attempt:
                     await opening()
         except TransientError as error:
-            hint = ": is the server running?" if error.unreachable else ""
+            hint = f": {error.remedy or 'is the server running?'}" if error.unreachable else ""
             raise InputError(f"{error}{hint}") from None
 
 

@@ -225,11 +225,11 @@ async def _open(models: Mapping[str, AnyBackend], stack: AsyncExitStack) -> None
     for backend in models.values():
         with err.status(f"Loading {backend.name} ..."):
             await stack.enter_async_context(backend)
-        _say_missing(backend, ())
-        stack.callback(_say_missing, backend, backend.missing)
+        say_missing(backend)
+        stack.callback(say_missing, backend, backend.missing)
 
 
-def _say_missing(backend: AnyBackend, known: Sequence[str]) -> None:
+def say_missing(backend: AnyBackend, known: Sequence[str] = ()) -> None:
     """Print what a backend lacks beside what is known: some servers tell only when they are asked."""
     for what in backend.missing:
         if what not in known:

@@ -30,6 +30,7 @@ from metagen.disk.lines import encode_line
 from metagen.disk.pool import Sample, read_samples
 from metagen.disk.problems import ProblemFile
 from metagen.disk.runs import read_rows, read_solutions
+from metagen.disk.samples import read_claim
 from metagen.disk.traces import read_configuration
 from metagen.errors import InputError
 from metagen.jobs.job import ModelOrder, Order, make_models, prepare, read_named
@@ -77,6 +78,8 @@ def from_pools(
     if twice := read_named(given["model"] or (), "--model").keys() & named.keys():
         raise InputError(f"--model {twice.pop()}=...: is the name of a source: give one of them another name")
     found = gathered(named, cards(card or (), len(named)), prices(price or (), len(named)), **given)
+    for path in named.values():
+        _say_loaded(path)
     return replace(found, command=partial(spell_command, given, named, found.by))
 
 
@@ -330,9 +333,21 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _writer(path: Path) -> str:
-    """The model that wrote the samples of a pool, if it says so."""
+    """The model that wrote the samples of a pool, as `--model` takes it, if the pool says so."""
+    origin, asked = read_claim(path)
+    if asked.get("loaded"):  # its name opens nothing
+        return "MODEL"
+    if os.path.isabs(origin) and os.path.exists(origin):
+        return origin
     sample = _first(path)
     return (sample and sample.model) or "MODEL"
+
+
+def _say_loaded(path: Path) -> None:
+    """Note which file of code holds the model that drew a pool: the command can name neither."""
+    if loaded := read_claim(path)[1].get("loaded"):
+        files = " and ".join(str(each).rpartition(" (")[0] for each in loaded)
+        _note(str(path), f"was drawn by a model of {files}: load it, and write its name there in the place of MODEL")
 
 
 def _drawn_by(path: Path, name: str, names: Mapping[str, Any], problems: ProblemFile, *, asked: bool) -> str:

@@ -16,11 +16,14 @@ from metagen.answers.spec import parse_answers
 from metagen.budget import Budget
 from metagen.cli.clusters import cluster_of, models_of
 from metagen.cli.console import err, out
+from metagen.cli.jobs import say_missing
 from metagen.cli.orders import read_models
 from metagen.distribution import how_to_install
 from metagen.errors import InputError
 from metagen.jobs.job import ModelOrder, make_models
 from metagen.jobs.loading import load_all
+from metagen.jobs.remarks import servers_away
+from metagen.request import AnyBackend
 from metagen.run import Generator
 from metagen.settings import takes
 from metagen.spec.parse import parse
@@ -74,8 +77,9 @@ def serve(
         raise InputError(f"--host {host}: without keys, only this machine may call: give --keys FILE")
     order = ModelOrder(**read_models(model, load, engine, server, card, price))
     cluster = cluster_of(workers, gpus_per_worker, ray)
+    models = models_of(cluster, order) if cluster else make_models(order, names)[1]
     application = app(
-        models_of(cluster, order) if cluster else make_models(order, names)[1],
+        models,
         _read_aliases(alias or (), names),
         keys=known,
         limits=Limits(
@@ -104,7 +108,7 @@ def serve(
     logging.getLogger("uvicorn.error").addFilter(_is_no_cancellation)
     sockets = _bound(host, port)
     try:
-        asyncio.run(_serve(application, uvicorn.Server(config), sockets))
+        asyncio.run(_serve(application, models, uvicorn.Server(config), sockets))
     except KeyboardInterrupt:  # also what SIGTERM and SIGHUP become
         out.print("Stopped: what was under way is cancelled, and the models are closed.", soft_wrap=True)
         sys.exit(0)  # a server that is told to stop has done what it was asked
@@ -138,12 +142,16 @@ def _bound(host: str, port: int) -> list[socket.socket]:
     return bound
 
 
-async def _serve(application: Any, server: Any, sockets: list[socket.socket]) -> None:
-    """Open the models, answer until it is stopped, and close them."""
+async def _serve(application: Any, models: Mapping[str, AnyBackend], server: Any, sockets: list[socket.socket]) -> None:
+    """Open the models, say what they lack, answer until it is stopped, and close them."""
     with err.status("Loading the models ..."):
         opening = application.router.lifespan_context(application)
         await opening.__aenter__()
     try:
+        for backend in models.values():
+            say_missing(backend)
+        for line in servers_away(models):
+            err.print(line, soft_wrap=True)
         serving = asyncio.create_task(server.serve(sockets))
         while not (server.started or serving.done()):  # noqa: ASYNC110 (uvicorn sets no event)
             await asyncio.sleep(0.01)

@@ -110,6 +110,8 @@ def _facts(same: Sequence[Shown]) -> Iterator[str]:
         yield "chosen"
     if len(same) > 1:
         yield f"{len(same)} times"
+    if models := sorted({each.model for each in same if each.model}):
+        yield f"by {', '.join(models)}"
     if scores := {f"{each.score:.3g}" for each in same if each.score is not None}:
         yield f"score {', '.join(sorted(scores))}"
     if same[0].steps:

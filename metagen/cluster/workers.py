@@ -36,6 +36,7 @@ from metagen.solution import Solution
 from metagen.solve import as_problems, cancel, check_arguments, solve_all
 from metagen.spec.parse import parse, parse_grade
 from metagen.tasks import uninterrupted
+from metagen.verifiers.needs import checks_of
 
 ENGINE = 256
 """Samples that an engine of vLLM runs at once, unless it is told otherwise."""
@@ -294,7 +295,7 @@ class Workers:
             concurrency,
             self.fill,
         )
-        checked = self._checked(as_problems(problems))
+        checked = self._checked(as_problems(problems, checks_of(strategy, elsewhere=True)))
         work = Work(self, task, Dispatch(checked, self._count, hedge=self._hedge), account, grade)
         if self._solving.locked() and self._solver is asyncio.current_task():
             raise InputError(

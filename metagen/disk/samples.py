@@ -93,7 +93,7 @@ class Samples:
         A pool that has samples and no such record is taken as it is. Raises `InputError` if it is of another model or
         was asked otherwise, or if a file of this name is none of ours.
         """
-        record = self.path.with_name(f"{self.path.name}.model")
+        record = _record_of(self.path)
         origin = origin.encode(errors="backslashreplace").decode()  # as it is written
         text = f"{origin}\n" + (json.dumps({"asked": dict(asked)}, default=str) + "\n" if asked else "")
         known = record.read_bytes() if os.path.isfile(record) else b""
@@ -178,6 +178,17 @@ class Samples:
     def _line(self, file: BinaryIO, place: int) -> Sample:
         file.seek(place)
         return read_sample(file.readline(), self.path)
+
+
+def _record_of(pool: Path) -> Path:
+    return pool.with_name(f"{pool.name}.model")
+
+
+def read_claim(pool: Path) -> tuple[str, dict[str, Any]]:
+    """Which model drew a pool and how it was asked, as far as `claim` kept it: its origin, which may be empty."""
+    record = _record_of(pool)
+    found = _RECORD.match(record.read_bytes()) if os.path.isfile(record) else None
+    return (found[1].decode(errors="replace"), _asked(found[2])) if found else ("", {})
 
 
 def _asked(line: str | bytes | None) -> dict[str, Any]:

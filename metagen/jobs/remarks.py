@@ -1,6 +1,7 @@
 """What the user should know as a run starts: nothing is wrong, and something may surprise."""
 
 from collections.abc import AsyncIterator, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from metagen.backends import OpenAIServer, Recorded, Scripted
@@ -28,15 +29,16 @@ def of_problems(job: Job) -> Iterator[str]:
 async def remarks(strategy: Generator, models: Mapping[str, AnyBackend], seed: int | None = None) -> list[str]:
     """What may surprise about opened models: servers that are away, replies without a limit, an end by a seed."""
     by_seeds = [] if seed is None else [line async for line in _ended_by_seeds(models)]
-    return [*_away(models), *_without_limit(strategy, models), *by_seeds]
+    return [*servers_away(models), *_without_limit(strategy, models), *by_seeds]
 
 
-def _away(models: Mapping[str, AnyBackend]) -> Iterator[str]:
+def servers_away(models: Mapping[str, AnyBackend]) -> Iterator[str]:
+    """Which of several servers of opened models are left out, and why."""
     for backend in models.values():
-        several: Any = innermost(backend)
-        away: tuple[str, ...] = getattr(several, "away", ())
-        if away and not isinstance(several.of[0], Passing):  # workers that start late are no news
-            yield from (f"{backend.name}: a server is left out until it answers: {why}." for why in away)
+        for several in _within(backend):
+            away: tuple[str, ...] = getattr(several, "away", ())
+            if away and not isinstance(several.of[0], Passing):  # workers that start late are no news
+                yield from (f"{backend.name}: a server is left out until it answers: {why}." for why in away)
 
 
 def _without_limit(strategy: Generator, models: Mapping[str, AnyBackend]) -> Iterator[str]:
@@ -53,20 +55,17 @@ def _without_limit(strategy: Generator, models: Mapping[str, AnyBackend]) -> Ite
 
 
 async def _ended_by_seeds(models: Mapping[str, AnyBackend]) -> AsyncIterator[str]:
-    for server in find_servers(tuple(models.values())):
-        if await server.seems_cpu():
+    for server in chain.from_iterable(map(_within, models.values())):
+        if isinstance(server, OpenAIServer) and await server.seems_cpu():
             yield f"{server.name}: it seems to be vLLM on a CPU, where a request with --seed can end it: {REMEDY}."
 
 
-def find_servers(backend: object) -> Iterator[OpenAIServer]:
-    """The servers inside what asks them again or balances them."""
-    if isinstance(backend, OpenAIServer):
-        yield backend
-    elif isinstance(backend, tuple):
-        for each in backend:
-            yield from find_servers(each)
-    elif (inner := getattr(backend, "of", None)) is not None:
-        yield from find_servers(inner)
+def _within(backend: Any) -> Iterator[Any]:
+    """A backend, and those that it asks again, balances, or keeps the samples of."""
+    yield backend
+    of = getattr(backend, "of", None)
+    for each in of if isinstance(of, tuple) else () if of is None else (of,):
+        yield from _within(each)
 
 
 def _writes(backend: Backend) -> bool:

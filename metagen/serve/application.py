@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from metagen import distribution
 from metagen.answers.kinds import MATHS
 from metagen.answers.protocol import Answers
 from metagen.budget import Budget, tightest
-from metagen.errors import MetagenError
+from metagen.errors import MetagenError, ServerBusy
 from metagen.jobs.costs import check_costs
 from metagen.request import AnyBackend, price_of
 from metagen.run import Generator
@@ -331,7 +331,8 @@ class Server:
     async def _health(self, _: Request) -> Response:
         try:
             for backend in self._service.models.values():
-                await backend.probe()
+                with suppress(ServerBusy):  # which is an answer
+                    await backend.probe()
         except MetagenError:
             raise Refusal(503, "A model does not answer", code="model_gone") from None
         return _json({"status": "ok"})

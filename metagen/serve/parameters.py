@@ -149,6 +149,7 @@ class Chat(Choices):
     tool_choice: Literal["none", "auto", "required"] | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
     logprobs: Literal[False] | None = None
+    top_logprobs: Literal[0] | None = None
     modalities: list[Literal["text"]] | None = None
 
     def limit(self) -> int | None:
@@ -172,12 +173,15 @@ class Response(Common):
 
     input: str | list[dict[str, Any]]
     instructions: str | None = None
+    include: Annotated[list[str], Field(max_length=0)] | None = None
+    """Nothing: some clients always send the list."""
     max_output_tokens: Positive | None = None
     tools: list[dict[str, Any]] | None = None
     tool_choice: Literal["none", "auto", "required"] | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
     text: TextOptions | None = None
     background: bool | None = None
+    top_logprobs: Literal[0] | None = None
     truncation: Literal["disabled"] | None = None
     store: bool | None = None  # type: ignore[assignment]  # the client's default is true: a reply can be fetched again
 

@@ -56,6 +56,15 @@ def spent(why: str) -> Refusal:
     return Refusal(429, why, code="insufficient_quota")
 
 
+PAUSE = 30
+"""Seconds after which to ask again what a busy model did not answer; it was asked often by then."""
+
+
+def overloaded(why: str) -> Refusal:
+    """The model itself takes no more requests at the moment."""
+    return busy(PAUSE, f"The model takes no more requests at the moment: {why}")
+
+
 def failed(why: str) -> Refusal:
     """The model failed every sample."""
     return Refusal(502, f"The model gave no answer: {why}", code="model_failed")

@@ -16,7 +16,7 @@ from metagen.budget import Account, Usage
 from metagen.candidate import changed
 from metagen.disk.runs import RunDirectory
 from metagen.disk.traces import row_of
-from metagen.errors import BackendGone, BudgetExceeded, InputError, StorageError, UnfitRequest
+from metagen.errors import BackendGone, BudgetExceeded, InputError, ServerBusy, StorageError, UnfitRequest
 from metagen.events import Event
 from metagen.leaves import leaves_open
 from metagen.model import USUAL, Model
@@ -27,7 +27,7 @@ from metagen.serve.limits import Books, Gate, Limits
 from metagen.serve.metrics import Metrics
 from metagen.serve.names import MOST_SAMPLES, Catalogue, Served, count_samples
 from metagen.serve.parameters import Call
-from metagen.serve.refusals import Refusal, failed, unfit
+from metagen.serve.refusals import Refusal, failed, overloaded, unfit
 from metagen.serve.replies import Asked, new_id
 from metagen.solution import Solution
 from metagen.solve import solve
@@ -139,6 +139,8 @@ class Service:
                 param = "temperature" if "temperature=0" in str(error) else None
                 raise Refusal(400, str(error), param=param, code="invalid_value") from None
             except BackendGone as error:
+                if isinstance(error.__cause__, ServerBusy):
+                    raise overloaded(str(error)) from None
                 raise Refusal(503, f"The model cannot be reached: {error}", code="model_gone") from None
         backends = {id(each): each for each in order.models.values()}.values()
         lacking = [f"{each.name}: {what}" for each in backends for what in getattr(each, "missing", ())]
@@ -172,6 +174,8 @@ class Service:
             raise self.books.refused(order.key, account, lost.error)
         if UnfitRequest.__name__ in f"{lost.error} {lost.why_lost}":
             raise unfit(lost.error)
+        if ServerBusy.__name__ in f"{lost.error} {lost.why_lost}":
+            raise overloaded(lost.error)
         raise failed(lost.error)
 
     def _keep(self, order: Order, solutions: list[Solution]) -> list[Solution]:

@@ -20,7 +20,7 @@ from metagen.settings import (
     spelled,
 )
 from metagen.strategies.choosing import best, values
-from metagen.strategies.judging import judged
+from metagen.strategies.judging import is_broken, judged
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -30,7 +30,8 @@ class Until:
     (Repeated sampling with an oracle, Brown et al. 2024.) At most `limit` samples, `window` of them in flight; when
     one is accepted, those still in flight are cancelled. Samples are judged in the order of their numbers, so the
     choice does not depend on which came back first. If none is accepted, the best is returned, and a note says so; no
-    verdict ranks last, ties go to the sample that was drawn first.
+    verdict ranks last, ties go to the sample that was drawn first. A verifier that fails on each of the first five
+    ends it, with the verifier's error.
     """
 
     by: Verifier
@@ -67,6 +68,8 @@ class Until:
                 if value is not None and value >= self.threshold:
                     settled(verdicts, run)
                     return candidate
+                if is_broken(verdicts):
+                    break
         if not seen:
             raise NoCandidate(f"all of up to {self.limit} samples were lost{run.why_lost()}")
         scores = settled(verdicts, run)
@@ -125,7 +128,10 @@ class Within:
 
 @dataclass(frozen=True, slots=True, repr=False, init=False)
 class Fallback:
-    """The first strategy that gives a candidate: the next is asked only if the one before it lost its sample."""
+    """The first strategy that gives a candidate: the next is asked only if the one before it lost its sample.
+
+    So it is if a reply was cut before its text, as in its thought. That reply is returned if all others fail.
+    """
 
     of: tuple[Generator, ...]
 
@@ -139,9 +145,21 @@ class Fallback:
         object.__setattr__(self, "of", of)
 
     async def __call__(self, problem: Problem, run: Run) -> Candidate:
+        silent: Candidate | None = None
         for generator in self.of[:-1]:
             try:
-                return await run.ask(generator, problem)
+                candidate = await run.ask(generator, problem)
             except SampleError as error:
                 run.note(f"{literal(generator)} failed ({error}): trying the next")
-        return await run.ask(self.of[-1], problem, part="last")
+                continue
+            if not candidate.cut or candidate.text.strip():
+                return candidate
+            silent = silent or candidate
+            run.note(f"{literal(generator)} gave a reply that was cut before its text: trying the next")
+        try:
+            return await run.ask(self.of[-1], problem, part="last")
+        except SampleError as error:
+            if silent is None:
+                raise
+            run.note(f"{literal(self.of[-1])} failed ({error}): the reply that was cut is returned")
+            return silent

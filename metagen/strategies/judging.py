@@ -27,6 +27,15 @@ def all_failed(verdicts: Sequence[Score | SampleError | None]) -> bool:
     return bool(verdicts) and all(isinstance(each, SampleError) for each in verdicts)
 
 
+TRIES = 5
+"""Candidates, judged one after another, on which a verifier must fail from the first on to count as broken."""
+
+
+def is_broken(verdicts: Sequence[Score | SampleError | None]) -> bool:
+    """The same where candidates are judged one after another: then no more of them are drawn and paid for."""
+    return len(verdicts) >= TRIES and all_failed(verdicts)
+
+
 ACCEPTED = 1.0
 """The verdict with which an oracle ends a search."""
 

@@ -8,6 +8,8 @@ from metagen.problem import Problem
 from metagen.run import Generator, Verifier
 from metagen.verifiers.grading import oracle_of
 
+Check = Callable[[Problem], object]
+
 
 class Needs:
     """Checks the first `limit` problems, and counts those whose answers can be right or wrong.
@@ -23,11 +25,8 @@ class Needs:
         """Raises `InputError` for what this machine lacks, unless the work is done elsewhere."""
         self.judged = 0
         self._grade, self._limit, self._seen = grade, limit, 0
-        every = list(parts((strategy, grade)))
-        for part in () if elsewhere else every:
-            _check_host(part)
         self._elsewhere = elsewhere
-        self._checks = [self._check_of(part) for part in every if hasattr(part, "check_problem")]
+        self._checks = checks_of((strategy, grade), elsewhere=elsewhere)
 
     def __call__(self, problem: Problem) -> None:
         """Raises `InputError` for a problem that some part cannot judge."""
@@ -40,12 +39,24 @@ class Needs:
         if oracle is not None:
             if not self._elsewhere:
                 _check_host(oracle)
-            self._check_of(oracle)(problem)
+            _check_of(oracle, elsewhere=self._elsewhere)(problem)
         self.judged += self._grade is not None or oracle is not None
 
-    def _check_of(self, part: Any) -> Callable[[Problem], object]:
-        check: Callable[[Problem], object] = part.check_problem
-        return getattr(part, "check_elsewhere", check) if self._elsewhere else check
+
+def checks_of(strategy: object, *, elsewhere: bool = False) -> list[Check]:
+    """What raises `InputError` for a problem that some part of a strategy cannot judge.
+
+    Raises `InputError` itself for what this machine lacks, unless the work is done elsewhere.
+    """
+    every = list(parts(strategy))
+    for part in () if elsewhere else every:
+        _check_host(part)
+    return [_check_of(part, elsewhere=elsewhere) for part in every if hasattr(part, "check_problem")]
+
+
+def _check_of(part: Any, *, elsewhere: bool) -> Check:
+    check: Check = part.check_problem
+    return getattr(part, "check_elsewhere", check) if elsewhere else check
 
 
 def _check_host(part: Any) -> None:

@@ -35,6 +35,15 @@ class Shown:
     steps: tuple[float, ...] = ()
     """The values of its steps, where a verifier scored them."""
     chosen: bool = False
+    model: str = ""
+    """The model that wrote it, where several wrote and it is known which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply(Written):
+    """A reply as far as it was written, and by which model."""
+
+    model: str = ""
 
 
 def candidates_of(
@@ -49,7 +58,7 @@ def candidates_of(
         return []
     if (where := _comparing(row, spans)) is None:
         return [_single(row, spans, leaves)]
-    whole = compared(where, spans)[: len(row.answers)]
+    whole, several = compared(where, spans)[: len(row.answers)], _are_several(spans)
     texts = [each.text for each in whole]
     scores = _direct(spans, where.path, len(row.answers)) or _inner(where, spans, texts, leaves)
     chosen = _chosen(texts, [score for score, _ in scores], row.text)
@@ -64,22 +73,28 @@ def candidates_of(
             _at(row.groups, place, -1),
             *scores[place],
             chosen=place == chosen,
+            model=each.model if several else "",
         )
         for place, (each, answer) in enumerate(zip(whole, row.answers, strict=False))
     ]
 
 
-def below(spans: Sequence[SpanRow], path: str) -> Iterator[tuple[Written, Written]]:
+def _are_several(spans: Sequence[SpanRow]) -> bool:
+    """Whether several models wrote."""
+    return len({reply.model for reply, _ in below(spans, "")}) > 1
+
+
+def below(spans: Sequence[SpanRow], path: str) -> Iterator[tuple[Reply, Written]]:
     """The replies at and below a span, each as far as it was written there, with the completion that it ends with.
 
     Those of verifiers and of lost samples are left out.
     """
     for span in _kept(spans, path):
-        partial = span.request.partial if span.request else ""
+        partial, model = (span.request.partial, span.request.model) if span.request else ("", "")
         begun = split(partial)
         for each in span.completions:
             thought, tokens = begun.thought + each.thought, 0 if partial else each.tokens
-            yield Written(begun.text + each.text, tokens, each.cut, thought), each
+            yield Reply(begun.text + each.text, tokens, each.cut, thought, model=model), each
 
 
 def _kept(spans: Sequence[SpanRow], path: str) -> Iterator[SpanRow]:
@@ -108,11 +123,20 @@ def _chosen(texts: Sequence[str], scores: Sequence[float | None], answer: str) -
 def _single(row: SolutionRow, spans: Sequence[SpanRow], leaves: Mapping[str, float | None]) -> Shown:
     written = list(below(spans, ""))
     ending = next((last for _, last in reversed(written) if last.text and row.text.endswith(last.text)), None)
-    (said,) = _said([row.text], [whole for whole, _ in written])
-    said = said if said.thought or ending is None else ending
-    group = -1 if row.answer is None else 0
-    score = leaves.get(row.text)
-    return Shown(row.text, said.thought, said.tokens, said.cut, row.answer, row.correct, group, score, chosen=True)
+    (reply,) = _said([row.text], [whole for whole, _ in written])
+    said: Written = reply if reply.thought or ending is None else ending
+    return Shown(
+        row.text,
+        said.thought,
+        said.tokens,
+        said.cut,
+        row.answer,
+        row.correct,
+        -1 if row.answer is None else 0,
+        leaves.get(row.text),
+        chosen=True,
+        model=reply.model if _are_several(spans) else "",
+    )
 
 
 def _comparing(row: SolutionRow, spans: Sequence[SpanRow]) -> SpanRow | None:
@@ -121,7 +145,7 @@ def _comparing(row: SolutionRow, spans: Sequence[SpanRow]) -> SpanRow | None:
     return next((span for span in spans if span.path == row.at and span.compared == wanted > 0), None)
 
 
-def compared(where: SpanRow, spans: Sequence[SpanRow]) -> list[Written]:
+def compared(where: SpanRow, spans: Sequence[SpanRow]) -> list[Reply]:
     """The replies that were compared at a span, with their thoughts as far as it is known whose they are."""
     written = [whole for whole, _ in below(spans, where.path)]
     if not where.replies:
@@ -134,23 +158,23 @@ def compared(where: SpanRow, spans: Sequence[SpanRow]) -> list[Written]:
     return _said(where.replies, written)
 
 
-def _said(texts: Sequence[str], written: Sequence[Written]) -> list[Written]:
+def _said(texts: Sequence[str], written: Sequence[Reply]) -> list[Reply]:
     """The replies with these texts, each with its thought where it is known which of those that were written it is.
 
     Equal texts are in their order where each of them is one of these. Else one whose thought continues those of all
     others is the one that was returned, after trials.
     """
-    alike: defaultdict[str, list[Written]] = defaultdict(list)
+    alike: defaultdict[str, list[Reply]] = defaultdict(list)
     for each in written:
         alike[each.text].append(each)
     in_order = {text: iter(alike[text]) for text, wanted in Counter(texts).items() if wanted == len(alike[text])}
     return [next(in_order[text]) if text in in_order else _last(text, alike[text]) for text in texts]
 
 
-def _last(text: str, alike: Sequence[Written]) -> Written:
+def _last(text: str, alike: Sequence[Reply]) -> Reply:
     if alike and all(alike[-1].thought.startswith(each.thought) for each in alike):
         return alike[-1]
-    return Written(text)
+    return Reply(text)
 
 
 def _direct(spans: Sequence[SpanRow], path: str, count: int) -> list[Verdict]:

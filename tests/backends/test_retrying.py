@@ -23,6 +23,7 @@ from metagen import (
     RetryingReward,
     Scripted,
     ScriptedReward,
+    ServerBusy,
     TransientError,
     Usage,
     VLLMServer,
@@ -105,14 +106,14 @@ async def test_where_a_rate_is_limited_each_request_waits_for_its_turn() -> None
                 return await super().generate(request, spend)
             self.turned_away += 1
             await server.generate(replace(REQUEST, problem="other"), lambda _: None)
-            raise TransientError("too many requests", busy=True)
+            raise ServerBusy("too many requests")
 
     server = quick(Limiting("7"), attempts=3)
     assert len(completed(await server.generate(REQUEST, lambda _: None))) == 4
 
 
 async def test_a_request_that_is_turned_away_while_nobody_is_answered_is_given_up() -> None:
-    backend = Failing(*(TransientError(f"busy {number}", busy=True) for number in range(9)))
+    backend = Failing(*(ServerBusy(f"busy {number}") for number in range(9)))
     with pytest.raises(TransientError, match="busy 2"):
         await quick(backend, attempts=3).generate(REQUEST, lambda _: None)
 

@@ -455,3 +455,31 @@ def test_a_judge_of_a_run_that_asks_the_first_model_asks_no_other_one(metagen: C
     assert metagen("solve", "problems.jsonl", *models, "--strategy", strategy, "--out", "run").code == 0
     code, out, err = metagen("choose", "run", *CHOOSE[2:])
     assert (code, [word for word in command_of(out) if "MODEL" in word]) == (0, ["model=MODEL", "pool=MODEL"]), err
+
+
+@pytest.mark.parametrize("model", ["mine", "made:7"])
+def test_the_command_asks_for_the_name_of_a_model_of_a_loaded_file(metagen: Command, folder: Path, model: str) -> None:
+    (folder / "my models.py").write_text(
+        "from metagen import Scripted\n\nmine = Scripted('The answer is 7.')\n\n"
+        "def made(answer):\n    return Scripted(f'The answer is {answer}.', name='big')\n"
+    )
+    drawn = ("--load", "my models.py", "--model", model, "--out", "drawn.jsonl")
+    assert metagen("sample", "problems.jsonl", "-n", "2", *drawn).code == 0
+    code, out, err = metagen("choose", "drawn.jsonl", *CHOOSE[2:])
+    words = command_of(out)
+    assert (code, words[words.index("--model") + 1]) == (0, "MODEL")
+    assert err == (
+        "drawn.jsonl: was drawn by a model of my models.py: load it, and write its name there in the place of MODEL\n"
+    )
+
+
+def test_the_command_opens_the_folder_of_the_model_that_drew_a_pool(metagen: Command, folder: Path) -> None:
+    rows = [json.loads(line) for line in (folder / "pool.jsonl").read_text().splitlines()]
+    (folder / "pool.jsonl").write_text(lines(*(row | {"model": "tuned"} for row in rows)))
+    (folder / "tuned").mkdir()
+    (folder / "pool.jsonl.model").write_text(f"{folder / 'tuned'}\n")
+    _, out, _ = metagen(*CHOOSE)
+    assert str(folder / "tuned") in command_of(out)
+    (folder / "tuned").rmdir()
+    _, out, _ = metagen(*CHOOSE)
+    assert "tuned" in command_of(out)

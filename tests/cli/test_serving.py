@@ -1,5 +1,6 @@
 """`metagen serve`, as a process of its own."""
 
+import asyncio
 import http.client
 import json
 import os
@@ -12,6 +13,8 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+
+from tests.support.fake_server import FakeServer, reserved_port
 
 SERVE = (sys.executable, "-m", "metagen", "serve", "--model", "Scripted:The answer is 7.")
 WIDE = {"COLUMNS": "200"}
@@ -61,6 +64,22 @@ def test_what_is_under_way_when_it_is_stopped_is_cancelled(tmp_path: Path) -> No
         assert process.wait() == 0
         assert "Traceback" not in process.stderr.read()
         connection.close()
+
+
+async def test_it_says_what_its_models_lack_and_which_server_is_away() -> None:
+    async with FakeServer(vllm=False).running() as fake:
+        with reserved_port() as away:
+            command = [*SERVE[:4], "--model", f"{fake.url}, http://127.0.0.1:{away}/v1", "--port", "0"]
+            process = await asyncio.create_subprocess_exec(
+                *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=os.environ | WIDE
+            )
+            assert process.stdout
+            assert (await process.stdout.readline()).startswith(b"Serving at ")
+            process.send_signal(signal.SIGTERM)
+            _, said = await process.communicate()
+    assert b"mock: its context is unknown: 8192 tokens are assumed.\n" in said
+    why = f"cannot connect to 127.0.0.1:{away}: Connection refused"
+    assert f"mock: a server is left out until it answers: {why}.\n".encode() in said
 
 
 def test_a_port_in_use_is_refused_before_a_model_is_loaded(tmp_path: Path) -> None:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from metagen import InputError, Problem
+from metagen import InputError, Problem, Scripted, parse, solve
 from metagen.cli.show import show_problem, show_problems
+from metagen.disk.runs import RunDirectory
 from tests.support.viewed import PROBLEMS, make_run
 
 
@@ -78,3 +79,15 @@ async def test_a_problem_that_is_not_there_is_refused(tmp_path: Path) -> None:
     folder = await make_run(tmp_path)
     with pytest.raises(InputError, match=r"has no problem 'x'; it has a, b, c and others"):
         show_problem(folder, "x")
+
+
+async def test_of_several_models_each_candidate_names_the_one_that_wrote_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    team = {"a": Scripted("The answer is 7.", name="small"), "b": Scripted("So 7. The answer is 7.", name="big")}
+    with RunDirectory(tmp_path, {}) as run:
+        run.add(await solve(PROBLEMS[0], parse('Vote(4, of=Panel((Model("a"), Model("b"))))'), team))
+    show_problem(tmp_path, PROBLEMS[0].id)
+    text = printed(capsys)
+    assert "2 times, by small" in text
+    assert "2 times, by big" in text

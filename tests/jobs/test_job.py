@@ -178,11 +178,13 @@ def test_a_setting_of_a_server_of_the_wrong_kind_is_refused(tmp_path: Path, sett
 
 def test_a_setting_that_the_server_of_a_reward_model_lacks_is_given_to_the_other_by_its_name(tmp_path: Path) -> None:
     models = {"model": SERVER, "prm": "qwen-prm+http://localhost:8001#p"}
-    with pytest.raises(InputError, match=r"has no such setting: for another model write NAME\.headers="):
-        prepare(order(tmp_path, {"answer": 7}, models=models, server={"headers": {"X-Team": "a"}}))
+    with pytest.raises(InputError, match=r"has no such setting: for another model write NAME\.session="):
+        prepare(order(tmp_path, {"answer": 7}, models=models, server={"session": "X-Session"}))
     with pytest.raises(InputError, match="reward model has no such setting: did you mean silence"):
         prepare(order(tmp_path, {"answer": 7}, models=models, server={"prm.silense": 7}))
-    prepare(order(tmp_path, {"answer": 7}, models=models, server={"model.headers": {"X-Team": "a"}}))
+    prepare(order(tmp_path, {"answer": 7}, models=models, server={"model.session": "X-Session"}))
+    both = {"headers": {"X-Team": "a"}, "insecure_key": True, "probe_every": 5}
+    prepare(order(tmp_path, {"answer": 7}, models=models, server=both))
 
 
 def test_another_price_or_card_is_another_configuration_of_the_same_folder(tmp_path: Path) -> None:

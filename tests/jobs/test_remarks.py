@@ -120,12 +120,15 @@ async def test_what_is_not_read_of_a_file_is_said_once(
     assert all(capsys.readouterr().err.count(line) == 1 for line in said)
 
 
-async def test_a_server_that_is_away_as_the_run_starts_is_named() -> None:
+@pytest.mark.parametrize("around", ["alone", "in a pool", "at a price"])
+async def test_a_server_that_is_away_as_the_run_starts_is_named(around: str, tmp_path: Path) -> None:
     async with FakeServer().running() as fake:
         with reserved_port() as port:
-            several = make_backend(f"{fake.url}, http://127.0.0.1:{port}/v1", {}, {}, None, {})
-            async with several:
-                said = await remarks(read("Model(max_tokens=5)"), {"model": several})
+            several: Any = make_backend(f"{fake.url}, http://127.0.0.1:{port}/v1", {}, {}, None, {})
+            if around == "in a pool":
+                several = Recorded(tmp_path / "pool.jsonl", several)
+            async with at_price(several, "1/2" if around == "at a price" else None) as model:
+                said = await remarks(read("Model(max_tokens=5)"), {"model": model})
     assert said == [
         f"mock: a server is left out until it answers: cannot connect to 127.0.0.1:{port}: Connection refused."
     ]

@@ -206,6 +206,19 @@ def test_what_is_null_is_not_given(read: Any) -> None:
     assert read({**LEAST[read], **NULLS, **own}) == read(LEAST[read])
 
 
+def test_a_response_may_include_nothing_and_say_so() -> None:
+    assert read_response({**LEAST[read_response], "include": []}) == read_response(LEAST[read_response])
+    with pytest.raises(Refusal, match="'include'"):
+        read_response({**LEAST[read_response], "include": ["reasoning.encrypted_content"]})
+
+
+@pytest.mark.parametrize("read", [read_chat, read_response])
+def test_no_log_probabilities_are_those_of_no_tokens(read: Any) -> None:
+    assert read({**LEAST[read], "top_logprobs": 0}) == read(LEAST[read])
+    with pytest.raises(Refusal, match="'top_logprobs'"):
+        read({**LEAST[read], "top_logprobs": 5})
+
+
 def test_nothing_in_a_schema_is_left_out() -> None:
     schema = {"enum": ["a", None], "default": None}
     form = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema, "strict": None}}

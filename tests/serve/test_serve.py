@@ -27,6 +27,7 @@ from metagen import (
     Python,
     Refine,
     Request,
+    Retrying,
     Scripted,
     Solution,
     UnfitRequest,
@@ -429,6 +430,31 @@ async def test_what_no_model_can_take_is_a_mistake_of_the_client() -> None:
             assert odd.value.code == "invalid_value"
 
 
+@pytest.mark.parametrize("status", ["429", "503", "529"])
+@pytest.mark.parametrize("patience", [120.0, 0.0])  # without any, a server that fails five times is given up
+async def test_a_client_is_told_to_wait_where_the_model_itself_is_busy(status: str, patience: float) -> None:
+    async with FakeServer().running() as busy:
+        model = Retrying(OpenAIServer(busy.url), attempts=5, wait=0, longest=0, patience=patience)
+        async with serving(app(model)) as url, client_of(url) as client:
+            for name in ("mock", "Vote(2)"):
+                busy.faults = [status] * 10
+                with pytest.raises(openai.RateLimitError, match=f"answered {status}: fault {status}") as told:
+                    await client.chat.completions.create(model=name, messages=QUESTION)
+                assert told.value.code == "rate_limit_exceeded"
+                assert int(told.value.response.headers["Retry-After"]) > 1
+                busy.faults = []
+
+
+async def test_where_the_model_fails_otherwise_the_server_is_a_bad_gateway() -> None:
+    async with FakeServer().running() as broken:
+        model = Retrying(OpenAIServer(broken.url), attempts=2, wait=0, longest=0)
+        async with serving(app(model)) as url, client_of(url) as client:
+            broken.faults = ["500"] * 2
+            with pytest.raises(openai.InternalServerError, match="fault 500") as told:
+                await client.chat.completions.create(model="mock", messages=QUESTION)
+            assert told.value.status_code == 502
+
+
 async def test_an_error_in_a_stream_is_told_in_the_stream() -> None:
     def failing(request: Request) -> str:
         raise GenerationError("no power")
@@ -605,6 +631,21 @@ async def test_the_small_pages(url: str) -> None:
         assert (
             "access-control-allow-origin" not in (await client.get("/health", headers={"Origin": "http://a.b"})).headers
         )
+
+
+@pytest.mark.parametrize(("status", "health"), [(200, 200), (429, 200), (401, 200), (500, 503)])
+async def test_a_model_whose_server_is_busy_is_healthy(status: int, health: int) -> None:
+    class Server(FakeServer):
+        status = 200
+
+        async def _models(self, request: web.Request) -> web.Response:
+            return await super()._models(request) if self.status == 200 else web.json_response({}, status=self.status)
+
+    fake = Server()
+    async with fake.running(), serving(app(Retrying(OpenAIServer(fake.url)))) as url:
+        fake.status = status
+        async with httpx.AsyncClient(base_url=url.removesuffix("/v1")) as client:
+            assert (await client.get("/health")).status_code == health
 
 
 def test_an_alias_that_cannot_be_is_refused_before_anything_is_opened() -> None:

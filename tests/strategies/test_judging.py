@@ -18,6 +18,7 @@ from metagen import (
     solve,
     solve_all,
 )
+from metagen.strategies.judging import TRIES
 from tests.support.scripts import brief
 
 PROBLEM = Problem("p", "What is 3 + 4?", "7")
@@ -75,6 +76,32 @@ async def test_a_verifier_that_fails_on_one_sample_costs_no_other_its_verdict(sp
 async def test_a_verifier_that_fails_on_all_is_an_error(spec: str) -> None:
     solution = await solve(PROBLEM, read(spec.format(by="always_raises")), model(), seed=1)
     assert (solution.answer, solution.error) == (None, "VerifierError: out of order")
+
+
+@pytest.mark.parametrize("window", [1, 3])
+@pytest.mark.parametrize(
+    "spec", ["Until({by}, limit=64, {window})", "Vote(64, by={by}, until=ConsensusStop(0.95, least=8), {window})"]
+)
+async def test_a_broken_verifier_is_noticed_before_all_samples_are_paid_for(spec: str, window: int) -> None:
+    given = spec.format(by="always_raises", window=f"window={window}")
+    solution = await solve(PROBLEM, read(given), Scripted("The answer is 7."), seed=1)
+    assert solution.error == "VerifierError: out of order"
+    assert solution.usage.calls <= TRIES + window - 1
+
+
+@pytest.mark.parametrize("spec", ["Until(late, limit=64)", "Vote(9, by=late, until=ConsensusStop(0.95, least=8))"])
+async def test_a_verifier_that_fails_at_first_is_asked_on(spec: str) -> None:
+    asked: list[str] = []
+
+    async def late(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score]:
+        asked.extend(candidate.text for candidate in candidates)
+        if len(asked) < TRIES:
+            raise VerifierError("not yet")
+        return [Score(1.0)]
+
+    solution = await solve(PROBLEM, parse(spec, {"late": late}), Scripted("The answer is 7."), seed=1)
+    assert (solution.answer, solution.error) == ("7", "")
+    assert any(note.startswith(f"no verdict on {TRIES - 1} of ") for note in solution.notes)
 
 
 SEARCHES = [

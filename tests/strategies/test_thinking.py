@@ -9,8 +9,10 @@ import pytest
 from metagen import (
     Candidate,
     Completion,
+    CoT,
     DeepConf,
     EarlyExit,
+    Fallback,
     InputError,
     LowestGroupConfidence,
     MeanLogprob,
@@ -31,6 +33,7 @@ from metagen import (
     solve,
 )
 from metagen.run import Generator
+from metagen.settings import literal
 from tests.support.scripts import Patient, forgets
 
 SPECS = ["Think(40, waits=2)", "EarlyExit(16, tokens=64)", "Shortest(2, n=3, every=16)"]
@@ -378,3 +381,24 @@ async def test_the_last_probe_is_the_answer_where_the_context_ends_a_thought(con
     backend = Thinker(500)
     backend.context = context
     assert (await solved(EarlyExit(20, agree=99), backend)).answer == "a"
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "Within(tokens=70, of=Model(thinking=50))",
+        "Within(tokens=70, of=Think(50))",
+        "Within(tokens=70, of=Vote(2, of=Think(50)))",
+        "Within(tokens=70, of=Model())",
+        "Model(max_tokens=50)",
+    ],
+)
+async def test_a_fallback_goes_on_where_a_thought_is_cut_before_its_answer(first: str) -> None:
+    part: Generator = parse(first)
+    solution = await solved(Fallback(part, Model(max_tokens=2000)), Thinker(500))
+    assert solution.text == "The answer is a."
+    assert f"{literal(part)} gave a reply that was cut before its text: trying the next" in solution.notes
+    alone = await solved(Fallback(part, Within(tokens=5, of=CoT())), Thinker(500))
+    assert (alone.text, alone.error) == ("", "")
+    assert "a" * 10 in (alone.candidate or Candidate(())).thought
+    assert any(note.endswith("the reply that was cut is returned") for note in alone.notes)

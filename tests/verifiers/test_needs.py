@@ -6,7 +6,20 @@ from typing import Any
 
 import pytest
 
-from metagen import InputError
+from metagen import (
+    InputError,
+    MatchesReference,
+    Problem,
+    Proves,
+    Request,
+    Scripted,
+    Until,
+    parse,
+    solve,
+    solve_all,
+    stream,
+)
+from metagen.cluster import Workers
 from metagen.execution.sandbox import Sandbox
 from metagen.jobs.job import prepare
 from tests.jobs.test_job import order
@@ -140,3 +153,57 @@ def test_programs_without_a_sandbox_are_refused_before_a_model_is_loaded(
 
     monkeypatch.setattr(Sandbox, "check", none)
     assert refused(tmp_path, {"answer": 7}, **more) == "no sandbox here"
+
+
+UNFIT = [Problem("1", "What is 3 + 4?", "7"), Problem("2", "What is 4 + 4?")]
+REFERENCE = "problem '2' has no reference answer"
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("Until(MatchesReference())", REFERENCE),
+        ("Vote(2, of=Until(MatchesReference()))", REFERENCE),
+        ("Tournament(2, by=MatchesReference())", REFERENCE),
+        ("BestOf(2, by=PassesTests())", "problem '1': its tests run nothing"),
+        ("Chain(CoT(), Until(Proves()))", "problem '1': its statement does not end"),
+    ],
+)
+async def test_in_python_too_a_problem_that_a_verifier_cannot_judge_is_named_before_anything_is_drawn(
+    spec: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("metagen.verifiers.needs._check_host", lambda _: None)
+    drawn: list[str] = []
+
+    def script(request: Request) -> str:
+        drawn.append(request.prompt)
+        return "7"
+
+    model, strategy = Scripted(script), parse(spec)
+    with pytest.raises(InputError, match=said):
+        [each async for each in solve_all(UNFIT, strategy, model)]
+    place = int(said[9]) - 1
+    with pytest.raises(InputError, match=said):
+        await solve(UNFIT[place], strategy, model)
+    with pytest.raises(InputError, match=said):
+        [each async for each in stream(UNFIT[place], strategy, model)]
+    with pytest.raises(InputError, match=said):
+        [each async for each in Workers(1, "Scripted:7").solve_all(UNFIT, strategy)]
+    assert not drawn
+
+
+async def test_of_problems_that_are_read_one_by_one_those_before_are_solved() -> None:
+    model = Scripted("The answer is 7.")
+    solutions = solve_all(iter(UNFIT), Until(MatchesReference()), model, concurrency=1)
+    assert (await anext(solutions)).correct
+    with pytest.raises(InputError, match=REFERENCE):
+        await anext(solutions)
+
+
+@needs_sandbox
+async def test_in_python_too_what_this_machine_lacks_is_said_before_anything_is_drawn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    with pytest.raises(InputError, match="there is no command coqc"):
+        await solve(Problem("1", "?", THEOREM), Until(Proves()), Scripted("7"))

@@ -163,3 +163,29 @@ async def test_a_revision_that_was_voted_on_is_shown_and_not_the_draft(tmp_path:
     assert {each.text for each in candidates_of(row, spans)} == {
         written.text for span in spans if span.path.startswith("0.1.") for written in span.completions
     }
+
+
+TEAM = {"a": Scripted("The answer is 7.", name="small"), "b": Scripted("So 7. The answer is 7.", name="org/big")}
+
+
+WRITERS = {"The answer is 7.": "small", "So 7. The answer is 7.": "org/big"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "named"),
+    [
+        ('Vote(2, of=Panel((Model("a"), Model("b"))))', 2),
+        ('Vote(4, of=Panel((Model("a"), Model("b"))))', 4),
+        ('Chain(Ask("{question}", of=Model("a")), CoT(of=Model("b")))', 1),
+        ('BestOf(2, of=Model("a"), by=Judge(of=Model("b")))', 0),
+        ('Vote(2, of=Model("b"))', 0),
+        ('Model("a")', 0),
+    ],
+)
+async def test_where_several_models_wrote_each_candidate_names_its_own(tmp_path: Path, spec: str, named: int) -> None:
+    with RunDirectory(tmp_path / "team", {}) as run:
+        run.add(await solve(LAW, parse(spec), TEAM))
+    ((row, spans),) = RunRows.read(tmp_path / "team").traces()
+    told = [(each.model, each.text) for each in candidates_of(row, spans)]
+    assert [model for model, _ in told if model] == [WRITERS[text] for _, text in told][:named]
+    assert len([model for model, _ in told if model]) == named

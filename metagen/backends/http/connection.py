@@ -5,8 +5,9 @@ All that a server says enters here, and nowhere else: its size is limited, and o
 
 import asyncio
 import json
+import os
 import re
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, aclosing, suppress
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address, ip_network
@@ -20,7 +21,7 @@ import msgspec
 
 from metagen.backends.http.keys import Key
 from metagen.distribution import how_to_install
-from metagen.errors import BackendGone, GenerationError, InputError, TransientError, UnfitRequest
+from metagen.errors import BackendGone, GenerationError, InputError, ServerBusy, TransientError, UnfitRequest
 from metagen.settings import is_number
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 Reply = TypeVar("Reply")
 
-TRANSIENT = frozenset({408, 409, 425, 429})
+TRANSIENT = frozenset({408, 409, 424, 425, 429})
 """Statuses below 500 after which the same request may succeed."""
 UNFIT = frozenset({400, 413, 422})
 """Statuses that refuse what a request holds."""
@@ -50,7 +51,7 @@ LARGEST = 128 * MIB
 PROBE_EVERY = 30.0
 """Seconds between looks at a server with requests under way."""
 PROBE_PATIENCE = 15.0
-"""Seconds that a server may take to list its models while it works."""
+"""Seconds that a server may take to list its models."""
 
 
 class Refused(GenerationError):
@@ -98,7 +99,8 @@ class Http:
         self.root = self.base.removesuffix("/v1")
         self.host = parts.netloc
         self.key = Key(key_env, headers, extra)
-        self._private = parts.scheme == "https" or _is_here(parts.hostname or "") or insecure_key
+        self._secure = parts.scheme == "https"
+        self._private = self._secure or _is_here(parts.hostname or "") or insecure_key
         self._headers = {name: value for name, value in (headers or {}).items() if str(name).lower() != "content-type"}
         self._connect = connect
         self._silence = silence
@@ -113,6 +115,8 @@ class Http:
             from metagen.backends.http.transfers import Wire  # noqa: PLC0415 (optional)
         except ImportError:
             raise InputError(f"a model behind HTTP needs pycurl: {how_to_install('server')}") from None
+        if self._secure:
+            _check_certificates()
         key = self.key.headers()
         if self.key.secrets and not self._private:
             which, without = (
@@ -186,13 +190,18 @@ class Http:
             return
         raise TransientError(f"{self.host} broke off in the middle of a reply", sent=True)
 
+    async def models(self) -> Any:
+        """What the server says of its models. Raises `TransientError` if it says nothing soon."""
+        try:
+            async with asyncio.timeout(PROBE_PATIENCE):
+                return await self.get(f"{self.base}/models")
+        except TimeoutError:
+            raise TransientError(f"{self.host} does not answer within {PROBE_PATIENCE:g} seconds") from None
+
     async def probe(self) -> None:
         """Return if the server lists its models, or refuses to; raise `TransientError` if it does neither soon."""
         try:
-            async with asyncio.timeout(PROBE_PATIENCE):
-                await self.get(f"{self.base}/models")
-        except TimeoutError:
-            raise TransientError(f"{self.host} does not answer within {PROBE_PATIENCE:g} seconds") from None
+            await self.models()
         except Refused:
             return  # it answers, if only to refuse
         except WebPage:
@@ -258,9 +267,11 @@ class Http:
             transfer.break_off(TransientError(f"{self.host} {why}", sent=True))
 
     async def _is_alive(self) -> bool:
-        """Whether the server answers, whatever it says."""
+        """Whether the server answers, if only that it is busy: so it may be with the requests that are under way."""
         try:
             await self.probe()
+        except ServerBusy:
+            return True
         except GenerationError as error:
             return not isinstance(error, TransientError)
         return True
@@ -280,8 +291,8 @@ class Http:
             return Refused(413, said)
         passes = transfer.status in TRANSIENT or transfer.status >= 500
         if {"true": True, "false": False}.get(transfer.header("x-should-retry"), passes):
-            busy = transfer.status in BUSY
-            return TransientError(said, retry_after=_wait_of(transfer.header), busy=busy)
+            kind = ServerBusy if transfer.status in BUSY else TransientError
+            return kind(said, retry_after=_wait_of(transfer.header))
         return Refused(transfer.status, said)
 
     def _one_line(self, text: str) -> str:
@@ -339,13 +350,16 @@ def final(refused: Refused) -> GenerationError | BackendGone:
     return (UnfitRequest if refused.status in UNFIT else GenerationError)(str(refused))
 
 
-async def find_model(http: Http, model: str) -> tuple[str, dict[str, Any]]:
+async def find_model(
+    http: Http, model: str, serves: Callable[[str], Awaitable[bool]] | None = None
+) -> tuple[str, dict[str, Any]]:
     """The model of this name, or the only one that is no adapter of another, and what the server says of it.
 
-    A server that lists no models serves the one that is named. Raises `InputError` if there is none.
+    A server that lists no models serves the one that is named. Of one that is named and not listed, `serves` finds
+    out: Azure lists no deployments, and gateways not all that they pass on. Raises `InputError` if there is none.
     """
     try:
-        listed = await http.get(f"{http.base}/models")
+        listed = await http.models()
         cards = _by_name(listed)
     except (Refused, WebPage) as error:
         if not model or (isinstance(error, Refused) and error.status < 400):
@@ -361,6 +375,8 @@ async def find_model(http: Http, model: str) -> tuple[str, dict[str, Any]]:
     whole = [name for name, card in cards.items() if str(card.get("parent")) not in cards]
     if not model and len(whole) == 1:
         (model,) = whole
+    if model and model not in cards and serves and await serves(model):
+        return model, {}
     if model not in cards:
         wanted = f"does not serve {model!r}" if model else "serves several models"
         raise InputError(f"{http.base} {wanted}: name one of {_few(cards)}, as in URL#MODEL")
@@ -408,6 +424,12 @@ def _is_here(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
+
+
+def _check_certificates() -> None:
+    """Raise `InputError` for a file of certificates that is not there, in place of which others would be trusted."""
+    if (certificates := os.environ.get("SSL_CERT_FILE")) and not os.path.isfile(certificates):
+        raise InputError(f"SSL_CERT_FILE={certificates}: there is no such file")
 
 
 def _proxy_for(url: str) -> str | None:

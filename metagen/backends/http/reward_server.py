@@ -7,7 +7,7 @@ from typing import Any, Self
 import msgspec
 
 from metagen.backends.http.books import Lengths, reserved
-from metagen.backends.http.connection import Http, Refused, WebPage, find_model
+from metagen.backends.http.connection import PROBE_EVERY, Http, Refused, WebPage, find_model
 from metagen.backends.http.openai import UNREAD, Counts
 from metagen.backends.http.server import SILENCE
 from metagen.backends.rewards.families import Family, Form, family
@@ -44,8 +44,10 @@ class VLLMRewardServer(RewardBackend):
     `model` is needed only if the server has several. `name` is its name in a run (default: the server's name for it).
     `context` is the most tokens of a reading (default: what the server says). `card`, such as
     `ModelCard.read("config.json")`, lets FLOPs be counted. The key is read from the environment variable `key_env`
-    (default: `OPENAI_API_KEY`). A connection may take `connect` seconds (default: 10), and a reply may be silent for
-    `silence` seconds (default: 600).
+    (default: `OPENAI_API_KEY`), and sent over plain HTTP to this machine alone unless `insecure_key` is set. `headers`
+    go with each request. A connection may take `connect` seconds (default: 10), and a reply may be silent for `silence`
+    seconds (default: 600). A server that hangs is found earlier, by looking at it every `probe_every` seconds (default:
+    30).
 
     Cancelling closes the connection; what had been sent is then counted whole, as an estimate. Failures that may pass
     are `TransientError`.
@@ -61,13 +63,24 @@ class VLLMRewardServer(RewardBackend):
         context: int | None = None,
         card: Card | None = None,
         key_env: str = "OPENAI_API_KEY",
+        insecure_key: bool = False,
+        headers: dict[str, str] | None = None,
         connect: float = 10.0,
         silence: float = SILENCE,
+        probe_every: float = PROBE_EVERY,
     ) -> None:
         self._family: Family = family(model or url, {}, like)
         if not self._family.served:
             raise InputError(f"vLLM has no architecture for {self._family.name} models: use TorchReward")
-        self._http = Http(url, key_env=key_env, connect=connect, silence=silence)
+        self._http = Http(
+            url,
+            key_env=key_env,
+            connect=connect,
+            silence=silence,
+            headers=headers,
+            insecure_key=insecure_key,
+            probe_every=probe_every,
+        )
         self._wanted, self._wanted_context = model, context
         self._model, self._context = model, context
         self._name = name

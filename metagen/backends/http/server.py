@@ -34,8 +34,11 @@ from metagen.settings import require_foreign, require_whole
 from metagen.tasks import together
 from metagen.thinking import Family, find_family
 
+NOBODY = "no-such-model"
+"""The name of a model that no server has."""
 SESSION = "X-Session-ID"
 """The header by which routers such as vllm-router keep requests together."""
+COUNTS = "its counts of tokens cannot be right: they are estimated"
 SILENCE = 600.0
 """Seconds without a byte: a long generation that is not streamed says nothing until it is done."""
 
@@ -207,8 +210,10 @@ class OpenAIServer(Backend):
         body, path, prompt, limit = await self._words.body(request)
         with reserved(spend, self._lengths, prompt, request.n * limit, request.n) as books:
             streamed = request.passing or (request.n == 1 and self._words.dialect.counts_as_it_goes)
+            if streamed or request.hearing:
+                body |= self._words.stream_settings()
             try:
-                if streamed or request.hearing:
+                if "stream" in body:
                     reply = await self._streamed(path, body, books, request)
                 else:
                     reply = await self._awaited(path, body, books, self._headers(request))
@@ -263,12 +268,11 @@ class OpenAIServer(Backend):
         request: Request,
     ) -> Body:
         heard, headers = self._heard(request), self._headers(request)
-        asked = body | self._words.stream_settings()
         pieces: list[bytes] = []  # what came before an error is needed
         growing = Growing(self._http.host, heard)
         try:
             try:
-                async with aclosing(self._http.stream(self._http.base + path, asked, headers)) as stream:
+                async with aclosing(self._http.stream(self._http.base + path, body, headers)) as stream:
                     async for piece in stream:
                         pieces.append(piece)
                         if heard:
@@ -324,7 +328,7 @@ class OpenAIServer(Backend):
             self._words.learn_prompt(request, counts.prompt_tokens, reply.prompt_token_ids)
             books.settle_counts(self._words.with_thoughts(counts, reply, request))
             return counts.completion_tokens
-        self._words.say("its counts cannot be" if counts else "it does not count tokens: they are estimated")
+        self._words.say(COUNTS if counts else "it does not count tokens: they are estimated")
         written = min(written_tokens(reply), books.output)
         books.settle_written(written)
         return written
@@ -395,7 +399,7 @@ class OpenAIServer(Backend):
         """Find out what the server serves and can do."""
         words = self._words = self._unread()  # what served here before may have been another model
         self._crashed = False
-        words.model, card = await find_model(self._http, words.model)
+        words.model, card = await find_model(self._http, words.model, self._serves)
         length = card.get("max_model_len")
         words.context = words.context or (length if isinstance(length, int) and length > 0 else None)
         if not words.context:
@@ -408,6 +412,27 @@ class OpenAIServer(Backend):
             await self._explore_plain()
         words.api = words.api if words.api != "auto" else "chat"
         await words.find_family(self._wanted_family)
+
+    async def _serves(self, model: str) -> bool:
+        """Whether the server has a model that it does not list: it answers by this name, and not by any name."""
+        if not await self._answers(model):
+            return False
+        try:
+            return not await self._answers(NOBODY)
+        except GenerationError:  # gateways have many ways to refuse a name that they do not know
+            return True
+
+    async def _answers(self, model: str) -> bool:
+        body, path = self._words.probe()
+        body |= {"model": model}
+        del body["n"]
+        try:
+            await self._http.ask(self._http.base + path, body, self._read)
+        except Refused as refused:
+            if refused.status != 404 and isinstance(final(refused), BackendGone):
+                raise  # whatever the model is
+            return bool(self._words.learn(refused)) and await self._answers(model)
+        return True
 
     async def _find_dialect(self, card: dict[str, Any]) -> None:
         """Settle on the dialect that was given, or that the server names, or vLLM's if that works, or plain."""

@@ -23,6 +23,15 @@ KEPT = 10_000
 ALLOWED = ":/?#[]@!$&'()*+,;=%~"
 """What an address may hold besides letters and figures; the rest is sent as percent signs and numbers."""
 
+REMEDIES = {
+    pycurl.E_COULDNT_RESOLVE_HOST: "is its name right?",
+    pycurl.E_COULDNT_RESOLVE_PROXY: "is the name of the proxy right?",
+    pycurl.E_SSL_CONNECT_ERROR: "if it speaks plain HTTP, write http://",
+    pycurl.E_PEER_FAILED_VERIFICATION: "if you trust its certificate, name the file that holds it in SSL_CERT_FILE",
+}
+"""What to do where there is no connection, by libcurl's error."""
+OTHER_NAME, NAMED_OTHERWISE = "subject name", "write the name that its certificate has"
+
 
 class Transfer:
     """One request and its reply. The handle of libcurl serves other requests afterwards."""
@@ -223,7 +232,9 @@ class Wire:
             return TransientError(said, unreachable=True)
         if code == pycurl.E_COULDNT_CONNECT and (number := transfer.curl.getinfo(pycurl.OS_ERRNO)):
             said = os.strerror(number)
-        return TransientError(f"cannot connect to {self._way}: {self._clean(said)}", unreachable=True)
+        usual = "" if self._way == self._host else "is the proxy running, and does it let you through?"
+        remedy = NAMED_OTHERWISE if OTHER_NAME in said else REMEDIES.get(code, usual)
+        return TransientError(f"cannot connect to {self._way}: {self._clean(said)}", unreachable=True, remedy=remedy)
 
 
 def _handle(proxy: str, connect: float) -> pycurl.Curl:

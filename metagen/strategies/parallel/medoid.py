@@ -1,8 +1,10 @@
 """A vote of texts that are never quite equal: the one that is most like the others."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Literal
+
+import numpy as np
 
 from metagen.candidate import Candidate
 from metagen.errors import InputError
@@ -21,6 +23,7 @@ class Medoid:
     `"chrf"` or `"edit"` of characters (the latter needs the extra `similarity`), `Cosine(embed)` of embeddings, or a
     plain function (text, other) -> number. The answers are compared, as `problem.answers` reads them, and samples
     without an answer take no part; the whole texts, if none has an answer. Ties go to the sample that was drawn first.
+    A pair on which a function of yours fails does not count, and a text that it can compare with no other ranks last.
     """
 
     n: int
@@ -50,11 +53,16 @@ class Medoid:
             run.note(f"none of {counted(len(candidates), 'sample')} has an answer: the whole texts are compared")
         texts = [answers[index] or "" for index in voting] or [each.text for each in candidates]
         named = NAMED[self.similarity] if isinstance(self.similarity, str) else self.similarity
-        chosen = medoid(texts, named)
+        chosen = medoid(texts, named, run.note)
         return candidates[voting[chosen] if voting else chosen]
 
 
-def medoid(texts: Sequence[str], similarity: Similarity) -> int:
-    """The index of the text that is most like all; ties, up to rounding, go to the first."""
-    sums = similarities(texts, similarity).sum(axis=1).round(9)
-    return int(sums.argmax())
+def medoid(texts: Sequence[str], similarity: Similarity, note: Callable[[str], object] = lambda _: None) -> int:
+    """The index of the text that is most like all; ties, up to rounding, go to the first.
+
+    Pairs that could not be compared do not count: a text is as like all as it is to the others on average.
+    """
+    alike = similarities(texts, similarity, note)
+    known = np.isfinite(alike)
+    means = np.where(known, alike, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    return int(np.where(known.any(axis=1), means.round(9), -np.inf).argmax())

@@ -3,14 +3,15 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
+from math import nan
 from typing import Any
 
 import numpy as np
 
 from metagen.answers.by_key import normalised
 from metagen.distribution import how_to_install
-from metagen.errors import InputError, MetagenError, VerifierError
+from metagen.errors import InputError, MetagenError, SampleError, VerifierError
 from metagen.settings import literal, require_plain, spelled, takes
 
 Similarity = Callable[[str, str], float]
@@ -77,9 +78,10 @@ class Cosine:
 
     def matrix(self, texts: Sequence[str]) -> np.ndarray[Any, Any]:
         """[n, n]: the similarities of n texts, each embedded once."""
-        vectors = np.asarray(self.embed(texts), float)
+        vectors = np.array(self.embed(texts), float)
         if vectors.ndim != 2 or len(vectors) != len(texts):
             raise InputError(f"{self!r}: a vector for each of {len(texts)} texts is needed, not {vectors.shape}")
+        vectors[~np.isfinite(vectors).all(axis=1)] = np.nan  # a text without a vector, which is like none
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         unit = vectors / np.where(lengths, lengths, 1)
         return np.asarray(unit @ unit.T)
@@ -88,29 +90,62 @@ class Cosine:
 NAMED: dict[str, Similarity] = {"f1": token_f1, "chrf": chrf, "edit": edit_similarity}
 
 
-def similarities(texts: Sequence[str], similarity: Similarity) -> np.ndarray[Any, Any]:
+def similarities(
+    texts: Sequence[str], similarity: Similarity, note: Callable[[str], object] = lambda _: None
+) -> np.ndarray[Any, Any]:
     """[n, n]: how alike each of n texts, in rows, is to each, in columns; equal texts are compared once.
+
+    A pair on which the user's function fails, or of which it gives no finite number, is NaN, as a `note` says. So is
+    all of the row of a text that cannot be compared with any other.
 
     Raises:
         InputError: the embeddings of `Cosine` are no vectors, one for each text.
-        VerifierError: the user's function failed, or gave something else than a number.
+        VerifierError: the user's function failed on all pairs of two texts.
     """
     distinct = list(dict.fromkeys(texts))
+    failures: list[str] = []
+    matrix = getattr(similarity, "matrix", None) or partial(_pairs, similarity=similarity, failures=failures)
     try:
-        matrix = getattr(similarity, "matrix", None) or (lambda these: _pairs(these, similarity))
-        alike = np.asarray(matrix(distinct), float)
+        alike = np.array(matrix(distinct), float)
     except MetagenError:
         raise
     except Exception as error:  # whatever a user's function raises is its failure
-        raise VerifierError(f"{literal(similarity)}: {type(error).__name__}: {error}") from error
-    if not np.isfinite(alike).all():
-        raise VerifierError(f"{literal(similarity)} gave what is no finite number")
+        raise VerifierError(_failure(similarity, error)) from error
+    alike[~np.isfinite(alike)] = np.nan
+    failed = np.isnan(alike)
+    if failed.any():
+        why = failures[0] if failures else f"{literal(similarity)} gave what is no finite number"
+        alone = (failed | np.eye(len(distinct), dtype=bool)).all(axis=1)
+        if alone.all() and len(distinct) > 1:
+            raise VerifierError(why)
+        note(f"{int(failed.sum())} of {failed.size} pairs of texts were not compared; the first: {why}")
+        alike[alone] = np.nan
     places = [distinct.index(text) for text in texts]
     return alike[np.ix_(places, places)]
 
 
-def _pairs(texts: Sequence[str], similarity: Similarity) -> list[list[float]]:
-    return [[float(similarity(text, other)) for other in texts] for text in texts]
+def _pairs(texts: Sequence[str], similarity: Similarity, failures: list[str]) -> list[list[float]]:
+    def compared(text: str, other: str) -> float:
+        try:
+            return _compared(text, other, similarity)
+        except SampleError as error:
+            failures.append(str(error))
+            return nan
+
+    return [[compared(text, other) for other in texts] for text in texts]
+
+
+def _compared(text: str, other: str, similarity: Similarity) -> float:
+    try:
+        return float(similarity(text, other))
+    except MetagenError:
+        raise
+    except Exception as error:  # whatever a user's function raises is its failure
+        raise VerifierError(_failure(similarity, error)) from error
+
+
+def _failure(similarity: Similarity, error: Exception) -> str:
+    return f"{literal(similarity)}: {type(error).__name__}: {error}"
 
 
 def _shared(grams: Counter[str], others: Counter[str]) -> int:

@@ -19,7 +19,7 @@ from metagen.strategies.choosing import (
     vote_keys,
     weighted_majority,
 )
-from metagen.strategies.judging import judged
+from metagen.strategies.judging import is_broken, judged
 from metagen.strategies.parallel.stopping import Stop, check_rule
 
 
@@ -79,6 +79,8 @@ class Vote:
             async for candidate in drawn:
                 verdicts += await judged(self.by, problem, [candidate], run) if self.by else [Score(1.0)]
                 candidates.append(candidate)
+                if is_broken(verdicts):
+                    break
                 keys.append(vote_key(problem, candidate))
                 weights = values(verdicts)
                 voting = [None if weight is None else key for key, weight in zip(keys, weights, strict=True)]

@@ -37,7 +37,7 @@ function answerGroup(members, total, alone) {
 function alike(members) {
   const found = new Map();
   for (const each of [...members].sort((a, b) => b.chosen - a.chosen)) {
-    const same = JSON.stringify([each.thought, each.text, each.score, each.steps, each.cut]);
+    const same = JSON.stringify([each.thought, each.text, each.score, each.steps, each.cut, each.model]);
     found.set(same, [...(found.get(same) || []), each]);
   }
   return [...found.values()];
@@ -48,6 +48,7 @@ function candidateCard(same) {
   const facts = [
     candidate.chosen && "chosen",
     same.length > 1 && `${same.length} times`,
+    candidate.model && `by ${visible(candidate.model)}`,
     candidate.score !== null && `score ${number(candidate.score)}`,
     candidate.tokens && counted(candidate.tokens, "token"),
     candidate.cut && "cut off",

@@ -789,6 +789,19 @@ async def test_a_setting_that_a_server_refuses_is_left_out_and_said() -> None:
     assert fake.refusals == 1
 
 
+@pytest.mark.parametrize("vllm", [True, False])
+@pytest.mark.parametrize("says", ["Unrecognized request argument supplied: {}", "{}: Extra inputs are not permitted"])
+async def test_a_stream_whose_options_a_server_refuses_is_asked_for_without_them(vllm: bool, says: str) -> None:
+    fake = Strict("stream_options", says=says, vllm=vllm)
+    async with opened(fake) as server:
+        for _ in range(3):
+            (one,) = completed(await server.generate(Request("p", "3 + 4?", passing=True), lambda _: None))
+            assert one.text.endswith("The answer is 7.")
+        assert "it refuses stream_options, which is left out" in server.missing
+    assert fake.refusals == 1
+    assert [body["stream"] for body in fake.bodies if "stream" in body] == [True] * 4
+
+
 @pytest.mark.parametrize("status", [404, 401, 405])
 async def test_a_server_that_lists_no_models_serves_the_one_that_is_named(status: int) -> None:
     class Silent(FakeServer):
@@ -895,6 +908,26 @@ async def test_a_server_that_hangs_is_found_beside_the_requests_that_wait(monkey
             await server.generate(ASKED, lambda _: None)
 
 
+async def test_a_server_that_hangs_as_it_is_opened_is_asked_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "PROBE_PATIENCE", 0.05)
+
+    class Waking(FakeServer):
+        looks = 0
+
+        async def _models(self, request: web.Request) -> web.Response:
+            self.looks += 1
+            if self.looks < 3:
+                await asyncio.Event().wait()
+            return await super()._models(request)
+
+    fake = Waking()
+    async with fake.running():
+        with pytest.raises(TransientError, match=r"does not answer within 0\.05 seconds"):
+            await OpenAIServer(fake.url).__aenter__()
+        async with Retrying(OpenAIServer(fake.url), wait=0, longest=0) as server:
+            assert (server.name, fake.looks) == ("mock", 3)
+
+
 async def test_a_slow_reply_of_a_server_that_lives_is_waited_for() -> None:
     slow = asyncio.Event()
 
@@ -912,6 +945,27 @@ async def test_a_slow_reply_of_a_server_that_lives_is_waited_for() -> None:
             return await super()._answer(request, body)
 
     async with opened(Slow(), probe_every=0.01) as server:
+        assert len(completed(await server.generate(ASKED, lambda _: None))) == 4
+
+
+@pytest.mark.parametrize("status", [429, 503, 529])
+async def test_a_server_that_is_too_busy_to_list_its_models_does_not_hang(status: int) -> None:
+    slow = asyncio.Event()
+
+    class Busy(FakeServer):
+        looks = 0
+
+        async def _models(self, request: web.Request) -> web.Response:
+            self.looks += 1
+            if self.looks > 5:
+                slow.set()
+            return await super()._models(request) if self.looks == 1 else web.json_response({}, status=status)
+
+        async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+            await slow.wait()
+            return await super()._answer(request, body)
+
+    async with opened(Busy(), probe_every=0.01) as server:
         assert len(completed(await server.generate(ASKED, lambda _: None))) == 4
 
 

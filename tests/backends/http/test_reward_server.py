@@ -262,6 +262,32 @@ async def test_it_serves_a_run_within_its_budget() -> None:
     assert any("no score for" in note for note in cut.notes)
 
 
+@pytest.mark.parametrize("name", ["Authorization", "authorization"])
+async def test_headers_go_with_each_request_and_hold_the_key(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "of another server")
+    async with serving(FakeRewards(key="sesame"), headers={name: "Bearer sesame"}) as server:
+        assert (await rated(server))[0] == (0.75, 0.25, 0.25)
+    with pytest.raises(InputError, match=r"answered 401: wrong key \*\*\*"):
+        async with serving(FakeRewards(key="open"), headers={name: "Bearer sesame"}):
+            pass
+
+
+async def test_a_key_goes_over_plain_http_to_another_machine_only_if_that_is_allowed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MY_KEY", "sesame")
+    monkeypatch.delenv("no_proxy", raising=False)
+    settings: dict[str, Any] = {"like": "marked", "key_env": "MY_KEY"}
+    with pytest.raises(InputError, match="or allow it with insecure_key"):
+        async with VLLMRewardServer("http://models.invalid/v1", **settings):
+            pass
+    fake = FakeRewards(key="sesame")
+    async with fake.running():
+        monkeypatch.setenv("http_proxy", fake.url.removesuffix("/v1"))
+        async with VLLMRewardServer("http://models.invalid/v1", **settings, insecure_key=True) as server:
+            assert (await rated(server))[0] == (0.75, 0.25, 0.25)
+
+
 async def test_what_vllm_does_not_serve_or_nobody_knows_is_refused() -> None:
     with pytest.raises(InputError, match="use TorchReward"):
         VLLMRewardServer("http://localhost:1/v1", "Skywork-o1-Open-PRM-Qwen-2.5-7B")

@@ -24,6 +24,7 @@ from metagen import (
     Request,
     Retrying,
     Sampling,
+    ServerBusy,
     TransientError,
     UnfitRequest,
     Until,
@@ -589,6 +590,15 @@ async def test_a_server_that_is_opened_again_is_explored_anew() -> None:
                 assert (server.name, server.context) == (name, context)
 
 
+@pytest.mark.parametrize("status", ["408", "409", "424", "425", "429", "500", "502", "503", "504", "529"])
+async def test_after_a_status_that_may_pass_the_request_is_sent_again(status: str) -> None:
+    fake = FakeServer()
+    async with fake.running(), Retrying(VLLMServer(fake.url), wait=0, longest=0) as server:
+        fake.faults = [status, status]
+        assert len(completed(await server.generate(ASKED, lambda _: None))) == 3
+    assert len(fake.bodies) == 3
+
+
 @pytest.mark.parametrize("status", ["400", "413", "422", "418"])
 async def test_a_refusal_of_what_a_request_holds_is_told_apart(status: str) -> None:
     fake = FakeServer()
@@ -642,9 +652,8 @@ async def test_an_account_that_is_spent_ends_the_run_at_once(status: int, error:
 
 async def test_a_rate_that_is_limited_is_told_apart_from_a_request_that_no_rate_allows() -> None:
     async with refusing(429, {"message": "Rate limit reached for requests"}) as server:
-        with pytest.raises(TransientError) as raised:
+        with pytest.raises(ServerBusy):
             await drawn(server, ASKED)
-    assert raised.value.busy
     said = "Request too large for gpt-4 on tokens per min (TPM): Limit 10000, Requested 15000."
     async with refusing(429, {"message": said, "type": "tokens", "code": "rate_limit_exceeded"}) as server:
         with pytest.raises(UnfitRequest, match="answered 429: Request too large"):
@@ -731,3 +740,45 @@ async def test_what_a_refusal_says_is_found(body: str, said: str) -> None:
     async with serving(Refusing()) as server:
         with pytest.raises(UnfitRequest, match=re.escape(f"answered 400: {said}") + "$"):
             await drawn(server, ASKED)
+
+
+class Gateway(FakeServer):
+    """Passes on the models `behind` it, of which it lists others; a name that it does not know gets `unknown`."""
+
+    def __init__(self, *behind: str, unknown: int = 404, reasons: bool = False) -> None:
+        super().__init__(vllm=False, models=("a", "b"))
+        self.behind, self.unknown, self.reasons = behind, unknown, reasons
+
+    async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        if body["model"] not in self.behind:
+            said = {"error": {"message": f"{body['model']} is no model that can be asked"}}
+            return web.json_response(said, status=self.unknown)
+        if self.reasons and "max_tokens" in body:
+            said = {"error": {"message": "'max_tokens' is not supported: use 'max_completion_tokens' instead"}}
+            return web.json_response(said, status=400)
+        return await super()._answer(request, body)
+
+
+@pytest.mark.parametrize("unknown", [400, 403, 404, 422, 503])
+@pytest.mark.parametrize("reasons", [True, False])
+async def test_a_model_that_a_gateway_does_not_list_is_used_if_it_answers(unknown: int, reasons: bool) -> None:
+    fake = Gateway("my-deployment", unknown=unknown, reasons=reasons)
+    async with fake.running(), OpenAIServer(fake.url, "my-deployment") as server:
+        assert server.name == "my-deployment"
+        assert len((await drawn(server, ASKED))[0]) == 3
+
+
+@pytest.mark.parametrize("unknown", [400, 404, 422])
+async def test_a_model_that_a_gateway_neither_lists_nor_has_is_refused(unknown: int) -> None:
+    fake = Gateway("my-deployment", unknown=unknown)
+    async with fake.running():
+        with pytest.raises(InputError, match="does not serve 'my-deplyment': name one of a, b"):
+            await OpenAIServer(fake.url, "my-deplyment").__aenter__()
+
+
+@pytest.mark.parametrize("status", [401, 402])
+async def test_a_key_that_may_not_ask_for_a_model_that_is_not_listed_is_told_so(status: int) -> None:
+    fake = Gateway(unknown=status)
+    async with fake.running():
+        with pytest.raises(InputError, match=f"answered {status}: c is no model that can be asked"):
+            await OpenAIServer(fake.url, "c").__aenter__()

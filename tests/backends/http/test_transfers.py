@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
+from metagen import OpenAIServer, Retrying
 from metagen.backends.http.connection import Http
 from metagen.backends.http.transfers import line
 from metagen.errors import GenerationError, InputError, TransientError
+from tests.support.fake_server import FakeServer, reserved_port
 from tests.support.timing import advance, outlast, turns
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -319,6 +321,38 @@ async def test_certificates_are_those_of_the_environment(
             with pytest.raises(TransientError, match=r"cannot connect to localhost.*self-signed certificate") as raised:
                 await http.get(url)
         assert raised.value.unreachable
+        assert raised.value.remedy == "if you trust its certificate, name the file that holds it in SSL_CERT_FILE"
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
         async with opened(url) as http:
             assert await http.get(url) == {}
+            with pytest.raises(TransientError, match="cannot connect to") as raised:
+                await http.get(url.replace("localhost", "127.0.0.1"))
+            assert raised.value.remedy == "write the name that its certificate has"
+    monkeypatch.setenv("SSL_CERT_FILE", "missing.pem")
+    with pytest.raises(InputError, match=r"^SSL_CERT_FILE=missing\.pem: there is no such file$"):
+        async with opened("https://localhost/v1"):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("proxy", "remedy"),
+    [
+        ("", r"Could not resolve host: models\.invalid: is its name right\?"),
+        ("http://proxy.invalid:1", r"Could not resolve proxy: proxy\.invalid: is the name of the proxy right\?"),
+        ("http://127.0.0.1:{}", "Connection refused: is the proxy running, and does it let you through"),
+    ],
+)
+async def test_what_cannot_be_reached_is_told_with_what_to_look_at(
+    proxy: str, remedy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("no_proxy", raising=False)
+    with reserved_port() as port:
+        monkeypatch.setenv("https_proxy", proxy.format(port))
+        with pytest.raises(InputError, match=rf"cannot connect to models\.invalid.*: {remedy}"):
+            await Retrying(OpenAIServer("https://models.invalid/v1")).__aenter__()
+
+
+async def test_a_server_that_speaks_plain_http_is_told_apart_from_one_that_does_not_run() -> None:
+    async with FakeServer().running() as plain:
+        with pytest.raises(InputError, match=r"TLS connect error.*: if it speaks plain HTTP, write http://"):
+            await Retrying(OpenAIServer(plain.url.replace("http:", "https:"))).__aenter__()

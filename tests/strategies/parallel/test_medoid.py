@@ -1,8 +1,9 @@
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from metagen import InputError, Medoid, Problem, Scripted, parse, parse_answers, solve
+from metagen import Cosine, InputError, Medoid, Problem, Scripted, parse, parse_answers, solve
 from metagen.strategies.parallel.medoid import medoid
 from metagen.strategies.parallel.similarity import token_f1
 
@@ -59,6 +60,56 @@ async def test_samples_without_an_answer_take_no_part_unless_all_have_none() -> 
 
 async def test_a_similarity_of_your_own_decides() -> None:
     assert (await solve(TEXT, Medoid(3, similarity=alike), replies("aaa", "b", "c"))).text == "b"
+
+
+def share(text: str, other: str) -> float:
+    """The share of equal words of two texts of three words; 1 for equal texts, which are not looked at."""
+    if text == other:
+        return 1.0
+    one, two = text.split(), other.split()
+    if "void" in one + two:
+        return float("nan")
+    return sum(a == b for a, b in zip(one, two, strict=True)) / (3 if "zero" not in one + two else 0)
+
+
+@pytest.mark.parametrize("odd", ["one word more here", "zero b c", "void b c"])
+@pytest.mark.parametrize("place", [0, 2, 4])
+async def test_a_text_that_cannot_be_compared_costs_no_other(odd: str, place: int) -> None:
+    texts = ["a b x", "a b c", "a y c", "z b x"]
+    texts.insert(place, odd)
+    texts.append(odd)  # two that are equal are like each other, and like no other
+    solution = await solve(TEXT, Medoid(6, similarity=share), replies(*texts))
+    assert solution.text == "a b x"
+    assert solution.notes[0].startswith("8 of 25 pairs of texts were not compared; the first: share")
+
+
+async def test_one_pair_that_fails_does_not_count_against_its_texts() -> None:
+    def picky(text: str, other: str) -> float:
+        if {text, other} == {"b", "c"}:
+            raise ValueError("this pair")
+        return float(text == other) or 0.5 + ("b" in (text, other)) / 10
+
+    solution = await solve(TEXT, Medoid(3, similarity=picky), replies("a", "b", "c"))
+    assert (solution.text, solution.lost) == ("b", 0)
+    assert solution.notes == ("2 of 9 pairs of texts were not compared; the first: picky: ValueError: this pair",)
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf")])
+async def test_a_text_without_an_embedding_costs_no_other(odd: float) -> None:
+    def embedded(texts: Sequence[str]) -> list[list[float]]:
+        return [[odd, 1.0] if text == "a" else [float(len(text)), 1.0] for text in texts]
+
+    solution = await solve(TEXT, Medoid(4, similarity=Cosine(embedded)), replies("a", "long", "longer", "longest"))
+    assert solution.text == "longer"
+    assert solution.notes[0].startswith("7 of 16 pairs of texts were not compared; the first: Cosine(")
+
+
+async def test_a_similarity_that_fails_on_all_pairs_is_told_and_one_that_is_not_needed_costs_nothing() -> None:
+    def failing(text: str, other: str) -> float:
+        raise ValueError("no power")
+
+    assert "no power" in (await solve(TEXT, Medoid(2, similarity=failing), replies("a", "b"))).error
+    assert (await solve(TEXT, Medoid(2, similarity=failing), replies("a", "a"))).text == "a"
 
 
 @pytest.mark.parametrize(
