@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from metagen import (
     Answers,
+    AnyOf,
     Candidate,
     Choice,
     Code,
@@ -502,6 +503,7 @@ def test_letters_that_match_no_choice_but_in_some_case_are_no_choice() -> None:
 KINDS = [
     Maths(), Maths(seconds=1.0), Number(), LastNumber(), Choice("ABCD"), Choice(), COLOURS, SENTIMENT, Json(),
     Json("name", "age"), Code(), Code("rust"), Text(), Pattern(r"move ([a-h]\d)"), Function(last_word),
+    AnyOf(of=Text()),
 ]  # fmt: skip
 
 
