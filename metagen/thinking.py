@@ -101,8 +101,9 @@ NONE = "none"
 """The name for models that do not think."""
 USUAL = FAMILIES["think"]
 """By its marks a reply is split where nothing is known of the model."""
-_BOTH = USUAL.open.removeprefix("<")
-"""What its two marks have in common."""
+_OTHERS = {"[THINK]": "magistral", "<|channel|>": "gpt-oss", "<|start|>assistant<|channel|>": "gpt-oss"}
+"""What no reply of another family begins with."""
+_OPENINGS = (USUAL.open, *_OTHERS)
 
 
 def find_family(wanted: str | None, model: str, template: str = "") -> Family | None:
@@ -145,7 +146,7 @@ ENDED = re.compile(r"<\|(?:end|return|call)\|>")
 
 def may_think(raw: str) -> bool:
     """Whether a reply has marks of a thought, of a family that is not known."""
-    return _BOTH in raw and (USUAL.close in raw or raw.lstrip().startswith(USUAL.open))
+    return raw.lstrip().startswith(_OPENINGS) or USUAL.close in raw
 
 
 def split(raw: str, family: Family | None = None, *, opened: bool = False) -> Reply:
@@ -153,10 +154,14 @@ def split(raw: str, family: Family | None = None, *, opened: bool = False) -> Re
 
     The first closing mark ends a thought. In what is said, a mark inside of code is text; outside of code it opens
     another thought. A closing mark without an opening one ends a thought that the prompt has opened. Where the family
-    is not known, the usual marks count, and a thought opens at the beginning alone.
+    is not known, the marks that the reply begins with count, else the usual ones, and a thought opens at the beginning
+    alone.
     """
-    if family is None and not opened and not may_think(raw):
-        return replied("", raw, open=False)
+    if family is None and not opened:
+        if not may_think(raw):
+            return replied("", raw, open=False)
+        begins = raw.lstrip()
+        family = next((FAMILIES[name] for mark, name in _OTHERS.items() if begins.startswith(mark)), None)
     if family and family.name == "gpt-oss":
         return _split_channels(raw, opened=opened)
     at_start = family is None and not raw.lstrip().startswith(USUAL.open)

@@ -46,6 +46,7 @@ _SINE_OF_DEGREES = re.compile(
 _DELIMITED = re.compile(r"\$|\\\(|\\\[|\\boxed")
 _FUNCTION = re.compile(r"(?<![\\a-zA-Z])(sin|cos|tan|cot|sec|csc|log|ln|exp|pi)(?![a-zA-Z])")
 _POWER = re.compile(r"\^\s*([0-9]{2,})")
+_NEGATIVE_POWER = re.compile(r"(?:\^|\*\*)\s*(-(?:[0-9]+|[a-zA-Z](?![a-zA-Z0-9(])))")
 _ROOT = re.compile(r"(?<![\\a-zA-Z])sqrt\s*\(([^()]*)\)")
 _WORD = re.compile(r"(?<![a-zA-Z])(?:[A-Z]?[a-z]{2,}|[A-Z]{3,})(?<=[a-zA-Z]{3})(?![a-zA-Z])")
 """`nRT` and `GMm` are products."""
@@ -163,8 +164,9 @@ def readings(text: str) -> list[str]:
 
     Left bare, `2x+6` and the root of 2 would be to it the numbers in them. Prose stays as it is, since between
     delimiters a word is a product of letters, and equals its anagrams. `1,22` may be a list of two or have a decimal
-    comma.
+    comma. The exponent of `x^-2` is -2, in LaTeX too.
     """
+    text = _NEGATIVE_POWER.sub(r"^{\1}", text)
     latex = plain_as_latex(text)
     if _DELIMITED.search(text) or ("\\" not in latex and _WORD.search(text)):
         return [text]

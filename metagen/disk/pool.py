@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 from msgspec import Meta
 
+from metagen.answers.extract import without_end
 from metagen.candidate import Score
 from metagen.disk.lines import Reader
 from metagen.errors import InputError
@@ -83,12 +84,12 @@ def reply_of(sample: Sample) -> Reply:
     """The thought and the text of a sample."""
     if sample.thought or sample.open:
         return Reply(sample.thought, sample.text, sample.open)
-    return split(sample.text)
+    return split(without_end(sample.text))
 
 
 def text_of(sample: Sample) -> str:
     """The text of a sample, without a thought before it."""
-    return reply_of(sample).text if may_think(sample.text) else sample.text
+    return reply_of(sample).text if may_think(sample.text) else without_end(sample.text)
 
 
 FORM = (

@@ -46,6 +46,10 @@ EQUAL = {
     "inequalities in prose": [
         ("x<1 or x>3", "x>3 or x<1"), (r"x \le -2 \text{ or } x \ge 2", r"x \geq 2 \text{ or } x \leq -2"),
     ],
+    "negative powers": [
+        ("2^-1", "0.5"), ("$x^-2$", r"\frac{1}{x^2}"), ("x**-12", "x^{-12}"), ("e^-x", "e^{-x}"),
+        ("x^{-2}y^-1", "1/(x^2y)"), ("x**-2", "1/x^2"),
+    ],
     "letters of either case": [
         ("2X", "2x"), ("R_1", "r_1"), ("N(N+1)/2", r"\frac{n(n+1)}{2}"), (r"2\pi R", r"2 \pi r"),
         ("C_1e^x+C_2", "C_2+C_1e^x"),
