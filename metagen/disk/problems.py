@@ -15,7 +15,7 @@ from metagen.answers.kinds import MATHS, Choice, Label, LastNumber, Maths, Numbe
 from metagen.answers.protocol import Answers
 from metagen.answers.references import unequalled
 from metagen.answers.rows import choices_of, has_numbers, with_choices, without_label
-from metagen.answers.several import AnyOf, any_of
+from metagen.answers.several import AnyOf, any_of, references_in
 from metagen.answers.spec import parse_answers
 from metagen.answers.structured import Json
 from metagen.disk.fields import (
@@ -168,7 +168,7 @@ class ProblemFile:
             ids.append(hash(name))
             fields.add(row)
             any_tests = any_tests or tests is not None
-            several += isinstance(read_as, AnyOf)
+            several += isinstance(read_as, AnyOf) and answer is not None and len(references_in(answer)) > 1
             blank += answer is None and tests is None and fields.answers(row)
         if not ids:
             raise InputError(f"{self.path}: holds no problems")

@@ -662,8 +662,11 @@ def test_of_several_references_any_is_right(tmp_path: Path) -> None:
         (AnyOf(of=Choice("ABC", texts=("u", "v", "w"))), '["(B)", "w"]'),
     ]
     assert (file.check().several, file.check().total) == (2, 3)
+    assert ProblemFile(path, answers="AnyOf()").check().several == 2
     path.write_text(json.dumps({"q": "Who?", "answers": ["Bell", "Gray"]}))
     with pytest.raises(InputError, match="for references give --answer-field answers, or a field 'answer'; of a list"):
         list(ProblemFile(path, "q"))
-    (problem,) = ProblemFile(path, "q", "answers", answers="AnyOf(of=Text())")
+    file = ProblemFile(path, "q", "answers", answers="AnyOf(of=Text())")
+    assert file.check().several == 1
+    (problem,) = file
     assert (problem.answers, problem.answer) == (AnyOf(of=Text()), '["Bell", "Gray"]')
