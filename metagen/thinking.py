@@ -101,8 +101,15 @@ NONE = "none"
 """The name for models that do not think."""
 USUAL = FAMILIES["think"]
 """By its marks a reply is split where nothing is known of the model."""
-_OTHERS = {"[THINK]": "magistral", "<|channel|>": "gpt-oss", "<|start|>assistant<|channel|>": "gpt-oss"}
-"""What no reply of another family begins with."""
+_OTHERS: dict[str, Family] = {
+    "[THINK]": FAMILIES["magistral"],
+    "<|channel|>": FAMILIES["gpt-oss"],
+    "<|start|>assistant<|channel|>": FAMILIES["gpt-oss"],
+    "<seed:think>": Family("seed-oss", open="<seed:think>", close="</seed:think>"),
+    "◁think▷": Family("kimi-vl", open="◁think▷", close="◁/think▷"),
+    "<|START_THINKING|>": Family("command-a", open="<|START_THINKING|>", close="<|END_THINKING|>"),
+}
+"""What no reply of another family begins with. The last three are read, and their thoughts cannot be limited."""
 _OPENINGS = (USUAL.open, *_OTHERS)
 
 
@@ -161,7 +168,7 @@ def split(raw: str, family: Family | None = None, *, opened: bool = False) -> Re
         if not may_think(raw):
             return replied("", raw, open=False)
         begins = raw.lstrip()
-        family = next((FAMILIES[name] for mark, name in _OTHERS.items() if begins.startswith(mark)), None)
+        family = next((each for mark, each in _OTHERS.items() if begins.startswith(mark)), None)
     if family and family.name == "gpt-oss":
         return _split_channels(raw, opened=opened)
     at_start = family is None and not raw.lstrip().startswith(USUAL.open)

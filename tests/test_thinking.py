@@ -123,6 +123,12 @@ def test_any_text_can_be_read(text: str, family: Family, opened: bool) -> None:
             Reply("Hm.", "7."),
         ),
         ("<|channel|>final<|message|>7.", Reply("", "7.")),
+        ("<seed:think>\n\\boxed{5}\n</seed:think>7.", Reply("\\boxed{5}", "7.")),
+        ("◁think▷\\boxed{5}", Reply("\\boxed{5}", "", open=True)),
+        (
+            "<|START_THINKING|>Hm.<|END_THINKING|><|START_RESPONSE|>7.<|END_RESPONSE|>",
+            Reply("Hm.", "<|START_RESPONSE|>7."),
+        ),
         ("<think>Hm.</think>7.<|im_end|>", Reply("Hm.", "7.")),
         ("B</s>", Reply("", "B")),
         ("It writes [THINK] first.", Reply("", "It writes [THINK] first.")),
