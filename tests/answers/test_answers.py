@@ -486,6 +486,15 @@ def test_what_reaches_the_end_of_a_reply_that_was_cut_off_does_not_count(kind: A
         (Text(), "5.", "5", True),
         (Pattern("[a-z]+"), "abc", "abc", True),
         (Function(last_word), "Paris", "paris", False),
+        (Text(), "Vitamin A", "vitamin a.", True),
+        (Text(), "Vitamin A", "vitamin", False),
+        (Text(), "the type A", "type a", True),
+        (Text(), "10²", "10^2", True),
+        (Text(), "10^{2}", "10²", True),
+        (Text(), "10²", "102", False),
+        (Text(), "10^{-3}", "10⁻³", True),
+        (Text(), "10⁻³", "10-3", False),
+        (Text(), "5 m²", "5 m2", True),
     ],
 )
 async def test_what_is_equal(kind: Answers, one: str, other: str, equal: bool) -> None:
