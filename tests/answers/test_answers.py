@@ -605,6 +605,12 @@ def test_no_kind_raises_on_any_text(kind: Answers, text: str) -> None:
     kind.key(text)
 
 
+def test_a_number_of_many_figures_is_read_in_one_pass() -> None:
+    figures = "1234567890" * 100_000  # in as many passes as it has figures, this would take an hour
+    assert LastNumber().extract(f"It is {figures} or 3 1/2.") == "3 1/2"
+    assert LastNumber().extract(f"It is {figures}") == figures
+
+
 def test_an_object_is_looked_for_no_longer_than_the_reply_is_long() -> None:
     assert Json("a").extract('{"a":' * 50_000) is None
     assert Json("a").extract('{"a": "' * 30_000) is None
