@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from metagen.answers.grade import grade
     from metagen.answers.kinds import Choice, Function, Label, LastNumber, Maths, Number, Pattern, Text
     from metagen.answers.protocol import Answers, Form
+    from metagen.answers.several import AnyOf
     from metagen.answers.spec import parse_answers
     from metagen.answers.structured import Code, Json
     from metagen.backends import *
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Account",
     "Answers",
+    "AnyOf",
     "Arithmetic",
     "Backend",
     "BackendGone",

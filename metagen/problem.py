@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from metagen.answers.kinds import MATHS
 from metagen.answers.protocol import Answers, fault_of, is_answers
+from metagen.answers.several import any_of
 from metagen.answers.structured import Code
 from metagen.candidate import Candidate
 from metagen.copies import copier
@@ -30,7 +31,8 @@ class Problem:
     id: str
     prompt: str = ""
     answer: str | None = None
-    """The reference answer, which only oracles read. A number is kept as text: 7 and 7.0 as "7"."""
+    """The reference answer, which only oracles read. A number is kept as text: 7 and 7.0 as "7". Of a list of texts any
+    is right: they are kept as a JSON list, and `answers` becomes `AnyOf`."""
     asked: str | None = None
     """What is sent in place of `prompt`."""
     partial: Candidate | None = None
@@ -58,7 +60,7 @@ class Problem:
                 f"problem {self.id!r} has no question: write Problem(id, question), or pass the text itself"
             )
         if self.answer is not None:
-            object.__setattr__(self, "answer", _as_text(self.answer, f"problem {self.id!r}: answer"))
+            self._read_reference(self.answer)
         if self.tests is not None:
             _require_text(self.tests, f"problem {self.id!r}: tests")
         if self.asked is not None:
@@ -89,6 +91,13 @@ class Problem:
     def to_prove(self) -> bool:
         """Whether the reference states a theorem of Coq, without its proof."""
         return self.answer is not None and self.answer.rstrip().endswith("Admitted.")
+
+    def _read_reference(self, given: object) -> None:
+        where, kind = f"problem {self.id!r}: answer", self.answers
+        if isinstance(given, list | tuple) and given and all(isinstance(each, str) for each in given):
+            kind, given = any_of(kind, given)
+            object.__setattr__(self, "answers", kind)
+        object.__setattr__(self, "answer", _as_text(given, where))
 
     def _read_messages(self) -> None:
         where = f"problem {self.id!r}: messages"

@@ -101,8 +101,16 @@ NONE = "none"
 """The name for models that do not think."""
 USUAL = FAMILIES["think"]
 """By its marks a reply is split where nothing is known of the model."""
-_BOTH = USUAL.open.removeprefix("<")
-"""What its two marks have in common."""
+_OTHERS: dict[str, Family] = {
+    "[THINK]": FAMILIES["magistral"],
+    "<|channel|>": FAMILIES["gpt-oss"],
+    "<|start|>assistant<|channel|>": FAMILIES["gpt-oss"],
+    "<seed:think>": Family("seed-oss", open="<seed:think>", close="</seed:think>"),
+    "◁think▷": Family("kimi-vl", open="◁think▷", close="◁/think▷"),
+    "<|START_THINKING|>": Family("command-a", open="<|START_THINKING|>", close="<|END_THINKING|>"),
+}
+"""What no reply of another family begins with. The last three are read, and their thoughts cannot be limited."""
+_OPENINGS = (USUAL.open, *_OTHERS)
 
 
 def find_family(wanted: str | None, model: str, template: str = "") -> Family | None:
@@ -145,7 +153,7 @@ ENDED = re.compile(r"<\|(?:end|return|call)\|>")
 
 def may_think(raw: str) -> bool:
     """Whether a reply has marks of a thought, of a family that is not known."""
-    return _BOTH in raw and (USUAL.close in raw or raw.lstrip().startswith(USUAL.open))
+    return raw.lstrip().startswith(_OPENINGS) or USUAL.close in raw
 
 
 def split(raw: str, family: Family | None = None, *, opened: bool = False) -> Reply:
@@ -153,10 +161,14 @@ def split(raw: str, family: Family | None = None, *, opened: bool = False) -> Re
 
     The first closing mark ends a thought. In what is said, a mark inside of code is text; outside of code it opens
     another thought. A closing mark without an opening one ends a thought that the prompt has opened. Where the family
-    is not known, the usual marks count, and a thought opens at the beginning alone.
+    is not known, the marks that the reply begins with count, else the usual ones, and a thought opens at the beginning
+    alone.
     """
-    if family is None and not opened and not may_think(raw):
-        return replied("", raw, open=False)
+    if family is None and not opened:
+        if not may_think(raw):
+            return replied("", raw, open=False)
+        begins = raw.lstrip()
+        family = next((each for mark, each in _OTHERS.items() if begins.startswith(mark)), None)
     if family and family.name == "gpt-oss":
         return _split_channels(raw, opened=opened)
     at_start = family is None and not raw.lstrip().startswith(USUAL.open)

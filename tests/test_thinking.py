@@ -33,6 +33,7 @@ from metagen import (
     parse,
     solve,
 )
+from metagen.disk.pool import Sample, reply_of, text_of
 from metagen.request import Completion, Meter, Outcome
 from metagen.thinking import FAMILIES, Family, Reply, find_family, split
 
@@ -109,6 +110,34 @@ def test_any_text_can_be_read(text: str, family: Family, opened: bool) -> None:
         assert (
             not (opened and family.close not in text and not reply.open and family.name != "gpt-oss") or not reply.text
         )
+
+
+@pytest.mark.parametrize(
+    ("raw", "reply"),
+    [
+        ("[THINK]So \\boxed{5}.[/THINK]The answer is 7.", Reply("So \\boxed{5}.", "The answer is 7.")),
+        (" [THINK]So \\boxed{5}.", Reply("So \\boxed{5}.", "", open=True)),
+        ("<|channel|>analysis<|message|>\\boxed{5}", Reply("\\boxed{5}", "", open=True)),
+        (
+            "<|start|>assistant<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>7.<|return|>",
+            Reply("Hm.", "7."),
+        ),
+        ("<|channel|>final<|message|>7.", Reply("", "7.")),
+        ("<seed:think>\n\\boxed{5}\n</seed:think>7.", Reply("\\boxed{5}", "7.")),
+        ("◁think▷\\boxed{5}", Reply("\\boxed{5}", "", open=True)),
+        (
+            "<|START_THINKING|>Hm.<|END_THINKING|><|START_RESPONSE|>7.<|END_RESPONSE|>",
+            Reply("Hm.", "<|START_RESPONSE|>7."),
+        ),
+        ("<think>Hm.</think>7.<|im_end|>", Reply("Hm.", "7.")),
+        ("B</s>", Reply("", "B")),
+        ("It writes [THINK] first.", Reply("", "It writes [THINK] first.")),
+        ("Here is my thought process: 3 + 4 is 7.", Reply("", "Here is my thought process: 3 + 4 is 7.")),
+    ],
+)
+def test_where_the_family_is_not_known_the_marks_at_the_beginning_tell_it(raw: str, reply: Reply) -> None:
+    assert reply_of(Sample("p", raw)) == reply
+    assert text_of(Sample("p", raw)) == reply.text
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,8 @@ class Pool:
     """[P]: of reading the prompt; of FLOPs only the first time, since a prefix cache holds it then."""
     token: Mapping[Unit, Array]
     """[P]: of one token that is written; of seconds, of one token after another."""
+    again: Mapping[Unit, Array] = field(default_factory=dict)
+    """[P]: of what a second request per sample reads again, where there is one; a prefix cache holds it."""
     verifiers: Sequence[Verdicts] = ()
     of: str = ""
     """The spec of what drew a sample; empty for the model itself."""
@@ -68,7 +70,8 @@ class Pool:
             if verdicts and verdicts.costs and unit not in verdicts.costs and unit != "seconds":
                 continue  # what they cost in it is not known, which is not nothing
             verdict = verdicts.costs.get(unit, 0.0) if verdicts else 0.0
-            costs[unit] = np.asarray(read * self.prompt[unit] + written * price + judged * verdict)
+            again = played.samples * self.again.get(unit, 0.0)
+            costs[unit] = np.asarray(read * self.prompt[unit] + again + written * price + judged * verdict)
         return Arm(spec, played, costs)
 
 
@@ -95,17 +98,20 @@ def pool_of(
     one = np.ones(samples.problems)
     prompt: dict[Unit, Array] = {}
     token: dict[Unit, Array] = {}
+    again: dict[Unit, Array] = {}
     if samples.tokens is not None and samples.tokens.any():
         read = one * 0 if samples.prompts is None else samples.prompts.astype(np.float64)
-        prompt["tokens"], token["tokens"] = read, one
+        twice = one * 0 if samples.again is None else samples.again
+        prompt["tokens"], again["tokens"], token["tokens"] = read, twice, one
         if price:
-            prompt["money"], token["money"] = read * price.read / 1e6, one * price.write / 1e6
+            prompt["money"], again["money"] = read * price.read / 1e6, twice * price.read / 1e6
+            token["money"] = one * price.write / 1e6
         if samples.flops is not None and samples.prompt_flops is not None:
             prompt["FLOPs"] = samples.prompt_flops
             token["FLOPs"] = samples.flops.sum(1) / np.maximum(samples.tokens.sum(1), 1)
         if pace:
             prompt["seconds"], token["seconds"] = one * 0, one / pace
-    return Pool(samples, prompt, token, verifiers, of)
+    return Pool(samples, prompt, token, again, verifiers, of)
 
 
 def arms(pool: Pool, seed: int = 0, error: float = ERROR, most: int | None = None) -> list[Arm]:

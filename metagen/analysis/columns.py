@@ -142,6 +142,8 @@ class Draw(NamedTuple):
     """All of it, for a grade that reads more than the answer."""
     fault: str = ""
     """Why its kind of answers could not read it."""
+    again: int = 0
+    """The tokens that its second request read again, where it had one."""
 
 
 class Columns:
@@ -153,7 +155,7 @@ class Columns:
         self._added: list[tuple[int, int, Draw]] = []
         self.places, self.numbers = array("i"), array("i")
         self.answers, self.texts = Texts(), Texts()
-        self.tokens, self.prompts = array("i"), array("i")
+        self.tokens, self.prompts, self.again = array("i"), array("i"), array("i")
         self.scores = array("d")
         self.scored, self.recorded, self.cut = array("b"), array("b"), array("b")
         """Whether each was scored, whether its score was recorded, and whether a length limit cut it off."""
@@ -174,9 +176,9 @@ class Columns:
             return
         places, numbers, draws = zip(*self._added, strict=True)
         self._added.clear()
-        answers, tokens, scores, prompts, cut, texts, faults = zip(*draws, strict=True)
+        answers, tokens, scores, prompts, cut, texts, faults, again = zip(*draws, strict=True)
         recorded = [score is not None for score in scores]
-        self._extend(places, numbers, answers, tokens, scores, prompts, cut, texts, recorded, faults)
+        self._extend(places, numbers, answers, tokens, scores, prompts, cut, texts, recorded, faults, again)
 
     def join(self, part: Part, places: Sequence[int]) -> None:
         """Add the samples of a part, whose problems are at these places."""
@@ -192,6 +194,7 @@ class Columns:
             part.texts,
             part.recorded,
             part.faults,
+            part.again or [0] * len(numbers),
         )
 
     def _extend(
@@ -206,6 +209,7 @@ class Columns:
         texts: Sequence[str | None],
         recorded: Sequence[bool],
         faults: Sequence[str],
+        again: Sequence[int],
     ) -> None:
         self.places.extend(places)
         self.numbers.extend(numbers)
@@ -213,6 +217,7 @@ class Columns:
         self.scores.extend([nan if score is None else score for score in scores])
         self.scored.extend([score is not None for score in scores])
         self.prompts.extend(prompts)
+        self.again.extend(again)
         self.cut.extend(cut)
         self.answers.extend(answers)
         self.texts.extend(texts)

@@ -39,6 +39,8 @@ class Samples:
     """[P]: of reading the prompt, once for all samples; beside `flops`."""
     prompts: NDArray[np.int64] | None = None
     """[P]: the tokens of the prompt; 0 where nobody counted them."""
+    again: Array | None = None
+    """[P]: the tokens that a second request per sample reads again, such as a thought; the mean of its samples."""
     price: Price | None = None
     """What the tokens of the model cost, where it is known."""
     labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -67,7 +69,7 @@ class Samples:
 
     def of(self, problems: Index) -> "Samples":
         """The same for some of the problems, by their numbers; without labels."""
-        names = ("groups", "right", "scores", "tokens", "flops", "prompt_flops", "prompts")
+        names = ("groups", "right", "scores", "tokens", "flops", "prompt_flops", "prompts", "again")
         parts = {name: each[problems] for name in names if (each := getattr(self, name)) is not None}
         return Samples(**parts, price=self.price)
 
@@ -200,6 +202,7 @@ def costs_of(samples: Samples, ks: tuple[int, ...]) -> tuple[Array | None, Array
     if samples.flops is not None and samples.prompt_flops is not None:
         flops = np.outer(samples.flops.mean(1), ks) + samples.prompt_flops[:, None]
     if samples.price:
-        read = 0 if samples.prompts is None else samples.prompts[:, None] * samples.price.read
-        money = (read + tokens * samples.price.write) / 1e6
+        read = 0 if samples.prompts is None else samples.prompts[:, None]
+        again = 0 if samples.again is None else np.outer(samples.again, ks)
+        money = ((read + again) * samples.price.read + tokens * samples.price.write) / 1e6
     return tokens, flops, money

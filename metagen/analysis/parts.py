@@ -21,7 +21,7 @@ import msgspec
 from metagen.answers.kinds import MATHS
 from metagen.answers.protocol import Answers, read_answer
 from metagen.answers.spec import CONSTRUCTORS
-from metagen.disk.pool import Sample, plainly, read_sample, text_of
+from metagen.disk.pool import Sample, is_thought, plainly, read_sample, text_of
 from metagen.errors import InputError, VerifierError
 from metagen.settings import literal
 from metagen.system import processors
@@ -74,6 +74,8 @@ class Part(msgspec.Struct, array_like=True):
     """Whether its score was recorded with it, and not made of its log-probabilities."""
     faults: list[str]
     """Why its kind of answers could not read it; empty for nearly all."""
+    again: list[int] = []
+    """The tokens that its second request read again; the list is empty where no sample had a second one."""
 
 
 _PART = msgspec.msgpack.Decoder(Part)
@@ -90,15 +92,17 @@ class Task(msgspec.Struct):
     """Where this module is: another version of it might mean something else."""
 
 
-def part_of(samples: Sequence[Sample], kinds: Kinds, whole: Collection[str]) -> Part:
-    """The samples as columns, with the texts of the problems in `whole`.
+def part_of(samples: Sequence[Sample], kinds: Kinds, whole: Collection[str], again: Sequence[int] = ()) -> Part:
+    """The samples as columns, with the texts of the problems in `whole`, and what each read again.
 
-    Raises `OddError` for a partial reply, and for a problem whose samples were drawn from more than one request.
+    Raises `OddError` for a part of a reply, and for a problem whose samples were drawn from more than one request.
     """
     ids = [sample.id for sample in samples]
     names = {name: place for place, name in enumerate(dict.fromkeys(ids))}
     drawn_from = set(zip(ids, map(_drawn_from, samples), strict=True))
-    if len(drawn_from) > len(names) or any(sample.partial for sample in samples):
+    if len(drawn_from) > len(names) or any(sample.partial or sample.before for sample in samples):
+        raise OddError
+    if not again and any(map(is_thought, samples)):
         raise OddError
     requests = {name: _number(request) for name, request in drawn_from}
     texts = [text_of(sample) for sample in samples]
@@ -119,6 +123,7 @@ def part_of(samples: Sequence[Sample], kinds: Kinds, whole: Collection[str]) -> 
         texts=[text if name in whole else None for name, text in zip(ids, texts, strict=True)],
         recorded=[sample.recorded is not None for sample in samples],
         faults=[fault for _, fault in read],
+        again=list(again),
     )
 
 

@@ -8,7 +8,7 @@ import asyncio
 import json
 import os
 from array import array
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -31,7 +31,7 @@ from metagen.budget import Account, Price
 from metagen.candidate import Candidate, Score
 from metagen.card.card import ModelCard
 from metagen.disk.lines import ends_torn
-from metagen.disk.pool import is_list, place_of, read_samples
+from metagen.disk.pool import is_list, join_thoughts, place_of, read_samples
 from metagen.disk.problems import ProblemFile
 from metagen.disk.runs import read_rows
 from metagen.disk.traces import SpanRow, above, read_configuration, read_traces
@@ -41,7 +41,8 @@ from metagen.run import Verifier
 from metagen.settings import counted, literal
 from metagen.solve import Whole
 from metagen.tasks import together
-from metagen.trace import Asked
+from metagen.thinking import USUAL
+from metagen.trace import Asked, Written
 from metagen.verifiers.grading import by_reference, grades
 
 LIKELIHOOD = "mean token probability"
@@ -49,6 +50,8 @@ LIKELIHOOD = "mean token probability"
 SOLUTIONS = "solutions.jsonl"
 VERIFIER = "the run's verifier"
 SCORE = "the pool's score"
+ANSWER = "answer"
+"""The name of the span in which `Model` continues a thought that it drew by itself."""
 TOGETHER = 64
 """Problems whose answers are compared symbolically at the same time, in as many processes as there are processors."""
 
@@ -218,7 +221,9 @@ async def _graded(
     scores = _scores(columns, rows)
     tokens = as_array(columns.tokens)[rows].astype(np.int64)
     prompts = as_array(columns.prompts)[rows[:, 0]].astype(np.int64)
-    samples = Samples(groups, judged == _coded([True]), scores, tokens, prompts=prompts, labels=labels)
+    again = as_array(columns.again)[rows].mean(1)
+    right = judged == _coded([True])
+    samples = Samples(groups, right, scores, tokens, prompts=prompts, again=again, labels=labels)
     return samples, int((judged == _coded([None])).sum())
 
 
@@ -301,16 +306,29 @@ def _without_verdict(path: Path, samples: Samples) -> Iterator[str]:
 
 
 def _of_pool(path: Path, questions: Questions) -> Columns:
-    columns, requests = Columns(of_pool=True), array("q", bytes(8 * len(questions.ids)))
     try:
-        for part in _parts_of(path, questions):
-            places = [questions.place(name, path) for name in part.names]
-            _check_requests(requests, places, part)
-            columns.join(part, places)
+        columns = _in_columns(path, questions, _parts_of(path, questions))
     except OddError:
-        _refuse(path, questions)
+        if path.is_fifo():
+            raise InputError(
+                f"{path}: holds samples of several requests or a fault, and a pipe cannot be read again to say which: "
+                "save it as a file first"
+            ) from None
+        try:  # slower, and rarely needed
+            columns = _in_columns(path, questions, _joined_parts(path, questions))
+        except OddError:
+            _refuse(path, questions)
     columns.number()
     _refuse_twins(path, columns)
+    return columns
+
+
+def _in_columns(path: Path, questions: Questions, parts: Iterable[Part]) -> Columns:
+    columns, requests = Columns(of_pool=True), array("q", bytes(8 * len(questions.ids)))
+    for part in parts:
+        places = [questions.place(name, path) for name in part.names]
+        _check_requests(requests, places, part)
+        columns.join(part, places)
     return columns
 
 
@@ -332,19 +350,24 @@ def _parts_of(path: Path, questions: Questions) -> Iterator[Part]:
         yield part_of(batch, kinds, whole)
 
 
+def _joined_parts(path: Path, questions: Questions) -> Iterator[Part]:
+    """The parts of a pool in which answers have requests of their own, after their thoughts."""
+    kinds, whole = questions.kinds, {problem.id for problem in questions.whole.values()}
+    joined = join_thoughts(path)
+    while batch := list(islice(joined, AT_ONCE)):
+        _, samples, again = zip(*batch, strict=True)
+        yield part_of(samples, kinds, whole, again)
+
+
 def _refuse(path: Path, questions: Questions) -> Never:
     """Say in which line something is wrong."""
-    if path.is_fifo():
-        raise InputError(f"{path}: has a fault, and a pipe cannot be read again to say where: save it as a file first")
     requests: dict[int, int] = {}
-    for line, _, sample in read_samples(path):
-        if (sample.sampling or {}).get("thought_only"):
+    for line, sample, _ in join_thoughts(path):
+        if sample.partial or sample.before:
             raise InputError(
-                f"{place_of(path, line)}: is a thought that was drawn apart from its answer, and a report needs whole "
-                "samples: compare strategies that limit thoughts with `metagen sweep`"
+                f"{place_of(path, line)}: continues a partial reply, and a report needs whole samples: compare "
+                "strategies that write a reply in parts with `metagen sweep`"
             )
-        if sample.partial:
-            raise InputError(f"{place_of(path, line)}: continues a partial reply, and a report needs whole samples")
         request = request_of(sample)
         if requests.setdefault(questions.place(sample.id, path), request) != request:
             raise InputError(
@@ -356,7 +379,7 @@ def _refuse(path: Path, questions: Questions) -> Never:
 
 def _refuse_twins(path: Path, columns: Columns) -> None:
     if (again := columns.repeated(columns.order())) is not None:
-        line, _, sample = next(islice(read_samples(path), again, None))
+        line, sample, _ = next(islice(join_thoughts(path), again, None))
         raise InputError(
             f"{place_of(path, line)}: sample {sample.number} of problem {sample.problem!r} stands here again"
         )
@@ -410,20 +433,27 @@ def _check_problems(path: Path, problems: ProblemFile, grade: str) -> None:
 
 def _of_trace(rows: Sequence[SpanRow], questions: Questions, place: int, where: str) -> list[Draw]:
     """The samples that were drawn at the bottom, with the verdicts given on them if each has just one."""
-    draws: list[Draw] = []
+    draws: list[Draw | None] = []
     scores: list[float | None] = []
     prompts, models, verifiers = set(), set[str](), set[str]()
     asked = {row.path: row.request for row in rows if row.request and row.status != "cancelled"}
+    thoughts = _Thoughts()
     for row in rows:
         if row.verifying:
             if verifiers.isdisjoint(above(row.path)) and row.status != "cancelled":
                 scores += row.verdicts or ()
             verifiers.add(row.path)
-        elif row.completions and row.status != "cancelled":
-            if not (request := row.request or _around(row.path, asked)):
+        elif row.status == "cancelled":
+            continue
+        elif row.request and (number := thoughts.find(row)) is not None:
+            draws[number] = _answered(draws[number], row, questions, place)
+        elif row.completions:
+            if not (path := row.path if row.request else _around(row.path, asked)):
                 continue
+            request = asked[path]
             prompts.add((request.prompt, request.partial, json.dumps(request.messages, default=dict)))
             models.add(request.model)
+            thoughts.add(path, len(draws), row.completions)
             draws += _completions(row, questions, place)
     if len(prompts) > 1 or len(models) > 1 or any(partial for _, partial, _ in prompts):
         what = "asks more than one model" if len(models) > 1 else "sends more than one prompt"
@@ -431,14 +461,45 @@ def _of_trace(rows: Sequence[SpanRow], questions: Questions, place: int, where: 
         if any(partial for _, partial, _ in prompts):
             remedy = "compare strategies that write a reply in parts with `metagen sweep`"
         raise InputError(f"{where}: its strategy {what}, so what one sample is cannot be told: {remedy}")
-    if len(scores) != len(draws):
-        return draws
-    return [draw._replace(score=nan if score is None else score) for draw, score in zip(draws, scores, strict=True)]
+    kept = [draw for draw in draws if draw]
+    if len(scores) != len(kept):
+        return kept
+    return [draw._replace(score=nan if score is None else score) for draw, score in zip(kept, scores, strict=True)]
 
 
-def _around(path: str, asked: Mapping[str, Asked]) -> Asked | None:
-    """The request of a sample that was drawn alone because of a budget: a span above has it."""
-    return next((asked[each] for each in above(path) if each in asked), None)
+class _Thoughts:
+    """The thoughts of a problem that were drawn by themselves, by the span of their request."""
+
+    def __init__(self) -> None:
+        self._begun = defaultdict[str, list[tuple[int, str]]](list)
+
+    def add(self, path: str, first: int, completions: Sequence[Written]) -> None:
+        """Know the completions of a request whose span is at `path`; their samples are numbered from `first` on."""
+        self._begun[path] += [
+            (first + number, USUAL.written(each.thought, "", is_open=False)) for number, each in enumerate(completions)
+        ]
+
+    def find(self, row: SpanRow) -> int | None:
+        """The number of the sample that the request of this span continues, if it is one of these thoughts."""
+        path, _, number = row.path.rpartition(".")
+        begun = self._begun.get(path.rpartition(".")[0], ()) if number.isdecimal() else ()
+        if row.name != ANSWER or int(number or 0) >= len(begun):
+            return None
+        sample, written = begun[int(number)]
+        return sample if row.request and row.request.partial == written else None
+
+
+def _answered(thought: Draw | None, row: SpanRow, questions: Questions, place: int) -> Draw | None:
+    """A thought with its answer as one sample; `None` where the answer was lost."""
+    answer = next(_completions(row, questions, place), None)
+    if thought is None or answer is None:
+        return None
+    return answer._replace(tokens=thought.tokens + answer.tokens, prompt=thought.prompt, again=answer.prompt)
+
+
+def _around(path: str, asked: Mapping[str, Asked]) -> str | None:
+    """The span with the request of a sample that was drawn alone because of a budget: it is above."""
+    return next((each for each in above(path) if each in asked), None)
 
 
 def _completions(row: SpanRow, questions: Questions, place: int) -> Iterator[Draw]:

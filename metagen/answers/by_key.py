@@ -13,13 +13,16 @@ COMMAND = r"\\(?:text(?:bf|it|rm)?|mathrm|mathbf|underline)(?![a-zA-Z])\s*"
 _IN_TEXT = re.compile(COMMAND + r"\{([^{}]*)\}")
 _SPACE = re.compile(r"\\[ ,;:]|\\q?quad(?![a-zA-Z])")
 _MARKUP = re.compile(rf"{COMMAND}|\\[()\[\]]|[`$]|(?<!\w)\*|\*(?!\w)")
-_ARTICLES = re.compile(r"\b(?:a|an|the)\b(?![+#])")
+_ARTICLES = re.compile(r"\b(?:a|an|the)\b(?![+#])(?=\s+\S)")
+"""Not at the end: `Vitamin A`."""
+_POWER = re.compile(r"\^\s*\{([^{}]*)\}")
+_RAISED = re.compile(r"(?<=[0-9])(?=[⁰¹²³⁴-⁹⁻])(?<![⁰¹²³⁴-⁹⁻])")
 _PUNCTUATION = rf"[{re.escape(string.punctuation)}]"
 _OF_NUMBERS = (
-    r"(?<=\d)(?!,\d{3}(?!\d))[^\w\s](?=\d)|(?<![\w)])-(?=\.?\d)|(?<!\w)\.(?=\d)"
+    r"(?<=\d)(?!,\d{3}(?!\d))[^\w\s](?=\d)|(?<=\d)\^(?=-\d)|(?<![\w)])-(?=\.?\d)|(?<!\w)\.(?=\d)"
     r"|(?<=\b[a-z])#|(?<=[a-z])\+(?!\w)|(?<=[a-z]\+)\+|[<>=]|(?<= )[+*/](?= )|(?<=\b\w )-(?= \w\b)"
 )
-"""Without these a text says something else: `1.5`, `-5`, `3:45`, `C++`, `x + y < 5`."""
+"""Without these a text says something else: `1.5`, `-5`, `3:45`, `10^2`, `C++`, `x + y < 5`."""
 _ALL_PUNCTUATION = re.compile(_PUNCTUATION)
 _MERE_PUNCTUATION = re.compile(rf"(?!{_OF_NUMBERS}){_PUNCTUATION}")
 _DASHES = re.compile(r"[\N{HYPHEN}-\N{EM DASH}\N{MINUS SIGN}](?=\.?\d)")
@@ -57,6 +60,7 @@ def normalised(text: str, *, numbers: bool = False) -> str:
 
     With `numbers`, punctuation stays without which a number, or a text such as `C++`, is another one.
     """
+    text = _POWER.sub(r"^\1", _RAISED.sub("^", text))
     folded = unicodedata.normalize("NFKC", without_commands(text)).casefold()
     plain = _MERE_PUNCTUATION.sub("", _DASHES.sub("-", folded)) if numbers else _ALL_PUNCTUATION.sub("", folded)
     return " ".join(_ARTICLES.sub(" ", plain).split()) or " ".join(text.casefold().split())

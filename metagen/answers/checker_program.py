@@ -16,11 +16,12 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from math import ceil
 from typing import Any
 
 import sympy
+from latex2sympy2_extended.latex2sympy2 import ConversionConfig
 from math_verify import grader, parse, parser, verify
 
 MEMORY = 2 * 2**30
@@ -35,6 +36,7 @@ SMALL = 1e-3
 RELATIVE = 1e-4
 """The relative difference below which two such numbers are equal."""
 
+latex2sympy = parser.latex2sympy
 numeric_eq = grader.sympy_numeric_eq
 _IMAGINARY = re.compile(r"(?<![a-zA-Z\\])i(?![a-zA-Z])|\\sqrt\s*\{\s*-")
 _SINE_OF_DEGREES = re.compile(
@@ -44,9 +46,12 @@ _SINE_OF_DEGREES = re.compile(
 _DELIMITED = re.compile(r"\$|\\\(|\\\[|\\boxed")
 _FUNCTION = re.compile(r"(?<![\\a-zA-Z])(sin|cos|tan|cot|sec|csc|log|ln|exp|pi)(?![a-zA-Z])")
 _POWER = re.compile(r"\^\s*([0-9]{2,})")
+_NEGATIVE_POWER = re.compile(r"(?:\^|\*\*)\s*(-(?:[0-9]+|[a-zA-Z](?![a-zA-Z0-9(])))")
 _ROOT = re.compile(r"(?<![\\a-zA-Z])sqrt\s*\(([^()]*)\)")
-_WORD = re.compile(r"[a-zA-Z]{3,}")
+_WORD = re.compile(r"(?<![a-zA-Z])(?:[A-Z]?[a-z]{2,}|[A-Z]{3,})(?<=[a-zA-Z]{3})(?![a-zA-Z])")
+"""`nRT` and `GMm` are products."""
 _DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
+_NO_VARIABLE = re.compile(r"\\(?:text\w*|mathrm|mbox|operatorname|begin|end)\s*\{[^{}]*\}|\\[a-zA-Z]+|[a-zA-Z]{4,}")
 
 
 class Exhausted(BaseException):
@@ -79,10 +84,29 @@ def equal(reference: str, answer: str) -> bool:
 
     Where `i` stands in one of them it is a variable first, and the imaginary unit then.
     """
+    heed_case(heeded=is_cased(reference, answer))
     sides = parsed(reference), parsed(answer)
     if verified(*sides):
         return True
     return any(map(_IMAGINARY.search, (reference, answer))) and verified(*map(with_imaginary, sides))
+
+
+def is_cased(reference: str, answer: str) -> bool:
+    """Return whether `m` and `M` are two variables: one of them has both, or both of them have capitals.
+
+    Else an answer may be written in other letters than the reference, `2x` for `2X`.
+    """
+    sides = [{letter for letter in _NO_VARIABLE.sub(" ", text) if letter.isalpha()} for text in (reference, answer)]
+    if all(any(map(str.isupper, letters)) for letters in sides):
+        return True
+    return any(len({letter.lower() for letter in letters}) < len(letters) for letters in sides)
+
+
+def heed_case(*, heeded: bool) -> None:
+    """Let `m` and `M` be two variables, or one as to math-verify."""
+    conversion = ConversionConfig(lowercase_symbols=not heeded)
+    parser.latex2sympy = loud(partial(latex2sympy, conversion_config=conversion))
+    parser.parse_latex_cached.cache_clear()
 
 
 def verified(reference: list[Any], answer: list[Any]) -> bool:
@@ -140,8 +164,9 @@ def readings(text: str) -> list[str]:
 
     Left bare, `2x+6` and the root of 2 would be to it the numbers in them. Prose stays as it is, since between
     delimiters a word is a product of letters, and equals its anagrams. `1,22` may be a list of two or have a decimal
-    comma.
+    comma. The exponent of `x^-2` is -2, in LaTeX too.
     """
+    text = _NEGATIVE_POWER.sub(r"^{\1}", text)
     latex = plain_as_latex(text)
     if _DELIMITED.search(text) or ("\\" not in latex and _WORD.search(text)):
         return [text]

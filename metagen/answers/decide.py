@@ -17,6 +17,7 @@ from metagen.answers.canonical import (
     is_whole,
 )
 from metagen.answers.measures import measure_alike, measure_others
+from metagen.answers.molecules import molecules_alike
 from metagen.answers.numerals import exact, number_key, repeating, with_signs
 from metagen.answers.spelling import to_ascii
 from metagen.answers.units import is_numeral, is_symbol
@@ -54,6 +55,14 @@ _NUMBER_AND_WORDS = re.compile(r"(-?[0-9][0-9.,/]*) ([A-Za-z]+(?:[ -][A-Za-z]+){
 _FUNCTION = re.compile(r"\b(?:pi|sqrt|sin|cos|tan|log|ln|exp)\b")
 _PRODUCT = re.compile(r"-?[0-9][0-9.,/]* ?[A-Za-z]{1,4}")
 _LISTED = re.compile(r"\b(?:and|or)\b")
+_OF_INTERVALS = re.compile(r"\\(?:cup|setminus)(?![a-zA-Z])")
+_OR = re.compile(r"\s*(?:\bor\b|\\(?:lor|vee)(?![a-zA-Z]))\s*")
+_ORDERS = {r"\\l(?:eq?|eqslant)": "<=", r"\\g(?:eq?|eqslant)": ">=", r"\\lt": "<", r"\\gt": ">", r"\\neq?": "!="}
+_LIMIT = r"(?:[^<>=!a-zA-Z]|\\(?!l?or|vee)[a-zA-Z]+)+?"
+_BOUNDED = re.compile(
+    rf"(?:(?P<low>{_LIMIT})\s*(?P<above><=?))?\s*(?P<name>[a-zA-Z])\s*(?:(?P<order><=?|>=?|!=)\s*(?P<bound>{_LIMIT}))?"
+)
+"""A variable with its bounds: `x < 1`, `-1 < x <= 1`, `x != 3`."""
 _AFTER_LETTER = re.compile(r"[).:]\s*\S")
 _LAST_LETTERS = re.compile(r"(?<=[0-9}\s])(?<![a-zA-Z]\s)[a-zA-Z]{1,4}(?=\s*\$?$)")
 _LONGEST_PROSE = 100
@@ -137,7 +146,7 @@ def decide(answer: str, reference: str) -> bool | None:
     keys = canonical(answer), canonical(reference)
     if any(differ(answer, reference) for differ in (_derive_others, _oppose, measure_others)):
         return False
-    if keys[0] == keys[1] or measure_alike(answer, reference):
+    if keys[0] == keys[1] or measure_alike(answer, reference) or molecules_alike(*keys):
         return not _name_others(answer, reference)
     for compared in (equal_numbers, _nearly):
         if (equal := compared(answer, reference)) is not None:
@@ -152,14 +161,17 @@ def is_turned(prose: str) -> bool:
     return bool(_TURNED.search(with_signs(prose)))
 
 
-def for_symbols(answer: str) -> str:
-    """Return an answer as the symbolic comparison is to read it.
+def for_symbols(answer: str, other: str) -> str:
+    """Return an answer as the symbolic comparison with another is to read it.
 
-    A list in prose and a choice with its text are their keys, and letters at the end of a formula stand apart, so that
-    they are taken for variables. A transposed matrix is a power, since math-verify drops a bare `^T`.
+    Beside a union of intervals, inequalities such as `x < 1 or x > 3` are one. A list in prose and a choice with its
+    text are their keys, and letters at the end of a formula stand apart, so that they are taken for variables. A
+    transposed matrix is a power, since math-verify drops a bare `^T`.
     """
     answer = _TRANSPOSED.sub(_as_power, with_signs(to_ascii(answer)))
     answer = condition(answer) or answer
+    if _OF_INTERVALS.search(to_ascii(other)) and (union := _union(canonical(answer))):
+        return union
     if _LISTED.search(answer) and not PROSE.search(key := canonical(answer)):
         return key
     if _PRODUCT.fullmatch(key := canonical(answer)):
@@ -167,6 +179,34 @@ def for_symbols(answer: str) -> str:
     if len(key) == 1 and key.isalpha() and _AFTER_LETTER.search(answer):
         return key
     return _LAST_LETTERS.sub(_apart, answer)
+
+
+def _union(inequalities: str) -> str | None:
+    """The numbers for which one of some inequalities holds, as intervals; `None` for what is nothing of the kind."""
+    for pattern, sign in _ORDERS.items():
+        inequalities = re.sub(rf"{pattern}(?![a-zA-Z])", sign, inequalities)
+    found = [_BOUNDED.fullmatch(each.strip()) for each in _OR.split(inequalities)]
+    known = [each for each in found if each and _bounds(each)]
+    if len(known) < len(found) or len({each["name"] for each in known}) > 1:
+        return None
+    return r" \cup ".join(map(_interval, known))
+
+
+def _bounds(found: re.Match[str]) -> bool:
+    """Whether it has a bound, and below none but what is below: not `1 < x > 3`."""
+    return found["order"] is not None if found["low"] is None else (found["order"] or "<")[0] == "<"
+
+
+def _interval(bounded: re.Match[str]) -> str:
+    low, above, order, bound = bounded.group("low", "above", "order", "bound")
+    opening = f"{'[' if above == '<=' else '('}{low}" if low else r"(-\infty"
+    if not order:
+        return rf"{opening}, \infty)"
+    if order == "!=":
+        return rf"(-\infty, {bound}) \cup ({bound}, \infty)"
+    if order[0] == ">":
+        return rf"{'[' if order == '>=' else '('}{bound}, \infty)"
+    return f"{opening}, {bound}{']' if order == '<=' else ')'}"
 
 
 def _says_otherwise(prose: str, value: str) -> bool:

@@ -79,6 +79,9 @@ _GIVEN = re.compile(
 _WORD = "answer"
 """What all sentences, labels and headings hold."""
 _LETTER = re.compile(r"\w")
+_ENDED = re.compile(r"<\|\w+\|>|<｜[\w▁]+｜>|</s>|<(?:eos|end_of_turn)>")
+"""A token with which a model ends its turn, which raw replies have at their end."""
+_LONGEST_END, _MOST_ENDS = 40, 4
 _SOME_WORDS = re.compile(r"\b[a-zA-Z]+\b[^\n]*\b[a-zA-Z]+\b")
 _PARAGRAPH = re.compile(r"\n[ \t]*\n")
 
@@ -144,6 +147,7 @@ def extract(text: str, *, finished: bool = True) -> str | None:
     without its partner. An unclosed or empty box gives nothing. Of a text that was cut off, not `finished`, nothing
     counts that reaches its end: "The answer is 12" may have been on its way to 123.
     """
+    text = without_end(text)
     end, places = len(text) + finished, _places(text)
     found = max(_marked(text, end, places), default=None)
     found = _hashed(text, end, found) or found
@@ -153,6 +157,17 @@ def extract(text: str, *, finished: bool = True) -> str | None:
     if found:
         return found[1]
     return _bold(text) if finished else None
+
+
+def without_end(text: str) -> str:
+    """A reply without the tokens with which its model ended it, as raw replies have them."""
+    for _ in range(_MOST_ENDS):
+        bare = text.rstrip()
+        start = bare.rfind("<", max(0, len(bare) - _LONGEST_END)) if bare.endswith(">") else -1
+        if start < 0 or not _ENDED.fullmatch(bare, start):
+            break
+        text = bare[:start]
+    return text
 
 
 def without_emoji(text: str) -> str:

@@ -20,7 +20,8 @@ async def grade(answer: str | None, reference: str, seconds: float = SECONDS) ->
     """
     if (verdict := graded(answer, reference)) is not None:
         return verdict
-    return await compare(for_symbols(reference), for_symbols(answer or ""), seconds)
+    answer = answer or ""
+    return await compare(for_symbols(reference, answer), for_symbols(answer, reference), seconds)
 
 
 def graded(answer: str | None, reference: str) -> bool | None:

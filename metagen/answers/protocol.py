@@ -172,6 +172,11 @@ def at_once(kind: Answers, answers: Iterable[str | None], reference: str) -> dic
     return {answer: False if answer is None else graded(answer, reference) for answer in dict.fromkeys(answers)}
 
 
+def graded_at_once(kind: Answers, answer: str, reference: str) -> bool | None:
+    """The verdict on one answer, if it needs no waiting."""
+    return _graded_by(kind)(answer, reference)
+
+
 def _graded_by(kind: Answers) -> Callable[[str, str], bool | None]:
     """What grades answers of a kind at once where it can. One that is inherited may differ from the kind's `equal`."""
     own: Callable[[str, str], bool | None] = kind.graded if "graded" in vars(type(kind)) else _later  # type: ignore[attr-defined]

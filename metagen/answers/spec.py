@@ -6,12 +6,14 @@ from typing import Any
 
 from metagen.answers.kinds import Choice, Function, Label, LastNumber, Maths, Number, Pattern, Text
 from metagen.answers.protocol import Answers, is_answers
+from metagen.answers.several import AnyOf
 from metagen.answers.structured import Code, Json
 from metagen.calls import Reader
 from metagen.errors import InputError
 
 CONSTRUCTORS: dict[str, Any] = {
-    kind.__name__: kind for kind in (Maths, Number, Choice, Label, Json, Code, Text, Pattern, LastNumber, Function)
+    kind.__name__: kind
+    for kind in (Maths, Number, Choice, Label, Json, Code, Text, Pattern, LastNumber, Function, AnyOf)
 }
 
 

@@ -27,7 +27,7 @@ from metagen.cli.jobs import fill
 from metagen.cli.orders import read_graded, read_models
 from metagen.cli.reports import cards, prices
 from metagen.disk.lines import encode_line
-from metagen.disk.pool import Sample, read_samples
+from metagen.disk.pool import Sample, is_thought, join_thoughts, read_samples
 from metagen.disk.problems import ProblemFile
 from metagen.disk.runs import read_rows, read_solutions
 from metagen.disk.samples import read_claim
@@ -143,8 +143,9 @@ def _spent(pool: Pool) -> float:
     """The tokens of samples that were drawn in one request per problem, and of the verdicts on them."""
     samples, nothing = pool.samples, np.zeros(1)
     verdicts = sum(float(each.costs.get("tokens", nothing).sum()) for each in pool.verifiers)
-    written, read = (nothing if each is None else each for each in (samples.tokens, samples.prompts))
-    return float(written.sum() + read.sum()) + samples.n * verdicts
+    known = (samples.tokens, samples.prompts, samples.again)
+    written, read, again = (nothing if each is None else each for each in known)
+    return float(written.sum() + read.sum()) + samples.n * (float(again.sum()) + verdicts)
 
 
 def _named(sources: Sequence[str]) -> dict[str, str]:
@@ -273,11 +274,11 @@ def _copy(pool: Path, copy: Path, problems: ProblemFile) -> None:
     """
     asked = {each.id: request_of(each) for each in problems}
     numbers = defaultdict[str, list[int]](list)
-    for *_, sample in read_samples(pool):
+    for _, sample, _ in join_thoughts(pool):
         numbers[sample.id].append(sample.number)
     places = {name: {number: place for place, number in enumerate(sorted(each))} for name, each in numbers.items()}
     with copy.open("wb") as file:
-        for *_, sample in read_samples(pool):
+        for _, sample, _ in join_thoughts(pool):
             draw = places[sample.id][sample.number]
             prompt, messages = asked[sample.id].prompt, asked[sample.id].conversation or None
             served = msgspec.structs.replace(sample, draw=draw, prompt=prompt, messages=messages, sampling=None)
@@ -362,7 +363,7 @@ def _drawn_by(path: Path, name: str, names: Mapping[str, Any], problems: Problem
     if not asked and not _is_plain(sample, problems):
         _note(str(path), ASKED_OTHERWISE)
     try:
-        model = Model(name, **_settings(sample.sampling or {}))
+        model = Model(name, **_settings(sample))
     except InputError as error:
         model = Model(name)
         _note(str(path), f"its sampling settings are left out ({error}): {SAY}")
@@ -385,8 +386,11 @@ def _is_plain(sample: Sample, problems: ProblemFile) -> bool:
     return turns == [turn.fields() for turn in request_of(problem).turns]
 
 
-def _settings(sampling: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(sample: Sample) -> dict[str, Any]:
     """The settings of a sample as `Model` takes them. Raises `InputError` for one that no model has."""
+    if is_thought(sample):
+        raise InputError("its thoughts were drawn by themselves")
+    sampling = sample.sampling or {}
     given: dict[str, Any] = {name: tuple(each) if isinstance(each, list) else each for name, each in sampling.items()}
     if strange := sorted(given.keys() - {*SETTINGS, "form", "keep_stop", "thought_only"}):
         raise InputError(f"Model has no {strange[0]}")

@@ -35,7 +35,7 @@ from metagen.disk.runs import read_solutions
 from metagen.errors import InputError
 from metagen.jobs.costs import check_costs, require_judged
 from metagen.jobs.job import Job, Order, prepare, read_named
-from metagen.leaves import find_drawing, named_models, naming, require_no_model
+from metagen.leaves import named_models, naming, require_no_model
 from metagen.model import Model
 from metagen.models import SMALL
 from metagen.request import AnyBackend, card_of, generates, price_of
@@ -68,11 +68,6 @@ def explore(given: Mapping[str, Any], amount: Amount | None) -> int:
     specs = [*(f"BestOf(2, of={spec}, by={each})" for each in by), *also]
     job, *others = [prepare(replace(order, strategy=each)) for each in (spec, *specs)]
     name, _ = drawing(job)
-    if any(leaf.cap is not None for leaf in find_drawing(job.strategy)):
-        raise InputError(
-            f"--of {spec}: draws thoughts apart from their answers, and a choice needs whole samples: compare "
-            "strategies that limit thoughts with `metagen sweep`"
-        )
     require_no_model(job.grade, orders.GRADED)
     _check_amount(amount, job)
     if not job.judged and _is_pool(file):

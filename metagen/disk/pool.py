@@ -1,22 +1,23 @@
 """Samples on disk: one line of a pool, and the key by which a sample is found again."""
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from hashlib import blake2b
 from pathlib import Path
 from sys import intern
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
 
+from metagen.answers.extract import without_end
 from metagen.candidate import Score
 from metagen.disk.lines import Reader
 from metagen.errors import InputError
 from metagen.request import Completion, Request, Sampling
-from metagen.thinking import Reply, may_think, split
+from metagen.thinking import USUAL, Reply, may_think, split
 
 Key = bytes
 """A digest of 16 bytes: of pools with long prompts, the keys would need more memory than all else."""
@@ -83,12 +84,12 @@ def reply_of(sample: Sample) -> Reply:
     """The thought and the text of a sample."""
     if sample.thought or sample.open:
         return Reply(sample.thought, sample.text, sample.open)
-    return split(sample.text)
+    return split(without_end(sample.text))
 
 
 def text_of(sample: Sample) -> str:
     """The text of a sample, without a thought before it."""
-    return reply_of(sample).text if may_think(sample.text) else sample.text
+    return reply_of(sample).text if may_think(sample.text) else without_end(sample.text)
 
 
 FORM = (
@@ -116,6 +117,72 @@ def read_samples(path: Path, *, torn: bool = False) -> Iterator[tuple[int, int, 
             yield line, start, sample
     except InputError as error:
         raise InputError(f"{error}; {FORM}") from None
+
+
+class Joined(NamedTuple):
+    """A sample as a report has it: where its first line is, and what its second request read again."""
+
+    line: int
+    sample: Sample
+    again: int = 0
+    """The tokens of the prompt and the thought, where the answer had a request of its own."""
+
+
+def join_thoughts(path: Path) -> Iterator[Joined]:
+    """The samples of a pool, each thought that was drawn by itself as one sample with its answer.
+
+    A thought whose answer is not there, though others that ended like it have one, is no sample yet and is left out.
+    What continues anything else is left as it is. Raises `InputError` as `read_samples` does.
+    """
+    waiting = defaultdict[Key, deque[Joined]](deque)
+    ended = False
+    """Whether thoughts that reached their limit were ended there, and answered."""
+    for line, _, sample in read_samples(path):
+        if is_thought(sample):
+            waiting[_after(sample, USUAL.written(sample.thought, "", is_open=False))].append(Joined(line, sample))
+        elif thoughts := waiting.get(_after(sample, sample.before)):
+            thought = thoughts.popleft()
+            ended |= _is_full(thought.sample)
+            yield Joined(thought.line, _answered(thought.sample, sample), sample.prompt_tokens)
+        else:
+            yield Joined(line, sample)
+    for thoughts in waiting.values():
+        for each in thoughts:
+            if not ended if _is_full(each.sample) else each.sample.open:
+                yield each
+
+
+def is_thought(sample: Sample) -> bool:
+    """Whether it is a thought that was drawn by itself, from its beginning."""
+    return not sample.before and bool((sample.sampling or {}).get("thought_only"))
+
+
+def _is_full(thought: Sample) -> bool:
+    """Whether it reached its limit."""
+    limit = (thought.sampling or {}).get("max_tokens")
+    return limit is not None and thought.tokens >= limit
+
+
+def _after(sample: Sample, begun: str) -> Key:
+    """What a sample and a request that continues it have in common."""
+    return _digest(sample.id, sample.prompt, begun, None, sample.messages)
+
+
+def _answered(thought: Sample, answer: Sample) -> Sample:
+    """A thought with its answer, as one request would have drawn them."""
+    return msgspec.structs.replace(
+        thought,
+        text=answer.text,
+        end=answer.end,
+        stop=answer.stop,
+        tokens=thought.tokens + answer.tokens,
+        logprobs=thought.logprobs + answer.logprobs,
+        confidences=thought.confidences + answer.confidences,
+        first=answer.first,
+        thought=thought.thought + answer.thought,
+        open=answer.open,
+        thought_tokens=thought.thought_tokens + answer.thought_tokens,
+    )
 
 
 def place_of(path: Path, line: int) -> str:

@@ -15,6 +15,7 @@ from metagen.answers.kinds import MATHS, Choice, Label, LastNumber, Maths, Numbe
 from metagen.answers.protocol import Answers
 from metagen.answers.references import unequalled
 from metagen.answers.rows import choices_of, has_numbers, with_choices, without_label
+from metagen.answers.several import AnyOf, any_of, references_in
 from metagen.answers.spec import parse_answers
 from metagen.answers.structured import Json
 from metagen.disk.fields import (
@@ -62,6 +63,8 @@ class Contents:
     """The fields of rows that nothing reads."""
     blank: int = 0
     """Problems with an answer that is none, such as `NaN` or a solution without its result."""
+    several: int = 0
+    """Problems with several references."""
     filled: str = ""
     """The digest of the prompts that a template makes of its fields; empty without one."""
 
@@ -85,7 +88,8 @@ class ProblemFile:
 
     What counts as an answer is said by `answers` for the whole file, else by the field `answers` of a row, as a spec.
     A row with `choices` (or `options`) has them for answers: its prompt lists them by letter if it does not yet, and
-    its answer may be the letter, the text or the number from 0. A row with tests, as HumanEval and MBPP have
+    its answer may be the letter, the text or the number from 0. Of an answer that is a list of texts, any is
+    right. A row with tests, as HumanEval and MBPP have
     them, asks for code, which is graded by running them; an answer that states a theorem of Coq asks for its proof.
     """
 
@@ -148,11 +152,11 @@ class ProblemFile:
         raise `InputError` too.
         """
         digest, filled = blake2b(digest_size=8), blake2b(digest_size=8)
-        ids, blank, any_tests = array("q"), 0, False
+        ids, blank, several, any_tests = array("q"), 0, 0, False
         self._files[:] = find_files(self.path, self.split)
         fields = UsedFields(self.prompt_field, self.answer_field, self.id_field)
         for place, row in self._rows():
-            name, prompt, answer, _, tests = said = self._said(row, place)
+            name, prompt, answer, read_as, tests = said = self._said(row, place)
             turns = [turn.fields() for turn in self._turns(row, place)]
             kind = [row[name] for name in KIND_FIELDS if row.get(name) is not None]
             more = [each for each in (turns, tests, kind) if each]
@@ -164,6 +168,7 @@ class ProblemFile:
             ids.append(hash(name))
             fields.add(row)
             any_tests = any_tests or tests is not None
+            several += isinstance(read_as, AnyOf) and answer is not None and len(references_in(answer)) > 1
             blank += answer is None and tests is None and fields.answers(row)
         if not ids:
             raise InputError(f"{self.path}: holds no problems")
@@ -175,7 +180,9 @@ class ProblemFile:
             CONFINED.check()
         named = self.template.names if self.template else set()
         unused = tuple(name for name in fields.unused if name not in named)
-        return Contents(len(ids), digest.hexdigest(), unused, blank, filled.hexdigest() if self.template else "")
+        return Contents(
+            len(ids), digest.hexdigest(), unused, blank, several, filled.hexdigest() if self.template else ""
+        )
 
     def _rows(self) -> Rows:
         files = self._files or find_files(self.path, self.split)
@@ -216,8 +223,12 @@ class ProblemFile:
             prompt = _after_body(str(row["Body"]), prompt)
         kind, prompt = self._kind(row, prompt, where)
         name = self._name(row, place)
-        tests = _tests(row, name, where)
-        return name, prompt, None if tests else self._answer(row, kind, where), kind, tests
+        if tests := _tests(row, name, where):
+            return name, prompt, None, kind, tests
+        answer = self._answer(row, kind, where)
+        if isinstance(answer, list):
+            kind, answer = any_of(kind, answer)
+        return name, prompt, answer, kind, None
 
     def _name(self, row: Mapping[str, Any], place: str) -> str:
         if not self.id_field and isinstance(name := row.get(ID_FIELDS[0]), str) and name:
@@ -240,11 +251,11 @@ class ProblemFile:
         """The kind of answers that the file or else the row is said to have."""
         if self.answers:
             return self._parsed(self.answers)
-        given = plain(row.get("answers"))
+        given = None if self.answer_field == "answers" else plain(row.get("answers"))
         if isinstance(given, dict | list):
             raise InputError(
-                f"{where}: field 'answers' must be a text that names a kind of answers, such as \"Text()\": move "
-                "references to a field such as 'answer', one per problem"
+                f"{where}: field 'answers' must be a text that names a kind of answers, such as \"Text()\": for "
+                "references give --answer-field answers, or a field 'answer'; of a list of texts any is right"
             )
         spec = text_of(("answers", given), where)
         try:
@@ -259,8 +270,19 @@ class ProblemFile:
             self._known[spec] = parse_answers(spec, self.names)
         return self._known[spec]
 
-    def _answer(self, row: Mapping[str, Any], kind: Answers, where: str) -> str | None:
+    def _answer(self, row: Mapping[str, Any], kind: Answers, where: str) -> str | list[str] | None:
+        """The reference, or several of which any is right."""
         field, given = find_field(row, self.answer_field, ANSWER_FIELDS, where, needed=False)
+        several = plain(given)
+        kind = kind.of if isinstance(kind, AnyOf) else kind
+        if not isinstance(several, list) or not all(isinstance(each, str) for each in several):
+            return self._reference(field, given, row, kind, where)
+        found = [self._reference(field, each, row, kind, where) for each in several]
+        if not found:
+            raise InputError(f"{where}: field {field!r} is empty; leave it out where there is none")
+        return [each for each in dict.fromkeys(found) if each is not None]
+
+    def _reference(self, field: str, given: Any, row: Mapping[str, Any], kind: Answers, where: str) -> str | None:
         if isinstance(kind, Json) and isinstance(given, dict):
             given = json.dumps(given, default=plain)
         if isinstance(kind, Choice) and isinstance(given, int) and not isinstance(given, bool):

@@ -24,6 +24,11 @@ def of_problems(job: Job) -> Iterator[str]:
             f"{name}: the answer of {contents.blank:,} of {contents.total:,} problems is none, such as NaN or a "
             "solution without its result: they are solved, and count in no accuracy."
         )
+    if contents.several:
+        yield (
+            f"{name}: the answer of {contents.several:,} of {contents.total:,} problems is a list: what equals any of "
+            "its texts is right."
+        )
 
 
 async def remarks(strategy: Generator, models: Mapping[str, AnyBackend], seed: int | None = None) -> list[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from metagen.answers.grade import SECONDS
 from metagen.answers.kinds import Maths
 from metagen.answers.protocol import Answers, read_answer, verdicts
+from metagen.answers.several import AnyOf
 from metagen.candidate import Candidate, Score
 from metagen.errors import InputError, VerifierError
 from metagen.problem import Problem
@@ -53,14 +54,21 @@ class MatchesReference:
         self.check_problem(problem)
         assert problem.answer is not None
         kind = problem.answers
-        if isinstance(kind, Maths) and self.seconds != SECONDS:
-            kind = replace(kind, seconds=self.seconds)
+        if self.seconds != SECONDS:
+            kind = _limited(kind, self.seconds)
         answers = [_read(kind, candidate) for candidate in candidates]
         read = [each for each in answers if not isinstance(each, VerifierError)]
         found, failures = await verdicts(kind, read, problem.answer)
         failed = [each if isinstance(each, VerifierError) else failures.get(each) for each in answers]
         scores = [None if isinstance(each, VerifierError) else _score(each, found[each]) for each in answers]
         return settled([fault or score for fault, score in zip(failed, scores, strict=True)], run)
+
+
+def _limited(kind: Answers, seconds: float) -> Answers:
+    """The kind, which may compare for so many seconds."""
+    if isinstance(kind, AnyOf):
+        return replace(kind, of=_limited(kind.of, seconds))
+    return replace(kind, seconds=seconds) if isinstance(kind, Maths) else kind
 
 
 def _read(kind: Answers, candidate: Candidate) -> str | VerifierError | None:

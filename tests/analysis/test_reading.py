@@ -19,6 +19,7 @@ from metagen import (
     Panel,
     Problem,
     ProblemFile,
+    Recorded,
     RecordedScore,
     Run,
     Score,
@@ -32,11 +33,13 @@ from metagen.analysis.reading import LIKELIHOOD, SCORE, VERIFIER, read
 from metagen.analysis.tables import remarks
 from metagen.budget import Price
 from metagen.card.card import ModelCard
-from metagen.disk.runs import RunDirectory
+from metagen.disk.runs import RunDirectory, read_solutions
 from metagen.errors import InputError
 from metagen.models import SMALL
+from metagen.request import Backend, Request
 from metagen.run import Generator
 from metagen.solve import solve, solve_all
+from metagen.thinking import FAMILIES
 
 PUBLISHED = Path(__file__).parents[3] / "shared/data/pools/gsm8k_200x16.jsonl"
 Row = dict[str, Any]
@@ -60,6 +63,16 @@ def problems(tmp_path: Path) -> ProblemFile:
 
 def sample(problem: str, draw: int, answer: str, **more: Any) -> Row:
     return {"problem": problem, "prompt": "?", "draw": draw, "text": f"The answer is {answer}."} | more
+
+
+def thought(problem: str, draw: int, text: str, *, is_open: bool = False, limit: int = 9, tokens: int = 5) -> Row:
+    drawn = {"sampling": {"max_tokens": limit, "thought_only": True}, "tokens": tokens, "prompt_tokens": 4}
+    return sample(problem, draw, "") | drawn | {"text": "", "thought": text, "open": is_open, "end": "length"}
+
+
+def answered(problem: str, draw: int, text: str, answer: str, prompt_tokens: int = 0) -> Row:
+    written = {"before": f"<think>\n{text}\n</think>\n\n", "tokens": 2, "prompt_tokens": prompt_tokens}
+    return sample(problem, draw, answer, **written)
 
 
 POOL = [
@@ -198,11 +211,16 @@ def test_the_first_n_samples_are_taken(tmp_path: Path, problems: ProblemFile) ->
         ([sample("a", 0, "2"), sample("a", 1, "2", model="m")], "of two prompts, models or settings"),
         ([sample("a", 0, "2"), sample("a", 1, "2", sampling={"top_k": 1})], "of two prompts, models or settings"),
         (
-            [
-                sample("a", 0, "", sampling={"thought_only": True}),
-                sample("a", 0, "2", before="<think>\nhm\n</think>\n\n"),
-            ],
-            "line 1: is a thought that was drawn apart from its answer, .*: compare .* with `metagen sweep`$",
+            [sample("a", 0, "2"), sample("a", 0, "3", before="<think>\nhm")],
+            "line 2: continues a partial reply, and a report needs whole samples: compare .* with `metagen sweep`$",
+        ),
+        (
+            [thought("a", 0, "hm", is_open=True), thought("a", 1, "so", is_open=True, limit=8)],
+            "of two prompts, models or settings",
+        ),
+        (
+            [thought("a", 0, "hm"), answered("a", 0, "hm", "2"), answered("a", 1, "hm", "2")],
+            "line 3: continues a partial reply",
         ),
         ([sample("a", 0, "2"), sample("a", 0, "3")], "line 2: sample 0 of problem 'a' stands here again"),
     ],
@@ -212,6 +230,72 @@ def test_what_is_no_pool_of_these_problems_is_refused(
 ) -> None:
     with pytest.raises(InputError, match=said):
         read(lines(tmp_path / "pool.jsonl", rows), problems)
+
+
+SPLIT = [
+    thought("a", 0, "hm"),
+    thought("a", 1, "so", is_open=True, tokens=9),
+    thought("a", 2, "hm"),
+    thought("a", 3, "well", is_open=True),
+    answered("a", 0, "hm", "2", prompt_tokens=11),
+    answered("a", 0, "so", "3", prompt_tokens=13),
+    answered("a", 1, "hm", "3", prompt_tokens=11),
+]
+
+
+def test_a_thought_and_its_answer_are_one_sample(tmp_path: Path, problems: ProblemFile) -> None:
+    source = read(lines(tmp_path / "pool.jsonl", SPLIT), problems, price=Price(1, 2))
+    coverage = source.curves["coverage"]
+    assert coverage.values.tolist() == [[0.25, 0.5, 1.0]]
+    assert coverage.costs is not None
+    assert coverage.costs[0].tolist() == [7.5, 15.0, 30.0]  # 9 + 2, twice 5 + 2, and one of 5 that was cut
+    assert coverage.money is not None
+    again = (11 + 13 + 11) / 4
+    assert coverage.money[0].tolist() == pytest.approx([(4 + again * k + 15 * k) / 1e6 for k in (1, 2, 4)])
+    assert source.silence.startswith("1 of 4, of them 1 cut")
+
+
+@pytest.mark.parametrize("missing", [-1, -2])
+def test_an_answer_that_is_still_to_be_drawn_is_no_wrong_one(
+    tmp_path: Path, problems: ProblemFile, missing: int
+) -> None:
+    """Neither behind a thought that ended, nor behind one that was ended where others have been."""
+    other = [row | {"problem": "b"} for row in SPLIT]
+    pool = lines(tmp_path / "pool.jsonl", [*(row for row in SPLIT if row is not SPLIT[missing]), *other])
+    with pytest.raises(InputError, match="problem 'a' has 3 samples, and 4 are needed: draw the rest"):
+        read(pool, problems)
+
+
+@pytest.mark.parametrize("family", ["qwen3", "gpt-oss", "deepseek-r1"])
+def test_the_pool_and_the_run_of_a_model_whose_thoughts_are_limited_give_the_same_curves(
+    tmp_path: Path, problems: ProblemFile, family: str
+) -> None:
+    replies = [FAMILIES[family].written("Hm. " * n, f"The answer is {n}.", is_open=False) for n in (1, 2, 3, 4)]
+
+    def thinks(request: Request) -> str:
+        written = "".join(map(chr, request.tokens))
+        whole = replies[request.draw % 4]
+        return (
+            whole.removeprefix(written)
+            if written and whole.startswith(written)
+            else whole
+            if not written
+            else "The answer is 4."
+        )
+
+    path, pool = tmp_path / "run", tmp_path / "pool.jsonl"
+    model = Recorded(pool, of=Scripted(thinks, thinking=family))
+    asyncio.run(ran(path, Vote(8, of=Model(thinking=10)), problems, model=model))
+    found, played = (read(each, problems, price=Price(1, 2)) for each in (path, pool))
+    spent = [row.usage.prompt_tokens + 2 * row.usage.completion_tokens for row in read_solutions(path)]
+    for curve, other in zip(found.curves.values(), played.curves.values(), strict=True):
+        assert curve.values.tolist() == other.values.tolist()
+        assert curve.money is not None
+        assert other.money is not None
+        assert curve.money.tolist() == other.money.tolist()
+        assert curve.money[:, -1].tolist() == pytest.approx([each / 1e6 for each in spent])
+    assert found.curves["coverage"].ks == (1, 2, 4, 8)
+    assert 0 < found.curves["coverage"].means[0] < 1
 
 
 def test_a_verdict_that_the_grader_does_not_reach_counts_as_wrong_and_is_said(
@@ -242,12 +326,19 @@ REPLIES = ["The answer is 2, since 1 + 1 is 2.", "The answer is 3.", "none", "Th
 
 
 async def ran(
-    path: Path, strategy: Generator, problems: ProblemFile, *, account: Account | None = None, **settings: Any
+    path: Path,
+    strategy: Generator,
+    problems: ProblemFile,
+    *,
+    account: Account | None = None,
+    model: Backend | None = None,
+    **settings: Any,
 ) -> Path:
-    backend = Scripted(lambda request: REPLIES[request.draw % 4], **settings)
+    backend = model or Scripted(lambda request: REPLIES[request.draw % 4], **settings)
     with RunDirectory(path, {"problems": f"problems.jsonl ({problems.check().digest})"}) as run:
-        async for solution in solve_all(list(problems)[:2], strategy, backend, concurrency=1, account=account):
-            run.add(solution)
+        async with backend:
+            async for solution in solve_all(list(problems)[:2], strategy, backend, concurrency=1, account=account):
+                run.add(solution)
     return path
 
 

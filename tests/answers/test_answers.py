@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from metagen import (
     Answers,
+    AnyOf,
     Candidate,
     Choice,
     Code,
@@ -485,6 +486,15 @@ def test_what_reaches_the_end_of_a_reply_that_was_cut_off_does_not_count(kind: A
         (Text(), "5.", "5", True),
         (Pattern("[a-z]+"), "abc", "abc", True),
         (Function(last_word), "Paris", "paris", False),
+        (Text(), "Vitamin A", "vitamin a.", True),
+        (Text(), "Vitamin A", "vitamin", False),
+        (Text(), "the type A", "type a", True),
+        (Text(), "10²", "10^2", True),
+        (Text(), "10^{2}", "10²", True),
+        (Text(), "10²", "102", False),
+        (Text(), "10^{-3}", "10⁻³", True),
+        (Text(), "10⁻³", "10-3", False),
+        (Text(), "5 m²", "5 m2", True),
     ],
 )
 async def test_what_is_equal(kind: Answers, one: str, other: str, equal: bool) -> None:
@@ -502,6 +512,7 @@ def test_letters_that_match_no_choice_but_in_some_case_are_no_choice() -> None:
 KINDS = [
     Maths(), Maths(seconds=1.0), Number(), LastNumber(), Choice("ABCD"), Choice(), COLOURS, SENTIMENT, Json(),
     Json("name", "age"), Code(), Code("rust"), Text(), Pattern(r"move ([a-h]\d)"), Function(last_word),
+    AnyOf(of=Text()),
 ]  # fmt: skip
 
 
@@ -592,6 +603,12 @@ def test_no_kind_raises_on_any_text(kind: Answers, text: str) -> None:
         if answer is not None:
             assert isinstance(kind.key(answer), str)
     kind.key(text)
+
+
+def test_a_number_of_many_figures_is_read_in_one_pass() -> None:
+    figures = "1234567890" * 100_000  # in as many passes as it has figures, this would take an hour
+    assert LastNumber().extract(f"It is {figures} or 3 1/2.") == "3 1/2"
+    assert LastNumber().extract(f"It is {figures}") == figures
 
 
 def test_an_object_is_looked_for_no_longer_than_the_reply_is_long() -> None:

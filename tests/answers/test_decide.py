@@ -46,6 +46,27 @@ EQUAL = {
     "inequalities in prose": [
         ("x<1 or x>3", "x>3 or x<1"), (r"x \le -2 \text{ or } x \ge 2", r"x \geq 2 \text{ or } x \leq -2"),
     ],
+    "negative powers": [
+        ("2^-1", "0.5"), ("$x^-2$", r"\frac{1}{x^2}"), ("x**-12", "x^{-12}"), ("e^-x", "e^{-x}"),
+        ("x^{-2}y^-1", "1/(x^2y)"), ("x**-2", "1/x^2"),
+    ],
+    "letters of either case": [
+        ("2X", "2x"), ("R_1", "r_1"), ("N(N+1)/2", r"\frac{n(n+1)}{2}"), (r"2\pi R", r"2 \pi r"),
+        ("C_1e^x+C_2", "C_2+C_1e^x"),
+        ("GMm/r^2", r"\frac{GmM}{r^2}"), ("nRT/V", r"\frac{nRT}{V}"), (r"\pi(R^2-r^2)", r"\pi(R+r)(R-r)"),
+    ],
+    "unions of intervals": [
+        ("x<1 or x>3", r"(-\infty,1)\cup(3,\infty)"), (r"x ≤ 1 \text{ or } x \geq 3", "(-∞,1]∪[3,∞)"),
+        (r"-1 \le x < 1 or x > \sqrt{3}", r"[-1,1) \cup (\sqrt{3},\infty)"),
+        ("3 < t or t < 1", r"(-\infty,1)\cup(3,\infty)"),
+        (r"x \ne 3", r"(-\infty,3)\cup(3,\infty)"), (r"x \neq 3", r"\mathbb{R}\setminus\{3\}"),
+        (r"\{x \mid x<1 \lor x>3\}", r"(-\infty,1)\cup(3,\infty)"),
+        ("$x<-1/2$ or $x>3$", r"(-\infty,-\frac12)\cup(3,\infty)"),
+    ],
+    "chemical formulas": [
+        ("H_2O", "H2O"), ("H_{2}SO_4", "H2SO4"), (r"\text{H}_2\text{O}", "H2O"), (r"\ce{CO2}", "CO_2"), ("CO₂", "CO2"),
+        (r"\mathrm{C_6H_{12}O_6}", "C6H12O6"), ("Ca(OH)_2", "Ca(OH)2"), ("SO_4^{2-}", "SO4^2-"), ("F_1F_2", "F_2F_1"),
+    ],
     "several letters": [("A, C", "C, A"), ("A and C", "C, A")],
     "coordinates": [
         ("y=2, x=1", "(1,2)"), (r"\begin{cases} x=1 \\ y=2 \end{cases}", "(1,2)"),
@@ -171,6 +192,21 @@ EQUAL = {
 }  # fmt: skip
 
 UNEQUAL = {
+    "letters of both cases": [
+        (r"\frac{m}{M}", "1"), (r"\pi(R^2-r^2)", "0"), ("V-v", "0"), ("x+X", "2x"), (r"\frac{GM}{r}", r"\frac{gM}{r}"),
+        (r"\frac{GM}{r^2}", r"\frac{Gm}{r^2}"), ("P(A)", "P(a)"), ("Ae^{-kt}", "Ae^{-Kt}"),
+        ("kQq/r^2", r"\frac{kq^2}{r^2}"),
+    ],
+    "unions of intervals": [
+        ("x<1 and x>3", r"(-\infty,1)\cup(3,\infty)"), ("x<=1 or x>3", r"(-\infty,1)\cup(3,\infty)"),
+        ("x<1 or y>3", r"(-\infty,1)\cup(3,\infty)"), ("x<1 or x>4", r"(-\infty,1)\cup(3,\infty)"),
+        ("x<1", r"(-\infty,1)\cup(3,\infty)"), (r"x \ne 4", r"\mathbb{R}\setminus\{3\}"),
+        ("x<1 or x>3", "y<1 or y>3"),
+    ],
+    "chemical formulas": [
+        ("H_2O", "H_3O"), ("H_2O", "H_2O_2"), ("NH_4^+", "NH_4"), ("CO_2", "Co_2"), ("H_2", "2H"), ("A_{16}", "A_{15}"),
+        ("X_{1}2", "X_{12}"), ("CO_2", "CO^2"),
+    ],
     "words after a number": [
         (r"\frac12\,mv^2", r"\frac12"), ("6 ab", "6 cd"), ("6ab", "6cd"), ("6 ab", "6"), ("5 thousandths", "5"),
         ("3 tenths", "3"), (r"5\text{ hundredths}", "5"), (r"\frac12 mgh", r"\frac12"), ("6 abc", "6 xyz"), ("3h", "3"),

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from metagen.answers.canonical import canonical, equal_numbers
-from metagen.answers.extract import extract
+from metagen.answers.extract import extract, without_end
 from metagen.answers.grade import grade
 
 PROBLEMS = Path(__file__).parents[3] / "shared" / "data" / "problems"
@@ -243,3 +243,34 @@ async def test_each_solution_of_gsm8k_gives_its_answer() -> None:
     answers = [row["answer"].rpartition("####")[2].strip() for row in rows]
     found = [await grade(extract(row["answer"]), answer) for row, answer in zip(rows, answers, strict=True)]
     assert (len(rows), found.count(True)) == (1319, 1319)
+
+
+ENDS = (
+    "<|im_end|>",
+    "</s>",
+    "<eos>",
+    "<end_of_turn>",
+    "<｜end▁of▁sentence｜>",
+    " <|eot_id|>\n",
+    "<|im_end|>\n<|endoftext|>",
+)
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize(
+    ("reply", "answer"),
+    [
+        ("The answer is 5", "5"), ("#### 5", "5"), ("A: 5", "5"), ("### Final Answer\n5", "5"),
+        ("There are **5**", "5"), ("Answer: x < 5", "x < 5"), ("The answer is Paris", "Paris"),
+    ],
+)  # fmt: skip
+def test_the_tokens_that_end_a_turn_are_no_part_of_an_answer(end: str, reply: str, answer: str) -> None:
+    assert extract(reply + end) == answer
+    assert without_end(reply + end).rstrip() == reply
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x > 5", "<b>5</b>", "List<T>", "<answer>5</answer>", "5 ", "<|im_end|> 5", "a<|b"]
+)
+def test_other_ends_of_a_reply_stay(text: str) -> None:
+    assert without_end(text) == text

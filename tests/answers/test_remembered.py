@@ -16,8 +16,9 @@ from metagen.answers.remembered import Remembered
 ROOT = Path(__file__).parents[2]
 KEEPS = """
 import sys
-from metagen.answers.remembered import Remembered
-known = Remembered("verdicts.sqlite")
+from metagen.answers import remembered
+remembered.WAIT = 60.0  # on a busy machine a row may take longer than a process waits for it
+known = remembered.Remembered("verdicts.sqlite")
 for number in range(200):
     known.keep(b"%d" % number, number % 3 == 0)
     known.keep(b"%s-%d" % (sys.argv[1].encode(), number), number % 2 == 0)

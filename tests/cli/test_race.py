@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from metagen.cli.race import SHARE
+from metagen.disk.runs import read_solutions
 from tests import test_cli
 from tests.test_cli import Command, lines
 
@@ -73,6 +74,43 @@ def test_a_pool_is_drawn_and_other_strategies_are_run_within_a_tenth(metagen: Co
     assert again.out.partition("This choice cost")[2] == out.partition("This choice cost")[2]
 
 
+THINKER = """
+from metagen import Scripted
+
+
+def thinker():
+    def script(request):
+        if request.tokens:
+            return f"The answer is {7 if request.draw % 2 else 8}."
+        return "<think>\\nHm. Hm. Hm.\\n</think>\\n\\nThe answer is 8."
+
+    return Scripted(script, thinking="think")
+
+
+async def careful(problem, candidates, run):
+    return [float(each.text == "The answer is 7.") for each in candidates]
+"""
+
+
+@pytest.mark.usefixtures("many")
+def test_a_choice_counts_both_requests_of_a_thought_that_is_limited(metagen: Command, folder: Path) -> None:
+    (folder / "thinker.py").write_text(THINKER)
+    drawn = ("--of", "Model(thinking=12)", "--n", "4", "--by", "careful", "--out", "made")
+    found = metagen("choose", "many.jsonl", "--load", "thinker.py", "-m", "thinker", *drawn)
+    assert found.code == 0, found.err
+    assert "Until(careful, of=Model(thinking=12), limit=4)" in (folder / "made/choice.csv").read_text()
+    spec = "Vote(4, of=Model(thinking=12))"
+    rows = json.loads((folder / "made/choice.json").read_text())
+    (row,) = (each for each in rows if each["strategy"] == spec)
+    run = ("solve", "many.jsonl", "--load", "thinker.py", "-m", "thinker", "--strategy", spec, "--out", "run")
+    assert metagen(*run).code == 0
+    spent = [solution.usage.tokens for solution in read_solutions(folder / "run")]
+    assert row["tokens"] == pytest.approx(sum(spent) / len(spent))
+    again = metagen("choose", "made/pool.jsonl", "--problems", "many.jsonl", "--load", "thinker.py", "--by", "careful")
+    assert again.code == 0, again.err
+    assert "its sampling settings are left out (its thoughts were drawn by themselves): name with --of" in again.err
+
+
 @pytest.mark.usefixtures("many")
 @pytest.mark.parametrize(
     ("arguments", "said"),
@@ -93,10 +131,6 @@ def test_a_pool_is_drawn_and_other_strategies_are_run_within_a_tenth(metagen: Co
         ),
         ((*CHOOSE, "--answer-field", "id", "--limit", "1"), "1 of its problems have a reference answer"),
         ((*CHOOSE, "--of", 'Panel((Model(), Model("judge")))', "-m", "judge=Scripted:7"), "asks several models"),
-        (
-            (*CHOOSE, "--of", "Model(thinking=512)"),
-            "a choice needs whole samples: compare",
-        ),
     ],
 )
 def test_what_cannot_be_drawn_is_one_line(

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from metagen import Choice, InputError, Json, Label, Maths, Number, Problem, ProblemFile, Text
+from metagen import AnyOf, Choice, InputError, Json, Label, Maths, Number, Problem, ProblemFile, Text
 from metagen.answers.protocol import Answers
 from metagen.answers.spec import parse_answers
 from metagen.disk import problems
@@ -106,7 +106,7 @@ def test_parquet_is_read_as_a_stream(tmp_path: Path) -> None:
     ("rows", "said"),
     [
         ([{"promt": "?"}], "problems.parquet, row 1: there is no field 'prompt'"),
-        ([{"prompt": "?", "answer": ["a"]}], "problems.parquet, row 1: field 'answer' must be a text or a number"),
+        ([{"prompt": "?", "answer": [1]}], "problems.parquet, row 1: field 'answer' must be a text or a number"),
         ([{"prompt": "?"}, {"prompt": None}], "problems.parquet, row 2: field 'prompt' must be"),
         ([], "problems.parquet: holds no problems"),
     ],
@@ -256,6 +256,13 @@ USUAL = "'prompt' or 'question' or 'problem' or 'Question' or 'text' or 'message
         ('{"prompt": true}', "field 'prompt' must be a text or a number, not true"),
         ('{"prompt": "?", "answer": {"n": 1}}', """field 'answer' must be a text or a number, not {"n": 1}"""),
         ('{"prompt": "?", "answer": [1, 2]}', "field 'answer' must be a text or a number, not [1, 2]"),
+        ('{"prompt": "?", "answer": ["1", 2]}', """field 'answer' must be a text or a number, not ["1", 2]"""),
+        ('{"prompt": "?", "answer": []}', "field 'answer' is empty; leave it out where there is none"),
+        ('{"prompt": "?", "answer": ["1", " "]}', "field 'answer' is empty; leave it out where there is none"),
+        (
+            '{"prompt": "?", "answer": ["A", "E"], "choices": ["u", "v"]}',
+            "field 'answer': 'E' is none of the choices A, B",
+        ),
         ('{"prompt": "?", "answer": false}', "field 'answer' must be a text or a number, not false"),
         ('{"prompt": "?", "answer": ""}', "field 'answer' is empty; leave it out where there is none"),
         (
@@ -638,3 +645,28 @@ def test_a_path_may_be_a_text(tmp_path: Path) -> None:
     path = saved(tmp_path / "problems.jsonl", [{"prompt": "1 + 1?"}])
     assert ProblemFile(str(path)) == ProblemFile(path)  # type: ignore[arg-type]
     assert [each.prompt for each in ProblemFile(str(path))] == ["1 + 1?"]  # type: ignore[arg-type]
+
+
+def test_of_several_references_any_is_right(tmp_path: Path) -> None:
+    path = tmp_path / "several.jsonl"
+    rows = [
+        {"prompt": "Who?", "answer": ["Bell", "A. G. Bell", "Bell"], "answers": "Text()"},
+        {"prompt": "1 + 1?", "answer": ["so #### 2"]},
+        {"prompt": "Which?", "answer": ["(B)", "w"], "choices": ["u", "v", "w"]},
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    file = ProblemFile(path)
+    assert [(each.answers, each.answer) for each in file] == [
+        (AnyOf(of=Text()), '["Bell", "A. G. Bell"]'),
+        (Maths(), "2"),
+        (AnyOf(of=Choice("ABC", texts=("u", "v", "w"))), '["(B)", "w"]'),
+    ]
+    assert (file.check().several, file.check().total) == (2, 3)
+    assert ProblemFile(path, answers="AnyOf()").check().several == 2
+    path.write_text(json.dumps({"q": "Who?", "answers": ["Bell", "Gray"]}))
+    with pytest.raises(InputError, match="for references give --answer-field answers, or a field 'answer'; of a list"):
+        list(ProblemFile(path, "q"))
+    file = ProblemFile(path, "q", "answers", answers="AnyOf(of=Text())")
+    assert file.check().several == 1
+    (problem,) = file
+    assert (problem.answers, problem.answer) == (AnyOf(of=Text()), '["Bell", "Gray"]')
