@@ -39,7 +39,7 @@ from metagen.leaves import find_drawing, named_models, naming, require_no_model
 from metagen.model import Model
 from metagen.models import SMALL
 from metagen.request import AnyBackend, card_of, generates, price_of
-from metagen.settings import CONCURRENCY, literal
+from metagen.settings import CONCURRENCY, counted, literal
 from metagen.solve import solve
 
 PROBLEMS, SAMPLES = 100, 16
@@ -241,7 +241,9 @@ class Race:
         solved = [each for each in read_solutions(folder) if each.problem in self._places]
         ran = [each for each in solved if each.correct is not None]
         if len(ran) < len(solved):
-            err.print(f"{spec}: left out for lack of a verdict: {len(solved) - len(ran)} of {len(solved)} problems")
+            err.print(
+                f"{spec}: left out for lack of a verdict: {len(solved) - len(ran)} of {counted(len(solved), 'problem')}"
+            )
         return Entrant(
             spec,
             np.array([self._places[each.problem] for each in ran], np.intp),
