@@ -294,7 +294,7 @@ def sheet(raced: Raced, differences: Sequence[Difference]) -> Sheet:
         for each, difference in zip(raced.entrants, differences, strict=True)
     )
     columns = ("strategy", "problems", "right", "tokens", "points above the pool at equal cost")
-    return Sheet("Strategies that no pool can stand for, the worse half dropped after each lap", columns, rows)
+    return Sheet("Strategies that were run on the model; the worse half is dropped after each lap", columns, rows)
 
 
 def sentences(raced: Raced, differences: Sequence[Difference]) -> Iterator[str]:
