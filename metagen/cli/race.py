@@ -110,7 +110,7 @@ def explore(given: Mapping[str, Any], amount: Amount | None) -> int:
     specs = [*usual(by, pool, of), *also]
     raced = asyncio.run(Race(order, name, pool, specs, found).run())
     differences = gains(raced, finding)
-    report(finding, folder, sheet(raced, differences), sentences(raced, differences))
+    report(finding, folder, sheet(raced, differences) if raced.entrants else None, sentences(raced, differences))
     return 0
 
 
@@ -305,7 +305,10 @@ def sentences(raced: Raced, differences: Sequence[Difference]) -> Iterator[str]:
     elif raced.entrants:
         yield "None of these is better than the pool at equal cost beyond what chance gives the luckiest."
     else:
-        yield "No other strategy could be compared: there was no room to run one, or no verdict on its answers."
+        yield (
+            "No other strategy is compared: either the choice would then cost more than "
+            f"{SHARE:.0%} of running every strategy, or their answers had no verdict."
+        )
     yield (
         f"This choice cost {raced.spent:,.0f} tokens, {100 * raced.spent / raced.whole:.1f} % of the "
         f"{raced.whole:,.0f} that running every strategy on these problems would cost."
