@@ -60,7 +60,10 @@ def train_orm(
     grade: GradeOption = None,
     load: LoadOption = None,
 ) -> None:
-    """An outcome reward model: is the whole right or not (Cobbe et al. 2021)."""
+    """An outcome reward model: scores whole replies.
+
+    (Cobbe et al. 2021.)
+    """
     given = locals()
     _train("orm", **given)
 
@@ -96,7 +99,10 @@ def train_prm(
     gpus_per_worker: GpusOption = None,
     ray: RayOption = None,
 ) -> None:
-    """A process reward model: is each step good, by rollouts (Math-Shepherd, Wang et al. 2024)."""
+    """A process reward model: scores each step.
+
+    Rollouts say which steps are good (Math-Shepherd, Wang et al. 2024).
+    """
     given = locals()
     from metagen.cli.clusters import cluster_of
     from metagen.train.command import LABELLED
@@ -127,7 +133,10 @@ def train_corrector(
     grade: GradeOption = None,
     load: LoadOption = None,
 ) -> None:
-    """A corrector: write a better candidate where a worse one is shown (Welleck et al. 2023)."""
+    """A corrector: revises candidates.
+
+    (Welleck et al. 2023.)
+    """
     given = locals()
     _train("corrector", **given)
 
