@@ -19,7 +19,8 @@ FOOT = (
     "Right answers in per cent, with 95 % bootstrap intervals over problems (Wilson's if all or none are right, and "
     "with Student's t if there are fewer than 20 problems). After ± comes the standard error of the draws, if only "
     "some of them were counted. Where votes or scores tie, a report takes the mean over all orders of the samples, and "
-    "`solve` takes the sample that was drawn first, so there the two can differ."
+    "`solve` takes the sample that was drawn first, so there the two can differ. Tokens are those that the samples "
+    "wrote; `solve` counts prompts too."
 )
 """What the numbers of a sheet are."""
 
