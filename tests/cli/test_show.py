@@ -50,6 +50,15 @@ async def test_equal_notes_are_printed_once(tmp_path: Path, capsys: pytest.Captu
     assert "Note: cut (3 times) Note: odd Cost" in printed(capsys)
 
 
+async def test_where_no_problem_is_found_there_is_no_empty_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show_problems(await make_run(tmp_path, problems=PROBLEMS[:1]), missed=False, found=True)
+    text = printed(capsys)
+    assert text.startswith("0 of 1 problem of ")
+    assert "reference" not in text
+
+
 async def test_a_problem_that_failed_is_not_called_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = await make_run(tmp_path, problems=PROBLEMS[:1])
     row = json.loads((folder / "solutions.jsonl").read_text())
