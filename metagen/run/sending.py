@@ -242,14 +242,16 @@ class Metered:
         self._node.spend(replace(usage, flops=self._flops(read, written, cached), cost=cost))
 
     def _flops(self, read: int, written: int, cached: int) -> int:
-        before = 0 if read else self._flops_so_far()
-        self._prompt, self._written = ((read, cached), written) if read else (self._prompt, self._written + written)
-        return self._flops_so_far() - before
+        if read:
+            self._prompt, self._written = (read, cached), written
+            return self._flops_of(written, 1 if self._singly else self._samples)
+        before, self._written = self._written, self._written + written
+        return self._flops_of(self._written, self._samples) - self._flops_of(before, self._samples)
 
-    def _flops_so_far(self) -> int:
-        """What the last prompt and all that was written after it cost, where that can be known."""
-        (read, cached), samples = self._prompt, 1 if self._singly else self._samples
-        return self._card.flops(read, self._written, cached, samples=samples) if self._card and read else 0
+    def _flops_of(self, written: int, samples: int) -> int:
+        """What the last prompt costs with so much written after it, where that can be known."""
+        read, cached = self._prompt
+        return self._card.flops(read, written, cached, samples=samples) if self._card and read else 0
 
 
 def unpriced(backend: AnyBackend) -> InputError:
