@@ -17,6 +17,7 @@ from typing import Any, NoReturn, Protocol, Self
 
 from metagen.copies import copier, maker
 from metagen.errors import BudgetExceeded, InputError
+from metagen.settings import counted
 
 PARTS = 10**12
 """Money is counted in whole trillionths, so that sums of prices a token are exact."""
@@ -467,7 +468,7 @@ class Account:
             if account.overshoot() > 0:
                 account.refused = True
                 self.cut_short(account.level)
-                late = f"{account.budget.seconds} seconds have passed, so nothing more is started"
+                late = f"the deadline of {account.budget.seconds:g} s has passed, so nothing more is started"
                 raise BudgetExceeded(late, account.level)
 
     def _has_room(self, tokens: int, flops: int, cost: int) -> bool:
@@ -507,7 +508,7 @@ class Account:
 
     def _refuse(self, spent: str, prompt: int) -> NoReturn:
         self.refused = True
-        why = f"{spent} are spent, and a prompt of {prompt} tokens leaves no room for an answer"
+        why = f"{spent} are spent, and a prompt of {counted(prompt, 'token')} leaves no room for an answer"
         raise BudgetExceeded(why, self.level)
 
 

@@ -21,7 +21,7 @@ Foreign errors are translated once, where the foreign code is called.
 """
 
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -120,3 +120,9 @@ class ToolRefusal(ToolError):
 
 class NoCandidate(SampleError):
     """Every sample of a strategy was lost, so there is nothing to choose from."""
+
+    @classmethod
+    def of(cls, samples: int, why: str, *, most: bool = False) -> Self:
+        """That so many samples, or at most so many, were lost; `why` is the end of the sentence."""
+        many = f"all of up to {samples:,}" if most else f"all {samples:,}"
+        return cls(f"{'the sample was' if samples == 1 else f'{many} samples were'} lost{why}")

@@ -14,7 +14,7 @@ from metagen.problem import Problem
 from metagen.request import Completion, Request, Sampling, Settings, secrets_in
 from metagen.run import Run
 from metagen.run.rest import NO_ROOM, or_cut
-from metagen.settings import is_number, require_foreign, require_switch, require_whole, spelled
+from metagen.settings import counted, is_number, require_foreign, require_switch, require_whole, spelled
 from metagen.thinking import Family
 
 WHOLE = {"max_tokens": 1, "top_logprobs": 1, "min_tokens": 0, "top_k": -1}
@@ -127,7 +127,7 @@ class Model(Settings):
 
         answers = [each for each in await run.map(answer, thoughts, part="last" if n == 1 else "draft") if each]
         if not answers:
-            raise NoCandidate(f"all {n} samples were lost{run.why_lost()}")
+            raise NoCandidate.of(n, run.why_lost())
         return answers
 
     def _thinks_apart(self, problem: Problem, family: Family | None, begun: Candidate) -> bool:
@@ -244,7 +244,9 @@ class Model(Settings):
         self, step: str | int | None, limit: int | None, family: Family | None = None, form: Form | None = None
     ) -> Sampling:
         if isinstance(step, int) and limit is not None and limit < step:
-            raise InputError(f"{self!r} cannot write steps of {step} tokens: give it a larger max_tokens, or none")
+            raise InputError(
+                f"{self!r} cannot write steps of {counted(step, 'token')}: give it a larger max_tokens, or none"
+            )
         sampling = _usual(self, step, limit)
         if form is None and (family is None or self.thinking is None):
             return sampling

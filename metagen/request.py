@@ -435,7 +435,7 @@ def longest_of(backend: Backend, request: Request, prompt: int) -> int:
     return longest(request, prompt) if longest else request.limit(backend.context - prompt)
 
 
-def draws_singly(backend: Backend) -> bool:
+def draws_singly(backend: AnyBackend) -> bool:
     """Whether it reads the prompt once per sample; a backend of one's own may leave that out."""
     return bool(getattr(backend, "singly", False))
 

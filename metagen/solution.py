@@ -95,10 +95,12 @@ class Solution:
         right = {True: "right", False: "wrong", None: "not graded"}[self.correct]
         grouped = list(zip(self.groups or self.answers, self.answers, strict=True))
         votes, first = Counter(group for group, answer in grouped if answer is not None), dict(reversed(grouped))
+        counts = [f"{first[group]}: {count}" for group, count in votes.most_common()]
+        counts += [f"no answer: {silent}"] if (silent := self.answers.count(None)) else []
         facts = {
             "answer": "none" if self.answer is None else f"{self.answer} ({right})",
             "reference": self.reference or "",
-            "candidates": ", ".join(f"{first[group]}: {count}" for group, count in votes.most_common()),
+            "candidates": ", ".join(counts),
             "text": self.text,
             "error": self.error,
             "notes": "\n".join(once_each(self.notes)),

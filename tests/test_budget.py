@@ -168,7 +168,7 @@ async def test_nothing_starts_after_the_deadline_and_the_overshoot_is_measured()
     inner = Account(Budget(tokens=100), outer)
     await inner.reserve(1, 1)
     clock.now = 7.5
-    with pytest.raises(BudgetExceeded, match="5 seconds have passed"):
+    with pytest.raises(BudgetExceeded, match="the deadline of 5 s has passed"):
         await inner.reserve(1, 1)
     assert outer.overshoot() == 2.5
     assert inner.overshoot() == 0

@@ -453,6 +453,7 @@ def test_what_failed_is_tried_again_however_much_else_is_solved(metagen: Command
     assert failed.code == 1
     assert failed.err.startswith(f"Failed: 1 of 4 problems, 1 of them for this reason: {reason}")
     assert failed.err.endswith(". Run the same command to try them again.\n")
+    assert "Failed: 1 of 1 problem, 1 of them" in metagen(*call[:-1], "one", "--limit", "1").err
     (folder / "pool.jsonl").write_text(whole)
     assert metagen(*call, "--limit", "1").code == 0
     assert len((folder / "run" / "solutions.jsonl").read_text().splitlines()) == 4

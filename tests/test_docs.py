@@ -14,6 +14,7 @@ import pytest
 import metagen
 from metagen import GenerationError, Problem, Request, Scripted, VLLMEngine, Vote, backends, solve, tools, verifiers
 from metagen.cli import main
+from metagen.disk.rows import SolutionRow
 from metagen.verifiers import critics
 
 ROOT = Path(__file__).parents[1]
@@ -116,6 +117,12 @@ def test_every_message_on_the_page_of_errors_is_one_that_metagen_says() -> None:
     assert len(messages) > 15
     for message in messages:
         assert message in source, message
+
+
+def test_the_page_of_files_lists_the_fields_of_a_solution_in_their_order() -> None:
+    page = (ROOT / "docs/files.md").read_text().partition("`solutions.jsonl` has a line")[2]
+    cells = re.findall(r"^\| (`.+?`) \|", page, re.MULTILINE)
+    assert [name for cell in cells for name in re.findall(r"`(\w+)`", cell)] == list(SolutionRow.__struct_fields__)
 
 
 def test_every_promise_names_tests_that_are_there() -> None:

@@ -80,7 +80,7 @@ def test_a_run_ends_with_one_line_and_goes_on_when_the_server_is_back(
         code, said = command()
     assert code == 1
     (line,) = [line for line in said.splitlines() if line.startswith("metagen: ")]
-    assert "has not answered for 0.3 seconds" in line
+    assert "has not answered for 0.3 s" in line
     assert "What is solved is kept: run the same command to continue" in line
     assert "Traceback" not in said
     before = kept()

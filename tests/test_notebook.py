@@ -30,7 +30,7 @@ def test_nothing_that_a_model_wrote_becomes_markup() -> None:
 
 def test_answers_that_vote_together_are_counted_together() -> None:
     shown = Solution("1", "7", "", answers=("7", None, "8", "7.0"), groups=(0, -1, 1, 0))._repr_html_()
-    assert ">7: 2, 8: 1<" in shown
+    assert ">7: 2, 8: 1, no answer: 1<" in shown
 
 
 def test_equal_notes_are_shown_once() -> None:

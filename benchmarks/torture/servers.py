@@ -27,8 +27,19 @@ from tests.support.scripts import dice, late
 from tests.support.specs import NAMES, SPECS
 from tests.support.timing import until
 
-FAULTS = ("408", "409", "425", "429", "500", "502", "503", "504", "reset", "truncated", "malformed", "fewer")
-ODDITIES = ("because", "abort", "unreadable", "uncounted", "keepalive")
+FAULTS = {
+    **{status: f"status {status}" for status in ("408", "409", "425", "429", "500", "502", "503", "504")},
+    "reset": "a connection that is reset before the reply",
+    "truncated": "a reply that breaks off in the middle",
+    "malformed": "half a reply, as if it were whole",
+    "fewer": "a reply with a sample too few",
+    "because": "an end with a reason that no server has",
+    "abort": "a sample that the server gave up",
+    "unreadable": "log-probabilities that cannot be read",
+    "uncounted": "a reply without a count of tokens",
+    "keepalive": "empty lines and pings in a stream",
+}
+"""By the names that the fake server knows them by, what they are."""
 """What costs a sample or its count, and no failure of the whole request."""
 MEGABYTES = 8
 """How much more memory the second half of the problems may take than the first."""
@@ -64,19 +75,21 @@ def open_things() -> tuple[int, int]:
 
 async def faults(problems: int) -> list[tuple[object, ...]]:
     """Each fault in three of ten requests, under each strategy."""
-    rows = []
-    for fault in (*FAULTS, *ODDITIES):
+    rows: list[tuple[object, ...]] = []
+    for fault, what in FAULTS.items():
+        lost, left, offs = 0, [0, 0], []
         for spec in STRATEGIES:
             before, fake, account = open_things(), FakeServer(), Account()
             async with fake.running(), retrying(fake) as server:
                 fake.faults = [fault if number % 10 < 3 else "" for number in range(20 * problems)]
                 tasks = [Problem(str(number), f"{number} + 1?", "7") for number in range(problems)]
-                lost = [each.lost async for each in solve_all(tasks, parse(spec), server, seed=1, account=account)]
+                async for each in solve_all(tasks, parse(spec), server, seed=1, account=account):
+                    lost += each.lost
             await asyncio.sleep(0.05)
-            left = [max(0, now - then) for now, then in zip(open_things(), before, strict=True)]
-            off = account.spent.completion_tokens / max(1, fake.written) - 1
-            bad = sum(lost) + sum(left)
-            rows.append((fault, f"`{spec}`", problems, sum(lost), *left, f"{off:+.1%}", bad))
+            more = [max(0, now - then) for now, then in zip(open_things(), before, strict=True)]
+            left = [was + came for was, came in zip(left, more, strict=True)]
+            offs.append(f"{account.spent.completion_tokens / max(1, fake.written) - 1:+.1%}")
+        rows.append((what, len(STRATEGIES) * problems, lost, *left, *offs, lost + sum(left)))
     return rows
 
 
@@ -88,7 +101,7 @@ async def mixture(problems: int) -> list[tuple[object, ...]]:
         fake.bodies = NoList()
         tasks = (Problem(str(number), f"{number} + 1?", "7") for number in range(problems))
         async with fake.running(), retrying(fake) as server:
-            every = (*FAULTS, *ODDITIES)
+            every = tuple(FAULTS)
             fake.faults = [rng.choice(every) if rng.random() < SHARE else "" for _ in range(40 * problems)]
             lost, megabytes = 0, [0.0]
             async for each in solve_all(tasks, parse(spec, NAMES), server, seed=1, account=account, concurrency=50):
@@ -208,7 +221,8 @@ def specs() -> list[tuple[object, ...]]:
 
 def main(problems: int = 200, cancelled: int = 600, limits: int = 300, mixed: int = 500) -> None:
     logging.getLogger("aiohttp.server").disabled = True  # the fake server breaks off on purpose
-    columns = ("fault", "strategy", "problems", "samples lost", "sockets left", "tasks left", "tokens off", "bad")
+    offs = [f"tokens off, `{spec.partition('(')[0]}`" for spec in STRATEGIES]
+    columns = ("fault", "problems", "samples lost", "sockets left", "tasks left", *offs, "bad")
     publish("faults", columns, asyncio.run(faults(problems)))
     kept = ("sockets left", "tasks left", "tokens off", "estimated", "MB more in the second half", "bad")
     publish("mixture", ("strategy", "problems", "samples lost", *kept), asyncio.run(mixture(mixed)))

@@ -57,7 +57,9 @@ class Samples:
                 raise InputError(f"{name} must have the shape {shape} of groups, not {np.shape(given)}")
         for name, values in self.labels.items():
             if len(values) != shape[0]:
-                raise InputError(f"label {name!r} must have a value for each of {shape[0]} problems, not {len(values)}")
+                raise InputError(
+                    f"label {name!r} must have a value for each of {counted(shape[0], 'problem')}, not {len(values)}"
+                )
         if np.min(self.groups) < -1:
             raise InputError(f"a group is a number of 0 or more, or -1 for no answer, not {np.min(self.groups)}")
 

@@ -381,7 +381,7 @@ def _refuse_twins(path: Path, columns: Columns) -> None:
     if (again := columns.repeated(columns.order())) is not None:
         line, sample, _ = next(islice(join_thoughts(path), again, None))
         raise InputError(
-            f"{place_of(path, line)}: sample {sample.number} of problem {sample.problem!r} stands here again"
+            f"{place_of(path, line)}: sample {sample.number} of problem {sample.problem!r} is here for the second time"
         )
 
 
@@ -399,7 +399,7 @@ def _of_run(path: Path, problems: ProblemFile, questions: Questions, grade: Veri
             raise InputError(f"{where}: a span has a number of tokens that is none") from None
     if (again := columns.repeated(columns.order())) is not None:
         name = questions.ids[columns.places[again]]
-        raise InputError(f"{path}: problem {name!r} stands in trace.jsonl twice")
+        raise InputError(f"{path}: problem {name!r} is in trace.jsonl twice")
     return columns
 
 

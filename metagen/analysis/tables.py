@@ -16,10 +16,11 @@ from metagen.analysis.sheet import Sheet
 from metagen.settings import counted
 
 FOOT = (
-    "Right answers in per cent, with 95 % bootstrap intervals over problems (Wilson's where all or none are right, and "
-    "with Student's t where there are fewer than 20 problems). After ± stands the standard error of the draws, where "
-    "not all were gone through. Where votes or scores tie, a report takes the mean over the orders of the samples, and "
-    "`solve` takes what was drawn first: only there can the two differ at all samples."
+    "Right answers in per cent, with 95 % bootstrap intervals over problems (Wilson's if all or none are right, and "
+    "with Student's t if there are fewer than 20 problems). After ± comes the standard error of the draws, if only "
+    "some of them were counted. Where votes or scores tie, a report takes the mean over all orders of the samples, and "
+    "`solve` takes the sample that was drawn first, so there the two can differ. Tokens are those that the samples "
+    "wrote; `solve` counts prompts too."
 )
 """What the numbers of a sheet are."""
 

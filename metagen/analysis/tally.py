@@ -9,6 +9,7 @@ from typing import Any
 from metagen.analysis.share import Share
 from metagen.budget import COUNTS, Usage, counts_of
 from metagen.disk.rows import SolutionRow
+from metagen.settings import counted
 from metagen.solution import Solution
 from metagen.strategies.refine import NOT_REVISED
 
@@ -113,7 +114,8 @@ class Tally:
         """In how many problems a critic or a revision failed, with the most frequent reason; empty if in none."""
         if not self.unrevised:
             return ""
-        return f"in {self.unrevised.total():,} of {self.problems:,} problems ({self.unrevised.most_common(1)[0][0]})"
+        ((why, _),) = self.unrevised.most_common(1)
+        return f"in {self.unrevised.total():,} of {counted(self.problems, 'problem')} ({why})"
 
     @property
     def usage(self) -> Usage:
@@ -152,11 +154,17 @@ def one_line(text: str) -> str:
 
 
 def silence(unanswered: int, total: int, cut: int) -> str:
-    """How many samples gave no answer, such as `126 of 160, of them 74 cut: raise max_tokens`; empty if all did."""
+    """How many samples gave no answer, such as `126 of 160, of them 74 cut: raise max_tokens`; empty if all did.
+
+    Where fewer than one in a hundred gave none, it says nothing of what to do.
+    """
     if not unanswered:
         return ""
+    found = f"{unanswered:,} of {total:,}, of them {cut:,} cut"
+    if 100 * unanswered < total:
+        return found
     hints = [HINT_CUT] * (cut > 0) + [HINT_ASK] * (unanswered > cut)
-    return f"{unanswered:,} of {total:,}, of them {cut:,} cut: {'; '.join(hints)}"
+    return f"{found}: {'; '.join(hints)}"
 
 
 def without_verdict(unscored: int, total: int, whys: Counter[str]) -> str:

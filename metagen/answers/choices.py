@@ -12,6 +12,7 @@ from metagen.answers.extract import LONGEST, extract, without_emoji
 from metagen.answers.numerals import NUMBER_KEY
 from metagen.answers.protocol import Form
 from metagen.errors import InputError
+from metagen.settings import counted
 
 _BRACES = re.compile(r"[{}]")
 _SIGNS = re.compile(r"[+/^=<>%&|~]|(?<=\w)\*(?=\w)|(?<![^\W\d_])-|[.,](?=\d)|[\[(](?=-?\d)|(?<=\d)[\])]")
@@ -82,7 +83,9 @@ class Choice(ByKey):
         if not isinstance(self.texts, tuple) or not all(isinstance(text, str) for text in self.texts):
             raise InputError(f"Choice: texts must be texts, not {self.texts!r}")
         if self.texts and len(self.texts) != len(letters):
-            raise InputError(f"Choice: there are {len(letters)} letters and {len(self.texts)} texts")
+            raise InputError(
+                f"Choice: there are {counted(len(letters), 'letter')} and {counted(len(self.texts), 'text')}"
+            )
 
     @property
     def asks(self) -> str:

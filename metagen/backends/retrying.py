@@ -172,7 +172,7 @@ class Patience:
         if self._failures >= TRIES_BEFORE_GONE and now - self._since >= self._patience:
             self._rests_until = now + REST
             self._gone = BackendGone(
-                f"{self._of.name} has not answered for {self._patience:g} seconds; the last error: {error}"
+                f"{self._of.name} has not answered for {self._patience:g} s; the last error: {error}"
             )
             raise self._gone from error
 

@@ -80,9 +80,9 @@ INTERVAL = re.compile(r" \(([^\s()]+–[^\s()]+)\)$")
 
 
 def show(sheet: Sheet) -> None:
-    """Print a sheet under its title, in as many tables as it takes."""
+    """Print a sheet under its title, in as many tables as it takes: none without rows."""
     out.print(sheet.title, soft_wrap=True)
-    for table in tables_of(sheet, out.width):
+    for table in tables_of(sheet, out.width) if sheet.rows else ():
         out.print(table)
 
 

@@ -122,7 +122,9 @@ async def _sample(job: Job, n: int, path: Path) -> int:
     if not short and _size(path) == before:
         err.print("Nothing was drawn: the pool held these samples already.")
     if short:
-        err.print(f"Short of samples: {short:,} of {job.size():,} problems. Run the same command to draw the rest.")
+        err.print(
+            f"Short of samples: {short:,} of {counted(job.size(), 'problem')}. Run the same command to draw the rest."
+        )
     return max(short > 0, _exit_code(job, drawn, tally, account))
 
 
@@ -258,7 +260,7 @@ async def _progress(job: Job, tally: Tally, account: Account) -> AsyncIterator[N
             """For those who read a file: a bar is drawn on terminals only."""
             while True:
                 await asyncio.sleep(LINE_SECONDS)
-                err.print(f"{tally.solved:,} of {size:,} problems solved, {state()}.", soft_wrap=True)
+                err.print(f"{tally.solved:,} of {counted(size, 'problem')} solved, {state()}.", soft_wrap=True)
 
         watcher = asyncio.create_task(watch() if err.is_terminal else report())
         try:
@@ -305,7 +307,7 @@ def summary(tally: Tally, title: str, account: Account, chosen: str = "accuracy"
             table.add_row("gained", f"{100 * tally.gained:+.1f} points over one sample")
         table.add_row("coverage", f"{_share(tally.coverage)}: some sample is right")
     if tally.unjudged:
-        table.add_row("not graded", f"{tally.unjudged} answers that the grader could not judge")
+        table.add_row("not graded", f"{counted(tally.unjudged, 'answer')} that the grader could not judge")
     if unscored := tally.without_verdict():
         table.add_row("no verdict", unscored)
     if unrevised := tally.without_revision():
@@ -342,13 +344,15 @@ def _exit_code(job: Job, done: set[str], tally: Tally, account: Account) -> int:
     """1 if problems are left for another call, else 0."""
     if left := sum(1 for _ in job.left(done)):
         why = " because the budget is spent" if account.refused else ""
-        err.print(f"Not begun{why}: {left:,} of {job.size():,} problems. Run the same command to continue.")
+        err.print(f"Not begun{why}: {left:,} of {counted(job.size(), 'problem')}. Run the same command to continue.")
     if tally.unfinished:
-        cut = f"Unfinished because the budget is spent: {tally.unfinished:,} of {job.size():,} problems"
+        cut = f"Unfinished because the budget is spent: {tally.unfinished:,} of {counted(job.size(), 'problem')}"
         fewer = "; with a lower --concurrency, fewer are left unfinished" if tally.unfinished > 1 else ""
         err.print(f"{cut}. Run the same command to solve them again{fewer}.", soft_wrap=True)
     if tally.failed:
         reason, count = tally.reason()
-        failed = f"Failed: {tally.failed:,} of {job.size():,} problems, {count:,} of them for this reason: {reason}"
+        failed = (
+            f"Failed: {tally.failed:,} of {counted(job.size(), 'problem')}, {count:,} of them for this reason: {reason}"
+        )
         err.print(f"{failed}. Run the same command to try them again.", soft_wrap=True)
     return 1 if left or tally.failed or tally.unfinished else 0

@@ -254,8 +254,8 @@ class Judge:
             job = prepare(order, frozenset(found.ids))
             asyncio.run(fill(job, run, tally := Tally(), Account(Budget())))
             if tally.failed:
-                said = f"fails on {tally.failed} of {len(found.ids)} problems of {found.name}: {tally.reason()[0]}"
-                raise InputError(f"--by {verifier}: {said}")
+                fails = f"fails on {tally.failed} of {counted(len(found.ids), 'problem')}"
+                raise InputError(f"--by {verifier}: {fails} of {found.name}: {tally.reason()[0]}")
             scored = gather(run, self.problems, found.samples.n, None, self.grade, scores_only=True)
             usage = {each.problem: each.usage for each in read_solutions(run)}
         if scored.samples.scores is None or np.isnan(scored.samples.scores).all():

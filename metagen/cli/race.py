@@ -39,7 +39,7 @@ from metagen.leaves import named_models, naming, require_no_model
 from metagen.model import Model
 from metagen.models import SMALL
 from metagen.request import AnyBackend, card_of, generates, price_of
-from metagen.settings import CONCURRENCY, literal
+from metagen.settings import CONCURRENCY, counted, literal
 from metagen.solve import solve
 
 PROBLEMS, SAMPLES = 100, 16
@@ -105,7 +105,7 @@ def explore(given: Mapping[str, Any], amount: Amount | None) -> int:
     specs = [*usual(by, pool, of), *also]
     raced = asyncio.run(Race(order, name, pool, specs, found).run())
     differences = gains(raced, finding)
-    report(finding, folder, sheet(raced, differences), sentences(raced, differences))
+    report(finding, folder, sheet(raced, differences) if raced.entrants else None, sentences(raced, differences))
     return 0
 
 
@@ -236,7 +236,9 @@ class Race:
         solved = [each for each in read_solutions(folder) if each.problem in self._places]
         ran = [each for each in solved if each.correct is not None]
         if len(ran) < len(solved):
-            err.print(f"{spec}: left out for lack of a verdict: {len(solved) - len(ran)} of {len(solved)} problems")
+            err.print(
+                f"{spec}: left out for lack of a verdict: {len(solved) - len(ran)} of {counted(len(solved), 'problem')}"
+            )
         return Entrant(
             spec,
             np.array([self._places[each.problem] for each in ran], np.intp),
@@ -287,7 +289,7 @@ def sheet(raced: Raced, differences: Sequence[Difference]) -> Sheet:
         for each, difference in zip(raced.entrants, differences, strict=True)
     )
     columns = ("strategy", "problems", "right", "tokens", "points above the pool at equal cost")
-    return Sheet("Strategies that no pool can stand for, the worse half dropped after each lap", columns, rows)
+    return Sheet("Strategies that were run on the model; the worse half is dropped after each lap", columns, rows)
 
 
 def sentences(raced: Raced, differences: Sequence[Difference]) -> Iterator[str]:
@@ -298,7 +300,10 @@ def sentences(raced: Raced, differences: Sequence[Difference]) -> Iterator[str]:
     elif raced.entrants:
         yield "None of these is better than the pool at equal cost beyond what chance gives the luckiest."
     else:
-        yield "No other strategy could be compared: there was no room to run one, or no verdict on its answers."
+        yield (
+            "No other strategy is compared: either the choice would then cost more than "
+            f"{SHARE:.0%} of running every strategy, or their answers had no verdict."
+        )
     yield (
         f"This choice cost {raced.spent:,.0f} tokens, {100 * raced.spent / raced.whole:.1f} % of the "
         f"{raced.whole:,.0f} that running every strategy on these problems would cost."

@@ -11,20 +11,25 @@ from metagen.card.card import ModelCard
 from metagen.cli.console import out, show, write
 from metagen.cli.visible import visible
 from metagen.errors import InputError
+from metagen.settings import counted
 
 
 def cards(paths: Sequence[str], sources: int) -> list[ModelCard | None]:
     """The card of each source: its own, the only one given, or none."""
     given: list[ModelCard | None] = [ModelCard.read(path) for path in paths]
     if len(given) not in {0, 1, sources}:
-        raise InputError(f"--card is given {len(given)} times for {sources} sources: give one, or one for each")
+        raise InputError(
+            f"--card is given {len(given)} times for {counted(sources, 'source')}: give one, or one for each"
+        )
     return given if len(given) == sources else (given or [None]) * sources
 
 
 def prices(given: Sequence[str], sources: int) -> list[Price | None]:
     """The price of each source: its own, the only one given, or none."""
     if len(given) not in {0, 1, sources}:
-        raise InputError(f"--price is given {len(given)} times for {sources} sources: give one, or one for each")
+        raise InputError(
+            f"--price is given {len(given)} times for {counted(sources, 'source')}: give one, or one for each"
+        )
     found: list[Price | None] = [Price.parse(each) for each in given]
     return found if len(given) == sources else (found or [None]) * sources
 

@@ -158,7 +158,7 @@ def _said(answer: str | None) -> str:
 
 
 def _right(row: SolutionRow) -> str:
-    return "unfinished" if row.unfinished and not row.failed else _mark(row.correct)
+    return "failed" if row.failed else "unfinished" if row.unfinished else _mark(row.correct)
 
 
 def _mark(right: bool | None) -> str:

@@ -42,7 +42,7 @@ BatchOption = Annotated[int, typer.Option("--batch", min=1, help="Tokens in a ba
 SEED_OF_TRAINING = Annotated[int, typer.Option("--seed", help="Decides the order of the samples and new weights.")]
 
 
-@training_app.command("orm", help="An outcome reward model: is the whole right or not (Cobbe et al. 2021).")
+@training_app.command("orm", help="An outcome reward model: scores whole replies.\n\n(Cobbe et al. 2021.)")
 def train_from_pool(
     context: typer.Context,
     pool: PoolArgument,
@@ -96,7 +96,10 @@ def train_prm(
     gpus_per_worker: GpusOption = None,
     ray: RayOption = None,
 ) -> None:
-    """A process reward model: is each step good, by rollouts (Math-Shepherd, Wang et al. 2024)."""
+    """A process reward model: scores each step.
+
+    Rollouts say which steps are good (Math-Shepherd, Wang et al. 2024).
+    """
     given = locals()
     from metagen.cli.clusters import cluster_of
     from metagen.train.command import LABELLED
@@ -109,10 +112,7 @@ def train_prm(
     _train("prm", {"rollouts": rollouts, "labels": labels, "concurrency": concurrency, "generator": backend}, **given)
 
 
-training_app.command(
-    "corrector",
-    help="A corrector: write a better candidate where a worse one is shown (Welleck et al. 2023).",
-)(train_from_pool)
+training_app.command("corrector", help="A corrector: revises candidates.\n\n(Welleck et al. 2023.)")(train_from_pool)
 
 
 def _generator(model: str, cluster: "Cluster | None") -> "Backend":

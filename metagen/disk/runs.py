@@ -130,7 +130,7 @@ class RunDirectory:
         again = set[str]()
         for number, row in _numbered(solutions):
             if row.problem in self.solved or row.problem in again:
-                raise InputError(f"{solutions}, line {number}: problem {row.problem!r} stands here again")
+                raise InputError(f"{solutions}, line {number}: problem {row.problem!r} is here for the second time")
             if row.final:
                 self.solved.add(row.problem)
                 if self._seen:

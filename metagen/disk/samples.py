@@ -61,7 +61,7 @@ class Samples:
             places = self._places.setdefault(sample_key(sample), {})
             if sample.number in places:
                 where = place_of(self.path, line)
-                raise InputError(f"{where}: sample {sample.number} of this request stands here again")
+                raise InputError(f"{where}: sample {sample.number} of this request is here for the second time")
             if sample.model:
                 self._writers.setdefault(sample.model, line)
             if sample.extra is not None and all(sample.extra != extra for extra, _ in self._extras):

@@ -17,6 +17,7 @@ from metagen.candidate import Candidate, Feedback
 from metagen.disk.lines import Reader
 from metagen.disk.rows import MOST, MOST_SECONDS
 from metagen.errors import InputError, first_fault
+from metagen.settings import counted
 from metagen.trace import Asked, Call, Expansion, Span, Status, Written
 
 VERSION = 2
@@ -207,6 +208,8 @@ def _why_no_run(path: Path) -> str:
         )
     if not os.path.exists(path):
         return "there is no such run"
+    if inside := sorted(path.glob("*/run.json")):
+        return f"has no run.json, but holds {counted(len(inside), 'run')}: name one, such as {inside[0].parent}"
     return "is neither a pool of samples nor a run's folder: it has no run.json"
 
 

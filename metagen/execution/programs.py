@@ -83,7 +83,7 @@ def why(finished: Finished, seconds: float) -> str:
         return next((line.strip()[:300] for line in reversed(lines) if line.strip()), f"exit code {finished.code}")
     if finished.ended == "signal":
         return f"ended by signal {finished.code - 128}"
-    limits = {"time": f"no end within {seconds:g} seconds", "memory": "too much memory", "output": "too much output"}
+    limits = {"time": f"no end within {seconds:g} s", "memory": "too much memory", "output": "too much output"}
     return limits[finished.ended]
 
 

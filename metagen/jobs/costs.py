@@ -8,6 +8,7 @@ from metagen.budget import Budget
 from metagen.errors import InputError
 from metagen.request import AnyBackend
 from metagen.run import Generator
+from metagen.settings import counted
 
 
 def check_costs(strategy: Generator, budget: Budget, models: Mapping[str, AnyBackend]) -> None:
@@ -35,6 +36,6 @@ def require_judged(judged: int, path: object, least: int = 1) -> None:
     """Refuse problems of which fewer than `least` have something that says what is right. Raises `InputError`."""
     if judged < least:
         raise InputError(
-            f"{path}: {judged} of its problems have a reference answer or tests, and {least} are needed to say what is "
-            "right: name the field of the answers (--answer-field), or a grade (--grade)"
+            f"{path}: has {counted(judged, 'problem')} with a reference answer or tests, and needs {least} to say what "
+            "is right: name the field of the answers (--answer-field), or a grade (--grade)"
         )

@@ -12,6 +12,7 @@ from metagen.jobs.job import Job
 from metagen.leaves import find_leaves
 from metagen.request import AnyBackend, Backend, generates
 from metagen.run import Generator
+from metagen.settings import counted
 
 
 def of_problems(job: Job) -> Iterator[str]:
@@ -21,8 +22,8 @@ def of_problems(job: Job) -> Iterator[str]:
         yield f"{name}: these fields are not used: {named_in(contents.unused)}."
     if contents.blank:
         yield (
-            f"{name}: the answer of {contents.blank:,} of {contents.total:,} problems is none, such as NaN or a "
-            "solution without its result: they are solved, and count in no accuracy."
+            f"{name}: the answer of {contents.blank:,} of {counted(contents.total, 'problem')} is none, such as NaN or "
+            "a solution without its result: they are solved, and count in no accuracy."
         )
     if contents.several:
         yield (

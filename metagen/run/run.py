@@ -92,7 +92,7 @@ class Run(Sending):
             attempts = await together(self._sampled(generator, problem, key, number, n) for number in range(n))
             candidates = [attempt for attempt in attempts if isinstance(attempt, Candidate)]
         if not candidates:
-            raise NoCandidate(f"all {n} samples were lost{self.why_lost()}")
+            raise NoCandidate.of(n, self.why_lost())
         self.compare(candidates)
         return candidates
 

@@ -6,12 +6,11 @@ from dataclasses import dataclass, replace
 from math import isnan
 from types import TracebackType
 
-from metagen.budget import Hold, Price, Rate, Usage, free, took
+from metagen.budget import Hold, Rate, Usage, free, took
 from metagen.errors import BudgetExceeded, GenerationError, InputError, SampleError
 from metagen.request import (
     AnyBackend,
     Backend,
-    Card,
     Completion,
     Meter,
     Reading,
@@ -207,13 +206,18 @@ class Sending(Node):
 
 
 class Metered:
-    """Books what a backend reports, with its FLOPs, what it costs, and the seconds that it took."""
+    """Books what a backend reports, with its FLOPs, what it costs, and the seconds that it took.
 
-    __slots__ = ("_begun", "_card", "_node", "_price", "_samples")
+    A report without a prompt, as of samples that a pool had already, belongs to the prompt of the report before it.
+    """
+
+    __slots__ = ("_begun", "_card", "_node", "_price", "_prompt", "_samples", "_singly", "_written")
 
     def __init__(self, node: Sending, backend: AnyBackend, samples: int) -> None:
         self._node = node
         self._samples = samples
+        self._singly = draws_singly(backend)
+        self._prompt, self._written = (0, 0), 0
         self._card, self._price = card_of(backend), price_of(backend)
 
     def __enter__(self) -> Meter:
@@ -232,7 +236,22 @@ class Metered:
         self._node.spend(took(account.clock() - self._begun))
 
     def _book(self, usage: Usage) -> None:
-        self._node.spend(_valued(usage, self._card, self._price, self._samples))
+        read, written = usage.prompt_tokens, usage.completion_tokens
+        cached = min(usage.cached_tokens, read)  # a server may say anything
+        cost = self._price.of(read, written, cached) if self._price else 0
+        self._node.spend(replace(usage, flops=self._flops(read, written, cached), cost=cost))
+
+    def _flops(self, read: int, written: int, cached: int) -> int:
+        if read:
+            self._prompt, self._written = (read, cached), written
+            return self._flops_of(written, 1 if self._singly else self._samples)
+        before, self._written = self._written, self._written + written
+        return self._flops_of(self._written, self._samples) - self._flops_of(before, self._samples)
+
+    def _flops_of(self, written: int, samples: int) -> int:
+        """What the last prompt costs with so much written after it, where that can be known."""
+        read, cached = self._prompt
+        return self._card.flops(read, written, cached, samples=samples) if self._card and read else 0
 
 
 def unpriced(backend: AnyBackend) -> InputError:
@@ -249,11 +268,3 @@ def unsized(backend: AnyBackend) -> InputError:
         f"a budget in FLOPs needs the sizes of {backend.name}, and its backend does not know them: "
         "give it card=ModelCard.read(...), or --card on the command line"
     )
-
-
-def _valued(usage: Usage, card: Card | None, price: Price | None, samples: int) -> Usage:
-    """What a backend reports, with its FLOPs and what it costs, where they can be known."""
-    read, written = usage.prompt_tokens, usage.completion_tokens
-    cached = min(usage.cached_tokens, read)  # a server may say anything
-    flops = card.flops(read, written, cached, samples=samples) if card and read else 0
-    return replace(usage, flops=flops, cost=price.of(read, written, cached) if price else 0)

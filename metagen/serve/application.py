@@ -209,9 +209,7 @@ class Server:
                     if len(body) > limits.body:
                         raise Refusal(413, f"A body may have {limits.body:,} bytes", code="body_too_large")
         except TimeoutError:
-            raise Refusal(
-                408, f"The body took longer than {limits.body_seconds:g} seconds", code="body_too_slow"
-            ) from None
+            raise Refusal(408, f"The body took longer than {limits.body_seconds:g} s", code="body_too_slow") from None
         return bytes(body)
 
     async def _replied(self, order: Order) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class Progress:
         every = math.ceil(event.wanted / LINES)
         if event.done % every and event.done < event.wanted:
             return ""
-        drawn = f"{event.done} of {event.wanted} samples"
+        drawn = f"{event.done:,} of {counted(event.wanted, 'sample')}"
         answer, votes = next(iter(event.votes.items()), (None, 0))
         return drawn if answer is None else f"{drawn}, {votes} agree{'s' * (votes == 1)} on {answer[:SHOWN]}"
 

@@ -134,7 +134,7 @@ class Service:
                     choices = [self._choice(order, number, account, heard) for number in range(call.choices)]
                     solutions = await together(choices) if len(choices) > 1 else [await choices[0]]
             except TimeoutError:
-                raise Refusal(504, f"No answer within {self.limits.seconds:g} seconds", code="timeout") from None
+                raise Refusal(504, f"No answer within {self.limits.seconds:g} s", code="timeout") from None
             except InputError as error:
                 param = "temperature" if "temperature=0" in str(error) else None
                 raise Refusal(400, str(error), param=param, code="invalid_value") from None

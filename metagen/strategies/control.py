@@ -11,6 +11,7 @@ from metagen.run import Generator, Run, Verifier
 from metagen.run.contracts import settled
 from metagen.settings import (
     can_step,
+    counted,
     is_limit,
     is_number,
     literal,
@@ -71,10 +72,10 @@ class Until:
                 if is_broken(verdicts):
                     break
         if not seen:
-            raise NoCandidate(f"all of up to {self.limit} samples were lost{run.why_lost()}")
+            raise NoCandidate.of(self.limit, run.why_lost(), most=True)
         scores = settled(verdicts, run)
         which = "best" if any(score is not None for score in scores) else "first, without a verdict,"
-        run.note(f"none of {len(seen)} samples was accepted: the {which} is returned")
+        run.note(f"none of {counted(len(seen), 'sample')} was accepted: the {which} is returned")
         return seen[best(values(scores))]
 
 

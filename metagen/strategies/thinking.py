@@ -205,11 +205,11 @@ class Shortest:
             done += [(rounds, each) for each in grown if each.finished or each.cut]
             growing = [each for each in grown if not (each.finished or each.cut)]
         if not done:
-            raise NoCandidate(f"all {self.n} samples were lost{run.why_lost()}")
+            raise NoCandidate.of(self.n, run.why_lost())
         chosen = shortest(done)[: self.k]
         run.compare(chosen)
         if growing:
-            run.note(f"given up: {len(growing)} of {self.n} samples")
+            run.note(f"given up: {len(growing)} of {counted(self.n, 'sample')}")
         return elected(chosen, majority(vote_keys(problem, chosen)), run)
 
 

@@ -125,7 +125,7 @@ def test_kinds_of_the_users_own_are_read_in_this_process_alone(
         (7, {"partial": "So"}, "pool.jsonl, line 8: continues a partial reply"),
         (5, {"prompt": "another"}, "pool.jsonl, line 6: problem '9' has samples of two prompts"),
         (6, {"problem": "10"}, "pool.jsonl: problem '10' is not in"),
-        (4, {"draw": 0}, "pool.jsonl, line 5: sample 0 of problem '8' stands here again"),
+        (4, {"draw": 0}, "pool.jsonl, line 5: sample 0 of problem '8' is here for the second time"),
     ],
 )
 def test_a_fault_is_named_with_its_line_in_whichever_part_it_stands(

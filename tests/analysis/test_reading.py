@@ -222,7 +222,7 @@ def test_the_first_n_samples_are_taken(tmp_path: Path, problems: ProblemFile) ->
             [thought("a", 0, "hm"), answered("a", 0, "hm", "2"), answered("a", 1, "hm", "2")],
             "line 3: continues a partial reply",
         ),
-        ([sample("a", 0, "2"), sample("a", 0, "3")], "line 2: sample 0 of problem 'a' stands here again"),
+        ([sample("a", 0, "2"), sample("a", 0, "3")], "line 2: sample 0 of problem 'a' is here for the second time"),
     ],
 )
 def test_what_is_no_pool_of_these_problems_is_refused(

@@ -235,7 +235,7 @@ PAIR: dict[str, Any] = {"groups": np.array([[0, 1]]), "right": np.array([[True, 
         ({"right": np.array([[True]])}, r"right must have the shape \(1, 2\) of groups, not \(1, 1\)"),
         ({"scores": np.zeros((2, 2))}, "scores must have the shape"),
         ({"tokens": np.zeros((2, 2))}, "tokens must have the shape"),
-        ({"labels": {"level": ["1", "2"]}}, "label 'level' must have a value for each of 1 problems, not 2"),
+        ({"labels": {"level": ["1", "2"]}}, "label 'level' must have a value for each of 1 problem, not 2"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(change: dict[str, Any], said: str) -> None:

@@ -92,11 +92,14 @@ def test_of_nothing_no_figure_is_known() -> None:
         ((74, 160, 74), "74 of 160, of them 74 cut: raise max_tokens"),
         ((3, 160, 0), "3 of 160, of them 0 cut: say in the prompt how to answer"),
         ((126, 1160, 74), "126 of 1,160, of them 74 cut: raise max_tokens; say in the prompt"),
+        ((1, 1600, 0), "1 of 1,600, of them 0 cut"),
+        ((1, 1600, 1), "1 of 1,600, of them 1 cut"),
+        ((16, 1600, 0), "16 of 1,600, of them 0 cut: say in the prompt how to answer"),
     ],
 )
 def test_samples_without_an_answer_are_counted_with_a_hint(counts: tuple[int, int, int], said: str) -> None:
     assert silence(*counts).startswith(said)
-    assert bool(silence(*counts)) is bool(said)
+    assert (":" in silence(*counts)) is (":" in said)
 
 
 def test_a_tally_adds_up_the_samples_without_an_answer() -> None:
@@ -108,7 +111,7 @@ def test_a_tally_adds_up_the_samples_without_an_answer() -> None:
     ]:
         tally.add(solution)
     assert (tally.compared, tally.unanswered, tally.cut) == (9, 4, 1)
-    assert tally.silence().startswith("4 of 9, of them 1 cut")
+    assert tally.silence().startswith("4 of 9, of them 1 cut: raise max_tokens; ")
 
 
 def test_the_reason_that_most_failures_share_is_told() -> None:

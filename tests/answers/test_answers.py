@@ -561,7 +561,7 @@ def test_a_function_stands_for_its_kind() -> None:
         ("Choice(", "the kind of answers 'Choice\\(' cannot be read"),
         ('Choice("AA")', "letters must be different"),
         ('Choice("A-B")', "letters must be different"),
-        ('Choice("AB", texts=("x",))', "2 letters and 1 texts"),
+        ('Choice("AB", texts=("x",))', "2 letters and 1 text"),
         ('Label("yes")', "two words or more"),
         ('Label("yes", "Yes")', "are one word"),
         ('Json("a", "a")', "different names"),

@@ -18,6 +18,7 @@ from metagen import (
     InputError,
     Limited,
     Model,
+    ModelCard,
     Problem,
     Recorded,
     Request,
@@ -32,6 +33,7 @@ from metagen import (
     solve_all,
 )
 from metagen.analysis.tally import Tally
+from metagen.models import SMALL
 from metagen.request import Outcome
 from metagen.thinking import FAMILIES
 from tests.support.outcomes import completed
@@ -274,6 +276,47 @@ async def test_samples_from_elsewhere_are_topped_up_once(tmp_path: Path) -> None
         async with Recorded(path, model) as backend:
             assert (await texts(backend, request))[:2] == ["sample 0", "sample 1"]
     assert [(asked.n, asked.draw) for asked in model.requests] == [(2, 2)]
+
+
+async def test_a_pool_that_is_topped_up_costs_the_flops_of_all_samples(tmp_path: Path) -> None:
+    card, path = ModelCard.read(SMALL), tmp_path / "pool.jsonl"
+    model = Scripted(lambda request: f"{'3 + 4 is 7. ' * (1 + request.draw)}The answer is 7.", card=card)
+    usages = []
+    for n in (1, 4, 4):
+        async with Recorded(path, model) as backend:
+            usages.append((await solve("What is 3 + 4?", Vote(n), backend)).usage)
+    _, topped_up, played = usages
+    whole = card.flops(played.prompt_tokens, played.completion_tokens, samples=4)
+    assert (topped_up.flops, topped_up.completion_tokens) == (whole, played.completion_tokens)
+    assert played.flops == whole
+
+
+class Singly(Scripted):
+    """Draws one sample per request."""
+
+    singly = True
+
+    async def generate(self, request: Request, spend: Any) -> list[Outcome]:
+        parts = [request.part(index, 1) for index in range(request.n)]
+        return [outcome for part in parts for outcome in await super(Singly, self).generate(part, spend)]
+
+
+async def test_where_each_sample_is_a_request_each_costs_the_flops_of_its_prompt() -> None:
+    card = ModelCard.read(SMALL)
+    usage = (await solve("What is 3 + 4?", Vote(4), Singly("The answer is 7.", card=card))).usage
+    assert usage.flops == 4 * card.flops(usage.prompt_tokens // 4, usage.completion_tokens // 4)
+
+
+@pytest.mark.parametrize("known", [1, 8, 15])
+async def test_a_pool_of_such_samples_that_is_topped_up_costs_about_as_much(known: int, tmp_path: Path) -> None:
+    card = ModelCard.read(SMALL)
+    model = Singly("3 + 4 is 7. " * 20 + "The answer is 7.", card=card)
+    for n in (known, 16):
+        async with Recorded(tmp_path / "pool.jsonl", model) as backend:
+            usage = (await solve("What is 3 + 4?", Vote(n), backend)).usage
+    prompt, written = len("What is 3 + 4?"), usage.completion_tokens // 16
+    whole = 16 * card.flops(prompt, written) - known * card.flops_prompt(prompt)
+    assert usage.flops == pytest.approx(whole, rel=0.03)
 
 
 async def test_a_torn_last_line_is_drawn_again(tmp_path: Path) -> None:

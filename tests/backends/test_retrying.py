@@ -144,7 +144,7 @@ async def test_a_server_that_stays_silent_is_given_up_once_for_all() -> None:
     retrying = quick(backend, attempts=1000, patience=3600)
     attempts = (retrying.generate(REQUEST, lambda _: None) for _ in range(20))
     errors = await asyncio.gather(*attempts, return_exceptions=True)
-    assert {str(error) for error in errors} == {"scripted has not answered for 3600 seconds; the last error: no"}
+    assert {str(error) for error in errors} == {"scripted has not answered for 3600 s; the last error: no"}
     assert all(isinstance(error, BackendGone) for error in errors)
     asked = len(backend.requests)
     assert 60 <= asked <= 61 + len(errors)

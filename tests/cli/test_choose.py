@@ -214,7 +214,7 @@ def test_the_command_keeps_the_model_of_the_only_pool(metagen: Command, folder: 
         ),
         ((*CHOOSE, "--out", "own.py"), "own.py: a report cannot be written there"),
         ((*CHOOSE, "other.jsonl"), "of several sources each needs a name, such as small="),
-        ((*CHOOSE, "--price", "1/2", "--price", "1/2"), "--price is given 2 times for 1 sources"),
+        ((*CHOOSE, "--price", "1/2", "--price", "1/2"), "--price is given 2 times for 1 source"),
     ],
 )
 def test_what_cannot_be_chosen_from_is_one_line(metagen: Command, arguments: tuple[str, ...], said: str) -> None:

@@ -129,7 +129,7 @@ def test_a_choice_counts_both_requests_of_a_thought_that_is_limited(metagen: Com
             (*CHOOSE, "--grade", "Judge()"),
             "--grade Judge(): asks a model, and samples that are there are graded without",
         ),
-        ((*CHOOSE, "--answer-field", "id", "--limit", "1"), "1 of its problems have a reference answer"),
+        ((*CHOOSE, "--answer-field", "id", "--limit", "1"), "has 1 problem with a reference answer"),
         ((*CHOOSE, "--of", 'Panel((Model(), Model("judge")))', "-m", "judge=Scripted:7"), "asks several models"),
     ],
 )
@@ -140,6 +140,15 @@ def test_what_cannot_be_drawn_is_one_line(
     assert (code, out, err.count("\n")) == (2, "", 1), err
     assert said in err
     assert not (folder / "made").exists()
+
+
+@pytest.mark.usefixtures("many")
+def test_where_no_other_strategy_was_run_there_is_no_table_of_them(metagen: Command, folder: Path) -> None:
+    code, out, _ = metagen("choose", "many.jsonl", "-m", "Scripted:The answer is 7.", "--n", "4", "--out", "made")
+    assert code == 0
+    assert "No other strategy is compared: either the choice would then cost more than 10% of running every" in out
+    assert "after each lap" not in out
+    assert "after each lap" not in (folder / "made/choice.md").read_text()
 
 
 @pytest.mark.usefixtures("many")

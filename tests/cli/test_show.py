@@ -51,6 +51,27 @@ async def test_equal_notes_are_printed_once(tmp_path: Path, capsys: pytest.Captu
     assert "Note: cut (3 times) Note: odd Cost" in printed(capsys)
 
 
+async def test_where_no_problem_is_found_there_is_no_empty_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show_problems(await make_run(tmp_path, problems=PROBLEMS[:1]), missed=False, found=True)
+    text = printed(capsys)
+    assert text.startswith("0 of 1 problem of ")
+    assert "reference" not in text
+
+
+async def test_a_problem_that_failed_is_not_called_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = await make_run(tmp_path, problems=PROBLEMS[:1])
+    row = json.loads((folder / "solutions.jsonl").read_text())
+    failed = {"answer": None, "text": "", "correct": False, "error": "GenerationError: away"}
+    (folder / "solutions.jsonl").write_text(json.dumps(row | failed) + "\n")
+    show_problems(folder, missed=False, found=False)
+    show_problem(folder, "a")
+    text = printed(capsys)
+    assert "Answer: no answer, failed (reference: 7) Failed: GenerationError: away" in text
+    assert text.count("wrong") == text.partition("Failed:")[2].count("wrong")
+
+
 async def test_problems_that_were_missed_or_found_are_listed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

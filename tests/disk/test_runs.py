@@ -122,7 +122,7 @@ def test_a_problem_that_stands_twice_is_named_and_nothing_is_changed(tmp_path: P
     solutions = tmp_path / "solutions.jsonl"
     solutions.write_text(solutions.read_text() + solutions.read_text().splitlines()[0] + "\n")
     before = solutions.read_bytes()
-    with pytest.raises(InputError, match=r"solutions\.jsonl, line 3: problem 'a' stands here again"):
+    with pytest.raises(InputError, match=r"solutions\.jsonl, line 3: problem 'a' is here for the second time"):
         kept(tmp_path)
     assert solutions.read_bytes() == before
 

@@ -142,6 +142,14 @@ def test_a_folder_without_a_record_is_no_run(tmp_path: Path) -> None:
             read_configuration(path)
 
 
+def test_a_folder_of_runs_says_which_it_holds(tmp_path: Path) -> None:
+    for name in ("second", "first"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").touch()
+    with pytest.raises(InputError, match=rf"but holds 2 runs: name one, such as {tmp_path}/first"):
+        read_configuration(tmp_path)
+
+
 @pytest.mark.parametrize("content", [b"[1]", b"{", b"", b'"\xff"', b"[" * 100_000])
 def test_a_damaged_record_is_not_called_missing(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "run.json").write_bytes(content)

@@ -10,7 +10,7 @@ from metagen.execution.programs import coqs_message, limits, why, worked
         (Finished(1, b"", b"Traceback\n  File\nValueError: no\n\n", 1, "exit"), "ValueError: no"),
         (Finished(3, b"", b" \n", 1, "exit"), "exit code 3"),
         (Finished(139, b"", b"", 1, "signal"), "ended by signal 11"),
-        (Finished(137, b"", b"", 1, "time"), "no end within 2.5 seconds"),
+        (Finished(137, b"", b"", 1, "time"), "no end within 2.5 s"),
         (Finished(137, b"", b"x", 1, "memory"), "too much memory"),
         (Finished(137, b"", b"x", 1, "output"), "too much output"),
     ],
@@ -24,7 +24,7 @@ def test_why(finished: Finished, reason: str) -> None:
     [
         (Finished(1, b"", b'File "a.v"\nError: no\n  such "goal".\n', 1, "exit"), 'no such "goal".'),
         (Finished(129, b"", b"Error:\nAnomaly.\n", 1, "signal"), "Anomaly."),
-        (Finished(137, b"", b"Error: no", 1, "time"), "no end within 2.5 seconds"),
+        (Finished(137, b"", b"Error: no", 1, "time"), "no end within 2.5 s"),
         (Finished(1, b"", b"killed\n", 1, "exit"), "killed"),
     ],
 )

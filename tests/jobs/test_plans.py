@@ -241,7 +241,7 @@ def test_a_limit_of_what_is_not_known_is_refused_before_the_first_run(folder: Pa
 
 def test_problems_without_references_are_refused_before_the_first_run(folder: Path) -> None:
     (folder / "problems.jsonl").write_text(lines({"prompt": "3 + 4?"}))
-    with pytest.raises(InputError, match=r"plan.toml: one on .*: 0 of its problems have a reference answer"):
+    with pytest.raises(InputError, match=r"plan.toml: one on .*: has 0 problems with a reference answer"):
         cells(Path("plan.toml"), read_plan(Path("plan.toml")))
 
 

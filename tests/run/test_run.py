@@ -961,3 +961,12 @@ async def test_a_plain_function_is_not_mapped_over_problems() -> None:
 
     with pytest.raises(InputError, match=r"^sampling returned Run.sample\(...\) without awaiting it"):
         _ = [each async for each in map_problems(sampling, [PROBLEM], Scripted(""))]
+
+
+@pytest.mark.parametrize(("n", "said"), [(1, "the sample was lost"), (2, "all 2 samples were lost")])
+@pytest.mark.parametrize("strategy", [lambda n: Vote(n, until=ExactStop()), lambda n: Until(length, limit=n)])
+async def test_that_all_samples_were_lost_is_said_of_one_and_of_many(strategy: Any, n: int, said: str) -> None:
+    async def away(request: Request) -> str:
+        raise GenerationError("away")
+
+    assert said.removeprefix("all ") in (await solve(PROBLEM, strategy(n), Scripted(away))).error

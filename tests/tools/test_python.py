@@ -33,7 +33,7 @@ async def test_it_says_what_the_program_prints(text: str) -> None:
 
 @needs_sandbox
 async def test_what_does_not_end_is_refused() -> None:
-    with pytest.raises(ToolRefusal, match="no end within 1 seconds"):
+    with pytest.raises(ToolRefusal, match="no end within 1 s"):
         await Python(seconds=1.0)("while True: pass")
 
 

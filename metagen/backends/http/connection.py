@@ -196,7 +196,7 @@ class Http:
             async with asyncio.timeout(PROBE_PATIENCE):
                 return await self.get(f"{self.base}/models")
         except TimeoutError:
-            raise TransientError(f"{self.host} does not answer within {PROBE_PATIENCE:g} seconds") from None
+            raise TransientError(f"{self.host} does not answer within {PROBE_PATIENCE:g} s") from None
 
     async def probe(self) -> None:
         """Return if the server lists its models, or refuses to; raise `TransientError` if it does neither soon."""
@@ -250,7 +250,7 @@ class Http:
             await asyncio.sleep(self._silence / 10)
             earliest = asyncio.get_running_loop().time() - self._silence
             silent = [each for each in wire.under_way if each.heard <= earliest]
-            self._break_off(silent, f"broke off: no byte came for {self._silence:g} seconds")
+            self._break_off(silent, f"broke off: no byte came for {self._silence:g} s")
 
     async def _watch_server(self, wire: "Wire") -> None:
         """Look at the server now and then while it works; when it fails twice in a row, break off all requests."""

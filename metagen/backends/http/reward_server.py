@@ -14,6 +14,7 @@ from metagen.backends.rewards.families import Family, Form, family
 from metagen.backends.rewards.readings import fitting, places, share
 from metagen.errors import InputError, TransientError
 from metagen.request import Card, Meter, Reading, RewardBackend
+from metagen.settings import counted
 from metagen.tasks import together
 
 REMEMBERED = 4096
@@ -162,8 +163,9 @@ class VLLMRewardServer(RewardBackend):
         if len(rows) == len(ids):
             rows = [rows[place] for place in places(ids, self._mark, steps)]
         elif len(rows) != ids.count(self._mark):
+            gave = f"{self.name} gave {counted(len(rows), 'score')} for {counted(ids.count(self._mark), 'mark')}"
             raise InputError(
-                f"{self.name} gave {len(rows)} scores for {ids.count(self._mark)} marks: start its server with "
+                f"{gave}: start its server with "
                 f"""--pooler-config '{{"step_tag_id": {self._mark}}}'"""
             )
         if not all(rows):

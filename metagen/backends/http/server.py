@@ -30,7 +30,7 @@ from metagen.backends.http.wording import CONTEXT, PROBE, Wording
 from metagen.budget import Usage
 from metagen.errors import BackendGone, BudgetExceeded, GenerationError, InputError, SampleError, TransientError
 from metagen.request import Backend, Card, Completion, Meter, Outcome, Request, Sampling, all_written
-from metagen.settings import require_foreign, require_whole
+from metagen.settings import counted, require_foreign, require_whole
 from metagen.tasks import together
 from metagen.thinking import Family, find_family
 
@@ -352,7 +352,7 @@ class OpenAIServer(Backend):
         if len(outcomes) == request.n:
             return [outcomes[index] for index in range(request.n)]
         came = sum(isinstance(each, Completion) for each in outcomes.values())
-        absent = TransientError(f"{self.name} gave {came} of {request.n} samples", sent=True)
+        absent = TransientError(f"{self.name} gave {came} of {counted(request.n, 'sample')}", sent=True)
         return [outcomes.get(index, absent) for index in range(request.n)]
 
     def _lost(self, choice: Choice) -> GenerationError | None:
@@ -367,8 +367,8 @@ class OpenAIServer(Backend):
             return None
         if len(choice.token_ids) == reply.usage.completion_tokens or not reply.usage.completion_tokens:
             return None
-        counted = reply.usage.completion_tokens
-        return TransientError(f"{self.name} counted {counted} tokens and sent {len(choice.token_ids)}", sent=True)
+        told = reply.usage.completion_tokens
+        return TransientError(f"{self.name} counted {told:,} tokens and sent {len(choice.token_ids):,}", sent=True)
 
     async def _finish(self, choice: Choice, request: Request, *, opened: bool, secret: bool) -> Completion:
         """A sample, without our key if the server repeats it, and with the ids of a step that ends by a stop string."""

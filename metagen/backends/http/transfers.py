@@ -228,7 +228,7 @@ class Wire:
             why = "the connection was closed" if code == pycurl.E_ABORTED_BY_CALLBACK else self._clean(said)
             return TransientError(f"{self._host} broke off: {why}", sent=True)
         if code == pycurl.E_OPERATION_TIMEDOUT:
-            said = f"cannot connect to {self._way} within {self._connect:g} seconds"
+            said = f"cannot connect to {self._way} within {self._connect:g} s"
             return TransientError(said, unreachable=True)
         if code == pycurl.E_COULDNT_CONNECT and (number := transfer.curl.getinfo(pycurl.OS_ERRNO)):
             said = os.strerror(number)

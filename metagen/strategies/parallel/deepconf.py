@@ -9,7 +9,7 @@ from metagen.problem import Problem
 from metagen.run import Generator, Run, Verifier
 from metagen.run.contracts import call_for_truth, settled
 from metagen.run.rest import or_cut
-from metagen.settings import require_generator, require_verifier, require_whole, spelled
+from metagen.settings import counted, require_generator, require_verifier, require_whole, spelled
 from metagen.strategies.choosing import (
     explaining_weights,
     majority,
@@ -61,7 +61,7 @@ class DeepConf:
         if self.by is None:
             raise InputError("DeepConf: needs a verifier, such as by=LowestGroupConfidence(2048)")
         if self.warmup > self.n:
-            raise InputError(f"DeepConf: a warm-up of {self.warmup} does not fit into {self.n} samples")
+            raise InputError(f"DeepConf: a warm-up of {self.warmup} does not fit into {counted(self.n, 'sample')}")
         if isinstance(self.keep, bool) or not isinstance(self.keep, int | float) or not 0 < self.keep <= 1:
             raise InputError(f"DeepConf: keep must be a share above 0 and up to 1, not {self.keep!r}")
         if self.until is not None:
@@ -98,7 +98,7 @@ class DeepConf:
             return False
         is_settled = call_for_truth(self.until, *_votes(seen, bar, problem), left)
         if is_settled:
-            run.note(f"settled after {len(seen)} of {self.n} samples")
+            run.note(f"settled after {len(seen)} of {counted(self.n, 'sample')}")
         return is_settled
 
 
@@ -139,7 +139,7 @@ def _votes(seen: list[Scored], bar: float | None, problem: Problem) -> tuple[lis
 def _chosen(seen: list[Scored], bar: float | None, problem: Problem, run: Run) -> int:
     keys, weights = _votes(seen, bar, problem)
     stopped = sum(each.score is not None and bar is not None and each.score.value < bar for each in seen)
-    run.note(f"under the bar: {stopped} of {len(seen)} samples")
+    run.note(f"under the bar: {stopped} of {counted(len(seen), 'sample')}")
     if (chosen := weighted_majority(keys, weights)) is not None:
         return chosen
     run.note("none that votes has an answer: the majority of all decides")

@@ -47,5 +47,5 @@ class Panel:
         rounds = zip_longest(*(part or () for part in drawn))
         candidates = [candidate for candidate in chain.from_iterable(rounds) if candidate]
         if not candidates:
-            raise NoCandidate(f"all {n} samples were lost{run.why_lost()}")
+            raise NoCandidate.of(n, run.why_lost())
         return candidates

@@ -57,5 +57,5 @@ class Rounds:
             more = needed(self.until, vote_keys(problem, candidates), self.n - drawn)
             if not more:
                 break
-        run.note(f"{drawn} of {self.n} samples")
+        run.note(f"{drawn} of {counted(self.n, 'sample')}")
         return elected(candidates, majority(vote_keys(problem, candidates)), run)

@@ -9,7 +9,7 @@ from metagen.errors import InputError, SampleError
 from metagen.problem import Problem
 from metagen.prompts import fuse, select, selected
 from metagen.run import Generator, Run
-from metagen.settings import freeze, require_generator, require_whole, spelled
+from metagen.settings import counted, freeze, require_generator, require_whole, spelled
 from metagen.strategies.choosing import majority, vote_keys
 from metagen.strategies.parallel.vote import elected
 
@@ -105,7 +105,7 @@ class Fuse:
             try:
                 candidates = await run.sample(self.of, _reading(problem, candidates), n)
             except SampleError as error:
-                run.note(f"a round of {n} samples is lost ({error}): the round before it is read")
+                run.note(f"a round of {counted(n, 'sample')} is lost ({error}): the round before it is read")
                 break
         try:
             return await run.ask(self.by, _reading(problem, candidates), part="last")

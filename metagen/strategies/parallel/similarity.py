@@ -12,7 +12,7 @@ import numpy as np
 from metagen.answers.by_key import normalised
 from metagen.distribution import how_to_install
 from metagen.errors import InputError, MetagenError, SampleError, VerifierError
-from metagen.settings import literal, require_plain, spelled, takes
+from metagen.settings import counted, literal, require_plain, spelled, takes
 
 Similarity = Callable[[str, str], float]
 """Of a text and another that stands in for its reference."""
@@ -80,7 +80,9 @@ class Cosine:
         """[n, n]: the similarities of n texts, each embedded once."""
         vectors = np.array(self.embed(texts), float)
         if vectors.ndim != 2 or len(vectors) != len(texts):
-            raise InputError(f"{self!r}: a vector for each of {len(texts)} texts is needed, not {vectors.shape}")
+            raise InputError(
+                f"{self!r}: a vector for each of {counted(len(texts), 'text')} is needed, not {vectors.shape}"
+            )
         vectors[~np.isfinite(vectors).all(axis=1)] = np.nan  # a text without a vector, which is like none
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         unit = vectors / np.where(lengths, lengths, 1)

@@ -86,10 +86,10 @@ class Vote:
                 voting = [None if weight is None else key for key, weight in zip(keys, weights, strict=True)]
                 if is_settled(voting, [weight or 0.0 for weight in weights], drawn.left):
                     if not run.out_of_budget():  # which ended it
-                        run.note(f"settled after {len(candidates)} of {self.n} samples")
+                        run.note(f"settled after {len(candidates)} of {counted(self.n, 'sample')}")
                     break
         if not candidates:
-            raise NoCandidate(f"all of up to {self.n} samples were lost{run.why_lost()}")
+            raise NoCandidate.of(self.n, run.why_lost(), most=True)
         return candidates, settled(verdicts, run), keys
 
     def _weighted(self, keys: list[str | None], scores: list[Score | None], run: Run) -> int | None:

@@ -9,7 +9,7 @@ from metagen.candidate import Candidate, Score
 from metagen.errors import InputError, SampleError
 from metagen.problem import Problem
 from metagen.run import Run
-from metagen.settings import is_number, require_whole
+from metagen.settings import counted, is_number, require_whole
 from metagen.strategies.tree.node import (
     Draw,
     Leaf,
@@ -147,7 +147,7 @@ class DVTS(TreeSearch):
                 if any(leaf.accepted for leaf in finished(root)):
                     break
         if lost and roots:
-            run.note(f"nothing could be drawn in {lost} of {self.subtrees} subtrees{run.why_lost()}")
+            run.note(f"nothing could be drawn in {lost} of {counted(self.subtrees, 'subtree')}{run.why_lost()}")
         return Node(problem.partial or Candidate(()), state="closed", children=tuple(roots)), verdicts
 
 
