@@ -37,9 +37,10 @@ class Key:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Every key that is there."""
-        value = self.value
-        return (value, *self._others) if value else self._others
+        """Every key that is there, the longest first: one may begin as another does."""
+        if value := self.value:
+            return tuple(sorted((value, *self._others), key=len, reverse=True)) if self._others else (value,)
+        return self._others
 
     def headers(self) -> dict[str, str]:
         """What is sent. Raises `InputError`, without telling it, for what cannot be a key."""

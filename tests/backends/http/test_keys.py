@@ -130,3 +130,14 @@ def test_an_empty_header_sends_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Key("OUR_KEY").headers()
     key = Key("OUR_KEY", {"authorization": ""})
     assert (key.headers(), key.secrets) == ({}, ())
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("sk-12345678", "sk-12345678-long"), ("sk-12345678-long", "sk-12345678")]
+)
+def test_of_two_keys_that_begin_alike_no_end_is_left(monkeypatch: pytest.MonkeyPatch, first: str, second: str) -> None:
+    monkeypatch.setenv("OUR_KEY", first)
+    for key in (Key("OUR_KEY", {"X-Api-Key": second}), Key("NONE", {"X-Api-Key": first, "Other-Api-Key": second})):
+        for each in (first, second):
+            assert key.scrub(f"wrong key {each}!") == f"wrong key {BLOT}!"
+            assert key.scrub_body(f"wrong key {each}!".encode()).decode() == f"wrong key {BLOT}!"
