@@ -155,7 +155,7 @@ class _Balanced(Generic[Inner]):
             if size:
                 member.failures = 0
         except TransientError as error:
-            member.failures += size > 0
+            member.failures += 1
             if self._homes.get(session) is member:
                 del self._homes[session]
             if error.unreachable or member.failures >= TIRED:

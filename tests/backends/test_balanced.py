@@ -4,11 +4,13 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+from aiohttp import web
 
 from metagen import (
     BackendGone,
     Balanced,
     InputError,
+    Model,
     Problem,
     Request,
     Retrying,
@@ -126,6 +128,24 @@ async def test_a_request_that_failed_goes_to_another_server() -> None:
             await backend.generate(Request("p", "?", session="a"), lambda _: None)
         await backend.generate(Request("p", "?", session="a"), lambda _: None)
     assert (one.asked, other.asked) == (1, 1)
+
+
+async def test_one_that_counts_no_prompt_costs_no_request() -> None:
+    class Mute(FakeServer):
+        mute = False
+
+        async def _tokenize(self, request: web.Request) -> web.Response:
+            return web.json_response({}, status=500) if self.mute else await super()._tokenize(request)
+
+    sound, broken = FakeServer(), Mute()
+    problems = [Problem(str(number), f"3 + {number}?", "7") for number in range(20)]
+    async with sound.running(), broken.running():
+        pair = Balanced(VLLMServer(broken.url), VLLMServer(sound.url), rest=60)
+        async with Retrying(pair, wait=0, longest=0, attempts=3) as backend:
+            broken.mute = True
+            limited = Vote(2, of=Model(max_tokens=50))
+            solutions = [each async for each in solve_all(problems, limited, backend, concurrency=4)]
+    assert all(each.correct and not each.lost for each in solutions)
 
 
 async def test_where_all_fail_all_are_asked() -> None:
