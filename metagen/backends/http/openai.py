@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from itertools import accumulate, pairwise
+from math import nan
 from typing import Any
 
 import msgspec
@@ -118,10 +119,10 @@ class Message(msgspec.Struct, gc=False):
 
 
 class Likely(msgspec.Struct, gc=False):
-    """A token that may have stood at a place, and the logarithm of its probability."""
+    """A token that may have stood at a place, and the logarithm of its probability, where the server tells it."""
 
     token: str = ""
-    logprob: float = 0.0
+    logprob: float | None = None
 
 
 class Token(Likely, gc=False):
@@ -138,15 +139,17 @@ class Logprobs(msgspec.Struct, gc=False):
     content: list[Token] | None = None
 
     def values(self) -> tuple[float, ...]:
+        """One for each token; not a number where the server tells none."""
         if self.content is not None:
-            return tuple(token.logprob for token in self.content)
-        return tuple(value or 0.0 for value in self.token_logprobs or ())
+            return tuple(nan if token.logprob is None else token.logprob for token in self.content)
+        return tuple(nan if value is None else value for value in self.token_logprobs or ())
 
     def tops(self) -> list[dict[str, float]]:
         """The most probable tokens at each place, if they were asked for."""
         if self.content is None:
             return [top or {} for top in self.top_logprobs or ()]
-        return [{top.token: top.logprob for top in token.top_logprobs or ()} for token in self.content]
+        told = [[(top.token, top.logprob) for top in token.top_logprobs or ()] for token in self.content]
+        return [{token: logprob for token, logprob in tops if logprob is not None} for tops in told]
 
 
 class Choice(msgspec.Struct, gc=False):

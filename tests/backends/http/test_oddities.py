@@ -5,6 +5,7 @@ import gzip
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from math import isnan
 from typing import Any
 
 import pytest
@@ -697,6 +698,17 @@ async def test_a_first_try_may_be_answered_in_parts() -> None:
     fake.odd = True
     async with opened(fake) as server:
         assert "it draws one sample per request" not in server.missing
+
+
+async def test_a_probability_that_a_server_leaves_out_costs_no_sample() -> None:
+    tokens = [
+        {"token": "7", "logprob": None, "top_logprobs": [{"token": "7", "logprob": None}]},
+        {"token": ".", "logprob": -1.0, "top_logprobs": [{"token": ".", "logprob": -1.0}, {"token": "?"}]},
+    ]
+    (_, odd, *_), _, _ = await changed(unreadable({"logprobs": {"content": tokens}}))
+    assert isinstance(odd, Completion)
+    assert isnan(odd.logprobs[0])
+    assert odd.logprobs[1:] == (-1.0,)
 
 
 async def test_contents_in_parts_are_joined_in_a_stream() -> None:
