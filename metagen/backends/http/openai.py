@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from metagen.backends.http.connection import CLOSED, TRANSIENT, Refused, error_text, read_json
+from metagen.backends.http.connection import CLOSED, DONE, TRANSIENT, Refused, error_text, read_json
 from metagen.budget import Usage
 from metagen.confidence import of_token
 from metagen.errors import GenerationError, TransientError
@@ -241,8 +241,16 @@ def _as_it_should_be(reply: bytes) -> Body | None:
 
 
 def read_bytes(reply: bytes, host: str) -> Body:
-    """A reply as it came. Raises `TransientError` as `read` does, and for what is not JSON."""
-    return _as_it_should_be(reply) or read(read_json(reply, host), host)
+    """A reply as it came. Raises `TransientError` as `read` does, and for what is not JSON.
+
+    Some servers send a stream though none was asked for.
+    """
+    if body := _as_it_should_be(reply):
+        return body
+    if reply.lstrip().startswith((b"data:", b"event:", b":")):
+        events = (line[5:].strip() for line in reply.splitlines() if line.startswith(b"data:"))
+        return join((event for event in events if event not in (b"", DONE)), host)
+    return read(read_json(reply, host), host)
 
 
 def read(reply: object, host: str) -> Body:
