@@ -40,6 +40,8 @@ LEAN = 32
 """Samples more than elsewhere that are no reason to leave a cached prefix."""
 REST = 10.0
 """Seconds for which a server that could not be reached is left out."""
+TIRED = 3
+"""Requests in a row that fail at a server, as where it limits the rate, after which others are asked for a while."""
 LOOK = 0.1
 """Seconds, at least, after which a request that waits for room looks whether a server is back."""
 
@@ -51,6 +53,8 @@ class _Member(Generic[Inner]):
     opening: asyncio.Lock = field(default_factory=asyncio.Lock)
     in_flight: int = 0
     """Samples, or readings."""
+    failures: int = 0
+    """Requests in a row that failed and may be sent again."""
     rests_until: float = 0.0
     away: str = ""
     """Why it could not be opened with the others."""
@@ -148,8 +152,13 @@ class _Balanced(Generic[Inner]):
                 if not member.opened:
                     await self._open_late(member)
             yield member.backend
+            if size:
+                member.failures = 0
         except TransientError as error:
-            if error.unreachable:
+            member.failures += 1
+            if self._homes.get(session) is member:
+                del self._homes[session]
+            if error.unreachable or member.failures >= TIRED:
                 member.rests_until = asyncio.get_running_loop().time() + self._rest
             raise
         except BackendGone as gone:
@@ -197,7 +206,7 @@ class _Balanced(Generic[Inner]):
         now = asyncio.get_running_loop().time()
         awake = [member for member in self._members if member.rests_until <= now] or self._members
         free = [member for member in awake if member.in_flight < most]
-        best = min(free, key=lambda member: (member.in_flight, member.rests_until), default=None)
+        best = min(free, key=lambda member: (member.in_flight, member.failures, member.rests_until), default=None)
         home = self._homes.get(session)
         if best and home in free and home.in_flight <= best.in_flight + self._lean and home.rests_until <= now:
             return home
@@ -257,10 +266,10 @@ class Balanced(_Balanced[Backend], Backend):
     backend has over `lean` samples more in flight than the least busy one. A backend with `most` samples in flight is
     sent no more: requests wait for their turn until one has fewer.
 
-    One that cannot be reached, or that refuses the key or the model, is left out for `rest` seconds and then tried
-    again. The request that found out raises `TransientError`: inside `Retrying` it is asked again, and so goes to
-    another. All must be called alike, since
-    token ids belong to a model by its name. Opening needs one that is there.
+    One that cannot be reached, that refuses the key or the model, or that fails three requests in a row, is left out
+    for `rest` seconds and then tried again. The request that found out raises `TransientError`: inside `Retrying` it is
+    asked again, and so goes to another. All must be called alike, since token ids belong to a model by its name.
+    Opening needs one that is there.
     """
 
     @property

@@ -4,11 +4,13 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+from aiohttp import web
 
 from metagen import (
     BackendGone,
     Balanced,
     InputError,
+    Model,
     Problem,
     Request,
     Retrying,
@@ -93,6 +95,68 @@ async def test_a_dead_server_is_left_out_and_taken_back() -> None:
                     solutions = [each async for each in solve_all(others, Vote(2), backend, concurrency=8)]
                     assert all(each.correct for each in solutions)
     assert len(dead.bodies) > 10
+
+
+@pytest.mark.parametrize("fault", ["429", "503", "500", "424", "reset", "malformed", "truncated"])
+async def test_one_that_fails_every_request_costs_none_while_others_answer(fault: str) -> None:
+    sound, broken = FakeServer(), FakeServer()
+    problems = [Problem(str(number), "3 + 4?", "7") for number in range(40)]
+    async with sound.running(), broken.running():
+        pair = Balanced(VLLMServer(broken.url), VLLMServer(sound.url), rest=60)
+        async with Retrying(pair, wait=0, longest=0, attempts=3) as backend:
+            broken.faults = [fault] * 1000
+            solutions = [each async for each in solve_all(problems, Vote(2), backend, concurrency=8)]
+            assert all(each.correct and not each.lost for each in solutions)
+            assert len(broken.bodies) <= 8
+            broken.faults.clear()
+            advance(61)
+            others = [replace(problem, id=f"other {problem.id}") for problem in problems]
+            assert all([each.correct async for each in solve_all(others, Vote(2), backend, concurrency=8)])
+    assert len(broken.bodies) > 10, "it is asked again"
+
+
+async def test_a_request_that_failed_goes_to_another_server() -> None:
+    class Failing(Slow):
+        async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
+            self.asked += 1
+            raise TransientError("no")
+
+    one, other = Failing(), Slow()
+    other.gate.set()
+    async with Balanced(one, other) as backend:
+        with pytest.raises(TransientError):
+            await backend.generate(Request("p", "?", session="a"), lambda _: None)
+        await backend.generate(Request("p", "?", session="a"), lambda _: None)
+    assert (one.asked, other.asked) == (1, 1)
+
+
+async def test_one_that_counts_no_prompt_costs_no_request() -> None:
+    class Mute(FakeServer):
+        mute = False
+
+        async def _tokenize(self, request: web.Request) -> web.Response:
+            return web.json_response({}, status=500) if self.mute else await super()._tokenize(request)
+
+    sound, broken = FakeServer(), Mute()
+    problems = [Problem(str(number), f"3 + {number}?", "7") for number in range(20)]
+    async with sound.running(), broken.running():
+        pair = Balanced(VLLMServer(broken.url), VLLMServer(sound.url), rest=60)
+        async with Retrying(pair, wait=0, longest=0, attempts=3) as backend:
+            broken.mute = True
+            limited = Vote(2, of=Model(max_tokens=50))
+            solutions = [each async for each in solve_all(problems, limited, backend, concurrency=4)]
+    assert all(each.correct and not each.lost for each in solutions)
+
+
+async def test_where_all_fail_all_are_asked() -> None:
+    one, two = FakeServer(), FakeServer()
+    async with one.running(), two.running():
+        pair = Balanced(VLLMServer(one.url), VLLMServer(two.url), rest=60)
+        async with Retrying(pair, wait=0, longest=0, attempts=20) as backend:
+            one.faults, two.faults = ["500"] * 7, ["429"] * 7
+            (solution,) = [each async for each in solve_all([Problem("p", "3 + 4?", "7")], Vote(2), backend)]
+    assert solution.correct
+    assert not solution.lost
 
 
 async def test_one_that_opens_slowly_is_opened_once() -> None:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from itertools import accumulate, pairwise
+from math import nan
 from typing import Any
 
 import msgspec
 
-from metagen.backends.http.connection import CLOSED, TRANSIENT, Refused, error_text, read_json
+from metagen.backends.http.connection import CLOSED, DONE, TRANSIENT, Refused, error_text, read_json
 from metagen.budget import Usage
 from metagen.confidence import of_token
 from metagen.errors import GenerationError, TransientError
@@ -118,10 +119,10 @@ class Message(msgspec.Struct, gc=False):
 
 
 class Likely(msgspec.Struct, gc=False):
-    """A token that may have stood at a place, and the logarithm of its probability."""
+    """A token that may have stood at a place, and the logarithm of its probability, where the server tells it."""
 
     token: str = ""
-    logprob: float = 0.0
+    logprob: float | None = None
 
 
 class Token(Likely, gc=False):
@@ -138,15 +139,17 @@ class Logprobs(msgspec.Struct, gc=False):
     content: list[Token] | None = None
 
     def values(self) -> tuple[float, ...]:
+        """One for each token; not a number where the server tells none."""
         if self.content is not None:
-            return tuple(token.logprob for token in self.content)
-        return tuple(value or 0.0 for value in self.token_logprobs or ())
+            return tuple(nan if token.logprob is None else token.logprob for token in self.content)
+        return tuple(nan if value is None else value for value in self.token_logprobs or ())
 
     def tops(self) -> list[dict[str, float]]:
         """The most probable tokens at each place, if they were asked for."""
         if self.content is None:
             return [top or {} for top in self.top_logprobs or ()]
-        return [{top.token: top.logprob for top in token.top_logprobs or ()} for token in self.content]
+        told = [[(top.token, top.logprob) for top in token.top_logprobs or ()] for token in self.content]
+        return [{token: logprob for token, logprob in tops if logprob is not None} for tops in told]
 
 
 class Choice(msgspec.Struct, gc=False):
@@ -238,8 +241,16 @@ def _as_it_should_be(reply: bytes) -> Body | None:
 
 
 def read_bytes(reply: bytes, host: str) -> Body:
-    """A reply as it came. Raises `TransientError` as `read` does, and for what is not JSON."""
-    return _as_it_should_be(reply) or read(read_json(reply, host), host)
+    """A reply as it came. Raises `TransientError` as `read` does, and for what is not JSON.
+
+    Some servers send a stream though none was asked for.
+    """
+    if body := _as_it_should_be(reply):
+        return body
+    if reply.lstrip().startswith((b"data:", b"event:", b":")):
+        events = (line[5:].strip() for line in reply.splitlines() if line.startswith(b"data:"))
+        return join((event for event in events if event not in (b"", DONE)), host)
+    return read(read_json(reply, host), host)
 
 
 def read(reply: object, host: str) -> Body:

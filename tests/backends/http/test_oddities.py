@@ -5,6 +5,8 @@ import gzip
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from math import isnan
 from typing import Any
 
 import pytest
@@ -333,6 +335,43 @@ async def test_a_server_that_does_not_stream_is_heard_all_the_same(kind: str, in
     outcomes, said, spent = await heard(Raw(kind, data[:9], data[9:]))
     assert [one.text for one in completed(outcomes)] == said == ["It is 7."]
     assert spent == Usage(calls=1, prompt_tokens=19, completion_tokens=8)
+
+
+class AlwaysStreams(FakeServer):
+    """Sends a stream of all samples, whatever is asked for; with `cut`, without the end of the last one."""
+
+    def __init__(self, first: str = ": ping", *, cut: bool = False) -> None:
+        super().__init__(vllm=False)
+        self.first, self.cut = first, cut
+
+    async def _whole(
+        self, request: web.Request, prompt: str, choices: list[dict[str, Any]], fault: str
+    ) -> web.StreamResponse:
+        samples = range(len(choices))
+        pieces = [
+            {"choices": [{"index": at, "delta": {"content": text}}]} for text in ("It is ", "7.") for at in samples
+        ]
+        ends = [{"choices": [{"index": at, "delta": {}, "finish_reason": "stop"}]} for at in samples]
+        usage = {"choices": [], "usage": {"prompt_tokens": 19, "completion_tokens": 8 * len(choices)}}
+        told = [*pieces, *(ends[:-1] if self.cut and len(ends) > 1 else ends), usage]
+        lines = [self.first, *(f"data: {json.dumps(each)}" for each in told), "data: [DONE]"]
+        return web.Response(text="\r\n\r\n".join(lines), content_type="text/event-stream")
+
+
+@pytest.mark.parametrize("first", [": ping", "event: message", "data:", ""])
+async def test_a_stream_that_nobody_asked_for_is_read_as_a_reply(first: str) -> None:
+    async with opened(AlwaysStreams(first)) as server:
+        books = list[Usage]()
+        outcomes = completed(await server.generate(replace(ASKED, n=3), books.append))
+    assert [one.text for one in outcomes] == ["It is 7."] * 3
+    assert sum(books, Usage()) == Usage(calls=1, prompt_tokens=19, completion_tokens=24)
+
+
+async def test_of_a_stream_that_nobody_asked_for_what_has_no_end_is_asked_for_again() -> None:
+    async with opened(AlwaysStreams(cut=True)) as server:
+        *whole, last = await server.generate(replace(ASKED, n=3), lambda _: None)
+    assert [one.text for one in completed(whole)] == ["It is 7."] * 2
+    assert isinstance(last, TransientError)
 
 
 async def test_a_server_that_does_not_stream_may_give_several_samples() -> None:
@@ -697,6 +736,17 @@ async def test_a_first_try_may_be_answered_in_parts() -> None:
     fake.odd = True
     async with opened(fake) as server:
         assert "it draws one sample per request" not in server.missing
+
+
+async def test_a_probability_that_a_server_leaves_out_costs_no_sample() -> None:
+    tokens = [
+        {"token": "7", "logprob": None, "top_logprobs": [{"token": "7", "logprob": None}]},
+        {"token": ".", "logprob": -1.0, "top_logprobs": [{"token": ".", "logprob": -1.0}, {"token": "?"}]},
+    ]
+    (_, odd, *_), _, _ = await changed(unreadable({"logprobs": {"content": tokens}}))
+    assert isinstance(odd, Completion)
+    assert isnan(odd.logprobs[0])
+    assert odd.logprobs[1:] == (-1.0,)
 
 
 async def test_contents_in_parts_are_joined_in_a_stream() -> None:
