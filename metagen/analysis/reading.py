@@ -318,6 +318,10 @@ def _of_pool(path: Path, questions: Questions) -> Columns:
             columns = _in_columns(path, questions, _joined_parts(path, questions))
         except OddError:
             _refuse(path, questions)
+        if not columns.places:
+            raise InputError(
+                f"{path}: holds thoughts without their answers: draw these with the same command"
+            ) from None
     columns.number()
     _refuse_twins(path, columns)
     return columns

@@ -51,6 +51,7 @@ _ROOT = re.compile(r"(?<![\\a-zA-Z])sqrt\s*\(([^()]*)\)")
 _WORD = re.compile(r"(?<![a-zA-Z])(?:[A-Z]?[a-z]{2,}|[A-Z]{3,})(?<=[a-zA-Z]{3})(?![a-zA-Z])")
 """`nRT` and `GMm` are products."""
 _DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
+_NAME = re.compile(r"[a-zA-Z](?=\s*\()|^[^a-zA-Z]*[a-zA-Z](?:_\w)?\s*=")
 _NO_VARIABLE = re.compile(r"\\(?:text\w*|mathrm|mbox|operatorname|begin|end)\s*\{[^{}]*\}|\\[a-zA-Z]+|[a-zA-Z]{4,}")
 
 
@@ -94,12 +95,14 @@ def equal(reference: str, answer: str) -> bool:
 def is_cased(reference: str, answer: str) -> bool:
     """Return whether `m` and `M` are two variables: one of them has both, or both of them have capitals.
 
-    Else an answer may be written in other letters than the reference, `2x` for `2X`.
+    Else an answer may be written in other letters than the reference, `2x` for `2X`. Names, as in `A = x` and `O(n)`,
+    are no variables.
     """
-    sides = [{letter for letter in _NO_VARIABLE.sub(" ", text) if letter.isalpha()} for text in (reference, answer)]
-    if all(any(map(str.isupper, letters)) for letters in sides):
+    sides = [_NO_VARIABLE.sub(" ", text) for text in (reference, answer)]
+    found = [{letter for letter in text if letter.isalpha()} for text in sides]
+    if any(len({letter.lower() for letter in letters}) < len(letters) for letters in found):
         return True
-    return any(len({letter.lower() for letter in letters}) < len(letters) for letters in sides)
+    return all(any(map(str.isupper, _NAME.sub("", text))) for text in sides)
 
 
 def heed_case(*, heeded: bool) -> None:

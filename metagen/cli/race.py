@@ -41,6 +41,8 @@ from metagen.models import SMALL
 from metagen.request import AnyBackend, card_of, generates, price_of
 from metagen.settings import CONCURRENCY, counted, literal
 from metagen.solve import solve
+from metagen.spec.parse import CONSTRUCTORS
+from metagen.strategies import Ask, CoT, Mapped
 
 PROBLEMS, SAMPLES = 100, 16
 """Of a pool, if nobody says."""
@@ -68,6 +70,7 @@ def explore(given: Mapping[str, Any], amount: Amount | None) -> int:
     specs = [*(f"BestOf(2, of={spec}, by={each})" for each in by), *also]
     job, *others = [prepare(replace(order, strategy=each)) for each in (spec, *specs)]
     name, _ = drawing(job)
+    _check_drawer(job.strategy, spec)
     require_no_model(job.grade, orders.GRADED)
     _check_amount(amount, job)
     if not job.judged and _is_pool(file):
@@ -107,6 +110,18 @@ def explore(given: Mapping[str, Any], amount: Amount | None) -> int:
     differences = gains(raced, finding)
     report(finding, folder, sheet(raced, differences) if raced.entrants else None, sentences(raced, differences))
     return 0
+
+
+def _check_drawer(strategy: object, spec: str) -> None:
+    """Refuse what draws several samples, or one in several parts, before a pool is drawn of it."""
+    while isinstance(strategy, CoT | Ask | Mapped):
+        strategy = strategy.of
+    ours = CONSTRUCTORS.get(type(strategy).__name__) is type(strategy)  # one of the user's own may draw in any way
+    if ours and not isinstance(strategy, Model):
+        raise InputError(
+            f"--of {spec}: a choice is estimated from single samples, as Model(...), CoT(...) or Ask(...) draw them: "
+            "give one of these, and run other strategies beside it with --also"
+        )
 
 
 def _is_pool(file: Path) -> bool:

@@ -84,13 +84,14 @@ def text_of(field: tuple[str, Any], where: str, *, needed: bool = False) -> str 
     if isinstance(value, float) and value.is_integer():
         return digits(Decimal(repr(value + 0.0)))  # `int` would write digits that nobody gave; -0.0 is 0
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise InputError(f"{where}: field {name!r} must be a text or a number, not {_shown(value)}")
+        raise InputError(f"{where}: field {name!r} must be a text or a number, not {shown(value)}")
     if needed and not str(value).strip():
         raise InputError(f"{where}: field {name!r} is empty")
     return str(value)
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """The beginning of a value, for messages."""
     try:
         return json.dumps(value)[:40]
     except TypeError:  # Parquet has values that JSON has not

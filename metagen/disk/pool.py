@@ -5,6 +5,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
 from sys import intern
 from typing import Annotated, Any, Literal, NamedTuple
@@ -134,22 +135,27 @@ def join_thoughts(path: Path) -> Iterator[Joined]:
     A thought whose answer is not there, though others that ended like it have one, is no sample yet and is left out.
     What continues anything else is left as it is. Raises `InputError` as `read_samples` does.
     """
-    waiting = defaultdict[Key, deque[Joined]](deque)
+    waiting, early = defaultdict[Key, deque[Joined]](deque), defaultdict[Key, deque[Joined]](deque)
     ended = False
     """Whether thoughts that reached their limit were ended there, and answered."""
     for line, _, sample in read_samples(path):
-        if is_thought(sample):
-            waiting[_after(sample, USUAL.written(sample.thought, "", is_open=False))].append(Joined(line, sample))
-        elif thoughts := waiting.get(_after(sample, sample.before)):
-            thought = thoughts.popleft()
+        one, is_begun = Joined(line, sample), is_thought(sample)
+        key = _after(sample, USUAL.written(sample.thought, "", is_open=False) if is_begun else sample.before)
+        if found := (early if is_begun else waiting).get(key):
+            other = found.popleft()
+            thought, answer = (one, other) if is_begun else (other, one)
             ended |= _is_full(thought.sample)
-            yield Joined(thought.line, _answered(thought.sample, sample), sample.prompt_tokens)
+            yield Joined(thought.line, _answered(thought.sample, answer.sample), answer.sample.prompt_tokens)
+        elif is_begun:
+            waiting[key].append(one)
+        elif sample.before:  # the lines may have been sorted
+            early[key].append(one)
         else:
-            yield Joined(line, sample)
-    for thoughts in waiting.values():
-        for each in thoughts:
-            if not ended if _is_full(each.sample) else each.sample.open:
-                yield each
+            yield one
+    for each in chain.from_iterable(waiting.values()):
+        if not ended if _is_full(each.sample) else each.sample.open:
+            yield each
+    yield from chain.from_iterable(early.values())
 
 
 def is_thought(sample: Sample) -> bool:

@@ -27,6 +27,7 @@ from metagen.disk.fields import (
     UsedFields,
     find_field,
     first_of,
+    shown,
     text_of,
 )
 from metagen.disk.folders import find_files
@@ -275,8 +276,13 @@ class ProblemFile:
         field, given = find_field(row, self.answer_field, ANSWER_FIELDS, where, needed=False)
         several = plain(given)
         kind = kind.of if isinstance(kind, AnyOf) else kind
-        if not isinstance(several, list) or not all(isinstance(each, str) for each in several):
+        if not isinstance(several, list):
             return self._reference(field, given, row, kind, where)
+        if not all(isinstance(each, str) for each in several):
+            raise InputError(
+                f"{where}: field {field!r} must be a text or a number, or a list of texts of which any is right, not "
+                f"{shown(several)}"
+            )
         found = [self._reference(field, each, row, kind, where) for each in several]
         if not found:
             raise InputError(f"{where}: field {field!r} is empty; leave it out where there is none")

@@ -255,6 +255,17 @@ def test_a_thought_and_its_answer_are_one_sample(tmp_path: Path, problems: Probl
     assert source.silence.startswith("1 of 4, of them 1 cut")
 
 
+def test_the_lines_of_thoughts_and_answers_may_be_in_any_order(tmp_path: Path, problems: ProblemFile) -> None:
+    one, other = (read(lines(tmp_path / "pool.jsonl", rows), problems) for rows in (SPLIT, SPLIT[::-1]))
+    assert one.curves["coverage"].values.tolist() == other.curves["coverage"].values.tolist()
+    assert one.silence == other.silence
+
+
+def test_thoughts_alone_are_no_samples(tmp_path: Path, problems: ProblemFile) -> None:
+    with pytest.raises(InputError, match="holds thoughts without their answers"):
+        read(lines(tmp_path / "pool.jsonl", SPLIT[:1]), problems)
+
+
 @pytest.mark.parametrize("missing", [-1, -2])
 def test_an_answer_that_is_still_to_be_drawn_is_no_wrong_one(
     tmp_path: Path, problems: ProblemFile, missing: int

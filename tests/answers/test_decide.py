@@ -51,6 +51,7 @@ EQUAL = {
         ("x^{-2}y^-1", "1/(x^2y)"), ("x**-2", "1/x^2"),
     ],
     "letters of either case": [
+        ("O(N^2)", "O(n^2)"), (r"A=\pi R^2", r"$A = \pi r^2$"),
         ("2X", "2x"), ("R_1", "r_1"), ("N(N+1)/2", r"\frac{n(n+1)}{2}"), (r"2\pi R", r"2 \pi r"),
         ("C_1e^x+C_2", "C_2+C_1e^x"),
         ("GMm/r^2", r"\frac{GmM}{r^2}"), ("nRT/V", r"\frac{nRT}{V}"), (r"\pi(R^2-r^2)", r"\pi(R+r)(R-r)"),
@@ -194,7 +195,7 @@ EQUAL = {
 UNEQUAL = {
     "letters of both cases": [
         (r"\frac{m}{M}", "1"), (r"\pi(R^2-r^2)", "0"), ("V-v", "0"), ("x+X", "2x"), (r"\frac{GM}{r}", r"\frac{gM}{r}"),
-        (r"\frac{GM}{r^2}", r"\frac{Gm}{r^2}"), ("P(A)", "P(a)"), ("Ae^{-kt}", "Ae^{-Kt}"),
+        (r"\frac{GM}{r^2}", r"\frac{Gm}{r^2}"), ("Ae^{-kt}", "Ae^{-Kt}"),
         ("kQq/r^2", r"\frac{kq^2}{r^2}"),
     ],
     "unions of intervals": [

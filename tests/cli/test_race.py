@@ -131,6 +131,9 @@ def test_a_choice_counts_both_requests_of_a_thought_that_is_limited(metagen: Com
         ),
         ((*CHOOSE, "--answer-field", "id", "--limit", "1"), "has 1 problem with a reference answer"),
         ((*CHOOSE, "--of", 'Panel((Model(), Model("judge")))', "-m", "judge=Scripted:7"), "asks several models"),
+        ((*CHOOSE, "--of", "Think(64)"), "--of Think(64): a choice is estimated from single samples"),
+        ((*CHOOSE, "--of", "CoT(of=Vote(2))"), "and run other strategies beside it with --also"),
+        ((*CHOOSE, "--of", "Refine()"), "a choice is estimated from single samples"),
     ],
 )
 def test_what_cannot_be_drawn_is_one_line(

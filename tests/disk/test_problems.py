@@ -255,8 +255,14 @@ USUAL = "'prompt' or 'question' or 'problem' or 'Question' or 'text' or 'message
         ('{"prompt": ["?"]}', """field 'prompt' must be a text or a number, not ["?"]"""),
         ('{"prompt": true}', "field 'prompt' must be a text or a number, not true"),
         ('{"prompt": "?", "answer": {"n": 1}}', """field 'answer' must be a text or a number, not {"n": 1}"""),
-        ('{"prompt": "?", "answer": [1, 2]}', "field 'answer' must be a text or a number, not [1, 2]"),
-        ('{"prompt": "?", "answer": ["1", 2]}', """field 'answer' must be a text or a number, not ["1", 2]"""),
+        (
+            '{"prompt": "?", "answer": [1, 2]}',
+            "field 'answer' must be a text or a number, or a list of texts of which any is right, not [1, 2]",
+        ),
+        (
+            '{"prompt": "?", "answer": ["1", 2]}',
+            """field 'answer' must be a text or a number, or a list of texts of which any is right, not ["1", 2]""",
+        ),
         ('{"prompt": "?", "answer": []}', "field 'answer' is empty; leave it out where there is none"),
         ('{"prompt": "?", "answer": ["1", " "]}', "field 'answer' is empty; leave it out where there is none"),
         (

@@ -6,6 +6,7 @@ from dataclasses import KW_ONLY, dataclass, replace
 from metagen.answers.extract import alone, extract
 from metagen.answers.kinds import MATHS, Maths, Number
 from metagen.answers.protocol import Answers
+from metagen.answers.several import AnyOf
 from metagen.candidate import Candidate
 from metagen.errors import ToolRefusal
 from metagen.execution.blocks import is_open
@@ -76,7 +77,8 @@ def outcome(printed: str, answers: Answers = MATHS) -> str:
         raise ToolRefusal("the program prints nothing")
     lines = printed.strip().splitlines()
     last = next((line for line in reversed(lines) if re.search(r"\w|[][∞∅]", line)), lines[-1]).strip()
-    given = _boxed(last) if isinstance(answers, Maths | Number) else extract(last) or last
+    kind = answers.of if isinstance(answers, AnyOf) else answers
+    given = _boxed(last) if isinstance(kind, Maths | Number) else extract(last) or last
     return f"\n\nIt prints:\n{printed.strip()}\n\nThe answer is {given}."
 
 

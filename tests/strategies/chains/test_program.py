@@ -7,6 +7,7 @@ import pytest
 
 from metagen import (
     Answers,
+    AnyOf,
     BestOf,
     Function,
     InputError,
@@ -116,10 +117,11 @@ def test_an_answer_that_a_sentence_holds_is_given_in_a_sentence(printed: str) ->
     assert outcome(printed).endswith(f"\n\nThe answer is {printed}.")
 
 
-@pytest.mark.parametrize("kind", [Text(), Json(), Label("x**2", "y"), Function(str.strip)])
+@pytest.mark.parametrize("kind", [Text(), Json(), Label("x**2", "y"), Function(str.strip), AnyOf(of=Text())])
 def test_a_kind_of_answers_that_knows_no_boxes_is_given_none(kind: Answers) -> None:
     assert outcome("x**2", kind).endswith("\n\nThe answer is x**2.")
     assert outcome("x**2", Maths(seconds=1.0)).endswith(r"The answer is \boxed{x**2}.")
+    assert outcome("x**2", AnyOf()).endswith(r"The answer is \boxed{x**2}.")
 
 
 def test_what_is_no_answer_is_not_read_from_the_program() -> None:
