@@ -52,7 +52,7 @@ async def test_only_pages_are_replaced(tmp_path: Path) -> None:
     write_page([run], tmp_path / "page.html")
     with pytest.raises(InputError, match="is given twice"):
         write_page([run, run], tmp_path / "page.html")
-    with pytest.raises(InputError, match=r"it has no run\.json"):
+    with pytest.raises(InputError, match=r"has no run\.json, but holds 1 run"):
         write_page([tmp_path], tmp_path / "page.html")
 
 
