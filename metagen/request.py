@@ -413,6 +413,11 @@ def scores(backend: AnyBackend) -> TypeGuard[RewardBackend]:
     return hasattr(backend, "rate")
 
 
+def is_backend(value: object) -> TypeGuard[AnyBackend]:
+    """Whether it is a model of either kind, and not the class of one."""
+    return not isinstance(value, type) and (hasattr(value, "generate") or hasattr(value, "rate"))
+
+
 def _check_time(deadline: float | None, clock: Callable[[], float]) -> None:
     if deadline is not None and clock() > deadline:
         raise BudgetExceeded("the deadline passed while the request waited, so it was not sent")

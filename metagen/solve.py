@@ -29,7 +29,7 @@ from metagen.events import Event, Listener, Solved
 from metagen.leaves import check_costs, check_kinds, check_settings, named_models
 from metagen.model import USUAL, Model
 from metagen.problem import Problem
-from metagen.request import AnyBackend, Backend, generates, scores
+from metagen.request import AnyBackend, Backend, generates, is_backend
 from metagen.run import Generator, Run, Verifier
 from metagen.run.contracts import awaited
 from metagen.run.node import Scope
@@ -445,17 +445,13 @@ def name_models(model: Models | None, *parts: object) -> Mapping[str, AnyBackend
     """The run's models by name, once it is sure that its strategy and its grade mention no others."""
     models = {} if model is None else model if isinstance(model, Mapping) else {"model": model}
     for name, backend in models.items():
-        if isinstance(backend, type) or not is_backend(backend):
+        if not is_backend(backend):
             raise InputError(f"{name} must be a backend, such as {EXAMPLE}, not {backend!r}")
     for name in named_models(parts):
         if name and name not in models:
             raise InputError(f"the strategy names a model {name!r}, and this run has {', '.join(models) or 'none'}")
     check_kinds(parts, models)
     return models
-
-
-def is_backend(value: Any) -> bool:
-    return generates(value) or scores(value)
 
 
 async def cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:

@@ -147,7 +147,7 @@ def canonical(answer: str) -> str:
     text = given
     for _ in range(_ROUNDS):
         text, before = _simpler(text), text
-        if text == before:
+        if text == before and (text := balanced(text)) == before:  # a sign between braces may have been dropped
             return text
     return given
 
@@ -287,7 +287,7 @@ def _cleaned(text: str) -> str:
     for needed, pattern, replacement in _REWRITES:
         if needed in text:
             text = pattern.sub(replacement, text)
-    return balanced(" ".join(text.split()).rstrip(".,;: "))
+    return " ".join(text.split()).rstrip(".,;: ")
 
 
 def _composite(text: str) -> str | None:

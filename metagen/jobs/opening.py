@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeGuard, TypeVar, cast, get_args
+from typing import Any, TypeVar, cast, get_args
 
 from metagen import backends
 from metagen.backends.rewards.families import FAMILIES, family, known_family
@@ -13,7 +13,7 @@ from metagen.budget import Price
 from metagen.calls import hint
 from metagen.errors import InputError
 from metagen.models import SHIPPED, SMALL
-from metagen.request import AnyBackend, Backend, Card, RewardBackend, generates, scores
+from metagen.request import AnyBackend, Backend, Card, RewardBackend, generates, is_backend
 from metagen.spec import plugins
 
 POOLS = (".json", ".jsonl", ".jsonl.gz", ".jsonl.bz2", ".jsonl.xz", ".jsonl.zst")
@@ -201,7 +201,7 @@ def _make(model: str, make: Callable[..., Any], card: Card | None) -> AnyBackend
     """The backend that a class or a function makes of the argument after the colon, if there is one."""
     arguments = [text for text in model.partition(":")[2:] if text]
     settings = {"card": card} if card else {}
-    if _is_backend(make):  # an object of a loaded file
+    if is_backend(make):  # an object of a loaded file
         if arguments or settings:
             raise InputError(f"--model {model}: it is made in a loaded file: give it no argument and no --card")
         return make
@@ -215,13 +215,9 @@ def _make(model: str, make: Callable[..., Any], card: Card | None) -> AnyBackend
         raise InputError(f"--model {model}: {error}") from error
     except Exception as error:  # the user's function may raise anything
         raise InputError(f"--model {model}: {type(error).__name__}: {error}") from error
-    if not _is_backend(made):
+    if not is_backend(made):
         raise InputError(f"--model {model}: it returns {type(made).__name__}, not a backend")
     return made
-
-
-def _is_backend(made: object) -> TypeGuard[AnyBackend]:
-    return not isinstance(made, type) and (generates(made) or scores(made))  # type: ignore[arg-type]
 
 
 def is_loaded(model: str, names: Mapping[str, Any]) -> bool:

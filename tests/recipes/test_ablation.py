@@ -16,7 +16,7 @@ from metagen.errors import InputError
 from recipes import ablation
 from recipes.ablation import VARIANTS, Load, Variant, by_problem, draw, gathered, load, mean, parameters, table
 from recipes.evaluate import watch_routers
-from recipes.mixture import Shape
+from recipes.mixture import Shape, held_out
 from recipes.trainer import Plan
 
 TINY = Variant(
@@ -84,6 +84,13 @@ def test_routers_are_counted_as_they_choose() -> None:
     assert [[step.tolist() for step in layer] for layer in routes] == [[[2, 1, 1, 0], [0, 0, 1, 1]]]
 
 
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loss is looked at on a few problems."""
+    monkeypatch.setattr(ablation, "held_out", lambda split, recipe, _: held_out(split, recipe, 8))
+
+
+@pytest.mark.usefixtures("few")
 def test_a_variant_is_trained_and_taken_up_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ablation, "LOOK_EVERY", 1)
     monkeypatch.setattr(ablation, "SAVE_EVERY", 2)
@@ -107,6 +114,7 @@ def test_a_variant_is_trained_and_taken_up_again(tmp_path: Path, monkeypatch: py
     assert (tmp_path / "config.json").exists()
 
 
+@pytest.mark.usefixtures("few")
 def test_a_dense_variant_has_no_loads(tmp_path: Path) -> None:
     ablation.run(replace(TINY, shape=replace(TINY.shape, experts=0)), tmp_path)
     (row,) = ablation.read_rows(tmp_path / "history.jsonl")

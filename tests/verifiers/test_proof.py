@@ -193,7 +193,7 @@ class TestWithCoq:
         assert "Unable to unify" in scores[3].reason
 
     async def test_what_cheats_costs_one_verdict(self) -> None:
-        scores = await judged(FALSE, *CHEATS.values(), *FAIL.values(), seconds=3.0)
+        scores = await judged(FALSE, *CHEATS.values(), *FAIL.values(), seconds=5.0)
         values = [score and score.value for score in scores]
         assert values == [0.0] * (len(CHEATS) + len(FAIL))
         assert all(score and score.reason for score in scores)
