@@ -104,15 +104,23 @@ def test_a_signal_that_was_ignored_stays_so(folder: Path) -> None:
     assert err.decode() == f"metagen: interrupted. {KEPT}"
 
 
-def limited(size: int) -> Callable[[], None]:
-    """Lets no file grow beyond `size` bytes, as a disk that is full."""
-    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+Limited = Callable[[int], Callable[[], None]]
+
+
+@pytest.fixture
+def limited(monkeypatch: pytest.MonkeyPatch) -> Limited:
+    """Lets no file of another process grow beyond so many bytes, as a disk that is full.
+
+    That process keeps no compiled modules: they would be cut off, for all that import them later.
+    """
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    return lambda size: lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
 @pytest.mark.parametrize(("command", "file"), [("solve", "run/trace.jsonl"), ("sample", "pool.jsonl")])
 @pytest.mark.parametrize("size", [300, 100_000])
 def test_a_full_disk_is_one_line_and_exit_code_1(
-    folder: Path, command: str, file: str, size: int, metagen: Command
+    folder: Path, command: str, file: str, size: int, metagen: Command, limited: Limited
 ) -> None:
     done = subprocess.run(
         call(command, "fast"), cwd=folder, capture_output=True, text=True, check=False, preexec_fn=limited(size)
@@ -127,7 +135,7 @@ def test_a_full_disk_is_one_line_and_exit_code_1(
 
 
 def test_a_report_that_does_not_fit_leaves_the_one_that_was_there(
-    folder: Path, metagen: Command, monkeypatch: pytest.MonkeyPatch
+    folder: Path, metagen: Command, limited: Limited, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("metagen.analysis.plots.available", lambda: False)
     assert metagen(*arguments("sample", "fast")).code == metagen(*REPORT).code == 0

@@ -6,6 +6,7 @@ A full disk is imitated by a limit on the size of a file: it needs no rights, an
 may mount disks, a small real one is filled too, and then made read-only.
 """
 
+import os
 import resource
 import subprocess
 import tempfile
@@ -20,6 +21,7 @@ COUNT = 500
 
 
 def main(sizes: int = 6) -> None:
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # compiled modules would be cut off, for all that import them later
     rows = [limited(name, sizes) for name in ("solve", "sample", "report")]
     rows += [row for name in ("solve", "sample") if (row := mounted(name))]
     publish("disks", ("command", "what takes no more", "times", "not one line", "lost or doubled", "bad"), rows)

@@ -1,9 +1,8 @@
 import errno
 import json
 import os
-import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -153,14 +152,6 @@ def test_rows_begin_where_it_is_said(tmp_path: Path) -> None:
         starts = [*appender.write(ROWS), *appender.write([]), *appender.write(ROWS[:1])]
     whole = path.read_bytes()
     assert [json.loads(whole[start:].splitlines()[0]) for start in starts] == [*ROWS, ROWS[0]]
-
-
-@pytest.fixture
-def full(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
-    """Sets after how many bytes of one file the system takes no more."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_on_a_full_disk_a_file_ends_with_its_last_whole_row(tmp_path: Path, full: Callable[[int], None]) -> None:

@@ -3,8 +3,7 @@ import json
 import os
 import platform
 import re
-import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -324,14 +323,6 @@ def test_no_link_in_a_run_is_followed(tmp_path: Path, name: str, target: bytes |
     with pytest.raises(InputError, match=r"is a link|was not written by metagen"):
         kept(run, solution("a"))
     assert (other.read_bytes() if other.exists() else None) == target
-
-
-@pytest.fixture
-def full() -> Iterator[Callable[[int], None]]:
-    """Sets after how many bytes of one file the system takes no more."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_on_a_full_disk_what_is_written_is_whole_and_the_run_can_go_on(

@@ -972,7 +972,7 @@ async def test_a_server_that_hangs_as_it_is_opened_is_asked_again_soon(monkeypat
 
     fake = Waking()
     async with fake.running():
-        with pytest.raises(TransientError, match=r"does not answer within 0\.05 seconds"):
+        with pytest.raises(TransientError, match=r"does not answer within 0\.05 s"):
             await OpenAIServer(fake.url).__aenter__()
         async with Retrying(OpenAIServer(fake.url), wait=0, longest=0) as server:
             assert (server.name, fake.looks) == ("mock", 3)
