@@ -161,12 +161,15 @@ def extract(text: str, *, finished: bool = True) -> str | None:
 
 def without_end(text: str) -> str:
     """A reply without the tokens with which its model ended it, as raw replies have them."""
+    bare = text.rstrip()
+    if not bare.endswith(">"):  # as nearly all
+        return text
     for _ in range(_MOST_ENDS):
-        bare = text.rstrip()
-        start = bare.rfind("<", max(0, len(bare) - _LONGEST_END)) if bare.endswith(">") else -1
+        start = bare.rfind("<", max(0, len(bare) - _LONGEST_END))
         if start < 0 or not _ENDED.fullmatch(bare, start):
             break
         text = bare[:start]
+        bare = text.rstrip()
     return text
 
 
