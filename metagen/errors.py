@@ -123,6 +123,6 @@ class NoCandidate(SampleError):
 
     @classmethod
     def of(cls, samples: int, why: str, *, most: bool = False) -> Self:
-        """That so many samples, or at most so many, were lost; `why` is the end of the sentence."""
+        """For a strategy that lost all its samples, or with `most` up to so many. The message ends with `why`."""
         many = f"all of up to {samples:,}" if most else f"all {samples:,}"
         return cls(f"{'the sample was' if samples == 1 else f'{many} samples were'} lost{why}")

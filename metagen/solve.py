@@ -91,8 +91,8 @@ async def stream(
         async with aclosing(stream("What is 3 + 4?", Vote(16), model)) as events:
             async for event in events: ...
 
-    `metagen.events` says which events there are. Whoever stops early should close the generator, as above: that cancels
-    the work and frees its requests. Raises what `solve` raises.
+    `metagen.events` says which events there are. To stop early, close the generator, as above: that cancels the work
+    and frees its requests. Raises what `solve` raises.
     """
     whole, problem, strategy = _prepared("stream", problem, strategy, model, grade, seed, budget, account, default)
     events = asyncio.Queue[Event | None]()
@@ -122,9 +122,9 @@ async def solve_all(
     A question that is a text is called by its number, from 1. `grade` and `default` mean what they mean to `solve`.
     Problems are taken from the iterable only when they are begun, so a stream of any length will do; those of a list
     are all checked before. A strategy that decides over many together, such as `Allocate`, takes them in groups, and
-    samples for `concurrency` at a time. The `account` keeps the books of the whole: its budget ends the taking of new
-    problems, its counts can be read at any time. Whoever stops early should close the generator
-    (`contextlib.aclosing`), which cancels what is under way.
+    samples for `concurrency` at a time. The `account` keeps the books of the whole: when its budget is spent, no new
+    problem is taken. Its counts can be read at any time. To stop early, close the generator (`contextlib.aclosing`):
+    that cancels the work under way.
     """
     check_arguments(seed, concurrency=concurrency, account=account, default=default)
     account = account or Account()

@@ -40,7 +40,6 @@ FAULTS = {
     "keepalive": "empty lines and pings in a stream",
 }
 """By the names that the fake server knows them by, what they are."""
-"""What costs a sample or its count, and no failure of the whole request."""
 MEGABYTES = 8
 """How much more memory the second half of the problems may take than the first."""
 SHARE = 0.3

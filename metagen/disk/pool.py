@@ -153,7 +153,8 @@ def join_thoughts(path: Path) -> Iterator[Joined]:
         else:
             yield one
     for each in chain.from_iterable(waiting.values()):
-        if not ended if _is_full(each.sample) else each.sample.open:
+        awaits_answer = ended if _is_full(each.sample) else not each.sample.open
+        if not awaits_answer:
             yield each
     yield from chain.from_iterable(early.values())
 

@@ -89,9 +89,9 @@ class ProblemFile:
 
     What counts as an answer is said by `answers` for the whole file, else by the field `answers` of a row, as a spec.
     A row with `choices` (or `options`) has them for answers: its prompt lists them by letter if it does not yet, and
-    its answer may be the letter, the text or the number from 0. Of an answer that is a list of texts, any is
-    right. A row with tests, as HumanEval and MBPP have
-    them, asks for code, which is graded by running them; an answer that states a theorem of Coq asks for its proof.
+    its answer may be the letter, the text or the number from 0. Of an answer that is a list of texts, any is right. A
+    row with tests, as HumanEval and MBPP have them, asks for code, which is graded by running them; an answer that
+    states a theorem of Coq asks for its proof.
     """
 
     path: Path

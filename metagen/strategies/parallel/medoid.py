@@ -60,9 +60,11 @@ class Medoid:
 def medoid(texts: Sequence[str], similarity: Similarity, note: Callable[[str], object] = lambda _: None) -> int:
     """The index of the text that is most like all; ties, up to rounding, go to the first.
 
-    Pairs that could not be compared do not count: a text is as like all as it is to the others on average.
+    A pair that could not be compared counts as the other pairs of its text do on average.
     """
     alike = similarities(texts, similarity, note)
     known = np.isfinite(alike)
-    means = np.where(known, alike, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
-    return int(np.where(known.any(axis=1), means.round(9), -np.inf).argmax())
+    others = known & ~np.eye(len(texts), dtype=bool)
+    means = np.where(others, alike, 0).sum(axis=1) / np.maximum(others.sum(axis=1), 1)
+    sums = np.where(known, alike, means[:, None]).sum(axis=1).round(9)
+    return int(np.where(known.any(axis=1), sums, -np.inf).argmax())

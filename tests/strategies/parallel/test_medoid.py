@@ -94,6 +94,15 @@ async def test_one_pair_that_fails_does_not_count_against_its_texts() -> None:
     assert solution.notes == ("2 of 9 pairs of texts were not compared; the first: picky: ValueError: this pair",)
 
 
+async def test_a_text_that_is_seldom_compared_does_not_win_by_being_like_itself() -> None:
+    def wary(text: str, other: str) -> float:
+        if {text, other} in ({"a", "c"}, {"a", "d"}):
+            raise ValueError("this pair")
+        return float(text == other) or (0.2 if "a" in (text, other) else 0.3)
+
+    assert (await solve(TEXT, Medoid(4, similarity=wary), replies("a", "b", "c", "d"))).text == "c"
+
+
 @pytest.mark.parametrize("odd", [float("nan"), float("inf")])
 async def test_a_text_without_an_embedding_costs_no_other(odd: float) -> None:
     def embedded(texts: Sequence[str]) -> list[list[float]]:
