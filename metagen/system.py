@@ -17,7 +17,7 @@ from metagen.errors import InputError
 
 CLAIMED = {EACCES, EAGAIN, EWOULDBLOCK}
 """Errors of a lock that another process has."""
-NEW_OBJECTS = 20_000
+NEW_OBJECTS = 50_000
 """The garbage collector looks for cycles after so many new objects, where Python's own number is 700 or 2,000."""
 
 
