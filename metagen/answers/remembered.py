@@ -9,6 +9,7 @@ import sqlite3
 from contextlib import suppress
 from hashlib import blake2b
 from threading import Lock
+from weakref import finalize
 
 from metagen.system import cache_folder
 
@@ -65,6 +66,7 @@ class Remembered:
         folder = cache_folder()
         folder.mkdir(parents=True, exist_ok=True)
         self._file = sqlite3.connect(folder / self._name, timeout=WAIT, isolation_level=None, check_same_thread=False)
+        finalize(self, self._file.close)  # at the end of this object, or of the process
         self._file.execute("PRAGMA synchronous = OFF")  # a machine that stops may break it, which costs only time
         self._file.execute(f"PRAGMA max_page_count = {MOST}")
         self._file.execute(_TABLE)

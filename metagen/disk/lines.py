@@ -37,9 +37,9 @@ _UNKNOWN = re.compile(r"Object contains unknown field `(.*?)`")
 
 def _needed(form: type) -> tuple[str, ...]:
     """The fields that every row of this form has."""
-    if not issubclass(form, msgspec.Struct):
-        return ()
-    return tuple(each.name for each in msgspec.structs.fields(form) if each.required)
+    if isinstance(form, type) and issubclass(form, msgspec.Struct):  # `dict[str, Any]` is no class
+        return tuple(each.name for each in msgspec.structs.fields(form) if each.required)
+    return ()
 
 
 class Reader(Generic[Row]):

@@ -38,6 +38,15 @@ def kept(name: str = "verdicts.sqlite") -> Remembered:
     return known
 
 
+def test_its_file_is_closed_when_nobody_has_it_any_more() -> None:
+    known = kept()
+    file = known._file
+    assert file
+    del known
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        file.execute("SELECT 1")
+
+
 def test_verdicts_last_and_none_is_made_up() -> None:
     kept().close()
     known = Remembered("verdicts.sqlite")

@@ -9,6 +9,7 @@ from metagen import InputError, ModelCard, TorchReward, VLLMEngine, VLLMReward
 from metagen.backends.folder import check_model, config_of, find_model, name_of, where_models_are
 from metagen.models import SHIPPED, SMALL
 from metagen.solve import EXAMPLE
+from tests.support.needs import needs_vllm
 
 LONG = "x" * 300
 """Longer than a file's name may be."""
@@ -73,13 +74,19 @@ def test_the_models_that_ship_are_known_by_their_names(tmp_path: Path, monkeypat
 
 
 @pytest.mark.parametrize(
-    ("make", "name"), [(VLLMEngine, "small-moe"), (VLLMReward, "small-prm"), (TorchReward, "small-prm")]
+    ("make", "name"),
+    [
+        pytest.param(VLLMEngine, "small-moe", marks=needs_vllm),
+        pytest.param(VLLMReward, "small-prm", marks=needs_vllm),
+        (TorchReward, "small-prm"),
+    ],
 )
 def test_every_backend_of_this_process_takes_the_name_of_a_model_that_ships(make: Any, name: str) -> None:
     assert make(name)._model == str(SHIPPED[name])
     assert make(name).name == name
 
 
+@needs_vllm
 def test_the_backend_that_messages_name_is_one_that_opens() -> None:
     name = EXAMPLE.removeprefix("VLLMEngine('").removesuffix("')")
     assert VLLMEngine(name)._model == str(SMALL)

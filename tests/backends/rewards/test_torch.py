@@ -22,13 +22,13 @@ from metagen import (
     Usage,
     solve_all,
 )
-from metagen.backends.rewards.scorer import Scorer
 from metagen.card.card import ModelCard
 from metagen.models import SMALL
 from metagen.solve import Models
 from tests.support.tiny_rewards import CONTEXT, MARK, make
 
 torch = pytest.importorskip("torch", reason="needs torch")
+Scorer: Any = pytest.importorskip("metagen.backends.rewards.scorer", reason="needs torch").Scorer
 
 READING = Reading("p", "1 + 2 + 3?", ("1 + 2 = 3\n", "3 + 3 = 6\n", "The answer is 6."))
 PROCESS = ["Qwen2ForProcessRewardModel", "Qwen2ForTokenClassification", "Skywork", "Qwen2ForCausalLM"]
@@ -138,7 +138,7 @@ async def test_readings_of_many_problems_make_one_batch(
     async with models["prm"]:
         score = Scorer.__call__
 
-        def counting(scorer: Scorer, ids: list[list[int]], places: list[list[int]]) -> Any:
+        def counting(scorer: Any, ids: list[list[int]], places: list[list[int]]) -> Any:
             batches.append(len(ids))
             return score(scorer, ids, places)
 

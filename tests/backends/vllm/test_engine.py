@@ -6,6 +6,7 @@ import pytest
 
 from metagen import BackendGone, GenerationError, UnfitRequest, VLLMEngine
 from metagen.models import SMALL
+from tests.support.needs import needs_vllm
 
 
 def engine_that(*, errored: bool) -> VLLMEngine:
@@ -25,6 +26,7 @@ def test_what_vllm_refuses_is_told_from_what_it_fails_at() -> None:
     assert isinstance(engine_that(errored=True)._translated(ValueError("no schema")), BackendGone)
 
 
+@needs_vllm
 async def test_an_engine_that_has_ended_does_not_answer_when_it_is_probed() -> None:
     await engine_that(errored=False).probe()
     with pytest.raises(BackendGone, match="has ended"):

@@ -23,6 +23,7 @@ from metagen.budget import Usage
 from metagen.errors import BackendGone, GenerationError, InputError
 from metagen.models import SMALL
 from metagen.request import Completion, Request, Sampling
+from tests.support.needs import needs_vllm
 from tests.support.outcomes import completed
 from tests.support.timing import turns, until
 
@@ -249,11 +250,13 @@ async def test_a_cancelled_request_has_stopped_when_the_cancellation_returns(eng
     assert engine.load().written == written + other.length
 
 
+@needs_vllm
 def test_an_unknown_engine_argument_names_its_neighbours(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"tensor_paralel_size.*tensor_parallel_size"):
         VLLMEngine("some/model", tensor_paralel_size=2)
 
 
+@needs_vllm
 def test_a_folder_without_a_model_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"config\.json"):
         VLLMEngine(tmp_path)
