@@ -279,7 +279,7 @@ class Card(Protocol):
 
 
 class Served(Protocol):
-    """What all backends have. Those who derive from it inherit what stands here; the rest they write themselves."""
+    """What all backends have. Those who derive from it inherit what is here; the rest they write themselves."""
 
     @property
     def name(self) -> str:
@@ -332,11 +332,13 @@ class Served(Protocol):
         """Return soon if requests can be answered at all; raise `TransientError` if not."""
         return None  # noqa: RET501 (a model in this process answers)
 
-    async def __aenter__(self) -> Self: ...
+    async def __aenter__(self) -> Self:
+        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None: ...
+    ) -> None:
+        return None
 
 
 class Backend(Served, Protocol):

@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import Coroutine, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AsyncExitStack, suppress
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from metagen.budget import Account, Budget
@@ -96,9 +95,7 @@ class Session:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop()
         failure = self._ended.exception()
         if failure and not isinstance(failure, asyncio.CancelledError):
