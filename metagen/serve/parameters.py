@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from metagen.answers.kinds import MATHS
 from metagen.answers.protocol import Answers
-from metagen.answers.structured import Json
+from metagen.answers.structured import Json, refuse_constant
 from metagen.budget import Budget
 from metagen.errors import InputError
 from metagen.problem import Problem
@@ -240,16 +240,12 @@ def decode(body: bytes) -> dict[str, Any]:
         given = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         try:  # half a character of UTF-16, as a text that JavaScript cut may have, is read by this reader alone
-            given = json.loads(body, parse_constant=_no_constant)
+            given = json.loads(body, parse_constant=refuse_constant)
         except (ValueError, RecursionError):
             raise Refusal(400, f"The body is not JSON: {error}", code="invalid_json") from None
     if not isinstance(given, dict):
         raise Refusal(400, "The body must be a JSON object", code="invalid_json")
     return given
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 def validate(kind: type[Kind], given: Mapping[str, Any]) -> Kind:
