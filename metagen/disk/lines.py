@@ -29,6 +29,9 @@ stops does. By the clock, and not by the line, it costs under one per cent at an
 
 Row = TypeVar("Row")
 
+REMEDY = "run the command that writes this file again, or delete the line"
+"""For a last line that is no whole object and has no end."""
+
 _WRITER = json.JSONEncoder(ensure_ascii=False)
 _AT = re.compile(r" - at `\$\.?(.*?)`$")
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*?)`")
@@ -59,8 +62,11 @@ class Reader(Generic[Row]):
         try:
             with path.open("rb") as file:
                 for number, line in enumerate(file, 1):
-                    if torn and not line.endswith(b"\n") and is_torn(line, path, alone=not start):
-                        return
+                    if not line.endswith(b"\n") and is_torn(line, path, alone=torn and not start):
+                        if torn:
+                            return
+                        if line.startswith(b"{"):
+                            raise InputError(f"{path}, line {number}: was cut short: {REMEDY}")
                     if not line.isspace():
                         yield number, start, self.row(line, path, number)
                     start += len(line)
