@@ -92,6 +92,13 @@ class Settings:
     """Settings that have no name here: of a server's own, or of vLLM's `SamplingParams`."""
 
 
+NUMBERS = (
+    "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty",
+    "min_tokens",
+)  # fmt: skip
+"""Settings that vLLM and clients of OpenAI's interface call as we do; `None` leaves them to the model's defaults."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling(Settings):
     """How to draw one completion."""

@@ -15,6 +15,7 @@ from metagen.answers.structured import Json, refuse_constant
 from metagen.budget import Budget
 from metagen.errors import InputError
 from metagen.problem import Problem
+from metagen.request import NUMBERS
 from metagen.serve.refusals import Refusal
 from metagen.serve.tools import Calls, ToolSpec, read_tools
 
@@ -189,18 +190,6 @@ class Response(Common):
         return self.max_output_tokens
 
 
-SETTINGS = (
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "repetition_penalty",
-    "presence_penalty",
-    "frequency_penalty",
-    "min_tokens",
-)
-"""Parameters that `Model` calls as clients do."""
-
 Kind = TypeVar("Kind", bound=Common)
 
 
@@ -360,7 +349,7 @@ def _call(
     instructions: str | None = None,
 ) -> Call:
     own = body.metagen or Own()
-    settings = {name: value for name in SETTINGS if (value := getattr(body, name)) is not None}
+    settings = {name: value for name in NUMBERS if (value := getattr(body, name)) is not None}
     given = dict(zip(settings, settings, strict=True))
     for name, param, value in (
         ("logit_bias", "logit_bias", _biases(body.logit_bias)),
