@@ -3,7 +3,8 @@
 import json
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from math import inf
 from types import TracebackType
@@ -410,6 +411,15 @@ class RewardBackend(Served, Protocol):
 
 
 AnyBackend = Backend | RewardBackend
+
+
+@asynccontextmanager
+async def opened(models: Mapping[str, AnyBackend]) -> AsyncIterator[None]:
+    """Open all models, each once, or none; inside they are open."""
+    async with AsyncExitStack() as stack:
+        for backend in {id(each): each for each in models.values()}.values():
+            await stack.enter_async_context(backend)
+        yield
 
 
 def generates(backend: AnyBackend) -> TypeGuard[Backend]:
