@@ -18,25 +18,10 @@ from metagen.errors import BudgetExceeded, SampleError, UnfitRequest
 from metagen.messages import Message, Turns
 from metagen.thinking import USUAL, Family
 
-SECRET = frozenset(
-    {
-        "auth",
-        "authorisation",
-        "authorization",
-        "bearer",
-        "cookie",
-        "credential",
-        "credentials",
-        "jwt",
-        "passphrase",
-        "passwd",
-        "password",
-        "salt",
-        "secret",
-        "secrets",
-        "signature",
-    }
-)
+SECRET = frozenset((
+    "auth", "authorisation", "authorization", "bearer", "cookie", "credential", "credentials", "jwt", "passphrase",
+    "passwd", "password", "salt", "secret", "secrets", "signature",
+))  # fmt: skip
 """Words in the names of what opens a server, or keeps others out of it."""
 OF_TEXT = frozenset({"bos", "cache", "end", "eos", "mask", "pad", "sep", "start", "stop", "think", "unk"})
 """Words before "key" or "token" where that is none, as in `prompt_cache_key` and `stop_token`."""
