@@ -17,7 +17,7 @@ from metagen.errors import InputError
 from metagen.problem import Problem
 from metagen.request import NUMBERS
 from metagen.serve.refusals import Refusal
-from metagen.serve.tools import Calls, ToolSpec, read_tools
+from metagen.serve.tools import Calls, read_tools
 
 MOST_CHOICES = 128
 Positive = Annotated[int, Field(ge=1, le=2**31)]
@@ -274,7 +274,7 @@ def _place(error: ErrorDetails, given: Any) -> list[str]:
 def read_chat(given: Mapping[str, Any], answers: Answers = MATHS) -> Call:
     """What a body of `/v1/chat/completions` asks for."""
     body = validate(Chat, given)
-    calls = _calls(body, tools=body.tools, choice=body.tool_choice, parallel=body.parallel_tool_calls)
+    calls = _calls(body)
     form = _form(body.response_format)
     kind = calls or (Json() if form else answers)
     return _call(
@@ -309,7 +309,7 @@ def read_completion(given: Mapping[str, Any], answers: Answers = MATHS) -> Call:
 def read_response(given: Mapping[str, Any], answers: Answers = MATHS) -> Call:
     """What a body of `/v1/responses` asks for."""
     body = validate(Response, given)
-    calls = _calls(body, tools=body.tools, choice=body.tool_choice, parallel=body.parallel_tool_calls)
+    calls = _calls(body)
     form = _form(body.text.format if body.text else None)
     turns = [{"role": "user", "content": body.input}] if isinstance(body.input, str) else _turns(body.input)
     if not turns:
@@ -455,11 +455,9 @@ def _budget(given: BudgetFields | int | None) -> Budget:
     return Budget(given)
 
 
-def _calls(
-    body: Common, *, tools: list[dict[str, Any]] | None, choice: str | dict[str, Any] | None, parallel: bool | None
-) -> Calls | None:
-    compare = body.metagen.compare if body.metagen else None
-    specs: list[ToolSpec] = read_tools(tools or [])
+def _calls(body: Chat | Response) -> Calls | None:
+    compare, choice = body.metagen.compare if body.metagen else None, body.tool_choice
+    specs = read_tools(body.tools or [])
     if not specs and choice not in (None, "none", "auto"):
         raise Refusal(400, "'tool_choice' needs 'tools'", param="tool_choice", code="invalid_value")
     if not specs or choice == "none":
@@ -467,7 +465,8 @@ def _calls(
     if choice not in (None, "auto"):
         said = "'tool_choice': only 'auto' and 'none' are supported: no model is forced to call a tool"
         raise Refusal(400, said, param="tool_choice", code="unsupported_value")
-    return Calls(tuple(specs), tuple(compare) if compare is not None else None, several=parallel is not False)
+    counting = None if compare is None else tuple(compare)
+    return Calls(tuple(specs), counting, several=body.parallel_tool_calls is not False)
 
 
 def read_budget(text: str) -> Budget:
