@@ -65,7 +65,7 @@ class Reader(Generic[Row]):
                     if not line.endswith(b"\n") and is_torn(line, path, alone=torn and not start):
                         if torn:
                             return
-                        if line.startswith(b"{"):
+                        if line.startswith(b"{") and not line.rstrip().endswith(b"}"):
                             raise InputError(f"{path}, line {number}: was cut short: {REMEDY}")
                     if not line.isspace():
                         yield number, start, self.row(line, path, number)

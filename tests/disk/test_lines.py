@@ -123,6 +123,10 @@ def test_a_line_that_was_cut_short_is_refused_where_it_matters(tmp_path: Path) -
     path.write_bytes(b'{"a": 1}\n{"b\n')
     with pytest.raises(InputError, match="line 2: is not JSON"):
         list(OBJECTS.read(path))
+    for line, said in ((b"{'b': 2}", "is not JSON"), ('{"b": "\xe9"}'.encode("latin-1"), "is not UTF-8 text")):
+        path.write_bytes(b'{"a": 1}\n' + line)
+        with pytest.raises(InputError, match=f"line 2: {said}"):
+            list(OBJECTS.read(path))
     path.write_bytes(b'{"a": 1}\n{"b": 2}')
     assert [row for *_, row in OBJECTS.read(path)] == [{"a": 1}, {"b": 2}]
 
