@@ -145,6 +145,16 @@ def test_two_sources_are_compared_where_they_cost_the_same() -> None:
     assert not list(equals(source("free", free), source("too", free)))
 
 
+def test_at_equal_cost_each_problem_is_compared_with_itself_in_whatever_order_it_comes() -> None:
+    order = np.array([3, 0, 1])
+    samples = Samples(SAMPLES.groups[order], SAMPLES.right[order], tokens=np.full((3, 2), 10))
+    even = source(samples=replace(SAMPLES, tokens=np.full((4, 2), 10)))
+    other = Source("other", ("d", "a", "b"), all_rules(samples, [1, 2]), {})
+    for found in (*equals(even, other), *equals(other, even)):
+        assert found.first_mean == pytest.approx(found.second_mean)
+        assert (found.difference.low, found.difference.high) == pytest.approx((0, 0))
+
+
 def test_what_an_accuracy_costs() -> None:
     sheet = reaching([*reached([source(), source("dear", priced(1e9, 2e9))], 0.75)], 0.75)
     assert "75 per cent" in sheet.title
