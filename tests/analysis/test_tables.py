@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from metagen.analysis.curve import Curve, Samples
-from metagen.analysis.rules import all_rules
+from metagen.analysis.rules import all_rules, first_k
 from metagen.analysis.tables import (
     Source,
     answers,
@@ -89,6 +89,18 @@ def test_sources_are_compared_over_the_problems_and_rules_they_share() -> None:
     assert sheet.rows[0][:4] == ("two - one", "coverage", "1", "3")
     assert sheet.rows[0][4].startswith("+0.0 [")
     assert list(versus(source(), replace(two, ids=("w", "x", "y", "z")))) == []
+
+
+def test_sources_are_compared_with_as_many_samples_as_both_have() -> None:
+    assert {(each.rule, each.k) for each in versus(source(), source("two"))} == {("coverage", 2), ("majority", 2)}
+
+
+def test_the_first_samples_as_they_stand_have_a_sheet_of_their_own() -> None:
+    one = source(first=first_k(SAMPLES))
+    whole, drawn, _ = sheets(one, measured(one))
+    assert whole.columns == ("k", "tokens", "coverage", "majority")
+    assert (drawn.columns, [row[0] for row in drawn.rows]) == (("k", "coverage", "majority"), ["1", "2"])
+    assert [row[1].partition(" ")[0] for row in drawn.rows] == ["50.0", "75.0"]
 
 
 def test_the_answers_of_two_runs_are_compared_where_both_have_a_verdict() -> None:
