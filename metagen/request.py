@@ -3,7 +3,8 @@
 import json
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from math import inf
 from types import TracebackType
@@ -17,25 +18,10 @@ from metagen.errors import BudgetExceeded, SampleError, UnfitRequest
 from metagen.messages import Message, Turns
 from metagen.thinking import USUAL, Family
 
-SECRET = frozenset(
-    {
-        "auth",
-        "authorisation",
-        "authorization",
-        "bearer",
-        "cookie",
-        "credential",
-        "credentials",
-        "jwt",
-        "passphrase",
-        "passwd",
-        "password",
-        "salt",
-        "secret",
-        "secrets",
-        "signature",
-    }
-)
+SECRET = frozenset((
+    "auth", "authorisation", "authorization", "bearer", "cookie", "credential", "credentials", "jwt", "passphrase",
+    "passwd", "password", "salt", "secret", "secrets", "signature",
+))  # fmt: skip
 """Words in the names of what opens a server, or keeps others out of it."""
 OF_TEXT = frozenset({"bos", "cache", "end", "eos", "mask", "pad", "sep", "start", "stop", "think", "unk"})
 """Words before "key" or "token" where that is none, as in `prompt_cache_key` and `stop_token`."""
@@ -90,6 +76,13 @@ class Settings:
     """What the chat template reads beside the turns, such as `{"enable_thinking": False}`."""
     extra: Mapping[str, Any] | None = field(default=None, hash=False)
     """Settings that have no name here: of a server's own, or of vLLM's `SamplingParams`."""
+
+
+NUMBERS = (
+    "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty",
+    "min_tokens",
+)  # fmt: skip
+"""Settings that vLLM and clients of OpenAI's interface call as we do; `None` leaves them to the model's defaults."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,7 +272,7 @@ class Card(Protocol):
 
 
 class Served(Protocol):
-    """What all backends have. Those who derive from it inherit what stands here; the rest they write themselves."""
+    """What all backends have. Those who derive from it inherit what is here; the rest they write themselves."""
 
     @property
     def name(self) -> str:
@@ -332,11 +325,13 @@ class Served(Protocol):
         """Return soon if requests can be answered at all; raise `TransientError` if not."""
         return None  # noqa: RET501 (a model in this process answers)
 
-    async def __aenter__(self) -> Self: ...
+    async def __aenter__(self) -> Self:
+        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None: ...
+    ) -> None:
+        return None
 
 
 class Backend(Served, Protocol):
@@ -401,6 +396,15 @@ class RewardBackend(Served, Protocol):
 
 
 AnyBackend = Backend | RewardBackend
+
+
+@asynccontextmanager
+async def opened(models: Mapping[str, AnyBackend]) -> AsyncIterator[None]:
+    """Open all models, each once, or none; inside they are open."""
+    async with AsyncExitStack() as stack:
+        for backend in {id(each): each for each in models.values()}.values():
+            await stack.enter_async_context(backend)
+        yield
 
 
 def generates(backend: AnyBackend) -> TypeGuard[Backend]:

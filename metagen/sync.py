@@ -6,14 +6,14 @@ The work runs in an event loop of its own, in a thread of its own, so it may be 
 import asyncio
 from collections.abc import Coroutine, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import AsyncExitStack, suppress
-from types import TracebackType
+from contextlib import suppress
 from typing import Any, Self, TypeVar
 
 from metagen.budget import Account, Budget
 from metagen.errors import InputError
 from metagen.model import Model
 from metagen.problem import Problem
+from metagen.request import opened
 from metagen.run import Generator, Verifier
 from metagen.settings import CONCURRENCY
 from metagen.solution import Solution
@@ -96,9 +96,7 @@ class Session:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop()
         failure = self._ended.exception()
         if failure and not isinstance(failure, asyncio.CancelledError):
@@ -192,9 +190,7 @@ class Session:
         self._begun.set_result((asyncio.get_running_loop(), asyncio.current_task()))
         if self._stopping:
             return
-        async with AsyncExitStack() as stack:
-            for backend in {id(backend): backend for backend in self._models.values()}.values():
-                await stack.enter_async_context(backend)
+        async with opened(self._models):
             self._ready.set_result(None)
             try:
                 await asyncio.Event().wait()

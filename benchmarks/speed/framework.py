@@ -17,8 +17,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 ROOT = Path(__file__).parents[2]
 SPECS = {"Model()": 1, "Vote(2)": 2, "Vote(16)": 16, "Vote(16, of=Refine(rounds=1))": 48}
@@ -43,14 +41,6 @@ async def measure(problems: int) -> dict[str, float]:
 
         async def count(self, request: Request) -> int:  # noqa: ARG002
             return 20
-
-        async def __aenter__(self) -> Self:
-            return self
-
-        async def __aexit__(
-            self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-        ) -> None:
-            return None
 
     def asked(count: int) -> list[Problem]:
         return [Problem(str(index), f"What is {index} + 2?", answer=str(index + 2)) for index in range(count)]

@@ -25,7 +25,7 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, Trace
 from metagen import distribution
 from metagen.disk.facts import FACTS, began_at
 from metagen.disk.rows import SolutionRow
-from metagen.disk.traces import SpanRow, parent_of, row_of
+from metagen.disk.traces import SpanRow, parent_of, rows_of
 from metagen.errors import InputError, MetagenError
 from metagen.solution import Solution
 from metagen.trace import Asked, Written
@@ -182,15 +182,10 @@ class LiveSender:
 
     def _add(self, solution: Solution, began: int) -> None:
         if not self.error:
-            self._sender.add(solution, rows_of(solution), began)
+            self._sender.add(solution, rows_of(solution.trace, solution.problem), began)
 
     def _end(self) -> None:
         self._sender.__exit__(MetagenError if self.error else None)
-
-
-def rows_of(solution: Solution) -> list[SpanRow]:
-    """The spans of a solution as they would be written."""
-    return [SpanRow.model_validate(row_of(span, solution.problem)) for span in solution.trace.walk()]
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,7 +114,7 @@ def pool_of(
     return Pool(samples, prompt, token, again, verifiers, of)
 
 
-def arms(pool: Pool, seed: int = 0, error: float = ERROR, most: int | None = None) -> list[Arm]:
+def arms(pool: Pool, error: float = ERROR, most: int | None = None) -> list[Arm]:
     """Every strategy that is estimated exactly from these samples, or by replaying it over random orders of them.
 
     One sample, votes, votes that stop, and for each verifier weighted votes, the best of k and, where its verdicts are
@@ -123,22 +123,22 @@ def arms(pool: Pool, seed: int = 0, error: float = ERROR, most: int | None = Non
     """
     samples, ks = pool.samples, numbers(min(pool.samples.n, most or pool.samples.n))
     found = [pool.arm(pool.of or "Model()", _drawn(samples, 1, samples.right.mean(1)))]
-    found += _votes(pool, ks, seed, error)
+    found += _votes(pool, ks, error)
     for each in pool.verifiers:
-        found += _verified(pool, each, ks, seed, error)
+        found += _verified(pool, each, ks, error)
     for k in ks:
         oracle = pool.arm(f"Until(MatchesReference(){pool.inside}, limit={k})", until_right(samples, samples.right, k))
         found.append(replace(oracle, is_bound=True))
     return found
 
 
-def cascades(pools: Sequence[Pool], seed: int = 0, error: float = ERROR) -> list[Arm]:
+def cascades(pools: Sequence[Pool]) -> list[Arm]:
     """`Escalate` for every two pools over the same problems: the second model where the vote of the first is open."""
     found = []
     for first, second in permutations(pools, 2):
-        votes = prefixes(first.samples, seed=seed)
+        votes = prefixes(first.samples)
         for k in [k for k in numbers(min(first.samples.n, second.samples.n)) if k >= 4 and k not in BETWEEN]:
-            other = _drawn(second.samples, k, majority_vote(second.samples, (k,), seed, error).at(k))
+            other = _drawn(second.samples, k, majority_vote(second.samples, (k,)).at(k))
             for rule in SETTLED:
                 spec = f"Escalate(({first.of}, {second.of}), until={rule!r}, n={k})"
                 found.append(_escalated(spec, first, second, accepted(votes, k, rule), other))
@@ -151,13 +151,13 @@ def numbers(n: int) -> tuple[int, ...]:
     return tuple(sorted(k for k in powers | set(BETWEEN) | {n} if 1 < k <= n))
 
 
-def _votes(pool: Pool, ks: Sequence[int], seed: int, error: float) -> Iterator[Arm]:
+def _votes(pool: Pool, ks: Sequence[int], error: float) -> Iterator[Arm]:
     if not ks:
         return
-    curve = majority_vote(pool.samples, ks, seed, error)
+    curve = majority_vote(pool.samples, ks, error=error)
     for k in ks:
         yield pool.arm(f"Vote({k}{pool.inside})", _drawn(pool.samples, k, curve.at(k)))
-    votes = prefixes(pool.samples, seed=seed)
+    votes = prefixes(pool.samples)
     for n in [k for k in ks if k >= 4 and k not in BETWEEN]:
         for rule in RULES:
             judged = stops(votes, n, rule)
@@ -172,13 +172,13 @@ def _votes(pool: Pool, ks: Sequence[int], seed: int, error: float) -> Iterator[A
             yield pool.arm(spec, grown(votes, n, rule, first, ROUNDS))
 
 
-def _verified(pool: Pool, verdicts: Verdicts, ks: Sequence[int], seed: int, error: float) -> Iterator[Arm]:
+def _verified(pool: Pool, verdicts: Verdicts, ks: Sequence[int], error: float) -> Iterator[Arm]:
     """The strategies that use one verifier."""
     samples = replace(pool.samples, scores=verdicts.scores)
     if not ks:
         return
     try:
-        weighted = weighted_vote(samples, ks, seed, error)
+        weighted = weighted_vote(samples, ks, error=error)
     except WeightError:
         pass  # logits rank, and do not vote
     else:

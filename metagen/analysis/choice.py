@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from metagen.analysis.intervals import DRAWS, LEVEL, Array, percentiles, resampled_means
+from metagen.analysis.intervals import Array, percentiles, resampled_means
 from metagen.analysis.share import wilson
 from metagen.errors import InputError
 
@@ -48,7 +48,7 @@ class Choice:
     """Others within the budget whose difference is within chance, the cheapest first."""
 
 
-def choose(values: Array, costs: Array, budget: float, seed: int = 0) -> Choice:
+def choose(values: Array, costs: Array, budget: float) -> Choice:
     """Choose one of C strategies for a budget per problem; `values` and `costs` are [P, C].
 
     Raises `InputError` if every strategy costs more than the budget, or if there are fewer than two problems.
@@ -58,7 +58,7 @@ def choose(values: Array, costs: Array, budget: float, seed: int = 0) -> Choice:
     if (cheapest := float(spent.min())) > budget:
         raise InputError(f"every strategy costs more than {budget:g}: the cheapest costs {cheapest:g}")
     place = best_within(means, spent, budget)
-    resampled = resampled_means(values, DRAWS, seed)
+    resampled = resampled_means(values)
     allowed = np.flatnonzero(spent <= budget)
     winners = np.where(spent <= budget, resampled, -np.inf).max(1)
     sure = float((resampled[:, place] >= winners - ROUNDING).mean())
@@ -68,7 +68,7 @@ def choose(values: Array, costs: Array, budget: float, seed: int = 0) -> Choice:
         place=place,
         budget=budget,
         cost=float(spent[place]),
-        accuracy=estimate(held_out(values, costs, budget, seed)),
+        accuracy=estimate(held_out(values, costs, budget)),
         apparent=float(means[place]),
         sure=sure,
         rivals=tuple(sorted(rivals, key=lambda each: spent[each])),
@@ -89,9 +89,9 @@ def best_within(means: Array, costs: Array, budget: float) -> int:
     return int(np.where((costs <= budget) & (means >= highest), costs, np.inf).argmin())
 
 
-def held_out(values: Array, costs: Array, budget: float, seed: int = 0) -> Array:
+def held_out(values: Array, costs: Array, budget: float) -> Array:
     """[S, P]: what each problem gives under the strategy that was chosen without it, in each of several splits."""
-    problems, rng = len(values), np.random.default_rng(seed)
+    problems, rng = len(values), np.random.default_rng(0)
     both = np.stack([values, costs])
     sums = both.sum(1)
     found = np.empty((SPLITS, problems))
@@ -115,10 +115,10 @@ def estimate(values: Array, z: float = 1.959964) -> Estimate:
     return Estimate(mean, *wilson(mean, n, z))
 
 
-def doubled(values: Array, costs: Array, budget: float, seed: int = 0) -> Estimate:
+def doubled(values: Array, costs: Array, budget: float) -> Estimate:
     """What twice the budget would add, judged on problems that did not choose."""
-    more = (held_out(values, costs, 2 * budget, seed) - held_out(values, costs, budget, seed)).mean(0)
-    low, high = percentiles(resampled_means(more[:, None], DRAWS, seed), LEVEL)
+    more = (held_out(values, costs, 2 * budget) - held_out(values, costs, budget)).mean(0)
+    low, high = percentiles(resampled_means(more[:, None]))
     return Estimate(float(more.mean()), float(low[0]), float(high[0]))
 
 
@@ -132,11 +132,11 @@ def budgets(costs: Array) -> list[float]:
     return found
 
 
-def front(values: Array, costs: Array, seed: int = 0) -> list[Choice]:
+def front(values: Array, costs: Array) -> list[Choice]:
     """The choice for each of several budgets, without those that are worth no more than a cheaper one."""
     found: list[Choice] = []
     for budget in budgets(costs):
-        choice = choose(values, costs, budget, seed)
+        choice = choose(values, costs, budget)
         if not found or choice.accuracy.value > found[-1].accuracy.value + ROUNDING:
             found.append(choice)
     return found

@@ -133,44 +133,35 @@ def draw_choice(
 
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
-    axes.scatter(*_scaled(every), s=12, color="#999999", label="each strategy, on all problems")
-    means = np.array([right.value for _, right in front])
-    ends = np.array([[right.low for _, right in front], [right.high for _, right in front]])
-    costs, heights = _scaled([(cost, right.value) for cost, right in front])
-    axes.errorbar(
-        costs,
-        heights,
-        yerr=100 * np.abs(ends - means),
-        marker="o",
-        capsize=2,
-        label="the best for its cost, on problems that did not choose it",
-    )
+    costs, means = zip(*every, strict=True)
+    axes.scatter(costs, 100 * np.array(means), s=12, color="#999999", label="each strategy, on all problems")
+    label = "the best for its cost, on problems that did not choose it"
+    rights = [(right.value, right.low, right.high) for _, right in front]
+    _bars(axes, [cost for cost, _ in front], rights, marker="o", label=label)
     _number_costs(axes, unit)
     _label(axes, "accuracy against cost")
     return saved(figure, folder, "choice")
 
 
-def _scaled(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
-    """Costs, and accuracies in per cent."""
-    return [cost for cost, _ in points], [100 * right for _, right in points]
+def _bars(axes: "Axes", x: Sequence[float], rights: Sequence[tuple[float, float, float]], **look: Any) -> None:
+    """Draw means with the ends of their intervals, all from 0 to 1, in per cent."""
+    means, low, high = 100 * np.array(rights).T
+    axes.errorbar(x, means, yerr=np.abs([low - means, high - means]), capsize=2, **look)
 
 
 def draw_front(axes: "Axes", name: str, points: Sequence[Point]) -> None:
     unit = unit_of_points(points)
     for number, series in enumerate(dict.fromkeys(map(_series, points))):
         part = [point for point in points if _series(point) == series]
-        means = np.array([point.accuracy for point in part])
-        ends = np.array([[point.low for point in part], [point.high for point in part]])
-        axes.errorbar(
+        _bars(
+            axes,
             [point.costs_in(unit) for point in part],
-            100 * means,
-            yerr=100 * np.abs(ends - means),
+            [(point.accuracy, point.low, point.high) for point in part],
             label=_in_lines(series, LEGEND),
             color=PALETTE[number % len(PALETTE)],
             marker=SHAPES[number % len(SHAPES)],
             linestyle=LINES[number // len(PALETTE) % len(LINES)],
             fillstyle="full" if number < len(PALETTE) else "none",
-            capsize=2,
             linewidth=1,
         )
     _number_costs(axes, unit)
@@ -231,19 +222,10 @@ def draw_against_samples(axes: "Axes", curves: Mapping[str, Curve]) -> None:
 
 
 def draw_calibration(axes: "Axes", found: Calibration) -> None:
-    scores = np.array([each.score for each in found.bins])
-    shares = np.array([each.right.value for each in found.bins])
-    ends = np.array([each.right.interval() for each in found.bins]).T
     axes.plot([0, 1], [0, 100], color="#999999", linestyle="--", label="as many right as the score says")
-    axes.errorbar(
-        scores,
-        100 * shares,
-        yerr=100 * np.abs(ends - shares),
-        color=PALETTE[0],
-        marker="o",
-        capsize=2,
-        label=f"samples (calibration error {found.error:.2f})",
-    )
+    rights = [(each.right.value, *each.right.interval()) for each in found.bins]
+    label = f"samples (calibration error {found.error:.2f})"
+    _bars(axes, [each.score for each in found.bins], rights, color=PALETTE[0], marker="o", label=label)
     axes.set_xlabel("score")
 
 

@@ -4,7 +4,7 @@ import re
 
 from metagen.answers.numerals import number_key
 
-_UNITS = {
+UNITS = {
     "s": "second sec", "min": "minute", "h": "hour hr", "day": "", "week": "", "month": "", "year": "yr",
     "mm": "millimetre millimeter", "cm": "centimetre centimeter", "m": "metre meter", "km": "kilometre kilometer",
     "in": "inch inche", "ft": "foot feet", "yd": "yard", "mi": "mile",
@@ -20,7 +20,8 @@ _UNITS = {
     "Pa": "pascal", "kPa": "kilopascal", "MPa": "megapascal", "atm": "", "bar": "", "mmHg": "", "dB": "decibel",
     "bit": "", "byte": "", "kB": "kilobyte KB", "MB": "megabyte", "GB": "gigabyte", "TB": "terabyte",
 }  # fmt: skip
-_NAMES = {word: unit for unit, words in _UNITS.items() for word in (unit, *words.split())}
+"""Units by symbol, each with its other names in the singular."""
+_NAMES = {word: unit for unit, words in UNITS.items() for word in (unit, *words.split())}
 _POWERS = {"square": "^2", "sq": "^2", "cubic": "^3", "cu": "^3"}
 
 LONGEST = 100

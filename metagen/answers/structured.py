@@ -55,10 +55,10 @@ class Json(ByKey):
         return found
 
     def key(self, answer: str) -> str:
-        value = _loaded(answer)
+        value = read_json(answer)
         if isinstance(value, dict) and self.fields:
             value = {field: value.get(field) for field in self.fields}
-        return answer.strip() if value is None else json.dumps(_plain(value), sort_keys=True)
+        return answer.strip() if value is None else json_key(value)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -111,7 +111,7 @@ class Code(ByKey):
 
 def _objects(text: str) -> Iterator[tuple[int, int, dict[str, Any]]]:
     """Each outermost JSON object in a text, with its place."""
-    decoder, work, end = json.JSONDecoder(parse_constant=_refuse, parse_float=_number), 0, 0
+    decoder, work, end = json.JSONDecoder(parse_constant=refuse_constant, parse_float=_number), 0, 0
     for found in _OPENED.finditer(text):
         start = found.start()
         if start < end or work > _WORK * len(text):
@@ -126,20 +126,27 @@ def _objects(text: str) -> Iterator[tuple[int, int, dict[str, Any]]]:
             yield start, end, value
 
 
-def _loaded(text: str) -> Any:
+def read_json(text: str) -> Any:
+    """The value of a text of JSON, else `None`. A number too large for a float becomes the text it is written as."""
     try:
-        return json.loads(text, parse_constant=_refuse, parse_float=_number)
+        return json.loads(text, parse_constant=refuse_constant, parse_float=_number)
     except (ValueError, RecursionError):
         return None
 
 
-def _refuse(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
+def refuse_constant(name: str) -> Any:
+    """Refuse `NaN` and infinities, which Python reads and JSON has not."""
+    raise ValueError(f"{name} is not JSON")
 
 
 def _number(digits: str) -> float | str:
     """A number; one that is too large for a float as it is written."""
     return number if isfinite(number := float(digits)) else digits
+
+
+def json_key(value: Any) -> str:
+    """A text that is the same for equal values: the order of fields does not matter, and 1.0 is 1."""
+    return json.dumps(_plain(value), sort_keys=True)
 
 
 def _plain(value: Any) -> Any:

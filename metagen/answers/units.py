@@ -1,36 +1,28 @@
 r"""Units after a number: which words and symbols are units, and which words make another number of it.
 
-Units are the listed ones (SI, imperial, money, time) and counted things, which are plural nouns: `5 apples` is 5. A
-letter or an unknown word may be a variable or a product, `6 ab`, and stays. So do numeral words, `5 thousandths`. How
-often something is the case is a count, `5 times a day`, and `5 times a number` is a product.
+Units are those of `measures`, the listed ones and counted things, which are plural nouns: `5 apples` is 5. A letter or
+an unknown word may be a variable or a product, `6 ab`, and stays. So do numeral words, `5 thousandths`. How often
+something is the case is a count, `5 times a day`, and `5 times a number` is a product.
 """
 
 import re
 
+from metagen.answers.measures import UNITS
 from metagen.answers.numerals import COUNTED, is_part, leading_number
 
-_LISTED_WORDS = """
-    metre meter kilometre kilometer centimetre centimeter millimetre millimeter
-    micrometre micrometer nanometre nanometer
-    inch inches foot feet yard mile league furlong fathom acre hectare square cubic sq cu
-    litre liter millilitre milliliter gallon quart pint cup ounce tablespoon teaspoon barrel bushel
-    gram gramme kilogram milligram tonne ton pound stone carat
-    second minute hour day week month year decade century centuries hr hrs min mins sec secs yr yrs
-    dollar cent euro yen yuan rupee peso franc rouble ruble penny pennies pence nickel dime buck usd eur gbp jpy inr
-    newton joule watt kilowatt megawatt volt ampere amp ohm hertz pascal kelvin celsius fahrenheit coulomb tesla mole
-    calorie kilocalorie kilojoule electronvolt decibel lumen lux candela farad henry weber becquerel
-    degree radian steradian percent percentage pct point unit mph kph kmh bit byte kilobyte megabyte gigabyte pixel
+_OTHER_WORDS = """
+    micrometre micrometer league furlong fathom acre square cubic sq cu cup tablespoon teaspoon barrel bushel
+    tonne ton stone carat day week month year decade century centuries hrs min mins secs yrs
+    yen yuan rupee peso franc rouble ruble penny pennies pence nickel dime buck gbp jpy inr
+    ohm coulomb tesla lumen lux candela farad henry weber becquerel steradian
+    percent percentage pct point unit bit byte pixel
     people person man men woman women child children tooth teeth goose geese mouse mice sheep fish deer dice cattle
     way piece item
 """
-_WORDS = frozenset(_LISTED_WORDS.split())
+_WORDS = frozenset(_OTHER_WORDS.split()).union(*map(str.split, UNITS.values()))
 
-_LISTED_SYMBOLS = """
-    nm mm cm dm km in ft yd mi mg kg ml mL cl cL dl dL lb lbs oz gal qt pt hr hrs min mins sec secs ms ns yr yrs
-    mph kph kmh Hz kHz MHz GHz kW MW GW kWh kJ kcal cal Pa kPa MPa atm bar mmHg mol kmol eV keV MeV rad deg sq
-    dB rpm psi Nm ha USD EUR GBP kB KB MB GB TB kN bpm
-"""
-_SYMBOLS = frozenset(_LISTED_SYMBOLS.split())
+_OTHER_SYMBOLS = "mL cl cL dl dL lbs hr hrs min mins sec secs yr yrs mph kph kmh deg sq rpm psi Nm USD EUR GBP KB bpm"
+_SYMBOLS = frozenset(_OTHER_SYMBOLS.split()) | {each for each in UNITS if each.isalpha() and len(each) > 1} - _WORDS
 
 _LETTERS = frozenset("mgshLlNJWVAKCFT")
 """Symbols of one letter: units inside `\\text{…}`, and before or after a slash, as in `m/s^2`."""
@@ -39,7 +31,7 @@ _ALONE = frozenset("NJWV")
 _BELOW = _SYMBOLS | frozenset("smhLlK")
 """What may stand below the slash where only one letter stands above it."""
 
-_PRODUCTS = frozenset(("mg", "ms", "ns", "in"))
+_PRODUCTS = frozenset(("mg", "mW", "ms", "ns", "in"))
 """Symbols that right after a figure are rather a product of variables."""
 
 _OTHER_NUMBER = re.compile(

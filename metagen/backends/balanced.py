@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from math import inf
-from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from metagen.budget import Price
@@ -247,9 +246,7 @@ class _Balanced(Generic[Inner]):
             return error
         return None
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._close()
 
     async def _close(self) -> None:

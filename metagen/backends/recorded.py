@@ -6,7 +6,6 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from metagen.budget import Price, Usage
@@ -220,12 +219,10 @@ class Recorded(Backend):
             raise
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
+    async def __aexit__(self, *raised: Any) -> None:
         self._close()
         if self.of:
-            await self.of.__aexit__(kind, error, trace)
+            await self.of.__aexit__(*raised)
 
     def _close(self) -> None:
         if self._appender:

@@ -3,8 +3,7 @@
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 from metagen.budget import Usage
 from metagen.errors import GenerationError, InputError, SampleError, UnfitRequest
@@ -111,14 +110,6 @@ class Scripted(Backend):
             raise InputError(f"the script of {self.name} returned {reply!r}: return a text, or a Completion")
         return reply
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        return None
-
 
 class ScriptedReward(RewardBackend):
     """A reward model: scores as `script(reading)` says, a number per step, or with `process=False` one for the whole.
@@ -158,14 +149,6 @@ class ScriptedReward(RewardBackend):
 
     async def count(self, reading: Reading) -> int:
         return len(reading.prompt) + sum(map(len, reading.steps))
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        return None
 
 
 def cut(

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from metagen.budget import Price
@@ -83,10 +82,8 @@ class Passing(Generic[Inner]):
         await self.of.__aenter__()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        await self.of.__aexit__(kind, error, trace)
+    async def __aexit__(self, *raised: Any) -> None:
+        await self.of.__aexit__(*raised)
 
 
 class Wrapper(Passing[Backend]):

@@ -14,7 +14,7 @@ from metagen.analysis.arms import Arm, Unit
 from metagen.analysis.choice import Choice, Estimate, choose, doubled, estimate, front
 from metagen.analysis.intervals import Array
 from metagen.analysis.sheet import Sheet
-from metagen.cli.console import out, show, write
+from metagen.cli.console import keep, out, show
 from metagen.errors import InputError
 
 FOOT = (
@@ -135,8 +135,7 @@ def report(found: Finding, folder: Path | None, others: Sheet | None = None, mor
             "choice.csv": formats.lines_as_csv(rows),
             "choice.json": json.dumps(rows, indent=1) + "\n",
         }
-        pictures = (lambda: plots.draw_choice(*points(found), folder)) if plots.available() else None
-        out.print(f"Kept in {folder}/ ({', '.join(write(folder, texts, pictures))}).", soft_wrap=True)
+        keep(folder, texts, lambda: plots.draw_choice(*points(found), folder))
 
 
 def sheet(found: Finding) -> Sheet:

@@ -216,18 +216,14 @@ def report_command(
     from metagen.analysis.reading import read
     from metagen.cli.console import check_report
     from metagen.cli.orders import read_graded
-    from metagen.cli.reports import cards, prices, report
+    from metagen.cli.reports import cards_and_prices, report
 
     _, problems, graded = read_graded(problem_file, **given)
     if twice := next((source for source in sources if sources.count(source) > 1), None):
         raise InputError(f"{twice} is given twice: name each pool and run once")
     check_report(out_dir, "table", "curves", "flops", "money", "calibration", "front")
-    found = [
-        read(source, problems, n, one, graded, price=cost, first=first)
-        for source, one, cost in zip(
-            sources, cards(card or (), len(sources)), prices(price or (), len(sources)), strict=True
-        )
-    ]
+    every = zip(sources, *cards_and_prices(len(sources), card, price), strict=True)
+    found = [read(source, problems, n, one, graded, price=cost, first=first) for source, one, cost in every]
     report(found, out_dir, [percent / 100 for percent in reach or ()])
 
 

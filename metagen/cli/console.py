@@ -160,11 +160,16 @@ def check_report(folder: Path | None, *kinds: str) -> None:
             check_ours(folder / name, re.compile(beginning))
 
 
-def write(folder: Path, texts: Mapping[str, str], pictures: Callable[[], list[Path]] | None) -> list[str]:
-    """Write the files of a report; return their names. Raises `StorageError` if the disk takes no more."""
+def keep(folder: Path, texts: Mapping[str, str], draw: Callable[[], list[Path]]) -> None:
+    """Write the files of a report, with pictures if matplotlib is there. Raises `StorageError` if the disk is full."""
+    from metagen.analysis import plots  # noqa: PLC0415 (slow to import, and seldom used)
+
     make_folder(folder, "a report cannot be written there")
     for name, text in texts.items():
         replace_text(folder / name, text)
-    if not pictures:
+    names = [*texts]
+    if plots.available():
+        names += [path.name for path in draw()]
+    else:
         err.print(f"No pictures: they need matplotlib: {how_to_install('plot')}", soft_wrap=True)
-    return [*texts, *(path.name for path in pictures())] if pictures else list(texts)
+    out.print(f"Kept in {folder}/ ({', '.join(names)}).", soft_wrap=True)

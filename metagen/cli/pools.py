@@ -25,7 +25,7 @@ from metagen.card.card import ModelCard
 from metagen.cli.console import err
 from metagen.cli.jobs import fill
 from metagen.cli.orders import read_graded, read_models
-from metagen.cli.reports import cards, prices
+from metagen.cli.reports import cards_and_prices
 from metagen.disk.lines import encode_line
 from metagen.disk.pool import Sample, is_thought, join_thoughts, read_samples
 from metagen.disk.problems import ProblemFile
@@ -77,7 +77,7 @@ def from_pools(
     named = {name: Path(path) for name, path in _named(sources).items()}
     if twice := read_named(given["model"] or (), "--model").keys() & named.keys():
         raise InputError(f"--model {twice.pop()}=...: is the name of a source: give one of them another name")
-    found = gathered(named, cards(card or (), len(named)), prices(price or (), len(named)), **given)
+    found = gathered(named, *cards_and_prices(len(named), card, price), **given)
     for path in named.values():
         _say_loaded(path)
     return replace(found, command=partial(spell_command, given, named, found.by))

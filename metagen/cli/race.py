@@ -38,7 +38,7 @@ from metagen.jobs.job import Job, Order, prepare, read_named
 from metagen.leaves import named_models, naming, require_no_model
 from metagen.model import Model
 from metagen.models import SMALL
-from metagen.request import AnyBackend, card_of, generates, price_of
+from metagen.request import AnyBackend, card_of, generates, opened, price_of
 from metagen.settings import CONCURRENCY, counted, literal
 from metagen.solve import solve
 from metagen.spec.parse import CONSTRUCTORS
@@ -159,10 +159,8 @@ def measured_pace(job: Job, kept: Path) -> tuple[float, int]:
 async def _probed(job: Job) -> tuple[float, int]:
     """The median pace of `PROBES` samples after one that warms up, each of another problem; and what they cost."""
     paces, cost = [], 0
-    async with AsyncExitStack() as stack:
-        with err.status("Measuring how fast a sample is written ..."):
-            for backend in job.models.values():
-                await stack.enter_async_context(backend)
+    with err.status("Measuring how fast a sample is written ..."):
+        async with opened(job.models):
             for problem in islice(job.left(set()), PROBES + 1):
                 solution = await solve(problem, job.strategy, job.models, seed=job.seed)
                 paces.append(solution.usage.completion_tokens / max(solution.seconds, 1e-9))

@@ -1,37 +1,35 @@
 """Prints the report on pools and runs, and writes it down."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import TypeVar
 
 from metagen.analysis import formats, plots, tables
 from metagen.analysis.tables import Source
 from metagen.budget import Price
 from metagen.card.card import ModelCard
-from metagen.cli.console import out, show, write
+from metagen.cli.console import keep, out, show
 from metagen.cli.visible import visible
 from metagen.errors import InputError
 from metagen.settings import counted
 
-
-def cards(paths: Sequence[str], sources: int) -> list[ModelCard | None]:
-    """The card of each source: its own, the only one given, or none."""
-    given: list[ModelCard | None] = [ModelCard.read(path) for path in paths]
-    if len(given) not in {0, 1, sources}:
-        raise InputError(
-            f"--card is given {len(given)} times for {counted(sources, 'source')}: give one, or one for each"
-        )
-    return given if len(given) == sources else (given or [None]) * sources
+Made = TypeVar("Made")
 
 
-def prices(given: Sequence[str], sources: int) -> list[Price | None]:
-    """The price of each source: its own, the only one given, or none."""
-    if len(given) not in {0, 1, sources}:
-        raise InputError(
-            f"--price is given {len(given)} times for {counted(sources, 'source')}: give one, or one for each"
-        )
-    found: list[Price | None] = [Price.parse(each) for each in given]
-    return found if len(given) == sources else (found or [None]) * sources
+def cards_and_prices(
+    sources: int, card: Sequence[str] | None, price: Sequence[str] | None
+) -> tuple[list[ModelCard | None], list[Price | None]]:
+    """The card and the price of each source: its own, the only one given, or none. Raises `InputError`."""
+    return _for_each(sources, "--card", card, ModelCard.read), _for_each(sources, "--price", price, Price.parse)
+
+
+def _for_each(sources: int, option: str, given: Sequence[str] | None, read: Callable[[str], Made]) -> list[Made | None]:
+    found: list[Made | None] = [read(each) for each in given or ()]
+    if len(found) not in {0, 1, sources}:
+        said = f"{option} is given {len(found)} times for {counted(sources, 'source')}"
+        raise InputError(f"{said}: give one, or one for each")
+    return found if len(found) == sources else (found or [None]) * sources
 
 
 def report(sources: list[Source], folder: Path | None, reach: Sequence[float] = ()) -> None:
@@ -60,8 +58,7 @@ def report(sources: list[Source], folder: Path | None, reach: Sequence[float] = 
             "table.csv": formats.as_csv(every),
             "table.json": formats.as_json(every, found, notes, equal, chain.from_iterable(reached.values())),
         }
-        pictures = (lambda: _draw(sources, folder)) if plots.available() else None
-        out.print(f"Kept in {folder}/ ({', '.join(write(folder, texts, pictures))}).", soft_wrap=True)
+        keep(folder, texts, lambda: _draw(sources, folder))
 
 
 def _draw(sources: list[Source], folder: Path) -> list[Path]:

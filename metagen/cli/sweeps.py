@@ -15,7 +15,7 @@ from metagen.backends import Recorded
 from metagen.backends.wrapper import Inner, Passing, RewardWrapper, Wrapper
 from metagen.budget import Account
 from metagen.cli.clusters import Cluster, check_used, with_workers
-from metagen.cli.console import check_report, out, show, write
+from metagen.cli.console import check_report, keep, out, show
 from metagen.cli.jobs import fill, say_surprises
 from metagen.cli.visible import visible
 from metagen.disk.files import make_folder
@@ -49,8 +49,7 @@ async def sweep(title: str, every: list[Cell], folder: Path, cluster: Cluster | 
         "sweep.json": json.dumps(rows, indent=1) + "\n",
     }
     panels = {visible(name): part for name, part in fronts(found).items()}
-    pictures = (lambda: plots.draw_fronts(panels, folder)) if plots.available() else None
-    out.print(f"Kept in {folder}/ ({', '.join(write(folder, texts, pictures))}).", soft_wrap=True)
+    keep(folder, texts, lambda: plots.draw_fronts(panels, folder))
     return code
 
 

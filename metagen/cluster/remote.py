@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from types import TracebackType
 from typing import Any, Literal, Protocol, Self
 
 from metagen.backends import Balanced, BalancedReward, Recorded, Retrying, RetryingReward
@@ -113,9 +112,7 @@ class Fleet(Protocol):
 
     async def __aenter__(self) -> Self: ...
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None: ...
+    async def __aexit__(self, *_: object) -> None: ...
 
     @property
     def count(self) -> int:
@@ -186,15 +183,13 @@ class _Spread(Passing[Inner]):
             return False
         return True
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
+    async def __aexit__(self, *raised: Any) -> None:
         self._entered -= 1
         try:
             if not self._entered:
-                await super().__aexit__(kind, error, trace)
+                await super().__aexit__(*raised)
         finally:
-            await self._fleet.__aexit__(kind, error, trace)
+            await self._fleet.__aexit__(*raised)
 
 
 class Spread(_Spread[Backend], Retrying):
@@ -238,9 +233,7 @@ class _Remote(Passing[Inner]):
         self._about = await self._call("about")
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._about = None
 
     async def forget(self) -> None:

@@ -22,7 +22,7 @@ from metagen.jobs.job import make_models
 from metagen.jobs.loading import load_all
 from metagen.jobs.remarks import remarks
 from metagen.problem import Problem
-from metagen.request import AnyBackend, Reading, Request, changed
+from metagen.request import AnyBackend, Reading, Request, changed, opened
 from metagen.run import Generator
 from metagen.solution import Solution
 from metagen.solve import Whole, cancel
@@ -67,8 +67,7 @@ class Worker:
         try:
             self._names = load_all(order.load)
             _, self._models = make_models(order, self._names)
-            for backend in self._models.values():
-                await self._stack.enter_async_context(backend)
+            await self._stack.enter_async_context(opened(self._models))
         except InputError as error:
             raise InputError(f"worker {self._number} on {host}: {error}") from None
         return [f"{each.name}: {what}." for each in self._models.values() for what in each.missing]

@@ -4,7 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing, suppress
+from contextlib import aclosing, suppress
 from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
@@ -28,7 +28,7 @@ from metagen.jobs.opening import is_served
 from metagen.jobs.remarks import remarks
 from metagen.model import Model
 from metagen.problem import Problem
-from metagen.request import AnyBackend
+from metagen.request import AnyBackend, opened
 from metagen.run import Generator, Verifier
 from metagen.run.protocols import is_joint
 from metagen.settings import CONCURRENCY
@@ -268,9 +268,7 @@ class Workers:
         self, problems: Iterable[Problem | str], strategy: Generator, *, concurrency: int, **settings: Any
     ) -> AsyncGenerator[Record, None]:
         """With a strategy that decides over many problems: it runs in this process."""
-        async with AsyncExitStack() as stack:
-            for model in self.models.values():
-                await stack.enter_async_context(model)
+        async with opened(self.models):
             self.tell(await remarks(strategy, self.models, settings["seed"]))
             at_once = concurrency * self._count
             solved = solve_all(problems, strategy, self.models, concurrency=at_once, **settings)

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from math import isfinite
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 import msgspec
@@ -29,6 +28,9 @@ SYNC_SECONDS = 5.0
 stops does. By the clock, and not by the line, it costs under one per cent at any speed."""
 
 Row = TypeVar("Row")
+
+REMEDY = "run the command that writes this file again, or delete the line"
+"""For a last line that is no whole object and has no end."""
 
 _WRITER = json.JSONEncoder(ensure_ascii=False)
 _AT = re.compile(r" - at `\$\.?(.*?)`$")
@@ -60,8 +62,11 @@ class Reader(Generic[Row]):
         try:
             with path.open("rb") as file:
                 for number, line in enumerate(file, 1):
-                    if torn and not line.endswith(b"\n") and is_torn(line, path, alone=not start):
-                        return
+                    if not line.endswith(b"\n") and is_torn(line, path, alone=torn and not start):
+                        if torn:
+                            return
+                        if line.startswith(b"{") and not line.rstrip().endswith(b"}"):
+                            raise InputError(f"{path}, line {number}: was cut short: {REMEDY}")
                     if not line.isspace():
                         yield number, start, self.row(line, path, number)
                     start += len(line)
@@ -284,9 +289,7 @@ class Appender:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _claim(self) -> None:

@@ -1,6 +1,7 @@
-"""Templates of prompts: a text with `{prompt}` and other fields of a problem's row in it."""
+"""Small files of text as a whole, and templates: prompts with `{prompt}` and other fields of a row in them."""
 
 import re
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,3 +73,11 @@ def read_text(path: Path) -> str:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise InputError(f"{path}: is not UTF-8 text") from None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A file of TOML. Raises `InputError`, naming the line."""
+    try:
+        return tomllib.loads(read_text(path))
+    except (ValueError, RecursionError) as error:  # the second for what is nested too deeply
+        raise InputError(f"{path}: is not TOML: {error}") from None

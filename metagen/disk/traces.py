@@ -134,6 +134,11 @@ def row_of(span: Span, problem: str) -> dict[str, Any]:
     return row | {name: seconds for name in ("overshoot", "waited") if (seconds := round(getattr(span, name), 3))}
 
 
+def rows_of(root: Span, problem: str) -> list[SpanRow]:
+    """A tree of spans as it would be read from its lines."""
+    return [SpanRow.model_validate(row_of(span, problem)) for span in root.walk()]
+
+
 def _compared(span: Span) -> dict[str, Any]:
     """How many candidates a strategy compared, with their texts where the completions below do not tell them."""
     if not span.samples:

@@ -2,7 +2,6 @@
 
 import os
 import re
-import tomllib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from metagen.analysis.fronts import Point, point
 from metagen.calls import hint
 from metagen.disk.problems import problem_file
-from metagen.disk.templates import read_turn
+from metagen.disk.templates import read_toml, read_turn
 from metagen.errors import InputError, first_fault
 from metagen.jobs.costs import require_judged
 from metagen.jobs.job import Job, Order, prepare
@@ -111,15 +110,7 @@ class Cell:
 def read_plan(path: Path) -> Plan:
     """Raises `InputError`, naming the file and the field or line."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: is not UTF-8 text") from None
-    try:
-        plan = Plan.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path}: is not TOML: {error}") from None
+        plan = Plan.model_validate(read_toml(path))
     except ValidationError as error:
         raise InputError(f"{path}: {_fault(error)}") from None
     _check_names(path, plan)

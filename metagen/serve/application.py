@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from metagen.answers.protocol import Answers
 from metagen.budget import Budget, tightest
 from metagen.errors import MetagenError, ServerBusy
 from metagen.jobs.costs import check_costs
-from metagen.request import AnyBackend, price_of
+from metagen.request import AnyBackend, opened, price_of
 from metagen.run import Generator
 from metagen.run.sending import unpriced
 from metagen.serve.keys import Key, authorise, check_keys, is_here
@@ -131,9 +131,7 @@ class Server:
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
-        async with AsyncExitStack() as stack:
-            for backend in {id(each): each for each in self._service.models.values()}.values():
-                await stack.enter_async_context(backend)
+        async with opened(self._service.models):
             self._service.open()
             try:
                 yield

@@ -2,7 +2,6 @@
 
 import hmac
 import os
-import tomllib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from metagen.budget import Budget
+from metagen.disk.templates import read_toml
 from metagen.errors import InputError, first_fault
 from metagen.serve.refusals import Refusal
 
@@ -77,13 +77,9 @@ def hashed(secret: str) -> bytes:
 def read_keys(path: Path) -> tuple[Key, ...]:
     """The keys in a TOML file. Raises `InputError`, naming the file and the field."""
     try:
-        rows = KeyFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8-sig"))).key
+        rows = KeyFile.model_validate(read_toml(path)).key
     except ValidationError as error:
         raise InputError(f"{path}: {first_fault(error)}") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise InputError(f"{path}: cannot be read as TOML: {error}") from None
     keys = tuple(row.key() for row in rows)
     check_keys(keys, f"{path}: ")
     return keys

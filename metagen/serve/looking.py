@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from metagen.disk.rows import SolutionRow
-from metagen.disk.traces import SpanRow, row_of
+from metagen.disk.traces import rows_of
 from metagen.solution import Solution
 from metagen.view.packing import encoded
 from metagen.view.problems import columns, problem
@@ -34,8 +34,7 @@ def _named(latest: Latest) -> Iterator[tuple[str, Solution]]:
 
 
 def _whole(name: str, solution: Solution) -> dict[str, object]:
-    spans = [SpanRow.model_validate(row_of(span, name)) for span in solution.trace.walk()]
-    return problem(_row(name, solution), spans)
+    return problem(_row(name, solution), rows_of(solution.trace, name))
 
 
 def _row(name: str, solution: Solution) -> SolutionRow:

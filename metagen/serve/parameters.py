@@ -11,12 +11,13 @@ from pydantic_core import ErrorDetails
 
 from metagen.answers.kinds import MATHS
 from metagen.answers.protocol import Answers
-from metagen.answers.structured import Json
+from metagen.answers.structured import Json, refuse_constant
 from metagen.budget import Budget
 from metagen.errors import InputError
 from metagen.problem import Problem
+from metagen.request import NUMBERS
 from metagen.serve.refusals import Refusal
-from metagen.serve.tools import Calls, ToolSpec, read_tools
+from metagen.serve.tools import Calls, read_tools
 
 MOST_CHOICES = 128
 Positive = Annotated[int, Field(ge=1, le=2**31)]
@@ -189,18 +190,6 @@ class Response(Common):
         return self.max_output_tokens
 
 
-SETTINGS = (
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "repetition_penalty",
-    "presence_penalty",
-    "frequency_penalty",
-    "min_tokens",
-)
-"""Parameters that `Model` calls as clients do."""
-
 Kind = TypeVar("Kind", bound=Common)
 
 
@@ -240,16 +229,12 @@ def decode(body: bytes) -> dict[str, Any]:
         given = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         try:  # half a character of UTF-16, as a text that JavaScript cut may have, is read by this reader alone
-            given = json.loads(body, parse_constant=_no_constant)
+            given = json.loads(body, parse_constant=refuse_constant)
         except (ValueError, RecursionError):
             raise Refusal(400, f"The body is not JSON: {error}", code="invalid_json") from None
     if not isinstance(given, dict):
         raise Refusal(400, "The body must be a JSON object", code="invalid_json")
     return given
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 def validate(kind: type[Kind], given: Mapping[str, Any]) -> Kind:
@@ -289,7 +274,7 @@ def _place(error: ErrorDetails, given: Any) -> list[str]:
 def read_chat(given: Mapping[str, Any], answers: Answers = MATHS) -> Call:
     """What a body of `/v1/chat/completions` asks for."""
     body = validate(Chat, given)
-    calls = _calls(body, tools=body.tools, choice=body.tool_choice, parallel=body.parallel_tool_calls)
+    calls = _calls(body)
     form = _form(body.response_format)
     kind = calls or (Json() if form else answers)
     return _call(
@@ -324,7 +309,7 @@ def read_completion(given: Mapping[str, Any], answers: Answers = MATHS) -> Call:
 def read_response(given: Mapping[str, Any], answers: Answers = MATHS) -> Call:
     """What a body of `/v1/responses` asks for."""
     body = validate(Response, given)
-    calls = _calls(body, tools=body.tools, choice=body.tool_choice, parallel=body.parallel_tool_calls)
+    calls = _calls(body)
     form = _form(body.text.format if body.text else None)
     turns = [{"role": "user", "content": body.input}] if isinstance(body.input, str) else _turns(body.input)
     if not turns:
@@ -364,7 +349,7 @@ def _call(
     instructions: str | None = None,
 ) -> Call:
     own = body.metagen or Own()
-    settings = {name: value for name in SETTINGS if (value := getattr(body, name)) is not None}
+    settings = {name: value for name in NUMBERS if (value := getattr(body, name)) is not None}
     given = dict(zip(settings, settings, strict=True))
     for name, param, value in (
         ("logit_bias", "logit_bias", _biases(body.logit_bias)),
@@ -470,11 +455,9 @@ def _budget(given: BudgetFields | int | None) -> Budget:
     return Budget(given)
 
 
-def _calls(
-    body: Common, *, tools: list[dict[str, Any]] | None, choice: str | dict[str, Any] | None, parallel: bool | None
-) -> Calls | None:
-    compare = body.metagen.compare if body.metagen else None
-    specs: list[ToolSpec] = read_tools(tools or [])
+def _calls(body: Chat | Response) -> Calls | None:
+    compare, choice = body.metagen.compare if body.metagen else None, body.tool_choice
+    specs = read_tools(body.tools or [])
     if not specs and choice not in (None, "none", "auto"):
         raise Refusal(400, "'tool_choice' needs 'tools'", param="tool_choice", code="invalid_value")
     if not specs or choice == "none":
@@ -482,7 +465,8 @@ def _calls(
     if choice not in (None, "auto"):
         said = "'tool_choice': only 'auto' and 'none' are supported: no model is forced to call a tool"
         raise Refusal(400, said, param="tool_choice", code="unsupported_value")
-    return Calls(tuple(specs), tuple(compare) if compare is not None else None, several=parallel is not False)
+    counting = None if compare is None else tuple(compare)
+    return Calls(tuple(specs), counting, several=body.parallel_tool_calls is not False)
 
 
 def read_budget(text: str) -> Budget:

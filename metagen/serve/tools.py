@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from metagen.answers.by_key import ByKey
+from metagen.answers.structured import json_key, read_json
 from metagen.serve.refusals import Refusal
 
 CALL = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
@@ -64,10 +65,10 @@ class Calls(ByKey):
         return json.dumps([{"name": call.name, "arguments": call.arguments} for call in called], sort_keys=True)
 
     def key(self, answer: str) -> str:
-        called = _loaded(answer)
+        called = read_json(answer)
         if not isinstance(called, list) or not all(map(_is_call, called)):
             return answer
-        return json.dumps([[each["name"], self._counting(each["arguments"])] for each in called], sort_keys=True)
+        return json_key([[each["name"], self._counting(each["arguments"])] for each in called])
 
     def _counting(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         if self.compare is None:
@@ -104,25 +105,14 @@ def _tool(given: Mapping[str, Any], number: int) -> ToolSpec:
 
 
 def _read(piece: str) -> ToolCall | None:
-    made = _loaded(piece)
+    made = read_json(piece)
     if not isinstance(made, dict) or not isinstance(made.get("name"), str):
         return None
     arguments = made.get("arguments", made.get("parameters", {}))
-    arguments = _loaded(arguments) if isinstance(arguments, str) else arguments
+    arguments = read_json(arguments) if isinstance(arguments, str) else arguments
     return ToolCall(made["name"], arguments) if isinstance(arguments, dict) else None
 
 
 def _is_call(made: object) -> bool:
     """Whether it is a call as `extract` writes it, and no other object."""
     return isinstance(made, dict) and made.keys() == {"name", "arguments"} and isinstance(made["arguments"], dict)
-
-
-def _loaded(text: str) -> Any:
-    try:
-        return json.loads(text, parse_constant=_refused)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _refused(name: str) -> None:
-    raise ValueError(f"{name} is no number of JSON")

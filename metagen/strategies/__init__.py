@@ -34,7 +34,10 @@ if TYPE_CHECKING:
     from metagen.strategies.parallel.vote import BestOf, Vote
     from metagen.strategies.refine import Correct, Refine
     from metagen.strategies.thinking import EarlyExit, Shortest, Think
-    from metagen.strategies.tree import ABMCTS, DVTS, MCTS, Beam, BestFirst, Joined, ParticleFilter, Rebase
+    from metagen.strategies.tree.adaptive import ABMCTS
+    from metagen.strategies.tree.joined import Joined
+    from metagen.strategies.tree.levels import DVTS, Beam, ParticleFilter, Rebase
+    from metagen.strategies.tree.windows import MCTS, BestFirst
 
 __all__ = [
     "ABMCTS",

@@ -12,6 +12,7 @@ from metagen import InputError, MetagenError, Problem, Scripted, Vote, solve
 from metagen.adapters import otlp
 from metagen.adapters.otlp import CONTENT, LiveSender, export_run, exporter_to, shows_content
 from metagen.disk.runs import RunDirectory
+from metagen.disk.traces import rows_of
 from metagen.view.reading import RunRows
 from tests.support.collector import collecting
 from tests.support.viewed import make_run
@@ -138,7 +139,7 @@ async def test_solutions_are_sent_as_they_come_and_a_collector_that_fails_costs_
         assert "the collector does not take the traces" in sender.error
         refused = pytest.raises(MetagenError, match="the collector does not take")
         with refused, otlp.Sender(exporter_to(collector.url), "run", "") as run:
-            run.add(solution, otlp.rows_of(solution), 0)
+            run.add(solution, rows_of(solution.trace, solution.problem), 0)
 
 
 ODD = "half \ud83d of a pair"

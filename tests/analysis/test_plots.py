@@ -76,6 +76,22 @@ def test_colours_are_those_that_all_can_tell_apart() -> None:
     assert len(set(plots.COLOURS.values())) == 4
 
 
+def test_strategies_that_differ_in_a_number_are_joined_with_their_intervals() -> None:
+    axes = pytest.importorskip("matplotlib.figure").Figure().subplots()
+    points = [
+        Point("p", "m", "vote1", "", 1, 9, 0.5, 0.4, 0.7, tokens=10, flops=0, calls=1),
+        Point("p", "m", "best4", "", 1, 9, 0.6, 0.5, 0.8, tokens=30, flops=0, calls=4),
+        Point("p", "m", "vote4", "", 1, 9, 0.8, 0.7, 0.9, tokens=40, flops=0, calls=4),
+    ]
+    plots.draw_front(axes, "some", points)
+    vote, best = axes.containers
+    assert (vote.get_label(), best.get_label()) == ("vote", "best")
+    assert vote.lines[0].get_xydata().ravel() == pytest.approx([10, 50, 40, 80])
+    assert best.lines[0].get_xydata().ravel() == pytest.approx([30, 60])
+    (bars,) = vote.lines[2]
+    assert np.array(bars.get_segments())[:, :, 1].ravel() == pytest.approx([40, 70, 70, 90])
+
+
 def test_no_two_strategies_of_a_front_look_alike() -> None:
     axes = pytest.importorskip("matplotlib.figure").Figure().subplots()
     points = [Point("p", "m", f"{name}4", "", 1, 9, 0.5, 0.4, 0.6, 10, 1e9, 1) for name in "abcdefghijklmnopqrst"]

@@ -232,6 +232,13 @@ def test_what_is_no_pool_of_these_problems_is_refused(
         read(lines(tmp_path / "pool.jsonl", rows), problems)
 
 
+def test_a_pool_whose_last_line_was_cut_short_is_refused(tmp_path: Path, problems: ProblemFile) -> None:
+    path = lines(tmp_path / "pool.jsonl", [sample("a", 0, "2"), sample("a", 1, "3")])
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(InputError, match=r"pool\.jsonl, line 2: was cut short: run the command"):
+        read(path, problems)
+
+
 SPLIT = [
     thought("a", 0, "hm"),
     thought("a", 1, "so", is_open=True, tokens=9),

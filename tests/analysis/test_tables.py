@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from metagen.analysis.curve import Curve, Samples
-from metagen.analysis.rules import all_rules
+from metagen.analysis.rules import all_rules, first_k
 from metagen.analysis.tables import (
     Source,
     answers,
@@ -91,6 +91,18 @@ def test_sources_are_compared_over_the_problems_and_rules_they_share() -> None:
     assert list(versus(source(), replace(two, ids=("w", "x", "y", "z")))) == []
 
 
+def test_sources_are_compared_with_as_many_samples_as_both_have() -> None:
+    assert {(each.rule, each.k) for each in versus(source(), source("two"))} == {("coverage", 2), ("majority", 2)}
+
+
+def test_the_first_samples_as_they_stand_have_a_sheet_of_their_own() -> None:
+    one = source(first=first_k(SAMPLES))
+    whole, drawn, _ = sheets(one, measured(one))
+    assert whole.columns == ("k", "tokens", "coverage", "majority")
+    assert (drawn.columns, [row[0] for row in drawn.rows]) == (("k", "coverage", "majority"), ["1", "2"])
+    assert [row[1].partition(" ")[0] for row in drawn.rows] == ["50.0", "75.0"]
+
+
 def test_the_answers_of_two_runs_are_compared_where_both_have_a_verdict() -> None:
     one = source("one", correct={"a": True, "b": False, "c": False})
     two = source("two", correct={"b": True, "c": False, "d": True})
@@ -143,6 +155,16 @@ def test_two_sources_are_compared_where_they_cost_the_same() -> None:
     assert [each.difference.value for each in in_tokens] == pytest.approx([0.0] * 4)
     free = replace(SAMPLES, tokens=None)
     assert not list(equals(source("free", free), source("too", free)))
+
+
+def test_at_equal_cost_each_problem_is_compared_with_itself_in_whatever_order_it_comes() -> None:
+    order = np.array([3, 0, 1])
+    samples = Samples(SAMPLES.groups[order], SAMPLES.right[order], tokens=np.full((3, 2), 10))
+    even = source(samples=replace(SAMPLES, tokens=np.full((4, 2), 10)))
+    other = Source("other", ("d", "a", "b"), all_rules(samples, [1, 2]), {})
+    for found in (*equals(even, other), *equals(other, even)):
+        assert found.first_mean == pytest.approx(found.second_mean)
+        assert (found.difference.low, found.difference.high) == pytest.approx((0, 0))
 
 
 def test_what_an_accuracy_costs() -> None:

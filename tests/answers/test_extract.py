@@ -111,6 +111,7 @@ def test_an_answer_is_found_in_each_form(text: str, answer: str) -> None:
         ("\\boxed{5}\n\nThe answer: see above.", "5"),
         ("ANSWER: 7\n\\boxed{8}", "8"),
         ("\\boxed{1}\n#### 2\nThe answer is 3.", "1"),
+        ("We get \\boxed{12 apples}. The answer is 13.", "12 apples"),
     ],
 )
 def test_the_last_word_counts(text: str, answer: str) -> None:

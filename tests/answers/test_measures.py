@@ -2,7 +2,8 @@
 
 import pytest
 
-from metagen.answers.measures import LONGEST, measure_others
+from metagen.answers.canonical import canonical
+from metagen.answers.measures import LONGEST, UNITS, measure_others
 
 
 @pytest.mark.parametrize(
@@ -40,3 +41,13 @@ def test_these_units_are_others(one: str, other: str) -> None:
 def test_these_are_not_known_to_be_others(one: str, other: str) -> None:
     assert not measure_others(one, other)
     assert not measure_others(other, one)
+
+
+@pytest.mark.parametrize("unit", [each for each in UNITS if each.isalpha() and len(each) > 1])
+def test_every_unit_whose_names_are_known_is_a_unit_of_a_number(unit: str) -> None:
+    names = [unit, *UNITS[unit].split()]
+    assert {name: canonical(f"5 {name}") for name in names} == dict.fromkeys(names, "5")
+
+
+def test_what_may_be_a_product_is_a_unit_behind_a_space_alone() -> None:
+    assert [canonical(each) for each in ("5 mW", "5mW", "5 mg", "5mg", "5kV")] == ["5", "5mW", "5", "5mg", "5"]

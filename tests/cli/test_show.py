@@ -98,8 +98,13 @@ async def test_answers_are_listed_as_they_are_and_long_ones_by_their_beginning(
 
 async def test_a_problem_that_is_not_there_is_refused(tmp_path: Path) -> None:
     folder = await make_run(tmp_path)
-    with pytest.raises(InputError, match=r"has no problem 'x'; it has a, b, c and others"):
+    with pytest.raises(InputError, match=r"has no problem 'x'; it has a, b, c$"):
         show_problem(folder, "x")
+    several = await make_run(tmp_path / "several", problems=[Problem(f"p-{each}", "?") for each in range(4)])
+    with pytest.raises(InputError, match=r"has no problem 'x'; it has p-0, p-1, p-2 and others$"):
+        show_problem(several, "x")
+    with pytest.raises(InputError, match=r"has no problem '-1'; it has p-1 and others$"):
+        show_problem(several, "-1")
 
 
 async def test_of_several_models_each_candidate_names_the_one_that_wrote_it(

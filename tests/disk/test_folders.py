@@ -159,6 +159,7 @@ def test_runs_are_looked_for_once_in_each_folder(tmp_path: Path, monkeypatch: py
         ("*.jsonl", "elsewhere/pool.jsonl", False),
         ("**/*.jsonl", "pool.jsonl", True),
         ("**/*.jsonl", "data/deep/pool.jsonl", True),
+        ("**/*.jsonl", "data/deep/pool.csv", False),
         ("data/*.csv", "data/pool.jsonl", False),
         ("data/[pq]*", "data/../data/pool.jsonl", True),
     ],

@@ -115,6 +115,22 @@ def test_a_file_that_is_not_ours_is_refused_and_left_as_it_was(tmp_path: Path, c
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_a_line_that_was_cut_short_is_refused_where_it_matters(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b'{"a": 1}\n{"b')
+    with pytest.raises(InputError, match=r"rows\.jsonl, line 2: was cut short: run the command that writes this file"):
+        list(OBJECTS.read(path))
+    path.write_bytes(b'{"a": 1}\n{"b\n')
+    with pytest.raises(InputError, match="line 2: is not JSON"):
+        list(OBJECTS.read(path))
+    for line, said in ((b"{'b': 2}", "is not JSON"), ('{"b": "\xe9"}'.encode("latin-1"), "is not UTF-8 text")):
+        path.write_bytes(b'{"a": 1}\n' + line)
+        with pytest.raises(InputError, match=f"line 2: {said}"):
+            list(OBJECTS.read(path))
+    path.write_bytes(b'{"a": 1}\n{"b": 2}')
+    assert [row for *_, row in OBJECTS.read(path)] == [{"a": 1}, {"b": 2}]
+
+
 def test_nothing_is_changed_before_the_first_row_is_written(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b'{"a": 1}\n{"b')

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metagen import InputError
-from metagen.disk.templates import Template, read_template
+from metagen.disk.templates import Template, read_template, read_toml
 
 
 def filled(text: str, prompt: str = "3 + 4?", **row: object) -> str:
@@ -65,3 +65,26 @@ def test_a_template_is_a_file_of_text(tmp_path: Path) -> None:
         read_template(tmp_path / "x.txt")
     with pytest.raises(InputError, match="cannot be read"):
         read_template(tmp_path / "none.txt")
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"a = 1\nb = x\n", r"is not TOML: .*line 2"),
+        (b"seed = " + b"1" * 5000, "is not TOML: "),
+        (b"seed = " + b"[" * 5000, "is not TOML: "),
+        (b"name = '\xff'", "is not UTF-8 text$"),
+        (None, "cannot be read: No such file or directory$"),
+    ],
+)
+def test_what_is_no_toml_is_refused_by_the_name_of_its_file(tmp_path: Path, data: bytes | None, said: str) -> None:
+    path = tmp_path / "plan.toml"
+    if data is not None:
+        path.write_bytes(data)
+    with pytest.raises(InputError, match=rf"plan\.toml: {said}"):
+        read_toml(path)
+
+
+def test_toml_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "plan.toml").write_bytes(b"\xef\xbb\xbfname = 'a'\n")
+    assert read_toml(tmp_path / "plan.toml") == {"name": "a"}

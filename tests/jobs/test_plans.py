@@ -164,13 +164,15 @@ def test_models_that_verifiers_ask_are_opened_beside_and_draw_nothing_for_the_po
 def test_settings_of_a_verifiers_server_are_left_out_where_nothing_asks_it(folder: Path, model: str) -> None:
     (folder / "plan.toml").write_text(
         'problems = ["problems.jsonl"]\nload = ["own.py"]\n'
-        f'models = {{ own = "{model}" }}\nverifiers = {{ judge = "http://127.0.0.1:2/v1" }}\n'
+        f'models = {{ own = "{model}" }}\nverifiers = {{ judge = "http://127.0.0.1:2/v1", here = "model" }}\n'
         'server = { context = 900, "judge.context" = 800 }\n'
-        """strategies = { vote = "Vote(6)", judged = 'BestOf(6, by=Judge(of=Model("judge")))' }\n"""
+        """strategies = { vote = "Vote(6)", judged = 'BestOf(6, by=Judge(of=Model("judge")))', """
+        """beside = 'BestOf(6, by=Judge(of=Model("here")))' }\n"""
     )
-    vote, judged = cells(folder / "plan.toml", read_plan(folder / "plan.toml"))
+    vote, judged, beside = cells(folder / "plan.toml", read_plan(folder / "plan.toml"))
     assert vote.job.server == ({"context": 900} if model != "model" else {})
     assert judged.job.server == {"context": 900, "judge.context": 800}
+    assert beside.job.server == vote.job.server
     assert opening([vote, judged]).order.server == judged.job.server  # type: ignore[union-attr]
 
 

@@ -343,6 +343,17 @@ def test_a_response_reads_items_of_earlier_turns() -> None:
         read_response({"model": "m", "input": [{"type": "web_search_call"}]})
 
 
+@pytest.mark.parametrize("read", [read_chat, read_completion, read_response])
+@pytest.mark.parametrize("stream", [True, False])
+def test_only_a_streamed_chat_tells_events(read: Any, stream: bool) -> None:
+    body = {**LEAST[read], "stream": stream, "metagen": {"events": True}}
+    if read is read_chat and stream:
+        assert read(body).events
+        return
+    with pytest.raises(Refusal, match=r"'metagen.events': only a chat with stream=true tells them"):
+        read(body)
+
+
 def test_the_message_and_the_calls_of_a_reply_are_one_turn() -> None:
     calls = [
         {"type": "function_call", "call_id": name, "name": "weather", "arguments": "{}", "status": "completed"}
@@ -352,6 +363,8 @@ def test_the_message_and_the_calls_of_a_reply_are_one_turn() -> None:
         {
             "model": "m",
             "input": [
+                {"role": "user", "content": "Hello."},
+                {"role": "assistant", "content": "Hello!"},
                 {"role": "user", "content": "Weather?"},
                 {"type": "reasoning", "id": "rs_1", "summary": []},
                 {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "I look."}]},
@@ -360,6 +373,7 @@ def test_the_message_and_the_calls_of_a_reply_are_one_turn() -> None:
             ],
         }
     )
+    assert [turn.role for turn in call.problem.before] == ["user", "assistant"]
     assert [turn.role for turn in call.problem.after] == ["assistant", "tool", "tool"]
     said = call.problem.after[0].fields()
     assert said["content"] == "I look."

@@ -34,6 +34,7 @@ def test_equal_calls_have_one_name_and_equal_arguments() -> None:
     assert key(call_of(city="Bern", unit="C")) == key(call_of(unit="C", city="Bern"))
     assert key(call_of(city="Bern")) != key(call_of(city="Basel"))
     assert key(call_of(city="Bern", unit="C"), "city") == key(call_of(city="Bern", unit="F"), "city")
+    assert key(call_of(days=1)) == key(call_of(days=1.0)) != key(call_of(days=2))
     assert key("It rains.") != key(call_of(city="Bern"))
     assert key("") is None
 
@@ -80,6 +81,13 @@ def drawn(request: Request) -> str:
 def test_numbers_that_json_has_not_make_no_call() -> None:
     text = '<tool_call>{"name": "weather", "arguments": {"city": NaN}}</tool_call>'
     assert Calls((WEATHER,)).calls(text) == ()
+
+
+def test_a_number_that_no_float_can_hold_is_handed_over_as_it_is_written() -> None:
+    calls = Calls((WEATHER,))
+    text = '<tool_call>{"name": "weather", "arguments": {"days": -1e999}}</tool_call>'
+    assert calls.extract(text) == '[{"arguments": {"days": "-1e999"}, "name": "weather"}]'
+    assert [dict(call.arguments) for call in calls.calls(text)] == [{"days": "-1e999"}]
 
 
 async def test_an_odd_argument_is_handed_over_whole_and_streamed() -> None:

@@ -1,6 +1,5 @@
 """A model that is open already."""
 
-from types import TracebackType
 from typing import Self
 
 from metagen.backends.wrapper import Wrapper
@@ -12,7 +11,5 @@ class Opened(Wrapper):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         return None

@@ -21,6 +21,7 @@ from metagen.candidate import Candidate
 from metagen.distribution import how_to_install
 from metagen.errors import MetagenError
 from metagen.problem import Problem
+from metagen.request import opened
 from metagen.solution import Solution
 from metagen.solve import solve
 
@@ -123,10 +124,7 @@ class Engine:
     async def _open(self) -> None:
         """Open all models, or none. A semaphore belongs to the loop that it is used in."""
         self._room = asyncio.Semaphore(self._caller.concurrency)
-        async with AsyncExitStack() as opened:
-            for backend in self._caller.models.values():
-                await opened.enter_async_context(backend)
-            self._stack = opened.pop_all()
+        await self._stack.enter_async_context(opened(self._caller.models))
 
     def _problem(self, request: lm15.Request) -> Problem:
         """The problem that a request asks; asked again, it is another one, so that a seed draws other samples.

@@ -3,8 +3,7 @@
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from inspect_ai.model import (
     ChatMessage,
@@ -102,14 +101,6 @@ class ActiveModel(Backend):
         except UnfitRequest as error:
             return str(error)
         return ""
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        return None
 
 
 def _config(request: Request) -> GenerateConfig:

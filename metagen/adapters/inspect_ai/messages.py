@@ -82,11 +82,11 @@ def output_of(model: str, solutions: Iterable[Solution], answers: Answers) -> Mo
     )
 
 
-def message_of(text: str, thought: str, calls: list[ToolCall] | None = None, model: str = "") -> ChatMessageAssistant:
+def message_of(text: str, thought: str, calls: list[ToolCall] | None = None) -> ChatMessageAssistant:
     """A reply, with its thought as reasoning."""
     content: list[Any] = [ContentReasoning(reasoning=thought)] if thought else []
     parts = [*content, ContentText(text=text)] if content else text
-    return ChatMessageAssistant(content=parts, tool_calls=calls, model=model or None, source="generate")
+    return ChatMessageAssistant(content=parts, tool_calls=calls, source="generate")
 
 
 def usage_of(usage: Usage) -> ModelUsage:

@@ -15,7 +15,7 @@ from metagen.backends.http.connection import CLOSED, DONE, TRANSIENT, Refused, e
 from metagen.budget import Usage
 from metagen.confidence import of_token
 from metagen.errors import GenerationError, TransientError
-from metagen.request import Completion, Request, Sampling, completed
+from metagen.request import NUMBERS, Completion, Request, Sampling, completed
 from metagen.thinking import Family, Reply, may_think, split
 
 LENGTH = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"})
@@ -461,14 +461,7 @@ def _lasting(sampling: Sampling, model: str) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "tools": options.pop("tools", None),
         "model": sampling.adapter or model,
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
-        "top_k": sampling.top_k,
-        "min_p": sampling.min_p,
-        "presence_penalty": sampling.presence_penalty,
-        "frequency_penalty": sampling.frequency_penalty,
-        "repetition_penalty": sampling.repetition_penalty,
-        "min_tokens": sampling.min_tokens,
+        **{name: getattr(sampling, name) for name in NUMBERS},
         "logit_bias": {str(token): bias for token, bias in (sampling.logit_bias or {}).items()} or None,
         "bad_words": list(sampling.bad_words) or None,
         "stop_token_ids": list(sampling.stop_token_ids) or None,

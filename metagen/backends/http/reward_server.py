@@ -1,7 +1,6 @@
 """Reward models behind `vllm serve`."""
 
 from collections import OrderedDict
-from types import TracebackType
 from typing import Any, Self
 
 import msgspec
@@ -265,7 +264,5 @@ class VLLMRewardServer(RewardBackend):
             return False
         return True
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._http.close()

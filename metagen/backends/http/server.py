@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
-from types import TracebackType
 from typing import Any, Literal, Self
 
 from metagen.backends.http.books import Books, Lengths, reserved
@@ -471,9 +470,7 @@ class OpenAIServer(Backend):
         self._one_by_one = True
         self._words.say("it draws one sample per request")
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._http.close()
 
 

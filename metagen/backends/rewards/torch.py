@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from metagen.backends.folder import config_of, find_model, name_of, one_line, where_models_are
@@ -152,9 +151,7 @@ class TorchReward(RewardBackend):
         with suppress(InputError):
             self.card = ModelCard.of(config.to_dict(), self.name)
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         worker, self._worker = self._worker, None
         if worker:
             worker.cancel()

@@ -6,7 +6,6 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from metagen.backends.folder import config_of, find_model, name_of, one_line, where_models_are
@@ -174,9 +173,7 @@ class Engine(Served):
             return InputError(f"cannot open {self._model}: {reason}{where_models_are(self._model)} (log: {self._log})")
         return BackendGone(f"the engine of {self._name} was killed while it was being opened (log: {self._log})")
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     async def aclose(self) -> None:

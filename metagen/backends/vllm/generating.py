@@ -14,21 +14,8 @@ from metagen.backends.vllm.flight import Flight
 from metagen.backends.vllm.prompts import Prompts
 from metagen.confidence import of_token
 from metagen.errors import GenerationError, InputError, MetagenError, UnfitRequest
-from metagen.request import Backend, Completion, Meter, Outcome, Request, Sampling
+from metagen.request import NUMBERS, Backend, Completion, Meter, Outcome, Request, Sampling
 from metagen.thinking import Family, find_family, split
-
-SHARED = (
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "repetition_penalty",
-    "presence_penalty",
-    "frequency_penalty",
-    "min_tokens",
-    "logit_bias",
-)
-"""Settings that vLLM calls as we do; `None` leaves them to the model's own defaults."""
 
 
 class VLLMEngine(Engine, Backend):
@@ -154,7 +141,7 @@ class VLLMEngine(Engine, Backend):
 
         sampling = request.sampling
         _check_top(sampling.top_logprobs, self._llm.model_config)
-        chosen = {field: value for field in SHARED if (value := getattr(sampling, field)) is not None}
+        chosen = {field: value for field in (*NUMBERS, "logit_bias") if (value := getattr(sampling, field)) is not None}
         shown = {"skip_special_tokens": False} if self._prompts.shows_marks(sampling) else {}
         return SamplingParams(
             **self._sampling_defaults | chosen | dict(sampling.extra or {}) | shown,
