@@ -1,4 +1,4 @@
-.PHONY: help demo test core cluster installs pages adapters system check cover tables docs bench gpu-check torture clients lecture sbom clean
+.PHONY: help demo test core newer cluster installs pages adapters system check cover tables docs bench gpu-check torture clients lecture sbom clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -41,6 +41,16 @@ CORE := run spec strategies disk backends/http/test_server.py backends/test_*.py
 
 core: $(READY) ## run the tests that need no vLLM, no torch and no sandbox, on any system
 	$(BIN)/python -m pytest -n 2 -m "not engine and not install and not browser and not ray" $(addprefix tests/,$(CORE))
+
+NEWER := build/newer
+
+newer: $(READY) ## run the same tests with the newest Python that is here, in an environment of its own
+	@for python in python3.13 $$HOME/.pyenv/versions/3.13.*/bin/python python3.12 $$HOME/.pyenv/versions/3.12.*/bin/python; do \
+		$$python -c "" 2>/dev/null || continue; \
+		echo "the tests run with $$($$python --version)"; \
+		$$python -m venv $(NEWER) && $(NEWER)/bin/python -m pip install --quiet --editable ".[dev]" || exit 1; \
+		exec $(MAKE) core BIN=$(CURDIR)/$(NEWER)/bin; \
+	done; echo "no newer Python: the tests are not run with one"
 
 system: ## install what the system must bring for tests of code and proofs, where that is possible
 	@if command -v bwrap >/dev/null && command -v coqc >/dev/null; then exit 0; fi; \

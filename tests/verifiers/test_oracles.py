@@ -260,7 +260,7 @@ if child:
     assert os.waitpid(child, 0)[1] == 0
     assert asyncio.run(grade('x+4', '4+x'))
 """
-    with script(body) as forked:
+    with script(body, "-W", "ignore::DeprecationWarning") as forked:  # later Pythons warn of a fork beside threads
         _, errors = forked.communicate(timeout=120)
     assert (forked.returncode, errors) == (0, "")
 
