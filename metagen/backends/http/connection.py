@@ -384,9 +384,13 @@ async def find_model(
 
 
 def _by_name(listed: Any) -> dict[str, Any]:
-    """The models that a server lists. Raises `TypeError` or `KeyError` for what is no such list."""
-    cards = {card["id"]: card for card in listed["data"] if isinstance(card["id"], str)}
-    if listed["data"] and not cards:
+    """The models that a server lists. Raises `TypeError` or `KeyError` for what is no such list.
+
+    Together's list is not inside an object, as OpenAI's is.
+    """
+    given = listed if isinstance(listed, list) else listed["data"]
+    cards = {card["id"]: card for card in given if isinstance(card["id"], str)}
+    if given and not cards:
         raise TypeError("no model has a name that is a text")
     return cards
 

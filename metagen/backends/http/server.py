@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 
 from metagen.backends.http.books import Books, Lengths, reserved
 from metagen.backends.http.connection import PROBE_EVERY, Http, Refused, WebPage, final, find_model
-from metagen.backends.http.dialects import DIALECTS, of_owner
+from metagen.backends.http.dialects import DIALECTS, lengths_of, of_owner
 from metagen.backends.http.hardware import add_remedy, is_crash, seems_cpu
 from metagen.backends.http.openai import (
     ENDED,
@@ -400,8 +400,8 @@ class OpenAIServer(Backend):
         words = self._words = self._unread()  # what served here before may have been another model
         self._crashed = False
         words.model, card = await find_model(self._http, words.model, self._serves)
-        length = card.get("max_model_len")
-        words.context = words.context or (length if isinstance(length, int) and length > 0 else None)
+        context, words.most = lengths_of(card)
+        words.context = words.context or context
         if not words.context:
             words.say(f"its context is unknown: {CONTEXT} tokens are assumed")
         await self._find_dialect(card)
