@@ -39,7 +39,9 @@ TOO_LARGE = re.compile("request too large", re.IGNORECASE)
 """What OpenAI's API says with the first of them of a request that no rate will ever allow."""
 PAYMENT = 402
 """The status where an account has no money left."""
-CLOSED = frozenset({401, PAYMENT, 403, 404})
+FORBIDDEN = 403
+"""The status of a key without a right, and of a request that a gateway's moderation or firewall turns away."""
+CLOSED = frozenset({401, PAYMENT, FORBIDDEN, 404})
 """Statuses of a wrong key, a spent account or a wrong model, which every request will get."""
 SPENT = "insufficient_quota"
 """How OpenAI's API says that with status 429."""
@@ -388,7 +390,7 @@ def _by_name(listed: Any) -> dict[str, Any]:
 
     Together's list is not inside an object, as OpenAI's is.
     """
-    given = listed if isinstance(listed, list) else listed["data"]
+    given = listed if listed and isinstance(listed, list) else listed["data"]
     cards = {card["id"]: card for card in given if isinstance(card["id"], str)}
     if given and not cards:
         raise TypeError("no model has a name that is a text")
