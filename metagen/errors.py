@@ -3,7 +3,7 @@
     MetagenError
     ├── InputError            the caller's input is wrong: exit code 2, in most cases before anything is spent
     │   └── WeightError       a weighted vote was given a weight that cannot be one, after the samples were drawn
-    ├── BackendGone           the model cannot be reached any more: the run ends, and can be resumed
+    ├── BackendGone           the model cannot be reached any more: the run ends, unless a `Fallback` has another
     ├── StorageError          the disk takes no more: the run ends, and can be resumed; exit code 1
     └── SampleError           costs one sample, is written on its span, and the search continues
         ├── GenerationError   the model refused or failed this one request
