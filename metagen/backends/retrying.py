@@ -186,8 +186,8 @@ class Patience:
                 with attempt:
                     await opening()
         except TransientError as error:
-            hint = f": {error.remedy or 'is the server running?'}" if error.unreachable else ""
-            raise InputError(f"{error}{hint}") from None
+            hint = error.remedy or ("is the server running?" if error.unreachable else "")
+            raise InputError(f"{error}: {hint}" if hint else str(error)) from None
 
 
 class _Patient(Passing[Inner]):

@@ -108,6 +108,7 @@ class Http:
         self._silence = silence
         self._probe_every = probe_every
         self._wire: Wire | None = None
+        self._hangs_up = False
         self._watcher: asyncio.Task[None] | None = None
         self.lists = True
         """Whether it lists its models: where that shows a web page, a page is no sign of trouble."""
@@ -130,7 +131,14 @@ class Http:
                 f"{self.base} is not on this machine, and its address is plain HTTP, where anybody on the way could "
                 f"read {which}: use https://, {without}, or allow it with insecure_key"
             )
-        self._wire = Wire(self.host, self._headers | key, _proxy_for(self.base), self._connect, self._one_line)
+        self._wire = Wire(
+            self.host,
+            self._headers | key,
+            _proxy_for(self.base),
+            self._connect,
+            self._one_line,
+            hangs_up=self._hangs_up,
+        )
 
     async def close(self) -> None:
         wire, self._wire = self._wire, None
@@ -141,6 +149,7 @@ class Http:
                 await asyncio.gather(watcher, return_exceptions=True)
         finally:
             if wire:
+                self._hangs_up = wire.hangs_up
                 await wire.aclose()
 
     async def get(self, url: str) -> Any:
