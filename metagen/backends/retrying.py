@@ -71,7 +71,7 @@ class Patience:
     async def watched(self, work: Callable[[], Awaitable[Result]]) -> Result:
         """Do it, unless the server is gone, and keep count of failures."""
         if (gone := self._gone) and not await self._is_back():
-            raise gone
+            raise gone.with_traceback(None)  # else it would keep the frames of all that it was raised to
         try:
             result = await work()
         except TransientError as error:

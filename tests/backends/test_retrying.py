@@ -1,6 +1,7 @@
 """Failures that pass, and those that do not."""
 
 import asyncio
+import traceback
 from collections import Counter
 from dataclasses import replace
 from math import inf
@@ -200,7 +201,8 @@ async def test_a_server_that_refuses_the_key_is_asked_again_only_after_a_while()
 
 async def test_a_run_that_falls_back_does_not_ask_a_dead_server_for_each_problem() -> None:
     large = Failing(*(TransientError("no", unreachable=True) for _ in range(10_000)))
-    models = {"large": quick(large, patience=0), "small": Scripted("The answer is 7.")}
+    retrying = quick(large, patience=0)
+    models = {"large": retrying, "small": Scripted("The answer is 7.")}
     problems = [Problem(str(number), "?", "7") for number in range(200)]
     strategy = Fallback(Vote(2, of=Model("large")), Model("small"))
     solutions = [each async for each in solve_all(problems, strategy, models, concurrency=4)]
@@ -209,6 +211,8 @@ async def test_a_run_that_falls_back_does_not_ask_a_dead_server_for_each_problem
         "BackendGone: scripted has not answered for 0 s; the last error: no"
     }
     assert len(large.requests) < 20
+    assert (gone := retrying._patience._gone)
+    assert len([*traceback.walk_tb(gone.__traceback__)]) < 100, "what it was raised to is not kept"
 
 
 async def test_counting_is_tried_again_too() -> None:
