@@ -92,6 +92,12 @@ class TransientError(GenerationError):
         self.remedy = remedy
         """What to do about that, or to look at, where it is known."""
 
+    @property
+    def advice(self) -> str:
+        """The message, and after it what to look at where a server cannot be opened."""
+        remedy = self.remedy or ("is the server running?" if self.unreachable else "")
+        return f"{self}: {remedy}" if remedy else str(self)
+
 
 class ServerBusy(TransientError):
     """The server takes no more requests at the moment, as where it limits the rate."""

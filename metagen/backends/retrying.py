@@ -186,8 +186,7 @@ class Patience:
                 with attempt:
                     await opening()
         except TransientError as error:
-            hint = error.remedy or ("is the server running?" if error.unreachable else "")
-            raise InputError(f"{error}: {hint}" if hint else str(error)) from None
+            raise InputError(error.advice) from None
 
 
 class _Patient(Passing[Inner]):
