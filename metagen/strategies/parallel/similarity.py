@@ -135,7 +135,7 @@ def _called(
         return np.array(matrix(texts), float)
     except MetagenError:
         raise
-    except Exception as error:  # whatever a user's function raises is its failure
+    except (Exception, SystemExit) as error:  # whatever a user's function raises is its failure
         raise VerifierError(_failure(similarity, error)) from error
 
 
@@ -174,11 +174,11 @@ def _compared(text: str, other: str, similarity: Similarity) -> float:
         return float(similarity(text, other))
     except MetagenError:
         raise
-    except Exception as error:  # whatever a user's function raises is its failure
+    except (Exception, SystemExit) as error:  # whatever a user's function raises is its failure
         raise VerifierError(_failure(similarity, error)) from error
 
 
-def _failure(similarity: Similarity, error: Exception) -> str:
+def _failure(similarity: Similarity, error: BaseException) -> str:
     return f"{literal(similarity)}: {type(error).__name__}: {error}"
 
 
