@@ -3,7 +3,7 @@
     MetagenError
     ├── InputError            the caller's input is wrong: exit code 2, in most cases before anything is spent
     │   └── WeightError       a weighted vote was given a weight that cannot be one, after the samples were drawn
-    ├── BackendGone           the model cannot be reached any more: the run ends, and can be resumed
+    ├── BackendGone           the model cannot be reached any more: the run ends, unless a `Fallback` has another
     ├── StorageError          the disk takes no more: the run ends, and can be resumed; exit code 1
     └── SampleError           costs one sample, is written on its span, and the search continues
         ├── GenerationError   the model refused or failed this one request
@@ -91,6 +91,12 @@ class TransientError(GenerationError):
         """Whether there was no connection to the server at all."""
         self.remedy = remedy
         """What to do about that, or to look at, where it is known."""
+
+    @property
+    def advice(self) -> str:
+        """The message, and after it what to look at where a server cannot be opened."""
+        remedy = self.remedy or ("is the server running?" if self.unreachable else "")
+        return f"{self}: {remedy}" if remedy else str(self)
 
 
 class ServerBusy(TransientError):

@@ -778,6 +778,17 @@ def test_what_ends_a_run_early_is_one_line(
     assert said in result.err
 
 
+def test_the_end_of_an_input_inside_a_command_is_no_interruption(
+    metagen: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def ends(*_: object) -> int:
+        raise EOFError("a socket of the user's ended")
+
+    monkeypatch.setattr(jobs, "solve_file", ends)
+    with pytest.raises(EOFError, match="a socket of the user's ended"):
+        metagen("solve", "problems.jsonl", *POOL)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "out", "err"),
     [

@@ -148,7 +148,7 @@ class Function(ByKey):
             return None
         try:
             answer = self.reads(text)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise VerifierError(f"{literal(self.reads)}: {type(error).__name__}: {error}") from error
         if call := unawaited(answer):
             raise VerifierError(f"{literal(self.reads)} returned {call}: {PLAIN_DEF}")

@@ -102,7 +102,7 @@ def read_keyed(kind: Answers, text: str, *, finished: bool = True) -> tuple[str 
         return answer, key if isinstance(key, str) else _refuse(key, kind, "key")
     except MetagenError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise VerifierError(f"{type(kind).__name__}: {type(error).__name__}: {error}") from error
 
 
@@ -161,7 +161,7 @@ async def _compared(kind: Answers, answer: str, reference: str) -> bool | None:
             return await equal
     except MetagenError:
         raise
-    except Exception as error:  # whatever a user's kind of answers raises is a verifier's failure
+    except (Exception, SystemExit) as error:  # whatever a user's kind of answers raises is a verifier's failure
         raise VerifierError(f"{type(kind).__name__}: {type(error).__name__}: {error}") from error
     raise VerifierError(f"{type(kind).__name__}.equal is not async: write async def")
 

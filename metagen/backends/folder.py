@@ -1,6 +1,7 @@
 """The folder of a model: what must be in it, what it is called, and its `config.json`."""
 
 import os
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,9 @@ from metagen.calls import hint
 from metagen.card.layouts import read_config
 from metagen.errors import InputError
 from metagen.models import SHIPPED
+
+CLOSE = 0.8
+"""How alike a name without an owner is to that of a model that ships, at least, to be taken for a misspelling of it."""
 
 
 def find_model(model: str | Path) -> str:
@@ -19,12 +23,16 @@ def find_model(model: str | Path) -> str:
 
 
 def check_model(model: str) -> None:
-    """Raise `InputError` if `model` is a folder without a model, or looks like a path and is none."""
+    """Raise `InputError` if `model` is a folder without a model, or looks like a path or a name of ours and is none."""
     if os.path.isdir(model):  # unlike `Path.is_dir`, it takes a name of any length
         if not os.path.exists(os.path.join(model, "config.json")):
             raise InputError(f"{model} holds no model: it has no config.json")
-    elif _is_path(model) and not os.path.exists(model):
+    elif os.path.exists(model):
+        return
+    elif _is_path(model):
         raise InputError(f"there is no model at {model}: give the folder of a model, or its name on the hub")
+    elif "/" not in model and (meant := get_close_matches(model.lower(), SHIPPED, n=1, cutoff=CLOSE)):
+        raise InputError(f"there is no model {model!r} that ships with metagen: did you mean {meant[0]}?")
 
 
 def _is_path(model: str) -> bool:

@@ -71,11 +71,14 @@ class Patience:
     async def watched(self, work: Callable[[], Awaitable[Result]]) -> Result:
         """Do it, unless the server is gone, and keep count of failures."""
         if (gone := self._gone) and not await self._is_back():
-            raise gone
+            raise gone.with_traceback(None)  # else it would keep the frames of all that it was raised to
         try:
             result = await work()
         except TransientError as error:
             self._failed(error)
+            raise
+        except BackendGone as gone:  # as by a wrong key: a run that goes on without it does not ask for each problem
+            self._gone, self._rests_until = gone, asyncio.get_running_loop().time() + REST
             raise
         self._failures = 0
         self._answered += 1
@@ -183,8 +186,7 @@ class Patience:
                 with attempt:
                     await opening()
         except TransientError as error:
-            hint = f": {error.remedy or 'is the server running?'}" if error.unreachable else ""
-            raise InputError(f"{error}{hint}") from None
+            raise InputError(error.advice) from None
 
 
 class _Patient(Passing[Inner]):
@@ -213,8 +215,9 @@ class Retrying(_Patient[Backend], Wrapper):
     are asked for again. What each try used is counted; under a budget, each new try reserves anew. A try that finds no
     server does not count, nor does another one while the server answers nobody, or one that is turned away (429, 503)
     while the server answers others. When nothing has succeeded for `patience` seconds and several tries, it is gone:
-    that and all other requests raise `BackendGone`, until it answers again. Errors that will not change are raised at
-    once. Opening is tried again alike, unless nothing listens there.
+    that and all other requests raise `BackendGone`, until it answers again. After a refusal of the key they do so for
+    some seconds. Errors that will not change are raised at once. Opening is tried again alike, unless nothing listens
+    there.
     """
 
     async def generate(self, request: Request, spend: Meter) -> list[Outcome]:

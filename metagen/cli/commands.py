@@ -455,7 +455,9 @@ def main() -> NoReturn:
             if not is_unwritable(error):
                 raise
             _fail(f"the output cannot be written: {error.strerror}", 1)
-        except (KeyboardInterrupt, _cancelled(), typer.Abort):
+        except (KeyboardInterrupt, _cancelled(), typer.Abort) as stop:
+            if isinstance(stop.__cause__, EOFError):  # typer takes it for the end of an input, and none is asked for
+                raise stop.__cause__ from None
             code = 130  # which is also what newer versions of typer make of Ctrl-C
         if code == 130 or stopped:
             # The signal may have come between the making of a coroutine and that of its task.

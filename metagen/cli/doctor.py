@@ -13,7 +13,7 @@ from metagen.backends import Balanced, BalancedReward
 from metagen.backends.wrapper import innermost
 from metagen.cli.console import out
 from metagen.distribution import ENGINES, installed
-from metagen.errors import InputError, MetagenError
+from metagen.errors import InputError, MetagenError, TransientError
 from metagen.execution.sandbox import CONFINED
 from metagen.jobs.opening import make_backend
 from metagen.models import SHIPPED
@@ -73,7 +73,8 @@ async def examine_one(backend: AnyBackend, model: str) -> int:
 
 def unusable(model: str, error: MetagenError) -> int:
     """Say why a model cannot be used; return the exit code."""
-    say("model", f"{model}: cannot be used: {' '.join(str(error).split())}")
+    why = error.advice if isinstance(error, TransientError) else str(error)
+    say("model", f"{model}: cannot be used: {' '.join(why.split())}")
     return 1
 
 

@@ -213,7 +213,7 @@ def _make(model: str, make: Callable[..., Any], card: Card | None) -> AnyBackend
         made = make(*arguments, **settings)
     except InputError as error:
         raise InputError(f"--model {model}: {error}") from error
-    except Exception as error:  # the user's function may raise anything
+    except (Exception, SystemExit) as error:  # the user's function may raise anything
         raise InputError(f"--model {model}: {type(error).__name__}: {error}") from error
     if not is_backend(made):
         raise InputError(f"--model {model}: it returns {type(made).__name__}, not a backend")

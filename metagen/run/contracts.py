@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 _OURS = str(Path(__file__).parents[1]) + os.sep
 AWAIT = "write await before the call"
+ENDING = (SystemExit, asyncio.CancelledError)
+"""What a user's code raises where it calls `exit()`, or where something that it waited for was cancelled by others."""
 
 
 async def obtain_feedback(critic: Critic, problem: Problem, candidate: Candidate, run: "Run") -> Feedback | None:
@@ -73,7 +75,12 @@ async def _said(tool: Tool, text: str) -> str:
     given: object = tool(text)
     if not isawaitable(given):
         raise ToolError(f"{name_of(tool)} is not async: write async def")
-    said: str = await given
+    try:
+        said: str = await given
+    except ENDING as error:
+        if is_cancelled(error):
+            raise
+        raise as_error(error) from error
     if call := unawaited(said):
         raise ToolError(f"{name_of(tool)} returned {call}: {AWAIT}")
     return said
@@ -97,7 +104,7 @@ def _called(function: Callable[..., object], given: Sequence[object], read: Call
         return read(_made(function, given))
     except MetagenError:
         raise
-    except Exception as error:  # whatever a user's function raises costs the sample
+    except (Exception, SystemExit) as error:  # whatever a user's function raises costs the sample
         raise ToolError(f"{literal(function)} {raised(error)}") from error
 
 
@@ -108,12 +115,23 @@ def _made(function: Callable[..., object], given: Sequence[object]) -> object:
     return made
 
 
-def raised(error: Exception) -> str:
+def raised(error: BaseException) -> str:
     """What a user's function raised, and in which line: the last one of the file that metagen called."""
     called = [frame for frame in extract_tb(error.__traceback__) if not frame.filename.startswith(_OURS)]
     within = [frame for frame in called if frame.filename == called[0].filename]
     place = f" ({Path(within[-1].filename).name}, line {within[-1].lineno})" if within else ""
     return f"raised {type(error).__name__}: {error}{place}"
+
+
+def is_cancelled(error: BaseException) -> bool:
+    """Whether it was raised because this task is cancelled, and not by a user's code of its own accord."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling() > 0)
+
+
+def as_error(error: BaseException) -> RuntimeError:
+    """The same as an error like others, with the place where it was raised."""
+    return RuntimeError(f"{type(error).__name__}: {error}".rstrip(": ")).with_traceback(error.__traceback__)
 
 
 def check_part(part: object, call: str) -> None:
@@ -148,11 +166,17 @@ def check_count(n: object) -> None:
 async def awaited(result: Awaitable[Result], function: object) -> Result:
     """What an async function returns.
 
-    Raises `InputError` for what a plain function returned, and for a call that an async one did not await.
+    Raises `InputError` for what a plain function returned, and for a call that an async one did not await. What would
+    end the whole run without a word is raised as an error.
     """
     if not (isinstance(result, CoroutineType) or isawaitable(result)):  # sooner known of nearly all by its type
         raise InputError(f"{name_of(function)} is not async: write async def")
-    returned = await result
+    try:
+        returned = await result
+    except ENDING as error:
+        if is_cancelled(error):
+            raise
+        raise as_error(error) from error
     if call := unawaited(returned):
         raise InputError(f"{name_of(function)} returned {call}: {AWAIT}")
     return returned

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeVar
 
 from metagen.budget import Account, Usage
-from metagen.errors import BudgetExceeded, InputError, SampleError
+from metagen.errors import BackendGone, BudgetExceeded, InputError, SampleError
 from metagen.events import StageBegun, StageEnded
 from metagen.models import SHIPPED
 from metagen.problem import Problem
@@ -290,4 +290,4 @@ def _inner(around: Part, part: Part) -> Part:
 def status_of(error: BaseException) -> Status:
     if isinstance(error, asyncio.CancelledError):
         return "cancelled"
-    return "lost" if isinstance(error, SampleError) else "failed"
+    return "lost" if isinstance(error, SampleError | BackendGone) else "failed"

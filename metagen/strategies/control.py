@@ -5,7 +5,7 @@ from math import inf
 
 from metagen.budget import Budget, parts_of
 from metagen.candidate import Candidate, Score
-from metagen.errors import InputError, NoCandidate, SampleError
+from metagen.errors import BackendGone, InputError, NoCandidate, SampleError
 from metagen.problem import Problem
 from metagen.run import Generator, Run, Verifier
 from metagen.run.contracts import settled
@@ -131,7 +131,8 @@ class Within:
 class Fallback:
     """The first strategy that gives a candidate: the next is asked only if the one before it lost its sample.
 
-    So it is if a reply was cut before its text, as in its thought. That reply is returned if all others fail.
+    So it is if a reply was cut before its text, as in its thought. That reply is returned if all others fail. A
+    model that is gone, as where its server is down, is a failure too. Only if the last strategy needs it, the run ends.
     """
 
     of: tuple[Generator, ...]
@@ -150,7 +151,7 @@ class Fallback:
         for generator in self.of[:-1]:
             try:
                 candidate = await run.ask(generator, problem)
-            except SampleError as error:
+            except (SampleError, BackendGone) as error:
                 run.note(f"{literal(generator)} failed ({error}): trying the next")
                 continue
             if not candidate.cut or candidate.text.strip():

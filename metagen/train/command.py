@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from metagen.backends.folder import check_model, one_line
+from metagen.backends.folder import find_model, one_line
 from metagen.candidate import Candidate
 from metagen.disk.files import check_ours, make_folder
 from metagen.disk.problems import ProblemFile
@@ -62,14 +62,13 @@ def check(kind: Kind, base: str, out: Path) -> None:
     for module in ("torch", "transformers", "safetensors"):
         if find_spec(module) is None:
             raise InputError(f"training needs {module}: {how_to_install('train')}")
-    _check_base(kind, base)
+    _check_base(kind, find_model(base))
     check_out(out)
     make_folder(out, "cannot be made")
 
 
 def _check_base(kind: Kind, base: str) -> None:
     """Raise `InputError` for a model that this kind of training cannot begin from; its weights are not loaded."""
-    check_model(base)
     if Path(base).is_dir() and not any(next(Path(base).glob(name), None) for name in WEIGHTS):
         raise InputError(f"{base} holds no model: it has no weights, such as model.safetensors")
     from transformers import (  # noqa: PLC0415 (optional, slow to import)
@@ -136,7 +135,7 @@ def train(
     from metagen.train import learn  # noqa: PLC0415 (optional, slow to import)
     from metagen.train.rewards import Example  # noqa: PLC0415
 
-    course = learn.Course(base, out, schedule)
+    course = learn.Course(find_model(base), out, schedule)
 
     def learning(step: Any) -> None:
         watch("Learning", step.step, step.steps, f"loss {step.loss:.3f}")

@@ -49,7 +49,7 @@ class OnText:
             verdict = self.function(prompt, text)
         except MetagenError:
             raise
-        except Exception as error:  # whatever a user's function raises is a verifier's failure
+        except (Exception, SystemExit) as error:  # whatever a user's function raises is a verifier's failure
             raise VerifierError(f"{literal(self.function)} {raised(error)}") from error
         if call := unawaited(verdict):
             raise VerifierError(f"{literal(self.function)} gave {call}: {PLAIN_DEF}")

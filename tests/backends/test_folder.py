@@ -7,6 +7,7 @@ import pytest
 
 from metagen import InputError, ModelCard, TorchReward, VLLMEngine, VLLMReward
 from metagen.backends.folder import check_model, config_of, find_model, name_of, where_models_are
+from metagen.jobs.opening import open_model
 from metagen.models import SHIPPED, SMALL
 from metagen.solve import EXAMPLE
 from tests.support.needs import needs_vllm
@@ -90,6 +91,31 @@ def test_every_backend_of_this_process_takes_the_name_of_a_model_that_ships(make
 def test_the_backend_that_messages_name_is_one_that_opens() -> None:
     name = EXAMPLE.removeprefix("VLLMEngine('").removesuffix("')")
     assert VLLMEngine(name)._model == str(SMALL)
+
+
+@pytest.mark.parametrize("make", [VLLMEngine, VLLMReward, TorchReward, open_model])
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("smal-moe", "small-moe"),
+        ("Small_MoE", "small-moe"),
+        ("smallprm", "small-prm"),
+        ("small-reasoners", "small-reasoner"),
+    ],
+)
+def test_a_misspelt_name_of_a_model_that_ships_is_refused_before_anything_is_loaded(
+    make: Any, given: str, meant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(InputError, match=f"there is no model '{given}' that ships with metagen: did you mean {meant}"):
+        make(given)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / given).touch()
+    find_model(given)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "distilgpt2", "org/smal-moe", "t5-small", "small"])
+def test_a_name_on_the_hub_is_left_to_the_hub(name: str) -> None:
+    assert find_model(name) == name
 
 
 def test_a_model_that_is_not_there_may_be_one_that_ships(tmp_path: Path) -> None:

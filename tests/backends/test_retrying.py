@@ -1,6 +1,7 @@
 """Failures that pass, and those that do not."""
 
 import asyncio
+import traceback
 from collections import Counter
 from dataclasses import replace
 from math import inf
@@ -13,6 +14,7 @@ from metagen import (
     BackendGone,
     Budget,
     Completion,
+    Fallback,
     GenerationError,
     InputError,
     Model,
@@ -181,6 +183,36 @@ async def test_a_server_that_was_given_up_is_taken_back_once_it_answers() -> Non
     with pytest.raises(BackendGone):
         await retrying.generate(REQUEST, lambda _: None)
     assert len(backend.requests) == 5 + 1 + 5, "it is given up after as many failures as before"
+
+
+async def test_a_server_that_refuses_the_key_is_asked_again_only_after_a_while() -> None:
+    backend = Failing(*(BackendGone("answered 401") for _ in range(3)))
+    retrying, asked = quick(backend), []
+    for seconds in (0, 1, REST, 1):
+        advance(seconds)
+        with pytest.raises(BackendGone, match="answered 401"):
+            await retrying.generate(REQUEST, lambda _: None)
+        asked.append(len(backend.requests))
+    assert asked == [1, 1, 2, 2]
+    advance(REST)
+    backend.errors.clear()
+    assert len(await retrying.generate(REQUEST, lambda _: None)) == 4
+
+
+async def test_a_run_that_falls_back_does_not_ask_a_dead_server_for_each_problem() -> None:
+    large = Failing(*(TransientError("no", unreachable=True) for _ in range(10_000)))
+    retrying = quick(large, patience=0)
+    models = {"large": retrying, "small": Scripted("The answer is 7.")}
+    problems = [Problem(str(number), "?", "7") for number in range(200)]
+    strategy = Fallback(Vote(2, of=Model("large")), Model("small"))
+    solutions = [each async for each in solve_all(problems, strategy, models, concurrency=4)]
+    assert {solution.correct for solution in solutions} == {True}
+    assert {solution.why_lost for solution in solutions} == {
+        "BackendGone: scripted has not answered for 0 s; the last error: no"
+    }
+    assert len(large.requests) < 20
+    assert (gone := retrying._patience._gone)
+    assert len([*traceback.walk_tb(gone.__traceback__)]) < 100, "what it was raised to is not kept"
 
 
 async def test_counting_is_tried_again_too() -> None:

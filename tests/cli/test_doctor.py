@@ -84,7 +84,15 @@ async def test_each_of_several_servers_is_described(capsys: pytest.CaptureFixtur
             assert await doctor.examine(f"{one.url},{two.url},http://127.0.0.1:{port}/v1") == 0
     said = capsys.readouterr().out
     assert [said.count(f"dialect          {each}") for each in ("vllm", "openai")] == [1, 1]
-    assert f"cannot be used: cannot connect to 127.0.0.1:{port}" in said
+    assert f"cannot be used: cannot connect to 127.0.0.1:{port}: Connection refused: is the server running?" in said
+
+
+async def test_what_to_look_at_is_said_of_a_server_that_cannot_be_opened(capsys: pytest.CaptureFixture[str]) -> None:
+    async with FakeServer().running() as server:
+        assert await doctor.examine(server.url.replace("http:", "https:")) == 1
+    assert capsys.readouterr().out.endswith(": if it speaks plain HTTP, write http://\n")
+    assert await doctor.examine("http://models.invalid/v1") == 1
+    assert capsys.readouterr().out.endswith(": is its name right?\n")
 
 
 @pytest.mark.parametrize("kind", ["nobody", "not served", "no backend"])

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from decimal import Decimal
 from fractions import Fraction
+from math import inf
 from typing import Any
 
 import msgspec
@@ -24,6 +25,7 @@ from metagen import (
     BudgetExceeded,
     Calculator,
     Candidate,
+    Cosine,
     CoT,
     ExactStop,
     Feedback,
@@ -35,6 +37,7 @@ from metagen import (
     Limited,
     Mapped,
     MatchesReference,
+    Medoid,
     Model,
     NoCandidate,
     OnText,
@@ -970,3 +973,98 @@ async def test_that_all_samples_were_lost_is_said_of_one_and_of_many(strategy: A
         raise GenerationError("away")
 
     assert said.removeprefix("all ") in (await solve(PROBLEM, strategy(n), Scripted(away))).error
+
+
+ENDING = [SystemExit(3), asyncio.CancelledError("the call was cancelled by the server")]
+
+
+@pytest.mark.parametrize("error", ENDING, ids=lambda error: type(error).__name__)
+async def test_what_would_end_the_process_is_an_error_of_the_users_code(error: BaseException) -> None:
+    async def verifier(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[float]:
+        if candidates[0].text.endswith("8"):
+            raise error
+        return [1.0 for _ in candidates]
+
+    async def tool(text: str) -> str:
+        raise error
+
+    async def critic(problem: Problem, candidate: Candidate, run: Run) -> Feedback:
+        raise error
+
+    async def caller(problem: Problem, run: Run) -> Candidate:
+        return Candidate((await run.call(tool, "3 + 4"),))
+
+    async def strategy(problem: Problem, run: Run) -> Candidate:
+        raise error
+
+    said = f"RuntimeError: {type(error).__name__}: {error} (test_run.py, line "
+    model = Scripted(lambda request: f"The answer is {7 + request.draw % 2}")
+    until = await solve(PROBLEM, Until(verifier, limit=4, threshold=2), model)
+    assert (until.scored, until.unscored) == (4, 2)
+    assert said in until.why_unscored
+    assert said in (await solve(PROBLEM, Vote(2, of=caller), model)).why_lost
+    assert said in str((await solve(PROBLEM, Refine(critic), model)).notes)
+    for spec in (strategy, Vote(2, of=strategy), Until(verifier, of=strategy)):
+        with pytest.raises(RuntimeError, match=type(error).__name__):
+            await solve(PROBLEM, spec, model)
+
+
+async def test_a_cancellation_passes_through_verifiers_tools_and_strategies() -> None:
+    begun = asyncio.Event()
+
+    async def waits(*_: object) -> Any:
+        begun.set()
+        await forever()
+
+    async def caller(problem: Problem, run: Run) -> Candidate:
+        return Candidate((await run.call(waits, "3 + 4", seconds=inf),))
+
+    for strategy in (BestOf(2, by=waits), Vote(2, of=caller), Vote(2, of=waits), Refine(waits)):
+        begun.clear()
+        task = asyncio.create_task(solve(PROBLEM, strategy, Scripted("The answer is 7.")))
+        await begun.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+class Exiting:
+    """A kind of answers whose function calls `exit()` for one reply."""
+
+    asks, form = "", None
+
+    def extract(self, text: str, *, finished: bool = True) -> str | None:
+        return text[-1] if text[-1] != "8" else sys.exit("no answer here")
+
+    def key(self, answer: str) -> str:
+        return answer
+
+    async def equal(self, answer: str, reference: str) -> bool | None:
+        return answer == reference
+
+
+def exits(*_: object) -> Any:
+    sys.exit("no more")
+
+
+@pytest.mark.parametrize(
+    ("strategy", "said"),
+    [
+        (BestOf(2, by=OnText(exits)), "VerifierError: exits raised SystemExit: no more"),
+        (Vote(2, of=Mapped(exits)), "ToolError: exits raised SystemExit: no more"),
+        (Medoid(2, similarity=exits), "VerifierError: exits: SystemExit: no more"),
+        (Medoid(2, similarity=Cosine(exits)), "VerifierError: Cosine(exits): SystemExit: no more"),
+    ],
+)
+async def test_a_plain_function_that_exits_fails_as_if_it_raised(strategy: Any, said: str) -> None:
+    model = Scripted(lambda request: f"The answer is {request.draw}.")
+    solution = await solve(PROBLEM, strategy, model)
+    assert said in solution.error + solution.why_lost
+
+
+@pytest.mark.parametrize("strategy", [Model(), Vote(3)])
+async def test_answers_whose_function_exits_cost_no_other(strategy: Any) -> None:
+    problem = Problem("p", "What is 3 + 4?", "7", answers=Exiting())
+    solution = await solve(problem, strategy, Scripted(lambda request: f"It is {8 - request.draw}"))
+    assert "not graded: Exiting: SystemExit: no answer here" in solution.notes
+    assert solution.answer == (None if solution.compared < 2 else "7")

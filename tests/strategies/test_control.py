@@ -7,6 +7,7 @@ import pytest
 from metagen import (
     ABMCTS,
     Account,
+    BackendGone,
     Budget,
     Candidate,
     Fallback,
@@ -200,6 +201,51 @@ async def test_a_fallback_is_asked_only_if_the_one_before_fails() -> None:
     assert solution.correct
     assert solution.usage.calls == 2
     assert solution.notes == ("Model(temperature=0) failed (no): trying the next",)
+
+
+def gone(request: Request) -> str:
+    raise BackendGone("large answered 401: wrong key")
+
+
+GONE = {"large": Scripted(gone), "small": Scripted("    The answer is 7.")}
+
+
+@pytest.mark.parametrize(
+    ("spec", "lost"),
+    [
+        ('Fallback(Model("large"), Model("small"))', 1),
+        ('Fallback(Vote(4, of=Model("large")), Model("small"))', 4),
+        ('Fallback(Vote(2, of=Panel((Model("small"), Model("large")))), Model("small"))', 1),
+        ('Fallback(Model("large"), Model("large"), Model("small"))', 2),
+        ('Fallback(BestOf(2, of=Model("small"), by=Judge(of=Model("large"))), Model("small"))', 1),
+        ('Vote(2, of=Fallback(Model("large"), Model("small")))', 2),
+        ('Within(tokens=10000, of=Fallback(Model("large"), Model("small")))', 1),
+    ],
+)
+async def test_a_model_that_is_gone_is_a_failure_to_fall_back_from(spec: str, lost: int) -> None:
+    budget = Budget(tokens=100_000)
+    solution = await solve(PROBLEM, parse(spec, {}), GONE, budget=budget)
+    assert (solution.correct, solution.lost) == (True, lost)
+    assert solution.why_lost == "BackendGone: large answered 401: wrong key"
+    assert any("failed (large answered 401: wrong key): trying the next" in note for note in solution.notes)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        'Model("large")',
+        'Fallback(Model("large"))',
+        'Fallback(Vote(2, of=Model("large")), Model("large"))',
+        'Fallback(Model("small", max_tokens=1), Model("large"))',  # what is cut holds no answer
+        'Panel((Model("small"), Model("large")))',
+        'Vote(2, of=Panel((Model("small"), Model("large"))))',
+        'Escalate((Model("large"), Model("small")), until=MatchesReference())',
+    ],
+)
+async def test_a_model_that_is_gone_ends_the_run_where_nothing_says_what_to_do_instead(spec: str) -> None:
+    with pytest.raises(BackendGone, match="wrong key"):
+        async for _ in solve_all([PROBLEM] * 8, parse(spec, {}), GONE):
+            pass
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ from metagen import (
 )
 from metagen.disk.lines import Appender
 from metagen.models import SMALL
-from metagen.train.command import Kind, graded_pool, labelled, train
+from metagen.train.command import Kind, check, graded_pool, labelled, train
 from metagen.train.finetune import Schedule
 from tests.support.bases import write_base
 from tests.support.confined import needs_coq, needs_sandbox
@@ -332,3 +332,12 @@ def test_the_options_say_how_problems_are_read_and_graded(
         cli.main()
     assert not end.value.code
     assert (tmp_path / "out/report.json").exists()
+
+
+@pytest.mark.parametrize("kind", ["outcome", "corrector"])
+def test_a_model_that_ships_is_a_base_by_its_name(kind: Kind, tmp_path: Path) -> None:
+    check(kind, "small-moe", tmp_path / "out")
+    with pytest.raises(
+        InputError, match="there is no model 'smal-moe' that ships with metagen: did you mean small-moe"
+    ):
+        check(kind, "smal-moe", tmp_path / "out")

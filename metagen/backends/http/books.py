@@ -82,7 +82,7 @@ def reserved(spend: Meter, lengths: Lengths, prompt: int, output: int, samples: 
     except Refused as refused:
         books.settle(Usage(calls=1))
         if isinstance(meant := final(refused), BackendGone):
-            raise meant from None
+            raise meant from refused
         raise
     except TransientError as error:
         if not error.sent:

@@ -39,7 +39,9 @@ TOO_LARGE = re.compile("request too large", re.IGNORECASE)
 """What OpenAI's API says with the first of them of a request that no rate will ever allow."""
 PAYMENT = 402
 """The status where an account has no money left."""
-CLOSED = frozenset({401, PAYMENT, 403, 404})
+FORBIDDEN = 403
+"""The status of a key without a right, and of a request that a gateway's moderation or firewall turns away."""
+CLOSED = frozenset({401, PAYMENT, FORBIDDEN, 404})
 """Statuses of a wrong key, a spent account or a wrong model, which every request will get."""
 SPENT = "insufficient_quota"
 """How OpenAI's API says that with status 429."""
@@ -106,6 +108,7 @@ class Http:
         self._silence = silence
         self._probe_every = probe_every
         self._wire: Wire | None = None
+        self._hangs_up = False
         self._watcher: asyncio.Task[None] | None = None
         self.lists = True
         """Whether it lists its models: where that shows a web page, a page is no sign of trouble."""
@@ -128,7 +131,14 @@ class Http:
                 f"{self.base} is not on this machine, and its address is plain HTTP, where anybody on the way could "
                 f"read {which}: use https://, {without}, or allow it with insecure_key"
             )
-        self._wire = Wire(self.host, self._headers | key, _proxy_for(self.base), self._connect, self._one_line)
+        self._wire = Wire(
+            self.host,
+            self._headers | key,
+            _proxy_for(self.base),
+            self._connect,
+            self._one_line,
+            hangs_up=self._hangs_up,
+        )
 
     async def close(self) -> None:
         wire, self._wire = self._wire, None
@@ -139,6 +149,7 @@ class Http:
                 await asyncio.gather(watcher, return_exceptions=True)
         finally:
             if wire:
+                self._hangs_up = wire.hangs_up
                 await wire.aclose()
 
     async def get(self, url: str) -> Any:
@@ -384,9 +395,13 @@ async def find_model(
 
 
 def _by_name(listed: Any) -> dict[str, Any]:
-    """The models that a server lists. Raises `TypeError` or `KeyError` for what is no such list."""
-    cards = {card["id"]: card for card in listed["data"] if isinstance(card["id"], str)}
-    if listed["data"] and not cards:
+    """The models that a server lists. Raises `TypeError` or `KeyError` for what is no such list.
+
+    Together's list is not inside an object, as OpenAI's is.
+    """
+    given = listed if listed and isinstance(listed, list) else listed["data"]
+    cards = {card["id"]: card for card in given if isinstance(card["id"], str)}
+    if given and not cards:
         raise TypeError("no model has a name that is a text")
     return cards
 

@@ -153,6 +153,27 @@ def of_owner(card: Mapping[str, Any]) -> Dialect | None:
     return next((each for each in DIALECTS.values() if each.owner and each.owner == owner), None)
 
 
+CONTEXTS = ("max_model_len", "loaded_context_length", "context_length", "context_window", "max_context_length")
+"""How servers call the length of a model's context: vLLM and SGLang; LM Studio, as it is loaded; OpenRouter, Together
+and Fireworks; Groq; Mistral."""
+
+
+def lengths_of(card: Mapping[str, Any]) -> tuple[int | None, int | None]:
+    """The context of the model that `/v1/models` describes so, and the most tokens of a reply, where the server tells.
+
+    llama.cpp tells the context beside other figures, in `meta`, and OpenRouter the most of a reply in `top_provider`.
+    """
+    meta, provider = (card.get(name) for name in ("meta", "top_provider"))
+    inner = meta.get("n_ctx") if isinstance(meta, Mapping) else None
+    most = provider.get("max_completion_tokens") if isinstance(provider, Mapping) else None
+    return _length(*map(card.get, CONTEXTS), inner), _length(card.get("max_completion_tokens"), most)
+
+
+def _length(*told: object) -> int | None:
+    """The first of what a server told that is a number of tokens."""
+    return next((each for each in told if isinstance(each, int) and each > 0 and each is not True), None)
+
+
 def read_ids(reply: object, model: str) -> tuple[int, ...]:
     """The ids in a server's reply. Raises `GenerationError` if there are none: the path means something else there."""
     ids = reply.get("tokens") if isinstance(reply, Mapping) else None

@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any, Literal, Self
 
 from metagen.backends.http.books import Books, Lengths, reserved
-from metagen.backends.http.connection import PROBE_EVERY, Http, Refused, WebPage, final, find_model
-from metagen.backends.http.dialects import DIALECTS, of_owner
+from metagen.backends.http.connection import FORBIDDEN, PROBE_EVERY, Http, Refused, WebPage, final, find_model
+from metagen.backends.http.dialects import DIALECTS, lengths_of, of_owner
 from metagen.backends.http.hardware import add_remedy, is_crash, seems_cpu
 from metagen.backends.http.openai import (
     ENDED,
@@ -27,7 +27,15 @@ from metagen.backends.http.openai import (
 )
 from metagen.backends.http.wording import CONTEXT, PROBE, Wording
 from metagen.budget import Usage
-from metagen.errors import BackendGone, BudgetExceeded, GenerationError, InputError, SampleError, TransientError
+from metagen.errors import (
+    BackendGone,
+    BudgetExceeded,
+    GenerationError,
+    InputError,
+    SampleError,
+    TransientError,
+    UnfitRequest,
+)
 from metagen.request import Backend, Card, Completion, Meter, Outcome, Request, Sampling, all_written
 from metagen.settings import counted, require_foreign, require_whole
 from metagen.tasks import together
@@ -199,6 +207,10 @@ class OpenAIServer(Backend):
                         self._words.forget({name for name, said in taught.items() if said == str(refused)})
                         raise final(refused) from None
                     request = shorter
+            except BackendGone as gone:
+                if await self._refuses_this_alone(gone):
+                    raise UnfitRequest(str(gone)) from None
+                raise
             except TransientError as error:
                 self._crashed |= request.seed is not None and is_crash(error)
                 if self._crashed and (error.unreachable or is_crash(error)):
@@ -399,8 +411,8 @@ class OpenAIServer(Backend):
         words = self._words = self._unread()  # what served here before may have been another model
         self._crashed = False
         words.model, card = await find_model(self._http, words.model, self._serves)
-        length = card.get("max_model_len")
-        words.context = words.context or (length if isinstance(length, int) and length > 0 else None)
+        context, words.most = lengths_of(card)
+        words.context = words.context or context
         if not words.context:
             words.say(f"its context is unknown: {CONTEXT} tokens are assumed")
         await self._find_dialect(card)
@@ -420,6 +432,19 @@ class OpenAIServer(Backend):
             return not await self._answers(NOBODY)
         except GenerationError:  # gateways have many ways to refuse a name that they do not know
             return True
+
+    async def _refuses_this_alone(self, gone: BackendGone) -> bool:
+        """Whether a refusal is of one request: some gateways answer 403 to what their moderation does not let pass.
+
+        Then a short request is answered. A key without a right gets the same refusal again.
+        """
+        refused = gone.__cause__
+        if not (isinstance(refused, Refused) and refused.status == FORBIDDEN):
+            return False
+        try:
+            return await self._answers(self._words.model)
+        except Refused:
+            return False
 
     async def _answers(self, model: str) -> bool:
         body, path = self._words.probe()

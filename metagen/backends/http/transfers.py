@@ -30,6 +30,8 @@ REMEDIES = {
     pycurl.E_PEER_FAILED_VERIFICATION: "if you trust its certificate, name the file that holds it in SSL_CERT_FILE",
 }
 """What to do where there is no connection, by libcurl's error."""
+SPEAKS_TLS = "if it speaks TLS, write https://"
+"""What to look at where a server hangs up on plain HTTP without a word."""
 OTHER_NAME, NAMED_OTHERWISE = "subject name", "write the name that its certificate has"
 
 
@@ -139,14 +141,37 @@ class Transfer:
 class Wire:
     """Connections to one server, as many as are needed, for one event loop; closed with `aclose`.
 
-    `clean` makes a line that can be shown of what libcurl says.
+    `clean` makes a line that can be shown of what libcurl says. A server that `hangs_up` after each reply, and does not
+    say so, is sent each request on a new connection. It is found out when the first request on a used one is lost.
     """
 
-    __slots__ = ("_clean", "_connect", "_headers", "_host", "_idle", "_model", "_multi", "_way", "under_way")
+    __slots__ = (
+        "_clean",
+        "_connect",
+        "_headers",
+        "_host",
+        "_idle",
+        "_keeps",
+        "_model",
+        "_multi",
+        "_way",
+        "hangs_up",
+        "under_way",
+    )
 
     def __init__(
-        self, host: str, headers: Mapping[str, str], proxy: str | None, connect: float, clean: Callable[[str], str]
+        self,
+        host: str,
+        headers: Mapping[str, str],
+        proxy: str | None,
+        connect: float,
+        clean: Callable[[str], str],
+        *,
+        hangs_up: bool = False,
     ) -> None:
+        self.hangs_up = hangs_up
+        self._keeps = False
+        """Whether a connection has served two requests."""
         self._host = host
         user, at, address = (proxy or "").rpartition("@")
         self._way = f"{host} through the proxy {address}" if address else host
@@ -191,11 +216,15 @@ class Wire:
         else:
             curl.setopt(pycurl.POSTFIELDS, body)
         curl.setopt(pycurl.HTTPHEADER, lines)
+        if self.hangs_up:
+            curl.setopt(pycurl.FRESH_CONNECT, 1)
+            curl.setopt(pycurl.FORBID_REUSE, 1)
         end = self._multi.add_handle(curl)
         transfer.begin(end, most)
         self.under_way.add(transfer)
         try:
             yield transfer
+            self._keeps = self._keeps or not curl.getinfo(pycurl.NUM_CONNECTS)
         except pycurl.error as error:
             raise self._translated(error, transfer) from None
         finally:
@@ -225,8 +254,12 @@ class Wire:
         if code == pycurl.E_WRITE_ERROR and transfer.size > transfer.most:
             return GenerationError(f"{self._host} sent more than {int(transfer.most) >> 20} MiB in one reply")
         if transfer.sent:
-            why = "the connection was closed" if code == pycurl.E_ABORTED_BY_CALLBACK else self._clean(said)
-            return TransientError(f"{self._host} broke off: {why}", sent=True)
+            was_lost = code == pycurl.E_ABORTED_BY_CALLBACK
+            self.hangs_up = self.hangs_up or (was_lost and not self._keeps)
+            why = "the connection was closed" if was_lost else self._clean(said)
+            plain = not transfer.status and transfer.curl.getinfo(pycurl.EFFECTIVE_URL).startswith("http:")
+            remedy = SPEAKS_TLS if plain and not was_lost else ""
+            return TransientError(f"{self._host} broke off: {why}", sent=True, remedy=remedy)
         if code == pycurl.E_OPERATION_TIMEDOUT:
             said = f"cannot connect to {self._way} within {self._connect:g} s"
             return TransientError(said, unreachable=True)

@@ -54,6 +54,8 @@ class Wording:
     api: str
     extra: Mapping[str, Any]
     context: int | None = None
+    most: int | None = None
+    """The most tokens of a reply, where the server tells."""
     dialect: Dialect = field(default_factory=lambda: DIALECTS["openai"])
     said: dict[str, None] = field(default_factory=dict)
     """What is missing or odd, each once, in the order in which it was noticed."""
@@ -267,7 +269,7 @@ class Wording:
             return request.limit(left)
         if own and self.context is None:
             return request.limit(own)
-        return request.limit(max(left, self.room // 2))
+        return request.limit(min(max(left, self.room // 2), self.most or self.room))
 
     def believes(self, counts: Counts, request: Request) -> bool:
         """Whether a request can have cost what the server counted."""

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from math import nan
@@ -13,6 +14,7 @@ from metagen.answers.by_key import normalised
 from metagen.distribution import how_to_install
 from metagen.errors import InputError, MetagenError, SampleError, VerifierError
 from metagen.settings import counted, literal, require_plain, spelled, takes
+from metagen.strategies.judging import TRIES
 
 Similarity = Callable[[str, str], float]
 """Of a text and another that stands in for its reference."""
@@ -107,12 +109,12 @@ def similarities(
     distinct = list(dict.fromkeys(texts))
     failures: list[str] = []
     matrix = getattr(similarity, "matrix", None) or partial(_pairs, similarity=similarity, failures=failures)
+    compare = partial(_called, matrix, similarity=similarity)
     try:
-        alike = np.array(matrix(distinct), float)
-    except MetagenError:
-        raise
-    except Exception as error:  # whatever a user's function raises is its failure
-        raise VerifierError(_failure(similarity, error)) from error
+        alike = compare(distinct)
+    except SampleError as error:
+        failures.append(str(error))
+        alike = _of_sound(distinct, compare)
     alike[~np.isfinite(alike)] = np.nan
     failed = np.isnan(alike)
     if failed.any():
@@ -124,6 +126,36 @@ def similarities(
         alike[alone] = np.nan
     places = [distinct.index(text) for text in texts]
     return alike[np.ix_(places, places)]
+
+
+def _called(
+    matrix: Callable[[Sequence[str]], Any], texts: Sequence[str], *, similarity: Similarity
+) -> np.ndarray[Any, Any]:
+    try:
+        return np.array(matrix(texts), float)
+    except MetagenError:
+        raise
+    except (Exception, SystemExit) as error:  # whatever a user's function raises is its failure
+        raise VerifierError(_failure(similarity, error)) from error
+
+
+def _of_sound(texts: Sequence[str], compare: Callable[[Sequence[str]], np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+    """How alike those texts are on which the user's function does not fail, each tried alone; NaN for the others.
+
+    If it fails on each of the first five, it is broken, and no more are tried.
+    """
+    sound: list[int] = []
+    for place, text in enumerate(texts):
+        if place == TRIES and not sound:
+            break
+        with suppress(SampleError):
+            compare([text])
+            sound.append(place)
+    alike = np.full((len(texts), len(texts)), nan)
+    if sound:
+        with suppress(SampleError):
+            alike[np.ix_(sound, sound)] = compare([texts[place] for place in sound])
+    return alike
 
 
 def _pairs(texts: Sequence[str], similarity: Similarity, failures: list[str]) -> list[list[float]]:
@@ -142,11 +174,11 @@ def _compared(text: str, other: str, similarity: Similarity) -> float:
         return float(similarity(text, other))
     except MetagenError:
         raise
-    except Exception as error:  # whatever a user's function raises is its failure
+    except (Exception, SystemExit) as error:  # whatever a user's function raises is its failure
         raise VerifierError(_failure(similarity, error)) from error
 
 
-def _failure(similarity: Similarity, error: Exception) -> str:
+def _failure(similarity: Similarity, error: BaseException) -> str:
     return f"{literal(similarity)}: {type(error).__name__}: {error}"
 
 

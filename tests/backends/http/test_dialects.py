@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from metagen import GenerationError, InputError, Model, OpenAIServer, Request, Sampling, Shortest, Vote, solve
+from metagen import Budget, GenerationError, InputError, Model, OpenAIServer, Request, Sampling, Shortest, Vote, solve
 from metagen.backends.chat import NO_SYSTEM
 from metagen.backends.http.dialects import DIALECTS, of_owner, read_ids
 from metagen.messages import read_messages
@@ -297,3 +297,56 @@ async def test_a_template_without_system_turns_gets_it_in_the_first_question(say
             completed(await server.generate(Request("p", "3 + 4?", before=BEFORE), lambda _: None))
         assert NO_SYSTEM in server.missing
     assert fake.bodies[-1]["messages"] == MERGED
+
+
+class Describing(FakeServer):
+    """Lists its only model as a gateway does."""
+
+    def __init__(self, told: dict[str, Any], *, bare: bool = False) -> None:
+        super().__init__(vllm=False)
+        self.told, self.bare = told, bare
+
+    async def _models(self, request: web.Request) -> web.Response:
+        cards = [{"id": "mock"} | self.told]
+        return web.json_response(cards if self.bare else {"data": cards})
+
+
+@pytest.mark.parametrize(
+    ("told", "context"),
+    [
+        ({"max_model_len": 700}, 700),
+        ({"context_length": 32_768}, 32_768),
+        ({"context_window": 131_072, "max_completion_tokens": 8192}, 131_072),
+        ({"max_context_length": 32_768}, 32_768),
+        ({"max_context_length": 131_072, "loaded_context_length": 4096}, 4096),
+        ({"meta": {"n_ctx": 4096, "n_ctx_train": 40_960}}, 4096),
+        ({"context_length": None, "top_provider": None, "meta": None}, 8192),
+        ({"context_length": "much", "context_window": 0, "max_context_length": True, "meta": ["n_ctx"]}, 8192),
+        ({"meta": {"n_ctx_train": 40_960}}, 8192),
+    ],
+)
+@pytest.mark.parametrize("bare", [False, True])
+async def test_the_context_is_read_by_the_names_that_servers_give_it(
+    told: dict[str, Any], context: int, bare: bool
+) -> None:
+    async with opened(Describing(told, bare=bare)) as server:
+        assert (server.name, server.context) == ("mock", context)
+        assert any("its context is unknown" in each for each in server.missing) == (context == 8192)
+    async with opened(Describing(told, bare=bare), model="mock", context=600) as server:
+        assert server.context == 600, "what the caller says comes first"
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"context_window": 131_072, "max_completion_tokens": 8192},
+        {"context_length": 131_072, "top_provider": {"max_completion_tokens": 8192}},
+        {"context_length": 131_072, "max_completion_tokens": None, "top_provider": {"max_completion_tokens": 8192}},
+    ],
+)
+async def test_a_budget_asks_for_no_longer_reply_than_the_server_writes(told: dict[str, Any]) -> None:
+    fake = Describing(told)
+    async with opened(fake) as server:
+        solution = await solve("3 + 4?", Vote(1), server, budget=Budget(tokens=100_000))
+    assert solution.answer == "7"
+    assert fake.bodies[-1]["max_tokens"] == 8192

@@ -32,6 +32,7 @@ from metagen import (
     VLLMServer,
     Vote,
     solve,
+    solve_all,
 )
 from metagen.backends.http.connection import read_seconds
 from metagen.backends.http.openai import join, last_counts, read
@@ -485,9 +486,25 @@ async def test_what_will_not_change_is_not_transient() -> None:
         with pytest.raises(GenerationError, match="answered 400") as raised:
             await drawn(server, ASKED)
         assert not isinstance(raised.value, TransientError)
-        fake.faults = ["403"]
+        fake.faults = ["403", "403"]
         with pytest.raises(BackendGone, match="answered 403"):
             await drawn(server, ASKED)
+
+
+@pytest.mark.parametrize("vllm", [True, False])
+async def test_a_request_that_moderation_turns_away_costs_no_other(vllm: bool) -> None:
+    class Moderated(FakeServer):
+        async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+            if "DROP TABLE" in text_of(body):
+                return web.json_response({"error": {"message": "your input was flagged"}}, status=403)
+            return await super()._answer(request, body)
+
+    async with Moderated(vllm=vllm).running() as fake, Retrying(OpenAIServer(fake.url)) as server:
+        questions = ["3 + 4?", "What does DROP TABLE do?", "5 + 2?"]
+        solutions = {each.problem: each async for each in solve_all(questions, Vote(2), server)}
+    assert [solutions[name].answer for name in "123"] == ["7", None, "7"]
+    assert "answered 403: your input was flagged" in solutions["2"].why_lost
+    assert solutions["2"].failed
 
 
 @pytest.mark.parametrize(

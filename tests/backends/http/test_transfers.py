@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from metagen import OpenAIServer, Retrying
+from metagen import OpenAIServer, Retrying, solve
 from metagen.backends.http.connection import Http
 from metagen.backends.http.transfers import line
 from metagen.errors import GenerationError, InputError, TransientError
@@ -356,3 +356,66 @@ async def test_a_server_that_speaks_plain_http_is_told_apart_from_one_that_does_
     async with FakeServer().running() as plain:
         with pytest.raises(InputError, match=r"TLS connect error.*: if it speaks plain HTTP, write http://"):
             await Retrying(OpenAIServer(plain.url.replace("http:", "https:"))).__aenter__()
+
+
+async def hanging_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read(1)
+
+
+async def resetting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read(1)
+    writer.transport.abort()
+
+
+async def alerting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read(1)
+    writer.write(b"\x15\x03\x01\x00\x02\x02\x46")
+
+
+@pytest.mark.parametrize("talk", [hanging_up, resetting, alerting])
+async def test_a_server_that_hangs_up_on_plain_http_may_speak_tls(talk: Talk) -> None:
+    async with listening(talk) as url:
+        with pytest.raises(InputError, match=r"broke off: .*: if it speaks TLS, write https://$"):
+            await Retrying(OpenAIServer(url), attempts=1).__aenter__()
+
+
+async def test_a_server_that_hangs_up_after_each_reply_is_sent_each_request_on_a_new_connection() -> None:
+    asked: list[bytes] = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await request(reader))
+        models = b'{"data": [{"id": "mock", "owned_by": "sglang", "max_model_len": 700}]}'
+        choice = b'{"message": {"content": "The answer is 7."}, "finish_reason": "stop"}'
+        reply = b'{"choices": [%b], "usage": {"prompt_tokens": 5, "completion_tokens": 6}}' % choice
+        body = models if asked[-1].startswith(b"GET") else reply
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        await writer.drain()
+        await reader.read(1)  # the next request comes on this connection, and is not read
+
+    async with listening(talk) as url, Retrying(OpenAIServer(url), wait=0, longest=0) as server:
+        opening = len(asked)
+        for _ in range(5):
+            solution = await solve("3 + 4?", None, server)
+            assert (solution.answer, solution.usage.calls, solution.usage.estimated_tokens) == ("7", 1, 0)
+        assert len(asked) == opening + 5
+
+
+async def test_a_connection_that_is_lost_once_does_not_end_keeping_them() -> None:
+    connections = 0
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        for _ in range(3):
+            await request(reader)
+            writer.write(OK)
+        await request(reader)  # and it hangs up
+
+    async with listening(talk) as url, opened(url) as http:
+        for _ in range(3):
+            assert await http.post(url, {}) == {}
+        with pytest.raises(TransientError, match="the connection was closed"):
+            await http.post(url, {})
+        for _ in range(3):
+            assert await http.post(url, {}) == {}
+    assert connections == 3, "one was for sending the lost request again, which is not done"

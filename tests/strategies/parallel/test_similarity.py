@@ -1,10 +1,13 @@
 import sys
+from collections.abc import Sequence
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from metagen import Cosine, InputError, Medoid, VerifierError
+from metagen.strategies.parallel.medoid import medoid
 from metagen.strategies.parallel.similarity import (
     NAMED,
     chrf,
@@ -62,6 +65,38 @@ def test_embeddings_are_compared_by_their_angle() -> None:
 def test_a_function_that_fails_is_named(similarity: object) -> None:
     with pytest.raises(VerifierError):
         similarities(["a", "b"], similarity)  # type: ignore[arg-type]
+
+
+def test_a_text_that_cannot_be_embedded_costs_no_other() -> None:
+    vectors, asked = {"a": [1.0, 0.0], "b": [1.0, 0.0], "c": [0.0, 1.0]}, list[list[str]]()
+
+    def embed(texts: Sequence[str]) -> list[list[float]]:
+        asked.append([*texts])
+        return [vectors[text] for text in texts]
+
+    notes: list[str] = []
+    alike = similarities(["x", "a", "b", "c", "y"], Cosine(embed), notes.append)
+    assert alike[1:4, 1:4].tolist() == [[1, 1, 0], [1, 1, 0], [0, 0, 1]]
+    assert np.isnan(alike[[0, 4]]).all()
+    assert np.isnan(alike[:, [0, 4]]).all()
+    assert notes == ["16 of 25 pairs of texts were not compared; the first: Cosine(embed): KeyError: 'x'"]
+    assert asked == [["x", "a", "b", "c", "y"], *([each] for each in "xabcy"), ["a", "b", "c"]]
+    assert medoid(["x", "a", "b", "c"], Cosine(embed)) == 1
+
+
+def test_an_embedding_that_always_fails_is_given_up() -> None:
+    asked = []
+
+    def vector(text: str) -> list[float]:
+        raise OSError(f"no route for {text}")
+
+    def embed(texts: Sequence[str]) -> list[list[float]]:
+        asked.append(texts)
+        return [vector(text) for text in texts]
+
+    with pytest.raises(VerifierError, match=r"Cosine\(embed\): OSError: no route for a"):
+        similarities(list("abcdefghij"), Cosine(embed))
+    assert len(asked) < 10
 
 
 def test_what_is_no_embedding_is_refused() -> None:
