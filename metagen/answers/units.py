@@ -66,6 +66,8 @@ _POWER = re.compile(r"\s*\^\s*\{?\s*-?[0-9]\s*\}?")
 _PHRASE = re.compile(r"[a-zA-Z]+(?:(?:[ /.-]| per )+[a-zA-Z]+){0,5}\.?")
 _CHINESE = re.compile(r"(?!.*(?:[一二三四五六七八九十百千万亿兆半折成余多以或和至到点]|分之|次方))[\u4e00-\u9fff]{1,4}")
 """A unit or counted thing, as in `12元` and `5小时`, and no word that makes another number."""
+_DOLLARS = re.compile(r"dólar(?:es)?|доллар(?:а|ов)?|ドル|달러|ดอลลาร์|ডলার|డాలర్లు?", re.IGNORECASE)
+"""The unit of many word problems in other languages."""
 _SPELLED = re.compile(r"[a-zA-Zμ]+")
 _OPERATORS = re.compile(r"[\s/*()\\,.-]|\\cdot|cdot")
 _PLURAL = re.compile(r"(?=[a-z-]*[aeiouy])[a-z-]{2,}[^\Wsiu_]s")
@@ -103,7 +105,7 @@ def _is_unit(rest: str, *, one: bool) -> bool:
     if not rest:
         return bool(marked or texts)
     if not rest.isascii() and "μ" not in rest:
-        return bool(_CHINESE.fullmatch(rest))
+        return bool(_CHINESE.fullmatch(rest) or _DOLLARS.fullmatch(rest))
     if not spaced and (len(rest) == 1 or rest in _PRODUCTS):
         return False
     return _is_symbol(rest, sure=texts > 0 or (spaced and rest in _ALONE), divided=divided) or (
