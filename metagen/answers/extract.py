@@ -112,7 +112,7 @@ _WRAPPING = re.compile(
 )
 
 
-_AROUND = re.compile(rf"^[\s{_EMOJI}]+|[\s{_EMOJI}]+$")
+_AROUND = re.compile(rf"[\s{_EMOJI}]*+")
 _IN_BOLD = re.compile(r"^\*\*(.*)\*\*$")
 _AND = r",?\s*(?:and|or|[/&])\s*"
 _JOINED = re.compile(rf"\*\*({_AND})\*\*")
@@ -175,8 +175,14 @@ def without_end(text: str) -> str:
 
 
 def without_emoji(text: str) -> str:
-    """A text without the emoji around it."""
-    return _AROUND.sub("", text)
+    """A text without the blanks and emoji around it."""
+    bare = text[_around(text) :]
+    return bare[: len(bare) - _around(bare[::-1])]
+
+
+def _around(text: str) -> int:
+    found = _AROUND.match(text)
+    return found.end() if found else 0
 
 
 def alone(text: str) -> str | None:

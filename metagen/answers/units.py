@@ -29,6 +29,7 @@ _LISTED_SYMBOLS = """
     nm mm cm dm km in ft yd mi mg kg ml mL cl cL dl dL lb lbs oz gal qt pt hr hrs min mins sec secs ms ns yr yrs
     mph kph kmh Hz kHz MHz GHz kW MW GW kWh kJ kcal cal Pa kPa MPa atm bar mmHg mol kmol eV keV MeV rad deg sq
     dB rpm psi Nm ha USD EUR GBP kB KB MB GB TB kN bpm
+    Ω mΩ kΩ MΩ GΩ Å μm μs μg μL μl μA μV μF μH μW μC μΩ
 """
 _SYMBOLS = frozenset(_LISTED_SYMBOLS.split())
 
@@ -68,7 +69,9 @@ _CHINESE = re.compile(r"(?!.*(?:[一二三四五六七八九十百千万亿兆�
 """A unit or counted thing, as in `12元` and `5小时`, and no word that makes another number."""
 _DOLLARS = re.compile(r"dólar(?:es)?|доллар(?:а|ов)?|ドル|달러|ดอลลาร์|ডলার|డాలర్లు?", re.IGNORECASE)
 """The unit of many word problems in other languages."""
-_SPELLED = re.compile(r"[a-zA-Zμ]+")
+_SPELLED = re.compile(r"[a-zA-ZμΩÅ]+")
+_OHM = re.compile(r"(?<=[mkMGμ])\s*\\Omega(?![a-zA-Z])")
+"""`\\Omega` alone may be a variable."""
 _OPERATORS = re.compile(r"[\s/*()\\,.-]|\\cdot|cdot")
 _PLURAL = re.compile(r"(?=[a-z-]*[aeiouy])[a-z-]{2,}[^\Wsiu_]s")
 _FRACTION = re.compile(r"\\frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}")
@@ -98,15 +101,16 @@ def _is_unit(rest: str, *, one: bool) -> bool:
     rest, marked = _PERCENT.subn(" ", rest, count=1)
     rest, fractions = _FRACTION.subn(r" \1/\2", rest) if "frac" in rest else (rest, 0)
     rest, texts = _TEXT.subn(" ", rest) if "\\" in rest else (rest, 0)
+    rest = _OHM.sub("Ω", rest) if "Omega" in rest else rest
     if "\\" in rest and not (texts or fractions or "cdot" in rest):
         return False
     divided = "/" in rest or "^{-" in rest or "^-" in rest
     spaced, rest = rest[:1].isspace() or bool(texts), _POWER.sub("", rest).replace("{", "").replace("}", "").strip()
     if not rest:
         return bool(marked or texts)
-    if not rest.isascii() and "μ" not in rest:
-        return bool(_CHINESE.fullmatch(rest) or _DOLLARS.fullmatch(rest))
-    if not spaced and (len(rest) == 1 or rest in _PRODUCTS):
+    if not rest.isascii() and (_CHINESE.fullmatch(rest) or _DOLLARS.fullmatch(rest)):
+        return True
+    if not spaced and ((len(rest) == 1 and rest.isascii()) or rest in _PRODUCTS):
         return False
     return _is_symbol(rest, sure=texts > 0 or (spaced and rest in _ALONE), divided=divided) or (
         spaced and _names_things(rest, one=one)

@@ -16,6 +16,12 @@ from metagen.answers.measures import LONGEST, measure_others
         ("5 m/s", "5 m/s^2"),
         ("5 square feet", "5 feet"),
         ("x = 5 cm", "5 mm"),
+        ("5 Ω", "5 kΩ"),
+        (r"5 k\Omega", r"5\,\Omega"),
+        ("5 mΩ", "5 MΩ"),
+        ("5 μm", "5 nm"),
+        ("5 dólares", "5 cents"),
+        ("5ドル", "5¢"),
     ],
 )
 def test_these_units_are_others(one: str, other: str) -> None:
@@ -27,6 +33,11 @@ def test_these_units_are_others(one: str, other: str) -> None:
     ("one", "other"),
     [
         ("5 hr", "5 hours"),
+        (r"5\,\Omega", "5 ohms"),
+        ("5 kΩ", r"5\text{ kΩ}"),
+        ("5 μL", "5 μl"),
+        ("5 dólares", r"\$5"),
+        ("5 Äpfel", "5 Birnen"),
         ("$5$ cm", r"5\text{ cm}"),
         ("5", "5 cm"),
         ("5 apples", "5 dollars"),
