@@ -13,8 +13,8 @@ _PHRASES = (
     ("antwort", r"\b(?:endgültige |richtige )?antwort", r"\s+(?:ist|lautet)\b(?:\s+(?:also|daher|somit)\b)?"),
     ("respuesta", r"\brespuesta(?: final| correcta)?", r"\s+es\b"),
     ("réponse", r"\bréponse(?: finale| correcte)?", r"\s+est\b(?:\s+donc\b)?"),
-    ("उत्तर", r"उत्तर", r"\s+है"),  # Hindi
-    ("jawaban", r"\bjawaban(?:nya)?(?: akhir(?:nya)?)?", r"\s+adalah\b"),
+    ("उत्तर", r"उत्तर", r"\s+है|(?=\s+\(?(?:[A-J]\b|\d))"),  # Hindi
+    ("jawaban", r"\bjawaban(?:nya)?(?: akhir(?:nya)?| yang benar)?", r"\s+adalah\b"),
     ("risposta", r"\brisposta(?: finale| corretta)?", r"\s+è\b(?:\s+quindi\b)?"),
     ("答え", r"(?:最終的な|最終)?答え", r"は、?"),
     ("正解", r"正解", r"は、?"),
@@ -24,20 +24,27 @@ _PHRASES = (
     ("resposta", r"\bresposta(?: final| correta)?", r"\s+é\b(?:\s+portanto\b)?"),
     ("ответ", r"\bответ", r"\s+(?:[—–]|-(?=\s)|равен\b)"),
     ("відповідь", r"\bвідповідь", r"\s+(?:[—–]|-(?=\s))"),
-    ("jibu", r"\bjibu(?: la mwisho)?", r"\s+ni\b"),  # Swahili
+    ("jibu", r"\bjibu(?: la mwisho| sahihi)?", r"\s+ni\b"),  # Swahili
     ("సమాధానం", "సమాధానం", r"(?=\s+[-−]?[$₹]?\d)"),  # Telugu
     ("คำตอบ", r"คำตอบ(?:สุดท้าย)?", r"\s*(?:คือ|เท่ากับ)"),
     ("cevap", r"\b(?:nihai )?cevap", r"\s+olarak\b"),  # Turkish
-    ("đáp", r"\bđáp (?:án|số)(?: cuối cùng)?", r"\s+là\b"),
-    ("câu trả lời", r"\bcâu trả lời(?: cuối cùng)?", r"\s+là\b"),
-    ("答案", r"(?:(?:最终|最後|最后|正确|正確)的?)?答案", r"[是为為]"),
+    ("đáp", r"\bđáp (?:án|số)(?: cuối cùng| đúng)?", r"\s+là\b"),
+    ("câu trả lời", r"\bcâu trả lời(?: cuối cùng| đúng)?", r"\s+là\b"),
+    ("答案", r"(?:(?:最终|最後|最后|正确|正確)的?)?答案", r"[是为為选選]"),
+    ("选", r"(?:故|应该?|所以|因此|正确)，?选项?", r"[是为]|(?=\s*[（(]?[A-J](?![a-zA-Z]))"),
 )
 """What every text with a phrase has, which is fast to look for, the word for `answer`, and that for `is` behind it."""
+_OPTION = (
+    r"(?:\s+(?:la|a|l(?=['’]))['’]?(?:\s*(?:opción|option|opzione|alternativa|opção|letra|lettre|lettera))?"
+    r"(?=\s+\W{0,3}[A-J]\b))?"
+)
+"""What may stand before the letter of a choice, as in `La respuesta es la opción B`."""
 _COMPILED = [
     (
         stem,
         re.compile(
-            rf"{noun}(?P<marks>[*_]{{0,2}})(?:(?P<verb>{verb})|\s*(?P<colon>[:：=])|(?=[*\s]{{0,4}}\n))", re.IGNORECASE
+            rf"{noun}(?P<marks>[*_]{{0,2}})(?:(?P<verb>(?:{verb}){_OPTION})|\s*(?P<colon>[:：=])|(?=[*\s]{{0,4}}\n))",
+            re.IGNORECASE,
         ),
     )
     for stem, noun, verb in _PHRASES
@@ -50,8 +57,10 @@ _UNREAD = re.compile(
     re.VERBOSE,
 )
 """Words before a number or between two, or `less than` behind it, may make another number of it."""
-_POLITE = re.compile(r"(answer is [^\n。]{1,60}?)\s*(?:です|である|となります|になります|입니다|이다)(?=[。.!！\s*]|$)")
-"""The verb behind an answer, in Japanese and Korean."""
+_POLITE = re.compile(
+    r"(answer is [^\n。]{1,60}?)\s*(?:です|である|となります|になります|입니다|이다|다|है)(?=[。।.!！\s*]|$)"
+)
+"""The verb behind an answer, in Japanese, Korean and Hindi."""
 
 
 def in_english(text: str) -> str:

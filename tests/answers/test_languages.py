@@ -48,6 +48,19 @@ def test_a_phrase_that_was_cut_off_gives_none(text: str) -> None:
     assert extract(f"{text}\n\n", finished=False) == "12"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "答案选B。", "因此，选B。", "故选：B", "正确选项是B。", "答案：B. 罗马", "正解はBです。", "답은 B다.",
+        "La respuesta correcta es la opción B.", "La bonne réponse est la B.", "A resposta é a alternativa B.",
+        "Die richtige Antwort ist B) Rom.", "Đáp án đúng là B.", "Jawaban yang benar adalah B.",
+        "Jibu sahihi ni B.", "सही उत्तर B है।", "الإجابة الصحيحة هي B.", "Правильный ответ — B) Рим",
+    ],
+)  # fmt: skip
+def test_a_letter_is_chosen_in_other_languages(text: str) -> None:
+    assert Choice().extract(f"A) x, B) y\n\n{text}") == "B"
+
+
 def test_other_kinds_read_them_too() -> None:
     assert Choice().extract("正确答案是B。") == "B"
     assert Choice().extract("A oder B?\nDie Antwort ist (B).") == "B"
