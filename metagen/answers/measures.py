@@ -23,7 +23,14 @@ _UNITS = {
     "Pa": "pascal", "kPa": "kilopascal", "MPa": "megapascal", "atm": "", "bar": "", "mmHg": "", "dB": "decibel",
     "bit": "", "byte": "", "kB": "kilobyte KB", "MB": "megabyte", "GB": "gigabyte", "TB": "terabyte",
 }  # fmt: skip
+_CHINESE = {
+    "s": "秒", "min": "分钟 分鐘", "h": "小时 小時 个小时 個小時", "day": "天", "week": "周 週 个星期",
+    "month": "个月 個月", "year": "年", "mm": "毫米", "cm": "厘米", "m": "米", "km": "千米 公里",
+    "cm^2": "平方厘米", "m^2": "平方米", "km^2": "平方千米 平方公里", "cm^3": "立方厘米", "m^3": "立方米",
+    "mg": "毫克", "g": "克", "kg": "千克 公斤", "ml": "毫升", "l": "升", "$": "美元", "€": "欧元",
+}  # fmt: skip
 _NAMES = {word: unit for unit, words in _UNITS.items() for word in (unit, *words.split())}
+_NAMES |= {word: unit for unit, words in _CHINESE.items() for word in (unit, *words.split())}
 _POWERS = {"square": "^2", "sq": "^2", "cubic": "^3", "cu": "^3"}
 
 LONGEST = 100

@@ -22,6 +22,10 @@ from metagen.answers.measures import LONGEST, measure_others
         ("5 μm", "5 nm"),
         ("5 dólares", "5 cents"),
         ("5ドル", "5¢"),
+        ("5小时", "5分钟"),
+        ("5米", "5 cm"),
+        ("5平方米", "5米"),
+        ("5千克", "5克"),
     ],
 )
 def test_these_units_are_others(one: str, other: str) -> None:
@@ -38,6 +42,10 @@ def test_these_units_are_others(one: str, other: str) -> None:
         ("5 μL", "5 μl"),
         ("5 dólares", r"\$5"),
         ("5 Äpfel", "5 Birnen"),
+        ("5小时", "5 hours"),
+        ("5千米", "5公里"),
+        ("5平方米", "5 square meters"),
+        ("5个", "5天"),
         ("$5$ cm", r"5\text{ cm}"),
         ("5", "5 cm"),
         ("5 apples", "5 dollars"),
