@@ -42,7 +42,7 @@ _SIGNED = re.compile(rf"(?:[^=]*=)?[^a-zA-Z0-9.-]*(-?(?:{_NUMBER.pattern}))")
 _DEGREES = re.compile(r"\^\s*\{?\s*\\circ\s*\}?")
 _OHM = re.compile(r"\s*\\Omega(?![a-zA-Z])")
 _LAYOUT = re.compile(r"\\(?:text(?:bf|it|rm|normal)?|mbox|mathrm|mathbf|operatorname|[ ,;:!()])|[{}~]")
-_TOKEN = re.compile(r"°\s*[cf]\b|[$¢€°/]|\^-?[0-9]|[^\W\d_]+", re.IGNORECASE)
+_TOKEN = re.compile(r"°\s*[cf]\b|[$¢€°/]|\^-?[0-9]|[^\W\d_]++", re.IGNORECASE)
 _ALL_TOKENS = re.compile(rf"(?:{_TOKEN.pattern}|[-.\s])*", re.IGNORECASE)
 
 

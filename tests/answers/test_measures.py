@@ -59,3 +59,9 @@ def test_these_units_are_others(one: str, other: str) -> None:
 def test_these_are_not_known_to_be_others(one: str, other: str) -> None:
     assert not measure_others(one, other)
     assert not measure_others(other, one)
+
+
+@pytest.mark.parametrize("text", ["5 internationalisations;", "5 " + "a" * 60 + "|", "5 " + "ab " * 30 + "!"])
+def test_long_words_take_no_time(text: str) -> None:
+    """In as many steps as there are ways to part a word, this would not end."""
+    assert not measure_others(text, "5 cm")
