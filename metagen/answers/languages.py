@@ -31,7 +31,7 @@ _PHRASES = (
     ("đáp", r"\bđáp (?:án|số)(?: cuối cùng| đúng)?", r"\s+là\b"),
     ("câu trả lời", r"\bcâu trả lời(?: cuối cùng| đúng)?", r"\s+là\b"),
     ("答案", r"(?:(?:最终|最後|最后|正确|正確)的?)?答案", r"[是为為选選]"),
-    ("选", r"(?:故|应该?|所以|因此|正确)，?选项?", r"[是为]|(?=\s*[（(]?[A-J](?![a-zA-Z]))"),
+    ("选", r"(?:故|应该?|所以|因此|正确)，?选项?", r"[是为]|(?=\s*[（(*]{0,3}[A-J](?:[）)*。，,.;；\s]|$))"),
 )
 """What every text with a phrase has, which is fast to look for, the word for `answer`, and that for `is` behind it."""
 _OPTION = (

@@ -35,7 +35,7 @@ def test_a_phrase_of_another_language_gives_the_answer(text: str) -> None:
     [
         "Die Antwort ist nicht 5.", "Die Antwort ist nicht **5**.", "La respuesta es menos de 5.",
         "答案是5或6", "Die Antwort ist 5 oder 6.", "答案不是5", "La réponse n'est pas 5.", "답은 5보다 작습니다",
-        "答案是小明有5个", "La respuesta es la mitad de 10.", "正解です", "Die Antworten: 5",
+        "答案是小明有5个", "La respuesta es la mitad de 10.", "正解です", "Die Antworten: 5", "所以选A为起点。",
     ],
 )  # fmt: skip
 def test_words_that_may_change_the_number_give_none(text: str) -> None:
