@@ -612,6 +612,14 @@ def test_a_number_of_many_figures_is_read_in_one_pass() -> None:
     assert LastNumber().extract(f"It is {figures}") == figures
 
 
+@pytest.mark.parametrize(
+    "answer", ["5km", "4GB", "5元", "18ドル", "1876年", "90°", "3D", "7pm", "10ms", "20°C", "2nd", "x2y"]
+)
+def test_a_unit_at_its_number_is_a_part_of_a_text(answer: str) -> None:
+    for text in (f"The answer is {answer}.", f"Answer: **{answer}**", rf"So \boxed{{{answer}}}.", f"答案是{answer}。"):
+        assert Text().extract(text) == answer
+
+
 BLANKS = 200_000
 """So many that what takes their square would not end."""
 
