@@ -31,8 +31,8 @@ class Problem:
     id: str
     prompt: str = ""
     answer: str | None = None
-    """The reference answer, which only oracles read. A number is kept as text: 7 and 7.0 as "7". Of a list of texts any
-    is right: they are kept as a JSON list, and `answers` becomes `AnyOf`."""
+    """The reference answer, which only oracles read. A number is kept as text: 7 and 7.0 as "7". Of a list any is
+    right: they are kept as a JSON list, and `answers` becomes `AnyOf`."""
     asked: str | None = None
     """What is sent in place of `prompt`."""
     partial: Candidate | None = None
@@ -94,8 +94,8 @@ class Problem:
 
     def _read_reference(self, given: object) -> None:
         where, kind = f"problem {self.id!r}: answer", self.answers
-        if isinstance(given, list | tuple) and given and all(isinstance(each, str) for each in given):
-            kind, given = any_of(kind, given)
+        if isinstance(given, list | tuple) and given:
+            kind, given = any_of(kind, [_as_text(each, where) for each in given])
             object.__setattr__(self, "answers", kind)
         object.__setattr__(self, "answer", _as_text(given, where))
 

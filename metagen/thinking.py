@@ -79,6 +79,14 @@ FAMILIES: dict[str, Family] = {
             called=r"granite-?3\.[23]",
             template=("Here is my thought process",),
         ),
+        Family(
+            "exaone-deep",
+            open="<thought>",
+            close="</thought>",
+            opened=True,
+            called=r"exaone-?deep",
+            template=("<thought>",),
+        ),
         Family("qwq", opened=True, called="qwq"),
         Family("deepseek-r1", opened=True, called=r"deepseek-?r1|r1-distill|deepscaler|openthinker"),
         Family(
@@ -105,12 +113,23 @@ _OTHERS: dict[str, Family] = {
     "[THINK]": FAMILIES["magistral"],
     "<|channel|>": FAMILIES["gpt-oss"],
     "<|start|>assistant<|channel|>": FAMILIES["gpt-oss"],
+    "<thought>": FAMILIES["exaone-deep"],
     "<seed:think>": Family("seed-oss", open="<seed:think>", close="</seed:think>"),
     "◁think▷": Family("kimi-vl", open="◁think▷", close="◁/think▷"),
     "<|START_THINKING|>": Family("command-a", open="<|START_THINKING|>", close="<|END_THINKING|>"),
+    "<|begin_of_thought|>": Family("sky-t1", open="<|begin_of_thought|>", close="<|end_of_thought|>"),
 }
-"""What no reply of another family begins with. The last three are read, and their thoughts cannot be limited."""
-_OPENINGS = (USUAL.open, *_OTHERS)
+"""What no reply of another family begins with. The last four are read, and their thoughts cannot be limited."""
+_OPENED = FAMILIES["exaone-deep"]
+"""Whose thoughts a prompt opens with other than the usual marks."""
+_BARE = re.compile(
+    r"\s*(?:assistant)?analysis(?![\s,.:;])"
+    r"(?:(?P<thought>.*?)assistantfinal|(?P<open>[A-Z][\w’']*,? [a-z].*))(?P<text>.*)",
+    re.DOTALL,
+)
+"""A reply of gpt-oss without its special tokens: `analysisWe need 2 + 3.assistantfinal5`."""
+_BARE_CHANNEL = re.compile("assistant(?:analysis|commentary)")
+_OPENINGS = (USUAL.open, *_OTHERS, "analysis", "assistantanalysis")
 
 
 def find_family(wanted: str | None, model: str, template: str = "") -> Family | None:
@@ -153,7 +172,7 @@ ENDED = re.compile(r"<\|(?:end|return|call)\|>")
 
 def may_think(raw: str) -> bool:
     """Whether a reply has marks of a thought, of a family that is not known."""
-    return raw.lstrip().startswith(_OPENINGS) or USUAL.close in raw
+    return raw.lstrip().startswith(_OPENINGS) or USUAL.close in raw or _OPENED.close in raw
 
 
 def split(raw: str, family: Family | None = None, *, opened: bool = False) -> Reply:
@@ -167,10 +186,10 @@ def split(raw: str, family: Family | None = None, *, opened: bool = False) -> Re
     if family is None and not opened:
         if not may_think(raw):
             return replied("", raw, open=False)
-        begins = raw.lstrip()
-        family = next((each for mark, each in _OTHERS.items() if begins.startswith(mark)), None)
+        family = _shown(raw)
     if family and family.name == "gpt-oss":
-        return _split_channels(raw, opened=opened)
+        bare = None if opened else _BARE.fullmatch(raw)
+        return _split_bare(bare) if bare else _split_channels(raw, opened=opened)
     at_start = family is None and not raw.lstrip().startswith(USUAL.open)
     family = family or USUAL
     if not opened and (at_start or family.open not in raw) and family.close not in raw:
@@ -190,6 +209,17 @@ def split(raw: str, family: Family | None = None, *, opened: bool = False) -> Re
             at = end
     (thoughts if thinking else texts).append(raw[at:])
     return join(thoughts, texts, opened=opened, is_open=thinking)
+
+
+def _shown(raw: str) -> Family | None:
+    """The family whose marks a reply shows; `None` for the usual ones."""
+    if _BARE.fullmatch(raw):
+        return FAMILIES["gpt-oss"]
+    begins = raw.lstrip()
+    found = next((each for mark, each in _OTHERS.items() if begins.startswith(mark)), None)
+    if found or begins.startswith(USUAL.open) or USUAL.close in raw:
+        return found
+    return _OPENED if _OPENED.close in raw else None
 
 
 def join(thoughts: list[str], texts: list[str], *, opened: bool, is_open: bool) -> Reply:
@@ -228,6 +258,11 @@ def _split_channels(raw: str, *, opened: bool) -> Reply:
         (texts if piece[1] == "final" else thoughts).append(_until_end(content))
         is_open = piece[1] != "final"
     return join(thoughts, texts, opened=opened, is_open=is_open)
+
+
+def _split_bare(found: re.Match[str]) -> Reply:
+    thought = found["open"] if found["thought"] is None else found["thought"]
+    return join(_BARE_CHANNEL.split(thought), [found["text"]], opened=False, is_open=found["thought"] is None)
 
 
 def _until_end(content: str) -> str:

@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from metagen import Candidate, Choice, Code, Function, InputError, Maths, Number, Problem
+from metagen import AnyOf, Candidate, Choice, Code, Function, InputError, Maths, Number, Problem
 from metagen.answers.protocol import Answers
 
 
@@ -51,7 +51,15 @@ def test_a_number_as_the_answer_is_kept_as_text(answer: object, text: str | None
     assert Problem("1", "?", answer).answer == text  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("answer", [True, [7], {"x": 7}, float("nan"), float("inf"), Decimal("NaN"), 1j, np.bool_(1)])
+def test_of_a_list_of_numbers_any_is_right() -> None:
+    problem = Problem("1", "?", [7.0, "8", np.int64(9)])  # type: ignore[arg-type]
+    assert (problem.answer, problem.answers) == ('["7", "8", "9"]', AnyOf())
+    assert Problem("1", "?", (7,)).answer == "7"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "answer", [True, [[7]], [7, True], [], {"x": 7}, float("nan"), float("inf"), Decimal("NaN"), 1j, np.bool_(1)]
+)
 def test_what_is_neither_text_nor_number_is_no_answer(answer: object) -> None:
     with pytest.raises(InputError, match=r"^problem '1': answer must be a text or a number, not "):
         Problem("1", "?", answer)  # type: ignore[arg-type]

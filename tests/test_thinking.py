@@ -81,9 +81,11 @@ def test_a_reply_is_parted_by_the_marks_of_its_family(text: str, name: str, repl
 
 @pytest.mark.parametrize("name", [name for name, family in FAMILIES.items() if family.opened])
 def test_an_opening_mark_that_is_repeated_is_no_part_of_the_thought(name: str) -> None:
-    assert split("<think>\na\n</think>\n\nOne.", FAMILIES[name], opened=True) == Reply("a", "One.")
-    assert split("<think></think>One.", FAMILIES[name], opened=True) == Reply("", "One.")
-    assert split("a <think> b</think>One.", FAMILIES[name], opened=True) == Reply("a <think> b", "One.")
+    family = FAMILIES[name]
+    begin, end = family.open, family.close
+    assert split(f"{begin}\na\n{end}\n\nOne.", family, opened=True) == Reply("a", "One.")
+    assert split(f"{begin}{end}One.", family, opened=True) == Reply("", "One.")
+    assert split(f"a {begin} b{end}One.", family, opened=True) == Reply(f"a {begin} b", "One.")
 
 
 def test_where_nothing_is_known_a_thought_opens_at_the_beginning_alone() -> None:
@@ -130,6 +132,36 @@ def test_any_text_can_be_read(text: str, family: Family, opened: bool) -> None:
             Reply("Hm.", "<|START_RESPONSE|>7."),
         ),
         ("<think>Hm.</think>7.<|im_end|>", Reply("Hm.", "7.")),
+        ("<thought>\nHm.\n</thought>\n7.", Reply("Hm.", "7.")),
+        ("<thought>\\boxed{5}", Reply("\\boxed{5}", "", open=True)),
+        ("Hm.\n</thought>\n\n7.", Reply("Hm.", "7.")),
+        ("<think>a</think>Write </thought>.", Reply("a", "Write </thought>.")),
+        ("Use <thought> here.", Reply("", "Use <thought> here.")),
+        ("It closes `</thought>` too.", Reply("", "It closes `</thought>` too.")),
+        ("<|begin_of_thought|>\n\nHm.<|end_of_thought|>\n\n7.", Reply("Hm.", "7.")),
+        (
+            "analysisWe need 3 + 4. So \\boxed{5}.assistantfinalThe answer is 7.",
+            Reply("We need 3 + 4. So \\boxed{5}.", "The answer is 7."),
+        ),
+        ("analysis3 + 4 = 7.assistantfinal7", Reply("3 + 4 = 7.", "7")),
+        (
+            "analysisHm.assistantcommentary to=python code3 + 4assistantanalysisSo 7.assistantfinal7",
+            Reply("Hm.\nto=python code3 + 4\nSo 7.", "7"),
+        ),
+        ("assistantanalysisHm.assistantfinal7", Reply("Hm.", "7")),
+        ("analysisWe need 3 + 4. So \\boxed{5}", Reply("We need 3 + 4. So \\boxed{5}", "", open=True)),
+        *(
+            (text, Reply("", text))
+            for text in (
+                "analysis of 3 + 4: the answer is 7.",
+                "analysis: 7",
+                "Analysis\n\nThe answer is 7.",
+                "analysis.\nassistantfinal 7",
+                "analysisResult = 7\nprint(analysisResult)",
+                "analysis of models that write assistantfinal",
+                "analysis with <thought> tags",
+            )
+        ),
         ("B</s>", Reply("", "B")),
         ("It writes [THINK] first.", Reply("", "It writes [THINK] first.")),
         ("Here is my thought process: 3 + 4 is 7.", Reply("", "Here is my thought process: 3 + 4 is 7.")),

@@ -494,10 +494,10 @@ class _Thoughts:
 
 
 def _answered(thought: Draw | None, row: SpanRow, questions: Questions, place: int) -> Draw | None:
-    """A thought with its answer as one sample; `None` where the answer was lost."""
+    """A thought with its answer as one sample, cut where there was no room for it; `None` where the answer was lost."""
     answer = next(_completions(row, questions, place), None)
     if thought is None or answer is None:
-        return None
+        return thought._replace(answer=None, cut=True) if thought and row.status == "ok" else None
     return answer._replace(tokens=thought.tokens + answer.tokens, prompt=thought.prompt, again=answer.prompt)
 
 

@@ -53,7 +53,8 @@ class Tally:
     _drawn: int = 0
     _covered: int = 0
     _single: float = 0.0
-    _compared: int = 0
+    sampled: int = 0
+    """Problems with samples and a verdict: failed ones have no samples."""
     _gained: float = 0.0
     _samples: int = 0
 
@@ -90,7 +91,7 @@ class Tally:
             self._single += (single := solution.samples_correct / solution.samples)
             self._samples += solution.samples
             if solution.correct is not None:
-                self._compared += 1
+                self.sampled += 1
                 self._gained += solution.correct - single
 
     @property
@@ -135,7 +136,7 @@ class Tally:
     @property
     def gained(self) -> float:
         """How much more often the answer is right than one sample, over the problems with samples and a verdict."""
-        return self._gained / self._compared if self._compared else nan
+        return self._gained / self.sampled if self.sampled else nan
 
     @property
     def coverage(self) -> Share:

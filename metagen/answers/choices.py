@@ -218,11 +218,12 @@ class Label(ByKey):
     def key(self, answer: str) -> str:
         if not _signed(self.labels):
             return normalised(answer)
-        read = _MINUS.sub("-", unicodedata.normalize("NFKC", without_commands(answer)).casefold())
-        read = re.sub(r"\s*([<>=])\s*", r"\1", re.sub(r"\\(?=[#+&%_])", "", read))
+        folded = unicodedata.normalize("NFKC", without_commands(answer)).casefold()
+        read = _MINUS.sub("-", " ".join(folded.split()))
+        read = re.sub(r" ?([<>=]) ?", r"\1", re.sub(r"\\(?=[#+&%_])", "", read))
         if not any(label.strip().startswith("+") for label in self.labels):
             read = re.sub(r"(?<!\w)\+(?=\d)", "", read)
-        return " ".join(read.split())
+        return read
 
     def _alone(self, lines: Sequence[str]) -> str:
         """The label that the last line is, or the first one where no other line is another label."""

@@ -27,6 +27,8 @@ _NOISE = Fraction(1, 10**12)
 _CLOSEST = Fraction(1, 10**5)
 """The relative difference below which a decimal may stand for a number."""
 
+_BLANKS = re.compile(r"(\s)\s+")
+"""Of many blanks the first is enough; patterns would take long for thousands of them."""
 _DECIMAL = re.compile(r"([0-9][0-9 ,]*)?\.([0-9]+)")
 _EXPONENT = re.compile(r"(?:[eE]|10\s*\^\s*\{?\s*)([+-]?[0-9]{1,3})")
 
@@ -142,7 +144,7 @@ def decide(answer: str, reference: str) -> bool | None:
     """Return whether `answer` equals `reference`, or `None` where only symbols can tell."""
     if is_whole(answer) and is_whole(reference):
         return int(answer) == int(reference)
-    answer, reference = to_ascii(answer), to_ascii(reference)
+    answer, reference = (to_ascii(_BLANKS.sub(r"\1", text)) for text in (answer, reference))
     keys = canonical(answer), canonical(reference)
     if any(differ(answer, reference) for differ in (_derive_others, _oppose, measure_others)):
         return False

@@ -11,6 +11,7 @@ from functools import lru_cache
 
 from metagen.answers.canonical import PROSE, balanced, canonical
 from metagen.answers.decide import is_turned
+from metagen.answers.languages import in_english
 from metagen.answers.numerals import NUMBER_KEY, repeating
 from metagen.answers.units import without_unit
 
@@ -88,7 +89,7 @@ _PARAGRAPH = re.compile(r"\n[ \t]*\n")
 
 _SAID = re.compile(
     r"""(.{1,60}?)
-    (?: (?:[.?]|!(?!\s*[-+*/^=<>]))(?=[\s*$]|\\[)\]]|\Z) | [。！？]                     # the end of a sentence
+    (?: (?:[.?]|!(?!\s*[-+*/^=<>]))(?=[\s*$]|\\[)\]]|\Z) | [。！？।]                    # the end of a sentence
       | (?<!\bor\s)(?<!\band\s)(?<![/&]\s)\*\*(?!,?\s*(?:and|or|[/&])\s*\*\*)            # of what is bold
       | (?:\$|\\\))(?=\s+(?!and\b|or\b)[a-z]{2,}\b)                                    # of a formula
       | ,?\s(?:(?:because|since|which)\b|i\.e\.) | ,\s+not\b | \s—\s | \s\((?=[a-zA-Z]{2})
@@ -107,11 +108,11 @@ _ENDLESS = re.compile(r"([-+]?[0-9]*\.[0-9]{2,30})\.\.\.(?![0-9])")
 
 
 _WRAPPING = re.compile(
-    rf"^(?:[\s{_EMOJI}]|\*\*|`|\\?[$€£¥₹]|\\[(\[])+|(?:[\s{_EMOJI}]|\*\*|`|\\?\$|[€£¥₹]|\\[)\]]|[.,;:。])+$"
+    rf"^(?:[\s{_EMOJI}]|\*\*|`|\\?[$€£¥₹]|\\[(\[])+|(?:[\s{_EMOJI}]|\*\*|`|\\?\$|[€£¥₹]|\\[)\]]|[.,;:。।])+$"
 )
 
 
-_AROUND = re.compile(rf"^[\s{_EMOJI}]+|[\s{_EMOJI}]+$")
+_AROUND = re.compile(rf"[\s{_EMOJI}]*+")
 _IN_BOLD = re.compile(r"^\*\*(.*)\*\*$")
 _AND = r",?\s*(?:and|or|[/&])\s*"
 _JOINED = re.compile(rf"\*\*({_AND})\*\*")
@@ -147,7 +148,7 @@ def extract(text: str, *, finished: bool = True) -> str | None:
     without its partner. An unclosed or empty box gives nothing. Of a text that was cut off, not `finished`, nothing
     counts that reaches its end: "The answer is 12" may have been on its way to 123.
     """
-    text = without_end(text)
+    text = in_english(without_end(text))
     end, places = len(text) + finished, _places(text)
     found = max(_marked(text, end, places), default=None)
     found = _hashed(text, end, found) or found
@@ -174,8 +175,14 @@ def without_end(text: str) -> str:
 
 
 def without_emoji(text: str) -> str:
-    """A text without the emoji around it."""
-    return _AROUND.sub("", text)
+    """A text without the blanks and emoji around it."""
+    bare = text[_around(text) :]
+    return bare[: len(bare) - _around(bare[::-1])]
+
+
+def _around(text: str) -> int:
+    found = _AROUND.match(text)
+    return found.end() if found else 0
 
 
 def alone(text: str) -> str | None:

@@ -23,6 +23,9 @@ _BEFORE_UNIT = re.compile(
 )
 _BOUND = "\ue001"
 """Replaces the space between a number and its unit, which is a part of a text."""
+_UNIT = re.compile(r"(?<=\d)(?=[^\W\d_])|(?<=\d°)")
+_STUCK = "\ue002"
+"""Keeps a unit at its number, as in `4GB`, while the answer is read."""
 _NAME = r"(?:[A-Z]\.[ ]?){0,4}[A-Z][\w’'-]+"
 _OPENS = r"(?:Therefore|Thus|Hence|However|So|Then|Also|But|And|Yes|No|This|That|It|He|She|They|Here|In|Done)"
 _BEFORE_INITIAL = r"(?=\.[ ]?[A-Z](?:\.|\Z))"
@@ -92,9 +95,10 @@ class Text(ByKey):
 
     def extract(self, text: str, *, finished: bool = True) -> str | None:
         kept = _ABBREVIATED.sub(_KEPT, text)
-        answer = extract(_BEFORE_UNIT.sub(_BOUND, kept), finished=finished) or extract(kept, finished=finished)
+        bound = _UNIT.sub(_STUCK, _BEFORE_UNIT.sub(_BOUND, kept))
+        answer = extract(bound, finished=finished) or extract(kept, finished=finished)
         if answer:
-            return answer.replace(_KEPT, ".").replace(_BOUND, " ")
+            return answer.replace(_KEPT, ".").replace(_BOUND, " ").replace(_STUCK, "")
         return text.strip() or None if finished else None
 
     def key(self, answer: str) -> str:

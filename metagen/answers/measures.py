@@ -10,7 +10,10 @@ UNITS = {
     "in": "inch inche", "ft": "foot feet", "yd": "yard", "mi": "mile",
     "mg": "milligram", "g": "gram gramme", "kg": "kilogram", "oz": "ounce", "lb": "pound",
     "ml": "millilitre milliliter", "l": "litre liter", "gal": "gallon", "qt": "quart", "pt": "pint",
-    "$": "dollar usd", "¢": "cent", "€": "euro eur",
+    "Å": "angstrom", "μm": "micrometre micrometer", "μs": "microsecond", "μg": "microgram", "μl": "μL",
+    "μA": "", "μV": "", "μF": "", "μH": "", "μW": "", "μC": "", "μΩ": "", "mΩ": "", "Ω": "ohm",
+    "kΩ": "kiloohm kilohm", "MΩ": "", "GΩ": "",
+    "$": "dollar usd dólar dólare доллар доллара долларов ドル 달러 ดอลลาร์", "¢": "cent", "€": "euro eur",
     "°": "degree deg", "rad": "radian", "°c": "celsius", "°f": "fahrenheit", "K": "kelvin",
     "ms": "millisecond", "ns": "nanosecond", "nm": "nanometre nanometer", "dm": "", "acre": "", "ha": "hectare",
     "mi/h": "mph", "km/h": "kph kmh", "Hz": "hertz", "kHz": "kilohertz", "MHz": "megahertz", "GHz": "gigahertz",
@@ -21,18 +24,26 @@ UNITS = {
     "bit": "", "byte": "", "kB": "kilobyte KB", "MB": "megabyte", "GB": "gigabyte", "TB": "terabyte",
 }  # fmt: skip
 """Units by symbol, each with its other names in the singular."""
+_CHINESE = {
+    "s": "秒", "min": "分钟 分鐘", "h": "小时 小時 个小时 個小時", "day": "天", "week": "周 週 个星期",
+    "month": "个月 個月", "year": "年", "mm": "毫米", "cm": "厘米", "m": "米", "km": "千米 公里",
+    "cm^2": "平方厘米", "m^2": "平方米", "km^2": "平方千米 平方公里", "cm^3": "立方厘米", "m^3": "立方米",
+    "mg": "毫克", "g": "克", "kg": "千克 公斤", "ml": "毫升", "l": "升", "$": "美元", "€": "欧元",
+}  # fmt: skip
 _NAMES = {word: unit for unit, words in UNITS.items() for word in (unit, *words.split())}
+_NAMES |= {word: unit for unit, words in _CHINESE.items() for word in (unit, *words.split())}
 _POWERS = {"square": "^2", "sq": "^2", "cubic": "^3", "cu": "^3"}
 
 LONGEST = 100
 """Characters of a number with its unit."""
-_SIGN = re.compile(r"[a-zA-Z$¢€°]")
+_SIGN = re.compile(r"[^\W\d_]|[$¢€°]")
 _NUMBER = re.compile(r"\\[dt]?frac\s*(?:\{[0-9]+\}|[0-9])\s*(?:\{[0-9]+\}|[0-9])|[0-9][0-9.,]*(?:\s*/\s*[0-9]+)?")
 _SIGNED = re.compile(rf"(?:[^=]*=)?[^a-zA-Z0-9.-]*(-?(?:{_NUMBER.pattern}))")
 """A number at the beginning, or behind the name of what is measured."""
 _DEGREES = re.compile(r"\^\s*\{?\s*\\circ\s*\}?")
+_OHM = re.compile(r"\s*\\Omega(?![a-zA-Z])")
 _LAYOUT = re.compile(r"\\(?:text(?:bf|it|rm|normal)?|mbox|mathrm|mathbf|operatorname|[ ,;:!()])|[{}~]")
-_TOKEN = re.compile(r"°\s*[cf]\b|[$¢€°/]|\^-?[0-9]|[a-z]+", re.IGNORECASE)
+_TOKEN = re.compile(r"°\s*[cf]\b|[$¢€°/]|\^-?[0-9]|[^\W\d_]++", re.IGNORECASE)
 _ALL_TOKENS = re.compile(rf"(?:{_TOKEN.pattern}|[-.\s])*", re.IGNORECASE)
 
 
@@ -65,7 +76,7 @@ def _unit(text: str) -> str:
     if text.count("$") - text.count(r"\$") > 1:
         text = re.sub(r"(?<!\\)\$", "", text)  # around a formula
     text = _NUMBER.sub("", _DEGREES.sub("°", text.rpartition("=")[2]), count=1)
-    text = _LAYOUT.sub(" ", text).replace(r"\$", "$")
+    text = _LAYOUT.sub(" ", _OHM.sub("Ω", text)).replace(r"\$", "$")
     if not _ALL_TOKENS.fullmatch(text):
         return ""
     unit, power = "", ""

@@ -15,7 +15,7 @@ from metagen.settings import spelled
 class AnyOf:
     """Answers of another kind, of which any of several references is right, as in SQuAD, TriviaQA or NQ.
 
-    A problem whose answer is a list of texts has it by itself. The reference is then a JSON list of them.
+    A problem whose answer is a list has it by itself. The reference is then a JSON list of them.
     """
 
     _: KW_ONLY

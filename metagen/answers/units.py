@@ -21,7 +21,9 @@ _OTHER_WORDS = """
 """
 _WORDS = frozenset(_OTHER_WORDS.split()).union(*map(str.split, UNITS.values()))
 
-_OTHER_SYMBOLS = "mL cl cL dl dL lbs hr hrs min mins sec secs yr yrs mph kph kmh deg sq rpm psi Nm USD EUR GBP KB bpm"
+_OTHER_SYMBOLS = """
+    mL cl cL dl dL μL lbs hr hrs min mins sec secs yr yrs mph kph kmh deg sq rpm psi Nm USD EUR GBP KB bpm Ω Å
+"""
 _SYMBOLS = frozenset(_OTHER_SYMBOLS.split()) | {each for each in UNITS if each.isalpha() and len(each) > 1} - _WORDS
 
 _LETTERS = frozenset("mgshLlNJWVAKCFT")
@@ -58,7 +60,11 @@ _POWER = re.compile(r"\s*\^\s*\{?\s*-?[0-9]\s*\}?")
 _PHRASE = re.compile(r"[a-zA-Z]+(?:(?:[ /.-]| per )+[a-zA-Z]+){0,5}\.?")
 _CHINESE = re.compile(r"(?!.*(?:[一二三四五六七八九十百千万亿兆半折成余多以或和至到点]|分之|次方))[\u4e00-\u9fff]{1,4}")
 """A unit or counted thing, as in `12元` and `5小时`, and no word that makes another number."""
-_SPELLED = re.compile(r"[a-zA-Zμ]+")
+_DOLLARS = re.compile(r"dólar(?:es)?|доллар(?:а|ов)?|ドル|달러|ดอลลาร์|ডলার|డాలర్లు?", re.IGNORECASE)
+"""The unit of many word problems in other languages."""
+_SPELLED = re.compile(r"[a-zA-ZμΩÅ]+")
+_OHM = re.compile(r"(?<=[mkMGμ])\s*\\Omega(?![a-zA-Z])")
+"""`\\Omega` alone may be a variable."""
 _OPERATORS = re.compile(r"[\s/*()\\,.-]|\\cdot|cdot")
 _PLURAL = re.compile(r"(?=[a-z-]*[aeiouy])[a-z-]{2,}[^\Wsiu_]s")
 _FRACTION = re.compile(r"\\frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}")
@@ -88,15 +94,16 @@ def _is_unit(rest: str, *, one: bool) -> bool:
     rest, marked = _PERCENT.subn(" ", rest, count=1)
     rest, fractions = _FRACTION.subn(r" \1/\2", rest) if "frac" in rest else (rest, 0)
     rest, texts = _TEXT.subn(" ", rest) if "\\" in rest else (rest, 0)
+    rest = _OHM.sub("Ω", rest) if "Omega" in rest else rest
     if "\\" in rest and not (texts or fractions or "cdot" in rest):
         return False
     divided = "/" in rest or "^{-" in rest or "^-" in rest
     spaced, rest = rest[:1].isspace() or bool(texts), _POWER.sub("", rest).replace("{", "").replace("}", "").strip()
     if not rest:
         return bool(marked or texts)
-    if not rest.isascii() and "μ" not in rest:
-        return bool(_CHINESE.fullmatch(rest))
-    if not spaced and (len(rest) == 1 or rest in _PRODUCTS):
+    if not rest.isascii() and (_CHINESE.fullmatch(rest) or _DOLLARS.fullmatch(rest)):
+        return True
+    if not spaced and ((len(rest) == 1 and rest.isascii()) or rest in _PRODUCTS):
         return False
     return _is_symbol(rest, sure=texts > 0 or (spaced and rest in _ALONE), divided=divided) or (
         spaced and _names_things(rest, one=one)

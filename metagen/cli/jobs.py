@@ -304,7 +304,10 @@ def summary(tally: Tally, title: str, account: Account, chosen: str = "accuracy"
     if tally.samples > 1:
         table.add_row("one sample", f"{tally.single:.1%}  mean of the {tally.samples:.4g} samples it chose from")
         if not isnan(tally.gained):
-            table.add_row("gained", f"{100 * tally.gained:+.1f} points over one sample")
+            where = (
+                "" if tally.sampled == tally.judged else f", on the {counted(tally.sampled, 'problem')} with samples"
+            )
+            table.add_row("gained", f"{100 * tally.gained:+.1f} points over one sample{where}")
         table.add_row("coverage", f"{_share(tally.coverage)}: some sample is right")
     if tally.unjudged:
         table.add_row("not graded", f"{counted(tally.unjudged, 'answer')} that the grader could not judge")

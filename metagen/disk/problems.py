@@ -89,9 +89,9 @@ class ProblemFile:
 
     What counts as an answer is said by `answers` for the whole file, else by the field `answers` of a row, as a spec.
     A row with `choices` (or `options`) has them for answers: its prompt lists them by letter if it does not yet, and
-    its answer may be the letter, the text or the number from 0. Of an answer that is a list of texts, any is right. A
-    row with tests, as HumanEval and MBPP have them, asks for code, which is graded by running them; an answer that
-    states a theorem of Coq asks for its proof.
+    its answer may be the letter, the text or the number from 0. Of an answer that is a list of texts or numbers, or the
+    object in which SQuAD or TriviaQA keeps several texts, any is right. A row with tests, as HumanEval and MBPP have
+    them, asks for code, which is graded by running them; an answer that states a theorem of Coq asks for its proof.
     """
 
     path: Path
@@ -256,7 +256,7 @@ class ProblemFile:
         if isinstance(given, dict | list):
             raise InputError(
                 f"{where}: field 'answers' must be a text that names a kind of answers, such as \"Text()\": for "
-                "references give --answer-field answers, or a field 'answer'; of a list of texts any is right"
+                "references give --answer-field answers, or a field 'answer'; of a list any is right"
             )
         spec = text_of(("answers", given), where)
         try:
@@ -274,13 +274,13 @@ class ProblemFile:
     def _answer(self, row: Mapping[str, Any], kind: Answers, where: str) -> str | list[str] | None:
         """The reference, or several of which any is right."""
         field, given = find_field(row, self.answer_field, ANSWER_FIELDS, where, needed=False)
-        several = plain(given)
         kind = kind.of if isinstance(kind, AnyOf) else kind
-        if not isinstance(several, list):
+        several = _several(plain(given), kind)
+        if several is None:
             return self._reference(field, given, row, kind, where)
-        if not all(isinstance(each, str) for each in several):
+        if any(isinstance(each, bool) or not isinstance(plain(each), str | int | float) for each in several):
             raise InputError(
-                f"{where}: field {field!r} must be a text or a number, or a list of texts of which any is right, not "
+                f"{where}: field {field!r} must be a text or a number, or a list of them of which any is right, not "
                 f"{shown(several)}"
             )
         found = [self._reference(field, each, row, kind, where) for each in several]
@@ -372,6 +372,17 @@ def _place_as_id(place: str) -> str:
 def _is_talk(field: str, value: object) -> bool:
     """Whether a field holds a conversation."""
     return field == MESSAGES or (isinstance(value, list) and any(isinstance(each, dict) for each in value))
+
+
+def _several(answer: Any, kind: Answers) -> list[Any] | None:
+    """Several references: a list, or the object in which SQuAD or TriviaQA keeps them; `None` for a single one."""
+    if isinstance(answer, dict) and not isinstance(kind, Json):
+        texts, aliases = answer.get("text"), answer.get("aliases")
+        if isinstance(texts, list) and "answer_start" in answer:
+            return texts
+        if isinstance(aliases, list) and "value" in answer:
+            return [answer["value"], *aliases]
+    return answer if isinstance(answer, list) else None
 
 
 def _solved(solution: str, kind: Answers) -> str | None:

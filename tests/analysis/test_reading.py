@@ -14,6 +14,7 @@ from metagen import (
     Budget,
     Candidate,
     CoT,
+    GenerationError,
     MatchesReference,
     Model,
     Panel,
@@ -28,9 +29,11 @@ from metagen import (
     Text,
     VerifierError,
     Vote,
+    Within,
 )
-from metagen.analysis.reading import LIKELIHOOD, SCORE, VERIFIER, read
+from metagen.analysis.reading import LIKELIHOOD, SCORE, VERIFIER, gather, read
 from metagen.analysis.tables import remarks
+from metagen.analysis.tally import silence
 from metagen.budget import Price
 from metagen.card.card import ModelCard
 from metagen.disk.runs import RunDirectory, read_solutions
@@ -40,6 +43,7 @@ from metagen.request import Backend, Request
 from metagen.run import Generator
 from metagen.solve import solve, solve_all
 from metagen.thinking import FAMILIES
+from tests.strategies.test_thinking import Thinker
 
 PUBLISHED = Path(__file__).parents[3] / "shared/data/pools/gsm8k_200x16.jsonl"
 Row = dict[str, Any]
@@ -314,6 +318,33 @@ def test_the_pool_and_the_run_of_a_model_whose_thoughts_are_limited_give_the_sam
         assert curve.money[:, -1].tolist() == pytest.approx([each / 1e6 for each in spent])
     assert found.curves["coverage"].ks == (1, 2, 4, 8)
     assert 0 < found.curves["coverage"].means[0] < 1
+
+
+@pytest.mark.parametrize("tokens", [20, 30, 40, 2000])
+@pytest.mark.parametrize("of", [Model(thinking=12), Model(stop=(" is",)), Model(thinking=12, max_tokens=40)])
+def test_a_run_and_its_report_have_the_same_samples_where_an_answer_finds_no_room(
+    tmp_path: Path, problems: ProblemFile, tokens: int, of: Model
+) -> None:
+    path, strategy = tmp_path / "run", Vote(3, of=Within(tokens=tokens, of=of))
+    asyncio.run(ran(path, strategy, problems, model=Thinker(12)))
+    rows = list(read_solutions(path))
+    assert sum(row.lost for row in rows) == 0
+    found = gather(path, problems)
+    assert found.samples.n == 3
+    unanswered, cut = (sum(getattr(row, name) for row in rows) for name in ("unanswered", "cut"))
+    assert found.silence == silence(unanswered, 6, cut)
+
+
+def test_a_thought_whose_answer_was_lost_is_no_sample(tmp_path: Path, problems: ProblemFile) -> None:
+    class Failing(Thinker):
+        def _go_on(self, request: Request) -> str:
+            if request.draw % 3 == 1 and not request.sampling.thought_only:
+                raise GenerationError("it broke")
+            return super()._go_on(request)
+
+    path = asyncio.run(ran(tmp_path / "run", Vote(3, of=Model(thinking=12)), problems, model=Failing(12)))
+    assert [row.lost for row in read_solutions(path)] == [1, 1]
+    assert gather(path, problems).samples.n == 2
 
 
 def test_a_verdict_that_the_grader_does_not_reach_counts_as_wrong_and_is_said(

@@ -37,6 +37,7 @@ from metagen import (
     solve,
     solve_all,
 )
+from metagen.answers.decide import decide
 from metagen.answers.protocol import is_answers, verdicts
 from metagen.answers.spec import CONSTRUCTORS
 from metagen.strategies.choosing import vote_key
@@ -609,6 +610,27 @@ def test_a_number_of_many_figures_is_read_in_one_pass() -> None:
     figures = "1234567890" * 100_000  # in as many passes as it has figures, this would take an hour
     assert LastNumber().extract(f"It is {figures} or 3 1/2.") == "3 1/2"
     assert LastNumber().extract(f"It is {figures}") == figures
+
+
+@pytest.mark.parametrize(
+    "answer", ["5km", "4GB", "5元", "18ドル", "1876年", "90°", "3D", "7pm", "10ms", "20°C", "2nd", "x2y"]
+)
+def test_a_unit_at_its_number_is_a_part_of_a_text(answer: str) -> None:
+    for text in (f"The answer is {answer}.", f"Answer: **{answer}**", rf"So \boxed{{{answer}}}.", f"答案是{answer}。"):
+        assert Text().extract(text) == answer
+
+
+BLANKS = 200_000
+"""So many that what takes their square would not end."""
+
+
+@pytest.mark.parametrize("blanks", [" " * BLANKS, " \n" * BLANKS, "\u3000" * BLANKS], ids=["plain", "lines", "wide"])
+def test_blanks_take_no_time(blanks: str) -> None:
+    assert Choice("AB", texts=("foo", "bar")).key(f"foo{blanks}B") == "foo b"
+    assert Choice("AB").extract(f"foo{blanks}x") is None
+    assert Label("-1", "+1").key(f"a{blanks}<{blanks}1") == "a<1"
+    assert decide(f"5{blanks}", "5")
+    assert decide(f"5{blanks}x", "6") is decide("5  x", "6")
 
 
 def test_an_object_is_looked_for_no_longer_than_the_reply_is_long() -> None:

@@ -39,16 +39,20 @@ from metagen.spec.parse import parse
 from tests.support.timing import Clock
 
 
+def table_of(tally: Tally, account: Account) -> str:
+    console = Console(width=100, record=True, quiet=False)
+    with console.capture() as capture:
+        console.print(jobs.summary(tally, "title", account))
+    return capture.get()
+
+
 def shown(usage: Usage, seconds: float) -> str:
     clock, tally = Clock(), Tally()
     account = Account(clock=clock)
     account.spend(usage)
     clock.now = seconds
     tally.add(Solution("p", "7", usage=usage))
-    console = Console(width=100, record=True, quiet=False)
-    with console.capture() as capture:
-        console.print(jobs.summary(tally, "title", account))
-    return capture.get()
+    return table_of(tally, account)
 
 
 def test_estimates_are_beside_the_count_and_in_no_speed() -> None:
@@ -244,3 +248,14 @@ async def test_what_a_model_turns_out_to_lack_is_said_at_the_end(capsys: pytest.
         model.lacking += ("it refuses top_k, which is left out",)
         assert capsys.readouterr().err == "late: it has no context.\n"
     assert capsys.readouterr().err == "late: it refuses top_k, which is left out.\n"
+
+
+def test_what_is_gained_says_on_which_problems() -> None:
+    """Failed problems are wrong in the accuracy, and have no samples to be compared with."""
+    tally = Tally()
+    tally.add(Solution("a", "7", correct=True, samples=4, samples_correct=3))
+    assert "+25.0 points over one sample  " in table_of(tally, Account())
+    tally.add(Solution("b", None, correct=False, error="NoCandidate: all 4 samples were lost"))
+    shown = table_of(tally, Account())
+    assert "50.0%" in shown
+    assert "+25.0 points over one sample, on the 1 problem with samples" in shown

@@ -83,8 +83,8 @@ def test_what_only_parquet_has_is_read(tmp_path: Path, answer: Any, read: str | 
         ({"prompt": b"\xff"}, "row 1: field 'prompt' must be a text or a number, not bytes"),
         ({"prompt": "?", "answer": timedelta(1)}, "row 1: field 'answer' must be a text or a number, not timedelta"),
         (
-            {"prompt": "?", "answer": [b"x"]},
-            "row 1: field 'answer' must be a text or a number, or a list of texts of which any is right, not list",
+            {"prompt": "?", "answer": [b"\xff"]},
+            "row 1: field 'answer' must be a text or a number, or a list of them of which any is right, not list",
         ),
         ({"prompt": "?", "id": [Decimal(1)]}, "row 1: field 'id' must be a text or a number, not list"),
         ({"prompt": "?", "choices": [b"x", b"y"]}, "row 1: field 'choices' must hold texts"),

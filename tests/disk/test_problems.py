@@ -106,7 +106,7 @@ def test_parquet_is_read_as_a_stream(tmp_path: Path) -> None:
     ("rows", "said"),
     [
         ([{"promt": "?"}], "problems.parquet, row 1: there is no field 'prompt'"),
-        ([{"prompt": "?", "answer": [1]}], "problems.parquet, row 1: field 'answer' must be a text or a number"),
+        ([{"prompt": "?", "answer": [[1]]}], "problems.parquet, row 1: field 'answer' must be a text or a number"),
         ([{"prompt": "?"}, {"prompt": None}], "problems.parquet, row 2: field 'prompt' must be"),
         ([], "problems.parquet: holds no problems"),
     ],
@@ -256,12 +256,12 @@ USUAL = "'prompt' or 'question' or 'problem' or 'Question' or 'text' or 'message
         ('{"prompt": true}', "field 'prompt' must be a text or a number, not true"),
         ('{"prompt": "?", "answer": {"n": 1}}', """field 'answer' must be a text or a number, not {"n": 1}"""),
         (
-            '{"prompt": "?", "answer": [1, 2]}',
-            "field 'answer' must be a text or a number, or a list of texts of which any is right, not [1, 2]",
+            '{"prompt": "?", "answer": [1, true]}',
+            "field 'answer' must be a text or a number, or a list of them of which any is right, not [1, true]",
         ),
         (
-            '{"prompt": "?", "answer": ["1", 2]}',
-            """field 'answer' must be a text or a number, or a list of texts of which any is right, not ["1", 2]""",
+            '{"prompt": "?", "answer": ["1", null]}',
+            """field 'answer' must be a text or a number, or a list of them of which any is right, not ["1", null]""",
         ),
         ('{"prompt": "?", "answer": []}', "field 'answer' is empty; leave it out where there is none"),
         ('{"prompt": "?", "answer": ["1", " "]}', "field 'answer' is empty; leave it out where there is none"),
@@ -676,3 +676,55 @@ def test_of_several_references_any_is_right(tmp_path: Path) -> None:
     assert file.check().several == 1
     (problem,) = file
     assert (problem.answers, problem.answer) == (AnyOf(of=Text()), '["Bell", "Gray"]')
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "reference"),
+    [
+        (
+            {"text": ["Bell", "A. G. Bell", "Bell"], "answer_start": [3, 40, 3]},
+            "AnyOf(of=Text())",
+            '["Bell", "A. G. Bell"]',
+        ),
+        ({"text": ["Bell"], "answer_start": [3]}, "Text()", "Bell"),
+        (
+            {
+                "value": "Bell",
+                "aliases": ["A. G. Bell", "Bell"],
+                "normalized_aliases": ["a g bell", "bell"],
+                "type": "x",
+            },
+            "AnyOf(of=Text())",
+            '["Bell", "A. G. Bell"]',
+        ),
+        ({"value": "Bell", "aliases": []}, "Text()", "Bell"),
+        ([1876, "1877"], "AnyOf(of=Text())", '["1876", "1877"]'),
+        ([1876.0], "Text()", "1876"),
+    ],
+)
+def test_references_of_squad_and_triviaqa_and_numbers_are_several(
+    tmp_path: Path, answer: object, kind: str, reference: str
+) -> None:
+    path = saved(tmp_path / "problems.jsonl", [{"question": "Who?", "answer": answer}])
+    (problem,) = ProblemFile(path, answers="Text()")
+    assert (repr(problem.answers), problem.answer) == (kind, reference)
+    path = saved(tmp_path / "problems.jsonl", [{"question": "Who?", "answers": answer}])
+    assert [each.answer for each in ProblemFile(path, answer_field="answers", answers="Text()")] == [reference]
+
+
+def test_numbers_of_a_list_are_letters_of_choices_by_their_place(tmp_path: Path) -> None:
+    path = saved(tmp_path / "problems.jsonl", [{"question": "Which?", "choices": ["u", "v", "w"], "answer": [0, 2]}])
+    assert [each.answer for each in ProblemFile(path)] == ['["A", "C"]']
+
+
+def test_an_object_is_the_reference_of_json(tmp_path: Path) -> None:
+    answer = {"text": ["x"], "answer_start": [3]}
+    path = saved(tmp_path / "problems.jsonl", [{"question": "?", "answer": answer}])
+    assert [each.answer for each in ProblemFile(path, answers='Json("text")')] == [json.dumps(answer)]
+
+
+@pytest.mark.parametrize("answer", [{"text": "x"}, {"value": "x"}, {"text": ["x"]}, {"text": [], "answer_start": []}])
+def test_other_objects_are_refused(tmp_path: Path, answer: object) -> None:
+    path = saved(tmp_path / "problems.jsonl", [{"question": "?", "answer": answer}])
+    with pytest.raises(InputError, match=r"line 1: field 'answer' (must be a text or a number|is empty)"):
+        list(ProblemFile(path))
