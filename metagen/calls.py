@@ -54,7 +54,8 @@ class Reader:
                 warnings.simplefilter("ignore")  # of "\d", which a regular expression may hold
                 return ast.parse(text.strip(), mode="eval").body
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            raise InputError(f"the {self.what} {text[:80]!r} cannot be read: {' '.join(str(error).split())}") from None
+            why = error.msg if isinstance(error, SyntaxError) else str(error)
+            raise InputError(f"the {self.what} {text[:80]!r} cannot be read: {' '.join(why.split())}") from None
 
     def _value(self, node: ast.expr) -> Any:
         match node:

@@ -301,6 +301,8 @@ def summary(tally: Tally, title: str, account: Account, chosen: str = "accuracy"
     table.add_row("problems", f"{tally.problems:,}" + apart)
     if tally.judged:
         table.add_row(chosen, _share(tally.accuracy))
+    elif tally.problems > tally.unjudged + tally.unfinished:
+        table.add_row(chosen, "not known: no problem has a reference answer or tests")
     if tally.samples > 1:
         table.add_row("one sample", f"{tally.single:.1%}  mean of the {tally.samples:.4g} samples it chose from")
         if not isnan(tally.gained):

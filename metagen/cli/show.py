@@ -178,4 +178,5 @@ def _find(path: Path, name: str, known: Sequence[str]) -> str:
 
 def _offer(name: str, known: Sequence[str]) -> str:
     near = [each for each in known if name in each][:SIMILAR] or known[:SIMILAR]
-    return f"it has {', '.join(near)} and others" if near else "it has none"
+    others = " and others" if len(known) > len(near) else ""
+    return f"it has {', '.join(near)}{others}" if near else "it has none"
