@@ -98,9 +98,12 @@ class Reader:
 def hint(name: str, offered: Collection[str], listed: str = "") -> str:
     """The end of an error's sentence on a name that is not known: the one that may be meant, or what there is.
 
-    Of many names these are the nearest, with the place where all are `listed`.
+    If a few begin with it, these are shown. Of many names these are the nearest, with the place where all are `listed`.
     """
     folded = {each.casefold(): each for each in offered}
+    begun = sorted(each for each in offered if each.startswith(name))
+    if name and 1 < len(begun) <= FEW:
+        return f"there is {', '.join(begun)}"
     close = called_here(name, offered) or get_close_matches(name, offered, n=1)
     if close := close or [folded[each] for each in get_close_matches(name.casefold(), folded, n=1)]:
         return f"did you mean {close[0]}?"

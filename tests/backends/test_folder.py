@@ -88,4 +88,5 @@ def test_the_backend_that_messages_name_is_one_that_opens() -> None:
 def test_a_model_that_is_not_there_may_be_one_that_ships(tmp_path: Path) -> None:
     assert where_models_are(str(tmp_path)) == ""
     assert where_models_are("small-mo").endswith("or one that ships with metagen: did you mean small-moe?")
+    assert where_models_are("small").endswith("there is small-corrector, small-moe, small-prm, small-reasoner")
     assert where_models_are("org/other").endswith("there is small-corrector, small-moe, small-prm, small-reasoner")
