@@ -308,8 +308,8 @@ def summary(tally: Tally, title: str, account: Account, chosen: str = "accuracy"
         if not isnan(tally.gained):
             table.add_row("gained", f"{100 * tally.gained:+.1f} points over one sample")
         table.add_row("coverage", f"{_share(tally.coverage)}: some sample is right")
-    if tally.unjudged:
-        table.add_row("not graded", f"{counted(tally.unjudged, 'answer')} that the grader could not judge")
+    if ungraded := tally.without_grade():
+        table.add_row("not graded", ungraded)
     if unscored := tally.without_verdict():
         table.add_row("no verdict", unscored)
     if unrevised := tally.without_revision():
