@@ -301,7 +301,7 @@ def summary(tally: Tally, title: str, account: Account, chosen: str = "accuracy"
     table.add_row("problems", f"{tally.problems:,}" + apart)
     if tally.judged:
         table.add_row(chosen, _share(tally.accuracy))
-    elif tally.problems > tally.unjudged + tally.unfinished:
+    elif not (tally.unjudged or tally.unfinished):
         table.add_row(chosen, "not known: no problem has a reference answer or tests")
     if tally.samples > 1:
         table.add_row("one sample", f"{tally.single:.1%}  mean of the {tally.samples:.4g} samples it chose from")
