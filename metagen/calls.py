@@ -54,7 +54,8 @@ class Reader:
                 warnings.simplefilter("ignore")  # of "\d", which a regular expression may hold
                 return ast.parse(text.strip(), mode="eval").body
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            raise InputError(f"the {self.what} {text[:80]!r} cannot be read: {' '.join(str(error).split())}") from None
+            why = error.msg if isinstance(error, SyntaxError) else str(error)
+            raise InputError(f"the {self.what} {text[:80]!r} cannot be read: {' '.join(why.split())}") from None
 
     def _value(self, node: ast.expr) -> Any:
         match node:
@@ -97,9 +98,12 @@ class Reader:
 def hint(name: str, offered: Collection[str], listed: str = "") -> str:
     """The end of an error's sentence on a name that is not known: the one that may be meant, or what there is.
 
-    Of many names these are the nearest, with the place where all are `listed`.
+    If a few begin with it, these are shown. Of many names these are the nearest, with the place where all are `listed`.
     """
     folded = {each.casefold(): each for each in offered}
+    begun = sorted(each for each in offered if each.startswith(name))
+    if name and 1 < len(begun) <= FEW:
+        return f"there is {', '.join(begun)}"
     close = called_here(name, offered) or get_close_matches(name, offered, n=1)
     if close := close or [folded[each] for each in get_close_matches(name.casefold(), folded, n=1)]:
         return f"did you mean {close[0]}?"

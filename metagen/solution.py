@@ -11,6 +11,8 @@ from metagen.copies import maker
 from metagen.notebook import html_table
 from metagen.trace import Span, once_each
 
+NOT_GRADED = "not graded: "
+"""How the note begins that says why a grader gave no verdict."""
 LATER = ("prompt", "reference", "tags", "answers", "verdicts", "groups", "at", "unfinished")
 """Fields that a line leaves out where they are empty."""
 UNWRITTEN = {"trace", "candidate", *LATER}

@@ -36,7 +36,7 @@ from metagen.run.node import Scope
 from metagen.run.protocols import is_joint
 from metagen.run.telling import Teller
 from metagen.settings import CONCURRENCY, MOST, require_grade, require_strategy
-from metagen.solution import Solution, solved
+from metagen.solution import NOT_GRADED, Solution, solved
 from metagen.system import collecting_seldom
 from metagen.trace import Span, notes_of
 from metagen.verifiers.grading import REFERENCE, by_reference, grades, oracle_of
@@ -416,7 +416,7 @@ async def _judged(
 def _answers(problem: Problem, candidates: Sequence[Candidate]) -> tuple[list[str | None], dict[int, str]]:
     """The answers of candidates, and by its place what is noted of one that the kind of answers fails to read."""
     read, failures = read_each(problem.answers, [(each.text, each.finished) for each in candidates])
-    return [answer for answer, _ in read], {place: f"not graded: {each}" for place, each in failures.items()}
+    return [answer for answer, _ in read], {place: f"{NOT_GRADED}{each}" for place, each in failures.items()}
 
 
 async def _verdicts(
@@ -431,14 +431,14 @@ async def _verdicts(
         try:
             right, failures = await by_reference(problem, answers)
         except SampleError as failed:
-            return [], [f"not graded: {failed}"]
-        notes = [f"not graded: {each}" for each in failures]
+            return [], [f"{NOT_GRADED}{failed}"]
+        notes = [f"{NOT_GRADED}{each}" for each in failures]
         return [None if place in unread else one for place, one in enumerate(right)] if unread else right, notes
     run, span = whole.grading(problem)
     try:
         return await grades(whole.grade, problem, candidates, run), span.all_notes()
     except (InputError, SampleError) as failed:  # the answer is paid for, and is not lost with its verdict
-        return [], [*span.all_notes(), f"not graded: {failed}"]
+        return [], [*span.all_notes(), f"{NOT_GRADED}{failed}"]
 
 
 def name_models(model: Models | None, *parts: object) -> Mapping[str, AnyBackend]:

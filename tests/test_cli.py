@@ -462,10 +462,10 @@ def test_what_failed_is_tried_again_however_much_else_is_solved(metagen: Command
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (("-s", "Vote(3)"), "another strategy: Vote(4) there, Vote(3) here"),
-        (("--seed", "2"), "another seed: None there, 2 here"),
-        (("--load", "own.py"), "another loaded: [] there, ['own.py ("),
-        (("-m", "other/pool.jsonl"), "another models: {'model': '"),
+        (("-s", "Vote(3)"), "differs in strategy: Vote(4) there, Vote(3) here"),
+        (("--seed", "2"), "differs in seed: none there, 2 here"),
+        (("--load", "own.py"), "differs in loaded: none there, ['own.py ("),
+        (("-m", "other/pool.jsonl"), "differs in models: {'model': '"),
     ],
 )
 def test_a_run_of_another_configuration_is_refused(
@@ -563,7 +563,7 @@ def test_the_pool_is_named_as_a_shell_reads_it(metagen: Command, folder: Path) -
 
 
 @pytest.mark.parametrize(
-    ("option", "said"), [(("--seed", "2"), "another seed: 1 there, 2 here"), ((), "another loaded")]
+    ("option", "said"), [(("--seed", "2"), "differ in seed: 1 there, 2 here"), ((), "differ in loaded")]
 )
 def test_samples_of_another_seed_or_code_are_not_taken_for_those_that_are_wanted(
     metagen: Command, folder: Path, option: tuple[str, ...], said: str
@@ -850,7 +850,7 @@ def test_what_is_an_answer_can_be_said(metagen: Command) -> None:
 def test_a_run_is_taken_up_again_with_the_same_answers_alone(metagen: Command) -> None:
     assert metagen("solve", *WORDS, *LABELS, "--out", "run").code == 0
     again = metagen("solve", *WORDS, "--answers", "Text()", "--out", "run")
-    assert (again.code, "another answers: Label(" in again.err) == (2, True)
+    assert (again.code, "differs in answers: Label(" in again.err) == (2, True)
     without = metagen("report", "run", "--problems", "labels.jsonl")
     assert (without.code, "give --answers" in without.err) == (2, True)
     assert "no answer: 1 of 6, of them 1 cut" in metagen("report", "run", "--problems", "labels.jsonl", *LABELS).out

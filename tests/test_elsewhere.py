@@ -93,8 +93,10 @@ def test_humaneval() -> None:
 
 
 def test_openai() -> None:
+    ends = {TEXTS["b"][0]: "content_filter"}
     choices = {
-        key: [{"message": {"content": text}, "finish_reason": "stop"} for text in texts] for key, texts in TEXTS.items()
+        key: [{"message": {"content": text}, "finish_reason": ends.get(text, "stop")} for text in texts]
+        for key, texts in TEXTS.items()
     }
     lines("output.jsonl", [{"custom_id": key, "response": {"body": {"choices": choices[key]}}} for key in TEXTS])
     run_piece("OpenAI")

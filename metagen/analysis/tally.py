@@ -10,7 +10,7 @@ from metagen.analysis.share import Share
 from metagen.budget import COUNTS, Usage, counts_of
 from metagen.disk.rows import SolutionRow
 from metagen.settings import counted
-from metagen.solution import Solution
+from metagen.solution import NOT_GRADED, Solution
 from metagen.strategies.refine import NOT_REVISED
 
 HINT_CUT = "raise max_tokens"
@@ -45,6 +45,8 @@ class Tally:
     """Why verifiers gave no verdict, and how many problems share each reason."""
     unrevised: Counter[str] = field(default_factory=Counter)
     """Why drafts were not revised where they were to be, and how many problems share each first reason."""
+    ungraded: Counter[str] = field(default_factory=Counter)
+    """Why the grader gave no verdict on an answer, and how many problems share each first reason."""
     losses: Counter[str] = field(default_factory=Counter)
     """Why samples were lost, and how many problems share each reason."""
     _spent: list[Any] = field(default_factory=lambda: [0] * len(COUNTS))
@@ -83,8 +85,9 @@ class Tally:
         self.unscored += solution.unscored
         if solution.why_unscored:
             self.whys[one_line(solution.why_unscored)] += 1
-        for note in [note for note in solution.notes if note.startswith(NOT_REVISED)][:1]:
-            self.unrevised[one_line(note.removeprefix(NOT_REVISED))] += 1
+        _note(self.unrevised, solution, NOT_REVISED)
+        if solution.unjudged:
+            _note(self.ungraded, solution, NOT_GRADED)
         if solution.samples:
             self._drawn += 1
             self._covered += solution.samples_correct > 0
@@ -110,6 +113,11 @@ class Tally:
     def without_verdict(self) -> str:
         """How many verdicts verifiers did not give, with the most frequent reason; empty if they gave all."""
         return without_verdict(self.unscored, self.scored, self.whys)
+
+    def without_grade(self) -> str:
+        """How many answers the grader could not judge, with the most frequent reason; empty if it judged all."""
+        why = f" ({self.ungraded.most_common(1)[0][0]})" if self.ungraded else ""
+        return f"{counted(self.unjudged, 'answer')} that the grader could not judge{why}" if self.unjudged else ""
 
     def without_revision(self) -> str:
         """In how many problems a critic or a revision failed, with the most frequent reason; empty if in none."""
@@ -147,6 +155,12 @@ class Tally:
     def samples(self) -> float:
         """Compared samples per problem, on average."""
         return self._samples / self._drawn if self._drawn else nan
+
+
+def _note(whys: Counter[str], solution: Solution | SolutionRow, beginning: str) -> None:
+    """Count the first note of a solution that begins so, without that beginning."""
+    if why := next((note for note in solution.notes if note.startswith(beginning)), ""):
+        whys[one_line(why.removeprefix(beginning))] += 1
 
 
 def one_line(text: str) -> str:

@@ -30,6 +30,7 @@ from metagen.request import (
     refusal,
     thinking_of,
 )
+from metagen.settings import counted
 from metagen.tasks import together
 from metagen.thinking import USUAL, Family
 
@@ -150,8 +151,8 @@ class Recorded(Backend):
 
     def _absent(self, request: Request, draw: int) -> GenerationError:
         return GenerationError(
-            f"{self.path} has {self._samples.count(request)} samples for problem {request.problem!r} with this prompt "
-            f"and these settings, and number {draw} was asked for"
+            f"{self.path} has {counted(self._samples.count(request), 'sample')} for problem {request.problem!r} with "
+            f"this prompt and these settings, and draw {draw}, counted from 0, was asked for"
         )
 
     async def count(self, request: Request) -> int:

@@ -23,6 +23,8 @@ NAMES = {
     "inspect": "run.eval",
 }
 """What each form is called in the run's folder."""
+TABLES = (".csv", ".tsv", ".xlsx")
+"""Endings of tables that are not written."""
 
 
 def export(run: Path, form: str, file: Path | None, how: Training | None, url: str | None) -> None:
@@ -42,6 +44,8 @@ def export(run: Path, form: str, file: Path | None, how: Training | None, url: s
     path = file or run / NAMES[form]
     if form == "parquet" and path.suffix.lower() != ".parquet":
         raise InputError(f"{path}: name a file that ends in .parquet: the name says whether it is a table")
+    if form != "inspect" and path.suffix.lower() in TABLES:
+        raise InputError(f"{path}: rows are written as JSON Lines, or as Parquet in a file that ends in .parquet")
     check_place(path, ours=file is None)
     if form == "inspect":
         _write_log(rows, path)

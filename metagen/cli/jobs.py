@@ -301,6 +301,8 @@ def summary(tally: Tally, title: str, account: Account, chosen: str = "accuracy"
     table.add_row("problems", f"{tally.problems:,}" + apart)
     if tally.judged:
         table.add_row(chosen, _share(tally.accuracy))
+    elif not (tally.unjudged or tally.unfinished):
+        table.add_row(chosen, "not known: no problem has a reference answer or tests")
     if tally.samples > 1:
         table.add_row("one sample", f"{tally.single:.1%}  mean of the {tally.samples:.4g} samples it chose from")
         if not isnan(tally.gained):
@@ -309,8 +311,8 @@ def summary(tally: Tally, title: str, account: Account, chosen: str = "accuracy"
             )
             table.add_row("gained", f"{100 * tally.gained:+.1f} points over one sample{where}")
         table.add_row("coverage", f"{_share(tally.coverage)}: some sample is right")
-    if tally.unjudged:
-        table.add_row("not graded", f"{counted(tally.unjudged, 'answer')} that the grader could not judge")
+    if ungraded := tally.without_grade():
+        table.add_row("not graded", ungraded)
     if unscored := tally.without_verdict():
         table.add_row("no verdict", unscored)
     if unrevised := tally.without_revision():

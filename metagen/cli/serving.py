@@ -29,8 +29,10 @@ def serve_command(
             help="A strategy, and the name that clients call it by, such as math='Vote(16)'. May be repeated.",
         ),
     ] = None,
-    host: Annotated[str, typer.Option(help="Where to listen. Without keys, on this machine alone.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Where to listen; 0 for any free port.")] = 8000,
+    host: Annotated[
+        str, typer.Option(help="The address to listen on. Without keys, it must be of this machine.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one.")] = 8000,
     keys: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Keys in TOML; METAGEN_API_KEY is a key, too. Default: none is needed."),

@@ -133,11 +133,13 @@ def _train(
 ) -> None:  # fmt: skip
     from rich.table import Table
 
+    from metagen.backends.folder import find_model
     from metagen.cli.console import err, out, progress
     from metagen.cli.orders import read_graded
     from metagen.train.command import check, train
 
     _, file, grade = read_graded(problems, **grading)
+    model = find_model(model)
     check(kind, model, out_dir)
     from metagen.train.finetune import Schedule  # needs torch
 

@@ -63,7 +63,8 @@ def find_field(
         return name, row[name]
     if needed or named:
         wanted = repr(named) if named else " or ".join(map(repr, usual))
-        raise InputError(f"{where}: there is no field {wanted}; there is {named_in(row) or 'nothing'}")
+        hint = "" if named or not row else ": name the one that holds the prompt (--prompt-field)"
+        raise InputError(f"{where}: there is no field {wanted}; there is {named_in(row) or 'nothing'}{hint}")
     return "", None
 
 

@@ -209,7 +209,8 @@ def _object(line: bytes, where: str) -> dict[str, Any]:
     except RecursionError:
         raise InputError(f"{where}: is nested too deeply") from None
     except ValueError as error:
-        raise InputError(f"{where}: is not JSON: {error}") from None
+        why = f"{error.msg} at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else error
+        raise InputError(f"{where}: is not JSON: {why}; each line must be one JSON object") from None
     if not isinstance(value, dict):
         raise InputError(f'{where}: must be a JSON object, such as {{"prompt": ...}}, not {type(value).__name__}')
     return value

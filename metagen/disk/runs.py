@@ -204,8 +204,9 @@ def _refuse_difference(path: Path, configuration: Mapping[str, Any]) -> None:
                 f"them with {_describe(name, here, before=there)}: {as_before}, or remove this folder and solve them "
                 "again (a sweep keeps its samples in pools/)"
             )
+        there, here = ("none" if value in (None, [], {}, "") else value for value in (there, here))
         raise InputError(
-            f"{path}: holds a run with another {name}: {there} there, {here} here. Give the same, or another --out"
+            f"{path}: holds a run that differs in {name}: {there} there, {here} here. Give the same, or another --out"
         )
 
 

@@ -115,7 +115,7 @@ class Samples:
         for name in sorted(known.keys() | asked.keys()) if known and asked else ():
             if (there := known.get(name)) != (here := asked.get(name)):
                 raise InputError(
-                    f"{self.path}: was drawn with another {name}: {there} there, {here} here. Give the same or another "
+                    f"{self.path}: its samples differ in {name}: {there} there, {here} here. Give the same or another "
                     f"pool, or if that changes no sample, remove {record}"
                 )
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
-from metagen import strategies, verifiers
+from metagen import strategies, tools, verifiers
 from metagen.calls import Reader
 from metagen.errors import InputError
 from metagen.leaves import asked, named_models, parts, settings_of
@@ -28,7 +28,17 @@ CONSTRUCTORS: dict[str, Any] = {
     "Model": Model,
 }
 """What a spec in a request may name: nothing that runs a program, calls a tool or opens a file."""
-READER = Reader("strategy", CONSTRUCTORS)
+
+
+def refuse(name: str) -> None:
+    """Raise `InputError` for a name of metagen's that no request may use."""
+    if name in {*TOOLS, *CLOSED, *tools.__all__}:
+        raise InputError(
+            f"{name} runs programs, calls tools or opens files, so a request cannot name it: an alias of the server can"
+        )
+
+
+READER = Reader("strategy", CONSTRUCTORS, refuse)
 LONGEST = 4000
 """Characters of a spec in a request."""
 MOST_SAMPLES = 4096
@@ -122,7 +132,9 @@ def read_spec(text: str) -> Generator:
     if len(text) > LONGEST:
         raise InputError(f"the strategy is {len(text)} characters long; at most {LONGEST} are read")
     made = READER.read(text)
-    if isinstance(made, type) or not takes(made, 2):
+    if isinstance(made, type):
+        raise InputError(f"{text[:80]!r} is not a strategy but a class: write {text.strip()[:80]}(...)")
+    if not takes(made, 2):
         raise InputError(f"{text[:80]!r} is not a strategy; write one such as Vote(16)")
     require_async(made, literal(made), GENERATOR)
     if (samples := count_samples(made)) > MOST_SAMPLES:

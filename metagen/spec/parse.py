@@ -30,7 +30,9 @@ def parse(text: str, names: Mapping[str, Any] | None = None) -> Any:
     read.
     """
     made = _reader(names).read(text)
-    if isinstance(made, type) or not (takes(made, 2) or is_answers(made)):
+    if isinstance(made, type):
+        raise InputError(f"{text[:80]!r} is not a strategy but a class: write {text.strip()[:80]}(...)")
+    if not (takes(made, 2) or is_answers(made)):
         raise InputError(f"{text[:80]!r} is not a strategy; write one such as Vote(16)")
     if not is_answers(made):
         require_async(made, literal(made), GENERATOR)
@@ -40,7 +42,9 @@ def parse(text: str, names: Mapping[str, Any] | None = None) -> Any:
 def parse_grade(text: str, names: Mapping[str, Any] | None = None) -> Verifier:
     """Read a verifier that says whether an answer is right, such as `PassesTests()`. Raises `InputError`."""
     made = _reader(names).read(text)
-    if isinstance(made, type) or not takes(made, 3):
+    if isinstance(made, type):
+        raise InputError(f"{text[:80]!r} is not a verifier but a class: write {text.strip()[:80]}(...)")
+    if not takes(made, 3):
         raise InputError(f"{text[:80]!r} is not a verifier; write one such as MatchesReference() or PassesTests()")
     require_grade("--grade", grade=made)
     return made  # type: ignore[no-any-return]

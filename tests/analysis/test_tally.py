@@ -130,6 +130,21 @@ def test_a_tally_adds_up_the_verdicts_that_were_not_given() -> None:
     assert Tally().without_verdict() == ""
 
 
+def test_a_tally_adds_up_the_answers_that_were_not_graded() -> None:
+    tally = Tally()
+    for notes in (
+        ("not graded: away",),
+        ("settled", "not graded: a\nb", "not graded: away"),
+        ("not graded: away",),
+        (),
+    ):
+        tally.add(Solution("a", "7", unjudged=True, notes=notes))
+    tally.add(Solution("a", "7", correct=True, notes=("not graded: a sample",)))
+    assert tally.without_grade() == "4 answers that the grader could not judge (away)"
+    assert tally.ungraded == {"away": 2, "a b": 1}
+    assert Tally().without_grade() == ""
+
+
 def test_a_tally_adds_up_the_problems_that_were_not_revised() -> None:
     tally = Tally()
     for notes in (("not revised: ToolError: away",) * 3, ("settled",), ("not revised: a\nb", "not revised: c"), ()):

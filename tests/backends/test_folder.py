@@ -121,4 +121,5 @@ def test_a_name_on_the_hub_is_left_to_the_hub(name: str) -> None:
 def test_a_model_that_is_not_there_may_be_one_that_ships(tmp_path: Path) -> None:
     assert where_models_are(str(tmp_path)) == ""
     assert where_models_are("small-mo").endswith("or one that ships with metagen: did you mean small-moe?")
+    assert where_models_are("small").endswith("there is small-corrector, small-moe, small-prm, small-reasoner")
     assert where_models_are("org/other").endswith("there is small-corrector, small-moe, small-prm, small-reasoner")

@@ -537,7 +537,7 @@ async def test_a_pool_that_was_asked_otherwise_is_refused(tmp_path: Path) -> Non
     await draw(2, "/ck1/hf")
     before = pool.read_bytes()
     for seed, loaded, said in ((1, ["a.py (1)"], "seed: 0 there, 1 here"), (0, [], r"loaded: \['a.py \(1\)'\] there")):
-        with pytest.raises(InputError, match=f"pool.jsonl: was drawn with another {said}.*remove .*jsonl.model"):
+        with pytest.raises(InputError, match=f"pool.jsonl: its samples differ in {said}.*remove .*jsonl.model"):
             await draw(3, "/ck1/hf", seed=seed, loaded=loaded)
     with pytest.raises(InputError, match="was drawn from /ck1/hf"):
         await draw(3, "/ck2/hf", seed=0, loaded=["a.py (1)"])
@@ -548,7 +548,7 @@ async def test_a_pool_that_was_asked_otherwise_is_refused(tmp_path: Path) -> Non
     pool.unlink()
     await draw(1, seed=2)
     assert record.read_text() == '\n{"asked": {"seed": 2}}\n'
-    with pytest.raises(InputError, match="another seed: 2 there, 3 here"):
+    with pytest.raises(InputError, match="its samples differ in seed: 2 there, 3 here"):
         await draw(2, seed=3)
 
 

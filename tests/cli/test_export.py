@@ -58,6 +58,8 @@ async def test_what_cannot_be_exported_is_refused(tmp_path: Path) -> None:
         export_command(run, "jsonl", each=2)
     with pytest.raises(InputError, match=r"data\.pq: name a file that ends in \.parquet: the name says"):
         export_command(run, "parquet", tmp_path / "data.pq")
+    with pytest.raises(InputError, match=r"data\.csv: rows are written as JSON Lines, or as Parquet in a file"):
+        export_command(run, "jsonl", tmp_path / "data.csv")
     assert not (tmp_path / "data.pq").exists()
     with pytest.raises(InputError, match=r"has no run\.json"):
         export_command(tmp_path, "jsonl")

@@ -68,6 +68,24 @@ def test_without_estimates_nothing_is_said_of_them() -> None:
 
 
 @pytest.mark.parametrize(
+    ("solutions", "said"),
+    [
+        ([Solution("p", "7")], True),
+        ([Solution("p", "7"), Solution("q", "7", correct=True)], False),
+        ([Solution("p", "7"), Solution("q", "7", unjudged=True)], False),
+        ([Solution("p", "7"), Solution("q", "7", unfinished=True)], False),
+    ],
+)
+def test_a_run_without_references_says_why_it_has_no_accuracy(solutions: list[Solution], said: bool) -> None:
+    tally = Tally()
+    for solution in solutions:
+        tally.add(solution)
+    with (console := Console(width=100)).capture() as capture:
+        console.print(jobs.summary(tally, "title", Account()))
+    assert ("not known: no problem has a reference answer or tests" in capture.get()) is said
+
+
+@pytest.mark.parametrize(
     ("seconds", "done", "left", "said"),
     [
         (10, 0, 5, ""),

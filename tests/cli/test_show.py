@@ -97,6 +97,12 @@ async def test_answers_are_listed_as_they_are_and_long_ones_by_their_beginning(
 
 
 async def test_a_problem_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    folder = await make_run(tmp_path, problems=[Problem(name, "?") for name in "abcd"])
+    with pytest.raises(InputError, match=r"has no problem 'x'; it has a, b, c and others$"):
+        show_problem(folder, "x")
+
+
+async def test_no_others_are_named_if_there_are_none(tmp_path: Path) -> None:
     folder = await make_run(tmp_path)
     with pytest.raises(InputError, match=r"has no problem 'x'; it has a, b, c$"):
         show_problem(folder, "x")

@@ -247,7 +247,7 @@ USUAL = "'prompt' or 'question' or 'problem' or 'Question' or 'text' or 'message
         ),
         (
             '{"promt": "?"}',
-            f"there is no field {USUAL}; there is 'promt'",
+            f"there is no field {USUAL}; there is 'promt': name the one that holds the prompt (--prompt-field)",
         ),
         ('{"prompt": ""}', "field 'prompt' is empty"),
         ('{"question": " \\n"}', "field 'question' is empty"),

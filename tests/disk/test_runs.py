@@ -149,10 +149,10 @@ def test_a_run_killed_at_any_byte_is_resumed(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"strategy": "Vote(8)"}, "another strategy: Vote(16) there, Vote(8) here"),
-        ({"seed": 1}, "another seed: None there, 1 here"),
-        ({"models": {"model": "b"}}, "another models: {'model': 'scripted'} there, {'model': 'b'} here"),
-        ({"new": 3}, "another new: None there, 3 here"),
+        ({"strategy": "Vote(8)"}, "strategy: Vote(16) there, Vote(8) here"),
+        ({"seed": 1}, "seed: none there, 1 here"),
+        ({"models": {"model": "b"}}, "models: {'model': 'scripted'} there, {'model': 'b'} here"),
+        ({"new": 3}, "new: none there, 3 here"),
     ],
 )
 def test_another_configuration_is_refused_and_changes_nothing(
@@ -162,7 +162,7 @@ def test_another_configuration_is_refused_and_changes_nothing(
     before = {file: file.read_bytes() for file in tmp_path.iterdir()}
     with pytest.raises(InputError) as error, RunDirectory(tmp_path, CONFIGURATION | change):
         pass
-    assert str(error.value) == f"{tmp_path}: holds a run with {said}. Give the same, or another --out"
+    assert str(error.value) == f"{tmp_path}: holds a run that differs in {said}. Give the same, or another --out"
     assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
     assert kept(tmp_path) == [solution("a")]
 

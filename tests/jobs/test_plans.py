@@ -95,7 +95,7 @@ def test_a_folder_of_another_run_is_refused_before_anything_is_drawn(
     (folder / "plan.toml").write_text(f'{own}first = "Vote(6)"\nlast = "Vote(4)"\n')
     assert run(monkeypatch, "plan.toml") == 2
     said = " ".join(capsys.readouterr().err.split())
-    assert "holds a run with another strategy: Vote(3) there, Vote(4) here" in said
+    assert "holds a run that differs in strategy: Vote(3) there, Vote(4) here" in said
     assert (folder / "asked.txt").read_bytes() == asked
 
 

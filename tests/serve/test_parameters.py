@@ -62,6 +62,23 @@ def test_no_spec_of_a_client_runs_code_opens_a_file_or_draws_without_end(spec: s
         read_spec(spec)
 
 
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [
+        ("CodeVote(3)", "CodeVote"),
+        ('ReAct((("python", Python()),))', "ReAct"),
+        ("Vote(3, of=Python())", "Python"),
+        ('SelfAsk(Search("p.jsonl"))', "SelfAsk"),
+        ("Until(PassesTests(), limit=3)", "PassesTests"),
+        ("Vote(3, by=RecordedScore())", "RecordedScore"),
+    ],
+)
+def test_what_only_an_alias_may_name_is_said_to_be_that(spec: str, name: str) -> None:
+    said = f"{name} runs programs, calls tools or opens files, so a request cannot name it: an alias of the server can"
+    with pytest.raises(InputError, match=rf"^{said}$"):
+        read_spec(spec)
+
+
 @pytest.mark.parametrize("depth", [150, 170, 190, 199])
 def test_a_spec_that_is_nested_deeply_is_read_or_refused(depth: int) -> None:
     with suppress(Refusal):

@@ -192,7 +192,7 @@ def test_a_strategy_is_written_as_in_python(text: str, strategy: object) -> None
         ("__import__('os').system('true')", "is neither a strategy nor a literal"),
         ("__import__('os')", "is not known"),
         ("open('x')", "is not known"),
-        ("Vote", "'Vote' is not a strategy"),
+        ("Vote", "'Vote' is not a strategy but a class: write Vote(...)"),
         ("16", "'16' is not a strategy"),
         ("'Vote(16)'", "is not a strategy"),
         ("None", "'None' is not a strategy"),
@@ -278,6 +278,11 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         assert callable(parse(text, NAMES))
     except InputError as error:
         assert "\n" not in str(error)  # noqa: PT017 (both outcomes are right)
+
+
+def test_a_text_that_is_no_syntax_is_refused_without_a_file_name() -> None:
+    with pytest.raises(InputError, match=r"^the strategy 'Vote\(2' cannot be read: '\(' was never closed$"):
+        parse("Vote(2")
 
 
 def test_a_regular_expression_is_read_without_a_warning_of_python() -> None:

@@ -203,6 +203,21 @@ def test_the_command_line_says_what_is_wrong_in_one_line(tmp_path: Path, pool: P
     assert done.stderr.count("\n") == 1
 
 
+def test_a_base_that_ships_is_known_by_its_name(
+    pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    call = [
+        "metagen", "train", "prm", str(pool), "--problems", str(tmp_path / "problems.jsonl"), "--model", "small-moe",
+        "--out", str(tmp_path / "out"),
+    ]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", call)
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 2
+    assert "over Qwen2 only, and the base is qwen3_moe" in capsys.readouterr().err
+
+
 @needs_coq
 async def test_a_pool_of_proofs_is_graded_by_coq(tmp_path: Path) -> None:
     with Appender(tmp_path / "t.jsonl") as file:

@@ -256,7 +256,7 @@ def test_the_command_line_takes_a_grade_and_keeps_to_it(
     assert "(2 of 2)" in capsys.readouterr().out
     assert json.loads((tmp_path / "run" / "run.json").read_text())["grade"] == "yes"
     assert run(monkeypatch, *solved) == 2
-    assert "holds a run with another grade" in capsys.readouterr().err
+    assert "holds a run that differs in grade" in capsys.readouterr().err
     assert run(monkeypatch, "report", "run", "--problems", "p.jsonl") == 2
     assert """was graded by yes: give --grade 'yes'""" in capsys.readouterr().err
     reported = ("report", "run", "--problems", "p.jsonl", "--load", "own.py", "--grade", "yes")
