@@ -93,7 +93,9 @@ def test_the_backend_that_messages_name_is_one_that_opens() -> None:
     assert VLLMEngine(name)._model == str(SMALL)
 
 
-@pytest.mark.parametrize("make", [VLLMEngine, VLLMReward, TorchReward, open_model])
+@pytest.mark.parametrize(
+    "make", [TorchReward, *(pytest.param(each, marks=needs_vllm) for each in (VLLMEngine, VLLMReward, open_model))]
+)
 @pytest.mark.parametrize(
     ("given", "meant"),
     [
