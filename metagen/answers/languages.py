@@ -5,6 +5,7 @@ as it is. So a phrase is left alone where words that nothing here reads may chan
 """
 
 import re
+from functools import cache
 
 _PHRASES = (
     ("إجاب", r"(?:ال)?إجابة(?: النهائية| الصحيحة)?", r"\s+هي"),  # Arabic
@@ -39,17 +40,7 @@ _OPTION = (
     r"(?=\s+\W{0,3}[A-J]\b))?"
 )
 """What may stand before the letter of a choice, as in `La respuesta es la opción B`."""
-_COMPILED = [
-    (
-        stem,
-        re.compile(
-            rf"{noun}(?P<marks>[*_]{{0,2}})(?:(?P<verb>(?:{verb}){_OPTION})|\s*(?P<colon>[:：=])|(?=[*\s]{{0,4}}\n))",
-            re.IGNORECASE,
-        ),
-    )
-    for stem, noun, verb in _PHRASES
-]
-_ASCII = [each for each in _COMPILED if each[0].isascii()]
+_ASCII = tuple(each for each in _PHRASES if each[0].isascii())
 _SENTENCE = re.compile(r"(?:[^\n.。।]|\.(?=\d)){0,60}")
 _UNREAD = re.compile(
     r"""[\s*_$]*[^\W\d_]{2}.*\d | .*\d.*?(?:\s[^\W\d_]+\s|[^\W\d_a-zA-Z]).*\d
@@ -66,10 +57,19 @@ _POLITE = re.compile(
 def in_english(text: str) -> str:
     """Return a reply with the phrases that give its answer in English; nearly all replies as they are."""
     folded = text.lower()
-    found = [phrase for stem, phrase in (_ASCII if text.isascii() else _COMPILED) if stem in folded]
-    for phrase in found:
-        text = phrase.sub(_translated, text)
+    found = [phrase for phrase in (_ASCII if text.isascii() else _PHRASES) if phrase[0] in folded]
+    for _, noun, verb in found:
+        text = _pattern(noun, verb).sub(_translated, text)
     return _POLITE.sub(r"\1", text) if found else text
+
+
+@cache
+def _pattern(noun: str, verb: str) -> re.Pattern[str]:
+    """A phrase, with a colon or the end of the line in place of the verb; compiled when a reply may have it."""
+    return re.compile(
+        rf"{noun}(?P<marks>[*_]{{0,2}})(?:(?P<verb>(?:{verb}){_OPTION})|\s*(?P<colon>[:：=])|(?=[*\s]{{0,4}}\n))",
+        re.IGNORECASE,
+    )
 
 
 def _translated(found: re.Match[str]) -> str:
