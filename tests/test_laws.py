@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from math import inf
@@ -69,6 +69,17 @@ def test_all_strategies_are_tried() -> None:
     assert all(any(f"{name}(" in spec for spec in SPECS) for name in every_strategy)
 
 
+@pytest.fixture
+def without_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Users' plain functions work in threads, and how long one takes decides how much is drawn ahead."""
+
+    async def at_once(function: Callable[..., Any], *given: Any) -> Any:
+        return function(*given)
+
+    monkeypatch.setattr(asyncio, "to_thread", at_once)
+
+
+@pytest.mark.usefixtures("without_threads")
 @pytest.mark.parametrize("spec", NESTED)
 async def test_any_strategy_works_as_the_of_of_any_other(spec: str) -> None:
     """It answers, its usage adds up, and neither the reference nor the turns around the question change its prompts.
@@ -335,6 +346,7 @@ async def test_an_inner_verdict_never_reaches_an_outer_vote() -> None:
     assert solution.answer == "aa"
 
 
+@pytest.mark.usefixtures("without_threads")
 @pytest.mark.parametrize("spec", SPECS)
 async def test_without_an_oracle_the_reference_changes_no_request(spec: str) -> None:
     seen = []
@@ -345,6 +357,7 @@ async def test_without_an_oracle_the_reference_changes_no_request(spec: str) -> 
     assert seen[0] == seen[1] == seen[2]
 
 
+@pytest.mark.usefixtures("without_threads")
 @pytest.mark.parametrize("spec", [*SPECS, *ORACLES])
 async def test_a_system_turn_and_earlier_turns_reach_every_request(spec: str) -> None:
     backend, alone = Counting(dice), Counting(dice)
