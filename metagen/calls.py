@@ -95,6 +95,12 @@ class Reader:
         raise InputError(f"{name!r} is not known: {hint(name, self.known.keys() | set(self.offered()), self.listed)}")
 
 
+def refuse_class(made: object, text: str, what: str) -> None:
+    """Raise `InputError` for a class in the place of a `what`, such as a strategy, which calling it would make."""
+    if isinstance(made, type):
+        raise InputError(f"{text[:80]!r} is not a {what} but a class: write {text.strip()[:80]}(...)")
+
+
 def hint(name: str, offered: Collection[str], listed: str = "") -> str:
     """The end of an error's sentence on a name that is not known: the one that may be meant, or what there is.
 

@@ -2,6 +2,8 @@
 
     python benchmarks/speed/tree_pair.py [--rounds 4] [--problems 64]
 
+Run it as root: nobody else may take a process out of the way `idle` again.
+
 `Beam(4, 4)` over the two shipped models, each on an engine of its own, in six ways that take turns:
 
 - generator: the verdicts come from memory at once

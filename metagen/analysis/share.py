@@ -24,4 +24,4 @@ def wilson(mean: float, n: float, z: float) -> tuple[float, float]:
     """Wilson's interval of a share of `n`, which need not be whole."""
     centre = (mean + z * z / (2 * n)) / (1 + z * z / n)
     half = z * sqrt(mean * (1 - mean) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return max(0.0, min(mean, centre - half)), min(1.0, max(mean, centre + half))  # which rounding may leave out
+    return max(0.0, min(mean, centre - half)), min(1.0, max(mean, centre + half))  # rounding may leave it out

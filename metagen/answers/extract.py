@@ -176,7 +176,7 @@ def without_end(text: str) -> str:
 
 def without_emoji(text: str) -> str:
     """A text without the blanks and emoji around it."""
-    bare = text[_around(text) :]
+    bare = text[_around(text) :]  # the end is read backwards: a pattern that ends in $ is tried at each place
     return bare[: len(bare) - _around(bare[::-1])]
 
 

@@ -77,7 +77,7 @@ class Patience:
         except TransientError as error:
             self._failed(error)
             raise
-        except BackendGone as gone:  # as by a wrong key: a run that goes on without it does not ask for each problem
+        except BackendGone as gone:  # such as a refused key: a run that goes on must not ask for each problem again
             self._gone, self._rests_until = gone, asyncio.get_running_loop().time() + REST
             raise
         self._failures = 0

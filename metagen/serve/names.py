@@ -6,7 +6,7 @@ from math import prod
 from typing import Any
 
 from metagen import strategies, tools, verifiers
-from metagen.calls import Reader
+from metagen.calls import Reader, refuse_class
 from metagen.errors import InputError
 from metagen.leaves import asked, named_models, parts, settings_of
 from metagen.model import Model
@@ -132,8 +132,7 @@ def read_spec(text: str) -> Generator:
     if len(text) > LONGEST:
         raise InputError(f"the strategy is {len(text)} characters long; at most {LONGEST} are read")
     made = READER.read(text)
-    if isinstance(made, type):
-        raise InputError(f"{text[:80]!r} is not a strategy but a class: write {text.strip()[:80]}(...)")
+    refuse_class(made, text, "strategy")
     if not takes(made, 2):
         raise InputError(f"{text[:80]!r} is not a strategy; write one such as Vote(16)")
     require_async(made, literal(made), GENERATOR)

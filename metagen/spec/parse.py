@@ -8,7 +8,7 @@ from typing import Any
 from metagen import strategies, tools, verifiers
 from metagen.answers import spec as answers
 from metagen.answers.protocol import is_answers
-from metagen.calls import Reader
+from metagen.calls import Reader, refuse_class
 from metagen.errors import InputError
 from metagen.lazy import Names
 from metagen.model import Model
@@ -30,8 +30,7 @@ def parse(text: str, names: Mapping[str, Any] | None = None) -> Any:
     read.
     """
     made = _reader(names).read(text)
-    if isinstance(made, type):
-        raise InputError(f"{text[:80]!r} is not a strategy but a class: write {text.strip()[:80]}(...)")
+    refuse_class(made, text, "strategy")
     if not (takes(made, 2) or is_answers(made)):
         raise InputError(f"{text[:80]!r} is not a strategy; write one such as Vote(16)")
     if not is_answers(made):
@@ -42,8 +41,7 @@ def parse(text: str, names: Mapping[str, Any] | None = None) -> Any:
 def parse_grade(text: str, names: Mapping[str, Any] | None = None) -> Verifier:
     """Read a verifier that says whether an answer is right, such as `PassesTests()`. Raises `InputError`."""
     made = _reader(names).read(text)
-    if isinstance(made, type):
-        raise InputError(f"{text[:80]!r} is not a verifier but a class: write {text.strip()[:80]}(...)")
+    refuse_class(made, text, "verifier")
     if not takes(made, 3):
         raise InputError(f"{text[:80]!r} is not a verifier; write one such as MatchesReference() or PassesTests()")
     require_grade("--grade", grade=made)
