@@ -18,6 +18,7 @@ check is neither symmetric nor transitive, and is left to the oracles. Its conve
   `\{x : x > 3\}` is `x > 3`. `1 and 2` is a list, and `x > 1 and x < 3` is none; `2:4:6` is the ratio `1:2:3`, but
   `10:30` may be a time and stays.
 - A number to a base keeps it: `4210_{5}` is `4210_5`, and `0b101` is `101_2`.
+- `all real numbers` is `\mathbb{R}`, and `no solution` is `\emptyset`.
 - Words are lower-cased, single letters are not. A formula loses spacing and `\left`, and stays as written otherwise.
 
 What is longer than `LONGEST` characters is its own key, so that no input takes more than some milliseconds. Braces
@@ -91,6 +92,19 @@ PROSE = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{2,}")
 _WORDS = re.compile(r"[^\W\d_]{2,}(?:[\s'-]+[^\W\d_]+)*")
 
 
+_THERE_IS = r"(?:there (?:is|are) )?"
+_SAID = {
+    key: re.compile(phrase, re.IGNORECASE)
+    for key, phrase in {
+        r"\mathbb{R}": r"(?:the set of )?(?:all|all the|any|every|the) (?:real (?:number|value)s?|reals)(?: of [a-z])?",
+        r"\emptyset": rf"(?:the )?(?:empty|null) set|{_THERE_IS}no solutions?(?: exists?)?",
+        "no real solution": rf"{_THERE_IS}no real solutions?(?: exists?)?",
+        "does not exist": r"DNE|(?:the limit|it) does not exist",
+    }.items()
+}
+"""What some phrases come to."""
+
+
 _BRACKET = re.compile(r"\\[{}]|\\.|[()\[\]{},;]")
 
 
@@ -113,6 +127,8 @@ _REWRITES = (
     ("~", re.compile(r"~"), " "),
     ("prime", re.compile(r"\\prime(?![a-zA-Z])\s*"), "'"),
     ("^", re.compile(r"\^\s*(?:\{\s*('+)\s*\}|('+))"), r"\1\2"),
+    ("mathbb", re.compile(r"\\mathbb\s*([A-Z])(?![a-zA-Z])"), r"\\mathbb{\1}"),
+    ("overline", re.compile(r"\\overline\s*\{([A-Z]{2})\}"), r"\1"),
     ("varnothing", re.compile(r"\\varnothing(?![a-zA-Z])"), r"\\emptyset"),
     ("\\}", re.compile(r"\\\{\s*\\\}"), r"\\emptyset"),
     ("angle", re.compile(r"\\langle(?![a-zA-Z])"), "("),
@@ -239,7 +255,7 @@ def _of_another_form(text: str) -> str | None:
     if ("_" in text or "base" in text or text[:1] == "0") and (found := based(text)):
         return found
     if PROSE.search(text):
-        return in_digits(text) or _listed(text)
+        return in_digits(text) or _phrase(text) or _listed(text)
     return _listed(text) if _LISTED.search(text) else None
 
 
@@ -254,6 +270,10 @@ def _ratio(text: str) -> str | None:
     scale = Fraction(lcm(*(part.denominator for part in known)))
     whole = [int(part * scale) for part in known]
     return ":".join(str(part // gcd(*whole)) for part in whole)
+
+
+def _phrase(text: str) -> str | None:
+    return next((key for key, phrase in _SAID.items() if phrase.fullmatch(text)), None)
 
 
 def _listed(text: str) -> str | None:

@@ -5,6 +5,7 @@ What is no arithmetic is never worked out: a date is no difference, `IV` is no p
 
 import re
 from fractions import Fraction
+from itertools import product
 
 from metagen.answers.canonical import (
     PROSE,
@@ -20,7 +21,7 @@ from metagen.answers.measures import measure_alike, measure_others
 from metagen.answers.molecules import molecules_alike
 from metagen.answers.numerals import exact, number_key, repeating, with_signs
 from metagen.answers.spelling import to_ascii
-from metagen.answers.units import is_numeral, is_symbol
+from metagen.answers.units import is_numeral, is_symbol, without_unit
 
 _NOISE = Fraction(1, 10**12)
 """The relative difference that rounding in floating point leaves."""
@@ -65,6 +66,10 @@ _BOUNDED = re.compile(
     rf"(?:(?P<low>{_LIMIT})\s*(?P<above><=?))?\s*(?P<name>[a-zA-Z])\s*(?:(?P<order><=?|>=?|!=)\s*(?P<bound>{_LIMIT}))?"
 )
 """A variable with its bounds: `x < 1`, `-1 < x <= 1`, `x != 3`."""
+_SETS = (r"\mathbb{R}", r"\emptyset")
+_SIGN = re.compile(r"\\(pm|mp)(?![a-zA-Z])\s*")
+_MOST_SIGNS = 3
+_WORD = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{3,}")
 _AFTER_LETTER = re.compile(r"[).:]\s*\S")
 _LAST_LETTERS = re.compile(r"(?<=[0-9}\s])(?<![a-zA-Z]\s)[a-zA-Z]{1,4}(?=\s*\$?$)")
 _LONGEST_PROSE = 100
@@ -168,19 +173,44 @@ def for_symbols(answer: str, other: str) -> str:
 
     Beside a union of intervals, inequalities such as `x < 1 or x > 3` are one. A list in prose and a choice with its
     text are their keys, and letters at the end of a formula stand apart, so that they are taken for variables. A
-    transposed matrix is a power, since math-verify drops a bare `^T`.
+    transposed matrix is a power, since math-verify drops a bare `^T`. A formula with both signs is written with each. A
+    letter alone is a power too, for math-verify compares it with nothing else.
     """
     answer = _TRANSPOSED.sub(_as_power, with_signs(to_ascii(answer)))
     answer = condition(answer) or answer
     if _OF_INTERVALS.search(to_ascii(other)) and (union := _union(canonical(answer))):
         return union
-    if _LISTED.search(answer) and not PROSE.search(key := canonical(answer)):
+    key = canonical(answer)
+    if (_LISTED.search(answer) or key in _SETS) and not PROSE.search(key):
         return key
-    if _PRODUCT.fullmatch(key := canonical(answer)):
+    if _PRODUCT.fullmatch(key):
         answer = f"${key}$"
-    if len(key) == 1 and key.isalpha() and _AFTER_LETTER.search(answer):
-        return key
-    return _LAST_LETTERS.sub(_apart, answer)
+    if len(key) == 1 and key.isalpha():
+        return key if _AFTER_LETTER.search(answer) or len(canonical(other)) == 1 else f"{key}^1"
+    return _LAST_LETTERS.sub(_apart, _with_each_sign(key) or answer)
+
+
+def _with_each_sign(key: str) -> str | None:
+    r"""A list of the values that `\pm` stands for, as in the roots of a quadratic equation; `None` without it.
+
+    Beside `\mp` the signs go together. Where the coordinates of a point have several, nobody can tell.
+    """
+    is_point = key[:1] in {"(", "["}
+    values = [key] if is_point else elements(key)
+    if r"\pm" not in key or not values or _WORD.search(key) or without_unit(_SIGN.sub("", key)):
+        return None
+    written = []
+    for value in values:
+        first, *others = _SIGN.split(value)
+        signs, texts = others[::2], others[1::2]
+        if len(signs) > (1 if is_point else _MOST_SIGNS):
+            return None
+        ways = ({"pm": "+", "mp": "-"}, {"pm": "-", "mp": "+"})
+        together = [[way[sign] for sign in signs] for way in ways]
+        for chosen in together if "mp" in signs else product("+-", repeat=len(signs)):
+            rest = "".join(sign + text for sign, text in zip(chosen, texts, strict=True))
+            written.append((first + rest).removeprefix("+"))
+    return ", ".join(written)
 
 
 def _union(inequalities: str) -> str | None:

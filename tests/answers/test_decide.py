@@ -29,7 +29,26 @@ EQUAL = {
         ("infinity", r"\infty"), ("negative infinity", r"-\infty"), ("(-infinity, 2)", r"(-\infty,2)"),
         (r"\varnothing", r"\emptyset"), (r"\{\}", "∅"), (r"\{ \}", r"\varnothing"),
     ],
+    "sets in words": [
+        (r"\text{all real numbers}", r"\mathbb{R}"), ("all reals", r"\mathbb R"), ("All real values of x", "(-∞,∞)"),
+        ("the empty set", r"\emptyset"), ("There is no solution.", r"\varnothing"),
+        ("no solutions", "No solution exists"),
+        ("There are no real solutions", "no real solution"), (r"x \in \mathbb R", "all real numbers"),
+        ("DNE", r"\text{does not exist}"), ("The limit does not exist.", "does not exist"),
+    ],
+    "both signs": [
+        (r"\frac{1 \pm \sqrt5}{2}", r"\frac{1-\sqrt{5}}{2}, \frac{1+\sqrt{5}}{2}"), (r"2 \pm 3i", "2+3i, 2-3i"),
+        (r"x = \frac{-b\pm\sqrt{b^2-4ac}}{2a}", r"\frac{-b+\sqrt{b^2-4ac}}{2a}, \frac{-b-\sqrt{b^2-4ac}}{2a}"),
+        ("y = ±2x + 1", "y=2x+1, y=-2x+1"), (r"(1, \pm 2)", "(1,2), (1,-2)"), (r"a \pm b \mp c", "a+b-c, a-b+c"),
+        (r"\pm\sqrt{2 \pm \sqrt3}", r"\sqrt{2+\sqrt3}, -\sqrt{2+\sqrt3}, \sqrt{2-\sqrt3}, -\sqrt{2-\sqrt3}"),
+        (r"0, \pm 2", "-2, 0, 2"), (r"\{0, \pm 2\}", r"\{-2,0,2\}"),
+        (r"\pm 5\text{ cm}", r"\pm 5"), (r"2^{\pm 1}", "2, 1/2"),
+    ],
+    "a letter worked out": [
+        (r"\frac{1}{x^{-1}}", "x"), ("2x - x", "x"), (r"\frac{2y}{2}", "y"), (r"\left(n^{-1}\right)^{-1}", "n"),
+    ],
     "symbols": [
+        (r"\overline{AB}", "AB"),
         (r"\angle ABC", r"\angle CBA"), (r"$\alpha$", r"\alpha"), ("Δx", r"\Delta x"), ("2θ", r"2\theta"),
         ("λ/2", r"\frac{\lambda}{2}"), ("Θ(n)", r"\Theta(n)"),
     ],
@@ -193,6 +212,17 @@ EQUAL = {
 }  # fmt: skip
 
 UNEQUAL = {
+    "sets in words": [
+        ("all real numbers", r"\mathbb{Z}"), ("all real numbers except 2", r"\mathbb{R}"), ("no solution", "0"),
+        ("no real solution", r"\emptyset"), ("all rational numbers", r"\mathbb{R}"),
+        ("no solution", "no real solution"),
+    ],
+    "both signs": [
+        (r"\frac{1\pm\sqrt5}{2}", r"\frac{1+\sqrt5}{2}"), (r"\frac{1\pm\sqrt5}{2}", r"\frac{1\pm\sqrt3}{2}"),
+        (r"\pm 2", "2"), (r"a \pm b \mp c", "a+b+c, a-b-c"), (r"(1, \pm 2)", "(1,2)"),
+        (r"\pm 5\text{ cm}", r"\pm 5\text{ m}"),
+    ],
+    "a letter worked out": [("x", r"\frac{1}{x}"), ("x", "y"), ("A", "x"), ("x", "x^2"), ("B", "2B-A")],
     "letters of both cases": [
         (r"\frac{m}{M}", "1"), (r"\pi(R^2-r^2)", "0"), ("V-v", "0"), ("x+X", "2x"), (r"\frac{GM}{r}", r"\frac{gM}{r}"),
         (r"\frac{GM}{r^2}", r"\frac{Gm}{r^2}"), ("Ae^{-kt}", "Ae^{-Kt}"),
