@@ -56,12 +56,23 @@ _CHOICE_LINE = re.compile(r"^[ \t]*(?:\*\*)?B(?:\*\*)?:", re.MULTILINE)
 
 
 _OPENED = rf"(?:{_ITEM}|\s|[*_]{{1,2}}|\$|\\[(\[]|\}})*+(?!that\b)"
+_MARKS = r"(?:[*_]{1,2}|\})?"
+_WHICH = (
+    r"(?:\s+(?:(?:to\s+(?:the|this|that|our|your|my)|(?:that\s+)?(?:we|I|you))(?:\s+(?!is\b)[a-z]+){1,3}?|here|now))?"
+)
+"""What may stand behind the word `answer`: `to the question`, `that we want`."""
+_SURELY = r"therefore|thus|hence|then|simply|just|exactly|precisely|indeed|still|clearly|obviously|actually|certainly"
 _SENTENCE = re.compile(
-    rf"\banswer(?:[*_]{{1,2}}|\}})?\s*is\b\s*[:\uff1a]?"
-    rf"(?:\s*(?:(?:therefore|thus|hence|then|simply|just|exactly|precisely|indeed|still)\b,?|(?:given\s+by|equal\s+to)\b:?))?{_OPENED}",
+    rf"\banswer{_MARKS}{_WHICH}\s*(?:is\b|(?:turns|comes|works)\s+out\s+(?:to\s+be|to)\b|comes\s+to\b|equals\b"
+    rf"|(?P<must>(?:must|should|would|will|has\s+to|can\s+only)\s+(?:(?:{_SURELY})\s+)?be\b))\s*[:\uff1a]?"
+    rf"(?:\s*(?:(?:{_SURELY})\b,?|(?:given\s+by|equal\s+to)\b:?))?{_OPENED}",
     re.IGNORECASE,
 )
-_LABELLED = re.compile(rf"(?<![a-zA-Z0-9])answer(?:[*_]{{1,2}}|\}})?\s*[:=\uff1a]{_OPENED}", re.IGNORECASE)
+_LABELLED = re.compile(
+    rf"(?<![a-zA-Z0-9])(?:answer{_MARKS}\s*[:=\uff1a]|(?P<must>(?:(?-i:A(?:nswer|NSWER))|(?<=final\s)answer){_MARKS}\s+[-–—]\s)){_OPENED}",
+    re.IGNORECASE,
+)
+"""Behind `must be` and a dash stands an answer only where it is a value or a name, and no condition on answers."""
 
 _AGAIN = re.compile(_LABEL.pattern + _OPENED, re.IGNORECASE)
 """A label behind another one, as in `Final Answer: The final answer is 5.`"""
@@ -308,6 +319,7 @@ def _cued(text: str, end: int, before: Found | None, cues: re.Pattern[str], plac
             continue
         if place <= after:
             return None
+        must = cue["must"]
         cue = _AGAIN.match(text, cue.end()) or cue
         if _SEVERAL.match(text, text.rfind("\n", 0, cue.end())):
             return None
@@ -318,7 +330,8 @@ def _cued(text: str, end: int, before: Found | None, cues: re.Pattern[str], plac
         if found[0].endswith("**") and said and not _is_value(said):
             line = text[cue.end() :].partition("\n")[0]
             said = None if cue.end() + len(line) >= end else _emphasised(line) or _without_bold(line, said)
-        if said and _LETTER.search(said) and (after < 0 or _is_value(said)):
+        is_free = after < 0 and not must
+        if said and _LETTER.search(said) and (is_free or _is_value(said) or (must and after < 0 and said[0].isupper())):
             return place, said
     return None
 

@@ -98,6 +98,40 @@ def test_an_answer_is_found_in_each_form(text: str, answer: str) -> None:
     assert extract(text) == answer
 
 
+@pytest.mark.parametrize("first", ["The", "So our final", "Therefore, the correct"])
+@pytest.mark.parametrize("value", ["42", r"$\frac{1}{2}$", "B", "**x + 1**"])
+@pytest.mark.parametrize(
+    "verb",
+    [
+        "is clearly", "must be", "must therefore be", "should be", "would be", "will be", "has to be", "can only be",
+        "equals", "turns out to be", "comes out to be", "comes to", "works out to", "to the question is", "here is",
+        "we get is", "to this problem is therefore", "that we want is", "you are looking for is",
+    ],
+)  # fmt: skip
+def test_an_answer_is_given_by_other_verbs(first: str, verb: str, value: str) -> None:
+    assert extract(f"We work.\n{first} answer {verb} {value}.") == value.strip("$*")
+
+
+@pytest.mark.parametrize(
+    "label", ["Answer - {}", "Answer – {}", "**Answer** - {}", "Final answer - {}", "ANSWER — {}."]
+)
+def test_a_dash_stands_behind_the_label(label: str) -> None:
+    assert extract("We work.\n" + label.format("42")) == "42"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The answer must be an integer.", "The answer should be in simplest form.", "Your answer will be rounded.",
+        "The answer would be larger than this.", "Answer - as always - all questions.", "We answer - 5 of them.",
+        "The answer could be 42.", "The answer may be 42.",
+    ],
+)  # fmt: skip
+def test_what_an_answer_has_to_be_is_none(text: str) -> None:
+    assert extract(text) is None
+    assert extract(f"The answer is 7. {text}") == "7"
+
+
 @pytest.mark.parametrize(
     ("text", "answer"),
     [
