@@ -37,20 +37,20 @@ NAN = float("nan")
 verdicts = st.one_of(st.none(), st.sampled_from([0.0, 0.25, 0.5, 1.0]))
 
 
-members = st.tuples(st.sampled_from([-1, -1, 0, 1, 2]), verdicts)
-"""The group and the score of a sample: few values, so that there are ties of all kinds."""
+members = st.tuples(st.sampled_from([-1, -1, 0, 1, 2]), verdicts, st.booleans())
+"""The group and the score of a sample, and whether it is right: few values, so that there are ties of all kinds."""
 
 
 @st.composite
 def few_samples(draw: st.DrawFn) -> Samples:
-    """Two problems with 1 to 5 samples; a group is right as a whole, or it has no answer and may be anything."""
+    """Two problems with 1 to 5 samples; in some, the members of a group are graded differently."""
     n = draw(st.integers(1, 5))
     rows = [draw(st.lists(members, min_size=n, max_size=n)) for _ in range(2)]
-    right = [{group: draw(st.booleans()) for group in (-1, 0, 1, 2)} for _ in rows]
+    alike = draw(st.booleans())
     return Samples(
-        np.array([[group for group, _ in row] for row in rows]),
-        np.array([[which[group] for group, _ in row] for row, which in zip(rows, right, strict=True)]),
-        np.array([[NAN if score is None else score for _, score in row] for row in rows]),
+        np.array([[group for group, *_ in row] for row in rows]),
+        np.array([[group == 0 if alike else right for group, _, right in row] for row in rows]),
+        np.array([[NAN if score is None else score for _, score, _ in row] for row in rows]),
     )
 
 
