@@ -30,6 +30,8 @@ from metagen.strategies.tree.steps import stands_still
 
 HURRY = "The answer is"
 WORD = "Wait"
+EVERY = 256
+"""Tokens of a part, where samples grow side by side."""
 
 
 def goes_on(candidate: Candidate) -> bool:
@@ -176,7 +178,7 @@ class Shortest:
     k: int
     _: KW_ONLY
     n: int
-    every: int = 256
+    every: int = EVERY
     of: Generator | None = None
 
     __repr__ = spelled
