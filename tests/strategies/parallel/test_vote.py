@@ -197,6 +197,7 @@ async def test_the_transform_makes_logits_vote() -> None:
 async def test_the_best_is_handed_over(values: tuple[float | None, ...], chosen: str) -> None:
     solution = await solve(PROBLEM, BestOf(3, by=giving(*values)), saying(*boxed("1", "2", "3")))
     assert solution.answer == chosen
+    assert solution.notes == (() if any(values) else ("no sample has a verdict: the first is returned",))
 
 
 async def test_an_oracle_picks_the_right_one() -> None:
