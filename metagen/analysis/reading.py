@@ -137,6 +137,8 @@ def gather(
         why = f" ({one_line(columns.why)})" if columns.why else ""
         notes.append(f"counted as wrong for lack of a grader's verdict: {counted(unjudged, 'sample')}{why}")
     notes += _without_verdict(path, samples)
+    if is_run and samples.scores is not None and "Pairwise(" in str(read_configuration(path).get("strategy")):
+        notes.append(f"its verdicts compare all {samples.n} samples, so what chooses by them is only exact at that k")
     if is_run and os.path.exists(path / SOLUTIONS) and ends_torn(path / SOLUTIONS):
         notes.append(
             f"the last line of {SOLUTIONS} was cut short and is left out: the command that made the run continues it"
