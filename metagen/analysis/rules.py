@@ -68,7 +68,7 @@ def shortest(samples: Samples, ks: Iterable[int]) -> Curve:
     is done, and cost what was written until then. Raises `InputError` without lengths or thoughts.
     """
     ks = check_ks(ks, samples.n)
-    if samples.tokens is None or samples.done is None:
+    if samples.tokens is None or samples.done is None or not _know_lengths(samples):
         raise InputError("these samples have no lengths or no thoughts, and this rule chooses by how long they think")
     lengths = np.where(samples.done, samples.tokens, samples.tokens + samples.tokens.max() + 1)
     values = best_of(replace(samples, scores=-lengths.astype(np.float64)), ks).values
@@ -80,11 +80,10 @@ def shortest(samples: Samples, ks: Iterable[int]) -> Curve:
         longer = np.triu(np.minimum(row, end[:, None]), 1).sum(1) / np.maximum(np.arange(samples.n)[::-1], 1)
         written[problem] = row @ chances + longer @ chances * (np.array(ks) - 1)
     every, flops, money = costs_of(samples, ks)
-    if every is None:
-        return Curve("shortest", ks, values, np.zeros_like(values))
+    assert every is not None
     saved = every - written
     if flops is not None and samples.flops is not None:
-        flops = flops - saved * (samples.flops.sum(1) / np.maximum(samples.tokens.sum(1), 1))[:, None]
+        flops = flops - saved * (samples.flops.sum(1) / samples.tokens.sum(1))[:, None]
     if money is not None and samples.price:
         money = money - saved * samples.price.write / 1e6
     return Curve("shortest", ks, values, np.zeros_like(values), written, flops, money)
@@ -131,7 +130,7 @@ def all_rules(samples: Samples, ks: Iterable[int], seed: int = 0, *, votes: bool
             with suppress(WeightError):
                 curves.append(weighted_vote(samples, ks, seed))
         curves.append(best_of(samples, ks))
-    if samples.done is not None and samples.tokens is not None:
+    if samples.done is not None and _know_lengths(samples):
         curves.append(shortest(samples, ks))
     return {curve.rule: curve for curve in curves}
 
@@ -208,6 +207,11 @@ def _numbers(name: str, rows: Sequence[Sequence[Any]], kind: type[np.number[Any]
         return np.array(rows, kind)
     except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"curves: {name} must be numbers: {error}") from None
+
+
+def _know_lengths(samples: Samples) -> bool:
+    """Whether the samples of every problem count their tokens: pools from elsewhere may not."""
+    return samples.tokens is not None and bool(samples.tokens.any(1).all())
 
 
 def _missing(n: int, ks: tuple[int, ...]) -> Array:

@@ -248,9 +248,10 @@ def test_the_shortest_saves_what_the_others_would_have_written() -> None:
     assert curve.costs == pytest.approx(np.array([written]))
     assert curve.money == pytest.approx(np.array([written]))
     assert curve.flops == pytest.approx(2 * np.array([written]) + 7)
-    assert all_rules(replace(samples, tokens=0 * tokens), [1])["shortest"].costs is None
-    with pytest.raises(InputError, match="no lengths or no thoughts"):
-        shortest(replace(samples, done=None), [1])
+    for less in (replace(samples, done=None), replace(samples, tokens=0 * tokens), replace(samples, tokens=None)):
+        assert "shortest" not in all_rules(less, [1])
+        with pytest.raises(InputError, match="no lengths or no thoughts"):
+            shortest(less, [1])
 
 
 def test_costs_are_the_tokens_of_k_samples() -> None:
