@@ -204,8 +204,8 @@ async def test_a_fallback_is_asked_only_if_the_one_before_fails() -> None:
 
 
 async def test_a_reply_that_was_cut_after_some_text_is_no_failure_to_fall_back_from() -> None:
-    solution = await solve(PROBLEM, Fallback(Model(max_tokens=9), Model()), Scripted("The answer is 7."))
-    assert (solution.text, solution.usage.calls) == ("The answe", 1)
+    solution = await solve(PROBLEM, Fallback(Model(max_tokens=10), Model()), Scripted("The answer is 7."))
+    assert (solution.text, solution.usage.calls) == ("The answer", 1)
 
 
 def gone(request: Request) -> str:
