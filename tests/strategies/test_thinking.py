@@ -156,7 +156,7 @@ async def test_a_thought_has_no_more_tokens_than_its_limit() -> None:
     assert (solution.text, solution.usage.thought_tokens) == ("The answer is a.", 50)
 
 
-@pytest.mark.parametrize(("sure", "tokens"), [(-0.1, 20), (0.1, 500)])
+@pytest.mark.parametrize(("sure", "tokens"), [(-0.1, 20), (0.0, 20), (0.1, 500)])
 async def test_a_thought_ends_when_the_answer_is_sure(sure: float, tokens: int) -> None:
     strategy = EarlyExit(20, by=MeanLogprob(), sure=sure, tokens=500, of=Model(logprobs=True))
     solution = await solved(strategy, Thinker(1000))
