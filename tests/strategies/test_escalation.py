@@ -68,6 +68,8 @@ async def test_where_the_last_model_is_lost_the_larger_majority_decides(names: t
     assert (solution.answer, solution.lost) == ("7", 4)
     given["small"] = Scripted("No idea.")  # a model without an answer has no share of the votes
     assert (await solve("?", strategy, given)).answer == "7"
+    given["small"] = models("lost", "lost", *["The answer is 4."] * 2)["small"]  # 2 of 2 are more than 3 of 4
+    assert (await solve("?", strategy, given)).answer == "4"
 
 
 async def test_one_model_with_a_verdict_is_enough_to_choose_by_it() -> None:
