@@ -107,8 +107,7 @@ def weighted_vote(samples: Samples, ks: Iterable[int], seed: int = 0, error: flo
 
     As `majority_vote`, and a sample without a verdict does not vote; if no sample drawn with an answer has one, the
     majority decides. Of a group whose members were graded differently, the heaviest that was drawn counts. Raises
-    `WeightError` for scores that are negative or infinite: turn logits into weights first, as
-    `Sigmoid` does.
+    `WeightError` for scores that are negative or infinite: turn logits into weights first, as `Sigmoid` does.
     """
     scores = scores_of(samples)
     if np.any(np.isinf(scores) | (scores < 0)):
