@@ -33,4 +33,4 @@ def lowest_group(confidences: Sequence[float], size: int) -> float:
 
 def least_kept(values: Sequence[float], share: float) -> float:
     """The lowest of the best `share` of these values; at least one is kept."""
-    return sorted(values, reverse=True)[max(1, ceil(share * len(values))) - 1]
+    return sorted(values, reverse=True)[max(1, ceil(round(share * len(values), 9))) - 1]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import aclosing
+from math import isfinite
 
 import numpy as np
 
@@ -32,8 +33,8 @@ async def learn_weights(
     """The verifier that joins these by learned weights, and how well it predicts problems that were held out.
 
     Of each problem n samples are drawn, from `of` or the first model; with `Recorded(pool)` they are those of a pool.
-    `grade`, else the problem's own oracle, says which are right. Samples that lack a verdict are left out. Raises
-    `InputError` if too few are left, and the error of a problem if all were lost.
+    `grade`, else the problem's own oracle, says which are right. Samples that lack a verdict, or have an infinite one,
+    are left out. Raises `InputError` if too few are left, and the error of a problem if all were lost.
     """
     verifiers = tuple(verifiers)
     probe = Learned(*verifiers, weights=(0.0,) * len(verifiers))
@@ -44,7 +45,11 @@ async def learn_weights(
         verdicts = [values(await run.score(by, problem, candidates)) for by in verifiers]
         right = await grades(grade, problem, candidates, run)
         rows = zip(zip(*verdicts, strict=True), right, strict=True)
-        return [([v for v in row if v is not None], is_right) for row, is_right in rows if is_right is not None]
+        return [
+            ([v for v in row if v is not None and isfinite(v)], is_right)
+            for row, is_right in rows
+            if is_right is not None
+        ]
 
     every: dict[str, list[Row]] = {}
     lost: SampleError | None = None

@@ -34,3 +34,4 @@ def test_the_lowest_group_is_that_of_all_windows_and_never_rises(values: list[fl
 def test_the_best_share_is_kept() -> None:
     values = [3.0, 1.0, 2.0, 5.0]
     assert [least_kept(values, share) for share in (0.01, 0.25, 0.26, 0.5, 1.0)] == [5, 5, 3, 3, 1]
+    assert least_kept(range(25), 0.28) == 18, "7 of 25: that 0.28 · 25 is rounded up a little keeps no eighth"

@@ -144,6 +144,8 @@ class Draw(NamedTuple):
     """Why its kind of answers could not read it."""
     again: int = 0
     """The tokens that its second request read again, where it had one."""
+    thinks: bool = False
+    """Whether it holds a thought."""
 
 
 class Columns:
@@ -161,6 +163,8 @@ class Columns:
         """Whether each was scored, whether its score was recorded, and whether a length limit cut it off."""
         self.unread = array("b")
         """Whether its kind of answers could not read each."""
+        self.thinks = False
+        """Whether any sample holds a thought."""
         self.why = ""
         """Why the first sample without a verdict has none, where that is known."""
 
@@ -176,13 +180,15 @@ class Columns:
             return
         places, numbers, draws = zip(*self._added, strict=True)
         self._added.clear()
-        answers, tokens, scores, prompts, cut, texts, faults, again = zip(*draws, strict=True)
+        answers, tokens, scores, prompts, cut, texts, faults, again, thinks = zip(*draws, strict=True)
+        self.thinks = self.thinks or any(thinks)
         recorded = [score is not None for score in scores]
         self._extend(places, numbers, answers, tokens, scores, prompts, cut, texts, recorded, faults, again)
 
     def join(self, part: Part, places: Sequence[int]) -> None:
         """Add the samples of a part, whose problems are at these places."""
         numbers = [UNNUMBERED if number is None else number for number in part.numbers]
+        self.thinks = self.thinks or part.thinks
         self._extend(
             [places[place] for place in part.places],
             numbers,

@@ -43,6 +43,8 @@ class Samples:
     """[P]: the tokens that a second request per sample reads again, such as a thought; the mean of its samples."""
     price: Price | None = None
     """What the tokens of the model cost, where it is known."""
+    done: NDArray[np.bool_] | None = None
+    """Whether no limit cut each sample off; `None` where none of them holds a thought."""
     labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Such as level and subject, one value per problem; empty where a problem has none."""
 
@@ -51,7 +53,7 @@ class Samples:
         shape = np.shape(self.groups)
         if len(shape) != 2 or 0 in shape:
             raise InputError(f"groups must be an array of problems by samples, with one of each or more, not {shape}")
-        for name in ("right", "scores", "tokens", "flops"):
+        for name in ("right", "scores", "tokens", "flops", "done"):
             given = getattr(self, name)
             if given is not None and np.shape(given) != shape:
                 raise InputError(f"{name} must have the shape {shape} of groups, not {np.shape(given)}")
@@ -65,13 +67,13 @@ class Samples:
 
     def first(self, k: int) -> "Samples":
         """The first k samples of each problem."""
-        names = ("groups", "right", "scores", "tokens", "flops")
+        names = ("groups", "right", "scores", "tokens", "flops", "done")
         cut = {name: each[:, :k] for name in names if (each := getattr(self, name)) is not None}
         return replace(self, **cut)
 
     def of(self, problems: Index) -> "Samples":
         """The same for some of the problems, by their numbers; without labels."""
-        names = ("groups", "right", "scores", "tokens", "flops", "prompt_flops", "prompts", "again")
+        names = ("groups", "right", "scores", "tokens", "flops", "prompt_flops", "prompts", "again", "done")
         parts = {name: each[problems] for name in names if (each := getattr(self, name)) is not None}
         return Samples(**parts, price=self.price)
 

@@ -21,10 +21,11 @@ import msgspec
 from metagen.answers.kinds import MATHS
 from metagen.answers.protocol import Answers, read_answer
 from metagen.answers.spec import CONSTRUCTORS
-from metagen.disk.pool import Sample, is_thought, plainly, read_sample, text_of
+from metagen.disk.pool import Sample, is_thought, plainly, read_sample, reply_of, text_of
 from metagen.errors import InputError, VerifierError
 from metagen.settings import literal
 from metagen.system import processors
+from metagen.thinking import may_think
 
 SIZE = 1 << 21
 """Bytes of a part; it ends with a line."""
@@ -74,6 +75,8 @@ class Part(msgspec.Struct, array_like=True):
     """Whether its score was recorded with it, and not made of its log-probabilities."""
     faults: list[str]
     """Why its kind of answers could not read it; empty for nearly all."""
+    thinks: bool = False
+    """Whether any of them holds a thought."""
     again: list[int] = []
     """The tokens that its second request read again; the list is empty where no sample had a second one."""
 
@@ -123,6 +126,7 @@ def part_of(samples: Sequence[Sample], kinds: Kinds, whole: Collection[str], aga
         texts=[text if name in whole else None for name, text in zip(ids, texts, strict=True)],
         recorded=[sample.recorded is not None for sample in samples],
         faults=[fault for _, fault in read],
+        thinks=any(each.thought or (may_think(each.text) and reply_of(each).thought) for each in samples),
         again=list(again),
     )
 

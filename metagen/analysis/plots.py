@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 Panel = TypeVar("Panel")
 Corner = Literal["lower right", "upper left"]
 
-COLOURS = {"coverage": "#009E73", "majority": "#0072B2", "weighted vote": "#E69F00", "best-of": "#D55E00"}
+COLOURS = {
+    "coverage": "#009E73",
+    "majority": "#0072B2",
+    "weighted vote": "#E69F00",
+    "best-of": "#D55E00",
+    "shortest": "#CC79A7",
+}
 """Okabe and Ito (2008): they can be distinguished without seeing red or green."""
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
 SHAPES = "osD^vP*X"
@@ -33,7 +39,7 @@ LINES = ("-", "--", ":", "-.")
 """One after the other, whenever all colours have been used."""
 TITLE, LEGEND = 48, 32
 """Characters of a line over a panel, and beside one."""
-MARKERS = {"coverage": "^", "majority": "o", "weighted vote": "s", "best-of": "D"}
+MARKERS = {"coverage": "^", "majority": "o", "weighted vote": "s", "best-of": "D", "shortest": "v"}
 
 
 def available() -> bool:

@@ -137,6 +137,8 @@ def gather(
         why = f" ({one_line(columns.why)})" if columns.why else ""
         notes.append(f"counted as wrong for lack of a grader's verdict: {counted(unjudged, 'sample')}{why}")
     notes += _without_verdict(path, samples)
+    if is_run and samples.scores is not None and "Pairwise(" in str(read_configuration(path).get("strategy")):
+        notes.append(f"its verdicts compare all {samples.n} samples, so what chooses by them is only exact at that k")
     if is_run and os.path.exists(path / SOLUTIONS) and ends_torn(path / SOLUTIONS):
         notes.append(
             f"the last line of {SOLUTIONS} was cut short and is left out: the command that made the run continues it"
@@ -223,7 +225,8 @@ async def _graded(
     prompts = as_array(columns.prompts)[rows[:, 0]].astype(np.int64)
     again = as_array(columns.again)[rows].mean(1)
     right = judged == _coded([True])
-    samples = Samples(groups, right, scores, tokens, prompts=prompts, again=again, labels=labels)
+    done = as_array(columns.cut)[rows] == 0 if columns.thinks else None
+    samples = Samples(groups, right, scores, tokens, prompts=prompts, again=again, done=done, labels=labels)
     return samples, int((judged == _coded([None])).sum())
 
 
@@ -498,7 +501,8 @@ def _answered(thought: Draw | None, row: SpanRow, questions: Questions, place: i
     answer = next(_completions(row, questions, place), None)
     if thought is None or answer is None:
         return thought._replace(answer=None, cut=True) if thought and row.status == "ok" else None
-    return answer._replace(tokens=thought.tokens + answer.tokens, prompt=thought.prompt, again=answer.prompt)
+    tokens = thought.tokens + answer.tokens
+    return answer._replace(tokens=tokens, prompt=thought.prompt, again=answer.prompt, thinks=True)
 
 
 def _around(path: str, asked: Mapping[str, Asked]) -> str | None:
@@ -510,7 +514,8 @@ def _completions(row: SpanRow, questions: Questions, place: int) -> Iterator[Dra
     prompt = int(row.usage.get("prompt_tokens", 0))
     for each in row.completions:
         answer, fault = answer_of(questions.kind(place), each.text, each.cut)
-        yield Draw(answer, each.tokens, None, prompt, each.cut, each.text if place in questions.whole else None, fault)
+        text = each.text if place in questions.whole else None
+        yield Draw(answer, each.tokens, None, prompt, each.cut, text, fault, thinks=bool(each.thought))
 
 
 def _handed_over(path: Path, questions: Questions) -> dict[str, bool]:

@@ -6,6 +6,7 @@ replacement. Draws come in random order, which decides ties as the strategies do
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import chain
 from math import comb, nan
 from typing import Any
@@ -17,6 +18,7 @@ from metagen.analysis.curve import Curve, Samples, check_ks, costs_of, scores_of
 from metagen.analysis.intervals import Array, Index
 from metagen.analysis.votes import ERROR, vote_curve
 from metagen.errors import InputError, WeightError
+from metagen.strategies.thinking import EVERY
 
 
 def pass_at_k(right: int, n: int, k: int) -> float:
@@ -59,6 +61,34 @@ def best_of(samples: Samples, ks: Iterable[int]) -> Curve:
     return _exact("best-of", samples, ks, _averaged(right.astype(float), ranked) @ chances)
 
 
+def shortest(samples: Samples, ks: Iterable[int]) -> Curve:
+    """Whether the shortest of k samples is right: `Shortest(1, n=k)` (short-1@k, Hassid et al. 2025, section 4). Exact.
+
+    Equal lengths take turns; a sample that was cut off comes after all that are done. The others are given up when one
+    is done, and cost what was written until then. Raises `InputError` without lengths or thoughts.
+    """
+    ks = check_ks(ks, samples.n)
+    if samples.tokens is None or samples.done is None or not _know_lengths(samples):
+        raise InputError("these samples have no lengths or no thoughts, and this rule chooses by how long they think")
+    lengths = np.where(samples.done, samples.tokens, samples.tokens + samples.tokens.max() + 1)
+    values = best_of(replace(samples, scores=-lengths.astype(np.float64)), ks).values
+    order, chances = np.argsort(lengths, 1), -np.diff(_missing(samples.n, ks), axis=0)
+    tokens, done = np.take_along_axis(samples.tokens, order, 1), np.take_along_axis(samples.done, order, 1)
+    ends = np.where(done, -(tokens // -EVERY) * EVERY, tokens.max())  # all are written in equal parts
+    written = np.empty_like(values)
+    for problem, (row, end) in enumerate(zip(tokens, ends, strict=True)):
+        longer = np.triu(np.minimum(row, end[:, None]), 1).sum(1) / np.maximum(np.arange(samples.n)[::-1], 1)
+        written[problem] = row @ chances + longer @ chances * (np.array(ks) - 1)
+    every, flops, money = costs_of(samples, ks)
+    assert every is not None
+    saved = every - written
+    if flops is not None and samples.flops is not None:
+        flops = flops - saved * (samples.flops.sum(1) / samples.tokens.sum(1))[:, None]
+    if money is not None and samples.price:
+        money = money - saved * samples.price.write / 1e6
+    return Curve("shortest", ks, values, np.zeros_like(values), written, flops, money)
+
+
 def majority_vote(samples: Samples, ks: Iterable[int], seed: int = 0, error: float = ERROR) -> Curve:
     """Whether the most frequent answer of k is right (self-consistency; Wang et al. 2023, section 2).
 
@@ -76,8 +106,8 @@ def weighted_vote(samples: Samples, ks: Iterable[int], seed: int = 0, error: flo
     """Whether the answer with the largest sum of scores is right (Li et al. 2023, section 3).
 
     As `majority_vote`, and a sample without a verdict does not vote; if no sample drawn with an answer has one, the
-    majority decides. Raises `WeightError` for scores that are negative or infinite: turn logits into weights first, as
-    `Sigmoid` does.
+    majority decides. Of a group whose members were graded differently, the heaviest that was drawn counts. Raises
+    `WeightError` for scores that are negative or infinite: turn logits into weights first, as `Sigmoid` does.
     """
     scores = scores_of(samples)
     if np.any(np.isinf(scores) | (scores < 0)):
@@ -99,6 +129,8 @@ def all_rules(samples: Samples, ks: Iterable[int], seed: int = 0, *, votes: bool
             with suppress(WeightError):
                 curves.append(weighted_vote(samples, ks, seed))
         curves.append(best_of(samples, ks))
+    if samples.done is not None and _know_lengths(samples):
+        curves.append(shortest(samples, ks))
     return {curve.rule: curve for curve in curves}
 
 
@@ -174,6 +206,11 @@ def _numbers(name: str, rows: Sequence[Sequence[Any]], kind: type[np.number[Any]
         return np.array(rows, kind)
     except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"curves: {name} must be numbers: {error}") from None
+
+
+def _know_lengths(samples: Samples) -> bool:
+    """Whether the samples of every problem count their tokens: pools from elsewhere may not."""
+    return samples.tokens is not None and bool(samples.tokens.any(1).all())
 
 
 def _missing(n: int, ks: tuple[int, ...]) -> Array:

@@ -167,6 +167,9 @@ def remarks(source: Source) -> Iterator[str]:
     if source.silence:
         yield f"no answer: {source.silence}"
     yield from source.notes
+    if (curve := source.curves.get("shortest")) and curve.costs is not None:
+        written = f"{curve.costs.mean(0)[-1]:,.0f} tokens per problem at k = {curve.ks[-1]}"
+        yield f"shortest is Shortest(1, n=k), which gives up the others when one is done: it writes {written}"
     for rule in ("best-of", "weighted vote"):
         if rule in source.curves and (fall := over_optimised(source.curves[rule])):
             yield _said(rule, fall)

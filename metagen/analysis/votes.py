@@ -169,30 +169,57 @@ def _outcome(ballots: _Ballots, draws: Index) -> Array:
     """[P, D]: the expectation over the orders of each draw that the answer returned is right."""
     size = int(ballots.sizes[-1])
     groups, shares, weights = np.minimum(ballots.groups, size), ballots.shares[:, :size], ballots.weights
-    if weights is None or not (unscored := np.isnan(weights)).any():
-        chosen = _winners(groups, shares, weights, draws)
+    if weights is None:
+        chosen = _winners(groups, shares, None, draws)
     else:
-        silent = unscored | (groups == size)
-        weighted = _winners(np.where(silent, size, groups), shares, np.where(unscored, 0.0, weights), draws)
-        chosen = np.where(silent[:, draws].all(2), _winners(groups, shares, None, draws), weighted)
+        silent = (unscored := np.isnan(weights)) | (groups == size)
+        right = ballots.right if np.any((shares > 0) & (shares < 1)) else None
+        voting, weights = np.where(silent, size, groups), np.where(unscored, 0.0, weights)
+        chosen = _winners(voting, shares, weights, draws, right)
+        if unscored.any():
+            chosen = np.where(silent[:, draws].all(2), _winners(groups, shares, None, draws, right), chosen)
     nobody = np.nonzero(np.isnan(chosen))  # voted, so the first sample is returned
     chosen[nobody] = ballots.right[nobody[0][:, None], draws[nobody[1]]].mean(1)
     return chosen
 
 
-def _winners(groups: NDArray[np.int32], shares: Array, weights: Array | None, draws: Index) -> Array:
+def _winners(
+    groups: NDArray[np.int32],
+    shares: Array,
+    weights: Array | None,
+    draws: Index,
+    right: NDArray[np.bool_] | None = None,
+) -> Array:
     """[P, D]: the share of right answers among those that may win; nan where nobody votes.
 
     `groups` and `weights` are [P, n], `shares` [P, G]; a sample in group G does not vote. Of groups with equal sums
-    the one that was seen first wins, so each has a chance in proportion to its voters.
+    the one that was seen first wins, so each has a chance in proportion to its voters. Where members of a group differ
+    and are not all as likely to be returned, `right` [P, n] says of each whether it is right, in place of the shares.
     """
     voters, sums = _tallies(groups, shares.shape[1], weights, draws)
     if weights is not None:
         sums = np.where(voters > 0, sums, -1.0)
     voters *= sums >= sums.max(1, initial=0.0, keepdims=True) * (1 - _TIE)
     votes = voters.sum(1)
-    right = np.matmul(shares[:, None, :], voters)[:, 0]
-    return np.asarray(np.divide(right, votes, out=np.full(votes.shape, np.nan), where=votes > 0))
+    if right is None:
+        rights = np.matmul(shares[:, None, :], voters)[:, 0]
+    else:
+        rights = (_heaviest(groups, shares.shape[1], weights, right, draws) * voters).sum(1)
+    return np.asarray(np.divide(rights, votes, out=np.full(votes.shape, np.nan), where=votes > 0))
+
+
+def _heaviest(
+    groups: NDArray[np.int32], size: int, weights: Array | None, right: NDArray[np.bool_], draws: Index
+) -> Array:
+    """[P, G, D]: the share of right ones among the heaviest members that each draw has of a group: one is returned."""
+    weighed = np.zeros((len(groups), *draws.shape)) if weights is None else weights[:, draws]
+    rows = (size + 1) * np.arange(len(groups))[:, None, None] + groups[:, draws]
+    cells = rows * len(draws) + np.arange(len(draws))[:, None]
+    most = np.full(len(groups) * (size + 1) * len(draws), -1.0)
+    np.maximum.at(most, cells.ravel(), weighed.ravel())
+    cells, spoken = cells[heaviest := weighed == most[cells]], right[:, draws][heaviest]
+    rights, members = (np.bincount(cells, each, len(most)) for each in (spoken, None))
+    return np.asarray((rights / np.maximum(members, 1)).reshape(len(groups), size + 1, len(draws))[:, :size])
 
 
 def _tallies(

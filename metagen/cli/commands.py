@@ -208,9 +208,9 @@ def report_command(
 ) -> None:
     """Show how accuracy grows with samples.
 
-    Coverage, majority, weighted vote and best-of at k = 1, 2, 4 ..., with intervals, for all problems and by level and
-    subject. Of several pools and runs, it says how each differs from the first on the same problems, with as many
-    samples and at equal cost.
+    Coverage, majority, weighted vote and best-of at k = 1, 2, 4 ..., and of replies with thoughts the shortest, with
+    intervals, for all problems and by level and subject. Of several pools and runs, it says how each differs from the
+    first on the same problems, with as many samples and at equal cost.
     """
     given = locals()
     from metagen.analysis.reading import read

@@ -35,7 +35,7 @@ from metagen.disk.traces import read_configuration
 from metagen.errors import InputError
 from metagen.jobs.job import ModelOrder, Order, make_models, prepare, read_named
 from metagen.jobs.loading import load_all
-from metagen.leaves import asks_first, find_drawing, named_models, naming, settings_of
+from metagen.leaves import asks_first, find_drawing, named_models, naming, parts, settings_of
 from metagen.model import FORMS, SETTINGS, USUAL, Model
 from metagen.problem import Problem
 from metagen.request import Request, generates
@@ -43,7 +43,7 @@ from metagen.run import Verifier
 from metagen.settings import counted, literal
 from metagen.spec.parse import parse, parse_grade
 from metagen.strategies import CoT
-from metagen.verifiers import MatchesReference, MeanLogprob, RecordedScore, Sigmoid
+from metagen.verifiers import MatchesReference, MeanLogprob, Pairwise, RecordedScore, Sigmoid
 
 Command = Callable[[str], Sequence[str]]
 """From the spec of a strategy to the words of a command that solves with it, up to the strategy."""
@@ -117,7 +117,10 @@ def gathered(
         raise InputError("--of says what drew the samples of one source: leave it out, and name the models")
     of = literal(parse(of, names)) if of else ""
     judge = Judge(problems, graded, model or [], {"load": load, "engine": engine, "server": server})
-    wanted = [literal(judge.named(parse_grade(each, names), names)) for each in by or ()]
+    verifiers = [parse_grade(each, names, "by") for each in by or ()]
+    for verifier in verifiers:
+        require_alone(verifier)
+    wanted = [literal(judge.named(verifier, names)) for verifier in verifiers]
     found = [gather(path, problems, n, card, graded) for path, card in zip(named.values(), cards, strict=True)]
     for each in found:
         for line in (*each.notes, *([f"no answer: {each.silence}"] if each.silence else [])):
@@ -129,8 +132,8 @@ def gathered(
     pools = []
     for name, each, price, rows in zip(named, found, prices, kept, strict=True):
         drawn_by = of or _drawn_by(Path(each.name), name, names, problems, asked=any(reading[turn] for turn in TURNS))
-        verifiers = [*_recorded(each, names), *(judge.verdicts(each, name, verifier) for verifier in wanted)]
-        samples, judged = each.samples.of(rows), [_of(verdict, rows) for verdict in verifiers]
+        verdicts = [*_recorded(each, names), *(judge.verdicts(each, name, by) for by in wanted)]
+        samples, judged = each.samples.of(rows), [_of(verdict, rows) for verdict in verdicts]
         pools.append(pool_of(samples, judged, drawn_by, price, pace))
     every = [*(arm for pool in pools for arm in arms(pool)), *cascades(pools)]
     drawn = ", ".join(f"{counted(each.samples.n, 'sample')} each of {each.name}" for each in found)
@@ -157,6 +160,20 @@ def _named(sources: Sequence[str]) -> dict[str, str]:
     return read_named(sources, "a source")
 
 
+def compares(verifier: object) -> bool:
+    """Whether its verdict on a sample depends on those that it is judged with."""
+    return any(isinstance(part, Pairwise) for part in parts(verifier))
+
+
+def require_alone(verifier: object) -> None:
+    """Refuse a verifier whose verdicts on all samples say nothing of a part of them. Raises `InputError`."""
+    if compares(verifier):
+        raise InputError(
+            f"--by {literal(verifier)}: compares samples with each other, so its verdicts on all of them are not those "
+            "on fewer: name a verifier that judges each sample alone, or compare strategies with `metagen sweep`"
+        )
+
+
 def _recorded(found: Gathered, names: Mapping[str, Any]) -> Iterator[Verdicts]:
     """The verdicts that a source holds, as a verifier that weighs votes by them."""
     scores = found.samples.scores
@@ -166,8 +183,10 @@ def _recorded(found: Gathered, names: Mapping[str, Any]) -> Iterator[Verdicts]:
         yield Verdicts(literal(Sigmoid(MeanLogprob())), scores / (1 + scores))
         return
     by, costs = _judged(found, names) if found.scored_by == VERIFIER else (RecordedScore(), {})
-    if by is None or isinstance(by, MatchesReference):
-        why = "MatchesReference() knows the answers" if by else "its strategy does not say which verifier gave them"
+    if by is None or isinstance(by, MatchesReference) or compares(by):
+        why = "its strategy does not say which verifier gave them"
+        if by:
+            why = f"{literal(by)} " + ("compares samples with each other" if compares(by) else "knows the answers")
         _note(found.name, f"its verdicts are left out: {why}")
         return
     if isinstance(by, RecordedScore):

@@ -27,7 +27,7 @@ from metagen.cli import orders
 from metagen.cli.choose import Amount, Finding, find, report
 from metagen.cli.console import err, out
 from metagen.cli.jobs import check_pool, drawing, fill, sample_file
-from metagen.cli.pools import ASKED, READING, Gathering, as_options, gathered
+from metagen.cli.pools import ASKED, READING, Gathering, as_options, gathered, require_alone
 from metagen.cli.sweeps import Late, late
 from metagen.disk.files import make_folder, replace_text
 from metagen.disk.pool import read_samples
@@ -69,6 +69,8 @@ def explore(given: Mapping[str, Any], amount: Amount | None) -> int:
     # A verifier is checked over what draws the pool: some need samples that were drawn with log-probabilities.
     specs = [*(f"BestOf(2, of={spec}, by={each})" for each in by), *also]
     job, *others = [prepare(replace(order, strategy=each)) for each in (spec, *specs)]
+    for each in others[: len(by)]:
+        require_alone(getattr(each.strategy, "by", None))
     name, _ = drawing(job)
     _check_drawer(job.strategy, spec)
     require_no_model(job.grade, orders.GRADED)

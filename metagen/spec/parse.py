@@ -38,13 +38,13 @@ def parse(text: str, names: Mapping[str, Any] | None = None) -> Any:
     return made
 
 
-def parse_grade(text: str, names: Mapping[str, Any] | None = None) -> Verifier:
-    """Read a verifier that says whether an answer is right, such as `PassesTests()`. Raises `InputError`."""
+def parse_grade(text: str, names: Mapping[str, Any] | None = None, option: str = "grade") -> Verifier:
+    """Read a verifier, such as `PassesTests()`, that is given with this option. Raises `InputError`."""
     made = _reader(names).read(text)
     refuse_class(made, text, "verifier")
     if not takes(made, 3):
         raise InputError(f"{text[:80]!r} is not a verifier; write one such as MatchesReference() or PassesTests()")
-    require_grade("--grade", grade=made)
+    require_grade(f"--{option}", **{option: made})
     return made  # type: ignore[no-any-return]
 
 

@@ -9,7 +9,7 @@ from dataclasses import KW_ONLY, dataclass, replace
 from math import log
 
 from metagen.candidate import Candidate
-from metagen.errors import NoCandidate, SampleError
+from metagen.errors import InputError, NoCandidate, SampleError
 from metagen.problem import Problem
 from metagen.run import Generator, Run, Verifier
 from metagen.run.rest import NO_ROOM, cut, or_cut
@@ -30,6 +30,8 @@ from metagen.strategies.tree.steps import stands_still
 
 HURRY = "The answer is"
 WORD = "Wait"
+EVERY = 256
+"""Tokens of a part, where samples grow side by side."""
 
 
 def goes_on(candidate: Candidate) -> bool:
@@ -176,14 +178,15 @@ class Shortest:
     k: int
     _: KW_ONLY
     n: int
-    every: int = 256
+    every: int = EVERY
     of: Generator | None = None
 
     __repr__ = spelled
 
     def __post_init__(self) -> None:
         require_whole(self, k=self.k, n=self.n, every=self.every)
-        require_whole(self, 0, **{"n - k": self.n - self.k})
+        if self.k > self.n:
+            raise InputError(f"Shortest: k must be at most n, the number of samples, not {self.k} of {self.n}")
         require_generator(self, of=self.of)
         require_stepper(self, of=self.of)
 

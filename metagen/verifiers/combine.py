@@ -14,7 +14,7 @@ from metagen.errors import InputError, SampleError
 from metagen.problem import Problem
 from metagen.run import Run, Verifier
 from metagen.run.contracts import settled
-from metagen.settings import is_number, require_number, require_verifier, spelled
+from metagen.settings import counted, is_number, require_number, require_verifier, spelled
 from metagen.strategies.judging import judged
 from metagen.tasks import together
 
@@ -90,7 +90,7 @@ class Mean(_Combination):
         if not isinstance(weights, tuple) or not all(_is_weight(weight) for weight in weights):
             raise InputError(f"Mean: weights must be a tuple of numbers above 0, not {weights!r}")
         if weights and len(weights) != len(of):
-            raise InputError(f"Mean: {len(of)} verifiers need as many weights, not {len(weights)}")
+            raise InputError(f"Mean: needs a weight for each of {counted(len(of), 'verifier')}, not {len(weights)}")
         object.__setattr__(self, "weights", weights)
 
     def _one(self, values: Numbers) -> float:

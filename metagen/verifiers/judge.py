@@ -173,6 +173,8 @@ class Pairwise:
             reply = await run.ask(self.of, problem.apart(compare(problem.prompt, first, second)))
             return preferred(reply, "a", "b")
 
+        if len(candidates) == 1:
+            run.note("Pairwise compares candidates and was given only one: BestOf and Tournament judge them together")
         pairs = list(permutations(range(len(candidates)), 2))
         won = dict(zip(pairs, await run.map(match, pairs), strict=True))
         return [_mean(matches(won, number)) for number in range(len(candidates))]

@@ -1,9 +1,13 @@
 """Which strategies a pool stands for, and what each costs."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import permutations
+
 import numpy as np
 import pytest
 
-from metagen import Price, parse
+from metagen import Candidate, Price, Problem, Request, Run, Score, Scripted, parse, solve
 from metagen.analysis.arms import Arm, Verdicts, arms, cascades, numbers, pool_of
 from metagen.analysis.curve import Samples
 
@@ -52,6 +56,20 @@ def test_costs_are_counted_in_every_unit_that_is_known() -> None:
     assert stopped.costs["FLOPs"] == pytest.approx(7 + 10 * stopped.played.written)  # the cache holds the prompt
 
 
+def test_a_second_request_per_sample_reads_again() -> None:
+    costs = named(arms(pool_of(replace(SAMPLES, again=np.array([3.0, 3, 3])), price=Price(1, 2))))["Vote(2)"].costs
+    assert costs["tokens"].tolist() == [5 + 2 * 3 + 50] * 3
+    assert costs["money"] == pytest.approx([(5 + 2 * 3 + 2 * 50) / 1e6] * 3)
+    assert costs["FLOPs"] == pytest.approx([7 + 10 * 50] * 3)
+
+
+def test_what_verdicts_cost_is_known_in_some_units_only() -> None:
+    verdicts = Verdicts("V()", np.ones((3, 4)), {"tokens": np.array([2.0, 2, 2])})
+    costs = named(arms(pool_of(SAMPLES, [verdicts], price=Price(1, 2), pace=10)))["BestOf(2, by=V())"].costs
+    assert set(costs) == {"samples", "tokens", "seconds"}
+    assert costs["tokens"].tolist() == [5 + 50 + 2 * 2] * 3
+
+
 def test_a_check_that_is_always_right_is_worth_what_the_oracle_is() -> None:
     verdicts = Verdicts("PassesTests()", (GROUPS == 0).astype(float), {"tokens": np.array([3.0, 3, 3])})
     found = named(arms(pool_of(SAMPLES, [verdicts])))
@@ -59,6 +77,49 @@ def test_a_check_that_is_always_right_is_worth_what_the_oracle_is() -> None:
     assert ours.played.right.tolist() == oracle.played.right.tolist() == [1, 1, 1]
     assert ours.costs["tokens"] == pytest.approx(oracle.costs["tokens"] + 3 * oracle.played.samples)
     assert found["BestOf(4, by=PassesTests())"].played.right.tolist() == [1, 1, 1]
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("keys", "scores", "kinds"),
+    [
+        ([0, 1, 0, 2], [0.0, 1.0, 0.0, 1.0], ""),
+        ([0, 1, 1, -1], [1.0, 0.0, 1.0, 1.0], ""),
+        ([-1, 0, 1, 0], [NAN, 0.25, 0.5, NAN], ""),
+        ([1, 0, 1, 0, 0], [0.5] * 5, "Rounds"),
+    ],
+)
+async def test_an_arm_gives_and_costs_what_its_strategy_does(
+    keys: list[int], scores: list[float], kinds: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over all orders of the samples, which are all that a pool may have been drawn in."""
+    orders = list(permutations(range(len(keys))))
+    monkeypatch.setattr("metagen.analysis.replay._orders", lambda *_: np.array([orders]))
+    texts = [
+        f"{place}{'z' * 7 * (place + 1)}\n" + f"The answer is {key}." * (key >= 0) for place, key in enumerate(keys)
+    ]
+
+    async def judge(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
+        values = [scores[texts.index(each.text)] for each in candidates]
+        return [None if np.isnan(value) else Score(value) for value in values]
+
+    tokens, groups = np.array([[len(text) for text in texts]]), np.array([keys])
+    samples = Samples(groups, groups == 0, tokens=tokens, prompts=np.array([len("What?")]))
+    found = arms(pool_of(samples, [Verdicts("judge", np.array([scores]))]))
+    for arm in [arm for arm in found if arm.spec.startswith(kinds)]:
+        strategy, solutions = parse(arm.spec, {"judge": judge}), []
+        for order in orders:
+
+            def script(request: Request, order: Sequence[int] = order) -> str:
+                return texts[order[request.draw]]
+
+            solutions.append(await solve(Problem("p", "What?", "0"), strategy, Scripted(script)))
+        assert arm.played.right[0] == pytest.approx(np.mean([each.correct is True for each in solutions])), arm.spec
+        if "window" not in arm.spec:  # else some are in flight, and how far they came is up to the clock
+            assert arm.costs["tokens"][0] == pytest.approx(np.mean([each.usage.tokens for each in solutions])), arm.spec
+            assert arm.played.requests[0] == pytest.approx(np.mean([each.usage.calls for each in solutions])), arm.spec
 
 
 def test_logits_choose_and_do_not_weigh() -> None:

@@ -23,5 +23,7 @@ def test_samples_with_about_equal_scores_are_taken_together() -> None:
 
 def test_scores_that_are_no_probabilities_have_none() -> None:
     assert of([[0.5, -0.1], [1.0, 1.0]]) is None
+    assert of([[0.5, 0.1], [1.5, 1.0]]) is None
+    assert of([[0.0, 0.0], [1.0, 1.0]]) is not None
     assert of([[np.nan, np.nan], [np.nan, np.nan]]) is None
     assert calibration(Samples(np.zeros((2, 2), np.int64), RIGHT)) is None

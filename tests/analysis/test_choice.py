@@ -46,6 +46,16 @@ def test_a_strategy_that_is_always_better_is_chosen_for_certain() -> None:
     assert found.accuracy.value == pytest.approx(0.6)
 
 
+def test_what_costs_too_much_makes_no_choice_less_sure() -> None:
+    assert choose(columns(0.2, 0.6, 0.9), columns(1, 2, 3), 2).sure == 1
+
+
+def test_the_interval_of_chances_is_that_of_more_problems() -> None:
+    chances = np.tile([0.2, 0.4], 50)  # a hundred problems whose mean has a standard error of 0.0101
+    found = estimate(chances)
+    assert (found.low, found.high) == pytest.approx((0.3 - 1.96 * 0.01005, 0.3 + 1.96 * 0.01005), abs=1e-3)
+
+
 def test_those_within_chance_are_named_the_cheapest_first() -> None:
     values = np.array([[1.0, 0, 0], [0, 1, 1], [1, 1, 0], [0, 0, 0]])
     found = choose(np.hstack([values, columns(0.0)]), columns(3, 2, 1, 1), 3)

@@ -36,6 +36,13 @@ def test_seeds_of_a_problem_are_taken_together(tmp_path: Path) -> None:
     assert (found.seeds, found.count, found.accuracy) == (2, 1, 0.5)
 
 
+def test_only_the_problems_that_are_wanted_count(tmp_path: Path) -> None:
+    usage = '"usage": {"calls": 3, "verifier_calls": 2, "prompt_tokens": 5, "completion_tokens": 6}'
+    rows = [f'{{"problem": "{name}", "answer": "7", "correct": {name == "p"}, {usage}}}'.lower() for name in "pq"]
+    found = point(KEY, [run(tmp_path / "one", *rows)], {"p"})
+    assert (found.count, found.accuracy, found.calls, found.tokens) == (1, 1, 5, 11)
+
+
 def test_without_any_verdict_it_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no answer there has a verdict"):
         point(KEY, [run(tmp_path / "one", '{"problem": "p", "answer": null, "error": "refused"}')])

@@ -42,6 +42,13 @@ def test_the_interval_allows_for_the_luckiest() -> None:
     assert among.low < alone.low < alone.value < alone.high < among.high
 
 
+def test_the_two_problems_that_are_counted_more_favour_neither() -> None:
+    values: Array = np.array([[0.0], [1.0]] * 5)
+    found = gain(entrant("a", [0.0, 1.0] * 5, 1), values, values + 1, "tokens")
+    assert (found.value, found.low) == (0, pytest.approx(-found.high))
+    assert found.high > 0
+
+
 NEVER = 1e-7
 """The chance of an outcome that need not be looked at: all such together are far rarer than a claim may be."""
 

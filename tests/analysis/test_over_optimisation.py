@@ -23,6 +23,15 @@ def test_a_curve_that_falls_is_said_to_from_where() -> None:
     assert fall.low < fall.difference < fall.high < 0
 
 
+def test_a_fall_is_told_from_the_best_before_it_to_the_first_that_is_worse() -> None:
+    values = np.tile([[0.3, 0.9, 0.1, 1.0], [0.7, 0.9, 0.1, 1.0]], (50, 1))
+    fall = over_optimised(curve_of(values))
+    assert fall is not None
+    assert (fall.best, fall.worse_from) == (2, 4)
+    assert fall.difference == pytest.approx(-0.8), "from k = 2, where it is clearest"
+    assert -1 < fall.low < -0.8 < fall.high < 0
+
+
 def test_a_curve_that_rises_is_not_accused() -> None:
     assert over_optimised(best_of(replace(many(), scores=many().right.astype(float)), [1, 2, 4, 8])) is None
     assert over_optimised(curve_of(np.zeros((50, 1)))) is None

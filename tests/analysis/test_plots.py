@@ -73,7 +73,7 @@ def test_the_same_curves_give_the_same_picture(tmp_path: Path) -> None:
 def test_colours_are_those_that_all_can_tell_apart() -> None:
     okabe_ito = {"#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#000000"}
     assert set(plots.COLOURS.values()) <= okabe_ito
-    assert len(set(plots.COLOURS.values())) == 4
+    assert len(set(plots.COLOURS.values())) == len(plots.COLOURS) == len(set(plots.MARKERS.values()))
 
 
 def test_strategies_that_differ_in_a_number_are_joined_with_their_intervals() -> None:

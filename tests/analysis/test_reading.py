@@ -266,6 +266,17 @@ def test_a_thought_and_its_answer_are_one_sample(tmp_path: Path, problems: Probl
     assert source.silence.startswith("1 of 4, of them 1 cut")
 
 
+def test_where_samples_hold_thoughts_the_shortest_has_a_curve(tmp_path: Path, problems: ProblemFile) -> None:
+    source = read(lines(tmp_path / "pool.jsonl", SPLIT), problems)
+    assert source.curves["shortest"].values[0] == pytest.approx([1 / 4, 2.5 / 6, 1 / 2]), "one that was cut is last"
+    said = "shortest is Shortest(1, n=k), which gives up the others when one is done: it writes 30 tokens per problem"
+    assert f"{said} at k = 4" in remarks(source)
+    for more in ({"thought": "hm"}, {"text": "<think>hm</think>2"}):
+        row = sample("a", 0, "2") | more
+        assert "shortest" in read(lines(tmp_path / "pool.jsonl", [row | {"tokens": 5}]), problems).curves
+        assert "shortest" not in read(lines(tmp_path / "pool.jsonl", [row]), problems).curves
+
+
 def test_the_lines_of_thoughts_and_answers_may_be_in_any_order(tmp_path: Path, problems: ProblemFile) -> None:
     one, other = (read(lines(tmp_path / "pool.jsonl", rows), problems) for rows in (SPLIT, SPLIT[::-1]))
     assert one.curves["coverage"].values.tolist() == other.curves["coverage"].values.tolist()

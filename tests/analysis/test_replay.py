@@ -78,6 +78,12 @@ def test_a_vote_that_stops_pays_what_is_in_flight(
     assert played.right[0] == 1
 
 
+def test_the_next_sample_begins_when_one_is_judged_and_not_when_one_is_done() -> None:
+    # The second is done at 1 and waits for the first, which is done at 5. Then the third and the fourth begin.
+    played = stopped(in_order([0, 0, 0, 0, 1, 2], [5, 1, 1, 4, 3, 2]), 6, ExactStop(), 2)
+    assert (played.samples[0], played.written[0], played.depth[0]) == (4, 5 + 1 + 1 + 1, 6)
+
+
 @pytest.mark.parametrize(
     ("first", "rounds", "samples", "requests", "depth"),
     [(2, 1, 2, 1, 3), (2, 2, 6, 2, 3 + 6), (3, 2, 6, 2, 3 + 6), (6, 3, 6, 1, 6), (4, 3, 6, 2, 5 + 6)],

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from metagen import Price, Request, Scripted, Shortest, solve
 from metagen.analysis import votes
 from metagen.analysis.curve import Curve, Samples, intervals
 from metagen.analysis.intervals import percentiles, resampled_means
@@ -22,6 +23,7 @@ from metagen.analysis.rules import (
     majority_vote,
     pass_at_k,
     powers_of_two,
+    shortest,
     weighted_vote,
 )
 from metagen.answers.canonical import canonical
@@ -37,20 +39,20 @@ NAN = float("nan")
 verdicts = st.one_of(st.none(), st.sampled_from([0.0, 0.25, 0.5, 1.0]))
 
 
-members = st.tuples(st.sampled_from([-1, -1, 0, 1, 2]), verdicts)
-"""The group and the score of a sample: few values, so that there are ties of all kinds."""
+members = st.tuples(st.sampled_from([-1, -1, 0, 1, 2]), verdicts, st.booleans())
+"""The group and the score of a sample, and whether it is right: few values, so that there are ties of all kinds."""
 
 
 @st.composite
 def few_samples(draw: st.DrawFn) -> Samples:
-    """Two problems with 1 to 5 samples; a group is right as a whole, or it has no answer and may be anything."""
+    """Two problems with 1 to 5 samples; in some, the members of a group are graded differently."""
     n = draw(st.integers(1, 5))
     rows = [draw(st.lists(members, min_size=n, max_size=n)) for _ in range(2)]
-    right = [{group: draw(st.booleans()) for group in (-1, 0, 1, 2)} for _ in rows]
+    alike = draw(st.booleans())
     return Samples(
-        np.array([[group for group, _ in row] for row in rows]),
-        np.array([[which[group] for group, _ in row] for row, which in zip(rows, right, strict=True)]),
-        np.array([[NAN if score is None else score for _, score in row] for row in rows]),
+        np.array([[group for group, *_ in row] for row in rows]),
+        np.array([[group == 0 if alike else right for group, _, right in row] for row in rows]),
+        np.array([[NAN if score is None else score for _, score, _ in row] for row in rows]),
     )
 
 
@@ -209,6 +211,47 @@ def test_many_samples_are_exact_where_a_formula_is() -> None:
     )
     assert coverage(samples, [1, 5_000, 10_000]).means == pytest.approx([1e-4, 0.5, 1.0])
     assert best_of(samples, [1, 2, 10_000]).means == pytest.approx([1e-4, 7 / (10_000 * 9_999 / 2), 0.0])
+
+
+@given(st.lists(st.sampled_from([5, 20, 21, 40, 41]), min_size=1, max_size=3), st.integers(1, 3))
+async def test_the_shortest_of_k_is_what_the_strategy_returns_and_writes(lengths: list[int], k: int) -> None:
+    limit, k = 40, min(k, len(lengths))
+    replies = [f"{place}{'a' * (length - 1)}" for place, length in enumerate(lengths)]
+    tokens, groups = np.array([lengths]), np.arange(len(lengths))[None]
+    samples = Samples(groups, groups == 0, tokens=np.minimum(tokens, limit), done=tokens <= limit)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("metagen.analysis.rules.EVERY", 10)
+        curve = shortest(samples, [k])
+    right, written = [], []
+    for order in permutations(replies, k):
+
+        def script(request: Request, order: tuple[str, ...] = order) -> str:
+            whole = next((each for each in order if request.partial.startswith(each[0])), order[request.draw])
+            return whole[len(request.partial) :]
+
+        solution = await solve("?", Shortest(1, n=k, every=10), Scripted(script, context=limit + 1))
+        right.append(solution.text.startswith("0"))
+        written.append(solution.usage.completion_tokens)
+    assert curve.at(k) == pytest.approx(np.mean(right))
+    assert curve.costs == pytest.approx(np.mean(written))
+
+
+def test_the_shortest_saves_what_the_others_would_have_written() -> None:
+    tokens = np.array([[100, 300, 900]])
+    samples = Samples(
+        np.zeros((1, 3), int), np.array([[True, False, True]]), tokens=tokens, flops=2.0 * tokens,
+        prompt_flops=np.array([7.0]), price=Price(0, 1e6), done=tokens < 900,
+    )  # fmt: skip
+    curve = all_rules(samples, [1, 2, 3])["shortest"]
+    written = [1300 / 3, (2 * (100 + 256) + 300 + 512) / 3, 100 + 2 * 256]
+    assert curve.means == pytest.approx([2 / 3, 2 / 3, 1])
+    assert curve.costs == pytest.approx(np.array([written]))
+    assert curve.money == pytest.approx(np.array([written]))
+    assert curve.flops == pytest.approx(2 * np.array([written]) + 7)
+    for less in (replace(samples, done=None), replace(samples, tokens=0 * tokens), replace(samples, tokens=None)):
+        assert "shortest" not in all_rules(less, [1])
+        with pytest.raises(InputError, match="no lengths or no thoughts"):
+            shortest(less, [1])
 
 
 def test_costs_are_the_tokens_of_k_samples() -> None:

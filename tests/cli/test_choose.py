@@ -203,6 +203,8 @@ def test_the_command_keeps_the_model_of_the_only_pool(metagen: Command, folder: 
         ((*CHOOSE, "--budget", "1 tokens"), "--budget of 1 tokens: the cheapest strategy costs 15 tokens"),
         ((*CHOOSE, "--by", "Vote(3)"), "'Vote(3)' is not a verifier"),
         ((*CHOOSE, "--by", "Arithmetic()"), "Arithmetic() is a critic, which says what is wrong"),
+        ((*CHOOSE, "--by", "ExactStop()"), "--by: by=ExactStop() is a rule that ends a vote"),
+        ((*CHOOSE, "--by", "Cached(Pairwise())"), "--by Cached(Pairwise()): compares samples with each other"),
         ((*CHOOSE, "--by", "Judge()"), "--by Judge(): names no model, and samples that are there cannot judge"),
         (
             (*CHOOSE, "--grade", "Judge()"),
@@ -407,6 +409,16 @@ def test_a_grade_that_reads_the_pool_hinders_no_verifier(metagen: Command, folde
     assert (code, "no verdict" in err) == (0, False), err
     right = {row["strategy"]: row["right"] for row in json.loads((folder / "made/choice.json").read_text())}
     assert right["Model()"] == right["BestOf(4, by=length)"] == 0.25
+
+
+def test_the_verdicts_of_a_run_that_compared_its_samples_are_left_out(metagen: Command, folder: Path) -> None:
+    models = ("--model", "pool=pool.jsonl", "--model", "j=Scripted:A")
+    strategy = 'BestOf(4, by=Pairwise(of=Model("j")))'
+    assert metagen("solve", "problems.jsonl", *models, "--strategy", strategy, "--out", "run").code == 0
+    code, _, err = metagen("choose", "run", *CHOOSE[2:], "--out", "made")
+    said = 'run: its verdicts are left out: Pairwise(of=Model("j")) compares samples with each other'
+    assert (code, said in err) == (0, True), err
+    assert "its verdicts compare all 4 samples" in metagen("report", "run", *CHOOSE[2:]).out
 
 
 def test_the_verdicts_of_a_run_that_knew_the_answers_are_left_out(metagen: Command, folder: Path) -> None:

@@ -119,6 +119,7 @@ def test_a_choice_counts_both_requests_of_a_thought_that_is_limited(metagen: Com
         (("choose", "pool.jsonl", "--problems", "problems.jsonl", "--limit", "3"), "--limit is for drawing a pool"),
         (("choose", "pool.jsonl", "--problems", "problems.jsonl", "--seed", "0"), "--seed is for drawing a pool"),
         ((*CHOOSE, "--also", "Vot(3)"), "'Vot' is not known: did you mean Vote?"),
+        ((*CHOOSE, "--by", "Pairwise()"), "--by Pairwise(): compares samples with each other"),
         (("choose", "missing.jsonl"), "missing.jsonl: there is no such file"),
         ((*CHOOSE, "--budget", "$0.01"), "a budget in money needs the price of half"),
         (

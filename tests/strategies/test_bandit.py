@@ -22,7 +22,7 @@ from metagen import (
     solve_all,
 )
 from metagen.budget import Account
-from metagen.strategies.bandit import Arm, mixture, posterior
+from metagen.strategies.bandit import Arm, Result, Table, mixture, posterior
 from tests.support.scripts import late, length
 
 SPECS = ["Bandit((Model(), Model(temperature=0.5)), by=brief, window=2, among=3)"]
@@ -146,6 +146,16 @@ async def test_the_average_cost_is_met_by_a_mixture() -> None:
     solutions = await solved(strategy, 200, backends, seed=1)
     assert 90 < sum(each.usage.tokens for each in solutions) / 200 < 110
     assert 30 < Counter(arms(solutions))["1"] < 100
+
+
+def test_of_a_mixture_each_arm_has_its_share() -> None:
+    table = Table(Bandit(AB, by=MatchesReference(), average=12.5), 1000, 1)
+    for _ in range(50):
+        table._learn(Result("", 0, reward=0.0, cost=10))
+        table._learn(Result("", 1, reward=1.0, cost=20))
+    left = (1000 * 12.5 - 50 * 30) / 900  # 12.2, so arm 1 answers 22 of 100
+    drawn = [table._choose("", random.Random(seed), 900) for seed in range(1000)]
+    assert sum(drawn) / 1000 == pytest.approx((left - 10) / 10, abs=0.04)
 
 
 async def test_a_lost_arm_got_nothing_and_a_failing_problem_holds_nobody_up() -> None:

@@ -203,6 +203,11 @@ async def test_a_fallback_is_asked_only_if_the_one_before_fails() -> None:
     assert solution.notes == ("Model(temperature=0) failed (no): trying the next",)
 
 
+async def test_a_reply_that_was_cut_after_some_text_is_no_failure_to_fall_back_from() -> None:
+    solution = await solve(PROBLEM, Fallback(Model(max_tokens=10), Model()), Scripted("The answer is 7."))
+    assert (solution.text, solution.usage.calls) == ("The answer", 1)
+
+
 def gone(request: Request) -> str:
     raise BackendGone("large answered 401: wrong key")
 

@@ -66,6 +66,10 @@ async def test_where_the_last_model_is_lost_the_larger_majority_decides(names: t
     strategy = Escalate((*map(Model, names), Model("large")), until=BetaStop(0.99), n=4)
     solution = await solve("?", strategy, given)
     assert (solution.answer, solution.lost) == ("7", 4)
+    given["small"] = Scripted("No idea.")  # a model without an answer has no share of the votes
+    assert (await solve("?", strategy, given)).answer == "7"
+    given["small"] = models("lost", "lost", *["The answer is 4."] * 2)["small"]  # 2 of 2 are more than 3 of 4
+    assert (await solve("?", strategy, given)).answer == "4"
 
 
 async def test_one_model_with_a_verdict_is_enough_to_choose_by_it() -> None:
@@ -165,6 +169,8 @@ async def test_samples_of_which_none_has_a_verdict_are_noted() -> None:
 
     solution = await solve("?", Escalate(BOTH, until=silent, n=2), models("The answer is 4."))
     assert solution.notes == ("no sample has a verdict: the first is taken",) * 2
+    assert (await solve("?", Escalate(BOTH, until=silent), models("The answer is 4."))).notes == ()
+    assert (await solve("?", Escalate(BOTH, until=length, n=2), models("The answer is 4."))).notes == ()
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,12 @@ async def test_it_stops_when_the_verifier_accepts() -> None:
     assert len(model.requests) == 2
 
 
+async def test_a_draft_that_the_verifier_accepts_is_not_revised() -> None:
+    model = writes(9, 5)
+    assert (await solve(PROBLEM, Refine(by=above, threshold=0.9), model)).answer == "9"
+    assert len(model.requests) == 1
+
+
 async def test_it_keeps_the_best_or_the_last() -> None:
     for keep, answer in (("best", "6"), ("last", "3")):
         solution = await solve(PROBLEM, Refine(by=above, rounds=3, keep=keep), writes(5, 6, 0, 3))  # type: ignore[arg-type]

@@ -156,7 +156,7 @@ async def test_a_thought_has_no_more_tokens_than_its_limit() -> None:
     assert (solution.text, solution.usage.thought_tokens) == ("The answer is a.", 50)
 
 
-@pytest.mark.parametrize(("sure", "tokens"), [(-0.1, 20), (0.1, 500)])
+@pytest.mark.parametrize(("sure", "tokens"), [(-0.1, 20), (0.0, 20), (0.1, 500)])
 async def test_a_thought_ends_when_the_answer_is_sure(sure: float, tokens: int) -> None:
     strategy = EarlyExit(20, by=MeanLogprob(), sure=sure, tokens=500, of=Model(logprobs=True))
     solution = await solved(strategy, Thinker(1000))
@@ -317,7 +317,7 @@ def test_the_repr_is_the_spec(spec: str) -> None:
         (lambda: EarlyExit(9, hurry=b"So"), "EarlyExit: hurry must be a text"),  # type: ignore[arg-type]
         (lambda: EarlyExit(0), "EarlyExit: every must be a whole number"),
         (lambda: EarlyExit(9, sure=float("nan")), "EarlyExit: sure must be a number"),
-        (lambda: Shortest(3, n=2), "Shortest: n - k must be a whole number of 0"),
+        (lambda: Shortest(3, n=2), "Shortest: k must be at most n, the number of samples, not 3 of 2"),
     ],
 )
 def test_nonsense_is_refused(make: Any, said: str) -> None:

@@ -272,7 +272,7 @@ def test_they_print_as_their_spec(spec: str) -> None:
     [
         ("Mean()", "Mean: needs verifiers, such as Mean"),
         ("Mean(MatchesReference(), None)", "Mean: None is not a verifier"),
-        ("Mean(MatchesReference(), weights=(1, 2))", "Mean: 1 verifiers need as many weights, not 2"),
+        ("Mean(MatchesReference(), weights=(1, 2))", "Mean: needs a weight for each of 1 verifier, not 2"),
         ("Mean(MatchesReference(), weights=(0,))", "Mean: weights must be a tuple of numbers above 0"),
         ("Lowest(CoT())", "is not a verifier"),
         ("Threshold(MatchesReference(), '1')", "Threshold: at must be a number, not '1'"),

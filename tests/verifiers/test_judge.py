@@ -334,6 +334,11 @@ async def test_a_judge_that_favours_a_place_decides_nothing() -> None:
     assert await judged(Pairwise(), Scripted("A"), "x") == [None]
 
 
+async def test_a_candidate_that_is_judged_alone_is_said_to_be() -> None:
+    solution = await solve("?", parse("Until(Pairwise(), limit=2)"), Scripted("A"))
+    assert "Pairwise compares candidates and was given only one" in solution.why_unscored
+
+
 async def test_all_meet_all_in_both_orders() -> None:
     seen: list[str] = []
 

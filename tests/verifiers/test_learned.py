@@ -1,10 +1,12 @@
 import random
 from collections.abc import Sequence
+from math import inf
 
 import numpy as np
 import pytest
 
 from metagen import BestOf, Candidate, InputError, Problem, Run, Scripted, learn_weights, parse, solve
+from metagen.run import Verifier
 from metagen.verifiers.learned import fit
 from tests.support.scripts import length
 
@@ -40,7 +42,13 @@ async def honest(problem: Problem, candidates: Sequence[Candidate], run: Run) ->
     return [None if "9" in each.text else float("7" in each.text) + len(each.text) % 3 / 2 for each in candidates]
 
 
-async def test_it_learns_whom_to_trust_from_samples() -> None:
+async def endless(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[float | None]:
+    """The same, but for an infinite verdict on a 9."""
+    return [-inf if "9" in each.text else float("7" in each.text) + len(each.text) % 3 / 2 for each in candidates]
+
+
+@pytest.mark.parametrize("honest", [honest, endless])
+async def test_it_learns_whom_to_trust_from_samples(honest: Verifier) -> None:
     chance = random.Random(3)
     problems = [Problem(str(number), "3 + 4?", "7") for number in range(20)]
 
@@ -51,7 +59,7 @@ async def test_it_learns_whom_to_trust_from_samples() -> None:
     assert learned.weights[1] > 1
     assert found.loss < found.naive
     best = BestOf(3, by=learned)
-    assert parse(repr(best), {"length": length, "honest": honest}) == best
+    assert parse(repr(best), {"length": length, honest.__name__: honest}) == best  # type: ignore[attr-defined]
     replies = ["Well. Well. The answer is 8.", "The answer is 7.", "The answer is 9."]
     backend = Scripted(lambda request: replies[request.draw])
     assert (await solve("3 + 4?", best, backend)).answer == "7"

@@ -61,7 +61,7 @@ class DeepConf:
         if self.by is None:
             raise InputError("DeepConf: needs a verifier, such as by=LowestGroupConfidence(2048)")
         if self.warmup > self.n:
-            raise InputError(f"DeepConf: a warm-up of {self.warmup} does not fit into {counted(self.n, 'sample')}")
+            raise InputError(f"DeepConf: warmup must be at most n={self.n}, the number of samples, not {self.warmup}")
         if isinstance(self.keep, bool) or not isinstance(self.keep, int | float) or not 0 < self.keep <= 1:
             raise InputError(f"DeepConf: keep must be a share above 0 and up to 1, not {self.keep!r}")
         if self.until is not None:

@@ -57,6 +57,7 @@ def sure_but_for(*doubtful: int) -> Callable[[Request], str]:
         ([["a"], ["a", "b"]], [2, 2], 3, [1, 2]),
         ([["a", "a", "a"], ["a", "b"]], [2, 0], 5, [0, 0]),
         ([["a"]], [9], 0, [0]),
+        ([["a", "a"]] * 6 + [["a", "b"]] * 2, [9] * 8, 5, [0] * 6 + [3, 2]),
     ],
 )
 def test_more_goes_to_the_quarter_most_in_doubt(

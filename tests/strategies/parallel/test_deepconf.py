@@ -145,7 +145,7 @@ async def test_weights_that_cannot_be_are_refused() -> None:
     ("spec", "said"),
     [
         ("DeepConf(8, by=None)", "needs a verifier"),
-        ("DeepConf(8, by=SelfCertainty())", "a warm-up of 16 does not fit into 8 samples"),
+        ("DeepConf(8, by=SelfCertainty())", "warmup must be at most n=8, the number of samples, not 16"),
         ("DeepConf(32, by=SelfCertainty(), keep=0)", "keep must be a share above 0 and up to 1"),
         ("DeepConf(32, by=SelfCertainty(), keep=True)", "keep must be a share"),
         ("DeepConf(32, by=SelfCertainty(), chunk=0)", "chunk must be a whole number"),

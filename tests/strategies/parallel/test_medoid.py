@@ -94,6 +94,11 @@ async def test_one_pair_that_fails_does_not_count_against_its_texts() -> None:
     assert solution.notes == ("2 of 9 pairs of texts were not compared; the first: picky: ValueError: this pair",)
 
 
+def test_a_pair_that_fails_counts_as_the_others_of_its_text_do_on_average() -> None:
+    likeness = {"ab": 0.5, "ac": float("nan"), "ad": 0.5, "bc": 0.6, "bd": 0.6, "cd": 0.1}
+    assert medoid("abcd", lambda text, other: likeness.get("".join(sorted(text + other)), 1.0)) == 1
+
+
 async def test_a_text_that_is_seldom_compared_does_not_win_by_being_like_itself() -> None:
     def wary(text: str, other: str) -> float:
         if {text, other} in ({"a", "c"}, {"a", "d"}):

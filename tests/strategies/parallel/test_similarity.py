@@ -33,6 +33,8 @@ def test_known_values() -> None:
     # one bigram of two, two letters of three, and no trigram: precision and recall are 7/18
     assert chrf("abc", "abx") == pytest.approx((2 / 3 + 1 / 2 + 0) / 3)
     assert chrf("ab", "abcd") == pytest.approx(5 * 1 * (5 / 12) / (4 + 5 / 12))
+    # two of three letters are shared, and one of two bigrams: each as often as both texts have it
+    assert chrf("aaa", "aa") == pytest.approx(5 * (7 / 12) * 1 / (4 * 7 / 12 + 1))
 
 
 def test_without_its_package_the_edit_distance_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,6 +124,22 @@ async def test_a_vote_that_a_budget_ended_is_not_said_to_be_settled() -> None:
     assert not [note for note in solution.notes if "settled" in note]
 
 
+async def test_a_rule_sees_the_weight_of_each_vote() -> None:
+    """1 without a verifier; a sample without a verdict has no vote and no weight."""
+    told: list[object] = []
+
+    def rule(keys: Sequence[object], weights: Sequence[float], left: int) -> bool:
+        told.append((list(keys), list(weights)))
+        return False
+
+    async def by(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:
+        return [None if "2" in each.text else Score(0.5) for each in candidates]
+
+    await solve(PROBLEM, Vote(3, until=rule), saying(*boxed("1", "2", "1")))
+    await solve(PROBLEM, Vote(3, until=rule, by=by), saying(*boxed("1", "2", "1")))
+    assert told[2::3] == [(["1", "2", "1"], [1.0, 1.0, 1.0]), (["1", None, "1"], [0.5, 0.0, 0.5])]
+
+
 async def test_a_tie_goes_to_the_answer_drawn_first() -> None:
     assert (await solve(PROBLEM, Vote(4), saying(*boxed("9", "8", "8", "9")))).answer == "9"
 
@@ -197,6 +213,7 @@ async def test_the_transform_makes_logits_vote() -> None:
 async def test_the_best_is_handed_over(values: tuple[float | None, ...], chosen: str) -> None:
     solution = await solve(PROBLEM, BestOf(3, by=giving(*values)), saying(*boxed("1", "2", "3")))
     assert solution.answer == chosen
+    assert solution.notes == (() if any(values) else ("no sample has a verdict: the first is returned",))
 
 
 async def test_an_oracle_picks_the_right_one() -> None:

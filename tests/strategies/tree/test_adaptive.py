@@ -124,6 +124,8 @@ def test_it_goes_wider_where_new_replies_are_better() -> None:
 def test_beta_posteriors_need_verdicts_from_0_to_1() -> None:
     with pytest.raises(Exception, match="not from 0 to 1"):
         Tree(1, "beta").add(Reply(), (0,), 0, Candidate(("a",)), 2.0)
+    for value in (0.0, 1.0):
+        Tree(1, "beta").add(Reply(), (0,), 0, Candidate(("a",)), value)
 
 
 async def best_digit(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score | None]:

@@ -1,3 +1,6 @@
+from collections import Counter
+from collections.abc import Sequence
+from math import exp
 from random import Random
 
 import pytest
@@ -7,17 +10,22 @@ from hypothesis import strategies as st
 from metagen import (
     DVTS,
     Beam,
+    Candidate,
     GenerationError,
     InputError,
     MatchesReference,
     ParticleFilter,
+    Problem,
     Rebase,
     Request,
+    Run,
+    Score,
     Scripted,
     WeightError,
     solve,
 )
 from metagen.strategies.tree.node import Draw, at
+from metagen.strategies.tree.shares import apportion
 from tests.support.trees import PROBLEM, Lines, node, spelled, values
 
 SPECS = [
@@ -137,6 +145,72 @@ def test_no_more_is_allotted_than_there_is(found: list[tuple[float | None, bool,
         assert sum(shares) == max(n, done)
         beam = Beam(n, 2, by=spelled).allocate(leaves, UNUSED)
         assert sum(share > 0 for share in beam) == min(n, len(leaves))
+
+
+class World:
+    """A tree that follows from a seed: what may be written after each text, and how good it is."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def step(self, text: str, draw: int) -> str:
+        random = Random(f"{self.seed} {text} {draw}")
+        ends = text.count("\n") > 2 or random.random() < 0.25
+        return f"It is {random.choice('123')}, {draw}." if ends else random.choice("abcd") + "\n"
+
+    def grown(self, text: str, count: int) -> Counter[str]:
+        return Counter(text + self.step(text, draw) for draw in range(count))
+
+    def value(self, text: str) -> float:
+        return Random(f"{self.seed} {text}").choice([0.1, 0.3, 0.3, 0.5, 0.7, 0.9])
+
+    async def solved(self, search: type[Beam] | type[Rebase], *numbers: int) -> tuple[float, int]:
+        """The verdict on what a search returns, and how many replies it finished."""
+
+        async def by(problem: Problem, candidates: Sequence[Candidate], run: Run) -> list[Score]:
+            return [Score(self.value(each.text)) for each in candidates]
+
+        solution = await solve("?", search(*numbers, by=by), Scripted(lambda each: self.step(each.partial, each.draw)))
+        return self.value(solution.text), solution.compared
+
+
+@given(seed=st.integers(), width=st.integers(1, 3), branch=st.integers(1, 3))
+async def test_a_beam_is_that_of_its_definition(seed: int, width: int, branch: int) -> None:
+    world, depth, finished = World(seed), 0, set[str]()
+    found: dict[str, tuple[float, ...]]
+    found = {text: (world.value(text),) for text in world.grown("", width * branch)}
+    """The verdicts on the way to each text."""
+    while True:
+        finished |= {text for text in found if not text.endswith("\n")}
+        ranks = {text: way[-1:] * (depth + 1 - len(way)) + way[::-1] for text, way in found.items()}
+        kept = sorted(found, key=ranks.__getitem__, reverse=True)[:width]
+        if all(text in finished for text in kept):
+            break
+        found = {
+            after: found[text] if after == text else (*found[text], world.value(after))
+            for text in [text for text in found if text in kept]
+            for after in ([text] if text in finished else world.grown(text, branch))
+        }
+        depth += 1
+    assert await world.solved(Beam, width, branch) == (max(map(world.value, finished)), len(finished))
+
+
+@given(seed=st.integers(), n=st.integers(1, 8))
+async def test_rebase_is_algorithm_1_of_its_paper(seed: int, n: int) -> None:
+    world, finished = World(seed), Counter[str]()
+    found = world.grown("", n)
+    while True:
+        finished += Counter({text: count for text, count in found.items() if not text.endswith("\n")})
+        growing = [text for text in found if text not in finished]
+        weights = [found[text] * exp(world.value(text) / 0.2) for text in growing]
+        budget = n - finished.total()
+        if not growing or budget < 1:
+            break
+        shares = apportion([weight / sum(weights) for weight in weights], budget)
+        found = Counter[str]()
+        for text, share in zip(growing, shares, strict=True):
+            found += world.grown(text, share)
+    assert await world.solved(Rebase, n) == (max(map(world.value, finished)), len(finished))
 
 
 async def test_the_answer_of_particles_is_among_those_that_are_left() -> None:

@@ -102,6 +102,13 @@ async def test_a_step_cut_by_length_is_not_finished_and_not_gone_on_with() -> No
     )
 
 
+@pytest.mark.parametrize("lookahead", [0, 2, None])
+async def test_a_lookahead_does_not_continue_what_was_cut(lookahead: int | None) -> None:
+    search = BestFirst(1, 2, by=spelled, of=Model(max_tokens=14), lookahead=lookahead)
+    solution = await solve(PROBLEM, search, Scripted("0.9 and so on and on"))
+    assert (solution.text, solution.usage.calls) == ("0.9 and so on ", 1)
+
+
 async def test_a_tree_without_a_finished_leaf_says_so_and_gives_the_best_of_what_there_is() -> None:
     model = Scripted(lambda request: f"0.{9 - len(request.partial)}\n")
     solution = await solve(PROBLEM, Beam(1, 1, by=spelled, depth=2), model)
