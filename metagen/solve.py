@@ -273,30 +273,31 @@ async def _in_turn(
     """
     waiting, done = iter(calls), asyncio.Queue[asyncio.Task[Result]]()
     begun: set[asyncio.Task[Result]] = set()
-    failure: BaseException | None = None
     with collecting_seldom():
         try:
             while True:
-                try:
-                    for call in () if failure or account.exhausted else islice(waiting, at_once - len(begun)):
-                        task = asyncio.create_task(call())
-                        task.add_done_callback(done.put_nowait)
-                        begun.add(task)
-                except Exception as error:  # noqa: BLE001 (whatever the iterable raises, and it is raised below)
-                    failure = error
+                for call in () if account.exhausted else islice(waiting, at_once - len(begun)):
+                    task = asyncio.create_task(call())
+                    task.add_done_callback(done.put_nowait)
+                    begun.add(task)
                 if not begun:
-                    break
+                    return
                 begun.discard(task := await done.get())
-                if fault := asyncio.CancelledError() if task.cancelled() else task.exception():
-                    for each in () if failure else begun:
-                        each.cancel()
-                    failure = failure or fault
-                else:
+                for each in () if _has_result(task) else begun:
+                    each.cancel()
+                yield task.result()
+        except Exception:
+            while begun:
+                begun.discard(task := await done.get())
+                if _has_result(task):
                     yield task.result()
+            raise
         finally:
             await cancel(begun)
-    if failure:
-        raise failure
+
+
+def _has_result(task: asyncio.Task[Any]) -> bool:
+    return not task.cancelled() and task.exception() is None
 
 
 @dataclass(frozen=True, slots=True)

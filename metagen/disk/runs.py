@@ -20,6 +20,7 @@ from metagen.disk.records import Record, settled
 from metagen.disk.rows import SolutionRow
 from metagen.disk.traces import VERSION, read_configuration, row_of
 from metagen.errors import InputError
+from metagen.settings import counted
 from metagen.solution import Solution
 from metagen.system import lock
 
@@ -177,6 +178,13 @@ def check_run(path: Path, configuration: Mapping[str, Any]) -> None:
         _refuse_difference(path, _versioned(configuration))
 
 
+def check_root(path: Path) -> None:
+    """Make a folder in which runs are kept. Raises `InputError` where there can be none, and for a run's own folder."""
+    if _size(path / "run.json"):
+        raise InputError(f"{path}: is the folder of a run, and runs are to be kept in it: name another --out")
+    make_folder(path)
+
+
 def _versioned(configuration: Mapping[str, Any]) -> dict[str, Any]:
     return {"version": VERSION, **configuration}
 
@@ -189,6 +197,20 @@ def _check_rows(path: Path) -> None:
         return
     if there := next((name for name in ROWS if _size(path / name)), None):
         raise InputError(f"{path}: holds {there} and no run.json that says which run it is of: name another --out")
+    if there := _others(path):
+        raise InputError(f"{path}: holds {there}, and a run needs a folder of its own: give --out {path / 'NAME'}")
+
+
+def _others(path: Path) -> str:
+    """What a folder holds that is of no run which begins there, in words; hidden files do not count."""
+    own = {"run.json", *ROWS, *(f"{name}.torn" for name in ROWS)}
+    try:
+        names = sorted(name for name in os.listdir(path) if name not in own and not name.startswith("."))
+    except OSError:  # there is no folder, and making it says why there can be none
+        return ""
+    if runs := [name for name in names if os.path.isfile(path / name / "run.json")]:
+        return f"{counted(len(runs), 'run')}, such as {runs[0]}"
+    return f"{names[0]}{' and more' * (len(names) > 1)}" if names else ""
 
 
 def _refuse_difference(path: Path, configuration: Mapping[str, Any]) -> None:
