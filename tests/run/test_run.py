@@ -235,6 +235,19 @@ async def test_when_the_budget_of_a_run_is_spent_no_problem_is_begun_any_more() 
     assert solutions[0].correct
 
 
+@pytest.mark.parametrize("at_once", [1, 8, 64, 256])
+async def test_a_small_budget_finishes_problems_however_many_are_begun_at_once(at_once: int) -> None:
+    """Votes that stop early draw one sample after another: a budget that all share evenly would finish none."""
+    account = Account(Budget(tokens=20_000))
+    vote = Vote(16, until=lambda votes, weights, left: len(votes) == 5)
+    backend = Scripted(lambda request: "Let me think about it. The answer is 7.")
+    solved = solve_all(["What is 3 + 4?"] * 256, vote, backend, account=account, concurrency=at_once)
+    finished = [each async for each in solved if not each.unfinished]
+    assert all(each.compared == 5 for each in finished)
+    assert 0 <= 20_000 // finished[0].usage.tokens - len(finished) <= 2, "one or two are cut short at the end"
+    assert account.spent.tokens <= 20_000
+
+
 async def test_a_budget_around_that_of_the_run_ends_it_too() -> None:
     outer = Account(Budget(tokens=300))
     answers, asked = Scripted("The answer is 7."), ["What is 3 + 4?"] * 1000
