@@ -6,10 +6,12 @@ inner account reserves and spends, all accounts around it reserve and spend too.
 
 import asyncio
 import time
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal, InvalidOperation
+from itertools import count
 from math import inf
 from numbers import Integral, Real
 from operator import add, attrgetter
@@ -288,6 +290,11 @@ def free(_output: int) -> int:
     return 0
 
 
+NUMBERS = count()
+Seat = tuple[int, int, asyncio.Event]
+"""A place among those who wait for room: the number of the account that came for it, its own, and its turn."""
+
+
 class Account:
     """Keeps the books under one budget: reserves before a request, settles after it.
 
@@ -320,8 +327,9 @@ class Account:
         self._above: tuple[Account, ...] = parent._around if parent else ()
         limits: frozenset[str] = parent._limits if parent else frozenset()
         self._limits: frozenset[str] = limits | budget.limits if budget else limits
-        self._settled: asyncio.Event | None = None
-        """Created by the first request that waits for another to settle."""
+        self._number = next(NUMBERS)
+        self._line: list[Seat] = []
+        """The requests that wait for room here, those of the work that was begun first in front."""
 
     @property
     def _around(self) -> "tuple[Account, ...]":
@@ -402,7 +410,7 @@ class Account:
         """The same, once more room was asked for where this account has a part of a budget."""
         if lender := self._around[-1].lender:
             await lender.lend((tokens, flops, cost), wait=False)
-        return self.fits(tokens, flops, cost)
+        return self._yields_to() is None and self.fits(tokens, flops, cost)
 
     @property
     def room(self) -> tuple[float, float, float]:
@@ -415,25 +423,55 @@ class Account:
         """Reserve `prompt` tokens to read and up to `output` to write, with their FLOPs and what they cost.
 
         Waits while requests in flight may still give room back; then shrinks the output, down to `least`; then refuses.
+        Room goes to the work that was begun first: so a small budget finishes some problems, and does not begin all.
         What is held must be given to `settle`. Raises `BudgetExceeded`.
         """
-        level = inf
-        while True:
-            if lender := self._around[-1].lender:
-                await lender.lend((prompt + output, flops(output), cost(output)))
-            self.check_time()
-            for account in self._around:
-                if not account._held_tokens:
-                    longest, output = output, self._shrunk(account, prompt, output, flops, cost, least)
-                    level = account.level if output < longest else level
-            hold = Hold(output, prompt + output, flops(output), cost(output), level)
-            lacking = next((each for each in self._around if not each._has_room(*hold.amounts)), None)
-            if lacking is None:
-                break
-            lacking._settled = lacking._settled or asyncio.Event()
-            await lacking._settled.wait()
-        self.hold(hold)
-        return hold
+        level, waits = inf, ExitStack()
+        with waits:
+            lacking: Account | None = None
+            while True:
+                if lender := self._around[-1].lender:
+                    await lender.lend((prompt + output, flops(output), cost(output)))
+                self.check_time()
+                before, lacking = lacking, self._yields_to()
+                if lacking is None:
+                    for account in self._around:
+                        if not account._held_tokens:
+                            longest, output = output, self._shrunk(account, prompt, output, flops, cost, least)
+                            level = account.level if output < longest else level
+                    hold = Hold(output, prompt + output, flops(output), cost(output), level)
+                    lacking = next((each for each in self._around if not each._has_room(*hold.amounts)), None)
+                if lacking is None:
+                    self.hold(hold)
+                    return hold
+                if lacking is not before:
+                    waits.close()
+                    turn = waits.enter_context(lacking._waiting(self))
+                await turn.wait()
+                turn.clear()
+
+    def _yields_to(self) -> "Account | None":
+        """The account here, if any, in which a request of earlier work waits for room."""
+        return next((each for each in self._around if each._line and each._line[0][0] < self._begun_in(each)), None)
+
+    def _begun_in(self, around: "Account") -> int:
+        """The number of the account right inside `around` that this one is, or is in: the lower, the earlier begun."""
+        return self._around[max(0, self.level - around.level - 1)]._number
+
+    @contextmanager
+    def _waiting(self, inner: "Account") -> Iterator[asyncio.Event]:
+        """Stand in the line for room here; yields the event that says when to look for it again."""
+        seat = (inner._begun_in(self), next(NUMBERS), asyncio.Event())
+        insort(self._line, seat)
+        try:
+            yield seat[2]
+        finally:
+            self._line.remove(seat)
+            self._call_first()
+
+    def _call_first(self) -> None:
+        if self._line:
+            self._line[0][2].set()
 
     def hold(self, hold: Hold) -> None:
         """Set an amount aside, which is known to fit."""
@@ -448,9 +486,7 @@ class Account:
             account._held_tokens -= hold.tokens
             account._held_flops -= hold.flops
             account._held_cost -= hold.cost
-            if account._settled:
-                account._settled.set()
-                account._settled = None
+            account._call_first()
 
     def spend(self, usage: Usage) -> None:
         """Book what was used."""

@@ -120,11 +120,11 @@ async def solve_all(
     """Answer problems, `concurrency` at a time, and yield each solution as it is done.
 
     A question that is a text is called by its number, from 1. `grade` and `default` mean what they mean to `solve`.
-    Problems are taken from the iterable only when they are begun, so a stream of any length will do; those of a list
-    are all checked before. A strategy that decides over many together, such as `Allocate`, takes them in groups, and
-    samples for `concurrency` at a time. The `account` keeps the books of the whole: when its budget is spent, no new
-    problem is taken. Its counts can be read at any time. To stop early, close the generator (`contextlib.aclosing`):
-    that cancels the work under way.
+    Each needs an id of its own. They are taken from the iterable only when they are begun, so a stream of any length
+    will do; those of a list are all checked before. A strategy that decides over many together, such as `Allocate`,
+    takes them in groups, and samples for `concurrency` at a time. The `account` keeps the books of the whole: when its
+    budget is spent, no new problem is taken. Its counts can be read at any time. To stop early, close the generator
+    (`contextlib.aclosing`): that cancels the work under way.
     """
     check_arguments(seed, concurrency=concurrency, account=account, default=default)
     account = account or Account()
@@ -213,7 +213,7 @@ def as_problems(problems: Iterable[Problem | str], checks: Sequence[Check] = ())
     """The problems; those of a list are all checked before the first is begun, those of a stream one by one."""
     if isinstance(problems, str | bytes | Mapping) or not isinstance(problems, Iterable):
         raise InputError(f"problems must be a list of texts or Problems, not {problems!r}; solve(...) takes one")
-    checked = (_as_problem(problem, number, checks) for number, problem in enumerate(problems, 1))
+    checked = _distinct(_as_problem(problem, number, checks) for number, problem in enumerate(problems, 1))
     return list(checked) if isinstance(problems, Sequence) else checked
 
 
@@ -225,6 +225,21 @@ def _as_problem(problem: object, number: int, checks: Sequence[Check]) -> Proble
     for check in checks:
         check(made)
     return made
+
+
+def _distinct(problems: Iterable[Problem]) -> Iterator[Problem]:
+    """The same problems. Raises `InputError` at one that has the id of an earlier one.
+
+    Seeds, samples of pools and rows on disk are found by the id: what is drawn for one would pass for the other's.
+    """
+    places: dict[str, int] = {}
+    for number, problem in enumerate(problems, 1):
+        if (first := places.setdefault(problem.id, number)) != number:
+            raise InputError(
+                f"problem {number} has the id {problem.id!r}, as problem {first} does: give each an id of its own "
+                "(a text is called by its number)"
+            )
+        yield problem
 
 
 def together_in(problems: Iterable[Problem], size: int) -> Iterator[list[Problem]]:
@@ -251,7 +266,11 @@ def _parts(
 async def _in_turn(
     calls: Iterable[Callable[[], Coroutine[Any, Any, Result]]], account: Account, at_once: int
 ) -> AsyncGenerator[Result, None]:
-    """Begin calls, `at_once` at a time, while the budget refuses nothing; yield each result as it is done."""
+    """Begin calls, `at_once` at a time, while the budget refuses nothing; yield each result as it is done.
+
+    When a call fails, those under way are cancelled; when the next cannot be had, they are waited for. Either error is
+    raised once every result that is there is yielded: all of them are paid for.
+    """
     waiting, done = iter(calls), asyncio.Queue[asyncio.Task[Result]]()
     begun: set[asyncio.Task[Result]] = set()
     with collecting_seldom():
@@ -264,9 +283,21 @@ async def _in_turn(
                 if not begun:
                     return
                 begun.discard(task := await done.get())
+                for each in () if _has_result(task) else begun:
+                    each.cancel()
                 yield task.result()
+        except Exception:
+            while begun:
+                begun.discard(task := await done.get())
+                if _has_result(task):
+                    yield task.result()
+            raise
         finally:
             await cancel(begun)
+
+
+def _has_result(task: asyncio.Task[Any]) -> bool:
+    return not task.cancelled() and task.exception() is None
 
 
 @dataclass(frozen=True, slots=True)

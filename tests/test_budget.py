@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from metagen.budget import Account, Budget, Price, Usage, tightest
 from metagen.errors import BudgetExceeded, InputError
-from tests.support.timing import Clock
+from tests.support.timing import Clock, turns
 
 counts = st.integers(0, 10**6)
 usages = st.builds(
@@ -147,6 +147,42 @@ async def test_a_reservation_waits_for_what_others_may_give_back() -> None:
     account.spend(Usage(prompt_tokens=10, completion_tokens=5))
     account.settle(first)
     assert (await second).output == 60
+
+
+async def test_room_goes_to_the_work_that_was_begun_first_however_late_it_asks() -> None:
+    whole = Account(Budget(tokens=100))
+    first, second, third = whole.inner(), whole.inner(), whole.inner()
+    held = await third.reserve(0, 90)
+    late = asyncio.create_task(second.reserve(0, 80))
+    await turns()
+    early = asyncio.create_task(first.inner().reserve(0, 80))
+    await turns()
+    assert not await second.can_hold(5), "an earlier one waits for room"
+    assert await first.can_hold(5)
+    small = asyncio.create_task(third.reserve(0, 5))
+    third.settle(held)
+    await turns()
+    assert (early.done(), late.done(), small.done()) == (True, False, False)
+    first.settle(await early)
+    second.settle(await late)
+    assert (await small).output == 5
+
+
+async def test_a_turn_that_is_not_taken_goes_to_the_next() -> None:
+    whole = Account(Budget(tokens=100))
+    every = [whole.inner(Budget(tokens=90)) for _ in range(4)]
+    held = await whole.reserve(0, 95)
+    waiting = [asyncio.create_task(each.reserve(0, size)) for each, size in zip(every, (60, 60, 60, 20), strict=True)]
+    await turns()
+    waiting[0].cancel()  # it gives up its turn before it comes
+    every[1].spend(Usage(completion_tokens=90))  # it is refused by its own budget
+    whole.settle(held)
+    waiting[2].cancel()  # it is called, and gives up then
+    await turns()
+    assert [each.cancelled() for each in waiting] == [True, False, True, False]
+    assert isinstance(waiting[1].exception(), BudgetExceeded)
+    assert waiting[3].result().output == 10, "what is left of 100"
+    assert whole.held.tokens == 10
 
 
 async def test_what_an_inner_account_spends_the_outer_one_spends_too() -> None:

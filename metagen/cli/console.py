@@ -153,8 +153,10 @@ OURS = {
 
 def check_report(folder: Path | None, *kinds: str) -> None:
     """Raise `InputError` if a report there would take the place of a file that is none, before anything is spent."""
-    if folder and os.path.exists(folder) and not os.path.isdir(folder):
-        raise InputError(f"{folder}: a report cannot be written there: it is no folder")
+    there = next((each for each in (folder, *folder.parents) if os.path.exists(each)), folder) if folder else None
+    if there and not (os.path.isdir(there) and os.access(there, os.W_OK | os.X_OK)):
+        why = "cannot be written to" if os.path.isdir(there) else "is no folder"
+        raise InputError(f"{folder}: a report cannot be written there: {there} {why}")
     for name, beginning in OURS.items():
         if folder and name.partition(".")[0] in kinds:
             check_ours(folder / name, re.compile(beginning))

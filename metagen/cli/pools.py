@@ -30,11 +30,12 @@ from metagen.disk.lines import encode_line
 from metagen.disk.pool import Sample, is_thought, join_thoughts, read_samples
 from metagen.disk.problems import ProblemFile
 from metagen.disk.runs import read_rows, read_solutions
-from metagen.disk.samples import read_claim
+from metagen.disk.samples import read_claim, read_given
 from metagen.disk.traces import read_configuration
 from metagen.errors import InputError
-from metagen.jobs.job import ModelOrder, Order, make_models, prepare, read_named
+from metagen.jobs.job import ModelOrder, Order, digests_of, make_models, prepare, read_named
 from metagen.jobs.loading import load_all
+from metagen.jobs.opening import is_loaded
 from metagen.leaves import asks_first, find_drawing, named_models, naming, parts, settings_of
 from metagen.model import FORMS, SETTINGS, USUAL, Model
 from metagen.problem import Problem
@@ -79,7 +80,7 @@ def from_pools(
         raise InputError(f"--model {twice.pop()}=...: is the name of a source: give one of them another name")
     found = gathered(named, *cards_and_prices(len(named), card, price), **given)
     for path in named.values():
-        _say_loaded(path)
+        _say_loaded(path, given["load"] or ())
     return replace(found, command=partial(spell_command, given, named, found.by))
 
 
@@ -322,7 +323,8 @@ def _costs(usages: Sequence[Usage], n: int | Array) -> dict[Unit, Array]:
 
 def spell_command(given: Mapping[str, Any], named: Mapping[str, Path], by: Sequence[str], spec: str) -> list[str]:
     """What solves the problems with the models that a strategy asks; one that is not known is `MODEL`."""
-    strategy = parse(spec, load_all(given["load"] or ()))
+    load = given["load"] or []
+    strategy = parse(spec, load_all(load))
     judging = MODELS if any(each in spec for each in by) else ()
     taken = read_named(given["model"] or (), "--model") if judging else {}
     drawing = {name: path for name, path in named.items() if len(named) == 1 or f'Model("{name}"' in spec}
@@ -331,10 +333,14 @@ def spell_command(given: Mapping[str, Any], named: Mapping[str, Path], by: Seque
         drawing = {asked.pop(): drawing[""]}
     unknown = sorted({*named_models(strategy)} - {"", *drawing, *taken})
     free = f"{_free({*taken, *unknown})}=" if taken or unknown else ""
-    models = [f"{name}={_writer(path)}" if name else f"{free}{_writer(path)}" for name, path in drawing.items()]
+    models = [
+        f"{name}={_writer(path, load)}" if name else f"{free}{_writer(path, load)}" for name, path in drawing.items()
+    ]
     models += [f"{name}=MODEL" for name in unknown]
     opened = [part for model in models for part in ("--model", model)]
-    return ["metagen", "solve", str(given["problem_file"]), *opened, *as_options(given, (*judging, *READING, *TURNS))]
+    loaded = [*load, *dict.fromkeys(file for path in drawing.values() for file in _code(path, load) or ())]
+    options = as_options({**given, "load": loaded}, (*judging, *READING, *TURNS))
+    return ["metagen", "solve", str(given["problem_file"]), *opened, *options]
 
 
 def _free(taken: Container[str]) -> str:
@@ -352,21 +358,32 @@ def _listed(value: Any) -> list[Any]:
     return [] if value is None else value if isinstance(value, list) else [value]
 
 
-def _writer(path: Path) -> str:
+def _writer(path: Path, load: Sequence[Path]) -> str:
     """The model that wrote the samples of a pool, as `--model` takes it, if the pool says so."""
     origin, asked = read_claim(path)
-    if asked.get("loaded"):  # its name opens nothing
-        return "MODEL"
     if os.path.isabs(origin) and os.path.exists(origin):
         return origin
+    model, _ = read_given(path)
+    if asked.get("loaded"):  # its name opens nothing without its file
+        return "MODEL" if _code(path, load) is None else model
     sample = _first(path)
-    return (sample and sample.model) or "MODEL"
+    return model or (sample and sample.model) or "MODEL"
 
 
-def _say_loaded(path: Path) -> None:
-    """Note which file of code holds the model that drew a pool: the command can name neither."""
-    if loaded := read_claim(path)[1].get("loaded"):
-        files = " and ".join(str(each).rpartition(" (")[0] for each in loaded)
+def _code(path: Path, load: Sequence[Path]) -> list[Path] | None:
+    """The files of code that make the model of a pool, beside those that are loaded; `None` if they are not known."""
+    model, files = read_given(path)
+    loaded = read_claim(path)[1].get("loaded")
+    if not loaded or (model and is_loaded(model, load_all(load))):
+        return []
+    is_there = bool(model) and all(map(os.path.isfile, files)) and digests_of(files) == loaded
+    return [Path(os.path.relpath(file)) for file in files] if is_there else None
+
+
+def _say_loaded(path: Path, load: Sequence[Path]) -> None:
+    """Note which file of code holds the model that drew a pool, where the command can name neither."""
+    if _code(path, load) is None:
+        files = " and ".join(str(each).rpartition(" (")[0] for each in read_claim(path)[1]["loaded"])
         _note(str(path), f"was drawn by a model of {files}: load it, and write its name there in the place of MODEL")
 
 

@@ -29,9 +29,9 @@ from metagen.cli.console import err, out
 from metagen.cli.jobs import check_pool, drawing, fill, sample_file
 from metagen.cli.pools import ASKED, READING, Gathering, as_options, gathered, require_alone
 from metagen.cli.sweeps import Late, late
-from metagen.disk.files import make_folder, replace_text
+from metagen.disk.files import replace_text
 from metagen.disk.pool import read_samples
-from metagen.disk.runs import read_solutions
+from metagen.disk.runs import check_root, read_solutions
 from metagen.errors import InputError
 from metagen.jobs.costs import check_costs, require_judged
 from metagen.jobs.job import Job, Order, prepare, read_named
@@ -81,7 +81,7 @@ def explore(given: Mapping[str, Any], amount: Amount | None) -> int:
     folder = given["out_dir"] or Path("runs") / f"choose-{job.slug()}"
     pool = folder / "pool.jsonl"
     check_pool(job, pool)
-    make_folder(folder)
+    check_root(folder)
     if code := asyncio.run(sample_file(job, given["n"] or SAMPLES, pool)):
         there = ["metagen", "choose", str(pool), "--problems", str(file), *as_options(given, READING)]
         err.print(f"To choose from what is there: {join(there)}", soft_wrap=True)

@@ -19,7 +19,7 @@ from metagen.cli.console import check_report, keep, out, show
 from metagen.cli.jobs import fill, say_surprises
 from metagen.cli.visible import visible
 from metagen.disk.files import make_folder
-from metagen.disk.runs import check_run
+from metagen.disk.runs import check_root, check_run
 from metagen.jobs.job import Job
 from metagen.jobs.plans import DRAWN, Cell, points
 from metagen.request import AnyBackend, Backend, RewardBackend, generates
@@ -31,6 +31,7 @@ async def sweep(title: str, every: list[Cell], folder: Path, cluster: Cluster | 
     check_used(cluster, (cell.job.order for cell in every))
     for cell in every:
         check_run(folder / cell.folder, cell.job.configuration())
+    check_root(folder)
     make_folder(folder / "pools")
     say_surprises(cell.job for cell in every)
     code, numbers = 0, count(1)

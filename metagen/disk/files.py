@@ -14,6 +14,8 @@ NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 """Flags for opening what is written: a link might lead to a file of someone else."""
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ESTALE}
 """What a disk says that takes no more."""
+NO_ROOM = FULL - {errno.EROFS}
+"""The same for what is new: one that can only be read is the wrong place for it."""
 _MOST_READ = 4096
 """Bytes at the beginning of a file by which it is recognised."""
 
@@ -31,13 +33,15 @@ def refused_by_disk(path: Path) -> Iterator[None]:
 
 
 def why_not(path: Path, error: OSError) -> str:
-    """The reason in words; that of a link is not the system's own."""
+    """The reason in words; those of a link and of a folder that is missing are not the system's own."""
+    if isinstance(error, FileNotFoundError):
+        return f"there is no folder {path.parent}"
     return "it is a link, so name the file itself" if os.path.islink(path) else str(error.strerror)
 
 
 def cannot_open(path: Path, error: OSError) -> MetagenError:
     """What to raise where a file cannot be opened to be written: the disk takes no more, or the place is wrong."""
-    if error.errno in FULL:
+    if error.errno in (FULL if os.path.lexists(path) else NO_ROOM):
         return StorageError(f"{path}: the disk takes no more: {error.strerror}")
     return InputError(f"{path}: cannot be written: {why_not(path, error)}")
 
@@ -54,9 +58,10 @@ def make_folder(path: Path, refusal: str = "cannot be a folder") -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        if error.errno in FULL:
+        if error.errno in NO_ROOM:
             raise StorageError(f"{path}: the disk takes no more: {error.strerror}") from None
-        raise InputError(f"{path}: {refusal}: {error.strerror}") from None
+        why = "it is no folder" if isinstance(error, FileExistsError) else error.strerror
+        raise InputError(f"{path}: {refusal}: {why}") from None
 
 
 def check_ours(path: Path, ours: re.Pattern[bytes]) -> None:
@@ -100,10 +105,7 @@ def _beside(path: Path) -> tuple[int, Path]:
         # the whole name and more might be longer than a name may be
         descriptor, name = mkstemp(prefix=f".{path.stem[:100]}-", suffix=path.suffix, dir=path.parent)
     except OSError as error:
-        if error.errno in FULL:
-            raise
-        why = error.strerror if os.path.isdir(path.parent) else f"there is no folder {path.parent}"
-        raise InputError(f"{path}: cannot be written: {why}") from None
+        raise cannot_open(path, error) from None
     return descriptor, Path(name)
 
 

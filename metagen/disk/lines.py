@@ -19,7 +19,7 @@ import msgspec
 
 from metagen.disk.files import NO_LINK, cannot_open, keep_torn, refused_by_disk, replace_file
 from metagen.disk.streams import packed_as, read_stream
-from metagen.errors import InputError
+from metagen.errors import InputError, StorageError
 from metagen.system import lock
 
 CHUNK = 1 << 16
@@ -273,12 +273,14 @@ class Appender:
         return self._end
 
     def sync(self) -> None:
-        """Force what is appended onto the disk."""
+        """Force what is appended onto the disk. Raises `StorageError` if the file is in no folder any more."""
         if self._dirty:
             if self._after:
                 self._after.sync()
             with refused_by_disk(self.path):
                 os.fsync(self._file)
+            if not os.fstat(self._file).st_nlink:
+                raise StorageError(f"{self.path}: was removed while it was being written, and what it held with it")
         self._dirty, self._due = False, time.monotonic() + SYNC_SECONDS
 
     def close(self) -> None:

@@ -20,6 +20,7 @@ from metagen.disk.records import Record, settled
 from metagen.disk.rows import SolutionRow
 from metagen.disk.traces import VERSION, read_configuration, row_of
 from metagen.errors import InputError
+from metagen.settings import counted
 from metagen.solution import Solution
 from metagen.system import lock
 
@@ -177,6 +178,13 @@ def check_run(path: Path, configuration: Mapping[str, Any]) -> None:
         _refuse_difference(path, _versioned(configuration))
 
 
+def check_root(path: Path) -> None:
+    """Make a folder in which runs are kept. Raises `InputError` where there can be none, and for a run's own folder."""
+    if _size(path / "run.json"):
+        raise InputError(f"{path}: is the folder of a run, and runs are to be kept in it: name another --out")
+    make_folder(path)
+
+
 def _versioned(configuration: Mapping[str, Any]) -> dict[str, Any]:
     return {"version": VERSION, **configuration}
 
@@ -189,6 +197,17 @@ def _check_rows(path: Path) -> None:
         return
     if there := next((name for name in ROWS if _size(path / name)), None):
         raise InputError(f"{path}: holds {there} and no run.json that says which run it is of: name another --out")
+    if runs := _runs_in(path):
+        there = f"{counted(len(runs), 'run')}, such as {runs[0]}"
+        raise InputError(f"{path}: holds {there}, and a run needs a folder of its own: give --out {path / 'NAME'}")
+
+
+def _runs_in(path: Path) -> list[str]:
+    """The names of the runs that are kept in a folder. Other files may be there, such as the log of a cluster's job."""
+    try:
+        return [name for name in sorted(os.listdir(path)) if os.path.isfile(path / name / "run.json")]
+    except OSError:  # there is no folder, and making it says why there can be none
+        return []
 
 
 def _refuse_difference(path: Path, configuration: Mapping[str, Any]) -> None:

@@ -112,7 +112,7 @@ class Samples:
             )
 
     def _refuse_asked(self, known: Mapping[str, Any], asked: Mapping[str, Any], record: Path) -> None:
-        for name in sorted(known.keys() | asked.keys()) if known and asked else ():
+        for name in sorted((known.keys() | asked.keys()) - {"given"}) if known and asked else ():
             if (there := known.get(name)) != (here := asked.get(name)):
                 raise InputError(
                     f"{self.path}: its samples differ in {name}: {there} there, {here} here. Give the same or another "
@@ -198,3 +198,11 @@ def _asked(line: str | bytes | None) -> dict[str, Any]:
     except (ValueError, LookupError, RecursionError):
         return {}
     return told if isinstance(told, dict) else {}
+
+
+def read_given(pool: Path) -> tuple[str, list[Path]]:
+    """What `--model` and `--load` were given to draw a pool, as far as `claim` kept it: maybe nothing."""
+    given = read_claim(pool)[1].get("given")
+    model, files = (given.get("model"), given.get("load")) if isinstance(given, dict) else (None, None)
+    is_whole = isinstance(model, str) and isinstance(files, list) and all(isinstance(each, str) for each in files)
+    return (str(model), [Path(each) for each in files or ()]) if is_whole else ("", [])

@@ -81,9 +81,14 @@ class Job:
         return given if isabs(given) or given.endswith(OURS) else ""
 
     def asked(self, name: str) -> dict[str, Any]:
-        """What the samples of a model's pool depend on, beside the model and the requests."""
+        """What the samples of a model's pool depend on, beside the model and the requests, and how it was given."""
         server = {key: value for key, value in self.server.items() if key.rpartition(".")[0] in ("", name)}
-        return {"seed": self.seed, "engine": dict(self.engine), "server": server, "loaded": self.coded}
+        asked = {"seed": self.seed, "engine": dict(self.engine), "server": server, "loaded": self.coded}
+        model = self.order.models.get(name) if self.order and not self.origin(name) else None
+        if model is None or not self.order:
+            return asked
+        files = [os.path.abspath(path) for path in self.order.load] if self.coded else []
+        return asked | {"given": {"model": model, "load": files}}
 
     def size(self) -> int:
         """How many problems there are to solve."""
@@ -189,7 +194,7 @@ def prepare(order: Order, only: frozenset[str] | None = None) -> Job:
             needs(problem)
 
     contents = problems.check(look)
-    loaded = _digests(order.load)
+    loaded = digests_of(order.load)
     loaded += [origin for spec in (order.strategy, order.grade) if spec for origin in foreign(spec, names)]
     return Job(
         problems=problems,
@@ -204,7 +209,7 @@ def prepare(order: Order, only: frozenset[str] | None = None) -> Job:
         engine=order.engine,
         server=dict(_replied_with(order.server)),
         loaded=loaded,
-        coded=_digests(order.load) if any(is_loaded(model, names) for model in named.values()) else [],
+        coded=digests_of(order.load) if any(is_loaded(model, names) for model in named.values()) else [],
         grade=grade,
         order=order,
         judged=needs.judged,
@@ -221,7 +226,7 @@ def _replied_with(server: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield name, without_secrets(value) if setting == "extra" and isinstance(value, dict) else value
 
 
-def _digests(files: Iterable[Path]) -> list[str]:
+def digests_of(files: Iterable[Path]) -> list[str]:
     """The files of code, distinguished by what is in them."""
     return sorted(f"{path.name} ({digest_of(path)})" for path in files)
 

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from metagen.budget import Account, Usage
 from metagen.candidate import changed
-from metagen.disk.runs import RunDirectory
+from metagen.disk.runs import RunDirectory, check_root
 from metagen.disk.traces import row_of
 from metagen.errors import BackendGone, BudgetExceeded, InputError, ServerBusy, StorageError, UnfitRequest
 from metagen.events import Event
@@ -235,6 +235,7 @@ class Folders:
     """Runs on disk, one folder for each strategy that was asked, in the form that `metagen solve` writes."""
 
     def __init__(self, root: Path) -> None:
+        check_root(root)
         self._root = root
         self._open: OrderedDict[str, RunDirectory] = OrderedDict()
         """The one that was written to last is the last."""

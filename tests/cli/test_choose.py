@@ -470,19 +470,37 @@ def test_a_judge_of_a_run_that_asks_the_first_model_asks_no_other_one(metagen: C
 
 
 @pytest.mark.parametrize("model", ["mine", "made:7"])
-def test_the_command_asks_for_the_name_of_a_model_of_a_loaded_file(metagen: Command, folder: Path, model: str) -> None:
+def test_the_command_names_the_model_of_a_loaded_file_and_the_file(metagen: Command, folder: Path, model: str) -> None:
     (folder / "my models.py").write_text(
         "from metagen import Scripted\n\nmine = Scripted('The answer is 7.')\n\n"
         "def made(answer):\n    return Scripted(f'The answer is {answer}.', name='big')\n"
     )
     drawn = ("--load", "my models.py", "--model", model, "--out", "drawn.jsonl")
     assert metagen("sample", "problems.jsonl", "-n", "2", *drawn).code == 0
+    words = ["solve", "problems.jsonl", "--model", model, "--load", "my models.py"]
+    for load in ((), ("--load", "my models.py")):
+        code, out, err = metagen("choose", "drawn.jsonl", *CHOOSE[2:], *load)
+        assert (code, command_of(out)[:6], err) == (0, words, "")
+    assert metagen(*command_of(out), "--out", "run").code == 0
+    (folder / "my models.py").rename(folder / "moved.py")
     code, out, err = metagen("choose", "drawn.jsonl", *CHOOSE[2:])
-    words = command_of(out)
-    assert (code, words[words.index("--model") + 1]) == (0, "MODEL")
+    assert (code, command_of(out)[:4]) == (0, [*words[:3], "MODEL"])
     assert err == (
         "drawn.jsonl: was drawn by a model of my models.py: load it, and write its name there in the place of MODEL\n"
     )
+    code, out, err = metagen("choose", "drawn.jsonl", *CHOOSE[2:], "--load", "moved.py")
+    assert (code, command_of(out)[:6], err) == (0, [*words[:5], "moved.py"], "")
+
+
+def test_the_command_names_a_model_as_it_was_given(metagen: Command, folder: Path) -> None:
+    given = "Scripted:The answer is 7."
+    assert metagen("sample", "problems.jsonl", "-n", "2", "--model", given, "--out", "drawn.jsonl").code == 0
+    code, out, _ = metagen("choose", "drawn.jsonl", *CHOOSE[2:])
+    assert (code, command_of(out)[2:4]) == (0, ["--model", given])
+    for damaged in ('{"model": 7, "load": []}', '{"model": "m", "load": [7]}', "7", '{"load": []}'):
+        (folder / "drawn.jsonl.model").write_text('\n{"asked": {"given": ' + damaged + "}}\n")
+        code, out, _ = metagen("choose", "drawn.jsonl", *CHOOSE[2:])
+        assert (code, command_of(out)[2:4]) == (0, ["--model", "scripted"])
 
 
 def test_the_command_opens_the_folder_of_the_model_that_drew_a_pool(metagen: Command, folder: Path) -> None:

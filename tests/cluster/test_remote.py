@@ -40,6 +40,7 @@ from tests.support.clusters import Here, Places, order, plain, workers_here
 from tests.support.timing import until
 
 PROBLEMS = [Problem(str(number), f"What is {number}?", str(number % 5)) for number in range(12)]
+MORE = [Problem(str(number), f"What is {number}?", str(number % 5)) for number in range(48)]
 TEAM = """
 from metagen import Scripted, ScriptedReward
 
@@ -195,7 +196,7 @@ async def test_a_budget_is_never_passed_while_workers_die(tmp_path: Path, seed: 
     chance, account = Random(seed), Account(Budget(tokens=4000))
     strategy = Vote(3, of=Refine(of=Model(max_tokens=40), rounds=1))
     async with workers.models["model"] as model:
-        async for _ in solve_all(PROBLEMS * 2, strategy, model, account=account, concurrency=4):
+        async for _ in solve_all(MORE[:24], strategy, model, account=account, concurrency=4):
             if chance.random() < 0.3:
                 chance.choice([place for place in places if not place.is_dead]).kill()
     assert account.spent.tokens <= 4000
@@ -310,9 +311,7 @@ async def test_a_budget_holds_where_reward_models_die(tmp_path: Path, seed: int)
     workers, places = workers_here(3, team(tmp_path))
     chance, account = Random(seed), Account(Budget(tokens=20_000))
     async with workers.models["writer"], workers.models["judge"]:
-        solving = solve_all(
-            PROBLEMS * 4, Beam(2, 2, by=ProcessReward()), workers.models, account=account, concurrency=4
-        )
+        solving = solve_all(MORE, Beam(2, 2, by=ProcessReward()), workers.models, account=account, concurrency=4)
         async for _ in solving:
             if chance.random() < 0.3:
                 chance.choice([place for place in places if not place.is_dead]).kill()

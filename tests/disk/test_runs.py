@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Never
 
 import pytest
 
@@ -15,7 +15,7 @@ from metagen.disk import runs
 from metagen.disk.lines import rewrite
 from metagen.disk.records import SETTLED, Record
 from metagen.disk.rows import SolutionRow
-from metagen.disk.runs import RunDirectory, check_run, read_solutions
+from metagen.disk.runs import RunDirectory, check_root, check_run, read_solutions
 from metagen.disk.traces import VERSION
 from metagen.distribution import version
 from metagen.errors import StorageError
@@ -303,6 +303,58 @@ FOREIGN = {
 }
 
 
+@pytest.mark.parametrize(
+    ("there", "said"),
+    [
+        (["one/run.json", "two/run.json", "notes.txt"], "holds 2 runs, such as one, and a run needs a folder of"),
+        (["run.json.d/run.json"], "holds 1 run, such as run.json.d, and"),
+    ],
+)
+def test_a_folder_of_other_runs_is_refused_and_left_as_it_was(tmp_path: Path, there: list[str], said: str) -> None:
+    for name in there:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(InputError, match=said):
+        check_run(tmp_path, CONFIGURATION)
+    with pytest.raises(InputError, match=said):
+        kept(tmp_path, solution("a"))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_run_begins_beside_other_files(tmp_path: Path) -> None:
+    for name in (".gitignore", "trace.jsonl.torn", "solutions.jsonl", "run.json", "job.log"):
+        (tmp_path / name).write_bytes(b"")
+    kept(tmp_path, solution("a"))
+    (tmp_path / "page.html").write_text("<html>")
+    assert len(kept(tmp_path, solution("b"))) == 2
+
+
+@pytest.mark.parametrize("name", ["trace.jsonl", "solutions.jsonl"])
+def test_a_run_that_is_removed_while_it_is_written_says_so(tmp_path: Path, name: str) -> None:
+    run = RunDirectory(tmp_path / "run", CONFIGURATION).__enter__()
+    run.add(solution("a"))
+    (tmp_path / "run" / name).unlink()
+    with pytest.raises(StorageError, match=f"{name}: was removed while it was being written"):
+        run.__exit__(None, None, None)
+
+
+def test_a_run_may_be_moved_while_it_is_written_and_afterwards(tmp_path: Path) -> None:
+    with RunDirectory(tmp_path / "run", CONFIGURATION) as run:
+        run.add(solution("a"))
+        (tmp_path / "run").rename(tmp_path / "moved")
+        run.add(solution("b"))
+    assert kept(tmp_path / "moved", solution("c")) == [solution("a"), solution("b"), solution("c")]
+
+
+@pytest.mark.parametrize(("there", "said"), [("folder/run.json", "the folder of a run"), ("folder", "it is no folder")])
+def test_runs_are_kept_in_no_run_and_no_file(tmp_path: Path, there: str, said: str) -> None:
+    (tmp_path / there).parent.mkdir(exist_ok=True)
+    (tmp_path / there).write_text("{}")
+    with pytest.raises(InputError, match=said):
+        check_root(tmp_path / "folder")
+
+
 @pytest.mark.parametrize("name", FOREIGN)
 def test_a_folder_with_files_of_someone_else_is_refused_and_left_as_it_was(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(FOREIGN[name])
@@ -343,7 +395,7 @@ def test_on_a_full_disk_what_is_written_is_whole_and_the_run_can_go_on(
         assert traced(run) == traced(whole)
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EDQUOT])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EDQUOT])
 @pytest.mark.parametrize("name", ["run.json", "solutions.jsonl", "trace.jsonl"])
 def test_a_disk_without_room_for_one_file_more_is_no_wrong_input(
     tmp_path: Path, name: str, code: int, monkeypatch: pytest.MonkeyPatch
@@ -360,6 +412,28 @@ def test_a_disk_without_room_for_one_file_more_is_no_wrong_input(
         with pytest.raises(StorageError, match=f"{name}: the disk takes no more: {os.strerror(code)}"):
             kept(tmp_path, solution("a"))
     assert kept(tmp_path, solution("a")) == [solution("a")]
+
+
+def test_a_disk_that_can_only_be_read_is_the_wrong_place_for_a_new_run_and_keeps_one_that_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> Never:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    (tmp_path / "empty").mkdir()
+    kept(tmp_path / "run", solution("a"))
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", refused)
+        patched.setattr(Path, "mkdir", refused)
+        with pytest.raises(InputError, match="new: cannot be a run's folder: Read-only file system"):
+            kept(tmp_path / "new")
+        patched.undo()
+        patched.setattr(os, "open", refused)
+        with pytest.raises(InputError, match=r"run\.json: cannot be written: Read-only file system"):
+            kept(tmp_path / "empty")
+        with pytest.raises(StorageError, match=r"run\.json: the disk takes no more: Read-only file system"):
+            kept(tmp_path / "run")
+    assert kept(tmp_path / "run") == [solution("a")]
 
 
 def test_a_name_that_is_too_long_is_refused(tmp_path: Path) -> None:

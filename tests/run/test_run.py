@@ -4,7 +4,7 @@ import json
 import random
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import suppress
 from decimal import Decimal
 from fractions import Fraction
@@ -48,6 +48,7 @@ from metagen import (
     Run,
     Score,
     Scripted,
+    Solution,
     Until,
     VerifierError,
     Vote,
@@ -234,6 +235,19 @@ async def test_when_the_budget_of_a_run_is_spent_no_problem_is_begun_any_more() 
     assert solutions[0].correct
 
 
+@pytest.mark.parametrize("at_once", [1, 8, 64, 256])
+async def test_a_small_budget_finishes_problems_however_many_are_begun_at_once(at_once: int) -> None:
+    """Votes that stop early draw one sample after another: a budget that all share evenly would finish none."""
+    account = Account(Budget(tokens=20_000))
+    vote = Vote(16, until=lambda votes, weights, left: len(votes) == 5)
+    backend = Scripted(lambda request: "Let me think about it. The answer is 7.")
+    solved = solve_all(["What is 3 + 4?"] * 256, vote, backend, account=account, concurrency=at_once)
+    finished = [each async for each in solved if not each.unfinished]
+    assert all(each.compared == 5 for each in finished)
+    assert 0 <= 20_000 // finished[0].usage.tokens - len(finished) <= 2, "one or two are cut short at the end"
+    assert account.spent.tokens <= 20_000
+
+
 async def test_a_budget_around_that_of_the_run_ends_it_too() -> None:
     outer = Account(Budget(tokens=300))
     answers, asked = Scripted("The answer is 7."), ["What is 3 + 4?"] * 1000
@@ -361,6 +375,69 @@ async def test_what_are_no_problems_is_refused_before_one_is_begun(problems: Any
     with pytest.raises(InputError, match=said):
         _ = [each async for each in solve_all(problems, None, backend)]
     assert backend.requests == []
+
+
+TWINS = [
+    [Problem("a", "?"), Problem("b", "?"), Problem("a", "What else?")],
+    [Problem("2", "?"), "a text is called by its number"],
+]
+
+
+@pytest.mark.parametrize("problems", TWINS)
+async def test_two_problems_with_one_id_are_refused_before_one_is_begun(problems: list[Problem | str]) -> None:
+    backend = Counting(dice)
+    with pytest.raises(
+        InputError, match=rf"problem {len(problems)} has the id '.', as problem 1 does: give each an id"
+    ):
+        _ = [each async for each in solve_all(problems, None, backend)]
+    with pytest.raises(InputError, match="as problem 1 does"):
+        _ = [each async for each in map_problems(late, problems, backend)]  # type: ignore[arg-type]
+    assert not backend.requests
+
+
+@pytest.mark.parametrize("problems", TWINS)
+async def test_the_second_problem_with_an_id_in_a_stream_is_refused(problems: list[Problem | str]) -> None:
+    solved = solve_all(iter(problems), None, Scripted(dice), concurrency=1)
+    done = [(await anext(solved)).problem for _ in problems[1:]]
+    with pytest.raises(InputError, match="as problem 1 does"):
+        await anext(solved)
+    assert len(done) == len(problems) - 1
+
+
+async def solved_until(error: type[Exception], solutions: AsyncIterator[Solution], first: asyncio.Event) -> list[str]:
+    """Problems that are solved, by a slow consumer, before an error is raised."""
+    done = []
+    with pytest.raises(error):  # noqa: PT012 (what was done before it is to be known)
+        async for solution in solutions:
+            done.append(solution.problem)
+            first.set()
+            await turns(50)
+    return done
+
+
+async def test_a_failure_loses_no_solution_that_is_there() -> None:
+    first = asyncio.Event()
+
+    async def strategy(problem: Problem, run: Run) -> Candidate:
+        if problem.id == "4":
+            await forever()
+        if problem.id != "1":
+            await first.wait()
+        if problem.id == "2":
+            raise KeyError("a bug")
+        return await run.ask(None, problem)
+
+    solutions = solve_all(["?"] * 9, strategy, Scripted("x"), concurrency=4)
+    assert await solved_until(KeyError, solutions, first) == ["1", "3"]
+
+
+async def test_problems_under_way_are_solved_before_a_stream_fails() -> None:
+    def stream() -> Iterator[str]:
+        yield from ["?"] * 5
+        raise OSError("the stream broke")
+
+    done = await solved_until(OSError, solve_all(stream(), Vote(2), Counting(dice), concurrency=8), asyncio.Event())
+    assert sorted(done) == ["1", "2", "3", "4", "5"]
 
 
 async def test_texts_are_problems_called_by_their_number() -> None:

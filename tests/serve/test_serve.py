@@ -591,6 +591,13 @@ async def test_an_answer_that_cannot_be_kept_is_returned(tmp_path: Path, caplog:
     assert "another process is writing to this run" in caplog.text
 
 
+def test_a_place_where_no_runs_can_be_kept_is_refused_before_a_request_comes(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{}")
+    for place, said in ((tmp_path, "is the folder of a run"), (tmp_path / "run.json", "it is no folder")):
+        with pytest.raises(InputError, match=said):
+            app(Scripted(numbered, name="m"), out=place)
+
+
 async def test_as_many_strategies_as_clients_name_leave_few_files_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from math import inf
 
 import pytest
@@ -249,7 +250,7 @@ async def test_a_model_that_is_gone_is_a_failure_to_fall_back_from(spec: str, lo
 )
 async def test_a_model_that_is_gone_ends_the_run_where_nothing_says_what_to_do_instead(spec: str) -> None:
     with pytest.raises(BackendGone, match="wrong key"):
-        async for _ in solve_all([PROBLEM] * 8, parse(spec, {}), GONE):
+        async for _ in solve_all([replace(PROBLEM, id=str(number)) for number in range(8)], parse(spec, {}), GONE):
             pass
 
 

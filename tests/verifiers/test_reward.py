@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from math import nan
 from typing import Any
 
@@ -169,7 +170,7 @@ async def test_no_budget_is_passed_by_reading(room: int) -> None:
         account = Account(Budget(**limit))
         models: Models = {"model": Scripted(answer, card=card), "prm": ScriptedReward(late, card=card)}
         strategy = Vote(2, of=Within(tokens=400, of=BestOf(3, by=ProcessReward("prm"))))
-        async for _ in solve_all([PROBLEM] * 2, strategy, models, account=account):
+        async for _ in solve_all([PROBLEM, replace(PROBLEM, id="q")], strategy, models, account=account):
             pass
         assert account.spent.tokens <= limit.get("tokens", 10**9)
         assert account.spent.all_flops <= limit.get("flops", 10**18)
