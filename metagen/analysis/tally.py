@@ -27,9 +27,9 @@ class Tally:
 
     problems: int = 0
     failed: int = 0
-    """Problems without any candidate; a resumed run tries them again."""
+    """Problems without any candidate, whatever the budget; a resumed run tries them again."""
     unfinished: int = 0
-    """Problems with an answer that the budget of the call cut short; a resumed run solves them again."""
+    """Problems that the budget of the call cut short, before or after an answer; a resumed run solves them again."""
     correct: int = 0
     judged: int = 0
     unjudged: int = 0
@@ -62,17 +62,18 @@ class Tally:
 
     def add(self, solution: Solution | SolutionRow) -> None:
         self.problems += 1
-        self.failed += solution.failed
-        if solution.error:
+        failed = solution.failed and not solution.unfinished
+        self.failed += failed
+        if failed:
             self.reasons[one_line(solution.error)] += 1
         self.lost += solution.lost
         if solution.why_lost:
             self.losses[one_line(solution.why_lost)] += 1
         self._spent = list(map(add, self._spent, counts_of(solution.usage)))
-        if solution.failed or solution.final:
-            self._add_answer(solution)
-        else:
+        if solution.unfinished:
             self.unfinished += 1
+        else:
+            self._add_answer(solution)
 
     def _add_answer(self, solution: Solution | SolutionRow) -> None:
         self.correct += solution.correct is True

@@ -352,7 +352,8 @@ def _exit_code(job: Job, done: set[str], tally: Tally, account: Account) -> int:
         err.print(f"Not begun{why}: {left:,} of {counted(job.size(), 'problem')}. Run the same command to continue.")
     if tally.unfinished:
         cut = f"Unfinished because the budget is spent: {tally.unfinished:,} of {counted(job.size(), 'problem')}"
-        fewer = "; with a lower --concurrency, fewer are left unfinished" if tally.unfinished > 1 else ""
+        many = min(tally.unfinished, job.concurrency) > 1
+        fewer = "; with a lower --concurrency, fewer are left unfinished" if many else ""
         err.print(f"{cut}. Run the same command to solve them again{fewer}.", soft_wrap=True)
     if tally.failed:
         reason, count = tally.reason()

@@ -98,8 +98,8 @@ class SolutionRow(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def verdict(self) -> bool | None:
-        """Whether it is right; `None` also for an unfinished answer, which is not the last word."""
-        return self.correct if self.failed or self.final else None
+        """Whether it is right; `None` also where a budget cut the work short: that is not the last word."""
+        return None if self.unfinished else self.correct
 
     def solution(self, trace: Span | None = None) -> Solution:
         """The same as it was returned; without its trace, unless that is given."""

@@ -180,6 +180,8 @@ def test_what_a_budget_cut_short_is_counted_apart_and_is_no_answer() -> None:
         Solution("b", None, correct=False, compared=1, unanswered=1, cut=1, unfinished=True, usage=Usage(calls=1))
     )
     tally.add(Solution("c", None, correct=False, error="BudgetExceeded: spent", unfinished=True))
-    assert (tally.problems, tally.solved, tally.failed, tally.unfinished) == (3, 1, 1, 1)
+    tally.add(Solution("d", None, correct=False, error="GenerationError: lost"))
+    assert (tally.problems, tally.solved, tally.failed, tally.unfinished) == (4, 1, 1, 2)
+    assert tally.reason() == ("GenerationError: lost", 1)
     assert (tally.accuracy.count, tally.accuracy.total, tally.silence()) == (1, 2, "")
     assert tally.usage.calls == 1
