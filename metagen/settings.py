@@ -226,7 +226,7 @@ def _require_call(
             raise InputError(f"{owner}: {name}={value.__name__} is a class: write {value.__name__}(...)")
         if not takes(value, len(signature)):
             said = f"is not {wanted}, which is an async function of ({', '.join(signature)})"
-            raise InputError(f"{where} {said}{hint if _is_plain(value) else _instead(value, signature)}")
+            raise InputError(f"{where} {said}{hint if is_plain(value) else _instead(value, signature)}")
         if misplaced := MISPLACED.get((kind_of(value), signature)):
             raise InputError(f"{where} {misplaced.format(literal(value))}")
         require_async(value, where, signature)
@@ -286,7 +286,7 @@ def is_async(value: object) -> bool:
     )
 
 
-def _is_plain(value: object) -> bool:
+def is_plain(value: object) -> bool:
     """Whether it is a function of two texts, as it seems."""
     return inspect.isfunction(value) and not is_async(value) and takes(value, 2)
 
