@@ -48,9 +48,10 @@ def main() -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     with open(TESTS, encoding="utf-8") as file:
         text = file.read()  # before the code can change it
+    program = compile(text, os.path.abspath(TESTS), "exec", dont_inherit=True)
     try:
         code = importlib.import_module("candidate")
-        tests = as_main(code)
+        tests = as_main(code, program)
     except SystemExit as end:
         raise SystemExit(f"SystemExit: {end.code}") from end
     if runner:
@@ -78,8 +79,8 @@ class Names(dict[str, Any]):
         raise AttributeError(name)
 
 
-def as_main(code: ModuleType) -> ModuleType:
-    """Run the file of tests as the main program, which sees the names of `code`; it may leave by `unittest.main()`."""
+def as_main(code: ModuleType, program: CodeType) -> ModuleType:
+    """Run the tests as the main program, which sees the names of `code`; it may leave by `unittest.main()`."""
     loader = SourceFileLoader("__main__", os.path.abspath(TESTS))
     spec = spec_from_loader("__main__", loader)
     if spec is None:
@@ -95,7 +96,7 @@ def as_main(code: ModuleType) -> ModuleType:
         vars(module).update(__builtins__=names, __getattr__=names.attribute)
     sys.modules["__main__"] = sys.modules["test_code"] = module
     try:
-        loader.exec_module(module)
+        exec(program, vars(module))  # noqa: S102 (it is the main program)
     except SystemExit as end:
         if end.code or _came_through_the_code(end):
             raise
