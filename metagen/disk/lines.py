@@ -209,7 +209,9 @@ def _object(line: bytes, where: str) -> dict[str, Any]:
     except RecursionError:
         raise InputError(f"{where}: is nested too deeply") from None
     except ValueError as error:
-        why = f"{error.msg} at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else error
+        why: object = error
+        if isinstance(error, json.JSONDecodeError):
+            why = f"{error.msg.removesuffix(' at')} at character {error.pos + 1}"
         raise InputError(f"{where}: is not JSON: {why}; each line must be one JSON object") from None
     if not isinstance(value, dict):
         raise InputError(f'{where}: must be a JSON object, such as {{"prompt": ...}}, not {type(value).__name__}')
