@@ -35,6 +35,8 @@ MISPLACED: Mapping[tuple[str, tuple[str, ...]], str] = {
     ("rule", VERIFIER): "is a rule that ends a vote: write until={}",
 }
 """What to say of one kind in the place of another."""
+as_str = str.__str__
+"""The same text as a plain `str`, which can be written down; numpy and others have texts of their own kinds."""
 
 
 def spelled(self: object) -> str:

@@ -20,6 +20,7 @@ import msgspec
 from metagen.disk.files import NO_LINK, cannot_open, keep_torn, refused_by_disk, replace_file
 from metagen.disk.streams import packed_as, read_stream
 from metagen.errors import InputError
+from metagen.settings import as_str
 from metagen.system import lock
 
 CHUNK = 1 << 16
@@ -350,7 +351,7 @@ def encode_line(row: Mapping[str, Any]) -> bytes:
     that there is no verdict or no log-probability.
     """
     try:
-        line = msgspec.json.encode(row)
+        line = msgspec.json.encode(row, enc_hook=as_str)
         if b"null" not in line or _is_finite(row):
             return line + b"\n"
     except UnicodeEncodeError:

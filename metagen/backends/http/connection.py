@@ -22,7 +22,7 @@ import msgspec
 from metagen.backends.http.keys import Key
 from metagen.distribution import how_to_install
 from metagen.errors import BackendGone, GenerationError, InputError, ServerBusy, TransientError, UnfitRequest
-from metagen.settings import is_number
+from metagen.settings import as_str, is_number
 
 if TYPE_CHECKING:
     from metagen.backends.http.transfers import Transfer, Wire
@@ -326,7 +326,7 @@ def _error_of(body: bytes) -> Any:
 def _encoded(body: dict[str, Any]) -> bytes:
     """The body of a request in JSON. Half a character of UTF-16, which a text may hold, is written as its code."""
     try:
-        return msgspec.json.encode(body)
+        return msgspec.json.encode(body, enc_hook=as_str)
     except UnicodeEncodeError:
         return json.dumps(body).encode()
 

@@ -105,6 +105,16 @@ async def test_addresses_in_a_range_without_a_proxy_are_asked_themselves(
     assert len(completions) == 3
 
 
+async def test_a_text_of_another_kind_is_sent_as_it_is() -> None:
+    class Foreign(str):
+        __slots__ = ()
+
+    fake = FakeServer()
+    async with serving(fake, api="chat") as server:
+        await drawn(server, Request("p", Foreign("3 + 4?")))
+    assert fake.bodies[-1]["messages"] == [{"role": "user", "content": "3 + 4?"}]
+
+
 async def test_samples_come_in_order_with_ids_and_are_counted_by_the_server() -> None:
     fake = FakeServer()
     async with serving(fake) as server:
