@@ -48,10 +48,9 @@ def main() -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     with open(TESTS, encoding="utf-8") as file:
         text = file.read()  # before the code can change it
-    program = compile(text, os.path.abspath(TESTS), "exec", dont_inherit=True)
     try:
         code = importlib.import_module("candidate")
-        tests = as_main(code, program)
+        tests = as_main(code, text)
     except SystemExit as end:
         raise SystemExit(f"SystemExit: {end.code}") from end
     if runner:
@@ -79,9 +78,19 @@ class Names(dict[str, Any]):
         raise AttributeError(name)
 
 
-def as_main(code: ModuleType, program: CodeType) -> ModuleType:
+class Kept(SourceFileLoader):
+    """Loads a text that was read before, whatever the file holds now."""
+
+    text = ""
+
+    def get_data(self, path: str) -> bytes:  # noqa: ARG002 (as Python calls it)
+        return self.text.encode()
+
+
+def as_main(code: ModuleType, text: str) -> ModuleType:
     """Run the tests as the main program, which sees the names of `code`; it may leave by `unittest.main()`."""
-    loader = SourceFileLoader("__main__", os.path.abspath(TESTS))
+    loader = Kept("__main__", os.path.abspath(TESTS))
+    loader.text = text
     spec = spec_from_loader("__main__", loader)
     if spec is None:
         raise ImportError(TESTS)
@@ -96,7 +105,7 @@ def as_main(code: ModuleType, program: CodeType) -> ModuleType:
         vars(module).update(__builtins__=names, __getattr__=names.attribute)
     sys.modules["__main__"] = sys.modules["test_code"] = module
     try:
-        exec(program, vars(module))  # noqa: S102 (it is the main program)
+        loader.exec_module(module)
     except SystemExit as end:
         if end.code or _came_through_the_code(end):
             raise
