@@ -389,7 +389,7 @@ async def find_model(
     if model and model not in cards and serves and await serves(model):
         return model, {}
     if model not in cards:
-        wanted = f"does not serve {model!r}" if model else f"serves {'several models' if cards else 'no model yet'}"
+        wanted = f"does not serve {model!r}" if model else "serves several models" if cards else "serves no model yet"
         named = f"one of {_few(cards)}" if cards else "one that it can load"
         raise InputError(f"{http.base} {wanted}: name {named}, as in URL#MODEL")
     return model, _with_parent(cards, cards[model])
