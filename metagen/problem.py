@@ -15,6 +15,7 @@ from metagen.candidate import Candidate
 from metagen.copies import copier
 from metagen.errors import InputError
 from metagen.messages import Message, Turns, question_at, question_of, read_messages
+from metagen.settings import as_str
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,10 @@ class Problem:
             _require_text(self.asked, f"problem {self.id!r}: asked")
         if not (self.answers is MATHS and self.partial is None and self.step is None and type(self.tags) is dict):
             self._check_others()
+        if self.tags:
+            where = f"problem {self.id!r}: tags"
+            tags = {_as_text(name, where): _as_text(each, where) for name, each in self.tags.items()}
+            object.__setattr__(self, "tags", tags)
         if self.answers is MATHS and (language := "python" if self.tests else "coq" if self.to_prove else ""):
             object.__setattr__(self, "answers", Code(language))
 
@@ -168,7 +173,7 @@ def _require_step(end: object) -> None:
 def _as_text(value: object, where: str) -> str:
     """A number in digits, a whole one without a fraction."""
     if isinstance(value, str):
-        return value
+        return as_str(value)
     if isinstance(value, bool) or not isinstance(value, Real | Decimal) or not _is_finite(value):
         raise InputError(f"{where} must be a text or a number, not {value!r}")
     try:

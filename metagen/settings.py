@@ -35,6 +35,8 @@ MISPLACED: Mapping[tuple[str, tuple[str, ...]], str] = {
     ("rule", VERIFIER): "is a rule that ends a vote: write until={}",
 }
 """What to say of one kind in the place of another."""
+as_str = str.__str__
+"""The same text as a plain `str`, which can be written down; numpy and others have texts of their own kinds."""
 
 
 def spelled(self: object) -> str:
@@ -226,7 +228,7 @@ def _require_call(
             raise InputError(f"{owner}: {name}={value.__name__} is a class: write {value.__name__}(...)")
         if not takes(value, len(signature)):
             said = f"is not {wanted}, which is an async function of ({', '.join(signature)})"
-            raise InputError(f"{where} {said}{hint if _is_plain(value) else _instead(value, signature)}")
+            raise InputError(f"{where} {said}{hint if is_plain(value) else _instead(value, signature)}")
         if misplaced := MISPLACED.get((kind_of(value), signature)):
             raise InputError(f"{where} {misplaced.format(literal(value))}")
         require_async(value, where, signature)
@@ -286,7 +288,7 @@ def is_async(value: object) -> bool:
     )
 
 
-def _is_plain(value: object) -> bool:
+def is_plain(value: object) -> bool:
     """Whether it is a function of two texts, as it seems."""
     return inspect.isfunction(value) and not is_async(value) and takes(value, 2)
 

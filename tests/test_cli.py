@@ -63,6 +63,18 @@ def renamed(function):
 
 
 decorated = renamed(twice)
+
+
+class Strict:
+    async def __call__(self, problem, candidates, run):
+        return [1.0 for _ in candidates]
+
+
+strict = Strict()
+
+
+def short(prompt, text):
+    return -len(text)
 """
 
 
@@ -202,6 +214,8 @@ REFUSALS: list[tuple[tuple[str, ...], str]] = [
     (("solve", "problems.jsonl", *POOL, "--load", "own.py", "-s", "Imported(1)"), "'Imported' is not known"),
     (("solve", "problems.jsonl", *POOL, "--load", "own.py", "-s", "_private"), "'_private' is not known"),
     (("solve", "problems.jsonl", *POOL, "--load", "own.py", "-s", "decorated"), "prints as 'wrapper', which cannot be"),
+    (("solve", "problems.jsonl", *POOL, "--load", "own.py", "--grade", "strict"), "the grade prints as '<"),
+    (("solve", "problems.jsonl", *POOL, "--load", "own.py", "--grade", "short"), "write one such as OnText(short)"),
     (("solve", "problems.jsonl", "--load", "own.py", "-m", "nothing"), "nothing: it returns NoneType, not a backend"),
     (
         ("solve", "problems.jsonl", "-m", "Scriptd:7"),

@@ -146,6 +146,7 @@ def test_what_is_no_kind_of_answers_is_refused(answers: object, said: str) -> No
         ("asked", 5, "problem '1': asked must be a text, not 5"),
         ("tags", None, "problem '1': tags must be texts by name, such as {'level': '1'}, not None"),
         ("tags", ["easy"], "problem '1': tags must be texts by name"),
+        ("tags", {"hard": True}, "problem '1': tags must be a text or a number, not True"),
         ("step", 0, "give what ends a step: a text, such as a newline, or a number of tokens, not 0"),
         ("step", "", "give what ends a step"),
         ("step", True, "give what ends a step"),
@@ -162,6 +163,10 @@ def test_and_may_be_given() -> None:
     begun = Candidate(("So",), finished=False)
     problem = Problem("1", "?", asked="", partial=begun, step=3, tags={})
     assert (problem.asked, problem.partial, problem.step, problem.tags) == ("", begun, 3, {})
+
+
+def test_a_tag_that_is_a_number_is_kept_as_text() -> None:
+    assert Problem("1", "?", tags={"level": 3}).tags == {"level": "3"}  # type: ignore[dict-item]
 
 
 def test_ids_and_prompts_are_checked() -> None:

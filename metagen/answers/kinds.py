@@ -12,7 +12,7 @@ from metagen.answers.grade import SECONDS, grade, graded
 from metagen.answers.numbers import LastNumber, Number
 from metagen.answers.protocol import Form
 from metagen.errors import InputError, VerifierError
-from metagen.settings import PLAIN_DEF, is_number, literal, require_plain, require_text, takes, unawaited
+from metagen.settings import PLAIN_DEF, as_str, is_number, literal, require_plain, require_text, takes, unawaited
 
 __all__ = ["MATHS", "Choice", "Function", "Label", "LastNumber", "Maths", "Number", "Pattern", "Text"]
 
@@ -158,4 +158,4 @@ class Function(ByKey):
             raise VerifierError(f"{literal(self.reads)} returned {call}: {PLAIN_DEF}")
         if answer is not None and not isinstance(answer, str):
             raise VerifierError(f"{literal(self.reads)} returned {type(answer).__name__}, not a text or None")
-        return answer or None
+        return as_str(answer) if answer else None

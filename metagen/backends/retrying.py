@@ -164,12 +164,13 @@ class Patience:
     def _pause(self, state: RetryCallState) -> float:
         assert state.outcome
         error = state.outcome.exception()
+        self._last = str(error)
         asked = error.retry_after if isinstance(error, TransientError) else None
         return max(self._backoff(state), min(asked or 0.0, self._patience))
 
     def _failed(self, error: TransientError) -> None:
         """Count a failure; when there were only failures for too long, the server is gone."""
-        now, self._last = asyncio.get_running_loop().time(), str(error)
+        now = asyncio.get_running_loop().time()
         self._since = self._since if self._failures else now
         self._failures += 1
         if self._failures >= TRIES_BEFORE_GONE and now - self._since >= self._patience:

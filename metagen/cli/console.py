@@ -29,7 +29,8 @@ UNKNOWN = 80
 class Terminal(Console):
     """A console that shows foreign text as it is: nothing in it is an escape sequence or markup to the terminal.
 
-    Texts are made visible before they are laid out, so that tables stay aligned; what reaches the console as finished
+    What its encoding lacks becomes an escape, too. Texts are made visible before they are laid out, so that tables stay
+    aligned; what reaches the console as finished
     `Text`, such as the columns of a bar, when it is rendered.
     """
 
@@ -39,7 +40,8 @@ class Terminal(Console):
         super().__init__(highlight=False, markup=False, emoji=False, **settings)
 
     def render_str(self, text: str, **settings: Any) -> Text:
-        return super().render_str(visible(text), **settings | {"markup": False, "emoji": False})
+        written = visible(text).encode(self.encoding, "backslashreplace").decode(self.encoding)
+        return super().render_str(written, **settings | {"markup": False, "emoji": False})
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
         for segment in super().render(renderable, options):

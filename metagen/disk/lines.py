@@ -20,6 +20,7 @@ import msgspec
 from metagen.disk.files import NO_LINK, cannot_open, keep_torn, refused_by_disk, replace_file
 from metagen.disk.streams import packed_as, read_stream
 from metagen.errors import InputError, StorageError
+from metagen.settings import as_str
 from metagen.system import lock
 
 CHUNK = 1 << 16
@@ -209,7 +210,9 @@ def _object(line: bytes, where: str) -> dict[str, Any]:
     except RecursionError:
         raise InputError(f"{where}: is nested too deeply") from None
     except ValueError as error:
-        why = f"{error.msg} at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else error
+        why: object = error
+        if isinstance(error, json.JSONDecodeError):
+            why = f"{error.msg.removesuffix(' at')} at character {error.pos + 1}"
         raise InputError(f"{where}: is not JSON: {why}; each line must be one JSON object") from None
     if not isinstance(value, dict):
         raise InputError(f'{where}: must be a JSON object, such as {{"prompt": ...}}, not {type(value).__name__}')
@@ -350,7 +353,7 @@ def encode_line(row: Mapping[str, Any]) -> bytes:
     that there is no verdict or no log-probability.
     """
     try:
-        line = msgspec.json.encode(row)
+        line = msgspec.json.encode(row, enc_hook=as_str)
         if b"null" not in line or _is_finite(row):
             return line + b"\n"
     except UnicodeEncodeError:

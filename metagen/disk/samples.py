@@ -15,6 +15,7 @@ from metagen.disk.lines import Appender
 from metagen.disk.pool import Key, Sample, is_list, key, place_of, plainly, read_sample, read_samples, sample_key
 from metagen.errors import InputError, StorageError
 from metagen.request import Request
+from metagen.settings import as_str
 from metagen.thinking import Family, switched
 
 _RECORD = re.compile(rb'\A((?:/[^\n]*|[^\n]+ \(shipped\))?)\n?(?:(\{"asked": [^\n]*)\n?)?\Z')
@@ -121,7 +122,7 @@ class Samples:
 
     def append(self, samples: Sequence[Sample], file: Appender) -> None:
         """Write samples to the end of the file, and know them from now on."""
-        starts = file.write(map(msgspec.to_builtins, samples))
+        starts = file.write(msgspec.to_builtins(each, enc_hook=as_str) for each in samples)
         for sample, start in zip(samples, starts, strict=True):
             self._add(self._places.setdefault(sample_key(sample), {}), sample, start)
 

@@ -50,7 +50,7 @@ def main() -> None:
         text = file.read()  # before the code can change it
     try:
         code = importlib.import_module("candidate")
-        tests = as_main(code)
+        tests = as_main(code, text)
     except SystemExit as end:
         raise SystemExit(f"SystemExit: {end.code}") from end
     if runner:
@@ -78,9 +78,19 @@ class Names(dict[str, Any]):
         raise AttributeError(name)
 
 
-def as_main(code: ModuleType) -> ModuleType:
-    """Run the file of tests as the main program, which sees the names of `code`; it may leave by `unittest.main()`."""
-    loader = SourceFileLoader("__main__", os.path.abspath(TESTS))
+class Kept(SourceFileLoader):
+    """Loads a text that was read before, whatever the file holds now."""
+
+    text = ""
+
+    def get_data(self, path: str) -> bytes:  # noqa: ARG002 (as Python calls it)
+        return self.text.encode()
+
+
+def as_main(code: ModuleType, text: str) -> ModuleType:
+    """Run the tests as the main program, which sees the names of `code`; it may leave by `unittest.main()`."""
+    loader = Kept("__main__", os.path.abspath(TESTS))
+    loader.text = text
     spec = spec_from_loader("__main__", loader)
     if spec is None:
         raise ImportError(TESTS)

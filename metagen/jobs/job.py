@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from hashlib import blake2b
@@ -179,7 +179,9 @@ def prepare(order: Order, only: frozenset[str] | None = None) -> Job:
         spec = order.strategy[:80]
         raise InputError(f"{spec!r} is a kind of answers: give it with --answers, and a strategy such as Vote(16)")
     grade = parse_grade(order.grade, names) if order.grade else None
-    _check_spelling(strategy, names)
+    _check_spelling("strategy", strategy, names, parse)
+    if grade:
+        _check_spelling("grade", grade, names, parse_grade)
     named, backends = make_models(order, names)
     for name in named_models((strategy, grade)):
         if name and name not in backends:
@@ -334,11 +336,11 @@ def _is_in_this_process(backend: AnyBackend) -> bool:
     return isinstance(backend, VLLMEngine | VLLMReward)
 
 
-def _check_spelling(strategy: Generator, names: Mapping[str, Any]) -> None:
-    """A run is known by how its strategy is written, so that must say which it is."""
-    text = literal(strategy)
-    if not reads_back(text, names, parse):
+def _check_spelling(what: str, made: object, names: Mapping[str, Any], read: Callable[..., object]) -> None:
+    """A run is known by how its strategy and its grade are written, so that must say which they are."""
+    text = literal(made)
+    if not reads_back(text, names, read):
         raise InputError(
-            f"the strategy prints as {text[:200]!r}, which cannot be read back: give its class a `__repr__` that can "
+            f"the {what} prints as {text[:200]!r}, which cannot be read back: give its class a `__repr__` that can "
             "be, such as `__repr__ = metagen.spelled` in a dataclass, and a function the name it is used by"
         )

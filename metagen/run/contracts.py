@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from inspect import isawaitable
 from math import isnan
@@ -198,9 +198,9 @@ def check_samples(drawn: object, generator: Batched, n: int) -> list[Candidate]:
 
 
 def list_verdicts(verdicts: Iterable[object], verifier: Verifier) -> list[object]:
-    """What a verifier gave as a list. Raises `VerifierError` for what is none."""
+    """What a verifier gave as a list. Raises `VerifierError` for what is none, such as a set, which has no order."""
     wanted = "a verifier returns a list, with a verdict for each candidate"
-    if isinstance(verdicts, Mapping | str):
+    if isinstance(verdicts, Mapping | Set | str | bytes):
         raise VerifierError(f"{name_of(verifier)} gave a {type(verdicts).__name__}: {wanted}")
     try:
         each = iter(verdicts)

@@ -20,6 +20,8 @@ from metagen.serve.refusals import Refusal
 from metagen.serve.tools import Calls, read_tools
 
 MOST_CHOICES = 128
+ASKING = ("user", "safety_identifier", "prompt_cache_key")
+"""Parameters that say who asks. The last two are OpenAI's newer names for the first."""
 Positive = Annotated[int, Field(ge=1, le=2**31)]
 OBJECT = "Input should be an object"
 OBJECTS: Mapping[str, str] = {
@@ -112,6 +114,8 @@ class Common(Strict):
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     stream: bool | None = None
     user: str | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
     metadata: dict[str, str] | None = None
     store: Literal[False] | None = None
     service_tier: Literal["auto", "default"] | None = None
@@ -390,7 +394,7 @@ def _call(
 
 
 def _problem(turns: list[dict[str, Any]], param: str, answers: Answers, body: Common) -> Problem:
-    tags = dict(body.metadata or {}) | ({"user": body.user} if body.user else {})
+    tags = dict(body.metadata or {}) | {name: said for name in ASKING if (said := getattr(body, name))}
     try:
         return Problem("1", messages=turns, answers=answers, tags=tags)
     except InputError as error:

@@ -129,25 +129,37 @@ class Service:
         call = order.asked.call
         async with self.gate.turn():
             account = self.books.request(order.key, call.budget)
-            try:
-                async with asyncio.timeout(self.limits.seconds):
-                    choices = [self._choice(order, number, account, heard) for number in range(call.choices)]
-                    solutions = await together(choices) if len(choices) > 1 else [await choices[0]]
-            except TimeoutError:
-                raise Refusal(504, f"No answer within {self.limits.seconds:g} s", code="timeout") from None
-            except InputError as error:
-                param = "temperature" if "temperature=0" in str(error) else None
-                raise Refusal(400, str(error), param=param, code="invalid_value") from None
-            except BackendGone as error:
-                if isinstance(error.__cause__, ServerBusy):
-                    raise overloaded(str(error)) from None
-                raise Refusal(503, f"The model cannot be reached: {error}", code="model_gone") from None
+            choices = [self._tried(order, number, account, heard) for number in range(call.choices)]
+            ends = await together(choices) if len(choices) > 1 else [await choices[0]]
+        refused = [each for each in ends if isinstance(each, Refusal)]
+        if refused and all(isinstance(each, Refusal) or each.failed for each in ends):
+            raise refused[0]
+        prompt = call.problem.prompt
+        solutions = [
+            Solution(str(number), None, error=str(each), prompt=prompt) if isinstance(each, Refusal) else each
+            for number, each in enumerate(ends, 1)
+        ]
         backends = {id(each): each for each in order.models.values()}.values()
         lacking = [f"{each.name}: {what}" for each in backends for what in getattr(each, "missing", ())]
         solutions = [replace(each, notes=(*each.notes, *lacking)) for each in solutions] if lacking else solutions
         solutions = self._keep(order, solutions)
         self._check(order, solutions, account)
         return solutions, account.spent
+
+    async def _tried(self, order: Order, number: int, account: Account, heard: Heard | None) -> Solution | Refusal:
+        """A choice, or why it ended: the others, which may have been answered before, do not end with it."""
+        try:
+            async with asyncio.timeout(self.limits.seconds):
+                return await self._choice(order, number, account, heard)
+        except TimeoutError:
+            return Refusal(504, f"No answer within {self.limits.seconds:g} s", code="timeout")
+        except InputError as error:
+            param = "temperature" if "temperature=0" in str(error) else None
+            raise Refusal(400, str(error), param=param, code="invalid_value") from None
+        except BackendGone as error:
+            if isinstance(error.__cause__, ServerBusy):
+                return overloaded(str(error))
+            return Refusal(503, f"The model cannot be reached: {error}", code="model_gone")
 
     async def _choice(self, order: Order, number: int, account: Account, heard: Heard | None) -> Solution:
         call = order.asked.call

@@ -13,7 +13,7 @@ from metagen.errors import InputError
 from metagen.lazy import Names
 from metagen.model import Model
 from metagen.run import Verifier
-from metagen.settings import GENERATOR, literal, require_async, require_grade, takes
+from metagen.settings import GENERATOR, is_plain, literal, require_async, require_grade, takes
 from metagen.spec import plugins
 from metagen.verifiers import critics
 
@@ -43,7 +43,8 @@ def parse_grade(text: str, names: Mapping[str, Any] | None = None, option: str =
     made = _reader(names).read(text)
     refuse_class(made, text, "verifier")
     if not takes(made, 3):
-        raise InputError(f"{text[:80]!r} is not a verifier; write one such as MatchesReference() or PassesTests()")
+        example = f"OnText({text})" if is_plain(made) else "MatchesReference() or PassesTests()"
+        raise InputError(f"{text[:80]!r} is not a verifier; write one such as {example}")
     require_grade(f"--{option}", **{option: made})
     return made  # type: ignore[no-any-return]
 

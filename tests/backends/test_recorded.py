@@ -93,6 +93,17 @@ async def test_samples_are_played_by_their_numbers(tmp_path: Path) -> None:
     assert (backend.name, backend.context) == (f"recorded:{tmp_path}/pool.jsonl", 18)
 
 
+async def test_samples_of_texts_of_other_kinds_are_kept(tmp_path: Path) -> None:
+    class Foreign(str):
+        __slots__ = ()
+
+    asked = Request(Foreign("p"), Foreign("1 + 1?"))
+    async with Recorded(tmp_path / "pool.jsonl", Scripted(lambda _: Foreign("2"))) as backend:
+        assert await texts(backend, asked) == ["2"]
+    async with Recorded(tmp_path / "pool.jsonl") as backend:
+        assert await texts(backend, Request("p", "1 + 1?")) == ["2"]
+
+
 async def test_how_a_sample_ended_is_played_too(tmp_path: Path) -> None:
     (row,) = rows(0, end="stop", stop="\n", logprobs=[-0.5, -1.0], confidences=[2.0], first=[["Yes", -0.5]])
     async with Recorded(pool(tmp_path / "pool.jsonl", [row])) as backend:

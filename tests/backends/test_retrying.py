@@ -36,6 +36,7 @@ from metagen import (
 from metagen.backends.retrying import REST
 from metagen.backends.wrapper import Wrapper
 from metagen.request import Meter, Outcome
+from metagen.solve import cancel
 from tests.support.fake_server import FakeServer, reserved_port
 from tests.support.outcomes import completed
 from tests.support.timing import advance, turns, until
@@ -272,6 +273,18 @@ async def test_a_request_is_not_asked_again_after_the_deadline() -> None:
     await solutions.aclose()
     assert "the deadline passed" in solution.error
     assert len(backend.requests) == 3
+
+
+async def test_what_a_wait_is_after_is_told_where_a_sample_is_missing_in_a_reply() -> None:
+    class Missing(Scripted):
+        async def generate(self, request: Request, spend: Meter) -> list[Outcome]:
+            return [TransientError("gave 0 of 1 sample")]
+
+    backend = Retrying(Missing("7"), wait=1000, longest=1000)
+    task = asyncio.create_task(solve(Problem("p", "?"), None, backend))
+    await until(lambda: backend.waits)
+    assert backend.waits == "scripted: 1 waiting to be sent again after: gave 0 of 1 sample"
+    await cancel([task])
 
 
 async def test_no_wait_is_longer_than_the_deadline_leaves() -> None:

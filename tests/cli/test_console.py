@@ -4,7 +4,7 @@ import json
 import re
 import sys
 import warnings
-from io import StringIO
+from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
@@ -135,6 +135,19 @@ def test_tables_stay_aligned(pages: tuple[Terminal, StringIO]) -> None:
         table.add_row(each)
     terminal.print(table)
     assert len({len(line) for line in file.getvalue().splitlines()}) == 1
+
+
+def test_tables_stay_aligned_where_the_terminal_has_no_such_letters() -> None:
+    file = TextIOWrapper(BytesIO(), encoding="latin-1", errors="strict")
+    table = Table("a")
+    for each in ("日本", "±", "plain"):
+        table.add_row(each)
+    Terminal(file=file, width=200).print(table)
+    file.seek(0)
+    written = file.read()
+    assert r"\u65e5\u672c" in written
+    assert "±" in written
+    assert len({len(line) for line in written.splitlines()}) == 1
 
 
 def test_bars_and_waits_show_it(

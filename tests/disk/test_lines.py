@@ -239,6 +239,7 @@ def test_blank_lines_are_passed_over_and_counted(tmp_path: Path) -> None:
         (b"{'a': 1}", "is not JSON: Expecting property name enclosed in double quotes at character 2; each line"),
         (b'{"a": 1} {"b": 2}', "is not JSON: Extra data at character 10; each line must be one JSON object"),
         (b'{"a": 1', "is not JSON"),
+        (b'{"a\x01": 1}', "is not JSON: Invalid control character at character 4; each line must be one JSON object"),
         (b'{"n": ' + b"9" * 5000 + b"}", "is not JSON"),
         (b'\xef\xbb\xbf\xef\xbb\xbf{"a": 1}', "is not JSON"),
         (b'{"a": "\xff"}', "is not UTF-8 text"),

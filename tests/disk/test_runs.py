@@ -10,7 +10,7 @@ from typing import Any, Never
 
 import pytest
 
-from metagen import InputError, Solution, Usage
+from metagen import Candidate, Function, InputError, Model, Problem, Run, Scripted, Solution, Usage, solve
 from metagen.disk import runs
 from metagen.disk.lines import rewrite
 from metagen.disk.records import SETTLED, Record
@@ -50,6 +50,24 @@ def test_what_is_written_down_is_read_back(tmp_path: Path) -> None:
     assert traced(tmp_path / "runs" / "r") == ["a", "a", "b", "b"]
     record = json.loads((tmp_path / "runs" / "r" / "run.json").read_text())
     assert record == {"version": VERSION, **CONFIGURATION, "begun": record["begun"]}
+
+
+class Foreign(str):
+    """A text of a kind of its own, as numpy's are."""
+
+    __slots__ = ()
+
+
+async def test_texts_of_other_kinds_are_written_down(tmp_path: Path) -> None:
+    async def asks(problem: Problem, run: Run) -> Candidate:
+        return await run.ask(Model(), problem.asking(Foreign("How many?")))
+
+    answers = Function(lambda text: Foreign(text[-1]))
+    problem = Problem(Foreign("1"), Foreign("?"), Foreign("7"), tags={Foreign("a"): Foreign("b")}, answers=answers)
+    solved = await solve(problem, asks, Scripted(lambda _: Foreign("It is 7")))
+    (read,) = kept(tmp_path, solved)
+    assert read == solved
+    assert (read.answer, read.correct, read.tags, type(solved.answer)) == ("7", True, {"a": "b"}, str)
 
 
 def test_a_run_says_when_with_what_and_where_it_was_begun_and_goes_on_elsewhere(tmp_path: Path) -> None:

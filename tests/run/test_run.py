@@ -1000,13 +1000,15 @@ async def test_what_a_run_cannot_call_is_told(call: Callable[[Run], Any], said: 
         await solve(PROBLEM, calling, Scripted("The answer is 7."))
 
 
-async def test_verdicts_by_candidate_are_no_list() -> None:
-    async def by_candidate(problem: Problem, candidates: Sequence[Candidate], run: Run) -> Any:
-        return dict.fromkeys(candidates, 1.0)
+@pytest.mark.parametrize("kind", [dict.fromkeys, set, bytes])
+async def test_verdicts_without_an_order_are_no_list(kind: Callable[[list[int]], Any]) -> None:
+    async def judges(problem: Problem, candidates: Sequence[Candidate], run: Run) -> Any:
+        return kind([*range(len(candidates))])
 
-    solution = await solve(PROBLEM, BestOf(2, by=by_candidate), Scripted("The answer is 7."))
+    solution = await solve(PROBLEM, BestOf(2, by=judges), Scripted("The answer is 7."))
+    name = type(kind([])).__name__
     assert solution.error == (
-        "VerifierError: by_candidate gave a dict: a verifier returns a list, with a verdict for each candidate"
+        f"VerifierError: judges gave a {name}: a verifier returns a list, with a verdict for each candidate"
     )
 
 

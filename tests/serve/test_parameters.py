@@ -333,12 +333,14 @@ def test_what_is_honoured_arrives() -> None:
             "n": 2,
             "metadata": {"a": "b"},
             "user": "u",
+            "safety_identifier": "v",
+            "prompt_cache_key": "w",
         }
     )
     assert call.settings == {"temperature": 0.5, "stop": ("\n",), "max_tokens": 9, "logit_bias": {5: -100}}
     assert call.given["max_tokens"] == "max_completion_tokens"
     assert (call.strategy, call.budget, call.seed, call.choices) == ("Vote(2)", Budget(7, 2.5), 3, 2)
-    assert dict(call.problem.tags) == {"a": "b", "user": "u"}
+    assert dict(call.problem.tags) == {"a": "b", "user": "u", "safety_identifier": "v", "prompt_cache_key": "w"}
     assert [turn.role for turn in call.problem.before] == ["system"]
 
 

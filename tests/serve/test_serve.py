@@ -16,6 +16,7 @@ from openai import AsyncOpenAI, OpenAI
 
 from metagen import (
     Ask,
+    BackendGone,
     Budget,
     Chain,
     GenerationError,
@@ -44,7 +45,7 @@ from metagen.serve.service import Folders, Latest, _without_tokens
 from metagen.serve.streaming import ChatTeller
 from tests.support.fake_server import FakeServer
 from tests.support.serving import serving
-from tests.support.timing import forever
+from tests.support.timing import forever, outlast, turns
 
 QUESTION: list[Any] = [{"role": "user", "content": "What is 3 + 4?"}]
 LONG = "We add them one after the other, which is easy, and the answer is 7."
@@ -187,6 +188,37 @@ async def test_a_choice_that_fails_costs_no_other() -> None:
         assert (chunks[-1].model_extra or {})["metagen"]["notes"] == ["choice 1 failed: GenerationError: no power"]
         with pytest.raises(openai.InternalServerError, match="no power"):
             await client.chat.completions.create(model="m", messages=[{"role": "user", "content": "all"}], n=3)
+
+
+@pytest.mark.parametrize(
+    ("ends", "said"),
+    [("gone", "The model cannot be reached: no route"), ("slow", "No answer within 600 s")],
+)
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_choice_that_was_answered_is_not_lost_where_the_next_one_ends_the_request(
+    ends: str, said: str, stream: bool
+) -> None:
+    answered = asyncio.Event()
+
+    async def dying(request: Request) -> str:
+        if request.problem != "2":
+            asyncio.get_running_loop().call_soon(answered.set)
+            return "The answer is 7."
+        await answered.wait()
+        await turns(1000)
+        if ends == "slow":
+            await outlast()
+        raise BackendGone("no route")
+
+    async with serving(app(Scripted(dying, name="m"))) as url, client_of(url) as client:
+        wanted: Any = {"model": "m", "messages": QUESTION, "n": 2, "timeout": None}
+        if stream:
+            *chunks, last = [each async for each in await client.chat.completions.create(**wanted, stream=True)]
+            assert [each.index for chunk in chunks for each in chunk.choices if each.finish_reason] == [0]
+        else:
+            last = await client.chat.completions.create(**wanted)
+            assert [(each.index, each.message.content) for each in last.choices] == [(0, "The answer is 7.")]
+        assert (last.model_extra or {})["metagen"]["notes"] == [f"choice 1 failed: {said}"]
 
 
 async def test_half_of_a_surrogate_pair_is_written_as_an_escape() -> None:

@@ -251,6 +251,12 @@ if __name__ == "__main__":
         scores = await judged(tests, RIGHT, *map(code.format, raised), always)
         assert [score and score.value for score in scores] == [1.0] + [0.0] * (len(raised) + 1)
 
+    async def test_code_that_empties_the_file_of_tests_is_tested_all_the_same(self) -> None:
+        emptied = "open('test_code.py', 'w').close()\n"
+        for tests in ("assert double(2) == 4", "def test_double():\n    assert double(2) == 4"):
+            scores = await judged(tests, emptied + RIGHT, f"{emptied}def double(x): return x")
+            assert [score and score.value for score in scores] == [1.0, 0.0]
+
     async def test_tests_may_skip_what_the_code_does_not_offer(self) -> None:
         tests = """
 import pytest

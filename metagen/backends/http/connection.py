@@ -22,7 +22,7 @@ import msgspec
 from metagen.backends.http.keys import Key
 from metagen.distribution import how_to_install
 from metagen.errors import BackendGone, GenerationError, InputError, ServerBusy, TransientError, UnfitRequest
-from metagen.settings import is_number
+from metagen.settings import as_str, is_number
 
 if TYPE_CHECKING:
     from metagen.backends.http.transfers import Transfer, Wire
@@ -326,7 +326,7 @@ def _error_of(body: bytes) -> Any:
 def _encoded(body: dict[str, Any]) -> bytes:
     """The body of a request in JSON. Half a character of UTF-16, which a text may hold, is written as its code."""
     try:
-        return msgspec.json.encode(body)
+        return msgspec.json.encode(body, enc_hook=as_str)
     except UnicodeEncodeError:
         return json.dumps(body).encode()
 
@@ -389,8 +389,9 @@ async def find_model(
     if model and model not in cards and serves and await serves(model):
         return model, {}
     if model not in cards:
-        wanted = f"does not serve {model!r}" if model else "serves several models"
-        raise InputError(f"{http.base} {wanted}: name one of {_few(cards)}, as in URL#MODEL")
+        wanted = f"does not serve {model!r}" if model else "serves several models" if cards else "serves no model yet"
+        named = f"one of {_few(cards)}" if cards else "one that it can load"
+        raise InputError(f"{http.base} {wanted}: name {named}, as in URL#MODEL")
     return model, _with_parent(cards, cards[model])
 
 
@@ -413,7 +414,7 @@ def _with_parent(cards: dict[str, Any], card: dict[str, Any]) -> dict[str, Any]:
 
 
 def _few(names: "dict[str, Any]", most: int = 10) -> str:
-    shown = ", ".join(list(names)[:most]) or "none"
+    shown = ", ".join(list(names)[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 

@@ -399,8 +399,9 @@ class OpenAIServer(Backend):
             await self._http.close()
             if isinstance(error, Refused | WebPage):
                 usual = "; is this the address of its API?" if isinstance(error, WebPage) else ""
-                hint = usual if self._http.base.endswith("/v1") else f"; is its address {self._http.base}/v1?"
-                raise InputError(f"cannot use {self._http.base}: {error}{hint}") from None
+                base = self._http.base
+                hint = usual if base.endswith("/v1") else f"; is its address {base.partition('/v1/')[0]}/v1?"
+                raise InputError(f"cannot use {base}: {error}{hint}") from None
             if isinstance(error, BackendGone):
                 raise InputError(f"cannot use {self._http.base}: {error}") from None
             raise

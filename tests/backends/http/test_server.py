@@ -105,6 +105,16 @@ async def test_addresses_in_a_range_without_a_proxy_are_asked_themselves(
     assert len(completions) == 3
 
 
+async def test_a_text_of_another_kind_is_sent_as_it_is() -> None:
+    class Foreign(str):
+        __slots__ = ()
+
+    fake = FakeServer()
+    async with serving(fake, api="chat") as server:
+        await drawn(server, Request("p", Foreign("3 + 4?")))
+    assert fake.bodies[-1]["messages"] == [{"role": "user", "content": "3 + 4?"}]
+
+
 async def test_samples_come_in_order_with_ids_and_are_counted_by_the_server() -> None:
     fake = FakeServer()
     async with serving(fake) as server:
@@ -434,11 +444,18 @@ async def test_a_sample_that_the_server_gave_up_is_missing(reason: str | None, m
     assert isinstance(lost, TransientError)
 
 
-async def test_a_server_without_v1_in_its_address_is_told_so() -> None:
+@pytest.mark.parametrize("path", ["", "/v1/chat/completions"])
+async def test_a_server_whose_address_does_not_end_in_v1_is_told_so(path: str) -> None:
     fake = FakeServer()
     async with fake.running():
         with pytest.raises(InputError, match=r"answered 404.*is its address http://127\.0\.0\.1:\d+/v1\?"):
-            await VLLMServer(fake.url.removesuffix("/v1")).__aenter__()
+            await VLLMServer(fake.url.removesuffix("/v1") + path).__aenter__()
+
+
+async def test_a_server_that_has_no_model_yet_is_not_said_to_have_several() -> None:
+    with pytest.raises(InputError, match="serves no model yet: name one that it can load, as in URL#MODEL"):
+        async with serving(FakeServer(models=())):
+            pass
 
 
 def streaming(data: bytes) -> Any:
