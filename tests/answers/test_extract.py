@@ -197,16 +197,17 @@ TEXTS = st.lists(st.sampled_from(PIECES), max_size=40).map("".join) | st.text(ma
 
 
 def is_balanced(text: str) -> bool:
-    depth = 0
-    for character in text.replace(r"\{", "").replace(r"\}", "").replace("\\\\", ""):
+    depth, text = 0, text.replace("\\\\", "")
+    for character in text.replace(r"\{", "").replace(r"\}", ""):
         depth += (character == "{") - (character == "}")
         if depth < 0:
             return False
-    return depth == 0 and text.replace("\\\\", "").count(r"\{") == text.replace("\\\\", "").count(r"\}")
+    return depth == 0 and text.count(r"\{") == text.count(r"\}")
 
 
 @settings(max_examples=500)
 @given(TEXTS, st.booleans())
+@example("0{\\\\}", finished=True)
 def test_no_answer_and_no_key_has_a_brace_without_its_partner(text: str, finished: bool) -> None:
     answer = extract(text, finished=finished)
     assert answer is None or is_balanced(answer)
