@@ -207,7 +207,7 @@ def is_balanced(text: str) -> bool:
 
 @settings(max_examples=500)
 @given(TEXTS, st.booleans())
-@example("0{\\\\}", finished=True)
+@example("0{\\\\}", True)
 def test_no_answer_and_no_key_has_a_brace_without_its_partner(text: str, finished: bool) -> None:
     answer = extract(text, finished=finished)
     assert answer is None or is_balanced(answer)
