@@ -290,7 +290,7 @@ def free(_output: int) -> int:
     return 0
 
 
-NUMBERS = count()
+_NUMBERS = count()
 Seat = tuple[int, int, asyncio.Event]
 """A place among those who wait for room: the number of the account that came for it, its own, and its turn."""
 
@@ -327,7 +327,7 @@ class Account:
         self._above: tuple[Account, ...] = parent._around if parent else ()
         limits: frozenset[str] = parent._limits if parent else frozenset()
         self._limits: frozenset[str] = limits | budget.limits if budget else limits
-        self._number = next(NUMBERS)
+        self._number = next(_NUMBERS)
         self._line: list[Seat] = []
         """The requests that wait for room here, those of the work that was begun first in front."""
 
@@ -461,7 +461,7 @@ class Account:
     @contextmanager
     def _waiting(self, inner: "Account") -> Iterator[asyncio.Event]:
         """Stand in the line for room here; yields the event that says when to look for it again."""
-        seat = (inner._begun_in(self), next(NUMBERS), asyncio.Event())
+        seat = (inner._begun_in(self), next(_NUMBERS), asyncio.Event())
         insort(self._line, seat)
         try:
             yield seat[2]

@@ -73,6 +73,8 @@ _LABELLED = re.compile(
     re.IGNORECASE,
 )
 """Behind `must be` and a dash stands an answer only where it is a value or a name, and no condition on answers."""
+_YOURS = re.compile(r"\byour\s+(?:final\s+)?$", re.IGNORECASE)
+"""Who says what `your answer should be` repeats the question."""
 
 _AGAIN = re.compile(_LABEL.pattern + _OPENED, re.IGNORECASE)
 """A label behind another one, as in `Final Answer: The final answer is 5.`"""
@@ -320,6 +322,8 @@ def _cued(text: str, end: int, before: Found | None, cues: re.Pattern[str], plac
         if place <= after:
             return None
         must = cue["must"]
+        if must and _YOURS.search(text, max(0, place - 20), place):
+            continue
         cue = _AGAIN.match(text, cue.end()) or cue
         if _SEVERAL.match(text, text.rfind("\n", 0, cue.end())):
             return None

@@ -124,7 +124,8 @@ def test_a_dash_stands_behind_the_label(label: str) -> None:
     [
         "The answer must be an integer.", "The answer should be in simplest form.", "Your answer will be rounded.",
         "The answer would be larger than this.", "Answer - as always - all questions.", "We answer - 5 of them.",
-        "The answer could be 42.", "The answer may be 42.",
+        "The answer could be 42.", "The answer may be 42.", "If you get 0.43, your answer should be 1.",
+        "Your final answer must be 5.",
     ],
 )  # fmt: skip
 def test_what_an_answer_has_to_be_is_none(text: str) -> None:
